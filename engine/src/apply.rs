@@ -1,0 +1,353 @@
+//! Carrying out a plan: each step starts the moment everything it waits for has happened.
+//!
+//! There are no levels and no rollback: a failure skips what depends on it, everything else goes on, and running the
+//! command again continues.
+//!
+//! **Invariant:** it decides nothing. What to do stands in the plan, how to do it in the kinds; and it prints nothing,
+//! but tells what happens as [`Event`]s.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::aws::{AwsError, Class, Context};
+use crate::kind::Want;
+use crate::live::read_again;
+use crate::plan::{Action, Change, Inventory, Op, Plan, StepId};
+use crate::schema::{Live, Moment, Naming, Outputs};
+use crate::spec::{Declared, Spec};
+use crate::value::{Hole, Tree, resolve};
+
+/// What happens to a step while it happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// It begins.
+    Started(StepId),
+    /// It waits for something, in words to follow "waiting for".
+    Waiting(StepId, String),
+    /// It is over.
+    Finished(StepId, Ending),
+    /// Ctrl-C: nothing new begins.
+    Interrupted,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// As wanted, after so long.
+    Done(Duration),
+    /// Not as wanted.
+    Failed(AwsError),
+    /// It never began, because the step of that resource failed.
+    Skipped(String),
+    /// It never began, because of Ctrl-C.
+    NotStarted,
+}
+
+/// How long calls in flight may take after Ctrl-C.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Carries out `plan`, at most `parallelism` steps at a time. Returns how each step ended.
+pub async fn apply(
+    cx: &Context,
+    spec: &Spec,
+    inventory: &Inventory,
+    plan: &Plan,
+    parallelism: usize,
+    on_event: &mut dyn FnMut(&Event),
+) -> Vec<Ending> {
+    let (sender, mut messages) = mpsc::unbounded_channel();
+    let planned = plan.changes.iter().map(|change| (change.resource.clone(), change.outputs.clone())).collect();
+    let run = Run { cx, spec, inventory, plan, outputs: RefCell::new(planned), sender };
+    let mut board = Board::new(plan);
+    let mut running = FuturesUnordered::new();
+    let mut drain_until: Option<Instant> = None;
+    loop {
+        if cx.interrupted() && drain_until.is_none() {
+            drain_until = Some(Instant::now() + DRAIN);
+            on_event(&Event::Interrupted);
+        }
+        while board.working < parallelism.max(1) {
+            let may_start = |id, endings: &[_]| drain_until.is_none() || completes_replacement(spec, plan, endings, id);
+            let Some(id) = board.next(may_start) else { break };
+            on_event(&Event::Started(id));
+            running.push(run.step(id));
+        }
+        if running.is_empty() {
+            break;
+        }
+        let turn = async {
+            tokio::select! {
+                // Messages first: a step that has ended has sent everything it had to say.
+                biased;
+                Some(message) = messages.recv() => Turn::Message(message),
+                Some((id, result)) = running.next() => Turn::Ended(id, result),
+                () = cx.interrupt(), if drain_until.is_none() => Turn::Interrupt,
+            }
+        };
+        let turn = match drain_until {
+            Some(deadline) => match timeout_at(deadline, turn).await {
+                Ok(turn) => turn,
+                Err(_) => break,
+            },
+            None => turn.await,
+        };
+        match turn {
+            Turn::Message(Message::Made(id)) => board.made(id),
+            Turn::Message(Message::Waiting(id, what)) => on_event(&Event::Waiting(id, what)),
+            Turn::Ended(id, result) => {
+                for (id, ending) in board.ended(plan, id, result) {
+                    on_event(&Event::Finished(id, ending));
+                }
+            }
+            Turn::Interrupt => {}
+        }
+    }
+    let lost = || {
+        let message = "interrupted while a call was in flight; whether AWS has done it is not known";
+        AwsError::own(Class::Interrupted, "", "", message)
+    };
+    let endings = board.endings.into_iter().enumerate().map(|(index, ending)| {
+        ending.unwrap_or_else(|| {
+            if board.started.contains(&StepId(index)) { Ending::Failed(lost()) } else { Ending::NotStarted }
+        })
+    });
+    endings.collect()
+}
+
+/// A replacement that has begun is completed even after Ctrl-C, where half of it would cut a pipeline: what has no name
+/// of its own (a mapping, a permission) is made anew in one call.
+fn completes_replacement(spec: &Spec, plan: &Plan, endings: &[Option<Ending>], id: StepId) -> bool {
+    let Some(step) = plan.steps.get(id.0).filter(|step| step.op == Op::Create) else { return false };
+    let declared = plan.changes.get(step.change).and_then(|row| spec.resource(&row.resource));
+    declared.is_some_and(|declared| !matches!(declared.schema().naming, Naming::Own { .. }))
+        && step.after.iter().any(|(before, _)| {
+            let deleted = plan.steps.get(before.0).is_some_and(|it| it.op == Op::Delete && it.change == step.change);
+            deleted && matches!(endings.get(before.0), Some(Some(Ending::Done(_))))
+        })
+}
+
+enum Turn {
+    Message(Message),
+    Ended(StepId, Result<Duration, AwsError>),
+    Interrupt,
+}
+
+enum Message {
+    Made(StepId),
+    Waiting(StepId, String),
+}
+
+/// Which steps can begin, and how the others ended.
+struct Board {
+    /// What each step still waits for.
+    pending: Vec<BTreeSet<(StepId, Moment)>>,
+    endings: Vec<Option<Ending>>,
+    started: BTreeSet<StepId>,
+    /// Steps that have begun and are not made yet; one that only waits for AWS is in nobody's way.
+    working: usize,
+    in_work: BTreeSet<StepId>,
+}
+
+impl Board {
+    fn new(plan: &Plan) -> Board {
+        Board {
+            pending: plan.steps.iter().map(|step| step.after.iter().copied().collect()).collect(),
+            endings: vec![None; plan.steps.len()],
+            started: BTreeSet::new(),
+            working: 0,
+            in_work: BTreeSet::new(),
+        }
+    }
+
+    fn next(&mut self, may_start: impl Fn(StepId, &[Option<Ending>]) -> bool) -> Option<StepId> {
+        let free = |index: usize| self.pending.get(index).is_some_and(BTreeSet::is_empty);
+        let id = (0..self.endings.len()).find_map(|index| {
+            let id = StepId(index);
+            let waits = self.endings.get(index).is_some_and(Option::is_none) && !self.started.contains(&id);
+            (waits && free(index) && may_start(id, &self.endings)).then_some(id)
+        })?;
+        self.started.insert(id);
+        self.in_work.insert(id);
+        self.working = self.in_work.len();
+        Some(id)
+    }
+
+    fn made(&mut self, id: StepId) {
+        self.in_work.remove(&id);
+        self.working = self.in_work.len();
+        self.happened(id, Moment::Made);
+    }
+
+    fn happened(&mut self, id: StepId, moment: Moment) {
+        for pending in &mut self.pending {
+            pending.remove(&(id, moment));
+        }
+    }
+
+    /// Notes an ending; returns it together with the skips that follow from it.
+    fn ended(&mut self, plan: &Plan, id: StepId, result: Result<Duration, AwsError>) -> Vec<(StepId, Ending)> {
+        self.in_work.remove(&id);
+        self.working = self.in_work.len();
+        let failed = result.is_err();
+        let mut news = vec![(id, result.map_or_else(Ending::Failed, Ending::Done))];
+        if failed {
+            let name = |id: StepId| {
+                let row = plan.steps.get(id.0).and_then(|step| plan.changes.get(step.change));
+                row.map_or_else(String::new, |row| row.resource.clone())
+            };
+            let (cause, mut lost) = (name(id), vec![id]);
+            while let Some(gone) = lost.pop() {
+                for (index, pending) in self.pending.iter().enumerate() {
+                    let waits = pending.iter().any(|(before, _)| *before == gone);
+                    let next = StepId(index);
+                    if waits && !news.iter().any(|(seen, _)| *seen == next) {
+                        news.push((next, Ending::Skipped(cause.clone())));
+                        lost.push(next);
+                    }
+                }
+            }
+        } else {
+            self.happened(id, Moment::Made);
+            self.happened(id, Moment::Ready);
+        }
+        for (id, ending) in &news {
+            if let Some(slot) = self.endings.get_mut(id.0) {
+                *slot = Some(ending.clone());
+            }
+        }
+        news
+    }
+}
+
+struct Run<'a> {
+    cx: &'a Context,
+    spec: &'a Spec,
+    inventory: &'a Inventory,
+    plan: &'a Plan,
+    /// What is known of each resource by now: the plan's promises, then AWS's answers.
+    outputs: RefCell<BTreeMap<String, Outputs>>,
+    sender: mpsc::UnboundedSender<Message>,
+}
+
+impl Run<'_> {
+    async fn step(&self, id: StepId) -> (StepId, Result<Duration, AwsError>) {
+        let start = Instant::now();
+        let result = self.perform(id).await;
+        (id, result.map(|()| start.elapsed()))
+    }
+
+    async fn perform(&self, id: StepId) -> Result<(), AwsError> {
+        let defect = || AwsError::defect("the plan names a step or a resource that does not exist".to_owned());
+        let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
+        let change = self.plan.changes.get(step.change).ok_or_else(defect)?;
+        let declared = self.spec.resource(&change.resource).ok_or_else(defect)?;
+        let sender = self.sender.clone();
+        let cx = self.cx.reporting(Arc::new(move |what| {
+            // Nobody listens any more once the run is over.
+            let _ = sender.send(Message::Waiting(id, what.to_owned()));
+        }));
+        match step.op {
+            Op::Create => {
+                let want = self.want(declared)?;
+                let props = want.props.clone();
+                let outputs = declared.kind.create(&cx, &declared.id, want).await?;
+                self.made(id, change, outputs.clone())?;
+                declared.kind.settle(&cx, &declared.id, &props, &outputs).await
+            }
+            Op::Update => {
+                let have = self.unchanged(&cx, declared).await?.ok_or_else(|| {
+                    let message = "changed meanwhile: it is gone";
+                    AwsError::own(Class::Changed, "update", &declared.id.name, message)
+                })?;
+                let want = self.want(declared)?;
+                let props = want.props.clone();
+                let outputs = declared.kind.update(&cx, &declared.id, have, want).await?;
+                self.made(id, change, outputs.clone())?;
+                declared.kind.settle(&cx, &declared.id, &props, &outputs).await
+            }
+            Op::Settle => {
+                let props = self.want(declared)?.props;
+                declared.kind.settle(&cx, &declared.id, &props, &change.outputs).await
+            }
+            Op::Delete => match self.unchanged(&cx, declared).await? {
+                Some(have) => declared.kind.delete(&cx, &declared.id, have).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Reads the resource again, right before the first write to it.
+    ///
+    /// # Errors
+    /// `Changed` if it is not what the plan was made for.
+    async fn unchanged(&self, cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
+        let Some(now) = read_again(cx, declared).await? else { return Ok(None) };
+        let then = self.inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
+        let difference = match then {
+            None => Some("it did not exist when the plan was made".to_owned()),
+            Some(then) => difference(then, &now),
+        };
+        match difference {
+            None => Ok(Some(now)),
+            Some(difference) => {
+                let message = format!("changed meanwhile: {difference}");
+                Err(AwsError::own(Class::Changed, "update", &declared.id.name, message))
+            }
+        }
+    }
+
+    /// What is wanted, with the outputs as they are by now.
+    fn want(&self, declared: &Declared) -> Result<Want<Tree>, AwsError> {
+        let outputs = self.outputs.borrow();
+        let site = &self.inventory.site;
+        let props = resolve(&declared.desired, &|hole| match hole {
+            Hole::Output { resource, attribute } => outputs.get(resource)?.get(attribute).cloned(),
+            Hole::Account => Some(site.account.clone()),
+            Hole::Region => Some(site.region.clone()),
+        });
+        if let Some((name, _)) = props.iter().find(|(_, value)| value.has_unknown()) {
+            let message = format!("`{name}` of `{}` is still unknown although all it refers to is made", declared.name);
+            return Err(AwsError::defect(message));
+        }
+        Ok(Want { props, artifact: declared.artifact.clone() })
+    }
+
+    /// Notes the outputs of a step, and holds them against what the plan promised.
+    fn made(&self, id: StepId, change: &Change, outputs: Outputs) -> Result<(), AwsError> {
+        let broken =
+            change.outputs.iter().find(|(name, promised)| outputs.get(*name).is_some_and(|now| now != *promised));
+        if let Some((name, promised)) = broken.filter(|_| change.action != Action::Replace) {
+            let message =
+                format!("the plan promised `{name}` of `{}` to be `{promised}`, and AWS made another", change.resource);
+            return Err(AwsError::defect(message));
+        }
+        self.outputs.borrow_mut().entry(change.resource.clone()).or_default().extend(outputs);
+        // Nobody listens any more once the run is over.
+        let _ = self.sender.send(Message::Made(id));
+        Ok(())
+    }
+}
+
+/// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret.
+fn difference(then: &Live, now: &Live) -> Option<String> {
+    if then.incarnation != now.incarnation {
+        return Some("it was deleted and made again".to_owned());
+    }
+    if then.owner != now.owner {
+        return Some("its owner is another".to_owned());
+    }
+    let names: Vec<String> = then
+        .props
+        .iter()
+        .filter(|(name, value)| now.props.get(*name) != Some(*value))
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    (!names.is_empty()).then(|| format!("somebody else changed {}", names.join(", ")))
+}

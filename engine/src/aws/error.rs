@@ -1,0 +1,358 @@
+//! What AWS answers when it does not do what was asked, sorted by what that means for us.
+//!
+//! **Invariant:** the only place that looks at AWS's error codes and texts; everybody else asks for the class.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::guard::Refusal;
+
+/// A call to AWS that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsError {
+    /// The API operation, or what was waited for.
+    pub operation: String,
+    /// The name in AWS of what it was about.
+    pub resource: String,
+    /// What it means for us.
+    pub class: Class,
+    /// AWS's code.
+    pub code: Option<String>,
+    /// AWS's text, or ours.
+    pub message: String,
+    /// AWS's request id.
+    pub request_id: Option<String>,
+}
+
+/// What a failed call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// There is no such thing.
+    NotFound,
+    /// The name is taken.
+    Exists,
+    /// AWS is still busy with an earlier change; the same call works later.
+    Busy,
+    /// Lambda can't assume the role (yet): IAM is eventually consistent.
+    RoleNotAssumable,
+    /// The role may not read the stream (yet).
+    StreamNotReadable,
+    /// Too many calls.
+    Throttled,
+    /// Somebody else changed it since we read it (HTTP 412).
+    Changed,
+    /// The caller may not do this.
+    Denied,
+    /// There are no credentials.
+    NoCredentials,
+    /// The credentials are expired or wrong.
+    BadCredentials,
+    /// No answer: whether AWS did it is not known.
+    NoAnswer,
+    /// AWS failed (HTTP 5xx): whether it did it is not known.
+    ServerFault,
+    /// AWS said no, and will say so again.
+    Rejected,
+    /// Our own guard stopped the call before it left.
+    Guarded,
+    /// Ctrl-C ended a wait.
+    Interrupted,
+    /// A wait came to its deadline.
+    Overdue,
+    /// There is nothing to do: it is so already.
+    Unchanged,
+    /// The call is refused by the engine itself, in words of its own.
+    Refused,
+    /// A defect of the engine.
+    Defect,
+}
+
+impl AwsError {
+    /// An error of our own, without an answer from AWS.
+    pub fn own(
+        class: Class,
+        operation: impl Into<String>,
+        resource: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        AwsError {
+            operation: operation.into(),
+            resource: resource.into(),
+            class,
+            code: None,
+            message: message.into(),
+            request_id: None,
+        }
+    }
+
+    /// A defect of the engine, reported instead of a panic.
+    pub fn defect(message: String) -> Self {
+        AwsError::own(Class::Defect, "", "", message)
+    }
+
+    /// Whether AWS may have done what was asked although we saw an error.
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self.class, Class::NoAnswer | Class::ServerFault)
+    }
+
+    /// What to do next, where we know.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self.class {
+            Class::NoCredentials => {
+                "looked for: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile of AWS_PROFILE or \
+                 `--profile` in ~/.aws/config and ~/.aws/credentials (also SSO and credential_process), a web identity \
+                 token, container and instance roles; run `aws configure` or `aws sso login`, or add `--local` to try \
+                 it without an account"
+                    .to_owned()
+            }
+            Class::BadCredentials => {
+                "get fresh credentials (`aws sso login`, or new keys) and run the same command again; what \
+                 is done stays done"
+                    .to_owned()
+            }
+            Class::Denied => format!(
+                "ask whoever owns the account for the permission to call `{}` on `{}`",
+                self.operation, self.resource
+            ),
+            Class::NoAnswer => {
+                "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, \
+                 proxy variables), then run the same command again"
+                    .to_owned()
+            }
+            Class::Throttled | Class::ServerFault | Class::Busy => {
+                "run the same command again in a minute; what is done stays done".to_owned()
+            }
+            Class::Changed => "run `engine diff` to see what changed, then apply again".to_owned(),
+            Class::RoleNotAssumable => "the role's trust policy must allow `sts:AssumeRole` for the service \
+                 `lambda.amazonaws.com`; ask its owner"
+                .to_owned(),
+            Class::StreamNotReadable => "the role needs dynamodb:DescribeStream, dynamodb:GetRecords, \
+                 dynamodb:GetShardIterator and dynamodb:ListStreams on the stream; the managed policy \
+                 AWSLambdaDynamoDBExecutionRole has them; ask the role's owner"
+                .to_owned(),
+            Class::Overdue => {
+                "look at the resource in the AWS console; running the same command again goes on waiting".to_owned()
+            }
+            Class::Interrupted => "run the same command again to go on".to_owned(),
+            Class::Defect | Class::Guarded => "this is a defect of the engine; please report it".to_owned(),
+            Class::NotFound | Class::Exists | Class::Rejected | Class::Refused | Class::Unchanged => return None,
+        })
+    }
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.operation.is_empty() {
+            write!(f, "{}", self.operation)?;
+            if !self.resource.is_empty() {
+                write!(f, " of `{}`", self.resource)?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.message)?;
+        match (&self.code, &self.request_id) {
+            (Some(code), Some(id)) => write!(f, " ({code}, request {id})"),
+            (Some(code), None) => write!(f, " ({code})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl StdError for AwsError {}
+
+/// Turns an SDK result into ours: `client.create_table()….send().await.named("CreateTable", name)?`.
+pub trait Named<T> {
+    /// Names operation and resource, and sorts the error by class.
+    fn named(self, operation: &str, resource: &str) -> Result<T, AwsError>;
+}
+
+impl<T, E> Named<T> for Result<T, SdkError<E, HttpResponse>>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    fn named(self, operation: &str, resource: &str) -> Result<T, AwsError> {
+        self.map_err(|error| convert(operation, resource, &error))
+    }
+}
+
+fn convert<E>(operation: &str, resource: &str, error: &SdkError<E, HttpResponse>) -> AwsError
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let own = |class, message: String| AwsError::own(class, operation, resource, message);
+    if let Some(refusal) = find::<Refusal>(error) {
+        return own(Class::Guarded, refusal.to_string());
+    }
+    if let Some(credentials) = find::<CredentialsError>(error) {
+        return from_credentials(credentials);
+    }
+    match error {
+        SdkError::ServiceError(service) => {
+            let meta = service.err().meta();
+            let status = service.raw().status().as_u16();
+            let code = meta.code().unwrap_or_default();
+            let message = meta.message().unwrap_or_default();
+            let header = |name: &str| service.raw().headers().get(name).map(str::to_owned);
+            AwsError {
+                operation: operation.to_owned(),
+                resource: resource.to_owned(),
+                class: classify(operation, code, message, status),
+                code: Some(if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() }),
+                message: if message.is_empty() { "AWS gave no reason".to_owned() } else { message.to_owned() },
+                request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
+            }
+        }
+        SdkError::ResponseError(response) => {
+            own(Class::NoAnswer, format!("AWS's answer can't be read (HTTP {})", response.raw().status().as_u16()))
+        }
+        SdkError::TimeoutError(_) => own(Class::NoAnswer, "no answer in time".to_owned()),
+        SdkError::DispatchFailure(failure) => {
+            let reason = failure.as_connector_error().map_or_else(String::new, |error| chain(error));
+            own(Class::NoAnswer, format!("AWS can't be reached: {reason}"))
+        }
+        other => own(Class::Rejected, format!("the request can't be built: {}", chain(other))),
+    }
+}
+
+/// What it means that the credential chain failed.
+pub(super) fn from_credentials(error: &CredentialsError) -> AwsError {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
+        }
+        other => {
+            AwsError::own(Class::BadCredentials, "", "", format!("the AWS credentials can't be used: {}", chain(other)))
+        }
+    }
+}
+
+/// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: it takes the code for throttling, but DynamoDB
+/// means a quota, or a change that is under way and is waited for elsewhere.
+#[derive(Debug)]
+pub(super) struct QuotaIsNoThrottle;
+
+impl ClassifyRetry for QuotaIsNoThrottle {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let body = context.response().and_then(|response| response.body().bytes()).unwrap_or_default();
+        let quota = b"LimitExceededException";
+        if body.windows(quota.len()).any(|window| window == quota) {
+            RetryAction::RetryForbidden
+        } else {
+            RetryAction::NoActionIndicated
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "quota is no throttle"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
+/// Sorts an answer by code and, where AWS gives several meanings one code, by text.
+///
+/// Codes and texts are AWS's, as seen on the wire. DynamoDB says not-found with HTTP 400, Lambda says wrong-region
+/// with 404, and IAM's codes lack the `Exception` of the SDK's type names, so neither alone is enough.
+fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
+    let says = |text: &str| message.contains(text);
+    match code {
+        "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException"
+            if says("not reachable in this region") =>
+        {
+            Class::Rejected
+        }
+        "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException" | "PolicyNotFoundException" => {
+            Class::NotFound
+        }
+        "ResourceConflictException" | "ResourceInUseException" if exists(message) => Class::Exists,
+        "EntityAlreadyExists" => Class::Exists,
+        // Everything else that is in use or in conflict is a state that passes.
+        "ResourceConflictException"
+        | "ResourceInUseException"
+        | "ConcurrentModification"
+        | "OperationAbortedException" => Class::Busy,
+        "ContinuousBackupsUnavailableException" => Class::Busy,
+        // DynamoDB also says this of quotas, which do not pass.
+        "LimitExceededException" if says("simultaneously") || says("tags are being updated") => Class::Busy,
+        "InvalidParameterValueException" | "InvalidParameterValue" => match () {
+            () if says("cannot be assumed by Lambda") => Class::RoleNotAssumable,
+            () if says("ensure the role can perform") => Class::StreamNotReadable,
+            () if says("execution role does not have permissions") => Class::StreamNotReadable,
+            () if says("KMS key is invalid for CreateGrant") => Class::RoleNotAssumable,
+            // A mapping's way to say not-found.
+            () if says("Function does not exist") => Class::NotFound,
+            // The stream was switched on seconds ago.
+            () if operation == "CreateEventSourceMapping" && says("Stream not found") => Class::Busy,
+            () => Class::Rejected,
+        },
+        "ValidationException"
+            if says("already has an enabled stream") || says("no stream to disable") || says("will not change") =>
+        {
+            Class::Unchanged
+        }
+        "PreconditionFailedException" => Class::Changed,
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationToken"
+        | "RequestExpired"
+        | "InvalidAccessKeyId"
+        | "AuthFailure" => Class::BadCredentials,
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Class::Denied,
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "SlowDown"
+        | "PriorRequestNotComplete"
+        | "ProvisionedThroughputExceededException" => Class::Throttled,
+        _ if status == 429 => Class::Throttled,
+        _ if status >= 500 => Class::ServerFault,
+        _ => Class::Rejected,
+    }
+}
+
+/// "Function already exist: X" is AWS's own spelling.
+fn exists(message: &str) -> bool {
+    message.contains("already exist")
+}
+
+/// The first error of a type in a chain of causes.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A chain of causes in one line, without repeating itself.
+fn chain(error: &dyn StdError) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !texts.iter().any(|seen| seen.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    texts.join(": ")
+}

@@ -1,0 +1,408 @@
+//! What is wrong, where, why, and what to do about it: the one form in which every problem reaches the user, and its
+//! rendering with the source line.
+//!
+//! **Invariant.** This module knows source text and positions, never YAML, resources or AWS. It prints nothing, and no
+//! byte of a file reaches its output unless that file was revealed, so a secret cannot leak by forgetting to hide it.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Message, Origin, Renderer, Snippet};
+use serde::{Serialize, Serializer};
+
+/// What a hidden stretch of source is shown as. Its length is fixed, so that the length of a secret doesn't show.
+const MASK: &str = "***";
+
+/// One problem, ready to be shown. Texts are lower-case sentences without a full stop, values in backticks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Whether the command can go on.
+    pub severity: Severity,
+    /// What is wrong.
+    pub problem: String,
+    /// Where it is wrong, if it is about a place in a file.
+    pub at: Option<Place>,
+    /// The reason behind it, if the problem alone doesn't tell.
+    pub why: Option<String>,
+    /// What the user can do next.
+    pub hints: Vec<String>,
+}
+
+/// How bad a [`Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The command stops.
+    Error,
+    /// The command goes on.
+    Warning,
+}
+
+impl Diagnostic {
+    /// A problem that stops the command.
+    pub fn error(problem: impl Into<String>) -> Self {
+        Self::new(Severity::Error, problem.into())
+    }
+
+    /// A problem that the user should know of.
+    pub fn warning(problem: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, problem.into())
+    }
+
+    fn new(severity: Severity, problem: String) -> Self {
+        Self { severity, problem, at: None, why: None, hints: Vec::new() }
+    }
+
+    /// Says where.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.at = Some(place);
+        self
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    /// Adds one thing that the user can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// The flat form for JSON: `line` and `column` are 1-based, both absent together with `file`.
+impl Serialize for Diagnostic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Flat<'a> {
+            severity: Severity,
+            problem: &'a str,
+            file: Option<&'a str>,
+            line: Option<usize>,
+            column: Option<usize>,
+            why: Option<&'a str>,
+            hints: &'a [String],
+        }
+        let position = self.at.as_ref().map(Place::line_column);
+        Flat {
+            severity: self.severity,
+            problem: &self.problem,
+            file: self.at.as_ref().map(|place| place.file.name()),
+            line: position.map(|(line, _)| line),
+            column: position.map(|(_, column)| column),
+            why: self.why.as_deref(),
+            hints: &self.hints,
+        }
+        .serialize(serializer)
+    }
+}
+
+/// A half-open range of bytes in a [`SourceFile`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Offset behind the last byte; equal to `start` where nothing is written, as for an empty value.
+    pub end: usize,
+}
+
+impl Span {
+    /// The bytes from `start` up to, not including, `end`.
+    pub const fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+}
+
+/// A stretch of a file that a [`Diagnostic`] points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<SourceFile>,
+    /// The bytes meant.
+    pub span: Span,
+}
+
+impl Place {
+    /// Line and column of the first byte, both 1-based, the column in characters.
+    pub fn line_column(&self) -> (usize, usize) {
+        self.file.line_column(self.span.start)
+    }
+
+    fn key(&self) -> (&str, Span) {
+        (self.file.name(), self.span)
+    }
+}
+
+/// A text file that the user wrote, and which parts of it may be shown.
+///
+/// All of it is hidden until [`SourceFile::reveal_except`] is called, which the reader of a file does once it knows where
+/// the sensitive values are. So a file that cannot be parsed stays hidden.
+pub struct SourceFile {
+    name: String,
+    text: String,
+    sensitive: OnceLock<Vec<Span>>,
+}
+
+impl SourceFile {
+    /// A file under the name that the user knows it by. `text` has no byte order mark.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: text.into(), sensitive: OnceLock::new() })
+    }
+
+    /// The name shown to the user.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The whole text, unmasked.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What is written at `span`, unmasked; empty where the span doesn't fit the text.
+    pub fn slice(&self, span: Span) -> &str {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+
+    /// The place of `span` in this file.
+    pub fn place(self: &Arc<Self>, span: Span) -> Place {
+        Place { file: Arc::clone(self), span }
+    }
+
+    /// Allows lines of this file to be shown, except for what stands in `sensitive`, and for a comment behind it on its
+    /// line. Diagnostics made before obey it too. Only the first call counts.
+    pub fn reveal_except(&self, mut sensitive: Vec<Span>) {
+        sensitive.sort_unstable();
+        // `set` fails only if an earlier call was made, and that one counts.
+        let _ = self.sensitive.set(sensitive);
+    }
+
+    /// Line and column of a byte, both 1-based, the column in characters.
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        (line, before[line_start..].chars().count() + 1)
+    }
+
+    /// The line around a byte, without its line break.
+    fn line_at(&self, offset: usize) -> Span {
+        let offset = self.text.floor_char_boundary(offset);
+        let (before, after) = self.text.split_at(offset);
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let end = after.find('\n').map_or(self.text.len(), |newline| offset + newline);
+        let line = self.text[start..end].trim_end_matches('\r');
+        Span::new(start, start + line.len())
+    }
+
+    /// What must not be shown of a line: ascending, without overlaps.
+    fn hidden_in(&self, line: Span) -> Vec<Span> {
+        let Some(sensitive) = self.sensitive.get() else {
+            return Vec::from_iter(hidden_in_unknown_line(self.slice(line), line.start));
+        };
+        let mut hidden: Vec<Span> = Vec::new();
+        for span in sensitive {
+            let part = Span::new(span.start.max(line.start), span.end.min(line.end));
+            // The indentation of a multi-line value is not part of it.
+            let indent = self.slice(part).len() - self.slice(part).trim_start().len();
+            let start = if part.start == line.start { part.start + indent } else { part.start };
+            match hidden.last_mut() {
+                _ if start >= part.end => {}
+                Some(last) if start <= last.end => last.end = last.end.max(part.end),
+                _ => hidden.push(Span::new(start, part.end)),
+            }
+        }
+        if let Some(last) = hidden.last_mut()
+            && self.slice(Span::new(last.end, line.end)).contains('#')
+        {
+            last.end = line.end;
+        }
+        hidden
+    }
+}
+
+/// Equal if both are the same file under the same name; what is hidden doesn't matter.
+impl PartialEq for SourceFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for SourceFile {}
+
+/// The name only, since the text may hold secrets.
+impl fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceFile").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What to hide of a line whose meaning is not known: all but its indentation, list dashes and one plain `key:`.
+fn hidden_in_unknown_line(line: &str, offset: usize) -> Option<Span> {
+    let mut content = line.trim_start();
+    while let Some(item) = content.strip_prefix("- ") {
+        content = item.trim_start();
+    }
+    let key_length = content.find(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c))).unwrap_or(0);
+    let value = match content.get(key_length..).and_then(|rest| rest.strip_prefix(':')) {
+        Some(rest) if key_length > 0 && (rest.is_empty() || rest.starts_with([' ', '\t'])) => rest,
+        _ => content,
+    };
+    let value = value.trim_start();
+    let start = offset + line.len() - value.len();
+    (!value.is_empty()).then(|| Span::new(start, offset + line.len()))
+}
+
+/// The order in which diagnostics are shown: without a place first, then by file and position, each only once.
+pub fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
+    let mut ordered: Vec<&Diagnostic> = diagnostics.iter().collect();
+    ordered.sort_by(|a, b| match (&a.at, &b.at) {
+        (Some(a), Some(b)) => a.key().cmp(&b.key()),
+        (None, None) => Ordering::Equal,
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    });
+    let mut seen = HashSet::new();
+    ordered.retain(|d| seen.insert((d.at.as_ref().map(Place::key), d.severity, &d.problem, &d.why, &d.hints)));
+    ordered
+}
+
+/// Whether rendered text carries ANSI escape sequences for colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Text only.
+    Plain,
+    /// With colours.
+    Ansi,
+}
+
+/// All diagnostics as text, [`in_order`], a blank line between two. Source lines are cut to `width` columns around what is
+/// marked; messages are not wrapped. Whatever comes from outside loses its control characters.
+pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String {
+    let renderer = match style {
+        Style::Plain => Renderer::plain(),
+        Style::Ansi => Renderer::styled(),
+    }
+    .term_width(width);
+    let rendered = in_order(diagnostics).into_iter().map(|diagnostic| render_one(&renderer, diagnostic, width) + "\n");
+    rendered.collect::<Vec<_>>().join("\n")
+}
+
+fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> String {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.clone().primary_title(printable(&diagnostic.problem));
+    let why = diagnostic.why.iter().map(|why| message("why", why));
+    let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint)));
+    let Some(place) = &diagnostic.at else {
+        return renderer.render(&[Group::with_title(title).elements(notes)]);
+    };
+    let name = printable(place.file.name());
+    if place.file.text().is_empty() {
+        return renderer.render(&[title.element(Origin::path(name)).elements(notes)]);
+    }
+
+    // The renderer takes the column from the line it is given, which may be cut and masked. So the head, with the true
+    // column, and the body are rendered apart.
+    let (line, column) = place.line_column();
+    let head = renderer.render(&[title.element(Origin::path(name).line(line).char_column(column))]);
+    let (title, origin) = head.rsplit_once('\n').unwrap_or((&head, ""));
+    let gutter = line.to_string().len();
+    let shown = shown_line(place, width.saturating_sub(gutter + 3));
+    let marker = AnnotationKind::Primary.span(shown.marked.start..shown.marked.end);
+    let snippet = Snippet::source(shown.text).line_start(line).annotation(marker);
+    let body = renderer.render(&[Group::with_level(level).element(snippet).elements(notes)]);
+    format!("{title}\n{:gutter$}{origin}\n{body}", "")
+}
+
+fn message(name: &'static str, text: &str) -> Message<'static> {
+    Level::NOTE.with_name(name).message(printable(text))
+}
+
+/// A source line as it may be shown.
+struct ShownLine {
+    text: String,
+    marked: Span,
+}
+
+/// The first line of `place`: masked, free of control characters, and cut to `columns` characters around the mark.
+fn shown_line(place: &Place, columns: usize) -> ShownLine {
+    let file = &place.file;
+    let line = file.line_at(place.span.start);
+    let hidden = file.hidden_in(line);
+    let start = place.span.start.clamp(line.start, line.end);
+    // An empty span marks the character at its position.
+    let marked = Span::new(start, place.span.end.clamp(start + 1, line.end.max(start + 1)));
+
+    // A line can be as long as the file, so only what can end up in the window is looked at.
+    let columns = columns.max(20);
+    let reach = columns * 4;
+    let anchor = hidden.iter().find(|h| h.start <= start && start < h.end).map_or(start, |h| h.start);
+    let from = file.text.floor_char_boundary(anchor.saturating_sub(reach)).max(line.start);
+    let to = file.text.floor_char_boundary(anchor + reach).min(line.end);
+
+    let mut cells: Vec<(char, bool)> = Vec::new();
+    let mut at = from;
+    for h in hidden.iter().filter(|h| from < h.end && h.start < to) {
+        cells.extend(visible_cells(file, Span::new(at, h.start), marked));
+        cells.extend(MASK.chars().map(|c| (c, h.start < marked.end && marked.start < h.end)));
+        at = h.end;
+    }
+    cells.extend(visible_cells(file, Span::new(at, to), marked));
+
+    let first_marked = cells.iter().position(|(_, marked)| *marked).unwrap_or(cells.len());
+    let skipped = first_marked.saturating_sub(columns / 3).min(cells.len().saturating_sub(columns));
+    let cut_before = skipped > 0 || from > line.start;
+    let cut_after = skipped + columns < cells.len() || to < line.end;
+    let mut window: Vec<(char, bool)> = cells.into_iter().skip(skipped).take(columns).collect();
+    if let Some(first) = window.first_mut().filter(|_| cut_before) {
+        first.0 = '…';
+    }
+    if let Some(last) = window.last_mut().filter(|_| cut_after) {
+        last.0 = '…';
+    }
+
+    let bytes_of = |cells: &[(char, bool)]| cells.iter().map(|(c, _)| c.len_utf8()).sum::<usize>();
+    let (before, rest) = window.split_at(window.iter().position(|(_, marked)| *marked).unwrap_or(window.len()));
+    let mark = &rest[..rest.iter().take_while(|(_, marked)| *marked).count()];
+    let start = bytes_of(before);
+    ShownLine { marked: Span::new(start, start + bytes_of(mark)), text: window.iter().map(|(c, _)| c).collect() }
+}
+
+/// The characters of a stretch that may be shown, each with whether `marked` covers it.
+fn visible_cells(file: &SourceFile, stretch: Span, marked: Span) -> impl Iterator<Item = (char, bool)> {
+    file.slice(stretch).char_indices().map(move |(i, c)| {
+        let start = stretch.start + i;
+        (printable_char(c), start < marked.end && marked.start < start + c.len_utf8())
+    })
+}
+
+/// `text` without what could steer a terminal or reorder what is read: control characters, escape sequences among them,
+/// bidirectional and invisible formatting.
+fn printable(text: &str) -> String {
+    text.chars().map(printable_char).collect()
+}
+
+fn printable_char(c: char) -> char {
+    match c {
+        '\n' | '\t' => c,
+        '\u{61c}'
+        | '\u{200b}'
+        | '\u{200e}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' => char::REPLACEMENT_CHARACTER,
+        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    }
+}

@@ -1,0 +1,59 @@
+//! The registry: one line a kind, one file a kind.
+//!
+//! **Invariant:** kinds know nothing of plan, graph or scheduler, and nothing of each other but the words in
+//! [`Shape::Link`](crate::schema::Shape::Link).
+
+mod function;
+mod mapping;
+mod permission;
+mod role;
+mod table;
+mod text;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use serde_json::json;
+
+use crate::kind::{DynKind, erase};
+use crate::schema::{Property, Shape, property};
+
+/// Every kind that `type:` can name, in alphabetical order.
+pub fn registry() -> &'static BTreeMap<&'static str, Box<dyn DynKind>> {
+    static REGISTRY: LazyLock<BTreeMap<&'static str, Box<dyn DynKind>>> = LazyLock::new(|| {
+        [
+            erase(function::Function),
+            erase(mapping::Mapping),
+            erase(permission::Permission),
+            erase(role::Role),
+            erase(table::Table),
+        ]
+        .into_iter()
+        .map(|kind| (kind.schema().kind, kind))
+        .collect()
+    });
+    &REGISTRY
+}
+
+/// `tags:` is the same for every kind: those declared are ensured, others left alone.
+fn tags() -> Property {
+    let shape = Shape::Map { key: text::TAG_KEY, value: Box::new(Shape::Text(text::TAG_VALUE)), max: 47 };
+    property("tags", shape, "tags to ensure; others are left alone").default(json!({})).ensured()
+}
+
+/// The tags in AWS that are people's, without ours and AWS's own.
+fn own_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
+    let own = tags.into_iter().filter(|(key, _)| !crate::schema::is_reserved_tag(key));
+    own.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// All tags that a resource is to have: the owner's three and the declared ones.
+fn all_tags(owner: &crate::schema::Owner, declared: &BTreeMap<String, String>) -> HashMap<String, String> {
+    let ours = owner.tags().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    declared.clone().into_iter().chain(ours).collect()
+}
+
+/// Whether every declared tag stands in AWS with that value.
+fn has_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>) -> bool {
+    declared.iter().all(|(key, value)| have.get(key) == Some(value))
+}

@@ -1,0 +1,91 @@
+//! `role`: an IAM role that somebody else owns. Looked up, checked, never written.
+//!
+//! ```yaml
+//! team: blue-owls
+//! resources:
+//!   execution-role:
+//!     type: role
+//!     import: fhms-pulumi-challenge-lambda-execution-role
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::aws::{AwsError, Class, Context, Named};
+use crate::kind::{Kind, Want};
+use crate::schema::{Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Schema, Text};
+
+pub(super) struct Role;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Props {}
+
+/// docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html
+const NAME: Text = Text {
+    min: 1,
+    max: 64,
+    allows: |text| text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)),
+    words: "letters, digits and `_+=,.@-`",
+};
+
+impl Kind for Role {
+    type Props = Props;
+
+    fn schema(&self) -> Schema {
+        Schema {
+            kind: "role",
+            summary: "an IAM role that somebody else owns, looked up by `import:`",
+            source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html",
+            naming: Naming::Own { text: NAME },
+            managed: false,
+            importable: true,
+            adoptable: false,
+            renewal: None,
+            properties: Vec::new(),
+            outputs: vec![
+                Output { name: "arn", doc: "the role's ARN", origin: Origin::Assigned { until: &[] } },
+                Output { name: "name", doc: "the role's name", origin: Origin::Computed(|_, name| name.to_owned()) },
+            ],
+        }
+    }
+
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
+        let answer = match cx.aws.iam.get_role().role_name(&id.name).send().await.named("GetRole", &id.name) {
+            Err(error) if error.class == Class::NotFound => return Ok(None),
+            answer => answer?,
+        };
+        let outputs = answer.role.map_or_else(BTreeMap::new, |role| {
+            BTreeMap::from([("arn".to_owned(), role.arn), ("name".to_owned(), role.role_name)])
+        });
+        Ok(Some(Live {
+            props: Props {},
+            outputs,
+            owner: Ownership::Nobody,
+            condition: Condition::Settled,
+            incarnation: None,
+            revision: None,
+        }))
+    }
+
+    async fn create(&self, _: &Context, _: &Id, _: Want<Props>) -> Result<Outputs, AwsError> {
+        Err(never())
+    }
+
+    async fn update(&self, _: &Context, _: &Id, _: Live<Props>, _: Want<Props>) -> Result<Outputs, AwsError> {
+        Err(never())
+    }
+
+    async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &Outputs) -> Result<(), AwsError> {
+        Err(never())
+    }
+
+    async fn delete(&self, _: &Context, _: &Id, _: Live<Props>) -> Result<(), AwsError> {
+        Err(never())
+    }
+}
+
+fn never() -> AwsError {
+    AwsError::defect("roles are only looked up".to_owned())
+}

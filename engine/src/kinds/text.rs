@@ -1,0 +1,57 @@
+//! The forms of text that more than one kind takes.
+
+use crate::schema::Text;
+
+/// Tag keys (docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html): `aws:` is AWS's,
+/// `engine:` is ours.
+pub(super) const TAG_KEY: Text = Text {
+    min: 1,
+    max: 128,
+    allows: |text| tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("engine:"),
+    words: "letters, digits, spaces and `_.:/=+-@`, not beginning with `aws:` or `engine:`",
+};
+
+/// Tag values.
+pub(super) const TAG_VALUE: Text =
+    Text { min: 0, max: 256, allows: tag_text, words: "letters, digits, spaces and `_.:/=+-@`" };
+
+/// A role's ARN.
+pub(super) const ROLE_ARN: Text = Text {
+    min: 20,
+    max: 2048,
+    allows: |text| is_arn(text, "iam") && text.contains(":role/"),
+    words: "a reference like `${execution-role.arn}` or a role's ARN (`arn:aws:iam::123456789012:role/name`)",
+};
+
+/// A DynamoDB stream's ARN.
+pub(super) const STREAM_ARN: Text = Text {
+    min: 20,
+    max: 1024,
+    allows: |text| is_arn(text, "dynamodb") && text.contains("/stream/"),
+    words: "a reference like `${todos.stream_arn}` or a stream's ARN (`arn:aws:dynamodb:…:table/name/stream/label`)",
+};
+
+/// Any ARN.
+pub(super) const ARN: Text = Text {
+    min: 12,
+    max: 2048,
+    allows: |text| text.starts_with("arn:") && text.split(':').count() >= 6,
+    words: "a reference or an ARN (`arn:aws:service:region:account:name`)",
+};
+
+/// The names of functions and statement ids.
+pub(super) fn word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+fn is_arn(text: &str, service: &str) -> bool {
+    let mut fields = text.split(':');
+    fields.next() == Some("arn")
+        && fields.next().is_some_and(|partition| partition.starts_with("aws"))
+        && fields.next() == Some(service)
+        && text.split(':').count() >= 6
+}
+
+fn tag_text(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c))
+}

@@ -1,0 +1,21 @@
+//! `engine`: declarative deployment of table-to-function pipelines on AWS.
+//!
+//! The modules in reading order; each uses only those below it. `ARCHITECTURE.md` has the map.
+
+pub mod apply;
+pub mod aws;
+pub mod cli;
+pub mod diagnostic;
+pub mod graph;
+pub mod javascript;
+pub mod kind;
+pub mod kinds;
+pub mod live;
+pub mod local;
+pub mod plan;
+pub mod render;
+pub mod schema;
+pub mod source;
+pub mod spec;
+pub mod value;
+pub mod yaml;

@@ -1,0 +1,144 @@
+//! Reading: everything a spec declares, all at once, into an inventory.
+//!
+//! **Invariant:** it never writes, and what it learns about owners it tells the guard before anybody can write.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use tokio::time::Duration;
+
+use crate::aws::{AwsError, Class, Context, Wait};
+use crate::plan::{Found, Goal, Inventory};
+use crate::schema::{Condition, Id, Live, Outputs, Ownership, Site};
+use crate::spec::{Declared, Spec};
+use crate::value::Tree;
+
+/// What kept a run from knowing what stands in AWS.
+#[derive(Debug)]
+pub struct ReadError {
+    /// The resource that could not be read; `None`: it is about the whole run.
+    pub resource: Option<String>,
+    /// Why.
+    pub error: AwsError,
+}
+
+/// Until a table that is being made shows its tags; another minute for tags that lag.
+const OWNER: Wait = Wait { what: "its tags to be readable", counted: false, budget: Duration::from_secs(11 * 60) };
+
+/// Reads all that `spec` declares. `account` is the account where it is known beforehand.
+///
+/// # Errors
+/// Every read that failed, those that are about the whole run first and once.
+pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) -> Result<Inventory, Vec<ReadError>> {
+    let whole = |error| vec![ReadError { resource: None, error }];
+    cx.aws.authenticate().await.map_err(whole)?;
+    for declared in spec.resources.iter().filter(|declared| declared.imported) {
+        cx.aws.guard.observe_import(declared.schema(), &declared.id);
+    }
+    let site = account.map(|account| Site::new(&cx.aws.region, account));
+    let reads = join_all(spec.resources.iter().map(|declared| {
+        let id = Id { site: site.clone(), ..declared.id.clone() };
+        async move { read_one(cx, declared, &id, goal).await }
+    }));
+    let (actual, reads) = tokio::join!(cx.aws.account(), reads);
+    let actual = actual.map_err(whole)?;
+    if let Some(wanted) = spec.account.as_ref().filter(|wanted| **wanted != actual) {
+        let message = format!(
+            "the spec is for account {wanted}, but the credentials are for account {actual}; nothing was shown or written"
+        );
+        return Err(whole(AwsError::own(Class::Refused, "", "", message)));
+    }
+    let mut found = BTreeMap::new();
+    let mut errors: Vec<ReadError> = Vec::new();
+    for (declared, read) in spec.resources.iter().zip(reads) {
+        match read {
+            Ok(read) => drop(found.insert(declared.name.clone(), read)),
+            // One cause for all reads is one error.
+            Err(error) if matches!(error.class, Class::BadCredentials | Class::NoCredentials | Class::NoAnswer) => {
+                if !errors.iter().any(|known| known.error.class == error.class) {
+                    errors.insert(0, ReadError { resource: None, error });
+                }
+            }
+            Err(error) => errors.push(ReadError { resource: Some(declared.name.clone()), error }),
+        }
+    }
+    if errors.is_empty() { Ok(Inventory { site: Site::new(&cx.aws.region, &actual), found }) } else { Err(errors) }
+}
+
+/// Waits until it can be told of everything whose it is, before somebody decides on it.
+///
+/// # Errors
+/// The waits that failed.
+pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), Vec<ReadError>> {
+    let undecided = spec.resources.iter().filter(|declared| {
+        let live = inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
+        !declared.imported && live.is_some_and(|live| matches!(live.owner, Ownership::NotYetReadable(_)))
+    });
+    let waits = join_all(undecided.map(|declared| async move {
+        let probe = || async {
+            let live = declared.kind.read(cx, &declared.id).await?;
+            let undecided = live.as_ref().is_some_and(|live| matches!(live.owner, Ownership::NotYetReadable(_)));
+            Ok((!undecided).then_some(live))
+        };
+        (declared, cx.until(OWNER, &declared.id.name, probe).await)
+    }));
+    let mut errors = Vec::new();
+    for (declared, live) in waits.await {
+        match live {
+            Ok(live) => {
+                observe(cx, declared, live.as_ref());
+                inventory.found.entry(declared.name.clone()).or_default().live = live;
+            }
+            Err(error) => errors.push(ReadError { resource: Some(declared.name.clone()), error }),
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Reads one resource again, right before it is written to.
+///
+/// # Errors
+/// As the kind's read.
+pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
+    let live = declared.kind.read(cx, &declared.id).await?;
+    observe(cx, declared, live.as_ref());
+    Ok(live)
+}
+
+async fn read_one(cx: &Context, declared: &Declared, id: &Id, goal: Goal) -> Result<Found, AwsError> {
+    let contents = async {
+        // Only what is going to be deleted has to show what would be lost with it.
+        if goal == Goal::Absent && !declared.imported {
+            declared.kind.contents(cx, id).await.map(Some)
+        } else {
+            Ok(None)
+        }
+    };
+    let (live, contents) = tokio::join!(declared.kind.read(cx, id), contents);
+    match (live, &id.arn) {
+        // An ARN says all that a reference needs, so somebody who may not look may still refer.
+        (Err(error), Some(arn)) if declared.imported && error.class == Class::Denied => {
+            let outputs = Outputs::from([("arn".to_owned(), arn.clone()), ("name".to_owned(), id.name.clone())]);
+            let live = Live {
+                props: Tree::new(),
+                outputs,
+                owner: Ownership::Denied,
+                condition: Condition::Settled,
+                incarnation: None,
+                revision: None,
+            };
+            Ok(Found { live: Some(live), contents: None, unread: Some(error) })
+        }
+        (live, _) => {
+            let live = live?;
+            observe(cx, declared, live.as_ref());
+            Ok(Found { live, contents: contents?, unread: None })
+        }
+    }
+}
+
+fn observe(cx: &Context, declared: &Declared, live: Option<&Live>) {
+    if let Some(live) = live.filter(|_| !declared.imported) {
+        cx.aws.guard.observe(declared.schema(), &declared.id, live);
+    }
+}

@@ -1,0 +1,283 @@
+//! The project's `.engine/` folder: the lock, the mark of the last use, the log, and the record of the server.
+//!
+//! **Invariant:** the record is whole or absent, and every name that leads to a kill or a delete is checked here against
+//! something that a file alone could not claim.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::LocalError;
+use super::install::{VERSION, random_name};
+use super::process::{self, Identity};
+use super::tools::last_lines;
+use super::{Running, http};
+
+/// How long a server whose processes live may take to answer before it is given up; a busy one answers late.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A supervisor needs up to four seconds to end the group of its server; see [`process::end_group`].
+const SUPERVISOR_LIMIT: Duration = Duration::from_secs(6);
+
+const PRIVATE_PREFIX: &str = "engine-local-";
+
+/// The `.engine/` folder of a project.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder, which hides itself from git, in the project's folder.
+    pub(super) fn create(project: &Path) -> Result<Self, LocalError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            |source| LocalError::ProjectFolder { path, source }
+        };
+        let path = fs::canonicalize(project).map_err(at(project))?.join(".engine");
+        fs::create_dir_all(&path).map_err(at(&path))?;
+        let ignore = path.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*\n").map_err(at(&ignore))?;
+        }
+        Ok(Self { path })
+    }
+
+    /// The folder, if the project has one.
+    pub(super) fn open(project: &Path) -> Option<Self> {
+        let path = fs::canonicalize(project.join(".engine")).ok()?;
+        path.is_dir().then_some(Self { path })
+    }
+
+    /// The folder that the supervisor was told.
+    pub(super) fn known(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join("local.log")
+    }
+
+    pub(super) fn log_tail(&self) -> String {
+        let log = fs::read(self.log()).unwrap_or_default();
+        last_lines(&String::from_utf8_lossy(&log), 10)
+    }
+
+    /// Waits until no other command starts, stops or resets this project's server. The lock goes with the file.
+    pub(super) fn lock(&self, say: &mut dyn FnMut(&str)) -> Result<File, LocalError> {
+        if let Some(lock) = self.try_lock()? {
+            return Ok(lock);
+        }
+        say("waiting for another command that is using the local AWS");
+        let lock = self.open_file("lock")?;
+        lock.lock().map_err(|source| self.error("lock", source))?;
+        Ok(lock)
+    }
+
+    /// The lock, unless another command holds it.
+    pub(super) fn try_lock(&self) -> Result<Option<File>, LocalError> {
+        let lock = self.open_file("lock")?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(lock)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(source)) => Err(self.error("lock", source)),
+        }
+    }
+
+    /// Marks the server as used now.
+    pub(super) fn touch(&self) -> Result<(), LocalError> {
+        let mark = self.open_file("last-used")?;
+        mark.set_modified(SystemTime::now()).map_err(|source| self.error("last-used", source))
+    }
+
+    /// How long the server has not been used; nothing without a mark.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        let used = fs::metadata(self.path.join("last-used")).ok()?.modified().ok()?;
+        // A mark in the future means that the clock was set back; then it was used just now.
+        Some(SystemTime::now().duration_since(used).unwrap_or_default())
+    }
+
+    /// What is known of a server; `None` also when it was written by an engine that words it differently.
+    pub(super) fn record(&self) -> Option<Record> {
+        let text = fs::read(self.path.join("local.json")).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Whether a server was started here and not stopped by command, known or not.
+    pub(super) fn has_record(&self) -> bool {
+        self.path.join("local.json").exists()
+    }
+
+    pub(super) fn write(&self, record: &Record) -> Result<(), LocalError> {
+        let failed = |source| self.error("local.json", source);
+        let json = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
+        let draft = self.path.join("local.json.new");
+        let mut file = File::create(&draft).map_err(failed)?;
+        file.write_all(&json).map_err(failed)?;
+        fs::rename(&draft, self.path.join("local.json")).map_err(failed)
+    }
+
+    pub(super) fn forget(&self) -> Result<(), LocalError> {
+        match fs::remove_file(self.path.join("local.json")) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.error("local.json", source)),
+            _ => Ok(()),
+        }
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, LocalError> {
+        let file = File::options().create(true).truncate(false).write(true).open(self.path.join(name));
+        file.map_err(|source| self.error(name, source))
+    }
+
+    fn error(&self, name: &str, source: io::Error) -> LocalError {
+        LocalError::ProjectFolder { path: self.path.join(name), source }
+    }
+}
+
+/// One server and who looks after it. Written by the supervisor, as soon as it has started the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) version: String,
+    pub(super) port: u16,
+    pub(super) private: Private,
+    pub(super) supervisor: Identity,
+    /// The leader of the group in which the functions' processes run too.
+    pub(super) server: Identity,
+}
+
+impl Record {
+    /// The server as a command sees it, if it lives and answers as the one recorded here.
+    pub(super) fn running(&self) -> Option<Running> {
+        let mut ready = false;
+        process::wait_until(PATIENCE, || {
+            let lives = self.version == VERSION && self.supervisor.is_alive() && self.server.is_alive();
+            ready = lives && http::is_ready(self.port, VERSION, self.private.name());
+            ready || !lives
+        });
+        ready.then(|| self.as_running())
+    }
+
+    pub(super) fn as_running(&self) -> Running {
+        Running {
+            port: self.port,
+            endpoint: format!("http://127.0.0.1:{}", self.port),
+            pid: self.server.pid.unsigned_abs(),
+            started_now: false,
+            lost_previous: false,
+            version: self.version.clone(),
+        }
+    }
+
+    /// Ends supervisor, server and functions, in whatever state they are, and removes their private folder. Returns
+    /// whether there was anything to end.
+    pub(super) fn end(&self) -> Result<bool, LocalError> {
+        let supervised = self.supervisor.is_alive();
+        self.supervisor.end(SUPERVISOR_LIMIT);
+        // Nothing is left to do here unless the supervisor was killed before.
+        let group = self.server.pid;
+        let orphaned = process::group(group).iter().any(|member| {
+            member.pid == group && self.server.is_alive() || member.arguments.contains(self.private.name())
+        });
+        if orphaned && !process::end_group(group) {
+            return Err(LocalError::NotStopped { group });
+        }
+        self.private.remove();
+        Ok(supervised || orphaned)
+    }
+}
+
+/// The folder that is the server's `TMPDIR` and `HOME`. It lies in the system's temporary folder and not in the project,
+/// where a `package.json` or `node_modules` above a function's code would change how Node.js runs it.
+///
+/// Its name doubles as the server's identity: it stands in the command lines of the functions' processes, and the server
+/// repeats it when asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PathBuf", into = "PathBuf")]
+pub(super) struct Private {
+    path: PathBuf,
+    name: String,
+}
+
+impl Private {
+    /// Makes a new folder that only this user can enter.
+    pub(super) fn create() -> Result<Self, LocalError> {
+        let name = format!("{PRIVATE_PREFIX}{}", random_name());
+        let path = std::env::temp_dir().join(&name);
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .and_then(|()| fs::canonicalize(&path))
+            .map(|path| Self { path, name })
+            .map_err(|source| LocalError::System { what: "the server's private folder could not be made", source })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What cannot be removed stays for the system's own cleaning of its temporary folder.
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+impl TryFrom<PathBuf> for Private {
+    type Error = String;
+
+    /// A record is only a file, and this path will be removed with all that is in it: nothing but a name of ours passes.
+    fn try_from(path: PathBuf) -> Result<Self, Self::Error> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let random = name.strip_prefix(PRIVATE_PREFIX).unwrap_or_default();
+        let ours = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if ours && path.is_absolute() { Ok(Self { path, name }) } else { Err("not a private folder".into()) }
+    }
+}
+
+impl From<Private> for PathBuf {
+    fn from(private: Private) -> Self {
+        private.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_record_cannot_name_a_folder_that_is_not_ours() {
+        for path in [
+            "/home/user",
+            "/tmp/engine-local-",
+            "tmp/engine-local-0123456789abcdef",
+            "/tmp/engine-local-0123456789abcdeg",
+        ] {
+            assert!(Private::try_from(PathBuf::from(path)).is_err(), "{path}");
+        }
+        assert!(Private::try_from(PathBuf::from("/tmp/engine-local-0123456789abcdef")).is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_counts_as_used_now() {
+        let project = tempfile::tempdir().unwrap();
+        let folder = Folder::create(project.path()).unwrap();
+        assert_eq!(folder.idle(), None);
+        folder.touch().unwrap();
+        let later = SystemTime::now() + Duration::from_secs(7200);
+        folder.open_file("last-used").unwrap().set_modified(later).unwrap();
+        assert_eq!(folder.idle(), Some(Duration::ZERO));
+    }
+}

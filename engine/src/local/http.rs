@@ -1,0 +1,104 @@
+//! Two requests to a server on this machine: is it ours and ready, and forget everything.
+//!
+//! **Invariant:** talks to 127.0.0.1 alone, without credentials; knows no AWS protocol.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+/// A probe that takes longer counts as no answer: the server does one thing at a time and may be busy.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Emptying 3,000 resources takes 60 ms; the rest is for a busy machine.
+const RESET_LIMIT: Duration = Duration::from_secs(30);
+
+/// What `/_ministack/health` says about who answers.
+#[derive(Deserialize)]
+struct Health {
+    version: String,
+    edition: String,
+}
+
+/// Whether the server on `port` is ready, has this version and was started under this identity.
+///
+/// The identity travels as `MINISTACK_EDITION`, which MiniStack does nothing with but repeat. Without it, another
+/// project's server that took the port in between would pass for ours.
+pub(super) fn is_ready(port: u16, version: &str, identity: &str) -> bool {
+    let ready = request(port, Method::GET, "/_ministack/ready", PROBE_LIMIT);
+    if !ready.is_ok_and(|(status, _)| status == StatusCode::OK) {
+        return false;
+    }
+    let health = request(port, Method::GET, "/_ministack/health", PROBE_LIMIT);
+    let health = health.ok().and_then(|(_, body)| serde_json::from_slice::<Health>(&body).ok());
+    health.is_some_and(|health| health.version == version && health.edition == identity)
+}
+
+/// Empties all accounts and regions and ends the functions' processes.
+pub(super) fn reset(port: u16) -> Result<(), String> {
+    match request(port, Method::POST, "/_ministack/reset", RESET_LIMIT) {
+        Ok((StatusCode::OK, _)) => Ok(()),
+        Ok((status, _)) => Err(format!("it answered with status {status}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn request(port: u16, method: Method, path: &str, limit: Duration) -> io::Result<(StatusCode, Bytes)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let exchange = async {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, format!("127.0.0.1:{port}"))
+            .body(Empty::<Bytes>::new())
+            .map_err(io::Error::other)?;
+        let answer = sender.send_request(request).await.map_err(io::Error::other)?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map_err(io::Error::other)?;
+        Ok((status, body.to_bytes()))
+    };
+    runtime.block_on(async { tokio::time::timeout(limit, exchange).await })?
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that gives this answer to everything, for as long as the test runs.
+    fn answering(body: &'static str) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 1024]);
+                let length = body.len();
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn only_the_server_we_started_counts_as_ready() {
+        let ours = answering(r#"{"version": "1.5.33", "edition": "engine-local-1", "services": {}}"#);
+        assert!(is_ready(ours, "1.5.33", "engine-local-1"));
+        assert!(!is_ready(ours, "1.5.33", "engine-local-2"), "another project's server");
+        assert!(!is_ready(ours, "1.5.34", "engine-local-1"), "another version");
+        assert!(!is_ready(answering("ready"), "1.5.33", "engine-local-1"), "another program");
+    }
+}

@@ -1,0 +1,217 @@
+//! Which processes live, who they are, and how a whole group ends.
+//!
+//! **Invariant:** knows nothing of MiniStack. A number alone never names a process here, because the system gives
+//! numbers out again: every signal goes to something that was recognised by more.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde::{Deserialize, Serialize};
+
+/// How long a process gets between SIGTERM and SIGKILL, and then to vanish.
+const GRACE: Duration = Duration::from_secs(2);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// One process for good: its number, and when it started in the system's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub(super) pid: i32,
+    started: String,
+}
+
+impl Identity {
+    /// The live process with that number.
+    pub(super) fn of(pid: i32) -> Option<Self> {
+        find(pid).map(|process| Self { pid, started: process.started })
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        Self::of(self.pid).as_ref() == Some(self)
+    }
+
+    /// Asks this one process to end, and kills it when it has not done so after `limit`.
+    pub(super) fn end(&self, limit: Duration) {
+        for signal in [Signal::TERM, Signal::KILL] {
+            if let (true, Some(pid)) = (self.is_alive(), target(self.pid)) {
+                // The process may end by itself in between; that is what is wanted.
+                let _ = kill_process(pid, signal);
+                wait_until(limit, || !self.is_alive());
+            }
+        }
+    }
+}
+
+/// A process that is not a zombie.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) pid: i32,
+    group: i32,
+    started: String,
+    /// The command line, its words joined by spaces.
+    pub(super) arguments: String,
+}
+
+/// The members of a process group that are not zombies.
+pub(super) fn group(group: i32) -> Vec<Process> {
+    all().into_iter().filter(|process| process.group == group).collect()
+}
+
+/// Ends a process group: SIGTERM, then SIGKILL for who is still there after two seconds, such as a function in an
+/// endless loop. Returns whether all are gone.
+pub(super) fn end_group(number: i32) -> bool {
+    let gone = || group(number).is_empty();
+    let Some(leader) = target(number) else {
+        return true;
+    };
+    for signal in [Signal::TERM, Signal::KILL] {
+        // An error means that the group has gone meanwhile; the check says so.
+        let _ = kill_process_group(leader, signal);
+        if wait_until(GRACE, gone) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Polls until `done` or until the time is over, and returns which.
+pub(super) fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// To signal 0, 1 or a negative number would reach far more than one process or group.
+fn target(number: i32) -> Option<Pid> {
+    if number > 1 { Pid::from_raw(number) } else { None }
+}
+
+#[cfg(target_os = "linux")]
+use linux::{all, find};
+#[cfg(not(target_os = "linux"))]
+use ps::{all, find};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    //! From `/proc`, because a slim container has no `ps`.
+
+    use super::Process;
+
+    pub(super) fn all() -> Vec<Process> {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(find).collect()
+    }
+
+    pub(super) fn find(pid: i32) -> Option<Process> {
+        let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).ok();
+        let (group, ticks) = parse_stat(&String::from_utf8_lossy(&read("stat")?))?;
+        let mut arguments = read("cmdline")?;
+        arguments.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+        // Ticks count from the boot, so they mean nothing without it.
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments).into_owned();
+        Some(Process { pid, group, started: format!("{} {ticks}", boot.trim()), arguments })
+    }
+
+    /// Group and start time out of `/proc/PID/stat`: fields 5 and 22 of proc_pid_stat(5). The name in field 2 may hold
+    /// spaces and parentheses, so counting starts behind its last one. `None` for a zombie or a dead process.
+    fn parse_stat(stat: &str) -> Option<(i32, u64)> {
+        let (_, behind_name) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = behind_name.split_whitespace().collect();
+        if matches!(*fields.first()?, "Z" | "X" | "x") {
+            return None;
+        }
+        Some((fields.get(2)?.parse().ok()?, fields.get(19)?.parse().ok()?))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::parse_stat;
+
+        #[test]
+        fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
+            let stat = "7 (a) R (b c) S 1 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1 1";
+            assert_eq!(parse_stat(stat), Some((42, 98765)));
+        }
+
+        #[test]
+        fn a_zombie_is_not_alive() {
+            let stat = "7 (node) Z 1 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1 1";
+            assert_eq!(parse_stat(stat), None);
+        }
+    }
+}
+
+#[cfg(any(not(target_os = "linux"), test))]
+#[cfg_attr(target_os = "linux", allow(dead_code))]
+mod ps {
+    //! From `ps`, whose columns macOS and Linux share.
+
+    use std::process::{Command, Stdio};
+
+    use super::Process;
+
+    pub(super) fn all() -> Vec<Process> {
+        ask(&["-A"])
+    }
+
+    pub(super) fn find(pid: i32) -> Option<Process> {
+        ask(&["-p", &pid.to_string()]).into_iter().find(|process| process.pid == pid)
+    }
+
+    fn ask(selection: &[&str]) -> Vec<Process> {
+        let mut command = Command::new("ps");
+        // The start time is a text in the user's language and time zone unless both are fixed.
+        command.env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null());
+        command.args(["-ww", "-o", "pid=,pgid=,stat=,lstart=,command="]).args(selection);
+        let output = command.output().map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&output).lines().filter_map(parse_line).collect()
+    }
+
+    fn parse_line(line: &str) -> Option<Process> {
+        let mut words = line.split_whitespace();
+        let pid = words.next()?.parse().ok()?;
+        let group = words.next()?.parse().ok()?;
+        let zombie = words.next()?.starts_with('Z');
+        let started: Vec<&str> = words.by_ref().take(5).collect();
+        let arguments: Vec<&str> = words.collect();
+        (!zombie).then(|| Process { pid, group, started: started.join(" "), arguments: arguments.join(" ") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_given_out_again_is_another_process() {
+        let me = i32::try_from(std::process::id()).ok().and_then(Identity::of);
+        assert!(me.as_ref().is_some_and(Identity::is_alive));
+        let before = me.map(|me| Identity { started: "earlier".into(), ..me });
+        assert!(before.is_some_and(|before| !before.is_alive()));
+    }
+
+    #[test]
+    fn no_signal_goes_to_everybody() {
+        assert_eq!([-1, 0, 1].map(target), [None; 3]);
+    }
+
+    /// What macOS uses is tried on Linux, where both are there.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn ps_and_proc_tell_the_same() {
+        let me = i32::try_from(std::process::id()).unwrap_or_default();
+        let (from_proc, from_ps) = (linux::find(me), ps::find(me));
+        let facts = |process: Option<Process>| process.map(|it| (it.pid, it.group, it.arguments.trim().to_owned()));
+        assert!(from_ps.as_ref().is_some_and(|process| process.started.split(' ').count() == 5));
+        assert_eq!(facts(from_proc), facts(from_ps));
+        assert!(ps::all().iter().any(|process| process.pid == me));
+    }
+}

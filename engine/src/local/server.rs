@@ -1,0 +1,201 @@
+//! Finding, starting, resetting and stopping the server of a project.
+//!
+//! **Invariant:** whoever changes which server a project has holds the project's lock.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use etcetera::BaseStrategy;
+
+use super::error::LocalError;
+use super::folder::{Folder, Private, Record};
+use super::tools::{self, Tool, Tools};
+use super::{Project, Running, SuperviseArgs, http, install};
+
+/// Ready after 0.2 s usually; the rest is for a busy machine that compiles the packages first.
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+const READY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Another program may take the port between our choosing it and the server's binding it; hardly three times in a row.
+const START_ATTEMPTS: u32 = 3;
+
+/// The Node.js that AWS runs the specs' functions with.
+const NODE_MAJOR: u32 = 22;
+
+/// Returns the project's running server, or starts one, installing MiniStack before if need be. Counts as a use.
+///
+/// `say` gets a line, without a full stop, for whatever takes time or is good to know.
+///
+/// # Errors
+/// When Python, Node.js or a way to install is missing, or the server doesn't become ready; see [`LocalError`].
+pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, LocalError> {
+    let folder = Folder::create(&project.dir)?;
+    let _lock = folder.lock(say)?;
+    folder.touch()?;
+    let lost_previous = folder.has_record();
+    let previous = folder.record();
+    if let Some(running) = previous.as_ref().and_then(Record::running) {
+        return Ok(running);
+    }
+    let tools = project.tools();
+    let python = tools.python()?;
+    let node = tools.node()?;
+    let packages = install::packages(&project.cache()?, &tools, &python, say)?;
+    if node.version[0] != NODE_MAJOR {
+        let version = tools::dotted(node.version);
+        say(&format!("functions run with Node.js {version} of this machine, whatever their `runtime` says"));
+    }
+    if let Some(record) = previous {
+        record.end()?;
+    }
+    say(&format!("starting MiniStack {}", install::VERSION));
+    let running = start(project, &folder, &packages, &python, &node)?;
+    // Starting may have taken longer than the idle limit.
+    folder.touch()?;
+    Ok(Running { started_now: true, lost_previous, ..running })
+}
+
+/// The project's running server, if there is one. Does not count as a use, and changes nothing.
+///
+/// # Errors
+/// None today: what cannot be read is not running.
+pub fn status(project: &Project) -> Result<Option<Running>, LocalError> {
+    let record = Folder::open(&project.dir).and_then(|folder| folder.record());
+    Ok(record.as_ref().and_then(Record::running))
+}
+
+/// Ends the project's server with all processes of its functions, and returns whether there was one.
+///
+/// # Errors
+/// When the project's folder cannot be used, or a process outlives SIGKILL.
+pub fn stop(project: &Project) -> Result<bool, LocalError> {
+    let Some(folder) = Folder::open(&project.dir) else {
+        return Ok(false);
+    };
+    let _lock = folder.lock(&mut |_| {})?;
+    let was_running = folder.record().map_or(Ok(false), |record| record.end())?;
+    folder.forget()?;
+    Ok(was_running)
+}
+
+/// Empties the project's server, all accounts and regions. Without a running one there is nothing to empty. Counts as a
+/// use.
+///
+/// # Errors
+/// When the server doesn't confirm it, or the project's folder cannot be used.
+pub fn reset(project: &Project) -> Result<(), LocalError> {
+    let Some(folder) = Folder::open(&project.dir) else {
+        return Ok(());
+    };
+    let _lock = folder.lock(&mut |_| {})?;
+    folder.touch()?;
+    match folder.record().as_ref().and_then(Record::running) {
+        Some(running) => http::reset(running.port).map_err(|said| LocalError::NotReset { said }),
+        None => Ok(()),
+    }
+}
+
+/// Starts a supervisor on a free port and waits until its server is ready.
+fn start(
+    project: &Project,
+    folder: &Folder,
+    packages: &Path,
+    python: &Tool,
+    node: &Tool,
+) -> Result<Running, LocalError> {
+    let executable = project.executable()?;
+    let mut reason = String::new();
+    for _ in 0..START_ATTEMPTS {
+        let private = Private::create()?;
+        let args = SuperviseArgs {
+            folder: folder.path().to_owned(),
+            private: private.path().to_owned(),
+            packages: packages.to_owned(),
+            python: python.executable.clone(),
+            node_folder: node.executable.parent().unwrap_or(Path::new("/")).to_owned(),
+            port: free_port()?,
+            idle_seconds: project.idle_limit.as_secs().max(1),
+        };
+        let mut supervisor = spawn(&executable, folder, &args).inspect_err(|_| private.remove())?;
+        let unready = match wait_until_ready(folder, &private, &mut supervisor) {
+            Ok(record) => return Ok(record.as_running()),
+            Err(unready) => unready,
+        };
+        let own = folder.record().filter(|record| record.private == private);
+        own.map_or(Ok(false), |record| record.end())?;
+        private.remove();
+        match unready {
+            Unready::Ended => reason = "it ended by itself".to_owned(),
+            Unready::Silent => {
+                reason = format!("it was not ready after {} s", START_LIMIT.as_secs());
+                break;
+            }
+        }
+    }
+    let (log, log_tail) = (folder.log(), folder.log_tail());
+    Err(LocalError::NotStarted { reason, log_tail, log, packages: packages.to_owned() })
+}
+
+enum Unready {
+    Ended,
+    Silent,
+}
+
+/// Waits for the server that uses this private folder. The supervisor ends when its server does, so it stands for both.
+fn wait_until_ready(folder: &Folder, private: &Private, supervisor: &mut Child) -> Result<Record, Unready> {
+    let deadline = Instant::now() + START_LIMIT;
+    while Instant::now() < deadline {
+        if !matches!(supervisor.try_wait(), Ok(None)) {
+            return Err(Unready::Ended);
+        }
+        let record = folder.record().filter(|record| record.private == *private);
+        if let Some(record) = record.filter(|record| http::is_ready(record.port, install::VERSION, private.name())) {
+            return Ok(record);
+        }
+        std::thread::sleep(READY_INTERVAL);
+    }
+    Err(Unready::Silent)
+}
+
+/// The supervisor needs nothing of the user's environment, so it gets nothing: it outlives the command by an hour.
+fn spawn(executable: &Path, folder: &Folder, args: &SuperviseArgs) -> Result<Child, LocalError> {
+    let in_log = |source| LocalError::ProjectFolder { path: folder.log(), source };
+    let log = File::create(folder.log()).map_err(in_log)?;
+    let mut command = Command::new(executable);
+    command.args(args.to_args()).env_clear().current_dir("/").stdin(Stdio::null());
+    command.stderr(log.try_clone().map_err(in_log)?).stdout(log);
+    let refused = |source| LocalError::System { what: "the engine could not start itself as supervisor", source };
+    command.spawn().map_err(refused)
+}
+
+/// A port that was free a moment ago. MiniStack cannot choose itself: given 0, it puts `:0` into the URLs it hands out.
+fn free_port() -> Result<u16, LocalError> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let refused = |source| LocalError::System { what: "no free port was found on 127.0.0.1", source };
+    bound.map(|address| address.port()).map_err(refused)
+}
+
+impl Project {
+    fn tools(&self) -> Tools {
+        let path = self.path.clone().or_else(|| std::env::var_os("PATH"));
+        Tools::new(path.unwrap_or_default())
+    }
+
+    fn cache(&self) -> Result<PathBuf, LocalError> {
+        let named = self.cache.clone().or_else(|| std::env::var_os("ENGINE_CACHE_DIR").map(PathBuf::from));
+        if let Some(named) = named.filter(|path| !path.as_os_str().is_empty()) {
+            return std::path::absolute(&named).map_err(|source| LocalError::CacheFolder { path: named, source });
+        }
+        let strategy = etcetera::choose_base_strategy().map_err(|_| LocalError::NoCacheFolder)?;
+        Ok(strategy.cache_dir().join("engine"))
+    }
+
+    fn executable(&self) -> Result<PathBuf, LocalError> {
+        let own = self.executable.clone().map_or_else(std::env::current_exe, Ok);
+        own.map_err(|source| LocalError::System { what: "the engine's own program was not found", source })
+    }
+}

@@ -1,0 +1,569 @@
+//! What a kind says about itself, as data: its properties, their shapes and ranges, and what a change of each one means.
+//!
+//! Spec checking, planning and documentation all read the same tables, so a range or a default stands in one place.
+//!
+//! **Invariant:** data and pure functions only. No I/O, no AWS client, and no kind is named here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::value::{Path, Tree, Value};
+
+/// One resource type: how it is named, what can be set, what can be referred to.
+#[derive(Debug)]
+pub struct Schema {
+    /// The word after `type:`.
+    pub kind: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// The AWS page the table was checked against.
+    pub source: &'static str,
+    /// What tells one resource of this kind from another in AWS.
+    pub naming: Naming,
+    /// Whether the engine makes and changes resources of this kind, or only looks them up (`import:`).
+    pub managed: bool,
+    /// Whether `import:` is allowed.
+    pub importable: bool,
+    /// Whether an untagged resource of the same name may be taken over.
+    pub adoptable: bool,
+    /// What to know when one is made anew while what it connects lives on; sees the wanted properties.
+    pub renewal: Option<fn(&Tree) -> &'static str>,
+    /// What can be set.
+    pub properties: Vec<Property>,
+    /// What `${name.…}` can name.
+    pub outputs: Vec<Output>,
+}
+
+/// How a resource is found in AWS.
+#[derive(Debug)]
+pub enum Naming {
+    /// By a name of its own, ours to choose: `<team>-<resource>` unless `name:` says otherwise.
+    Own {
+        /// What AWS allows as a name.
+        text: Text,
+    },
+    /// By a name that is always `<team>-<resource>`.
+    Fixed {
+        /// What AWS allows as a name.
+        text: Text,
+    },
+    /// AWS picks an id; found by its tags and by what it connects.
+    Assigned,
+}
+
+/// One property of a kind.
+#[derive(Debug)]
+pub struct Property {
+    /// Its name in the spec.
+    pub name: &'static str,
+    /// One line for people: meaning and unit.
+    pub doc: &'static str,
+    /// What values it takes.
+    pub shape: Shape,
+    /// Whether it must be there, and what stands in for it.
+    pub presence: Presence,
+    /// What a change of it means.
+    pub change: Rule,
+    /// Whether it identifies the resource in AWS (by the name of what it refers to).
+    pub identity: bool,
+    /// Whether only variables may stand in it, no references.
+    pub literal: bool,
+    /// Whether its values must never be shown.
+    pub sensitive: bool,
+    /// Which moment of a freshly created target a reference in it has to wait for.
+    pub needs: Moment,
+    /// Says what is lost when it changes between two values, if something is.
+    pub loses: Option<fn(&Value, &Value) -> Option<&'static str>>,
+}
+
+/// What values a property takes.
+#[derive(Debug)]
+pub enum Shape {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number in a range.
+    Integer {
+        /// Smallest value.
+        min: i64,
+        /// Largest value.
+        max: i64,
+    },
+    /// A string.
+    Text(Text),
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// A string that names another resource, usually as `${name.attribute}`.
+    Link {
+        /// The pairs of kind and attribute that fit.
+        to: &'static [(&'static str, &'static str)],
+        /// What may stand there instead of a reference; `None`: a reference to a managed resource only.
+        literal: Option<Text>,
+    },
+    /// Any number of entries with keys of one's own.
+    Map {
+        /// What a key may be.
+        key: Text,
+        /// What a value may be.
+        value: Box<Shape>,
+        /// Most entries.
+        max: usize,
+    },
+    /// A sequence.
+    List {
+        /// What an item may be.
+        item: Box<Shape>,
+    },
+    /// A mapping with fixed keys.
+    Record(Vec<Property>),
+    /// A string, or a mapping with fixed keys.
+    TextOrRecord(Text, Vec<Property>),
+}
+
+/// A string's limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Text {
+    /// Fewest characters.
+    pub min: usize,
+    /// Most characters.
+    pub max: usize,
+    /// Which characters or forms are allowed.
+    pub allows: fn(&str) -> bool,
+    /// The same in words, to end the sentence "it takes …".
+    pub words: &'static str,
+}
+
+/// Whether a property must be there.
+#[derive(Debug)]
+pub enum Presence {
+    /// It must.
+    Required,
+    /// AWS's documented default stands in for it.
+    Default(Json),
+    /// Absent is a state of its own ("off", "none").
+    Optional,
+    /// Never written by people: filled in from local files when the spec is read.
+    Derived,
+}
+
+/// What becomes of a property that differs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Compared as a whole.
+    Compare(Effect),
+    /// Declared entries are ensured, others left alone (tags).
+    Ensure,
+    /// Needed by the verbs, never returned by AWS, never compared.
+    Local,
+}
+
+/// What it takes to change a property.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// An update of the living resource.
+    InPlace,
+    /// Delete and create.
+    Replace,
+    /// Not done, for this reason.
+    Refuse(&'static str),
+}
+
+/// A point in the life of a step that others can wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Moment {
+    /// AWS has named its outputs.
+    Made,
+    /// AWS is done with it.
+    Ready,
+}
+
+/// Something that `${name.…}` can name. Outputs are always text.
+#[derive(Debug)]
+pub struct Output {
+    /// The attribute.
+    pub name: &'static str,
+    /// One line for people.
+    pub doc: &'static str,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Who decides an output.
+#[derive(Debug)]
+pub enum Origin {
+    /// It follows from the site and the name, so it is known while planning.
+    Computed(fn(&Site, &str) -> String),
+    /// AWS's choice: kept until one of these properties changes, or the resource is replaced.
+    Assigned {
+        /// The properties.
+        until: &'static [&'static str],
+    },
+}
+
+/// Where in AWS a run takes place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Site {
+    /// `aws`, `aws-cn`, `aws-us-gov`, …
+    pub partition: &'static str,
+    /// `eu-central-1`, …
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+}
+
+impl Site {
+    /// A site; the partition follows from the region
+    /// (docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html).
+    pub fn new(region: &str, account: &str) -> Site {
+        Site { partition: partition_of(region), region: region.to_owned(), account: account.to_owned() }
+    }
+}
+
+/// The partition a region belongs to.
+pub fn partition_of(region: &str) -> &'static str {
+    match region {
+        _ if region.starts_with("cn-") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ if region.starts_with("us-iso-") => "aws-iso",
+        _ if region.starts_with("us-isob-") => "aws-iso-b",
+        _ if region.starts_with("eusc-") => "aws-eusc",
+        _ => "aws",
+    }
+}
+
+/// The resource's own name at the end of an ARN: `todos` in `…:table/todos/stream/2026`, `logger` in
+/// `…:function:logger`, `runner` in `…:role/path/runner`.
+pub fn name_in_arn(arn: &str) -> &str {
+    let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
+    match resource.split_once(['/', ':']) {
+        Some(("table" | "function", rest)) => rest.split(['/', ':']).next().unwrap_or_default(),
+        Some(_) => resource.rsplit(['/', ':']).next().unwrap_or_default(),
+        None => resource,
+    }
+}
+
+/// Whose a resource is: what the tags `engine:team`, `engine:stack` and `engine:resource` say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// The team.
+    pub team: String,
+    /// The stack.
+    pub stack: String,
+    /// The resource's name in the spec.
+    pub resource: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "team `{}`, stack `{}`, resource `{}`", self.team, self.stack, self.resource)
+    }
+}
+
+/// The tag that names the team.
+pub const TAG_TEAM: &str = "engine:team";
+/// The tag that names the stack.
+pub const TAG_STACK: &str = "engine:stack";
+/// The tag that names the resource in the spec.
+pub const TAG_RESOURCE: &str = "engine:resource";
+const TAG_CLOUDFORMATION: &str = "aws:cloudformation:stack-name";
+
+impl Owner {
+    /// The three tags, as they stand in AWS.
+    pub fn tags(&self) -> [(&'static str, &str); 3] {
+        [(TAG_TEAM, &self.team), (TAG_STACK, &self.stack), (TAG_RESOURCE, &self.resource)]
+    }
+}
+
+/// What a read could find out about the owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// No tag of ours, nor CloudFormation's.
+    Nobody,
+    /// All or some of our tags; a missing one is empty.
+    Engine(Owner),
+    /// CloudFormation's, with the stack's name.
+    CloudFormation(String),
+    /// Owned through what it lives in.
+    Inherited,
+    /// The tags can't be read yet; the reason in words.
+    NotYetReadable(String),
+    /// We may not read the tags.
+    Denied,
+}
+
+impl Ownership {
+    /// Reads the owner off a resource's tags.
+    pub fn from_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Ownership {
+        let mut owner = Owner { team: String::new(), stack: String::new(), resource: String::new() };
+        let (mut ours, mut cloudformation) = (false, None);
+        for (key, value) in tags {
+            let slot = match key {
+                TAG_TEAM => &mut owner.team,
+                TAG_STACK => &mut owner.stack,
+                TAG_RESOURCE => &mut owner.resource,
+                TAG_CLOUDFORMATION => cloudformation.get_or_insert_default(),
+                _ => continue,
+            };
+            ours |= key != TAG_CLOUDFORMATION;
+            value.clone_into(slot);
+        }
+        match cloudformation {
+            Some(stack) => Ownership::CloudFormation(stack),
+            None if ours => Ownership::Engine(owner),
+            None => Ownership::Nobody,
+        }
+    }
+}
+
+/// Whether a tag is bookkeeping (ours or AWS's) rather than a property of the spec.
+pub fn is_reserved_tag(key: &str) -> bool {
+    key.starts_with("engine:") || key.starts_with("aws:")
+}
+
+/// Which resource in AWS a declaration means. Known from the spec alone, so all reads run at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Id {
+    /// Whose it is to be.
+    pub owner: Owner,
+    /// Its name in AWS; a permission's statement id; a mapping's label for people.
+    pub name: String,
+    /// Set if `import:` gave an ARN.
+    pub arn: Option<String>,
+    /// The names in AWS of what its identity properties refer to, by property.
+    pub anchors: BTreeMap<&'static str, String>,
+    /// The account, where the spec or the local AWS names it: it saves a read from waiting for another.
+    pub site: Option<Site>,
+}
+
+impl Id {
+    /// The name in AWS of what the identity property `property` refers to.
+    pub fn anchor(&self, property: &str) -> &str {
+        self.anchors.get(property).map_or("", String::as_str)
+    }
+}
+
+/// The outputs of a resource, by name.
+pub type Outputs = BTreeMap<String, String>;
+
+/// What a read found: also half-made things, and whose they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live<P = Tree> {
+    /// Its properties, with AWS's defaults filled in.
+    pub props: P,
+    /// What AWS has named.
+    pub outputs: Outputs,
+    /// Whose it is.
+    pub owner: Ownership,
+    /// What AWS is doing with it.
+    pub condition: Condition,
+    /// Tells this incarnation from another of the same name (TableId, UUID).
+    pub incarnation: Option<String>,
+    /// AWS's optimistic lock, where there is one.
+    pub revision: Option<String>,
+}
+
+/// What AWS is doing with a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing: it is as it is shown.
+    Settled,
+    /// It is being made or changed; AWS's word for it.
+    Changing(String),
+    /// It is being deleted.
+    Leaving,
+    /// It failed and only making it anew helps; the reason.
+    Broken(String),
+    /// AWS has put it into a state that only its owner can mend; AWS's word for it.
+    Unusable(String),
+}
+
+/// What a resource holds that can't be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// Nothing, as a look inside showed, or as with a kind that holds nothing.
+    Empty,
+    /// About so many items; AWS's estimate is hours old, so it is at least 1 here.
+    Items(u64),
+    /// Not looked at, or not allowed to.
+    Unchecked,
+}
+
+/// What is wrong with a set of properties, whatever AWS may say later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub path: Path,
+    /// What.
+    pub problem: String,
+    /// Why, where the problem alone doesn't say.
+    pub why: Option<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// Whether the spec can be carried out nonetheless.
+    pub warning: bool,
+}
+
+impl Problem {
+    /// An error at a property.
+    pub fn error(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
+        Problem { path, problem: problem.into(), why: None, hint: Some(hint.into()), warning: false }
+    }
+
+    /// Adds the reason.
+    #[must_use]
+    pub fn why(mut self, why: impl Into<String>) -> Problem {
+        self.why = Some(why.into());
+        self
+    }
+}
+
+impl Schema {
+    /// The property of that name.
+    pub fn property(&self, name: &str) -> Option<&Property> {
+        self.properties.iter().find(|property| property.name == name)
+    }
+
+    /// The output of that name.
+    pub fn output(&self, name: &str) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.name == name)
+    }
+
+    /// The properties people may write.
+    pub fn settable(&self) -> impl Iterator<Item = &Property> {
+        settable(&self.properties)
+    }
+
+    /// The outputs that follow from the name alone.
+    pub fn computed(&self, site: &Site, name: &str) -> Outputs {
+        let computed = self.outputs.iter().filter_map(|output| match output.origin {
+            Origin::Computed(compute) => Some((output.name.to_owned(), compute(site, name))),
+            Origin::Assigned { .. } => None,
+        });
+        computed.collect()
+    }
+}
+
+/// Those of a list of properties that people may write.
+pub fn settable(properties: &[Property]) -> impl Iterator<Item = &Property> {
+    properties.iter().filter(|property| !matches!(property.presence, Presence::Derived))
+}
+
+/// A property with the usual answers: compared, changed in place, optional. The builder methods change them.
+pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property {
+    Property {
+        name,
+        doc,
+        shape,
+        presence: Presence::Optional,
+        change: Rule::Compare(Effect::InPlace),
+        identity: false,
+        literal: false,
+        sensitive: false,
+        needs: Moment::Ready,
+        loses: None,
+    }
+}
+
+impl Property {
+    /// It must be there.
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.presence = Presence::Required;
+        self
+    }
+
+    /// AWS's documented default.
+    #[must_use]
+    pub fn default(mut self, default: impl Into<Json>) -> Self {
+        self.presence = Presence::Default(default.into());
+        self
+    }
+
+    /// Filled in from local files.
+    #[must_use]
+    pub fn derived(mut self) -> Self {
+        self.presence = Presence::Derived;
+        self
+    }
+
+    /// What a change means.
+    #[must_use]
+    pub fn on_change(mut self, effect: Effect) -> Self {
+        self.change = Rule::Compare(effect);
+        self
+    }
+
+    /// Declared entries are ensured, others left alone.
+    #[must_use]
+    pub fn ensured(mut self) -> Self {
+        self.change = Rule::Ensure;
+        self
+    }
+
+    /// For the verbs alone.
+    #[must_use]
+    pub fn local(mut self) -> Self {
+        self.change = Rule::Local;
+        self
+    }
+
+    /// Part of what identifies the resource.
+    #[must_use]
+    pub fn identity(mut self) -> Self {
+        self.identity = true;
+        self
+    }
+
+    /// No references.
+    #[must_use]
+    pub fn literal(mut self) -> Self {
+        self.literal = true;
+        self
+    }
+
+    /// Its values are never shown.
+    #[must_use]
+    pub fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self
+    }
+
+    /// A reference in it needs a freshly created target to be made, not to be ready.
+    #[must_use]
+    pub fn needs_made(mut self) -> Self {
+        self.needs = Moment::Made;
+        self
+    }
+
+    /// What is lost when it changes.
+    #[must_use]
+    pub fn loses(mut self, loses: fn(&Value, &Value) -> Option<&'static str>) -> Self {
+        self.loses = Some(loses);
+        self
+    }
+}
+
+impl Text {
+    /// Any text up to a length.
+    pub const fn any(max: usize) -> Text {
+        Text { min: 0, max, allows: |_| true, words: "any text" }
+    }
+
+    /// Why `text` does not fit, as the end of a sentence that begins with its name; `None` if it does.
+    pub fn objection(&self, text: &str) -> Option<String> {
+        let length = text.chars().count();
+        if length < self.min {
+            return Some(if length == 0 {
+                "is empty".to_owned()
+            } else {
+                format!("has {length} characters, at least {} are needed", self.min)
+            });
+        }
+        if length > self.max {
+            return Some(format!("has {length} characters, {} are allowed", self.max));
+        }
+        (!(self.allows)(text)).then(|| format!("takes {}", self.words))
+    }
+}

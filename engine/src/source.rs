@@ -1,0 +1,743 @@
+//! A function's source (a folder, a file, or text in the spec) as the zip that Lambda takes.
+//!
+//! **Invariant**: the zip's bytes follow from the files' names and contents alone, never from
+//! times, modes, the order of a directory, the operating system or a clock: Lambda answers with the
+//! hash of the zip it was given, and that hash is the only way to see whether code has changed.
+//! This module knows nothing of AWS clients, specs or plans.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use sha2::{Digest, Sha256};
+use walkdir::WalkDir;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, PreparedZipFile, System, ZipWriter};
+
+use crate::javascript::{self, Finding};
+
+/// Where a function's code comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A folder with all below it, or a single file under its own name.
+    Path {
+        /// Absolute, or relative to the working directory.
+        path: PathBuf,
+        /// Globs on the `/`-separated path relative to the folder. `*` stays within one folder and
+        /// `**` does not; matching a folder leaves out all of it. A single file is never left out.
+        exclude: Vec<String>,
+    },
+    /// The text of the handler's file, taken literally. The file is named by the handler. For
+    /// `nodejs` it is `.mjs` if the text has top-level `import` or `export` statements, which `.js`
+    /// cannot have in a package without a `package.json`, and otherwise `.js`; for `python` it is
+    /// `.py`.
+    Inline(String),
+}
+
+/// A function's code, ready for `CreateFunction` and `UpdateFunctionCode`.
+pub struct Package {
+    /// The bytes of the archive.
+    pub zip: Vec<u8>,
+    /// SHA-256 over `zip` in standard base64: what Lambda returns as `CodeSha256` for exactly these
+    /// bytes.
+    pub code_sha256: String,
+    /// The sum of all file sizes, in bytes.
+    pub unzipped: u64,
+    /// The names in the archive, in its order.
+    pub files: Vec<String>,
+    /// What will probably fail on AWS, as far as the files show it.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a source cannot be packaged.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Nothing stands at the path.
+    #[error("code `{}` does not exist", .0.display())]
+    Missing(PathBuf),
+    /// The system refuses to read a file or folder.
+    #[error("cannot read `{}`: {error}", path.display())]
+    Unreadable {
+        /// What was to be read.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// A folder without files, or one that leaves none after the excludes.
+    #[error("folder `{}` has no file to package", .0.display())]
+    EmptyFolder(PathBuf),
+    /// A single file without content.
+    #[error("code `{}` is empty", .0.display())]
+    EmptyFile(PathBuf),
+    /// Inline source without content.
+    #[error("the inline source is empty")]
+    EmptyInline,
+    /// A zip given as the source.
+    #[error("code `{}` is already an archive", .0.display())]
+    Archive(PathBuf),
+    /// A file name that is not UTF-8.
+    #[error("the name of `{}` is not UTF-8", .0.display())]
+    NotUtf8(PathBuf),
+    /// A socket, pipe or device.
+    #[error("`{}` is neither a file nor a folder", .0.display())]
+    Special(PathBuf),
+    /// A symbolic link to something outside the folder.
+    #[error("`{}` is a link to `{}`, outside the code folder", link.display(), target.display())]
+    LinkOutside {
+        /// The link.
+        link: PathBuf,
+        /// Where it ends.
+        target: PathBuf,
+    },
+    /// A symbolic link to a folder that it stands in.
+    #[error("`{}` is a link to a folder that contains it", .0.display())]
+    LinkLoop(PathBuf),
+    /// A symbolic link to nothing.
+    #[error("`{}` is a link to something that does not exist", .0.display())]
+    LinkBroken(PathBuf),
+    /// An exclude that is not a glob.
+    #[error("exclude pattern `{pattern}` is not valid: {reason}")]
+    Pattern {
+        /// As in the spec.
+        pattern: String,
+        /// The parser's reason.
+        reason: String,
+    },
+    /// A handler that names no file for the inline source.
+    #[error("handler `{handler}` names no file for the inline source")]
+    Handler {
+        /// As in the spec.
+        handler: String,
+    },
+    /// Inline source for a runtime that has no single source file.
+    #[error("inline source does not work with runtime `{runtime}`")]
+    Runtime {
+        /// As in the spec.
+        runtime: String,
+    },
+    /// Too many bytes before compression.
+    #[error("code `{}` has {} MiB or more before compression", path.display(), MAX_UNZIPPED >> 20)]
+    UnzippedTooLarge {
+        /// The source.
+        path: PathBuf,
+    },
+    /// Too many bytes after compression.
+    #[error("the zip is larger than {} MiB", MAX_ZIP >> 20)]
+    ZipTooLarge,
+    /// The archive format cannot hold the files.
+    #[error("cannot build the zip: {0}")]
+    Zip(#[from] zip::result::ZipError),
+}
+
+impl SourceError {
+    /// The rule behind the error, where the error itself doesn't say it.
+    pub fn why(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing(_) => Some("a relative path starts at the folder of the spec"),
+            Self::EmptyFolder(_) => {
+                Some("Lambda refuses an empty package; version control and editor files are always left out")
+            }
+            Self::Archive(_) => Some("the engine builds the zip itself, so that equal files give equal bytes"),
+            Self::NotUtf8(_) => Some("names in the zip are UTF-8, so that they are the same on every machine"),
+            Self::LinkOutside { .. } => Some("the package would depend on files elsewhere on this machine"),
+            Self::Handler { .. } => Some("the file is named by what stands before the dot of the handler"),
+            Self::Runtime { .. } => Some("only the Node.js and Python runtimes run a single source file"),
+            Self::UnzippedTooLarge { .. } => Some("Lambda unpacks only what is smaller"),
+            Self::ZipTooLarge => Some("Lambda takes no more in one request"),
+            _ => None,
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "correct `code`, or create the folder",
+            Self::Unreadable { .. } => "make it readable, or leave it out with `exclude`",
+            Self::EmptyFolder(_) => "put the handler's file into it, or narrow `exclude`",
+            Self::EmptyFile(_) | Self::EmptyInline => "write the handler's source into it",
+            Self::Archive(_) => "point `code` at the folder that it was made from",
+            Self::NotUtf8(_) => "rename it",
+            Self::Special(_) => "remove it, or leave it out with `exclude`",
+            Self::LinkOutside { .. } => "copy its target into the folder, or leave the link out with `exclude`",
+            Self::LinkLoop(_) | Self::LinkBroken(_) => "remove the link, or leave it out with `exclude`",
+            Self::Pattern { .. } => "write a glob such as `**/*.test.js` or `docs`",
+            Self::Handler { .. } => "write `index.handler`",
+            Self::Runtime { .. } => "put the code into a folder and name that in `code`",
+            Self::UnzippedTooLarge { .. } | Self::ZipTooLarge => {
+                "leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer"
+            }
+            Self::Zip(_) => "shorten the names of its files",
+        }
+    }
+}
+
+/// In bytes; the package must be smaller: "Unzipped size must be smaller than 262144000 bytes".
+const MAX_UNZIPPED: u64 = 250 << 20;
+
+/// In bytes. 50 MiB is what `ZipFile` takes
+/// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); as base64 it leaves 256 KiB
+/// of the largest request, 70,167,211 bytes, for everything else.
+const MAX_ZIP: u64 = 50 << 20;
+
+/// Packages up to this size, in bytes before compression, are stored as they are: their zip depends
+/// on no compressor and so stays the same when one is upgraded.
+const MAX_STORED: u64 = 1 << 20;
+
+/// Left out of every package: version control, and what editors and file managers leave behind.
+const ALWAYS_LEFT_OUT: [&str; 13] = [
+    "**/.git",
+    "**/.gitattributes",
+    "**/.gitignore",
+    "**/.hg",
+    "**/.svn",
+    "**/.DS_Store",
+    "**/Thumbs.db",
+    "**/.idea",
+    "**/.vscode",
+    "**/*~",
+    "**/*.swp",
+    "**/.#*",
+    "**/#*#",
+];
+
+/// Content by `/`-separated name. Its order, by bytes, is the order of the archive.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Reads a source once, zips it, and looks at the handler's file.
+///
+/// # Errors
+/// All that is wrong with the source, not only the first.
+pub fn package(source: &Source, handler: &str, runtime: &str) -> Result<Package, Vec<SourceError>> {
+    let files = match source {
+        Source::Path { path, exclude } => read(path, exclude)?,
+        Source::Inline(text) => Files::from([(
+            inline_name(text, handler, runtime).map_err(|error| vec![error])?,
+            text.clone().into_bytes(),
+        )]),
+    };
+    let zip = archive(&files, MAX_ZIP).map_err(|error| vec![error])?;
+    Ok(Package {
+        code_sha256: base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&zip)),
+        zip,
+        unzipped: size(&files),
+        findings: javascript::findings(&files, handler, runtime),
+        files: files.into_keys().collect(),
+    })
+}
+
+fn inline_name(text: &str, handler: &str, runtime: &str) -> Result<String, SourceError> {
+    let malformed = || SourceError::Handler { handler: handler.into() };
+    if text.trim().is_empty() {
+        return Err(SourceError::EmptyInline);
+    }
+    if runtime.starts_with("nodejs") {
+        let (module, _) = javascript::split_handler(handler).ok_or_else(malformed)?;
+        let extension = if javascript::is_module(text) { "mjs" } else { "js" };
+        Ok(format!("{module}.{extension}"))
+    } else if runtime.starts_with("python") {
+        // Python's runtime splits at the last dot, and a dot before that separates packages, as a
+        // slash does.
+        let module = handler.rsplit_once('.').ok_or_else(malformed)?.0.replace('.', "/");
+        if module.split('/').any(str::is_empty) { Err(malformed()) } else { Ok(format!("{module}.py")) }
+    } else {
+        Err(SourceError::Runtime { runtime: runtime.into() })
+    }
+}
+
+fn read(path: &Path, exclude: &[String]) -> Result<Files, Vec<SourceError>> {
+    let left_out = patterns(exclude)?;
+    let metadata = fs::metadata(path).map_err(|error| {
+        vec![match error.kind() {
+            io::ErrorKind::NotFound => SourceError::Missing(path.into()),
+            _ => SourceError::Unreadable { path: path.into(), error },
+        }]
+    })?;
+    let found = if metadata.is_dir() {
+        walk(path, &left_out)?
+    } else {
+        single(path, &metadata).map_err(|error| vec![error])?
+    };
+
+    let mut files = Files::new();
+    let mut errors = Vec::new();
+    let mut budget = MAX_UNZIPPED;
+    for (name, path) in found {
+        // The limit holds again while reading, for a file that grows meanwhile.
+        let mut content = Vec::new();
+        match File::open(&path).and_then(|file| file.take(budget).read_to_end(&mut content)) {
+            Ok(_) => budget -= content.len() as u64,
+            Err(error) => errors.push(SourceError::Unreadable { path, error }),
+        }
+        files.insert(name, content);
+    }
+    if budget == 0 {
+        errors.push(SourceError::UnzippedTooLarge { path: path.into() });
+    }
+    if errors.is_empty() { Ok(files) } else { Err(errors) }
+}
+
+fn single(path: &Path, metadata: &fs::Metadata) -> Result<BTreeMap<String, PathBuf>, SourceError> {
+    let path = path.to_path_buf();
+    if !metadata.is_file() {
+        return Err(SourceError::Special(path));
+    }
+    if metadata.len() == 0 {
+        return Err(SourceError::EmptyFile(path));
+    }
+    if metadata.len() >= MAX_UNZIPPED {
+        return Err(SourceError::UnzippedTooLarge { path });
+    }
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) {
+        return Err(SourceError::Archive(path));
+    }
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) => Ok(BTreeMap::from([(name.to_owned(), path)])),
+        None => Err(SourceError::NotUtf8(path)),
+    }
+}
+
+/// Every file below a folder that is not left out, by its name in the archive. Reads no content.
+fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Vec<SourceError>> {
+    let real_root =
+        fs::canonicalize(root).map_err(|error| vec![SourceError::Unreadable { path: root.into(), error }])?;
+    let mut found = BTreeMap::new();
+    let mut errors = Vec::new();
+    let mut size = 0;
+    let mut steps = WalkDir::new(root).min_depth(1).follow_links(true).into_iter();
+    while let Some(step) = steps.next() {
+        let path = match &step {
+            Ok(entry) => entry.path().to_path_buf(),
+            Err(error) => error.path().unwrap_or(root).to_path_buf(),
+        };
+        let name = archive_name(root, &path);
+        // Asked before anything else, so that what is left out can do no harm: editors' lock files
+        // are broken links.
+        let is_left_out = name.as_ref().is_some_and(|name| left_out.is_match(name));
+        let is_folder = step.as_ref().is_ok_and(|entry| entry.file_type().is_dir());
+        let file = match (step, name) {
+            _ if is_left_out => Ok(None),
+            (Err(error), _) => Err(walk_error(path, error)),
+            (Ok(_), None) => Err(SourceError::NotUtf8(path)),
+            (Ok(entry), Some(name)) => match link_target(&entry) {
+                Some(Ok(target)) if !target.starts_with(&real_root) => {
+                    Err(SourceError::LinkOutside { link: path, target })
+                }
+                Some(Err(error)) => Err(SourceError::Unreadable { path, error }),
+                _ if is_folder => continue,
+                _ if !entry.file_type().is_file() => Err(SourceError::Special(path)),
+                _ => match entry.metadata() {
+                    Ok(metadata) => Ok(Some((name, path, metadata.len()))),
+                    Err(error) => Err(walk_error(path, error)),
+                },
+            },
+        };
+        match file {
+            Ok(Some((name, path, len))) => {
+                size += len;
+                found.insert(name, path);
+            }
+            Ok(None) => {}
+            Err(error) => errors.push(error),
+        }
+        if is_folder {
+            steps.skip_current_dir();
+        }
+        if size >= MAX_UNZIPPED {
+            errors.push(SourceError::UnzippedTooLarge { path: root.into() });
+            break;
+        }
+    }
+    if found.is_empty() && errors.is_empty() {
+        errors.push(SourceError::EmptyFolder(root.into()));
+    }
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// `None` if the name is not UTF-8.
+fn archive_name(root: &Path, path: &Path) -> Option<String> {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
+    Some(parts?.join("/"))
+}
+
+/// Where a symbolic link ends; `None` for anything else.
+fn link_target(entry: &walkdir::DirEntry) -> Option<io::Result<PathBuf>> {
+    entry.path_is_symlink().then(|| fs::canonicalize(entry.path()))
+}
+
+fn walk_error(path: PathBuf, error: walkdir::Error) -> SourceError {
+    if error.loop_ancestor().is_some() {
+        return SourceError::LinkLoop(path);
+    }
+    let message = error.to_string();
+    let error = error.into_io_error().unwrap_or_else(|| io::Error::other(message));
+    if error.kind() == io::ErrorKind::NotFound && path.is_symlink() {
+        return SourceError::LinkBroken(path);
+    }
+    SourceError::Unreadable { path, error }
+}
+
+fn patterns(exclude: &[String]) -> Result<GlobSet, Vec<SourceError>> {
+    let mut set = GlobSetBuilder::new();
+    let mut errors = Vec::new();
+    for pattern in ALWAYS_LEFT_OUT.into_iter().chain(exclude.iter().map(String::as_str)) {
+        // `./docs`, `/docs` and `docs/` all mean `docs`.
+        let glob = pattern.strip_prefix("./").unwrap_or(pattern).trim_matches('/');
+        match GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build() {
+            Ok(glob) => _ = set.add(glob),
+            Err(error) => {
+                errors.push(SourceError::Pattern { pattern: pattern.into(), reason: error.kind().to_string() })
+            }
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    set.build().map_err(|error| {
+        vec![SourceError::Pattern {
+            pattern: error.glob().unwrap_or_default().into(),
+            reason: error.kind().to_string(),
+        }]
+    })
+}
+
+fn size(files: &Files) -> u64 {
+    files.values().map(|content| content.len() as u64).sum()
+}
+
+/// Builds the zip: files only, in the order of their names, all from the first second of 1980 with
+/// mode 0644. Lambda needs no executable bit to load a handler, and a bit that a checkout can lose
+/// would show as drift.
+fn archive(files: &Files, max: u64) -> Result<Vec<u8>, SourceError> {
+    let method = if size(files) <= MAX_STORED { CompressionMethod::Stored } else { CompressionMethod::Deflated };
+    let options = SimpleFileOptions::default()
+        .compression_method(method)
+        .compression_level((method == CompressionMethod::Deflated).then_some(6))
+        .last_modified_time(DateTime::default())
+        .unix_permissions(0o644)
+        // Otherwise the header names the system that the zip was built on.
+        .system(System::Unix);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut compressed = 0;
+    for (name, content) in files {
+        let entry = PreparedZipFile::from_data(name, options, content)?;
+        compressed += entry.compressed_size();
+        if compressed > max {
+            return Err(SourceError::ZipTooLarge);
+        }
+        zip.add_prepared_file(entry)?;
+    }
+    let zip = zip.finish()?.into_inner();
+    if zip.len() as u64 > max { Err(SourceError::ZipTooLarge) } else { Ok(zip) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs::FileTimes;
+    use std::time::{Duration, SystemTime};
+
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const HANDLER: &str = "index.handler";
+    const RUNTIME: &str = "nodejs22.x";
+
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for (name, content) in files {
+            write(folder.path(), name, content.as_bytes());
+        }
+        folder
+    }
+
+    fn write(folder: &Path, name: &str, content: &[u8]) {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn package_path(path: &Path, exclude: &[&str]) -> Result<Package, Vec<SourceError>> {
+        let exclude = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
+        package(&Source::Path { path: path.into(), exclude }, HANDLER, RUNTIME)
+    }
+
+    fn package_inline(text: &str, handler: &str, runtime: &str) -> Result<Package, Vec<SourceError>> {
+        package(&Source::Inline(text.into()), handler, runtime)
+    }
+
+    /// The names of the package, or its errors.
+    fn outcome(result: Result<Package, Vec<SourceError>>) -> String {
+        let text = |error: &SourceError| match error.why() {
+            Some(why) => format!("{error}\n  why: {why}\n  hint: {}", error.hint()),
+            None => format!("{error}\n  hint: {}", error.hint()),
+        };
+        match result {
+            Ok(package) => package.files.join("\n"),
+            Err(errors) => errors.iter().map(text).collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    fn outcome_in(root: &Path, result: Result<Package, Vec<SourceError>>) -> String {
+        let real = fs::canonicalize(root).unwrap();
+        let text = outcome(result).replace(&real.display().to_string(), "root");
+        text.replace(&root.display().to_string(), "root")
+    }
+
+    fn unzip(zip: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+        (0..archive.len())
+            .map(|i| {
+                let mut file = archive.by_index(i).unwrap();
+                let mut content = Vec::new();
+                file.read_to_end(&mut content).unwrap();
+                (file.name().unwrap().into_owned(), content)
+            })
+            .collect()
+    }
+
+    /// A change here makes every deployed function show as changed, so it needs a line in the
+    /// changelog.
+    #[test]
+    fn the_bytes_of_a_zip_never_change() {
+        let small =
+            folder(&[("index.js", "exports.handler = async () => {};\n"), ("lib/grüße an alle.txt", "hallo\n")]);
+        let stored = package_path(small.path(), &[]).unwrap();
+        assert_eq!(stored.code_sha256, "uNaTckLOG+oDWM0sBB1bi50IEQBNejvyNxc/JLBROYA=");
+
+        let line = |n: u32| format!("export const value{n} = {};\n", n.wrapping_mul(2_654_435_761));
+        let large = folder(&[("index.mjs", &(0..40_000).map(line).collect::<String>()), ("a.txt", "a")]);
+        let deflated = package_path(large.path(), &[]).unwrap();
+        assert!(deflated.unzipped > MAX_STORED && (deflated.zip.len() as u64) < deflated.unzipped / 2);
+        assert_eq!(deflated.code_sha256, "IrbZoNlR4n+UVXuWA574c75W67hIAsrJIxBB3+79QW0=");
+    }
+
+    fn file_tree() -> impl Strategy<Value = BTreeMap<String, Vec<u8>>> {
+        let name = prop::string::string_regex("([a-cé] ?/){0,2}[a-z.ü][ a-z.]{0,3}[A-Z]").unwrap();
+        let content = prop_oneof![
+            3 => prop::collection::vec(any::<u8>(), 0..64),
+            1 => (any::<u8>(), 600_000..700_000_usize).prop_map(|(byte, len)| vec![byte; len]),
+        ];
+        prop::collection::btree_map(name, content, 1..8)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn only_names_and_contents_decide_the_bytes(
+            (files, order) in file_tree().prop_flat_map(|files| {
+                let order = Just(files.keys().cloned().collect::<Vec<_>>()).prop_shuffle();
+                (Just(files), order)
+            }),
+            mode in prop::sample::select(vec![0o600, 0o644, 0o755, 0o777]),
+            mtime in 1_u64..4_000_000_000,
+        ) {
+            let plain = TempDir::new().unwrap();
+            for (name, content) in &files {
+                write(plain.path(), name, content);
+            }
+            let other = TempDir::new().unwrap();
+            for name in &order {
+                write(other.path(), name, &files[name]);
+                let file = File::open(other.path().join(name)).unwrap();
+                file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime))).unwrap();
+                #[cfg(unix)]
+                file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            }
+            let package = package_path(plain.path(), &[]).unwrap();
+            prop_assert_eq!(&package.zip, &package_path(other.path(), &[]).unwrap().zip);
+            prop_assert_eq!(&package.files, &files.keys().cloned().collect::<Vec<_>>());
+            prop_assert_eq!(package.unzipped, size(&files));
+            prop_assert_eq!(unzip(&package.zip), files.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn left_out_are_leavings_and_what_the_patterns_match() {
+        let kept = ["index.js", "lib/.env", "lib/a.test.js", "lib/docs/a.md", "node_modules/a/b.js", "#1.js", "git/x"];
+        let leavings = [
+            ".git/HEAD",
+            ".gitignore",
+            "lib/.gitattributes",
+            ".hg/x",
+            ".svn/x",
+            "lib/.DS_Store",
+            "Thumbs.db",
+            ".idea/x",
+            ".vscode/x",
+            "index.js~",
+            "lib/.a.swp",
+            "#index.js#",
+            "lib/.#a.js",
+        ];
+        let files: Vec<(&str, &str)> = kept.iter().chain(&leavings).map(|name| (*name, "x")).collect();
+        let root = folder(&files);
+        let left = |exclude: &[&str]| outcome_in(root.path(), package_path(root.path(), exclude)).replace('\n', "  ");
+        assert_snapshot!(left(&[]), @"#1.js  git/x  index.js  lib/.env  lib/a.test.js  lib/docs/a.md  node_modules/a/b.js");
+        assert_snapshot!(left(&["docs", "*.test.js", "./node_modules/"]), @"#1.js  git/x  index.js  lib/.env  lib/a.test.js  lib/docs/a.md");
+        assert_snapshot!(left(&["**/docs", "**/*.test.js", "node_modules/**", "{git,#*}"]), @"index.js  lib/.env");
+        assert_snapshot!(left(&["**"]), @"folder `root` has no file to package    why: Lambda refuses an empty package; version control and editor files are always left out    hint: put the handler's file into it, or narrow `exclude`");
+        assert_snapshot!(left(&["a[", "{b"]), @"exclude pattern `a[` is not valid: unclosed character class; missing ']'    hint: write a glob such as `**/*.test.js` or `docs`  exclude pattern `{b` is not valid: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)    hint: write a glob such as `**/*.test.js` or `docs`");
+        assert_eq!(package_path(&root.path().join("index.js~"), &[]).unwrap().files, ["index.js~"]);
+    }
+
+    #[test]
+    fn inline_source_is_named_after_handler_and_runtime() {
+        let named = |text, handler, runtime| match package_inline(text, handler, runtime) {
+            Ok(package) => format!("{} {:?}", package.files.join(" "), package.findings),
+            Err(errors) => outcome(Err(errors)),
+        };
+        let common = "exports.handler = async () => {};";
+        let es = "import fs from 'node:fs';\nexport const handler = async () => {};";
+        assert_snapshot!(named(common, "index.handler", RUNTIME), @"index.js []");
+        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Finding { problem: "`src/api.mjs` does not export `v1`", why: "it exports `handler`", hint: "write `export const v1 = …` in it, or name another export in `handler`" }]"#);
+        assert_snapshot!(named("const m = import('m'); exports.handler = 1 // export", HANDLER, RUNTIME), @"index.js []");
+        assert_snapshot!(named("def handler(event, context): pass", "pkg.app.handler", "python3.13"), @"pkg/app.py []");
+        assert_snapshot!(named(common, "handler", RUNTIME), @r"
+        handler `handler` names no file for the inline source
+          why: the file is named by what stands before the dot of the handler
+          hint: write `index.handler`
+        ");
+        assert_snapshot!(named(common, "../index.handler", RUNTIME), @r"
+        handler `../index.handler` names no file for the inline source
+          why: the file is named by what stands before the dot of the handler
+          hint: write `index.handler`
+        ");
+        assert_snapshot!(named("x = 1", "/app.handler", "python3.13"), @r"
+        handler `/app.handler` names no file for the inline source
+          why: the file is named by what stands before the dot of the handler
+          hint: write `index.handler`
+        ");
+        assert_snapshot!(named("class A {}", "A::handle", "java21"), @r"
+        inline source does not work with runtime `java21`
+          why: only the Node.js and Python runtimes run a single source file
+          hint: put the code into a folder and name that in `code`
+        ");
+        assert_snapshot!(named(" \n", HANDLER, RUNTIME), @r"
+        the inline source is empty
+          hint: write the handler's source into it
+        ");
+        assert_eq!(
+            unzip(&package_inline(es, HANDLER, RUNTIME).unwrap().zip),
+            [("index.mjs".into(), es.as_bytes().to_vec())]
+        );
+    }
+
+    #[test]
+    fn a_path_that_holds_no_code_is_an_error() {
+        let root = folder(&[("empty.js", ""), ("code.zip", "PK")]);
+        fs::create_dir(root.path().join("none")).unwrap();
+        let report = |name: &str| outcome_in(root.path(), package_path(&root.path().join(name), &[]));
+        assert_snapshot!(report("gone"), @r"
+        code `root/gone` does not exist
+          why: a relative path starts at the folder of the spec
+          hint: correct `code`, or create the folder
+        ");
+        assert_snapshot!(report("none"), @r"
+        folder `root/none` has no file to package
+          why: Lambda refuses an empty package; version control and editor files are always left out
+          hint: put the handler's file into it, or narrow `exclude`
+        ");
+        assert_snapshot!(report("empty.js"), @r"
+        code `root/empty.js` is empty
+          hint: write the handler's source into it
+        ");
+        assert_snapshot!(report("code.zip"), @r"
+        code `root/code.zip` is already an archive
+          why: the engine builds the zip itself, so that equal files give equal bytes
+          hint: point `code` at the folder that it was made from
+        ");
+    }
+
+    /// Not every system lets a name be anything but UTF-8.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn every_link_and_name_that_cannot_travel_is_an_error() {
+        use std::os::unix::{ffi::OsStrExt, fs::symlink, net::UnixListener};
+
+        let root = folder(&[("code/index.js", "x"), ("code/lib/a.js", "a"), ("outside/secret", "s")]);
+        let code = root.path().join("code");
+        symlink("lib", code.join("inside")).unwrap();
+        symlink("../lib/a.js", code.join("lib/b.js")).unwrap();
+        symlink("user@host.1234", code.join(".#index.js")).unwrap();
+        symlink(&code, root.path().join("alias")).unwrap();
+        let files = |path| outcome_in(root.path(), package_path(path, &[])).replace('\n', "  ");
+        assert_snapshot!(files(&code), @"index.js  inside/a.js  inside/b.js  lib/a.js  lib/b.js");
+        assert_eq!(files(&root.path().join("alias")), files(&code));
+
+        symlink("../outside", code.join("to-folder")).unwrap();
+        symlink("../outside/secret", code.join("to-file")).unwrap();
+        symlink("..", code.join("lib/up")).unwrap();
+        symlink("gone", code.join("broken")).unwrap();
+        fs::write(code.join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
+        let _socket = UnixListener::bind(code.join("socket")).unwrap();
+        let mut errors: Vec<String> = package_path(&code, &[])
+            .err()
+            .unwrap()
+            .into_iter()
+            .map(|error| outcome_in(root.path(), Err(vec![error])))
+            .collect();
+        errors.sort();
+        assert_snapshot!(errors.join("\n"), @r"
+        `root/code/broken` is a link to something that does not exist
+          hint: remove the link, or leave it out with `exclude`
+        `root/code/inside/up` is a link to a folder that contains it
+          hint: remove the link, or leave it out with `exclude`
+        `root/code/lib/up` is a link to a folder that contains it
+          hint: remove the link, or leave it out with `exclude`
+        `root/code/socket` is neither a file nor a folder
+          hint: remove it, or leave it out with `exclude`
+        `root/code/to-file` is a link to `root/outside/secret`, outside the code folder
+          why: the package would depend on files elsewhere on this machine
+          hint: copy its target into the folder, or leave the link out with `exclude`
+        `root/code/to-folder` is a link to `root/outside`, outside the code folder
+          why: the package would depend on files elsewhere on this machine
+          hint: copy its target into the folder, or leave the link out with `exclude`
+        the name of `root/code/caf�` is not UTF-8
+          why: names in the zip are UTF-8, so that they are the same on every machine
+          hint: rename it
+        ");
+        let exclude = ["to-*", "lib/up", "broken", "socket", "caf*"];
+        assert_snapshot!(outcome_in(root.path(), package_path(&code, &exclude)), @r"
+        `root/code/inside/up` is a link to a folder that contains it
+          hint: remove the link, or leave it out with `exclude`
+        the name of `root/code/caf�` is not UTF-8
+          why: names in the zip are UTF-8, so that they are the same on every machine
+          hint: rename it
+        ");
+    }
+
+    #[test]
+    fn too_much_code_is_refused_before_it_is_read() {
+        let root = folder(&[("index.js", "x")]);
+        File::create(root.path().join("huge")).unwrap().set_len(1 << 40).unwrap();
+        assert!(walk(root.path(), &patterns(&[]).unwrap()).is_err());
+        assert_snapshot!(outcome_in(root.path(), package_path(root.path(), &[])), @r"
+        code `root` has 250 MiB or more before compression
+          why: Lambda unpacks only what is smaller
+          hint: leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer
+        ");
+        assert_snapshot!(outcome_in(root.path(), package_path(&root.path().join("huge"), &[])), @r"
+        code `root/huge` has 250 MiB or more before compression
+          why: Lambda unpacks only what is smaller
+          hint: leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer
+        ");
+        let files = Files::from([("a".into(), vec![0; 80])]);
+        let size = archive(&files, MAX_ZIP).unwrap().len() as u64;
+        assert!(archive(&files, size).is_ok());
+        let error = archive(&files, size - 1).unwrap_err();
+        assert_snapshot!(outcome_in(root.path(), Err(vec![error])), @r"
+        the zip is larger than 50 MiB
+          why: Lambda takes no more in one request
+          hint: leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer
+        ");
+        assert!(matches!(archive(&files, 79), Err(SourceError::ZipTooLarge)));
+    }
+}

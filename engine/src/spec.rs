@@ -1,0 +1,178 @@
+//! The spec: a YAML file as declarations that are checked, complete and canonical, or everything that is wrong with it.
+//!
+//! Nothing here talks to AWS. All errors of a file are found in one go, each with its place.
+//!
+//! **Invariant:** what leaves this module needs no further checking: every declaration has all properties of its kind
+//! with defaults filled in, every reference names something that exists and fits, and there is no cycle.
+
+mod check;
+mod template;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::io::Read;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
+use crate::graph::Graph;
+use crate::kind::{Artifact, DynKind};
+use crate::schema::{Id, Schema};
+use crate::value::{Path, Tree};
+use crate::yaml;
+
+pub use check::nearest;
+
+/// A spec that can be planned.
+#[derive(Debug)]
+pub struct Spec {
+    /// The file it came from.
+    pub file: Arc<SourceFile>,
+    /// Whose it is.
+    pub team: String,
+    /// Which of the team's stacks it is.
+    pub stack: String,
+    /// `--region`, else the spec's.
+    pub region: Option<String>,
+    /// The account the spec insists on.
+    pub account: Option<String>,
+    /// In the order of the file.
+    pub resources: Vec<Declared>,
+    /// Who needs whom.
+    pub graph: Graph,
+    /// What is worth knowing but stops nothing.
+    pub warnings: Vec<Diagnostic>,
+    places: Places,
+}
+
+/// One resource of a spec.
+#[derive(Clone)]
+pub struct Declared {
+    /// Its name in the spec.
+    pub name: String,
+    /// What it is.
+    pub kind: &'static dyn DynKind,
+    /// What it is in AWS.
+    pub id: Id,
+    /// Whether somebody else owns it.
+    pub imported: bool,
+    /// Whether the spec itself consents to taking it over.
+    pub adopt: bool,
+    /// All properties, defaults included.
+    pub desired: Tree,
+    /// The properties that stand in the file.
+    pub written: BTreeSet<String>,
+    /// What the local files were packed to.
+    pub artifact: Option<Artifact>,
+}
+
+impl Declared {
+    /// The table of its kind.
+    pub fn schema(&self) -> &'static Schema {
+        self.kind.schema()
+    }
+}
+
+impl fmt::Debug for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No properties: they may hold environment values.
+        f.debug_struct("Declared").field("name", &self.name).field("kind", &self.schema().kind).finish_non_exhaustive()
+    }
+}
+
+/// What the command line adds to a spec.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--team`.
+    pub team: Option<String>,
+    /// `--var name=value`.
+    pub vars: BTreeMap<String, String>,
+    /// `--region`.
+    pub region: Option<String>,
+    /// `ENGINE_VAR_name`, by name.
+    pub env: BTreeMap<String, String>,
+}
+
+/// How much of a spec is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it, local files included.
+    Full,
+    /// Enough to find the resources: local files are not looked at (`destroy`).
+    Identities,
+}
+
+/// Where the parts of a spec stand.
+#[derive(Debug, Default)]
+struct Places(HashMap<(String, Path), Span>);
+
+impl Places {
+    fn set(&mut self, resource: &str, path: Path, span: Span) {
+        self.0.insert((resource.to_owned(), path), span);
+    }
+
+    /// The place of a property, or of the closest thing around it that stands in the file.
+    fn get(&self, resource: &str, path: &Path) -> Option<Span> {
+        let mut path = path.clone();
+        loop {
+            if let Some(span) = self.0.get(&(resource.to_owned(), path.clone())) {
+                return Some(*span);
+            }
+            path = path.parent()?;
+        }
+    }
+}
+
+impl Spec {
+    /// Reads and checks a spec.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, warnings included.
+    pub fn load(path: &FilePath, overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
+        let name = path.display().to_string();
+        let bytes = read(path).map_err(|error| vec![error])?;
+        let (file, root) = yaml::parse(&name, &bytes);
+        let root = root?;
+        let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
+        let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let checked = check::check(&file, &root, &stem, &dir, overrides, depth);
+        match checked {
+            (Some(spec), diagnostics) if diagnostics.iter().all(|it| it.severity == Severity::Warning) => {
+                Ok(Spec { warnings: diagnostics, ..spec })
+            }
+            (_, diagnostics) => Err(diagnostics),
+        }
+    }
+
+    /// The resource of that name.
+    pub fn resource(&self, name: &str) -> Option<&Declared> {
+        self.resources.iter().find(|resource| resource.name == name)
+    }
+
+    /// Where a property of a resource stands in the file, or the closest thing around it.
+    pub fn place(&self, resource: &str, path: &Path) -> Option<Place> {
+        Some(self.file.place(self.places.get(resource, path)?))
+    }
+}
+
+/// Reads the file, but never more than a spec may have.
+fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        let error = match error.kind() {
+            std::io::ErrorKind::NotFound => Diagnostic::error(format!("the spec `{shown}` does not exist")),
+            _ => Diagnostic::error(format!("the spec `{shown}` can't be read")).why(error.to_string()),
+        };
+        error.hint("give the path of a YAML file, like `engine diff specs/team.yaml`")
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let kind = file.metadata().map_err(unreadable)?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a folder" } else { "no regular file" };
+        return Err(Diagnostic::error(format!("the spec `{shown}` is {what}")).hint("give the path of a YAML file"));
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}

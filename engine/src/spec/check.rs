@@ -1,0 +1,1081 @@
+//! From a YAML tree to declarations: every rule that can be checked without AWS, each violation with its place.
+//!
+//! **Invariant:** it goes on after an error wherever the rest still means something, so that one run shows them all, and
+//! no message repeats a value that may be secret.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::graph::{Cycle, Graph};
+use crate::kind::{DynKind, Loaded};
+use crate::kinds::registry;
+use crate::schema::{
+    Id, Moment, Naming, Origin, Owner, Presence, Problem, Property, Schema, Shape, Text, name_in_arn, settable,
+};
+use crate::value::{Hole, Part, Path, Template, Tree, Value};
+use crate::yaml::{Entry, Node, Yaml};
+
+use super::template::{Name, Token, tokens};
+use super::{Declared, Depth, Overrides, Places, Spec};
+
+const TOP: [&str; 6] = ["team", "region", "account", "stack", "vars", "resources"];
+/// Keys of a resource that are no properties of its kind.
+const META: [&str; 5] = ["type", "name", "import", "depends_on", "adopt"];
+const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
+
+const TEAM: Text = Text {
+    min: 2,
+    max: 32,
+    allows: |text| {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(word) && !text.ends_with(['-', '_'])
+    },
+    words: "letters, digits, `-` and `_`, with a letter or digit at both ends",
+};
+const STACK: Text = Text {
+    min: 1,
+    max: 128,
+    allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')),
+    words: "letters, digits, `-`, `_` and `.`",
+};
+const RESOURCE: Text = Text {
+    min: 1,
+    max: 63,
+    allows: |text| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    },
+    words: "letters, digits, `-` and `_`, beginning with a letter",
+};
+const ACCOUNT: Text =
+    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "twelve digits" };
+const REGION: Text = Text {
+    min: 9,
+    max: 32,
+    allows: |text| {
+        text.split('-').count() >= 3
+            && text.ends_with(|c: char| c.is_ascii_digit())
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    },
+    words: "a region's name, like `eu-central-1`",
+};
+
+/// Checks a whole file.
+pub(super) fn check(
+    file: &Arc<SourceFile>,
+    root: &Node,
+    stem: &str,
+    dir: &FilePath,
+    overrides: &Overrides,
+    depth: Depth,
+) -> (Option<Spec>, Vec<Diagnostic>) {
+    file.reveal_except(sensitive(root));
+    let mut checker = Checker {
+        file,
+        overrides,
+        depth,
+        dir,
+        diagnostics: Vec::new(),
+        places: Places::default(),
+        references: Vec::new(),
+        scope: Scope::default(),
+        used_vars: BTreeSet::new(),
+    };
+    let spec = checker.file(root, stem);
+    (spec, checker.diagnostics)
+}
+
+/// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let snake = snake_case(word);
+    let cut_off = snake.chars().count().div_ceil(3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&snake, &snake_case(candidate)), candidate))
+        .filter(|(distance, _)| *distance <= cut_off)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
+fn snake_case(text: &str) -> String {
+    let mut snake = String::new();
+    for c in text.chars() {
+        if c.is_ascii_uppercase() && !snake.is_empty() && !snake.ends_with('_') {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake.replace('-', "_")
+}
+
+/// Where secrets may stand: values of `environment`, `inline` source, and variables, which feed both.
+fn sensitive(root: &Node) -> Vec<Span> {
+    fn visit(node: &Node, spans: &mut Vec<Span>) {
+        match &node.value {
+            Yaml::Map(entries) => {
+                for entry in entries {
+                    if matches!(entry.key.as_str(), "environment" | "inline" | "vars") {
+                        values(&entry.value, spans);
+                    } else {
+                        visit(&entry.value, spans);
+                    }
+                }
+            }
+            Yaml::List(items) => items.iter().for_each(|item| visit(item, spans)),
+            _ => {}
+        }
+    }
+    fn values(node: &Node, spans: &mut Vec<Span>) {
+        match &node.value {
+            Yaml::Map(entries) => entries.iter().for_each(|entry| values(&entry.value, spans)),
+            Yaml::List(items) => items.iter().for_each(|item| values(item, spans)),
+            _ => spans.push(node.span),
+        }
+    }
+    let mut spans = Vec::new();
+    visit(root, &mut spans);
+    spans
+}
+
+struct Checker<'a> {
+    file: &'a Arc<SourceFile>,
+    overrides: &'a Overrides,
+    depth: Depth,
+    dir: &'a FilePath,
+    diagnostics: Vec<Diagnostic>,
+    places: Places,
+    references: Vec<Reference>,
+    scope: Scope,
+    used_vars: BTreeSet<String>,
+}
+
+/// What variables stand for.
+#[derive(Default)]
+struct Scope {
+    team: String,
+    region: Option<String>,
+    account: Option<String>,
+    vars: BTreeMap<String, String>,
+}
+
+/// A reference that was found, to be followed once all resources are known.
+struct Reference {
+    from: String,
+    path: Path,
+    span: Span,
+    resource: String,
+    attribute: String,
+    /// What it may lead to, where the whole property is this one reference.
+    fits: Option<&'static [(&'static str, &'static str)]>,
+}
+
+/// What is known about the property under the pen.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    resource: &'a str,
+    literal: bool,
+    sensitive: bool,
+}
+
+impl Checker<'_> {
+    fn file(&mut self, root: &Node, stem: &str) -> Option<Spec> {
+        let Yaml::Map(top) = &root.value else {
+            self.error(root.span, "a spec is a mapping with `team:` and `resources:`", "begin with `team: your-team`");
+            return None;
+        };
+        for entry in top.iter().filter(|entry| !TOP.contains(&entry.key.as_str())) {
+            let hint = match nearest(&entry.key, TOP) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("a spec has {}; resources stand below `resources:`", list(TOP)),
+            };
+            self.error(entry.key_span, format!("a spec has no `{}`", entry.key), hint);
+        }
+        let find = |key: &str| top.iter().find(|entry| entry.key == key);
+        self.vars(find("vars"));
+        let team = self.team(find("team"), root);
+        self.scope.team = team.clone().unwrap_or_else(|| "team".to_owned());
+        let spec_region = find("region").and_then(|entry| self.header(entry, REGION));
+        let region = self.overrides.region.clone().or(spec_region);
+        self.scope.region.clone_from(&region);
+        let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
+        self.scope.account.clone_from(&account);
+        let stack = match find("stack") {
+            Some(entry) => self.header(entry, STACK),
+            None => match STACK.objection(stem) {
+                None => Some(stem.to_owned()),
+                Some(objection) => {
+                    let problem = format!("the file's name makes a bad stack name: `{stem}` {objection}");
+                    self.error(root.span, problem, "add `stack: name` to the spec, or rename the file");
+                    None
+                }
+            },
+        };
+        let mut resources = self.resources(find("resources"), root, stack.as_deref().unwrap_or("stack"));
+        self.unused_vars();
+        self.follow_references(&mut resources);
+        self.duplicates(&resources);
+        self.load(&mut resources);
+        let graph = self.graph(&resources)?;
+        Some(Spec {
+            file: Arc::clone(self.file),
+            team: team?,
+            stack: stack?,
+            region,
+            account,
+            resources: resources.into_iter().map(|draft| draft.declared).collect(),
+            graph,
+            warnings: Vec::new(),
+            places: std::mem::take(&mut self.places),
+        })
+    }
+
+    fn team(&mut self, entry: Option<&Entry>, root: &Node) -> Option<String> {
+        // Checked even where the command line overrides it: a broken line stays broken for the next run.
+        let written = entry.map(|entry| self.header(entry, TEAM));
+        match (&self.overrides.team, written) {
+            (Some(team), _) => match TEAM.objection(team) {
+                None => Some(team.clone()),
+                Some(objection) => {
+                    self.diagnostics.push(
+                        Diagnostic::error(format!("`--team {team}`: a team's name {objection}")).hint(format!(
+                            "a team's name takes {} to {} characters: {}",
+                            TEAM.min, TEAM.max, TEAM.words
+                        )),
+                    );
+                    None
+                }
+            },
+            (None, Some(written)) => written,
+            (None, None) => {
+                self.error(root.span, "the spec names no team", "add `team: your-team` at the top, or pass `--team`");
+                None
+            }
+        }
+    }
+
+    /// A string at the top of the file; variables may stand in it.
+    fn header(&mut self, entry: &Entry, text: Text) -> Option<String> {
+        let around = Around { resource: "", literal: true, sensitive: false };
+        let value = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key))?;
+        let value = value.as_str()?.to_owned();
+        if let Some(objection) = text.objection(&value) {
+            let problem = format!("`{}` {objection}", entry.key);
+            self.error(entry.value.span, problem, format!("it takes {}", text.words));
+            return None;
+        }
+        Some(value)
+    }
+
+    fn vars(&mut self, entry: Option<&Entry>) {
+        let mut vars = BTreeMap::new();
+        match entry.map(|entry| (&entry.value.value, entry)) {
+            None => {}
+            Some((Yaml::Map(entries), _)) => {
+                for Entry { key, key_span, value } in entries {
+                    if let Some(objection) = RESOURCE.objection(key) {
+                        self.error(*key_span, format!("the variable `{key}` {objection}"), "rename it");
+                    }
+                    match &value.value {
+                        Yaml::String(text) => drop(vars.insert(key.clone(), text.clone())),
+                        Yaml::Number(_) | Yaml::Bool(_) => {
+                            drop(vars.insert(key.clone(), self.file.slice(value.span).to_owned()));
+                        }
+                        // Declared without a value: to be given for each run.
+                        Yaml::Null => {}
+                        Yaml::List(_) | Yaml::Map(_) => {
+                            self.error(
+                                value.span,
+                                format!("the variable `{key}` is not a single value"),
+                                "give it text, a number, or true or false",
+                            );
+                        }
+                    }
+                }
+            }
+            Some((_, entry)) => {
+                self.error(entry.value.span, "`vars` is a mapping of names to values", "write `vars: { name: value }`");
+            }
+        }
+        vars.extend(self.overrides.env.clone());
+        vars.extend(self.overrides.vars.clone());
+        self.scope.vars = vars;
+    }
+
+    /// A variable on the command line that nothing uses is a slip of the pen.
+    fn unused_vars(&mut self) {
+        for name in self.overrides.vars.keys().filter(|name| !self.used_vars.contains(*name)) {
+            let warning = Diagnostic::warning(format!("`--var {name}=…` is not used by this spec"));
+            self.diagnostics.push(match nearest(name, self.used_vars.iter().map(String::as_str)) {
+                Some(near) => warning.hint(format!("did you mean `{near}`?")),
+                None => warning,
+            });
+        }
+    }
+
+    fn resources(&mut self, entry: Option<&Entry>, root: &Node, stack: &str) -> Vec<Draft> {
+        let Some(entry) = entry else {
+            self.error(root.span, "the spec has no `resources`", "add `resources:` and a first resource below it");
+            return Vec::new();
+        };
+        let entries = match &entry.value.value {
+            Yaml::Map(entries) => entries,
+            Yaml::Null => {
+                self.error(
+                    entry.key_span,
+                    "`resources` is empty",
+                    "add a first resource below it, or write `resources: {}`",
+                );
+                return Vec::new();
+            }
+            _ => {
+                self.error(
+                    entry.value.span,
+                    "`resources` is a mapping of names to resources",
+                    "write each as `name:` with its properties below",
+                );
+                return Vec::new();
+            }
+        };
+        entries.iter().filter_map(|entry| self.resource(entry, stack)).collect()
+    }
+
+    fn resource(&mut self, entry: &Entry, stack: &str) -> Option<Draft> {
+        let name = entry.key.as_str();
+        self.places.set(name, Path::default(), entry.key_span);
+        if let Some(objection) = RESOURCE.objection(name) {
+            self.error(
+                entry.key_span,
+                format!("the resource name `{name}` {objection}"),
+                format!("it takes {}", RESOURCE.words),
+            );
+        } else if RESERVED_NAMES.contains(&name) {
+            let hint = format!("choose another name; {} stand for something in `${{…}}`", list(RESERVED_NAMES));
+            self.error(entry.key_span, format!("no resource can be named `{name}`"), hint);
+        }
+        let Yaml::Map(entries) = &entry.value.value else {
+            self.error(
+                entry.key_span,
+                format!("`{name}` is not a mapping"),
+                "write `type:` and the properties below it, indented",
+            );
+            return None;
+        };
+        for Entry { key, key_span, value } in entries {
+            let span = if matches!(value.value, Yaml::Map(_) | Yaml::List(_)) { *key_span } else { value.span };
+            self.places.set(name, Path::property(key), span);
+        }
+        let find = |key: &str| entries.iter().find(|entry| entry.key == key);
+        let around = Around { resource: name, literal: true, sensitive: false };
+        let kind = self.kind(find("type"), entry, around)?;
+        let schema = kind.schema();
+        let depends_on = self.depends_on(find("depends_on"), around);
+        let adopt = find("adopt").and_then(|entry| self.bool(&entry.value, "adopt", around)).unwrap_or_default();
+        let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.to_owned() };
+        let import = find("import").map(|entry| self.import(entry, schema, around));
+        if import.is_none() && !schema.managed {
+            let hint = format!("add `import: name-of-the-{}`", schema.kind);
+            self.error(entry.key_span, format!("a {} can only be imported", schema.kind), hint);
+        }
+        let (aws_name, arn) = match &import {
+            Some(imported) => imported.clone().unwrap_or_default(),
+            None => (self.own_name(find("name"), entry, schema, around), None),
+        };
+        let id = Id { owner, name: aws_name, arn, anchors: BTreeMap::new(), site: None };
+        let mut declared = Declared {
+            name: name.to_owned(),
+            kind,
+            id,
+            imported: import.is_some(),
+            adopt,
+            desired: Tree::new(),
+            written: BTreeSet::new(),
+            artifact: None,
+        };
+        for Entry { key, key_span, value } in entries.iter().filter(|entry| !META.contains(&entry.key.as_str())) {
+            let Some(property) = settable(&schema.properties).find(|property| property.name == key) else {
+                self.unknown(
+                    key,
+                    *key_span,
+                    &format!("a {}", schema.kind),
+                    schema.settable().map(|it| it.name).chain(META),
+                );
+                continue;
+            };
+            if declared.imported {
+                let problem = format!("`{name}` is imported, so its `{key}` can't be set");
+                self.error(*key_span, problem, "remove the line; what is imported is read, never changed");
+                continue;
+            }
+            declared.written.insert(key.clone());
+            let around = Around { resource: name, literal: property.literal, sensitive: property.sensitive };
+            if let Some(value) = self.value(&property.shape, value, key, around, &Path::property(key)) {
+                declared.desired.insert(key.clone(), value);
+            }
+        }
+        if declared.imported && find("name").is_some() {
+            let span = find("name").map_or(entry.key_span, |entry| entry.key_span);
+            self.error(span, "`name` and `import` exclude each other", "keep `import:`, which names it");
+        }
+        if !declared.imported {
+            self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
+            let problems = kind.check(&declared.desired);
+            self.problems(name, problems);
+        }
+        Some(Draft { declared, depends_on })
+    }
+
+    fn kind(&mut self, entry: Option<&Entry>, resource: &Entry, around: Around<'_>) -> Option<&'static dyn DynKind> {
+        let kinds = || registry().keys().copied();
+        let Some(entry) = entry else {
+            let hint = format!("add `type:` with one of {}", list(kinds()));
+            self.error(resource.key_span, format!("`{}` has no `type`", resource.key), hint);
+            return None;
+        };
+        let word = self.raw_text(&entry.value, "type", around)?;
+        let kind = registry().get(word.as_str());
+        if kind.is_none() {
+            let hint = match nearest(&word, kinds()) {
+                Some(near) => format!("did you mean `{near}`? The kinds are {}", list(kinds())),
+                None => format!("the kinds are {}", list(kinds())),
+            };
+            self.error(entry.value.span, format!("there is no kind `{word}`"), hint);
+        }
+        kind.map(|kind| &**kind)
+    }
+
+    fn depends_on(&mut self, entry: Option<&Entry>, around: Around<'_>) -> Vec<(String, Span)> {
+        let Some(entry) = entry else { return Vec::new() };
+        let Yaml::List(items) = &entry.value.value else {
+            self.error(entry.value.span, "`depends_on` is a list of resource names", "write `depends_on: [name]`");
+            return Vec::new();
+        };
+        let names = items.iter().filter_map(|item| Some((self.raw_text(item, "depends_on", around)?, item.span)));
+        names.collect()
+    }
+
+    /// The name and, if one was given, the ARN of what is imported.
+    fn import(&mut self, entry: &Entry, schema: &Schema, around: Around<'_>) -> Option<(String, Option<String>)> {
+        if !schema.importable {
+            let hint = "a permission or mapping is always made by the spec that holds its function";
+            self.error(entry.key_span, format!("a {} can't be imported", schema.kind), hint);
+            return None;
+        }
+        let value = self.text(&entry.value, "import", around, &Path::property("import"))?;
+        let text = value.as_str()?;
+        let span = entry.value.span;
+        let arn = text.starts_with("arn:").then(|| text.to_owned());
+        let name = if arn.is_some() { name_in_arn(text) } else { text };
+        let marker = format!(":{}", schema.kind);
+        if arn.is_some() && !(text.contains(&format!("{marker}/")) || text.contains(&format!("{marker}:"))) {
+            self.error(
+                span,
+                format!("`{text}` is no ARN of a {}", schema.kind),
+                format!("give the name or the ARN of a {}", schema.kind),
+            );
+            return None;
+        }
+        let (Naming::Own { text: rule } | Naming::Fixed { text: rule }) = &schema.naming else { return None };
+        if let Some(objection) = rule.objection(name) {
+            self.error(
+                span,
+                format!("`{name}` can't be the name of a {}: it {objection}", schema.kind),
+                format!("a name has {} to {} characters: {}", rule.min, rule.max, rule.words),
+            );
+            return None;
+        }
+        Some((name.to_owned(), arn))
+    }
+
+    /// The name in AWS of what the engine makes itself.
+    fn own_name(&mut self, entry: Option<&Entry>, resource: &Entry, schema: &Schema, around: Around<'_>) -> String {
+        let usual = format!("{}-{}", self.scope.team, resource.key);
+        let (name, span) = match (entry, &schema.naming) {
+            (None, _) => (usual, resource.key_span),
+            (Some(entry), Naming::Own { .. }) => {
+                let Some(value) = self.text(&entry.value, "name", around, &Path::property("name")) else {
+                    return usual;
+                };
+                let name = value.as_str().unwrap_or_default().to_owned();
+                let team = &self.scope.team;
+                if !name.strip_prefix(team.as_str()).is_some_and(|rest| rest.starts_with(['-', '_', '.'])) {
+                    let problem =
+                        format!("the name `{name}` does not begin with the team `{team}` and `-`, `_` or `.`");
+                    let diagnostic = Diagnostic::error(problem)
+                        .at(self.file.place(entry.value.span))
+                        .why("the prefix keeps the teams of one account apart")
+                        .hint(format!("write `name: ${{team}}-{name}`, or use `import:` for what another team owns"));
+                    self.diagnostics.push(diagnostic);
+                    return usual;
+                }
+                (name, entry.value.span)
+            }
+            (Some(entry), _) => {
+                let hint = format!("remove it; its name follows from the resource: `{usual}`");
+                self.error(entry.key_span, format!("a {} has no `name` of its own", schema.kind), hint);
+                return usual;
+            }
+        };
+        if let Naming::Own { text } | Naming::Fixed { text } = &schema.naming
+            && let Some(objection) = text.objection(&name)
+        {
+            let problem = format!("the name `{name}` of the {} {objection}", schema.kind);
+            let hint = match schema.naming {
+                Naming::Own { .. } => "choose another resource name, or give a `name:` of its own",
+                _ => "choose another resource name",
+            };
+            self.diagnostics.push(
+                Diagnostic::error(problem)
+                    .at(self.file.place(span))
+                    .why(format!("AWS takes {} to {} characters here: {}", text.min, text.max, text.words))
+                    .hint(hint),
+            );
+        }
+        name
+    }
+
+    /// Fills in defaults, and misses what must be there.
+    fn complete(
+        &mut self,
+        tree: &mut Tree,
+        properties: &'static [Property],
+        written: &BTreeSet<String>,
+        span: Span,
+        owner: &str,
+    ) {
+        for property in properties.iter().filter(|property| !written.contains(property.name)) {
+            match &property.presence {
+                Presence::Required => {
+                    let problem = format!("`{owner}` has no `{}`", property.name);
+                    self.error(span, problem, format!("add `{}:`, {}", property.name, property.doc));
+                }
+                Presence::Default(default) => drop(tree.insert(property.name.to_owned(), Value::from(default.clone()))),
+                Presence::Optional => drop(tree.insert(property.name.to_owned(), Value::Null)),
+                Presence::Derived => {}
+            }
+        }
+    }
+
+    /// A value of a shape; `None` after an error.
+    fn value(
+        &mut self,
+        shape: &'static Shape,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let span = node.span;
+        self.places.set(around.resource, path.clone(), span);
+        if matches!(node.value, Yaml::Null) {
+            self.error(span, format!("`{name}` has no value"), "give it one, or remove the line");
+            return None;
+        }
+        match shape {
+            Shape::Bool => self.bool(node, name, around).map(Value::Bool),
+            Shape::Integer { min, max } => {
+                let number = self.integer(node, name, around)?;
+                if !(*min..=*max).contains(&number) {
+                    self.error(
+                        span,
+                        format!("`{name}` is {number}, outside of {min} to {max}"),
+                        format!("choose a number from {min} to {max}"),
+                    );
+                    return None;
+                }
+                Some(Value::Number(number.into()))
+            }
+            Shape::Text(text) => {
+                let value = self.text(node, name, around, path)?;
+                self.object(text, &value, span, name, around)?;
+                Some(value)
+            }
+            Shape::Choice(words) => {
+                let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+                let word = value.as_str()?;
+                if !words.contains(&word) {
+                    let hint = match nearest(word, words.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`? It is one of {}", list(words.iter().copied())),
+                        None => format!("it is one of {}", list(words.iter().copied())),
+                    };
+                    self.error(span, format!("`{name}` can't be `{word}`"), hint);
+                    return None;
+                }
+                Some(value)
+            }
+            Shape::Link { to, literal } => self.link(to, literal.as_ref(), node, name, around, path),
+            Shape::Map { key, value, max } => {
+                let entries = self.entries(node, name)?;
+                if entries.len() > *max {
+                    let problem = format!("`{name}` has {} entries, {max} are allowed", entries.len());
+                    self.error(span, problem, "remove some");
+                }
+                let mut map = Tree::new();
+                for Entry { key: entry, key_span, value: node } in entries {
+                    if let Some(objection) = key.objection(entry) {
+                        self.error(
+                            *key_span,
+                            format!("the key `{entry}` of `{name}` {objection}"),
+                            "choose another key",
+                        );
+                    }
+                    if let Some(value) = self.value(value, node, entry, around, &path.key(entry)) {
+                        map.insert(entry.clone(), value);
+                    }
+                }
+                Some(Value::Map(map))
+            }
+            Shape::List { item } => {
+                let Yaml::List(items) = &node.value else {
+                    self.error(span, format!("`{name}` is not a list"), format!("write `{name}: [one, two]`"));
+                    return None;
+                };
+                let values = items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, node)| self.value(item, node, name, around, &path.index(index)));
+                values.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>().map(Value::List)
+            }
+            Shape::Record(properties) => self.record(properties, node, name, around, path),
+            Shape::TextOrRecord(text, properties) => match node.value {
+                Yaml::Map(_) => self.record(properties, node, name, around, path),
+                _ => {
+                    let value = self.text(node, name, around, path)?;
+                    self.object(text, &value, span, name, around)?;
+                    Some(value)
+                }
+            },
+        }
+    }
+
+    fn record(
+        &mut self,
+        properties: &'static [Property],
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let entries = self.entries(node, name)?;
+        let (mut tree, mut written) = (Tree::new(), BTreeSet::new());
+        for Entry { key, key_span, value } in entries {
+            let Some(property) = settable(properties).find(|property| property.name == key) else {
+                self.unknown(key, *key_span, &format!("`{name}`"), properties.iter().map(|it| it.name));
+                continue;
+            };
+            written.insert(key.clone());
+            // Source in the spec is taken literally: JavaScript has `${…}` of its own.
+            let value = if property.sensitive && property.literal && matches!(value.value, Yaml::String(_)) {
+                self.places.set(around.resource, path.key(key), value.span);
+                self.raw_text(value, key, around).map(Value::String)
+            } else {
+                self.value(&property.shape, value, key, around, &path.key(key))
+            };
+            if let Some(value) = value {
+                tree.insert(key.clone(), value);
+            }
+        }
+        self.complete(&mut tree, properties, &written, node.span, name);
+        Some(Value::Map(tree))
+    }
+
+    fn link(
+        &mut self,
+        to: &'static [(&'static str, &'static str)],
+        literal: Option<&Text>,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let before = self.references.len();
+        let value = self.text(node, name, around, path)?;
+        let example =
+            to.first().map_or_else(String::new, |(kind, attribute)| format!("${{name-of-a-{kind}.{attribute}}}"));
+        match (&value, literal) {
+            (Value::Unknown(template), _) if template.sole_hole().is_some() => {
+                if let Some(reference) = self.references.get_mut(before) {
+                    reference.fits = Some(to);
+                }
+            }
+            (Value::Unknown(_), Some(_)) => {}
+            (_, Some(text)) => self.object(text, &value, node.span, name, around)?,
+            (_, None) => {
+                let problem = format!("`{name}` must be a reference to a resource of this spec");
+                self.error(node.span, problem, format!("write `{name}: {example}`"));
+                return None;
+            }
+        }
+        Some(value)
+    }
+
+    /// Text with variables filled in and references kept.
+    fn text(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
+        let raw = self.raw_text(node, name, around)?;
+        let tokens = match tokens(&raw) {
+            Ok(tokens) => tokens,
+            Err((problem, hint)) => {
+                self.error(node.span, format!("`{name}`: {problem}"), hint);
+                return None;
+            }
+        };
+        let mut parts = Vec::new();
+        let mut complete = true;
+        for token in tokens {
+            match token {
+                Token::Text(text) => parts.push(Part::Text(text)),
+                Token::Name(Name::Team) => parts.push(Part::Text(self.scope.team.clone())),
+                Token::Name(Name::Region) => match self.scope.region.clone() {
+                    Some(region) => parts.push(Part::Text(region)),
+                    None => parts.push(Part::Hole(Hole::Region)),
+                },
+                Token::Name(Name::Account) => match self.scope.account.clone() {
+                    Some(account) => parts.push(Part::Text(account)),
+                    None => parts.push(Part::Hole(Hole::Account)),
+                },
+                Token::Name(Name::Variable(variable)) => {
+                    self.used_vars.insert(variable.clone());
+                    match self.scope.vars.get(&variable) {
+                        Some(value) => parts.push(Part::Text(value.clone())),
+                        None => {
+                            let problem = format!("the variable `{variable}` has no value");
+                            let hint =
+                                format!("add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}");
+                            self.error(node.span, problem, hint);
+                            complete = false;
+                        }
+                    }
+                }
+                Token::Name(Name::Output { resource, attribute }) => {
+                    self.references.push(Reference {
+                        from: around.resource.to_owned(),
+                        path: path.clone(),
+                        span: node.span,
+                        resource: resource.clone(),
+                        attribute: attribute.clone(),
+                        fits: None,
+                    });
+                    parts.push(Part::Hole(Hole::Output { resource, attribute }));
+                }
+            }
+        }
+        let value = Template(parts).resolve(&|_| None);
+        if let (true, Value::Unknown(template)) = (around.literal, &value) {
+            let shown = template.holes().next().map(ToString::to_string).unwrap_or_default();
+            let hint = if shown == "${account}" || shown == "${region}" {
+                format!("write `{}:` at the top of the spec, so that it is known", shown.trim_matches(['$', '{', '}']))
+            } else {
+                "write the value itself; variables (`${var.x}`) are fine".to_owned()
+            };
+            self.error(node.span, format!("`{name}` can't hold `{shown}`: it must be known before AWS is asked"), hint);
+            // The reference is reported once, here.
+            self.references.retain(|reference| reference.span != node.span);
+            return None;
+        }
+        complete.then_some(value)
+    }
+
+    /// A string as written; a bare number or boolean is asked to be quoted.
+    fn raw_text(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<String> {
+        let written = self.file.slice(node.span);
+        // YAML reads `012` as text, but whoever wrote it bare may have meant a number.
+        let digits = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+        };
+        let problem = match &node.value {
+            Yaml::String(text) if !(node.plain && digits(text)) => return Some(text.clone()),
+            Yaml::String(_) | Yaml::Number(_) => format!("`{name}` is a bare number, but text is wanted"),
+            Yaml::Bool(_) => format!("`{name}` is a bare true or false, but text is wanted"),
+            Yaml::Null => format!("`{name}` has no value"),
+            Yaml::List(_) => format!("`{name}` is a list, but text is wanted"),
+            Yaml::Map(_) => format!("`{name}` is a mapping, but text is wanted"),
+        };
+        let hint = match &node.value {
+            Yaml::Null => "give it one, or remove the line".to_owned(),
+            Yaml::List(_) | Yaml::Map(_) => format!("write `{name}: text` on one line"),
+            _ if around.sensitive => "quote it".to_owned(),
+            _ => format!("quote it: `{name}: \"{written}\"`"),
+        };
+        self.error(node.span, problem, hint);
+        None
+    }
+
+    fn bool(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<bool> {
+        if let Yaml::Bool(bool) = node.value {
+            return Some(bool);
+        }
+        let substituted = self.substituted(node, name, around)?;
+        let bool = substituted.as_deref().and_then(|text| text.parse().ok());
+        if bool.is_none() {
+            self.error(node.span, format!("`{name}` is neither true nor false"), "write true or false, without quotes");
+        }
+        bool
+    }
+
+    fn integer(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<i64> {
+        if let Yaml::Number(number) = &node.value
+            && let Some(integer) = number.as_i64()
+        {
+            return Some(integer);
+        }
+        let substituted = self.substituted(node, name, around)?;
+        let integer = substituted.as_deref().and_then(|text| text.parse().ok());
+        if integer.is_none() {
+            self.error(node.span, format!("`{name}` is not a whole number"), "write digits alone, without quotes");
+        }
+        integer
+    }
+
+    /// What a string with variables in it comes to, for properties that are no text; `Some(None)`: it has none.
+    fn substituted(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<Option<String>> {
+        match &node.value {
+            Yaml::String(text) if text.contains("${") => {
+                let value = self.text(node, name, Around { literal: true, ..around }, &Path::property(name))?;
+                Some(value.as_str().map(str::to_owned))
+            }
+            _ => Some(None),
+        }
+    }
+
+    fn entries<'n>(&mut self, node: &'n Node, name: &str) -> Option<&'n [Entry]> {
+        let Yaml::Map(entries) = &node.value else {
+            self.error(
+                node.span,
+                format!("`{name}` is not a mapping"),
+                format!("write `{name}: {{ key: value }}`, or the keys below it, indented"),
+            );
+            return None;
+        };
+        Some(entries)
+    }
+
+    /// Checks known text against its limits.
+    fn object(&mut self, text: &Text, value: &Value, span: Span, name: &str, around: Around<'_>) -> Option<()> {
+        let Some(known) = value.as_str() else { return Some(()) };
+        let Some(objection) = text.objection(known) else { return Some(()) };
+        let problem = if around.sensitive || known.is_empty() || known.chars().count() > 80 {
+            format!("`{name}` {objection}")
+        } else {
+            format!("`{name}` can't be `{known}`: it {objection}")
+        };
+        self.error(span, problem, format!("give {} to {} characters: {}", text.min, text.max, text.words));
+        None
+    }
+
+    fn unknown<'n>(&mut self, key: &str, span: Span, owner: &str, known: impl Iterator<Item = &'n str>) {
+        let known: Vec<&str> = known.collect();
+        let hint = match nearest(key, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has {}", list(known)),
+        };
+        self.error(span, format!("{owner} has no property `{key}`"), hint);
+    }
+
+    /// Checks that every reference leads somewhere, and fills in whom the identities mean.
+    fn follow_references(&mut self, drafts: &mut [Draft]) {
+        let targets: BTreeMap<String, Declared> =
+            drafts.iter().map(|draft| (draft.declared.name.clone(), draft.declared.clone())).collect();
+        for reference in std::mem::take(&mut self.references) {
+            self.follow(&reference, &targets);
+        }
+        for draft in drafts.iter_mut() {
+            for (name, span) in &draft.depends_on {
+                if !targets.contains_key(name) {
+                    let diagnostic = no_resource(name, targets.keys().map(String::as_str));
+                    self.diagnostics.push(diagnostic.at(self.file.place(*span)));
+                }
+            }
+            let schema = draft.declared.schema();
+            for property in schema.properties.iter().filter(|property| property.identity) {
+                let anchor = match draft.declared.desired.get(property.name) {
+                    Some(Value::Unknown(template)) => match template.sole_hole() {
+                        Some(Hole::Output { resource, .. }) => {
+                            targets.get(resource).map(|target| target.id.name.clone())
+                        }
+                        _ => None,
+                    },
+                    Some(Value::String(arn)) => Some(name_in_arn(arn).to_owned()),
+                    _ => None,
+                };
+                match anchor {
+                    Some(name) => drop(draft.declared.id.anchors.insert(property.name, name)),
+                    None if draft.declared.desired.contains_key(property.name) => {
+                        let path = Path::property(property.name);
+                        if let Some(span) = self.places.get(&draft.declared.name, &path) {
+                            let problem =
+                                format!("`{}` must be one reference or one ARN, nothing around it", property.name);
+                            self.error(
+                                span,
+                                problem,
+                                "it tells which resource in AWS is meant, so it must be known while planning",
+                            );
+                        }
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, reference: &Reference, targets: &BTreeMap<String, Declared>) {
+        let Reference { resource, attribute, span, .. } = reference;
+        let Some(target) = targets.get(resource) else {
+            let diagnostic = no_resource(resource, targets.keys().map(String::as_str));
+            self.diagnostics.push(diagnostic.at(self.file.place(*span)));
+            return;
+        };
+        let schema = target.schema();
+        let Some(output) = schema.output(attribute) else {
+            let known = || schema.outputs.iter().map(|output| output.name);
+            let hint = match nearest(attribute, known()) {
+                Some(near) => format!("did you mean `${{{resource}.{near}}}`? A {} has {}", schema.kind, list(known())),
+                None => format!("a {} has {}", schema.kind, list(known())),
+            };
+            self.error(*span, format!("`{resource}` (a {}) has no attribute `{attribute}`", schema.kind), hint);
+            return;
+        };
+        if let Some(fits) = reference.fits
+            && !fits.contains(&(schema.kind, output.name))
+        {
+            let property = reference.path.to_string();
+            let problem =
+                format!("`{property}` can't take `${{{resource}.{attribute}}}`: `{resource}` is a {}", schema.kind);
+            let wanted = fits.iter().map(|(kind, attribute)| format!("`{attribute}` of a {kind}")).collect::<Vec<_>>();
+            self.error(*span, problem, format!("it takes {}", wanted.join(" or ")));
+            return;
+        }
+        // A permission or a mapping hangs on a function that this spec makes.
+        let identity =
+            targets.get(&reference.from).and_then(|from| from.schema().property(&reference.path.to_string()));
+        if target.imported && schema.kind == "function" && identity.is_some_and(|property| property.identity) {
+            let problem = format!("`{resource}` is imported, so nothing can be attached to it");
+            self.error(*span, problem, "refer to a function that this spec makes");
+        }
+        if let (Origin::Assigned { until: [property] }, false) = (&output.origin, target.imported)
+            && matches!(target.desired.get(*property), None | Some(Value::Null))
+        {
+            let problem = format!("`{resource}` has no `{attribute}`, because its `{property}` is not set");
+            let hint = format!("add `{property}:` to `{resource}`, or remove what refers to it");
+            self.error(*span, problem, hint);
+        }
+    }
+
+    /// Two declarations of one thing in AWS would undo each other for ever.
+    fn duplicates(&mut self, drafts: &[Draft]) {
+        let mut seen: HashMap<(&str, String), &str> = HashMap::new();
+        for draft in drafts {
+            let Declared { name, id, .. } = &draft.declared;
+            let schema = draft.declared.schema();
+            // A mapping is what it connects; all else is its name.
+            let identity = match schema.naming {
+                Naming::Own { .. } => id.name.clone(),
+                Naming::Fixed { .. } => continue,
+                Naming::Assigned => id.anchors.values().cloned().collect::<Vec<_>>().join(" and "),
+            };
+            if let Some(first) = seen.insert((schema.kind, identity.clone()), name) {
+                let place = self.places.get(name, &Path::default());
+                let problem = format!("`{first}` and `{name}` both mean the {} `{identity}`", schema.kind);
+                if let Some(span) = place {
+                    self.error(span, problem, "remove one of them, or give them different names");
+                }
+            }
+        }
+    }
+
+    /// Packs local files, once everything that could be wrong without them has been looked at.
+    fn load(&mut self, drafts: &mut [Draft]) {
+        if self.depth == Depth::Identities {
+            return;
+        }
+        for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
+            let Declared { name, kind, desired, artifact, .. } = &mut draft.declared;
+            let Loaded { derived, artifact: packed, problems } = kind.load(desired, self.dir);
+            desired.extend(derived);
+            *artifact = packed;
+            let name = name.clone();
+            self.problems(&name, problems);
+        }
+    }
+
+    fn graph(&mut self, drafts: &[Draft]) -> Option<Graph> {
+        let names = drafts.iter().map(|draft| draft.declared.name.as_str());
+        let edges = drafts.iter().flat_map(|draft| {
+            let name = draft.declared.name.as_str();
+            let references = references(draft.declared.schema(), &draft.declared.desired);
+            let depends_on = draft.depends_on.iter().map(|(other, _)| (other.as_str(), Moment::Ready));
+            references.into_iter().chain(depends_on).map(move |(other, moment)| (name, other, moment))
+        });
+        match Graph::new(names, edges.collect::<Vec<_>>()) {
+            Ok(graph) => Some(graph),
+            Err(Cycle(names)) => {
+                let circle = names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+                let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
+                let diagnostic =
+                    Diagnostic::error(format!("resources need each other in a circle: {}", circle.join(" -> ")))
+                        .why("each waits for the next, so none could be made first")
+                        .hint("remove one of the references or `depends_on` entries");
+                self.diagnostics.push(match span {
+                    Some(span) => diagnostic.at(self.file.place(span)),
+                    None => diagnostic,
+                });
+                None
+            }
+        }
+    }
+
+    fn problems(&mut self, resource: &str, problems: Vec<Problem>) {
+        for Problem { path, problem, why, hint, warning } in problems {
+            let mut diagnostic = if warning { Diagnostic::warning(problem) } else { Diagnostic::error(problem) };
+            if let Some(span) = self.places.get(resource, &path) {
+                diagnostic = diagnostic.at(self.file.place(span));
+            }
+            if let Some(why) = why {
+                diagnostic = diagnostic.why(why);
+            }
+            if let Some(hint) = hint {
+                diagnostic = diagnostic.hint(hint);
+            }
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    fn error(&mut self, span: Span, problem: impl Into<String>, hint: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::error(problem).at(self.file.place(span)).hint(hint));
+    }
+}
+
+/// A declaration on its way.
+struct Draft {
+    declared: Declared,
+    depends_on: Vec<(String, Span)>,
+}
+
+/// What a tree refers to, and which moment each property needs of it.
+fn references<'t>(schema: &'static Schema, desired: &'t Tree) -> Vec<(&'t str, Moment)> {
+    let mut found = Vec::new();
+    for (name, value) in desired {
+        let needs = schema.property(name).map_or(Moment::Ready, |property| property.needs);
+        value.visit_templates(&Path::default(), &mut |_, template| {
+            found.extend(template.holes().filter_map(|hole| match hole {
+                Hole::Output { resource, .. } => Some((resource.as_str(), needs)),
+                Hole::Account | Hole::Region => None,
+            }));
+        });
+    }
+    found
+}
+
+fn no_resource<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Diagnostic {
+    let known: Vec<&str> = known.collect();
+    let diagnostic = Diagnostic::error(format!("there is no resource `{name}` in this spec"));
+    match nearest(name, known.iter().copied()) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic.hint(format!("the resources are {}", list(known))),
+    }
+}
+
+fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
+    words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}

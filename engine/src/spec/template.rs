@@ -1,0 +1,104 @@
+//! `${…}` inside strings: variables, which are filled in before anything is checked, and references, which stay.
+//!
+//! **Invariant:** text in, parts out; what a name means is decided elsewhere.
+
+/// One stretch of a string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Token {
+    /// Taken as it is; `$${` has become `${`.
+    Text(String),
+    /// The inside of `${…}`.
+    Name(Name),
+}
+
+/// What `${…}` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Name {
+    Team,
+    Region,
+    Account,
+    Variable(String),
+    Output { resource: String, attribute: String },
+}
+
+/// Splits a string into text and names.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, (String, String)> {
+    let mut tokens = Vec::new();
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        plain.push_str(&rest[..dollar]);
+        rest = &rest[dollar..];
+        if let Some(after) = rest.strip_prefix("$${") {
+            plain.push_str("${");
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("${") {
+            let Some(end) = after.find('}') else {
+                return Err((
+                    "`${` without its `}`".to_owned(),
+                    "close it, as in `${todos.arn}`; write `$${` for a literal `${`".to_owned(),
+                ));
+            };
+            if !plain.is_empty() {
+                tokens.push(Token::Text(std::mem::take(&mut plain)));
+            }
+            tokens.push(Token::Name(name(&after[..end])?));
+            rest = &after[end + 1..];
+        } else {
+            plain.push('$');
+            rest = &rest[1..];
+        }
+    }
+    plain.push_str(rest);
+    if !plain.is_empty() || tokens.is_empty() {
+        tokens.push(Token::Text(plain));
+    }
+    Ok(tokens)
+}
+
+fn name(inside: &str) -> Result<Name, (String, String)> {
+    let word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    match (inside, inside.split_once('.')) {
+        ("team", _) => Ok(Name::Team),
+        ("region", _) => Ok(Name::Region),
+        ("account", _) => Ok(Name::Account),
+        (_, Some(("var", variable))) if word(variable) => Ok(Name::Variable(variable.to_owned())),
+        (_, Some((resource, attribute))) if word(resource) && word(attribute) => {
+            Ok(Name::Output { resource: resource.to_owned(), attribute: attribute.to_owned() })
+        }
+        _ => Err((
+            format!("`${{{inside}}}` is no reference"),
+            "write `${resource.attribute}`, `${var.name}`, `${team}`, `${region}` or `${account}`; write `$${` for a literal `${`"
+                .to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn escaping_gives_any_text_back(text in ".*") {
+            let escaped = text.replace("${", "$${");
+            let plain: String = tokens(&escaped).expect("no reference in it").into_iter().map(|token| match token {
+                Token::Text(text) => text,
+                Token::Name(name) => panic!("{name:?}"),
+            }).collect();
+            prop_assert_eq!(plain, text);
+        }
+
+        #[test]
+        fn any_text_is_split_without_panic(text in ".*") {
+            let _ = tokens(&text);
+        }
+    }
+}

@@ -1,0 +1,825 @@
+//! YAML text to a tree in which every key and value knows where it stands. All that is particular to YAML ends here.
+//!
+//! Two parsers read the text: serde_yaml says what a value means, granit-parser where it stands. Where they don't agree,
+//! the file is refused, as it is for every feature that makes YAML surprising: anchors, aliases, tags, merge keys,
+//! directives, duplicate keys, several documents.
+//!
+//! **Invariant.** This module knows nothing of what a spec may hold. It takes bytes from anyone: time and memory are linear
+//! in their number, which is capped, and no message repeats a value of the file, only keys.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StructureStyle};
+use serde_json::Number;
+
+use crate::diagnostic::{Diagnostic, SourceFile, Span};
+
+/// The largest file that is read, in bytes. A reader need not load more than one byte beyond it.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// How deep lists and mappings may nest. serde_yaml stops at 128 itself.
+const MAX_DEPTH: usize = 64;
+
+/// How many errors of one file are spelt out; the rest is only counted.
+const MAX_ERRORS: usize = 100;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The bytes of the value as written: quotes, brackets and the `|` of a block scalar included, comments and white space
+    /// around it not. Empty where nothing is written.
+    pub span: Span,
+    /// Whether it was written without quotes. A plain string that looks like something else, such as `012`, may be meant
+    /// so; what was really written is `file.slice(span)`.
+    pub plain: bool,
+    /// The value itself.
+    pub value: Yaml,
+}
+
+/// What a value is, as serde_yaml reads it: `yes`, `012`, `1_000` and dates are strings, `0o17` is 15.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Yaml {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer that fits `i64` or `u64`, or a finite float.
+    Number(Number),
+    /// Text, without its quotes and with its escapes resolved.
+    String(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping, in the order of the file, without duplicate keys.
+    Map(Vec<Entry>),
+}
+
+/// One key of a mapping and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The key without its quotes.
+    pub key: String,
+    /// The bytes of the key as written.
+    pub key_span: Span,
+    /// The value.
+    pub value: Node,
+}
+
+/// Reads one YAML document. `name` is what the user knows the file by.
+///
+/// The file comes back even if it cannot be parsed, and hidden in any case: call [`SourceFile::reveal_except`] once it is
+/// known what is sensitive in it.
+///
+/// # Errors
+/// All that is wrong with the file as YAML, at most [`MAX_ERRORS`] of it; a syntax error ends the search.
+pub fn parse(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Result<Node, Vec<Diagnostic>>) {
+    let refused = |text: String, span, diagnostic: Diagnostic| {
+        let file = SourceFile::new(name, text);
+        let diagnostic = diagnostic.at(file.place(span));
+        (file, Err(vec![diagnostic]))
+    };
+    if bytes.len() > MAX_BYTES {
+        let too_large = Diagnostic::error(format!("this file has more than {} KiB", MAX_BYTES / 1024))
+            .why("a spec is a small file that people write, so this one is probably something else")
+            .hint("keep large code in a file of its own and name that file in the spec");
+        return refused(String::new(), Span::new(0, 0), too_large);
+    }
+    let bom = "\u{feff}".len();
+    let body = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let text = match str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => {
+            let at = error.valid_up_to();
+            let offset = at + if body.len() < bytes.len() { bom } else { 0 };
+            let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+            let mut not_utf8 = Diagnostic::error(format!("this file is not UTF-8, first at byte {offset}"))
+                .hint("save the file in the encoding UTF-8");
+            if utf16 {
+                not_utf8 = not_utf8.why("it looks like UTF-16");
+            }
+            let text = String::from_utf8_lossy(body).into_owned();
+            return refused(text, Span::new(at, at + char::REPLACEMENT_CHARACTER.len_utf8()), not_utf8);
+        }
+    };
+    if let Some((at, c)) = text.char_indices().find(|(at, c)| is_refused_character(&text[*at..], *c)) {
+        let control = Diagnostic::error(format!("the character U+{:04X} cannot stand in a YAML file", u32::from(c)))
+            .hint(format!("remove it, or write it inside double quotes as `\\u{:04X}`", u32::from(c)));
+        return refused(text.to_owned(), Span::new(at, at + c.len_utf8()), control);
+    }
+
+    let file = SourceFile::new(name, text);
+    let mut reader =
+        Reader { file: &file, last: Span::new(0, 0), open: Vec::new(), root: None, errors: Vec::new(), n_errors: 0 };
+    reader.read();
+    let result = reader.finish();
+    (file, result)
+}
+
+/// Control characters, and what one of the parsers takes for a line break or drops: the lone carriage return, U+0085,
+/// U+2028, U+2029 and the byte order mark (YAML 1.1 and 1.2 differ there, yaml.org/spec/1.2.2 section 5.4).
+fn is_refused_character(from_here: &str, c: char) -> bool {
+    match c {
+        '\t' | '\n' => false,
+        '\r' => !from_here.starts_with("\r\n"),
+        '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => true,
+        _ => c.is_control(),
+    }
+}
+
+/// A list or mapping that is not closed yet.
+struct Open {
+    start: usize,
+    style: StructureStyle,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Node>),
+    /// `key` is what waits for its value. A refused key has no text, and its value is dropped.
+    Map {
+        entries: Vec<Entry>,
+        key: Option<(Option<String>, Span)>,
+    },
+}
+
+/// Builds the tree out of granit's events, without recursion.
+struct Reader<'a> {
+    file: &'a Arc<SourceFile>,
+    /// Where the last event stands.
+    last: Span,
+    open: Vec<Open>,
+    root: Option<Node>,
+    errors: Vec<Diagnostic>,
+    n_errors: usize,
+}
+
+impl Reader<'_> {
+    fn read(&mut self) {
+        let mut options = Options::default();
+        options.disallow_directives = true;
+        options.emit_unresolved_aliases = true;
+        options.emit_anchor_events = true;
+        options.block_scalar_eof_without_line_feed = true;
+        options.flow_nesting_limit = MAX_DEPTH;
+        options.block_nesting_limit = MAX_DEPTH;
+        options.set_emit_comments(false);
+        let mut n_documents = 0;
+        for event in Parser::new_from_str_with_options(self.file.text(), options) {
+            let (event, span) = match event {
+                Ok((event, span)) => (event, span),
+                Err(error) => return self.syntax_error(&error),
+            };
+            if let Some(tag) = span.tag_span() {
+                self.error(span_of(tag), |_| tag_error());
+            }
+            let span = span_of(span);
+            match event {
+                Event::DocumentStart(..) => {
+                    n_documents += 1;
+                    if n_documents == 2 {
+                        return self.error(span, |_| {
+                            Diagnostic::error("a second document starts here")
+                                .why("a file holds one document")
+                                .hint("move it into a file of its own, or remove the `---`")
+                        });
+                    }
+                }
+                Event::Scalar(text, style, ..) => self.scalar(&text, style, span),
+                Event::SequenceStart(style, ..) => {
+                    // A list that isn't indented against its key is reported from behind its first dash on.
+                    let before = self.file.slice(Span::new(0, span.start)).trim_end();
+                    let dash = before.strip_suffix('-').filter(|_| style == StructureStyle::Block);
+                    let at_dash = self.file.text().get(span.start..).is_some_and(|rest| rest.starts_with('-'));
+                    let start = dash.filter(|_| !at_dash).map_or(span.start, str::len);
+                    self.open.push(Open { start, style, content: Content::List(Vec::new()) });
+                }
+                Event::MappingStart(style, ..) => {
+                    let content = Content::Map { entries: Vec::new(), key: None };
+                    self.open.push(Open { start: span.start, style, content });
+                }
+                Event::SequenceEnd | Event::MappingEnd => self.close(span.end),
+                Event::Anchor(..) => self.error(span, |_| anchor_error()),
+                Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                    self.error(span, |_| anchor_error());
+                    self.attach(Node { span, plain: true, value: Yaml::Null });
+                }
+                _ => {}
+            }
+            if self.open.len() > MAX_DEPTH {
+                return self.error(span, |_| depth_error());
+            }
+            self.last = span;
+        }
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) {
+        let span = match style {
+            // granit gives the span of a block scalar without its header, and with the empty lines behind it.
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                let gap = self.file.slice(Span::new(self.last.end, span.start));
+                let start = gap.find(['|', '>']).map_or(span.start, |header| self.last.end + header);
+                let written = self.file.slice(Span::new(start, span.end)).trim_end();
+                Span::new(start, start + written.len())
+            }
+            _ => span,
+        };
+        let plain = style == ScalarStyle::Plain;
+        let value = match style {
+            ScalarStyle::Plain => self.resolve(text, span),
+            _ => Yaml::String(text.to_owned()),
+        };
+        self.attach(Node { span, plain, value });
+    }
+
+    /// What a plain scalar means: serde_yaml's rules, by serde_yaml's own code wherever it is reachable.
+    fn resolve(&mut self, text: &str, span: Span) -> Yaml {
+        match text {
+            "" | "~" | "null" | "Null" | "NULL" => return Yaml::Null,
+            "true" | "True" | "TRUE" => return Yaml::Bool(true),
+            "false" | "False" | "FALSE" => return Yaml::Bool(false),
+            _ => {}
+        }
+        let parsed = text.parse::<serde_yaml::Number>();
+        if is_integer(text) && !parsed.as_ref().is_ok_and(|number| number.is_i64() || number.is_u64()) {
+            self.error(span, |_| {
+                Diagnostic::error("this number is too large")
+                    .why("whole numbers go from -9223372036854775808 to 18446744073709551615")
+                    .hint("quote it if it is meant as text")
+            });
+            return Yaml::String(text.to_owned());
+        }
+        match parsed.as_ref().map(json_number) {
+            Ok(Some(number)) => Yaml::Number(number),
+            Ok(None) => {
+                self.error(span, |_| {
+                    Diagnostic::error("infinity and NaN are no values here").hint("quote it if it is meant as text")
+                });
+                Yaml::String(text.to_owned())
+            }
+            Err(_) => Yaml::String(text.to_owned()),
+        }
+    }
+
+    /// Puts a complete node where it belongs: the root, a list item, a key or a value.
+    fn attach(&mut self, node: Node) {
+        match self.open.last_mut().map(|open| &mut open.content) {
+            None => self.root = Some(node),
+            Some(Content::List(items)) => items.push(node),
+            Some(Content::Map { entries, key }) => match key.take() {
+                Some((Some(key), key_span)) => entries.push(Entry { key, key_span, value: node }),
+                Some((None, _)) => {}
+                None => {
+                    let key_span = node.span;
+                    let text = self.key(node);
+                    if let Some(Open { content: Content::Map { key, .. }, .. }) = self.open.last_mut() {
+                        *key = Some((text, key_span));
+                    }
+                }
+            },
+        }
+    }
+
+    /// The text of a key, or an error and none.
+    fn key(&mut self, node: Node) -> Option<String> {
+        let refusal = match node.value {
+            Yaml::String(key) if node.plain && key == "<<" => Diagnostic::error("merge keys (`<<`) are not supported")
+                .hint("write the keys out, or use `vars:` for a value that repeats"),
+            Yaml::String(key) => return Some(key),
+            Yaml::List(_) | Yaml::Map(_) => Diagnostic::error("a list or mapping stands where a key should be")
+                .hint("quote a text that starts with `{` or `[`"),
+            Yaml::Null if node.span.start == node.span.end => {
+                Diagnostic::error("a key is missing in front of this `:`").hint("write `key: value`")
+            }
+            _ => Diagnostic::error("this key is not text")
+                .why("without quotes YAML reads it as a number, boolean or null")
+                .hint("quote it"),
+        };
+        self.error(node.span, |_| refusal);
+        None
+    }
+
+    /// Closes the innermost list or mapping.
+    fn close(&mut self, end: usize) {
+        let Some(Open { start, style, content }) = self.open.pop() else { return };
+        let (value, last) = match content {
+            Content::List(items) => {
+                let last = items.last().map(|item| item.span.end);
+                (Yaml::List(items), last)
+            }
+            Content::Map { entries, .. } => {
+                self.check_duplicates(&entries);
+                let last = entries.last().map(|entry| entry.value.span.end);
+                (Yaml::Map(entries), last)
+            }
+        };
+        // The end of a block is only seen at the next token; what belongs to it ends with its last child.
+        let end = last.filter(|_| style == StructureStyle::Block).unwrap_or(end);
+        self.attach(Node { span: Span::new(start, end), plain: false, value });
+    }
+
+    fn check_duplicates(&mut self, entries: &[Entry]) {
+        let mut first: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
+        for entry in entries {
+            let Some(first) = first.get(entry.key.as_str()) else {
+                first.insert(&entry.key, entry.key_span);
+                continue;
+            };
+            self.error(entry.key_span, |file| {
+                let (line, _) = file.line_column(first.start);
+                Diagnostic::error(format!("{} is set more than once", key_name(&entry.key)))
+                    .why(format!("it is already set on line {line}"))
+                    .hint("keep one of the two")
+            });
+        }
+    }
+
+    fn syntax_error(&mut self, error: &ScanError) {
+        let at = error.marker().byte_offset().unwrap_or_default();
+        let (at, diagnostic) = explain(error.kind(), self.file, at, self.last);
+        let end = self.file.text().get(at..).and_then(|rest| rest.chars().next()).map_or(at, |c| at + c.len_utf8());
+        self.error(Span::new(at, end), |_| diagnostic);
+    }
+
+    /// Counts every error, but makes no more than can be of use.
+    fn error(&mut self, span: Span, diagnostic: impl FnOnce(&SourceFile) -> Diagnostic) {
+        self.n_errors += 1;
+        if self.n_errors <= MAX_ERRORS {
+            self.errors.push(diagnostic(self.file).at(self.file.place(span)));
+        }
+    }
+
+    /// Lets serde_yaml read what granit found harmless, and compares.
+    fn finish(mut self) -> Result<Node, Vec<Diagnostic>> {
+        let root = self.root.take();
+        if self.n_errors == 0 {
+            match &root {
+                Some(root) if root.value != Yaml::Null || root.span.start < root.span.end => self.compare(root),
+                _ => self.error(Span::new(0, 0), |_| {
+                    Diagnostic::error("this file is empty").hint("write a spec into it, or name another file")
+                }),
+            }
+        }
+        if let Some(unsaid) = self.n_errors.checked_sub(MAX_ERRORS).filter(|unsaid| *unsaid > 0) {
+            let last = self.errors.iter().filter_map(|error| error.at.as_ref()).max_by_key(|place| place.span);
+            let mut more = Diagnostic::error(format!("and {unsaid} more errors in this file"));
+            more.at = last.cloned();
+            self.errors.push(more);
+        }
+        root.filter(|_| self.n_errors == 0).ok_or(self.errors)
+    }
+
+    fn compare(&mut self, root: &Node) {
+        let mut differing = Vec::new();
+        match serde_yaml::from_str(self.file.text()) {
+            Ok(value) => find_differences(root, &value, &mut differing),
+            Err(error) => {
+                let at = error.location().map_or(0, |at| offset_of(self.file.text(), at.line(), at.column()));
+                differing.push(Span::new(at, at));
+            }
+        }
+        for span in differing {
+            self.error(span, |_| {
+                Diagnostic::error("this can be read in two ways")
+                    .why("two YAML parsers do not agree on it")
+                    .hint("put the value in quotes, or write it on one line")
+            });
+        }
+    }
+}
+
+/// Where `value`, read by serde_yaml, is not what `node` holds. The depth of `node` is bounded by [`MAX_DEPTH`].
+fn find_differences(node: &Node, value: &serde_yaml::Value, differing: &mut Vec<Span>) {
+    use serde_yaml::Value;
+    let equal = match (&node.value, value) {
+        (Yaml::Null, Value::Null) => true,
+        (Yaml::Bool(a), Value::Bool(b)) => a == b,
+        (Yaml::Number(a), Value::Number(b)) => json_number(b).as_ref() == Some(a),
+        (Yaml::String(a), Value::String(b)) => a == b,
+        (Yaml::List(a), Value::Sequence(b)) if a.len() == b.len() => {
+            a.iter().zip(b).for_each(|(a, b)| find_differences(a, b, differing));
+            true
+        }
+        (Yaml::Map(a), Value::Mapping(b)) if a.len() == b.len() => {
+            for (entry, (key, value)) in a.iter().zip(b) {
+                if key.as_str() == Some(&entry.key) {
+                    find_differences(&entry.value, value, differing);
+                } else {
+                    differing.push(entry.key_span);
+                }
+            }
+            true
+        }
+        _ => false,
+    };
+    if !equal {
+        differing.push(node.span);
+    }
+}
+
+/// A number as JSON knows it, or `None` for infinity and NaN.
+fn json_number(number: &serde_yaml::Number) -> Option<Number> {
+    let integer = number.as_u64().map(Number::from).or_else(|| number.as_i64().map(Number::from));
+    integer.or_else(|| number.as_f64().and_then(Number::from_f64))
+}
+
+/// Whether the writer of a plain scalar meant a whole number, however large. Leading zeros make a string of it.
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)];
+    let (digits, radix) = prefixed
+        .into_iter()
+        .find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, radix)))
+        .unwrap_or((digits, 10));
+    let leading_zero = radix == 10 && digits.len() > 1 && digits.starts_with('0');
+    !digits.is_empty() && !leading_zero && digits.chars().all(|c| c.is_digit(radix))
+}
+
+/// A key as it can stand in a message. What doesn't look like a property name could be a value that went astray.
+fn key_name(key: &str) -> String {
+    let is_name = key.len() <= 64 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if is_name { format!("`{key}`") } else { "this key".to_owned() }
+}
+
+fn span_of(span: granit_parser::Span) -> Span {
+    // Both offsets are always there when the input is a `str`.
+    let range = span.byte_range().unwrap_or_default();
+    Span::new(range.start, range.end)
+}
+
+/// The byte offset of a line and column, both 1-based, the column in characters.
+fn offset_of(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let rest = text.get(start..).unwrap_or_default();
+    start + rest.char_indices().nth(column.saturating_sub(1)).map_or(0, |(at, _)| at)
+}
+
+fn anchor_error() -> Diagnostic {
+    Diagnostic::error("anchors and aliases (`&`, `*`) are not supported")
+        .hint("write the value out, or use `vars:` for one that repeats")
+        .hint("quote the value if the `&` or `*` belongs to it")
+}
+
+fn tag_error() -> Diagnostic {
+    Diagnostic::error("tags (`!`) are not supported")
+        .hint("remove the tag, or quote the value if the `!` belongs to it")
+}
+
+fn depth_error() -> Diagnostic {
+    Diagnostic::error(format!("lists and mappings nest more than {MAX_DEPTH} levels deep here"))
+        .hint("a spec needs four or five; check the brackets and the indentation")
+}
+
+/// A syntax error in the user's words, and where to point: granit's position is `at`, and `last` is what it read last.
+fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize, Diagnostic) {
+    use ErrorKind as E;
+    let diagnostic = match kind {
+        E::UnclosedFlowCollection { open } => Diagnostic::error(format!("this `{open}` is never closed"))
+            .hint("add the closing bracket, or quote the value"),
+        E::MismatchedFlowCollectionEnd { open, close } => {
+            Diagnostic::error(format!("this `{open}` is closed by a `{close}`"))
+                .hint("make the brackets match, or quote the value")
+        }
+        E::MisplacedFlowCollectionEnd => {
+            Diagnostic::error("this bracket closes nothing").hint("remove it, or quote the value that it belongs to")
+        }
+        E::ExpectedFlowMappingSeparator | E::ExpectedFlowSequenceSeparator | E::InvalidColonPlacement => {
+            Diagnostic::error("a `,` or a closing bracket is missing in front of this")
+                .why("it stands between brackets, and they are not closed before it")
+                .hint("close the bracket, or quote the value: `{ role: \"${name.arn}\" }`")
+        }
+        E::MappingValueNotAllowed => return explain_colon(file, at, last),
+        E::SimpleKeyExpected | E::InvalidSimpleKey => Diagnostic::error("a `:` is missing behind this key")
+            .why("a line among keys has the form `key: value`, with a space behind the colon")
+            .hint("add it, or indent the line if it belongs to the value above"),
+        E::ExpectedBlockMappingKey
+        | E::ExpectedBlockSequenceEntry
+        | E::ExpectedDocumentStart
+        | E::InvalidIndentation
+        | E::UnexpectedEofBlockMapping
+        | E::UnexpectedEofBlockSequence
+            if !file.text().get(at..).is_some_and(|rest| rest.starts_with([',', ']', '}'])) =>
+        {
+            Diagnostic::error("this fits neither the line above nor any block around it")
+                .hint("indent it exactly as the keys or `-` items that it belongs to")
+        }
+        E::BlockSequenceEntryNotAllowed | E::BlockEntryInFlowCollection => {
+            Diagnostic::error("a `-` item cannot stand here")
+                .hint("start the list on the line below its key, or write it as `[a, b]`")
+        }
+        E::TabNotAllowed
+        | E::TabInBlockIndentation
+        | E::TabInIndentation
+        | E::TabInPlainScalar
+        | E::TabAtBlockScalarStart => {
+            let tab = Diagnostic::error("a tab is used as indentation")
+                .why("YAML allows only spaces there")
+                .hint("replace the tab by spaces");
+            return (first_indenting_tab(file.text(), at).unwrap_or(at), tab);
+        }
+        E::UnclosedQuotedScalar | E::DocumentIndicatorInQuotedScalar => {
+            Diagnostic::error("this quote is never closed").hint("add the closing quote")
+        }
+        E::InvalidTrailingSingleQuotedScalar | E::InvalidTrailingDoubleQuotedScalar => {
+            Diagnostic::error("something follows the closing quote")
+                .hint("a quote inside quotes is written `''` between `'`, and `\\\"` between `\"`")
+        }
+        E::UnknownQuotedScalarEscape | E::InvalidQuotedScalarHexEscape | E::InvalidUnicodeEscape => {
+            Diagnostic::error("this text has an escape that YAML does not know")
+                .hint("write `\\\\` for a backslash, or use single quotes, which have no escapes")
+        }
+        E::ExpectedNodeContent
+        | E::UnexpectedEofFlowSequence
+        | E::UnexpectedEofFlowMapping
+        | E::UnexpectedEofImplicitFlowMapping => Diagnostic::error("a value is missing in front of this")
+            .hint("write the value, or remove the comma or bracket that is too much"),
+        E::UnexpectedCharacter { .. }
+        | E::MappingKeyNotAllowed
+        | E::UnexpectedEofBlockMapping
+        | E::UnexpectedEofBlockSequence => {
+            Diagnostic::error("a value cannot start with this character").hint("quote the value")
+        }
+        E::InvalidBlockScalarHeader | E::ZeroBlockScalarIndent => {
+            Diagnostic::error("nothing can follow a `|` or `>` on its line")
+                .hint("start the text on the next line, or quote the value")
+        }
+        E::CommentInterceptedScalar => Diagnostic::error("this comment stands in the middle of a value")
+            .hint("check the indentation of the next line, or quote the value if the `#` belongs to it"),
+        E::CommentNotSeparated => Diagnostic::error("a comment needs a space in front of its `#`")
+            .hint("add the space, or quote the value if the `#` belongs to it"),
+        E::DirectiveDisallowed => Diagnostic::error("directives (`%`) are not supported").hint("remove the line"),
+        E::MissingAnchorOrAliasName => anchor_error(),
+        E::UndeclaredTagHandle
+        | E::InvalidTagTerminator
+        | E::MissingTagUri
+        | E::UnclosedVerbatimTag
+        | E::InvalidTagEscape
+        | E::InvalidGlobalTagCharacter => tag_error(),
+        E::RecursionLimitExceeded => depth_error(),
+        // The texts of granit name grammar, never content.
+        other => Diagnostic::error("this is not valid YAML")
+            .why(other.to_string())
+            .hint("check the quotes, brackets and indentation of this line and the one above"),
+    };
+    (at, diagnostic)
+}
+
+/// A `:` where no key can be has three usual causes, told apart by what was read before it.
+fn explain_colon(file: &SourceFile, at: usize, last: Span) -> (usize, Diagnostic) {
+    let before = file.slice(last);
+    let Some((first_line, _)) = before.split_once('\n') else {
+        let second = Diagnostic::error("a second `:` on one line")
+            .why("YAML takes a colon with a space behind it as the end of a key")
+            .hint("quote the value if the `:` belongs to it");
+        return (at, second);
+    };
+    if let Some(colon) = first_line.find(':') {
+        let missing = Diagnostic::error("a space is missing behind this `:`")
+            .why("without it YAML takes the whole line as text")
+            .hint("write `key: value`");
+        return (last.start + colon, missing);
+    }
+    let (line, _) = file.line_column(last.start);
+    let continued = Diagnostic::error("a key cannot stand here")
+        .why(format!("this line continues the text that starts on line {line}"))
+        .hint(format!("indent it as the keys around it, and check that line {line} has the form `key: value`"));
+    let key = before.rfind('\n').map_or(at, |newline| {
+        let continuation = &before[newline + 1..];
+        last.start + newline + 1 + (continuation.len() - continuation.trim_start().len())
+    });
+    (key, continued)
+}
+
+/// The first tab that is part of an indentation, in the line of `at` or below.
+fn first_indenting_tab(text: &str, at: usize) -> Option<usize> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let mut offset = start;
+    for line in text.get(start..)?.split_inclusive('\n') {
+        let indentation = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..indentation].find('\t') {
+            return Some(offset + tab);
+        }
+        offset += line.len();
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::diagnostic::{Style, render};
+
+    const SECRET: &str = "hunter2";
+
+    fn errors_of(bytes: &[u8]) -> Vec<Diagnostic> {
+        parse("s.yaml", bytes).1.expect_err("the file should be refused")
+    }
+
+    /// What the user sees of several broken files.
+    fn refusals<const N: usize>(texts: [&str; N]) -> String {
+        let rendered = texts.map(|text| render(&errors_of(text.as_bytes()), Style::Plain, 80));
+        rendered.concat()
+    }
+
+    fn problems_of(bytes: &[u8]) -> Vec<String> {
+        errors_of(bytes).into_iter().map(|error| error.problem).collect()
+    }
+
+    fn json(node: &Node) -> serde_json::Value {
+        match &node.value {
+            Yaml::Null => serde_json::Value::Null,
+            Yaml::Bool(bool) => (*bool).into(),
+            Yaml::Number(number) => number.clone().into(),
+            Yaml::String(string) => string.as_str().into(),
+            Yaml::List(items) => items.iter().map(json).collect(),
+            Yaml::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), json(&entry.value))).collect(),
+        }
+    }
+
+    /// Every scalar below a node, keys too: where it stands and what it is.
+    fn scalars(node: &Node) -> Vec<(Span, serde_json::Value)> {
+        match &node.value {
+            Yaml::List(items) => items.iter().flat_map(scalars).collect(),
+            Yaml::Map(entries) => {
+                let of = |e: &Entry| [vec![(e.key_span, e.key.as_str().into())], scalars(&e.value)].concat();
+                entries.iter().flat_map(of).collect()
+            }
+            _ => vec![(node.span, json(node))],
+        }
+    }
+
+    /// A document and the style in which it is written.
+    #[derive(Clone, Debug)]
+    enum Doc {
+        Plain(String),
+        Lines(Vec<String>),
+        Single(String),
+        Double(String),
+        Block { header: String, lines: Vec<String> },
+        List { flow: bool, items: Vec<Doc> },
+        Map { flow: bool, entries: Vec<(Doc, Doc)> },
+    }
+
+    /// Text in double quotes, with every character escaped that cannot stand in a file.
+    fn quoted(text: &str) -> String {
+        let json = serde_json::to_string(text).unwrap();
+        let escaped = |c: char| match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        json.chars().map(escaped).collect()
+    }
+
+    /// Writes a document behind `- ` or `key:`; `flow` once inside of brackets.
+    fn write(doc: &Doc, indent: usize, in_flow: bool, text: &mut String) {
+        let pad = " ".repeat(indent);
+        match doc {
+            Doc::Plain(plain) if in_flow && (plain.contains('{') || plain.starts_with(['?', ':'])) => {
+                *text += &format!("'{plain}'")
+            }
+            Doc::Plain(plain) => *text += plain,
+            Doc::Lines(lines) => *text += &lines.join(&format!("\n{pad}  ")),
+            Doc::Single(string) => *text += &format!("'{}'", string.replace('\'', "''")),
+            Doc::Double(string) => *text += &quoted(string),
+            Doc::Block { lines, .. } if in_flow => *text += &quoted(&lines.join("\n")),
+            Doc::Block { header, lines } => {
+                *text += header;
+                for line in lines {
+                    *text += &if line.is_empty() { "\n".to_owned() } else { format!("\n{pad}  {line}") };
+                }
+            }
+            Doc::List { flow, items } if *flow || in_flow || items.is_empty() => {
+                *text += "[";
+                for (i, item) in items.iter().enumerate() {
+                    *text += if i > 0 { ", " } else { "" };
+                    write(item, indent, true, text);
+                }
+                *text += " ]";
+            }
+            Doc::Map { flow, entries } if *flow || in_flow || entries.is_empty() => {
+                *text += "{";
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    *text += if i > 0 { ",\t" } else { "" };
+                    write(key, indent, true, text);
+                    *text += ": ";
+                    write(value, indent, true, text);
+                }
+                *text += "}";
+            }
+            Doc::List { items, .. } => {
+                for item in items {
+                    *text += &format!("\n{pad}- ");
+                    write(item, indent + 2, false, text);
+                }
+            }
+            Doc::Map { entries, .. } => {
+                for (key, value) in entries {
+                    *text += &format!("\n{pad}");
+                    write(key, indent, false, text);
+                    *text += ": ";
+                    write(value, indent + 2, false, text);
+                }
+            }
+        }
+    }
+
+    fn plain_text() -> impl Strategy<Value = String> {
+        let words = "yes no on off y n true True TRUE false null Null NULL ~ 0 -0 +1 -1 012 -012 1_000 0o17 0x1F -0x1F \
+            0b101 0x 1e3 1E3 1e999 .5 5. 1.5 -1.5e-7 +.inf5 inf nan 2024-01-01 2024-01-01T12:00:00Z 12:30:45 0.1.2 \
+            18446744073709551615 -9223372036854775808 ü 日本 a#b a:b http://x/y?z=1&b=* ${a.b} ${a.b}-${c} -x ?x :x <<x \
+            a'b a\"b a|b a>b a!b a%b a@b a\\nb x&y = == \u{1f980} a\u{a0}b a\u{200b}b";
+        let words: Vec<String> = words.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        prop_oneof![4 => prop::sample::select(words), 1 => Just(String::new()), 1 => Just("two words".to_owned())]
+    }
+
+    fn any_doc() -> impl Strategy<Value = Doc> {
+        let line = "[ ]{0,2}[a-z#:'\"{}\\[\\]|>*&!%@`$-]{1,6}( [a-z#:-]{1,4})?";
+        let header = "[|>][+-]?";
+        let block = (header, "[a-z#:-]{1,4}", prop::collection::vec(prop_oneof!["", line], 0..4));
+        let scalar = prop_oneof![
+            6 => plain_text().prop_map(Doc::Plain),
+            1 => prop::collection::vec("[a-z]{1,3}", 2..4).prop_map(Doc::Lines),
+            2 => "[ -~äß日]{0,8}".prop_map(Doc::Single),
+            2 => "[ -~äß日\n\t\r\u{7f}\u{85}\u{2028}\u{1b}\u{0}]{0,8}".prop_map(Doc::Double),
+            2 => block.prop_map(|(header, first, rest)| Doc::Block { header, lines: [vec![first], rest].concat() }),
+        ];
+        scalar.prop_recursive(4, 24, 4, |inner| {
+            let key = prop_oneof![
+                2 => "[a-z_-]{1,4}".prop_map(|key| Doc::Plain(format!("k{key}"))),
+                1 => prop::sample::select(vec!["yes", "2024-01-01", "012", "a b", "on", "a:b"])
+                    .prop_map(|key| Doc::Plain(key.to_owned())),
+                1 => "[ -~]{0,4}".prop_map(|key| Doc::Single(format!("s{key}"))),
+                1 => "[ -~\n]{0,4}".prop_map(|key| Doc::Double(format!("d{key}"))),
+            ];
+            let entries = prop::collection::vec((key, inner.clone()), 0..4).prop_map(|mut entries| {
+                let text = |doc: &Doc| match doc {
+                    Doc::Plain(text) | Doc::Single(text) | Doc::Double(text) => text.clone(),
+                    _ => String::new(),
+                };
+                entries.sort_by_key(|(key, _)| text(key));
+                entries.dedup_by_key(|(key, _)| text(key));
+                entries
+            });
+            prop_oneof![
+                (any::<bool>(), prop::collection::vec(inner, 0..4)).prop_map(|(flow, items)| Doc::List { flow, items }),
+                (any::<bool>(), entries).prop_map(|(flow, entries)| Doc::Map { flow, entries }),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_tree_means_what_serde_yaml_says_and_every_span_is_exact(doc in any_doc(), crlf: bool, bom: bool) {
+            let mut text = "root: ".to_owned();
+            write(&doc, 2, false, &mut text);
+            text += "\nlast: x\n";
+            if crlf {
+                text = text.replace('\n', "\r\n");
+            }
+            let bytes = if bom { format!("\u{feff}{text}") } else { text.clone() };
+            let (file, result) = parse("s.yaml", bytes.as_bytes());
+            let expected = serde_yaml::from_str::<serde_json::Value>(&text);
+            let (node, expected) = match (result, expected) {
+                (Ok(node), Ok(expected)) => (node, expected),
+                (Err(_), Err(_)) => return Ok(()),
+                (Ok(_), Err(error)) => return Err(TestCaseError::fail(format!("{text}\n{error}"))),
+                (Err(errors), Ok(_)) => {
+                    return Err(TestCaseError::fail(format!("{text}\n{}", render(&errors, Style::Plain, 80))));
+                }
+            };
+            prop_assert_eq!(json(&node), expected, "{}", text);
+            for (span, value) in scalars(&node) {
+                let written = file.slice(span);
+                if written.starts_with(['|', '>']) {
+                    prop_assert!(!written.ends_with(char::is_whitespace), "{:?} in {}", written, text);
+                    continue;
+                }
+                // A plain key such as `kx` or a value alone is a document of its own.
+                let alone: serde_json::Value = serde_yaml::from_str(written).unwrap();
+                prop_assert_eq!(alone, value, "{:?} in {}", written, text);
+                prop_assert_eq!(written.trim(), written);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_as_serde_yaml_reads_it_or_refused(
+            text in "(a: )?([a-c01~]|: |- |\\? |[\\[\\]{},:#&*!|>'\"%@<-]|\n|\n  |\n- |\nb: |\t|\r\n|\\.\\.\\.\n|---|ü){0,24}",
+        ) {
+            match parse("s.yaml", text.as_bytes()) {
+                (_, Ok(node)) => {
+                    let expected: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+                    prop_assert_eq!(json(&node), expected);
+                }
+                (_, Err(errors)) => {
+                    prop_assert!(!errors.is_empty());
+                    prop_assert!(render(&errors, Style::Plain, 80).starts_with("error: "));
+                }
+            }
+        }
+    }
+}
