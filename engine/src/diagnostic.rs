@@ -2,7 +2,8 @@
 //! rendering with the source line.
 //!
 //! **Invariant.** This module knows source text and positions, never YAML, resources or AWS. It prints nothing, and no
-//! byte of a file reaches its output unless that file was revealed, so a secret cannot leak by forgetting to hide it.
+//! value in a file reaches its output unless that file was revealed, so that no secret leaks because somebody forgot to
+//! hide it.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -305,7 +306,7 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
     let Some(place) = &diagnostic.at else {
         return renderer.render(&[Group::with_title(title).elements(notes)]);
     };
-    let name = printable(place.file.name());
+    let name = printable(place.file.name()).replace(['\n', '\t'], " ");
     if place.file.text().is_empty() {
         return renderer.render(&[title.element(Origin::path(name)).elements(notes)]);
     }
@@ -404,5 +405,313 @@ fn printable_char(c: char) -> char {
         | '\u{e0000}'..='\u{e007f}' => char::REPLACEMENT_CHARACTER,
         _ if c.is_control() => char::REPLACEMENT_CHARACTER,
         _ => c,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The first occurrence of `needle` in a file that may be shown but for what stands between `‹` and `›`.
+    fn place(name: &str, marked_up: &str, needle: &str) -> Place {
+        let mut text = String::new();
+        let mut sensitive = Vec::new();
+        for (i, part) in marked_up.split(['‹', '›']).enumerate() {
+            if i % 2 == 1 {
+                sensitive.push(Span::new(text.len(), text.len() + part.len()));
+            }
+            text += part;
+        }
+        let start = text.find(needle).unwrap();
+        let file = SourceFile::new(name, text);
+        file.reveal_except(sensitive);
+        file.place(Span::new(start, start + needle.len()))
+    }
+
+    fn plain(diagnostics: &[Diagnostic]) -> String {
+        render(diagnostics, Style::Plain, 80)
+    }
+
+    const TODOS: &str = "resources:\n  todos:\n    type: table\n    attributes: { id: S }\n\r\n    hash_key: pk\n";
+
+    #[test]
+    fn a_diagnostic_says_what_where_why_and_what_to_do() {
+        let changed = Diagnostic::error("`hash_key` of `todos` cannot change from `id` to `pk`")
+            .at(place("specs/todos.yaml", TODOS, "pk"))
+            .why("DynamoDB fixes the key at creation; a new table would start empty")
+            .hint("declare a second table under another name and move the items");
+        assert_snapshot!(plain(&[changed]), @r"
+        error: `hash_key` of `todos` cannot change from `id` to `pk`
+         --> specs/todos.yaml:6:15
+          |
+        6 |     hash_key: pk
+          |               ^^
+          |
+          = why: DynamoDB fixes the key at creation; a new table would start empty
+          = hint: declare a second table under another name and move the items
+        ");
+    }
+
+    #[test]
+    fn diagnostics_come_in_the_order_of_the_file_and_only_once() {
+        let a = |needle| place("a.yaml", TODOS, needle);
+        let key = Diagnostic::error("second").at(a("hash_key"));
+        let diagnostics = [
+            Diagnostic::error("fourth").at(place("b\n\u{1b}.yaml", TODOS, "resources")),
+            Diagnostic::warning("third").at(a("pk")).hint("one").hint("two\nlines"),
+            key.clone(),
+            Diagnostic::error("first").at(a("table")),
+            Diagnostic::warning("zeroth, about no place").why("it is general"),
+            key,
+        ];
+        assert_snapshot!(plain(&diagnostics), @r"
+        warning: zeroth, about no place
+         |
+         = why: it is general
+
+        error: first
+         --> a.yaml:3:11
+          |
+        3 |     type: table
+          |           ^^^^^
+
+        error: second
+         --> a.yaml:6:5
+          |
+        6 |     hash_key: pk
+          |     ^^^^^^^^
+
+        warning: third
+         --> a.yaml:6:15
+          |
+        6 |     hash_key: pk
+          |               ^^
+          |
+          = hint: one
+          = hint: two
+                  lines
+
+        error: fourth
+         --> b �.yaml:1:1
+          |
+        1 | resources:
+          | ^^^^^^^^^
+        ");
+    }
+
+    #[test]
+    fn json_is_flat_and_counts_columns_in_characters() {
+        let diagnostic = Diagnostic::warning("odd").at(place("a.yaml", "a: 1\nä日: x\n", "x")).hint("change it");
+        let nowhere = Diagnostic::error("bad").why("because");
+        assert_snapshot!(serde_json::to_string_pretty(&[diagnostic, nowhere]).unwrap(), @r#"
+        [
+          {
+            "severity": "warning",
+            "problem": "odd",
+            "file": "a.yaml",
+            "line": 2,
+            "column": 5,
+            "why": null,
+            "hints": [
+              "change it"
+            ]
+          },
+          {
+            "severity": "error",
+            "problem": "bad",
+            "file": null,
+            "line": null,
+            "column": null,
+            "why": "because",
+            "hints": []
+          }
+        ]
+        "#);
+    }
+
+    #[test]
+    fn sensitive_stretches_and_comments_behind_them_are_masked_and_their_keys_shown() {
+        let environment = "environment: { A: ‹hunter2›, B: ‹\"hunter2 # no\"›, C: x } # was hunter2\n\
+            inline: ‹|\n  exports.hunter2 = 1\n  hunter2()›\nnext: x # shown\n";
+        let at = |needle| Diagnostic::error(format!("at {}", needle)).at(place("s.yaml", environment, needle));
+        let mut second_line = at("exports");
+        second_line.problem = "inside".to_owned();
+        let mut value = at("hunter2,");
+        value.problem = "value".to_owned();
+        assert_snapshot!(plain(&[at("B"), at("C"), value, at("inline"), second_line, at("x #")]), @r"
+        error: value
+         --> s.yaml:1:19
+          |
+        1 | environment: { A: ***, B: ***
+          |                   ^^^^
+
+        error: at B
+         --> s.yaml:1:28
+          |
+        1 | environment: { A: ***, B: ***
+          |                        ^
+
+        error: at C
+         --> s.yaml:1:47
+          |
+        1 | environment: { A: ***, B: ***
+          |                           ^^^
+
+        error: at inline
+         --> s.yaml:2:1
+          |
+        2 | inline: ***
+          | ^^^^^^
+
+        error: inside
+         --> s.yaml:3:3
+          |
+        3 |   ***
+          |   ^^^
+
+        error: at x #
+         --> s.yaml:5:7
+          |
+        5 | next: x # shown
+          |       ^^^
+        ");
+    }
+
+    #[test]
+    fn a_file_is_hidden_until_it_is_revealed() {
+        let file = SourceFile::new("s.yaml", "- - key: 'hunter2'\n  hunter2 hunter2\n-hunter2\nkey:\n  hunter2:80 ");
+        let at = |start| Diagnostic::error(format!("byte {start}")).at(file.place(Span::new(start, start + 3)));
+        let diagnostics = [at(4), at(9), at(15), at(25), at(40), at(46), at(60), at(1000)];
+        assert_snapshot!(plain(&diagnostics), @r"
+        error: byte 4
+         --> s.yaml:1:5
+          |
+        1 | - - key: ***
+          |     ^^^
+
+        error: byte 9
+         --> s.yaml:1:10
+          |
+        1 | - - key: ***
+          |          ^^^
+
+        error: byte 15
+         --> s.yaml:1:16
+          |
+        1 | - - key: ***
+          |          ^^^
+
+        error: byte 25
+         --> s.yaml:2:7
+          |
+        2 |   ***
+          |   ^^^
+
+        error: byte 40
+         --> s.yaml:3:4
+          |
+        3 | ***
+          | ^^^
+
+        error: byte 46
+         --> s.yaml:4:1
+          |
+        4 | key:
+          | ^^^
+
+        error: byte 60
+         --> s.yaml:5:10
+          |
+        5 |   ***
+          |   ^^^
+
+        error: byte 1000
+         --> s.yaml:5:14
+          |
+        5 |   ***
+          |      ^
+        ");
+        file.reveal_except(Vec::new());
+        assert!(plain(&diagnostics).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_mark() {
+        let long = "x".repeat(5_000_000);
+        let text = format!("{long} key: value {long}\n{long}: ‹{long}›, after: 1\n");
+        let of = |needle| Diagnostic::error("long").at(place("s.yaml", &text, needle));
+        assert_snapshot!(plain(&[of("key"), of("value x"), of("after"), of("xx")]), @r"
+        error: long
+         --> s.yaml:1:1
+          |
+        1 | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          | ^^
+
+        error: long
+         --> s.yaml:1:5000002
+          |
+        1 | …xxxxxxxxxxxxxxxxxxxxxxx key: value xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          |                          ^^^
+
+        error: long
+         --> s.yaml:1:5000007
+          |
+        1 | …xxxxxxxxxxxxxxxxxx key: value xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          |                          ^^^^^^^
+
+        error: long
+         --> s.yaml:2:10000005
+          |
+        2 | …**, after: 1
+          |      ^^^^^
+        ");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn nothing_that_steers_a_terminal_gets_through(
+            text in "([a-z :\n\t]|\\PC|\r\n|[\u{0}-\u{1f}\u{7f}-\u{9f}\u{200e}-\u{202e}\u{2066}-\u{2069}\u{feff}]){0,60}",
+            start in 0usize..80,
+            length in 0usize..40,
+            hidden in prop::option::of((0usize..60, 0usize..30)),
+            width in 0usize..120,
+        ) {
+            let file = SourceFile::new(&text, &text);
+            if let Some((start, length)) = hidden {
+                file.reveal_except(vec![Span::new(start, start + length)]);
+            }
+            let all = Diagnostic::error(&text).at(file.place(Span::new(start, start + length))).why(&text).hint(&text);
+            let rendered = render(std::slice::from_ref(&all), Style::Plain, width);
+            let steering = |c: char| match c {
+                '\n' | '\t' => false,
+                '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => true,
+                c => c.is_control(),
+            };
+            prop_assert!(!rendered.contains(steering), "{:?}", rendered);
+            let coloured = render(&[all], Style::Ansi, width);
+            prop_assert!(coloured.contains("\u{1b}[0m"), "{:?}", coloured);
+        }
+
+        #[test]
+        fn nothing_about_a_secret_can_be_told_from_what_is_shown(
+            one in "[!-~]{1,60}", other in "[!-~]( [!-~]{1,200})?", known: bool, at in 0usize..20,
+        ) {
+            let shown = [one, other].map(|secret| {
+                let file = SourceFile::new("s.yaml", format!("  password: {secret}\n"));
+                if known {
+                    file.reveal_except(vec![Span::new(12, 12 + secret.len())]);
+                }
+                let end = if at < 12 { at + 1 } else { 12 + secret.len() };
+                let place = file.place(Span::new(at.min(12), end));
+                plain(&[Diagnostic::error("wrong").at(place)])
+            });
+            prop_assert_eq!(&shown[0], &shown[1]);
+        }
     }
 }

@@ -604,35 +604,32 @@ fn compared(schema: &Schema) -> impl Iterator<Item = (&Property, Effect)> {
     })
 }
 
-/// What to do, in an order in which each step comes after those it waits for.
+/// What to do, each step with those it waits for.
 fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     // For each resource: the step that deletes it, and the one after which it is as wanted.
     let mut deletes: BTreeMap<&str, StepId> = BTreeMap::new();
     let mut mains: BTreeMap<&str, (StepId, Op)> = BTreeMap::new();
-    let row = |name: &str| changes.iter().enumerate().find(|(_, change)| change.resource == name);
     let mut add = |op: Op, change: usize| {
         steps.push(Step { op, change, after: Vec::new() });
         StepId(steps.len() - 1)
     };
-    for name in spec.graph.order() {
-        let Some((index, change)) = row(name) else { continue };
-        let live = inventory.found.get(name).and_then(|found| found.live.as_ref());
+    for (index, change) in changes.iter().enumerate() {
+        let live = inventory.found.get(&change.resource).and_then(|found| found.live.as_ref());
         let changing = live.is_some_and(|live| matches!(live.condition, Condition::Changing(_)));
-        match change.action {
-            Action::Create => drop(mains.insert(&change.resource, (add(Op::Create, index), Op::Create))),
-            Action::Update | Action::Adopt => {
-                drop(mains.insert(&change.resource, (add(Op::Update, index), Op::Update)))
-            }
-            Action::Delete => drop(deletes.insert(&change.resource, add(Op::Delete, index))),
-            Action::Replace => {
-                deletes.insert(&change.resource, add(Op::Delete, index));
-                mains.insert(&change.resource, (add(Op::Create, index), Op::Create));
-            }
-            Action::None if changing && !change.desired.is_empty() => {
-                mains.insert(&change.resource, (add(Op::Settle, index), Op::Settle));
-            }
-            Action::None | Action::Import | Action::Refused => {}
+        let (deletes_it, main) = match change.action {
+            Action::Create => (false, Some(Op::Create)),
+            Action::Update | Action::Adopt => (false, Some(Op::Update)),
+            Action::Delete => (true, None),
+            Action::Replace => (true, Some(Op::Create)),
+            Action::None if changing && !change.desired.is_empty() => (false, Some(Op::Settle)),
+            Action::None | Action::Import | Action::Refused => (false, None),
+        };
+        if deletes_it {
+            deletes.insert(&change.resource, add(Op::Delete, index));
+        }
+        if let Some(op) = main {
+            mains.insert(&change.resource, (add(op, index), op));
         }
     }
     for name in spec.graph.order() {

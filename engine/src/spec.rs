@@ -42,6 +42,8 @@ pub struct Spec {
     pub graph: Graph,
     /// What is worth knowing but stops nothing.
     pub warnings: Vec<Diagnostic>,
+    /// The index of each resource in `resources`.
+    positions: HashMap<String, usize>,
     places: Places,
 }
 
@@ -146,7 +148,7 @@ impl Spec {
 
     /// The resource of that name.
     pub fn resource(&self, name: &str) -> Option<&Declared> {
-        self.resources.iter().find(|resource| resource.name == name)
+        self.resources.get(*self.positions.get(name)?)
     }
 
     /// Where a property of a resource stands in the file, or the closest thing around it.

@@ -71,7 +71,8 @@ pub struct Entry {
 /// known what is sensitive in it.
 ///
 /// # Errors
-/// All that is wrong with the file as YAML, at most [`MAX_ERRORS`] of it; a syntax error ends the search.
+/// All that is wrong with the file as YAML: the first hundred errors and the number of the rest. A syntax error ends the
+/// search.
 pub fn parse(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Result<Node, Vec<Diagnostic>>) {
     let refused = |text: String, span, diagnostic: Diagnostic| {
         let file = SourceFile::new(name, text);
@@ -300,7 +301,9 @@ impl Reader<'_> {
 
     /// Closes the innermost list or mapping.
     fn close(&mut self, end: usize) {
-        let Some(Open { start, style, content }) = self.open.pop() else { return };
+        let Some(Open { start, style, content }) = self.open.pop() else {
+            return;
+        };
         let (value, last) = match content {
             Content::List(items) => {
                 let last = items.last().map(|item| item.span.end);
@@ -770,14 +773,518 @@ mod tests {
         })
     }
 
+    #[test]
+    fn syntax_errors_are_told_in_plain_words_where_they_stand() {
+        let brackets = ["a: [1, 2\n", "a: {b: [}\n", "a: ]\n", "a: {x: ${y}}\n", "a: [, 1]\n"];
+        assert_snapshot!(refusals(brackets), @r#"
+        error: this `[` is never closed
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: add the closing bracket, or quote the value
+        error: this `[` is closed by a `}`
+         --> s.yaml:1:8
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: make the brackets match, or quote the value
+        error: this bracket closes nothing
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: remove it, or quote the value that it belongs to
+        error: a `,` or a closing bracket is missing in front of this
+         --> s.yaml:1:9
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = why: it stands between brackets, and they are not closed before it
+          = hint: close the bracket, or quote the value: `{ role: "${name.arn}" }`
+        error: a value is missing in front of this
+         --> s.yaml:1:5
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: write the value, or remove the comma or bracket that is too much
+        "#);
+        let indentation = ["a:\n  b: 1\n c: 2\n", "a: 1\n  b: 2\n", "- a\nb: 1\n", "a:\r\n\tb: ü\r\n", "a: - b\n"];
+        assert_snapshot!(refusals(indentation), @r"
+        error: this fits neither the line above nor any block around it
+         --> s.yaml:3:2
+          |
+        3 |  c: ***
+          |  ^
+          |
+          = hint: indent it exactly as the keys or `-` items that it belongs to
+        error: a key cannot stand here
+         --> s.yaml:2:3
+          |
+        2 |   b: ***
+          |   ^
+          |
+          = why: this line continues the text that starts on line 1
+          = hint: indent it as the keys around it, and check that line 1 has the form `key: value`
+        error: this fits neither the line above nor any block around it
+         --> s.yaml:2:1
+          |
+        2 | b: ***
+          | ^
+          |
+          = hint: indent it exactly as the keys or `-` items that it belongs to
+        error: a tab is used as indentation
+         --> s.yaml:2:1
+          |
+        2 |     b: ***
+          | ^^^^
+          |
+          = why: YAML allows only spaces there
+          = hint: replace the tab by spaces
+        error: a `-` item cannot stand here
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: start the list on the line below its key, or write it as `[a, b]`
+        ");
+        let colons = ["a: b: c\n", "a:\n  key:value\n  b: 2\n", "a: 1\nb\n", "a\nb: 1\n"];
+        assert_snapshot!(refusals(colons), @r"
+        error: a second `:` on one line
+         --> s.yaml:1:5
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = why: YAML takes a colon with a space behind it as the end of a key
+          = hint: quote the value if the `:` belongs to it
+        error: a space is missing behind this `:`
+         --> s.yaml:2:6
+          |
+        2 |   ***
+          |   ^^^
+          |
+          = why: without it YAML takes the whole line as text
+          = hint: write `key: value`
+        error: a `:` is missing behind this key
+         --> s.yaml:2:1
+          |
+        2 | ***
+          | ^^^
+          |
+          = why: a line among keys has the form `key: value`, with a space behind the colon
+          = hint: add it, or indent the line if it belongs to the value above
+        error: a key cannot stand here
+         --> s.yaml:2:1
+          |
+        2 | b: ***
+          | ^
+          |
+          = why: this line continues the text that starts on line 1
+          = hint: indent it as the keys around it, and check that line 1 has the form `key: value`
+        ");
+        let quotes = ["a: 'it\nb: 2\n", "a: 'it's'\n", "a: \"\\d\"\n", "a: @b\n", "a: |b\n", "a: b #c\n  d\n"];
+        assert_snapshot!(refusals(quotes), @r#"
+        error: this quote is never closed
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: add the closing quote
+        error: something follows the closing quote
+         --> s.yaml:1:8
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: a quote inside quotes is written `''` between `'`, and `\"` between `"`
+        error: this text has an escape that YAML does not know
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: write `\\` for a backslash, or use single quotes, which have no escapes
+        error: a value cannot start with this character
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: quote the value
+        error: nothing can follow a `|` or `>` on its line
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: start the text on the next line, or quote the value
+        error: this comment stands in the middle of a value
+         --> s.yaml:1:6
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: check the indentation of the next line, or quote the value if the `#` belongs to it
+        "#);
+    }
+
+    #[test]
+    fn everything_that_can_be_refused_in_one_file_is_reported_at_once() {
+        let text = "a: &x 1\nb: *x\nc: !t 5\n<<: *y\n1: 2\n'a': x\n: 4\n? [k]\n: v\nd: .inf\n\
+            e: [{a: 1, b: 2, a: 3}, 18446744073709551616, -.INF]\na: 0xFFFFFFFFFFFFFFFFFF\ng:\n  1\ng: 2\n";
+        assert_snapshot!(refusals([text]), @r"
+        error: anchors and aliases (`&`, `*`) are not supported
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: write the value out, or use `vars:` for one that repeats
+          = hint: quote the value if the `&` or `*` belongs to it
+
+        error: anchors and aliases (`&`, `*`) are not supported
+         --> s.yaml:2:4
+          |
+        2 | b: ***
+          |    ^^^
+          |
+          = hint: write the value out, or use `vars:` for one that repeats
+          = hint: quote the value if the `&` or `*` belongs to it
+
+        error: tags (`!`) are not supported
+         --> s.yaml:3:4
+          |
+        3 | c: ***
+          |    ^^^
+          |
+          = hint: remove the tag, or quote the value if the `!` belongs to it
+
+        error: merge keys (`<<`) are not supported
+         --> s.yaml:4:1
+          |
+        4 | ***
+          | ^^^
+          |
+          = hint: write the keys out, or use `vars:` for a value that repeats
+
+        error: anchors and aliases (`&`, `*`) are not supported
+         --> s.yaml:4:5
+          |
+        4 | ***
+          | ^^^
+          |
+          = hint: write the value out, or use `vars:` for one that repeats
+          = hint: quote the value if the `&` or `*` belongs to it
+
+        error: this key is not text
+         --> s.yaml:5:1
+          |
+        5 | 1: ***
+          | ^
+          |
+          = why: without quotes YAML reads it as a number, boolean or null
+          = hint: quote it
+
+        error: `a` is set more than once
+         --> s.yaml:6:1
+          |
+        6 | ***
+          | ^^^
+          |
+          = why: it is already set on line 1
+          = hint: keep one of the two
+
+        error: a key is missing in front of this `:`
+         --> s.yaml:7:1
+          |
+        7 | ***
+          | ^^^
+          |
+          = hint: write `key: value`
+
+        error: a list or mapping stands where a key should be
+         --> s.yaml:8:3
+          |
+        8 | ***
+          | ^^^
+          |
+          = hint: quote a text that starts with `{` or `[`
+
+        error: infinity and NaN are no values here
+          --> s.yaml:10:4
+           |
+        10 | d: ***
+           |    ^^^
+           |
+           = hint: quote it if it is meant as text
+
+        error: `a` is set more than once
+          --> s.yaml:11:18
+           |
+        11 | e: ***
+           |    ^^^
+           |
+           = why: it is already set on line 11
+           = hint: keep one of the two
+
+        error: this number is too large
+          --> s.yaml:11:25
+           |
+        11 | e: ***
+           |    ^^^
+           |
+           = why: whole numbers go from -9223372036854775808 to 18446744073709551615
+           = hint: quote it if it is meant as text
+
+        error: infinity and NaN are no values here
+          --> s.yaml:11:47
+           |
+        11 | e: ***
+           |    ^^^
+           |
+           = hint: quote it if it is meant as text
+
+        error: `a` is set more than once
+          --> s.yaml:12:1
+           |
+        12 | a: ***
+           | ^
+           |
+           = why: it is already set on line 1
+           = hint: keep one of the two
+
+        error: this number is too large
+          --> s.yaml:12:4
+           |
+        12 | a: ***
+           |    ^^^
+           |
+           = why: whole numbers go from -9223372036854775808 to 18446744073709551615
+           = hint: quote it if it is meant as text
+
+        error: `g` is set more than once
+          --> s.yaml:15:1
+           |
+        15 | g: ***
+           | ^
+           |
+           = why: it is already set on line 13
+           = hint: keep one of the two
+        ");
+    }
+
+    #[test]
+    fn what_is_no_single_document_of_text_is_refused() {
+        assert_snapshot!(refusals(["", "# only a comment\n", "---\n", "a: 1\n---\nb: 1\n", "%YAML 1.1\n---\na: 1\n"]), @r"
+        error: this file is empty
+        --> s.yaml
+         = hint: write a spec into it, or name another file
+        error: this file is empty
+         --> s.yaml:1:1
+          |
+        1 | ***
+          | ^^^
+          |
+          = hint: write a spec into it, or name another file
+        error: this file is empty
+         --> s.yaml:1:1
+          |
+        1 | ***
+          | ^^^
+          |
+          = hint: write a spec into it, or name another file
+        error: a second document starts here
+         --> s.yaml:2:1
+          |
+        2 | ***
+          | ^^^
+          |
+          = why: a file holds one document
+          = hint: move it into a file of its own, or remove the `---`
+        error: directives (`%`) are not supported
+         --> s.yaml:1:1
+          |
+        1 | ***
+          | ^^^
+          |
+          = hint: remove the line
+        ");
+        let bytes: [&[u8]; 5] = [b"a: 1\nb: \xff", b"\xef\xbb\xbf\xff", b"\xff\xfea\0", b"a: \0", b"a: b\rc: d"];
+        assert_snapshot!(bytes.map(|bytes| render(&errors_of(bytes), Style::Plain, 80)).concat(), @r"
+        error: this file is not UTF-8, first at byte 8
+         --> s.yaml:2:4
+          |
+        2 | b: ***
+          |    ^^^
+          |
+          = hint: save the file in the encoding UTF-8
+        error: this file is not UTF-8, first at byte 3
+         --> s.yaml:1:1
+          |
+        1 | ***
+          | ^^^
+          |
+          = hint: save the file in the encoding UTF-8
+        error: this file is not UTF-8, first at byte 0
+         --> s.yaml:1:1
+          |
+        1 | ***
+          | ^^^
+          |
+          = why: it looks like UTF-16
+          = hint: save the file in the encoding UTF-8
+        error: the character U+0000 cannot stand in a YAML file
+         --> s.yaml:1:4
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: remove it, or write it inside double quotes as `\u0000`
+        error: the character U+000D cannot stand in a YAML file
+         --> s.yaml:1:5
+          |
+        1 | a: ***
+          |    ^^^
+          |
+          = hint: remove it, or write it inside double quotes as `\u000D`
+        ");
+    }
+
+    #[test]
+    fn where_the_parsers_differ_the_file_is_refused() {
+        assert_snapshot!(refusals(["a: 1\nb: [?x]\nc: {?x: 1}\n"]), @r"
+        error: this can be read in two ways
+         --> s.yaml:2:5
+          |
+        2 | b: ***
+          |    ^^^
+          |
+          = why: two YAML parsers do not agree on it
+          = hint: put the value in quotes, or write it on one line
+
+        error: this can be read in two ways
+         --> s.yaml:3:5
+          |
+        3 | c: ***
+          |    ^^^
+          |
+          = why: two YAML parsers do not agree on it
+          = hint: put the value in quotes, or write it on one line
+        ");
+    }
+
+    #[test]
+    fn a_secret_in_a_broken_file_is_in_no_message() {
+        let broken = [
+            "environment:\n  A: hunter2\n  A: hunter2\n",
+            "environment: { A: hunter2, A: hunter2 }\n",
+            "a: {b: hunter2\n",
+            "a: [hunter2, 'b' hunter2]\n",
+            "a: 'hunter2\n",
+            "a: \"x\n   hunter2\n",
+            "a: @hunter2\n",
+            "a: !hunter2 x\n",
+            "a: !hunter2!x y\n",
+            "a: &hunter2 x\nb: *hunter2\n",
+            "a: *hunter2\n",
+            "a: \"hunter2\" hunter2\n",
+            "a: \"\\hunter2\"\n",
+            "a: x: hunter2\n",
+            "a: |hunter2\n",
+            "a: |\n   hunter2\n  hunter2\nb\n",
+            "a: 1\n  hunter2\n b: 1\n",
+            "a:hunter2\nb: 1\n",
+            "hunter2\nb: 1\n",
+            "a: 1\nhunter2\n",
+            "a: b # hunter2\n  c\n",
+            "a: hunter2\u{1}\n",
+            "a: [?hunter2]\n",
+            "a: 1\n--- hunter2\n",
+            "%hunter2\n",
+            "? hunter2\n? [hunter2]\n",
+            "a:\n\thunter2\n",
+        ];
+        for text in broken {
+            let errors = errors_of(text.as_bytes());
+            let rendered = render(&errors, Style::Plain, 80);
+            let shown = format!("{rendered}{errors:?}{}", serde_json::to_string(&errors).unwrap());
+            assert!(!shown.contains(SECRET), "{shown}");
+        }
+    }
+
+    #[test]
+    fn hostile_files_are_refused_before_they_cost_anything() {
+        let aliases: String = (1..30).map(|i| format!("a{i}: &a{i} [{}*a{}]\n", "*a0, ".repeat(8), i - 1)).collect();
+        let keys: String = (0..1_000_000).map(|i| format!("k{i}: 1, ")).collect();
+        let stairs: String = (0..1400).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
+        let too_large = "this file has more than 1024 KiB";
+        let too_deep = "lists and mappings nest more than 64 levels deep here";
+        let anchors = "anchors and aliases (`&`, `*`) are not supported";
+        let cases = [
+            (format!("a0: &a0 x\n{aliases}"), anchors, 101),
+            ("[".repeat(10 << 20), too_large, 1),
+            (format!("{{{keys}}}"), too_large, 1),
+            ("[".repeat(MAX_BYTES), too_deep, 1),
+            ("[{a: ".repeat(200_000), too_deep, 1),
+            ("- ".repeat(200_000), too_deep, 1),
+            ("? ".repeat(200_000), too_deep, 1),
+            (stairs, too_deep, 1),
+            ("- ".repeat(40) + &"[".repeat(40) + &"]".repeat(40), too_deep, 1),
+            (format!("{{{}b}}", "a, ".repeat(20_000)), "`a` is set more than once", 101),
+            ("- &a [*a]\n".repeat(5_000), anchors, 101),
+        ];
+        for (text, problem, n_errors) in cases {
+            let problems = problems_of(text.as_bytes());
+            assert_eq!((problems[0].as_str(), problems.len()), (problem, n_errors), "{:.20}", text);
+        }
+        let many_keys: String = (0..20_000).map(|i| format!("k{i}: 1, ")).collect();
+        assert!(parse("s.yaml", format!("{{{many_keys}}}").as_bytes()).1.is_ok());
+        assert!(parse("s.yaml", format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)).as_bytes()).1.is_ok());
+        let duplicates = problems_of("a: 1\n".repeat(1_000).as_bytes());
+        assert_eq!(duplicates.last().unwrap(), "and 899 more errors in this file");
+    }
+
+    #[test]
+    fn a_node_tells_how_it_was_written() {
+        let text = "account: 012345678901\nquoted: '1'\nblock: |  # c\n  x\n\n\nlist:\n- a\n\
+            map:\n  x: { y: 1 }  # c\n\nempty:\n";
+        let (file, root) = parse("s.yaml", text.as_bytes());
+        let Yaml::Map(entries) = root.unwrap().value else { panic!("a mapping is expected") };
+        let written =
+            |e: &Entry| (file.slice(e.key_span).to_owned(), file.slice(e.value.span).to_owned(), e.value.plain);
+        let written: Vec<_> = entries.iter().map(written).collect();
+        let expected = [
+            ("account", "012345678901", true),
+            ("quoted", "'1'", false),
+            ("block", "|  # c\n  x", false),
+            ("list", "- a", false),
+            ("map", "x: { y: 1 }", false),
+            ("empty", "", true),
+        ];
+        assert_eq!(written, expected.map(|(key, value, plain)| (key.to_owned(), value.to_owned(), plain)));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_tree_means_what_serde_yaml_says_and_every_span_is_exact(doc in any_doc(), crlf: bool, bom: bool) {
+        fn a_tree_means_what_serde_yaml_says_and_every_span_is_exact(
+            doc in any_doc(),
+            ending in prop::sample::select(vec!["", "\n", "\n\n  \n", "\nlast: x\n"]),
+            crlf: bool,
+            bom: bool,
+        ) {
             let mut text = "root: ".to_owned();
             write(&doc, 2, false, &mut text);
-            text += "\nlast: x\n";
+            text += ending;
             if crlf {
                 text = text.replace('\n', "\r\n");
             }

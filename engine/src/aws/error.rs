@@ -18,17 +18,17 @@ use super::guard::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsError {
     /// The API operation, or what was waited for.
-    pub operation: String,
+    pub operation: Box<str>,
     /// The name in AWS of what it was about.
-    pub resource: String,
+    pub resource: Box<str>,
     /// What it means for us.
     pub class: Class,
     /// AWS's code.
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
     /// AWS's text, or ours.
-    pub message: String,
+    pub message: Box<str>,
     /// AWS's request id.
-    pub request_id: Option<String>,
+    pub request_id: Option<Box<str>>,
 }
 
 /// What a failed call means.
@@ -76,12 +76,7 @@ pub enum Class {
 
 impl AwsError {
     /// An error of our own, without an answer from AWS.
-    pub fn own(
-        class: Class,
-        operation: impl Into<String>,
-        resource: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn own(class: Class, operation: &str, resource: &str, message: impl Into<Box<str>>) -> Self {
         AwsError {
             operation: operation.into(),
             resource: resource.into(),
@@ -199,13 +194,13 @@ where
             let status = service.raw().status().as_u16();
             let code = meta.code().unwrap_or_default();
             let message = meta.message().unwrap_or_default();
-            let header = |name: &str| service.raw().headers().get(name).map(str::to_owned);
+            let header = |name: &str| service.raw().headers().get(name).map(Box::from);
             AwsError {
-                operation: operation.to_owned(),
-                resource: resource.to_owned(),
+                operation: operation.into(),
+                resource: resource.into(),
                 class: classify(operation, code, message, status),
-                code: Some(if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() }),
-                message: if message.is_empty() { "AWS gave no reason".to_owned() } else { message.to_owned() },
+                code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
+                message: if message.is_empty() { "AWS gave no reason".into() } else { message.into() },
                 request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
             }
         }

@@ -225,6 +225,7 @@ impl Checker<'_> {
             stack: stack?,
             region,
             account,
+            positions: resources.iter().enumerate().map(|(at, draft)| (draft.declared.name.clone(), at)).collect(),
             resources: resources.into_iter().map(|draft| draft.declared).collect(),
             graph,
             warnings: Vec::new(),
