@@ -1,0 +1,5 @@
+//! What a user sees, tested from outside: the real binary, a real local AWS, real Node.js.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+
+mod local;
