@@ -109,7 +109,7 @@ impl Aws {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region.clone())
             .http_client(http)
-            .retry_config(RetryConfig::standard().with_max_attempts(4))
+            .retry_config(RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(300)))
             .timeout_config(timeouts());
         if let Some(profile) = &settings.profile {
             loader = loader.profile_name(profile);
@@ -191,12 +191,13 @@ impl Aws {
         let patience = Duration::from_secs(if self.configured { 60 } else { 2 });
         match tokio::time::timeout(patience, self.credentials.provide_credentials()).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error::from_credentials(&error)),
+            Ok(Err(error)) if self.configured => Err(error::from_credentials(&error)),
             Err(_) if self.configured => {
                 let message = format!("the source of AWS credentials did not answer within {} s", patience.as_secs());
                 Err(AwsError::own(Class::BadCredentials, "", "", message))
             }
-            Err(_) => Err(AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")),
+            // Nothing on this machine names a source, so whatever an instance role's address answered is no news.
+            _ => Err(AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, 
 use crate::diagnostic::{self, Diagnostic};
 use crate::live::{self, ReadError};
 use crate::local::{self, LocalError, Project, Running, SuperviseArgs, standin};
-use crate::plan::{self, Action, Allowed, Goal, Inventory, Plan};
+use crate::plan::{self, Action, Allowed, Change, Goal, Inventory, Plan};
 use crate::render::{self, Look, Progress};
 use crate::schema::{Id, Site};
 use crate::spec::{Depth, Overrides, Spec};
@@ -403,7 +403,7 @@ impl<'a> Session<'a> {
         let target = if global.local {
             notes.push("local AWS".to_owned());
             let running = local::ensure(&project, &mut |text| terminal.say(text))?;
-            announce(terminal, &running, &spec);
+            announce(terminal, &running);
             Target::Local(LocalSettings {
                 endpoint_url: running.endpoint,
                 account: spec.account.clone().unwrap_or_else(|| LOCAL_ACCOUNT.to_owned()),
@@ -441,9 +441,10 @@ impl<'a> Session<'a> {
         result
     }
 
-    async fn connect(&self, access: Access) -> Result<Aws, Failure> {
+    async fn connect(&self, access: Access, goal: Goal) -> Result<Aws, Failure> {
         let aws = match &self.target {
             Target::Account(settings) => Aws::connect(settings, access).await,
+            Target::Local(settings) if goal == Goal::Absent => Aws::local(settings, access),
             Target::Local(settings) => {
                 let made = standin::ensure_roles(settings, &self.spec).await.map_err(|error| aws_failure(&error))?;
                 for role in made {
@@ -534,7 +535,7 @@ async fn diff_command(
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let goal = if args.destroy { Goal::Absent } else { Goal::Present };
-    let aws = Arc::new(session.connect(Access::ReadOnly).await?);
+    let aws = Arc::new(session.connect(Access::ReadOnly, goal).await?);
     let cx = Context::new(aws, Consent::default(), interrupt);
     let inventory = session.inventory(&cx, goal, false).await?;
     let plan = plan::plan(&session.spec, &inventory, goal, session.allowed);
@@ -558,7 +559,7 @@ async fn apply_command(
 ) -> Result<Exit, Failure> {
     let destroy = goal == Goal::Absent;
     session.allowed.delete_data = args.delete_data;
-    let aws = Arc::new(session.connect(Access::Team(session.spec.team.clone())).await?);
+    let aws = Arc::new(session.connect(Access::Team(session.spec.team.clone()), goal).await?);
     let cx = Context::new(aws, Consent { delete_data: args.delete_data }, interrupt);
     let inventory = session.inventory(&cx, goal, true).await?;
     let plan = plan::plan(&session.spec, &inventory, goal, session.allowed);
@@ -589,6 +590,11 @@ async fn apply_command(
             }
             Answer::Interrupted => return Ok(Exit::Interrupted),
         }
+    }
+    let runs_code =
+        |change: &Change| change.kind == "function" && matches!(change.action, Action::Create | Action::Update);
+    if matches!(session.target, Target::Local(_)) && plan.changes.iter().any(runs_code) {
+        session.terminal.say("local AWS: the functions' code will run on this machine, with your rights");
     }
     let mut progress = Progress::new(session.terminal.err, session.terminal.live, session.terminal.quiet);
     let parallelism = usize::from(args.parallelism);
@@ -733,15 +739,12 @@ fn project_of(spec: &Path) -> PathBuf {
     folder.map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
-fn announce(terminal: &Terminal, running: &Running, spec: &Spec) {
+fn announce(terminal: &Terminal, running: &Running) {
     if running.lost_previous {
         terminal.say("local AWS: the earlier server is gone, and with it what was deployed there");
     }
     if running.started_now {
         terminal.say(&format!("local AWS: started on port {}", running.port));
-    }
-    if spec.resources.iter().any(|declared| declared.schema().kind == "function" && !declared.imported) {
-        terminal.say("local AWS: functions run on this machine, with your rights");
     }
 }
 

@@ -337,52 +337,74 @@ struct ShownLine {
 /// The first line of `place`: masked, free of control characters, and cut to `columns` characters around the mark.
 fn shown_line(place: &Place, columns: usize) -> ShownLine {
     let file = &place.file;
+    let columns = columns.max(20);
     let line = file.line_at(place.span.start);
     let hidden = file.hidden_in(line);
     let start = place.span.start.clamp(line.start, line.end);
     // An empty span marks the character at its position.
-    let marked = Span::new(start, place.span.end.clamp(start + 1, line.end.max(start + 1)));
+    let end = place.span.end.clamp(start + 1, line.end.max(start + 1));
+    let marked = Span::new(start, end);
+    let around = hidden.iter().find(|hidden| hidden.start < start && start < hidden.end);
+    let anchor = around.map_or(start, |hidden| hidden.start);
 
-    // A line can be as long as the file, so only what can end up in the window is looked at.
-    let columns = columns.max(20);
-    let reach = columns * 4;
-    let anchor = hidden.iter().find(|h| h.start <= start && start < h.end).map_or(start, |h| h.start);
-    let from = file.text.floor_char_boundary(anchor.saturating_sub(reach)).max(line.start);
-    let to = file.text.floor_char_boundary(anchor + reach).min(line.end);
-
-    let mut cells: Vec<(char, bool)> = Vec::new();
-    let mut at = from;
-    for h in hidden.iter().filter(|h| from < h.end && h.start < to) {
-        cells.extend(visible_cells(file, Span::new(at, h.start), marked));
-        cells.extend(MASK.chars().map(|c| (c, h.start < marked.end && marked.start < h.end)));
-        at = h.end;
+    let mut stretches = Vec::new();
+    let mut at = line.start;
+    for hidden in hidden {
+        stretches.extend(visible(Span::new(at, hidden.start), anchor));
+        stretches.push(Stretch { span: hidden, hidden: true });
+        at = hidden.end;
     }
-    cells.extend(visible_cells(file, Span::new(at, to), marked));
+    stretches.extend(visible(Span::new(at, line.end), anchor));
 
-    let first_marked = cells.iter().position(|(_, marked)| *marked).unwrap_or(cells.len());
-    let skipped = first_marked.saturating_sub(columns / 3).min(cells.len().saturating_sub(columns));
-    let cut_before = skipped > 0 || from > line.start;
-    let cut_after = skipped + columns < cells.len() || to < line.end;
-    let mut window: Vec<(char, bool)> = cells.into_iter().skip(skipped).take(columns).collect();
-    if let Some(first) = window.first_mut().filter(|_| cut_before) {
+    // A line can be as long as the file, so only what can end up in the window is looked at. It is counted in shown
+    // characters: in bytes, the window would tell how long a secret is.
+    let (before, after) = stretches.split_at(stretches.partition_point(|s| s.span.start < anchor));
+    let before = before.iter().rev().flat_map(|stretch| cells(file, *stretch, marked).rev());
+    let after = after.iter().flat_map(|stretch| cells(file, *stretch, marked));
+    let mut all: Vec<(char, bool)> = before.take(columns + 1).collect();
+    all.reverse();
+    let n_before = all.len();
+    all.extend(after.take(columns + 1));
+
+    let skipped = n_before.saturating_sub(columns / 3).min(all.len().saturating_sub(columns));
+    let cut_after = skipped + columns < all.len();
+    let mut window = all.get(skipped..).unwrap_or_default().to_vec();
+    window.truncate(columns);
+    if let Some(first) = window.first_mut().filter(|_| skipped > 0) {
         first.0 = '…';
     }
     if let Some(last) = window.last_mut().filter(|_| cut_after) {
         last.0 = '…';
     }
-
-    let bytes_of = |cells: &[(char, bool)]| cells.iter().map(|(c, _)| c.len_utf8()).sum::<usize>();
-    let (before, rest) = window.split_at(window.iter().position(|(_, marked)| *marked).unwrap_or(window.len()));
-    let mark = &rest[..rest.iter().take_while(|(_, marked)| *marked).count()];
-    let start = bytes_of(before);
-    ShownLine { marked: Span::new(start, start + bytes_of(mark)), text: window.iter().map(|(c, _)| c).collect() }
+    let text_of = |cells: &[(char, bool)]| cells.iter().map(|(c, _)| c).collect::<String>();
+    let (before, rest) = window.split_at(window.len().min(n_before - skipped));
+    let n_marked = rest.iter().take_while(|(_, marked)| *marked).count();
+    let start = text_of(before).len();
+    let end = start + text_of(&rest[..n_marked]).len();
+    ShownLine { text: text_of(&window), marked: Span::new(start, end) }
 }
 
-/// The characters of a stretch that may be shown, each with whether `marked` covers it.
-fn visible_cells(file: &SourceFile, stretch: Span, marked: Span) -> impl Iterator<Item = (char, bool)> {
-    file.slice(stretch).char_indices().map(move |(i, c)| {
-        let start = stretch.start + i;
-        (printable_char(c), start < marked.end && marked.start < start + c.len_utf8())
+/// A part of a line that is shown as it is, or as [`MASK`].
+#[derive(Clone, Copy)]
+struct Stretch {
+    span: Span,
+    hidden: bool,
+}
+
+/// A visible stretch, split in two at `anchor`.
+fn visible(span: Span, anchor: usize) -> [Stretch; 2] {
+    let middle = anchor.clamp(span.start, span.end);
+    [Span::new(span.start, middle), Span::new(middle, span.end)].map(|span| Stretch { span, hidden: false })
+}
+
+/// The characters that a stretch is shown as, each with whether `marked` covers it.
+fn cells(file: &SourceFile, stretch: Stretch, marked: Span) -> impl DoubleEndedIterator<Item = (char, bool)> {
+    let Stretch { span, hidden } = stretch;
+    let text = if hidden { MASK } else { file.slice(span) };
+    text.char_indices().map(move |(i, c)| {
+        let (start, end) =
+            if hidden { (span.start, span.end) } else { (span.start + i, span.start + i + c.len_utf8()) };
+        (printable_char(c), start < marked.end && marked.start < end)
     })
 }
 
@@ -644,7 +666,7 @@ mod tests {
         let long = "x".repeat(5_000_000);
         let text = format!("{long} key: value {long}\n{long}: ‹{long}›, after: 1\n");
         let of = |needle| Diagnostic::error("long").at(place("s.yaml", &text, needle));
-        assert_snapshot!(plain(&[of("key"), of("value x"), of("after"), of("xx")]), @r"
+        assert_snapshot!(plain(&[of("key"), of("value x"), of("after"), of("xx"), of("\n")]), @r"
         error: long
          --> s.yaml:1:1
           |
@@ -664,10 +686,16 @@ mod tests {
           |                          ^^^^^^^
 
         error: long
+         --> s.yaml:1:10000013
+          |
+        1 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+          |                                                                             ^
+
+        error: long
          --> s.yaml:2:10000005
           |
-        2 | …**, after: 1
-          |      ^^^^^
+        2 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: ***, after: 1
+          |                                                                     ^^^^^
         ");
     }
 
@@ -700,10 +728,10 @@ mod tests {
 
         #[test]
         fn nothing_about_a_secret_can_be_told_from_what_is_shown(
-            one in "[!-~]{1,60}", other in "[!-~]( [!-~]{1,200})?", known: bool, at in 0usize..20,
+            one in "[!-~]{1,60}", other in "[!-~]( [!-~]{1,900})?", known: bool, at in 0usize..20,
         ) {
             let shown = [one, other].map(|secret| {
-                let file = SourceFile::new("s.yaml", format!("  password: {secret}\n"));
+                let file = SourceFile::new("s.yaml", format!("  password: {secret}, more: {}\n", "x".repeat(60)));
                 if known {
                     file.reveal_except(vec![Span::new(12, 12 + secret.len())]);
                 }

@@ -106,6 +106,10 @@ pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live
 }
 
 async fn read_one(cx: &Context, declared: &Declared, id: &Id, goal: Goal) -> Result<Found, AwsError> {
+    if goal == Goal::Absent && declared.imported {
+        // Nothing happens to it, so nobody has to be allowed to look at it.
+        return Ok(Found::default());
+    }
     let contents = async {
         // Only what is going to be deleted has to show what would be lost with it.
         if goal == Goal::Absent && !declared.imported {

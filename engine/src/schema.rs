@@ -558,7 +558,7 @@ impl Text {
             return Some(if length == 0 {
                 "is empty".to_owned()
             } else {
-                format!("has {length} characters, at least {} are needed", self.min)
+                format!("has {length} of at least {} characters", self.min)
             });
         }
         if length > self.max {

@@ -187,11 +187,12 @@ impl Reader<'_> {
                 }
                 Event::Scalar(text, style, ..) => self.scalar(&text, style, span),
                 Event::SequenceStart(style, ..) => {
-                    // A list that isn't indented against its key is reported from behind its first dash on.
-                    let before = self.file.slice(Span::new(0, span.start)).trim_end();
-                    let dash = before.strip_suffix('-').filter(|_| style == StructureStyle::Block);
-                    let at_dash = self.file.text().get(span.start..).is_some_and(|rest| rest.starts_with('-'));
-                    let start = dash.filter(|_| !at_dash).map_or(span.start, str::len);
+                    // A list that isn't indented against its key starts behind its first dash for granit.
+                    let (before, after) = self.file.text().split_at_checked(span.start).unwrap_or_default();
+                    let start = match before.trim_end().strip_suffix('-') {
+                        Some(before) if style == StructureStyle::Block && !after.starts_with('-') => before.len(),
+                        _ => span.start,
+                    };
                     self.open.push(Open { start, style, content: Content::List(Vec::new()) });
                 }
                 Event::MappingStart(style, ..) => {

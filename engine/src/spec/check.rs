@@ -111,33 +111,47 @@ fn snake_case(text: &str) -> String {
     snake.replace('-', "_")
 }
 
-/// Where secrets may stand: values of `environment`, `inline` source, and variables, which feed both.
+/// Where secrets may stand: values of `environment`, `inline` source, variables, which feed both, and whatever stands
+/// under a name that nothing has, since that may be one of these, misspelt.
 fn sensitive(root: &Node) -> Vec<Span> {
-    fn visit(node: &Node, spans: &mut Vec<Span>) {
+    fn each_value(node: &Node, spans: &mut Vec<Span>) {
         match &node.value {
-            Yaml::Map(entries) => {
-                for entry in entries {
-                    if matches!(entry.key.as_str(), "environment" | "inline" | "vars") {
-                        values(&entry.value, spans);
-                    } else {
-                        visit(&entry.value, spans);
-                    }
-                }
-            }
-            Yaml::List(items) => items.iter().for_each(|item| visit(item, spans)),
-            _ => {}
-        }
-    }
-    fn values(node: &Node, spans: &mut Vec<Span>) {
-        match &node.value {
-            Yaml::Map(entries) => entries.iter().for_each(|entry| values(&entry.value, spans)),
-            Yaml::List(items) => items.iter().for_each(|item| values(item, spans)),
+            Yaml::Map(entries) => spans.extend(entries.iter().map(|entry| entry.value.span)),
             _ => spans.push(node.span),
         }
     }
+    fn is_known(key: &str) -> bool {
+        META.contains(&key) || registry().values().any(|kind| kind.schema().property(key).is_some())
+    }
     let mut spans = Vec::new();
-    visit(root, &mut spans);
+    for entry in entries(root) {
+        match entry.key.as_str() {
+            "resources" => {
+                for Entry { key, value, .. } in entries(&entry.value).iter().flat_map(|it| entries(&it.value)) {
+                    match key.as_str() {
+                        "environment" => each_value(value, &mut spans),
+                        "code" => {
+                            spans.extend(entries(value).iter().filter(|it| it.key != "path").map(|it| it.value.span))
+                        }
+                        key if !is_known(key) => spans.push(value.span),
+                        _ => {}
+                    }
+                }
+            }
+            "vars" => each_value(&entry.value, &mut spans),
+            key if !TOP.contains(&key) => spans.push(entry.value.span),
+            _ => {}
+        }
+    }
     spans
+}
+
+/// The entries of a mapping; of anything else, none.
+fn entries(node: &Node) -> &[Entry] {
+    match &node.value {
+        Yaml::Map(entries) => entries,
+        _ => &[],
+    }
 }
 
 struct Checker<'a> {
@@ -422,7 +436,12 @@ impl Checker<'_> {
         }
         if !declared.imported {
             self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
-            let problems = kind.check(&declared.desired);
+            // What was written wrong is reported already; that it is missing as well would be one error too many.
+            let mut problems = kind.check(&declared.desired);
+            problems.retain(|problem| {
+                let root = problem.path.root().unwrap_or_default();
+                !declared.written.contains(root) || declared.desired.contains_key(root)
+            });
             self.problems(name, problems);
         }
         Some(Draft { declared, depends_on })
@@ -890,31 +909,28 @@ impl Checker<'_> {
             }
             let schema = draft.declared.schema();
             for property in schema.properties.iter().filter(|property| property.identity) {
-                let anchor = match draft.declared.desired.get(property.name) {
+                let declared = &mut draft.declared;
+                let target = match declared.desired.get(property.name) {
                     Some(Value::Unknown(template)) => match template.sole_hole() {
+                        // One that leads nowhere is reported where it was followed.
                         Some(Hole::Output { resource, .. }) => {
                             targets.get(resource).map(|target| target.id.name.clone())
                         }
-                        _ => None,
+                        _ => {
+                            let span = self.places.get(&declared.name, &Path::property(property.name));
+                            let problem = format!("`{}` must be one reference, nothing around it", property.name);
+                            let hint = "it tells which resource in AWS is meant, so it must be known while planning";
+                            if let Some(span) = span {
+                                self.error(span, problem, hint);
+                            }
+                            None
+                        }
                     },
                     Some(Value::String(arn)) => Some(name_in_arn(arn).to_owned()),
                     _ => None,
                 };
-                match anchor {
-                    Some(name) => drop(draft.declared.id.anchors.insert(property.name, name)),
-                    None if draft.declared.desired.contains_key(property.name) => {
-                        let path = Path::property(property.name);
-                        if let Some(span) = self.places.get(&draft.declared.name, &path) {
-                            let problem =
-                                format!("`{}` must be one reference or one ARN, nothing around it", property.name);
-                            self.error(
-                                span,
-                                problem,
-                                "it tells which resource in AWS is meant, so it must be known while planning",
-                            );
-                        }
-                    }
-                    None => {}
+                if let Some(name) = target {
+                    declared.id.anchors.insert(property.name, name);
                 }
             }
         }

@@ -39,21 +39,15 @@ impl Sandbox {
     }
 
     fn ensure(&self) -> Running {
-        local::ensure(&self.project, &mut |_| {})
-            .unwrap_or_else(|error| panic!("{error}: {:?}", error.why()))
+        local::ensure(&self.project, &mut |_| {}).unwrap_or_else(|error| panic!("{error}: {:?}", error.why()))
     }
 
     fn record(&self) -> serde_json::Value {
-        serde_json::from_slice(&fs::read(self.folder.path().join(".engine/local.json")).unwrap())
-            .unwrap()
+        serde_json::from_slice(&fs::read(self.folder.path().join(".engine/local.json")).unwrap()).unwrap()
     }
 
     fn supervisor(&self) -> u32 {
-        self.record()["supervisor"]["pid"]
-            .as_u64()
-            .unwrap()
-            .try_into()
-            .unwrap()
+        self.record()["supervisor"]["pid"].as_u64().unwrap().try_into().unwrap()
     }
 
     fn private(&self) -> PathBuf {
@@ -73,31 +67,18 @@ impl Sandbox {
             }};"
         );
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        zip.start_file("index.js", zip::write::SimpleFileOptions::default())
-            .unwrap();
+        zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
         zip.write_all(source.as_bytes()).unwrap();
-        let code =
-            base64::engine::general_purpose::STANDARD.encode(zip.finish().unwrap().into_inner());
+        let code = base64::engine::general_purpose::STANDARD.encode(zip.finish().unwrap().into_inner());
         let function = serde_json::json!({
             "FunctionName": "endless", "Runtime": "nodejs22.x", "Handler": "index.handler", "Timeout": 900,
             "Role": "arn:aws:iam::000000000001:role/any", "Code": { "ZipFile": code },
         });
-        assert!(
-            post(port, "/2015-03-31/functions", "", &function.to_string()).contains("FunctionArn")
-        );
-        post(
-            port,
-            "/2015-03-31/functions/endless/invocations",
-            "X-Amz-Invocation-Type: Event\r\n",
-            "{}",
-        );
+        assert!(post(port, "/2015-03-31/functions", "", &function.to_string()).contains("FunctionArn"));
+        post(port, "/2015-03-31/functions/endless/invocations", "X-Amz-Invocation-Type: Event\r\n", "{}");
         eventually("the function runs", || report.exists());
-        let mut told: serde_json::Value =
-            serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
-        (
-            told["pid"].as_u64().unwrap().try_into().unwrap(),
-            told["env"].take(),
-        )
+        let mut told: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        (told["pid"].as_u64().unwrap().try_into().unwrap(), told["env"].take())
     }
 }
 
@@ -110,9 +91,7 @@ impl Drop for Sandbox {
 /// The cache folder of all tests that are not about installing. Kept between runs.
 fn installed() -> PathBuf {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    INSTALLED
-        .get_or_init(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-cache"))
-        .clone()
+    INSTALLED.get_or_init(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-cache")).clone()
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -141,22 +120,13 @@ fn post(port: u16, path: &str, headers: &str, body: &str) -> String {
 
 /// Whether the process is there and not a zombie, which a container without an init keeps.
 fn is_alive(pid: u32) -> bool {
-    let output = Command::new("ps")
-        .args(["-o", "stat=", "-p", &pid.to_string()])
-        .output()
-        .unwrap();
+    let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8(output.stdout).unwrap();
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
 
 fn kill(pid: u32) {
-    assert!(
-        Command::new("kill")
-            .args(["-KILL", &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
     eventually("the process dies", || !is_alive(pid));
 }
 
@@ -164,29 +134,17 @@ fn kill(pid: u32) {
 fn a_server_is_started_once_and_then_reused() {
     let sandbox = Sandbox::new();
     assert_eq!(local::status(&sandbox.project).unwrap(), None);
-    assert!(
-        !sandbox.folder.path().join(".engine").exists(),
-        "asking leaves no trace"
-    );
+    assert!(!sandbox.folder.path().join(".engine").exists(), "asking leaves no trace");
 
     let first = sandbox.ensure();
     assert_eq!((first.started_now, first.lost_previous), (true, false));
     assert_eq!(first.endpoint, format!("http://127.0.0.1:{}", first.port));
-    let reused = Running {
-        started_now: false,
-        ..first
-    };
+    let reused = Running { started_now: false, ..first };
     let began = Instant::now();
     assert_eq!(sandbox.ensure(), reused);
-    assert!(
-        began.elapsed() < Duration::from_secs(1),
-        "reuse runs neither Python nor Node.js"
-    );
+    assert!(began.elapsed() < Duration::from_secs(1), "reuse runs neither Python nor Node.js");
     assert_eq!(local::status(&sandbox.project).unwrap(), Some(reused));
-    assert_eq!(
-        fs::read_to_string(sandbox.folder.path().join(".engine/.gitignore")).unwrap(),
-        "*\n"
-    );
+    assert_eq!(fs::read_to_string(sandbox.folder.path().join(".engine/.gitignore")).unwrap(), "*\n");
 }
 
 #[test]
@@ -194,19 +152,10 @@ fn two_commands_at_once_get_one_server() {
     let sandbox = Sandbox::new();
     let mut running: Vec<Running> = std::thread::scope(|scope| {
         let started = [(); 2].map(|()| scope.spawn(|| sandbox.ensure()));
-        started
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        started.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     running.sort_by_key(|running| running.started_now);
-    assert_eq!(
-        running[0],
-        Running {
-            started_now: false,
-            ..running[1].clone()
-        }
-    );
+    assert_eq!(running[0], Running { started_now: false, ..running[1].clone() });
     assert!(running[1].started_now);
 }
 
@@ -216,25 +165,14 @@ fn stop_ends_everything_even_an_endless_function() {
     let running = sandbox.ensure();
     let (function, _) = sandbox.run_an_endless_function(running.port);
     let (supervisor, private) = (sandbox.supervisor(), sandbox.private());
-    assert!(
-        [running.pid, function, supervisor]
-            .into_iter()
-            .all(is_alive)
-            && private.exists()
-    );
+    assert!([running.pid, function, supervisor].into_iter().all(is_alive) && private.exists());
 
     assert!(local::stop(&sandbox.project).unwrap());
-    assert_eq!(
-        [running.pid, function, supervisor].map(is_alive),
-        [false; 3]
-    );
+    assert_eq!([running.pid, function, supervisor].map(is_alive), [false; 3]);
     assert!(!private.exists());
     assert_eq!(local::status(&sandbox.project).unwrap(), None);
     assert!(!local::stop(&sandbox.project).unwrap());
-    assert!(
-        !sandbox.ensure().lost_previous,
-        "what was stopped on purpose was not lost"
-    );
+    assert!(!sandbox.ensure().lost_previous, "what was stopped on purpose was not lost");
 }
 
 #[test]
@@ -282,9 +220,7 @@ fn an_unused_server_ends_and_a_used_one_stays() {
         assert_eq!(sandbox.ensure().pid, running.pid);
         began.elapsed() > Duration::from_secs(2)
     });
-    eventually("the server ends", || {
-        local::status(&sandbox.project).unwrap().is_none()
-    });
+    eventually("the server ends", || local::status(&sandbox.project).unwrap().is_none());
     eventually("its supervisor ends", || !is_alive(supervisor));
     assert!(!is_alive(running.pid) && !private.exists());
     assert!(sandbox.ensure().lost_previous);
@@ -305,17 +241,9 @@ fn reset_empties_the_server_and_keeps_it() {
     let running = sandbox.ensure();
     let (function, _) = sandbox.run_an_endless_function(running.port);
     local::reset(&sandbox.project).unwrap();
-    assert_eq!(
-        local::status(&sandbox.project).unwrap().map(|now| now.pid),
-        Some(running.pid)
-    );
+    assert_eq!(local::status(&sandbox.project).unwrap().map(|now| now.pid), Some(running.pid));
     eventually("the function ends", || !is_alive(function));
-    let invoked = post(
-        running.port,
-        "/2015-03-31/functions/endless/invocations",
-        "",
-        "{}",
-    );
+    let invoked = post(running.port, "/2015-03-31/functions/endless/invocations", "", "{}");
     assert!(invoked.starts_with("HTTP/1.1 404"), "{invoked}");
 }
 
@@ -332,9 +260,7 @@ fn a_function_sees_nothing_of_the_users_environment() {
         .status()
         .unwrap();
     assert!(status.success());
-    let running = local::status(&sandbox.project)
-        .unwrap()
-        .expect("the command leaves a server behind");
+    let running = local::status(&sandbox.project).unwrap().expect("the command leaves a server behind");
     let (_, environment) = sandbox.run_an_endless_function(running.port);
     assert!(environment["AWS_LAMBDA_FUNCTION_NAME"] == "endless");
     assert!(!environment.to_string().contains("canary"), "{environment}");
@@ -355,22 +281,14 @@ fn two_first_installations_at_once_download_once_and_leave_no_half_folder() {
             scope.spawn(|| {
                 let mut lines = Vec::new();
                 local::ensure(&sandbox.project, &mut |line| lines.push(line.to_owned())).unwrap();
-                lines
-                    .iter()
-                    .filter(|line| line.starts_with("installing MiniStack 1.5.33"))
-                    .count()
+                lines.iter().filter(|line| line.starts_with("installing MiniStack 1.5.33")).count()
             })
         });
-        started
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .sum()
+        started.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(installations, 1);
-    let mut names: Vec<String> = fs::read_dir(cache.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert!(
         matches!(&names[..], [folder, lock] if folder.starts_with("ministack-1.5.33-") && lock == "ministack.lock")
@@ -384,16 +302,7 @@ fn missing_programs_and_folders_are_told_before_anything_is_made() {
     sandbox.project.cache = Some(cache.clone());
     sandbox.project.path = Some("/nonexistent".into());
     let error = local::ensure(&sandbox.project, &mut |_| {}).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            LocalError::ToolMissing {
-                program: "python3",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, LocalError::ToolMissing { program: "python3", .. }), "{error}");
     assert!(!cache.exists());
 
     sandbox.project.path = None;
@@ -409,18 +318,12 @@ fn a_server_that_cannot_start_is_shown_with_the_end_of_its_log() {
     local::stop(&sandbox.project).unwrap();
     // The installation is there but empty.
     let cache = tempfile::tempdir().unwrap();
-    let installed = fs::read_dir(installed())
-        .unwrap()
-        .map(|entry| entry.unwrap());
+    let installed = fs::read_dir(installed()).unwrap().map(|entry| entry.unwrap());
     for entry in installed.filter(|entry| entry.path().is_dir()) {
         fs::create_dir(cache.path().join(entry.file_name())).unwrap();
     }
     sandbox.project.cache = Some(cache.path().to_owned());
     let error = local::ensure(&sandbox.project, &mut |_| {}).unwrap_err();
     assert!(matches!(error, LocalError::NotStarted { .. }), "{error}");
-    assert!(
-        error.why().unwrap().contains("No module named ministack"),
-        "{:?}",
-        error.why()
-    );
+    assert!(error.why().unwrap().contains("No module named ministack"), "{:?}", error.why());
 }
