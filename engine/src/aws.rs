@@ -284,8 +284,7 @@ impl HttpConnector for Door {
             request.body().bytes().unwrap_or_default(),
         );
         let Some(parsed) = parsed else {
-            // The credential chain (SSO, STS, instance roles) calls through here as well; it signs with no service's
-            // key, or is a GET, or goes to a host that serves nothing we deploy.
+            // The credential chain calls through here as well.
             return if is_credential_call(&request) {
                 self.inner.call(request)
             } else {
@@ -310,15 +309,17 @@ impl HttpConnector for Door {
     }
 }
 
-/// What only the credential chain sends: SSO's portal, OIDC's tokens, STS's AssumeRole…, and the metadata services.
+/// What only the credential chain sends: plain reads (SSO's portal, container and instance roles), and the few calls by
+/// which it gets tokens.
 fn is_credential_call(request: &HttpRequest) -> bool {
-    let host = request.uri().split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    let host = host.split(':').next().unwrap_or_default();
-    let body = request.body().bytes().unwrap_or_default();
-    host.starts_with("portal.sso.")
-        || host.starts_with("oidc.")
-        || matches!(host, "169.254.169.254" | "169.254.170.2" | "169.254.170.23")
-        || body.starts_with(b"Action=AssumeRole")
+    let (host, path) = match request.uri().split_once("://") {
+        Some((_, rest)) => rest.split_once('/').unwrap_or((rest, "")),
+        None => ("", request.uri()),
+    };
+    request.method() == "GET"
+        || (request.method() == "PUT" && path == "latest/api/token")
+        || (host.starts_with("oidc.") && path == "token")
+        || request.body().bytes().unwrap_or_default().starts_with(b"Action=AssumeRole")
 }
 
 impl fmt::Debug for Aws {

@@ -469,7 +469,11 @@ impl<'a> Session<'a> {
 
     /// Reads AWS, and waits for owners where something is to be written.
     async fn inventory(&mut self, cx: &Context, goal: Goal, decide: bool) -> Result<Inventory, Failure> {
-        let read = live::read(cx, &self.spec, goal, self.account()).await;
+        let read = tokio::select! {
+            read = live::read(cx, &self.spec, goal, self.account()) => read,
+            // Reads change nothing, so none has to be waited for.
+            () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
+        };
         let mut inventory = read.map_err(|errors| self.read_failure(errors))?;
         if decide {
             live::await_owners(cx, &self.spec, &mut inventory).await.map_err(|errors| self.read_failure(errors))?;

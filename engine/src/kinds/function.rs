@@ -308,8 +308,8 @@ impl Kind for Function {
         let _turn = cx.turn(&id.name).await;
         let (zip, props) = (want.artifact, want.props);
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
-        // A fresh or half-updated function refuses every change.
-        updated(cx, id).await?;
+        // A fresh or half-updated function refuses every change; one whose last update failed takes the next.
+        let now = idle(cx, id).await?;
         if have.owner != Ownership::Engine(id.owner.clone()) || !super::has_tags(&have.props.tags, &props.tags) {
             let tag = || async {
                 let tags = HashMap::from_iter(super::all_tags(&id.owner, &props.tags));
@@ -318,7 +318,8 @@ impl Kind for Function {
             };
             cx.send(BUSY, &id.name, tag).await?;
         }
-        let mut revision = have.revision.clone();
+        // The lock moves with AWS's own transitions as well; what somebody else changed, the read before this has shown.
+        let mut revision = if have.condition == Condition::Settled { have.revision } else { now.revision_id };
         if !have.props.same_configuration(&props) {
             let configure = || async {
                 let request = cx
@@ -431,23 +432,28 @@ async fn configuration(cx: &Context, id: &Id) -> Result<Option<FunctionConfigura
     }
 }
 
-/// Waits until no update is under way, and returns what the function looks like then.
-async fn updated(cx: &Context, id: &Id) -> Result<FunctionConfiguration, AwsError> {
+/// Waits until no create or update is under way, and returns what the function looks like then.
+async fn idle(cx: &Context, id: &Id) -> Result<FunctionConfiguration, AwsError> {
     let probe = || async {
         let Some(config) = configuration(cx, id).await? else {
             return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function is gone"));
         };
-        match (config.last_update_status(), config.state()) {
-            (Some(LastUpdateStatus::Failed), _) => {
-                let reason = config.last_update_status_reason().unwrap_or("no reason given");
-                let message = format!("Lambda could not update the function: {reason}");
-                Err(AwsError::own(Class::Rejected, "UpdateFunction", &id.name, message))
-            }
-            (Some(LastUpdateStatus::InProgress), _) | (_, Some(State::Pending)) => Ok(None),
-            _ => Ok(Some(config)),
-        }
+        let busy = config.last_update_status() == Some(&LastUpdateStatus::InProgress)
+            || config.state() == Some(&State::Pending);
+        Ok((!busy).then_some(config))
     };
     cx.until(UPDATED, &id.name, probe).await
+}
+
+/// Waits until our own update is over, and has succeeded.
+async fn updated(cx: &Context, id: &Id) -> Result<FunctionConfiguration, AwsError> {
+    let config = idle(cx, id).await?;
+    if config.last_update_status() == Some(&LastUpdateStatus::Failed) {
+        let reason = config.last_update_status_reason().unwrap_or("no reason given");
+        let message = format!("Lambda could not update the function, and runs it as it was before: {reason}");
+        return Err(AwsError::own(Class::Rejected, "UpdateFunction", &id.name, message));
+    }
+    Ok(config)
 }
 
 fn props(config: FunctionConfiguration, tags: BTreeMap<String, String>) -> Props {
