@@ -73,7 +73,7 @@ pub async fn apply(
             drain_until = Some(Instant::now() + DRAIN);
             on_event(&Event::Interrupted);
         }
-        while board.working < parallelism.max(1) {
+        while board.working.len() < parallelism.max(1) {
             let may_start = |id, endings: &[_]| drain_until.is_none() || completes_replacement(spec, plan, endings, id);
             let Some(id) = board.next(may_start) else { break };
             on_event(&Event::Started(id));
@@ -146,75 +146,90 @@ enum Message {
 
 /// Which steps can begin, and how the others ended.
 struct Board {
-    /// What each step still waits for.
-    pending: Vec<BTreeSet<(StepId, Moment)>>,
-    endings: Vec<Option<Ending>>,
-    started: BTreeSet<StepId>,
+    /// Who waits for which moment of each step.
+    waiting: Vec<Vec<(StepId, Moment)>>,
+    /// How many moments each step still waits for.
+    missing: Vec<usize>,
+    /// Steps that wait for nothing any more, in the order of the plan.
+    free: BTreeSet<StepId>,
     /// Steps that have begun and are not made yet; one that only waits for AWS is in nobody's way.
-    working: usize,
-    in_work: BTreeSet<StepId>,
+    working: BTreeSet<StepId>,
+    started: BTreeSet<StepId>,
+    made: BTreeSet<StepId>,
+    endings: Vec<Option<Ending>>,
 }
 
 impl Board {
     fn new(plan: &Plan) -> Board {
+        let mut waiting = vec![Vec::new(); plan.steps.len()];
+        for (index, step) in plan.steps.iter().enumerate() {
+            for (before, moment) in &step.after {
+                if let Some(waiters) = waiting.get_mut(before.0) {
+                    waiters.push((StepId(index), *moment));
+                }
+            }
+        }
+        let missing: Vec<usize> = plan.steps.iter().map(|step| step.after.len()).collect();
+        let free = missing.iter().enumerate().filter(|(_, missing)| **missing == 0).map(|(index, _)| StepId(index));
         Board {
-            pending: plan.steps.iter().map(|step| step.after.iter().copied().collect()).collect(),
-            endings: vec![None; plan.steps.len()],
+            free: free.collect(),
+            waiting,
+            missing,
+            working: BTreeSet::new(),
             started: BTreeSet::new(),
-            working: 0,
-            in_work: BTreeSet::new(),
+            made: BTreeSet::new(),
+            endings: vec![None; plan.steps.len()],
         }
     }
 
+    /// Takes the first step that can begin and may.
     fn next(&mut self, may_start: impl Fn(StepId, &[Option<Ending>]) -> bool) -> Option<StepId> {
-        let free = |index: usize| self.pending.get(index).is_some_and(BTreeSet::is_empty);
-        let id = (0..self.endings.len()).find_map(|index| {
-            let id = StepId(index);
-            let waits = self.endings.get(index).is_some_and(Option::is_none) && !self.started.contains(&id);
-            (waits && free(index) && may_start(id, &self.endings)).then_some(id)
-        })?;
+        let id = self.free.iter().copied().find(|id| may_start(*id, &self.endings))?;
+        self.free.remove(&id);
         self.started.insert(id);
-        self.in_work.insert(id);
-        self.working = self.in_work.len();
+        self.working.insert(id);
         Some(id)
     }
 
     fn made(&mut self, id: StepId) {
-        self.in_work.remove(&id);
-        self.working = self.in_work.len();
-        self.happened(id, Moment::Made);
+        self.working.remove(&id);
+        if self.made.insert(id) {
+            self.happened(id, Moment::Made);
+        }
     }
 
     fn happened(&mut self, id: StepId, moment: Moment) {
-        for pending in &mut self.pending {
-            pending.remove(&(id, moment));
+        for (waiter, wanted) in self.waiting.get(id.0).into_iter().flatten() {
+            if let Some(missing) = self.missing.get_mut(waiter.0).filter(|_| *wanted == moment) {
+                *missing -= 1;
+                if *missing == 0 {
+                    self.free.insert(*waiter);
+                }
+            }
         }
     }
 
     /// Notes an ending; returns it together with the skips that follow from it.
     fn ended(&mut self, plan: &Plan, id: StepId, result: Result<Duration, AwsError>) -> Vec<(StepId, Ending)> {
-        self.in_work.remove(&id);
-        self.working = self.in_work.len();
         let failed = result.is_err();
         let mut news = vec![(id, result.map_or_else(Ending::Failed, Ending::Done))];
         if failed {
-            let name = |id: StepId| {
-                let row = plan.steps.get(id.0).and_then(|step| plan.changes.get(step.change));
-                row.map_or_else(String::new, |row| row.resource.clone())
-            };
-            let (cause, mut lost) = (name(id), vec![id]);
+            self.working.remove(&id);
+            let row = plan.steps.get(id.0).and_then(|step| plan.changes.get(step.change));
+            let cause = row.map_or_else(String::new, |row| row.resource.clone());
+            let (mut lost, mut seen) = (vec![id], BTreeSet::new());
             while let Some(gone) = lost.pop() {
-                for (index, pending) in self.pending.iter().enumerate() {
-                    let waits = pending.iter().any(|(before, _)| *before == gone);
-                    let next = StepId(index);
-                    if waits && !news.iter().any(|(seen, _)| *seen == next) {
-                        news.push((next, Ending::Skipped(cause.clone())));
-                        lost.push(next);
+                for (waiter, _) in self.waiting.get(gone.0).into_iter().flatten() {
+                    // What needed only its first moment may have begun, and goes on.
+                    if !self.started.contains(waiter) && seen.insert(*waiter) {
+                        self.free.remove(waiter);
+                        news.push((*waiter, Ending::Skipped(cause.clone())));
+                        lost.push(*waiter);
                     }
                 }
             }
         } else {
-            self.happened(id, Moment::Made);
+            self.made(id);
             self.happened(id, Moment::Ready);
         }
         for (id, ending) in &news {

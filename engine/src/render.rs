@@ -11,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value as Json, json};
 
 use crate::apply::Ending;
+use crate::aws::Class;
 use crate::plan::{Action, Change, Op, Plan, PropertyChange};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
@@ -158,6 +159,9 @@ pub fn outcome(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> St
         let what = format!("{} {}", verb_of(step.op).0, change.resource);
         match ending {
             Ending::Done(_) => {}
+            Ending::Failed(error) if error.class == Class::Interrupted => {
+                let _ = writeln!(text, "  {} {what}: {}", look.paint(YELLOW, "stopped"), error.message);
+            }
             Ending::Failed(error) => {
                 let _ = writeln!(text, "  {} {what}: {error}", look.paint(RED, "failed "));
                 if let Some(hint) = error.hint() {

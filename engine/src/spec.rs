@@ -21,8 +21,6 @@ use crate::schema::{Id, Schema};
 use crate::value::{Path, Tree};
 use crate::yaml;
 
-pub use check::nearest;
-
 /// A spec that can be planned.
 #[derive(Debug)]
 pub struct Spec {

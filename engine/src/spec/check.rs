@@ -88,7 +88,7 @@ pub(super) fn check(
 }
 
 /// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let snake = snake_case(word);
     let cut_off = snake.chars().count().div_ceil(3).max(1);
     candidates
@@ -102,13 +102,15 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 /// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
 fn snake_case(text: &str) -> String {
     let mut snake = String::new();
+    let mut before = '_';
     for c in text.chars() {
-        if c.is_ascii_uppercase() && !snake.is_empty() && !snake.ends_with('_') {
+        if c.is_ascii_uppercase() && before.is_ascii_lowercase() {
             snake.push('_');
         }
-        snake.push(c.to_ascii_lowercase());
+        snake.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
+        before = c;
     }
-    snake.replace('-', "_")
+    snake
 }
 
 /// Where secrets may stand: values of `environment`, `inline` source, variables, which feed both, and whatever stands
