@@ -47,7 +47,7 @@ impl Look {
 /// Who is meant: the first line of every plan.
 pub fn heading(spec: &Spec, site: &Site, notes: &[String], look: Look) -> String {
     let mut line = format!(
-        "team {}, stack {}, account {}, region {}",
+        "team {}, stack {}, account {}, {}",
         look.paint(BOLD, &spec.team),
         look.paint(BOLD, &spec.stack),
         look.paint(BOLD, &site.account),
@@ -203,7 +203,7 @@ fn row(text: &mut String, change: &Change, look: Look) {
         Action::Replace => "must be replaced",
         Action::Delete => "will be destroyed",
         Action::Adopt => "will be adopted",
-        Action::Import => "is read, never changed",
+        Action::Import => "is read",
         Action::Refused => "is refused",
     };
     let name = if change.kind == "mapping" { String::new() } else { format!(" {}", change.name) };

@@ -1,0 +1,230 @@
+//! The README is true: every command line in it runs, every output in it is what the program prints, and its table of
+//! properties is the schema's. `UPDATE_README=1 cargo test readme` writes the latter two anew.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use engine::kinds::registry;
+use engine::schema::{Presence, Property, Shape, Text};
+
+use crate::support::{ENGINE, installed};
+
+/// A copy of what a fresh clone has, with a local AWS of its own.
+struct Clone {
+    folder: tempfile::TempDir,
+}
+
+impl Clone {
+    fn new() -> Clone {
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["specs", "lambda-src"] {
+            copy(&root().join(part), &folder.path().join(part));
+        }
+        Clone { folder }
+    }
+
+    /// Runs a line of the README as a shell would, on AWS if it is not meant for the local one, and returns its exit
+    /// code and both streams as a terminal shows them.
+    fn run(&self, line: &str, endpoint: Option<&str>) -> (i32, String) {
+        let line = line.replacen("cargo run --", "engine", 1);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{} 2>&1", line.replacen("engine", ENGINE, 1))]);
+        command.current_dir(self.folder.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("HOME", self.folder.path()).env("ENGINE_CACHE_DIR", installed());
+        if let Some(endpoint) = endpoint {
+            command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_EC2_METADATA_DISABLED", "true");
+            command.env("AWS_ACCESS_KEY_ID", "000000000001").env("AWS_SECRET_ACCESS_KEY", "any");
+        }
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+impl Drop for Clone {
+    fn drop(&mut self) {
+        self.run("engine local stop", None);
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+fn updating() -> bool {
+    std::env::var_os("UPDATE_README").is_some()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The bodies of the README's `console` blocks: those marked as transcripts, or the others.
+fn blocks(readme: &str, transcripts: bool) -> Vec<&str> {
+    let mut blocks = Vec::new();
+    let mut rest = readme;
+    while let Some(start) = rest.find("```console\n") {
+        let (before, after) = rest.split_at(start);
+        let body = &after["```console\n".len()..];
+        let end = body.find("```").unwrap();
+        if before.trim_end().ends_with("<!-- transcript -->") == transcripts {
+            blocks.push(&body[..end]);
+        }
+        rest = &body[end + 3..];
+    }
+    blocks
+}
+
+/// Leaves out what differs from run to run: what the first use of a machine says, times, and the order in which steps
+/// that run at once report.
+fn comparable(output: &str) -> Vec<String> {
+    let first_use = ["installing ", "waiting for another ", "functions run with ", "starting ", "local AWS: started "];
+    let lines = output.lines().filter(|line| !first_use.iter().any(|start| line.starts_with(start)));
+    let untimed = lines.map(|line| match line.split_once(" after ") {
+        Some((what, time)) if time.ends_with("ok") => format!("{what} after a while"),
+        _ => line.to_owned(),
+    });
+    let mut lines: Vec<String> = untimed.collect();
+    let plan = lines.iter().position(|line| line.starts_with("Plan:")).unwrap_or(lines.len());
+    lines[plan..].sort();
+    lines
+}
+
+#[test]
+fn outputs_in_the_readme_are_what_the_program_prints() {
+    let clone = Clone::new();
+    let mut text = readme();
+    for block in blocks(&readme(), true) {
+        let (line, shown) = block.strip_prefix("$ ").unwrap().split_once('\n').unwrap();
+        let (_, printed) = clone.run(line, None);
+        if updating() {
+            let kept: Vec<&str> =
+                printed.lines().filter(|line| line.is_empty() || !comparable(line).is_empty()).collect();
+            let new = format!("$ {line}\n{}\n", kept.join("\n"));
+            // Blocks with the same command follow one another, so each takes the first that is still as it was.
+            text = text.replacen(
+                &format!("<!-- transcript -->\n```console\n{block}"),
+                &format!("<!-- done -->\n```console\n{new}"),
+                1,
+            );
+        } else {
+            assert_eq!(comparable(shown), comparable(&printed), "`{line}` prints:\n{printed}");
+        }
+    }
+    if updating() {
+        std::fs::write(root().join("README.md"), text.replace("<!-- done -->", "<!-- transcript -->")).unwrap();
+    }
+}
+
+#[test]
+fn every_command_line_of_the_readme_runs() {
+    let clone = Clone::new();
+    let mut endpoint = None;
+    let readme = readme();
+    let lines = blocks(&readme, false).into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
+    let mut n_lines = 0;
+    // This very run is the test command.
+    for line in lines.filter(|line| *line != "cargo test") {
+        n_lines += 1;
+        let on_this_machine = line.contains(" local") || line.contains("--local");
+        if !on_this_machine && endpoint.is_none() {
+            // The same program against AWS's own settings, which here lead to the local AWS and a role made there.
+            clone.run("engine diff --local", None);
+            let (_, status) = clone.run("engine local status", None);
+            endpoint = Some(status.split_whitespace().nth(1).unwrap().to_owned());
+        }
+        let (code, printed) = clone.run(line, endpoint.as_deref().filter(|_| !on_this_machine));
+        let expected: &[i32] = match line {
+            // It asks, and nobody is there to answer.
+            "engine destroy" => &[1],
+            _ if line.contains("--detailed-exitcode") => &[0, 2],
+            _ => &[0],
+        };
+        assert!(expected.contains(&code), "`{line}` ended with {code}:\n{printed}");
+    }
+    assert!(n_lines > 10, "the README's command lines are not where this test looks for them");
+}
+
+#[test]
+fn the_spec_in_the_readme_is_the_one_in_the_repository() {
+    let readme = readme();
+    let shown = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let parse = |text: &str| serde_yaml::from_str::<serde_yaml::Value>(text).unwrap();
+    assert_eq!(parse(shown), parse(&std::fs::read_to_string(root().join("specs/team.yaml")).unwrap()));
+}
+
+#[test]
+fn the_table_of_properties_in_the_readme_is_the_schemas() {
+    let (begin, end) = ("<!-- properties: begin -->\n", "<!-- properties: end -->");
+    let readme = readme();
+    let (before, rest) = readme.split_once(begin).unwrap();
+    let (shown, after) = rest.split_once(end).unwrap();
+    let table = properties();
+    if updating() {
+        std::fs::write(root().join("README.md"), format!("{before}{begin}{table}{end}{after}")).unwrap();
+    } else {
+        assert_eq!(shown, table);
+    }
+}
+
+fn properties() -> String {
+    let mut text = String::new();
+    for kind in registry().values() {
+        let schema = kind.schema();
+        text.push_str(&format!("### `{}`: {}\n", schema.kind, schema.summary));
+        if schema.settable().next().is_some() {
+            text.push_str("| property | values | default | meaning |\n|---|---|---|---|\n");
+        }
+        for property in schema.settable() {
+            text.push_str(&row(property, property.name));
+            if let Shape::TextOrRecord(_, inner) = &property.shape {
+                for inside in inner {
+                    text.push_str(&row(inside, &format!("{}.{}", property.name, inside.name)));
+                }
+            }
+        }
+        let outputs: Vec<String> = schema.outputs.iter().map(|it| format!("`{}` ({})", it.name, it.doc)).collect();
+        text.push_str(&format!("\nOthers can refer to {}.\n\n", outputs.join(", ")));
+    }
+    text
+}
+
+fn row(property: &Property, name: &str) -> String {
+    let default = match &property.presence {
+        Presence::Required => "required".to_owned(),
+        Presence::Default(value) => format!("`{value}`"),
+        Presence::Optional | Presence::Derived => "none".to_owned(),
+    };
+    format!("| `{name}` | {} | {default} | {} |\n", values(&property.shape), property.doc)
+}
+
+fn values(shape: &Shape) -> String {
+    let text = |text: &Text| text.words.replace('|', "\\|");
+    match shape {
+        Shape::Bool => "true or false".to_owned(),
+        Shape::Integer { min, max } => format!("{min} to {max}"),
+        Shape::Text(limits) | Shape::TextOrRecord(limits, _) => text(limits),
+        Shape::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Shape::Link { to, literal } => {
+            let links = to.iter().map(|(kind, attribute)| format!("`${{{kind}.{attribute}}}`")).collect::<Vec<_>>();
+            let literal = literal.map_or("", |_| ", or an ARN");
+            format!("{}{literal}", links.join(", "))
+        }
+        Shape::Map { value, .. } => format!("mapping to {}", values(value)),
+        Shape::List { item } => format!("list of {}", values(item)),
+        Shape::Record(_) => "mapping".to_owned(),
+    }
+}
