@@ -665,33 +665,53 @@ async fn confirm(cx: &Context, destroy: bool) -> Result<Answer, Failure> {
 
 /// Ends at the second Ctrl-C or TERM; the first one is told through `sender`.
 async fn signals(sender: watch::Sender<bool>) {
-    let mut presses = 0;
-    loop {
-        if next_signal().await.is_err() {
-            // Without handlers the default applies: the first signal ends the process.
-            return std::future::pending().await;
-        }
-        presses += 1;
-        if presses > 1 {
-            return;
-        }
-        let _ = sender.send(true);
-    }
+    let Ok(mut presses) = Presses::listen() else {
+        // Without handlers the default applies: the first signal ends the process.
+        return std::future::pending().await;
+    };
+    presses.next().await;
+    // Nobody listens any more only when the command has ended.
+    let _ = sender.send(true);
+    presses.next().await;
+}
+
+/// Ctrl-C and, where there is such a thing, TERM.
+#[cfg(unix)]
+struct Presses {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-async fn next_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed,
-        _ = terminate.recv() => Ok(()),
+impl Presses {
+    fn listen() -> std::io::Result<Presses> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Presses { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn next_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+struct Presses;
+
+#[cfg(not(unix))]
+impl Presses {
+    fn listen() -> std::io::Result<Presses> {
+        Ok(Presses)
+    }
+
+    async fn next(&mut self) {
+        // An error means that it can't be pressed.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 fn aws_diagnostic(error: &AwsError) -> Diagnostic {

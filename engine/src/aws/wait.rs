@@ -93,8 +93,8 @@ impl Context {
         let deadline = Instant::now() + wait.budget;
         let mut pace = POLL;
         let mut trouble = String::new();
+        let mut next = Instant::now();
         loop {
-            let next = Instant::now() + pace;
             match probe().await {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => (),
@@ -102,6 +102,8 @@ impl Context {
                 Err(error) if error.is_ambiguous() => trouble = format!("; the last look failed: {}", error.message),
                 Err(error) => return Err(error),
             }
+            // From look to look, not from answer to look: otherwise each round trip would be waited for twice.
+            next = (next + pace).max(Instant::now());
             if next >= deadline {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
                 return Err(AwsError::own(Class::Overdue, "wait", resource, message));

@@ -215,6 +215,10 @@ impl Checker<'_> {
         self.scope.team = team.clone().unwrap_or_else(|| "team".to_owned());
         let spec_region = find("region").and_then(|entry| self.header(entry, REGION));
         let region = self.overrides.region.clone().or(spec_region);
+        if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
+            let problem = format!("`--region {region}` is no region");
+            self.diagnostics.push(Diagnostic::error(problem).hint(format!("it takes {}", REGION.words)));
+        }
         self.scope.region.clone_from(&region);
         let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
         self.scope.account.clone_from(&account);
