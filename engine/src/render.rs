@@ -197,7 +197,7 @@ fn verb_of(op: Op) -> (&'static str, &'static str, &'static str) {
 fn row(text: &mut String, change: &Change, look: Look) {
     let (symbol, style) = symbol(change.action);
     let told = match change.action {
-        Action::None => "",
+        Action::None => "is unchanged",
         Action::Create => "will be created",
         Action::Update => "will be updated in-place",
         Action::Replace => "must be replaced",

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::apply::{Ending, Event};
+use crate::aws::Class;
 use crate::plan::{Plan, StepId};
 
 use super::{GREEN, Look, RED, YELLOW, verb_of};
@@ -101,13 +102,16 @@ impl Progress {
                         let sign = self.look.paint(GREEN, "ok");
                         self.line(&format!("{resource}: {done} after {} {sign}", duration(*elapsed)));
                     }
+                    Ending::Failed(error) if error.class == Class::Interrupted => {
+                        self.line(&format!("{resource}: {}", error.message));
+                    }
                     Ending::Failed(error) => {
                         let sign = self.look.paint(RED, "failed");
                         self.line(&format!("{resource}: {doing} {sign}: {error}"));
                     }
                     Ending::Skipped(cause) => {
                         let sign = self.look.paint(YELLOW, "skipped");
-                        self.line(&format!("{resource}: {sign}, because {cause} failed"));
+                        self.line(&format!("{resource}: {sign}, it depends on {cause}"));
                     }
                     Ending::NotStarted => {}
                 }
