@@ -196,7 +196,9 @@ impl Kind for Function {
         let mut problems = Vec::new();
         if let Some(Value::Map(code)) = desired.get("code") {
             let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
-            if has("inline") == has("path") {
+            // A key that is there without a value was written wrong, which is reported already.
+            let known = code.contains_key("inline") && code.contains_key("path");
+            if known && has("inline") == has("path") {
                 let problem = "`code` needs either `inline` or `path`";
                 let hint = "write `code: folder`, or `code:` with `inline: |` and the source below it";
                 problems.push(Problem::error(Path::property("code"), problem, hint));

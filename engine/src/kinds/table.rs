@@ -144,7 +144,9 @@ impl Kind for Table {
                     ));
                 }
             }
-            for attribute in attributes.keys().filter(|name| !keys.contains(&name.as_str())) {
+            // Without a key to compare with, none of them is one too many.
+            let surplus = |name: &&String| text("hash_key").is_some() && !keys.contains(&name.as_str());
+            for attribute in attributes.keys().filter(surplus) {
                 problems.push(
                     Problem::error(
                         Path::property("attributes").key(attribute),

@@ -417,6 +417,8 @@ impl Checker<'_> {
         };
         for Entry { key, key_span, value } in entries.iter().filter(|entry| !META.contains(&entry.key.as_str())) {
             let Some(property) = settable(&schema.properties).find(|property| property.name == key) else {
+                // What is misspelt is not missing as well.
+                declared.written.extend(nearest(key, schema.settable().map(|it| it.name)).map(str::to_owned));
                 self.unknown(
                     key,
                     *key_span,
@@ -647,9 +649,9 @@ impl Checker<'_> {
                             "choose another key",
                         );
                     }
-                    if let Some(value) = self.value(value, node, entry, around, &path.key(entry)) {
-                        map.insert(entry.clone(), value);
-                    }
+                    // After an error the key still counts, so that nothing else misses it.
+                    let value = self.value(value, node, entry, around, &path.key(entry)).unwrap_or(Value::Null);
+                    map.insert(entry.clone(), value);
                 }
                 Some(Value::Map(map))
             }
@@ -688,6 +690,7 @@ impl Checker<'_> {
         let (mut tree, mut written) = (Tree::new(), BTreeSet::new());
         for Entry { key, key_span, value } in entries {
             let Some(property) = settable(properties).find(|property| property.name == key) else {
+                written.extend(nearest(key, settable(properties).map(|it| it.name)).map(str::to_owned));
                 self.unknown(key, *key_span, &format!("`{name}`"), properties.iter().map(|it| it.name));
                 continue;
             };
@@ -881,7 +884,9 @@ impl Checker<'_> {
     fn object(&mut self, text: &Text, value: &Value, span: Span, name: &str, around: Around<'_>) -> Option<()> {
         let Some(known) = value.as_str() else { return Some(()) };
         let Some(objection) = text.objection(known) else { return Some(()) };
-        let problem = if around.sensitive || known.is_empty() || known.chars().count() > 80 {
+        // A variable may hold a secret, wherever it ends up.
+        let hidden = around.sensitive || self.file.slice(span).contains("${var.");
+        let problem = if hidden || known.is_empty() || known.chars().count() > 80 {
             format!("`{name}` {objection}")
         } else {
             format!("`{name}` can't be `{known}`: it {objection}")
