@@ -4,4 +4,5 @@
 
 mod local;
 mod readme;
+mod spec;
 mod support;

@@ -1,0 +1,348 @@
+//! What a spec may hold, and what is said about one that holds something else. Nothing here gets as far as AWS: the
+//! binary runs with an empty environment, so a call would end as a missing credential.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use engine::diagnostic::{self, Diagnostic, Severity, Style};
+use engine::spec::{Depth, Overrides, Spec};
+use engine::yaml::{self, Yaml};
+use insta::assert_snapshot;
+
+/// One broken spec a cause, in `broken`; specs that are only warned about, in `warned`.
+fn corpus(folder: &str) -> Vec<PathBuf> {
+    yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs").join(folder))
+}
+
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|it| it == "yaml")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{}", folder.display());
+    files
+}
+
+/// Every spec of the repository that is meant to work.
+fn working() -> Vec<PathBuf> {
+    let specs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
+    [yaml_files(&specs), yaml_files(&specs.join("examples"))].concat()
+}
+
+/// The real program, without credentials, settings or a terminal.
+fn diff(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_engine"))
+        .arg("diff")
+        .args(args)
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What `engine diff` says about a spec that it has to refuse.
+fn refusal(spec: &[u8], args: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("spec.yaml"), spec).unwrap();
+    let output = diff(folder.path(), &[&["spec.yaml"], args].concat());
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+    text(&output.stderr)
+}
+
+fn load(spec: &str, overrides: &Overrides) -> Result<Spec, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spec.yaml");
+    fs::write(&path, spec).unwrap();
+    Spec::load(&path, overrides, Depth::Full).map_err(|problems| {
+        let folder = format!("{}/", folder.path().display());
+        diagnostic::render(&problems, Style::Plain, 100).replace(&folder, "")
+    })
+}
+
+#[test]
+fn every_broken_spec_is_refused_with_place_and_remedy() {
+    let mut all = String::new();
+    for path in corpus("broken") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let output = diff(path.parent().unwrap(), &[name]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert_eq!(text(&output.stdout), "", "{name}");
+        assert!(!said.contains("credentials") && !said.contains("panicked"), "{name} got as far as AWS: {said}");
+        let errors = said.lines().filter(|line| line.starts_with("error: ")).count();
+        // Where and how to mend it, for each.
+        assert!(said.matches(&format!("--> {name}")).count() >= errors && errors > 0, "{name}: {said}");
+        assert!(said.matches("= hint: ").count() >= errors, "{name}: {said}");
+        writeln!(all, "## {name}\n{said}").unwrap();
+    }
+    assert_snapshot!("broken_specs", all);
+}
+
+#[test]
+fn suspicious_source_is_a_warning_that_stops_nothing() {
+    let mut all = String::new();
+    for path in corpus("warned") {
+        let spec = Spec::load(&path, &Overrides::default(), Depth::Full)
+            .unwrap_or_else(|errors| panic!("{}: {errors:?}", path.display()));
+        assert!(!spec.warnings.is_empty(), "{}", path.display());
+        assert!(spec.warnings.iter().all(|it| it.severity == Severity::Warning));
+        let folder = format!("{}/", path.parent().unwrap().display());
+        writeln!(all, "{}", diagnostic::render(&spec.warnings, Style::Plain, 100).replace(&folder, "")).unwrap();
+    }
+    assert_snapshot!(all);
+}
+
+#[test]
+fn ten_mistakes_are_ten_errors() {
+    let said = refusal(
+        b"team: blue owls
+account: 123456789012
+resources:
+  todos:
+    type: table
+    attributes: { id: S }
+    hashKey: id
+    read_capacity: 0
+    write_capacity: many
+    stream_view_type: BOTH
+  theirs: { type: role }
+  logger:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: ${todos.arn}
+    code: no-such-folder
+    environment: { TABLE: \"${todo.name}\" }
+",
+        &[],
+    );
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_snapshot!(errors.join("\n"));
+}
+
+/// A working pipeline without anything local, whose parts the tables below exchange.
+const PIPELINE: &str = "team: owls
+resources:
+  todos:
+    type: table
+    attributes: { id: S }
+    hash_key: id
+    billing_mode: PAY_PER_REQUEST
+    stream_view_type: KEYS_ONLY
+  logger:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: arn:aws:iam::123456789012:role/runner
+    code: { inline: \"exports.handler = async () => {};\" }
+";
+
+#[test]
+fn what_is_allowed_at_the_edge_is_accepted() {
+    let longest = format!("a{}", "b".repeat(62));
+    let cases = [
+        ("team of two", PIPELINE.replace("team: owls", "team: a1")),
+        ("team of 32 with case and underscore", PIPELINE.replace("team: owls", &format!("team: A_{}", "b".repeat(30)))),
+        ("resource name of 63", PIPELINE.replace("  todos:", &format!("  {longest}:"))),
+        ("memory and timeout at the top", format!("{PIPELINE}    memory_size: 10240\n    timeout: 900\n")),
+        ("memory and timeout at the bottom", format!("{PIPELINE}    memory_size: 128\n    timeout: 1\n")),
+        ("name with dot", PIPELINE.replace("    hash_key: id\n", "    hash_key: id\n    name: owls.todos\n")),
+        ("empty resources", "team: owls\nresources: {}\n".to_owned()),
+        ("byte order mark", format!("\u{feff}{PIPELINE}")),
+        ("windows line ends", PIPELINE.replace('\n', "\r\n")),
+    ];
+    for (what, spec) in cases {
+        if let Err(said) = load(&spec, &Overrides::default()) {
+            panic!("{what}: {said}");
+        }
+    }
+    assert!(load(&PIPELINE.replace("  todos:", &format!("  {longest}c:")), &Overrides::default()).is_err());
+}
+
+#[test]
+fn variables_come_from_the_flag_then_the_environment_then_the_spec() {
+    let spec = "team: owls
+vars: { memory: 256, level: info }
+resources:
+  logger:
+    type: function
+    name: ${team}-${var.level}
+    runtime: nodejs22.x
+    handler: index.handler
+    role: arn:aws:iam::123456789012:role/runner
+    memory_size: ${var.memory}
+    environment: { PRICE: \"$${5}\", LEVEL: \"level=${var.level}!\" }
+    code: { inline: \"exports.handler = async () => `${process.env.LEVEL} ${var.nothing} $${x}`;\" }
+";
+    let seen = |overrides: &Overrides| {
+        let spec = load(spec, overrides).unwrap();
+        let logger = spec.resource("logger").unwrap();
+        format!(
+            "{} memory={} environment={}",
+            logger.id.name,
+            serde_json::Value::from(&logger.desired["memory_size"]),
+            serde_json::Value::from(&logger.desired["environment"]),
+        )
+    };
+    let mut overrides = Overrides::default();
+    assert_snapshot!(seen(&overrides), @r#"owls-info memory=256 environment={"LEVEL":"level=info!","PRICE":"${5}"}"#);
+    overrides.env.extend([("memory".to_owned(), "512".to_owned()), ("level".to_owned(), "debug".to_owned())]);
+    assert_snapshot!(seen(&overrides), @r#"owls-debug memory=512 environment={"LEVEL":"level=debug!","PRICE":"${5}"}"#);
+    overrides.vars.insert("level".to_owned(), "trace".to_owned());
+    overrides.team = Some("foxes".to_owned());
+    assert_snapshot!(seen(&overrides), @r#"foxes-trace memory=512 environment={"LEVEL":"level=trace!","PRICE":"${5}"}"#);
+    // Source in the spec is JavaScript's own business, `${…}` and all.
+    let code = load(spec, &overrides).unwrap().resource("logger").unwrap().desired["code"].clone();
+    assert!(serde_json::Value::from(&code).to_string().contains("`${process.env.LEVEL} ${var.nothing} $${x}`"));
+}
+
+#[test]
+fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
+    let spec = PIPELINE.as_bytes();
+    assert_snapshot!(refusal(spec, &["--team", "blue owls"]), @r"
+    error: `--team blue owls`: a team's name takes letters, digits, `-` and `_`, with a letter or digit at both ends
+     |
+     = hint: a team's name takes 2 to 32 characters: letters, digits, `-` and `_`, with a letter or digit at both ends
+    ");
+    assert_snapshot!(refusal(PIPELINE.replace("owls", "${var.team}").as_bytes(), &["--var", "teams=owls"]), @r"
+    warning: `--var teams=…` is not used by this spec
+     |
+     = hint: did you mean `team`?
+
+    error: the variable `team` has no value
+     --> spec.yaml:1:7
+      |
+    1 | team: ${var.team}
+      |       ^^^^^^^^^^^
+      |
+      = hint: add it to `vars:`, pass `--var team=…`, or set ENGINE_VAR_team
+    ");
+}
+
+#[test]
+fn a_file_that_is_no_spec_is_told_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("a-folder.yaml")).unwrap();
+    let mut all = String::new();
+    for name in ["nothing.yaml", "a-folder.yaml", "/dev/null"] {
+        writeln!(all, "{}", text(&diff(folder.path(), &[name]).stderr)).unwrap();
+    }
+    // "tëam" in Latin-1, and a file that Windows wrote as Unicode.
+    writeln!(all, "{}", refusal(b"t\xebam: owls\n", &[])).unwrap();
+    writeln!(all, "{}", refusal(b"\xff\xfet\0e\0a\0m\0", &[])).unwrap();
+    writeln!(all, "{}", refusal(b"team: ow\x07ls\n", &[])).unwrap();
+    assert_snapshot!(all);
+}
+
+/// What is said about a file that is meant to bring the reader down.
+fn hostile(name: &str, spec: &[u8]) -> String {
+    let start = Instant::now();
+    let said = refusal(spec, &[]);
+    assert!(start.elapsed() < Duration::from_secs(10), "{name} took {:?}", start.elapsed());
+    assert!(said.len() < 20_000, "{name}: {} bytes of output", said.len());
+    format!("## {name}\n{said}\n")
+}
+
+#[test]
+fn hostile_yaml_ends_in_an_error_quickly() {
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (before, this) in ('a'..='h').zip('b'..='i') {
+        let many = vec![format!("*{before}"); 9].join(", ");
+        writeln!(bomb, "{this}: &{this} [{many}]").unwrap();
+    }
+    let mut all = String::new();
+    for (name, spec) in [
+        ("alias bomb", bomb.into_bytes()),
+        ("10 MB of brackets", vec![b'['; 10 << 20]),
+        ("as many brackets as a spec may have bytes", vec![b'['; 1 << 20]),
+        ("as many braces", b"{a: ".repeat(1 << 18)),
+        ("deep by indentation", (0..500).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>().into()),
+        ("one long line", [b"team: ".to_vec(), vec![b'x'; 1_000_000]].concat()),
+        ("ten thousand times the same key", b"team: owls\n".repeat(10_000)),
+    ] {
+        let said = hostile(name, &spec);
+        all.push_str(&said.lines().take(9).map(|line| line.to_owned() + "\n").collect::<String>());
+    }
+    assert_snapshot!(all);
+}
+
+#[test]
+fn both_yaml_readers_see_the_same_in_every_spec() {
+    fn same(ours: &Yaml, theirs: &serde_yaml::Value) -> bool {
+        use serde_yaml::Value;
+        match (ours, theirs) {
+            (Yaml::Null, Value::Null) => true,
+            (Yaml::Bool(a), Value::Bool(b)) => a == b,
+            (Yaml::Number(a), Value::Number(b)) => a.to_string() == b.to_string(),
+            (Yaml::String(a), Value::String(b)) => a == b,
+            (Yaml::List(a), Value::Sequence(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(&a.value, b))
+            }
+            (Yaml::Map(a), Value::Mapping(b)) => {
+                a.len() == b.len()
+                    && a.iter().zip(b).all(|(a, (key, b))| key.as_str() == Some(&a.key) && same(&a.value.value, b))
+            }
+            _ => false,
+        }
+    }
+    let mut compared = 0;
+    for path in [corpus("broken"), corpus("warned"), working()].concat() {
+        let bytes = fs::read(&path).unwrap();
+        match yaml::parse("spec.yaml", &bytes).1 {
+            Ok(root) => {
+                let value: serde_yaml::Value = serde_yaml::from_slice(&bytes).unwrap();
+                assert!(same(&root.value, &value), "{}", path.display());
+                compared += 1;
+            }
+            Err(errors) => {
+                let disagrees = |error: &Diagnostic| error.problem.contains("two ways");
+                assert!(!errors.iter().any(disagrees), "{}: {errors:?}", path.display());
+            }
+        }
+    }
+    assert!(compared > 90, "only {compared} specs were compared");
+}
+
+#[test]
+fn no_secret_of_a_spec_reaches_any_output() {
+    const SECRET: &str = "hunter2-swordfish";
+    let secret = |spec: &str| spec.replace("SECRET", SECRET);
+    // Each is broken right at or beside the secret.
+    let cases = [
+        "    environment: { TOKEN: SECRET, 1ST: SECRET }\n",
+        "    environment:\n      TOKEN: SECRET ${nothing.here}\n",
+        "    environment: { TOKEN: \"SECRET ${\" }\n",
+        "    environment: { TOKEN: [SECRET] }\n",
+        "    environment: { TOKEN: { deep: SECRET } }\n",
+        "    environment: [SECRET]\n",
+        "    environment: SECRET\n",
+        "    enviroment: { TOKEN: SECRET }\n",
+        "    environment: { TOKEN: SECRET, TOKEN: SECRET }\n",
+        "    environment: { TOKEN: SECRET\n",
+        "    environment: { TOKEN: &a SECRET }\n",
+        "    environment: { TOKEN: 'SECRET }\n",
+        "    environment:\n      TOKEN:SECRET\n",
+        "    environment:\n      TOKEN: SECRET # SECRET\n      OTHER: 5\n",
+        "    memory_size: ${var.token}\n",
+        "    tags: { a: \"${var.token}|\" }\n",
+        "    timeout: many\n    environment: { TOKEN: SECRET }\n",
+    ];
+    for case in cases {
+        let spec = format!("{}{case}vars: {{ token: SECRET }}\n", PIPELINE.replace("async", "async /*SECRET*/"));
+        for flags in [&["-vv"][..], &["-vv", "--log-format", "json", "--var", "token=SECRET"][..]] {
+            let flags: Vec<String> = flags.iter().map(|flag| secret(flag)).collect();
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            let said = refusal(secret(&spec).as_bytes(), &flags);
+            assert!(said.contains("error: "), "{case}: {said}");
+            assert!(!said.contains(SECRET), "{case}: {said}");
+        }
+    }
+}
