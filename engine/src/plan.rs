@@ -214,6 +214,16 @@ enum Standing {
 
 impl Planner<'_> {
     fn present(&mut self, declared: &Declared) -> Change {
+        let mut row = self.wanted(declared);
+        if row.action == Action::Refused {
+            // Nothing happens to it, so what refers to it goes on seeing what it is now.
+            let live = self.inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
+            row.outputs.extend(live.map(|live| live.outputs.clone()).unwrap_or_default());
+        }
+        row
+    }
+
+    fn wanted(&mut self, declared: &Declared) -> Change {
         let schema = declared.schema();
         let found = self.inventory.found.get(&declared.name);
         let live = found.and_then(|found| found.live.as_ref());
@@ -278,7 +288,15 @@ impl Planner<'_> {
             None => Action::None,
         };
         if let Standing::Adoptable = standing {
+            if !schema.adoptable {
+                // A statement in the policy of a function that is not ours.
+                let reason = "what it belongs to is not ours, so it is left alone".to_owned();
+                return Change { action: Action::None, properties: Vec::new(), reason: Some(reason), ..row };
+            }
             row = adopted(row, declared, schema, live);
+            if row.action == Action::Refused {
+                return row;
+            }
         }
         if let (Standing::Assumed, Action::Replace) = (&standing, row.action) {
             let reason = "it would be replaced, but its tags may not be read, so it may not be ours".to_owned();
@@ -386,7 +404,7 @@ impl Planner<'_> {
                 format!("it bears the tags of this stack's resource `{}`", owner.resource),
                 format!("call the resource `{}` again: renaming is not supported yet", owner.resource),
             ),
-            Ownership::Engine(owner) if owner.team == us.team => Standing::Refused(
+            Ownership::Engine(owner) if owner.team == us.team && !owner.stack.is_empty() => Standing::Refused(
                 format!("it belongs to {owner}"),
                 format!(
                     "if the spec file was renamed, add `stack: {}` to it; otherwise choose another name",
