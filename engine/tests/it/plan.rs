@@ -1,0 +1,785 @@
+//! What a plan says and does, for every way in which spec and AWS can differ: spec text and live state in, plan out as
+//! the text that a user sees, and the steps with what each waits for.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use engine::aws::{AwsError, Class};
+use engine::plan::{Allowed, Found, Goal, Inventory, Op, Plan, plan};
+use engine::render::{self, Look};
+use engine::schema::{Condition, Contents, Live, Moment, Owner, Ownership, Site};
+use engine::spec::{Depth, Overrides, Spec};
+use engine::value::{Tree, Value};
+use insta::assert_snapshot;
+use serde::Deserialize;
+
+const PIPELINE: &str = "
+team: owls
+stack: main
+resources:
+  todos:
+    type: table
+    attributes: { id: S }
+    hash_key: id
+    read_capacity: 1
+    write_capacity: 1
+    stream_view_type: NEW_AND_OLD_IMAGES
+  runner: { type: role, import: runner }
+  logger:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: ${runner.arn}
+    code: { inline: 'exports.handler = async () => {};' }
+  allow:
+    type: permission
+    function: ${logger.arn}
+    principal: dynamodb.amazonaws.com
+    source_arn: ${todos.stream_arn}
+  pipe:
+    type: mapping
+    function: ${logger.arn}
+    event_source_arn: ${todos.stream_arn}
+    starting_position: TRIM_HORIZON
+";
+
+/// The pipeline as AWS shows it after an apply.
+const DEPLOYED: &str = "
+todos:
+  props: { attributes: { id: S }, hash_key: id, range_key: ~, billing_mode: PROVISIONED, read_capacity: 1,
+           write_capacity: 1, stream_view_type: NEW_AND_OLD_IMAGES, tags: {} }
+  outputs: { arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos', name: owls-todos,
+             stream_arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1' }
+runner:
+  owner: nobody
+  outputs: { arn: 'arn:aws:iam::123456789012:role/runner', name: runner }
+logger:
+  props: { runtime: nodejs22.x, handler: index.handler, role: 'arn:aws:iam::123456789012:role/runner',
+           code_sha256: =, memory_size: 128, timeout: 3, environment: {}, tags: {} }
+  outputs: { arn: 'arn:aws:lambda:eu-central-1:123456789012:function:owls-logger', name: owls-logger }
+allow:
+  owner: inherited
+  props: { action: 'lambda:InvokeFunction', principal: dynamodb.amazonaws.com,
+           source_arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1' }
+  outputs: { statement_id: owls-allow }
+pipe:
+  props: { event_source_arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1',
+           starting_position: TRIM_HORIZON, batch_size: 100, enabled: true, tags: {} }
+  outputs: { uuid: 11111111-1111-1111-1111-111111111111 }
+";
+
+/// One resource in AWS, as the tables of this file write it. `=` for a property is what the spec wants.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Standing {
+    #[serde(default)]
+    props: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    outputs: BTreeMap<String, String>,
+    /// `ours` (the default), `nobody`, `inherited`, `denied`, `young`, `stack NAME`, or `team/stack/resource`.
+    #[serde(default)]
+    owner: Option<String>,
+    /// `settled` (the default), `leaving`, `changing WORD`, `broken WORD`, `unusable WORD`.
+    #[serde(default)]
+    condition: Option<String>,
+    #[serde(default)]
+    items: Option<u64>,
+    /// Nothing was looked at; the ARN that the spec gives stands for it.
+    #[serde(default)]
+    unread: bool,
+}
+
+fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
+    let Standing { props, outputs, owner, condition, items, unread } = standing;
+    let mut tree = Tree::new();
+    for (name, value) in props {
+        let value = match value {
+            serde_json::Value::String(text) if text == "=" => declared.desired[&name].clone(),
+            value => Value::from(value),
+        };
+        tree.insert(name, value);
+    }
+    let owner = match owner.as_deref() {
+        None | Some("ours") => Ownership::Engine(declared.id.owner.clone()),
+        Some("nobody") => Ownership::Nobody,
+        Some("inherited") => Ownership::Inherited,
+        Some("denied") => Ownership::Denied,
+        Some("young") => Ownership::NotYetReadable("the table is younger than a minute, and tags lag behind".into()),
+        Some(other) => match (other.strip_prefix("stack "), other.split('/').collect::<Vec<_>>().as_slice()) {
+            (Some(stack), _) => Ownership::CloudFormation(stack.into()),
+            (None, [team, stack, resource]) => Ownership::Engine(Owner {
+                team: (*team).into(),
+                stack: (*stack).into(),
+                resource: (*resource).into(),
+            }),
+            _ => panic!("no owner: {other}"),
+        },
+    };
+    let condition = match condition.as_deref().map(|word| word.split_once(' ').unwrap_or((word, ""))) {
+        None => Condition::Settled,
+        Some(("leaving", _)) => Condition::Leaving,
+        Some(("changing", word)) => Condition::Changing(word.into()),
+        Some(("broken", word)) => Condition::Broken(word.into()),
+        Some(("unusable", word)) => Condition::Unusable(word.into()),
+        Some(other) => panic!("no condition: {other:?}"),
+    };
+    Found {
+        live: Some(Live { props: tree, outputs, owner, condition, incarnation: None, revision: None }),
+        contents: items.map(|items| if items == 0 { Contents::Empty } else { Contents::Items(items) }),
+        unread: unread.then(|| AwsError::own(Class::Denied, "GetRole", "runner", "not authorized")),
+    }
+}
+
+fn load(text: &str) -> Spec {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spec.yaml");
+    fs::write(&path, text).unwrap();
+    Spec::load(&path, &Overrides::default(), Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+fn planned(spec: &Spec, live: &str, goal: Goal, allowed: Allowed) -> Plan {
+    let standing: BTreeMap<String, Standing> =
+        if live.trim().is_empty() { BTreeMap::new() } else { serde_yaml::from_str(live).unwrap() };
+    let found = standing.into_iter().filter_map(|(name, standing)| {
+        let declared = spec.resource(&name)?;
+        Some((name, found(standing, declared)))
+    });
+    let inventory = Inventory { site: Site::new("eu-central-1", "123456789012"), found: found.collect() };
+    plan(spec, &inventory, goal, allowed)
+}
+
+/// The plan as its user sees it, then its steps, a line each: what, and which moments of which steps it waits for.
+fn plan_of(spec: &str, live: &str) -> String {
+    shown(&planned(&load(spec), live, Goal::Present, Allowed::default()), false)
+}
+
+fn shown(plan: &Plan, destroy: bool) -> String {
+    let mut text = render::plan(plan, destroy, Look { colour: false, width: 100 });
+    let name = |index: usize| {
+        let step = &plan.steps[index];
+        let verb = match step.op {
+            Op::Create => "create",
+            Op::Update => "update",
+            Op::Delete => "delete",
+            Op::Settle => "settle",
+        };
+        format!("{verb} {}", plan.changes[step.change].resource)
+    };
+    for (index, step) in plan.steps.iter().enumerate() {
+        let after = step.after.iter().map(|(before, moment)| {
+            let moment = if *moment == Moment::Made { "made" } else { "ready" };
+            format!("{} {moment}", name(before.0))
+        });
+        let after = after.collect::<Vec<_>>().join(", ");
+        writeln!(text, "step: {}{}", name(index), if after.is_empty() { after } else { format!(" <- {after}") })
+            .unwrap();
+    }
+    if plan.asks() {
+        text.push_str("asks\n");
+    }
+    text
+}
+
+/// `text` with one part exchanged; fails where that part is not there.
+fn with(text: &str, old: &str, new: &str) -> String {
+    assert!(text.contains(old), "{old}");
+    text.replace(old, new)
+}
+
+/// The deployed pipeline without some of its resources.
+fn without(names: &[&str]) -> String {
+    let mut live: BTreeMap<String, serde_json::Value> = serde_yaml::from_str(DEPLOYED).unwrap();
+    live.retain(|name, _| !names.contains(&name.as_str()));
+    serde_json::to_string(&live).unwrap()
+}
+
+#[test]
+fn an_empty_account_gets_everything_as_early_as_it_can_be_made() {
+    assert_snapshot!(plan_of(PIPELINE, &without(&["todos", "logger", "allow", "pipe"])), @r#"
+      + todos (table owls-todos) will be created
+          + attributes       = { id: "S" }
+          + hash_key         = "id"
+          + billing_mode     = "PROVISIONED"
+          + read_capacity    = 1
+          + write_capacity   = 1
+          + stream_view_type = "NEW_AND_OLD_IMAGES"
+     <= runner (role runner) is read
+      + logger (function owls-logger) will be created
+          + runtime     = "nodejs22.x"
+          + handler     = "index.handler"
+          + role        = "arn:aws:iam::123456789012:role/runner"
+          + code_sha256 = "DxKPiZHiBuq28dPNWbvPMFw1i0SB8WbIWrIcWfpCjPY="
+          + memory_size = 128
+          + timeout     = 3
+      + allow (permission owls-allow) will be created
+          + action     = "lambda:InvokeFunction"
+          + principal  = "dynamodb.amazonaws.com"
+          + source_arn = (known after apply)
+      + pipe (mapping) will be created
+          + event_source_arn  = (known after apply)
+          + starting_position = "TRIM_HORIZON"
+          + batch_size        = 100
+          + enabled           = true
+
+    Plan: 4 to add, 0 to change, 0 to destroy.
+    step: create todos
+    step: create logger
+    step: create allow <- create todos made, create logger made
+    step: create pipe <- create todos ready, create logger made
+    "#);
+}
+
+#[test]
+fn what_matches_is_no_change() {
+    assert_snapshot!(plan_of(PIPELINE, DEPLOYED), @"No changes. Your infrastructure matches the configuration.");
+    // Tags that the spec does not name are left alone.
+    let tagged = with(DEPLOYED, "tags: {}", "tags: { cost: low }");
+    assert_snapshot!(plan_of(PIPELINE, &tagged), @"No changes. Your infrastructure matches the configuration.");
+}
+
+#[test]
+fn a_change_in_place_touches_nothing_else() {
+    let spec = with(PIPELINE, "read_capacity: 1", "read_capacity: 5\n    tags: { cost: low }");
+    let spec = with(&spec, "code: { inline: 'exports", "environment: { SECRET: swordfish, OTHER: x }\n    code: { inline: '// new\n      exports");
+    let live = with(DEPLOYED, "environment: {}", "environment: { OLD: x, OTHER: x }");
+    let live = with(&live, "code_sha256: =", "code_sha256: abc=");
+    let text = plan_of(&spec, &live);
+    assert!(!text.contains("swordfish"));
+    assert_snapshot!(text, @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ read_capacity = 1 -> 5
+          ~ tags.cost     = null -> "low"
+     <= runner (role runner) is read
+      ~ logger (function owls-logger) will be updated in-place
+          ~ code_sha256        = "abc=" -> "nT4eFMKFiHm+OQufpBM5CYdeucdZadu50hKrRK5JjTU="
+          ~ environment.OLD    = (sensitive) -> null
+          ~ environment.SECRET = null -> (sensitive)
+
+    Plan: 0 to add, 2 to change, 0 to destroy.
+    step: update todos
+    step: update logger
+    "#);
+}
+
+#[test]
+fn removing_a_line_resets_to_the_default() {
+    let live = with(&with(DEPLOYED, "memory_size: 128", "memory_size: 512"), "batch_size: 100", "batch_size: 7");
+    assert_snapshot!(plan_of(PIPELINE, &live), @r"
+     <= runner (role runner) is read
+      ~ logger (function owls-logger) will be updated in-place
+          ~ memory_size = 512 -> 128
+      ~ pipe (mapping) will be updated in-place
+          ~ batch_size = 7 -> 100
+
+    Plan: 0 to add, 2 to change, 0 to destroy.
+    step: update logger
+    step: update pipe <- update logger ready
+    ");
+}
+
+#[test]
+fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
+    assert_snapshot!(plan_of(&with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+          # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+            during the switch (some ten seconds) make no record, and what the old mapping has not read
+            by then may be lost
+     <= runner (role runner) is read
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+
+    Plan: 2 to add, 1 to change, 2 to destroy.
+    step: update todos
+    step: delete allow <- update todos ready
+    step: create allow <- update todos ready, delete allow ready
+    step: delete pipe <- update todos ready
+    step: create pipe <- update todos ready, delete pipe ready
+    asks
+    "#);
+}
+
+#[test]
+fn switching_the_stream_off_is_asked_for() {
+    let spec = with(PIPELINE, "    stream_view_type: NEW_AND_OLD_IMAGES\n", "");
+    let spec = spec.split("  allow:").next().unwrap().to_owned();
+    assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> null
+          # the stream is switched off; what its mappings have not read by then may be lost
+     <= runner (role runner) is read
+
+    Plan: 0 to add, 1 to change, 0 to destroy.
+    step: update todos
+    asks
+    "#);
+}
+
+#[test]
+fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
+    let table = "name: owls-todos,\n             stream_arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/";
+    assert_snapshot!(plan_of(PIPELINE, &with(DEPLOYED, &format!("{table}1"), &format!("{table}2"))), @r#"
+     <= runner (role runner) is read
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+
+    Plan: 2 to add, 0 to change, 2 to destroy.
+    step: delete allow
+    step: create allow <- delete allow ready
+    step: delete pipe
+    step: create pipe <- delete pipe ready
+    asks
+    "#);
+}
+
+#[test]
+fn a_failed_function_is_replaced_with_what_hangs_on_it() {
+    let live = with(DEPLOYED, "logger:\n", "logger:\n  condition: broken the role vanished\n");
+    assert_snapshot!(plan_of(PIPELINE, &live), @r"
+     <= runner (role runner) is read
+    -/+ logger (function owls-logger) must be replaced
+          # it failed, and only making it anew helps: the role vanished
+    -/+ allow (permission owls-allow) must be replaced
+          # it hangs on `logger`, which is replaced
+    -/+ pipe (mapping) must be replaced
+          # it hangs on `logger`, which is replaced
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+
+    Plan: 3 to add, 0 to change, 3 to destroy.
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: create logger <- delete logger ready
+    step: delete allow
+    step: create allow <- create logger made, delete allow ready
+    step: delete pipe
+    step: create pipe <- create logger made, delete pipe ready
+    asks
+    ");
+}
+
+#[test]
+fn a_mapping_removed_by_hand_comes_back_alone() {
+    assert_snapshot!(plan_of(PIPELINE, &without(&["pipe"])), @r#"
+     <= runner (role runner) is read
+      + pipe (mapping) will be created
+          + event_source_arn  = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+          + starting_position = "TRIM_HORIZON"
+          + batch_size        = 100
+          + enabled           = true
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+
+    Plan: 1 to add, 0 to change, 0 to destroy.
+    step: create pipe
+    "#);
+}
+
+#[test]
+fn a_tables_key_never_changes() {
+    let spec = with(&with(PIPELINE, "{ id: S }", "{ key: S }"), "hash_key: id", "hash_key: key");
+    assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
+      ! todos (table owls-todos) is refused
+          # `attributes.id` and `attributes.key` and `hash_key` can't change: DynamoDB fixes the key
+            when the table is made; a new table would start empty
+          # hint: undo the change in the spec, or declare another resource under another name
+          ~ attributes.id  = "S" -> null
+          ~ attributes.key = null -> "S"
+          ~ hash_key       = "id" -> "key"
+     <= runner (role runner) is read
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    "#);
+}
+
+#[test]
+fn what_aws_is_still_working_on_is_waited_for() {
+    let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: changing UPDATING\n");
+    let live = with(&live, "pipe:\n", "pipe:\n  condition: changing Creating\n");
+    assert_snapshot!(plan_of(PIPELINE, &live), @r"
+        todos (table owls-todos) is unchanged
+          # AWS is still working on it (UPDATING)
+        pipe (mapping) is unchanged
+          # AWS is still working on it (Creating)
+
+    No changes. Your infrastructure matches the configuration.
+    step: settle todos
+    step: settle pipe <- settle todos ready
+    ");
+    let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: leaving\n");
+    assert_snapshot!(plan_of(PIPELINE, &live), @r#"
+      + todos (table owls-todos) will be created
+          # an older one is still being deleted; this waits until it is gone
+          + attributes       = { id: "S" }
+          + hash_key         = "id"
+          + billing_mode     = "PROVISIONED"
+          + read_capacity    = 1
+          + write_capacity   = 1
+          + stream_view_type = "NEW_AND_OLD_IMAGES"
+     <= runner (role runner) is read
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+
+    Plan: 3 to add, 0 to change, 2 to destroy.
+    step: create todos
+    step: delete allow <- create todos ready
+    step: create allow <- create todos made, delete allow ready
+    step: delete pipe <- create todos ready
+    step: create pipe <- create todos ready, delete pipe ready
+    asks
+    "#);
+    let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: unusable ARCHIVED\n");
+    assert_snapshot!(plan_of(PIPELINE, &live), @r"
+      ! todos (table owls-todos) is refused
+          # AWS has it in the state ARCHIVED, in which nothing can be changed
+          # hint: its owner has to mend it in the AWS console first
+     <= runner (role runner) is read
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    ");
+}
+
+const TABLE: &str = "
+team: owls
+stack: main
+resources:
+  todos: { type: table, attributes: { id: S }, hash_key: id, read_capacity: 1, write_capacity: 1 }
+";
+
+fn table_owned_by(owner: &str) -> String {
+    format!(
+        "todos:
+  owner: {owner}
+  props: {{ attributes: {{ id: S }}, hash_key: id, range_key: ~, billing_mode: PROVISIONED, read_capacity: 1,
+           write_capacity: 1, stream_view_type: ~, tags: {{}} }}
+  outputs: {{ arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos', name: owls-todos }}
+"
+    )
+}
+
+#[test]
+fn whose_it_is_decides_what_happens() {
+    let owners = [
+        "ours",
+        "owls/main/old-name",
+        "nobody",
+        "foxes/main/todos",
+        "owls/other/todos",
+        "owls//",
+        "stack legacy",
+        "young",
+        "denied",
+    ];
+    let mut all = String::new();
+    let spec = load(TABLE);
+    for owner in owners {
+        let live = table_owned_by(owner);
+        writeln!(all, "## {owner}\n{}", shown(&planned(&spec, &live, Goal::Present, Allowed::default()), false)).unwrap();
+        let live = format!("{live}  items: 0\n");
+        writeln!(all, "## destroy, {owner}\n{}", shown(&planned(&spec, &live, Goal::Absent, Allowed::default()), true))
+            .unwrap();
+    }
+    assert_snapshot!(all);
+}
+
+#[test]
+fn functions_and_statements_are_not_taken_over_yet() {
+    let live = with(DEPLOYED, "logger:\n", "logger:\n  owner: nobody\n");
+    assert_snapshot!(plan_of(PIPELINE, &live), @r"
+     <= runner (role runner) is read
+      ! logger (function owls-logger) is refused
+          # a function of that name stands there already, without the engine's tags
+          # hint: delete it, or choose another name: only tables can be taken over yet
+        allow (permission owls-allow) is unchanged
+          # what it belongs to is not ours, so it is left alone
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    ");
+}
+
+#[test]
+fn unreadable_tags_allow_only_what_harms_nobody() {
+    let live = with(DEPLOYED, "todos:\n", "todos:\n  owner: denied\n");
+    let live = with(&live, "logger:\n", "logger:\n  owner: denied\n  condition: broken it failed\n");
+    let spec = with(PIPELINE, "read_capacity: 1", "read_capacity: 5");
+    assert_snapshot!(plan_of(&spec, &live), @r"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ read_capacity = 1 -> 5
+     <= runner (role runner) is read
+      ! logger (function owls-logger) is refused
+          # it would be replaced, but its tags may not be read, so it may not be ours
+          # hint: ask for the right to read its tags, or add --assume-owner
+    note: some tags may not be read, so only the exact names of the spec are created or changed in
+          place; nothing is adopted, replaced or deleted without --assume-owner
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    step: update todos
+    ");
+    let assume = Allowed { assume_owner: true, ..Allowed::default() };
+    assert_snapshot!(shown(&planned(&load(&spec), &live, Goal::Present, assume), false), @r"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ read_capacity = 1 -> 5
+     <= runner (role runner) is read
+    -/+ logger (function owls-logger) must be replaced
+          # it failed, and only making it anew helps: it failed
+    -/+ allow (permission owls-allow) must be replaced
+          # it hangs on `logger`, which is replaced
+    -/+ pipe (mapping) must be replaced
+          # it hangs on `logger`, which is replaced
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+
+    Plan: 3 to add, 1 to change, 3 to destroy.
+    step: update todos
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: create logger <- delete logger ready
+    step: delete allow <- update todos ready
+    step: create allow <- update todos ready, create logger made, delete allow ready
+    step: delete pipe <- update todos ready
+    step: create pipe <- update todos ready, create logger made, delete pipe ready
+    asks
+    ");
+}
+
+#[test]
+fn adopting_never_resets() {
+    let live = with(&table_owned_by("nobody"), "stream_view_type: ~", "stream_view_type: OLD_IMAGE");
+    let refused = plan_of(TABLE, &live);
+    assert_snapshot!(refused, @r#"
+      ! todos (table owls-todos) is refused
+          # adopting never resets, and the spec does not declare what it has
+          # hint: add to `todos`: stream_view_type: "OLD_IMAGE"
+          ~ stream_view_type = "OLD_IMAGE" -> null
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    "#);
+    // What it says to write is what helps.
+    let keeps = with(TABLE, "write_capacity: 1 }", "write_capacity: 1, stream_view_type: \"OLD_IMAGE\" }");
+    assert!(refused.contains("stream_view_type: \"OLD_IMAGE\""));
+    assert_snapshot!(plan_of(&keeps, &live), @r"
+      = todos (table owls-todos) will be adopted
+          # a tool that still manages it will undo this
+
+    Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.
+    step: update todos
+    asks
+    ");
+    let consents = with(&keeps, "type: table", "type: table, adopt: true");
+    assert!(!plan_of(&consents, &live).contains("asks"));
+    // A declared difference is changed on the way.
+    let changes = with(TABLE, "read_capacity: 1", "read_capacity: 3");
+    assert_snapshot!(plan_of(&changes, &table_owned_by("nobody")), @r"
+      = todos (table owls-todos) will be adopted
+          # a tool that still manages it will undo this
+          ~ read_capacity = 1 -> 3
+
+    Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.
+    step: update todos
+    asks
+    ");
+}
+
+#[test]
+fn what_is_imported_has_to_be_there_and_to_be_the_one() {
+    let spec = "team: owls\nstack: main\nresources: { runner: { type: role, import: IMPORT } }";
+    let by_arn = with(spec, "IMPORT", "'arn:aws:iam::123456789012:role/path/runner'");
+    let live = "runner: { owner: nobody, outputs: { arn: 'arn:aws:iam::123456789012:role/runner', name: runner } }";
+    assert_snapshot!(plan_of(&with(spec, "IMPORT", "runner"), ""), @r"
+      ! runner (role runner) is refused
+          # the role `runner` does not exist in account 123456789012
+          # hint: check the name, the account and the region
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    ");
+    assert_snapshot!(plan_of(&by_arn, live), @r"
+      ! runner (role runner) is refused
+          # the role of that name is `arn:aws:iam::123456789012:role/runner`, not
+            `arn:aws:iam::123456789012:role/path/runner`
+          # hint: correct the ARN in the spec
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    ");
+    assert_snapshot!(plan_of(&with(spec, "IMPORT", "runner"), live), @"No changes. Your infrastructure matches the configuration.");
+    let denied = "runner: { owner: denied, unread: true, outputs: { arn: 'arn:aws:iam::123456789012:role/path/runner' } }";
+    assert_snapshot!(plan_of(&by_arn, denied), @r"
+     <= runner (role runner) is read
+          # it could not be checked: GetRole of `runner`: not authorized
+
+    No changes. Your infrastructure matches the configuration.
+    ");
+}
+
+#[test]
+fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
+    let destroy = |live: &str, allowed| shown(&planned(&load(PIPELINE), live, Goal::Absent, allowed), true);
+    let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
+    assert_snapshot!(destroy(DEPLOYED, Allowed::default()), @r"
+      - todos (table owls-todos) will be destroyed
+      - logger (function owls-logger) will be destroyed
+      - allow (permission owls-allow) will be destroyed
+      - pipe (mapping) will be destroyed
+
+    Plan: 0 to add, 0 to change, 4 to destroy.
+    step: delete todos <- delete allow ready, delete pipe ready
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: delete allow
+    step: delete pipe
+    asks
+    ");
+    assert_snapshot!(destroy(&full, Allowed::default()), @r"
+      ! todos (table owls-todos) is refused
+          # it is not empty: about 3 items would be lost (AWS's count is some hours old)
+          # hint: add --delete-data to lose them
+      - logger (function owls-logger) will be destroyed
+      - allow (permission owls-allow) will be destroyed
+      - pipe (mapping) will be destroyed
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: delete allow
+    step: delete pipe
+    asks
+    ");
+    let delete_data = Allowed { delete_data: true, ..Allowed::default() };
+    assert!(destroy(&full, delete_data).contains("4 to destroy"));
+    // Gone, going, and half made.
+    let half = with(&without(&["allow", "logger"]), "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
+    assert_snapshot!(destroy(&half, Allowed::default()), @r"
+      - todos (table owls-todos) will be destroyed
+        pipe (mapping) is unchanged
+          # it is being deleted already
+
+    Plan: 0 to add, 0 to change, 1 to destroy.
+    step: delete todos
+    asks
+    ");
+    assert_snapshot!(destroy("", Allowed::default()), @"No changes. No objects need to be destroyed.");
+    let foreign = with(DEPLOYED, "todos:\n", "todos:\n  owner: foxes/main/todos\n");
+    let foreign = with(&foreign, "logger:\n", "logger:\n  owner: nobody\n");
+    assert_snapshot!(destroy(&foreign, Allowed::default()), @r"
+      ! todos (table owls-todos) is refused
+          # it belongs to team `foxes`, stack `main`, resource `todos`
+          # hint: choose another name
+        logger (function owls-logger) is unchanged
+          # left alone: it bears no tags of the engine
+        allow (permission owls-allow) is unchanged
+          # left alone: it bears no tags of the engine
+      - pipe (mapping) will be destroyed
+
+    Refused: 1 resource is refused, so nothing can be applied.
+    step: delete pipe
+    asks
+    ");
+}
+
+#[test]
+fn one_unknown_part_leaves_its_siblings_comparable() {
+    let env = "code: { inline: 'exports";
+    let spec = with(
+        PIPELINE,
+        env,
+        &format!("environment: {{ AA: 'in ${{todos.stream_arn}}!', BB: '${{todos.name}} in ${{account}}', CC: c }}\n    {env}"),
+    );
+    let live = with(
+        DEPLOYED,
+        "environment: {}",
+        "environment: { AA: 'in arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1!', \
+         BB: 'owls-todos in 123456789012', CC: c }",
+    );
+    assert!(plan_of(&spec, &live).contains("No changes."));
+    assert_snapshot!(plan_of(&with(&spec, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), &live), @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+          # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+            during the switch (some ten seconds) make no record, and what the old mapping has not read
+            by then may be lost
+     <= runner (role runner) is read
+      ~ logger (function owls-logger) will be updated in-place
+          ~ environment.AA = (sensitive) -> (sensitive, known after apply)
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+
+    Plan: 2 to add, 2 to change, 2 to destroy.
+    step: update todos
+    step: update logger <- update todos ready
+    step: delete allow <- update todos ready, update logger ready
+    step: create allow <- update todos ready, update logger ready, delete allow ready
+    step: delete pipe <- update todos ready, update logger ready
+    step: create pipe <- update todos ready, update logger ready, delete pipe ready
+    asks
+    "#);
+    // Where it is no secret, the text is not pieced together before all of it is known.
+    let tag = with(PIPELINE, env, &format!("tags: {{ reads: '${{todos.stream_arn}}', by: '${{team}}' }}\n    {env}"));
+    assert_snapshot!(plan_of(&with(&tag, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+          # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+            during the switch (some ten seconds) make no record, and what the old mapping has not read
+            by then may be lost
+     <= runner (role runner) is read
+      ~ logger (function owls-logger) will be updated in-place
+          ~ tags.by    = null -> "owls"
+          ~ tags.reads = null -> (known after apply)
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+
+    Plan: 2 to add, 2 to change, 2 to destroy.
+    step: update todos
+    step: update logger <- update todos ready
+    step: delete allow <- update todos ready, update logger ready
+    step: create allow <- update todos ready, update logger ready, delete allow ready
+    step: delete pipe <- update todos ready, update logger ready
+    step: create pipe <- update todos ready, update logger ready, delete pipe ready
+    asks
+    "#);
+}
+
+#[test]
+fn every_spec_of_the_repository_can_be_planned() {
+    let specs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
+    let mut all = String::new();
+    for name in ["team.yaml", "examples/inline.yaml", "examples/adopt.yaml"] {
+        let spec = Spec::load(&specs.join(name), &Overrides::default(), Depth::Full)
+            .unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
+        assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
+        let role = "execution-role: { owner: nobody, outputs: { arn: 'arn:aws:iam::123456789012:role/r', name: r } }";
+        let text = shown(&planned(&spec, role, Goal::Present, Allowed::default()), false);
+        // The package's hash has a test of its own.
+        let text = text.lines().filter(|line| !line.contains("code_sha256")).collect::<Vec<_>>().join("\n");
+        writeln!(all, "## {name}\n{text}\n").unwrap();
+    }
+    assert_snapshot!(all);
+}
