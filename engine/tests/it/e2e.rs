@@ -156,7 +156,10 @@ fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
         ),
         (
             |aws| {
-                let code = FunctionCode::builder().zip_file(Blob::new(*b"any")).build();
+                let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+                zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
+                let zip = Blob::new(zip.finish().unwrap().into_inner());
+                let code = FunctionCode::builder().zip_file(zip).build();
                 let function = aws.lambda.create_function().function_name("blue-owls-logger").code(code);
                 let function = function.runtime(Runtime::Nodejs22x).handler("index.handler");
                 aws.wait(function.role(format!("arn:aws:iam::123456789012:role/{ROLE}")).send());
@@ -375,10 +378,8 @@ fn each_way_out_has_its_code_and_stdout_carries_data_alone() {
     }
     let quiet = project.run(&["diff", "--local", "--quiet"]);
     assert_eq!(quiet.stderr, "");
-    let piped = Ran::of(
-        project.command(&["diff", "--local"]).env("CLICOLOR_FORCE", "0").stdout(Stdio::piped()).output().unwrap(),
-    );
-    assert!(!piped.stdout.contains('\x1b'), "no colours in a pipe");
+    let colourful = |choice: &str| project.run(&["diff", "--local", "--color", choice]).stdout.contains('\x1b');
+    assert_eq!(["auto", "always", "never"].map(colourful), [false, true, false], "a pipe gets colours only if told so");
 }
 
 #[test]

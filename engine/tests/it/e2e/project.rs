@@ -6,6 +6,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{
@@ -16,7 +17,7 @@ use engine::local;
 use serde_json::Value as Json;
 use std::os::unix::process::CommandExt as _;
 
-use crate::support::{ENGINE, eventually, installed};
+use crate::support::{DEADLINE, ENGINE, installed};
 
 /// The account of `--local` where the spec names none.
 pub(super) const ACCOUNT: &str = "000000000001";
@@ -171,6 +172,18 @@ fn install() {
     }
 }
 
+/// Whether `holds` comes true before [`DEADLINE`].
+fn patiently(mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
 fn command(folder: &Path, program: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).env_clear().env("HOME", folder).env("ENGINE_CACHE_DIR", installed());
@@ -261,13 +274,14 @@ impl Account {
     pub(super) fn await_log(&self, function: &str, lines: &[&str]) -> Vec<String> {
         let group = format!("/aws/lambda/{function}");
         let mut seen = Vec::new();
-        eventually(&format!("{lines:?} in {group}"), || {
+        let found = patiently(|| {
             let answer = self.runtime.block_on(self.logs.filter_log_events().log_group_name(&group).send());
             // The group appears with the first line.
             let events = answer.ok().and_then(|answer| answer.events).unwrap_or_default();
             seen = events.into_iter().filter_map(|event| event.message).collect();
             lines.iter().all(|line| seen.iter().any(|message: &String| message.contains(line)))
         });
+        assert!(found, "{lines:#?} are not in {group} within {DEADLINE:?}: {seen:#?}");
         seen
     }
 
