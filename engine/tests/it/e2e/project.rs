@@ -172,6 +172,20 @@ fn install() {
     }
 }
 
+/// The line with the names in its JSON objects in order.
+fn sorted(line: &str) -> String {
+    let Some(start) = line.find('{') else { return line.to_owned() };
+    let (before, json) = line.split_at(start);
+    let mut values = serde_json::Deserializer::from_str(json).into_iter::<Json>();
+    match values.next() {
+        Some(Ok(mut value)) => {
+            value.sort_all_objects();
+            format!("{before}{value}{}", sorted(&json[values.byte_offset()..]))
+        }
+        _ => line.to_owned(),
+    }
+}
+
 /// Whether `holds` comes true before [`DEADLINE`].
 fn patiently(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + DEADLINE;
@@ -269,7 +283,8 @@ impl Account {
         answer.event_source_mappings().iter().map(|mapping| mapping.uuid().unwrap().to_owned()).collect()
     }
 
-    /// Waits for lines in the function's log, and returns all of them.
+    /// Waits for lines in the function's log, and returns all of them. An item's attributes come in any order, so they
+    /// are sorted by name.
     #[track_caller]
     pub(super) fn await_log(&self, function: &str, lines: &[&str]) -> Vec<String> {
         let group = format!("/aws/lambda/{function}");
@@ -278,7 +293,7 @@ impl Account {
             let answer = self.runtime.block_on(self.logs.filter_log_events().log_group_name(&group).send());
             // The group appears with the first line.
             let events = answer.ok().and_then(|answer| answer.events).unwrap_or_default();
-            seen = events.into_iter().filter_map(|event| event.message).collect();
+            seen = events.into_iter().filter_map(|event| event.message).map(|line| sorted(&line)).collect();
             lines.iter().all(|line| seen.iter().any(|message: &String| message.contains(line)))
         });
         assert!(found, "{lines:#?} are not in {group} within {DEADLINE:?}: {seen:#?}");
