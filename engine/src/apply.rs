@@ -277,21 +277,26 @@ impl Run<'_> {
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
             Op::Update => {
-                let have = self.unchanged(&cx, declared).await?.ok_or_else(|| {
-                    let message = "changed meanwhile: it is gone";
-                    AwsError::own(Class::Changed, "update", &declared.id.name, message)
-                })?;
                 let want = self.want(declared)?;
-                let props = want.props.clone();
-                let outputs = declared.kind.update(&cx, &declared.id, have, want).await?;
+                let gone =
+                    || AwsError::own(Class::Changed, "update", &declared.id.name, "changed meanwhile: it is gone");
+                let have = self.unchanged(&cx, declared, Some(&want.props)).await?.ok_or_else(gone)?;
+                let outputs = match declared.kind.update(&cx, &declared.id, have, self.want(declared)?).await {
+                    // Something moved between that read and the write. What it is now decides, once more.
+                    Err(error) if error.class == Class::Changed => {
+                        let have = self.unchanged(&cx, declared, Some(&want.props)).await?.ok_or_else(gone)?;
+                        declared.kind.update(&cx, &declared.id, have, self.want(declared)?).await?
+                    }
+                    answer => answer?,
+                };
                 self.made(id, change, outputs.clone())?;
-                declared.kind.settle(&cx, &declared.id, &props, &outputs).await
+                declared.kind.settle(&cx, &declared.id, &want.props, &outputs).await
             }
             Op::Settle => {
                 let props = self.want(declared)?.props;
                 declared.kind.settle(&cx, &declared.id, &props, &change.outputs).await
             }
-            Op::Delete => match self.unchanged(&cx, declared).await? {
+            Op::Delete => match self.unchanged(&cx, declared, None).await? {
                 Some(have) => declared.kind.delete(&cx, &declared.id, have).await,
                 None => Ok(()),
             },
@@ -301,13 +306,18 @@ impl Run<'_> {
     /// Reads the resource again, right before the first write to it.
     ///
     /// # Errors
-    /// `Changed` if it is not what the plan was made for.
-    async fn unchanged(&self, cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
+    /// `Changed` if it is neither what the plan was made for nor on its way to `want`.
+    async fn unchanged(
+        &self,
+        cx: &Context,
+        declared: &Declared,
+        want: Option<&Tree>,
+    ) -> Result<Option<Live>, AwsError> {
         let Some(now) = read_again(cx, declared).await? else { return Ok(None) };
         let then = self.inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
         let difference = match then {
             None => Some("it did not exist when the plan was made".to_owned()),
-            Some(then) => difference(then, &now),
+            Some(then) => difference(then, &now, want),
         };
         match difference {
             None => Ok(Some(now)),
@@ -350,8 +360,9 @@ impl Run<'_> {
     }
 }
 
-/// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret.
-fn difference(then: &Live, now: &Live) -> Option<String> {
+/// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret. Who has
+/// meanwhile done what is wanted is no obstacle: two may apply the same spec at once.
+fn difference(then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
     if then.incarnation != now.incarnation {
         return Some("it was deleted and made again".to_owned());
     }
@@ -361,7 +372,10 @@ fn difference(then: &Live, now: &Live) -> Option<String> {
     let names: Vec<String> = then
         .props
         .iter()
-        .filter(|(name, value)| now.props.get(*name) != Some(*value))
+        .filter(|(name, value)| {
+            let now = now.props.get(*name);
+            now != Some(*value) && (now.is_none() || now != want.and_then(|want| want.get(*name)))
+        })
         .map(|(name, _)| format!("`{name}`"))
         .collect();
     (!names.is_empty()).then(|| format!("somebody else changed {}", names.join(", ")))

@@ -585,14 +585,21 @@ async fn apply_command(
         return Ok(Exit::Done);
     }
     if plan.asks() && !args.yes {
-        match confirm(&cx, destroy).await? {
+        if format == Format::Json {
+            // Nobody can agree to what they can't see, and stdout is for the document.
+            session.terminal.say(&render::plan(&plan, destroy, session.terminal.err));
+        }
+        match confirm(&cx, destroy).await.inspect_err(|_| document("declined", &[]))? {
             Answer::Yes => {}
             Answer::No => {
                 document("declined", &[]);
                 session.terminal.say("Nothing was changed.");
                 return Ok(Exit::Failed);
             }
-            Answer::Interrupted => return Ok(Exit::Interrupted),
+            Answer::Interrupted => {
+                document("interrupted", &[]);
+                return Ok(Exit::Interrupted);
+            }
         }
     }
     let runs_code =

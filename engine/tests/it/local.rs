@@ -7,16 +7,14 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use engine::local::{self, LocalError, Project, Running};
 
-const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
-const DEADLINE: Duration = Duration::from_secs(15);
+use crate::support::{DEADLINE, ENGINE, eventually, installed};
 
 /// A project in a folder of its own, whose server ends with the test.
 struct Sandbox {
@@ -85,20 +83,6 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         let _ = local::stop(&self.project);
-    }
-}
-
-/// The cache folder of all tests that are not about installing. Kept between runs.
-fn installed() -> PathBuf {
-    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    INSTALLED.get_or_init(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-cache")).clone()
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

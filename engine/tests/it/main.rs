@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
+#[cfg(unix)]
+mod e2e;
 mod local;
 mod plan;
 mod readme;

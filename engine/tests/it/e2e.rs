@@ -1,0 +1,574 @@
+//! Whole lives of a pipeline, as a user drives them: the real program against a real local AWS, whose function is real
+//! Node.js behind a real stream. Needs `python3`, `node`, and on the first run a package index.
+
+mod project;
+mod proxy;
+
+use std::process::Stdio;
+use std::sync::Mutex;
+
+use aws_sdk_dynamodb::types::{AttributeValue, StreamSpecification, StreamViewType};
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{FunctionCode, Runtime};
+use rexpect::session::PtySession;
+use serde_json::{Value as Json, json};
+
+use self::project::{ACCOUNT, Account, Project, ROLE, Ran};
+use self::proxy::{Proxy, Request, lambda_error};
+use crate::support::DEADLINE;
+
+const TEAM: &str = "specs/team.yaml";
+const INLINE: &str = "specs/examples/inline.yaml";
+const NO_CHANGES: &str = "No changes. Your infrastructure matches the configuration.";
+
+#[test]
+fn the_pipeline_of_the_team_spec_lives_its_whole_life() {
+    let project = Project::new();
+    let lines = [
+        r#"INSERT keys {"id":"7"} | new {"id":"7","text":"buy milk"}"#,
+        r#"MODIFY keys {"id":"7"} | old {"id":"7","text":"buy milk"} | new {"id":"7","text":"buy oat milk"}"#,
+        r#"REMOVE keys {"id":"7"} | old {"id":"7","text":"buy oat milk"}"#,
+    ];
+    whole_life(&project, TEAM, "blue-owls", lines, || {
+        project.edit("lambda-src/log-events/index.js", &[("console.log(`", "console.log(`version 2: ")]);
+    });
+}
+
+#[test]
+fn the_pipeline_of_the_inline_spec_lives_its_whole_life() {
+    let project = Project::new();
+    let lines = [
+        r#"INSERT red-foxes-todos {"Keys":{"id":{"S":"7"}},"NewImage":{"id":{"S":"7"},"text":{"S":"buy milk"}}}"#,
+        r#"MODIFY red-foxes-todos {"Keys":{"id":{"S":"7"}},"NewImage":{"id":{"S":"7"},"text":{"S":"buy oat milk"}},"OldImage":{"id":{"S":"7"},"text":{"S":"buy milk"}}}"#,
+        r#"REMOVE red-foxes-todos {"Keys":{"id":{"S":"7"}},"OldImage":{"id":{"S":"7"},"text":{"S":"buy oat milk"}}}"#,
+    ];
+    whole_life(&project, INLINE, "red-foxes", lines, || {
+        project.edit(INLINE, &[("console.log(`", "console.log(`version 2: ")]);
+    });
+}
+
+/// From nothing to nothing. `lines` are what the log says of one item's three changes.
+fn whole_life(project: &Project, spec: &str, team: &str, lines: [&str; 3], change_code: impl Fn()) {
+    let (table, function) = (&format!("{team}-todos"), &format!("{team}-logger"));
+    let done = project.run(&["apply", spec, "--local"]);
+    done.expect(0, &["Plan: 4 to add,", "Apply complete! Resources: 4 added, 0 changed, 0 destroyed."]);
+    let aws = project.account(ACCOUNT);
+    let role = aws.snapshot().remove(&format!("role {ROLE}")).unwrap();
+
+    aws.put_item(table, "7", "buy milk");
+    aws.update_item(table, "7", "buy oat milk");
+    aws.delete_item(table, "7");
+    aws.await_log(function, &lines);
+    assert_eq!(changed_paths(&project.run(&["diff", spec, "--local", "--format", "json"])), Vec::<Json>::new());
+    project.run(&["diff", spec, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+
+    let deployed = aws.snapshot();
+    change_code();
+    project.edit(
+        spec,
+        &[
+            ("read_capacity: 1", "read_capacity: 2\n    tags: { purpose: lesson }"),
+            ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
+        ],
+    );
+    let diff = project.run(&["diff", spec, "--local", "--format", "json"]);
+    let code = aws.wait(aws.lambda.get_function_configuration().function_name(function).send()).code_sha256.unwrap();
+    let mut changes = changed_paths(&diff);
+    let new_code = changes[2][4].take();
+    assert_eq!(
+        changes,
+        [
+            json!(["todos", "update", "read_capacity", 1, 2]),
+            json!(["todos", "update", "tags.purpose", null, "lesson"]),
+            json!(["logger", "update", "code_sha256", code, null]),
+            json!(["logger", "update", "memory_size", 128, 256]),
+        ]
+    );
+    project.run(&["diff", spec, "--local", "--detailed-exitcode"]).expect(2, &["Plan: 0 to add, 2 to change,"]);
+    assert_eq!(aws.snapshot(), deployed, "diff never writes");
+    let done = project.run(&["apply", spec, "--local"]);
+    done.expect(0, &["Apply complete! Resources: 0 added, 2 changed, 0 destroyed."]);
+    let now = aws.wait(aws.lambda.get_function_configuration().function_name(function).send());
+    assert_eq!((now.memory_size, json!(now.code_sha256)), (Some(256), new_code));
+    let now = aws.wait(aws.dynamodb.describe_table().table_name(table).send()).table.unwrap();
+    assert_eq!(now.provisioned_throughput().unwrap().read_capacity_units, Some(2));
+    assert!(aws.snapshot()[&format!("table {table}")].contains(r#"Tag { key: "purpose", value: "lesson" }"#));
+    project.run(&["diff", spec, "--local"]).expect(0, &[NO_CHANGES]);
+    aws.put_item(table, "8", "new code");
+    aws.await_log(function, &["version 2: INSERT"]);
+
+    let [uuid] = &aws.mappings()[..] else { panic!("one mapping: {:?}", aws.mappings()) };
+    aws.wait(aws.lambda.delete_event_source_mapping().uuid(uuid).send());
+    let diff = project.run(&["diff", spec, "--local"]);
+    diff.expect(0, &["+ todos-to-logger (mapping) will be created", "Plan: 1 to add, 0 to change, 0 to destroy."]);
+    project.run(&["apply", spec, "--local"]).expect(0, &["Resources: 1 added, 0 changed, 0 destroyed."]);
+    aws.put_item(table, "9", "mended");
+    aws.await_log(function, &["mended"]);
+
+    let deployed = aws.snapshot();
+    let refused = project.run(&["destroy", spec, "--local", "--yes"]);
+    refused.expect(1, &["it is not empty", "add --delete-data to lose them"]);
+    assert_eq!(aws.snapshot(), deployed, "refused before the first write");
+    let destroyed = project.run(&["destroy", spec, "--local", "--yes", "--delete-data"]);
+    destroyed.expect(0, &["Plan: 0 to add, 0 to change, 4 to destroy.", "Destroy complete! Resources: 4 destroyed."]);
+    assert_eq!(Vec::from_iter(aws.snapshot()), [(format!("role {ROLE}"), role)]);
+}
+
+/// What a plan changes, as `[resource, action, path, before, after]`.
+fn changed_paths(ran: &Ran) -> Vec<Json> {
+    let documents = ran.json();
+    let [plan] = &documents[..] else { panic!("one document: {ran:#?}") };
+    let mut paths = Vec::new();
+    for change in plan["changes"].as_array().unwrap() {
+        for property in change["properties"].as_array().unwrap() {
+            let of = |field: &str| property[field].clone();
+            paths.push(json!([change["resource"], change["action"], of("path"), of("before"), of("after")]));
+        }
+    }
+    paths
+}
+
+#[test]
+fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
+    let project = Project::new();
+    type Make = fn(&Account);
+    let cases: [(Make, &[&str], &[&str]); 4] = [
+        (
+            |aws| {
+                let tags = [("engine:team", "red-foxes"), ("engine:stack", "app"), ("engine:resource", "list")];
+                aws.create_table("blue-owls-todos", &tags);
+            },
+            &["`todos` is refused: it belongs to team `red-foxes`, stack `app`, resource `list`"],
+            &["`todos` is refused: it belongs to team `red-foxes`, stack `app`, resource `list`"],
+        ),
+        (
+            |aws| {
+                let tags = [("engine:team", "blue-owls"), ("engine:stack", "app"), ("engine:resource", "todos")];
+                aws.create_table("blue-owls-todos", &tags);
+            },
+            &["it belongs to team `blue-owls`, stack `app`, resource `todos`", "add `stack: app` to it"],
+            &["it belongs to team `blue-owls`, stack `app`, resource `todos`"],
+        ),
+        (
+            |aws| aws.create_table("blue-owls-todos", &[("aws:cloudformation:stack-name", "shop-1")]),
+            &["it belongs to the CloudFormation stack `shop-1`"],
+            &["it belongs to the CloudFormation stack `shop-1`"],
+        ),
+        (
+            |aws| {
+                let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+                zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
+                let zip = Blob::new(zip.finish().unwrap().into_inner());
+                let code = FunctionCode::builder().zip_file(zip).build();
+                let function = aws.lambda.create_function().function_name("blue-owls-logger").code(code);
+                let function = function.runtime(Runtime::Nodejs22x).handler("index.handler");
+                aws.wait(function.role(format!("arn:aws:iam::123456789012:role/{ROLE}")).send());
+            },
+            &["a function of that name stands there already, without the engine's tags"],
+            &[],
+        ),
+    ];
+    let endpoint = project.endpoint();
+    assert!(!endpoint.is_empty());
+    for (case, (make, applied, destroyed)) in cases.iter().enumerate() {
+        let account = format!("10000000000{case}");
+        let (spec, aws) = (&project.spec_for(TEAM, &account), project.account(&account));
+        project.run(&["diff", spec, "--local"]).expect(0, &[&format!("account {account}")]);
+        make(&aws);
+        let before = aws.snapshot();
+        assert_eq!(before.len(), 2, "the role and what was made");
+        project.run(&["diff", spec, "--local"]).expect(1, applied);
+        project.run(&["apply", spec, "--local", "--yes"]).expect(1, applied);
+        assert_eq!(aws.snapshot(), before, "case {case}, after apply");
+        if destroyed.is_empty() {
+            let left = project.run(&["destroy", spec, "--local", "--yes", "--delete-data"]);
+            left.expect(0, &["left alone: it bears no tags of the engine", "No changes."]);
+        } else {
+            project.run(&["destroy", spec, "--local", "--yes", "--delete-data"]).expect(1, destroyed);
+        }
+        assert_eq!(aws.snapshot(), before, "case {case}, after destroy");
+    }
+}
+
+#[test]
+fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
+    const SPEC: &str = "specs/examples/adopt.yaml";
+    const TABLE: &str = "blue-owls_todos-1a2b3c4";
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    aws.create_table(TABLE, &[]);
+    aws.put_item(TABLE, "7", "buy milk");
+    let before = aws.snapshot();
+    let young = project.run(&["diff", SPEC, "--local"]);
+    young.expect(0, &["it can't be told yet whose it is: the table is younger than a minute"]);
+
+    let proxy = Proxy::new(&project.endpoint(), |request| {
+        let answer = request.forward();
+        if request.is("DescribeTable") { aged(&answer) } else { answer }
+    });
+    let run = |args: &[&str]| project.run_at(&proxy.endpoint(), ACCOUNT, args);
+    run(&["diff", SPEC]).expect(
+        0,
+        &[
+            "= todos (table blue-owls_todos-1a2b3c4) will be adopted",
+            "a tool that still manages it will undo this",
+            r#"~ stream_view_type = null -> "NEW_AND_OLD_IMAGES""#,
+            "Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.",
+        ],
+    );
+    run(&["apply", SPEC]).expect(1, &["there is no terminal to ask on", "nothing was changed", "add --yes"]);
+    assert_eq!(aws.snapshot(), before);
+
+    run(&["apply", SPEC, "--yes"]).expect(0, &["Resources: 1 adopted, 0 added, 0 changed, 0 destroyed."]);
+    let scan = aws.wait(aws.dynamodb.scan().table_name(TABLE).send());
+    assert_eq!(scan.items()[0]["text"], AttributeValue::S("buy milk".to_owned()));
+    let table = aws.wait(aws.dynamodb.describe_table().table_name(TABLE).send()).table.unwrap();
+    assert_eq!(table.stream_specification().unwrap().stream_view_type(), Some(&StreamViewType::NewAndOldImages));
+    run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
+
+    // Consent in the spec; and what the spec does not say about a table is never reset by adopting it.
+    let account = "100000000001";
+    let aws = project.account(account);
+    aws.create_table(TABLE, &[]);
+    let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewImage);
+    aws.wait(aws.dynamodb.update_table().table_name(TABLE).stream_specification(stream.build().unwrap()).send());
+    let before = aws.snapshot();
+    project.edit(SPEC, &[("    stream_view_type: NEW_AND_OLD_IMAGES", "    adopt: true")]);
+    let run = |args: &[&str]| project.run_at(&proxy.endpoint(), account, args);
+    let refused = run(&["apply", SPEC, "--yes"]);
+    refused.expect(1, &["adopting never resets", r#"add to `todos`: stream_view_type: "NEW_IMAGE""#]);
+    assert_eq!(aws.snapshot(), before);
+    project.edit(SPEC, &[("adopt: true", "adopt: true\n    stream_view_type: NEW_IMAGE")]);
+    run(&["apply", SPEC]).expect(0, &["Resources: 1 adopted, 0 added, 0 changed, 0 destroyed."]);
+    run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
+}
+
+/// The description of a table as if it had been made long ago.
+fn aged(answer: &str) -> String {
+    const KEY: &str = "\"CreationDateTime\":";
+    let Some((start, rest)) = answer.split_once(KEY) else { return answer.to_owned() };
+    let end = rest.find([',', '}']).unwrap();
+    // As many characters as before, for the length is in the header.
+    let old = format!("{: <end$}", " 1700000000");
+    format!("{start}{KEY}{old}{}", &rest[end..])
+}
+
+#[test]
+fn any_half_made_pipeline_can_be_destroyed_and_twice() {
+    let project = Project::new();
+    project.endpoint();
+    // Table, function, permission, mapping; a permission goes with its function.
+    let subsets = (0..16_u32).filter(|bits| bits & 0b0100 == 0 || bits & 0b0010 != 0);
+    let subsets: Vec<u32> = subsets.collect();
+    std::thread::scope(|scope| {
+        for part in subsets.chunks(3) {
+            let project = &project;
+            scope.spawn(move || {
+                for bits in part {
+                    destroy_subset(project, *bits);
+                }
+            });
+        }
+    });
+}
+
+fn destroy_subset(project: &Project, bits: u32) {
+    let account = format!("1000000000{bits:02}");
+    let (spec, aws) = (&project.spec_for(TEAM, &account), project.account(&account));
+    project.run(&["apply", spec, "--local"]).expect(0, &["Apply complete!"]);
+    if bits & 1 == 0 {
+        aws.wait(aws.dynamodb.delete_table().table_name("blue-owls-todos").send());
+    }
+    if bits & 2 == 0 {
+        aws.wait(aws.lambda.delete_function().function_name("blue-owls-logger").send());
+    } else if bits & 4 == 0 {
+        let remove = aws.lambda.remove_permission().function_name("blue-owls-logger");
+        aws.wait(remove.statement_id("blue-owls-logger-permission").send());
+    }
+    if bits & 8 == 0 {
+        aws.wait(aws.lambda.delete_event_source_mapping().uuid(&aws.mappings()[0]).send());
+    }
+    let half = aws.snapshot();
+    // What stands alone is a row each, but a permission is part of its function in the snapshot.
+    let rows = bits.count_ones();
+    assert_eq!(half.len(), 1 + usize::try_from(rows - (bits >> 2 & 1)).unwrap(), "{half:#?}");
+    if rows > 0 {
+        project.run(&["destroy", spec, "--local"]).expect(1, &["there is no terminal to ask on", "add --yes"]);
+        assert_eq!(aws.snapshot(), half, "nothing happens without an answer");
+        let done = project.run(&["destroy", spec, "--local", "--yes"]);
+        done.expect(0, &[&format!("Destroy complete! Resources: {rows} destroyed.")]);
+    }
+    for _ in 0..2 {
+        let again = project.run(&["destroy", spec, "--local"]);
+        again.expect(0, &["No changes. No objects need to be destroyed."]);
+    }
+    assert_eq!(Vec::from_iter(aws.snapshot().keys()), [&format!("role {ROLE}")]);
+}
+
+#[test]
+fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
+    const PROMPT: &str = "Only 'yes' will be accepted: ";
+    let project = Project::new();
+    project.run(&["apply", "--local"]).expect(0, &["Apply complete!"]);
+    let aws = project.account(ACCOUNT);
+    let before = aws.snapshot();
+    project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
+    let session = |command: &str| {
+        let mut process = project.command(&[command, "--local"]);
+        process.env("TERM", "xterm").env("NO_COLOR", "1");
+        let timeout = u64::try_from(DEADLINE.as_millis()).unwrap();
+        let mut session = rexpect::session::spawn_command(process, Some(timeout)).unwrap();
+        let shown = session.exp_string(PROMPT).unwrap();
+        assert_eq!(aws.snapshot(), before, "nothing happens before the answer");
+        (session, shown)
+    };
+    let end = |mut session: PtySession, code: i32| {
+        let rest = session.exp_eof().unwrap();
+        // The type of a status is not public.
+        let status = format!("{:?}", session.process().wait().unwrap());
+        assert!(status.starts_with("Exited(") && status.ends_with(&format!(", {code})")), "{status}: {rest}");
+        rest
+    };
+
+    for (command, asks) in
+        [("apply", "Do you want to perform these actions?"), ("destroy", "Do you really want to destroy this?")]
+    {
+        for answer in ["no", "y", ""] {
+            let (mut session, shown) = session(command);
+            assert!(shown.contains(asks), "{shown}");
+            session.send_line(answer).unwrap();
+            assert!(end(session, 1).contains("Nothing was changed."));
+        }
+        for (key, code, said) in [('c', 130, "interrupted; nothing was changed"), ('d', 1, "Nothing was changed.")] {
+            let (mut session, _) = session(command);
+            session.send_control(key).unwrap();
+            assert!(end(session, code).contains(said));
+        }
+        assert_eq!(aws.snapshot(), before);
+    }
+
+    let (mut session, shown) = session("apply");
+    assert!(shown.contains("forces replacement") && shown.contains("Plan: 1 to add, 0 to change, 1 to destroy."));
+    session.send_line("yes").unwrap();
+    assert!(end(session, 0).contains("Resources: 1 added, 0 changed, 1 destroyed."));
+    assert_eq!(aws.mappings().len(), 1);
+    assert!(aws.snapshot() != before);
+}
+
+#[test]
+fn each_way_out_has_its_code_and_stdout_carries_data_alone() {
+    let project = Project::new();
+    let cases: [(&[&str], i32, bool); 11] = [
+        (&["--version"], 0, true),
+        (&["--help"], 0, true),
+        (&["diff", "--local"], 0, true),
+        (&["diff", "--local", "--detailed-exitcode"], 2, true),
+        (&["diff", "--local", "--destroy", "--detailed-exitcode"], 0, true),
+        (&["bogus"], 64, false),
+        (&["diff", "--bogus"], 64, false),
+        (&["diff", "--local", "--profile", "p"], 64, false),
+        (&["apply", "--local", "--parallelism", "0"], 64, false),
+        (&["diff", "--local", "specs/missing.yaml"], 1, false),
+        (&["apply", "--local", "lambda-src/log-events/index.js"], 1, false),
+    ];
+    for (args, code, speaks) in cases {
+        let ran = project.run(args);
+        assert_eq!((ran.code, !ran.stdout.is_empty()), (code, speaks), "{args:?}: {ran:#?}");
+        assert!(speaks || !ran.stderr.is_empty(), "{args:?} says why");
+    }
+    let quiet = project.run(&["diff", "--local", "--quiet"]);
+    assert_eq!(quiet.stderr, "");
+    let colourful = |choice: &str| project.run(&["diff", "--local", "--color", choice]).stdout.contains('\x1b');
+    assert_eq!(["auto", "always", "never"].map(colourful), [false, true, false], "a pipe gets colours only if told so");
+}
+
+#[test]
+fn json_is_one_complete_document_for_each_command() {
+    let project = Project::new();
+    let document = |args: &[&str], code: i32| {
+        let ran = project.run(&[args, &["--local", "--format", "json"]].concat()).expect(code, &[]);
+        let mut documents = ran.json();
+        assert_eq!((documents.len(), ran.stdout.lines().count()), (1, 1), "{ran:#?}");
+        documents.remove(0)
+    };
+    let check = |document: &Json, actions: [&str; 5]| {
+        let of = |field: &str| document[field].as_str().unwrap().to_owned();
+        let head = (document["format_version"].clone(), of("team"), of("stack"), of("region"), of("account"));
+        assert_eq!(head, (json!(1), "blue-owls".into(), "team".into(), "eu-central-1".into(), ACCOUNT.into()));
+        let names = ["todos", "execution-role", "logger", "logger-permission", "todos-to-logger"];
+        let changes = document["changes"].as_array().unwrap();
+        for ((change, name), action) in changes.iter().zip(names).zip(actions) {
+            assert_eq!((&change["resource"], &change["action"]), (&json!(name), &json!(action)));
+            assert!(change["kind"].is_string() && change["name"].is_string() && change.get("reason").is_some());
+            for property in change["properties"].as_array().unwrap() {
+                let fields: Vec<&String> = property.as_object().unwrap().keys().collect();
+                assert_eq!(fields, ["path", "before", "after", "effect"]);
+            }
+        }
+        for action in ["create", "update", "replace", "delete", "adopt", "import", "none", "refused"] {
+            let count = changes.iter().filter(|change| change["action"] == action).count();
+            assert_eq!(document["summary"][action], count, "{action}");
+        }
+    };
+    let all = |action: &'static str| [action, "import", action, action, action];
+    check(&document(&["diff"], 0), all("create"));
+    let applied = document(&["apply"], 0);
+    check(&applied, all("create"));
+    assert_eq!(applied["status"], "complete");
+    let steps = applied["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 4);
+    assert!(steps.iter().all(|step| step["step"] == "create" && step["result"] == "done"), "{steps:?}");
+    let again = document(&["apply"], 0);
+    check(&again, all("none"));
+    assert_eq!((&again["status"], &again["steps"]), (&json!("complete"), &json!([])));
+    check(&document(&["diff", "--destroy"], 0), all("delete"));
+
+    project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
+    let plan = document(&["diff"], 0);
+    check(&plan, ["none", "import", "none", "none", "replace"]);
+    let change =
+        json!([{ "path": "starting_position", "before": "TRIM_HORIZON", "after": "LATEST", "effect": "replace" }]);
+    assert_eq!(plan["changes"][4]["properties"], change);
+    let unasked = document(&["apply"], 1);
+    check(&unasked, ["none", "import", "none", "none", "replace"]);
+    assert_eq!(unasked["status"], "declined");
+    project.edit(TEAM, &[("attributes: { id: S }", "attributes: { id: N }")]);
+    let refused = document(&["apply", "--yes"], 1);
+    assert_eq!((&refused["status"], &refused["changes"][0]["action"]), (&json!("refused"), &json!("refused")));
+}
+
+#[test]
+fn a_command_without_a_spec_takes_the_usual_one_or_lists_what_there_is() {
+    let project = Project::new();
+    let team = "team blue-owls, stack team,";
+    project.run(&["diff", "--local"]).expect(0, &[team]);
+    project.run(&["destroy", "--local"]).expect(0, &[team, "No changes."]);
+    std::fs::rename(project.path(TEAM), project.path("specs/first.yaml")).unwrap();
+    project.run(&["diff", "--local"]).expect(0, &["team blue-owls, stack first,"]);
+    std::fs::copy(project.path(INLINE), project.path("specs/second.yml")).unwrap();
+    for command in ["diff", "apply", "destroy"] {
+        let listed = project.run(&[command, "--local"]).expect(1, &["`specs/first.yaml`, `specs/second.yml`"]);
+        assert_eq!(listed.stdout, "");
+    }
+    std::fs::remove_dir_all(project.path("specs")).unwrap();
+    project.run(&["diff", "--local"]).expect(1, &["no spec is named, and there is none in `specs/`"]);
+}
+
+#[test]
+fn a_failure_leaves_its_branch_out_and_the_next_run_goes_on() {
+    let project = Project::new();
+    project.run(&["diff", "--local"]).expect(0, &[]);
+    let proxy = Proxy::new(&project.endpoint(), |request| {
+        if request.is("POST /2015-03-31/functions") {
+            lambda_error(400, "InvalidParameterValueException", "The runtime is not for today.")
+        } else {
+            request.forward()
+        }
+    });
+    project.run_at(&proxy.endpoint(), ACCOUNT, &["apply"]).expect(
+        3,
+        &[
+            "failed create logger:",
+            "InvalidParameterValueException",
+            "The runtime is not for today.",
+            "skipped create logger-permission: it depends on logger",
+            "skipped create todos-to-logger: it depends on logger",
+            "Apply incomplete: 1 added, 0 changed, 0 destroyed. Run the same command again to go on.",
+        ],
+    );
+    project.run(&["apply", "--local"]).expect(0, &["Apply complete! Resources: 3 added, 0 changed, 0 destroyed."]);
+    project.run(&["diff", "--local"]).expect(0, &[NO_CHANGES]);
+}
+
+#[test]
+fn the_local_aws_neither_uses_nor_shows_the_users_own_settings() {
+    let project = Project::new();
+    let (from, to) = ("console.log(`", "console.log(JSON.stringify(process.env)); console.log(`");
+    project.edit(INLINE, &[(from, to)]);
+    let canaries = [
+        "AWS_PROFILE",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "AWS_ENDPOINT_URL_LAMBDA",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_CONFIG_FILE",
+        "AWS_CA_BUNDLE",
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "DATABASE_URL",
+    ]
+    .map(|name| (name, format!("http://127.0.0.1:9/canary-{name}")));
+    let run = |args: &[&str]| {
+        let mut command = project.command(args);
+        let ran = Ran::of(command.envs(canaries.clone()).stdin(Stdio::null()).output().unwrap());
+        assert!(!format!("{ran:?}").contains("canary"), "{ran:#?}");
+        ran
+    };
+    run(&["diff", INLINE, "--local", "-vv"]).expect(0, &["eu-central-1 (local AWS)"]);
+    run(&["apply", INLINE, "--local", "-vv"]).expect(0, &["Apply complete!"]);
+    run(&["diff", INLINE, "--local", "-vv", "--format", "json"]).expect(0, &["\"none\":4"]);
+    let aws = project.account(ACCOUNT);
+    aws.put_item("red-foxes-todos", "7", "buy milk");
+    let log = aws.await_log("red-foxes-logger", &["AWS_LAMBDA_FUNCTION_NAME", "INSERT red-foxes-todos"]);
+    assert!(!log.join("\n").contains("canary"), "{log:#?}");
+    run(&["destroy", INLINE, "--local", "-vv", "--yes", "--delete-data"]).expect(0, &["Destroy complete!"]);
+}
+
+#[test]
+fn two_who_apply_at_once_make_one_pipeline() {
+    let project = Project::new();
+    let endpoint = project.endpoint();
+    let turn = Mutex::new(());
+    // The local AWS would make a second mapping; the real one refuses.
+    let proxy = Proxy::new(&endpoint, move |request| {
+        if !request.is("POST /2015-03-31/event-source-mappings") {
+            return request.forward();
+        }
+        let _turn = turn.lock().unwrap();
+        existing_mapping(request).unwrap_or_else(|| request.forward())
+    });
+    for round in 0..4 {
+        let account = format!("10000000000{round}");
+        let (spec, aws) = (&project.spec_for(TEAM, &account), project.account(&account));
+        project.run(&["diff", spec, "--local"]).expect(0, &[]);
+        let both = || {
+            let apply = || {
+                let mut command = project.command_at(&proxy.endpoint(), &account, &["apply", spec]);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            };
+            [apply(), apply()].map(|child| Ran::of(child.wait_with_output().unwrap()))
+        };
+        for ran in both() {
+            ran.expect(0, &[]);
+        }
+        let kinds: Vec<String> = aws.snapshot().keys().map(|key| key.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(kinds, ["function", "mapping", "role", "table"]);
+        project.run(&["diff", spec, "--local"]).expect(0, &[NO_CHANGES]);
+
+        project.edit(
+            spec,
+            &[("read_capacity: 1", "read_capacity: 2"), ("index.handler", "index.handler\n    timeout: 9")],
+        );
+        for ran in both() {
+            ran.expect(0, &[]);
+        }
+        project.run(&["diff", spec, "--local"]).expect(0, &[NO_CHANGES]);
+    }
+}
+
+/// AWS's answer to a second mapping from the same stream to the same function.
+fn existing_mapping(request: &Request) -> Option<String> {
+    let there = request.instead_get("/2015-03-31/event-source-mappings?FunctionName=blue-owls-logger");
+    let uuid = there.split_once("\"UUID\":")?.1.split('"').nth(1)?;
+    let message = format!(
+        "The event source arn (\" X \") and function (\" X \") provided mapping already exists. Please update or delete \
+         the existing mapping with UUID {uuid}"
+    );
+    Some(lambda_error(409, "ResourceConflictException", &message))
+}

@@ -1,0 +1,136 @@
+//! A way through which requests reach the local AWS bent into what the real one would answer.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use crate::support::DEADLINE;
+
+/// One request as it came in.
+pub(super) struct Request {
+    head: String,
+    body: Vec<u8>,
+    upstream: SocketAddr,
+}
+
+impl Request {
+    /// `POST /2015-03-31/functions`, or for DynamoDB the operation.
+    pub(super) fn is(&self, what: &str) -> bool {
+        let head = self.head.to_ascii_lowercase();
+        head.starts_with(&format!("{} ", what.to_ascii_lowercase()))
+            || head.contains(&format!("x-amz-target: dynamodb_20120810.{}\r\n", what.to_ascii_lowercase()))
+    }
+
+    /// What the local AWS answers.
+    pub(super) fn forward(&self) -> String {
+        self.send(&self.head, &self.body)
+    }
+
+    /// What the local AWS answers whoever sent this to a GET of `path`.
+    pub(super) fn instead_get(&self, path: &str) -> String {
+        let headers = self.head.split_once("\r\n").unwrap().1.split("\r\n");
+        let kept: Vec<&str> = headers.filter(|line| !line.to_ascii_lowercase().starts_with("content-")).collect();
+        self.send(&format!("GET {path} HTTP/1.1\r\n{}", kept.join("\r\n")), b"")
+    }
+
+    fn send(&self, head: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.upstream).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+/// An answer in Lambda's protocol.
+pub(super) fn lambda_error(status: u16, code: &str, message: &str) -> String {
+    let body = serde_json::json!({ "Type": "User", "Message": message }).to_string();
+    format!(
+        "HTTP/1.1 {status} Error\r\nx-amzn-errortype: {code}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Listens on a port of its own until dropped.
+pub(super) struct Proxy {
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// A proxy in front of `endpoint` that answers with what `bend` makes of a request.
+    pub(super) fn new(endpoint: &str, bend: impl Fn(&Request) -> String + Send + Sync + 'static) -> Self {
+        let upstream: SocketAddr = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let ended = Arc::clone(&ended);
+            std::thread::spawn(move || {
+                std::thread::scope(|scope| {
+                    for stream in listener.incoming() {
+                        if ended.load(Ordering::SeqCst) {
+                            return;
+                        }
+                        let bend = &bend;
+                        scope.spawn(move || serve(stream.unwrap(), upstream, bend));
+                    }
+                });
+            })
+        };
+        Self { address, ended, thread: Some(thread) }
+    }
+
+    pub(super) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+        // A thread that panicked has said so, and its client has failed.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// One request for each connection.
+fn serve(mut stream: TcpStream, upstream: SocketAddr, bend: &impl Fn(&Request) -> String) {
+    let mut received = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut fill = |received: &mut Vec<u8>| {
+        let count = stream.read(&mut buffer).unwrap_or_default();
+        received.extend_from_slice(&buffer[..count]);
+        count > 0
+    };
+    let end = loop {
+        if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        if !fill(&mut received) {
+            return;
+        }
+    };
+    let head = String::from_utf8(received[..end].to_vec()).unwrap();
+    let header = |line: &str, name: &str| {
+        line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    };
+    let length = head.split("\r\n").find_map(|line| header(line, "content-length"));
+    let length: usize = length.map_or(0, |length| length.parse().unwrap());
+    while received.len() < end + 4 + length {
+        if !fill(&mut received) {
+            return;
+        }
+    }
+    let kept: Vec<&str> = head.split("\r\n").filter(|line| header(line, "connection").is_none()).collect();
+    let head = format!("{}\r\nConnection: close\r\n\r\n", kept.join("\r\n"));
+    let request = Request { head, body: received[end + 4..].to_vec(), upstream };
+    // A client that was stopped does not wait for its answer.
+    let _ = stream.write_all(bend(&request).as_bytes());
+}
