@@ -22,7 +22,7 @@ use crate::live::read_again;
 use crate::plan::{Action, Change, Inventory, Op, Plan, StepId};
 use crate::schema::{Live, Moment, Naming, Outputs};
 use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Tree, resolve};
+use crate::value::{Hole, Tree, Value, resolve};
 
 /// What happens to a step while it happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,8 @@ pub async fn apply(
             on_event(&Event::Interrupted);
         }
         while board.working.len() < parallelism.max(1) {
-            let may_start = |id, endings: &[_]| drain_until.is_none() || completes_replacement(spec, plan, endings, id);
+            // A replacement that has begun is completed even after Ctrl-C.
+            let may_start = |id, endings: &[_]| drain_until.is_none() || completes(spec, plan, endings, id);
             let Some(id) = board.next(may_start) else { break };
             on_event(&Event::Started(id));
             running.push(run.step(id));
@@ -91,7 +92,9 @@ pub async fn apply(
                 () = cx.interrupt(), if drain_until.is_none() => Turn::Interrupt,
             }
         };
-        let turn = match drain_until {
+        let mending = board.started.iter().any(|id| mends(spec, plan, *id) && !board.made.contains(id))
+            || board.free.iter().any(|id| completes(spec, plan, &board.endings, *id));
+        let turn = match drain_until.filter(|_| !mending) {
             Some(deadline) => match timeout_at(deadline, turn).await {
                 Ok(turn) => turn,
                 Err(_) => break,
@@ -121,12 +124,20 @@ pub async fn apply(
     endings.collect()
 }
 
-/// A replacement that has begun is completed even after Ctrl-C, where half of it would cut a pipeline: what has no name
-/// of its own (a mapping, a permission) is made anew in one call.
-fn completes_replacement(spec: &Spec, plan: &Plan, endings: &[Option<Ending>], id: StepId) -> bool {
+/// Whether a step is half of a replacement of which the other half must follow: without its mapping or permission a
+/// pipeline is cut, and both halves are short. What has a name of its own is left to the next run.
+fn mends(spec: &Spec, plan: &Plan, id: StepId) -> bool {
+    let change = plan.steps.get(id.0).and_then(|step| plan.changes.get(step.change));
+    change.filter(|change| change.action == Action::Replace).is_some_and(|change| {
+        let declared = spec.resource(&change.resource);
+        declared.is_some_and(|declared| !matches!(declared.schema().naming, Naming::Own { .. }))
+    })
+}
+
+/// Whether a step is the second half of such a replacement, and the first is done.
+fn completes(spec: &Spec, plan: &Plan, endings: &[Option<Ending>], id: StepId) -> bool {
     let Some(step) = plan.steps.get(id.0).filter(|step| step.op == Op::Create) else { return false };
-    let declared = plan.changes.get(step.change).and_then(|row| spec.resource(&row.resource));
-    declared.is_some_and(|declared| !matches!(declared.schema().naming, Naming::Own { .. }))
+    mends(spec, plan, id)
         && step.after.iter().any(|(before, _)| {
             let deleted = plan.steps.get(before.0).is_some_and(|it| it.op == Op::Delete && it.change == step.change);
             deleted && matches!(endings.get(before.0), Some(Some(Ending::Done(_))))
@@ -255,7 +266,31 @@ impl Run<'_> {
     async fn step(&self, id: StepId) -> (StepId, Result<Duration, AwsError>) {
         let start = Instant::now();
         let result = self.perform(id).await;
-        (id, result.map(|()| start.elapsed()))
+        (id, result.map(|()| start.elapsed()).map_err(|error| self.masked(id, error)))
+    }
+
+    /// The error without any value that must not be shown: AWS's texts may quote what they object to.
+    fn masked(&self, id: StepId, error: AwsError) -> AwsError {
+        let change = self.plan.steps.get(id.0).and_then(|step| self.plan.changes.get(step.change));
+        let Some(declared) = change.and_then(|change| self.spec.resource(&change.resource)) else { return error };
+        let live = self.inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
+        let wanted = self.want(declared).map(|want| want.props).unwrap_or_default();
+        let mut secrets = Vec::new();
+        for property in declared.schema().properties.iter().filter(|property| property.sensitive) {
+            for tree in [Some(&wanted), live.map(|live| &live.props)].into_iter().flatten() {
+                if let Some(Value::Map(values)) = tree.get(property.name) {
+                    secrets.extend(values.values().filter_map(Value::as_str).filter(|value| !value.is_empty()));
+                }
+            }
+        }
+        let mut message = error.message.to_string();
+        // Longest first, so that no part of one is left over.
+        secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for secret in secrets {
+            let escaped = serde_json::Value::from(secret).to_string();
+            message = message.replace(escaped.trim_matches('"'), "***").replace(secret, "***");
+        }
+        AwsError { message: message.into(), ..error }
     }
 
     async fn perform(&self, id: StepId) -> Result<(), AwsError> {
@@ -268,11 +303,12 @@ impl Run<'_> {
             // Nobody listens any more once the run is over.
             let _ = sender.send(Message::Waiting(id, what.to_owned()));
         }));
+        let steady = if mends(self.spec, self.plan, id) { cx.steady() } else { cx.clone() };
         match step.op {
             Op::Create => {
                 let want = self.want(declared)?;
                 let props = want.props.clone();
-                let outputs = declared.kind.create(&cx, &declared.id, want).await?;
+                let outputs = declared.kind.create(&steady, &declared.id, want).await?;
                 self.made(id, change, outputs.clone())?;
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
@@ -297,7 +333,7 @@ impl Run<'_> {
                 declared.kind.settle(&cx, &declared.id, &props, &change.outputs).await
             }
             Op::Delete => match self.unchanged(&cx, declared, None).await? {
-                Some(have) => declared.kind.delete(&cx, &declared.id, have).await,
+                Some(have) => declared.kind.delete(&steady, &declared.id, have).await,
                 None => Ok(()),
             },
         }

@@ -12,14 +12,15 @@ pub mod wait;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
@@ -58,8 +59,6 @@ pub struct Aws {
     pub budget: Arc<Budget>,
     /// The region of all of them.
     pub region: String,
-    credentials: SharedCredentialsProvider,
-    configured: bool,
 }
 
 /// Where to find AWS.
@@ -90,9 +89,6 @@ impl Aws {
     /// # Errors
     /// `Rejected` without a region.
     pub async fn connect(settings: &Settings, access: Access) -> Result<Aws, AwsError> {
-        let guard = Arc::new(Guard::new(access));
-        let budget = Arc::new(Budget::default());
-        let http = front(https(), &guard, &budget);
         let mut region_in_profile = ProfileFileRegionProvider::builder();
         if let Some(profile) = &settings.profile {
             region_in_profile = region_in_profile.profile_name(profile);
@@ -106,62 +102,60 @@ impl Aws {
                 let message = "no region is set: write `region:` into the spec, or set AWS_REGION, or pass `--region`";
                 AwsError::own(Class::Rejected, "", "", message)
             })?;
+        let http = https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region.clone())
-            .http_client(http)
+            .http_client(http.clone())
             .retry_config(RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(300)))
             .timeout_config(timeouts());
-        if let Some(profile) = &settings.profile {
-            loader = loader.profile_name(profile);
+        let profile = named_profile(settings);
+        if let Some(profile) = &profile {
+            // Without this, keys in the environment would win over `--profile`, and a name that does not exist would
+            // fall through to the instance's role.
+            let config = ProviderConfig::without_region().with_http_client(http).with_region(Some(region));
+            let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build();
+            loader = loader.profile_name(profile).credentials_provider(provider);
         }
         if let Some(endpoint) = &settings.endpoint_url {
             loader = loader.endpoint_url(endpoint);
         }
         let config = loader.load().await;
-        let configured = settings.profile.is_some() || credentials_are_configured();
-        Aws::new(&config, settings.endpoint_url.as_deref(), guard, budget, configured)
+        let credentials = authenticate(&config, profile.as_deref()).await?;
+        let config = config.into_builder().credentials_provider(credentials).build();
+        Ok(Aws::new(&config, settings.endpoint_url.as_deref(), access, Budget::default()))
     }
 
     /// Clients for a local AWS; no AWS variable, profile or proxy of this machine has a say.
-    ///
-    /// # Errors
-    /// None so far; the signature is [`Aws::connect`]'s.
-    pub fn local(settings: &LocalSettings, access: Access) -> Result<Aws, AwsError> {
-        let guard = Arc::new(Guard::new(access));
-        let budget = Arc::new(Budget::unlimited());
-        let http = front(HttpBuilder::new().build_http(), &guard, &budget);
+    pub fn local(settings: &LocalSettings, access: Access) -> Aws {
+        let credentials = Credentials::from_keys(&settings.account, "local", None);
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(settings.region.clone()))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::from_keys(
-                &settings.account,
-                "local",
-                None,
-            )))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(&settings.endpoint_url)
-            .http_client(http)
+            .http_client(HttpBuilder::new().build_http())
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .time_source(SharedTimeSource::new(SystemTimeSource::new()))
             .build();
-        Aws::new(&config, Some(&settings.endpoint_url), guard, budget, true)
+        Aws::new(&config, Some(&settings.endpoint_url), access, Budget::unlimited())
     }
 
-    fn new(
-        config: &SdkConfig,
-        endpoint: Option<&str>,
-        guard: Arc<Guard>,
-        budget: Arc<Budget>,
-        configured: bool,
-    ) -> Result<Aws, AwsError> {
-        let credentials = config
-            .credentials_provider()
-            .ok_or_else(|| AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found"))?;
+    fn new(config: &SdkConfig, endpoint: Option<&str>, access: Access, budget: Budget) -> Aws {
+        let (guard, budget) = (Arc::new(Guard::new(access)), Arc::new(budget));
+        // Only the clients' requests pass the door; where credentials come from is not its business.
+        let door = config.http_client().map(|inner| {
+            SharedHttpClient::new(Front { inner, guard: Arc::clone(&guard), budget: Arc::clone(&budget) })
+        });
         let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(config).retry_classifier(error::QuotaIsNoThrottle);
         let mut lambda = aws_sdk_lambda::config::Builder::from(config);
         let mut iam = aws_sdk_iam::config::Builder::from(config);
         let mut sts = aws_sdk_sts::config::Builder::from(config);
+        dynamodb.set_http_client(door.clone());
+        lambda.set_http_client(door.clone());
+        iam.set_http_client(door.clone());
+        sts.set_http_client(door);
         if let Some(endpoint) = endpoint {
             // Set on each client, so that a service's own AWS_ENDPOINT_URL_… does not override the flag.
             dynamodb = dynamodb.endpoint_url(endpoint);
@@ -169,7 +163,7 @@ impl Aws {
             iam = iam.endpoint_url(endpoint);
             sts = sts.endpoint_url(endpoint);
         }
-        Ok(Aws {
+        Aws {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             lambda: aws_sdk_lambda::Client::from_conf(lambda.build()),
             iam: aws_sdk_iam::Client::from_conf(iam.build()),
@@ -177,27 +171,6 @@ impl Aws {
             guard,
             budget,
             region: config.region().map_or_else(String::new, ToString::to_string),
-            credentials,
-            configured,
-        })
-    }
-
-    /// Makes sure that there are credentials before the first call, so that their absence is one error, not one for
-    /// each read. Where nothing on this machine configures any, only an instance role could, and that answers fast.
-    ///
-    /// # Errors
-    /// `NoCredentials`, `BadCredentials`.
-    pub async fn authenticate(&self) -> Result<(), AwsError> {
-        let patience = Duration::from_secs(if self.configured { 60 } else { 2 });
-        match tokio::time::timeout(patience, self.credentials.provide_credentials()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) if self.configured => Err(error::from_credentials(&error)),
-            Err(_) if self.configured => {
-                let message = format!("the source of AWS credentials did not answer within {} s", patience.as_secs());
-                Err(AwsError::own(Class::BadCredentials, "", "", message))
-            }
-            // Nothing on this machine names a source, so whatever an instance role's address answered is no news.
-            _ => Err(AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")),
         }
     }
 
@@ -211,21 +184,83 @@ impl Aws {
     }
 }
 
+/// The profile that somebody asked for by name. Keys in the environment win over `AWS_PROFILE`, not over `--profile`.
+fn named_profile(settings: &Settings) -> Option<String> {
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    settings.profile.clone().or_else(|| env("AWS_PROFILE").filter(|_| env("AWS_ACCESS_KEY_ID").is_none()))
+}
+
+/// Gets credentials once, before the first call: their absence is then one error, not one for each read, and a process
+/// or a single sign-on behind them is asked once for all clients.
+async fn authenticate(config: &SdkConfig, profile: Option<&str>) -> Result<SharedCredentialsProvider, AwsError> {
+    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found");
+    let source = config.credentials_provider().ok_or_else(missing)?;
+    // Where nothing on this machine names a source, only an instance role could supply them, and that answers fast.
+    let configured = profile.is_some() || credentials_are_configured();
+    let patience = Duration::from_secs(if configured { 60 } else { 2 });
+    match tokio::time::timeout(patience, source.provide_credentials()).await {
+        Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source })),
+        Ok(Err(error)) => Err(match (error::from_credentials(&error), profile) {
+            (error, Some(profile)) if error.class == Class::NoCredentials => {
+                let message = format!("the profile `{profile}` does not exist, or names no source of credentials");
+                AwsError::own(Class::BadCredentials, "", "", message)
+            }
+            // Whatever an instance role's address answered where there is none is no news.
+            (error, _) if configured => error,
+            _ => missing(),
+        }),
+        Err(_) if configured => {
+            let message = format!("the source of AWS credentials did not answer within {} s", patience.as_secs());
+            Err(AwsError::own(Class::BadCredentials, "", "", message))
+        }
+        Err(_) => Err(missing()),
+    }
+}
+
+/// Credentials that are there already, and their source for when they run out.
+#[derive(Debug)]
+struct Prefetched {
+    first: Credentials,
+    source: SharedCredentialsProvider,
+}
+
+/// Credentials that run out sooner are not handed out again.
+const FRESH: Duration = Duration::from_secs(300);
+
+impl ProvideCredentials for Prefetched {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        if self.first.expiry().is_none_or(|expiry| expiry > SystemTime::now() + FRESH) {
+            return future::ProvideCredentials::ready(Ok(self.first.clone()));
+        }
+        self.source.provide_credentials()
+    }
+}
+
 /// Whether anything but an instance role could supply credentials.
 fn credentials_are_configured() -> bool {
-    const VARIABLES: [&str; 7] = [
+    const VARIABLES: [&str; 4] = [
         "AWS_ACCESS_KEY_ID",
-        "AWS_PROFILE",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONFIG_FILE",
-        "AWS_SHARED_CREDENTIALS_FILE",
     ];
-    let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
+    // What names a source in a profile (docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html); a file that
+    // sets no more than a region is none.
+    const KEYS: [&str; 6] =
+        ["aws_access_key_id", "sso_", "credential_process", "role_arn", "credential_source", "login_session"];
+    let file = |variable: &str, usual: &str| {
+        let named = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let path = named.or_else(|| Some(std::env::home_dir()?.join(usual)))?;
+        std::fs::read_to_string(path).ok()
+    };
     VARIABLES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-        || home.join(".aws/credentials").exists()
-        || home.join(".aws/config").exists()
+        || [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")]
+            .into_iter()
+            .filter_map(|(variable, usual)| file(variable, usual))
+            .any(|text| KEYS.iter().any(|key| text.contains(key)))
 }
 
 fn timeouts() -> TimeoutConfig {
@@ -233,6 +268,15 @@ fn timeouts() -> TimeoutConfig {
         .connect_timeout(Duration::from_secs(5))
         .read_timeout(Duration::from_secs(30))
         .operation_attempt_timeout(Duration::from_secs(60))
+        .build()
+}
+
+/// The limits of calls that carry a function's code: 50 MiB take a while on a slow line.
+pub fn upload_timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(Duration::from_secs(600))
+        .operation_attempt_timeout(Duration::from_secs(600))
         .build()
 }
 
@@ -246,10 +290,6 @@ fn https() -> SharedHttpClient {
         }
         connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build()
     })
-}
-
-fn front(inner: SharedHttpClient, guard: &Arc<Guard>, budget: &Arc<Budget>) -> SharedHttpClient {
-    SharedHttpClient::new(Front { inner, guard: Arc::clone(guard), budget: Arc::clone(budget) })
 }
 
 /// The one door that every request passes.
@@ -284,13 +324,8 @@ impl HttpConnector for Door {
             request.body().bytes().unwrap_or_default(),
         );
         let Some(parsed) = parsed else {
-            // The credential chain calls through here as well.
-            return if is_credential_call(&request) {
-                self.inner.call(request)
-            } else {
-                let refusal = guard::Refusal::unknown(request.method(), request.uri());
-                HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(refusal))))
-            };
+            let refusal = guard::Refusal::unknown(request.method(), request.uri());
+            return HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(refusal))));
         };
         if let Err(refusal) = self.guard.check(&parsed) {
             return HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(refusal))));
@@ -307,19 +342,6 @@ impl HttpConnector for Door {
             answer
         })
     }
-}
-
-/// What only the credential chain sends: plain reads (SSO's portal, container and instance roles), and the few calls by
-/// which it gets tokens.
-fn is_credential_call(request: &HttpRequest) -> bool {
-    let (host, path) = match request.uri().split_once("://") {
-        Some((_, rest)) => rest.split_once('/').unwrap_or((rest, "")),
-        None => ("", request.uri()),
-    };
-    request.method() == "GET"
-        || (request.method() == "PUT" && path == "latest/api/token")
-        || (host.starts_with("oidc.") && path == "token")
-        || request.body().bytes().unwrap_or_default().starts_with(b"Action=AssumeRole")
 }
 
 impl fmt::Debug for Aws {

@@ -58,7 +58,7 @@ struct Global {
     #[arg(long, global = true, value_name = "REGION")]
     region: Option<String>,
     /// Another address for all AWS services
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
     /// When to use colours (NO_COLOR is obeyed)
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
@@ -225,6 +225,14 @@ pub enum Exit {
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) => Ok(text.to_owned()),
+        _ => Err("write it as http://HOST:PORT or https://HOST".to_owned()),
+    }
 }
 
 /// Runs the command line `args`, and returns how it ended.
@@ -406,7 +414,7 @@ impl<'a> Session<'a> {
             announce(terminal, &running);
             Target::Local(LocalSettings {
                 endpoint_url: running.endpoint,
-                account: spec.account.clone().unwrap_or_else(|| LOCAL_ACCOUNT.to_owned()),
+                account: local_account(&spec),
                 region: spec.region.clone().unwrap_or_else(|| LOCAL_REGION.to_owned()),
             })
         } else {
@@ -444,7 +452,7 @@ impl<'a> Session<'a> {
     async fn connect(&self, access: Access, goal: Goal) -> Result<Aws, Failure> {
         let aws = match &self.target {
             Target::Account(settings) => Aws::connect(settings, access).await,
-            Target::Local(settings) if goal == Goal::Absent => Aws::local(settings, access),
+            Target::Local(settings) if goal == Goal::Absent => Ok(Aws::local(settings, access)),
             Target::Local(settings) => {
                 let made = standin::ensure_roles(settings, &self.spec).await.map_err(|error| aws_failure(&error))?;
                 for role in made {
@@ -453,10 +461,10 @@ impl<'a> Session<'a> {
                     );
                     self.terminal.say(&text);
                 }
-                Aws::local(settings, access)
+                Ok(Aws::local(settings, access))
             }
         };
-        aws.map_err(|error| aws_failure(&error))
+        aws.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))
     }
 
     /// The account where it is known before AWS is asked; it saves a round trip.
@@ -563,8 +571,10 @@ async fn apply_command(
 ) -> Result<Exit, Failure> {
     let destroy = goal == Goal::Absent;
     session.allowed.delete_data = args.delete_data;
-    let aws = Arc::new(session.connect(Access::Team(session.spec.team.clone()), goal).await?);
-    let cx = Context::new(aws, Consent { delete_data: args.delete_data }, interrupt);
+    let Allowed { assume_owner, delete_data } = session.allowed;
+    let access = Access::Team { team: session.spec.team.clone(), assume_owner };
+    let aws = Arc::new(session.connect(access, goal).await?);
+    let cx = Context::new(aws, Consent { delete_data, assume_owner }, interrupt);
     let inventory = session.inventory(&cx, goal, true).await?;
     let plan = plan::plan(&session.spec, &inventory, goal, session.allowed);
     if format == Format::Human {
@@ -617,7 +627,7 @@ async fn apply_command(
     let (status, exit) = match () {
         () if complete => ("complete", Exit::Done),
         () if cx.interrupted() => ("interrupted", Exit::Interrupted),
-        () if render::Tally::of(&plan, &endings).is_empty() => ("failed", Exit::Failed),
+        () if cx.aws.guard.n_writes() == 0 => ("failed", Exit::Failed),
         () => ("partial", Exit::Partial),
     };
     match format {
@@ -731,6 +741,13 @@ fn aws_failure(error: &AwsError) -> Failure {
     Failure::one(aws_diagnostic(error))
 }
 
+/// The account to be in the local AWS: the one that the spec insists on, or that of an imported ARN, so that it is found.
+fn local_account(spec: &Spec) -> String {
+    let in_arn = |arn: &String| arn.split(':').nth(4).filter(|account| !account.is_empty()).map(str::to_owned);
+    let imported = || spec.resources.iter().find_map(|declared| declared.id.arn.as_ref().and_then(in_arn));
+    spec.account.clone().or_else(imported).unwrap_or_else(|| LOCAL_ACCOUNT.to_owned())
+}
+
 /// The spec to use: the one that is named, the usual one, or the only one.
 fn find_spec(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
@@ -781,7 +798,9 @@ fn announce(terminal: &Terminal, running: &Running) {
 
 fn local_command(terminal: &Terminal, command: LocalCommand) -> Result<Exit, Failure> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let project = Project::new(here);
+    // As a spec's project is found from anywhere below it.
+    let root = here.ancestors().find(|folder| folder.join(".engine").is_dir() || folder.join("specs").is_dir());
+    let project = Project::new(root.unwrap_or(&here));
     match command {
         LocalCommand::Start => {
             let running = local::ensure(&project, &mut |text| terminal.say(text))?;

@@ -15,8 +15,9 @@ use std::sync::LazyLock;
 
 use serde_json::json;
 
+use crate::aws::{AwsError, Class, Context};
 use crate::kind::{DynKind, erase};
-use crate::schema::{Property, Shape, property};
+use crate::schema::{Id, Ownership, Property, Shape, property};
 
 /// Every kind that `type:` can name, in alphabetical order.
 pub fn registry() -> &'static BTreeMap<&'static str, Box<dyn DynKind>> {
@@ -53,7 +54,27 @@ fn all_tags(owner: &crate::schema::Owner, declared: &BTreeMap<String, String>) -
     declared.clone().into_iter().chain(ours).collect()
 }
 
+/// Whether tags have to be written: a declared one is missing, or ours are and may be put on. Where the tags may not be
+/// read, putting ours on would be a claim to what may be another team's.
+fn must_tag(
+    cx: &Context,
+    id: &Id,
+    owner: &Ownership,
+    have: &BTreeMap<String, String>,
+    declared: &BTreeMap<String, String>,
+) -> bool {
+    match owner {
+        Ownership::Denied => cx.consent.assume_owner,
+        owner => *owner != Ownership::Engine(id.owner.clone()) || !has_tags(have, declared),
+    }
+}
+
 /// Whether every declared tag stands in AWS with that value.
 fn has_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>) -> bool {
     declared.iter().all(|(key, value)| have.get(key) == Some(value))
+}
+
+/// The error for a create that found something of somebody else's in its place.
+fn taken(operation: &str, id: &Id) -> AwsError {
+    AwsError::own(Class::Changed, operation, &id.name, "somebody else made one of that name meanwhile")
 }

@@ -22,8 +22,9 @@ pub struct ReadError {
     pub error: AwsError,
 }
 
-/// Until a table that is being made shows its tags; another minute for tags that lag.
-const OWNER: Wait = Wait { what: "its tags to be readable", counted: false, budget: Duration::from_secs(11 * 60) };
+/// Until a table that is being made shows its tags (another minute for those that lag), or a mapping its settings.
+const OWNER: Wait =
+    Wait { what: "AWS to show whose it is and what it is", counted: false, budget: Duration::from_secs(11 * 60) };
 
 /// Reads all that `spec` declares. `account` is the account where it is known beforehand.
 ///
@@ -31,7 +32,6 @@ const OWNER: Wait = Wait { what: "its tags to be readable", counted: false, budg
 /// Every read that failed, those that are about the whole run first and once.
 pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) -> Result<Inventory, Vec<ReadError>> {
     let whole = |error| vec![ReadError { resource: None, error }];
-    cx.aws.authenticate().await.map_err(whole)?;
     for declared in spec.resources.iter().filter(|declared| declared.imported) {
         cx.aws.guard.observe_import(declared.schema(), &declared.id);
     }
@@ -40,7 +40,7 @@ pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) 
         let id = Id { site: site.clone(), ..declared.id.clone() };
         async move { read_one(cx, declared, &id, goal).await }
     }));
-    let (actual, reads) = tokio::join!(cx.aws.account(), reads);
+    let (actual, reads) = tokio::join!(cx.read("", || cx.aws.account()), reads);
     let actual = actual.map_err(whole)?;
     if let Some(wanted) = spec.account.as_ref().filter(|wanted| **wanted != actual) {
         let message = format!(
@@ -65,19 +65,19 @@ pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) 
     if errors.is_empty() { Ok(Inventory { site: Site::new(&cx.aws.region, &actual), found }) } else { Err(errors) }
 }
 
-/// Waits until it can be told of everything whose it is, before somebody decides on it.
+/// Waits until it can be told of everything whose it is and what it is, before somebody decides on it.
 ///
 /// # Errors
 /// The waits that failed.
 pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), Vec<ReadError>> {
     let undecided = spec.resources.iter().filter(|declared| {
         let live = inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
-        !declared.imported && live.is_some_and(|live| matches!(live.owner, Ownership::NotYetReadable(_)))
+        !declared.imported && live.is_some_and(|live| live.undecided().is_some())
     });
     let waits = join_all(undecided.map(|declared| async move {
         let probe = || async {
             let live = declared.kind.read(cx, &declared.id).await?;
-            let undecided = live.as_ref().is_some_and(|live| matches!(live.owner, Ownership::NotYetReadable(_)));
+            let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
             Ok((!undecided).then_some(live))
         };
         (declared, cx.until(OWNER, &declared.id.name, probe).await)
@@ -100,7 +100,7 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) 
 /// # Errors
 /// As the kind's read.
 pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
-    let live = declared.kind.read(cx, &declared.id).await?;
+    let live = cx.read(&declared.id.name, || declared.kind.read(cx, &declared.id)).await?;
     observe(cx, declared, live.as_ref());
     Ok(live)
 }
@@ -112,13 +112,14 @@ async fn read_one(cx: &Context, declared: &Declared, id: &Id, goal: Goal) -> Res
     }
     let contents = async {
         // Only what is going to be deleted has to show what would be lost with it.
-        if goal == Goal::Absent && !declared.imported {
-            declared.kind.contents(cx, id).await.map(Some)
+        if goal == Goal::Absent && declared.schema().holds_data && !cx.consent.delete_data {
+            cx.read(&id.name, || declared.kind.contents(cx, id)).await.map(Some)
         } else {
             Ok(None)
         }
     };
-    let (live, contents) = tokio::join!(declared.kind.read(cx, id), contents);
+    let read = cx.read(&id.name, || declared.kind.read(cx, id));
+    let (live, contents) = tokio::join!(read, contents);
     match (live, &id.arn) {
         // An ARN says all that a reference needs, so somebody who may not look may still refer.
         (Err(error), Some(arn)) if declared.imported && error.class == Class::Denied => {
@@ -142,7 +143,10 @@ async fn read_one(cx: &Context, declared: &Declared, id: &Id, goal: Goal) -> Res
 }
 
 fn observe(cx: &Context, declared: &Declared, live: Option<&Live>) {
-    if let Some(live) = live.filter(|_| !declared.imported) {
-        cx.aws.guard.observe(declared.schema(), &declared.id, live);
+    let guard = &cx.aws.guard;
+    match live {
+        _ if declared.imported => {}
+        Some(live) => guard.observe(declared.schema(), &declared.id, live),
+        None => guard.observe_absence(declared.schema(), &declared.id),
     }
 }

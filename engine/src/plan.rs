@@ -86,6 +86,8 @@ pub struct Change {
     pub remarks: Vec<String>,
     /// Whether somebody has to agree first.
     pub asks: bool,
+    /// Whether it can't be told yet what happens.
+    pub undecided: bool,
     /// What is wanted, with everything filled in that is known.
     pub desired: Tree,
     /// The outputs that are promised to come out.
@@ -209,7 +211,6 @@ enum Standing {
     Assumed,
     Adoptable,
     Refused(String, String),
-    Undecided(String),
 }
 
 impl Planner<'_> {
@@ -241,21 +242,35 @@ impl Planner<'_> {
             live => live,
         };
         let Some(live) = live else {
+            if let Some((hole, target)) = self.missing_output(&row.desired) {
+                let reason = format!("it refers to `{hole}`, and the {target} has no such thing in AWS");
+                return refused(row, reason, format!("its owner has to provide it, or remove what refers to `{hole}`"));
+            }
             row.action = Action::Create;
             row.properties = additions(schema, &row.desired);
             self.renewal(&mut row, schema, declared);
             return row;
         };
+        if let Some(reason) = live.undecided() {
+            row.outputs.extend(live.outputs.clone());
+            return Change { reason: Some(format!("{reason}; `apply` waits for that")), undecided: true, ..row };
+        }
+        if let Some((hole, target)) = self.missing_output(&row.desired) {
+            let reason = format!("it refers to `{hole}`, and the {target} has no such thing in AWS");
+            return refused(row, reason, format!("its owner has to provide it, or remove what refers to `{hole}`"));
+        }
         let standing = self.standing(declared, live);
         if let Standing::Refused(reason, hint) = standing {
             return refused(row, reason, hint);
         }
-        if let Standing::Undecided(reason) = standing {
-            row.reason = Some(format!("it can't be told yet whose it is: {reason}; `apply` waits for that"));
-            row.outputs.extend(live.outputs.clone());
-            return row;
-        }
         row.properties = differences(schema, &live.props, &row.desired);
+        if let Standing::Assumed = standing {
+            // Whether the declared tags stand there can't be seen, and they are not put on blindly.
+            row.properties.retain(|change| {
+                let property = change.path.root().and_then(|root| schema.property(root));
+                property.is_none_or(|property| property.change != Rule::Ensure)
+            });
+        }
         let worst = row.properties.iter().map(|property| property.effect).max();
         let container = self.replaced_target(declared);
         let broken = match &live.condition {
@@ -317,7 +332,7 @@ impl Planner<'_> {
             row.outputs.extend(kept);
         } else if row.action == Action::Replace {
             self.renewal(&mut row, schema, declared);
-            if let Some(refusal) = self.keeps_data(found) {
+            if let Some(refusal) = self.keeps_data(schema, found) {
                 return refused(row, refusal, "add --delete-data to lose them".to_owned());
             }
         }
@@ -344,9 +359,13 @@ impl Planner<'_> {
         if live.condition == Condition::Leaving {
             return Change { reason: Some("it is being deleted already".to_owned()), ..row };
         }
-        let delete = Change { action: Action::Delete, asks: true, ..row.clone() };
+        if let Some(reason) = live.undecided() {
+            return Change { reason: Some(reason), undecided: true, ..row };
+        }
+        let remarks = declared.schema().leaves.map(|leaves| leaves(&row.name)).into_iter().collect();
+        let delete = Change { action: Action::Delete, asks: true, remarks, ..row.clone() };
         match self.standing(declared, live) {
-            Standing::Ours => match self.keeps_data(found) {
+            Standing::Ours => match self.keeps_data(declared.schema(), found) {
                 Some(refusal) => refused(row, refusal, "add --delete-data to lose them".to_owned()),
                 None => delete,
             },
@@ -356,9 +375,6 @@ impl Planner<'_> {
             }
             Standing::Adoptable => {
                 Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row }
-            }
-            Standing::Undecided(reason) => {
-                Change { reason: Some(format!("it can't be told yet whose it is: {reason}")), ..row }
             }
             Standing::Refused(..) if live.owner == Ownership::Nobody => {
                 Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row }
@@ -423,14 +439,33 @@ impl Planner<'_> {
                 format!("a {} of that name stands there already, without the engine's tags", declared.schema().kind),
                 "delete it, or choose another name: only tables can be taken over yet".to_owned(),
             ),
-            Ownership::NotYetReadable(reason) => Standing::Undecided(reason.clone()),
-            Ownership::Denied => self.assume(),
+            // Undecided, which was looked at before; tags that can't be read prove nothing.
+            Ownership::NotYetReadable(_) | Ownership::Denied => self.assume(),
         }
     }
 
     fn assume(&mut self) -> Standing {
         self.cautious = true;
         if self.allowed.assume_owner { Standing::Ours } else { Standing::Assumed }
+    }
+
+    /// A reference to something that lives on as it is and has no such output, with the kind of its target.
+    fn missing_output(&self, desired: &Tree) -> Option<(String, &'static str)> {
+        let mut missing = None;
+        for value in desired.values() {
+            value.visit_templates(&Path::default(), &mut |_, template| {
+                for hole in template.holes() {
+                    if let Hole::Output { resource, .. } = hole
+                        && let Some(row) = self.rows.get(resource)
+                        && !row.undecided
+                        && (row.action == Action::Import || (row.action == Action::None && row.reason.is_none()))
+                    {
+                        missing = Some((hole.to_string(), row.kind));
+                    }
+                }
+            });
+        }
+        missing
     }
 
     /// The owner of what a resource without tags of its own lives in.
@@ -446,11 +481,11 @@ impl Planner<'_> {
     }
 
     /// Why what it holds keeps it from being deleted.
-    fn keeps_data(&self, found: Option<&Found>) -> Option<String> {
-        if self.allowed.delete_data {
+    fn keeps_data(&self, schema: &Schema, found: Option<&Found>) -> Option<String> {
+        if self.allowed.delete_data || !schema.holds_data {
             return None;
         }
-        match found.and_then(|found| found.contents).unwrap_or(Contents::Empty) {
+        match found.and_then(|found| found.contents).unwrap_or(Contents::Unchecked) {
             Contents::Empty => None,
             Contents::Items(1) => Some("it is not empty: at least one item would be lost".to_owned()),
             Contents::Items(items) => {
@@ -513,6 +548,7 @@ fn blank(declared: &Declared) -> Change {
         hint: None,
         remarks: Vec::new(),
         asks: false,
+        undecided: false,
         desired: Tree::new(),
         outputs: Outputs::new(),
     }
@@ -529,12 +565,15 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
         .iter()
         .filter_map(|property| property.path.root())
         .filter(|root| !declared.written.contains(*root))
-        .filter_map(|root| Some((root, live.props.get(root)?)))
-        .map(|(root, value)| format!("{root}: {}", serde_json::Value::from(value)))
+        .filter_map(|root| Some((schema.property(root)?, live.props.get(root)?)))
+        .map(|(property, value)| match property.sensitive {
+            true => format!("\n    {}: # as it is in AWS", property.name),
+            false => format!("\n    {}: {}", property.name, serde_json::Value::from(value)),
+        })
         .collect();
     if !undeclared.is_empty() {
         let reason = "adopting never resets, and the spec does not declare what it has".to_owned();
-        return refused(row, reason, format!("add to `{}`: {}", declared.name, undeclared.join(", ")));
+        return refused(row, reason, format!("add to `{}`, to keep it:{}", declared.name, undeclared.concat()));
     }
     if row.action == Action::Replace {
         let reason = "adopting it would mean to replace it".to_owned();

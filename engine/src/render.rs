@@ -90,6 +90,11 @@ pub fn summary(plan: &Plan, destroy: bool, look: Look) -> String {
             if refused == 1 { "1 resource is refused".to_owned() } else { format!("{refused} resources are refused") };
         return format!("{} {rows}, so nothing can be applied.", look.paint(RED, "Refused:"));
     }
+    let n_undecided = plan.changes.iter().filter(|change| change.undecided).count();
+    if !plan.has_changes() && n_undecided > 0 {
+        let rows = if n_undecided == 1 { "1 resource".to_owned() } else { format!("{n_undecided} resources") };
+        return format!("{} {rows} can't be judged yet; look again in a minute.", look.paint(YELLOW, "Undecided:"));
+    }
     if !plan.has_changes() {
         return if destroy {
             "No changes. No objects need to be destroyed.".to_owned()
@@ -130,11 +135,6 @@ impl Tally {
         tally
     }
 
-    /// Whether anything was done.
-    pub fn is_empty(self) -> bool {
-        self == Tally::default()
-    }
-
     fn text(self, destroy: bool) -> String {
         let Tally { adopted, added, changed, destroyed } = self;
         let adopted = if adopted > 0 { format!("{adopted} adopted, ") } else { String::new() };
@@ -163,9 +163,10 @@ pub fn outcome(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> St
                 let _ = writeln!(text, "  {} {what}: {}", look.paint(YELLOW, "stopped"), error.message);
             }
             Ending::Failed(error) => {
-                let _ = writeln!(text, "  {} {what}: {error}", look.paint(RED, "failed "));
+                let _ = writeln!(text, "  {} {what}", look.paint(RED, "failed "));
+                paragraph(&mut text, "          ", &error.to_string(), look);
                 if let Some(hint) = error.hint() {
-                    paragraph(&mut text, "          ", &hint, look);
+                    paragraph(&mut text, "          hint: ", &hint, look);
                 }
             }
             Ending::Skipped(cause) => {
@@ -287,22 +288,11 @@ fn symbol(action: Action) -> (&'static str, Style) {
 /// A sentence, wrapped to the width and indented below its lead.
 fn paragraph(text: &mut String, lead: &str, sentence: &str, look: Look) {
     let indent = " ".repeat(lead.chars().count());
-    let room = look.width.saturating_sub(indent.len()).max(20);
-    let mut line = String::new();
-    let mut lines = Vec::new();
-    for word in sentence.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    for (index, line) in lines.iter().enumerate() {
-        let start = if index == 0 { lead } else { &indent };
-        let _ = writeln!(text, "{}", look.paint(DIM, &format!("{start}{line}")));
+    // Lines that are to be copied keep their own indentation and length.
+    let options = textwrap::Options::new(look.width.max(40)).initial_indent(lead).subsequent_indent(&indent);
+    let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    for line in textwrap::wrap(sentence, options) {
+        let _ = writeln!(text, "{}", look.paint(DIM, &line));
     }
 }
 

@@ -29,6 +29,10 @@ pub struct Schema {
     pub importable: bool,
     /// Whether an untagged resource of the same name may be taken over.
     pub adoptable: bool,
+    /// Whether it holds what can't be made again, so that deleting it needs a word of its own.
+    pub holds_data: bool,
+    /// What stays in AWS when it is deleted, by its name.
+    pub leaves: Option<fn(&str) -> String>,
     /// What to know when one is made anew while what it connects lives on; sees the wanted properties.
     pub renewal: Option<fn(&Tree) -> &'static str>,
     /// What can be set.
@@ -364,6 +368,18 @@ pub struct Live<P = Tree> {
     pub revision: Option<String>,
 }
 
+impl<P> Live<P> {
+    /// Why nothing can be decided about it yet.
+    pub fn undecided(&self) -> Option<String> {
+        match (&self.owner, &self.condition) {
+            (_, Condition::Leaving) => None,
+            (Ownership::NotYetReadable(reason), _) => Some(format!("it can't be told yet whose it is: {reason}")),
+            (_, Condition::Unclear(state)) => Some(format!("AWS is still working on it ({state})")),
+            _ => None,
+        }
+    }
+}
+
 /// What AWS is doing with a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
@@ -371,6 +387,8 @@ pub enum Condition {
     Settled,
     /// It is being made or changed; AWS's word for it.
     Changing(String),
+    /// It is being made or changed, and what it will be can't be read yet; AWS's word for it.
+    Unclear(String),
     /// It is being deleted.
     Leaving,
     /// It failed and only making it anew helps; the reason.

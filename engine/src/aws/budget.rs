@@ -63,11 +63,16 @@ impl Budget {
         }
     }
 
-    /// Waits until a poll would leave the reserve untouched.
+    /// Waits until a poll would leave the reserve untouched, also by those that come meanwhile.
     pub(super) async fn spare(&self) {
-        if let Some(arrival) = &self.lambda {
+        let Some(arrival) = &self.lambda else { return };
+        loop {
             let arrival = *arrival.lock().unwrap_or_else(PoisonError::into_inner);
-            sleep_until(arrival - LAMBDA_INTERVAL * (LAMBDA_BURST - 1 - LAMBDA_RESERVE)).await;
+            let leave = arrival - LAMBDA_INTERVAL * (LAMBDA_BURST - 1 - LAMBDA_RESERVE);
+            if leave <= Instant::now() {
+                return;
+            }
+            sleep_until(leave).await;
         }
     }
 }

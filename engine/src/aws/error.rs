@@ -40,6 +40,8 @@ pub enum Class {
     Exists,
     /// AWS is still busy with an earlier change; the same call works later.
     Busy,
+    /// It is being deleted, and gone soon.
+    Leaving,
     /// Lambda can't assume the role (yet): IAM is eventually consistent.
     RoleNotAssumable,
     /// The role may not read the stream (yet).
@@ -108,20 +110,20 @@ impl AwsError {
                     .to_owned()
             }
             Class::BadCredentials => {
-                "get fresh credentials (`aws sso login`, or new keys) and run the same command again; what \
-                 is done stays done"
+                "get fresh credentials (`aws sso login`, or new keys) and run the same command again; if \
+                 they are fresh, check the profile's name, the region, and this machine's clock"
                     .to_owned()
             }
-            Class::Denied => format!(
-                "ask whoever owns the account for the permission to call `{}` on `{}`",
-                self.operation, self.resource
-            ),
+            Class::Denied => {
+                let (action, on) = denied(&self.message).unwrap_or((&self.operation, &self.resource));
+                format!("ask whoever owns the account for the permission `{action}` on `{on}`")
+            }
             Class::NoAnswer => {
                 "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, \
                  proxy variables), then run the same command again"
                     .to_owned()
             }
-            Class::Throttled | Class::ServerFault | Class::Busy => {
+            Class::Throttled | Class::ServerFault | Class::Busy | Class::Leaving => {
                 "run the same command again in a minute; what is done stays done".to_owned()
             }
             Class::Changed => "run `engine diff` to see what changed, then apply again".to_owned(),
@@ -140,6 +142,14 @@ impl AwsError {
             Class::NotFound | Class::Exists | Class::Rejected | Class::Refused | Class::Unchanged => return None,
         })
     }
+}
+
+/// What is missing, in AWS's words: "… is not authorized to perform: iam:PassRole on resource: X because …". It may be
+/// another action than the one that was called.
+fn denied(message: &str) -> Option<(&str, &str)> {
+    let (_, rest) = message.split_once("not authorized to perform: ")?;
+    let (action, rest) = rest.split_once(" on resource: ")?;
+    Some((action, rest.split_whitespace().next()?.trim_end_matches(['.', ','])))
 }
 
 impl fmt::Display for AwsError {
@@ -200,7 +210,7 @@ where
                 resource: resource.into(),
                 class: classify(operation, code, message, status),
                 code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
-                message: if message.is_empty() { "AWS gave no reason".into() } else { message.into() },
+                message: said(message),
                 request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
             }
         }
@@ -212,7 +222,17 @@ where
             let reason = failure.as_connector_error().map_or_else(String::new, |error| chain(error));
             own(Class::NoAnswer, format!("AWS can't be reached: {reason}"))
         }
-        other => own(Class::Rejected, format!("the request can't be built: {}", chain(other))),
+        // The cause may quote the request, and with it what must not be shown.
+        _ => own(Class::Rejected, "the request can't be built; check the region and the endpoint".to_owned()),
+    }
+}
+
+/// AWS's text. Lambda repeats a function's whole environment where it is too large, so that part stays unsaid.
+fn said(message: &str) -> Box<str> {
+    match message.split_once(" String measured:") {
+        _ if message.is_empty() => "AWS gave no reason".into(),
+        Some((reason, _)) => reason.into(),
+        None => message.into(),
     }
 }
 
@@ -220,6 +240,10 @@ where
 pub(super) fn from_credentials(error: &CredentialsError) -> AwsError {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => {
+            AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
+        }
+        // The instance's own role is the last source of the chain, so nothing before it was configured.
+        other if chain(other).contains("IMDS") => {
             AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
         }
         other => {
@@ -270,6 +294,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         }
         "ResourceConflictException" | "ResourceInUseException" if exists(message) => Class::Exists,
         "EntityAlreadyExists" => Class::Exists,
+        "ResourceInUseException" if says("is being deleted") => Class::Leaving,
         // Everything else that is in use or in conflict is a state that passes.
         "ResourceConflictException"
         | "ResourceInUseException"

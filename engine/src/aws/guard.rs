@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use percent_encoding::percent_decode_str;
@@ -22,7 +23,12 @@ pub enum Access {
     /// Reads alone (`diff`).
     ReadOnly,
     /// Writes to what is this team's.
-    Team(String),
+    Team {
+        /// The team.
+        team: String,
+        /// Whether what bears the right name is ours where its tags may not be read (`--assume-owner`).
+        assume_owner: bool,
+    },
 }
 
 /// What this run has learned about the things it may meet.
@@ -30,14 +36,19 @@ pub enum Access {
 pub struct Guard {
     access: Access,
     known: Mutex<HashMap<(String, String), Standing>>,
+    n_writes: AtomicUsize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
     /// Ours, or free to take.
     Writable,
+    /// It bears the right name, but its tags may not be read: it is changed, never claimed or deleted.
+    Unproven,
     /// Not ours; the reason in words.
     Barred(String),
+    /// Somebody else's by declaration, whatever a read finds.
+    Imported,
 }
 
 /// Why a request did not leave.
@@ -89,7 +100,7 @@ pub enum Effect {
 impl Guard {
     /// A guard that has seen nothing yet.
     pub fn new(access: Access) -> Guard {
-        Guard { access, known: Mutex::default() }
+        Guard { access, known: Mutex::default(), n_writes: AtomicUsize::new(0) }
     }
 
     /// Tells the guard what a read of a *managed* declaration found.
@@ -103,23 +114,36 @@ impl Guard {
                 Standing::Barred(format!("it belongs to the CloudFormation stack `{stack}`"))
             }
             Ownership::NotYetReadable(_) => Standing::Barred("its tags can't be read yet".to_owned()),
-            Ownership::Nobody | Ownership::Inherited | Ownership::Denied => Standing::Writable,
+            Ownership::Nobody | Ownership::Inherited => Standing::Writable,
+            Ownership::Denied => Standing::Unproven,
         };
         if let Some(key) = key(schema, id, live) {
             self.know(key, standing);
         }
     }
 
+    /// Tells the guard that a read found nothing: what was known of the name is about something that is gone.
+    pub fn observe_absence(&self, schema: &Schema, id: &Id) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (schema.kind.to_owned(), id.name.clone());
+        if known.get(&key) != Some(&Standing::Imported) {
+            known.remove(&key);
+        }
+    }
+
     /// Tells the guard that a thing is somebody else's by declaration.
     pub fn observe_import(&self, schema: &Schema, id: &Id) {
-        let standing = Standing::Barred("it is imported, and what is imported is never changed".to_owned());
-        self.know((schema.kind.to_owned(), id.name.clone()), standing);
+        self.know((schema.kind.to_owned(), id.name.clone()), Standing::Imported);
+    }
+
+    /// How many writes have left.
+    pub fn n_writes(&self) -> usize {
+        self.n_writes.load(Ordering::Relaxed)
     }
 
     fn know(&self, key: (String, String), standing: Standing) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // An import stays barred, whatever else a read finds under that name.
-        if !matches!(known.get(&key), Some(Standing::Barred(reason)) if reason.contains("imported")) {
+        if known.get(&key) != Some(&Standing::Imported) {
             known.insert(key, standing);
         }
     }
@@ -133,7 +157,7 @@ impl Guard {
             return Ok(());
         }
         let refuse = |why: String| Err(Refusal(format!("the guard stopped `{}`: {why}", request.operation)));
-        let Access::Team(team) = &self.access else {
+        let Access::Team { team, assume_owner } = &self.access else {
             return refuse("this command only reads".to_owned());
         };
         let Some((kind, name)) = &request.target else {
@@ -150,15 +174,21 @@ impl Guard {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ((*kind).to_owned(), name.clone());
+        let claims = request.operation.starts_with("Delete") || request.operation == "TagResource";
         match (known.get(&key), request.effect) {
-            (Some(Standing::Barred(reason)), _) => refuse(format!("the {kind} `{name}` is not ours: {reason}")),
-            (Some(Standing::Writable), _) => Ok(()),
-            (None, Effect::Create) => {
-                known.insert(key, Standing::Writable);
-                Ok(())
+            (Some(Standing::Barred(reason)), _) => return refuse(format!("the {kind} `{name}` is not ours: {reason}")),
+            (Some(Standing::Imported), _) => {
+                return refuse(format!("the {kind} `{name}` is imported, and what is imported is never changed"));
             }
-            (None, _) => refuse(format!("no read of this run has shown whose the {kind} `{name}` is")),
+            (Some(Standing::Unproven), _) if claims && !assume_owner => {
+                return refuse(format!("the tags of the {kind} `{name}` may not be read, so it may not be ours"));
+            }
+            (Some(Standing::Writable | Standing::Unproven), _) => {}
+            (None, Effect::Create) => drop(known.insert(key, Standing::Writable)),
+            (None, _) => return refuse(format!("no read of this run has shown whose the {kind} `{name}` is")),
         }
+        self.n_writes.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Aws;
 use super::error::{AwsError, Class};
@@ -22,6 +22,8 @@ pub struct Context {
     /// What the user allowed beyond the plan.
     pub consent: Consent,
     interrupt: watch::Receiver<bool>,
+    /// Whether waits go on in spite of Ctrl-C.
+    steady: bool,
     report: Reporter,
     queues: Queues,
 }
@@ -37,6 +39,8 @@ type Queues = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
 pub struct Consent {
     /// Items of a table may be lost (`--delete-data`).
     pub delete_data: bool,
+    /// What bears the right name is ours, where its tags may not be read (`--assume-owner`).
+    pub assume_owner: bool,
 }
 
 /// A wait: for what, how often to look, and when to give up.
@@ -57,19 +61,26 @@ const POLL_CEILING: Duration = Duration::from_secs(5);
 /// How long IAM may take until everybody in AWS has heard of a role or its rights: seconds, with a tail of about a
 /// minute. A role that is wrong for good answers with the very same text, so this is also how long that takes to tell.
 const PROPAGATION: Duration = Duration::from_secs(90);
+const READ: Wait = Wait { what: "AWS to answer", counted: true, budget: Duration::from_secs(120) };
 /// How often a call without a usable answer is sent again: AWS's 5xx can be repeatable.
 const FAULTS: u32 = 3;
 
 impl Context {
     /// A context whose waits end when `interrupt` turns true.
     pub fn new(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
-        Context { aws, consent, interrupt, report: Arc::new(|_| {}), queues: Queues::default() }
+        Context { aws, consent, interrupt, steady: false, report: Arc::new(|_| {}), queues: Queues::default() }
     }
 
     /// The same, telling `report` what is waited for.
     #[must_use]
     pub fn reporting(&self, report: Reporter) -> Context {
         Context { report, ..self.clone() }
+    }
+
+    /// The same, with waits that go on in spite of Ctrl-C: for the second half of what must not stay half done.
+    #[must_use]
+    pub fn steady(&self) -> Context {
+        Context { steady: true, ..self.clone() }
     }
 
     /// Waits for the turn of a write to function `name`; the turn ends when the guard is dropped.
@@ -138,7 +149,7 @@ impl Context {
                 done => return done,
             };
             let (what, budget) = match error.class {
-                Class::Busy => (wait.what, wait.budget),
+                Class::Busy | Class::Leaving => (wait.what, wait.budget),
                 Class::Throttled => ("a free place in AWS's rate limit", wait.budget),
                 Class::RoleNotAssumable => ("Lambda to be able to assume the role", PROPAGATION),
                 Class::StreamNotReadable => ("the role to be able to read the stream", PROPAGATION),
@@ -156,6 +167,28 @@ impl Context {
             (self.report)(what);
             self.pause_until(next, what, resource).await?;
         }
+    }
+
+    /// Sends a read, again while AWS throttles it. Everything else it fails with is somebody else's to judge.
+    ///
+    /// # Errors
+    /// The last error of `call`; `Interrupted`.
+    pub async fn read<T, F>(&self, resource: &str, mut call: impl FnMut() -> F) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        let attempt = || {
+            let read = call();
+            // Only throttling comes out as an error that `send` would repeat.
+            async {
+                match read.await {
+                    Err(error) if error.class != Class::Throttled => Ok(Err(error)),
+                    Err(error) => Err(error),
+                    Ok(read) => Ok(Ok(read)),
+                }
+            }
+        };
+        self.send(READ, resource, attempt).await?
     }
 
     /// Sends a create, which AWS does not promise to be idempotent: when the answer got lost or the name is taken,
@@ -176,7 +209,11 @@ impl Context {
     {
         let attempt = || async {
             match send().await {
-                Err(error) if error.is_ambiguous() || error.class == Class::Exists => find().await?.ok_or(error),
+                Err(error) if error.is_ambiguous() => find().await?.ok_or(error),
+                // Taken, and nothing there: the last one of that name is not quite gone yet.
+                Err(error) if error.class == Class::Exists => {
+                    find().await?.ok_or(AwsError { class: Class::Leaving, ..error })
+                }
                 done => done,
             }
         };
@@ -198,6 +235,10 @@ impl Context {
     }
 
     async fn pause_until(&self, moment: Instant, what: &str, resource: &str) -> Result<(), AwsError> {
+        if self.steady {
+            sleep_until(moment).await;
+            return Ok(());
+        }
         match timeout_at(moment, self.interrupt()).await {
             Err(_) => Ok(()),
             Ok(()) => {

@@ -27,7 +27,7 @@ use aws_smithy_types::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::aws::{AwsError, Class, Context, Named, Wait, upload_timeouts};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
     Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Problem, Schema, Shape, Text, property,
@@ -148,6 +148,8 @@ impl Kind for Function {
             managed: true,
             importable: true,
             adoptable: false,
+            holds_data: false,
+            leaves: Some(|name| format!("its log group /aws/lambda/{name} stays")),
             renewal: None,
             properties: vec![
                 property("runtime", Shape::Choice(RUNTIMES), "the language and its version").required().literal(),
@@ -300,8 +302,7 @@ impl Kind for Function {
             if live.owner == Ownership::Engine(id.owner.clone()) {
                 return Ok(Some(live.outputs));
             }
-            let message = "somebody else made a function of that name meanwhile";
-            Err(AwsError::own(Class::Changed, "CreateFunction", &id.name, message))
+            Err(super::taken("CreateFunction", id))
         };
         cx.create(BUSY, &id.name, send, find).await
     }
@@ -312,7 +313,7 @@ impl Kind for Function {
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         // A fresh or half-updated function refuses every change; one whose last update failed takes the next.
         let now = idle(cx, id).await?;
-        if have.owner != Ownership::Engine(id.owner.clone()) || !super::has_tags(&have.props.tags, &props.tags) {
+        if super::must_tag(cx, id, &have.owner, &have.props.tags, &props.tags) {
             let tag = || async {
                 let tags = HashMap::from_iter(super::all_tags(&id.owner, &props.tags));
                 let request = cx.aws.lambda.tag_resource().resource(&arn).set_tags(Some(tags));
@@ -347,14 +348,17 @@ impl Kind for Function {
             let zip = Blob::new(zip.as_deref().unwrap_or_default());
             let upload = || async {
                 let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
-                request.set_revision_id(revision.clone()).send().await.named("UpdateFunctionCode", &id.name)
+                let request = request.set_revision_id(revision.clone()).customize().config_override(patient());
+                request.send().await.named("UpdateFunctionCode", &id.name)
             };
             cx.send(BUSY, &id.name, upload).await?;
+            updated(cx, id).await?;
         }
-        Ok(outputs(&updated(cx, id).await?))
+        Ok(have.outputs)
     }
 
     async fn settle(&self, cx: &Context, id: &Id, _want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
+        // A create and an update that an earlier run began are both waited for.
         let probe = || async {
             let Some(config) = configuration(cx, id).await? else { return Ok(None) };
             match config.state() {
@@ -363,6 +367,7 @@ impl Kind for Function {
                     let message = format!("Lambda could not make the function: {reason}");
                     Err(AwsError::own(Class::Rejected, "CreateFunction", &id.name, message))
                 }
+                _ if config.last_update_status() == Some(&LastUpdateStatus::InProgress) => Ok(None),
                 Some(State::Active | State::Inactive) | None => Ok(Some(())),
                 Some(_) => Ok(None),
             }
@@ -493,7 +498,12 @@ fn environment(props: &Props) -> Environment {
     Environment::builder().set_variables(Some(props.environment.clone().into_iter().collect())).build()
 }
 
+/// For calls that carry code, which take their time.
+fn patient() -> Override {
+    aws_sdk_lambda::Config::builder().timeout_config(upload_timeouts())
+}
+
 /// A create is sent once; whether to send it again is decided after a look at what it made.
 fn once() -> Override {
-    aws_sdk_lambda::Config::builder().retry_config(RetryConfig::disabled())
+    patient().retry_config(RetryConfig::disabled())
 }

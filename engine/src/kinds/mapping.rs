@@ -24,6 +24,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
@@ -68,6 +69,8 @@ impl Kind for Mapping {
             managed: true,
             importable: false,
             adoptable: false,
+            holds_data: false,
+            leaves: None,
             renewal: Some(|props| match props.get("starting_position").and_then(Value::as_str) {
                 Some("LATEST") => "a new mapping at LATEST skips what is written until it is Enabled",
                 _ => "a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again",
@@ -116,16 +119,18 @@ impl Kind for Mapping {
         // Ours is the one that bears our name; then one that is ours by team and stack, then anybody's, on our table.
         let rank = |(mapping, tags): &(EventSourceMappingConfiguration, Tags)| {
             let same_table = mapping.event_source_arn().is_some_and(|arn| table_of(arn) == table);
-            match &tags.owner {
-                Ownership::Engine(owner) if *owner == id.owner => Some(0),
+            let rank = match &tags.owner {
+                Ownership::Engine(owner) if *owner == id.owner => 0,
                 Ownership::Engine(owner)
                     if same_table && (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack) =>
                 {
-                    Some(1)
+                    1
                 }
-                _ if same_table => Some(2),
-                _ => None,
-            }
+                _ if same_table => 2,
+                _ => return None,
+            };
+            // One that is on its way out counts only if there is no other.
+            Some((condition(mapping) == Condition::Leaving, rank))
         };
         let found = tagged.into_iter().filter_map(|found| Some((rank(&found)?, found))).min_by_key(|(rank, _)| *rank);
         Ok(found.map(|(_, (mapping, tags))| Live {
@@ -161,11 +166,13 @@ impl Kind for Mapping {
         };
         let find = || async {
             match self.read(cx, id).await? {
-                Some(live) if live.owner == Ownership::Engine(id.owner.clone()) => Ok(Some(live.outputs)),
-                Some(_) => {
-                    let message = "somebody else made a mapping from this table to this function meanwhile";
-                    Err(AwsError::own(Class::Changed, "CreateEventSourceMapping", &id.name, message))
+                // The pair is free again once the old mapping is gone.
+                Some(live) if live.condition == Condition::Leaving => {
+                    let message = "an older mapping of the same stream is being deleted";
+                    Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message))
                 }
+                Some(live) if live.owner == Ownership::Engine(id.owner.clone()) => Ok(Some(live.outputs)),
+                Some(_) => Err(super::taken("CreateEventSourceMapping", id)),
                 None => Ok(None),
             }
         };
@@ -175,7 +182,7 @@ impl Kind for Mapping {
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
         let uuid = have.incarnation.clone().unwrap_or_default();
         let props = want.props;
-        if have.owner != Ownership::Engine(id.owner.clone()) || !super::has_tags(&have.props.tags, &props.tags) {
+        if super::must_tag(cx, id, &have.owner, &have.props.tags, &props.tags) {
             let arn = match get(cx, &uuid).await? {
                 Some(mapping) => mapping.event_source_mapping_arn.unwrap_or_default(),
                 None => return Err(AwsError::own(Class::Changed, "TagResource", &id.name, "the mapping is gone")),
@@ -200,10 +207,22 @@ impl Kind for Mapping {
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, outputs: &Outputs) -> Result<(), AwsError> {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
-        let wanted = if want.enabled { "Enabled" } else { "Disabled" };
+        let seen = AtomicBool::new(false);
+        let gone =
+            || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "somebody else deleted it meanwhile");
         let probe = || async {
-            // Not found right after the create means "not yet".
-            Ok(get(cx, uuid).await?.filter(|mapping| mapping.state() == Some(wanted)).map(|_| ()))
+            let Some(mapping) = get(cx, uuid).await? else {
+                // Not found right after the create means "not yet".
+                return if seen.load(Ordering::Relaxed) { Err(gone()) } else { Ok(None) };
+            };
+            seen.store(true, Ordering::Relaxed);
+            if condition(&mapping) == Condition::Leaving {
+                return Err(gone());
+            }
+            // The state alone may be the one from before the update.
+            let settled = condition(&mapping) == Condition::Settled;
+            let now = props(mapping, BTreeMap::new());
+            Ok((settled && (now.enabled, now.batch_size) == (want.enabled, want.batch_size)).then_some(()))
         };
         cx.until(SETTLED, &id.name, probe).await
     }
@@ -265,6 +284,7 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
             EventSourceMappingConfiguration::builder()
                 .set_uuid(answer.uuid)
                 .set_state(answer.state)
+                .set_batch_size(answer.batch_size)
                 .set_event_source_mapping_arn(answer.event_source_mapping_arn)
                 .build(),
         )),
@@ -314,6 +334,8 @@ fn condition(mapping: &EventSourceMappingConfiguration) -> Condition {
     match mapping.state() {
         Some("Deleting") => Condition::Leaving,
         Some("Enabled" | "Disabled") | None => Condition::Settled,
+        // In these two it does not show whether it will be enabled.
+        Some(state @ ("Creating" | "Updating")) => Condition::Unclear(state.to_owned()),
         Some(state) => Condition::Changing(state.to_owned()),
     }
 }

@@ -27,8 +27,9 @@ use serde_json::Value as Json;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Ownership, Schema, Shape, Text, property,
+    Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Ownership, Problem, Schema, Shape, Text, property,
 };
+use crate::value::{Path, Tree, Value};
 
 pub(super) struct Permission;
 
@@ -76,6 +77,8 @@ impl Kind for Permission {
             managed: true,
             importable: false,
             adoptable: false,
+            holds_data: false,
+            leaves: None,
             renewal: None,
             properties: vec![
                 property(
@@ -108,6 +111,16 @@ impl Kind for Permission {
                 origin: Origin::Computed(|_, name| name.to_owned()),
             }],
         }
+    }
+
+    fn check(&self, desired: &Tree) -> Vec<Problem> {
+        // AWS shows an account's number as its root's ARN, so the two can't be told apart afterwards.
+        let principal = desired.get("principal").and_then(Value::as_str).and_then(account_of_root);
+        let problem = |account| {
+            let problem = "an account's root is written as the account's number".to_owned();
+            Problem::error(Path::property("principal"), problem, format!("write `principal: \"{account}\"`"))
+        };
+        principal.map(problem).into_iter().collect()
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
@@ -155,10 +168,7 @@ impl Kind for Permission {
         let find = || async {
             match self.read(cx, id).await? {
                 Some(live) if live.props.same_statement(&want.props) => Ok(Some(())),
-                Some(_) => {
-                    let message = "somebody else added a statement of that id meanwhile";
-                    Err(AwsError::own(Class::Changed, "AddPermission", &id.name, message))
-                }
+                Some(_) => Err(super::taken("AddPermission", id)),
                 None => Ok(None),
             }
         };
@@ -192,6 +202,12 @@ impl Props {
     fn same_statement(&self, other: &Props) -> bool {
         (&self.action, &self.principal, &self.source_arn) == (&other.action, &other.principal, &other.source_arn)
     }
+}
+
+/// `123456789012` in `arn:aws:iam::123456789012:root`, in any partition.
+fn account_of_root(principal: &str) -> Option<&str> {
+    let (_, rest) = principal.strip_prefix("arn:")?.split_once(":iam::")?;
+    rest.strip_suffix(":root")
 }
 
 fn outputs(id: &Id) -> Outputs {
@@ -230,7 +246,7 @@ impl Statement {
             Json::Object(map) => map.get("Service").or_else(|| map.get("AWS")).map_or_else(String::new, text),
             other => text(other),
         };
-        let root = principal.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_suffix(":root"));
+        let root = account_of_root(&principal);
         let source = ["ArnLike", "ArnEquals"].into_iter().find_map(|operator| {
             let condition = self.condition.get(operator)?.as_object()?;
             condition.iter().find(|(key, _)| key.eq_ignore_ascii_case("aws:SourceArn")).map(|(_, value)| text(value))

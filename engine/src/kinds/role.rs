@@ -42,6 +42,8 @@ impl Kind for Role {
             managed: false,
             importable: true,
             adoptable: false,
+            holds_data: false,
+            leaves: None,
             renewal: None,
             properties: Vec::new(),
             outputs: vec![

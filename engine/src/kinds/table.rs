@@ -82,6 +82,8 @@ impl Kind for Table {
             managed: true,
             importable: true,
             adoptable: true,
+            holds_data: true,
+            leaves: None,
             renewal: None,
             properties: vec![
                 property(
@@ -220,8 +222,11 @@ impl Kind for Table {
             Ok(true) => Ok(Contents::Items(u64::try_from(estimate).unwrap_or_default().max(1))),
             Ok(false) => Ok(Contents::Empty),
             Err(error) if error.class == Class::NotFound => Ok(Contents::Empty),
-            Err(error) if matches!(error.class, Class::Denied | Class::Busy) => Ok(Contents::Unchecked),
-            Err(error) => Err(error),
+            Err(error) if matches!(error.class, Class::NoCredentials | Class::BadCredentials | Class::NoAnswer) => {
+                Err(error)
+            }
+            // Not allowed, no capacity left, no key to decrypt: whether it has any items can't be known.
+            Err(_) => Ok(Contents::Unchecked),
         }
     }
 
@@ -253,7 +258,7 @@ impl Kind for Table {
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
         let (have_owner, have, want) = (have.owner, have.props, want.props);
-        if have_owner != Ownership::Engine(id.owner.clone()) || !super::has_tags(&have.tags, &want.tags) {
+        if super::must_tag(cx, id, &have_owner, &have.tags, &want.tags) {
             tag(cx, id, &want.tags).await?;
         }
         // One concern for each UpdateTable, and the next only once the table is ACTIVE and shows the last
@@ -289,13 +294,22 @@ impl Kind for Table {
         Ok(describe(cx, &id.name).await?.map_or_else(Outputs::new, |table| outputs(&table)))
     }
 
-    async fn settle(&self, cx: &Context, id: &Id, _want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
-        let active = || async {
+    async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
+        let settled = || async {
             // Not found right after CreateTable means "not yet".
-            let table = describe(cx, &id.name).await?;
-            Ok(table.filter(|table| table.table_status() == Some(&TableStatus::Active)).map(|_| ()))
+            let Some(table) = describe(cx, &id.name).await? else { return Ok(None) };
+            if table.table_status() != Some(&TableStatus::Active) {
+                return Ok(None);
+            }
+            // Tags lag behind; until they can be read, the next run could not tell whose the table is.
+            let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
+            Ok(match ownership(&table, tags)? {
+                (_, Ownership::Denied) => Some(()),
+                (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => Some(()),
+                _ => None,
+            })
         };
-        cx.until(CREATE, &id.name, active).await
+        cx.until(CREATE, &id.name, settled).await
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -307,7 +321,7 @@ impl Kind for Table {
         let delete = || async {
             match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.named("DeleteTable", &id.name) {
                 Ok(_) => Ok(()),
-                Err(error) if error.class == Class::NotFound || error.message.contains("being deleted") => Ok(()),
+                Err(error) if matches!(error.class, Class::NotFound | Class::Leaving) => Ok(()),
                 Err(error) => Err(error),
             }
         };
@@ -492,34 +506,26 @@ async fn find_ours(cx: &Context, id: &Id) -> Result<Option<TableDescription>, Aw
     if table.table_status() == Some(&TableStatus::Deleting) {
         // The name is free again once the old table is gone.
         return Err(AwsError::own(
-            Class::Busy,
+            Class::Leaving,
             "CreateTable",
             &id.name,
             "an older table of that name is being deleted",
         ));
     }
-    // Tags given at create can be read at ACTIVE at the latest.
-    let tags = cx
+    // Tags given at create can be read once the table is ACTIVE, and some seconds later at the latest.
+    let owner = cx
         .until(CREATE, &id.name, || async {
-            match list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await {
-                Ok(tags) if !tags.is_empty() => Ok(Some(tags)),
-                Err(error) if error.class != Class::NotFound => Err(error),
-                _ => {
-                    let now = describe(cx, &id.name).await?;
-                    let active = now.is_none_or(|table| table.table_status() == Some(&TableStatus::Active));
-                    Ok(active.then(BTreeMap::new))
-                }
-            }
+            let Some(table) = describe(cx, &id.name).await? else { return Ok(Some(Ownership::Nobody)) };
+            let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
+            let (_, owner) = ownership(&table, tags)?;
+            Ok((!matches!(owner, Ownership::NotYetReadable(_))).then_some(owner))
         })
         .await?;
-    match Ownership::from_tags(tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
+    match owner {
         Ownership::Engine(owner) if owner == id.owner => Ok(Some(table)),
-        _ => Err(AwsError::own(
-            Class::Changed,
-            "CreateTable",
-            &id.name,
-            "somebody else made a table of that name meanwhile",
-        )),
+        // Nothing stood there a moment ago, so it is ours, as far as anybody may tell.
+        Ownership::Denied => Ok(Some(table)),
+        _ => Err(super::taken("CreateTable", id)),
     }
 }
 

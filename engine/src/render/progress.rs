@@ -105,9 +105,10 @@ impl Progress {
                     Ending::Failed(error) if error.class == Class::Interrupted => {
                         self.line(&format!("{resource}: {}", error.message));
                     }
-                    Ending::Failed(error) => {
+                    // Why stands in the outcome, with what to do.
+                    Ending::Failed(_) => {
                         let sign = self.look.paint(RED, "failed");
-                        self.line(&format!("{resource}: {doing} {sign}: {error}"));
+                        self.line(&format!("{resource}: {doing} {sign}"));
                     }
                     Ending::Skipped(cause) => {
                         let sign = self.look.paint(YELLOW, "skipped");
