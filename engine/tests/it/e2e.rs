@@ -4,6 +4,7 @@
 mod project;
 mod proxy;
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::Mutex;
 
@@ -201,6 +202,17 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     let before = aws.snapshot();
     let young = project.run(&["diff", SPEC, "--local"]);
     young.expect(0, &["it can't be told yet whose it is: the table is younger than a minute"]);
+
+    // Who is to decide waits that minute out, says so, and can be interrupted.
+    let mut waiting = project.command(&["apply", SPEC, "--local", "--yes"]);
+    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let said = lines.find(|line| line.as_ref().unwrap().contains("todos: waiting until it can be told whose it is"));
+    assert!(said.is_some());
+    let pid = rustix::process::Pid::from_child(&waiting);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    assert_eq!(aws.snapshot(), before);
 
     let proxy = Proxy::new(&project.endpoint(), |request| {
         let answer = request.forward();
