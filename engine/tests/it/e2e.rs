@@ -4,6 +4,7 @@
 mod project;
 mod proxy;
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::Mutex;
 
@@ -202,6 +203,17 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     let young = project.run(&["diff", SPEC, "--local"]);
     young.expect(0, &["it can't be told yet whose it is: the table is younger than a minute"]);
 
+    // Who is to decide waits that minute out, says so, and can be interrupted.
+    let mut waiting = project.command(&["apply", SPEC, "--local", "--yes"]);
+    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let said = lines.find(|line| line.as_ref().unwrap().contains("todos: waiting until it can be told whose it is"));
+    assert!(said.is_some());
+    let pid = rustix::process::Pid::from_child(&waiting);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    assert_eq!(aws.snapshot(), before);
+
     let proxy = Proxy::new(&project.endpoint(), |request| {
         let answer = request.forward();
         if request.is("DescribeTable") { aged(&answer) } else { answer }
@@ -292,16 +304,16 @@ fn destroy_subset(project: &Project, bits: u32) {
     // What stands alone is a row each, but a permission is part of its function in the snapshot.
     let rows = bits.count_ones();
     assert_eq!(half.len(), 1 + usize::try_from(rows - (bits >> 2 & 1)).unwrap(), "{half:#?}");
-    if rows > 0 {
+    if bits == 0b1111 {
         project.run(&["destroy", spec, "--local"]).expect(1, &["there is no terminal to ask on", "add --yes"]);
         assert_eq!(aws.snapshot(), half, "nothing happens without an answer");
+    }
+    if rows > 0 {
         let done = project.run(&["destroy", spec, "--local", "--yes"]);
         done.expect(0, &[&format!("Destroy complete! Resources: {rows} destroyed.")]);
     }
-    for _ in 0..2 {
-        let again = project.run(&["destroy", spec, "--local"]);
-        again.expect(0, &["No changes. No objects need to be destroyed."]);
-    }
+    let again = project.run(&["destroy", spec, "--local"]);
+    again.expect(0, &["No changes. No objects need to be destroyed."]);
     assert_eq!(Vec::from_iter(aws.snapshot().keys()), [&format!("role {ROLE}")]);
 }
 
@@ -533,7 +545,7 @@ fn two_who_apply_at_once_make_one_pipeline() {
         let _turn = turn.lock().unwrap();
         existing_mapping(request).unwrap_or_else(|| request.forward())
     });
-    for round in 0..4 {
+    for round in 0..3 {
         let account = format!("10000000000{round}");
         let (spec, aws) = (&project.spec_for(TEAM, &account), project.account(&account));
         project.run(&["diff", spec, "--local"]).expect(0, &[]);
