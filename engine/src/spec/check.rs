@@ -1028,9 +1028,9 @@ impl Checker<'_> {
     }
 
     fn graph(&mut self, drafts: &[Draft]) -> Option<Graph> {
-        let needs = drafts.iter().map(|draft| {
-            (&draft.declared, draft.depends_on.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())
-        });
+        let needs = drafts
+            .iter()
+            .map(|draft| (&draft.declared, draft.depends_on.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()));
         match graph(&needs.collect::<Vec<_>>()) {
             Ok(graph) => Some(graph),
             Err(Cycle(names)) => {

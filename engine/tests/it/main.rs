@@ -5,5 +5,7 @@
 mod local;
 mod plan;
 mod readme;
+mod schedule;
 mod spec;
 mod support;
+mod tidy;

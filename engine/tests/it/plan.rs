@@ -109,11 +109,9 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         Some("young") => Ownership::NotYetReadable("the table is younger than a minute, and tags lag behind".into()),
         Some(other) => match (other.strip_prefix("stack "), other.split('/').collect::<Vec<_>>().as_slice()) {
             (Some(stack), _) => Ownership::CloudFormation(stack.into()),
-            (None, [team, stack, resource]) => Ownership::Engine(Owner {
-                team: (*team).into(),
-                stack: (*stack).into(),
-                resource: (*resource).into(),
-            }),
+            (None, [team, stack, resource]) => {
+                Ownership::Engine(Owner { team: (*team).into(), stack: (*stack).into(), resource: (*resource).into() })
+            }
             _ => panic!("no owner: {other}"),
         },
     };
@@ -242,7 +240,11 @@ fn what_matches_is_no_change() {
 #[test]
 fn a_change_in_place_touches_nothing_else() {
     let spec = with(PIPELINE, "read_capacity: 1", "read_capacity: 5\n    tags: { cost: low }");
-    let spec = with(&spec, "code: { inline: 'exports", "environment: { SECRET: swordfish, OTHER: x }\n    code: { inline: '// new\n      exports");
+    let spec = with(
+        &spec,
+        "code: { inline: 'exports",
+        "environment: { SECRET: swordfish, OTHER: x }\n    code: { inline: '// new\n      exports",
+    );
     let live = with(DEPLOYED, "environment: {}", "environment: { OLD: x, OTHER: x }");
     let live = with(&live, "code_sha256: =", "code_sha256: abc=");
     let text = plan_of(&spec, &live);
@@ -373,6 +375,40 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
 }
 
 #[test]
+fn no_plan_waits_for_itself() {
+    // The statement on `logger` goes before `logger`, `other` changes after it, and it names `other` as its source.
+    let other = "  other:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: ${runner.arn}
+    timeout: 9
+    environment: { NEXT: '${logger.name}' }
+    code: { inline: 'exports.handler = async () => {};' }
+";
+    let spec = with(
+        &format!("{PIPELINE}{other}"),
+        "amazonaws.com\n    source_arn: ${todos.stream_arn}",
+        "amazonaws.com\n    source_arn: ${other.arn}",
+    );
+    let live = with(DEPLOYED, "logger:\n", "logger:\n  condition: broken it failed\n");
+    let standing = "other:
+  props: { runtime: nodejs22.x, handler: index.handler, role: 'arn:aws:iam::123456789012:role/runner',
+           code_sha256: =, memory_size: 128, timeout: 3, environment: { NEXT: owls-logger }, tags: {} }
+";
+    let text = plan_of(&spec, &format!("{live}{standing}"));
+    assert_snapshot!(text.lines().filter(|line| line.starts_with("step")).collect::<Vec<_>>().join("\n"), @r"
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: create logger <- delete logger ready
+    step: delete allow
+    step: create allow <- create logger made, delete allow ready, update other ready
+    step: delete pipe
+    step: create pipe <- create logger made, delete pipe ready
+    step: update other <- create logger ready
+    ");
+}
+
+#[test]
 fn a_mapping_removed_by_hand_comes_back_alone() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["pipe"])), @r#"
      <= runner (role runner) is read
@@ -494,7 +530,8 @@ fn whose_it_is_decides_what_happens() {
     let spec = load(TABLE);
     for owner in owners {
         let live = table_owned_by(owner);
-        writeln!(all, "## {owner}\n{}", shown(&planned(&spec, &live, Goal::Present, Allowed::default()), false)).unwrap();
+        writeln!(all, "## {owner}\n{}", shown(&planned(&spec, &live, Goal::Present, Allowed::default()), false))
+            .unwrap();
         let live = format!("{live}  items: 0\n");
         writeln!(all, "## destroy, {owner}\n{}", shown(&planned(&spec, &live, Goal::Absent, Allowed::default()), true))
             .unwrap();
@@ -619,7 +656,8 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
     Refused: 1 resource is refused, so nothing can be applied.
     ");
     assert_snapshot!(plan_of(&with(spec, "IMPORT", "runner"), live), @"No changes. Your infrastructure matches the configuration.");
-    let denied = "runner: { owner: denied, unread: true, outputs: { arn: 'arn:aws:iam::123456789012:role/path/runner' } }";
+    let denied =
+        "runner: { owner: denied, unread: true, outputs: { arn: 'arn:aws:iam::123456789012:role/path/runner' } }";
     assert_snapshot!(plan_of(&by_arn, denied), @r"
      <= runner (role runner) is read
           # it could not be checked: GetRole of `runner`: not authorized
@@ -697,7 +735,9 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
     let spec = with(
         PIPELINE,
         env,
-        &format!("environment: {{ AA: 'in ${{todos.stream_arn}}!', BB: '${{todos.name}} in ${{account}}', CC: c }}\n    {env}"),
+        &format!(
+            "environment: {{ AA: 'in ${{todos.stream_arn}}!', BB: '${{todos.name}} in ${{account}}', CC: c }}\n    {env}"
+        ),
     );
     let live = with(
         DEPLOYED,
