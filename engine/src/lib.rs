@@ -1,6 +1,6 @@
 //! `engine`: declarative deployment of table-to-function pipelines on AWS.
 //!
-//! The modules in reading order; each uses only those below it. `ARCHITECTURE.md` has the map.
+//! `ARCHITECTURE.md` has the map of the modules; each uses only those below it there.
 
 pub mod apply;
 pub mod aws;

@@ -7,7 +7,7 @@
 //! **Invariant:** spec and inventory in, plan out. No I/O, no clock, and it never fails: what can't be done is a row
 //! that says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aws::AwsError;
 use crate::schema::{
@@ -689,6 +689,7 @@ fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> Vec<Step> {
             mains.insert(&change.resource, (add(op, index), op));
         }
     }
+    let mut rather_later = Vec::new();
     for name in spec.graph.order() {
         for (dependency, moment) in spec.graph.dependencies(name) {
             if let (Some(&(main, _)), Some(&(target, op))) = (mains.get(name), mains.get(dependency)) {
@@ -701,7 +702,7 @@ fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> Vec<Step> {
                 (Some(&delete), Some(&target), _) => steps[target.0].after.push((delete, Moment::Ready)),
                 // What is replaced because its target changes goes only once the target is as wanted: until then the
                 // old one still does its work.
-                (Some(&delete), None, Some(&(target, _))) => steps[delete.0].after.push((target, Moment::Ready)),
+                (Some(&delete), None, Some(&(target, _))) => rather_later.push((delete, target)),
                 _ => {}
             }
         }
@@ -709,9 +710,27 @@ fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> Vec<Step> {
             steps[main.0].after.push((delete, Moment::Ready));
         }
     }
+    for (delete, target) in rather_later {
+        // Unless the target itself needs it gone: it changes only after something whose dependents go first.
+        if !waits_for(&steps, target, delete) {
+            steps[delete.0].after.push((target, Moment::Ready));
+        }
+    }
     for step in &mut steps {
         step.after.sort_unstable();
         step.after.dedup();
     }
     steps
+}
+
+/// Whether `step` can't begin before `other` has.
+fn waits_for(steps: &[Step], step: StepId, other: StepId) -> bool {
+    let (mut todo, mut seen) = (vec![step], BTreeSet::from([step]));
+    while let Some(id) = todo.pop() {
+        if id == other {
+            return true;
+        }
+        todo.extend(steps[id.0].after.iter().map(|(before, _)| *before).filter(|before| seen.insert(*before)));
+    }
+    false
 }

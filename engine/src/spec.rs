@@ -15,7 +15,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
-use crate::graph::Graph;
+use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, DynKind};
 use crate::schema::{Id, Schema};
 use crate::value::{Path, Tree};
@@ -142,6 +142,28 @@ impl Spec {
             }
             (_, diagnostics) => Err(diagnostics),
         }
+    }
+
+    /// A spec out of complete declarations, each with what it names in `depends_on`; there is no file behind it. For
+    /// callers that bring kinds of their own.
+    ///
+    /// # Errors
+    /// The first cycle.
+    pub fn declare(owner: (&str, &str), resources: Vec<(Declared, Vec<String>)>) -> Result<Spec, Cycle> {
+        let needs = resources.iter().map(|(declared, on)| (declared, on.iter().map(String::as_str).collect()));
+        let graph = check::graph(&needs.collect::<Vec<_>>())?;
+        Ok(Spec {
+            file: SourceFile::new("", ""),
+            team: owner.0.to_owned(),
+            stack: owner.1.to_owned(),
+            region: None,
+            account: None,
+            positions: resources.iter().enumerate().map(|(at, (declared, _))| (declared.name.clone(), at)).collect(),
+            resources: resources.into_iter().map(|(declared, _)| declared).collect(),
+            graph,
+            warnings: Vec::new(),
+            places: Places::default(),
+        })
     }
 
     /// The resource of that name.

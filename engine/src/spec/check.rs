@@ -1028,14 +1028,10 @@ impl Checker<'_> {
     }
 
     fn graph(&mut self, drafts: &[Draft]) -> Option<Graph> {
-        let names = drafts.iter().map(|draft| draft.declared.name.as_str());
-        let edges = drafts.iter().flat_map(|draft| {
-            let name = draft.declared.name.as_str();
-            let references = references(draft.declared.schema(), &draft.declared.desired);
-            let depends_on = draft.depends_on.iter().map(|(other, _)| (other.as_str(), Moment::Ready));
-            references.into_iter().chain(depends_on).map(move |(other, moment)| (name, other, moment))
-        });
-        match Graph::new(names, edges.collect::<Vec<_>>()) {
+        let needs = drafts
+            .iter()
+            .map(|draft| (&draft.declared, draft.depends_on.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()));
+        match graph(&needs.collect::<Vec<_>>()) {
             Ok(graph) => Some(graph),
             Err(Cycle(names)) => {
                 let circle = names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>();
@@ -1078,6 +1074,16 @@ impl Checker<'_> {
 struct Draft {
     declared: Declared,
     depends_on: Vec<(String, Span)>,
+}
+
+/// Who needs whom, by references and by what each names in `depends_on`.
+pub(super) fn graph(needs: &[(&Declared, Vec<&str>)]) -> Result<Graph, Cycle> {
+    let edges = needs.iter().flat_map(|(declared, depends_on)| {
+        let references = references(declared.schema(), &declared.desired);
+        let depends_on = depends_on.iter().map(|other| (*other, Moment::Ready));
+        references.into_iter().chain(depends_on).map(|(other, moment)| (declared.name.as_str(), other, moment))
+    });
+    Graph::new(needs.iter().map(|(declared, _)| declared.name.as_str()), edges)
 }
 
 /// What a tree refers to, and which moment each property needs of it.

@@ -7,5 +7,7 @@ mod e2e;
 mod local;
 mod plan;
 mod readme;
+mod schedule;
 mod spec;
 mod support;
+mod tidy;

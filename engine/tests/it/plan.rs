@@ -375,6 +375,40 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
 }
 
 #[test]
+fn no_plan_waits_for_itself() {
+    // The statement on `logger` goes before `logger`, `other` changes after it, and it names `other` as its source.
+    let other = "  other:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: ${runner.arn}
+    timeout: 9
+    environment: { NEXT: '${logger.name}' }
+    code: { inline: 'exports.handler = async () => {};' }
+";
+    let spec = with(
+        &format!("{PIPELINE}{other}"),
+        "amazonaws.com\n    source_arn: ${todos.stream_arn}",
+        "amazonaws.com\n    source_arn: ${other.arn}",
+    );
+    let live = with(DEPLOYED, "logger:\n", "logger:\n  condition: broken it failed\n");
+    let standing = "other:
+  props: { runtime: nodejs22.x, handler: index.handler, role: 'arn:aws:iam::123456789012:role/runner',
+           code_sha256: =, memory_size: 128, timeout: 3, environment: { NEXT: owls-logger }, tags: {} }
+";
+    let text = plan_of(&spec, &format!("{live}{standing}"));
+    assert_snapshot!(text.lines().filter(|line| line.starts_with("step")).collect::<Vec<_>>().join("\n"), @r"
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: create logger <- delete logger ready
+    step: delete allow
+    step: create allow <- create logger made, delete allow ready, update other ready
+    step: delete pipe
+    step: create pipe <- create logger made, delete pipe ready
+    step: update other <- create logger ready
+    ");
+}
+
+#[test]
 fn a_mapping_removed_by_hand_comes_back_alone() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["pipe"])), @r#"
      <= runner (role runner) is read

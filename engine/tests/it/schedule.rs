@@ -1,0 +1,882 @@
+//! How a plan is carried out: in virtual time, on kinds that live in memory and are stricter than AWS. They refuse a value
+//! that is not known, a second create, a reference to what is gone or not ready, and to delete what is still in use.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::future::Future;
+use std::path::Path as FilePath;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+use engine::apply::{self, Ending, Event};
+use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Wait};
+use engine::kind::{DynKind, Loaded, Pending, Want};
+use engine::plan::{Allowed, Found, Goal, Inventory, Plan, StepId, plan};
+use engine::schema::{
+    Condition, Contents, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Schema,
+    Shape, Site, Text, property,
+};
+use engine::spec::{Declared, Spec};
+use engine::value::{Hole, Part, Template, Tree, Value};
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+const ANY: Text = Text::any(100);
+
+/// A thing with a name of its own; `flip` changes its serial in place, as a view type changes a stream.
+fn thing() -> Schema {
+    let list = || Shape::List { item: Box::new(Shape::Text(ANY)) };
+    Schema {
+        kind: "thing",
+        summary: "",
+        source: "",
+        naming: Naming::Own { text: ANY },
+        managed: true,
+        importable: false,
+        adoptable: true,
+        renewal: None,
+        properties: vec![
+            property("size", Shape::Integer { min: 0, max: 9 }, ""),
+            property("shape", Shape::Text(ANY), "").on_change(Effect::Replace),
+            property("flip", Shape::Text(ANY), ""),
+            property("uses", list(), ""),
+            property("uses_made", list(), "").needs_made(),
+        ],
+        outputs: vec![
+            Output { name: "name", doc: "", origin: Origin::Computed(|_, name| name.to_owned()) },
+            Output { name: "serial", doc: "", origin: Origin::Assigned { until: &["flip"] } },
+        ],
+    }
+}
+
+/// What connects things and has no name of its own, as a mapping does.
+fn tie() -> Schema {
+    Schema {
+        kind: "tie",
+        naming: Naming::Assigned,
+        properties: vec![
+            property("source", Shape::Text(ANY), "").identity().on_change(Effect::Replace),
+            property("size", Shape::Integer { min: 0, max: 9 }, ""),
+        ],
+        outputs: Vec::new(),
+        ..thing()
+    }
+}
+
+/// What stands in the world under one name.
+#[derive(Debug, Clone)]
+struct Entry {
+    tie: bool,
+    props: Tree,
+    serial: String,
+    incarnation: u64,
+    ready_at: Instant,
+}
+
+/// How long the verbs of one resource take: until a create or update is made, then until it is ready; a delete.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    made: u64,
+    ready: u64,
+    delete: u64,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    entries: BTreeMap<String, Entry>,
+    pace: BTreeMap<String, Pace>,
+    serial: u64,
+    /// How many verbs are at work, and how many were at most.
+    working: usize,
+    most: usize,
+    calls: usize,
+    /// The calls that fail: before anything happened, or with their answer lost.
+    faults: BTreeMap<usize, bool>,
+    /// The resource whose create answers with another name than it has.
+    liar: Option<String>,
+    /// Nothing may be deleted while anything refers to it; otherwise only a tie that the spec keeps there is in the way.
+    strict_deletes: bool,
+    kept_ties: BTreeMap<String, String>,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+struct Fake {
+    schema: Schema,
+    world: Shared,
+}
+
+fn failure(message: impl Into<Box<str>>) -> AwsError {
+    AwsError::own(Class::Rejected, "fake", "", message)
+}
+
+impl Fake {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Waits, changes the world, and loses the answer where that was asked for.
+    async fn call<T>(&self, ms: u64, change: impl FnOnce(&mut World) -> Result<T, AwsError>) -> Result<T, AwsError> {
+        let fault = {
+            let mut world = self.world();
+            world.calls += 1;
+            world.working += 1;
+            world.most = world.most.max(world.working);
+            let call = world.calls;
+            world.faults.remove(&call)
+        };
+        sleep(Duration::from_millis(ms)).await;
+        let mut world = self.world();
+        world.working -= 1;
+        match fault {
+            Some(false) => Err(failure("refused this once")),
+            Some(true) => change(&mut world).and_then(|_| Err(failure("the answer got lost"))),
+            None => change(&mut world),
+        }
+    }
+
+    async fn ready(&self, cx: &Context, name: &str) -> Result<(), AwsError> {
+        let wait = Wait { what: "it to be ready", counted: false, budget: Duration::from_secs(1000) };
+        let probe = || std::future::ready(Ok(self.world().entries.get(name).is_none_or(Entry::is_ready).then_some(())));
+        cx.until(wait, name, probe).await
+    }
+}
+
+impl Entry {
+    fn is_ready(&self) -> bool {
+        self.ready_at <= Instant::now()
+    }
+}
+
+impl World {
+    fn pace(&self, name: &str) -> Pace {
+        self.pace.get(name).copied().unwrap_or(Pace { made: 100, ready: 0, delete: 100 })
+    }
+
+    /// Every reference leads to what stands there now, and to what is ready where that is asked for.
+    fn check(&self, tie: bool, props: &Tree) -> Result<(), AwsError> {
+        for (property, value) in props {
+            if value.has_unknown() {
+                return Err(failure(format!("`{property}` is not known")));
+            }
+            for serial in serials(value) {
+                let target = self.entries.values().find(|entry| entry.serial == serial);
+                let target = target.ok_or_else(|| failure(format!("nothing has the serial {serial}")))?;
+                if (tie || property == "uses") && !target.is_ready() {
+                    return Err(failure(format!("{serial} is not ready")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All texts in a value that name a serial.
+fn serials(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) if text.contains('#') => vec![text],
+        Value::List(items) => items.iter().flat_map(serials).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl DynKind for Fake {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn check(&self, _: &Tree) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn load(&self, _: &Tree, _: &FilePath) -> Loaded {
+        Loaded::default()
+    }
+
+    fn read<'a>(&'a self, _: &'a Context, id: &'a Id) -> Pending<'a, Option<Live>> {
+        let live = self.world().entries.get(&id.name).map(|entry| Live {
+            props: entry.props.clone(),
+            outputs: entry.outputs(&id.name),
+            owner: Ownership::Engine(id.owner.clone()),
+            condition: if entry.is_ready() { Condition::Settled } else { Condition::Changing("UPDATING".into()) },
+            incarnation: Some(entry.incarnation.to_string()),
+            revision: None,
+        });
+        Box::pin(std::future::ready(Ok(live)))
+    }
+
+    fn contents<'a>(&'a self, _: &'a Context, _: &'a Id) -> Pending<'a, Contents> {
+        Box::pin(std::future::ready(Ok(Contents::Empty)))
+    }
+
+    fn create<'a>(&'a self, _: &'a Context, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs> {
+        Box::pin(async move {
+            let (pace, tie) = (self.world().pace(&id.name), self.schema.kind == "tie");
+            self.world().check(tie, &want.props)?;
+            self.call(pace.made, |world| {
+                world.check(tie, &want.props)?;
+                if world.entries.contains_key(&id.name) {
+                    return Err(failure(format!("{} exists already", id.name)));
+                }
+                world.serial += 1;
+                let entry = Entry {
+                    tie,
+                    props: want.props,
+                    serial: format!("{}#{}", id.name, world.serial),
+                    incarnation: world.serial,
+                    ready_at: Instant::now() + Duration::from_millis(pace.ready),
+                };
+                let mut outputs = entry.outputs(&id.name);
+                if world.liar.as_ref() == Some(&id.name) {
+                    outputs.insert("name".into(), "somebody".into());
+                }
+                world.entries.insert(id.name.clone(), entry);
+                Ok(outputs)
+            })
+            .await
+        })
+    }
+
+    fn update<'a>(&'a self, cx: &'a Context, id: &'a Id, _: Live, want: Want<Tree>) -> Pending<'a, Outputs> {
+        Box::pin(async move {
+            self.ready(cx, &id.name).await?;
+            let pace = self.world().pace(&id.name);
+            self.call(pace.made, |world| {
+                let tie = self.schema.kind == "tie";
+                world.check(tie, &want.props)?;
+                world.serial += 1;
+                let serial = world.serial;
+                let entry = world.entries.get_mut(&id.name).ok_or_else(|| failure("nothing to update"))?;
+                if entry.props.get("shape") != want.props.get("shape") {
+                    return Err(failure("a shape can't be changed in place"));
+                }
+                if entry.props.get("flip") != want.props.get("flip") {
+                    entry.serial = format!("{}#{serial}", id.name);
+                }
+                entry.props = want.props;
+                entry.ready_at = Instant::now() + Duration::from_millis(pace.ready);
+                Ok(entry.outputs(&id.name))
+            })
+            .await
+        })
+    }
+
+    fn settle<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, _: &'a Outputs) -> Pending<'a, ()> {
+        assert!(!want.values().any(Value::has_unknown));
+        Box::pin(self.ready(cx, &id.name))
+    }
+
+    fn delete<'a>(&'a self, cx: &'a Context, id: &'a Id, _: Live) -> Pending<'a, ()> {
+        Box::pin(async move {
+            self.ready(cx, &id.name).await?;
+            let pace = self.world().pace(&id.name);
+            self.call(pace.delete, |world| {
+                let Some(entry) = world.entries.get(&id.name) else { return Ok(()) };
+                let user = world.entries.iter().find(|(name, other)| {
+                    let mut used = other.props.values().flat_map(serials);
+                    let kept = world.kept_ties.get(name.as_str()) == Some(&id.name);
+                    (kept || world.strict_deletes) && used.any(|serial| *serial == entry.serial)
+                });
+                if let Some((user, _)) = user {
+                    return Err(failure(format!("{} is in use by {user}", id.name)));
+                }
+                world.entries.remove(&id.name);
+                Ok(())
+            })
+            .await
+        })
+    }
+}
+
+impl Entry {
+    fn outputs(&self, name: &str) -> Outputs {
+        let outputs = [("name".to_owned(), name.to_owned()), ("serial".to_owned(), self.serial.clone())];
+        if self.tie { Outputs::new() } else { outputs.into() }
+    }
+}
+
+/// One resource of a spec in this world. References are to earlier ones, by name.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Node {
+    name: String,
+    /// What it ties; everything else is a thing.
+    ties: Option<String>,
+    size: u32,
+    shape: u32,
+    flip: u32,
+    uses: Vec<String>,
+    uses_made: Vec<String>,
+    depends_on: Vec<String>,
+}
+
+fn node(name: &str) -> Node {
+    Node { name: name.into(), ..Node::default() }
+}
+
+impl Node {
+    fn uses(mut self, others: &[&str]) -> Node {
+        self.uses = others.iter().map(|other| (*other).into()).collect();
+        self
+    }
+
+    fn uses_made(mut self, others: &[&str]) -> Node {
+        self.uses_made = others.iter().map(|other| (*other).into()).collect();
+        self
+    }
+
+    fn ties(mut self, other: &str) -> Node {
+        self.ties = Some(other.into());
+        self
+    }
+}
+
+/// A world, and who acts in it.
+struct Stage {
+    world: Shared,
+    thing: &'static dyn DynKind,
+    tie: &'static dyn DynKind,
+    cx: Context,
+    interrupt: watch::Sender<bool>,
+}
+
+/// What one apply did.
+struct Run {
+    plan: Plan,
+    endings: Vec<Ending>,
+    /// What was told, each after how many milliseconds.
+    events: Vec<(u64, Event)>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        // Nobody listens there: a call would fail.
+        static AWS: LazyLock<Arc<Aws>> = LazyLock::new(|| {
+            let settings = LocalSettings {
+                endpoint_url: "http://127.0.0.1:1".into(),
+                account: "123456789012".into(),
+                region: "eu-central-1".into(),
+            };
+            Arc::new(Aws::local(&settings, Access::Team("owls".into())).unwrap())
+        });
+        // One world for each stage; a kind lives as long as the process, as those of the registry do.
+        let world = Shared::default();
+        let fake = |schema| &*Box::leak(Box::new(Fake { schema, world: Arc::clone(&world) })) as &dyn DynKind;
+        let (thing, tie) = (fake(thing()), fake(tie()));
+        let (interrupt, receiver) = watch::channel(false);
+        Stage { thing, tie, cx: Context::new(Arc::clone(&AWS), Consent::default(), receiver), interrupt, world }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    fn pace(&self, name: &str, made: u64, ready: u64, delete: u64) {
+        self.world().pace.insert(format!("owls-{name}"), Pace { made, ready, delete });
+    }
+
+    fn spec(&self, nodes: &[Node]) -> Spec {
+        let resources = nodes.iter().map(|node| {
+            let serial = |name: &String| {
+                let hole = Hole::Output { resource: name.clone(), attribute: "serial".into() };
+                Value::Unknown(Template(vec![Part::Hole(hole)]))
+            };
+            let list = |names: &[String]| Value::List(names.iter().map(serial).collect());
+            let mut desired = Tree::from([("size".to_owned(), Value::Number(node.size.into()))]);
+            if let Some(target) = &node.ties {
+                desired.insert("source".into(), serial(target));
+            } else {
+                desired.insert("shape".into(), Value::String(node.shape.to_string()));
+                desired.insert("flip".into(), Value::String(node.flip.to_string()));
+                desired.insert("uses".into(), list(&node.uses));
+                desired.insert("uses_made".into(), list(&node.uses_made));
+            }
+            let owner = Owner { team: "owls".into(), stack: "main".into(), resource: node.name.clone() };
+            let name = format!("owls-{}", node.name);
+            let declared = Declared {
+                name: node.name.clone(),
+                kind: if node.ties.is_some() { self.tie } else { self.thing },
+                id: Id { owner, name, arn: None, anchors: BTreeMap::new(), site: None },
+                imported: false,
+                adopt: false,
+                written: desired.keys().cloned().collect::<BTreeSet<_>>(),
+                desired,
+                artifact: None,
+            };
+            (declared, node.depends_on.clone())
+        });
+        Spec::declare(("owls", "main"), resources.collect()).unwrap()
+    }
+
+    async fn plan(&self, spec: &Spec, goal: Goal) -> (Inventory, Plan) {
+        let mut found = BTreeMap::new();
+        for declared in &spec.resources {
+            let live = declared.kind.read(&self.cx, &declared.id).await.unwrap();
+            found.insert(declared.name.clone(), Found { live, ..Found::default() });
+        }
+        let inventory = Inventory { site: Site::new("eu-central-1", "123456789012"), found };
+        let plan = plan(spec, &inventory, goal, Allowed::default());
+        (inventory, plan)
+    }
+
+    async fn apply(&self, nodes: &[Node], goal: Goal, parallelism: usize) -> Run {
+        let spec = self.spec(nodes);
+        let ties =
+            nodes.iter().filter_map(|it| Some((format!("owls-{}", it.name), format!("owls-{}", it.ties.as_ref()?))));
+        self.world().kept_ties = ties.collect();
+        let (inventory, plan) = self.plan(&spec, goal).await;
+        let start = Instant::now();
+        let events = RefCell::new(Vec::new());
+        let mut hear = |event: &Event| {
+            events.borrow_mut().push((u64::try_from(start.elapsed().as_millis()).unwrap(), event.clone()));
+        };
+        let endings = apply::apply(&self.cx, &spec, &inventory, &plan, parallelism, &mut hear).await;
+        Run { plan, endings, events: events.into_inner() }
+    }
+
+    async fn deploy(&self, nodes: &[Node]) {
+        let run = self.apply(nodes, Goal::Present, 16).await;
+        assert!(run.is_done(), "{}", run.story());
+        (self.world().calls, self.world().most) = (0, 0);
+    }
+
+    async fn is_settled(&self, nodes: &[Node]) -> bool {
+        let (_, plan) = self.plan(&self.spec(nodes), Goal::Present).await;
+        !plan.has_changes() && plan.steps.is_empty()
+    }
+
+    /// The same, each resource by its properties, without what differs from run to run.
+    fn shape(&self) -> String {
+        let world = self.world();
+        let plain = |text: &str| text.split('#').next().unwrap().to_owned();
+        let entries = world.entries.iter().map(|(name, entry)| {
+            let props = entry.props.iter().map(|(name, value)| {
+                let text = serde_json::Value::from(value).to_string();
+                let text = if text.contains('#') { serials(value).into_iter().map(plain).collect() } else { text };
+                format!("{name}={text}")
+            });
+            format!("{name}: {}\n", props.collect::<Vec<_>>().join(" "))
+        });
+        entries.collect()
+    }
+}
+
+impl Run {
+    fn is_done(&self) -> bool {
+        self.endings.iter().all(|ending| matches!(ending, Ending::Done(_)))
+    }
+
+    fn name(&self, id: StepId) -> String {
+        let step = &self.plan.steps[id.0];
+        format!("{:?} {}", step.op, self.plan.changes[step.change].resource).to_lowercase()
+    }
+
+    /// What happened, a line for each beginning and end, with its virtual time.
+    fn story(&self) -> String {
+        let mut story = String::new();
+        for (ms, event) in &self.events {
+            let line = match event {
+                Event::Started(id) => format!("{} begins", self.name(*id)),
+                Event::Finished(id, Ending::Done(_)) => format!("{} done", self.name(*id)),
+                Event::Finished(id, Ending::Failed(error)) => format!("{} failed: {}", self.name(*id), error.message),
+                Event::Finished(id, Ending::Skipped(cause)) => format!("{} skipped for {cause}", self.name(*id)),
+                Event::Finished(id, Ending::NotStarted) => format!("{} left", self.name(*id)),
+                Event::Interrupted => "interrupted".to_owned(),
+                Event::Waiting(..) => continue,
+            };
+            writeln!(story, "{ms:>5} {line}").unwrap();
+        }
+        for (index, ending) in self.endings.iter().enumerate() {
+            if *ending == Ending::NotStarted {
+                writeln!(story, "    - {} left", self.name(StepId(index))).unwrap();
+            }
+        }
+        story
+    }
+
+    /// Every step began only after all that it waits for; `Made` leaves no event, so there the world itself is strict.
+    fn assert_ordered(&self) {
+        let mut done = BTreeSet::new();
+        let mut begun = BTreeSet::new();
+        for (_, event) in &self.events {
+            match event {
+                Event::Started(id) => {
+                    for (before, moment) in &self.plan.steps[id.0].after {
+                        let ok = if *moment == Moment::Made { begun.contains(before) } else { done.contains(before) };
+                        assert!(ok, "{} before {}\n{}", self.name(*id), self.name(*before), self.story());
+                    }
+                    assert!(begun.insert(*id), "{} twice", self.name(*id));
+                }
+                Event::Finished(id, Ending::Done(_)) => assert!(done.insert(*id)),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_begins_the_moment_its_own_predecessors_are_done() {
+    let stage = Stage::new();
+    // Two chains of different speed: a level by level run would make `quick-b` wait for `slow`.
+    stage.pace("slow", 1000, 4000, 0);
+    let nodes = [
+        node("slow"),
+        node("quick"),
+        node("quick-b").uses(&["quick"]),
+        node("quick-c").uses(&["quick-b"]),
+        node("of-made").uses_made(&["slow"]),
+        node("of-ready").uses(&["slow"]),
+        node("of-all").uses(&["quick-c"]).uses_made(&["of-made", "slow"]),
+        node("tie").ties("slow"),
+    ];
+    let run = stage.apply(&nodes, Goal::Present, 16).await;
+    run.assert_ordered();
+    assert_snapshot!(run.story(), @r"
+       0 create slow begins
+       0 create quick begins
+     100 create quick done
+     100 create quick-b begins
+     200 create quick-b done
+     200 create quick-c begins
+     300 create quick-c done
+    1000 create of-made begins
+    1100 create of-made done
+    1100 create of-all begins
+    1200 create of-all done
+    5000 create slow done
+    5000 create of-ready begins
+    5000 create tie begins
+    5100 create of-ready done
+    5100 create tie done
+    ");
+    assert!(stage.is_settled(&nodes).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_on_an_updated_one_waits_until_it_is_ready() {
+    let stage = Stage::new();
+    let mut nodes = [node("a"), node("made").uses_made(&["a"]), node("tie").ties("a")];
+    stage.deploy(&nodes).await;
+    stage.pace("a", 1000, 4000, 0);
+    nodes[0].flip = 1;
+    let run = stage.apply(&nodes, Goal::Present, 16).await;
+    run.assert_ordered();
+    assert_snapshot!(run.story(), @r"
+       0 update a begins
+    5000 update a done
+    5000 update made begins
+    5000 delete tie begins
+    5100 update made done
+    5100 delete tie done
+    5100 create tie begins
+    5200 create tie done
+    ");
+    assert!(stage.is_settled(&nodes).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_at_work_than_allowed_and_waiting_is_no_work() {
+    for (parallelism, total) in [(1, 1000), (2, 500), (3, 400), (16, 100)] {
+        let stage = Stage::new();
+        let names: Vec<String> = (0..10).map(|index| format!("n{index}")).collect();
+        let nodes: Vec<Node> = names.iter().map(|name| node(name)).collect();
+        for name in &names {
+            // Each waits ten times as long for AWS as it works, in nobody's way.
+            stage.pace(name, 100, 1000, 0);
+        }
+        let start = Instant::now();
+        let run = stage.apply(&nodes, Goal::Present, parallelism).await;
+        assert!(run.is_done());
+        assert_eq!(stage.world().most, parallelism.min(10));
+        let last = run.events.iter().filter(|(_, event)| matches!(event, Event::Started(_))).map(|(ms, _)| *ms).max();
+        assert_eq!(last, Some(total - 100), "{parallelism}");
+        // The last one is ready with the first look after its second.
+        assert_eq!(start.elapsed(), Duration::from_millis(total + 1000), "{parallelism}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_skips_what_depends_on_it_and_nothing_else() {
+    let stage = Stage::new();
+    stage.pace("other", 5000, 0, 0);
+    let nodes = [
+        node("bad"),
+        node("child").uses(&["bad"]),
+        node("grandchild").uses_made(&["child"]),
+        node("other"),
+        node("of-other").uses(&["other"]),
+    ];
+    stage.world().faults.insert(1, false);
+    let run = stage.apply(&nodes, Goal::Present, 16).await;
+    run.assert_ordered();
+    assert_snapshot!(run.story(), @r"
+       0 create bad begins
+       0 create other begins
+     100 create bad failed: refused this once
+     100 create child skipped for bad
+     100 create grandchild skipped for bad
+    5000 create other done
+    5000 create of-other begins
+    5100 create of-other done
+    ");
+    // The same command again goes on.
+    let run = stage.apply(&nodes, Goal::Present, 16).await;
+    assert_snapshot!(run.story(), @r"
+      0 create bad begins
+    100 create bad done
+    100 create child begins
+    200 create child done
+    200 create grandchild begins
+    300 create grandchild done
+    ");
+    assert!(stage.is_settled(&nodes).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_ends_waits_and_completes_only_a_begun_replacement_of_a_connection() {
+    let stage = Stage::new();
+    let mut nodes = [node("a"), node("tie").ties("a"), node("b"), node("c"), node("of-c").uses(&["c"])];
+    stage.deploy(&nodes).await;
+    // The tie is moved to `b`, and is in the middle of its delete; `c` waits for AWS; `of-c` has not begun.
+    nodes[1].ties = Some("b".into());
+    nodes[3].flip = 1;
+    stage.pace("tie", 300, 0, 2000);
+    stage.pace("c", 100, 60_000, 0);
+    let interrupt = async {
+        sleep(Duration::from_millis(1000)).await;
+        stage.interrupt.send(true).unwrap();
+    };
+    let (run, ()) = tokio::join!(stage.apply(&nodes, Goal::Present, 16), interrupt);
+    assert_snapshot!(run.story(), @r"
+       0 delete tie begins
+       0 update c begins
+    1000 update c failed: interrupted while waiting for it to be ready; AWS goes on working on it
+    1000 update of-c skipped for c
+    1000 interrupted
+    2000 delete tie done
+    2000 create tie begins
+    2300 create tie done
+    ");
+    stage.interrupt.send(false).unwrap();
+    sleep(Duration::from_secs(60)).await;
+    let run = stage.apply(&nodes, Goal::Present, 16).await;
+    assert_snapshot!(run.story(), @r"
+      0 update of-c begins
+    100 update of-c done
+    ");
+    assert!(stage.is_settled(&nodes).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_flight_is_given_ten_seconds_after_an_interrupt() {
+    let stage = Stage::new();
+    stage.pace("hangs", 3_600_000, 0, 0);
+    let interrupt = async {
+        sleep(Duration::from_millis(1000)).await;
+        stage.interrupt.send(true).unwrap();
+    };
+    let nodes = [node("hangs"), node("next").uses(&["hangs"])];
+    let start = Instant::now();
+    let (run, ()) = tokio::join!(stage.apply(&nodes, Goal::Present, 16), interrupt);
+    assert_eq!(start.elapsed(), Duration::from_secs(11));
+    let words: Vec<String> = run.endings.iter().map(|ending| format!("{ending:?}")).collect();
+    assert!(words[0].contains("whether AWS has done it is not known"), "{words:?}");
+    assert_eq!(run.endings[1], Ending::NotStarted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changed_since_the_plan_is_not_written_to() {
+    /// What somebody else does between the plan and its step.
+    type Meddle = fn(&mut World);
+    let meddlers: [(&str, Meddle); 4] = [
+        ("a property", |world| {
+            world.entries.get_mut("owls-a").unwrap().props.insert("size".into(), Value::Number(9.into()));
+        }),
+        ("made anew", |world| world.entries.get_mut("owls-a").unwrap().incarnation = 99),
+        ("gone", |world| drop(world.entries.remove("owls-a"))),
+        ("nothing", |_| {}),
+    ];
+    let mut all = String::new();
+    for (what, meddle) in meddlers {
+        for change in ["in place", "replace"] {
+            let stage = Stage::new();
+            let mut nodes = [node("a")];
+            stage.deploy(&nodes).await;
+            if change == "in place" {
+                nodes[0].size = 5;
+            } else {
+                nodes[0].shape = 5;
+            }
+            let spec = stage.spec(&nodes);
+            let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
+            meddle(&mut stage.world());
+            let endings = apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
+            let run = Run { plan, endings, events: Vec::new() };
+            let said = run.endings.iter().enumerate().map(|(index, ending)| match ending {
+                Ending::Done(_) => format!("{} done", run.name(StepId(index))),
+                Ending::Failed(error) => format!("{} failed: {}", run.name(StepId(index)), error.message),
+                other => format!("{} {other:?}", run.name(StepId(index))),
+            });
+            writeln!(all, "{what}, {change}: {}", said.collect::<Vec<_>>().join("; ")).unwrap();
+        }
+    }
+    assert_snapshot!(all, @r#"
+    a property, in place: update a failed: changed meanwhile: somebody else changed `size`
+    a property, replace: delete a failed: changed meanwhile: somebody else changed `size`; create a Skipped("a")
+    made anew, in place: update a failed: changed meanwhile: it was deleted and made again
+    made anew, replace: delete a failed: changed meanwhile: it was deleted and made again; create a Skipped("a")
+    gone, in place: update a failed: changed meanwhile: it is gone
+    gone, replace: delete a done; create a done
+    nothing, in place: update a done
+    nothing, replace: delete a done; create a done
+    "#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_other_than_promised_stops_what_would_use_it() {
+    let stage = Stage::new();
+    stage.world().liar = Some("owls-a".into());
+    let run = stage.apply(&[node("a"), node("b").uses(&["a"])], Goal::Present, 16).await;
+    assert_snapshot!(run.story(), @r"
+      0 create a begins
+    100 create a failed: the plan promised `name` of `a` to be `owls-a`, and AWS made another
+    100 create b skipped for a
+    ");
+}
+
+/// A spec that was deployed, and what it is to become.
+#[derive(Debug, Clone)]
+struct Story {
+    before: Vec<Node>,
+    after: Vec<Node>,
+    /// What somebody removed by hand meanwhile.
+    vanished: Vec<String>,
+    parallelism: usize,
+    paces: Vec<(u64, u64, u64)>,
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    // One number decides each choice, so that shrinking stays simple.
+    let node = (any::<[u8; 6]>(), any::<[u8; 6]>(), (0_u64..8, 0_u64..8, 0_u64..8));
+    (prop::collection::vec(node, 1..12), 1_usize..6).prop_map(|(seeds, parallelism)| {
+        let (mut before, mut after, mut vanished, mut paces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let things = |nodes: &[Node]| nodes.iter().filter(|it| it.ties.is_none()).map(|it| it.name.clone()).collect();
+        for (index, (base, edit, pace)) in seeds.into_iter().enumerate() {
+            let known: Vec<String> = things(&before);
+            let pick = |seed: u8, rate: u8| -> Vec<String> {
+                let hits = known.iter().enumerate();
+                let hits = hits.filter(|(at, _)| (seed.rotate_left(u32::try_from(*at).unwrap()) % rate) == 0);
+                hits.map(|(_, name)| name.clone()).collect()
+            };
+            let mut node = Node { name: format!("n{index}"), size: u32::from(base[0] % 3), ..Node::default() };
+            if base[1] % 3 == 0 && !known.is_empty() {
+                node.ties = Some(known[usize::from(base[2]) % known.len()].clone());
+            } else {
+                (node.uses, node.uses_made) = (pick(base[3], 3), pick(base[4], 4));
+            }
+            node.depends_on = pick(base[5], 6);
+            before.push(node.clone());
+            match edit[0] % 6 {
+                0 => node.size += 1,
+                1 => node.shape += 1,
+                2 => node.flip += 1,
+                3 if node.ties.is_some() => {
+                    node.ties = Some(known[usize::from(edit[1]) % known.len()].clone());
+                }
+                3 => (node.uses, node.uses_made) = (pick(edit[1], 3), pick(edit[2], 4)),
+                4 => vanished.push(node.name.clone()),
+                _ => {}
+            }
+            after.push(node);
+            paces.push((pace.0 * 100, pace.1 * 250, pace.2 * 100));
+        }
+        Story { before, after, vanished, parallelism, paces }
+    })
+}
+
+/// Runs in a fresh virtual time.
+fn in_virtual_time<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(future)
+}
+
+fn cases() -> ProptestConfig {
+    ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+impl Stage {
+    async fn of(story: &Story) -> Stage {
+        let stage = Stage::new();
+        stage.deploy(&story.before).await;
+        for (index, (made, ready, delete)) in story.paces.iter().enumerate() {
+            stage.pace(&format!("n{index}"), *made, *ready, *delete);
+        }
+        for name in &story.vanished {
+            stage.world().entries.remove(&format!("owls-{name}"));
+        }
+        stage
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn any_change_is_carried_out_in_order_and_once(story in story()) {
+        in_virtual_time(async {
+            let stage = Stage::of(&story).await;
+            let run = stage.apply(&story.after, Goal::Present, story.parallelism).await;
+            assert!(run.is_done(), "{}", run.story());
+            run.assert_ordered();
+            assert!(stage.world().most <= story.parallelism);
+            assert!(stage.is_settled(&story.after).await, "{}", run.story());
+            // It looks as if it had been made so from the start.
+            let fresh = Stage::new();
+            fresh.deploy(&story.after).await;
+            assert_eq!(stage.shape(), fresh.shape());
+            // And goes again, dependents first.
+            stage.world().strict_deletes = true;
+            let run = stage.apply(&story.after, Goal::Absent, story.parallelism).await;
+            assert!(run.is_done(), "{}", run.story());
+            run.assert_ordered();
+            assert_eq!(stage.shape(), "");
+        });
+    }
+
+    #[test]
+    fn after_any_failures_the_same_command_again_ends_the_same(
+        story in story(),
+        faults in prop::collection::btree_map(1_usize..30, any::<bool>(), 0..6),
+        interrupt_after in prop::option::of(0_u64..3000),
+    ) {
+        in_virtual_time(async {
+            let stage = Stage::of(&story).await;
+            stage.world().faults = faults;
+            let mut stories = String::new();
+            for round in 0.. {
+                assert!(round < 10, "it never ends:\n{stories}");
+                let interrupt = async {
+                    if let Some(ms) = interrupt_after.filter(|_| round == 0) {
+                        sleep(Duration::from_millis(ms)).await;
+                        stage.interrupt.send(true).unwrap();
+                    }
+                };
+                let (run, ()) = tokio::join!(stage.apply(&story.after, Goal::Present, story.parallelism), interrupt);
+                stage.interrupt.send(false).unwrap();
+                run.assert_ordered();
+                stories.push_str(&run.story());
+                stories.push('\n');
+                if run.is_done() {
+                    break;
+                }
+                stage.world().working = 0;
+            }
+            assert!(stage.is_settled(&story.after).await, "{stories}");
+            let fresh = Stage::new();
+            fresh.deploy(&story.after).await;
+            assert_eq!(stage.shape(), fresh.shape());
+        });
+    }
+}
