@@ -20,7 +20,7 @@ use crate::aws::{AwsError, Class, Context};
 use crate::kind::Want;
 use crate::live::read_again;
 use crate::plan::{Action, Change, Inventory, Op, Plan, StepId};
-use crate::schema::{Live, Moment, Naming, Outputs};
+use crate::schema::{Live, Moment, Naming, Outputs, Owner, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};
 
@@ -353,7 +353,7 @@ impl Run<'_> {
         let then = self.inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
         let difference = match then {
             None => Some("it did not exist when the plan was made".to_owned()),
-            Some(then) => difference(then, &now, want),
+            Some(then) => difference(&declared.id.owner, then, &now, want),
         };
         match difference {
             None => Ok(Some(now)),
@@ -398,11 +398,11 @@ impl Run<'_> {
 
 /// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret. Who has
 /// meanwhile done what is wanted is no obstacle: two may apply the same spec at once.
-fn difference(then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
+fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
     if then.incarnation != now.incarnation {
         return Some("it was deleted and made again".to_owned());
     }
-    if then.owner != now.owner {
+    if then.owner != now.owner && !(want.is_some() && now.owner == Ownership::Engine(us.clone())) {
         return Some("its owner is another".to_owned());
     }
     let names: Vec<String> = then

@@ -284,7 +284,7 @@ pub enum Style {
 }
 
 /// All diagnostics as text, [`in_order`], a blank line between two. Source lines are cut to `width` columns around what is
-/// marked; messages are not wrapped. Whatever comes from outside loses its control characters.
+/// marked; notes are wrapped, problems are not. Whatever comes from outside loses its control characters.
 pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String {
     let renderer = match style {
         Style::Plain => Renderer::plain(),
@@ -301,8 +301,8 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
         Severity::Warning => Level::WARNING,
     };
     let title = level.clone().primary_title(printable(&diagnostic.problem));
-    let why = diagnostic.why.iter().map(|why| message("why", why));
-    let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint)));
+    let why = diagnostic.why.iter().map(|why| message("why", why, width));
+    let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint, width)));
     let Some(place) = &diagnostic.at else {
         return renderer.render(&[Group::with_title(title).elements(notes)]);
     };
@@ -324,8 +324,12 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
     format!("{title}\n{:gutter$}{origin}\n{body}", "")
 }
 
-fn message(name: &'static str, text: &str) -> Message<'static> {
-    Level::NOTE.with_name(name).message(printable(text))
+/// A note, wrapped: the renderer indents its lines below the first.
+fn message(name: &'static str, text: &str, width: usize) -> Message<'static> {
+    // What stands in front of a note: the gutter, `= ` and its name.
+    let room = width.saturating_sub(name.len() + 8).max(30);
+    let options = textwrap::Options::new(room).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    Level::NOTE.with_name(name).message(textwrap::fill(&printable(text), options))
 }
 
 /// A source line as it may be shown.

@@ -131,12 +131,12 @@ impl Spec {
     pub fn load(path: &FilePath, overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
         let name = path.display().to_string();
         let bytes = read(path).map_err(|error| vec![error])?;
-        let (file, root) = yaml::parse(&name, &bytes);
-        let root = root?;
+        let (file, root, errors) = yaml::read(&name, &bytes);
+        let Some(root) = root else { return Err(errors) };
         let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let checked = check::check(&file, &root, &stem, &dir, overrides, depth);
-        match checked {
+        let (spec, found) = check::check(&file, &root, &stem, &dir, overrides, depth);
+        match (spec, [errors, found].concat()) {
             (Some(spec), diagnostics) if diagnostics.iter().all(|it| it.severity == Severity::Warning) => {
                 Ok(Spec { warnings: diagnostics, ..spec })
             }

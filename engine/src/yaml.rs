@@ -65,19 +65,25 @@ pub struct Entry {
     pub value: Node,
 }
 
+/// Reads one YAML document that has nothing wrong with it as YAML; see [`read`].
+///
+/// # Errors
+/// As the diagnostics of [`read`].
+pub fn parse(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Result<Node, Vec<Diagnostic>>) {
+    let (file, root, errors) = read(name, bytes);
+    (file, root.filter(|_| errors.is_empty()).ok_or(errors))
+}
+
 /// Reads one YAML document. `name` is what the user knows the file by.
 ///
 /// The file comes back even if it cannot be parsed, and hidden in any case: call [`SourceFile::reveal_except`] once it is
-/// known what is sensitive in it.
-///
-/// # Errors
-/// All that is wrong with the file as YAML: the first hundred errors and the number of the rest. A syntax error ends the
-/// search.
-pub fn parse(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Result<Node, Vec<Diagnostic>>) {
+/// known what is sensitive in it. With it come all that is wrong with it as YAML, at most [`MAX_ERRORS`] of it (a syntax
+/// error ends the search), and the tree, if it means what its writer meant in spite of the errors.
+pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Diagnostic>) {
     let refused = |text: String, span, diagnostic: Diagnostic| {
         let file = SourceFile::new(name, text);
         let diagnostic = diagnostic.at(file.place(span));
-        (file, Err(vec![diagnostic]))
+        (file, None, vec![diagnostic])
     };
     if bytes.len() > MAX_BYTES {
         let too_large = Diagnostic::error(format!("this file has more than {} KiB", MAX_BYTES / 1024))
@@ -109,11 +115,18 @@ pub fn parse(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Result<Node, Vec<Dia
     }
 
     let file = SourceFile::new(name, text);
-    let mut reader =
-        Reader { file: &file, last: Span::new(0, 0), open: Vec::new(), root: None, errors: Vec::new(), n_errors: 0 };
+    let mut reader = Reader {
+        file: &file,
+        last: Span::new(0, 0),
+        open: Vec::new(),
+        root: None,
+        errors: Vec::new(),
+        n_errors: 0,
+        n_harmless: 0,
+    };
     reader.read();
-    let result = reader.finish();
-    (file, result)
+    let (root, errors) = reader.finish();
+    (file, root, errors)
 }
 
 /// Control characters, and what one of the parsers takes for a line break or drops: the lone carriage return, U+0085,
@@ -152,6 +165,8 @@ struct Reader<'a> {
     root: Option<Node>,
     errors: Vec<Diagnostic>,
     n_errors: usize,
+    /// Those of them that leave the tree as it was meant.
+    n_harmless: usize,
 }
 
 impl Reader<'_> {
@@ -328,6 +343,7 @@ impl Reader<'_> {
                 first.insert(&entry.key, entry.key_span);
                 continue;
             };
+            self.n_harmless += 1;
             self.error(entry.key_span, |file| {
                 let (line, _) = file.line_column(first.start);
                 Diagnostic::error(format!("{} is set more than once", key_name(&entry.key)))
@@ -353,7 +369,7 @@ impl Reader<'_> {
     }
 
     /// Lets serde_yaml read what granit found harmless, and compares.
-    fn finish(mut self) -> Result<Node, Vec<Diagnostic>> {
+    fn finish(mut self) -> (Option<Node>, Vec<Diagnostic>) {
         let root = self.root.take();
         if self.n_errors == 0 {
             match &root {
@@ -369,7 +385,7 @@ impl Reader<'_> {
             more.at = last.cloned();
             self.errors.push(more);
         }
-        root.filter(|_| self.n_errors == 0).ok_or(self.errors)
+        (root.filter(|_| self.n_errors == self.n_harmless), self.errors)
     }
 
     fn compare(&mut self, root: &Node) {

@@ -186,6 +186,8 @@ struct Reference {
     attribute: String,
     /// What it may lead to, where the whole property is this one reference.
     fits: Option<&'static [(&'static str, &'static str)]>,
+    /// Whether its words must not be shown: they may be part of a secret that was not meant as a reference.
+    sensitive: bool,
 }
 
 /// What is known about the property under the pen.
@@ -746,6 +748,8 @@ impl Checker<'_> {
         let tokens = match tokens(&raw) {
             Ok(tokens) => tokens,
             Err((problem, hint)) => {
+                // What stands between the braces may be part of a secret that was not meant as a reference.
+                let problem = if around.sensitive { "a `${…}` in it is no reference".to_owned() } else { problem };
                 self.error(node.span, format!("`{name}`: {problem}"), hint);
                 return None;
             }
@@ -785,6 +789,7 @@ impl Checker<'_> {
                         resource: resource.clone(),
                         attribute: attribute.clone(),
                         fits: None,
+                        sensitive: around.sensitive,
                     });
                     parts.push(Part::Hole(Hole::Output { resource, attribute }));
                 }
@@ -950,12 +955,22 @@ impl Checker<'_> {
     fn follow(&mut self, reference: &Reference, targets: &BTreeMap<String, Declared>) {
         let Reference { resource, attribute, span, .. } = reference;
         let Some(target) = targets.get(resource) else {
+            if reference.sensitive {
+                let hint = "write `$${` if it is not meant as a reference";
+                self.error(
+                    *span,
+                    format!("`{}` refers to a resource that this spec does not have", reference.path),
+                    hint,
+                );
+                return;
+            }
             let diagnostic = no_resource(resource, targets.keys().map(String::as_str));
             self.diagnostics.push(diagnostic.at(self.file.place(*span)));
             return;
         };
         let schema = target.schema();
         let Some(output) = schema.output(attribute) else {
+            let attribute = if reference.sensitive { "…" } else { attribute };
             let known = || schema.outputs.iter().map(|output| output.name);
             let hint = match nearest(attribute, known()) {
                 Some(near) => format!("did you mean `${{{resource}.{near}}}`? A {} has {}", schema.kind, list(known())),
