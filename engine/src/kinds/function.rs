@@ -17,6 +17,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
@@ -118,6 +119,8 @@ const RESERVED: &[&str] = &[
 const BUSY: Wait =
     Wait { what: "an earlier change of the function to finish", counted: true, budget: Duration::from_secs(300) };
 const ACTIVE: Wait = Wait { what: "the function to become Active", counted: false, budget: Duration::from_secs(600) };
+/// How often a lock that has moved is taken anew.
+const LOCK_TRIES: u32 = 5;
 const UPDATED: Wait =
     Wait { what: "the function's update to finish", counted: false, budget: Duration::from_secs(600) };
 
@@ -308,8 +311,8 @@ impl Kind for Function {
         let _turn = cx.turn(&id.name).await;
         let (zip, props) = (want.artifact, want.props);
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
-        // A fresh or half-updated function refuses every change.
-        updated(cx, id).await?;
+        // A fresh or half-updated function refuses every change, and its lock moves when it is done.
+        let mut revision = revision_of(cx, id, &have.props).await?;
         if have.owner != Ownership::Engine(id.owner.clone()) || !super::has_tags(&have.props.tags, &props.tags) {
             let tag = || async {
                 let tags = HashMap::from_iter(super::all_tags(&id.owner, &props.tags));
@@ -317,10 +320,11 @@ impl Kind for Function {
                 request.send().await.named("TagResource", &id.name)
             };
             cx.send(BUSY, &id.name, tag).await?;
+            revision = revision_of(cx, id, &have.props).await?;
         }
-        let mut revision = have.revision.clone();
+        let configured = Props { code_sha256: have.props.code_sha256.clone(), ..props.clone() };
         if !have.props.same_configuration(&props) {
-            let configure = || async {
+            let configure = |revision| async {
                 let request = cx
                     .aws
                     .lambda
@@ -333,20 +337,20 @@ impl Kind for Function {
                     .timeout(props.timeout)
                     // An empty map clears the variables; leaving the field out would keep them.
                     .environment(environment(&props))
-                    .set_revision_id(revision.clone());
-                request.send().await.named("UpdateFunctionConfiguration", &id.name)
+                    .set_revision_id(revision);
+                request.send().await.named("UpdateFunctionConfiguration", &id.name).map(|_| ())
             };
-            cx.send(BUSY, &id.name, configure).await?;
+            locked(cx, id, revision, &have.props, &configured, configure).await?;
             // Until LastUpdateStatus is Successful, the next call would be refused; then the lock has moved as well.
-            revision = updated(cx, id).await?.revision_id;
+            revision = revision_of(cx, id, &configured).await?;
         }
         if have.props.code_sha256 != props.code_sha256 {
             let zip = Blob::new(zip.as_deref().unwrap_or_default());
-            let upload = || async {
+            let upload = |revision| async {
                 let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
-                request.set_revision_id(revision.clone()).send().await.named("UpdateFunctionCode", &id.name)
+                request.set_revision_id(revision).send().await.named("UpdateFunctionCode", &id.name).map(|_| ())
             };
-            cx.send(BUSY, &id.name, upload).await?;
+            locked(cx, id, revision, &configured, &props, upload).await?;
         }
         Ok(outputs(&updated(cx, id).await?))
     }
@@ -385,6 +389,10 @@ impl Props {
     fn same_configuration(&self, other: &Props) -> bool {
         (&self.runtime, &self.handler, &self.role, self.memory_size, self.timeout, &self.environment)
             == (&other.runtime, &other.handler, &other.role, other.memory_size, other.timeout, &other.environment)
+    }
+
+    fn same(&self, other: &Props) -> bool {
+        self.same_configuration(other) && self.code_sha256 == other.code_sha256
     }
 }
 
@@ -448,6 +456,65 @@ async fn updated(cx: &Context, id: &Id) -> Result<FunctionConfiguration, AwsErro
         }
     };
     cx.until(UPDATED, &id.name, probe).await
+}
+
+/// AWS's lock once no update is under way and the function looks as `expected`.
+async fn revision_of(cx: &Context, id: &Id, expected: &Props) -> Result<Option<String>, AwsError> {
+    let config = updated(cx, id).await?;
+    let revision = config.revision_id.clone();
+    let now = props(config, BTreeMap::new());
+    if now.same(expected) { Ok(revision) } else { Err(changed(id, expected, &now)) }
+}
+
+/// Sends a change from `before` to `after` under AWS's lock. The lock also moves when Lambda itself or somebody else
+/// touches what is not ours, and with our own change when its answer got lost; so when it does not fit, what the
+/// function looks like decides.
+async fn locked<F>(
+    cx: &Context,
+    id: &Id,
+    mut revision: Option<String>,
+    before: &Props,
+    after: &Props,
+    change: impl Fn(Option<String>) -> F,
+) -> Result<(), AwsError>
+where
+    F: Future<Output = Result<(), AwsError>>,
+{
+    let mut tries = 0;
+    loop {
+        let error = match cx.send(BUSY, &id.name, || change(revision.clone())).await {
+            Err(error) if error.class == Class::Changed && tries < LOCK_TRIES => error,
+            answer => return answer,
+        };
+        tries += 1;
+        let config = updated(cx, id).await?;
+        revision = config.revision_id.clone();
+        let now = props(config, BTreeMap::new());
+        match () {
+            () if now.same(after) => return Ok(()),
+            () if !now.same(before) => {
+                return Err(AwsError { operation: error.operation, ..changed(id, before, &now) });
+            }
+            () => {}
+        }
+    }
+}
+
+/// Names what somebody else changed, without values: they may be secret.
+fn changed(id: &Id, expected: &Props, now: &Props) -> AwsError {
+    let differs = [
+        ("runtime", expected.runtime != now.runtime),
+        ("handler", expected.handler != now.handler),
+        ("role", expected.role != now.role),
+        ("code_sha256", expected.code_sha256 != now.code_sha256),
+        ("memory_size", expected.memory_size != now.memory_size),
+        ("timeout", expected.timeout != now.timeout),
+        ("environment", expected.environment != now.environment),
+    ];
+    let names: Vec<String> =
+        differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("`{name}`")).collect();
+    let message = format!("changed meanwhile: somebody else changed {}", names.join(", "));
+    AwsError::own(Class::Changed, "update", &id.name, message)
 }
 
 fn props(config: FunctionConfiguration, tags: BTreeMap<String, String>) -> Props {
