@@ -362,6 +362,14 @@ async fn has_items(cx: &Context, name: &str) -> Result<bool, AwsError> {
     }
 }
 
+/// Whether an empty list of tags proves nothing yet.
+fn is_young(table: &TableDescription) -> bool {
+    table
+        .creation_date_time()
+        .and_then(|time| SystemTime::try_from(*time).ok())
+        .is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < TAGS_LAG)
+}
+
 fn ownership(
     table: &TableDescription,
     tags: Result<BTreeMap<String, String>, AwsError>,
@@ -369,10 +377,7 @@ fn ownership(
     let pairs = |tags: &BTreeMap<String, String>| {
         Ownership::from_tags(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())))
     };
-    let young = table
-        .creation_date_time()
-        .and_then(|time| SystemTime::try_from(*time).ok())
-        .is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < TAGS_LAG);
+    let young = is_young(table);
     let creating = table.table_status() == Some(&TableStatus::Creating);
     match tags {
         Ok(tags) => match pairs(&tags) {
@@ -496,16 +501,17 @@ async fn find_ours(cx: &Context, id: &Id) -> Result<Option<TableDescription>, Aw
             "an older table of that name is being deleted",
         ));
     }
-    // Tags given at create can be read at ACTIVE at the latest.
     let tags = cx
         .until(CREATE, &id.name, || async {
             match list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await {
                 Ok(tags) if !tags.is_empty() => Ok(Some(tags)),
                 Err(error) if error.class != Class::NotFound => Err(error),
                 _ => {
+                    // Also once it is ACTIVE, tags lag behind: an empty answer about a young table proves nothing.
                     let now = describe(cx, &id.name).await?;
-                    let active = now.is_none_or(|table| table.table_status() == Some(&TableStatus::Active));
-                    Ok(active.then(BTreeMap::new))
+                    let bare =
+                        now.is_none_or(|table| table.table_status() == Some(&TableStatus::Active) && !is_young(&table));
+                    Ok(bare.then(BTreeMap::new))
                 }
             }
         })
