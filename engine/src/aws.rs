@@ -191,6 +191,10 @@ impl Aws {
         let patience = Duration::from_secs(if self.configured { 60 } else { 2 });
         match tokio::time::timeout(patience, self.credentials.provide_credentials()).await {
             Ok(Ok(_)) => Ok(()),
+            // Where nothing is configured, a refusal can only come from a metadata service that has no role for us.
+            Ok(Err(_)) if !self.configured => {
+                Err(AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found"))
+            }
             Ok(Err(error)) => Err(error::from_credentials(&error)),
             Err(_) if self.configured => {
                 let message = format!("the source of AWS credentials did not answer within {} s", patience.as_secs());
@@ -311,13 +315,22 @@ impl HttpConnector for Door {
 
 /// What only the credential chain sends: SSO's portal, OIDC's tokens, STS's AssumeRole…, and the metadata services.
 fn is_credential_call(request: &HttpRequest) -> bool {
-    let host = request.uri().split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    let host = host.split(':').next().unwrap_or_default();
+    let authority = authority(request.uri());
+    let host = authority.split(':').next().unwrap_or_default();
+    // CloudShell, some editors and EKS name a service of their own, mostly on this very machine.
+    let named = |variable: &str| std::env::var(variable).is_ok_and(|url| authority == self::authority(&url));
     let body = request.body().bytes().unwrap_or_default();
     host.starts_with("portal.sso.")
         || host.starts_with("oidc.")
         || matches!(host, "169.254.169.254" | "169.254.170.2" | "169.254.170.23")
+        || (body.is_empty()
+            && (named("AWS_CONTAINER_CREDENTIALS_FULL_URI") || named("AWS_EC2_METADATA_SERVICE_ENDPOINT")))
         || body.starts_with(b"Action=AssumeRole")
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> &str {
+    url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default()
 }
 
 impl fmt::Debug for Aws {
