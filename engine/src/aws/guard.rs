@@ -325,3 +325,208 @@ fn last_segment(text: &str) -> String {
 fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::kinds::registry;
+    use crate::schema::{Condition, Outputs, Owner};
+    use crate::value::Tree;
+
+    const HOST: &str = "https://service.eu-central-1.amazonaws.com";
+
+    fn parse(method: &str, path: &str, target: &str, body: &str) -> Option<Request> {
+        let target = (!target.is_empty()).then(|| format!("DynamoDB_20120810.{target}"));
+        Request::parse(method, &format!("{HOST}{path}"), target.as_deref(), body.as_bytes())
+    }
+
+    /// Method, path and body (or DynamoDB's target and body) as the SDK sends them, and what the guard makes of them.
+    #[test]
+    fn every_request_of_the_engine_is_understood() {
+        use Effect::{Create, Read, Write};
+        let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/a-t";
+        let in_table = [
+            ("DescribeTable", Read, r#"{"TableName":"a-t"}"#.to_owned()),
+            ("ListTagsOfResource", Read, format!(r#"{{"ResourceArn":"{arn}"}}"#)),
+            ("Scan", Read, r#"{"TableName":"a-t","Select":"COUNT","Limit":1}"#.to_owned()),
+            ("CreateTable", Create, r#"{"AttributeDefinitions":[],"TableName":"a-t"}"#.to_owned()),
+            ("UpdateTable", Write, r#"{"TableName":"a-t","StreamSpecification":{}}"#.to_owned()),
+            // An ARN is accepted where a name is.
+            ("DeleteTable", Write, format!(r#"{{"TableName":"{arn}"}}"#)),
+            ("TagResource", Write, format!(r#"{{"ResourceArn":"{arn}","Tags":[]}}"#)),
+            ("UntagResource", Write, format!(r#"{{"ResourceArn":"{arn}","TagKeys":[]}}"#)),
+        ];
+        for (operation, effect, body) in in_table {
+            let request = parse("POST", "/", operation, &body).expect(operation);
+            assert_eq!((request.operation.as_str(), request.effect), (operation, effect));
+            assert_eq!(request.target, Some(("table", "a-t".to_owned())), "{operation}");
+        }
+        let function = "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aa-f";
+        let mapping = "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Aevent-source-mapping%3Au-1";
+        let (f, m) = (Some(("function", "a-f")), Some(("mapping", "u-1")));
+        let tags = format!("/2017-03-31/tags/{function}");
+        let qualified = format!("/2015-03-31/functions/{function}%3Alive");
+        let of_mapping = format!("/2017-03-31/tags/{mapping}");
+        let mappings = "/2015-03-31/event-source-mappings";
+        let create = r#"{"FunctionName":"a-f","EventSourceArn":"arn:…/stream/1"}"#;
+        let rest = [
+            ("GetFunction", Read, "GET", "/2015-03-31/functions/a-f", "", f),
+            ("GetPolicy", Read, "GET", "/2015-03-31/functions/a-f/policy", "", f),
+            ("CreateFunction", Create, "POST", "/2015-03-31/functions", r#"{"FunctionName":"a-f"}"#, f),
+            ("UpdateFunctionCode", Write, "PUT", "/2015-03-31/functions/a-f/code", "{}", f),
+            ("UpdateFunctionConfiguration", Write, "PUT", "/2015-03-31/functions/a-f/configuration", "{}", f),
+            ("DeleteFunction", Write, "DELETE", "/2015-03-31/functions/a-f", "", f),
+            ("DeleteFunction", Write, "DELETE", &qualified, "", f),
+            ("AddPermission", Write, "POST", "/2015-03-31/functions/a-f/policy", r#"{"StatementId":"a-s"}"#, f),
+            ("RemovePermission", Write, "DELETE", "/2015-03-31/functions/a-f/policy/a-s?RevisionId=1", "", f),
+            ("ListEventSourceMappings", Read, "GET", "/2015-03-31/event-source-mappings?FunctionName=a-f", "", f),
+            ("CreateEventSourceMapping", Write, "POST", mappings, create, f),
+            ("GetEventSourceMapping", Read, "GET", "/2015-03-31/event-source-mappings/u-1", "", m),
+            ("UpdateEventSourceMapping", Write, "PUT", "/2015-03-31/event-source-mappings/u-1", "{}", m),
+            ("DeleteEventSourceMapping", Write, "DELETE", "/2015-03-31/event-source-mappings/u-1", "", m),
+            ("ListTags", Read, "GET", &of_mapping, "", m),
+            ("TagResource", Write, "POST", &of_mapping, "{}", m),
+            ("TagResource", Write, "POST", &tags, "{}", f),
+            ("UntagResource", Write, "DELETE", &format!("{tags}?tagKeys=x"), "", f),
+            ("GetRole", Read, "POST", "/", "Action=GetRole&Version=2010-05-08&RoleName=r", Some(("role", "r"))),
+            ("GetCallerIdentity", Read, "POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", None),
+        ];
+        for (operation, effect, method, path, body, target) in rest {
+            let request = parse(method, path, "", body).expect(operation);
+            assert_eq!((request.operation.as_str(), request.effect), (operation, effect), "{method} {path}");
+            assert_eq!(request.target, target.map(|(kind, name)| (kind, name.to_owned())), "{method} {path}");
+            let statement = operation.ends_with("Permission").then(|| "a-s".to_owned());
+            assert_eq!(request.statement, statement, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_the_engine_never_makes_is_not_understood() {
+        for (method, path, target, body) in [
+            ("POST", "/", "DeleteBackup", r#"{"BackupArn":"x"}"#),
+            ("POST", "/", "DeleteItem", r#"{"TableName":"a-t"}"#),
+            ("POST", "/", "UpdateTable", "no JSON"),
+            ("POST", "/", "", "Action=DeleteRole&RoleName=r"),
+            ("POST", "/", "", "Action=AssumeRole&Action=GetRole"),
+            ("POST", "/2015-03-31/functions/a-f/invocations", "", "{}"),
+            ("PUT", "/2017-10-31/functions/a-f/concurrency", "", "{}"),
+            ("POST", "/2015-03-31/functions/a-f/aliases", "", "{}"),
+            ("PATCH", "/2015-03-31/functions/a-f", "", "{}"),
+        ] {
+            assert_eq!(parse(method, path, target, body), None, "{method} {path} {target} {body}");
+        }
+    }
+
+    fn write(kind: &'static str, name: &str, effect: Effect) -> Request {
+        Request {
+            service: "dynamodb",
+            operation: "Op".to_owned(),
+            effect,
+            target: Some((kind, name.to_owned())),
+            statement: None,
+        }
+    }
+
+    fn owner(team: &str, stack: &str) -> Owner {
+        Owner { team: team.to_owned(), stack: stack.to_owned(), resource: "t".to_owned() }
+    }
+
+    fn id(name: &str) -> Id {
+        Id { owner: owner("acme", "s"), name: name.to_owned(), arn: None, anchors: BTreeMap::new(), site: None }
+    }
+
+    fn live(owner: Ownership) -> Live {
+        Live {
+            props: Tree::new(),
+            outputs: Outputs::new(),
+            owner,
+            condition: Condition::Settled,
+            incarnation: Some("u-1".to_owned()),
+            revision: None,
+        }
+    }
+
+    /// What the guard says about a change of `acme-t` after a read found that owner.
+    fn after_reading(owner: Ownership) -> Result<(), String> {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        guard.observe(registry()["table"].schema(), &id("acme-t"), &live(owner));
+        guard.check(&write("table", "acme-t", Effect::Write)).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn whose_a_thing_is_decides_whether_it_may_be_changed() {
+        for ours in [Ownership::Engine(owner("acme", "s")), Ownership::Nobody, Ownership::Denied] {
+            assert_eq!(after_reading(ours.clone()), Ok(()), "{ours:?}");
+        }
+        for (theirs, words) in [
+            (Ownership::Engine(owner("acme-extra", "s")), "team `acme-extra`"),
+            (Ownership::Engine(owner("acme", "other")), "stack `other`"),
+            (Ownership::CloudFormation("cfn".to_owned()), "CloudFormation stack `cfn`"),
+            (Ownership::NotYetReadable("x".to_owned()), "its tags can't be read yet"),
+        ] {
+            let refusal = after_reading(theirs).unwrap_err();
+            assert!(refusal.contains(words), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_later_read_can_take_a_thing_away() {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let schema = registry()["table"].schema();
+        guard.observe(schema, &id("acme-t"), &live(Ownership::Nobody));
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok());
+        guard.observe(schema, &id("acme-t"), &live(Ownership::Engine(owner("red", "s"))));
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+    }
+
+    #[test]
+    fn what_nobody_has_read_can_be_made_but_not_changed() {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+        assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_ok());
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), "what we made is ours");
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
+        guard.observe(registry()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok(), "a read vouches for a UUID");
+    }
+
+    #[test]
+    fn a_name_must_begin_with_the_whole_team() {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        for (name, allowed) in
+            [("acme-t", true), ("acme_t", true), ("acme.t", true), ("acmet", false), ("acme", false), ("Acme-t", false)]
+        {
+            assert_eq!(guard.check(&write("table", name, Effect::Create)).is_ok(), allowed, "{name}");
+        }
+        let statement = |statement: &str| Request {
+            statement: Some(statement.to_owned()),
+            ..write("function", "acme-f", Effect::Create)
+        };
+        assert!(guard.check(&statement("acme-s")).is_ok());
+        assert!(guard.check(&statement("red-s")).is_err());
+        assert!(guard.check(&statement("")).is_err());
+    }
+
+    #[test]
+    fn what_is_imported_stays_barred_whatever_a_read_finds() {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let schema = registry()["table"].schema();
+        guard.observe_import(schema, &id("acme-t"));
+        guard.observe(schema, &id("acme-t"), &live(Ownership::Engine(owner("acme", "s"))));
+        for effect in [Effect::Write, Effect::Create] {
+            let refusal = guard.check(&write("table", "acme-t", effect)).unwrap_err().to_string();
+            assert!(refusal.contains("imported"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn who_only_reads_writes_nothing() {
+        let guard = Guard::new(Access::ReadOnly);
+        guard.observe(registry()["table"].schema(), &id("acme-t"), &live(Ownership::Engine(owner("acme", "s"))));
+        assert!(guard.check(&write("table", "acme-t", Effect::Read)).is_ok());
+        assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_err());
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+    }
+}

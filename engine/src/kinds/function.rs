@@ -309,34 +309,39 @@ impl Kind for Function {
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
         let _turn = cx.turn(&id.name).await;
-        let (zip, props) = (want.artifact, want.props);
+        let (zip, wanted) = (want.artifact, want.props);
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         // A fresh or half-updated function refuses every change; one whose last update failed takes the next.
-        let now = idle(cx, id).await?;
-        if super::must_tag(cx, id, &have.owner, &have.props.tags, &props.tags) {
+        let mut lock = idle(cx, id).await?;
+        if super::must_tag(cx, id, &have.owner, &have.props.tags, &wanted.tags) {
             let tag = || async {
-                let tags = HashMap::from_iter(super::all_tags(&id.owner, &props.tags));
+                let tags = HashMap::from_iter(super::all_tags(&id.owner, &wanted.tags));
                 let request = cx.aws.lambda.tag_resource().resource(&arn).set_tags(Some(tags));
                 request.send().await.named("TagResource", &id.name)
             };
             cx.send(BUSY, &id.name, tag).await?;
+            lock = idle(cx, id).await?;
         }
-        // The lock moves with AWS's own transitions as well; what somebody else changed, the read before this has shown.
-        let mut revision = if have.condition == Condition::Settled { have.revision } else { now.revision_id };
-        if !have.props.same_configuration(&props) {
+        let mut revision = lock.revision_id.clone();
+        let seen = props(lock, BTreeMap::new());
+        if !seen.same_configuration(&have.props) || seen.code_sha256 != have.props.code_sha256 {
+            let message = "changed meanwhile, while it was being waited for";
+            return Err(AwsError::own(Class::Changed, "update", &id.name, message));
+        }
+        if !have.props.same_configuration(&wanted) {
             let configure = || async {
                 let request = cx
                     .aws
                     .lambda
                     .update_function_configuration()
                     .function_name(&id.name)
-                    .runtime(Runtime::from(props.runtime.as_str()))
-                    .handler(&props.handler)
-                    .role(&props.role)
-                    .memory_size(props.memory_size)
-                    .timeout(props.timeout)
+                    .runtime(Runtime::from(wanted.runtime.as_str()))
+                    .handler(&wanted.handler)
+                    .role(&wanted.role)
+                    .memory_size(wanted.memory_size)
+                    .timeout(wanted.timeout)
                     // An empty map clears the variables; leaving the field out would keep them.
-                    .environment(environment(&props))
+                    .environment(environment(&wanted))
                     .set_revision_id(revision.clone());
                 request.send().await.named("UpdateFunctionConfiguration", &id.name)
             };
@@ -344,7 +349,7 @@ impl Kind for Function {
             // Until LastUpdateStatus is Successful, the next call would be refused; then the lock has moved as well.
             revision = updated(cx, id).await?.revision_id;
         }
-        if have.props.code_sha256 != props.code_sha256 {
+        if have.props.code_sha256 != wanted.code_sha256 {
             let zip = Blob::new(zip.as_deref().unwrap_or_default());
             let upload = || async {
                 let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());

@@ -523,8 +523,6 @@ async fn find_ours(cx: &Context, id: &Id) -> Result<Option<TableDescription>, Aw
         .await?;
     match owner {
         Ownership::Engine(owner) if owner == id.owner => Ok(Some(table)),
-        // Nothing stood there a moment ago, so it is ours, as far as anybody may tell.
-        Ownership::Denied => Ok(Some(table)),
         _ => Err(super::taken("CreateTable", id)),
     }
 }

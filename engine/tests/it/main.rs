@@ -8,6 +8,7 @@ mod local;
 mod plan;
 mod readme;
 mod schedule;
+mod scripted;
 mod spec;
 mod support;
 mod tidy;

@@ -37,6 +37,8 @@ fn thing() -> Schema {
         managed: true,
         importable: false,
         adoptable: true,
+        holds_data: false,
+        leaves: None,
         renewal: None,
         properties: vec![
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
@@ -359,7 +361,7 @@ impl Stage {
                 account: "123456789012".into(),
                 region: "eu-central-1".into(),
             };
-            Arc::new(Aws::local(&settings, Access::Team("owls".into())).unwrap())
+            Arc::new(Aws::local(&settings, Access::Team { team: "owls".into(), assume_owner: false }))
         });
         // One world for each stage; a kind lives as long as the process, as those of the registry do.
         let world = Shared::default();

@@ -1,0 +1,904 @@
+//! What the local AWS can't show: waiting states, lost answers, refusals, races and the number of calls. The real
+//! binary, and where time has to fly the library, talk to a scripted AWS that is stricter than the real one.
+
+#![cfg(unix)]
+
+mod library;
+mod server;
+mod world;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use server::{Cloud, Fault, Record, named, until};
+use world::{ACCOUNT, ROLE, Reply, World};
+
+const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
+const TABLE: &str = "blue-owls-todos";
+const FUNCTION: &str = "blue-owls-logger";
+const READS: [&str; 8] = [
+    "DescribeTable",
+    "ListTagsOfResource",
+    "GetFunction",
+    "GetPolicy",
+    "ListEventSourceMappings",
+    "ListTags",
+    "GetRole",
+    "GetCallerIdentity",
+];
+
+/// A folder laid out like this repository, with the spec under test.
+struct Project {
+    folder: tempfile::TempDir,
+}
+
+/// How a run of the binary ended.
+#[derive(Debug)]
+struct Run {
+    code: Option<i32>,
+    out: String,
+    err: String,
+    took: Duration,
+}
+
+/// A run of the binary that has not ended yet.
+struct Running {
+    child: Child,
+    output: [PathBuf; 2],
+    start: Instant,
+}
+
+impl Project {
+    /// With `specs/team.yaml` of the repository, changed by `edit`.
+    fn new(edit: impl FnOnce(String) -> String) -> Project {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project { folder };
+        fs::create_dir_all(project.path("specs")).unwrap();
+        fs::create_dir_all(project.path("lambda-src/log-events")).unwrap();
+        fs::create_dir_all(project.path("home")).unwrap();
+        let source = "lambda-src/log-events/index.js";
+        fs::copy(root.join(source), project.path(source)).unwrap();
+        project.spec(&edit(fs::read_to_string(root.join("specs/team.yaml")).unwrap()));
+        project
+    }
+
+    fn usual() -> Project {
+        Project::new(|text| text)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn spec(&self, text: &str) {
+        fs::write(self.path("specs/team.yaml"), text).unwrap();
+    }
+
+    /// Replaces a piece of the spec that must be there.
+    fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path("specs/team.yaml")).unwrap();
+        self.spec(&replaced(&text, from, to));
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(ENGINE);
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.path("home"))
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn start_on(&self, url: &str, args: &[&str]) -> Running {
+        let mut command = self.command(args);
+        command.args(["--endpoint-url", url]);
+        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+        Running::start(command, &self.folder.path().join("run"))
+    }
+
+    fn start(&self, cloud: &Cloud, args: &[&str]) -> Running {
+        self.start_on(&cloud.url, args)
+    }
+
+    fn run(&self, cloud: &Cloud, args: &[&str]) -> Run {
+        self.start(cloud, args).end()
+    }
+}
+
+impl Running {
+    fn start(mut command: Command, output: &Path) -> Running {
+        let output = [output.with_extension("out"), output.with_extension("err")];
+        command.stdout(fs::File::create(&output[0]).unwrap()).stderr(fs::File::create(&output[1]).unwrap());
+        let start = Instant::now();
+        Running { child: command.spawn().unwrap(), output, start }
+    }
+
+    fn end(mut self) -> Run {
+        let deadline = self.start + Duration::from_secs(90);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.child.kill().unwrap();
+                self.child.wait().unwrap();
+                panic!("the run does not end: {}", fs::read_to_string(&self.output[1]).unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let [out, err] = self.output.map(|path| fs::read_to_string(path).unwrap());
+        Run { code: status.code(), out, err, took: self.start.elapsed() }
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.output[1]).unwrap()
+    }
+
+    fn press_ctrl_c(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    }
+}
+
+impl Run {
+    #[track_caller]
+    fn ends_with(&self, code: i32) -> &Run {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    /// That stderr has these words, however they are wrapped.
+    #[track_caller]
+    fn complains(&self, words: &str) -> &Run {
+        self.says_in(&self.err, words)
+    }
+
+    /// That one cause is one error.
+    #[track_caller]
+    fn complains_once(&self) -> &Run {
+        let errors = self.err.lines().filter(|line| line.starts_with("error:")).count();
+        assert_eq!(errors, 1, "{}", self.err);
+        self
+    }
+
+    #[track_caller]
+    fn says(&self, words: &str) -> &Run {
+        self.says_in(&self.out, words)
+    }
+
+    #[track_caller]
+    fn says_in(&self, text: &str, words: &str) -> &Run {
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(words), "no `{words}` in\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "`{from}` is not in the spec");
+    text.replace(from, to)
+}
+
+/// The account after `apply` of `specs/team.yaml`, as if that had been long ago.
+fn deployed() -> Cloud {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    let world = WORLD.get_or_init(|| {
+        let cloud = Cloud::start(World::empty());
+        Project::usual().run(&cloud, &["apply"]).ends_with(0);
+        cloud.world(|world| world.clone())
+    });
+    Cloud::start(world.clone().aged())
+}
+
+fn is_write(call: &Record) -> bool {
+    call.operation != "Scan" && !READS.contains(&call.operation.as_str()) && call.operation != "GetEventSourceMapping"
+}
+
+fn writes(cloud: &Cloud) -> Vec<String> {
+    cloud.calls().iter().filter(|call| is_write(call)).map(|call| call.operation.clone()).collect()
+}
+
+/// The place of the n-th call of an operation, counted from 1.
+#[track_caller]
+fn nth(calls: &[Record], operation: &str, n: usize) -> usize {
+    let found = calls.iter().enumerate().filter(|(_, call)| call.operation == operation).nth(n - 1);
+    found.unwrap_or_else(|| panic!("no call {n} of {operation} in {:?}", calls.iter().map(named).collect::<Vec<_>>())).0
+}
+
+/// How often an operation was called between two places.
+fn between(calls: &[Record], from: usize, to: usize, operation: &str) -> usize {
+    calls[from..to].iter().filter(|call| call.operation == operation).count()
+}
+
+#[track_caller]
+fn diff_is_empty(project: &Project, cloud: &Cloud) {
+    project.run(cloud, &["diff", "--detailed-exitcode"]).ends_with(0).says("No changes.");
+}
+
+// The calls of a diff.
+
+#[test]
+fn a_diff_asks_everything_at_once_and_only_tags_follow() {
+    let cloud = deployed();
+    let project = Project::usual();
+    cloud.hold();
+    let running = project.start(&cloud, &["diff", "--detailed-exitcode"]);
+    let first = cloud.held(6);
+    cloud.release();
+    let second = cloud.held(2);
+    cloud.release();
+    running.end().ends_with(0).says("No changes.");
+    assert_eq!(cloud.calls().len(), first.len() + second.len(), "no third round trip");
+    assert_eq!(cloud.calls().iter().map(|call| call.in_flight).max(), Some(first.len()));
+    let uuid = cloud.world(|world| world.mappings[0].uuid.clone());
+    insta::assert_snapshot!(format!("{}\nthen\n{}", first.join("\n"), second.join("\n")).replace(&uuid, "UUID"), @r"
+    DescribeTable blue-owls-todos
+    GetCallerIdentity
+    GetFunction blue-owls-logger
+    GetPolicy blue-owls-logger
+    GetRole fhms-pulumi-challenge-lambda-execution-role
+    ListEventSourceMappings blue-owls-logger
+    then
+    ListTags UUID
+    ListTagsOfResource blue-owls-todos
+    ");
+}
+
+#[test]
+fn a_known_account_lets_a_tables_tags_be_read_in_the_first_wave() {
+    let cloud = deployed();
+    let project = Project::new(|text| replaced(&text, "# account: \"123456789012\"", "account: \"123456789012\""));
+    cloud.hold();
+    let running = project.start(&cloud, &["diff", "--detailed-exitcode"]);
+    let first = cloud.held(7);
+    cloud.release();
+    let second = cloud.held(1);
+    cloud.release();
+    running.end().ends_with(0).says("No changes.");
+    assert_eq!(cloud.calls().len(), first.len() + second.len(), "no third round trip");
+    assert_eq!(cloud.calls().iter().map(|call| call.in_flight).max(), Some(first.len()));
+    let uuid = cloud.world(|world| world.mappings[0].uuid.clone());
+    insta::assert_snapshot!(format!("{}\nthen\n{}", first.join("\n"), second.join("\n")).replace(&uuid, "UUID"), @r"
+    DescribeTable blue-owls-todos
+    GetCallerIdentity
+    GetFunction blue-owls-logger
+    GetPolicy blue-owls-logger
+    GetRole fhms-pulumi-challenge-lambda-execution-role
+    ListEventSourceMappings blue-owls-logger
+    ListTagsOfResource blue-owls-todos
+    then
+    ListTags UUID
+    ");
+}
+
+#[test]
+fn a_page_may_be_empty_and_have_a_successor() {
+    let cloud = deployed();
+    cloud.world(|world| world.small_pages = true);
+    diff_is_empty(&Project::usual(), &cloud);
+    assert_eq!(cloud.count("ListEventSourceMappings"), 2);
+}
+
+// Order and waits.
+
+#[test]
+fn apply_waits_for_every_state_and_leaves_nothing_to_change() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    cloud.hold();
+    let running = project.start(&cloud, &["apply"]);
+    cloud.held(6);
+    cloud.release();
+    assert_eq!(cloud.held(2), [format!("CreateFunction {FUNCTION}"), format!("CreateTable {TABLE}")], "at once");
+    cloud.let_go();
+    running.end().ends_with(0).says("Apply complete! Resources: 4 added, 0 changed, 0 destroyed.");
+    let calls = cloud.calls();
+    assert!(
+        cloud.world(|world| world.mappings.len() == 1 && world.mappings[0].is_enabled()),
+        "ends when it is Enabled"
+    );
+    let (mapping, permission) = (nth(&calls, "CreateEventSourceMapping", 1), nth(&calls, "AddPermission", 1));
+    let (table, function) = (nth(&calls, "CreateTable", 1), nth(&calls, "CreateFunction", 1));
+    // CREATING twice, then ACTIVE.
+    assert_eq!(between(&calls, table, mapping, "DescribeTable"), 3, "the mapping waits for the table");
+    assert!(permission > function && calls[permission].start >= calls[function].end.unwrap());
+    assert!(permission < mapping, "the permission does not wait for the table to be ACTIVE");
+    assert_eq!(writes(&cloud).len(), 4);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn one_step_at_a_time_is_one_create_at_a_time() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    cloud.hold();
+    let running = project.start(&cloud, &["apply", "--parallelism", "1"]);
+    cloud.held(6);
+    cloud.release();
+    cloud.held(1);
+    cloud.let_go();
+    running.end().ends_with(0);
+    let calls = cloud.calls();
+    let creates = calls.iter().filter(|call| is_write(call));
+    for (before, after) in creates.clone().zip(creates.skip(1)) {
+        assert!(after.start >= before.end.unwrap(), "{} overlaps {}", named(after), named(before));
+    }
+}
+
+#[test]
+fn configuration_code_and_tags_change_one_after_the_other() {
+    let cloud = deployed();
+    let project = Project::new(|text| {
+        replaced(
+            &text,
+            "    code: ../",
+            "    memory_size: 256\n    environment: { LEVEL: debug }\n    tags: { course: cloud }\n    code: ../",
+        )
+    });
+    let source = project.path("lambda-src/log-events/index.js");
+    fs::write(&source, fs::read_to_string(&source).unwrap() + "// changed\n").unwrap();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    let calls = cloud.calls();
+    let (config, code) = (nth(&calls, "UpdateFunctionConfiguration", 1), nth(&calls, "UpdateFunctionCode", 1));
+    // InProgress twice, then Successful.
+    assert_eq!(between(&calls, config, code, "GetFunction"), 3);
+    assert_eq!(between(&calls, code, calls.len(), "GetFunction"), 4, "and one look to see that it is Active");
+    assert_eq!(writes(&cloud), ["TagResource", "UpdateFunctionConfiguration", "UpdateFunctionCode"]);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn removing_the_environment_clears_it() {
+    let cloud = deployed();
+    let project =
+        Project::new(|text| replaced(&text, "    code: ../", "    environment: { LEVEL: debug }\n    code: ../"));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    project.edit("    environment: { LEVEL: debug }\n", "");
+    project.run(&cloud, &["apply"]).ends_with(0);
+    diff_is_empty(&project, &cloud);
+    assert_eq!(
+        cloud.world(|world| world.functions[FUNCTION].config["Environment"].clone()),
+        json!({ "Variables": {} })
+    );
+}
+
+#[test]
+fn a_function_that_is_still_pending_is_waited_for_before_it_changes() {
+    let cloud = deployed();
+    cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().make_pending());
+    let project = Project::new(|text| replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../"));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(cloud.world(|world| world.functions[FUNCTION].config["MemorySize"].clone()), 256);
+}
+
+#[test]
+fn a_view_type_changes_by_a_new_stream_and_a_new_mapping() {
+    let cloud = deployed();
+    let project = Project::new(|text| {
+        replaced(&replaced(&text, "NEW_AND_OLD_IMAGES", "NEW_IMAGE"), "read_capacity: 1", "read_capacity: 2")
+    });
+    let old = cloud.world(|world| world.mappings[0].uuid.clone());
+    project.run(&cloud, &["apply"]).ends_with(1).complains("add --yes");
+    assert_eq!(writes(&cloud), [""; 0], "nothing is written unasked");
+    cloud.forget();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    let calls = cloud.calls();
+    let [capacity, off, on] = [1, 2, 3].map(|n| nth(&calls, "UpdateTable", n));
+    assert!(calls[capacity].body["ProvisionedThroughput"].is_object());
+    assert_eq!(calls[off].body["StreamSpecification"]["StreamEnabled"], false);
+    assert_eq!(calls[on].body["StreamSpecification"]["StreamViewType"], "NEW_IMAGE");
+    // One read that does not know yet, UPDATING twice, then two that show it.
+    assert_eq!(between(&calls, capacity, off, "DescribeTable"), 5);
+    assert_eq!(between(&calls, off, on, "DescribeTable"), 5);
+    let (delete, create) = (nth(&calls, "DeleteEventSourceMapping", 1), nth(&calls, "CreateEventSourceMapping", 1));
+    assert!(between(&calls, on, delete, "DescribeTable") >= 5, "the old one goes when the new stream is on");
+    // Deleting twice, then 404.
+    assert_eq!(between(&calls, delete, create, "GetEventSourceMapping"), 3);
+    assert_eq!(calls[delete].about, old);
+    let (remove, add) = (nth(&calls, "RemovePermission", 1), nth(&calls, "AddPermission", 1));
+    assert!(on < remove && remove < add);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_mapping_changes_in_place_and_is_waited_for() {
+    let cloud = deployed();
+    let project = Project::new(|text| text + "    batch_size: 10\n    enabled: false\n");
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["UpdateEventSourceMapping"]);
+    // Updating twice, Disabling twice, then Disabled.
+    assert_eq!(cloud.count("GetEventSourceMapping"), 5);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn destroy_takes_the_mapping_first_and_waits_until_all_is_gone() {
+    let cloud = deployed();
+    let project = Project::usual();
+    project.run(&cloud, &["destroy"]).ends_with(1).complains("add --yes");
+    assert_eq!(writes(&cloud), [""; 0]);
+    cloud.forget();
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("Destroy complete! Resources: 4 destroyed.");
+    let calls = cloud.calls();
+    let mapping = nth(&calls, "DeleteEventSourceMapping", 1);
+    let (function, table) = (nth(&calls, "DeleteFunction", 1), nth(&calls, "DeleteTable", 1));
+    let permission = nth(&calls, "RemovePermission", 1);
+    assert_eq!(
+        between(&calls, mapping, function.min(table), "GetEventSourceMapping"),
+        3,
+        "404 before anything it joins"
+    );
+    assert!(permission < function);
+    assert_eq!(between(&calls, table, calls.len(), "DescribeTable"), 3, "DELETING twice, then not found");
+    assert!(cloud.world(|world| world.tables.is_empty() && world.functions.is_empty() && world.mappings.is_empty()));
+    assert_eq!(cloud.world(|world| world.roles.clone()), [ROLE]);
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0);
+}
+
+#[test]
+fn a_table_that_fills_up_after_the_plan_is_not_deleted() {
+    let cloud = deployed();
+    // The first look inside is the plan's.
+    cloud.before("Scan", 2, |world| world.tables.get_mut(TABLE).unwrap().items = 1);
+    Project::usual().run(&cloud, &["destroy", "--yes"]).ends_with(3).says("--delete-data");
+    assert_eq!(cloud.count("DeleteTable"), 0);
+    assert!(cloud.world(|world| world.functions.is_empty()), "everything else goes");
+}
+
+// Creates are not idempotent.
+
+/// What happens to the first call of an operation, and its name.
+type Disturbance = (&'static str, fn(&str) -> Fault);
+
+#[test]
+fn a_lost_answer_never_makes_a_second_resource() {
+    let operations = ["CreateTable", "CreateFunction", "AddPermission", "CreateEventSourceMapping"];
+    let faults: [Disturbance; 4] = [
+        ("answer lost", |_| Fault::DoneButCut),
+        ("500 after it was done", |operation| {
+            Fault::DoneButAnswer(Reply::of(operation, 500, "InternalServerError", "oops"))
+        }),
+        ("500 before it was done", |operation| Fault::Answer(Reply::of(operation, 500, "InternalServerError", "oops"))),
+        ("line cut before it was done", |_| Fault::Cut),
+    ];
+    let project = Project::usual();
+    for (what, fault) in faults {
+        let cloud = Cloud::start(World { tag_lag: 2, ..World::empty() });
+        for operation in operations {
+            cloud.fault(operation, 1..2, fault(operation));
+        }
+        let run = project.run(&cloud, &["apply"]);
+        assert_eq!(run.code, Some(0), "{what}: {}{}", run.out, run.err);
+        let (tables, functions, statements, mappings) = cloud.world(|world| {
+            let statements: usize = world.functions.values().map(|function| function.policy.len()).sum();
+            (world.tables.len(), world.functions.len(), statements, world.mappings.len())
+        });
+        assert_eq!((tables, functions, statements, mappings), (1, 1, 1, 1), "{what}");
+        diff_is_empty(&project, &cloud);
+    }
+}
+
+#[test]
+fn a_lost_answer_to_a_change_is_no_foreign_change() {
+    let operations = [
+        "UpdateTable",
+        "TagTable",
+        "TagResource",
+        "UpdateFunctionConfiguration",
+        "UpdateFunctionCode",
+        "UpdateEventSourceMapping",
+    ];
+    let cloud = deployed();
+    let project = Project::new(|text| {
+        let text = replaced(&text, "read_capacity: 1", "tags: { course: cloud }\n    read_capacity: 3");
+        replaced(&text, "    code: ../", "    tags: { course: cloud }\n    timeout: 10\n    code: ../")
+            + "    batch_size: 10\n"
+    });
+    let source = project.path("lambda-src/log-events/index.js");
+    fs::write(&source, fs::read_to_string(&source).unwrap() + "// changed\n").unwrap();
+    for operation in operations {
+        cloud.fault(operation, 1..2, Fault::DoneButCut);
+    }
+    project.run(&cloud, &["apply"]).ends_with(0);
+    diff_is_empty(&project, &cloud);
+    for operation in ["DeleteTable", "DeleteFunction", "RemovePermission", "DeleteEventSourceMapping"] {
+        cloud.fault(operation, 1..2, Fault::DoneButCut);
+    }
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0);
+    assert!(cloud.world(|world| world.tables.is_empty() && world.functions.is_empty() && world.mappings.is_empty()));
+}
+
+// Refusals that pass, and those that don't.
+
+#[test]
+fn what_passes_is_waited_out() {
+    let busy = |text: &str| Reply::lambda(409, "ResourceConflictException", text);
+    let in_use = |text: &str| Reply::dynamodb("ResourceInUseException", text);
+    let cases: Vec<(&str, &str, Reply)> = vec![
+        ("CreateFunction", "role not assumable yet", world::not_assumable()),
+        ("CreateEventSourceMapping", "stream not readable yet", world::stream_not_readable()),
+        (
+            "CreateEventSourceMapping",
+            "function not known yet",
+            Reply::lambda(400, "InvalidParameterValueException", "Function does not exist"),
+        ),
+        (
+            "AddPermission",
+            "function not known yet",
+            Reply::lambda(404, "ResourceNotFoundException", "Function not found: X"),
+        ),
+        (
+            "AddPermission",
+            "concurrent change",
+            busy("The operation cannot be performed at this time. An update is in progress for resource: X"),
+        ),
+        (
+            "CreateTable",
+            "throttled",
+            Reply::dynamodb("ThrottlingException", "Rate of requests exceeds the allowed throughput."),
+        ),
+        ("DescribeTable", "throttled read", Reply::dynamodb("ThrottlingException", "Rate exceeded")),
+        ("GetFunction", "throttled read", Reply::lambda(429, "TooManyRequestsException", "Rate Exceeded.")),
+        ("ListEventSourceMappings", "AWS down", Reply::lambda(503, "ServiceException", "")),
+        ("CreateTable", "an older one of the name is going", in_use("Table is being deleted: blue-owls-todos")),
+    ];
+    // One run for each operation and text, all of them at once.
+    std::thread::scope(|scope| {
+        for (operation, what, reply) in cases {
+            scope.spawn(move || {
+                let project = Project::usual();
+                let cloud = Cloud::start(World::empty());
+                cloud.fault(operation, 1..3, Fault::Answer(reply));
+                let run = project.run(&cloud, &["apply"]);
+                assert_eq!(run.code, Some(0), "{operation}, {what}: {}{}", run.out, run.err);
+                assert!(cloud.count(operation) >= 3, "{operation}, {what}");
+                assert!(cloud.world(|world| world.mappings.len() == 1 && world.mappings[0].is_enabled()));
+            });
+        }
+    });
+}
+
+#[test]
+fn changes_wait_for_earlier_changes_of_somebody_else() {
+    let busy = |text: &str| Reply::lambda(409, "ResourceConflictException", text);
+    let in_use = |text: &str| Reply::dynamodb("ResourceInUseException", text);
+    let cloud = deployed();
+    let cases = [
+        ("UpdateTable", in_use("Attempt to change a resource which is still in use: Table is being updated: X")),
+        (
+            "UpdateFunctionConfiguration",
+            busy("The operation cannot be performed at this time. An update is in progress for resource: X"),
+        ),
+        (
+            "UpdateEventSourceMapping",
+            Reply::lambda(
+                400,
+                "ResourceInUseException",
+                "Cannot update the event source mapping because it is in use.",
+            ),
+        ),
+        ("TagTable", Reply::dynamodb("LimitExceededException", "Table tags are being updated: X")),
+    ];
+    for (operation, reply) in cases {
+        cloud.fault(operation, 1..3, Fault::Answer(reply));
+    }
+    let project = Project::new(|text| {
+        let text = replaced(&text, "read_capacity: 1", "tags: { course: cloud }\n    read_capacity: 3");
+        replaced(&text, "    code: ../", "    timeout: 10\n    code: ../") + "    batch_size: 10\n"
+    });
+    project.run(&cloud, &["apply"]).ends_with(0);
+    for operation in ["UpdateTable", "UpdateFunctionConfiguration", "UpdateEventSourceMapping", "TagTable"] {
+        assert_eq!(cloud.count(operation), 3, "{operation}");
+    }
+    cloud.forget();
+    let cases = [
+        (
+            "DeleteTable",
+            in_use(
+                "Attempt to change a resource which is still in use: Cannot delete table while stream is being disabled",
+            ),
+        ),
+        (
+            "DeleteFunction",
+            busy(
+                "The operation cannot be performed at this time. The function is currently in the following state: Pending",
+            ),
+        ),
+        (
+            "DeleteEventSourceMapping",
+            Reply::lambda(
+                400,
+                "ResourceInUseException",
+                "Cannot delete the event source mapping because it is in use.",
+            ),
+        ),
+    ];
+    for (operation, reply) in cases {
+        cloud.fault(operation, 1..3, Fault::Answer(reply));
+    }
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0);
+    assert!(cloud.world(|world| world.tables.is_empty() && world.functions.is_empty() && world.mappings.is_empty()));
+}
+
+#[test]
+fn a_quota_is_not_retried_and_the_rest_goes_on() {
+    let cloud = Cloud::start(World::empty());
+    let text = "Subscriber limit exceeded: There is a limit of 2500 tables per subscriber";
+    cloud.always("CreateTable", Fault::Answer(Reply::dynamodb("LimitExceededException", text)));
+    Project::usual()
+        .run(&cloud, &["apply"])
+        .ends_with(3)
+        .says(text)
+        .says("LimitExceededException, request scripted-request");
+    assert_eq!(cloud.count("CreateTable"), 1);
+    assert_eq!(cloud.count("CreateFunction"), 1, "the function does not need the table");
+    assert_eq!(cloud.count("CreateEventSourceMapping"), 0);
+    // The SDK takes the code for throttling and would try again.
+    let cloud = deployed();
+    let text = "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day.";
+    cloud.always("UpdateTable", Fault::Answer(Reply::dynamodb("LimitExceededException", text)));
+    let project = Project::new(|text| replaced(&text, "read_capacity: 1", "read_capacity: 2"));
+    project.run(&cloud, &["apply"]).ends_with(1).says(text);
+    assert_eq!(cloud.count("UpdateTable"), 1);
+}
+
+#[test]
+fn a_denied_read_names_itself_and_nothing_is_written() {
+    for operation in
+        ["DescribeTable", "GetFunction", "GetPolicy", "ListEventSourceMappings", "GetRole", "GetCallerIdentity"]
+    {
+        let cloud = deployed();
+        let text = format!("User: arn:aws:iam::{ACCOUNT}:user/student is not authorized to perform: x:{operation}");
+        let code = if operation == "GetRole" { "AccessDenied" } else { "AccessDeniedException" };
+        let status = if operation == "DescribeTable" { 400 } else { 403 };
+        cloud.always(operation, Fault::Answer(Reply::of(operation, status, code, &text)));
+        let run = Project::usual().run(&cloud, &["apply", "--yes"]);
+        run.ends_with(1).complains(&text).complains(operation);
+        run.complains("ask whoever owns the account for the permission to call");
+        run.complains_once();
+        assert_eq!(writes(&cloud), [""; 0], "{operation}");
+    }
+}
+
+#[test]
+fn tags_that_may_not_be_read_make_the_run_cautious() {
+    let cloud = deployed();
+    let text = "User: X is not authorized to perform: dynamodb:ListTagsOfResource";
+    cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
+    let project = Project::usual();
+    project.edit("read_capacity: 1", "read_capacity: 2");
+    project.run(&cloud, &["apply"]).ends_with(0).says("1 changed").says("some tags may not be read");
+    assert_eq!(cloud.world(|world| world.tables[TABLE].shown["ProvisionedThroughput"]["ReadCapacityUnits"].clone()), 2);
+    let before = writes(&cloud).len();
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(1).complains("--assume-owner");
+    assert_eq!(writes(&cloud).len(), before, "a refused row stops the whole command");
+    project.run(&cloud, &["destroy", "--yes", "--assume-owner"]).ends_with(0);
+    assert!(cloud.world(|world| world.tables.is_empty()));
+}
+
+#[test]
+fn bad_credentials_are_one_error() {
+    let text = "The security token included in the request is expired";
+    // They may be found out by the first call, or only by those after it.
+    for refused in [&READS[..], &["DescribeTable", "GetFunction", "GetPolicy"]] {
+        let cloud = deployed();
+        for operation in refused {
+            let query = matches!(*operation, "GetRole" | "GetCallerIdentity");
+            let code = if query { "ExpiredToken" } else { "ExpiredTokenException" };
+            cloud.always(operation, Fault::Answer(Reply::of(operation, 403, code, text)));
+        }
+        let run = Project::usual().run(&cloud, &["diff"]);
+        run.ends_with(1).complains(text).complains("aws sso login").complains_once();
+    }
+}
+
+#[test]
+fn credentials_that_expire_in_between_end_the_run_and_keep_what_is_done() {
+    let cloud = Cloud::start(World::empty());
+    let text = "The security token included in the request is expired";
+    cloud.always("CreateEventSourceMapping", Fault::Answer(Reply::lambda(403, "ExpiredTokenException", text)));
+    let project = Project::usual();
+    project.run(&cloud, &["apply"]).ends_with(3).says(text);
+    cloud.forget();
+    project.run(&cloud, &["apply"]).ends_with(0).says("Apply complete! Resources: 1 added, 0 changed, 0 destroyed.");
+}
+
+#[test]
+fn another_account_is_neither_shown_nor_touched() {
+    let cloud = deployed();
+    let project = Project::new(|text| replaced(&text, "# account: \"123456789012\"", "account: \"210987654321\""));
+    for command in [&["diff"][..], &["apply", "--yes"], &["destroy", "--yes"]] {
+        let run = project.run(&cloud, command);
+        run.ends_with(1)
+            .complains("the spec is for account 210987654321, but the credentials are for account 123456789012");
+        assert_eq!(run.out, "");
+    }
+    assert_eq!(writes(&cloud), [""; 0]);
+}
+
+#[test]
+fn an_endpoint_where_nobody_listens_is_one_error() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let run = Project::usual().start_on(&format!("http://127.0.0.1:{port}"), &["diff"]).end();
+    run.ends_with(1).complains("AWS can't be reached").complains("check the network, the region and the endpoint");
+    run.complains_once();
+    assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
+    eprintln!("connection refused: {:?}", run.took);
+}
+
+#[test]
+fn no_credentials_are_told_within_seconds() {
+    let project = Project::usual();
+    // A metadata service that never answers, as on most machines, and one that refuses.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let deaf = format!("http://{}", deaf.local_addr().unwrap());
+    let refusing = Cloud::start(World::empty());
+    refusing.always("Metadata", Fault::Answer(Reply::lambda(403, "Forbidden", "")));
+    for (what, disabled, url) in
+        [("off", "true", deaf.clone()), ("deaf", "false", deaf.clone()), ("refusing", "false", refusing.url.clone())]
+    {
+        let mut command = project.command(&["diff"]);
+        command.env("AWS_EC2_METADATA_DISABLED", disabled).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", url);
+        let run = Running::start(command, &project.path("run")).end();
+        run.ends_with(1).complains("no AWS credentials were found").complains("AWS_ACCESS_KEY_ID").complains("--local");
+        run.complains_once();
+        assert!(run.took < Duration::from_secs(10), "{what}: took {:?}", run.took);
+        eprintln!("no credentials, metadata service {what}: {:?}", run.took);
+    }
+    assert!(refusing.count("Metadata") > 0, "the metadata service was asked");
+}
+
+#[test]
+fn a_credentials_service_named_by_the_environment_is_asked() {
+    let cloud = deployed();
+    let project = Project::usual();
+    let mut command = project.command(&["diff", "--endpoint-url", &cloud.url]);
+    command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/latest/credentials", cloud.url));
+    Running::start(command, &project.path("run")).end().ends_with(0).says("No changes.");
+    assert!(cloud.count("Metadata") > 0);
+}
+
+// The look before the write.
+
+/// What somebody else does between plan and step, and what the engine says about it.
+type Meddling = (&'static str, fn(&mut World), &'static str);
+
+#[test]
+fn what_changed_since_the_plan_is_not_overwritten() {
+    let cases: [Meddling; 4] = [
+        (
+            "GetFunction",
+            |world| world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77)),
+            "somebody else changed `timeout`",
+        ),
+        (
+            "GetFunction",
+            |world| {
+                drop(world.functions.get_mut(FUNCTION).unwrap().tags.insert("engine:team".into(), "red-foxes".into()))
+            },
+            "its owner is another",
+        ),
+        ("DescribeTable", |world| world.tables.get_mut(TABLE).unwrap().reincarnate(), "it was deleted and made again"),
+        (
+            "DescribeTable",
+            |world| {
+                world.tables.get_mut(TABLE).unwrap().shown["ProvisionedThroughput"]["WriteCapacityUnits"] = json!(9)
+            },
+            "somebody else changed `write_capacity`",
+        ),
+    ];
+    for (read, meddle, words) in cases {
+        let cloud = deployed();
+        let project = Project::new(|text| {
+            replaced(
+                &replaced(&text, "read_capacity: 1", "read_capacity: 2"),
+                "    code: ../",
+                "    memory_size: 256\n    code: ../",
+            )
+        });
+        // The first read is the plan's.
+        cloud.before(read, 2, meddle);
+        let run = project.run(&cloud, &["apply"]);
+        run.ends_with(3).says("changed meanwhile").says(words);
+        let writes = writes(&cloud);
+        let other = if read == "GetFunction" { "UpdateTable" } else { "UpdateFunctionConfiguration" };
+        assert_eq!(writes, [other], "{words}: only the other branch is written");
+    }
+}
+
+#[test]
+fn a_lock_that_moved_by_itself_is_no_change() {
+    let cloud = deployed();
+    let project = Project::new(|text| replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../"));
+    // After the look before the write somebody touches what the engine does not manage.
+    cloud.before("UpdateFunctionConfiguration", 1, |world| {
+        world.functions.get_mut(FUNCTION).unwrap().meddle("Description", json!("hello"));
+    });
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(cloud.count("UpdateFunctionConfiguration"), 2);
+    // And now what it does manage.
+    project.edit("memory_size: 256", "memory_size: 512");
+    cloud.forget();
+    cloud.before("UpdateFunctionConfiguration", 1, |world| {
+        world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77));
+    });
+    project.run(&cloud, &["apply"]).ends_with(1).says("changed meanwhile").says("`timeout`");
+    assert_eq!(cloud.world(|world| world.functions[FUNCTION].config["MemorySize"].clone()), 256);
+}
+
+#[test]
+fn what_vanished_before_its_delete_is_fine() {
+    let cloud = deployed();
+    cloud.before("DeleteEventSourceMapping", 1, |world| {
+        world.mappings.clear();
+        world.functions.clear();
+        world.tables.clear();
+    });
+    Project::usual().run(&cloud, &["destroy", "--yes"]).ends_with(0);
+    assert_eq!(cloud.count("DeleteTable"), 0);
+}
+
+#[test]
+fn somebody_elses_resource_of_that_name_stops_the_command() {
+    let cloud = deployed();
+    cloud.world(|world| {
+        world.tables.get_mut(TABLE).unwrap().tags.insert("engine:team".into(), "red-foxes".into());
+    });
+    for command in [&["apply", "--yes"][..], &["destroy", "--yes"]] {
+        Project::usual().run(&cloud, command).ends_with(1).complains("red-foxes");
+    }
+    assert_eq!(writes(&cloud), [""; 0]);
+}
+
+// Ctrl-C.
+
+#[test]
+fn ctrl_c_ends_waits_and_starts_nothing_new() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    // The table stays CREATING for ever, as far as anybody can see.
+    let creating = json!({ "Table": { "TableName": TABLE, "TableStatus": "CREATING" } });
+    cloud.fault("DescribeTable", 2..usize::MAX, Fault::Answer(Reply::ok(&creating)));
+    let running = project.start(&cloud, &["apply"]);
+    cloud.wait_for("DescribeTable", 5);
+    until(
+        "the permission to be added",
+        || running.said(),
+        |said| said.contains("logger-permission: added") || said.contains("logger-permission: created"),
+    );
+    let pressed = Instant::now();
+    running.press_ctrl_c();
+    let run = running.end();
+    run.ends_with(130).complains("interrupted").says("todos").says("AWS goes on working on it").says("todos-to-logger");
+    assert!(pressed.elapsed() < Duration::from_secs(5), "took {:?}", pressed.elapsed());
+    assert_eq!(cloud.count("CreateEventSourceMapping"), 0);
+    cloud.forget();
+    // The next run goes on from there.
+    project.run(&cloud, &["apply"]).ends_with(0);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once() {
+    let cloud = Cloud::start(World::empty());
+    // A call in flight keeps the first one from ending the run.
+    cloud.always("CreateTable", Fault::Silence);
+    let project = Project::usual();
+    let running = project.start(&cloud, &["apply"]);
+    cloud.wait_for("CreateTable", 1);
+    running.press_ctrl_c();
+    until("the first one to be heard", || running.said(), |said| said.contains("interrupted"));
+    let pressed = Instant::now();
+    running.press_ctrl_c();
+    running.end().ends_with(130);
+    assert!(pressed.elapsed() < Duration::from_secs(5), "took {:?}", pressed.elapsed());
+}

@@ -1,0 +1,307 @@
+//! Where time has to fly or a kind has to lie: the library itself, on a paused clock, against the scripted AWS in the
+//! same runtime.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::apply::{self, Ending};
+use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Named};
+use engine::kind::{Kind, Want, erase};
+use engine::live::{self, ReadError};
+use engine::plan::{self, Allowed, Goal, Inventory};
+use engine::schema::{Contents, Id, Live, Naming, Outputs, Schema, Site, Text};
+use engine::spec::{Depth, Overrides, Spec};
+use serde_json::{Value as Json, json};
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+
+use super::server::{Cloud, Fault};
+use super::world::{self, ACCOUNT, REGION, Reply, World};
+use super::{Project, TABLE, writes};
+
+fn load(path: &Path) -> Spec {
+    Spec::load(path, &Overrides::default(), Depth::Full).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
+    let settings =
+        LocalSettings { endpoint_url: cloud.url.clone(), account: ACCOUNT.to_owned(), region: REGION.to_owned() };
+    let aws = Aws::local(&settings, access);
+    let (press, interrupt) = watch::channel(false);
+    (Context::new(Arc::new(aws), Consent::default(), interrupt), press)
+}
+
+fn team() -> Access {
+    Access::Team { team: "blue-owls".to_owned(), assume_owner: false }
+}
+
+async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
+    let inventory = live::read(cx, spec, Goal::Present, None).await?;
+    for declared in &mut spec.resources {
+        declared.id.site = Some(inventory.site.clone());
+    }
+    Ok(inventory)
+}
+
+async fn run(cx: &Context, spec: &mut Spec) -> Vec<Ending> {
+    let inventory = read(cx, spec).await.unwrap();
+    let plan = plan::plan(spec, &inventory, Goal::Present, Allowed::default());
+    assert_eq!(plan.refusals().count(), 0);
+    apply::apply(cx, spec, &inventory, &plan, 16, &mut |_| {}).await
+}
+
+fn failures(endings: &[Ending]) -> Vec<&AwsError> {
+    let failed = endings.iter().filter_map(|ending| match ending {
+        Ending::Failed(error) => Some(error),
+        _ => None,
+    });
+    failed.collect()
+}
+
+/// What never passes: on which call, what AWS says each time, what becomes of it, and within how many seconds.
+struct Endless {
+    operation: &'static str,
+    reply: Reply,
+    class: Class,
+    seconds: std::ops::Range<u64>,
+    hint: &'static str,
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_passes_ends_within_its_budget() {
+    let busy = |text: &str| Reply::lambda(409, "ResourceConflictException", text);
+    let creating = json!({ "Table": { "TableName": TABLE, "TableStatus": "CREATING" } });
+    let pending = json!({ "Configuration": { "FunctionName": "blue-owls-logger", "State": "Pending" } });
+    let cases = [
+        Endless {
+            operation: "CreateFunction",
+            reply: world::not_assumable(),
+            class: Class::RoleNotAssumable,
+            seconds: 80..91,
+            hint: "lambda.amazonaws.com",
+        },
+        Endless {
+            operation: "CreateEventSourceMapping",
+            reply: world::stream_not_readable(),
+            class: Class::StreamNotReadable,
+            seconds: 80..95,
+            hint: "dynamodb:GetRecords",
+        },
+        Endless {
+            operation: "AddPermission",
+            reply: busy("The operation cannot be performed at this time. An update is in progress for resource: X"),
+            class: Class::Busy,
+            seconds: 290..305,
+            hint: "run the same command again",
+        },
+        Endless {
+            operation: "CreateTable",
+            reply: Reply::dynamodb("ThrottlingException", "Rate exceeded"),
+            class: Class::Throttled,
+            seconds: 590..605,
+            hint: "run the same command again",
+        },
+        Endless {
+            operation: "DescribeTable",
+            reply: Reply::ok(&creating),
+            class: Class::Overdue,
+            seconds: 599..605,
+            hint: "goes on waiting",
+        },
+        Endless {
+            operation: "GetFunction",
+            reply: Reply::ok(&pending),
+            class: Class::Overdue,
+            seconds: 599..605,
+            hint: "goes on waiting",
+        },
+    ];
+    for case in cases {
+        let Endless { operation, reply, class, seconds, hint } = case;
+        let cloud = Cloud::join(World::empty()).await;
+        let project = Project::usual();
+        let mut spec = load(&project.path("specs/team.yaml"));
+        let (cx, _press) = context(&cloud, team());
+        // The plan's own read comes first.
+        let first = if matches!(operation, "DescribeTable" | "GetFunction") { 2 } else { 1 };
+        cloud.fault(operation, first..usize::MAX, Fault::Answer(reply));
+        let start = Instant::now();
+        let endings = run(&cx, &mut spec).await;
+        let took = start.elapsed().as_secs();
+        let failed = failures(&endings);
+        assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [class], "{operation}: {endings:?}");
+        assert!(seconds.contains(&took), "{operation} took {took} s");
+        assert!(failed[0].hint().unwrap().contains(hint), "{operation}: {:?}", failed[0].hint());
+        assert!(cloud.count(operation) > 10, "{operation} was tried {} times", cloud.count(operation));
+        assert!(endings.iter().any(|ending| matches!(ending, Ending::Done(_))), "{operation}: other branches finish");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_never_answers_is_given_up() {
+    let cloud = Cloud::join(World::empty()).await;
+    for operation in super::READS {
+        cloud.always(operation, Fault::Silence);
+    }
+    let project = Project::usual();
+    let mut spec = load(&project.path("specs/team.yaml"));
+    let (cx, _press) = context(&cloud, Access::ReadOnly);
+    let start = Instant::now();
+    let errors = read(&cx, &mut spec).await.unwrap_err();
+    assert_eq!(errors.iter().map(|it| it.error.class).collect::<Vec<_>>(), [Class::NoAnswer]);
+    assert!(start.elapsed() < Duration::from_secs(180), "took {:?}", start.elapsed());
+    eprintln!("an endpoint that never answers: given up after {:?}", start.elapsed());
+}
+
+/// A kind that, asked to make one thing, lays hands on another.
+struct Liar(Lie);
+
+#[derive(Debug, Clone, Copy)]
+enum Lie {
+    ForeignTable,
+    UnseenTable,
+    ForeignFunction,
+    ForeignStatement,
+    TaggedForeign,
+    UnknownMapping,
+    ImportedRole,
+    UnknownOperation,
+}
+
+impl Kind for Liar {
+    type Props = Json;
+
+    fn schema(&self) -> Schema {
+        Schema {
+            kind: "table",
+            summary: "",
+            source: "",
+            naming: Naming::Own { text: Text::any(64) },
+            managed: true,
+            importable: false,
+            adoptable: false,
+            holds_data: false,
+            leaves: None,
+            renewal: None,
+            properties: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    async fn read(&self, _: &Context, _: &Id) -> Result<Option<Live<Json>>, AwsError> {
+        Ok(None)
+    }
+
+    async fn contents(&self, _: &Context, _: &Id) -> Result<Contents, AwsError> {
+        Ok(Contents::Empty)
+    }
+
+    async fn create(&self, cx: &Context, _: &Id, _: Want<Json>) -> Result<Outputs, AwsError> {
+        let (dynamodb, lambda, iam) = (&cx.aws.dynamodb, &cx.aws.lambda, &cx.aws.iam);
+        let foreign = world::function_arn("red-foxes-logger");
+        match self.0 {
+            Lie::ForeignTable => {
+                drop(dynamodb.delete_table().table_name("red-foxes-todos").send().await.named("DeleteTable", "")?);
+            }
+            Lie::UnseenTable => {
+                drop(
+                    dynamodb
+                        .delete_table()
+                        .table_name("blue-owls-extra-todos")
+                        .send()
+                        .await
+                        .named("DeleteTable", "")?,
+                );
+            }
+            Lie::ForeignFunction => {
+                let request = lambda.update_function_configuration().function_name(&foreign).timeout(1);
+                drop(request.send().await.named("UpdateFunctionConfiguration", "")?);
+            }
+            Lie::ForeignStatement => {
+                let request = lambda.remove_permission().function_name("blue-owls-logger").statement_id("red-foxes-x");
+                drop(request.send().await.named("RemovePermission", "")?);
+            }
+            Lie::TaggedForeign => {
+                let request = lambda.tag_resource().resource(&foreign).tags("engine:team", "blue-owls");
+                drop(request.send().await.named("TagResource", "")?);
+            }
+            Lie::UnknownMapping => {
+                let request = lambda.delete_event_source_mapping().uuid("00000000-0000-4000-8000-000000000009");
+                drop(request.send().await.named("DeleteEventSourceMapping", "")?);
+            }
+            Lie::ImportedRole => {
+                drop(iam.delete_role().role_name(world::ROLE).send().await.named("DeleteRole", "")?);
+            }
+            Lie::UnknownOperation => {
+                let request =
+                    dynamodb.delete_backup().backup_arn("arn:aws:dynamodb:r:1:table/blue-owls-todos/backup/1");
+                drop(request.send().await.named("DeleteBackup", "")?);
+            }
+        }
+        Ok(Outputs::new())
+    }
+
+    async fn update(&self, _: &Context, _: &Id, _: Live<Json>, _: Want<Json>) -> Result<Outputs, AwsError> {
+        unreachable!("nothing is there to be updated")
+    }
+
+    async fn settle(&self, _: &Context, _: &Id, _: &Json, _: &Outputs) -> Result<(), AwsError> {
+        Ok(())
+    }
+
+    async fn delete(&self, _: &Context, _: &Id, _: Live<Json>) -> Result<(), AwsError> {
+        unreachable!("nothing is there to be deleted")
+    }
+}
+
+#[tokio::test]
+async fn a_kind_that_lies_is_stopped_before_anything_leaves() {
+    use Lie::{
+        ForeignFunction, ForeignStatement, ForeignTable, ImportedRole, TaggedForeign, UnknownMapping, UnknownOperation,
+        UnseenTable,
+    };
+    let cases = [
+        (ForeignTable, "the table `red-foxes-todos` does not begin with the team's name `blue-owls`"),
+        (UnseenTable, "no read of this run has shown whose the table `blue-owls-extra-todos` is"),
+        (ForeignFunction, "the function `red-foxes-logger` does not begin with the team's name `blue-owls`"),
+        (ForeignStatement, "the statement `red-foxes-x` does not begin with the team's name `blue-owls`"),
+        (TaggedForeign, "the function `red-foxes-logger` does not begin with the team's name `blue-owls`"),
+        (UnknownMapping, "no read of this run has shown whose the mapping `00000000-0000-4000-8000-000000000009` is"),
+        (ImportedRole, "a request it does not know"),
+        (UnknownOperation, "a request it does not know"),
+    ];
+    for (lie, words) in cases {
+        let cloud = Cloud::join(World::empty()).await;
+        let project = Project::usual();
+        project.spec(
+            "team: blue-owls\nresources:\n  todos:\n    type: table\n    attributes: { id: S }\n    hash_key: id\n    \
+             billing_mode: PAY_PER_REQUEST\n",
+        );
+        let mut spec = load(&project.path("specs/team.yaml"));
+        spec.resources[0].kind = Box::leak(erase(Liar(lie)));
+        let (cx, _press) = context(&cloud, team());
+        let endings = run(&cx, &mut spec).await;
+        let failed = failures(&endings);
+        assert_eq!(
+            failed.iter().map(|error| error.class).collect::<Vec<_>>(),
+            [Class::Guarded],
+            "{lie:?}: {endings:?}"
+        );
+        assert!(failed[0].message.contains(words), "{lie:?}: {}", failed[0].message);
+        assert_eq!(writes(&cloud), [""; 0], "{lie:?}");
+        assert_eq!(cloud.calls().len(), 1, "only STS was asked");
+    }
+}
+
+#[tokio::test]
+async fn a_diff_can_write_nothing_whoever_asks_for_it() {
+    let cloud = Cloud::join(World::empty()).await;
+    let project = Project::usual();
+    let mut spec = load(&project.path("specs/team.yaml"));
+    let (cx, _press) = context(&cloud, Access::ReadOnly);
+    let endings = run(&cx, &mut spec).await;
+    assert!(failures(&endings).iter().all(|error| error.class == Class::Guarded), "{endings:?}");
+    assert_eq!(failures(&endings).len(), 2, "table and function, the rest is skipped");
+    assert_eq!(writes(&cloud), [""; 0]);
+    assert_eq!(Site::new(REGION, ACCOUNT), spec.resources[0].id.site.clone().unwrap());
+}

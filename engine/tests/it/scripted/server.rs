@@ -1,0 +1,327 @@
+//! The front of the scripted AWS: HTTP, the record of every call, and what a test puts in its way.
+//!
+//! A test can hold all answers back, put a fault in front of the n-th call of an operation, or change the account
+//! behind the engine's back right before one.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::world::{Call, Reply, World};
+
+/// How long a test waits for what it expects.
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// One call as it came in.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    /// `CreateTable`.
+    pub(super) operation: String,
+    /// What it was about: a name, a UUID, a statement's id.
+    pub(super) about: String,
+    /// When it came in.
+    pub(super) start: Instant,
+    /// When it was answered, if it was.
+    pub(super) end: Option<Instant>,
+    /// How many calls were in flight with it, itself included.
+    pub(super) in_flight: usize,
+    /// The HTTP status; 0: the line was cut.
+    pub(super) status: u16,
+    /// Its body, where that is JSON.
+    pub(super) body: serde_json::Value,
+}
+
+/// What happens to a call instead of, or after, its being carried out.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// This answer, and nothing is done.
+    Answer(Reply),
+    /// It is done, and the answer is this one.
+    DoneButAnswer(Reply),
+    /// It is done, and the line is cut before the answer.
+    DoneButCut,
+    /// The line is cut before anything is done.
+    Cut,
+    /// Nothing is done and no answer ever comes.
+    Silence,
+}
+
+type Hook = Box<dyn FnOnce(&mut World) + Send>;
+
+struct Shared {
+    state: Mutex<State>,
+    open: watch::Sender<usize>,
+}
+
+struct State {
+    world: World,
+    calls: Vec<Record>,
+    counts: HashMap<String, usize>,
+    faults: Vec<(String, std::ops::Range<usize>, Fault)>,
+    hooks: Vec<(String, usize, Hook)>,
+    in_flight: usize,
+    /// Whether answers are held back.
+    held: bool,
+}
+
+/// A scripted AWS that runs until it is dropped.
+pub(super) struct Cloud {
+    /// Where it listens.
+    pub(super) url: String,
+    shared: Arc<Shared>,
+    /// Dropping it ends the thread.
+    _stop: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Cloud {
+    /// On a thread and a runtime of its own, for the real binary.
+    pub(super) fn start(world: World) -> Cloud {
+        let shared = Shared::new(world);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (told, address) = std::sync::mpsc::channel();
+        let served = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                told.send(listener.local_addr().unwrap()).unwrap();
+                tokio::select! {
+                    () = serve(listener, served) => {}
+                    // Ends with an error when the sender is dropped, which is the signal.
+                    _ = stopped => {}
+                }
+            });
+        });
+        let url = format!("http://{}", address.recv().unwrap());
+        Cloud { url, shared, _stop: Some(stop) }
+    }
+
+    /// As a task of the current runtime, whose clock may be paused.
+    pub(super) async fn join(world: World) -> Cloud {
+        let shared = Shared::new(world);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, Arc::clone(&shared)));
+        Cloud { url, shared, _stop: None }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap()
+    }
+
+    /// The account, to look at or to change.
+    pub(super) fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
+        look(&mut self.state().world)
+    }
+
+    /// All calls so far, in order.
+    pub(super) fn calls(&self) -> Vec<Record> {
+        self.state().calls.clone()
+    }
+
+    /// How often an operation was called.
+    pub(super) fn count(&self, operation: &str) -> usize {
+        self.state().counts.get(operation).copied().unwrap_or_default()
+    }
+
+    /// Forgets what was recorded and put in the way.
+    pub(super) fn forget(&self) {
+        let mut state = self.state();
+        state.calls.clear();
+        state.counts.clear();
+        state.faults.clear();
+        state.hooks.clear();
+    }
+
+    /// Puts a fault in front of some calls of an operation, counted from 1.
+    pub(super) fn fault(&self, operation: &str, calls: std::ops::Range<usize>, fault: Fault) {
+        self.state().faults.push((operation.to_owned(), calls, fault));
+    }
+
+    /// Puts a fault in front of every call of an operation.
+    pub(super) fn always(&self, operation: &str, fault: Fault) {
+        self.fault(operation, 1..usize::MAX, fault);
+    }
+
+    /// Changes the account right before the n-th call of an operation, counted from 1.
+    pub(super) fn before(&self, operation: &str, call: usize, hook: impl FnOnce(&mut World) + Send + 'static) {
+        self.state().hooks.push((operation.to_owned(), call, Box::new(hook)));
+    }
+
+    /// From now on no answer leaves until [`Cloud::release`].
+    pub(super) fn hold(&self) {
+        self.state().held = true;
+    }
+
+    /// Waits until so many calls are held, and names them in alphabetical order.
+    pub(super) fn held(&self, calls: usize) -> Vec<String> {
+        let names = || {
+            let state = self.state();
+            let mut names: Vec<String> = state.calls.iter().filter(|call| call.end.is_none()).map(named).collect();
+            names.sort();
+            names
+        };
+        until(&format!("{calls} calls in flight"), names, |names| names.len() >= calls)
+    }
+
+    /// Lets all answers leave that are held now, and waits until they have left; later calls are held again.
+    pub(super) fn release(&self) {
+        let waiting = self.calls().iter().filter(|call| call.end.is_none()).count();
+        let answered = self.calls().len() - waiting;
+        self.shared.open.send_modify(|wave| *wave += 1);
+        let left = || self.calls().iter().filter(|call| call.end.is_some()).count();
+        until("the held answers to leave", left, |left| *left >= answered + waiting);
+    }
+
+    /// Lets all answers leave, now and later.
+    pub(super) fn let_go(&self) {
+        self.state().held = false;
+        self.shared.open.send_modify(|wave| *wave += 1);
+    }
+
+    /// Waits until an operation has been called so often.
+    pub(super) fn wait_for(&self, operation: &str, calls: usize) {
+        until(&format!("call {calls} of {operation}"), || self.count(operation), |count| *count >= calls);
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let strange: Vec<String> =
+                self.calls().into_iter().filter(|call| call.operation == "?").map(|call| call.about).collect();
+            assert!(strange.is_empty(), "requests that no AWS would know: {strange:?}");
+        }
+    }
+}
+
+/// `CreateTable blue-owls-todos`.
+pub(super) fn named(call: &Record) -> String {
+    format!("{} {}", call.operation, call.about).trim_end().to_owned()
+}
+
+/// Looks until `done`, or fails saying what was seen last.
+pub(super) fn until<T: std::fmt::Debug>(what: &str, look: impl Fn() -> T, done: impl Fn(&T) -> bool) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let seen = look();
+        if done(&seen) {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}; last seen: {seen:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Shared {
+    fn new(world: World) -> Arc<Shared> {
+        let state = State {
+            world,
+            calls: Vec::new(),
+            counts: HashMap::new(),
+            faults: Vec::new(),
+            hooks: Vec::new(),
+            in_flight: 0,
+            held: false,
+        };
+        Arc::new(Shared { state: Mutex::new(state), open: watch::Sender::new(0) })
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+            // An error here is a line that we or the engine cut.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// The error of a handler makes hyper close the connection without an answer.
+#[derive(Debug)]
+struct LineCut;
+
+impl std::fmt::Display for LineCut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the line is cut")
+    }
+}
+
+impl std::error::Error for LineCut {}
+
+impl From<Infallible> for LineCut {
+    fn from(never: Infallible) -> LineCut {
+        match never {}
+    }
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, LineCut> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| LineCut)?.to_bytes();
+    let call = Call::parse(&head, &body);
+    // Whoever comes in while answers are held waits for the next release.
+    let mut waves = shared.open.subscribe();
+    let wave = *waves.borrow_and_update();
+    let (index, fault, held) = {
+        let mut state = shared.state.lock().unwrap();
+        state.in_flight += 1;
+        let record = Record {
+            operation: call.operation.to_owned(),
+            about: call.about.clone(),
+            start: Instant::now(),
+            end: None,
+            in_flight: state.in_flight,
+            status: 0,
+            body: call.body.clone(),
+        };
+        state.calls.push(record);
+        let count = state.counts.entry(call.operation.to_owned()).or_default();
+        *count += 1;
+        let count = *count;
+        let due = |(operation, at, _): &mut (String, usize, Hook)| operation == call.operation && *at == count;
+        let hooks: Vec<_> = state.hooks.extract_if(.., due).collect();
+        for (_, _, hook) in hooks {
+            hook(&mut state.world);
+        }
+        let fault =
+            state.faults.iter().find(|(operation, calls, _)| operation == call.operation && calls.contains(&count));
+        let fault = fault.map(|(_, _, fault)| fault.clone());
+        (state.calls.len() - 1, fault, state.held)
+    };
+    let executes = !matches!(fault, Some(Fault::Answer(_) | Fault::Cut | Fault::Silence));
+    let reply = executes.then(|| shared.state.lock().unwrap().world.execute(&call));
+    if held {
+        // The sender lives in `shared`, so this can't fail.
+        let _ = waves.wait_for(|now| *now > wave).await;
+    }
+    if matches!(fault, Some(Fault::Silence)) {
+        std::future::pending::<()>().await;
+    }
+    let reply = match fault {
+        Some(Fault::Answer(reply) | Fault::DoneButAnswer(reply)) => Some(reply),
+        Some(Fault::DoneButCut | Fault::Cut | Fault::Silence) => None,
+        None => reply,
+    };
+    let mut state = shared.state.lock().unwrap();
+    state.in_flight -= 1;
+    // A test may have forgotten the calls meanwhile.
+    if let Some(record) = state.calls.get_mut(index) {
+        record.end = Some(Instant::now());
+        record.status = reply.as_ref().map_or(0, |reply| reply.status);
+    }
+    drop(state);
+    reply.map(Reply::into_response).ok_or(LineCut)
+}
