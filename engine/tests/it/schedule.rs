@@ -38,6 +38,8 @@ fn thing() -> Schema {
         importable: false,
         adoptable: true,
         renewal: None,
+        leaves: None,
+        holds_data: false,
         properties: vec![
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
             property("shape", Shape::Text(ANY), "").on_change(Effect::Replace),
@@ -359,7 +361,7 @@ impl Stage {
                 account: "123456789012".into(),
                 region: "eu-central-1".into(),
             };
-            Arc::new(Aws::local(&settings, Access::Team("owls".into())).unwrap())
+            Arc::new(Aws::local(&settings, Access::ReadOnly))
         });
         // One world for each stage; a kind lives as long as the process, as those of the registry do.
         let world = Shared::default();
