@@ -604,7 +604,8 @@ fn adopting_never_resets() {
     assert_snapshot!(refused, @r#"
       ! todos (table owls-todos) is refused
           # adopting never resets, and the spec does not declare what it has
-          # hint: add to `todos`: stream_view_type: "OLD_IMAGE"
+          # hint: add to `todos`, to keep it:
+                      stream_view_type: "OLD_IMAGE"
           ~ stream_view_type = "OLD_IMAGE" -> null
 
     Refused: 1 resource is refused, so nothing can be applied.
@@ -669,10 +670,12 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
 #[test]
 fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let destroy = |live: &str, allowed| shown(&planned(&load(PIPELINE), live, Goal::Absent, allowed), true);
+    let empty = with(DEPLOYED, "todos:\n", "todos:\n  items: 0\n");
     let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
-    assert_snapshot!(destroy(DEPLOYED, Allowed::default()), @r"
+    assert_snapshot!(destroy(&empty, Allowed::default()), @r"
       - todos (table owls-todos) will be destroyed
       - logger (function owls-logger) will be destroyed
+          # its log group /aws/lambda/owls-logger stays
       - allow (permission owls-allow) will be destroyed
       - pipe (mapping) will be destroyed
 
@@ -688,6 +691,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
           # it is not empty: about 3 items would be lost (AWS's count is some hours old)
           # hint: add --delete-data to lose them
       - logger (function owls-logger) will be destroyed
+          # its log group /aws/lambda/owls-logger stays
       - allow (permission owls-allow) will be destroyed
       - pipe (mapping) will be destroyed
 
@@ -700,7 +704,8 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let delete_data = Allowed { delete_data: true, ..Allowed::default() };
     assert!(destroy(&full, delete_data).contains("4 to destroy"));
     // Gone, going, and half made.
-    let half = with(&without(&["allow", "logger"]), "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
+    let half = with(&without(&["allow", "logger"]), "\"todos\":{", "\"todos\":{\"items\":0,");
+    let half = with(&half, "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
     assert_snapshot!(destroy(&half, Allowed::default()), @r"
       - todos (table owls-todos) will be destroyed
         pipe (mapping) is unchanged

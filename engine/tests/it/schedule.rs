@@ -37,9 +37,9 @@ fn thing() -> Schema {
         managed: true,
         importable: false,
         adoptable: true,
-        holds_data: false,
-        leaves: None,
         renewal: None,
+        leaves: None,
+        holds_data: false,
         properties: vec![
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
             property("shape", Shape::Text(ANY), "").on_change(Effect::Replace),
@@ -361,7 +361,7 @@ impl Stage {
                 account: "123456789012".into(),
                 region: "eu-central-1".into(),
             };
-            Arc::new(Aws::local(&settings, Access::Team { team: "owls".into(), assume_owner: false }))
+            Arc::new(Aws::local(&settings, Access::ReadOnly))
         });
         // One world for each stage; a kind lives as long as the process, as those of the registry do.
         let world = Shared::default();

@@ -111,7 +111,7 @@ fn context() -> (Context, tokio::sync::watch::Sender<bool>) {
     let (sender, receiver) = tokio::sync::watch::channel(false);
     let aws = Aws::local(&settings, Access::ReadOnly);
     // Otherwise a table is looked into before it is deleted, and nobody answers here.
-    (Context::new(Arc::new(aws), Consent { delete_data: true, assume_owner: false }, receiver), sender)
+    (Context::new(Arc::new(aws), Consent { delete_data: true, ..Consent::default() }, receiver), sender)
 }
 
 #[tokio::test]
