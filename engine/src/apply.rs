@@ -50,6 +50,8 @@ pub enum Ending {
     NotStarted,
 }
 
+/// How often an update begins anew because something moved under it.
+const RACES: u32 = 3;
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -316,14 +318,15 @@ impl Run<'_> {
                 let want = self.want(declared)?;
                 let gone =
                     || AwsError::own(Class::Changed, "update", &declared.id.name, "changed meanwhile: it is gone");
-                let have = self.unchanged(&cx, declared, Some(&want.props)).await?.ok_or_else(gone)?;
-                let outputs = match declared.kind.update(&cx, &declared.id, have, self.want(declared)?).await {
-                    // Something moved between that read and the write. What it is now decides, once more.
-                    Err(error) if error.class == Class::Changed => {
-                        let have = self.unchanged(&cx, declared, Some(&want.props)).await?.ok_or_else(gone)?;
-                        declared.kind.update(&cx, &declared.id, have, self.want(declared)?).await?
+                let mut tries = 0;
+                let outputs = loop {
+                    let have = self.unchanged(&cx, declared, Some(&want.props)).await?.ok_or_else(gone)?;
+                    match declared.kind.update(&cx, &declared.id, have, self.want(declared)?).await {
+                        // Something moved between that read and a write: AWS's own transitions move its lock, and so
+                        // does a change of ours whose answer got lost. What it is now decides, each time.
+                        Err(error) if error.class == Class::Changed && tries < RACES => tries += 1,
+                        answer => break answer?,
                     }
-                    answer => answer?,
                 };
                 self.made(id, change, outputs.clone())?;
                 declared.kind.settle(&cx, &declared.id, &want.props, &outputs).await

@@ -330,12 +330,16 @@ impl HttpConnector for Door {
         if let Err(refusal) = self.guard.check(&parsed) {
             return HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(refusal))));
         }
-        let (inner, budget) = (self.inner.clone(), Arc::clone(&self.budget));
+        let (inner, budget, guard) = (self.inner.clone(), Arc::clone(&self.budget), Arc::clone(&self.guard));
         HttpConnectorFuture::new(async move {
             let _permit = budget.admit(&parsed).await;
             let start = Instant::now();
             let answer = inner.call(request).await;
             let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
+            let refused = (400..500).contains(&status);
+            if parsed.effect != guard::Effect::Read && !refused {
+                guard.note_write();
+            }
             let ms = start.elapsed().as_millis();
             let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());
             debug!(target: "engine::call", service = parsed.service, operation = parsed.operation, resource = target, status, ms);

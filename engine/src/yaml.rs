@@ -847,7 +847,8 @@ mod tests {
           |   ^
           |
           = why: this line continues the text that starts on line 1
-          = hint: indent it as the keys around it, and check that line 1 has the form `key: value`
+          = hint: indent it as the keys around it, and check that line 1 has the form
+                  `key: value`
         error: this fits neither the line above nor any block around it
          --> s.yaml:2:1
           |
@@ -895,7 +896,8 @@ mod tests {
         2 | ***
           | ^^^
           |
-          = why: a line among keys has the form `key: value`, with a space behind the colon
+          = why: a line among keys has the form `key: value`, with a space behind the
+                 colon
           = hint: add it, or indent the line if it belongs to the value above
         error: a key cannot stand here
          --> s.yaml:2:1
@@ -904,7 +906,8 @@ mod tests {
           | ^
           |
           = why: this line continues the text that starts on line 1
-          = hint: indent it as the keys around it, and check that line 1 has the form `key: value`
+          = hint: indent it as the keys around it, and check that line 1 has the form
+                  `key: value`
         ");
         let quotes = ["a: 'it\nb: 2\n", "a: 'it's'\n", "a: \"\\d\"\n", "a: @b\n", "a: |b\n", "a: b #c\n  d\n"];
         assert_snapshot!(refusals(quotes), @r#"
@@ -921,14 +924,16 @@ mod tests {
         1 | a: ***
           |    ^^^
           |
-          = hint: a quote inside quotes is written `''` between `'`, and `\"` between `"`
+          = hint: a quote inside quotes is written `''` between `'`, and `\"` between
+                  `"`
         error: this text has an escape that YAML does not know
          --> s.yaml:1:4
           |
         1 | a: ***
           |    ^^^
           |
-          = hint: write `\\` for a backslash, or use single quotes, which have no escapes
+          = hint: write `\\` for a backslash, or use single quotes, which have no
+                  escapes
         error: a value cannot start with this character
          --> s.yaml:1:4
           |
@@ -949,7 +954,8 @@ mod tests {
         1 | a: ***
           |    ^^^
           |
-          = hint: check the indentation of the next line, or quote the value if the `#` belongs to it
+          = hint: check the indentation of the next line, or quote the value if the
+                  `#` belongs to it
         "#);
     }
 

@@ -115,8 +115,12 @@ impl AwsError {
                     .to_owned()
             }
             Class::Denied => {
-                let (action, on) = denied(&self.message).unwrap_or((&self.operation, &self.resource));
-                format!("ask whoever owns the account for the permission `{action}` on `{on}`")
+                let (action, on) = denied(&self.message);
+                let action = action.unwrap_or(&self.operation);
+                format!(
+                    "ask whoever owns the account for the permission `{action}` on `{}`",
+                    on.unwrap_or(&self.resource)
+                )
             }
             Class::NoAnswer => {
                 "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, \
@@ -146,10 +150,12 @@ impl AwsError {
 
 /// What is missing, in AWS's words: "… is not authorized to perform: iam:PassRole on resource: X because …". It may be
 /// another action than the one that was called.
-fn denied(message: &str) -> Option<(&str, &str)> {
-    let (_, rest) = message.split_once("not authorized to perform: ")?;
-    let (action, rest) = rest.split_once(" on resource: ")?;
-    Some((action, rest.split_whitespace().next()?.trim_end_matches(['.', ','])))
+fn denied(message: &str) -> (Option<&str>, Option<&str>) {
+    let word_after = |text: &str| {
+        let (_, rest) = message.split_once(text)?;
+        Some(rest.split_whitespace().next()?.trim_end_matches(['.', ',']))
+    };
+    (word_after("not authorized to perform: "), word_after(" on resource: "))
 }
 
 impl fmt::Display for AwsError {

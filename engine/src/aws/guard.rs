@@ -136,7 +136,12 @@ impl Guard {
         self.know((schema.kind.to_owned(), id.name.clone()), Standing::Imported);
     }
 
-    /// How many writes have left.
+    /// Takes note of a write that AWS has done, or may have done.
+    pub(super) fn note_write(&self) {
+        self.n_writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many writes AWS has done, or may have done.
     pub fn n_writes(&self) -> usize {
         self.n_writes.load(Ordering::Relaxed)
     }
@@ -187,7 +192,6 @@ impl Guard {
             (None, Effect::Create) => drop(known.insert(key, Standing::Writable)),
             (None, _) => return refuse(format!("no read of this run has shown whose the {kind} `{name}` is")),
         }
-        self.n_writes.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -663,7 +663,7 @@ fn a_denied_read_names_itself_and_nothing_is_written() {
         cloud.always(operation, Fault::Answer(Reply::of(operation, status, code, &text)));
         let run = Project::usual().run(&cloud, &["apply", "--yes"]);
         run.ends_with(1).complains(&text).complains(operation);
-        run.complains("ask whoever owns the account for the permission to call");
+        run.complains(&format!("ask whoever owns the account for the permission `x:{operation}`"));
         run.complains_once();
         assert_eq!(writes(&cloud), [""; 0], "{operation}");
     }

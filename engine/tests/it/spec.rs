@@ -210,7 +210,8 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
     assert_snapshot!(refusal(spec, &["--team", "blue owls"]), @r"
     error: `--team blue owls`: a team's name takes letters, digits, `-` and `_`, with a letter or digit at both ends
      |
-     = hint: a team's name takes 2 to 32 characters: letters, digits, `-` and `_`, with a letter or digit at both ends
+     = hint: a team's name takes 2 to 32 characters: letters, digits, `-` and
+             `_`, with a letter or digit at both ends
     ");
     assert_snapshot!(refusal(PIPELINE.replace("owls", "${var.team}").as_bytes(), &["--var", "teams=owls"]), @r"
     warning: `--var teams=…` is not used by this spec
