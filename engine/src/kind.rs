@@ -168,8 +168,8 @@ impl<K: Kind> Erased<K> {
 impl<P> Live<P> {
     /// The same with other properties.
     pub fn map<Q>(self, props: Q) -> Live<Q> {
-        let Live { props: _, outputs, owner, condition, incarnation, revision } = self;
-        Live { props, outputs, owner, condition, incarnation, revision }
+        let Live { props: _, outputs, owner, condition, incarnation } = self;
+        Live { props, outputs, owner, condition, incarnation }
     }
 }
 

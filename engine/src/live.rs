@@ -130,7 +130,6 @@ async fn read_one(cx: &Context, declared: &Declared, id: &Id, goal: Goal) -> Res
                 owner: Ownership::Denied,
                 condition: Condition::Settled,
                 incarnation: None,
-                revision: None,
             };
             Ok(Found { live: Some(live), contents: None, unread: Some(error) })
         }

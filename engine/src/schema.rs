@@ -364,8 +364,6 @@ pub struct Live<P = Tree> {
     pub condition: Condition,
     /// Tells this incarnation from another of the same name (TableId, UUID).
     pub incarnation: Option<String>,
-    /// AWS's optimistic lock, where there is one.
-    pub revision: Option<String>,
 }
 
 impl<P> Live<P> {

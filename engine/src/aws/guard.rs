@@ -448,7 +448,6 @@ mod tests {
             owner,
             condition: Condition::Settled,
             incarnation: Some("u-1".to_owned()),
-            revision: None,
         }
     }
 

@@ -268,7 +268,6 @@ impl Kind for Function {
             condition: condition(&config),
             owner,
             incarnation: None,
-            revision: config.revision_id.clone(),
             props: props(config, super::own_tags(pairs())),
         }))
     }

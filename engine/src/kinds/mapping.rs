@@ -137,7 +137,6 @@ impl Kind for Mapping {
             outputs: outputs(&mapping),
             condition: condition(&mapping),
             incarnation: mapping.uuid.clone(),
-            revision: None,
             owner: tags.owner,
             props: props(mapping, tags.own),
         }))

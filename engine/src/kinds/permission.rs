@@ -141,7 +141,6 @@ impl Kind for Permission {
             owner: Ownership::Inherited,
             condition: Condition::Settled,
             incarnation: None,
-            revision: None,
         }))
     }
 

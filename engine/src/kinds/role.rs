@@ -67,7 +67,6 @@ impl Kind for Role {
             owner: Ownership::Nobody,
             condition: Condition::Settled,
             incarnation: None,
-            revision: None,
         }))
     }
 

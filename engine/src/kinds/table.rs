@@ -211,7 +211,6 @@ impl Kind for Table {
             owner,
             condition: condition(&table),
             incarnation: table.table_id().map(str::to_owned),
-            revision: None,
         }))
     }
 

@@ -248,8 +248,7 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     project.edit(SPEC, &[("    stream_view_type: NEW_AND_OLD_IMAGES", "    adopt: true")]);
     let run = |args: &[&str]| project.run_at(&proxy.endpoint(), account, args);
     let refused = run(&["apply", SPEC, "--yes"]);
-    refused
-        .expect(1, &["adopting never resets", "add to `todos`, to keep it:", r#"    stream_view_type: "NEW_IMAGE""#]);
+    refused.expect(1, &["adopting never resets", "add to `todos`, to keep it:", r#"stream_view_type: "NEW_IMAGE""#]);
     assert_eq!(aws.snapshot(), before);
     project.edit(SPEC, &[("adopt: true", "adopt: true\n    stream_view_type: NEW_IMAGE")]);
     run(&["apply", SPEC]).expect(0, &["Resources: 1 adopted, 0 added, 0 changed, 0 destroyed."]);
@@ -481,7 +480,7 @@ fn a_failure_leaves_its_branch_out_and_the_next_run_goes_on() {
     project.run_at(&proxy.endpoint(), ACCOUNT, &["apply"]).expect(
         3,
         &[
-            "failed  create logger",
+            "failed create logger",
             "InvalidParameterValueException",
             "The runtime is not for today.",
             "skipped create logger-permission: it depends on logger",

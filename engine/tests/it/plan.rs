@@ -124,7 +124,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         Some(other) => panic!("no condition: {other:?}"),
     };
     Found {
-        live: Some(Live { props: tree, outputs, owner, condition, incarnation: None, revision: None }),
+        live: Some(Live { props: tree, outputs, owner, condition, incarnation: None }),
         contents: items.map(|items| if items == 0 { Contents::Empty } else { Contents::Items(items) }),
         unread: unread.then(|| AwsError::own(Class::Denied, "GetRole", "runner", "not authorized")),
     }

@@ -167,7 +167,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
 }
 
 fn live(props: Tree, outputs: Outputs) -> Live {
-    Live { props, outputs, owner: Ownership::Nobody, condition: Condition::Settled, incarnation: None, revision: None }
+    Live { props, outputs, owner: Ownership::Nobody, condition: Condition::Settled, incarnation: None }
 }
 
 #[test]
