@@ -203,7 +203,7 @@ async fn authenticate(config: &SdkConfig, profile: Option<&str>) -> Result<Share
         Ok(Err(error)) => Err(match (error::from_credentials(&error), profile) {
             (error, Some(profile)) if error.class == Class::NoCredentials => {
                 let message = format!("the profile `{profile}` does not exist, or names no source of credentials");
-                AwsError::own(Class::BadCredentials, "", "", message)
+                AwsError::own(Class::NoCredentials, "", "", message)
             }
             // Whatever an instance role's address answered where there is none is no news.
             (error, _) if configured => error,

@@ -13,6 +13,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::config::Builder as Override;
@@ -558,14 +559,14 @@ async fn change(
 /// Waits until the table is ACTIVE and shows the change, in two reads in a row: one alone may come from a replica that
 /// is ahead of the others.
 async fn changed(cx: &Context, id: &Id, shows: impl Fn(&Props) -> bool) -> Result<(), AwsError> {
-    let seen = std::sync::atomic::AtomicU8::new(0);
+    let seen = AtomicU8::new(0);
     let probe = || async {
         let table = describe(cx, &id.name)
             .await?
             .ok_or_else(|| AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table is gone"))?;
         let settled = table.table_status() == Some(&TableStatus::Active) && shows(&props(&table, BTreeMap::new()));
-        let reads = if settled { seen.load(std::sync::atomic::Ordering::Relaxed) + 1 } else { 0 };
-        seen.store(reads, std::sync::atomic::Ordering::Relaxed);
+        let reads = if settled { seen.load(Ordering::Relaxed) + 1 } else { 0 };
+        seen.store(reads, Ordering::Relaxed);
         Ok((reads >= 2).then_some(()))
     };
     cx.until(UPDATE, &id.name, probe).await

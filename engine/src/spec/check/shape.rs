@@ -1,0 +1,343 @@
+//! One value against its shape: type, range, variables filled in, references kept.
+//!
+//! **Invariant:** it looks at one property at a time, and knows nothing of other resources.
+
+use std::collections::BTreeSet;
+
+use crate::diagnostic::Span;
+use crate::schema::{Property, Shape, Text, settable};
+use crate::value::{Hole, Part, Path, Template, Tree, Value};
+use crate::yaml::{Entry, Node, Yaml};
+
+use super::super::template::{Name, Token, tokens};
+use super::{Around, Checker, Reference, list, nearest};
+
+impl Checker<'_> {
+    /// A value of a shape; `None` after an error.
+    pub(super) fn value(
+        &mut self,
+        shape: &'static Shape,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let span = node.span;
+        self.places.set(around.resource, path.clone(), span);
+        if matches!(node.value, Yaml::Null) {
+            self.error(span, format!("`{name}` has no value"), "give it one, or remove the line");
+            return None;
+        }
+        match shape {
+            Shape::Bool => self.bool(node, name, around).map(Value::Bool),
+            Shape::Integer { min, max } => {
+                let number = self.integer(node, name, around)?;
+                if !(*min..=*max).contains(&number) {
+                    self.error(
+                        span,
+                        format!("`{name}` is {number}, outside of {min} to {max}"),
+                        format!("choose a number from {min} to {max}"),
+                    );
+                    return None;
+                }
+                Some(Value::Number(number.into()))
+            }
+            Shape::Text(text) => {
+                let value = self.text(node, name, around, path)?;
+                self.object(text, &value, span, name, around)?;
+                Some(value)
+            }
+            Shape::Choice(words) => {
+                let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+                let word = value.as_str()?;
+                if !words.contains(&word) {
+                    let hint = match nearest(word, words.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`? It is one of {}", list(words.iter().copied())),
+                        None => format!("it is one of {}", list(words.iter().copied())),
+                    };
+                    self.error(span, format!("`{name}` can't be `{word}`"), hint);
+                    return None;
+                }
+                Some(value)
+            }
+            Shape::Link { to, literal } => self.link(to, literal.as_ref(), node, name, around, path),
+            Shape::Map { key, value, max } => {
+                let entries = self.entries(node, name)?;
+                if entries.len() > *max {
+                    let problem = format!("`{name}` has {} entries, {max} are allowed", entries.len());
+                    self.error(span, problem, "remove some");
+                }
+                let mut map = Tree::new();
+                for Entry { key: entry, key_span, value: node } in entries {
+                    if let Some(objection) = key.objection(entry) {
+                        self.error(
+                            *key_span,
+                            format!("the key `{entry}` of `{name}` {objection}"),
+                            "choose another key",
+                        );
+                    }
+                    // After an error the key still counts, so that nothing else misses it.
+                    let value = self.value(value, node, entry, around, &path.key(entry)).unwrap_or(Value::Null);
+                    map.insert(entry.clone(), value);
+                }
+                Some(Value::Map(map))
+            }
+            Shape::List { item } => {
+                let Yaml::List(items) = &node.value else {
+                    self.error(span, format!("`{name}` is not a list"), format!("write `{name}: [one, two]`"));
+                    return None;
+                };
+                let values = items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, node)| self.value(item, node, name, around, &path.index(index)));
+                values.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>().map(Value::List)
+            }
+            Shape::Record(properties) => self.record(properties, node, name, around, path),
+            Shape::TextOrRecord(text, properties) => match node.value {
+                Yaml::Map(_) => self.record(properties, node, name, around, path),
+                _ => {
+                    let value = self.text(node, name, around, path)?;
+                    self.object(text, &value, span, name, around)?;
+                    Some(value)
+                }
+            },
+        }
+    }
+
+    pub(super) fn record(
+        &mut self,
+        properties: &'static [Property],
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let entries = self.entries(node, name)?;
+        let (mut tree, mut written) = (Tree::new(), BTreeSet::new());
+        for Entry { key, key_span, value } in entries {
+            let Some(property) = settable(properties).find(|property| property.name == key) else {
+                written.extend(nearest(key, settable(properties).map(|it| it.name)).map(str::to_owned));
+                self.unknown(key, *key_span, &format!("`{name}`"), properties.iter().map(|it| it.name));
+                continue;
+            };
+            written.insert(key.clone());
+            // Source in the spec is taken literally: JavaScript has `${…}` of its own.
+            let value = if property.sensitive && property.literal && matches!(value.value, Yaml::String(_)) {
+                self.places.set(around.resource, path.key(key), value.span);
+                self.raw_text(value, key, around).map(Value::String)
+            } else {
+                self.value(&property.shape, value, key, around, &path.key(key))
+            };
+            if let Some(value) = value {
+                tree.insert(key.clone(), value);
+            }
+        }
+        self.complete(&mut tree, properties, &written, node.span, name);
+        Some(Value::Map(tree))
+    }
+
+    pub(super) fn link(
+        &mut self,
+        to: &'static [(&'static str, &'static str)],
+        literal: Option<&Text>,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let before = self.references.len();
+        let value = self.text(node, name, around, path)?;
+        let example =
+            to.first().map_or_else(String::new, |(kind, attribute)| format!("${{name-of-a-{kind}.{attribute}}}"));
+        match (&value, literal) {
+            (Value::Unknown(template), _) if template.sole_hole().is_some() => {
+                if let Some(reference) = self.references.get_mut(before) {
+                    reference.fits = Some(to);
+                }
+            }
+            (Value::Unknown(_), Some(_)) => {}
+            (_, Some(text)) => self.object(text, &value, node.span, name, around)?,
+            (_, None) => {
+                let problem = format!("`{name}` must be a reference to a resource of this spec");
+                self.error(node.span, problem, format!("write `{name}: {example}`"));
+                return None;
+            }
+        }
+        Some(value)
+    }
+
+    /// Text with variables filled in and references kept.
+    pub(super) fn text(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
+        let raw = self.raw_text(node, name, around)?;
+        let tokens = match tokens(&raw) {
+            Ok(tokens) => tokens,
+            Err((problem, hint)) => {
+                // What stands between the braces may be part of a secret that was not meant as a reference.
+                let problem = if around.sensitive { "a `${…}` in it is no reference".to_owned() } else { problem };
+                self.error(node.span, format!("`{name}`: {problem}"), hint);
+                return None;
+            }
+        };
+        let mut parts = Vec::new();
+        let mut complete = true;
+        for token in tokens {
+            match token {
+                Token::Text(text) => parts.push(Part::Text(text)),
+                Token::Name(Name::Team) => parts.push(Part::Text(self.scope.team.clone())),
+                Token::Name(Name::Region) => match self.scope.region.clone() {
+                    Some(region) => parts.push(Part::Text(region)),
+                    None => parts.push(Part::Hole(Hole::Region)),
+                },
+                Token::Name(Name::Account) => match self.scope.account.clone() {
+                    Some(account) => parts.push(Part::Text(account)),
+                    None => parts.push(Part::Hole(Hole::Account)),
+                },
+                Token::Name(Name::Variable(variable)) => {
+                    self.used_vars.insert(variable.clone());
+                    match self.scope.vars.get(&variable) {
+                        Some(value) => parts.push(Part::Text(value.clone())),
+                        None => {
+                            let problem = format!("the variable `{variable}` has no value");
+                            let hint =
+                                format!("add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}");
+                            self.error(node.span, problem, hint);
+                            complete = false;
+                        }
+                    }
+                }
+                Token::Name(Name::Output { resource, attribute }) => {
+                    self.references.push(Reference {
+                        from: around.resource.to_owned(),
+                        path: path.clone(),
+                        span: node.span,
+                        resource: resource.clone(),
+                        attribute: attribute.clone(),
+                        fits: None,
+                        sensitive: around.sensitive,
+                    });
+                    parts.push(Part::Hole(Hole::Output { resource, attribute }));
+                }
+            }
+        }
+        let value = Template(parts).resolve(&|_| None);
+        if let (true, Value::Unknown(template)) = (around.literal, &value) {
+            let shown = template.holes().next().map(ToString::to_string).unwrap_or_default();
+            let hint = if shown == "${account}" || shown == "${region}" {
+                format!("write `{}:` at the top of the spec, so that it is known", shown.trim_matches(['$', '{', '}']))
+            } else {
+                "write the value itself; variables (`${var.x}`) are fine".to_owned()
+            };
+            self.error(node.span, format!("`{name}` can't hold `{shown}`: it must be known before AWS is asked"), hint);
+            // The reference is reported once, here.
+            self.references.retain(|reference| reference.span != node.span);
+            return None;
+        }
+        complete.then_some(value)
+    }
+
+    /// A string as written; a bare number or boolean is asked to be quoted.
+    pub(super) fn raw_text(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<String> {
+        let written = self.file.slice(node.span);
+        // YAML reads `012` as text, but whoever wrote it bare may have meant a number.
+        let digits = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+        };
+        let problem = match &node.value {
+            Yaml::String(text) if !(node.plain && digits(text)) => return Some(text.clone()),
+            Yaml::String(_) | Yaml::Number(_) => format!("`{name}` is a bare number, but text is wanted"),
+            Yaml::Bool(_) => format!("`{name}` is a bare true or false, but text is wanted"),
+            Yaml::Null => format!("`{name}` has no value"),
+            Yaml::List(_) => format!("`{name}` is a list, but text is wanted"),
+            Yaml::Map(_) => format!("`{name}` is a mapping, but text is wanted"),
+        };
+        let hint = match &node.value {
+            Yaml::Null => "give it one, or remove the line".to_owned(),
+            Yaml::List(_) | Yaml::Map(_) => format!("write `{name}: text` on one line"),
+            _ if around.sensitive => "quote it".to_owned(),
+            _ => format!("quote it: `{name}: \"{written}\"`"),
+        };
+        self.error(node.span, problem, hint);
+        None
+    }
+
+    pub(super) fn bool(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<bool> {
+        if let Yaml::Bool(bool) = node.value {
+            return Some(bool);
+        }
+        let substituted = self.substituted(node, name, around)?;
+        let bool = substituted.as_deref().and_then(|text| text.parse().ok());
+        if bool.is_none() {
+            self.error(node.span, format!("`{name}` is neither true nor false"), "write true or false, without quotes");
+        }
+        bool
+    }
+
+    pub(super) fn integer(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<i64> {
+        if let Yaml::Number(number) = &node.value
+            && let Some(integer) = number.as_i64()
+        {
+            return Some(integer);
+        }
+        let substituted = self.substituted(node, name, around)?;
+        let integer = substituted.as_deref().and_then(|text| text.parse().ok());
+        if integer.is_none() {
+            self.error(node.span, format!("`{name}` is not a whole number"), "write digits alone, without quotes");
+        }
+        integer
+    }
+
+    /// What a string with variables in it comes to, for properties that are no text; `Some(None)`: it has none.
+    pub(super) fn substituted(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<Option<String>> {
+        match &node.value {
+            Yaml::String(text) if text.contains("${") => {
+                let value = self.text(node, name, Around { literal: true, ..around }, &Path::property(name))?;
+                Some(value.as_str().map(str::to_owned))
+            }
+            _ => Some(None),
+        }
+    }
+
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, name: &str) -> Option<&'n [Entry]> {
+        let Yaml::Map(entries) = &node.value else {
+            self.error(
+                node.span,
+                format!("`{name}` is not a mapping"),
+                format!("write `{name}: {{ key: value }}`, or the keys below it, indented"),
+            );
+            return None;
+        };
+        Some(entries)
+    }
+
+    /// Checks known text against its limits.
+    pub(super) fn object(
+        &mut self,
+        text: &Text,
+        value: &Value,
+        span: Span,
+        name: &str,
+        around: Around<'_>,
+    ) -> Option<()> {
+        let Some(known) = value.as_str() else { return Some(()) };
+        let Some(objection) = text.objection(known) else { return Some(()) };
+        // A variable may hold a secret, wherever it ends up.
+        let hidden = around.sensitive || self.file.slice(span).contains("${var.");
+        let problem = if hidden || known.is_empty() || known.chars().count() > 80 {
+            format!("`{name}` {objection}")
+        } else {
+            format!("`{name}` can't be `{known}`: it {objection}")
+        };
+        self.error(span, problem, format!("give {} to {} characters: {}", text.min, text.max, text.words));
+        None
+    }
+
+    pub(super) fn unknown<'n>(&mut self, key: &str, span: Span, owner: &str, known: impl Iterator<Item = &'n str>) {
+        let known: Vec<&str> = known.collect();
+        let hint = match nearest(key, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has {}", list(known)),
+        };
+        self.error(span, format!("{owner} has no property `{key}`"), hint);
+    }
+}
