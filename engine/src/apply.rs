@@ -289,8 +289,12 @@ impl Run<'_> {
         // Longest first, so that no part of one is left over.
         secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
         for secret in secrets {
-            let escaped = serde_json::Value::from(secret).to_string();
-            message = message.replace(escaped.trim_matches('"'), "***").replace(secret, "***");
+            let quoted = serde_json::Value::from(secret).to_string();
+            message = message.replace(&quoted, "\"***\"");
+            // One or two characters stand in every sentence by chance; they count only where they are quoted.
+            if secret.chars().count() > 2 {
+                message = message.replace(secret, "***");
+            }
         }
         AwsError { message: message.into(), ..error }
     }

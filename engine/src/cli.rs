@@ -20,7 +20,7 @@ use crate::live::{self, ReadError};
 use crate::local::{self, LocalError, Project, Running, SuperviseArgs, standin};
 use crate::plan::{self, Action, Allowed, Change, Goal, Inventory, Plan};
 use crate::render::{self, Look, Progress};
-use crate::schema::{Id, Ownership, Site};
+use crate::schema::{Id, Live, Site};
 use crate::spec::{Depth, Overrides, Spec};
 
 /// The account of the local AWS, where the spec names none.
@@ -487,8 +487,8 @@ impl<'a> Session<'a> {
             for declared in self.spec.resources.iter().filter(|declared| !declared.imported) {
                 let live = inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
                 // It may take a minute, and nothing else has been shown by then.
-                if let Some(Ownership::NotYetReadable(reason)) = live.map(|live| &live.owner) {
-                    let wait = format!("{}: waiting until it can be told whose it is: {reason}", declared.name);
+                if let Some(reason) = live.and_then(Live::undecided) {
+                    let wait = format!("{}: waiting, since {reason}", declared.name);
                     self.terminal.say(&wait);
                 }
             }

@@ -145,7 +145,8 @@ fn observe(cx: &Context, declared: &Declared, live: Option<&Live>) {
     let guard = &cx.aws.guard;
     match live {
         _ if declared.imported => {}
-        Some(live) => guard.observe(declared.schema(), &declared.id, live),
-        None => guard.observe_absence(declared.schema(), &declared.id),
+        Some(live) if live.condition != Condition::Leaving => guard.observe(declared.schema(), &declared.id, live),
+        // What is on its way out is nobody's any more; its name is free once it is gone.
+        _ => guard.observe_absence(declared.schema(), &declared.id),
     }
 }

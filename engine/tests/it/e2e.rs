@@ -207,7 +207,8 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     let mut waiting = project.command(&["apply", SPEC, "--local", "--yes"]);
     let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
-    let said = lines.find(|line| line.as_ref().unwrap().contains("todos: waiting until it can be told whose it is"));
+    let said =
+        lines.find(|line| line.as_ref().unwrap().contains("todos: waiting, since it can't be told yet whose it is"));
     assert!(said.is_some());
     let pid = rustix::process::Pid::from_child(&waiting);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();

@@ -675,8 +675,9 @@ fn tags_that_may_not_be_read_make_the_run_cautious() {
     let text = "User: X is not authorized to perform: dynamodb:ListTagsOfResource";
     cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
     let project = Project::usual();
-    project.edit("read_capacity: 1", "read_capacity: 2");
+    project.edit("read_capacity: 1", "read_capacity: 2\n    tags: { course: cloud }");
     project.run(&cloud, &["apply"]).ends_with(0).says("1 changed").says("some tags may not be read");
+    assert_eq!(cloud.count("TagResource"), 0, "putting tags on would be a claim to what may be another team's");
     assert_eq!(cloud.world(|world| world.tables[TABLE].shown["ProvisionedThroughput"]["ReadCapacityUnits"].clone()), 2);
     let before = writes(&cloud).len();
     project.run(&cloud, &["destroy", "--yes"]).ends_with(1).complains("--assume-owner");
@@ -901,4 +902,55 @@ fn a_second_ctrl_c_stops_at_once() {
     running.press_ctrl_c();
     running.end().ends_with(130);
     assert!(pressed.elapsed() < Duration::from_secs(5), "took {:?}", pressed.elapsed());
+}
+
+#[test]
+fn a_replacement_that_has_begun_is_completed_after_ctrl_c() {
+    let cloud = deployed();
+    let project = Project::usual();
+    project.edit("NEW_AND_OLD_IMAGES", "NEW_IMAGE");
+    let running = project.start(&cloud, &["apply", "--yes"]);
+    cloud.wait_for("DeleteEventSourceMapping", 1);
+    running.press_ctrl_c();
+    running.end().ends_with(130);
+    assert_eq!(cloud.count("CreateEventSourceMapping"), 1, "half of it would leave the pipeline cut");
+    project.run(&cloud, &["apply"]).ends_with(0);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn what_is_still_being_deleted_is_waited_for_and_made_anew() {
+    for (deletion, creation) in
+        [("DeleteEventSourceMapping", "CreateEventSourceMapping"), ("DeleteTable", "CreateTable")]
+    {
+        let cloud = deployed();
+        let project = Project::usual();
+        let running = project.start(&cloud, &["destroy", "--yes"]);
+        cloud.wait_for(deletion, 1);
+        running.press_ctrl_c();
+        running.end().ends_with(130);
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+        assert!(cloud.count(creation) >= 1, "{creation}");
+        diff_is_empty(&project, &cloud);
+    }
+}
+
+#[test]
+fn no_value_of_the_environment_gets_out_through_what_aws_says() {
+    let cloud = Cloud::start(World::empty());
+    let quoted = r#"Environment variables are invalid: {"TOKEN":"hunter2 \"quoted\""} and hunter2 "quoted""#;
+    let measured = r#"exceeded the 4KB limit. String measured: {"OTHER":"hunter2"}"#;
+    for text in [quoted, measured] {
+        cloud.always("CreateFunction", Fault::Answer(Reply::lambda(400, "InvalidParameterValueException", text)));
+        let project = Project::usual();
+        project.edit(
+            "    handler: index.handler",
+            "    handler: index.handler\n    environment: { TOKEN: 'hunter2 \"quoted\"' }",
+        );
+        for args in [&["apply", "-vv"][..], &["apply", "--format", "json"]] {
+            let run = project.run(&cloud, args);
+            let shown = format!("{}{}", run.out, run.err);
+            assert!(shown.contains("InvalidParameterValueException") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
 }
