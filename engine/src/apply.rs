@@ -16,11 +16,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::aws::{AwsError, Class, Context};
+use crate::aws::{AwsError, Class, Context, Steady};
 use crate::kind::Want;
 use crate::live::read_again;
 use crate::plan::{Action, Change, Inventory, Op, Plan, StepId};
-use crate::schema::{Live, Moment, Naming, Outputs, Owner, Ownership};
+use crate::schema::{Condition, Live, Moment, Naming, Outputs, Owner, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};
 
@@ -94,7 +94,8 @@ pub async fn apply(
                 () = cx.interrupt(), if drain_until.is_none() => Turn::Interrupt,
             }
         };
-        let mending = board.started.iter().any(|id| mends(spec, plan, *id) && !board.made.contains(id))
+        let unmade = |id: &StepId| !board.made.contains(id) && board.endings.get(id.0).is_some_and(Option::is_none);
+        let mending = board.started.iter().any(|id| mends(spec, plan, *id) && unmade(id))
             || board.free.iter().any(|id| completes(spec, plan, &board.endings, *id));
         let turn = match drain_until.filter(|_| !mending) {
             Some(deadline) => match timeout_at(deadline, turn).await {
@@ -293,7 +294,8 @@ impl Run<'_> {
             message = message.replace(&quoted, "\"***\"");
             // One or two characters stand in every sentence by chance; they count only where they are quoted.
             if secret.chars().count() > 2 {
-                message = message.replace(secret, "***");
+                let escaped = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(secret);
+                message = message.replace(escaped, "***").replace(secret, "***");
             }
         }
         AwsError { message: message.into(), ..error }
@@ -309,11 +311,13 @@ impl Run<'_> {
             // Nobody listens any more once the run is over.
             let _ = sender.send(Message::Waiting(id, what.to_owned()));
         }));
-        let steady = if mends(self.spec, self.plan, id) { cx.steady() } else { cx.clone() };
+        let mends = mends(self.spec, self.plan, id);
         match step.op {
             Op::Create => {
                 let want = self.want(declared)?;
                 let props = want.props.clone();
+                // The second half of a replacement must not be given up.
+                let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };
                 let outputs = declared.kind.create(&steady, &declared.id, want).await?;
                 self.made(id, change, outputs.clone())?;
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
@@ -340,7 +344,11 @@ impl Run<'_> {
                 declared.kind.settle(&cx, &declared.id, &props, &change.outputs).await
             }
             Op::Delete => match self.unchanged(&cx, declared, None).await? {
-                Some(have) => declared.kind.delete(&steady, &declared.id, have).await,
+                Some(have) => {
+                    // Once AWS has taken the delete, the first half is done and waited for; before that, nothing is.
+                    let steady = if mends { cx.steady(Steady::WhileWaiting) } else { cx.clone() };
+                    declared.kind.delete(&steady, &declared.id, have).await
+                }
                 None => Ok(()),
             },
         }
@@ -366,7 +374,8 @@ impl Run<'_> {
             None => Ok(Some(now)),
             Some(difference) => {
                 let message = format!("changed meanwhile: {difference}");
-                Err(AwsError::own(Class::Changed, "update", &declared.id.name, message))
+                let verb = if want.is_some() { "update" } else { "destroy" };
+                Err(AwsError::own(Class::Changed, verb, &declared.id.name, message))
             }
         }
     }
@@ -408,6 +417,10 @@ impl Run<'_> {
 fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
     if then.incarnation != now.incarnation {
         return Some("it was deleted and made again".to_owned());
+    }
+    if now.condition == Condition::Leaving {
+        // Whoever deletes it does what a delete is for.
+        return want.map(|_| "somebody else is deleting it".to_owned());
     }
     if then.owner != now.owner && !(want.is_some() && now.owner == Ownership::Engine(us.clone())) {
         return Some("its owner is another".to_owned());

@@ -41,7 +41,7 @@ use tracing::debug;
 pub use budget::Budget;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
-pub use wait::{Consent, Context, Wait};
+pub use wait::{Consent, Context, Reporter, Steady, Wait};
 
 /// The clients of one run.
 pub struct Aws {
@@ -336,7 +336,7 @@ impl HttpConnector for Door {
             let start = Instant::now();
             let answer = inner.call(request).await;
             let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
-            let refused = (400..500).contains(&status);
+            let refused = (400..500).contains(&status) || answer.as_ref().is_err_and(error::never_left);
             if parsed.effect != guard::Effect::Read && !refused {
                 guard.note_write();
             }

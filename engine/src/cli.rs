@@ -4,17 +4,17 @@
 //!
 //! **Invariant:** data goes to stdout, everything else to stderr, and every way out has one of the documented exit codes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
 use crate::apply::{self, Ending};
-use crate::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Settings};
+use crate::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Reporter, Settings};
 use crate::diagnostic::{self, Diagnostic};
 use crate::live::{self, ReadError};
 use crate::local::{self, LocalError, Project, Running, SuperviseArgs, standin};
@@ -556,7 +556,7 @@ async fn diff_command(
 ) -> Result<Exit, Failure> {
     let goal = if args.destroy { Goal::Absent } else { Goal::Present };
     let aws = Arc::new(session.connect(Access::ReadOnly, goal).await?);
-    let cx = Context::new(aws, Consent::default(), interrupt);
+    let cx = Context::new(aws, Consent::default(), interrupt).reporting(said_once(session.terminal.quiet));
     let inventory = session.inventory(&cx, goal, false).await?;
     let plan = plan::plan(&session.spec, &inventory, goal, session.allowed);
     show(&session, &inventory, &plan, args.destroy, args.format);
@@ -565,7 +565,8 @@ async fn diff_command(
             session.terminal.problems(&refusals(&session.spec, &plan));
             Exit::Failed
         }
-        () if args.detailed_exitcode && plan.has_changes() => Exit::Pending,
+        // What can't be judged yet may change as well.
+        () if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided()) => Exit::Pending,
         () => Exit::Done,
     })
 }
@@ -582,7 +583,8 @@ async fn apply_command(
     let Allowed { assume_owner, delete_data } = session.allowed;
     let access = Access::Team { team: session.spec.team.clone(), assume_owner };
     let aws = Arc::new(session.connect(access, goal).await?);
-    let cx = Context::new(aws, Consent { delete_data, assume_owner }, interrupt);
+    let cx = Context::new(aws, Consent { delete_data, assume_owner }, interrupt)
+        .reporting(said_once(session.terminal.quiet));
     let inventory = session.inventory(&cx, goal, true).await?;
     let plan = plan::plan(&session.spec, &inventory, goal, session.allowed);
     if format == Format::Human {
@@ -655,6 +657,17 @@ fn show(session: &Session<'_>, inventory: &Inventory, plan: &Plan, destroy: bool
         }
     };
     session.terminal.print(&text);
+}
+
+/// Says on stderr what reading waits for, each thing once: until then nothing else has been shown.
+fn said_once(quiet: bool) -> Reporter {
+    let said: Mutex<BTreeSet<String>> = Mutex::default();
+    Arc::new(move |what: &str| {
+        if !quiet && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
+            // A terminal that went away is no reason to stop working.
+            let _ = writeln!(std::io::stderr(), "waiting for {what}...");
+        }
+    })
 }
 
 enum Answer {

@@ -101,7 +101,10 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) 
 /// As the kind's read.
 pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
     let live = cx.read(&declared.id.name, || declared.kind.read(cx, &declared.id)).await?;
-    observe(cx, declared, live.as_ref());
+    // One that somebody else is deleting meanwhile is still whose it was.
+    if live.as_ref().is_none_or(|live| live.condition != Condition::Leaving) {
+        observe(cx, declared, live.as_ref());
+    }
     Ok(live)
 }
 

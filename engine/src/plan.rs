@@ -174,6 +174,11 @@ impl Plan {
         self.changes.iter().any(|change| !matches!(change.action, Action::None | Action::Import))
     }
 
+    /// Whether it can't be told yet of something what happens to it.
+    pub fn is_undecided(&self) -> bool {
+        self.changes.iter().any(|change| change.undecided)
+    }
+
     /// Whether somebody has to agree before it is carried out.
     pub fn asks(&self) -> bool {
         self.changes.iter().any(|change| change.asks)

@@ -198,6 +198,7 @@ fn verb_of(op: Op) -> (&'static str, &'static str, &'static str) {
 fn row(text: &mut String, change: &Change, look: Look) {
     let (symbol, style) = symbol(change.action);
     let told = match change.action {
+        Action::None if change.undecided => "can't be judged yet",
         Action::None => "is unchanged",
         Action::Create => "will be created",
         Action::Update => "will be updated in-place",

@@ -8,7 +8,7 @@ use std::fmt;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
@@ -143,6 +143,9 @@ impl AwsError {
             }
             Class::Interrupted => "run the same command again to go on".to_owned(),
             Class::Defect | Class::Guarded => "this is a defect of the engine; please report it".to_owned(),
+            Class::Rejected if self.code.as_deref().is_some_and(|code| code.starts_with("HTTP ")) => {
+                "that is no answer of AWS; check `--endpoint-url`, AWS_ENDPOINT_URL and proxy variables".to_owned()
+            }
             Class::NotFound | Class::Exists | Class::Rejected | Class::Refused | Class::Unchanged => return None,
         })
     }
@@ -355,6 +358,11 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
 /// "Function already exist: X" is AWS's own spelling.
 fn exists(message: &str) -> bool {
     message.contains("already exist")
+}
+
+/// Whether a request can't have reached AWS.
+pub(super) fn never_left(error: &ConnectorError) -> bool {
+    find::<std::io::Error>(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// The first error of a type in a chain of causes.

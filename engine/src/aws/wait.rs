@@ -22,8 +22,7 @@ pub struct Context {
     /// What the user allowed beyond the plan.
     pub consent: Consent,
     interrupt: watch::Receiver<bool>,
-    /// Whether waits go on in spite of Ctrl-C.
-    steady: bool,
+    steady: Steady,
     report: Reporter,
     queues: Queues,
 }
@@ -41,6 +40,17 @@ pub struct Consent {
     pub delete_data: bool,
     /// What bears the right name is ours, where its tags may not be read (`--assume-owner`).
     pub assume_owner: bool,
+}
+
+/// Which pauses Ctrl-C does not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Steady {
+    /// None.
+    Never,
+    /// Those of waits for what AWS has begun.
+    WhileWaiting,
+    /// Also those before a call is sent again.
+    Always,
 }
 
 /// A wait: for what, how often to look, and when to give up.
@@ -61,14 +71,14 @@ const POLL_CEILING: Duration = Duration::from_secs(5);
 /// How long IAM may take until everybody in AWS has heard of a role or its rights: seconds, with a tail of about a
 /// minute. A role that is wrong for good answers with the very same text, so this is also how long that takes to tell.
 const PROPAGATION: Duration = Duration::from_secs(90);
-const READ: Wait = Wait { what: "AWS to answer", counted: true, budget: Duration::from_secs(120) };
+const READ: Wait = Wait { what: "AWS to answer", counted: true, budget: Duration::from_secs(60) };
 /// How often a call without a usable answer is sent again: AWS's 5xx can be repeatable.
 const FAULTS: u32 = 3;
 
 impl Context {
     /// A context whose waits end when `interrupt` turns true.
     pub fn new(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
-        Context { aws, consent, interrupt, steady: false, report: Arc::new(|_| {}), queues: Queues::default() }
+        Context { aws, consent, interrupt, steady: Steady::Never, report: Arc::new(|_| {}), queues: Queues::default() }
     }
 
     /// The same, telling `report` what is waited for.
@@ -77,10 +87,10 @@ impl Context {
         Context { report, ..self.clone() }
     }
 
-    /// The same, with waits that go on in spite of Ctrl-C: for the second half of what must not stay half done.
+    /// The same, with pauses that go on in spite of Ctrl-C: for what must not stay half done.
     #[must_use]
-    pub fn steady(&self) -> Context {
-        Context { steady: true, ..self.clone() }
+    pub fn steady(&self, steady: Steady) -> Context {
+        Context { steady, ..self.clone() }
     }
 
     /// Waits for the turn of a write to function `name`; the turn ends when the guard is dropped.
@@ -120,7 +130,7 @@ impl Context {
                 return Err(AwsError::own(Class::Overdue, "wait", resource, message));
             }
             (self.report)(wait.what);
-            self.pause_until(next, wait.what, resource).await?;
+            self.pause_until(next, Steady::WhileWaiting, wait.what, resource).await?;
             if wait.counted {
                 self.aws.budget.spare().await;
             }
@@ -165,7 +175,7 @@ impl Context {
                 return Err(error);
             }
             (self.report)(what);
-            self.pause_until(next, what, resource).await?;
+            self.pause_until(next, Steady::Always, what, resource).await?;
         }
     }
 
@@ -234,8 +244,9 @@ impl Context {
         }
     }
 
-    async fn pause_until(&self, moment: Instant, what: &str, resource: &str) -> Result<(), AwsError> {
-        if self.steady {
+    /// Pauses; Ctrl-C ends it, unless this context is as steady as `steady`.
+    async fn pause_until(&self, moment: Instant, steady: Steady, what: &str, resource: &str) -> Result<(), AwsError> {
+        if self.steady >= steady {
             sleep_until(moment).await;
             return Ok(());
         }

@@ -361,7 +361,7 @@ impl Kind for Function {
         Ok(have.outputs)
     }
 
-    async fn settle(&self, cx: &Context, id: &Id, _want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
+    async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
         // A create and an update that an earlier run began are both waited for.
         let probe = || async {
             let Some(config) = configuration(cx, id).await? else { return Ok(None) };
@@ -372,11 +372,19 @@ impl Kind for Function {
                     Err(AwsError::own(Class::Rejected, "CreateFunction", &id.name, message))
                 }
                 _ if config.last_update_status() == Some(&LastUpdateStatus::InProgress) => Ok(None),
-                Some(State::Active | State::Inactive) | None => Ok(Some(())),
+                Some(State::Active | State::Inactive) | None => Ok(Some(config)),
                 Some(_) => Ok(None),
             }
         };
-        cx.until(ACTIVE, &id.name, probe).await
+        let config = cx.until(ACTIVE, &id.name, probe).await?;
+        if config.last_update_status() != Some(&LastUpdateStatus::Failed) {
+            return Ok(());
+        }
+        // A failed update is taken back; one that an earlier run began may have been shown as done until then.
+        let failure = failed_update(id, &config);
+        let now = props(config, BTreeMap::new());
+        let as_wanted = now.same_configuration(want) && now.code_sha256 == want.code_sha256;
+        if as_wanted { Ok(()) } else { Err(failure) }
     }
 
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
@@ -460,11 +468,15 @@ async fn idle(cx: &Context, id: &Id) -> Result<FunctionConfiguration, AwsError> 
 async fn updated(cx: &Context, id: &Id) -> Result<FunctionConfiguration, AwsError> {
     let config = idle(cx, id).await?;
     if config.last_update_status() == Some(&LastUpdateStatus::Failed) {
-        let reason = config.last_update_status_reason().unwrap_or("no reason given");
-        let message = format!("Lambda could not update the function, and runs it as it was before: {reason}");
-        return Err(AwsError::own(Class::Rejected, "UpdateFunction", &id.name, message));
+        return Err(failed_update(id, &config));
     }
     Ok(config)
+}
+
+fn failed_update(id: &Id, config: &FunctionConfiguration) -> AwsError {
+    let reason = config.last_update_status_reason().unwrap_or("no reason given");
+    let message = format!("Lambda could not update the function, and runs it as it was before: {reason}");
+    AwsError::own(Class::Rejected, "UpdateFunction", &id.name, message)
 }
 
 fn props(config: FunctionConfiguration, tags: BTreeMap<String, String>) -> Props {

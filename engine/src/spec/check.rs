@@ -426,7 +426,12 @@ impl Checker<'_> {
                     key,
                     *key_span,
                     &format!("a {}", schema.kind),
-                    schema.settable().map(|it| it.name).chain(META),
+                    schema.settable().map(|it| it.name).chain(META.into_iter().filter(|key| match *key {
+                        "name" => matches!(schema.naming, Naming::Own { .. }) && schema.managed,
+                        "import" => schema.importable,
+                        "adopt" => schema.adoptable,
+                        _ => true,
+                    })),
                 );
                 continue;
             };

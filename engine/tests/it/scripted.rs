@@ -940,7 +940,8 @@ fn no_value_of_the_environment_gets_out_through_what_aws_says() {
     let cloud = Cloud::start(World::empty());
     let quoted = r#"Environment variables are invalid: {"TOKEN":"hunter2 \"quoted\""} and hunter2 "quoted""#;
     let measured = r#"exceeded the 4KB limit. String measured: {"OTHER":"hunter2"}"#;
-    for text in [quoted, measured] {
+    let bare = r#"K=hunter2 \"quoted\" ; K=hunter2 "quoted""#;
+    for text in [quoted, measured, bare] {
         cloud.always("CreateFunction", Fault::Answer(Reply::lambda(400, "InvalidParameterValueException", text)));
         let project = Project::usual();
         project.edit(
@@ -953,4 +954,13 @@ fn no_value_of_the_environment_gets_out_through_what_aws_says() {
             assert!(shown.contains("InvalidParameterValueException") && !shown.contains("hunter2"), "{shown}");
         }
     }
+}
+
+#[test]
+fn what_somebody_else_is_deleting_meanwhile_is_fine_for_a_destroy() {
+    let cloud = deployed();
+    // The third look at the table is the one right before it is deleted.
+    cloud.before("DescribeTable", 3, |world| drop(world.delete_table(TABLE)));
+    Project::usual().run(&cloud, &["destroy", "--yes"]).ends_with(0);
+    assert!(cloud.world(|world| world.tables.is_empty()));
 }

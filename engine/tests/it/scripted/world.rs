@@ -447,7 +447,7 @@ impl World {
         Ok(Reply::json(200, &json!({ "TableDescription": echo })))
     }
 
-    fn delete_table(&mut self, name: &str) -> Result<Reply, Reply> {
+    pub(super) fn delete_table(&mut self, name: &str) -> Result<Reply, Reply> {
         let table = self.table(name)?;
         table.quiet(name)?;
         table.passing = Some(Passing::through(&["DELETING"]));
