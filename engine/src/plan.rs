@@ -246,17 +246,7 @@ impl Planner<'_> {
             }
             live => live,
         };
-        let Some(live) = live else {
-            if let Some((hole, target)) = self.missing_output(&row.desired) {
-                let reason = format!("it refers to `{hole}`, and the {target} has no such thing in AWS");
-                return refused(row, reason, format!("its owner has to provide it, or remove what refers to `{hole}`"));
-            }
-            row.action = Action::Create;
-            row.properties = additions(schema, &row.desired);
-            self.renewal(&mut row, schema, declared);
-            return row;
-        };
-        if let Some(reason) = live.undecided() {
+        if let Some((live, reason)) = live.and_then(|live| Some((live, live.undecided()?))) {
             row.outputs.extend(live.outputs.clone());
             return Change { reason: Some(format!("{reason}; `apply` waits for that")), undecided: true, ..row };
         }
@@ -264,6 +254,12 @@ impl Planner<'_> {
             let reason = format!("it refers to `{hole}`, and the {target} has no such thing in AWS");
             return refused(row, reason, format!("its owner has to provide it, or remove what refers to `{hole}`"));
         }
+        let Some(live) = live else {
+            row.action = Action::Create;
+            row.properties = additions(schema, &row.desired);
+            self.renewal(&mut row, schema, declared);
+            return row;
+        };
         let standing = self.standing(declared, live);
         if let Standing::Refused(reason, hint) = standing {
             return refused(row, reason, hint);

@@ -226,21 +226,27 @@ fn diff_is_empty(project: &Project, cloud: &Cloud) {
 
 // The calls of a diff.
 
-#[test]
-fn a_diff_asks_everything_at_once_and_only_tags_follow() {
-    let cloud = deployed();
-    let project = Project::usual();
+/// The calls of a diff that finds nothing to do: those in flight at once, and those that follow their answers.
+#[track_caller]
+fn two_waves(cloud: &Cloud, project: &Project, n_first: usize, n_second: usize) -> String {
     cloud.hold();
-    let running = project.start(&cloud, &["diff", "--detailed-exitcode"]);
-    let first = cloud.held(6);
+    let running = project.start(cloud, &["diff", "--detailed-exitcode"]);
+    let first = cloud.held(n_first);
     cloud.release();
-    let second = cloud.held(2);
+    let second = cloud.held(n_second);
     cloud.release();
     running.end().ends_with(0).says("No changes.");
     assert_eq!(cloud.calls().len(), first.len() + second.len(), "no third round trip");
     assert_eq!(cloud.calls().iter().map(|call| call.in_flight).max(), Some(first.len()));
     let uuid = cloud.world(|world| world.mappings[0].uuid.clone());
-    insta::assert_snapshot!(format!("{}\nthen\n{}", first.join("\n"), second.join("\n")).replace(&uuid, "UUID"), @r"
+    format!("{}\nthen\n{}", first.join("\n"), second.join("\n")).replace(&uuid, "UUID")
+}
+
+#[test]
+fn a_diff_asks_everything_at_once_and_only_tags_follow() {
+    let cloud = deployed();
+    let project = Project::usual();
+    insta::assert_snapshot!(two_waves(&cloud, &project, 6, 2), @r"
     DescribeTable blue-owls-todos
     GetCallerIdentity
     GetFunction blue-owls-logger
@@ -257,17 +263,7 @@ fn a_diff_asks_everything_at_once_and_only_tags_follow() {
 fn a_known_account_lets_a_tables_tags_be_read_in_the_first_wave() {
     let cloud = deployed();
     let project = Project::new(|text| replaced(&text, "# account: \"123456789012\"", "account: \"123456789012\""));
-    cloud.hold();
-    let running = project.start(&cloud, &["diff", "--detailed-exitcode"]);
-    let first = cloud.held(7);
-    cloud.release();
-    let second = cloud.held(1);
-    cloud.release();
-    running.end().ends_with(0).says("No changes.");
-    assert_eq!(cloud.calls().len(), first.len() + second.len(), "no third round trip");
-    assert_eq!(cloud.calls().iter().map(|call| call.in_flight).max(), Some(first.len()));
-    let uuid = cloud.world(|world| world.mappings[0].uuid.clone());
-    insta::assert_snapshot!(format!("{}\nthen\n{}", first.join("\n"), second.join("\n")).replace(&uuid, "UUID"), @r"
+    insta::assert_snapshot!(two_waves(&cloud, &project, 7, 1), @r"
     DescribeTable blue-owls-todos
     GetCallerIdentity
     GetFunction blue-owls-logger
