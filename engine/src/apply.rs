@@ -17,9 +17,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::aws::{AwsError, Class, Context, Steady};
+use crate::inventory::Inventory;
 use crate::kind::Want;
 use crate::live::read_again;
-use crate::plan::{Action, Change, Inventory, Op, Plan, StepId};
+use crate::plan::{Action, Change, Op, Plan, StepId};
 use crate::schema::{Condition, Live, Moment, Naming, Outputs, Owner, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};

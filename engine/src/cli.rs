@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use crate::apply::{self, Ending};
 use crate::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Reporter, Settings};
 use crate::diagnostic::{self, Diagnostic};
+use crate::inventory::Inventory;
 use crate::live::{self, ReadError};
 use crate::local::{self, LocalError, Project, Running, SuperviseArgs, standin};
-use crate::plan::{self, Action, Allowed, Change, Goal, Inventory, Plan};
+use crate::plan::{self, Action, Allowed, Change, Goal, Plan};
 use crate::render::{self, Look, Progress};
 use crate::schema::{Id, Live, Site};
 use crate::spec::{Depth, Overrides, Spec};
@@ -495,7 +496,9 @@ impl<'a> Session<'a> {
             live::await_owners(cx, &self.spec, &mut inventory).await.map_err(|errors| self.read_failure(errors))?;
         }
         for declared in &mut self.spec.resources {
-            declared.id = Id { site: Some(inventory.site.clone()), ..declared.id.clone() };
+            let id =
+                inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));
+            declared.id = Id { site: Some(inventory.site.clone()), ..id };
         }
         Ok(inventory)
     }

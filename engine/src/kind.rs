@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::aws::{AwsError, Context};
-use crate::schema::{Contents, Id, Live, Outputs, Problem, Rule, Schema};
+use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
 use crate::value::{Tree, Value, tree_to_json};
 
 /// Bytes that go to AWS beside the properties: a function's zip.
@@ -50,6 +50,10 @@ pub trait Kind: Send + Sync + 'static {
     /// The table of what can be set and what a change means.
     fn schema(&self) -> Schema;
 
+    /// Fills in defaults that depend on the name or on other properties, and brings what is written into the form in
+    /// which AWS shows it. Runs once, after the table's own defaults; `desired` may hold unknown values.
+    fn normalize(&self, _id: &Id, _desired: &mut Tree) {}
+
     /// Rules that tie several properties together. `desired` is canonical, but may hold unknown values.
     fn check(&self, _desired: &Tree) -> Vec<Problem> {
         Vec::new()
@@ -60,8 +64,14 @@ pub trait Kind: Send + Sync + 'static {
         Loaded::default()
     }
 
-    /// What stands in AWS; `None` if nothing does. Never fails on a half-made resource.
-    fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Option<Live<Self::Props>>, AwsError>> + Send;
+    /// What stands in AWS. Never fails on a half-made resource. With an incarnation in `id`, that one alone.
+    fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send;
+
+    /// What may be this owner's by its name or by what it belongs to, where the tag index can't be asked: all of the
+    /// kind whose name begins with the team's. The owner's resource name is empty.
+    fn scan(&self, _cx: &Context, _owner: &Owner) -> impl Future<Output = Result<Vec<Id>, AwsError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// What would be lost with it.
     fn contents(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<Contents, AwsError>> + Send {
@@ -101,6 +111,17 @@ pub trait Kind: Send + Sync + 'static {
         id: &Id,
         have: Live<Self::Props>,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
+
+    /// Takes our tags off it, and changes nothing else.
+    fn release(
+        &self,
+        _cx: &Context,
+        id: &Id,
+        _have: Live<Self::Props>,
+    ) -> impl Future<Output = Result<(), AwsError>> + Send {
+        let defect = AwsError::defect(format!("`{}` has no tags that could be taken off", id.name));
+        std::future::ready(Err(defect))
+    }
 }
 
 /// A future as trait objects return it.
@@ -110,12 +131,16 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AwsError>> + Sen
 pub trait DynKind: Send + Sync {
     /// See [`Kind::schema`].
     fn schema(&self) -> &Schema;
+    /// See [`Kind::normalize`].
+    fn normalize(&self, id: &Id, desired: &mut Tree);
     /// See [`Kind::check`].
     fn check(&self, desired: &Tree) -> Vec<Problem>;
     /// See [`Kind::load`].
     fn load(&self, desired: &Tree, dir: &FilePath) -> Loaded;
     /// See [`Kind::read`].
-    fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Option<Live>>;
+    fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Reading>;
+    /// See [`Kind::scan`].
+    fn scan<'a>(&'a self, cx: &'a Context, owner: &'a Owner) -> Pending<'a, Vec<Id>>;
     /// See [`Kind::contents`].
     fn contents<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Contents>;
     /// See [`Kind::create`].
@@ -126,6 +151,8 @@ pub trait DynKind: Send + Sync {
     fn settle<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()>;
     /// See [`Kind::delete`].
     fn delete<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()>;
+    /// See [`Kind::release`].
+    fn release<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()>;
 }
 
 /// Makes the engine's view out of the author's.
@@ -168,14 +195,18 @@ impl<K: Kind> Erased<K> {
 impl<P> Live<P> {
     /// The same with other properties.
     pub fn map<Q>(self, props: Q) -> Live<Q> {
-        let Live { props: _, outputs, owner, condition, incarnation } = self;
-        Live { props, outputs, owner, condition, incarnation }
+        let Live { props: _, outputs, owner, condition, incarnation, age, notes } = self;
+        Live { props, outputs, owner, condition, incarnation, age, notes }
     }
 }
 
 impl<K: Kind> DynKind for Erased<K> {
     fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    fn normalize(&self, id: &Id, desired: &mut Tree) {
+        self.kind.normalize(id, desired);
     }
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
@@ -186,8 +217,19 @@ impl<K: Kind> DynKind for Erased<K> {
         self.kind.load(desired, dir)
     }
 
-    fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Option<Live>> {
-        Box::pin(async move { self.kind.read(cx, id).await?.map(|live| self.untyped(live)).transpose() })
+    fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Reading> {
+        Box::pin(async move {
+            let Reading { live, others } = self.kind.read(cx, id).await?;
+            let others = others.into_iter().map(|(id, live)| Ok((id, self.untyped(live)?)));
+            Ok(Reading {
+                live: live.map(|live| self.untyped(live)).transpose()?,
+                others: others.collect::<Result<_, _>>()?,
+            })
+        })
+    }
+
+    fn scan<'a>(&'a self, cx: &'a Context, owner: &'a Owner) -> Pending<'a, Vec<Id>> {
+        Box::pin(self.kind.scan(cx, owner))
     }
 
     fn contents<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Contents> {
@@ -220,6 +262,13 @@ impl<K: Kind> DynKind for Erased<K> {
         Box::pin(async move {
             let props = self.typed(&have.props)?;
             self.kind.delete(cx, id, have.map(props)).await
+        })
+    }
+
+    fn release<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let props = self.typed(&have.props)?;
+            self.kind.release(cx, id, have.map(props)).await
         })
     }
 }

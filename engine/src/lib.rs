@@ -7,6 +7,7 @@ pub mod aws;
 pub mod cli;
 pub mod diagnostic;
 pub mod graph;
+pub mod inventory;
 pub mod javascript;
 pub mod kind;
 pub mod kinds;

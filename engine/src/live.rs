@@ -2,14 +2,13 @@
 //!
 //! **Invariant:** it never writes, and what it learns about owners it tells the guard before anybody can write.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use tokio::time::Duration;
 
 use crate::aws::{AwsError, Class, Context, Wait};
-use crate::plan::{Found, Goal, Inventory};
-use crate::schema::{Condition, Id, Live, Outputs, Ownership, Site};
+use crate::inventory::{Found, Inventory, is_assigned};
+use crate::plan::Goal;
+use crate::schema::{Age, Condition, Id, Live, Outputs, Ownership, Reading, Site};
 use crate::spec::{Declared, Spec};
 use crate::value::Tree;
 
@@ -48,11 +47,15 @@ pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) 
         );
         return Err(whole(AwsError::own(Class::Refused, "", "", message)));
     }
-    let mut found = BTreeMap::new();
+    let mut inventory = Inventory::new(Site::new(&cx.aws.region, &actual));
+    let mut several = Vec::new();
     let mut errors: Vec<ReadError> = Vec::new();
     for (declared, read) in spec.resources.iter().zip(reads) {
         match read {
-            Ok(read) => drop(found.insert(declared.name.clone(), read)),
+            Ok((found, others)) => {
+                inventory.found.insert(declared.name.clone(), found);
+                several.push((declared, others));
+            }
             // One cause for all reads is one error.
             Err(error) if matches!(error.class, Class::BadCredentials | Class::NoCredentials | Class::NoAnswer) => {
                 if !errors.iter().any(|known| known.error.class == error.class) {
@@ -62,7 +65,15 @@ pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) 
             Err(error) => errors.push(ReadError { resource: Some(declared.name.clone()), error }),
         }
     }
-    if errors.is_empty() { Ok(Inventory { site: Site::new(&cx.aws.region, &actual), found }) } else { Err(errors) }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    // Which of several is meant may hang on what the other reads found.
+    for (declared, others) in several.into_iter().filter(|(declared, _)| is_assigned(declared)) {
+        inventory.choose(spec, declared, others);
+        observe(cx, declared, inventory.live(&declared.name));
+    }
+    Ok(inventory)
 }
 
 /// Waits until it can be told of everything whose it is and what it is, before somebody decides on it.
@@ -70,17 +81,17 @@ pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) 
 /// # Errors
 /// The waits that failed.
 pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), Vec<ReadError>> {
-    let undecided = spec.resources.iter().filter(|declared| {
-        let live = inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
-        !declared.imported && live.is_some_and(|live| live.undecided().is_some())
+    let undecided = spec.resources.iter().filter_map(|declared| {
+        let live = inventory.live(&declared.name).filter(|live| !declared.imported && live.undecided().is_some())?;
+        Some((declared, meant(declared, live)))
     });
-    let waits = join_all(undecided.map(|declared| async move {
+    let waits = join_all(undecided.map(|(declared, id)| async move {
         let probe = || async {
-            let live = declared.kind.read(cx, &declared.id).await?;
+            let live = declared.kind.read(cx, &id).await?.live;
             let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
             Ok((!undecided).then_some(live))
         };
-        (declared, cx.until(OWNER, &declared.id.name, probe).await)
+        (declared, cx.until(OWNER, &id.name, probe).await)
     }));
     let mut errors = Vec::new();
     for (declared, live) in waits.await {
@@ -95,12 +106,18 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) 
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
+/// The identity of a declaration, with what only the read could tell.
+pub fn meant(declared: &Declared, live: &Live) -> Id {
+    let incarnation = live.incarnation.clone().filter(|_| is_assigned(declared));
+    Id { incarnation, ..declared.id.clone() }
+}
+
 /// Reads one resource again, right before it is written to.
 ///
 /// # Errors
 /// As the kind's read.
 pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
-    let live = cx.read(&declared.id.name, || declared.kind.read(cx, &declared.id)).await?;
+    let live = cx.read(&declared.id.name, || declared.kind.read(cx, &declared.id)).await?.live;
     // One that somebody else is deleting meanwhile is still whose it was.
     if live.as_ref().is_none_or(|live| live.condition != Condition::Leaving) {
         observe(cx, declared, live.as_ref());
@@ -108,10 +125,15 @@ pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live
     Ok(live)
 }
 
-async fn read_one(cx: &Context, declared: &Declared, id: &Id, goal: Goal) -> Result<Found, AwsError> {
+async fn read_one(
+    cx: &Context,
+    declared: &Declared,
+    id: &Id,
+    goal: Goal,
+) -> Result<(Found, Vec<(Id, Live)>), AwsError> {
     if goal == Goal::Absent && declared.imported {
         // Nothing happens to it, so nobody has to be allowed to look at it.
-        return Ok(Found::default());
+        return Ok((Found::default(), Vec::new()));
     }
     let contents = async {
         // Only what is going to be deleted has to show what would be lost with it.
@@ -133,13 +155,15 @@ async fn read_one(cx: &Context, declared: &Declared, id: &Id, goal: Goal) -> Res
                 owner: Ownership::Denied,
                 condition: Condition::Settled,
                 incarnation: None,
+                age: Age::default(),
+                notes: Vec::new(),
             };
-            Ok(Found { live: Some(live), contents: None, unread: Some(error) })
+            Ok((Found { live: Some(live), contents: None, unread: Some(error) }, Vec::new()))
         }
-        (live, _) => {
-            let live = live?;
+        (reading, _) => {
+            let Reading { live, others } = reading?;
             observe(cx, declared, live.as_ref());
-            Ok(Found { live, contents: contents?, unread: None })
+            Ok((Found { live, contents: contents?, unread: None }, others))
         }
     }
 }

@@ -9,32 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::aws::AwsError;
+use crate::inventory::{Found, Inventory};
 use crate::schema::{
-    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Property, Rule, Schema, Site,
+    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Property, Rule, Schema,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Path, Tree, Value, resolve};
-
-/// What stands in AWS, as far as the spec asks.
-#[derive(Debug)]
-pub struct Inventory {
-    /// Where.
-    pub site: Site,
-    /// By resource name; one entry for each declaration.
-    pub found: BTreeMap<String, Found>,
-}
-
-/// What one read found.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// The resource; `None`: nothing stands there.
-    pub live: Option<Live>,
-    /// What would be lost with it; only looked at where something may be deleted.
-    pub contents: Option<Contents>,
-    /// Why an imported resource could not be looked at, where that is no obstacle.
-    pub unread: Option<AwsError>,
-}
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,15 +317,21 @@ impl Planner<'_> {
                 return refused(row, refusal, "add --delete-data to lose them".to_owned());
             }
         }
-        for property in &row.properties {
-            let loses = property.path.root().and_then(|root| schema.property(root)).and_then(|property| property.loses);
-            if let Some(loss) = loses.and_then(|loses| loses(&property.before, &property.after)) {
-                row.remarks.push(loss.to_owned());
+        let null = Value::Null;
+        for property in schema
+            .properties
+            .iter()
+            .filter(|property| row.properties.iter().any(|change| change.path.root() == Some(property.name)))
+        {
+            let (before, after) = (live.props.get(property.name), row.desired.get(property.name));
+            let losses = property.loses.map(|loses| loses(before.unwrap_or(&null), after.unwrap_or(&null)));
+            for loss in losses.into_iter().flatten() {
+                row.remarks.push(loss);
                 row.asks = true;
             }
         }
         // A statement is gone for a moment only; everything else that is replaced is worth a question.
-        row.asks |= row.action == Action::Replace && !matches!(schema.naming, Naming::Fixed { .. });
+        row.asks |= row.action == Action::Replace && !matches!(schema.naming, Naming::Inner { .. });
         row
     }
 
@@ -583,7 +569,7 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
     Change {
         action: Action::Adopt,
         reason: Some("a tool that still manages it will undo this".to_owned()),
-        asks: !declared.adopt,
+        asks: !declared.lifecycle.adopt,
         ..row
     }
 }
@@ -602,9 +588,15 @@ fn identity_targets(declared: &Declared) -> impl Iterator<Item = &str> {
 
 /// Everything that a new resource gets.
 fn additions(schema: &Schema, desired: &Tree) -> Vec<PropertyChange> {
+    let says_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::Map(map) => map.is_empty(),
+        Value::List(list) => list.is_empty(),
+        _ => false,
+    };
     compared(schema)
-        .filter_map(|(property, _)| Some((property, desired.get(property.name)?)))
-        .filter(|(_, after)| !matches!(after, Value::Null) && **after != Value::Map(Tree::new()))
+        .filter_map(|property| Some((property, desired.get(property.name)?)))
+        .filter(|(_, after)| !says_nothing(after))
         .map(|(property, after)| PropertyChange {
             path: Path::property(property.name),
             before: Value::Null,
@@ -617,49 +609,63 @@ fn additions(schema: &Schema, desired: &Tree) -> Vec<PropertyChange> {
 
 /// Where the wanted properties differ from the living ones.
 fn differences(schema: &Schema, live: &Tree, desired: &Tree) -> Vec<PropertyChange> {
-    let mut changes = Vec::new();
-    for (property, effect) in compared(schema) {
+    let mut changes: Vec<PropertyChange> = Vec::new();
+    for property in &schema.properties {
+        let (before, after) = (live.get(property.name).unwrap_or(&NULL), desired.get(property.name).unwrap_or(&NULL));
         let path = Path::property(property.name);
-        let null = Value::Null;
-        let before = live.get(property.name).unwrap_or(&null);
-        let after = desired.get(property.name).unwrap_or(&null);
-        let mut change = |path: Path, before: &Value, after: &Value| {
-            changes.push(PropertyChange {
-                path,
-                before: before.clone(),
-                after: after.clone(),
-                effect,
-                sensitive: property.sensitive,
-            });
-        };
-        match (before, after) {
-            (Value::Map(have), Value::Map(want)) => {
-                // Entry by entry; what is only ensured is looked at only where it is declared.
-                let keys = want
-                    .keys()
-                    .chain(have.keys().filter(|key| property.change != Rule::Ensure && !want.contains_key(*key)));
-                let mut keys: Vec<&String> = keys.collect();
-                keys.sort();
-                for key in keys {
-                    let (before, after) = (have.get(key).unwrap_or(&null), want.get(key).unwrap_or(&null));
-                    if before != after {
-                        change(path.key(key), before, after);
-                    }
-                }
+        let usual = match property.change {
+            Rule::Compare(effect) => effect,
+            Rule::Ensure => Effect::InPlace,
+            Rule::ShownWith(other) if before != after && changes.iter().any(|it| it.path.root() == Some(other)) => {
+                Effect::InPlace
             }
-            (before, after) if before != after => change(path, before, after),
-            _ => {}
-        }
+            Rule::Local | Rule::Checked | Rule::ShownWith(_) => continue,
+        };
+        let mut found = Vec::new();
+        compare(&path, before, after, property.change == Rule::Ensure, &mut found);
+        changes.extend(found.into_iter().map(|(path, before, after)| PropertyChange {
+            effect: property.decide.map_or(usual, |decide| decide(&path, live, desired)),
+            path,
+            before: before.clone(),
+            after: after.clone(),
+            sensitive: property.sensitive,
+        }));
     }
     changes
 }
 
-fn compared(schema: &Schema) -> impl Iterator<Item = (&Property, Effect)> {
-    schema.properties.iter().filter_map(|property| match property.change {
-        Rule::Compare(effect) => Some((property, effect)),
-        Rule::Ensure => Some((property, Effect::InPlace)),
-        Rule::Local => None,
-    })
+static NULL: Value = Value::Null;
+
+/// Every place where two values differ. Mappings are compared key by key, and so are lists that hold some; of what is
+/// only `ensured`, only what is wanted is looked at.
+fn compare<'v>(
+    path: &Path,
+    before: &'v Value,
+    after: &'v Value,
+    ensured: bool,
+    found: &mut Vec<(Path, &'v Value, &'v Value)>,
+) {
+    match (before, after) {
+        (Value::Map(have), Value::Map(want)) => {
+            let keys: BTreeSet<&String> = want.keys().chain(have.keys().filter(|_| !ensured)).collect();
+            for key in keys {
+                let (before, after) = (have.get(key).unwrap_or(&NULL), want.get(key).unwrap_or(&NULL));
+                compare(&path.key(key), before, after, ensured, found);
+            }
+        }
+        (Value::List(have), Value::List(want)) if have.iter().chain(want).any(|it| matches!(it, Value::Map(_))) => {
+            for index in 0..have.len().max(want.len()) {
+                let (before, after) = (have.get(index).unwrap_or(&NULL), want.get(index).unwrap_or(&NULL));
+                compare(&path.index(index), before, after, ensured, found);
+            }
+        }
+        (before, after) if before != after => found.push((path.clone(), before, after)),
+        _ => {}
+    }
+}
+
+fn compared(schema: &Schema) -> impl Iterator<Item = &Property> {
+    schema.properties.iter().filter(|property| property.is_compared())
 }
 
 /// What to do, each step with those it waits for.

@@ -39,6 +39,8 @@ pub struct Schema {
     pub properties: Vec<Property>,
     /// What `${name.…}` can name.
     pub outputs: Vec<Output>,
+    /// What AWS's tag index calls resources of this kind; `None`: they bear no tags, or are never looked for.
+    pub index: Option<&'static str>,
 }
 
 /// How a resource is found in AWS.
@@ -49,8 +51,10 @@ pub enum Naming {
         /// What AWS allows as a name.
         text: Text,
     },
-    /// By a name that is always `<team>-<resource>`.
-    Fixed {
+    /// By a name inside what it belongs to, whose tags say whose it is: `<team>-<resource>` unless `key` says otherwise.
+    Inner {
+        /// The property that may name it.
+        key: &'static str,
         /// What AWS allows as a name.
         text: Text,
     },
@@ -79,8 +83,16 @@ pub struct Property {
     pub sensitive: bool,
     /// Which moment of a freshly created target a reference in it has to wait for.
     pub needs: Moment,
-    /// Says what is lost when it changes between two values, if something is.
-    pub loses: Option<fn(&Value, &Value) -> Option<&'static str>>,
+    /// Says what is lost when the whole property changes between two values, a sentence each.
+    pub loses: Option<fn(&Value, &Value) -> Vec<String>>,
+    /// What a change at that path means, where it takes more than the property to tell; sees the living and the
+    /// wanted properties, of which the latter may hold unknown values.
+    pub decide: Option<fn(&Path, &Tree, &Tree) -> Effect>,
+    /// Whether leaving it out of the spec leaves it in AWS as it is, instead of setting it back.
+    pub sticky: bool,
+    /// Why a resource with these properties has to be made anew if what this property refers to was, after the
+    /// resource's last change: the new one has the name of the old, but AWS tells them apart.
+    pub bound: Option<fn(&Tree) -> Option<&'static str>>,
 }
 
 /// What values a property takes.
@@ -115,10 +127,31 @@ pub enum Shape {
         /// Most entries.
         max: usize,
     },
+    /// One string or a list of strings; one alone is written as a string.
+    Texts {
+        /// What each may be.
+        item: Text,
+        /// Most items.
+        max: usize,
+    },
     /// A sequence.
     List {
         /// What an item may be.
         item: Box<Shape>,
+        /// Most items.
+        max: usize,
+    },
+    /// A sequence whose order means nothing.
+    Set {
+        /// What an item may be.
+        item: Box<Shape>,
+        /// Most items.
+        max: usize,
+    },
+    /// A JSON object, as YAML or as text.
+    Json {
+        /// Most characters, written as compact JSON.
+        max: usize,
     },
     /// A mapping with fixed keys.
     Record(Vec<Property>),
@@ -161,6 +194,10 @@ pub enum Rule {
     Ensure,
     /// Needed by the verbs, never returned by AWS, never compared.
     Local,
+    /// Never compared, but shown where that property differs.
+    ShownWith(&'static str),
+    /// Held against what is imported, never written; a difference is refused.
+    Checked,
 }
 
 /// What it takes to change a property.
@@ -339,6 +376,8 @@ pub struct Id {
     pub anchors: BTreeMap<&'static str, String>,
     /// The account, where the spec or the local AWS names it: it saves a read from waiting for another.
     pub site: Option<Site>,
+    /// The one of several that is meant, once a read has told (a mapping's UUID).
+    pub incarnation: Option<String>,
 }
 
 impl Id {
@@ -364,6 +403,35 @@ pub struct Live<P = Tree> {
     pub condition: Condition,
     /// Tells this incarnation from another of the same name (TableId, UUID).
     pub incarnation: Option<String>,
+    /// When it was made, and when AWS last took in a change of it.
+    pub age: Age,
+    /// What is worth knowing about its state, a sentence each: why AWS has stopped it, what its last change failed of.
+    pub notes: Vec<String>,
+}
+
+/// Milliseconds since 1970, as far as AWS tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Age {
+    /// When it was made.
+    pub born: Option<i64>,
+    /// When it was last changed.
+    pub changed: Option<i64>,
+}
+
+/// What a read found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading<P = Tree> {
+    /// What was asked for, where its identity leaves no choice.
+    pub live: Option<Live<P>>,
+    /// What else came to light: of a kind whose id AWS assigns everything that may be meant, of one that lives inside
+    /// another its neighbours that bear the team's name.
+    pub others: Vec<(Id, Live<P>)>,
+}
+
+impl<P> From<Option<Live<P>>> for Reading<P> {
+    fn from(live: Option<Live<P>>) -> Reading<P> {
+        Reading { live, others: Vec::new() }
+    }
 }
 
 impl<P> Live<P> {
@@ -479,10 +547,18 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
         sensitive: false,
         needs: Moment::Ready,
         loses: None,
+        decide: None,
+        sticky: false,
+        bound: None,
     }
 }
 
 impl Property {
+    /// Whether it takes part in the comparison of what is with what is wanted.
+    pub fn is_compared(&self) -> bool {
+        matches!(self.change, Rule::Compare(_) | Rule::Ensure)
+    }
+
     /// It must be there.
     #[must_use]
     pub fn required(mut self) -> Self {
@@ -555,8 +631,43 @@ impl Property {
 
     /// What is lost when it changes.
     #[must_use]
-    pub fn loses(mut self, loses: fn(&Value, &Value) -> Option<&'static str>) -> Self {
+    pub fn loses(mut self, loses: fn(&Value, &Value) -> Vec<String>) -> Self {
         self.loses = Some(loses);
+        self
+    }
+
+    /// What a change means, where it takes more than the property to tell.
+    #[must_use]
+    pub fn decided_by(mut self, decide: fn(&Path, &Tree, &Tree) -> Effect) -> Self {
+        self.decide = Some(decide);
+        self
+    }
+
+    /// Left out of the spec, it stays as it is in AWS.
+    #[must_use]
+    pub fn sticky(mut self) -> Self {
+        self.sticky = true;
+        self
+    }
+
+    /// Never compared, shown along with another.
+    #[must_use]
+    pub fn shown_with(mut self, other: &'static str) -> Self {
+        self.change = Rule::ShownWith(other);
+        self
+    }
+
+    /// Held against what is imported.
+    #[must_use]
+    pub fn checked(mut self) -> Self {
+        self.change = Rule::Checked;
+        self
+    }
+
+    /// Tied to one incarnation of what it refers to.
+    #[must_use]
+    pub fn bound(mut self, why: fn(&Tree) -> Option<&'static str>) -> Self {
+        self.bound = Some(why);
         self
     }
 }

@@ -56,8 +56,8 @@ pub struct Declared {
     pub id: Id,
     /// Whether somebody else owns it.
     pub imported: bool,
-    /// Whether the spec itself consents to taking it over.
-    pub adopt: bool,
+    /// What the spec says about its coming and going.
+    pub lifecycle: Lifecycle,
     /// All properties, defaults included.
     pub desired: Tree,
     /// The properties that stand in the file.
@@ -66,7 +66,34 @@ pub struct Declared {
     pub artifact: Option<Artifact>,
 }
 
+/// What a spec says about a resource's coming and going.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// It may be taken over without a question.
+    pub adopt: bool,
+    /// It is never deleted or replaced.
+    pub protect: bool,
+    /// Instead of being deleted it is handed over: our tags come off.
+    pub retain: bool,
+    /// Properties that somebody else changes.
+    pub ignore_changes: BTreeSet<String>,
+}
+
 impl Declared {
+    /// Something in AWS that nothing declares: known by its identity, and nothing is desired of it.
+    pub fn leftover(kind: &'static dyn DynKind, id: Id) -> Declared {
+        Declared {
+            name: id.owner.resource.clone(),
+            kind,
+            id,
+            imported: false,
+            lifecycle: Lifecycle::default(),
+            desired: Tree::new(),
+            written: BTreeSet::new(),
+            artifact: None,
+        }
+    }
+
     /// The table of its kind.
     pub fn schema(&self) -> &'static Schema {
         self.kind.schema()

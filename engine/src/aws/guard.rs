@@ -201,7 +201,7 @@ fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
     match schema.naming {
         Naming::Own { .. } => Some((schema.kind.to_owned(), id.name.clone())),
         Naming::Assigned => live.incarnation.clone().map(|uuid| (schema.kind.to_owned(), uuid)),
-        Naming::Fixed { .. } => None,
+        Naming::Inner { .. } => None,
     }
 }
 
@@ -438,7 +438,14 @@ mod tests {
     }
 
     fn id(name: &str) -> Id {
-        Id { owner: owner("acme", "s"), name: name.to_owned(), arn: None, anchors: BTreeMap::new(), site: None }
+        Id {
+            owner: owner("acme", "s"),
+            name: name.to_owned(),
+            arn: None,
+            anchors: BTreeMap::new(),
+            site: None,
+            incarnation: None,
+        }
     }
 
     fn live(owner: Ownership) -> Live {
@@ -448,6 +455,8 @@ mod tests {
             owner,
             condition: Condition::Settled,
             incarnation: Some("u-1".to_owned()),
+            age: crate::schema::Age::default(),
+            notes: Vec::new(),
         }
     }
 

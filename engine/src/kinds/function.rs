@@ -30,7 +30,8 @@ use serde_json::{Value as Json, json};
 use crate::aws::{AwsError, Class, Context, Named, Wait, upload_timeouts};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
-    Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Problem, Schema, Shape, Text, property,
+    Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Problem, Reading, Schema, Shape, Text,
+    property,
 };
 use crate::source::{self, Source};
 use crate::value::{Path, Tree, Value};
@@ -125,7 +126,7 @@ impl Kind for Function {
     type Props = Props;
 
     fn schema(&self) -> Schema {
-        let exclude = Shape::List { item: Box::new(Shape::Text(Text::any(1024))) };
+        let exclude = Shape::List { item: Box::new(Shape::Text(Text::any(1024))), max: 1000 };
         let code = vec![
             property(
                 "inline",
@@ -151,6 +152,7 @@ impl Kind for Function {
             holds_data: false,
             leaves: Some(|name| format!("its log group /aws/lambda/{name} stays")),
             renewal: None,
+            index: Some("lambda:function"),
             properties: vec![
                 property("runtime", Shape::Choice(RUNTIMES), "the language and its version").required().literal(),
                 property("handler", Shape::Text(HANDLER), "file and export that Lambda calls").required().literal(),
@@ -252,24 +254,27 @@ impl Kind for Function {
         pack(&source, handler, runtime, &path)
     }
 
-    async fn read(&self, cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         let answer =
             match cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name) {
-                Err(error) if error.class == Class::NotFound => return Ok(None),
+                Err(error) if error.class == Class::NotFound => return Ok(None.into()),
                 answer => answer?,
             };
-        let Some(config) = answer.configuration else { return Ok(None) };
+        let Some(config) = answer.configuration else { return Ok(None.into()) };
         let tags = answer.tags.unwrap_or_default();
         let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         // Without the right to list tags the answer simply has none, and newer answers say so.
         let owner = if answer.tags_error.is_some() { Ownership::Denied } else { Ownership::from_tags(pairs()) };
-        Ok(Some(Live {
+        let live = Live {
             outputs: outputs(&config),
             condition: condition(&config),
             owner,
             incarnation: None,
+            age: Age::default(),
+            notes: Vec::new(),
             props: props(config, super::own_tags(pairs())),
-        }))
+        };
+        Ok(Some(live).into())
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -297,7 +302,7 @@ impl Kind for Function {
                 .collect())
         };
         let find = || async {
-            let Some(live) = self.read(cx, id).await? else { return Ok(None) };
+            let Some(live) = self.read(cx, id).await?.live else { return Ok(None) };
             if live.owner == Ownership::Engine(id.owner.clone()) {
                 return Ok(Some(live.outputs));
             }

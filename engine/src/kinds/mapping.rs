@@ -35,7 +35,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
-use crate::schema::{Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Ownership, Schema, Shape, property};
+use crate::schema::{
+    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Reading, Schema, Shape,
+    property,
+};
 use crate::value::Value;
 
 pub(super) struct Mapping;
@@ -71,6 +74,7 @@ impl Kind for Mapping {
             adoptable: false,
             holds_data: false,
             leaves: None,
+            index: Some("lambda:event-source-mapping"),
             renewal: Some(|props| match props.get("starting_position").and_then(Value::as_str) {
                 Some("LATEST") => "a new mapping at LATEST skips what is written until it is Enabled",
                 _ => "a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again",
@@ -108,38 +112,34 @@ impl Kind for Mapping {
         }
     }
 
-    async fn read(&self, cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
-        let mappings = list(cx, id.anchor("function")).await?;
-        let tagged = try_join_all(mappings.into_iter().map(|mapping| async {
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
+        if let Some(uuid) = &id.incarnation {
+            let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
             let tags = list_tags(cx, &mapping).await?;
-            Ok((mapping, tags))
+            return Ok(Some(live(mapping, tags)).into());
+        }
+        let mappings = list(cx, id.anchor("function")).await?;
+        let others = try_join_all(mappings.into_iter().map(|mapping| async {
+            let tags = list_tags(cx, &mapping).await?;
+            let resource = match &tags.owner {
+                Ownership::Engine(owner) => owner.resource.clone(),
+                _ => String::new(),
+            };
+            let id = Id {
+                owner: Owner { resource, ..id.owner.clone() },
+                name: mapping.uuid.clone().unwrap_or_default(),
+                arn: None,
+                anchors: BTreeMap::from([
+                    ("function", id.anchor("function").to_owned()),
+                    ("event_source_arn", table_of(mapping.event_source_arn().unwrap_or_default()).to_owned()),
+                ]),
+                site: id.site.clone(),
+                incarnation: mapping.uuid.clone(),
+            };
+            Ok::<_, AwsError>((id, live(mapping, tags)))
         }))
         .await?;
-        let table = id.anchor("event_source_arn");
-        // Ours is the one that bears our name; then one that is ours by team and stack, then anybody's, on our table.
-        let rank = |(mapping, tags): &(EventSourceMappingConfiguration, Tags)| {
-            let same_table = mapping.event_source_arn().is_some_and(|arn| table_of(arn) == table);
-            let rank = match &tags.owner {
-                Ownership::Engine(owner) if *owner == id.owner => 0,
-                Ownership::Engine(owner)
-                    if same_table && (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack) =>
-                {
-                    1
-                }
-                _ if same_table => 2,
-                _ => return None,
-            };
-            // One that is on its way out counts only if there is no other.
-            Some((condition(mapping) == Condition::Leaving, rank))
-        };
-        let found = tagged.into_iter().filter_map(|found| Some((rank(&found)?, found))).min_by_key(|(rank, _)| *rank);
-        Ok(found.map(|(_, (mapping, tags))| Live {
-            outputs: outputs(&mapping),
-            condition: condition(&mapping),
-            incarnation: mapping.uuid.clone(),
-            owner: tags.owner,
-            props: props(mapping, tags.own),
-        }))
+        Ok(Reading { live: None, others })
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -164,15 +164,19 @@ impl Kind for Mapping {
             Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
         };
         let find = || async {
-            match self.read(cx, id).await? {
+            let of_pair = |mapping: &&EventSourceMappingConfiguration| {
+                mapping.event_source_arn() == Some(&*props.event_source_arn)
+            };
+            let mappings = list(cx, id.anchor("function")).await?;
+            let Some(mapping) = mappings.iter().find(of_pair) else { return Ok(None) };
+            if condition(mapping) == Condition::Leaving {
                 // The pair is free again once the old mapping is gone.
-                Some(live) if live.condition == Condition::Leaving => {
-                    let message = "an older mapping of the same stream is being deleted";
-                    Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message))
-                }
-                Some(live) if live.owner == Ownership::Engine(id.owner.clone()) => Ok(Some(live.outputs)),
-                Some(_) => Err(super::taken("CreateEventSourceMapping", id)),
-                None => Ok(None),
+                let message = "an older mapping of the same stream is being deleted";
+                return Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message));
+            }
+            match list_tags(cx, mapping).await?.owner {
+                Ownership::Engine(owner) if owner == id.owner => Ok(Some(outputs(mapping))),
+                _ => Err(super::taken("CreateEventSourceMapping", id)),
             }
         };
         cx.create(BUSY, &id.name, send, find).await
@@ -252,6 +256,18 @@ impl Kind for Mapping {
     }
 }
 
+fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
+    Live {
+        outputs: outputs(&mapping),
+        condition: condition(&mapping),
+        incarnation: mapping.uuid.clone(),
+        owner: tags.owner,
+        age: Age::default(),
+        notes: Vec::new(),
+        props: props(mapping, tags.own),
+    }
+}
+
 struct Tags {
     own: BTreeMap<String, String>,
     owner: Ownership,
@@ -284,6 +300,8 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
                 .set_uuid(answer.uuid)
                 .set_state(answer.state)
                 .set_batch_size(answer.batch_size)
+                .set_event_source_arn(answer.event_source_arn)
+                .set_starting_position(answer.starting_position)
                 .set_event_source_mapping_arn(answer.event_source_mapping_arn)
                 .build(),
         )),

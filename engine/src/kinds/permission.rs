@@ -27,7 +27,8 @@ use serde_json::Value as Json;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Ownership, Problem, Schema, Shape, Text, property,
+    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Ownership, Problem, Reading, Schema, Shape,
+    Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -73,13 +74,14 @@ impl Kind for Permission {
             kind: "permission",
             summary: "a statement in a function's policy that lets somebody call it",
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html",
-            naming: Naming::Fixed { text: STATEMENT },
+            naming: Naming::Inner { key: "statement_id", text: STATEMENT },
             managed: true,
             importable: false,
             adoptable: false,
             holds_data: false,
             leaves: None,
             renewal: None,
+            index: None,
             properties: vec![
                 property(
                     "function",
@@ -123,25 +125,28 @@ impl Kind for Permission {
         principal.map(problem).into_iter().collect()
     }
 
-    async fn read(&self, cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         let function = id.anchor("function");
         let answer = match cx.aws.lambda.get_policy().function_name(function).send().await.named("GetPolicy", function)
         {
             // One answer for both: no such function, and no policy on it.
-            Err(error) if error.class == Class::NotFound => return Ok(None),
+            Err(error) if error.class == Class::NotFound => return Ok(None.into()),
             answer => answer?,
         };
         let policy: Policy = serde_json::from_str(answer.policy().unwrap_or("{}")).map_err(|error| {
             AwsError::own(Class::Rejected, "GetPolicy", function, format!("the policy can't be read: {error}"))
         })?;
         let statement = policy.statements.into_iter().find(|statement| statement.sid == id.name);
-        Ok(statement.map(|statement| Live {
+        let live = statement.map(|statement| Live {
             props: statement.props(),
             outputs: outputs(id),
             owner: Ownership::Inherited,
             condition: Condition::Settled,
             incarnation: None,
-        }))
+            age: Age::default(),
+            notes: Vec::new(),
+        });
+        Ok(live.into())
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -165,7 +170,7 @@ impl Kind for Permission {
             }
         };
         let find = || async {
-            match self.read(cx, id).await? {
+            match self.read(cx, id).await?.live {
                 Some(live) if live.props.same_statement(&want.props) => Ok(Some(())),
                 Some(_) => Err(super::taken("AddPermission", id)),
                 None => Ok(None),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::kind::{Kind, Want};
-use crate::schema::{Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Schema, Text};
+use crate::schema::{Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Reading, Schema, Text};
 
 pub(super) struct Role;
 
@@ -46,6 +46,7 @@ impl Kind for Role {
             leaves: None,
             renewal: None,
             properties: Vec::new(),
+            index: None,
             outputs: vec![
                 Output { name: "arn", doc: "the role's ARN", origin: Origin::Assigned { until: &[] } },
                 Output { name: "name", doc: "the role's name", origin: Origin::Computed(|_, name| name.to_owned()) },
@@ -53,21 +54,22 @@ impl Kind for Role {
         }
     }
 
-    async fn read(&self, cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         let answer = match cx.aws.iam.get_role().role_name(&id.name).send().await.named("GetRole", &id.name) {
-            Err(error) if error.class == Class::NotFound => return Ok(None),
+            Err(error) if error.class == Class::NotFound => return Ok(None.into()),
             answer => answer?,
         };
-        let outputs = answer.role.map_or_else(BTreeMap::new, |role| {
-            BTreeMap::from([("arn".to_owned(), role.arn), ("name".to_owned(), role.role_name)])
-        });
-        Ok(Some(Live {
+        let Some(role) = answer.role else { return Ok(None.into()) };
+        let live = Live {
             props: Props {},
-            outputs,
+            age: Age { born: role.create_date.to_millis().ok(), changed: None },
+            outputs: BTreeMap::from([("arn".to_owned(), role.arn), ("name".to_owned(), role.role_name)]),
             owner: Ownership::Nobody,
             condition: Condition::Settled,
-            incarnation: None,
-        }))
+            incarnation: Some(role.role_id),
+            notes: Vec::new(),
+        };
+        Ok(Some(live).into())
     }
 
     async fn create(&self, _: &Context, _: &Id, _: Want<Props>) -> Result<Outputs, AwsError> {

@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Condition, Contents, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Schema, Shape,
-    Text, property,
+    Age, Condition, Contents, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -86,6 +86,7 @@ impl Kind for Table {
             holds_data: true,
             leaves: None,
             renewal: None,
+            index: Some("dynamodb:table"),
             properties: vec![
                 property(
                     "attributes",
@@ -189,7 +190,7 @@ impl Kind for Table {
         problems
     }
 
-    async fn read(&self, cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         // The ARN for the tags is known before the table is, if the account is; the two reads then go out together.
         let (table, tags) = match &id.site {
             Some(site) => {
@@ -204,15 +205,18 @@ impl Kind for Table {
                 nothing => (nothing, Ok(BTreeMap::new())),
             },
         };
-        let Some(table) = table? else { return Ok(None) };
+        let Some(table) = table? else { return Ok(None.into()) };
         let (tags, owner) = ownership(&table, tags)?;
-        Ok(Some(Live {
+        let live = Live {
             props: props(&table, tags),
             outputs: outputs(&table),
             owner,
             condition: condition(&table),
             incarnation: table.table_id().map(str::to_owned),
-        }))
+            age: Age { born: table.creation_date_time().and_then(|time| time.to_millis().ok()), changed: None },
+            notes: Vec::new(),
+        };
+        Ok(Some(live).into())
     }
 
     async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
@@ -335,15 +339,16 @@ impl Kind for Table {
     }
 }
 
-fn stream_loss(before: &Value, after: &Value) -> Option<&'static str> {
-    match (before, after) {
-        (Value::Null, _) => None,
-        (_, Value::Null) => Some("the stream is switched off; what its mappings have not read by then may be lost"),
-        _ => Some(
+fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
+    let loss = match (before, after) {
+        (Value::Null, _) => return Vec::new(),
+        (_, Value::Null) => "the stream is switched off; what its mappings have not read by then may be lost",
+        _ => {
             "AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes during the switch \
-             (some ten seconds) make no record, and what the old mapping has not read by then may be lost",
-        ),
-    }
+             (some ten seconds) make no record, and what the old mapping has not read by then may be lost"
+        }
+    };
+    vec![loss.to_owned()]
 }
 
 async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, AwsError> {

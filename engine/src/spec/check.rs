@@ -13,11 +13,11 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
-use crate::schema::{Id, Naming, Owner, Presence, Problem, Property, Schema, Text, name_in_arn, settable};
+use crate::schema::{Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, name_in_arn, settable};
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
-use super::{Declared, Depth, Overrides, Places, Spec};
+use super::{Declared, Depth, Lifecycle, Overrides, Places, Spec};
 
 pub(super) use references::graph;
 
@@ -405,15 +405,18 @@ impl Checker<'_> {
         }
         let (aws_name, arn) = match &import {
             Some(imported) => imported.clone().unwrap_or_default(),
-            None => (self.own_name(find("name"), entry, schema, around), None),
+            None => {
+                let key = if let Naming::Inner { key, .. } = schema.naming { key } else { "name" };
+                (self.own_name(find(key), entry, schema, around), None)
+            }
         };
-        let id = Id { owner, name: aws_name, arn, anchors: BTreeMap::new(), site: None };
+        let id = Id { owner, name: aws_name, arn, anchors: BTreeMap::new(), site: None, incarnation: None };
         let mut declared = Declared {
             name: name.to_owned(),
             kind,
             id,
             imported: import.is_some(),
-            adopt,
+            lifecycle: Lifecycle { adopt, ..Lifecycle::default() },
             desired: Tree::new(),
             written: BTreeSet::new(),
             artifact: None,
@@ -435,12 +438,17 @@ impl Checker<'_> {
                 );
                 continue;
             };
-            if declared.imported {
+            if declared.imported && property.change != Rule::Checked {
                 let problem = format!("`{name}` is imported, so its `{key}` can't be set");
                 self.error(*key_span, problem, "remove the line; what is imported is read, never changed");
                 continue;
             }
             declared.written.insert(key.clone());
+            if matches!(&schema.naming, Naming::Inner { key: naming, .. } if naming == key) {
+                // Looked at where the name was made of it.
+                declared.desired.insert(key.clone(), Value::String(declared.id.name.clone()));
+                continue;
+            }
             let around = Around { resource: name, literal: property.literal, sensitive: property.sensitive };
             if let Some(value) = self.value(&property.shape, value, key, around, &Path::property(key)) {
                 declared.desired.insert(key.clone(), value);
@@ -452,6 +460,7 @@ impl Checker<'_> {
         }
         if !declared.imported {
             self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
+            kind.normalize(&declared.id, &mut declared.desired);
             // What was written wrong is reported already; that it is missing as well would be one error too many.
             let mut problems = kind.check(&declared.desired);
             problems.retain(|problem| {
@@ -513,7 +522,7 @@ impl Checker<'_> {
             );
             return None;
         }
-        let (Naming::Own { text: rule } | Naming::Fixed { text: rule }) = &schema.naming else { return None };
+        let (Naming::Own { text: rule } | Naming::Inner { text: rule, .. }) = &schema.naming else { return None };
         if let Some(objection) = rule.objection(name) {
             self.error(
                 span,
@@ -530,8 +539,8 @@ impl Checker<'_> {
         let usual = format!("{}-{}", self.scope.team, resource.key);
         let (name, span) = match (entry, &schema.naming) {
             (None, _) => (usual, resource.key_span),
-            (Some(entry), Naming::Own { .. }) => {
-                let Some(value) = self.text(&entry.value, "name", around, &Path::property("name")) else {
+            (Some(entry), Naming::Own { .. } | Naming::Inner { .. }) => {
+                let Some(value) = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key)) else {
                     return usual;
                 };
                 let name = value.as_str().unwrap_or_default().to_owned();
@@ -542,7 +551,12 @@ impl Checker<'_> {
                     let diagnostic = Diagnostic::error(problem)
                         .at(self.file.place(entry.value.span))
                         .why("the prefix keeps the teams of one account apart")
-                        .hint(format!("write `name: ${{team}}-{name}`, or use `import:` for what another team owns"));
+                        .hint(match schema.importable {
+                            true => {
+                                format!("write `name: ${{team}}-{name}`, or use `import:` for what another team owns")
+                            }
+                            false => format!("write `{}: ${{team}}-{name}`", entry.key),
+                        });
                     self.diagnostics.push(diagnostic);
                     return usual;
                 }
@@ -554,13 +568,13 @@ impl Checker<'_> {
                 return usual;
             }
         };
-        if let Naming::Own { text } | Naming::Fixed { text } = &schema.naming
+        if let Naming::Own { text } | Naming::Inner { text, .. } = &schema.naming
             && let Some(objection) = text.objection(&name)
         {
             let problem = format!("the name `{name}` of the {} {objection}", schema.kind);
             let hint = match schema.naming {
-                Naming::Own { .. } => "choose another resource name, or give a `name:` of its own",
-                _ => "choose another resource name",
+                Naming::Inner { .. } => "choose another resource name, or give a `statement_id:` of its own",
+                _ => "choose another resource name, or give a `name:` of its own",
             };
             self.diagnostics.push(
                 Diagnostic::error(problem)

@@ -7,9 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use engine::aws::{AwsError, Class};
-use engine::plan::{Allowed, Found, Goal, Inventory, Op, Plan, plan};
+use engine::inventory::{Found, Inventory};
+use engine::plan::{Allowed, Goal, Op, Plan, plan};
 use engine::render::{self, Look};
-use engine::schema::{Condition, Contents, Live, Moment, Owner, Ownership, Site};
+use engine::schema::{Age, Condition, Contents, Live, Moment, Owner, Ownership, Site};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::value::{Tree, Value};
 use insta::assert_snapshot;
@@ -124,7 +125,15 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         Some(other) => panic!("no condition: {other:?}"),
     };
     Found {
-        live: Some(Live { props: tree, outputs, owner, condition, incarnation: None }),
+        live: Some(Live {
+            props: tree,
+            outputs,
+            owner,
+            condition,
+            incarnation: None,
+            age: Age::default(),
+            notes: Vec::new(),
+        }),
         contents: items.map(|items| if items == 0 { Contents::Empty } else { Contents::Items(items) }),
         unread: unread.then(|| AwsError::own(Class::Denied, "GetRole", "runner", "not authorized")),
     }
@@ -144,7 +153,7 @@ fn planned(spec: &Spec, live: &str, goal: Goal, allowed: Allowed) -> Plan {
         let declared = spec.resource(&name)?;
         Some((name, found(standing, declared)))
     });
-    let inventory = Inventory { site: Site::new("eu-central-1", "123456789012"), found: found.collect() };
+    let inventory = Inventory { found: found.collect(), ..Inventory::new(Site::new("eu-central-1", "123456789012")) };
     plan(spec, &inventory, goal, allowed)
 }
 

@@ -224,7 +224,9 @@ fn values(shape: &Shape) -> String {
             format!("{}{literal}", links.join(", "))
         }
         Shape::Map { value, .. } => format!("mapping to {}", values(value)),
-        Shape::List { item } => format!("list of {}", values(item)),
+        Shape::List { item, .. } | Shape::Set { item, .. } => format!("list of {}", values(item)),
+        Shape::Texts { item, .. } => format!("{}; or a list of such", text(item)),
+        Shape::Json { .. } => "mapping, or JSON text".to_owned(),
         Shape::Record(_) => "mapping".to_owned(),
     }
 }

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use engine::apply::{self, Ending, Event};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Wait};
+use engine::inventory::{Found, Inventory};
 use engine::kind::{DynKind, Loaded, Pending, Want};
-use engine::plan::{Allowed, Found, Goal, Inventory, Plan, StepId, plan};
+use engine::plan::{Allowed, Goal, Plan, StepId, plan};
 use engine::schema::{
-    Condition, Contents, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Schema,
-    Shape, Site, Text, property,
+    Age, Condition, Contents, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Problem,
+    Reading, Schema, Shape, Site, Text, property,
 };
-use engine::spec::{Declared, Spec};
+use engine::spec::{Declared, Lifecycle, Spec};
 use engine::value::{Hole, Part, Template, Tree, Value};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -28,7 +29,7 @@ const ANY: Text = Text::any(100);
 
 /// A thing with a name of its own; `flip` changes its serial in place, as a view type changes a stream.
 fn thing() -> Schema {
-    let list = || Shape::List { item: Box::new(Shape::Text(ANY)) };
+    let list = || Shape::List { item: Box::new(Shape::Text(ANY)), max: 100 };
     Schema {
         kind: "thing",
         summary: "",
@@ -39,6 +40,7 @@ fn thing() -> Schema {
         adoptable: true,
         renewal: None,
         leaves: None,
+        index: None,
         holds_data: false,
         properties: vec![
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
@@ -190,23 +192,35 @@ impl DynKind for Fake {
         &self.schema
     }
 
+    fn normalize(&self, _: &Id, _: &mut Tree) {}
+
     fn check(&self, _: &Tree) -> Vec<Problem> {
         Vec::new()
+    }
+
+    fn scan<'a>(&'a self, _: &'a Context, _: &'a Owner) -> Pending<'a, Vec<Id>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn release<'a>(&'a self, _: &'a Context, _: &'a Id, _: Live) -> Pending<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn load(&self, _: &Tree, _: &FilePath) -> Loaded {
         Loaded::default()
     }
 
-    fn read<'a>(&'a self, _: &'a Context, id: &'a Id) -> Pending<'a, Option<Live>> {
+    fn read<'a>(&'a self, _: &'a Context, id: &'a Id) -> Pending<'a, Reading> {
         let live = self.world().entries.get(&id.name).map(|entry| Live {
             props: entry.props.clone(),
             outputs: entry.outputs(&id.name),
             owner: Ownership::Engine(id.owner.clone()),
             condition: if entry.is_ready() { Condition::Settled } else { Condition::Changing("UPDATING".into()) },
             incarnation: Some(entry.incarnation.to_string()),
+            age: Age::default(),
+            notes: Vec::new(),
         });
-        Box::pin(std::future::ready(Ok(live)))
+        Box::pin(std::future::ready(Ok(live.into())))
     }
 
     fn contents<'a>(&'a self, _: &'a Context, _: &'a Id) -> Pending<'a, Contents> {
@@ -399,9 +413,9 @@ impl Stage {
             let declared = Declared {
                 name: node.name.clone(),
                 kind: if node.ties.is_some() { self.tie } else { self.thing },
-                id: Id { owner, name, arn: None, anchors: BTreeMap::new(), site: None },
+                id: Id { owner, name, arn: None, anchors: BTreeMap::new(), site: None, incarnation: None },
                 imported: false,
-                adopt: false,
+                lifecycle: Lifecycle::default(),
                 written: desired.keys().cloned().collect::<BTreeSet<_>>(),
                 desired,
                 artifact: None,
@@ -414,10 +428,10 @@ impl Stage {
     async fn plan(&self, spec: &Spec, goal: Goal) -> (Inventory, Plan) {
         let mut found = BTreeMap::new();
         for declared in &spec.resources {
-            let live = declared.kind.read(&self.cx, &declared.id).await.unwrap();
+            let live = declared.kind.read(&self.cx, &declared.id).await.unwrap().live;
             found.insert(declared.name.clone(), Found { live, ..Found::default() });
         }
-        let inventory = Inventory { site: Site::new("eu-central-1", "123456789012"), found };
+        let inventory = Inventory { found, ..Inventory::new(Site::new("eu-central-1", "123456789012")) };
         let plan = plan(spec, &inventory, goal, Allowed::default());
         (inventory, plan)
     }

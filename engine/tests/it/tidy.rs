@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::aws::{Access, Aws, Class, Consent, Context, LocalSettings};
+use engine::inventory::{Found, Inventory};
 use engine::kind::Want;
 use engine::kinds::registry;
-use engine::plan::{Action, Allowed, Found, Goal, Inventory, plan};
-use engine::schema::{Condition, Live, Outputs, Ownership, Rule, Site};
+use engine::plan::{Action, Allowed, Goal, plan};
+use engine::schema::{Age, Condition, Live, Outputs, Ownership, Rule, Site};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::value::{Tree, Value};
 
@@ -133,7 +134,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
             (declared.name.clone(), Found { live: Some(live(Tree::new(), outputs.collect())), ..Found::default() })
         });
         let site = Site::new("eu-central-1", "123456789012");
-        let inventory = Inventory { site, found: imported.collect() };
+        let inventory = Inventory { found: imported.collect(), ..Inventory::new(site) };
         let plan = plan(&spec, &inventory, Goal::Present, Allowed::default());
         assert_eq!(plan.count(Action::Refused), 0, "{name}");
         let declared = spec.resources.iter().find(|it| it.schema().kind == *name).expect("its own example shows it");
@@ -167,7 +168,15 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
 }
 
 fn live(props: Tree, outputs: Outputs) -> Live {
-    Live { props, outputs, owner: Ownership::Nobody, condition: Condition::Settled, incarnation: None }
+    Live {
+        props,
+        outputs,
+        owner: Ownership::Nobody,
+        condition: Condition::Settled,
+        incarnation: None,
+        age: Age::default(),
+        notes: Vec::new(),
+    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Checker<'_> {
             // A mapping is what it connects; all else is its name.
             let identity = match schema.naming {
                 Naming::Own { .. } => id.name.clone(),
-                Naming::Fixed { .. } => continue,
+                Naming::Inner { .. } => continue,
                 Naming::Assigned => id.anchors.values().cloned().collect::<Vec<_>>().join(" and "),
             };
             if let Some(first) = seen.insert((schema.kind, identity.clone()), name) {

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value as Json;
+
 use crate::diagnostic::Span;
 use crate::schema::{Property, Shape, Text, settable};
 use crate::value::{Hole, Part, Path, Template, Tree, Value};
@@ -63,10 +65,7 @@ impl Checker<'_> {
             Shape::Link { to, literal } => self.link(to, literal.as_ref(), node, name, around, path),
             Shape::Map { key, value, max } => {
                 let entries = self.entries(node, name)?;
-                if entries.len() > *max {
-                    let problem = format!("`{name}` has {} entries, {max} are allowed", entries.len());
-                    self.error(span, problem, "remove some");
-                }
+                self.bounded(entries.len(), *max, span, name);
                 let mut map = Tree::new();
                 for Entry { key: entry, key_span, value: node } in entries {
                     if let Some(objection) = key.objection(entry) {
@@ -82,17 +81,33 @@ impl Checker<'_> {
                 }
                 Some(Value::Map(map))
             }
-            Shape::List { item } => {
-                let Yaml::List(items) = &node.value else {
-                    self.error(span, format!("`{name}` is not a list"), format!("write `{name}: [one, two]`"));
-                    return None;
-                };
-                let values = items
-                    .iter()
-                    .enumerate()
-                    .map(|(index, node)| self.value(item, node, name, around, &path.index(index)));
-                values.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>().map(Value::List)
+            Shape::List { item, max } => self.list(item, *max, node, name, around, path).map(Value::List),
+            Shape::Set { item, max } => {
+                let mut items = self.list(item, *max, node, name, around, path)?;
+                items.sort_by_cached_key(|item| Json::from(item).to_string());
+                items.dedup();
+                Some(Value::List(items))
             }
+            Shape::Texts { item, max } => {
+                let one = |checker: &mut Self, node: &Node, path: &Path| {
+                    let value = checker.text(node, name, around, path)?;
+                    checker.object(item, &value, node.span, name, around)?;
+                    Some(value)
+                };
+                let Yaml::List(items) = &node.value else { return one(self, node, path) };
+                self.bounded(items.len(), *max, span, name);
+                let values = items.iter().enumerate().map(|(index, node)| one(self, node, &path.index(index)));
+                let mut values = values.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
+                match values.len() {
+                    0 => {
+                        self.error(span, format!("`{name}` is empty"), "name at least one");
+                        None
+                    }
+                    1 => values.pop(),
+                    _ => Some(Value::List(values)),
+                }
+            }
+            Shape::Json { max } => self.json(*max, node, name, around, path),
             Shape::Record(properties) => self.record(properties, node, name, around, path),
             Shape::TextOrRecord(text, properties) => match node.value {
                 Yaml::Map(_) => self.record(properties, node, name, around, path),
@@ -103,6 +118,82 @@ impl Checker<'_> {
                 }
             },
         }
+    }
+
+    fn bounded(&mut self, length: usize, max: usize, span: Span, name: &str) {
+        if length > max {
+            self.error(span, format!("`{name}` has {length} entries, {max} are allowed"), "remove some");
+        }
+    }
+
+    fn list(
+        &mut self,
+        item: &'static Shape,
+        max: usize,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Vec<Value>> {
+        let Yaml::List(items) = &node.value else {
+            self.error(node.span, format!("`{name}` is not a list"), format!("write `{name}: [one, two]`"));
+            return None;
+        };
+        self.bounded(items.len(), max, node.span, name);
+        let values =
+            items.iter().enumerate().map(|(index, node)| self.value(item, node, name, around, &path.index(index)));
+        values.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// A JSON object, written as YAML or as text. Variables are filled in, references have no place in it: what AWS
+    /// names only later could not be compared key by key.
+    fn json(&mut self, max: usize, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
+        let around = Around { literal: true, ..around };
+        let json = match &node.value {
+            Yaml::Map(_) => self.plain(node, name, around, path)?,
+            _ => {
+                let text = self.text(node, name, around, path)?;
+                match serde_json::from_str(text.as_str().unwrap_or_default()) {
+                    Ok(json @ Json::Object(_)) => json,
+                    Ok(_) => {
+                        self.error(node.span, format!("`{name}` is no JSON object"), "begin it with `{`");
+                        return None;
+                    }
+                    Err(error) => {
+                        let problem = format!("`{name}` is no JSON: {error}");
+                        self.error(node.span, problem, "write it as YAML below, or as JSON in quotes");
+                        return None;
+                    }
+                }
+            }
+        };
+        let length = json.to_string().chars().count();
+        if length > max {
+            let problem = format!("`{name}` has {length} characters as JSON, {max} are allowed");
+            self.error(node.span, problem, "make it shorter");
+            return None;
+        }
+        Some(Value::from(json))
+    }
+
+    /// YAML as JSON, without a schema.
+    fn plain(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Json> {
+        Some(match &node.value {
+            Yaml::Null => Json::Null,
+            Yaml::Bool(bool) => Json::Bool(*bool),
+            Yaml::Number(number) => Json::Number(number.clone()),
+            Yaml::String(_) => Json::from(&self.text(node, name, around, path)?),
+            Yaml::List(items) => {
+                let items = items.iter().enumerate().map(|(at, item)| self.plain(item, name, around, &path.index(at)));
+                Json::Array(items.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
+            }
+            Yaml::Map(entries) => {
+                let entries = entries.iter().map(|Entry { key, value, .. }| {
+                    Some((key.clone(), self.plain(value, name, around, &path.key(key))?))
+                });
+                Json::Object(entries.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
+            }
+        })
     }
 
     pub(super) fn record(

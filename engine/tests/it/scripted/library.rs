@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use engine::apply::{self, Ending};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Named};
+use engine::inventory::Inventory;
 use engine::kind::{Kind, Want, erase};
 use engine::live::{self, ReadError};
-use engine::plan::{self, Allowed, Goal, Inventory};
-use engine::schema::{Contents, Id, Live, Naming, Outputs, Schema, Site, Text};
+use engine::plan::{self, Allowed, Goal};
+use engine::schema::{Contents, Id, Live, Naming, Outputs, Reading, Schema, Site, Text};
 use engine::spec::{Depth, Overrides, Spec};
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
@@ -38,6 +39,9 @@ fn team() -> Access {
 async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
     let inventory = live::read(cx, spec, Goal::Present, None).await?;
     for declared in &mut spec.resources {
+        if let Some(live) = inventory.live(&declared.name) {
+            declared.id = live::meant(declared, live);
+        }
         declared.id.site = Some(inventory.site.clone());
     }
     Ok(inventory)
@@ -183,13 +187,14 @@ impl Kind for Liar {
             holds_data: false,
             leaves: None,
             renewal: None,
+            index: None,
             properties: Vec::new(),
             outputs: Vec::new(),
         }
     }
 
-    async fn read(&self, _: &Context, _: &Id) -> Result<Option<Live<Json>>, AwsError> {
-        Ok(None)
+    async fn read(&self, _: &Context, _: &Id) -> Result<Reading<Json>, AwsError> {
+        Ok(None.into())
     }
 
     async fn contents(&self, _: &Context, _: &Id) -> Result<Contents, AwsError> {

@@ -1,0 +1,138 @@
+//! What stands in AWS, as far as a spec asks: what each declaration means there, and what else bears its owner's marks.
+//!
+//! **Invariant:** data, and the choice of which of several things a declaration means. No I/O.
+
+use std::collections::BTreeMap;
+
+use crate::aws::AwsError;
+use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Site};
+use crate::spec::{Declared, Spec};
+use crate::value::{Hole, Value};
+
+/// What stands in AWS.
+#[derive(Debug)]
+pub struct Inventory {
+    /// Where.
+    pub site: Site,
+    /// By resource name; one entry for each declaration.
+    pub found: BTreeMap<String, Found>,
+    /// What may be this owner's, or hangs on what is, and no declaration means.
+    pub leftovers: Vec<Leftover>,
+    /// How far leftovers were looked for.
+    pub search: Search,
+}
+
+/// What one read found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The resource; `None`: nothing stands there.
+    pub live: Option<Live>,
+    /// What would be lost with it; only looked at where something may be deleted.
+    pub contents: Option<Contents>,
+    /// Why an imported resource could not be looked at, where that is no obstacle.
+    pub unread: Option<AwsError>,
+}
+
+/// Something that no declaration means.
+#[derive(Debug)]
+pub struct Leftover {
+    /// What it would be if it were declared; nothing is desired of it.
+    pub declared: Declared,
+    /// What was read; it always stands there.
+    pub found: Found,
+    /// The resource of the spec that means another of its kind, where this one would do as well.
+    pub instead: Option<String>,
+}
+
+/// How far leftovers were looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Search {
+    /// As far as AWS lets anybody look.
+    Complete,
+    /// Not at all, or in part; why.
+    Partial(String),
+}
+
+impl Inventory {
+    /// With nothing found yet.
+    pub fn new(site: Site) -> Inventory {
+        Inventory { site, found: BTreeMap::new(), leftovers: Vec::new(), search: Search::Complete }
+    }
+
+    /// What the declaration of that name means.
+    pub fn live(&self, resource: &str) -> Option<&Live> {
+        self.found.get(resource)?.live.as_ref()
+    }
+
+    /// Settles which of `others` a declaration means whose id AWS assigns, and notes the rest.
+    ///
+    /// Those that may be meant: what bears its marks; what bears those of a resource that is no longer in the spec, and
+    /// connects the same; what nobody owns and connects the same. The one that reads what the spec wants to be read
+    /// *now* comes first: the others are on something that is gone, and a new one could not be made beside it.
+    pub fn choose(&mut self, spec: &Spec, declared: &Declared, others: Vec<(Id, Live)>) {
+        let wanted = identities(declared, self);
+        let mut candidates: Vec<((bool, bool, u8), (Id, Live))> = Vec::new();
+        for (id, live) in others {
+            match rank(spec, declared, &id, &live) {
+                Some(rank) => {
+                    let off = wanted.iter().any(|(name, value)| live.props.get(*name) != Some(value));
+                    candidates.push(((live.condition == Condition::Leaving, off, rank), (id, live)));
+                }
+                None => self.leave(spec, declared, id, live, None),
+            }
+        }
+        candidates.sort_by_key(|(rank, _)| *rank);
+        let mut candidates = candidates.into_iter();
+        let chosen = candidates.next().map(|(_, (_, live))| live);
+        self.found.entry(declared.name.clone()).or_default().live = chosen;
+        for (_, (id, live)) in candidates {
+            self.leave(spec, declared, id, live, Some(declared.name.clone()));
+        }
+    }
+
+    /// Notes something that no declaration means, once.
+    fn leave(&mut self, _spec: &Spec, like: &Declared, id: Id, live: Live, instead: Option<String>) {
+        let known = self.leftovers.iter().any(|it| {
+            it.declared.schema().kind == like.schema().kind
+                && (&it.declared.id.name, &it.declared.id.incarnation) == (&id.name, &id.incarnation)
+        });
+        if !known {
+            let declared = Declared::leftover(like.kind, id);
+            self.leftovers.push(Leftover { declared, found: Found { live: Some(live), ..Found::default() }, instead });
+        }
+    }
+}
+
+/// How well something fits a declaration; `None`: not at all.
+fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {
+    let us = &declared.id.owner;
+    let same = declared.id.anchors.iter().all(|(name, anchor)| id.anchors.get(name) == Some(anchor));
+    let gone =
+        |owner: &Owner| spec.resource(&owner.resource).is_none_or(|it| it.schema().kind != declared.schema().kind);
+    match &live.owner {
+        Ownership::Engine(owner) if owner == us => Some(0),
+        Ownership::Engine(owner) if same && (&owner.team, &owner.stack) == (&us.team, &us.stack) => {
+            gone(owner).then_some(1)
+        }
+        Ownership::Nobody | Ownership::Denied | Ownership::NotYetReadable(_) if same => Some(2),
+        // Somebody else's stands where ours would.
+        _ if same => Some(3),
+        _ => None,
+    }
+}
+
+/// What the identity properties come to, as far as it is known.
+fn identities<'d>(declared: &'d Declared, inventory: &Inventory) -> Vec<(&'d str, Value)> {
+    let fill = |hole: &Hole| match hole {
+        Hole::Output { resource, attribute } => inventory.live(resource)?.outputs.get(attribute).cloned(),
+        Hole::Account => Some(inventory.site.account.clone()),
+        Hole::Region => Some(inventory.site.region.clone()),
+    };
+    let compared = declared.schema().properties.iter().filter(|property| property.identity && property.is_compared());
+    compared.filter_map(|it| Some((it.name, declared.desired.get(it.name)?.resolve(&fill)))).collect()
+}
+
+/// Whether AWS picks the id of a declaration's kind.
+pub fn is_assigned(declared: &Declared) -> bool {
+    matches!(declared.schema().naming, Naming::Assigned)
+}
