@@ -411,8 +411,8 @@ fn a_mapping_changes_in_place_and_is_waited_for() {
     let project = Project::new(|text| text + "    batch_size: 10\n    enabled: false\n");
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(writes(&cloud), ["UpdateEventSourceMapping"]);
-    // Updating twice, Disabling twice, then Disabled.
-    assert_eq!(cloud.count("GetEventSourceMapping"), 5);
+    // Once before the write, then Updating twice, Disabling twice, and Disabled.
+    assert_eq!(cloud.count("GetEventSourceMapping"), 6);
     diff_is_empty(&project, &cloud);
 }
 
