@@ -20,7 +20,7 @@ use crate::aws::{AwsError, Class, Context, Steady};
 use crate::inventory::Inventory;
 use crate::kind::Want;
 use crate::live::read_again;
-use crate::plan::{Action, Change, Op, Plan, StepId};
+use crate::plan::{Action, Change, Op, Plan, StepId, keep};
 use crate::schema::{Condition, Live, Moment, Naming, Outputs, Owner, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};
@@ -78,7 +78,7 @@ pub async fn apply(
         }
         while board.working.len() < parallelism.max(1) {
             // A replacement that has begun is completed even after Ctrl-C.
-            let may_start = |id, endings: &[_]| drain_until.is_none() || completes(spec, plan, endings, id);
+            let may_start = |id, endings: &[_]| drain_until.is_none() || completes(&run, endings, id);
             let Some(id) = board.next(may_start) else { break };
             on_event(&Event::Started(id));
             running.push(run.step(id));
@@ -96,8 +96,8 @@ pub async fn apply(
             }
         };
         let unmade = |id: &StepId| !board.made.contains(id) && board.endings.get(id.0).is_some_and(Option::is_none);
-        let mending = board.started.iter().any(|id| mends(spec, plan, *id) && unmade(id))
-            || board.free.iter().any(|id| completes(spec, plan, &board.endings, *id));
+        let mending = board.started.iter().any(|id| mends(&run, *id) && unmade(id))
+            || board.free.iter().any(|id| completes(&run, &board.endings, *id));
         let turn = match drain_until.filter(|_| !mending) {
             Some(deadline) => match timeout_at(deadline, turn).await {
                 Ok(turn) => turn,
@@ -130,20 +130,18 @@ pub async fn apply(
 
 /// Whether a step is half of a replacement of which the other half must follow: without its mapping or permission a
 /// pipeline is cut, and both halves are short. What has a name of its own is left to the next run.
-fn mends(spec: &Spec, plan: &Plan, id: StepId) -> bool {
-    let change = plan.steps.get(id.0).and_then(|step| plan.changes.get(step.change));
-    change.filter(|change| change.action == Action::Replace).is_some_and(|change| {
-        let declared = spec.resource(&change.resource);
-        declared.is_some_and(|declared| !matches!(declared.schema().naming, Naming::Own { .. }))
-    })
+fn mends(run: &Run<'_>, id: StepId) -> bool {
+    let (change, declared) = run.about(id).unzip();
+    change.is_some_and(|change| change.action == Action::Replace)
+        && declared.is_some_and(|declared| !matches!(declared.schema().naming, Naming::Own { .. }))
 }
 
 /// Whether a step is the second half of such a replacement, and the first is done.
-fn completes(spec: &Spec, plan: &Plan, endings: &[Option<Ending>], id: StepId) -> bool {
-    let Some(step) = plan.steps.get(id.0).filter(|step| step.op == Op::Create) else { return false };
-    mends(spec, plan, id)
+fn completes(run: &Run<'_>, endings: &[Option<Ending>], id: StepId) -> bool {
+    let Some(step) = run.plan.steps.get(id.0).filter(|step| step.op == Op::Create) else { return false };
+    mends(run, id)
         && step.after.iter().any(|(before, _)| {
-            let deleted = plan.steps.get(before.0).is_some_and(|it| it.op == Op::Delete && it.change == step.change);
+            let deleted = run.plan.steps.get(before.0).is_some_and(|it| it.op == Op::Delete && it.change == step.change);
             deleted && matches!(endings.get(before.0), Some(Some(Ending::Done(_))))
         })
 }
@@ -267,6 +265,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The row of a step, and what it is about.
+    fn about(&self, id: StepId) -> Option<(&Change, &Declared)> {
+        let change = self.plan.changes.get(self.plan.steps.get(id.0)?.change)?;
+        Some((change, change.declared(self.spec, self.inventory)?))
+    }
+
     async fn step(&self, id: StepId) -> (StepId, Result<Duration, AwsError>) {
         let start = Instant::now();
         let result = self.perform(id).await;
@@ -275,10 +279,9 @@ impl Run<'_> {
 
     /// The error without any value that must not be shown: AWS's texts may quote what they object to.
     fn masked(&self, id: StepId, error: AwsError) -> AwsError {
-        let change = self.plan.steps.get(id.0).and_then(|step| self.plan.changes.get(step.change));
-        let Some(declared) = change.and_then(|change| self.spec.resource(&change.resource)) else { return error };
-        let live = self.inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
-        let wanted = self.want(declared).map(|want| want.props).unwrap_or_default();
+        let Some((change, declared)) = self.about(id) else { return error };
+        let live = change.live(self.inventory);
+        let wanted = self.want(declared, None).map(|want| want.props).unwrap_or_default();
         let mut secrets = Vec::new();
         for property in declared.schema().properties.iter().filter(|property| property.sensitive) {
             for tree in [Some(&wanted), live.map(|live| &live.props)].into_iter().flatten() {
@@ -305,17 +308,16 @@ impl Run<'_> {
     async fn perform(&self, id: StepId) -> Result<(), AwsError> {
         let defect = || AwsError::defect("the plan names a step or a resource that does not exist".to_owned());
         let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
-        let change = self.plan.changes.get(step.change).ok_or_else(defect)?;
-        let declared = self.spec.resource(&change.resource).ok_or_else(defect)?;
+        let (change, declared) = self.about(id).ok_or_else(defect)?;
         let sender = self.sender.clone();
         let cx = self.cx.reporting(Arc::new(move |what| {
             // Nobody listens any more once the run is over.
             let _ = sender.send(Message::Waiting(id, what.to_owned()));
         }));
-        let mends = mends(self.spec, self.plan, id);
+        let mends = mends(self, id);
         match step.op {
             Op::Create => {
-                let want = self.want(declared)?;
+                let want = self.want(declared, None)?;
                 let props = want.props.clone();
                 // The second half of a replacement must not be given up.
                 let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };
@@ -324,27 +326,32 @@ impl Run<'_> {
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
             Op::Update => {
-                let want = self.want(declared)?;
                 let gone =
                     || AwsError::own(Class::Changed, "update", &declared.id.name, "changed meanwhile: it is gone");
                 let mut tries = 0;
-                let outputs = loop {
-                    let have = self.unchanged(&cx, declared, Some(&want.props)).await?.ok_or_else(gone)?;
-                    match declared.kind.update(&cx, &declared.id, have, self.want(declared)?).await {
+                let (props, outputs) = loop {
+                    let have = self.unchanged(&cx, change, declared).await?.ok_or_else(gone)?;
+                    let want = self.want(declared, Some(&have))?;
+                    let props = want.props.clone();
+                    match declared.kind.update(&cx, &declared.id, have, want).await {
                         // Something moved between that read and a write: AWS's own transitions move its lock, and so
                         // does a change of ours whose answer got lost. What it is now decides, each time.
                         Err(error) if error.class == Class::Changed && tries < RACES => tries += 1,
-                        answer => break answer?,
+                        answer => break (props, answer?),
                     }
                 };
                 self.made(id, change, outputs.clone())?;
-                declared.kind.settle(&cx, &declared.id, &want.props, &outputs).await
+                declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
             Op::Settle => {
-                let props = self.want(declared)?.props;
+                let props = self.want(declared, change.live(self.inventory))?.props;
                 declared.kind.settle(&cx, &declared.id, &props, &change.outputs).await
             }
-            Op::Delete => match self.unchanged(&cx, declared, None).await? {
+            Op::Release => match self.unchanged(&cx, change, declared).await? {
+                Some(have) => declared.kind.release(&cx, &declared.id, have).await,
+                None => Ok(()),
+            },
+            Op::Delete => match self.unchanged(&cx, change, declared).await? {
                 Some(have) => {
                     // Once AWS has taken the delete, the first half is done and waited for; before that, nothing is.
                     let steady = if mends { cx.steady(Steady::WhileWaiting) } else { cx.clone() };
@@ -358,18 +365,19 @@ impl Run<'_> {
     /// Reads the resource again, right before the first write to it.
     ///
     /// # Errors
-    /// `Changed` if it is neither what the plan was made for nor on its way to `want`.
+    /// `Changed` if it is neither what the plan was made for nor on its way to what is wanted.
     async fn unchanged(
         &self,
         cx: &Context,
+        change: &Change,
         declared: &Declared,
-        want: Option<&Tree>,
     ) -> Result<Option<Live>, AwsError> {
         let Some(now) = read_again(cx, declared).await? else { return Ok(None) };
-        let then = self.inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
-        let difference = match then {
+        let updates = matches!(change.action, Action::Update | Action::Adopt);
+        let want = if updates { Some(self.want(declared, Some(&now))?.props) } else { None };
+        let difference = match change.live(self.inventory) {
             None => Some("it did not exist when the plan was made".to_owned()),
-            Some(then) => difference(&declared.id.owner, then, &now, want),
+            Some(then) => difference(&declared.id.owner, then, &now, want.as_ref()),
         };
         match difference {
             None => Ok(Some(now)),
@@ -381,15 +389,18 @@ impl Run<'_> {
         }
     }
 
-    /// What is wanted, with the outputs as they are by now.
-    fn want(&self, declared: &Declared) -> Result<Want<Tree>, AwsError> {
+    /// What is wanted, with the outputs as they are by now, and with what `have` has where that is left to others.
+    fn want(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let outputs = self.outputs.borrow();
         let site = &self.inventory.site;
-        let props = resolve(&declared.desired, &|hole| match hole {
+        let mut props = resolve(&declared.desired, &|hole| match hole {
             Hole::Output { resource, attribute } => outputs.get(resource)?.get(attribute).cloned(),
             Hole::Account => Some(site.account.clone()),
             Hole::Region => Some(site.region.clone()),
         });
+        if let Some(have) = have {
+            keep(declared, &have.props, &mut props);
+        }
         if let Some((name, _)) = props.iter().find(|(_, value)| value.has_unknown()) {
             let message = format!("`{name}` of `{}` is still unknown although all it refers to is made", declared.name);
             return Err(AwsError::defect(message));

@@ -9,6 +9,7 @@ pub mod error;
 pub mod guard;
 pub mod wait;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,9 @@ pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 pub use wait::{Consent, Context, Reporter, Steady, Wait};
 
+/// A resource's tags.
+pub type Tags = BTreeMap<String, String>;
+
 /// The clients of one run.
 pub struct Aws {
     /// DynamoDB's control plane.
@@ -53,6 +57,8 @@ pub struct Aws {
     pub iam: aws_sdk_iam::Client,
     /// Who we are.
     pub sts: aws_sdk_sts::Client,
+    /// The tag index.
+    pub tagging: aws_sdk_resourcegroupstagging::Client,
     /// What stands in front of all of them.
     pub guard: Arc<Guard>,
     /// The rate limits that all of them share.
@@ -61,8 +67,16 @@ pub struct Aws {
     pub region: String,
 }
 
+/// How AWS is reached, for all the runs of a process in one region: they share credentials and rate limits, but each
+/// has a guard of its own.
+pub struct Connection {
+    config: SdkConfig,
+    endpoint: Option<String>,
+    budget: Arc<Budget>,
+}
+
 /// Where to find AWS.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `--profile`.
     pub profile: Option<String>,
@@ -83,12 +97,12 @@ pub struct LocalSettings {
     pub region: String,
 }
 
-impl Aws {
-    /// Clients for real AWS (or whatever endpoint the AWS settings name), through the standard chain.
+impl Connection {
+    /// To real AWS (or whatever endpoint the AWS settings name), through the standard chain.
     ///
     /// # Errors
-    /// `Rejected` without a region.
-    pub async fn connect(settings: &Settings, access: Access) -> Result<Aws, AwsError> {
+    /// `Rejected` without a region; whatever keeps the chain from naming credentials.
+    pub async fn open(settings: &Settings) -> Result<Connection, AwsError> {
         let mut region_in_profile = ProfileFileRegionProvider::builder();
         if let Some(profile) = &settings.profile {
             region_in_profile = region_in_profile.profile_name(profile);
@@ -122,11 +136,11 @@ impl Aws {
         let config = loader.load().await;
         let credentials = authenticate(&config, profile.as_deref()).await?;
         let config = config.into_builder().credentials_provider(credentials).build();
-        Ok(Aws::new(&config, settings.endpoint_url.as_deref(), access, Budget::default()))
+        Ok(Connection { config, endpoint: settings.endpoint_url.clone(), budget: Arc::new(Budget::default()) })
     }
 
-    /// Clients for a local AWS; no AWS variable, profile or proxy of this machine has a say.
-    pub fn local(settings: &LocalSettings, access: Access) -> Aws {
+    /// To a local AWS; no AWS variable, profile or proxy of this machine has a say.
+    pub fn local(settings: &LocalSettings) -> Connection {
         let credentials = Credentials::from_keys(&settings.account, "local", None);
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -139,11 +153,13 @@ impl Aws {
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .time_source(SharedTimeSource::new(SystemTimeSource::new()))
             .build();
-        Aws::new(&config, Some(&settings.endpoint_url), access, Budget::unlimited())
+        Connection { config, endpoint: Some(settings.endpoint_url.clone()), budget: Arc::new(Budget::unlimited()) }
     }
 
-    fn new(config: &SdkConfig, endpoint: Option<&str>, access: Access, budget: Budget) -> Aws {
-        let (guard, budget) = (Arc::new(Guard::new(access)), Arc::new(budget));
+    /// The clients of one run, behind a guard that has seen nothing yet.
+    pub fn clients(&self, access: Access) -> Aws {
+        let Connection { config, endpoint, budget } = self;
+        let (guard, budget) = (Arc::new(Guard::new(access)), Arc::clone(budget));
         // Only the clients' requests pass the door; where credentials come from is not its business.
         let door = config.http_client().map(|inner| {
             SharedHttpClient::new(Front { inner, guard: Arc::clone(&guard), budget: Arc::clone(&budget) })
@@ -152,25 +168,70 @@ impl Aws {
         let mut lambda = aws_sdk_lambda::config::Builder::from(config);
         let mut iam = aws_sdk_iam::config::Builder::from(config);
         let mut sts = aws_sdk_sts::config::Builder::from(config);
+        let mut tagging = aws_sdk_resourcegroupstagging::config::Builder::from(config);
         dynamodb.set_http_client(door.clone());
         lambda.set_http_client(door.clone());
         iam.set_http_client(door.clone());
-        sts.set_http_client(door);
+        sts.set_http_client(door.clone());
+        tagging.set_http_client(door);
         if let Some(endpoint) = endpoint {
             // Set on each client, so that a service's own AWS_ENDPOINT_URL_… does not override the flag.
             dynamodb = dynamodb.endpoint_url(endpoint);
             lambda = lambda.endpoint_url(endpoint);
             iam = iam.endpoint_url(endpoint);
             sts = sts.endpoint_url(endpoint);
+            tagging = tagging.endpoint_url(endpoint);
         }
         Aws {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             lambda: aws_sdk_lambda::Client::from_conf(lambda.build()),
             iam: aws_sdk_iam::Client::from_conf(iam.build()),
             sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            tagging: aws_sdk_resourcegroupstagging::Client::from_conf(tagging.build()),
             guard,
             budget,
             region: config.region().map_or_else(String::new, ToString::to_string),
+        }
+    }
+
+}
+
+impl Aws {
+    /// Clients for a local AWS, alone.
+    pub fn local(settings: &LocalSettings, access: Access) -> Aws {
+        Connection::local(settings).clients(access)
+    }
+
+    /// Everything that the tag index shows with all of these tags (an empty value: any), as ARN and tags. It lags, and
+    /// goes on showing what is gone, so each has to be read itself
+    /// (docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html).
+    ///
+    /// # Errors
+    /// `Denied` without the right `tag:GetResources`.
+    pub async fn tagged(&self, tags: &[(&str, &str)], types: &[&str]) -> Result<Vec<(String, Tags)>, AwsError> {
+        let mut found = Vec::new();
+        let mut token = None;
+        loop {
+            let filters = tags.iter().map(|(key, value)| {
+                let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder().key(*key);
+                if value.is_empty() { filter.build() } else { filter.values(*value).build() }
+            });
+            let request = self
+                .tagging
+                .get_resources()
+                .set_tag_filters(Some(filters.collect()))
+                .set_resource_type_filters(Some(types.iter().map(|it| (*it).to_owned()).collect()))
+                .set_pagination_token(token);
+            let answer = request.send().await.named("GetResources", "")?;
+            for resource in answer.resource_tag_mapping_list.unwrap_or_default() {
+                let tags = resource.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
+                found.push((resource.resource_arn.unwrap_or_default(), tags));
+            }
+            // A page may be empty and still have a successor.
+            token = answer.pagination_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(found);
+            }
         }
     }
 

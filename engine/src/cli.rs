@@ -14,12 +14,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
 use crate::apply::{self, Ending};
-use crate::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Reporter, Settings};
+use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Reporter, Settings};
 use crate::diagnostic::{self, Diagnostic};
 use crate::inventory::Inventory;
 use crate::live::{self, ReadError};
 use crate::local::{self, LocalError, Project, Running, SuperviseArgs, standin};
-use crate::plan::{self, Action, Allowed, Change, Goal, Plan};
+use crate::plan::{self, Action, Options, Change, Goal, Plan};
 use crate::render::{self, Look, Progress};
 use crate::schema::{Id, Live, Site};
 use crate::spec::{Depth, Overrides, Spec};
@@ -374,7 +374,7 @@ struct Session<'a> {
     target: Target,
     /// What the command line overrides in the spec, for the plan's first line.
     overrides: Vec<String>,
-    allowed: Allowed,
+    options: Options,
     /// Where the project's local AWS would be.
     project: Project,
 }
@@ -425,8 +425,8 @@ impl<'a> Session<'a> {
                 endpoint_url: global.endpoint_url.clone(),
             })
         };
-        let allowed = Allowed { assume_owner: args.assume_owner, delete_data: false };
-        Ok(Session { terminal, spec, target, overrides: notes, allowed, project })
+        let options = Options { assume_owner: args.assume_owner, ..Options::default() };
+        Ok(Session { terminal, spec, target, overrides: notes, options, project })
     }
 
     /// Runs `command` on a runtime that listens for Ctrl-C.
@@ -452,7 +452,7 @@ impl<'a> Session<'a> {
 
     async fn connect(&self, access: Access, goal: Goal) -> Result<Aws, Failure> {
         let aws = match &self.target {
-            Target::Account(settings) => Aws::connect(settings, access).await,
+            Target::Account(settings) => Connection::open(settings).await.map(|it| it.clients(access)),
             Target::Local(settings) if goal == Goal::Absent => Ok(Aws::local(settings, access)),
             Target::Local(settings) => {
                 let made = standin::ensure_roles(settings, &self.spec).await.map_err(|error| aws_failure(&error))?;
@@ -561,7 +561,7 @@ async fn diff_command(
     let aws = Arc::new(session.connect(Access::ReadOnly, goal).await?);
     let cx = Context::new(aws, Consent::default(), interrupt).reporting(said_once(session.terminal.quiet));
     let inventory = session.inventory(&cx, goal, false).await?;
-    let plan = plan::plan(&session.spec, &inventory, goal, session.allowed);
+    let plan = plan::plan(&session.spec, &inventory, goal, &session.options);
     show(&session, &inventory, &plan, args.destroy, args.format);
     Ok(match () {
         () if plan.count(Action::Refused) > 0 => {
@@ -582,14 +582,14 @@ async fn apply_command(
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let destroy = goal == Goal::Absent;
-    session.allowed.delete_data = args.delete_data;
-    let Allowed { assume_owner, delete_data } = session.allowed;
+    session.options.delete_data = args.delete_data;
+    let Options { assume_owner, delete_data, .. } = session.options;
     let access = Access::Team { team: session.spec.team.clone(), assume_owner };
     let aws = Arc::new(session.connect(access, goal).await?);
     let cx = Context::new(aws, Consent { delete_data, assume_owner }, interrupt)
         .reporting(said_once(session.terminal.quiet));
     let inventory = session.inventory(&cx, goal, true).await?;
-    let plan = plan::plan(&session.spec, &inventory, goal, session.allowed);
+    let plan = plan::plan(&session.spec, &inventory, goal, &session.options);
     if format == Format::Human {
         show(&session, &inventory, &plan, destroy, format);
     }

@@ -7,14 +7,21 @@
 //! **Invariant:** spec and inventory in, plan out. No I/O, no clock, and it never fails: what can't be done is a row
 //! that says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod diff;
+mod steps;
 
-use crate::inventory::{Found, Inventory};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::inventory::{Found, Inventory, Leftover, Search};
 use crate::schema::{
-    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Property, Rule, Schema,
+    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Presence, Rule, Schema,
 };
 use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Path, Tree, Value, resolve};
+use crate::value::{Hole, Part, Path, Template, Tree, Value, resolve};
+
+use diff::{NULL, additions, differences};
+
+pub use diff::keep;
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,21 +30,27 @@ pub enum Goal {
     Present,
     /// Nothing of the spec is left in AWS.
     Absent,
+    /// What is named is handed over: our tags come off it.
+    Released,
 }
 
-/// What the user allows beyond what is safe.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Allowed {
+/// What the user allows and asks for beyond the goal.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
     /// Take what bears the right name for ours, where its tags may not be read.
     pub assume_owner: bool,
     /// Delete tables that are not empty.
     pub delete_data: bool,
+    /// Resources that are made anew, whatever they look like.
+    pub replace: BTreeSet<String>,
+    /// The resources that the run is about, with what it takes for them; empty: all.
+    pub targets: BTreeSet<String>,
 }
 
 /// Everything that has to happen.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// One row for each declaration, in the order of the file.
+    /// One row for each declaration that the run is about, in the order of the file, then those of what is left over.
     pub changes: Vec<Change>,
     /// What to do, each with what it has to wait for.
     pub steps: Vec<Step>,
@@ -48,6 +61,8 @@ pub struct Plan {
 /// What happens to one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
+    /// What it is about.
+    pub subject: Subject,
     /// Its name in the spec.
     pub resource: String,
     /// Its kind.
@@ -74,6 +89,33 @@ pub struct Change {
     pub outputs: Outputs,
 }
 
+/// What a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A declaration of the spec.
+    Declared,
+    /// The place of something in [`Inventory::leftovers`].
+    Leftover(usize),
+}
+
+impl Change {
+    /// The declaration that it is about, or what stands for one.
+    pub fn declared<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Option<&'a Declared> {
+        match self.subject {
+            Subject::Declared => spec.resource(&self.resource),
+            Subject::Leftover(at) => Some(&inventory.leftovers.get(at)?.declared),
+        }
+    }
+
+    /// What stands in AWS of it.
+    pub fn live<'a>(&self, inventory: &'a Inventory) -> Option<&'a Live> {
+        match self.subject {
+            Subject::Declared => inventory.live(&self.resource),
+            Subject::Leftover(at) => inventory.leftovers.get(at)?.found.live.as_ref(),
+        }
+    }
+}
+
 /// What happens to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
@@ -89,6 +131,8 @@ pub enum Action {
     Delete,
     /// It is taken over, and changed in place where that is needed.
     Adopt,
+    /// It is handed over: our tags come off, nothing else.
+    Release,
     /// It is looked up.
     Import,
     /// Nothing, and nothing else of this plan either.
@@ -108,6 +152,8 @@ pub struct PropertyChange {
     pub effect: Effect,
     /// Whether the values must not be shown.
     pub sensitive: bool,
+    /// Whether it is the default of something new, which nobody has written.
+    pub usual: bool,
 }
 
 /// The place of a step in [`Plan::steps`].
@@ -134,6 +180,8 @@ pub enum Op {
     Update,
     /// Deletes it.
     Delete,
+    /// Takes our tags off.
+    Release,
     /// Waits until AWS is done with what an earlier run began.
     Settle,
 }
@@ -166,24 +214,26 @@ impl Plan {
 }
 
 /// Plans a run.
-pub fn plan(spec: &Spec, inventory: &Inventory, goal: Goal, allowed: Allowed) -> Plan {
-    let mut planner = Planner { spec, inventory, allowed, rows: BTreeMap::new(), cautious: false };
-    for name in spec.graph.order() {
+pub fn plan(spec: &Spec, inventory: &Inventory, goal: Goal, options: &Options) -> Plan {
+    let mut planner = Planner { spec, inventory, options, rows: BTreeMap::new(), cautious: false };
+    let about = planner.about(goal);
+    for name in spec.graph.order().filter(|name| about.contains(name)) {
         if let Some(declared) = spec.resource(name) {
             let row = match goal {
                 Goal::Present => planner.present(declared),
                 Goal::Absent => planner.absent(declared),
+                Goal::Released => planner.released(declared),
             };
             planner.rows.insert(name.to_owned(), row);
         }
     }
-    planner.finish()
+    planner.finish(goal)
 }
 
 struct Planner<'a> {
     spec: &'a Spec,
     inventory: &'a Inventory,
-    allowed: Allowed,
+    options: &'a Options,
     rows: BTreeMap<String, Change>,
     /// Some tags may not be read.
     cautious: bool,
@@ -192,19 +242,44 @@ struct Planner<'a> {
 /// Whose a resource is, seen from one declaration.
 enum Standing {
     Ours,
+    /// Ours, under the name of a resource that is no longer in the spec.
+    Renamed(String),
     /// Ours, if names are to be believed.
     Assumed,
     Adoptable,
     Refused(String, String),
 }
 
-impl Planner<'_> {
+const KEEP_DATA: &str = "add --delete-data to lose them";
+const UNPROTECT: &str = "remove `protect` from the spec first, if that is what you want";
+const MAY_NOT_READ: &str = "ask for the right to read its tags, or add --assume-owner";
+
+impl<'a> Planner<'a> {
+    /// The declarations that the run is about: all, or what was asked for with what it takes to make or to remove it.
+    fn about(&self, goal: Goal) -> HashSet<&'a str> {
+        let graph = &self.spec.graph;
+        if self.options.targets.is_empty() {
+            return graph.order().collect();
+        }
+        let mut about: HashSet<&str> = HashSet::new();
+        let mut todo: Vec<&str> = graph.order().filter(|name| self.options.targets.contains(*name)).collect();
+        while let Some(name) = todo.pop() {
+            if about.insert(name) {
+                match goal {
+                    Goal::Present => todo.extend(graph.dependencies(name).map(|(name, _)| name)),
+                    Goal::Absent => todo.extend(graph.dependents(name).map(|(name, _)| name)),
+                    Goal::Released => {}
+                }
+            }
+        }
+        about
+    }
+
     fn present(&mut self, declared: &Declared) -> Change {
         let mut row = self.wanted(declared);
         if row.action == Action::Refused {
             // Nothing happens to it, so what refers to it goes on seeing what it is now.
-            let live = self.inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
-            row.outputs.extend(live.map(|live| live.outputs.clone()).unwrap_or_default());
+            row.outputs.extend(self.inventory.live(&declared.name).map(|live| live.outputs.clone()).unwrap_or_default());
         }
         row
     }
@@ -213,19 +288,22 @@ impl Planner<'_> {
         let schema = declared.schema();
         let found = self.inventory.found.get(&declared.name);
         let live = found.and_then(|found| found.live.as_ref());
-        let desired = resolve(&declared.desired, &|hole| self.fill(hole));
+        let mut desired = resolve(&declared.desired, &|hole| self.fill(hole));
+        let live = match live {
+            Some(live) if live.condition == Condition::Leaving => None,
+            live => live,
+        };
+        if let Some(live) = live {
+            keep(declared, &live.props, &mut desired);
+        }
         let mut row = Change { desired, ..blank(declared) };
         if declared.imported {
             return self.imported(row, declared, found);
         }
         row.outputs = schema.computed(&self.inventory.site, &declared.id.name);
-        let live = match live {
-            Some(live) if live.condition == Condition::Leaving => {
-                row.reason = Some("an older one is still being deleted; this waits until it is gone".to_owned());
-                None
-            }
-            live => live,
-        };
+        if live.is_none() && found.is_some_and(|found| found.live.is_some()) {
+            row.reason = Some("an older one is still being deleted; this waits until it is gone".to_owned());
+        }
         if let Some((live, reason)) = live.and_then(|live| Some((live, live.undecided()?))) {
             row.outputs.extend(live.outputs.clone());
             return Change { reason: Some(format!("{reason}; `apply` waits for that")), undecided: true, ..row };
@@ -236,7 +314,7 @@ impl Planner<'_> {
         }
         let Some(live) = live else {
             row.action = Action::Create;
-            row.properties = additions(schema, &row.desired);
+            row.properties = additions(declared, &row.desired);
             self.renewal(&mut row, schema, declared);
             return row;
         };
@@ -244,6 +322,7 @@ impl Planner<'_> {
         if let Standing::Refused(reason, hint) = standing {
             return refused(row, reason, hint);
         }
+        row.remarks.extend(live.notes.iter().cloned());
         row.properties = differences(schema, &live.props, &row.desired);
         if let Standing::Assumed = standing {
             // Whether the declared tags stand there can't be seen, and they are not put on blindly.
@@ -252,87 +331,105 @@ impl Planner<'_> {
                 property.is_none_or(|property| property.change != Rule::Ensure)
             });
         }
-        let worst = row.properties.iter().map(|property| property.effect).max();
-        let container = self.replaced_target(declared);
-        let broken = match &live.condition {
-            Condition::Unusable(state) => {
-                let reason = format!("AWS has it in the state {state}, in which nothing can be changed");
-                return refused(row, reason, "its owner has to mend it in the AWS console first".to_owned());
-            }
-            Condition::Broken(reason) => Some(format!("it failed, and only making it anew helps: {reason}")),
-            _ => None,
-        };
-        row.action = match worst {
-            Some(Effect::Refuse(why)) => {
-                let paths: Vec<String> = row
-                    .properties
-                    .iter()
-                    .filter(|property| matches!(property.effect, Effect::Refuse(_)))
-                    .map(|property| format!("`{}`", property.path))
-                    .collect();
-                let reason = format!("{} can't change: {why}", paths.join(" and "));
-                let hint = "undo the change in the spec, or declare another resource under another name".to_owned();
-                return refused(row, reason, hint);
-            }
-            _ if broken.is_some() || container.is_some() => {
-                row.reason =
-                    broken.or_else(|| container.map(|name| format!("it hangs on `{name}`, which is replaced")));
+        if let Condition::Unusable(state) = &live.condition {
+            let reason = format!("AWS has it in the state {state}, in which nothing can be changed");
+            return refused(row, reason, "its owner has to mend it in the AWS console first".to_owned());
+        }
+        let anew = self.made_anew(declared, live);
+        row.action = match row.properties.iter().map(|property| property.effect).max() {
+            _ if anew.is_some() => {
+                row.reason = anew;
                 Action::Replace
+            }
+            Some(Effect::Refuse(why)) => {
+                let fixed = row.properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
+                let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
+                let reason = format!("{} can't change: {why}", paths.join(" and "));
+                let hint = format!(
+                    "undo the change in the spec, or declare another resource under another name; `--replace {}` \
+                     deletes it and makes it anew",
+                    declared.name
+                );
+                return refused(row, reason, hint);
             }
             Some(Effect::Replace) => Action::Replace,
             Some(Effect::InPlace) => Action::Update,
             None => Action::None,
         };
-        if let Standing::Adoptable = standing {
-            if !schema.adoptable {
-                // A statement in the policy of a function that is not ours.
+        match &standing {
+            Standing::Adoptable if !schema.adoptable => {
                 let reason = "what it belongs to is not ours, so it is left alone".to_owned();
                 return Change { action: Action::None, properties: Vec::new(), reason: Some(reason), ..row };
             }
-            row = adopted(row, declared, schema, live);
-            if row.action == Action::Refused {
-                return row;
+            Standing::Adoptable => {
+                row = adopted(row, declared, schema, live);
+                if row.action == Action::Refused {
+                    return row;
+                }
             }
-        }
-        if let (Standing::Assumed, Action::Replace) = (&standing, row.action) {
-            let reason = "it would be replaced, but its tags may not be read, so it may not be ours".to_owned();
-            return refused(row, reason, "ask for the right to read its tags, or add --assume-owner".to_owned());
+            Standing::Assumed if row.action == Action::Replace => {
+                let reason = "it would be replaced, but its tags may not be read, so it may not be ours".to_owned();
+                return refused(row, reason, MAY_NOT_READ.to_owned());
+            }
+            Standing::Renamed(old) => {
+                row.reason = Some(format!("it was called `{old}` in the spec; its tags are changed to its new name"));
+                row.action = row.action.max(Action::Update);
+            }
+            _ => {}
         }
         if let Condition::Changing(state) = &live.condition {
             row.remarks.push(format!("AWS is still working on it ({state})"));
         }
-        if matches!(row.action, Action::None | Action::Update | Action::Adopt) {
-            let kept = schema.outputs.iter().filter(|output| match output.origin {
-                Origin::Computed(_) => false,
-                Origin::Assigned { until } => !row
-                    .properties
-                    .iter()
-                    .any(|property| property.path.root().is_some_and(|root| until.contains(&root))),
-            });
-            let kept = kept.filter_map(|output| Some((output.name.to_owned(), live.outputs.get(output.name)?.clone())));
-            row.outputs.extend(kept);
-        } else if row.action == Action::Replace {
+        self.losses(&mut row, schema, live);
+        if row.action == Action::Replace {
             self.renewal(&mut row, schema, declared);
-            if let Some(refusal) = self.keeps_data(schema, found) {
-                return refused(row, refusal, "add --delete-data to lose them".to_owned());
+            if let Some((reason, hint)) = self.kept(declared, found) {
+                return refused(row, reason, hint);
             }
-        }
-        let null = Value::Null;
-        for property in schema
-            .properties
-            .iter()
-            .filter(|property| row.properties.iter().any(|change| change.path.root() == Some(property.name)))
-        {
-            let (before, after) = (live.props.get(property.name), row.desired.get(property.name));
-            let losses = property.loses.map(|loses| loses(before.unwrap_or(&null), after.unwrap_or(&null)));
-            for loss in losses.into_iter().flatten() {
-                row.remarks.push(loss);
-                row.asks = true;
-            }
+        } else {
+            carry_outputs(&mut row, schema, live);
         }
         // A statement is gone for a moment only; everything else that is replaced is worth a question.
         row.asks |= row.action == Action::Replace && !matches!(schema.naming, Naming::Inner { .. });
         row
+    }
+
+    /// Why a resource has to be made anew, whatever its properties look like.
+    fn made_anew(&self, declared: &Declared, live: &Live) -> Option<String> {
+        if self.options.replace.contains(&declared.name) {
+            return Some("asked for by --replace".to_owned());
+        }
+        if let Condition::Broken(reason) = &live.condition {
+            return Some(format!("it failed, and only making it anew helps: {reason}"));
+        }
+        if let Some(name) = self.replaced_target(declared) {
+            return Some(format!("it hangs on `{name}`, which is replaced"));
+        }
+        let bound = declared.schema().properties.iter().filter_map(|it| Some((it, (it.bound?)(&live.props)?)));
+        bound.into_iter().find_map(|(property, why)| {
+            let target = target(declared, property.name)?;
+            let newer = self.inventory.live(target)?.age.born? > live.age.changed?;
+            newer.then(|| format!("`{target}` was made anew under the same name since it was last changed: {why}"))
+        })
+    }
+
+    /// What is lost, and what has to be asked for because of that.
+    fn losses(&self, row: &mut Change, schema: &Schema, live: &Live) {
+        if row.action == Action::Replace {
+            // It is lost as a whole.
+            return;
+        }
+        for property in &schema.properties {
+            if !row.properties.iter().any(|change| change.path.root() == Some(property.name)) {
+                continue;
+            }
+            let before = live.props.get(property.name).unwrap_or(&NULL);
+            let after = row.desired.get(property.name).unwrap_or(&NULL);
+            for loss in property.loses.map(|loses| loses(before, after)).into_iter().flatten() {
+                row.remarks.push(loss);
+                row.asks = true;
+            }
+        }
     }
 
     fn absent(&mut self, declared: &Declared) -> Change {
@@ -349,28 +446,66 @@ impl Planner<'_> {
         if let Some(reason) = live.undecided() {
             return Change { reason: Some(reason), undecided: true, ..row };
         }
-        let remarks = declared.schema().leaves.map(|leaves| leaves(&row.name)).into_iter().collect();
-        let delete = Change { action: Action::Delete, asks: true, remarks, ..row.clone() };
+        let untagged = || "left alone: it bears no tags of the engine".to_owned();
         match self.standing(declared, live) {
-            Standing::Ours => match self.keeps_data(declared.schema(), found) {
-                Some(refusal) => refused(row, refusal, "add --delete-data to lose them".to_owned()),
-                None => delete,
-            },
+            Standing::Ours | Standing::Renamed(_) => self.gone(row, declared, found, None),
             Standing::Assumed => {
                 let reason = "its tags may not be read, so it may not be ours".to_owned();
-                refused(row, reason, "ask for the right to read its tags, or add --assume-owner".to_owned())
+                refused(row, reason, MAY_NOT_READ.to_owned())
             }
-            Standing::Adoptable => {
-                Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row }
-            }
-            Standing::Refused(..) if live.owner == Ownership::Nobody => {
-                Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row }
-            }
+            Standing::Adoptable => Change { reason: Some(untagged()), ..row },
+            Standing::Refused(..) if live.owner == Ownership::Nobody => Change { reason: Some(untagged()), ..row },
             Standing::Refused(reason, hint) => match &live.owner {
                 // Ours under an older resource name: all that this team and stack own goes.
-                Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => delete,
+                Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
+                    self.gone(row, declared, found, None)
+                }
                 _ => refused(row, reason, hint),
             },
+        }
+    }
+
+    /// The row of something of ours that has to go.
+    fn gone(&self, row: Change, declared: &Declared, found: Option<&Found>, reason: Option<String>) -> Change {
+        if declared.lifecycle.retain {
+            let reason = Some("`retain: true`: it stays in AWS, without our tags".to_owned());
+            return Change { action: Action::Release, reason, ..row };
+        }
+        if let Some((reason, hint)) = self.kept(declared, found) {
+            return refused(row, reason, hint);
+        }
+        let remarks = declared.schema().leaves.map(|leaves| leaves(&row.name)).into_iter().collect();
+        Change { action: Action::Delete, asks: true, remarks, reason, ..row }
+    }
+
+    fn released(&mut self, declared: &Declared) -> Change {
+        let row = blank(declared);
+        if declared.imported {
+            let reason = "it is imported: whoever owns it is not us".to_owned();
+            return refused(row, reason, "name a resource that this spec makes".to_owned());
+        }
+        let live = self.inventory.live(&declared.name).filter(|live| live.condition != Condition::Leaving);
+        let Some(live) = live else {
+            return Change { reason: Some("nothing stands there in AWS".to_owned()), ..row };
+        };
+        self.hand_over(row, declared, live)
+    }
+
+    fn hand_over(&self, row: Change, declared: &Declared, live: &Live) -> Change {
+        if declared.schema().index.is_none() {
+            let reason = format!("a {} bears no tags that could come off", row.kind);
+            return refused(row, reason, "release what it belongs to".to_owned());
+        }
+        match &live.owner {
+            Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
+                let reason = Some("it stays in AWS as it is, and is nobody's from then on".to_owned());
+                Change { action: Action::Release, reason, ..row }
+            }
+            Ownership::Nobody => Change { reason: Some("it bears no tags of the engine".to_owned()), ..row },
+            Ownership::Engine(owner) => {
+                refused(row, format!("it belongs to {owner}"), "its owner can release it".to_owned())
+            }
+            _ => refused(row, "whose it is can't be told".to_owned(), MAY_NOT_READ.to_owned()),
         }
     }
 
@@ -386,7 +521,35 @@ impl Planner<'_> {
             let reason = format!("the {} of that name is `{arn}`, not `{wanted}`", row.kind);
             return refused(row, reason, "correct the ARN in the spec".to_owned());
         }
+        let schema = declared.schema();
+        for property in schema.properties.iter().filter(|property| property.change == Rule::Checked) {
+            let (before, after) = (live.props.get(property.name), declared.desired.get(property.name));
+            if let (Some(before), Some(after)) = (before, after)
+                && *before != Value::Null
+                && before != after
+            {
+                let mut row = row;
+                row.properties = vec![PropertyChange {
+                    path: Path::property(property.name),
+                    before: before.clone(),
+                    after: after.clone(),
+                    effect: Effect::Refuse("what is imported is never changed"),
+                    sensitive: property.sensitive,
+                    usual: false,
+                }];
+                let reason = format!("its `{}` is not what the spec says", property.name);
+                return refused(row, reason, "correct the spec, or import another".to_owned());
+            }
+        }
         let mut row = Change { action: Action::Import, outputs: live.outputs.clone(), ..row };
+        if let Ownership::Engine(owner) = &live.owner
+            && same_stack(owner, &declared.id.owner)
+        {
+            row.remarks.push(format!(
+                "it still bears this stack's tags; it is left as it is all the same (`engine release {}` takes them off)",
+                declared.name
+            ));
+        }
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
             row.remarks.push(format!("it could not be checked: {error}"));
         }
@@ -403,10 +566,16 @@ impl Planner<'_> {
                 Some(Ownership::Denied) => self.assume(),
                 _ => Standing::Adoptable,
             },
-            Ownership::Engine(owner) if same_stack(owner, us) => Standing::Refused(
-                format!("it bears the tags of this stack's resource `{}`", owner.resource),
-                format!("call the resource `{}` again: renaming is not supported yet", owner.resource),
-            ),
+            Ownership::Engine(owner) if same_stack(owner, us) => {
+                let other = self.spec.resource(&owner.resource);
+                match other.filter(|it| it.schema().kind == declared.schema().kind) {
+                    None => Standing::Renamed(owner.resource.clone()),
+                    Some(_) => Standing::Refused(
+                        format!("it bears the tags of this stack's resource `{}`, which is in the spec too", owner.resource),
+                        format!("give `{}` the `name:` of its own, or choose another name here", owner.resource),
+                    ),
+                }
+            }
             Ownership::Engine(owner) if owner.team == us.team && !owner.stack.is_empty() => Standing::Refused(
                 format!("it belongs to {owner}"),
                 format!(
@@ -424,7 +593,7 @@ impl Planner<'_> {
             Ownership::Nobody if declared.schema().adoptable => Standing::Adoptable,
             Ownership::Nobody => Standing::Refused(
                 format!("a {} of that name stands there already, without the engine's tags", declared.schema().kind),
-                "delete it, or choose another name: only tables can be taken over yet".to_owned(),
+                "delete it, or choose another name".to_owned(),
             ),
             // Undecided, which was looked at before; tags that can't be read prove nothing.
             Ownership::NotYetReadable(_) | Ownership::Denied => self.assume(),
@@ -433,7 +602,7 @@ impl Planner<'_> {
 
     fn assume(&mut self) -> Standing {
         self.cautious = true;
-        if self.allowed.assume_owner { Standing::Ours } else { Standing::Assumed }
+        if self.options.assume_owner { Standing::Ours } else { Standing::Assumed }
     }
 
     /// A reference to something that lives on as it is and has no such output, with the kind of its target.
@@ -467,21 +636,28 @@ impl Planner<'_> {
         identity_targets(declared).find(replaced).map(str::to_owned)
     }
 
-    /// Why what it holds keeps it from being deleted.
-    fn keeps_data(&self, schema: &Schema, found: Option<&Found>) -> Option<String> {
-        if self.allowed.delete_data || !schema.holds_data {
+    /// Why it can't be deleted, and what to do about that.
+    fn kept(&self, declared: &Declared, found: Option<&Found>) -> Option<(String, String)> {
+        let schema = declared.schema();
+        if declared.lifecycle.protect {
+            return Some(("`protect: true` keeps it from being deleted".to_owned(), UNPROTECT.to_owned()));
+        }
+        let live = found.and_then(|found| found.live.as_ref());
+        if let Some((reason, hint)) = live.and_then(|live| schema.locked.and_then(|locked| locked(&live.props))) {
+            return Some((reason.to_owned(), hint.to_owned()));
+        }
+        if self.options.delete_data || !schema.holds_data {
             return None;
         }
-        match found.and_then(|found| found.contents).unwrap_or(Contents::Unchecked) {
-            Contents::Empty => None,
-            Contents::Items(1) => Some("it is not empty: at least one item would be lost".to_owned()),
+        let loss = match found.and_then(|found| found.contents).unwrap_or(Contents::Unchecked) {
+            Contents::Empty => return None,
+            Contents::Items(1) => "it is not empty: at least one item would be lost".to_owned(),
             Contents::Items(items) => {
-                Some(format!("it is not empty: about {items} items would be lost (AWS's count is some hours old)"))
+                format!("it is not empty: about {items} items would be lost (AWS's count is some hours old)")
             }
-            Contents::Unchecked => {
-                Some("its items would be lost, and whether it has any can't be looked at".to_owned())
-            }
-        }
+            Contents::Unchecked => "its items would be lost, and whether it has any can't be looked at".to_owned(),
+        };
+        Some((loss, KEEP_DATA.to_owned()))
     }
 
     fn renewal(&self, row: &mut Change, schema: &Schema, declared: &Declared) {
@@ -505,18 +681,81 @@ impl Planner<'_> {
         }
     }
 
-    fn finish(mut self) -> Plan {
+    fn finish(mut self, goal: Goal) -> Plan {
+        let mut changes: Vec<Change> = Vec::new();
+        for declared in &self.spec.resources {
+            changes.extend(self.rows.remove(&declared.name));
+        }
+        self.leftovers(goal, &mut changes);
         let mut remarks = Vec::new();
-        if self.cautious && !self.allowed.assume_owner {
+        if self.cautious && !self.options.assume_owner {
             remarks.push(
                 "some tags may not be read, so only the exact names of the spec are created or changed in place; \
                  nothing is adopted, replaced or deleted without --assume-owner"
                     .to_owned(),
             );
         }
-        let changes: Vec<Change> = self.spec.resources.iter().filter_map(|it| self.rows.remove(&it.name)).collect();
-        let steps = steps(self.spec, self.inventory, &changes);
+        if !self.options.targets.is_empty() && goal != Goal::Released {
+            remarks.push("only a part of the spec is looked at (--target); the rest may differ from AWS".to_owned());
+        } else if let (Search::Partial(why), true) = (&self.inventory.search, goal != Goal::Released) {
+            remarks.push(why.clone());
+        }
+        let steps = steps::steps(self.spec, self.inventory, &changes);
         Plan { changes, steps, remarks }
+    }
+
+    /// The rows of what no declaration means.
+    fn leftovers(&self, goal: Goal, changes: &mut Vec<Change>) {
+        let targets = &self.options.targets;
+        if !targets.is_empty() && goal != Goal::Released {
+            return;
+        }
+        let inventory = self.inventory;
+        let rows = inventory.leftovers.iter().enumerate();
+        // What something else lives in or hangs on is decided first.
+        let (inner, own): (Vec<_>, Vec<_>) =
+            rows.partition(|(_, it)| !matches!(it.declared.schema().naming, Naming::Own { .. }));
+        let mut found: Vec<Change> = own.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, changes)).collect();
+        let settled: Vec<Change> = changes.iter().chain(&found).cloned().collect();
+        let inner = inner.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled));
+        found.extend(inner.collect::<Vec<_>>());
+        found.sort_by(|a, b| (a.kind, &a.resource, &a.name).cmp(&(b.kind, &b.resource, &b.name)));
+        changes.append(&mut found);
+    }
+
+    fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[Change]) -> Option<Change> {
+        let Leftover { declared, found, instead } = leftover;
+        let live = found.live.as_ref().filter(|live| live.condition != Condition::Leaving)?;
+        let row = Change { subject: Subject::Leftover(at), ..blank(declared) };
+        if goal == Goal::Released {
+            return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
+        }
+        let us = (self.spec.team.as_str(), self.spec.stack.as_str());
+        let gone = |why: &str| Some(self.gone(row.clone(), declared, Some(found), Some(why.to_owned())));
+        let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
+        let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
+        let dies = container.is_some_and(|row| row.action == Action::Delete);
+        let duplicate = instead.as_ref().map(|name| format!("`{name}` is another one that connects the same"));
+        match &live.owner {
+            Ownership::Engine(owner) if (owner.team.as_str(), owner.stack.as_str()) == us => {
+                gone(duplicate.as_deref().unwrap_or("it is no longer in the spec"))
+            }
+            Ownership::Inherited => {
+                let owner = container.and_then(|row| row.live(self.inventory)).map(|live| &live.owner);
+                let ours = matches!(owner, Some(Ownership::Engine(owner)) if (owner.team.as_str(), owner.stack.as_str()) == us);
+                if ours { gone("it is no longer in the spec") } else { None }
+            }
+            Ownership::Nobody | Ownership::Denied if dies => gone("the function that it feeds goes"),
+            Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref().unwrap_or_default()),
+            Ownership::Engine(owner) if dies => {
+                let reason = format!("it belongs to {owner}, and the function that it feeds would go");
+                Some(refused(row, reason, "its owner has to delete it first".to_owned()))
+            }
+            Ownership::Nobody if goal == Goal::Absent && instead.is_none() && matches!(declared.schema().naming, Naming::Own { .. }) => {
+                Some(Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -526,6 +765,7 @@ fn same_stack(a: &Owner, b: &Owner) -> bool {
 
 fn blank(declared: &Declared) -> Change {
     Change {
+        subject: Subject::Declared,
         resource: declared.name.clone(),
         kind: declared.schema().kind,
         name: declared.id.name.clone(),
@@ -547,20 +787,37 @@ fn refused(row: Change, reason: String, hint: String) -> Change {
 
 /// Adoption never resets: what stands in AWS and not in the spec has to be written down first.
 fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
-    let undeclared: Vec<String> = row
-        .properties
-        .iter()
-        .filter_map(|property| property.path.root())
-        .filter(|root| !declared.written.contains(*root))
-        .filter_map(|root| Some((schema.property(root)?, live.props.get(root)?)))
-        .map(|(property, value)| match property.sensitive {
+    let mut add = String::new();
+    let mut correct = String::new();
+    for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
+        if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(property.name) {
+            continue;
+        }
+        let Some(value) = live.props.get(property.name) else { continue };
+        let written = declared.written.contains(property.name);
+        // What is kept unless it is written is part of what is taken over, so it has to be written, too.
+        let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
+        let dropped = row.properties.iter().any(|change| {
+            change.path.root() == Some(property.name) && (!written || change.after == Value::Null)
+        });
+        if !(dropped || (kept && !written)) {
+            continue;
+        }
+        let line = match property.sensitive {
             true => format!("\n    {}: # as it is in AWS", property.name),
-            false => format!("\n    {}: {}", property.name, serde_json::Value::from(value)),
-        })
-        .collect();
-    if !undeclared.is_empty() {
+            false => format!("\n    {}: {}", property.name, yaml(value)),
+        };
+        if written { &mut correct } else { &mut add }.push_str(&line);
+    }
+    if !add.is_empty() || !correct.is_empty() {
         let reason = "adopting never resets, and the spec does not declare what it has".to_owned();
-        return refused(row, reason, format!("add to `{}`, to keep it:{}", declared.name, undeclared.concat()));
+        let name = &declared.name;
+        let hint = match (add.is_empty(), correct.is_empty()) {
+            (false, true) => format!("add to `{name}`, to keep it:{add}"),
+            (true, _) => format!("correct in `{name}`, to keep it:{correct}"),
+            (false, false) => format!("correct in `{name}`, to keep it:{correct}\nand add there:{add}"),
+        };
+        return refused(row, reason, hint);
     }
     if row.action == Action::Replace {
         let reason = "adopting it would mean to replace it".to_owned();
@@ -574,170 +831,60 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
     }
 }
 
-/// The resources that the identity properties refer to.
-fn identity_targets(declared: &Declared) -> impl Iterator<Item = &str> {
-    let identities = declared.schema().properties.iter().filter(|property| property.identity);
-    identities.filter_map(|property| match declared.desired.get(property.name)? {
+/// A value as it is written in a spec: what is not set has no place there.
+fn yaml(value: &Value) -> serde_json::Value {
+    fn tidy(json: serde_json::Value) -> serde_json::Value {
+        match json {
+            serde_json::Value::Object(map) => {
+                map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, tidy(value))).collect()
+            }
+            serde_json::Value::Array(items) => items.into_iter().map(tidy).collect(),
+            // Text that is not meant as a reference.
+            serde_json::Value::String(text) => text.replace("${", "$${").into(),
+            other => other,
+        }
+    }
+    tidy(serde_json::Value::from(value))
+}
+
+/// What comes out of a resource that lives on: what it has, but for what its changes make AWS choose anew.
+fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
+    for output in &schema.outputs {
+        let Origin::Assigned { until } = output.origin else { continue };
+        let before = live.outputs.get(output.name);
+        let renewed = row.properties.iter().any(|it| it.path.root().is_some_and(|root| until.contains(&root)));
+        match before {
+            Some(value) if !renewed => drop(row.outputs.insert(output.name.to_owned(), value.clone())),
+            _ if renewed => {
+                let hole = Hole::Output { resource: row.resource.clone(), attribute: output.name.to_owned() };
+                let none_to_come = until.iter().all(|it| matches!(row.desired.get(*it), None | Some(Value::Null)));
+                row.properties.push(PropertyChange {
+                    path: Path::property(output.name),
+                    before: before.cloned().map_or(Value::Null, Value::String),
+                    after: if none_to_come { Value::Null } else { Value::Unknown(Template(vec![Part::Hole(hole)])) },
+                    effect: Effect::InPlace,
+                    sensitive: false,
+                    usual: false,
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The resource that a property refers to, if it is nothing but that reference.
+fn target<'d>(declared: &'d Declared, property: &str) -> Option<&'d str> {
+    match declared.desired.get(property)? {
         Value::Unknown(template) => match template.sole_hole()? {
             Hole::Output { resource, .. } => Some(resource.as_str()),
             Hole::Account | Hole::Region => None,
         },
         _ => None,
-    })
-}
-
-/// Everything that a new resource gets.
-fn additions(schema: &Schema, desired: &Tree) -> Vec<PropertyChange> {
-    let says_nothing = |value: &Value| match value {
-        Value::Null => true,
-        Value::Map(map) => map.is_empty(),
-        Value::List(list) => list.is_empty(),
-        _ => false,
-    };
-    compared(schema)
-        .filter_map(|property| Some((property, desired.get(property.name)?)))
-        .filter(|(_, after)| !says_nothing(after))
-        .map(|(property, after)| PropertyChange {
-            path: Path::property(property.name),
-            before: Value::Null,
-            after: after.clone(),
-            effect: Effect::InPlace,
-            sensitive: property.sensitive,
-        })
-        .collect()
-}
-
-/// Where the wanted properties differ from the living ones.
-fn differences(schema: &Schema, live: &Tree, desired: &Tree) -> Vec<PropertyChange> {
-    let mut changes: Vec<PropertyChange> = Vec::new();
-    for property in &schema.properties {
-        let (before, after) = (live.get(property.name).unwrap_or(&NULL), desired.get(property.name).unwrap_or(&NULL));
-        let path = Path::property(property.name);
-        let usual = match property.change {
-            Rule::Compare(effect) => effect,
-            Rule::Ensure => Effect::InPlace,
-            Rule::ShownWith(other) if before != after && changes.iter().any(|it| it.path.root() == Some(other)) => {
-                Effect::InPlace
-            }
-            Rule::Local | Rule::Checked | Rule::ShownWith(_) => continue,
-        };
-        let mut found = Vec::new();
-        compare(&path, before, after, property.change == Rule::Ensure, &mut found);
-        changes.extend(found.into_iter().map(|(path, before, after)| PropertyChange {
-            effect: property.decide.map_or(usual, |decide| decide(&path, live, desired)),
-            path,
-            before: before.clone(),
-            after: after.clone(),
-            sensitive: property.sensitive,
-        }));
-    }
-    changes
-}
-
-static NULL: Value = Value::Null;
-
-/// Every place where two values differ. Mappings are compared key by key, and so are lists that hold some; of what is
-/// only `ensured`, only what is wanted is looked at.
-fn compare<'v>(
-    path: &Path,
-    before: &'v Value,
-    after: &'v Value,
-    ensured: bool,
-    found: &mut Vec<(Path, &'v Value, &'v Value)>,
-) {
-    match (before, after) {
-        (Value::Map(have), Value::Map(want)) => {
-            let keys: BTreeSet<&String> = want.keys().chain(have.keys().filter(|_| !ensured)).collect();
-            for key in keys {
-                let (before, after) = (have.get(key).unwrap_or(&NULL), want.get(key).unwrap_or(&NULL));
-                compare(&path.key(key), before, after, ensured, found);
-            }
-        }
-        (Value::List(have), Value::List(want)) if have.iter().chain(want).any(|it| matches!(it, Value::Map(_))) => {
-            for index in 0..have.len().max(want.len()) {
-                let (before, after) = (have.get(index).unwrap_or(&NULL), want.get(index).unwrap_or(&NULL));
-                compare(&path.index(index), before, after, ensured, found);
-            }
-        }
-        (before, after) if before != after => found.push((path.clone(), before, after)),
-        _ => {}
     }
 }
 
-fn compared(schema: &Schema) -> impl Iterator<Item = &Property> {
-    schema.properties.iter().filter(|property| property.is_compared())
-}
-
-/// What to do, each step with those it waits for.
-fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    // For each resource: the step that deletes it, and the one after which it is as wanted.
-    let mut deletes: BTreeMap<&str, StepId> = BTreeMap::new();
-    let mut mains: BTreeMap<&str, (StepId, Op)> = BTreeMap::new();
-    let mut add = |op: Op, change: usize| {
-        steps.push(Step { op, change, after: Vec::new() });
-        StepId(steps.len() - 1)
-    };
-    for (index, change) in changes.iter().enumerate() {
-        let live = inventory.found.get(&change.resource).and_then(|found| found.live.as_ref());
-        let changing = live.is_some_and(|live| matches!(live.condition, Condition::Changing(_)));
-        let (deletes_it, main) = match change.action {
-            Action::Create => (false, Some(Op::Create)),
-            Action::Update | Action::Adopt => (false, Some(Op::Update)),
-            Action::Delete => (true, None),
-            Action::Replace => (true, Some(Op::Create)),
-            Action::None if changing && !change.desired.is_empty() => (false, Some(Op::Settle)),
-            Action::None | Action::Import | Action::Refused => (false, None),
-        };
-        if deletes_it {
-            deletes.insert(&change.resource, add(Op::Delete, index));
-        }
-        if let Some(op) = main {
-            mains.insert(&change.resource, (add(op, index), op));
-        }
-    }
-    let mut rather_later = Vec::new();
-    for name in spec.graph.order() {
-        for (dependency, moment) in spec.graph.dependencies(name) {
-            if let (Some(&(main, _)), Some(&(target, op))) = (mains.get(name), mains.get(dependency)) {
-                // What is changed rather than made has to be ready: its outputs may be those of before.
-                let moment = if op == Op::Create { moment } else { Moment::Ready };
-                steps[main.0].after.push((target, moment));
-            }
-            match (deletes.get(name), deletes.get(dependency), mains.get(dependency)) {
-                // Dependents go first.
-                (Some(&delete), Some(&target), _) => steps[target.0].after.push((delete, Moment::Ready)),
-                // What is replaced because its target changes goes only once the target is as wanted: until then the
-                // old one still does its work.
-                (Some(&delete), None, Some(&(target, _))) => rather_later.push((delete, target)),
-                _ => {}
-            }
-        }
-        if let (Some(&delete), Some(&(main, _))) = (deletes.get(name), mains.get(name)) {
-            steps[main.0].after.push((delete, Moment::Ready));
-        }
-    }
-    for (delete, target) in rather_later {
-        // Unless the target itself needs it gone: it changes only after something whose dependents go first.
-        if !waits_for(&steps, target, delete) {
-            steps[delete.0].after.push((target, Moment::Ready));
-        }
-    }
-    for step in &mut steps {
-        step.after.sort_unstable();
-        step.after.dedup();
-    }
-    steps
-}
-
-/// Whether `step` can't begin before `other` has.
-fn waits_for(steps: &[Step], step: StepId, other: StepId) -> bool {
-    let (mut todo, mut seen) = (vec![step], BTreeSet::from([step]));
-    while let Some(id) = todo.pop() {
-        if id == other {
-            return true;
-        }
-        todo.extend(steps[id.0].after.iter().map(|(before, _)| *before).filter(|before| seen.insert(*before)));
-    }
-    false
+/// The resources that the identity properties refer to.
+fn identity_targets(declared: &Declared) -> impl Iterator<Item = &str> {
+    let identities = declared.schema().properties.iter().filter(|property| property.identity);
+    identities.filter_map(|property| target(declared, property.name))
 }

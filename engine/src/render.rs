@@ -116,6 +116,7 @@ pub struct Tally {
     added: usize,
     changed: usize,
     destroyed: usize,
+    released: usize,
 }
 
 impl Tally {
@@ -129,6 +130,7 @@ impl Tally {
                 Op::Update if adopts => tally.adopted += 1,
                 Op::Update => tally.changed += 1,
                 Op::Delete => tally.destroyed += 1,
+                Op::Release => tally.released += 1,
                 Op::Settle => {}
             }
         }
@@ -136,12 +138,13 @@ impl Tally {
     }
 
     fn text(self, destroy: bool) -> String {
-        let Tally { adopted, added, changed, destroyed } = self;
+        let Tally { adopted, added, changed, destroyed, released } = self;
+        let released = if released > 0 { format!(", {released} released") } else { String::new() };
         let adopted = if adopted > 0 { format!("{adopted} adopted, ") } else { String::new() };
         if destroy {
-            format!("{destroyed} destroyed")
+            format!("{destroyed} destroyed{released}")
         } else {
-            format!("{adopted}{added} added, {changed} changed, {destroyed} destroyed")
+            format!("{adopted}{added} added, {changed} changed, {destroyed} destroyed{released}")
         }
     }
 }
@@ -191,6 +194,7 @@ fn verb_of(op: Op) -> (&'static str, &'static str, &'static str) {
         Op::Create => ("create", "creating", "created"),
         Op::Update => ("update", "updating", "updated"),
         Op::Delete => ("destroy", "destroying", "destroyed"),
+        Op::Release => ("release", "releasing", "released"),
         Op::Settle => ("wait for", "waiting for AWS", "ready"),
     }
 }
@@ -205,6 +209,7 @@ fn row(text: &mut String, change: &Change, look: Look) {
         Action::Replace => "must be replaced",
         Action::Delete => "will be destroyed",
         Action::Adopt => "will be adopted",
+        Action::Release => "will be released: its tags come off, nothing else",
         Action::Import => "is read",
         Action::Refused => "is refused",
     };
@@ -281,6 +286,7 @@ fn symbol(action: Action) -> (&'static str, Style) {
         Action::Replace => ("-/+", RED),
         Action::Delete => ("-", RED),
         Action::Adopt => ("=", CYAN),
+        Action::Release => (".", YELLOW),
         Action::Import => ("<=", CYAN),
         Action::Refused => ("!", RED),
     }
@@ -315,6 +321,7 @@ pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
             "replace": replaced,
             "delete": plan.count(Action::Delete),
             "adopt": plan.count(Action::Adopt),
+            "release": plan.count(Action::Release),
             "import": plan.count(Action::Import),
             "none": plan.count(Action::None),
             "refused": plan.count(Action::Refused),
@@ -337,6 +344,7 @@ pub fn outcome_json(spec: &Spec, site: &Site, plan: &Plan, status: &str, endings
                 Op::Create => "create",
                 Op::Update => "update",
                 Op::Delete => "delete",
+                Op::Release => "release",
                 Op::Settle => "settle",
             },
             "result": result,
@@ -389,6 +397,7 @@ fn change_json(change: &Change) -> Json {
             Action::Replace => "replace",
             Action::Delete => "delete",
             Action::Adopt => "adopt",
+            Action::Release => "release",
             Action::Import => "import",
             Action::Refused => "refused",
         },

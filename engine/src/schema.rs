@@ -33,6 +33,8 @@ pub struct Schema {
     pub holds_data: bool,
     /// What stays in AWS when it is deleted, by its name.
     pub leaves: Option<fn(&str) -> String>,
+    /// Why one with these properties can't be deleted, and what to do about that, where AWS refuses it.
+    pub locked: Option<fn(&Tree) -> Option<(&'static str, &'static str)>>,
     /// What to know when one is made anew while what it connects lives on; sees the wanted properties.
     pub renewal: Option<fn(&Tree) -> &'static str>,
     /// What can be set.

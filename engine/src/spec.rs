@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, DynKind};
 use crate::schema::{Id, Schema};
-use crate::value::{Path, Tree};
+use crate::value::{Path, Tree, Value};
 use crate::yaml;
 
 /// A spec that can be planned.
@@ -38,6 +38,10 @@ pub struct Spec {
     pub resources: Vec<Declared>,
     /// Who needs whom.
     pub graph: Graph,
+    /// What is printed after an apply, in the order of the file.
+    pub outputs: Vec<(String, Value)>,
+    /// Names of what is imported as something that can't be told.
+    pub untouchable: BTreeSet<String>,
     /// What is worth knowing but stops nothing.
     pub warnings: Vec<Diagnostic>,
     /// The index of each resource in `resources`.
@@ -167,7 +171,25 @@ impl Spec {
             (Some(spec), diagnostics) if diagnostics.iter().all(|it| it.severity == Severity::Warning) => {
                 Ok(Spec { warnings: diagnostics, ..spec })
             }
+            // To delete something takes its owner and place; what else is wrong keeps nobody from cleaning up.
+            (Some(spec), mut diagnostics) if depth == Depth::Identities => {
+                diagnostics.iter_mut().for_each(|it| it.severity = Severity::Warning);
+                Ok(Spec { warnings: diagnostics, ..spec })
+            }
             (_, diagnostics) => Err(diagnostics),
+        }
+    }
+
+    /// A spec that declares nothing: what is left of a stack whose file is gone.
+    ///
+    /// # Errors
+    /// What is wrong with the names.
+    pub fn bare(team: &str, stack: &str, region: Option<&str>) -> Result<Spec, Vec<Diagnostic>> {
+        let wrong = check::names(team, stack, region);
+        match Spec::declare((team, stack), Vec::new()) {
+            Ok(spec) if wrong.is_empty() => Ok(Spec { region: region.map(str::to_owned), ..spec }),
+            // Nothing can't go in circles.
+            _ => Err(wrong),
         }
     }
 
@@ -188,6 +210,8 @@ impl Spec {
             positions: resources.iter().enumerate().map(|(at, (declared, _))| (declared.name.clone(), at)).collect(),
             resources: resources.into_iter().map(|(declared, _)| declared).collect(),
             graph,
+            outputs: Vec::new(),
+            untouchable: BTreeSet::new(),
             warnings: Vec::new(),
             places: Places::default(),
         })

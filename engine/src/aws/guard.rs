@@ -74,7 +74,7 @@ impl std::error::Error for Refusal {}
 /// One request, as far as the guard cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `dynamodb`, `lambda`, `iam`, `sts`.
+    /// `dynamodb`, `lambda`, `iam`, `sts`, `tagging`.
     pub service: &'static str,
     /// The API operation.
     pub operation: String,
@@ -221,15 +221,23 @@ impl Request {
         let path = uri.split_once("://").map_or(uri, |(_, rest)| rest.find('/').map_or("/", |slash| &rest[slash..]));
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         match target {
-            Some(target) => dynamodb(target, body),
+            Some(target) => json_protocol(target, body),
             None if path.starts_with("/20") => lambda(method, path, query, body),
             None => query_protocol(body),
         }
     }
 }
 
-fn dynamodb(target: &str, body: &[u8]) -> Option<Request> {
-    let operation = target.strip_prefix("DynamoDB_20120810.")?;
+fn json_protocol(target: &str, body: &[u8]) -> Option<Request> {
+    let target = match target.strip_prefix("DynamoDB_20120810.") {
+        Some(operation) => return dynamodb(operation, body),
+        None => target.strip_prefix("ResourceGroupsTaggingAPI_20170126.")?,
+    };
+    let operation = (target == "GetResources").then(|| target.to_owned())?;
+    Some(Request { service: "tagging", operation, effect: Effect::Read, target: None, statement: None })
+}
+
+fn dynamodb(operation: &str, body: &[u8]) -> Option<Request> {
     let effect = match operation {
         "DescribeTable" | "ListTagsOfResource" | "Scan" => Effect::Read,
         "CreateTable" => Effect::Create,

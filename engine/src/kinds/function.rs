@@ -150,6 +150,7 @@ impl Kind for Function {
             importable: true,
             adoptable: false,
             holds_data: false,
+            locked: None,
             leaves: Some(|name| format!("its log group /aws/lambda/{name} stays")),
             renewal: None,
             index: Some("lambda:function"),

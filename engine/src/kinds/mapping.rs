@@ -73,6 +73,7 @@ impl Kind for Mapping {
             importable: false,
             adoptable: false,
             holds_data: false,
+            locked: None,
             leaves: None,
             index: Some("lambda:event-source-mapping"),
             renewal: Some(|props| match props.get("starting_position").and_then(Value::as_str) {

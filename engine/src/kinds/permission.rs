@@ -79,6 +79,7 @@ impl Kind for Permission {
             importable: false,
             adoptable: false,
             holds_data: false,
+            locked: None,
             leaves: None,
             renewal: None,
             index: None,

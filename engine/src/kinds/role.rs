@@ -43,6 +43,7 @@ impl Kind for Role {
             importable: true,
             adoptable: false,
             holds_data: false,
+            locked: None,
             leaves: None,
             renewal: None,
             properties: Vec::new(),

@@ -84,6 +84,7 @@ impl Kind for Table {
             importable: true,
             adoptable: true,
             holds_data: true,
+            locked: None,
             leaves: None,
             renewal: None,
             index: Some("dynamodb:table"),

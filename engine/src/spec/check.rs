@@ -11,6 +11,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
 use crate::schema::{Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, name_in_arn, settable};
@@ -21,9 +22,9 @@ use super::{Declared, Depth, Lifecycle, Overrides, Places, Spec};
 
 pub(super) use references::graph;
 
-const TOP: [&str; 6] = ["team", "region", "account", "stack", "vars", "resources"];
+const TOP: [&str; 7] = ["team", "region", "account", "stack", "vars", "resources", "outputs"];
 /// Keys of a resource that are no properties of its kind.
-const META: [&str; 5] = ["type", "name", "import", "depends_on", "adopt"];
+const META: [&str; 8] = ["type", "name", "import", "depends_on", "adopt", "protect", "retain", "ignore_changes"];
 const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
 
 const TEAM: Text = Text {
@@ -83,9 +84,21 @@ pub(super) fn check(
         references: Vec::new(),
         scope: Scope::default(),
         used_vars: BTreeSet::new(),
+        untouchable: BTreeSet::new(),
     };
     let spec = checker.file(root, stem);
     (spec, checker.diagnostics)
+}
+
+/// What is wrong with names that come from the command line alone.
+pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagnostic> {
+    let given = [("team", Some(team), TEAM), ("stack", Some(stack), STACK), ("region", region, REGION)];
+    let wrong = given.into_iter().filter_map(|(flag, value, text)| {
+        let value = value?;
+        let problem = format!("`--{flag} {value}`: a {flag}'s name {}", text.objection(value)?);
+        Some(Diagnostic::error(problem).hint(format!("it takes {} to {} characters: {}", text.min, text.max, text.words)))
+    });
+    wrong.collect()
 }
 
 /// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
@@ -167,6 +180,7 @@ struct Checker<'a> {
     references: Vec<Reference>,
     scope: Scope,
     used_vars: BTreeSet<String>,
+    untouchable: BTreeSet<String>,
 }
 
 /// What variables stand for.
@@ -237,11 +251,24 @@ impl Checker<'_> {
             },
         };
         let mut resources = self.resources(find("resources"), root, stack.as_deref().unwrap_or("stack"));
+        let outputs = self.outputs(find("outputs"));
         self.unused_vars();
         self.follow_references(&mut resources);
         self.duplicates(&resources);
         self.load(&mut resources);
-        let graph = self.graph(&resources)?;
+        let graph = match (self.graph(&resources), self.depth) {
+            (Some(graph), _) => graph,
+            // A circle keeps things from being made, not from being deleted.
+            (None, Depth::Identities) => {
+                Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?
+            }
+            (None, Depth::Full) => return None,
+        };
+        // Whoever names a place and is not understood must not end up in another.
+        let misplaced = |key: &str, value: &Option<String>| find(key).is_some() && value.is_none();
+        if misplaced("region", &region) || misplaced("account", &account) {
+            return None;
+        }
         Some(Spec {
             file: Arc::clone(self.file),
             team: team?,
@@ -251,6 +278,8 @@ impl Checker<'_> {
             positions: resources.iter().enumerate().map(|(at, draft)| (draft.declared.name.clone(), at)).collect(),
             resources: resources.into_iter().map(|draft| draft.declared).collect(),
             graph,
+            outputs,
+            untouchable: std::mem::take(&mut self.untouchable),
             warnings: Vec::new(),
             places: std::mem::take(&mut self.places),
         })
@@ -393,10 +422,15 @@ impl Checker<'_> {
         }
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
         let around = Around { resource: name, literal: true, sensitive: false };
-        let kind = self.kind(find("type"), entry, around)?;
+        let Some(kind) = self.kind(find("type"), entry, around) else {
+            if let Some(Yaml::String(import)) = find("import").map(|entry| &entry.value.value) {
+                self.untouchable.insert(name_in_arn(import).to_owned());
+            }
+            return None;
+        };
         let schema = kind.schema();
         let depends_on = self.depends_on(find("depends_on"), around);
-        let adopt = find("adopt").and_then(|entry| self.bool(&entry.value, "adopt", around)).unwrap_or_default();
+        let lifecycle = self.lifecycle(entries, find("import").is_some(), schema, around);
         let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.to_owned() };
         let import = find("import").map(|entry| self.import(entry, schema, around));
         if import.is_none() && !schema.managed {
@@ -416,7 +450,7 @@ impl Checker<'_> {
             kind,
             id,
             imported: import.is_some(),
-            lifecycle: Lifecycle { adopt, ..Lifecycle::default() },
+            lifecycle,
             desired: Tree::new(),
             written: BTreeSet::new(),
             artifact: None,
@@ -433,6 +467,8 @@ impl Checker<'_> {
                         "name" => matches!(schema.naming, Naming::Own { .. }) && schema.managed,
                         "import" => schema.importable,
                         "adopt" => schema.adoptable,
+                        "protect" | "ignore_changes" => schema.managed,
+                        "retain" => schema.index.is_some(),
                         _ => true,
                     })),
                 );
@@ -470,6 +506,82 @@ impl Checker<'_> {
             self.problems(name, problems);
         }
         Some(Draft { declared, depends_on })
+    }
+
+    /// What is said about a resource's coming and going.
+    fn lifecycle(&mut self, entries: &[Entry], imported: bool, schema: &Schema, around: Around<'_>) -> Lifecycle {
+        let mut lifecycle = Lifecycle::default();
+        for Entry { key, key_span, value } in entries {
+            let slot = match key.as_str() {
+                "adopt" => &mut lifecycle.adopt,
+                "protect" => &mut lifecycle.protect,
+                "retain" => &mut lifecycle.retain,
+                "ignore_changes" => {
+                    lifecycle.ignore_changes = self.ignored(value, schema, around);
+                    continue;
+                }
+                _ => continue,
+            };
+            *slot = self.bool(value, key, around).unwrap_or_default();
+            if imported {
+                let problem = format!("`{}` is imported, so `{key}` says nothing about it", around.resource);
+                self.error(*key_span, problem, "remove the line; what is imported is never changed or deleted");
+            } else if key == "retain" && schema.index.is_none() {
+                let problem = format!("a {} can't be retained: it bears no tags that could come off", schema.kind);
+                self.error(*key_span, problem, "retain what it belongs to");
+            }
+        }
+        if lifecycle.protect && lifecycle.retain {
+            let span = entries.iter().find(|entry| entry.key == "retain").map(|entry| entry.key_span);
+            if let Some(span) = span {
+                let problem = "`protect` and `retain` exclude each other";
+                self.error(span, problem, "`protect` refuses to let go of it, `retain` hands it over; keep one");
+            }
+        }
+        lifecycle
+    }
+
+    fn ignored(&mut self, node: &Node, schema: &Schema, around: Around<'_>) -> BTreeSet<String> {
+        let Yaml::List(items) = &node.value else {
+            let hint = "write `ignore_changes: [read_capacity]`";
+            self.error(node.span, "`ignore_changes` is a list of properties", hint);
+            return BTreeSet::new();
+        };
+        let can = || schema.settable().filter(|it| it.is_compared() && !it.identity).map(|it| it.name);
+        let mut ignored = BTreeSet::new();
+        for item in items {
+            let Some(name) = self.raw_text(item, "ignore_changes", around) else { continue };
+            if !can().any(|known| known == name) {
+                let hint = match nearest(&name, can()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("it takes {}", list(can())),
+                };
+                self.error(item.span, format!("changes of `{name}` can't be ignored in a {}", schema.kind), hint);
+            }
+            ignored.insert(name);
+        }
+        ignored
+    }
+
+    /// `outputs:`, what is printed after an apply and by `engine output`.
+    fn outputs(&mut self, entry: Option<&Entry>) -> Vec<(String, Value)> {
+        let Some(entry) = entry else { return Vec::new() };
+        let Yaml::Map(entries) = &entry.value.value else {
+            let hint = "write `outputs: { name: ${resource.attribute} }`";
+            self.error(entry.value.span, "`outputs` is a mapping of names to texts", hint);
+            return Vec::new();
+        };
+        let mut outputs = Vec::new();
+        for Entry { key, key_span, value } in entries {
+            if let Some(objection) = RESOURCE.objection(key) {
+                self.error(*key_span, format!("the output `{key}` {objection}"), format!("it takes {}", RESOURCE.words));
+            }
+            let around = Around { resource: "", literal: false, sensitive: false };
+            if let Some(value) = self.text(value, key, around, &Path::property("outputs").key(key)) {
+                outputs.push((key.clone(), value));
+            }
+        }
+        outputs
     }
 
     fn kind(&mut self, entry: Option<&Entry>, resource: &Entry, around: Around<'_>) -> Option<&'static dyn DynKind> {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use engine::aws::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
-use engine::plan::{Allowed, Goal, Op, Plan, plan};
+use engine::plan::{Options, Goal, Op, Plan, plan};
 use engine::render::{self, Look};
 use engine::schema::{Age, Condition, Contents, Live, Moment, Owner, Ownership, Site};
 use engine::spec::{Depth, Overrides, Spec};
@@ -146,7 +146,7 @@ fn load(text: &str) -> Spec {
     Spec::load(&path, &Overrides::default(), Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
-fn planned(spec: &Spec, live: &str, goal: Goal, allowed: Allowed) -> Plan {
+fn planned(spec: &Spec, live: &str, goal: Goal, allowed: Options) -> Plan {
     let standing: BTreeMap<String, Standing> =
         if live.trim().is_empty() { BTreeMap::new() } else { serde_yaml::from_str(live).unwrap() };
     let found = standing.into_iter().filter_map(|(name, standing)| {
@@ -154,12 +154,12 @@ fn planned(spec: &Spec, live: &str, goal: Goal, allowed: Allowed) -> Plan {
         Some((name, found(standing, declared)))
     });
     let inventory = Inventory { found: found.collect(), ..Inventory::new(Site::new("eu-central-1", "123456789012")) };
-    plan(spec, &inventory, goal, allowed)
+    plan(spec, &inventory, goal, &allowed)
 }
 
 /// The plan as its user sees it, then its steps, a line each: what, and which moments of which steps it waits for.
 fn plan_of(spec: &str, live: &str) -> String {
-    shown(&planned(&load(spec), live, Goal::Present, Allowed::default()), false)
+    shown(&planned(&load(spec), live, Goal::Present, Options::default()), false)
 }
 
 fn shown(plan: &Plan, destroy: bool) -> String {
@@ -170,6 +170,7 @@ fn shown(plan: &Plan, destroy: bool) -> String {
             Op::Create => "create",
             Op::Update => "update",
             Op::Delete => "delete",
+            Op::Release => "release",
             Op::Settle => "settle",
         };
         format!("{verb} {}", plan.changes[step.change].resource)
@@ -539,10 +540,10 @@ fn whose_it_is_decides_what_happens() {
     let spec = load(TABLE);
     for owner in owners {
         let live = table_owned_by(owner);
-        writeln!(all, "## {owner}\n{}", shown(&planned(&spec, &live, Goal::Present, Allowed::default()), false))
+        writeln!(all, "## {owner}\n{}", shown(&planned(&spec, &live, Goal::Present, Options::default()), false))
             .unwrap();
         let live = format!("{live}  items: 0\n");
-        writeln!(all, "## destroy, {owner}\n{}", shown(&planned(&spec, &live, Goal::Absent, Allowed::default()), true))
+        writeln!(all, "## destroy, {owner}\n{}", shown(&planned(&spec, &live, Goal::Absent, Options::default()), true))
             .unwrap();
     }
     assert_snapshot!(all);
@@ -581,7 +582,7 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
     Refused: 1 resource is refused, so nothing can be applied.
     step: update todos
     ");
-    let assume = Allowed { assume_owner: true, ..Allowed::default() };
+    let assume = Options { assume_owner: true, ..Options::default() };
     assert_snapshot!(shown(&planned(&load(&spec), &live, Goal::Present, assume), false), @r"
       ~ todos (table owls-todos) will be updated in-place
           ~ read_capacity = 1 -> 5
@@ -681,7 +682,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let destroy = |live: &str, allowed| shown(&planned(&load(PIPELINE), live, Goal::Absent, allowed), true);
     let empty = with(DEPLOYED, "todos:\n", "todos:\n  items: 0\n");
     let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
-    assert_snapshot!(destroy(&empty, Allowed::default()), @r"
+    assert_snapshot!(destroy(&empty, Options::default()), @r"
       - todos (table owls-todos) will be destroyed
       - logger (function owls-logger) will be destroyed
           # its log group /aws/lambda/owls-logger stays
@@ -695,7 +696,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     step: delete pipe
     asks
     ");
-    assert_snapshot!(destroy(&full, Allowed::default()), @r"
+    assert_snapshot!(destroy(&full, Options::default()), @r"
       ! todos (table owls-todos) is refused
           # it is not empty: about 3 items would be lost (AWS's count is some hours old)
           # hint: add --delete-data to lose them
@@ -710,12 +711,12 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     step: delete pipe
     asks
     ");
-    let delete_data = Allowed { delete_data: true, ..Allowed::default() };
+    let delete_data = Options { delete_data: true, ..Options::default() };
     assert!(destroy(&full, delete_data).contains("4 to destroy"));
     // Gone, going, and half made.
     let half = with(&without(&["allow", "logger"]), "\"todos\":{", "\"todos\":{\"items\":0,");
     let half = with(&half, "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
-    assert_snapshot!(destroy(&half, Allowed::default()), @r"
+    assert_snapshot!(destroy(&half, Options::default()), @r"
       - todos (table owls-todos) will be destroyed
         pipe (mapping) is unchanged
           # it is being deleted already
@@ -724,10 +725,10 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     step: delete todos
     asks
     ");
-    assert_snapshot!(destroy("", Allowed::default()), @"No changes. No objects need to be destroyed.");
+    assert_snapshot!(destroy("", Options::default()), @"No changes. No objects need to be destroyed.");
     let foreign = with(DEPLOYED, "todos:\n", "todos:\n  owner: foxes/main/todos\n");
     let foreign = with(&foreign, "logger:\n", "logger:\n  owner: nobody\n");
-    assert_snapshot!(destroy(&foreign, Allowed::default()), @r"
+    assert_snapshot!(destroy(&foreign, Options::default()), @r"
       ! todos (table owls-todos) is refused
           # it belongs to team `foxes`, stack `main`, resource `todos`
           # hint: choose another name
@@ -830,7 +831,7 @@ fn every_spec_of_the_repository_can_be_planned() {
             .unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
         let role = "execution-role: { owner: nobody, outputs: { arn: 'arn:aws:iam::123456789012:role/r', name: r } }";
-        let text = shown(&planned(&spec, role, Goal::Present, Allowed::default()), false);
+        let text = shown(&planned(&spec, role, Goal::Present, Options::default()), false);
         // The package's hash has a test of its own.
         let text = text.lines().filter(|line| !line.contains("code_sha256")).collect::<Vec<_>>().join("\n");
         writeln!(all, "## {name}\n{text}\n").unwrap();

@@ -13,7 +13,7 @@ use engine::apply::{self, Ending, Event};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Wait};
 use engine::inventory::{Found, Inventory};
 use engine::kind::{DynKind, Loaded, Pending, Want};
-use engine::plan::{Allowed, Goal, Plan, StepId, plan};
+use engine::plan::{Options, Goal, Plan, StepId, plan};
 use engine::schema::{
     Age, Condition, Contents, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Problem,
     Reading, Schema, Shape, Site, Text, property,
@@ -39,6 +39,7 @@ fn thing() -> Schema {
         importable: false,
         adoptable: true,
         renewal: None,
+        locked: None,
         leaves: None,
         index: None,
         holds_data: false,
@@ -432,7 +433,7 @@ impl Stage {
             found.insert(declared.name.clone(), Found { live, ..Found::default() });
         }
         let inventory = Inventory { found, ..Inventory::new(Site::new("eu-central-1", "123456789012")) };
-        let plan = plan(spec, &inventory, goal, Allowed::default());
+        let plan = plan(spec, &inventory, goal, &Options::default());
         (inventory, plan)
     }
 

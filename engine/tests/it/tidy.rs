@@ -10,7 +10,7 @@ use engine::aws::{Access, Aws, Class, Consent, Context, LocalSettings};
 use engine::inventory::{Found, Inventory};
 use engine::kind::Want;
 use engine::kinds::registry;
-use engine::plan::{Action, Allowed, Goal, plan};
+use engine::plan::{Action, Options, Goal, plan};
 use engine::schema::{Age, Condition, Live, Outputs, Ownership, Rule, Site};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::value::{Tree, Value};
@@ -135,7 +135,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         });
         let site = Site::new("eu-central-1", "123456789012");
         let inventory = Inventory { found: imported.collect(), ..Inventory::new(site) };
-        let plan = plan(&spec, &inventory, Goal::Present, Allowed::default());
+        let plan = plan(&spec, &inventory, Goal::Present, &Options::default());
         assert_eq!(plan.count(Action::Refused), 0, "{name}");
         let declared = spec.resources.iter().find(|it| it.schema().kind == *name).expect("its own example shows it");
         if !schema.managed {

@@ -9,7 +9,7 @@ use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings,
 use engine::inventory::Inventory;
 use engine::kind::{Kind, Want, erase};
 use engine::live::{self, ReadError};
-use engine::plan::{self, Allowed, Goal};
+use engine::plan::{self, Options, Goal};
 use engine::schema::{Contents, Id, Live, Naming, Outputs, Reading, Schema, Site, Text};
 use engine::spec::{Depth, Overrides, Spec};
 use serde_json::{Value as Json, json};
@@ -49,7 +49,7 @@ async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>
 
 async fn run(cx: &Context, spec: &mut Spec) -> Vec<Ending> {
     let inventory = read(cx, spec).await.unwrap();
-    let plan = plan::plan(spec, &inventory, Goal::Present, Allowed::default());
+    let plan = plan::plan(spec, &inventory, Goal::Present, &Options::default());
     assert_eq!(plan.refusals().count(), 0);
     apply::apply(cx, spec, &inventory, &plan, 16, &mut |_| {}).await
 }
@@ -185,6 +185,7 @@ impl Kind for Liar {
             importable: false,
             adoptable: false,
             holds_data: false,
+            locked: None,
             leaves: None,
             renewal: None,
             index: None,

@@ -1,0 +1,111 @@
+//! Two trees side by side: where what is differs from what is wanted, property by property.
+//!
+//! **Invariant:** knows values and the schema's rules, nothing of rows, owners or steps.
+
+use std::collections::BTreeSet;
+
+use crate::schema::{Effect, Presence, Property, Rule, Schema};
+use crate::spec::Declared;
+use crate::value::{Path, Tree, Value};
+
+use super::PropertyChange;
+
+/// Everything that a new resource gets.
+pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChange> {
+    let says_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::Map(map) => map.is_empty(),
+        Value::List(list) => list.is_empty(),
+        _ => false,
+    };
+    let schema = declared.schema();
+    compared(schema)
+        .filter_map(|property| Some((property, desired.get(property.name)?)))
+        .filter(|(_, after)| !says_nothing(after))
+        .map(|(property, after)| PropertyChange {
+            path: Path::property(property.name),
+            before: Value::Null,
+            after: after.clone(),
+            effect: Effect::InPlace,
+            sensitive: property.sensitive,
+            usual: matches!(property.presence, Presence::Default(_) | Presence::Optional)
+                && !declared.written.contains(property.name),
+        })
+        .collect()
+}
+
+/// Where the wanted properties differ from the living ones.
+pub(super) fn differences(schema: &Schema, live: &Tree, desired: &Tree) -> Vec<PropertyChange> {
+    let mut changes: Vec<PropertyChange> = Vec::new();
+    for property in &schema.properties {
+        let (before, after) = (live.get(property.name).unwrap_or(&NULL), desired.get(property.name).unwrap_or(&NULL));
+        let path = Path::property(property.name);
+        let usual = match property.change {
+            Rule::Compare(effect) => effect,
+            Rule::Ensure => Effect::InPlace,
+            Rule::ShownWith(other) if before != after && changes.iter().any(|it| it.path.root() == Some(other)) => {
+                Effect::InPlace
+            }
+            Rule::Local | Rule::Checked | Rule::ShownWith(_) => continue,
+        };
+        let mut found = Vec::new();
+        compare(&path, before, after, property.change == Rule::Ensure, &mut found);
+        changes.extend(found.into_iter().map(|(path, before, after)| PropertyChange {
+            effect: property.decide.map_or(usual, |decide| decide(&path, live, desired)),
+            path,
+            before: before.clone(),
+            after: after.clone(),
+            sensitive: property.sensitive,
+            usual: false,
+        }));
+    }
+    changes
+}
+
+pub(super) static NULL: Value = Value::Null;
+
+/// Every place where two values differ. Mappings are compared key by key, and so are lists that hold some; of what is
+/// only `ensured`, only what is wanted is looked at.
+fn compare<'v>(
+    path: &Path,
+    before: &'v Value,
+    after: &'v Value,
+    ensured: bool,
+    found: &mut Vec<(Path, &'v Value, &'v Value)>,
+) {
+    match (before, after) {
+        (Value::Map(have), Value::Map(want)) => {
+            let keys: BTreeSet<&String> = want.keys().chain(have.keys().filter(|_| !ensured)).collect();
+            for key in keys {
+                let (before, after) = (have.get(key).unwrap_or(&NULL), want.get(key).unwrap_or(&NULL));
+                compare(&path.key(key), before, after, ensured, found);
+            }
+        }
+        (Value::List(have), Value::List(want)) if have.iter().chain(want).any(|it| matches!(it, Value::Map(_))) => {
+            for index in 0..have.len().max(want.len()) {
+                let (before, after) = (have.get(index).unwrap_or(&NULL), want.get(index).unwrap_or(&NULL));
+                compare(&path.index(index), before, after, ensured, found);
+            }
+        }
+        (before, after) if before != after => found.push((path.clone(), before, after)),
+        _ => {}
+    }
+}
+
+fn compared(schema: &Schema) -> impl Iterator<Item = &Property> {
+    schema.properties.iter().filter(|property| property.is_compared())
+}
+
+
+/// Lets what AWS has stand for what the spec leaves to somebody else: ignored properties, and those that stay as they
+/// are unless they are written.
+pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) {
+    for property in declared.schema().properties.iter().filter(|property| {
+        declared.lifecycle.ignore_changes.contains(property.name)
+            || (property.sticky && !declared.written.contains(property.name))
+    }) {
+        if let Some(value) = live.get(property.name) {
+            desired.insert(property.name.to_owned(), value.clone());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Rows to steps: what waits for what.
+//!
+//! **Invariant:** it decides on order alone; what happens to each resource stands in its row.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::inventory::Inventory;
+use crate::schema::{Condition, Live, Moment, Origin, Schema, Shape, name_in_arn};
+use crate::spec::{Declared, Spec};
+use crate::value::Value;
+
+use super::{Action, Change, Op, Step, StepId, Subject};
+
+/// The steps of one row: the one that deletes it or lets go of it, and the one after which it is as wanted.
+#[derive(Clone, Copy, Default)]
+struct Own {
+    delete: Option<StepId>,
+    main: Option<(StepId, Op)>,
+}
+
+/// What to do, each step with those it waits for.
+pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut own: Vec<Own> = vec![Own::default(); changes.len()];
+    for (index, change) in changes.iter().enumerate() {
+        let mut add = |op: Op| {
+            steps.push(Step { op, change: index, after: Vec::new() });
+            StepId(steps.len() - 1)
+        };
+        let live = change.live(inventory);
+        let changing = live.is_some_and(|live| matches!(live.condition, Condition::Changing(_)));
+        let (delete, main) = match change.action {
+            Action::Create => (None, Some(Op::Create)),
+            Action::Update | Action::Adopt => (None, Some(Op::Update)),
+            Action::Delete => (Some(Op::Delete), None),
+            Action::Release => (Some(Op::Release), None),
+            Action::Replace => (Some(Op::Delete), Some(Op::Create)),
+            Action::None if changing && !change.desired.is_empty() => (None, Some(Op::Settle)),
+            Action::None | Action::Import | Action::Refused => (None, None),
+        };
+        own[index] = Own { delete: delete.map(&mut add), main: main.map(|op| (add(op), op)) };
+    }
+    let by_name: HashMap<&str, usize> =
+        changes.iter().enumerate().filter(|(_, it)| it.subject == Subject::Declared).map(|(at, it)| (&*it.resource, at)).collect();
+    let in_aws: HashMap<(&str, &str), usize> =
+        changes.iter().enumerate().map(|(at, it)| ((it.kind, it.name.as_str()), at)).collect();
+    let mut rather_later = Vec::new();
+    let mut wanted: BTreeSet<(usize, usize)> = BTreeSet::new();
+    for name in spec.graph.order() {
+        let Some(&at) = by_name.get(name) else { continue };
+        for (dependency, moment) in spec.graph.dependencies(name) {
+            let Some(&on) = by_name.get(dependency) else { continue };
+            wanted.insert((at, on));
+            if let (Some((main, _)), Some((target, op))) = (own[at].main, own[on].main) {
+                // What is changed rather than made has to be ready: its outputs may be those of before.
+                let moment = if op == Op::Create { moment } else { Moment::Ready };
+                steps[main.0].after.push((target, moment));
+            }
+            match (own[at].delete, own[on].delete, own[on].main) {
+                // Dependents go first.
+                (Some(delete), Some(target), _) => steps[target.0].after.push((delete, Moment::Ready)),
+                // What is replaced because its target changes goes only once the target is as wanted: until then the
+                // old one still does its work.
+                (Some(delete), None, Some((target, _))) => rather_later.push((delete, target)),
+                _ => {}
+            }
+        }
+    }
+    for (at, change) in changes.iter().enumerate() {
+        if let (Some(delete), Some((main, _))) = (own[at].delete, own[at].main) {
+            steps[main.0].after.push((delete, Moment::Ready));
+        }
+        let Some(declared) = change.declared(spec, inventory) else { continue };
+        for target in change.live(inventory).map(|live| hangs_on(declared, live)).unwrap_or_default() {
+            // What it hangs on now may be another thing than what the spec ties it to.
+            let Some(&on) = in_aws.get(&(target.0, target.1.as_str())).filter(|on| !wanted.contains(&(at, **on))) else {
+                continue;
+            };
+            match (own[at].delete, own[at].main, own[on].delete, own[on].main) {
+                (Some(delete), _, Some(target), _) => steps[target.0].after.push((delete, Moment::Ready)),
+                // It has let go once it is as wanted.
+                (None, Some((main, _)), Some(target), _) => steps[target.0].after.push((main, Moment::Ready)),
+                // What goes for good is gone before the ground moves under it.
+                (Some(delete), None, None, Some((target, _))) if renews_outputs(&changes[on], spec, inventory) => {
+                    steps[target.0].after.push((delete, Moment::Ready));
+                }
+                _ => {}
+            }
+        }
+    }
+    for (delete, target) in rather_later {
+        // Unless the target itself needs it gone: it changes only after something whose dependents go first.
+        if !waits_for(&steps, target, delete) {
+            steps[delete.0].after.push((target, Moment::Ready));
+        }
+    }
+    for step in &mut steps {
+        step.after.sort_unstable();
+        step.after.dedup();
+    }
+    steps
+}
+
+/// What something in AWS hangs on, as kind and name: what its identity properties refer to there.
+pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, String)> {
+    let identities = declared.schema().properties.iter().filter(|property| property.identity);
+    let targets = identities.filter_map(|property| {
+        let Shape::Link { to, .. } = &property.shape else { return None };
+        let (kind, _) = to.first()?;
+        let name = match live.props.get(property.name) {
+            Some(Value::String(arn)) if !arn.is_empty() => name_in_arn(arn).to_owned(),
+            _ => declared.id.anchors.get(property.name)?.clone(),
+        };
+        Some((*kind, name))
+    });
+    targets.collect()
+}
+
+/// Whether an update makes AWS choose an output anew.
+fn renews_outputs(change: &Change, spec: &Spec, inventory: &Inventory) -> bool {
+    let schema: Option<&Schema> = change.declared(spec, inventory).map(Declared::schema);
+    let renewing = |property: &str| {
+        schema.is_some_and(|schema| {
+            schema.outputs.iter().any(|output| match output.origin {
+                Origin::Assigned { until } => until.contains(&property),
+                Origin::Computed(_) => false,
+            })
+        })
+    };
+    change.properties.iter().filter_map(|property| property.path.root()).any(renewing)
+}
+
+/// Whether `step` can't begin before `other` has.
+fn waits_for(steps: &[Step], step: StepId, other: StepId) -> bool {
+    let (mut todo, mut seen) = (vec![step], BTreeSet::from([step]));
+    while let Some(id) = todo.pop() {
+        if id == other {
+            return true;
+        }
+        todo.extend(steps[id.0].after.iter().map(|(before, _)| *before).filter(|before| seen.insert(*before)));
+    }
+    false
+}
