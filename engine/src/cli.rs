@@ -17,7 +17,7 @@ use crate::apply::{self, Ending};
 use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Reporter, Settings};
 use crate::diagnostic::{self, Diagnostic};
 use crate::inventory::Inventory;
-use crate::live::{self, ReadError};
+use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, LocalError, Project, Running, SuperviseArgs, standin};
 use crate::plan::{self, Action, Options, Change, Goal, Plan};
 use crate::render::{self, Look, Progress};
@@ -479,7 +479,7 @@ impl<'a> Session<'a> {
     /// Reads AWS, and waits for owners where something is to be written.
     async fn inventory(&mut self, cx: &Context, goal: Goal, decide: bool) -> Result<Inventory, Failure> {
         let read = tokio::select! {
-            read = live::read(cx, &self.spec, goal, self.account()) => read,
+            read = live::read(cx, &self.spec, goal, &self.options, Leftovers::Indexed, self.account()) => read,
             // Reads change nothing, so none has to be waited for.
             () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
         };

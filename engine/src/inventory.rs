@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::aws::AwsError;
+use crate::kind::DynKind;
 use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Site};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
@@ -78,7 +79,7 @@ impl Inventory {
                     let off = wanted.iter().any(|(name, value)| live.props.get(*name) != Some(value));
                     candidates.push(((live.condition == Condition::Leaving, off, rank), (id, live)));
                 }
-                None => self.leave(spec, declared, id, live, None),
+                None => self.leave(spec, declared.kind, id, live, None),
             }
         }
         candidates.sort_by_key(|(rank, _)| *rank);
@@ -86,19 +87,46 @@ impl Inventory {
         let chosen = candidates.next().map(|(_, (_, live))| live);
         self.found.entry(declared.name.clone()).or_default().live = chosen;
         for (_, (id, live)) in candidates {
-            self.leave(spec, declared, id, live, Some(declared.name.clone()));
+            self.leave(spec, declared.kind, id, live, Some(declared.name.clone()));
         }
     }
 
     /// Notes something that no declaration means, once.
-    fn leave(&mut self, _spec: &Spec, like: &Declared, id: Id, live: Live, instead: Option<String>) {
-        let known = self.leftovers.iter().any(|it| {
-            it.declared.schema().kind == like.schema().kind
-                && (&it.declared.id.name, &it.declared.id.incarnation) == (&id.name, &id.incarnation)
+    pub fn leave(&mut self, spec: &Spec, kind: &'static dyn DynKind, id: Id, live: Live, instead: Option<String>) {
+        if instead.is_some() || !self.knows(spec, kind, &id) {
+            let found = Found { live: Some(live), ..Found::default() };
+            self.leftovers.push(Leftover { declared: Declared::leftover(kind, id), found, instead });
+        }
+    }
+
+    /// Whether something is declared, or noted already, or not to be touched.
+    pub fn knows(&self, spec: &Spec, kind: &'static dyn DynKind, id: &Id) -> bool {
+        let schema = kind.schema();
+        let same = |other: &Declared| {
+            other.schema().kind == schema.kind
+                && match schema.naming {
+                    Naming::Own { .. } => other.id.name == id.name,
+                    Naming::Inner { .. } => (&other.id.name, &other.id.anchors) == (&id.name, &id.anchors),
+                    Naming::Assigned => id.incarnation.is_some() && other.id.incarnation == id.incarnation,
+                }
+        };
+        let chosen = |other: &Declared| {
+            id.incarnation.is_some()
+                && other.schema().kind == schema.kind
+                && self.live(&other.name).is_some_and(|live| live.incarnation == id.incarnation)
+        };
+        spec.untouchable.contains(&id.name)
+            || spec.resources.iter().any(|other| same(other) || chosen(other))
+            || self.leftovers.iter().any(|it| same(&it.declared))
+    }
+
+    /// Notes what would be lost with a leftover.
+    pub fn weigh(&mut self, kind: &'static dyn DynKind, id: &Id, contents: Option<Contents>) {
+        let it = self.leftovers.iter_mut().find(|it| {
+            it.declared.schema().kind == kind.schema().kind && it.declared.id.name == id.name
         });
-        if !known {
-            let declared = Declared::leftover(like.kind, id);
-            self.leftovers.push(Leftover { declared, found: Found { live: Some(live), ..Found::default() }, instead });
+        if let Some(leftover) = it {
+            leftover.found.contents = contents;
         }
     }
 }

@@ -2,13 +2,20 @@
 //!
 //! **Invariant:** it never writes, and what it learns about owners it tells the guard before anybody can write.
 
-use futures_util::future::join_all;
+use std::collections::{BTreeMap, HashSet};
+
+use futures_util::future::{join_all, try_join_all};
 use tokio::time::Duration;
 
-use crate::aws::{AwsError, Class, Context, Wait};
-use crate::inventory::{Found, Inventory, is_assigned};
-use crate::plan::Goal;
-use crate::schema::{Age, Condition, Id, Live, Outputs, Ownership, Reading, Site};
+use crate::aws::{AwsError, Class, Context, Tags, Wait};
+use crate::inventory::{self, Found, Inventory, is_assigned};
+use crate::kind::DynKind;
+use crate::kinds::registry;
+use crate::plan::{Goal, Options};
+use crate::schema::{
+    Age, Condition, Id, Live, Naming, Outputs, Owner, Ownership, Reading, Shape, Site, TAG_RESOURCE, TAG_STACK, TAG_TEAM,
+    name_in_arn,
+};
 use crate::spec::{Declared, Spec};
 use crate::value::Tree;
 
@@ -25,11 +32,32 @@ pub struct ReadError {
 const OWNER: Wait =
     Wait { what: "AWS to show whose it is and what it is", counted: false, budget: Duration::from_secs(11 * 60) };
 
-/// Reads all that `spec` declares. `account` is the account where it is known beforehand.
+/// How leftovers are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// Not at all.
+    Ignored,
+    /// In the tag index.
+    Indexed,
+    /// In the tag index, and by the team's prefix where that can't be asked.
+    IndexedOrScanned,
+    /// In the tag index, which lags, and by the team's prefix.
+    Scanned,
+}
+
+/// Reads all that `spec` declares, and what else bears its owner's marks. `account` is the account where it is known
+/// beforehand.
 ///
 /// # Errors
 /// Every read that failed, those that are about the whole run first and once.
-pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) -> Result<Inventory, Vec<ReadError>> {
+pub async fn read(
+    cx: &Context,
+    spec: &Spec,
+    goal: Goal,
+    options: &Options,
+    leftovers: Leftovers,
+    account: Option<&str>,
+) -> Result<Inventory, Vec<ReadError>> {
     let whole = |error| vec![ReadError { resource: None, error }];
     for declared in spec.resources.iter().filter(|declared| declared.imported) {
         cx.aws.guard.observe_import(declared.schema(), &declared.id);
@@ -37,9 +65,16 @@ pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) 
     let site = account.map(|account| Site::new(&cx.aws.region, account));
     let reads = join_all(spec.resources.iter().map(|declared| {
         let id = Id { site: site.clone(), ..declared.id.clone() };
-        async move { read_one(cx, declared, &id, goal).await }
+        // Only what is going to be deleted has to show what would be lost with it.
+        let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
+        async move { read_one(cx, declared, &id, goal, deletes).await }
     }));
-    let (actual, reads) = tokio::join!(cx.read("", || cx.aws.account()), reads);
+    let (actual, reads, hits, neighbours) = tokio::join!(
+        cx.read("", || cx.aws.account()),
+        reads,
+        search(cx, spec, leftovers),
+        neighbours(cx, spec, leftovers, site.as_ref())
+    );
     let actual = actual.map_err(whole)?;
     if let Some(wanted) = spec.account.as_ref().filter(|wanted| **wanted != actual) {
         let message = format!(
@@ -48,16 +83,16 @@ pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) 
         return Err(whole(AwsError::own(Class::Refused, "", "", message)));
     }
     let mut inventory = Inventory::new(Site::new(&cx.aws.region, &actual));
-    let mut several = Vec::new();
+    let mut others = Vec::new();
     let mut errors: Vec<ReadError> = Vec::new();
     for (declared, read) in spec.resources.iter().zip(reads) {
         match read {
-            Ok((found, others)) => {
+            Ok((found, more)) => {
                 inventory.found.insert(declared.name.clone(), found);
-                several.push((declared, others));
+                others.push((declared, more));
             }
             // One cause for all reads is one error.
-            Err(error) if matches!(error.class, Class::BadCredentials | Class::NoCredentials | Class::NoAnswer) => {
+            Err(error) if error.is_about_the_run() => {
                 if !errors.iter().any(|known| known.error.class == error.class) {
                     errors.insert(0, ReadError { resource: None, error });
                 }
@@ -69,11 +104,208 @@ pub async fn read(cx: &Context, spec: &Spec, goal: Goal, account: Option<&str>) 
         return Err(errors);
     }
     // Which of several is meant may hang on what the other reads found.
-    for (declared, others) in several.into_iter().filter(|(declared, _)| is_assigned(declared)) {
-        inventory.choose(spec, declared, others);
-        observe(cx, declared, inventory.live(&declared.name));
+    for (declared, more) in others {
+        if is_assigned(declared) {
+            inventory.choose(spec, declared, more);
+            observe(cx, declared, inventory.live(&declared.name));
+        } else {
+            more.into_iter().for_each(|(id, live)| inventory.leave(spec, declared.kind, id, live, None));
+        }
+    }
+    let Search { hits, outcome } = hits;
+    inventory.search = outcome;
+    neighbours.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, kind, id, live, None));
+    confirm(cx, spec, &mut inventory, hits).await;
+    for leftover in &inventory.leftovers {
+        observe(cx, &leftover.declared, leftover.found.live.as_ref());
     }
     Ok(inventory)
+}
+
+type DynKindRef = &'static dyn DynKind;
+
+/// What may be left over, and how far was looked.
+struct Search {
+    hits: Vec<(DynKindRef, Id)>,
+    outcome: inventory::Search,
+}
+
+/// Looks for what bears the owner's tags, and where that is not enough for what bears the team's name.
+async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Search {
+    let complete = inventory::Search::Complete;
+    if leftovers == Leftovers::Ignored {
+        return Search { hits: Vec::new(), outcome: complete };
+    }
+    let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
+    let index = async {
+        let types: Vec<&str> = registry().values().filter_map(|kind| kind.schema().index).collect();
+        let tags = [(TAG_TEAM, owner.team.as_str()), (TAG_STACK, owner.stack.as_str())];
+        cx.read("", || cx.aws.tagged(&tags, &types)).await
+    };
+    let (index, scanned) = tokio::join!(index, async {
+        if leftovers == Leftovers::Scanned { Some(scan(cx, &owner).await) } else { None }
+    });
+    let (mut hits, trouble) = match index {
+        Ok(found) => (found.into_iter().filter_map(|(arn, tags)| hit(&owner, &arn, &tags)).collect(), None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let scanned = match (scanned, &trouble) {
+        (None, Some(_)) if leftovers == Leftovers::IndexedOrScanned => Some(scan(cx, &owner).await),
+        (scanned, _) => scanned,
+    };
+    let outcome = match (scanned, trouble) {
+        (None, None) => complete,
+        (None, Some(error)) => inventory::Search::Partial(format!(
+            "what is no longer in the spec was not looked for ({}); --prune-scan looks for it by name",
+            error.message
+        )),
+        (Some(Ok(found)), _) => {
+            hits.extend(found);
+            complete
+        }
+        (Some(Err(error)), _) => {
+            inventory::Search::Partial(format!("what is no longer in the spec may have been overlooked: {error}"))
+        }
+    };
+    Search { hits, outcome }
+}
+
+/// Everything whose name begins with the team's, of each kind.
+async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(DynKindRef, Id)>, AwsError> {
+    let kinds = registry().values().filter(|kind| kind.schema().index.is_some());
+    let scans = kinds.map(|kind| async move {
+        let ids = cx.read(&owner.team, || kind.scan(cx, owner)).await?;
+        Ok::<_, AwsError>(ids.into_iter().map(|id| (&**kind, id)).collect::<Vec<_>>())
+    });
+    Ok(try_join_all(scans).await?.concat())
+}
+
+/// An entry of the tag index as the identity of what it means.
+fn hit(owner: &Owner, arn: &str, tags: &Tags) -> Option<(DynKindRef, Id)> {
+    let mut fields = arn.splitn(6, ':').skip(2);
+    let (service, _, _, resource) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let (word, _) = resource.split_once([':', '/'])?;
+    let index = format!("{service}:{word}");
+    let kind = registry().values().find(|kind| kind.schema().index == Some(&*index))?;
+    let name = name_in_arn(arn).to_owned();
+    let resource = tags.get(TAG_RESOURCE).cloned().unwrap_or_default();
+    Some((
+        &**kind,
+        Id {
+            owner: Owner { resource, ..owner.clone() },
+            incarnation: matches!(kind.schema().naming, Naming::Assigned).then(|| name.clone()),
+            name,
+            arn: None,
+            anchors: BTreeMap::new(),
+            site: None,
+        },
+    ))
+}
+
+/// What hangs on the declared resources of kinds of which nothing that hangs there is declared: their reads would have
+/// shown it.
+async fn neighbours(
+    cx: &Context,
+    spec: &Spec,
+    leftovers: Leftovers,
+    site: Option<&Site>,
+) -> Vec<(DynKindRef, Id, Live)> {
+    if leftovers == Leftovers::Ignored {
+        return Vec::new();
+    }
+    let hosts = spec.resources.iter().filter(|declared| !declared.imported);
+    let reads = hosts.flat_map(|host| {
+        let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
+        hung(host.schema().kind).filter_map(move |(kind, property)| {
+            let declared = spec.resources.iter().any(|it| {
+                it.schema().kind == kind.schema().kind && it.id.anchor(property) == host.id.name
+            });
+            (!declared).then(|| on_host(cx, kind, property, &host.id.name, owner.clone(), site))
+        })
+    });
+    join_all(reads).await.concat()
+}
+
+/// The kinds that live inside or hang on a kind, with the property that says on which one.
+fn hung(host: &'static str) -> impl Iterator<Item = (DynKindRef, &'static str)> {
+    registry().values().filter_map(move |kind| {
+        let property = kind.schema().properties.iter().find(|property| property.identity)?;
+        let Shape::Link { to, .. } = &property.shape else { return None };
+        to.iter().any(|(kind, _)| *kind == host).then_some((&**kind, property.name))
+    })
+}
+
+/// Everything of a kind that hangs on one host. What can't be read is not found: nobody has declared it.
+async fn on_host(
+    cx: &Context,
+    kind: DynKindRef,
+    property: &'static str,
+    host: &str,
+    owner: Owner,
+    site: Option<&Site>,
+) -> Vec<(DynKindRef, Id, Live)> {
+    let id = Id {
+        owner,
+        name: String::new(),
+        arn: None,
+        anchors: BTreeMap::from([(property, host.to_owned())]),
+        site: site.cloned(),
+        incarnation: None,
+    };
+    let reading = cx.read(host, || kind.read(cx, &id)).await;
+    let others = reading.map(|reading| reading.others).unwrap_or_default();
+    others.into_iter().map(|(id, live)| (kind, id, live)).collect()
+}
+
+/// Reads what the search has found: the index shows ghosts and lags behind, so a native read decides.
+async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec<(DynKindRef, Id)>) {
+    let site = Some(inventory.site.clone());
+    let mut seen = HashSet::new();
+    let unknown = hits.into_iter().filter(|(kind, id)| {
+        seen.insert((kind.schema().kind, id.name.clone())) && !inventory.knows(spec, *kind, id)
+    });
+    let reads = join_all(unknown.map(|(kind, id)| {
+        let id = Id { site: site.clone(), ..id };
+        async move {
+            let schema = kind.schema();
+            let contents = async {
+                match schema.holds_data && !cx.consent.delete_data {
+                    true => cx.read(&id.name, || kind.contents(cx, &id)).await.ok(),
+                    false => None,
+                }
+            };
+            let hosted = hung(schema.kind).map(|(kind, property)| {
+                let owner = Owner { resource: String::new(), ..id.owner.clone() };
+                let site = id.site.as_ref();
+                let host = &id.name;
+                async move { on_host(cx, kind, property, host, owner, site).await }
+            });
+            let read = cx.read(&id.name, || kind.read(cx, &id));
+            let (read, contents, hosted) = tokio::join!(read, contents, join_all(hosted));
+            (kind, id, read, contents, hosted.concat())
+        }
+    }));
+    for (kind, id, read, contents, hosted) in reads.await {
+        match read {
+            Ok(Reading { live, others }) => {
+                if let Some(live) = live {
+                    // The tags tell what it was called in the spec.
+                    let id = match &live.owner {
+                        Ownership::Engine(owner) => Id { owner: owner.clone(), ..id },
+                        _ => id,
+                    };
+                    inventory.leave(spec, kind, id.clone(), live, None);
+                    inventory.weigh(kind, &id, contents);
+                }
+                others.into_iter().for_each(|(id, live)| inventory.leave(spec, kind, id, live, None));
+            }
+            Err(error) => {
+                let message = format!("`{}` may be left over, but can't be looked at: {error}", id.name);
+                inventory.search = inventory::Search::Partial(message);
+            }
+        }
+        hosted.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, kind, id, live, None));
+    }
 }
 
 /// Waits until it can be told of everything whose it is and what it is, before somebody decides on it.
@@ -130,14 +362,14 @@ async fn read_one(
     declared: &Declared,
     id: &Id,
     goal: Goal,
+    deletes: bool,
 ) -> Result<(Found, Vec<(Id, Live)>), AwsError> {
     if goal == Goal::Absent && declared.imported {
         // Nothing happens to it, so nobody has to be allowed to look at it.
         return Ok((Found::default(), Vec::new()));
     }
     let contents = async {
-        // Only what is going to be deleted has to show what would be lost with it.
-        if goal == Goal::Absent && declared.schema().holds_data && !cx.consent.delete_data {
+        if deletes && declared.schema().holds_data && !cx.consent.delete_data {
             cx.read(&id.name, || declared.kind.contents(cx, id)).await.map(Some)
         } else {
             Ok(None)

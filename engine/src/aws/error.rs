@@ -99,6 +99,11 @@ impl AwsError {
         matches!(self.class, Class::NoAnswer | Class::ServerFault)
     }
 
+    /// Whether every other call of the run would fail of the same.
+    pub fn is_about_the_run(&self) -> bool {
+        matches!(self.class, Class::BadCredentials | Class::NoCredentials | Class::NoAnswer)
+    }
+
     /// What to do next, where we know.
     pub fn hint(&self) -> Option<String> {
         Some(match self.class {

@@ -21,7 +21,7 @@ use world::{ACCOUNT, ROLE, Reply, World};
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
-const READS: [&str; 8] = [
+const READS: [&str; 9] = [
     "DescribeTable",
     "ListTagsOfResource",
     "GetFunction",
@@ -30,6 +30,7 @@ const READS: [&str; 8] = [
     "ListTags",
     "GetRole",
     "GetCallerIdentity",
+    "GetResources",
 ];
 
 /// A folder laid out like this repository, with the spec under test.

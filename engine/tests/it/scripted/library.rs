@@ -8,7 +8,7 @@ use engine::apply::{self, Ending};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Named};
 use engine::inventory::Inventory;
 use engine::kind::{Kind, Want, erase};
-use engine::live::{self, ReadError};
+use engine::live::{self, Leftovers, ReadError};
 use engine::plan::{self, Options, Goal};
 use engine::schema::{Contents, Id, Live, Naming, Outputs, Reading, Schema, Site, Text};
 use engine::spec::{Depth, Overrides, Spec};
@@ -37,7 +37,7 @@ fn team() -> Access {
 }
 
 async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
-    let inventory = live::read(cx, spec, Goal::Present, None).await?;
+    let inventory = live::read(cx, spec, Goal::Present, &Options::default(), Leftovers::Indexed, None).await?;
     for declared in &mut spec.resources {
         if let Some(live) = inventory.live(&declared.name) {
             declared.id = live::meant(declared, live);

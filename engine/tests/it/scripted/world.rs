@@ -4,6 +4,8 @@
 //! Texts and shapes are AWS's, as recorded from the real services. Every waiting state is shown [`READS`] times before
 //! it passes, so nothing is ever ready at the first look.
 
+mod tagging;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -77,6 +79,7 @@ impl Reply {
     pub(super) fn of(operation: &str, status: u16, code: &str, message: &str) -> Reply {
         match operation {
             "GetRole" | "GetCallerIdentity" => Reply::query(status, code, message),
+            "GetResources" => Reply { status, ..Reply::dynamodb(code, message) },
             "DescribeTable" | "ListTagsOfResource" | "Scan" | "CreateTable" | "UpdateTable" | "DeleteTable" => {
                 Reply { status, ..Reply::dynamodb(code, message) }
             }
@@ -111,6 +114,9 @@ impl Call {
         let body: Json = serde_json::from_slice(bytes).unwrap_or_default();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         if let Some(target) = head.headers.get("x-amz-target") {
+            if target == "ResourceGroupsTaggingAPI_20170126.GetResources" {
+                return Call { operation: "GetResources", about: String::new(), body, query };
+            }
             let operation = match target.to_str().unwrap().strip_prefix("DynamoDB_20120810.") {
                 Some("DescribeTable") => "DescribeTable",
                 Some("ListTagsOfResource") => "ListTagsOfResource",
@@ -213,6 +219,7 @@ pub(super) struct World {
     pub(super) functions: BTreeMap<String, Function>,
     pub(super) mappings: Vec<Mapping>,
     pub(super) roles: Vec<String>,
+    pub(super) index: tagging::Index,
     /// Looks at a fresh table's tags that find nothing, also once it is ACTIVE.
     pub(super) tag_lag: u32,
     /// Lists come in pages of one, the first of them empty.
@@ -303,6 +310,7 @@ impl World {
             "ListTags" => self.list_tags(&call.about),
             "TagResource" => self.tag(&call.about, &call.body),
             "GetRole" => self.get_role(&call.about),
+            "GetResources" => self.get_resources(&call.body),
             "GetCallerIdentity" => Ok(identity()),
             "Metadata" => Ok(Reply::ok(&json!({
                 "AccessKeyId": "AKIAEXAMPLE",

@@ -1,0 +1,63 @@
+//! The tag index: it lags behind, shows what is gone, and knows no mappings unless it is told to.
+
+use serde_json::{Value as Json, json};
+
+use super::{ACCOUNT, REGION, Reply, Tags, World, function_arn};
+
+/// What is wrong with the index, beyond what always is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    /// It has not heard of anything yet.
+    pub(crate) blind: bool,
+    /// ARNs and tags of what is gone.
+    pub(crate) ghosts: Vec<(String, Tags)>,
+}
+
+impl World {
+    pub(super) fn get_resources(&self, body: &Json) -> Result<Reply, Reply> {
+        let filters = body["TagFilters"].as_array().cloned().unwrap_or_default();
+        let types: Vec<&str> = body["ResourceTypeFilters"].as_array().unwrap().iter().filter_map(Json::as_str).collect();
+        let mut known: Vec<(String, &Tags)> = Vec::new();
+        if !self.index.blind {
+            for (name, table) in &self.tables {
+                known.push((format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"), &table.tags));
+            }
+            for (name, function) in &self.functions {
+                known.push((function_arn(name), &function.tags));
+            }
+        }
+        known.extend(self.index.ghosts.iter().map(|(arn, tags)| (arn.clone(), tags)));
+        let wanted = |(arn, tags): &(String, &Tags)| {
+            let of_type = types.iter().any(|it| {
+                let (service, word) = it.split_once(':').unwrap();
+                arn.contains(&format!(":{service}:")) && arn.contains(&format!(":{word}"))
+            });
+            of_type
+                && filters.iter().all(|filter| {
+                    let value = tags.get(filter["Key"].as_str().unwrap());
+                    let values = filter["Values"].as_array().cloned().unwrap_or_default();
+                    value.is_some_and(|value| values.is_empty() || values.iter().any(|it| it == value))
+                })
+        };
+        let mut found: Vec<Json> = known
+            .into_iter()
+            .filter(wanted)
+            .map(|(arn, tags)| {
+                let tags: Vec<Json> = tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+                json!({ "ResourceARN": arn, "Tags": tags })
+            })
+            .collect();
+        // The first page is empty, and each of the others has one entry.
+        let page: usize = body["PaginationToken"].as_str().unwrap_or("0").parse().unwrap_or(0);
+        let (list, token) = match (self.small_pages, page) {
+            (false, _) => (found, String::new()),
+            (true, 0) => (Vec::new(), "1".to_owned()),
+            (true, page) if page <= found.len() => {
+                let token = if page == found.len() { String::new() } else { (page + 1).to_string() };
+                (vec![found.swap_remove(page - 1)], token)
+            }
+            (true, _) => (Vec::new(), String::new()),
+        };
+        Ok(Reply::ok(&json!({ "PaginationToken": token, "ResourceTagMappingList": list })))
+    }
+}
