@@ -51,12 +51,21 @@ pub enum Ending {
     NotStarted,
 }
 
+/// What a run has come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// How each step of the plan ended.
+    pub endings: Vec<Ending>,
+    /// What is known of each resource by now.
+    pub outputs: BTreeMap<String, Outputs>,
+}
+
 /// How often an update begins anew because something moved under it.
 const RACES: u32 = 3;
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Carries out `plan`, at most `parallelism` steps at a time. Returns how each step ended.
+/// Carries out `plan`, at most `parallelism` steps at a time.
 pub async fn apply(
     cx: &Context,
     spec: &Spec,
@@ -64,7 +73,7 @@ pub async fn apply(
     plan: &Plan,
     parallelism: usize,
     on_event: &mut dyn FnMut(&Event),
-) -> Vec<Ending> {
+) -> Outcome {
     let (sender, mut messages) = mpsc::unbounded_channel();
     let planned = plan.changes.iter().map(|change| (change.resource.clone(), change.outputs.clone())).collect();
     let run = Run { cx, spec, inventory, plan, outputs: RefCell::new(planned), sender };
@@ -125,7 +134,9 @@ pub async fn apply(
             if board.started.contains(&StepId(index)) { Ending::Failed(lost()) } else { Ending::NotStarted }
         })
     });
-    endings.collect()
+    let endings = endings.collect();
+    drop(running);
+    Outcome { endings, outputs: run.outputs.into_inner() }
 }
 
 /// Whether a step is half of a replacement of which the other half must follow: without its mapping or permission a
@@ -141,7 +152,8 @@ fn completes(run: &Run<'_>, endings: &[Option<Ending>], id: StepId) -> bool {
     let Some(step) = run.plan.steps.get(id.0).filter(|step| step.op == Op::Create) else { return false };
     mends(run, id)
         && step.after.iter().any(|(before, _)| {
-            let deleted = run.plan.steps.get(before.0).is_some_and(|it| it.op == Op::Delete && it.change == step.change);
+            let deleted =
+                run.plan.steps.get(before.0).is_some_and(|it| it.op == Op::Delete && it.change == step.change);
             deleted && matches!(endings.get(before.0), Some(Some(Ending::Done(_))))
         })
 }
@@ -366,12 +378,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Changed` if it is neither what the plan was made for nor on its way to what is wanted.
-    async fn unchanged(
-        &self,
-        cx: &Context,
-        change: &Change,
-        declared: &Declared,
-    ) -> Result<Option<Live>, AwsError> {
+    async fn unchanged(&self, cx: &Context, change: &Change, declared: &Declared) -> Result<Option<Live>, AwsError> {
         let Some(now) = read_again(cx, declared).await? else { return Ok(None) };
         let updates = matches!(change.action, Action::Update | Action::Adopt);
         let want = if updates { Some(self.want(declared, Some(&now))?.props) } else { None };

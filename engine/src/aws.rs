@@ -193,7 +193,6 @@ impl Connection {
             region: config.region().map_or_else(String::new, ToString::to_string),
         }
     }
-
 }
 
 impl Aws {

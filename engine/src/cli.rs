@@ -4,32 +4,24 @@
 //!
 //! **Invariant:** data goes to stdout, everything else to stderr, and every way out has one of the documented exit codes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+mod commands;
+mod session;
+mod terminal;
 
-use anstream::{AutoStream, ColorChoice};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
-use crate::apply::{self, Ending};
-use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Reporter, Settings};
-use crate::diagnostic::{self, Diagnostic};
-use crate::inventory::Inventory;
-use crate::live::{self, Leftovers, ReadError};
-use crate::local::{self, LocalError, Project, Running, SuperviseArgs, standin};
-use crate::plan::{self, Action, Options, Change, Goal, Plan};
-use crate::render::{self, Look, Progress};
-use crate::schema::{Id, Live, Site};
-use crate::spec::{Depth, Overrides, Spec};
+use crate::diagnostic::Diagnostic;
+use crate::live::Leftovers;
+use crate::local::{self, Project, SuperviseArgs};
+use crate::plan::{Goal, Options};
+use crate::spec::Depth;
 
-/// The account of the local AWS, where the spec names none.
-const LOCAL_ACCOUNT: &str = "000000000001";
-/// The region of the local AWS, where neither spec nor flag name one.
-const LOCAL_REGION: &str = "eu-central-1";
-/// Taken where no spec is named.
-const USUAL_SPEC: &str = "specs/team.yaml";
+use session::Intent;
+use terminal::{Failure, Terminal, signals, start_log};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, refused or answered no; 2 changes pending (diff --detailed-exitcode);
@@ -102,7 +94,8 @@ enum Command {
         after_help = "\
 Examples:
   engine apply specs/team.yaml --local   try it on this machine, without an account
-  engine apply specs/team.yaml           on AWS"
+  engine apply specs/team.yaml           on AWS
+  engine apply --teams teams.txt         the same spec for each team of a list"
     )]
     Apply(ApplyArgs),
     /// Show what `apply` would do, without doing it
@@ -115,12 +108,32 @@ Examples:
   engine diff --destroy             what `destroy` would do"
     )]
     Diff(DiffArgs),
-    /// Delete what the spec names, dependents first
+    /// Delete what the team and stack own, dependents first
     #[command(after_help = "\
 Examples:
   engine destroy                          asks first
-  engine destroy --yes --delete-data      also a table that is not empty")]
+  engine destroy --yes --delete-data      also a table that is not empty
+  engine destroy --team blue-owls --stack team --region eu-central-1
+                                          what is left of a stack whose spec is gone")]
     Destroy(DestroyArgs),
+    /// Hand resources over: the engine's tags come off, nothing else changes
+    #[command(after_help = "\
+Examples:
+  engine release todos")]
+    Release(ReleaseArgs),
+    /// Show the spec's `outputs:`, as they are in AWS
+    #[command(after_help = "\
+Examples:
+  engine output                  all of them
+  engine output table-arn        the value of one, alone on a line")]
+    Output(OutputArgs),
+    /// Show who owns what in the account
+    #[command(after_help = "\
+Examples:
+  engine list                                      what this team and stack own
+  engine list --all-teams                          what all teams own
+  engine list --all-teams --prefixes teams.txt     also what bears a team's name and no tags")]
+    List(ListArgs),
     /// Control the local AWS of this project
     Local {
         #[command(subcommand)]
@@ -128,20 +141,48 @@ Examples:
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Clone)]
 struct SpecArgs {
-    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
+    /// The specs; without any specs/team.yaml, or else the only YAML file in specs/
     #[arg(value_name = "SPEC")]
-    spec: Option<PathBuf>,
+    spec: Vec<PathBuf>,
     /// The team, instead of the spec's
     #[arg(long, value_name = "TEAM")]
     team: Option<String>,
+    /// A file with one team a line: the same spec for each of them
+    #[arg(long, value_name = "FILE", conflicts_with = "team")]
+    teams: Option<PathBuf>,
     /// A value for `${var.NAME}`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     var: Vec<(String, String)>,
     /// Believe names where tags may not be read
     #[arg(long)]
     assume_owner: bool,
+    /// Set where a command works without a spec.
+    #[arg(skip)]
+    stack: Option<String>,
+}
+
+/// Which part of the spec, and what of it anew.
+#[derive(Debug, Args)]
+struct PartArgs {
+    /// Only this resource and what it takes; may be repeated
+    #[arg(long, value_name = "NAME")]
+    target: Vec<String>,
+    /// Delete this resource and make it anew; may be repeated
+    #[arg(long, value_name = "NAME")]
+    replace: Vec<String>,
+}
+
+/// How a plan looks.
+#[derive(Debug, Args)]
+struct ViewArgs {
+    /// How the plan and its outcome are printed
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Also show what stays as it is
+    #[arg(long)]
+    show_unchanged: bool,
 }
 
 #[derive(Debug, Args)]
@@ -152,7 +193,7 @@ struct RunArgs {
     /// Also delete tables that are not empty
     #[arg(long)]
     delete_data: bool,
-    /// How many steps may be in work at once
+    /// How many steps may be in work at once, for each spec
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallelism: u16,
 }
@@ -162,33 +203,95 @@ struct ApplyArgs {
     #[command(flatten)]
     spec: SpecArgs,
     #[command(flatten)]
+    part: PartArgs,
+    #[command(flatten)]
     run: RunArgs,
-    /// How the plan and its outcome are printed
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
+    #[command(flatten)]
+    view: ViewArgs,
 }
 
 #[derive(Debug, Args)]
 struct DiffArgs {
     #[command(flatten)]
     spec: SpecArgs,
+    #[command(flatten)]
+    part: PartArgs,
     /// Exit with 2 if something would change
     #[arg(long)]
     detailed_exitcode: bool,
     /// Show what `destroy` would do
-    #[arg(long)]
+    #[arg(long, conflicts_with = "replace")]
     destroy: bool,
-    /// How the plan is printed
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
+    /// Where the tag index may not be asked, look for leftovers by the team's prefix
+    #[arg(long)]
+    prune_scan: bool,
+    #[command(flatten)]
+    view: ViewArgs,
 }
 
 #[derive(Debug, Args)]
 struct DestroyArgs {
     #[command(flatten)]
     spec: SpecArgs,
+    /// The stack, together with --team, where there is no spec any more
+    #[arg(long, value_name = "STACK", requires = "team", conflicts_with_all = ["spec", "teams"])]
+    stack: Option<String>,
+    /// Only this resource and what hangs on it; may be repeated
+    #[arg(long, value_name = "NAME")]
+    target: Vec<String>,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    view: ViewArgs,
+}
+
+#[derive(Debug, Args)]
+struct ReleaseArgs {
+    /// The resource's name in the spec; several with --name
+    #[arg(value_name = "NAME", required = true)]
+    name: String,
+    #[command(flatten)]
+    spec: SpecArgs,
+}
+
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// Only this one
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
+    #[arg(long = "spec", value_name = "SPEC")]
+    path: Option<PathBuf>,
+    /// The team, instead of the spec's
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// A value for `${var.NAME}`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    var: Vec<(String, String)>,
+    /// How they are printed
+    #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+    format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// What all teams own, not only this one
+    #[arg(long)]
+    all_teams: bool,
+    /// A file with one team a line: also look for what bears their names, tagged or not
+    #[arg(long, value_name = "FILE", requires = "all_teams")]
+    prefixes: Option<PathBuf>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+    format: ListFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ListFormat {
+    Human,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -252,20 +355,12 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     let terminal = Terminal::new(&global);
     let result = match command {
         Command::Local { command } => local_command(&terminal, command),
-        Command::Apply(args) => Session::open(&global, &terminal, &args.spec, Depth::Full).and_then(|session| {
-            session.run(|session, interrupt| apply_command(session, Goal::Present, &args.run, args.format, interrupt))
-        }),
-        Command::Diff(args) => {
-            let depth = if args.destroy { Depth::Identities } else { Depth::Full };
-            Session::open(&global, &terminal, &args.spec, depth)
-                .and_then(|session| session.run(|session, interrupt| diff_command(session, &args, interrupt)))
-        }
-        Command::Destroy(args) => {
-            Session::open(&global, &terminal, &args.spec, Depth::Identities).and_then(|session| {
-                session
-                    .run(|session, interrupt| apply_command(session, Goal::Absent, &args.run, Format::Human, interrupt))
-            })
-        }
+        Command::Apply(args) => apply(&global, &terminal, &args),
+        Command::Diff(args) => diff(&global, &terminal, &args),
+        Command::Destroy(args) => destroy(&global, &terminal, args),
+        Command::Release(args) => release(&global, &terminal, args),
+        Command::Output(args) => output(&global, &terminal, args),
+        Command::List(args) => list(&global, &terminal, &args),
     };
     match result {
         Ok(exit) => exit,
@@ -276,548 +371,99 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     }
 }
 
-/// Why a command ended early.
-struct Failure {
-    exit: Exit,
-    diagnostics: Vec<Diagnostic>,
-}
-
-impl Failure {
-    fn one(diagnostic: Diagnostic) -> Failure {
-        Failure { exit: Exit::Failed, diagnostics: vec![diagnostic] }
-    }
-}
-
-impl From<LocalError> for Failure {
-    fn from(error: LocalError) -> Failure {
-        let mut diagnostic = Diagnostic::error(error.problem());
-        diagnostic.why = error.why();
-        diagnostic.hints.extend(error.hint());
-        Failure::one(diagnostic)
-    }
-}
-
-/// Where output goes, and how it may look there.
-struct Terminal {
-    out: Look,
-    err: Look,
-    quiet: bool,
-    live: bool,
-}
-
-impl Terminal {
-    fn new(global: &Global) -> Terminal {
-        let choice = match global.color {
-            Colour::Auto => ColorChoice::Auto,
-            Colour::Always => ColorChoice::Always,
-            Colour::Never => ColorChoice::Never,
-        };
-        choice.write_global();
-        let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0)).max(40);
-        let colour = |choice: ColorChoice| choice != ColorChoice::Never;
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Terminal {
-            out: Look { colour: colour(AutoStream::choice(&std::io::stdout())), width },
-            err: Look { colour: colour(AutoStream::choice(&std::io::stderr())), width },
-            quiet: global.quiet,
-            // Log lines and redrawn lines would tear each other apart.
-            live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0,
-        }
-    }
-
-    /// Data, on stdout.
-    fn print(&self, text: &str) {
-        // Whoever closed the pipe (`| head`) has seen enough.
-        let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
-    }
-
-    /// A line for people, on stderr.
-    fn say(&self, text: &str) {
-        if !self.quiet {
-            // A terminal that went away is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "{text}");
-        }
-    }
-
-    fn problems(&self, diagnostics: &[Diagnostic]) {
-        let style = if self.err.colour { diagnostic::Style::Ansi } else { diagnostic::Style::Plain };
-        let _ = write!(std::io::stderr(), "{}", diagnostic::render(diagnostics, style, self.err.width));
-    }
-
-    /// Whether somebody can be asked.
-    fn can_ask() -> bool {
-        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-    }
-}
-
-fn start_log(global: &Global) {
-    use tracing_subscriber::EnvFilter;
-    // Only our own lines: the SDK's may hold what must not be shown.
-    let filter = match (global.quiet, global.verbose) {
-        (true, _) => "engine=error",
-        (_, 0) => "engine=warn",
-        (_, 1) => "engine=debug",
-        _ => "engine=trace",
+fn apply(global: &Global, terminal: &Terminal, args: &ApplyArgs) -> Result<Exit, Failure> {
+    let options = Options {
+        assume_owner: args.spec.assume_owner,
+        delete_data: args.run.delete_data,
+        replace: args.part.replace.iter().cloned().collect(),
+        targets: args.part.target.iter().cloned().collect(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
-    let builder = builder.with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
-    match global.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
+    let leftovers = unless_targeted(&options, Leftovers::IndexedOrScanned);
+    let intent = Intent { goal: Goal::Present, writes: true, leftovers };
+    let sessions = session::open(global, terminal, &args.spec, &options, Depth::Full)?;
+    on_runtime(|interrupt| commands::apply(sessions, intent, &args.run, &args.view, interrupt))
 }
 
-/// A loaded spec, and how to reach AWS.
-struct Session<'a> {
-    terminal: &'a Terminal,
-    spec: Spec,
-    target: Target,
-    /// What the command line overrides in the spec, for the plan's first line.
-    overrides: Vec<String>,
-    options: Options,
-    /// Where the project's local AWS would be.
-    project: Project,
-}
-
-/// Which AWS.
-enum Target {
-    Account(Settings),
-    Local(LocalSettings),
-}
-
-impl<'a> Session<'a> {
-    /// Loads the spec, and starts the local AWS if it is wanted.
-    fn open(global: &Global, terminal: &'a Terminal, args: &SpecArgs, depth: Depth) -> Result<Session<'a>, Failure> {
-        let path = find_spec(args.spec.as_deref())?;
-        let from_env = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.to_str()?.strip_prefix("ENGINE_VAR_")?.to_owned(), value.to_str()?.to_owned()))
-        });
-        let overrides = Overrides {
-            team: args.team.clone(),
-            vars: args.var.iter().cloned().collect(),
-            region: global.region.clone(),
-            env: from_env.collect::<BTreeMap<_, _>>(),
-        };
-        let spec =
-            Spec::load(&path, &overrides, depth).map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
-        terminal.problems(&spec.warnings);
-        let mut notes = Vec::new();
-        if args.team.is_some() {
-            notes.push("team from --team".to_owned());
-        }
-        if global.region.is_some() {
-            notes.push("region from --region".to_owned());
-        }
-        let project = Project::new(project_of(&path));
-        let target = if global.local {
-            notes.push("local AWS".to_owned());
-            let running = local::ensure(&project, &mut |text| terminal.say(text))?;
-            announce(terminal, &running);
-            Target::Local(LocalSettings {
-                endpoint_url: running.endpoint,
-                account: local_account(&spec),
-                region: spec.region.clone().unwrap_or_else(|| LOCAL_REGION.to_owned()),
-            })
-        } else {
-            Target::Account(Settings {
-                profile: global.profile.clone(),
-                region: spec.region.clone(),
-                endpoint_url: global.endpoint_url.clone(),
-            })
-        };
-        let options = Options { assume_owner: args.assume_owner, ..Options::default() };
-        Ok(Session { terminal, spec, target, overrides: notes, options, project })
-    }
-
-    /// Runs `command` on a runtime that listens for Ctrl-C.
-    fn run(
-        self,
-        command: impl AsyncFnOnce(Session<'a>, watch::Receiver<bool>) -> Result<Exit, Failure>,
-    ) -> Result<Exit, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            Failure::one(Diagnostic::error("the program can't start its runtime").why(error.to_string()))
-        })?;
-        let (sender, receiver) = watch::channel(false);
-        let result = runtime.block_on(async {
-            tokio::select! {
-                result = command(self, receiver) => result,
-                // Only ends at the second signal: the first one is heard through the channel.
-                () = signals(sender) => Ok(Exit::Interrupted),
-            }
-        });
-        // A prompt may still hold a thread that reads; it must not keep the program from ending.
-        runtime.shutdown_background();
-        result
-    }
-
-    async fn connect(&self, access: Access, goal: Goal) -> Result<Aws, Failure> {
-        let aws = match &self.target {
-            Target::Account(settings) => Connection::open(settings).await.map(|it| it.clients(access)),
-            Target::Local(settings) if goal == Goal::Absent => Ok(Aws::local(settings, access)),
-            Target::Local(settings) => {
-                let made = standin::ensure_roles(settings, &self.spec).await.map_err(|error| aws_failure(&error))?;
-                for role in made {
-                    let text = format!(
-                        "local AWS: made a stand-in for the imported role {role} (trust for Lambda, stream and log rights)"
-                    );
-                    self.terminal.say(&text);
-                }
-                Ok(Aws::local(settings, access))
-            }
-        };
-        aws.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))
-    }
-
-    /// The account where it is known before AWS is asked; it saves a round trip.
-    fn account(&self) -> Option<&str> {
-        match &self.target {
-            Target::Account(_) => self.spec.account.as_deref(),
-            Target::Local(settings) => Some(&settings.account),
-        }
-    }
-
-    /// Reads AWS, and waits for owners where something is to be written.
-    async fn inventory(&mut self, cx: &Context, goal: Goal, decide: bool) -> Result<Inventory, Failure> {
-        let read = tokio::select! {
-            read = live::read(cx, &self.spec, goal, &self.options, Leftovers::Indexed, self.account()) => read,
-            // Reads change nothing, so none has to be waited for.
-            () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
-        };
-        let mut inventory = read.map_err(|errors| self.read_failure(errors))?;
-        if decide {
-            for declared in self.spec.resources.iter().filter(|declared| !declared.imported) {
-                let live = inventory.found.get(&declared.name).and_then(|found| found.live.as_ref());
-                // It may take a minute, and nothing else has been shown by then.
-                if let Some(reason) = live.and_then(Live::undecided) {
-                    let wait = format!("{}: waiting, since {reason}", declared.name);
-                    self.terminal.say(&wait);
-                }
-            }
-            live::await_owners(cx, &self.spec, &mut inventory).await.map_err(|errors| self.read_failure(errors))?;
-        }
-        for declared in &mut self.spec.resources {
-            let id =
-                inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));
-            declared.id = Id { site: Some(inventory.site.clone()), ..id };
-        }
-        Ok(inventory)
-    }
-
-    fn read_failure(&self, errors: Vec<ReadError>) -> Failure {
-        let interrupted = errors.iter().any(|it| it.error.class == Class::Interrupted);
-        let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
-            let mut diagnostic = aws_diagnostic(&error);
-            if let Some(place) = resource.and_then(|name| self.spec.place(&name, &crate::value::Path::default())) {
-                diagnostic = diagnostic.at(place);
-            }
-            if error.class == Class::NoCredentials
-                && let Some(running) = self.running_local()
-            {
-                diagnostic = diagnostic.hint(format!(
-                    "a local AWS is running for this project on port {}; `--local` uses it",
-                    running.port
-                ));
-            }
-            diagnostic
-        });
-        Failure { exit: if interrupted { Exit::Interrupted } else { Exit::Failed }, diagnostics: diagnostics.collect() }
-    }
-
-    /// The project's local AWS, if it runs. Asked on a thread of its own, since the answer brings its own runtime.
-    fn running_local(&self) -> Option<Running> {
-        let project = self.project.clone();
-        std::thread::spawn(move || local::status(&project)).join().ok()?.ok()?
-    }
-
-    fn heading(&self, site: &Site) -> String {
-        render::heading(&self.spec, site, &self.overrides, self.terminal.out)
-    }
-}
-
-/// Where refused rows and failed steps stand in the file.
-fn refusals(spec: &Spec, plan: &Plan) -> Vec<Diagnostic> {
-    let refused = plan.refusals().map(|change| {
-        let reason = change.reason.as_deref().unwrap_or("it can't be done");
-        let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource));
-        let path = change.properties.first().map(|property| property.path.clone()).unwrap_or_default();
-        let diagnostic = match spec.place(&change.resource, &path) {
-            Some(place) => diagnostic.at(place),
-            None => diagnostic,
-        };
-        match &change.hint {
-            Some(hint) => diagnostic.hint(hint.clone()),
-            None => diagnostic,
-        }
-    });
-    refused.collect()
-}
-
-async fn diff_command(
-    mut session: Session<'_>,
-    args: &DiffArgs,
-    interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
-    let goal = if args.destroy { Goal::Absent } else { Goal::Present };
-    let aws = Arc::new(session.connect(Access::ReadOnly, goal).await?);
-    let cx = Context::new(aws, Consent::default(), interrupt).reporting(said_once(session.terminal.quiet));
-    let inventory = session.inventory(&cx, goal, false).await?;
-    let plan = plan::plan(&session.spec, &inventory, goal, &session.options);
-    show(&session, &inventory, &plan, args.destroy, args.format);
-    Ok(match () {
-        () if plan.count(Action::Refused) > 0 => {
-            session.terminal.problems(&refusals(&session.spec, &plan));
-            Exit::Failed
-        }
-        // What can't be judged yet may change as well.
-        () if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided()) => Exit::Pending,
-        () => Exit::Done,
-    })
-}
-
-async fn apply_command(
-    mut session: Session<'_>,
-    goal: Goal,
-    args: &RunArgs,
-    format: Format,
-    interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
-    let destroy = goal == Goal::Absent;
-    session.options.delete_data = args.delete_data;
-    let Options { assume_owner, delete_data, .. } = session.options;
-    let access = Access::Team { team: session.spec.team.clone(), assume_owner };
-    let aws = Arc::new(session.connect(access, goal).await?);
-    let cx = Context::new(aws, Consent { delete_data, assume_owner }, interrupt)
-        .reporting(said_once(session.terminal.quiet));
-    let inventory = session.inventory(&cx, goal, true).await?;
-    let plan = plan::plan(&session.spec, &inventory, goal, &session.options);
-    if format == Format::Human {
-        show(&session, &inventory, &plan, destroy, format);
-    }
-    let document = |status: &str, endings: &[Ending]| {
-        if format == Format::Json {
-            let json = render::outcome_json(&session.spec, &inventory.site, &plan, status, endings);
-            session.terminal.print(&format!("{json}\n"));
-        }
+fn diff(global: &Global, terminal: &Terminal, args: &DiffArgs) -> Result<Exit, Failure> {
+    let options = Options {
+        assume_owner: args.spec.assume_owner,
+        delete_data: false,
+        replace: args.part.replace.iter().cloned().collect(),
+        targets: args.part.target.iter().cloned().collect(),
     };
-    if plan.count(Action::Refused) > 0 {
-        document("refused", &[]);
-        return Err(Failure { exit: Exit::Failed, diagnostics: refusals(&session.spec, &plan) });
-    }
-    if plan.steps.is_empty() {
-        document("complete", &[]);
-        return Ok(Exit::Done);
-    }
-    if plan.asks() && !args.yes {
-        if format == Format::Json {
-            // Nobody can agree to what they can't see, and stdout is for the document.
-            session.terminal.say(&render::plan(&plan, destroy, session.terminal.err));
-        }
-        match confirm(&cx, destroy).await.inspect_err(|_| document("declined", &[]))? {
-            Answer::Yes => {}
-            Answer::No => {
-                document("declined", &[]);
-                session.terminal.say("Nothing was changed.");
-                return Ok(Exit::Failed);
-            }
-            Answer::Interrupted => {
-                document("interrupted", &[]);
-                return Ok(Exit::Interrupted);
-            }
-        }
-    }
-    let runs_code =
-        |change: &Change| change.kind == "function" && matches!(change.action, Action::Create | Action::Update);
-    if matches!(session.target, Target::Local(_)) && plan.changes.iter().any(runs_code) {
-        session.terminal.say("local AWS: the functions' code will run on this machine, with your rights");
-    }
-    let mut progress = Progress::new(session.terminal.err, session.terminal.live, session.terminal.quiet);
-    let parallelism = usize::from(args.parallelism);
-    let endings =
-        apply::apply(&cx, &session.spec, &inventory, &plan, parallelism, &mut |event| progress.event(&plan, event))
-            .await;
-    drop(progress);
-    let complete = endings.iter().all(|ending| matches!(ending, Ending::Done(_)));
-    let (status, exit) = match () {
-        () if complete => ("complete", Exit::Done),
-        () if cx.interrupted() => ("interrupted", Exit::Interrupted),
-        () if cx.aws.guard.n_writes() == 0 => ("failed", Exit::Failed),
-        () => ("partial", Exit::Partial),
+    let (goal, depth, leftovers) = match (args.destroy, args.prune_scan) {
+        (true, _) => (Goal::Absent, Depth::Identities, Leftovers::Scanned),
+        (false, true) => (Goal::Present, Depth::Full, Leftovers::IndexedOrScanned),
+        (false, false) => (Goal::Present, Depth::Full, Leftovers::Indexed),
     };
-    match format {
-        Format::Json => document(status, &endings),
-        Format::Human => {
-            session.terminal.print(&format!("\n{}", render::outcome(&plan, &endings, destroy, session.terminal.out)))
-        }
-    }
-    Ok(exit)
+    let intent = Intent { goal, writes: false, leftovers: unless_targeted(&options, leftovers) };
+    let sessions = session::open(global, terminal, &args.spec, &options, depth)?;
+    on_runtime(|interrupt| commands::diff(sessions, intent, args, interrupt))
 }
 
-fn show(session: &Session<'_>, inventory: &Inventory, plan: &Plan, destroy: bool, format: Format) {
-    let text = match format {
-        Format::Json => format!("{}\n", render::plan_json(&session.spec, &inventory.site, plan)),
-        Format::Human => {
-            format!("{}\n\n{}", session.heading(&inventory.site), render::plan(plan, destroy, session.terminal.out))
-        }
+fn destroy(global: &Global, terminal: &Terminal, args: DestroyArgs) -> Result<Exit, Failure> {
+    let options = Options {
+        assume_owner: args.spec.assume_owner,
+        delete_data: args.run.delete_data,
+        replace: BTreeSet::new(),
+        targets: args.target.iter().cloned().collect(),
     };
-    session.terminal.print(&text);
+    let leftovers = unless_targeted(&options, Leftovers::Scanned);
+    let intent = Intent { goal: Goal::Absent, writes: true, leftovers };
+    let spec = SpecArgs { stack: args.stack, ..args.spec };
+    let sessions = session::open(global, terminal, &spec, &options, Depth::Identities)?;
+    on_runtime(|interrupt| commands::apply(sessions, intent, &args.run, &args.view, interrupt))
 }
 
-/// Says on stderr what reading waits for, each thing once: until then nothing else has been shown.
-fn said_once(quiet: bool) -> Reporter {
-    let said: Mutex<BTreeSet<String>> = Mutex::default();
-    Arc::new(move |what: &str| {
-        if !quiet && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
-            // A terminal that went away is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "waiting for {what}...");
-        }
-    })
+fn release(global: &Global, terminal: &Terminal, args: ReleaseArgs) -> Result<Exit, Failure> {
+    let targets = BTreeSet::from([args.name.clone()]);
+    let options = Options { assume_owner: args.spec.assume_owner, targets, ..Options::default() };
+    let intent = Intent { goal: Goal::Released, writes: true, leftovers: Leftovers::IndexedOrScanned };
+    let sessions = session::open(global, terminal, &args.spec, &options, Depth::Identities)?;
+    on_runtime(|interrupt| commands::release(sessions, intent, &args.name, interrupt))
 }
 
-enum Answer {
-    Yes,
-    No,
-    Interrupted,
-}
-
-async fn confirm(cx: &Context, destroy: bool) -> Result<Answer, Failure> {
-    if !Terminal::can_ask() {
-        let what = if destroy { "destroying" } else { "this plan destroys, replaces or takes over something, which" };
-        let diagnostic = Diagnostic::error(format!("{what} needs an answer, and there is no terminal to ask on"));
-        return Err(Failure::one(diagnostic.why("nothing was changed").hint("look at the plan, then add --yes")));
-    }
-    let question =
-        if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
-    let _ = write!(std::io::stderr(), "\n{question} Only 'yes' will be accepted: ");
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).map(|_| line)
-    });
-    tokio::select! {
-        line = answer => match line {
-            Ok(Ok(line)) if line.trim() == "yes" => Ok(Answer::Yes),
-            _ => Ok(Answer::No),
-        },
-        () = cx.interrupt() => {
-            let _ = writeln!(std::io::stderr(), "\ninterrupted; nothing was changed");
-            Ok(Answer::Interrupted)
-        }
-    }
-}
-
-/// Ends at the second Ctrl-C or TERM; the first one is told through `sender`.
-async fn signals(sender: watch::Sender<bool>) {
-    let Ok(mut presses) = Presses::listen() else {
-        // Without handlers the default applies: the first signal ends the process.
-        return std::future::pending().await;
+fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit, Failure> {
+    let spec = SpecArgs {
+        spec: args.path.into_iter().collect(),
+        team: args.team,
+        teams: None,
+        var: args.var,
+        assume_owner: false,
+        stack: None,
     };
-    presses.next().await;
-    // Nobody listens any more only when the command has ended.
-    let _ = sender.send(true);
-    presses.next().await;
+    let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
+    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
+    on_runtime(|interrupt| commands::output(sessions, intent, args.name.as_deref(), args.format, interrupt))
 }
 
-/// Ctrl-C and, where there is such a thing, TERM.
-#[cfg(unix)]
-struct Presses {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, Failure> {
+    let prefixes = args.prefixes.as_deref().map(session::teams).transpose()?.unwrap_or_default();
+    let sessions = session::open(global, terminal, &args.spec, &Options::default(), Depth::Identities)?;
+    on_runtime(|interrupt| commands::list(sessions, args, &prefixes, interrupt))
 }
 
-#[cfg(unix)]
-impl Presses {
-    fn listen() -> std::io::Result<Presses> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Presses { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
+/// Of a part of a spec nobody can say what is left over.
+fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
+    if options.targets.is_empty() { leftovers } else { Leftovers::Ignored }
+}
 
-    async fn next(&mut self) {
+/// Runs `command` on a runtime that listens for Ctrl-C.
+fn on_runtime(command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::one(Diagnostic::error("the program can't start its runtime").why(error.to_string()))
+    })?;
+    let (sender, receiver) = watch::channel(false);
+    let result = runtime.block_on(async {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            result = command(receiver) => result,
+            // Only ends at the second signal: the first one is heard through the channel.
+            () = signals(sender) => Ok(Exit::Interrupted),
         }
-    }
-}
-
-#[cfg(not(unix))]
-struct Presses;
-
-#[cfg(not(unix))]
-impl Presses {
-    fn listen() -> std::io::Result<Presses> {
-        Ok(Presses)
-    }
-
-    async fn next(&mut self) {
-        // An error means that it can't be pressed.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-fn aws_diagnostic(error: &AwsError) -> Diagnostic {
-    let mut diagnostic = Diagnostic::error(error.to_string());
-    diagnostic.hints.extend(error.hint());
-    diagnostic
-}
-
-fn aws_failure(error: &AwsError) -> Failure {
-    Failure::one(aws_diagnostic(error))
-}
-
-/// The account to be in the local AWS: the one that the spec insists on, or that of an imported ARN, so that it is found.
-fn local_account(spec: &Spec) -> String {
-    let in_arn = |arn: &String| arn.split(':').nth(4).filter(|account| !account.is_empty()).map(str::to_owned);
-    let imported = || spec.resources.iter().find_map(|declared| declared.id.arn.as_ref().and_then(in_arn));
-    spec.account.clone().or_else(imported).unwrap_or_else(|| LOCAL_ACCOUNT.to_owned())
-}
-
-/// The spec to use: the one that is named, the usual one, or the only one.
-fn find_spec(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(path) = named {
-        return Ok(path.to_owned());
-    }
-    let usual = PathBuf::from(USUAL_SPEC);
-    if usual.exists() {
-        return Ok(usual);
-    }
-    let mut found: Vec<PathBuf> = std::fs::read_dir("specs")
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
-    found.retain(|path| {
-        path.is_file() && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
     });
-    found.sort();
-    match found.as_slice() {
-        [only] => Ok(only.clone()),
-        [] => Err(Failure::one(
-            Diagnostic::error("no spec is named, and there is none in `specs/`")
-                .hint("give the path of a YAML file, like `engine diff specs/team.yaml`"),
-        )),
-        several => {
-            let list = several.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
-            Err(Failure::one(
-                Diagnostic::error("no spec is named, and `specs/` has several").hint(format!("name one of {list}")),
-            ))
-        }
-    }
-}
-
-/// The folder that holds `specs/`, or else the spec's own.
-fn project_of(spec: &Path) -> PathBuf {
-    let absolute = std::path::absolute(spec).unwrap_or_else(|_| spec.to_owned());
-    let specs = absolute.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name == "specs"));
-    let folder = specs.and_then(Path::parent).or_else(|| absolute.parent());
-    folder.map_or_else(|| PathBuf::from("."), Path::to_owned)
-}
-
-fn announce(terminal: &Terminal, running: &Running) {
-    if running.lost_previous {
-        terminal.say("local AWS: the earlier server is gone, and with it what was deployed there");
-    }
-    if running.started_now {
-        terminal.say(&format!("local AWS: started on port {}", running.port));
-    }
+    // A prompt may still hold a thread that reads; it must not keep the program from ending.
+    runtime.shutdown_background();
+    result
 }
 
 fn local_command(terminal: &Terminal, command: LocalCommand) -> Result<Exit, Failure> {

@@ -122,9 +122,10 @@ impl Inventory {
 
     /// Notes what would be lost with a leftover.
     pub fn weigh(&mut self, kind: &'static dyn DynKind, id: &Id, contents: Option<Contents>) {
-        let it = self.leftovers.iter_mut().find(|it| {
-            it.declared.schema().kind == kind.schema().kind && it.declared.id.name == id.name
-        });
+        let it = self
+            .leftovers
+            .iter_mut()
+            .find(|it| it.declared.schema().kind == kind.schema().kind && it.declared.id.name == id.name);
         if let Some(leftover) = it {
             leftover.found.contents = contents;
         }

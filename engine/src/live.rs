@@ -13,8 +13,8 @@ use crate::kind::DynKind;
 use crate::kinds::registry;
 use crate::plan::{Goal, Options};
 use crate::schema::{
-    Age, Condition, Id, Live, Naming, Outputs, Owner, Ownership, Reading, Shape, Site, TAG_RESOURCE, TAG_STACK, TAG_TEAM,
-    name_in_arn,
+    Age, Condition, Id, Live, Naming, Outputs, Owner, Ownership, Reading, Shape, Site, TAG_RESOURCE, TAG_STACK,
+    TAG_TEAM, name_in_arn,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::Tree;
@@ -217,9 +217,10 @@ async fn neighbours(
     let reads = hosts.flat_map(|host| {
         let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
         hung(host.schema().kind).filter_map(move |(kind, property)| {
-            let declared = spec.resources.iter().any(|it| {
-                it.schema().kind == kind.schema().kind && it.id.anchor(property) == host.id.name
-            });
+            let declared = spec
+                .resources
+                .iter()
+                .any(|it| it.schema().kind == kind.schema().kind && it.id.anchor(property) == host.id.name);
             (!declared).then(|| on_host(cx, kind, property, &host.id.name, owner.clone(), site))
         })
     });
@@ -261,9 +262,9 @@ async fn on_host(
 async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec<(DynKindRef, Id)>) {
     let site = Some(inventory.site.clone());
     let mut seen = HashSet::new();
-    let unknown = hits.into_iter().filter(|(kind, id)| {
-        seen.insert((kind.schema().kind, id.name.clone())) && !inventory.knows(spec, *kind, id)
-    });
+    let unknown = hits
+        .into_iter()
+        .filter(|(kind, id)| seen.insert((kind.schema().kind, id.name.clone())) && !inventory.knows(spec, *kind, id));
     let reads = join_all(unknown.map(|(kind, id)| {
         let id = Id { site: site.clone(), ..id };
         async move {
@@ -306,6 +307,73 @@ async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec
         }
         hosted.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, kind, id, live, None));
     }
+}
+
+/// Everything that bears the engine's tags, of one team and stack or of all, and what bears the names of `prefixes`,
+/// tagged or not. Each is read itself: the index shows ghosts.
+///
+/// # Errors
+/// `Denied` where the tag index may not be asked and there are no prefixes; what keeps the scans from answering.
+pub async fn survey(
+    cx: &Context,
+    of: Option<(&str, &str)>,
+    prefixes: &[String],
+    account: &str,
+) -> Result<Vec<(&'static dyn DynKind, Id, Live)>, AwsError> {
+    let types: Vec<&str> = registry().values().filter_map(|kind| kind.schema().index).collect();
+    let tags = of.map_or_else(|| vec![(TAG_TEAM, "")], |(team, stack)| vec![(TAG_TEAM, team), (TAG_STACK, stack)]);
+    let nobody = Owner { team: String::new(), stack: String::new(), resource: String::new() };
+    let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..nobody.clone() }).collect();
+    let (index, scans) = tokio::join!(
+        cx.read("", || cx.aws.tagged(&tags, &types)),
+        join_all(owners.iter().map(|owner| scan(cx, owner)))
+    );
+    let mut hits: Vec<(DynKindRef, Id)> = Vec::new();
+    match index {
+        Ok(found) => hits.extend(found.into_iter().filter_map(|(arn, tags)| hit(&nobody, &arn, &tags))),
+        Err(error) if error.class == Class::Denied && !prefixes.is_empty() => {}
+        Err(error) => return Err(error),
+    }
+    for scan in scans {
+        hits.extend(scan?);
+    }
+    let mut seen = HashSet::new();
+    hits.retain(|(kind, id)| seen.insert((kind.schema().kind, id.name.clone())));
+    let site = Site::new(&cx.aws.region, account);
+    let reads = join_all(hits.into_iter().map(|(kind, id)| {
+        let id = Id { site: Some(site.clone()), ..id };
+        let hosted = hung(kind.schema().kind).filter(|(kind, _)| kind.schema().index.is_some());
+        let hosted: Vec<_> = hosted.collect();
+        async move {
+            let owner = Owner { team: String::new(), stack: String::new(), resource: String::new() };
+            let site = id.site.clone();
+            let hosted = hosted
+                .into_iter()
+                .map(|(kind, property)| on_host(cx, kind, property, &id.name, owner.clone(), site.as_ref()));
+            let (read, hosted) = tokio::join!(cx.read(&id.name, || kind.read(cx, &id)), join_all(hosted));
+            let Reading { live, others } = read?;
+            let own = live.map(|live| (kind, id.clone(), live)).into_iter();
+            let others = others.into_iter().map(|(id, live)| (kind, id, live));
+            Ok::<_, AwsError>(own.chain(others).chain(hosted.concat()).collect::<Vec<_>>())
+        }
+    }));
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    for read in reads.await {
+        for (kind, id, live) in read? {
+            let wanted = match (&live.owner, of) {
+                (Ownership::Engine(owner), Some(us)) => (owner.team.as_str(), owner.stack.as_str()) == us,
+                (_, Some(_)) => false,
+                // What bears no tags counts only where it was looked for.
+                (Ownership::Engine(_), None) => true,
+                (_, None) => !prefixes.is_empty(),
+            };
+            if wanted && seen.insert((kind.schema().kind, id.name.clone(), id.incarnation.clone())) {
+                found.push((kind, id, live));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Waits until it can be told of everything whose it is and what it is, before somebody decides on it.

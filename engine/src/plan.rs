@@ -279,7 +279,8 @@ impl<'a> Planner<'a> {
         let mut row = self.wanted(declared);
         if row.action == Action::Refused {
             // Nothing happens to it, so what refers to it goes on seeing what it is now.
-            row.outputs.extend(self.inventory.live(&declared.name).map(|live| live.outputs.clone()).unwrap_or_default());
+            row.outputs
+                .extend(self.inventory.live(&declared.name).map(|live| live.outputs.clone()).unwrap_or_default());
         }
         row
     }
@@ -571,7 +572,10 @@ impl<'a> Planner<'a> {
                 match other.filter(|it| it.schema().kind == declared.schema().kind) {
                     None => Standing::Renamed(owner.resource.clone()),
                     Some(_) => Standing::Refused(
-                        format!("it bears the tags of this stack's resource `{}`, which is in the spec too", owner.resource),
+                        format!(
+                            "it bears the tags of this stack's resource `{}`, which is in the spec too",
+                            owner.resource
+                        ),
                         format!("give `{}` the `name:` of its own, or choose another name here", owner.resource),
                     ),
                 }
@@ -715,7 +719,8 @@ impl<'a> Planner<'a> {
         // What something else lives in or hangs on is decided first.
         let (inner, own): (Vec<_>, Vec<_>) =
             rows.partition(|(_, it)| !matches!(it.declared.schema().naming, Naming::Own { .. }));
-        let mut found: Vec<Change> = own.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, changes)).collect();
+        let mut found: Vec<Change> =
+            own.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, changes)).collect();
         let settled: Vec<Change> = changes.iter().chain(&found).cloned().collect();
         let inner = inner.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled));
         found.extend(inner.collect::<Vec<_>>());
@@ -751,7 +756,11 @@ impl<'a> Planner<'a> {
                 let reason = format!("it belongs to {owner}, and the function that it feeds would go");
                 Some(refused(row, reason, "its owner has to delete it first".to_owned()))
             }
-            Ownership::Nobody if goal == Goal::Absent && instead.is_none() && matches!(declared.schema().naming, Naming::Own { .. }) => {
+            Ownership::Nobody
+                if goal == Goal::Absent
+                    && instead.is_none()
+                    && matches!(declared.schema().naming, Naming::Own { .. }) =>
+            {
                 Some(Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row })
             }
             _ => None,
@@ -797,9 +806,10 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
         let written = declared.written.contains(property.name);
         // What is kept unless it is written is part of what is taken over, so it has to be written, too.
         let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
-        let dropped = row.properties.iter().any(|change| {
-            change.path.root() == Some(property.name) && (!written || change.after == Value::Null)
-        });
+        let dropped = row
+            .properties
+            .iter()
+            .any(|change| change.path.root() == Some(property.name) && (!written || change.after == Value::Null));
         if !(dropped || (kept && !written)) {
             continue;
         }

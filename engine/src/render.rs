@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** alone knows colours and columns, and decides nothing. No value of a sensitive property gets past it.
 
+mod list;
 mod progress;
 
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ use crate::schema::{Effect, Site};
 use crate::spec::Spec;
 use crate::value::Value;
 
+pub use list::{Owned, outputs, outputs_json, owned, owned_json};
 pub use progress::Progress;
 
 /// How to draw on a stream.
@@ -60,14 +62,14 @@ pub fn heading(spec: &Spec, site: &Site, notes: &[String], look: Look) -> String
 }
 
 /// A plan for people.
-pub fn plan(plan: &Plan, destroy: bool, look: Look) -> String {
+pub fn plan(plan: &Plan, destroy: bool, show_unchanged: bool, look: Look) -> String {
     let mut text = String::new();
     let noteworthy = |change: &&Change| {
         !matches!(change.action, Action::None | Action::Import) || change.reason.is_some() || !change.remarks.is_empty()
     };
     let shows_all = plan.has_changes();
     for change in &plan.changes {
-        if noteworthy(&change) || (shows_all && change.action == Action::Import && !destroy) {
+        if show_unchanged || noteworthy(&change) || (shows_all && change.action == Action::Import && !destroy) {
             row(&mut text, change, look);
         }
     }
@@ -330,7 +332,14 @@ pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
 }
 
 /// A plan and how each of its steps ended, as one JSON document.
-pub fn outcome_json(spec: &Spec, site: &Site, plan: &Plan, status: &str, endings: &[Ending]) -> Json {
+pub fn outcome_json(
+    spec: &Spec,
+    site: &Site,
+    plan: &Plan,
+    status: &str,
+    endings: &[Ending],
+    outputs: &[(String, Value)],
+) -> Json {
     let steps = plan.steps.iter().zip(endings).map(|(step, ending)| {
         let (result, seconds, reason) = match ending {
             Ending::Done(elapsed) => ("done", Some(seconds(*elapsed)), None),
@@ -356,6 +365,7 @@ pub fn outcome_json(spec: &Spec, site: &Site, plan: &Plan, status: &str, endings
     if let Json::Object(map) = &mut document {
         map.insert("status".to_owned(), json!(status));
         map.insert("steps".to_owned(), steps.collect());
+        map.insert("outputs".to_owned(), outputs_json(outputs));
     }
     document
 }

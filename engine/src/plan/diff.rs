@@ -96,7 +96,6 @@ fn compared(schema: &Schema) -> impl Iterator<Item = &Property> {
     schema.properties.iter().filter(|property| property.is_compared())
 }
 
-
 /// Lets what AWS has stand for what the spec leaves to somebody else: ignored properties, and those that stay as they
 /// are unless they are written.
 pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) {

@@ -40,8 +40,12 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
         };
         own[index] = Own { delete: delete.map(&mut add), main: main.map(|op| (add(op), op)) };
     }
-    let by_name: HashMap<&str, usize> =
-        changes.iter().enumerate().filter(|(_, it)| it.subject == Subject::Declared).map(|(at, it)| (&*it.resource, at)).collect();
+    let by_name: HashMap<&str, usize> = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, it)| it.subject == Subject::Declared)
+        .map(|(at, it)| (&*it.resource, at))
+        .collect();
     let in_aws: HashMap<(&str, &str), usize> =
         changes.iter().enumerate().map(|(at, it)| ((it.kind, it.name.as_str()), at)).collect();
     let mut rather_later = Vec::new();
@@ -73,7 +77,8 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
         let Some(declared) = change.declared(spec, inventory) else { continue };
         for target in change.live(inventory).map(|live| hangs_on(declared, live)).unwrap_or_default() {
             // What it hangs on now may be another thing than what the spec ties it to.
-            let Some(&on) = in_aws.get(&(target.0, target.1.as_str())).filter(|on| !wanted.contains(&(at, **on))) else {
+            let Some(&on) = in_aws.get(&(target.0, target.1.as_str())).filter(|on| !wanted.contains(&(at, **on)))
+            else {
                 continue;
             };
             match (own[at].delete, own[at].main, own[on].delete, own[on].main) {

@@ -22,7 +22,9 @@ const REMINDER: Duration = Duration::from_secs(20);
 pub struct Progress {
     look: Look,
     style: Drawing,
-    running: HashMap<StepId, Running>,
+    interrupted: bool,
+    /// Of each run, by its number.
+    running: HashMap<(usize, StepId), Running>,
 }
 
 enum Drawing {
@@ -45,17 +47,17 @@ impl Progress {
             (_, true) => Drawing::Live(MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
             (_, false) => Drawing::Plain,
         };
-        Progress { look, style, running: HashMap::new() }
+        Progress { look, style, running: HashMap::new(), interrupted: false }
     }
 
-    /// Takes note of an event.
-    pub fn event(&mut self, plan: &Plan, event: &Event) {
+    /// Takes note of an event of one of several runs; its resources are shown behind `prefix`.
+    pub fn event(&mut self, (run, prefix): (usize, &str), plan: &Plan, event: &Event) {
         if matches!(self.style, Drawing::Silent) {
             return;
         }
         let label = |id: StepId| {
             let step = plan.steps.get(id.0)?;
-            Some((plan.changes.get(step.change)?.resource.clone(), verb_of(step.op)))
+            Some((format!("{prefix}{}", plan.changes.get(step.change)?.resource), verb_of(step.op)))
         };
         match event {
             Event::Started(id) => {
@@ -75,11 +77,11 @@ impl Progress {
                         None
                     }
                 };
-                self.running.insert(*id, Running { since: Instant::now(), said: None, bar });
+                self.running.insert((run, *id), Running { since: Instant::now(), said: None, bar });
             }
             Event::Waiting(id, what) => {
                 let Some((resource, (_, doing, _))) = label(*id) else { return };
-                let Some(running) = self.running.get_mut(id) else { return };
+                let Some(running) = self.running.get_mut(&(run, *id)) else { return };
                 if let Some(bar) = &running.bar {
                     bar.set_message(format!("{resource}: {doing}, waiting for {what}..."));
                     return;
@@ -94,7 +96,7 @@ impl Progress {
             }
             Event::Finished(id, ending) => {
                 let Some((resource, (_, doing, done))) = label(*id) else { return };
-                if let Some(bar) = self.running.remove(id).and_then(|running| running.bar) {
+                if let Some(bar) = self.running.remove(&(run, *id)).and_then(|running| running.bar) {
                     bar.finish_and_clear();
                 }
                 match ending {
@@ -117,7 +119,9 @@ impl Progress {
                     Ending::NotStarted => {}
                 }
             }
+            Event::Interrupted if self.interrupted => {}
             Event::Interrupted => {
+                self.interrupted = true;
                 self.line("interrupted: calls in flight finish, nothing new begins (Ctrl-C again stops at once)");
             }
         }

@@ -96,7 +96,10 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
     let wrong = given.into_iter().filter_map(|(flag, value, text)| {
         let value = value?;
         let problem = format!("`--{flag} {value}`: a {flag}'s name {}", text.objection(value)?);
-        Some(Diagnostic::error(problem).hint(format!("it takes {} to {} characters: {}", text.min, text.max, text.words)))
+        Some(
+            Diagnostic::error(problem)
+                .hint(format!("it takes {} to {} characters: {}", text.min, text.max, text.words)),
+        )
     });
     wrong.collect()
 }
@@ -259,9 +262,7 @@ impl Checker<'_> {
         let graph = match (self.graph(&resources), self.depth) {
             (Some(graph), _) => graph,
             // A circle keeps things from being made, not from being deleted.
-            (None, Depth::Identities) => {
-                Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?
-            }
+            (None, Depth::Identities) => Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?,
             (None, Depth::Full) => return None,
         };
         // Whoever names a place and is not understood must not end up in another.
@@ -574,7 +575,11 @@ impl Checker<'_> {
         let mut outputs = Vec::new();
         for Entry { key, key_span, value } in entries {
             if let Some(objection) = RESOURCE.objection(key) {
-                self.error(*key_span, format!("the output `{key}` {objection}"), format!("it takes {}", RESOURCE.words));
+                self.error(
+                    *key_span,
+                    format!("the output `{key}` {objection}"),
+                    format!("it takes {}", RESOURCE.words),
+                );
             }
             let around = Around { resource: "", literal: false, sensitive: false };
             if let Some(value) = self.text(value, key, around, &Path::property("outputs").key(key)) {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use engine::aws::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
-use engine::plan::{Options, Goal, Op, Plan, plan};
+use engine::plan::{Goal, Op, Options, Plan, plan};
 use engine::render::{self, Look};
 use engine::schema::{Age, Condition, Contents, Live, Moment, Owner, Ownership, Site};
 use engine::spec::{Depth, Overrides, Spec};
@@ -163,7 +163,7 @@ fn plan_of(spec: &str, live: &str) -> String {
 }
 
 fn shown(plan: &Plan, destroy: bool) -> String {
-    let mut text = render::plan(plan, destroy, Look { colour: false, width: 100 });
+    let mut text = render::plan(plan, destroy, false, Look { colour: false, width: 100 });
     let name = |index: usize| {
         let step = &plan.steps[index];
         let verb = match step.op {

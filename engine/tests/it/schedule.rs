@@ -13,7 +13,7 @@ use engine::apply::{self, Ending, Event};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Wait};
 use engine::inventory::{Found, Inventory};
 use engine::kind::{DynKind, Loaded, Pending, Want};
-use engine::plan::{Options, Goal, Plan, StepId, plan};
+use engine::plan::{Goal, Options, Plan, StepId, plan};
 use engine::schema::{
     Age, Condition, Contents, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Problem,
     Reading, Schema, Shape, Site, Text, property,
@@ -448,7 +448,7 @@ impl Stage {
         let mut hear = |event: &Event| {
             events.borrow_mut().push((u64::try_from(start.elapsed().as_millis()).unwrap(), event.clone()));
         };
-        let endings = apply::apply(&self.cx, &spec, &inventory, &plan, parallelism, &mut hear).await;
+        let endings = apply::apply(&self.cx, &spec, &inventory, &plan, parallelism, &mut hear).await.endings;
         Run { plan, endings, events: events.into_inner() }
     }
 
@@ -728,7 +728,7 @@ async fn what_changed_since_the_plan_is_not_written_to() {
             let spec = stage.spec(&nodes);
             let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
             meddle(&mut stage.world());
-            let endings = apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
+            let endings = apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await.endings;
             let run = Run { plan, endings, events: Vec::new() };
             let said = run.endings.iter().enumerate().map(|(index, ending)| match ending {
                 Ending::Done(_) => format!("{} done", run.name(StepId(index))),

@@ -10,7 +10,7 @@ use engine::aws::{Access, Aws, Class, Consent, Context, LocalSettings};
 use engine::inventory::{Found, Inventory};
 use engine::kind::Want;
 use engine::kinds::registry;
-use engine::plan::{Action, Options, Goal, plan};
+use engine::plan::{Action, Goal, Options, plan};
 use engine::schema::{Age, Condition, Live, Outputs, Ownership, Rule, Site};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::value::{Tree, Value};

@@ -9,7 +9,7 @@ use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings,
 use engine::inventory::Inventory;
 use engine::kind::{Kind, Want, erase};
 use engine::live::{self, Leftovers, ReadError};
-use engine::plan::{self, Options, Goal};
+use engine::plan::{self, Goal, Options};
 use engine::schema::{Contents, Id, Live, Naming, Outputs, Reading, Schema, Site, Text};
 use engine::spec::{Depth, Overrides, Spec};
 use serde_json::{Value as Json, json};
@@ -51,7 +51,7 @@ async fn run(cx: &Context, spec: &mut Spec) -> Vec<Ending> {
     let inventory = read(cx, spec).await.unwrap();
     let plan = plan::plan(spec, &inventory, Goal::Present, &Options::default());
     assert_eq!(plan.refusals().count(), 0);
-    apply::apply(cx, spec, &inventory, &plan, 16, &mut |_| {}).await
+    apply::apply(cx, spec, &inventory, &plan, 16, &mut |_| {}).await.endings
 }
 
 fn failures(endings: &[Ending]) -> Vec<&AwsError> {

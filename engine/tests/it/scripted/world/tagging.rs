@@ -16,7 +16,8 @@ pub(crate) struct Index {
 impl World {
     pub(super) fn get_resources(&self, body: &Json) -> Result<Reply, Reply> {
         let filters = body["TagFilters"].as_array().cloned().unwrap_or_default();
-        let types: Vec<&str> = body["ResourceTypeFilters"].as_array().unwrap().iter().filter_map(Json::as_str).collect();
+        let types: Vec<&str> =
+            body["ResourceTypeFilters"].as_array().unwrap().iter().filter_map(Json::as_str).collect();
         let mut known: Vec<(String, &Tags)> = Vec::new();
         if !self.index.blind {
             for (name, table) in &self.tables {

@@ -1,0 +1,306 @@
+//! The commands that ask AWS: read, plan, show, ask, apply, for all specs of a command line side by side.
+//!
+//! **Invariant:** nothing is written before everything was shown and every question answered.
+
+use std::cell::RefCell;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use crate::apply::{self, Ending, Outcome};
+use crate::aws::{Access, Class};
+use crate::diagnostic::Diagnostic;
+use crate::inventory::Inventory;
+use crate::live;
+use crate::plan::{Action, Change, Goal, Plan};
+use crate::render::{self, Owned, Progress};
+use crate::schema::Ownership;
+use crate::spec::Spec;
+use crate::value::{Hole, Value};
+
+use super::session::{self, Intent, Run, Session, Target};
+use super::terminal::{Answer, Failure, Terminal, confirm};
+use super::{DiffArgs, Exit, Format, ListArgs, ListFormat, RunArgs, ViewArgs};
+
+/// Shows what would happen.
+pub(super) async fn diff(
+    sessions: Vec<Session<'_>>,
+    intent: Intent,
+    args: &DiffArgs,
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
+    let mut refusals = Vec::new();
+    let mut terminal = None;
+    for run in session::read(sessions, intent, &interrupt).await? {
+        let plan = run.plan(intent.goal);
+        show(&run, &plan, intent.goal, &args.view);
+        refusals.extend(run.refusals(&plan));
+        // What can't be judged yet may change as well.
+        if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided()) {
+            exit = Exit::Pending;
+        }
+        terminal = Some(run.session.terminal);
+    }
+    if let Some(terminal) = terminal.filter(|_| !refusals.is_empty()) {
+        terminal.problems(&refusals);
+        exit = Exit::Failed;
+    }
+    Ok(exit)
+}
+
+/// One run and what it is going to do.
+struct Planned<'t> {
+    run: Run<'t>,
+    plan: Plan,
+}
+
+impl Planned<'_> {
+    /// One JSON document, where that is wanted.
+    fn document(&self, view: &ViewArgs, status: &str, endings: &[Ending], outputs: &[(String, Value)]) {
+        if view.format == Format::Json {
+            let Session { spec, terminal, .. } = &self.run.session;
+            let json = render::outcome_json(spec, &self.run.inventory.site, &self.plan, status, endings, outputs);
+            terminal.print(&format!("{json}\n"));
+        }
+    }
+}
+
+/// Shows what will happen, asks where somebody has to agree, and does it.
+pub(super) async fn apply(
+    sessions: Vec<Session<'_>>,
+    intent: Intent,
+    args: &RunArgs,
+    view: &ViewArgs,
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
+    let goal = intent.goal;
+    let runs = session::read(sessions, intent, &interrupt).await?;
+    let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(goal), run }).collect();
+    let Some(first) = planned.first() else { return Ok(Exit::Done) };
+    let terminal = first.run.session.terminal;
+    if view.format != Format::Json {
+        planned.iter().for_each(|it| show(&it.run, &it.plan, goal, view));
+    }
+    let tell = |status: &str| planned.iter().for_each(|it| it.document(view, status, &[], &[]));
+    let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
+    if !refusals.is_empty() {
+        tell("refused");
+        return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
+    }
+    if planned.iter().any(|it| it.plan.asks()) && !args.yes {
+        if view.format == Format::Json {
+            // Nobody can agree to what they can't see, and stdout is for the document.
+            planned
+                .iter()
+                .for_each(|it| terminal.say(&render::plan(&it.plan, goal == Goal::Absent, false, terminal.err)));
+        }
+        match confirm(&first.run.cx, goal == Goal::Absent).await.inspect_err(|_| tell("declined"))? {
+            Answer::Yes => {}
+            Answer::No => {
+                tell("declined");
+                terminal.say("Nothing was changed.");
+                return Ok(Exit::Failed);
+            }
+            Answer::Interrupted => {
+                tell("interrupted");
+                return Ok(Exit::Interrupted);
+            }
+        }
+    }
+    let runs_code =
+        |change: &Change| change.kind == "function" && matches!(change.action, Action::Create | Action::Update);
+    let local = |it: &&Planned<'_>| matches!(it.run.session.target, Target::Local(_));
+    if planned.iter().filter(local).any(|it| it.plan.changes.iter().any(runs_code)) {
+        terminal.say("local AWS: the functions' code will run on this machine, with your rights");
+    }
+    carry_out(&planned, goal, usize::from(args.parallelism), view).await
+}
+
+/// Carries all plans out side by side, and tells how each ended.
+async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view: &ViewArgs) -> Result<Exit, Failure> {
+    let Some(first) = planned.first() else { return Ok(Exit::Done) };
+    let terminal = first.run.session.terminal;
+    let progress = RefCell::new(Progress::new(terminal.err, terminal.live, terminal.quiet));
+    let several = planned.len() > 1;
+    let works = planned.iter().enumerate().map(|(at, Planned { run, plan })| {
+        let progress = &progress;
+        async move {
+            let spec = &run.session.spec;
+            let prefix = if several { format!("{}/{}/", spec.team, spec.stack) } else { String::new() };
+            let mut report = |event: &apply::Event| progress.borrow_mut().event((at, &prefix), plan, event);
+            apply::apply(&run.cx, spec, &run.inventory, plan, parallelism, &mut report).await
+        }
+    });
+    let all = join_all(works).await;
+    drop(progress);
+    let mut exit = Exit::Done;
+    let (mut n_complete, mut n_failed) = (0_usize, 0_usize);
+    for (it, Outcome { endings, outputs }) in planned.iter().zip(all) {
+        let Planned { run, plan } = it;
+        let complete = endings.iter().all(|ending| matches!(ending, Ending::Done(_)));
+        let (status, ended) = match () {
+            () if complete => ("complete", Exit::Done),
+            () if run.cx.interrupted() => ("interrupted", Exit::Interrupted),
+            () if run.cx.aws.guard.n_writes() == 0 => ("failed", Exit::Failed),
+            () => ("partial", Exit::Partial),
+        };
+        n_complete += usize::from(complete && !plan.steps.is_empty());
+        n_failed += usize::from(!complete);
+        exit = worse(exit, ended);
+        let known = if complete && goal == Goal::Present {
+            values(&run.session.spec, &run.inventory, |resource, attribute| {
+                outputs.get(resource)?.get(attribute).cloned()
+            })
+        } else {
+            Vec::new()
+        };
+        if view.format == Format::Json {
+            it.document(view, status, &endings, &known);
+            continue;
+        }
+        if !plan.steps.is_empty() {
+            let heading = if several { format!("{}\n", run.heading()) } else { String::new() };
+            terminal
+                .print(&format!("\n{heading}{}", render::outcome(plan, &endings, goal == Goal::Absent, terminal.out)));
+        }
+        if !known.is_empty() {
+            terminal.print(&format!("\nOutputs:\n\n{}", render::outputs(&known)));
+        }
+    }
+    // Where one is done and another is not, the whole is done in part.
+    Ok(if exit == Exit::Failed && n_complete > 0 && n_failed > 0 { Exit::Partial } else { exit })
+}
+
+/// 130 beats 3 beats 1 beats 0.
+fn worse(a: Exit, b: Exit) -> Exit {
+    let rank = |exit: Exit| match exit {
+        Exit::Interrupted => 3,
+        Exit::Partial => 2,
+        Exit::Failed => 1,
+        _ => 0,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
+/// Takes the tags off what is named.
+pub(super) async fn release(
+    sessions: Vec<Session<'_>>,
+    intent: Intent,
+    name: &str,
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
+    let view = ViewArgs { format: Format::Human, show_unchanged: false };
+    let runs = session::read(sessions, intent, &interrupt).await?;
+    let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(intent.goal), run }).collect();
+    planned.iter().for_each(|it| show(&it.run, &it.plan, intent.goal, &view));
+    let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
+    if !refusals.is_empty() {
+        return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
+    }
+    if planned.iter().all(|it| it.plan.changes.is_empty()) {
+        let diagnostic = Diagnostic::error(format!("this team and stack own nothing called `{name}`"));
+        return Err(Failure::one(diagnostic.hint("`engine list` shows what they own")));
+    }
+    carry_out(&planned, intent.goal, 1, &view).await
+}
+
+/// Prints the spec's outputs as they are in AWS.
+pub(super) async fn output(
+    sessions: Vec<Session<'_>>,
+    intent: Intent,
+    name: Option<&str>,
+    format: ListFormat,
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
+    for run in session::read(sessions, intent, &interrupt).await? {
+        let Run { session: Session { spec, terminal, .. }, inventory, .. } = &run;
+        let known = values(spec, inventory, |resource, attribute| {
+            let declared = spec.resource(resource)?;
+            let computed = declared.schema().computed(&inventory.site, &declared.id.name);
+            let live = inventory.live(resource)?;
+            live.outputs.get(attribute).or_else(|| computed.get(attribute)).cloned()
+        });
+        if let Some(name) = name.filter(|name| !known.iter().any(|(known, _)| known == name)) {
+            let names = known.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let hint =
+                if names.is_empty() { "the spec has no `outputs:`".to_owned() } else { format!("it has {names}") };
+            return Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`")).hint(hint)));
+        }
+        let wanted: Vec<(String, Value)> =
+            known.into_iter().filter(|(known, _)| name.is_none_or(|name| name == known)).collect();
+        if let Some((missing, _)) = wanted.iter().find(|(_, value)| value.has_unknown()) {
+            let problem = format!("the output `{missing}` is not known: what it refers to does not stand in AWS");
+            return Err(Failure::one(Diagnostic::error(problem).hint("run `engine apply` first")));
+        }
+        terminal.print(&match (format, name, wanted.as_slice()) {
+            (ListFormat::Json, _, _) => format!("{}\n", render::outputs_json(&wanted)),
+            (ListFormat::Human, Some(_), [(_, value)]) => format!("{}\n", value.as_str().unwrap_or_default()),
+            _ => render::outputs(&wanted),
+        });
+    }
+    Ok(Exit::Done)
+}
+
+/// The spec's outputs, with everything filled in that `lookup` knows.
+fn values(spec: &Spec, inventory: &Inventory, lookup: impl Fn(&str, &str) -> Option<String>) -> Vec<(String, Value)> {
+    let fill = |hole: &Hole| match hole {
+        Hole::Output { resource, attribute } => lookup(resource, attribute),
+        Hole::Account => Some(inventory.site.account.clone()),
+        Hole::Region => Some(inventory.site.region.clone()),
+    };
+    spec.outputs.iter().map(|(name, value)| (name.clone(), value.resolve(&fill))).collect()
+}
+
+/// Shows who owns what.
+pub(super) async fn list(
+    sessions: Vec<Session<'_>>,
+    args: &ListArgs,
+    prefixes: &[String],
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
+    let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
+    let terminal: &Terminal = session.terminal;
+    let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
+    let us = (!args.all_teams).then_some((session.spec.team.as_str(), session.spec.stack.as_str()));
+    let survey = live::survey(&cx, us, prefixes, &account).await;
+    let survey = survey.map_err(|error| {
+        let mut diagnostic = session::aws_diagnostic(&error);
+        if error.class == Class::Denied && prefixes.is_empty() {
+            diagnostic = diagnostic.hint("or add `--all-teams --prefixes FILE`, which looks by name");
+        }
+        Failure::one(diagnostic)
+    })?;
+    let mut owned: Vec<Owned> = survey
+        .into_iter()
+        .map(|(kind, id, live)| {
+            let (team, stack, resource) = match &live.owner {
+                Ownership::Engine(owner) => (owner.team.clone(), owner.stack.clone(), owner.resource.clone()),
+                Ownership::CloudFormation(stack) => (String::new(), format!("CloudFormation {stack}"), String::new()),
+                Ownership::Denied => (String::new(), "(tags may not be read)".to_owned(), String::new()),
+                _ => (String::new(), "(no tags)".to_owned(), String::new()),
+            };
+            Owned { team, stack, resource, kind: kind.schema().kind, name: id.name }
+        })
+        .collect();
+    owned.sort();
+    terminal.print(&match args.format {
+        ListFormat::Json => format!("{}\n", render::owned_json(&owned)),
+        ListFormat::Human => render::owned(&owned, terminal.out),
+    });
+    Ok(Exit::Done)
+}
+
+fn show(run: &Run<'_>, plan: &Plan, goal: Goal, view: &ViewArgs) {
+    let Session { spec, terminal, .. } = &run.session;
+    terminal.print(&match view.format {
+        Format::Json => format!("{}\n", render::plan_json(spec, &run.inventory.site, plan)),
+        Format::Human => {
+            format!(
+                "{}\n\n{}",
+                run.heading(),
+                render::plan(plan, goal == Goal::Absent, view.show_unchanged, terminal.out)
+            )
+        }
+    });
+}

@@ -1,0 +1,464 @@
+//! From arguments to what stands in AWS: each spec of a command, loaded for its team, connected and read.
+//!
+//! **Invariant:** everything that can be wrong without AWS is told for all specs before the first call.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Settings};
+use crate::diagnostic::Diagnostic;
+use crate::inventory::Inventory;
+use crate::live::{self, Leftovers, ReadError};
+use crate::local::{self, Project, Running, standin};
+use crate::plan::{self, Goal, Options, Plan};
+use crate::render;
+use crate::schema::{Id, Live, Naming};
+use crate::spec::{Depth, Overrides, Spec};
+
+use super::terminal::{Failure, Terminal, said_once};
+use super::{Exit, Global, SpecArgs};
+
+/// The account of the local AWS, where the spec names none.
+const LOCAL_ACCOUNT: &str = "000000000001";
+/// The region of the local AWS, where neither spec nor flag name one.
+const LOCAL_REGION: &str = "eu-central-1";
+/// Taken where no spec is named.
+const USUAL_SPEC: &str = "specs/team.yaml";
+
+/// A loaded spec, and how to reach AWS.
+pub(super) struct Session<'t> {
+    pub(super) terminal: &'t Terminal,
+    pub(super) spec: Spec,
+    /// The file as it was named; none where only team and stack are.
+    pub(super) path: Option<PathBuf>,
+    pub(super) target: Target,
+    /// What the command line overrides in the spec, for the plan's first line.
+    notes: Vec<String>,
+    pub(super) options: Options,
+    /// Where the project's local AWS would be.
+    project: Project,
+}
+
+/// Which AWS.
+#[derive(Clone)]
+pub(super) enum Target {
+    Account(Settings),
+    Local(LocalSettings),
+}
+
+/// A session with what stands in AWS.
+pub(super) struct Run<'t> {
+    pub(super) session: Session<'t>,
+    pub(super) cx: Context,
+    pub(super) inventory: Inventory,
+}
+
+/// What a command does in AWS.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Intent {
+    pub(super) goal: Goal,
+    /// Whether it writes, so that everything has to be decided.
+    pub(super) writes: bool,
+    pub(super) leftovers: Leftovers,
+}
+
+/// Loads every spec for every team, and starts the local AWS if it is wanted.
+pub(super) fn open<'t>(
+    global: &Global,
+    terminal: &'t Terminal,
+    args: &SpecArgs,
+    options: &Options,
+    depth: Depth,
+) -> Result<Vec<Session<'t>>, Failure> {
+    let mut notes = Vec::new();
+    if args.team.is_some() {
+        notes.push("team from --team".to_owned());
+    }
+    if args.teams.is_some() {
+        notes.push("team from --teams".to_owned());
+    }
+    if global.region.is_some() {
+        notes.push("region from --region".to_owned());
+    }
+    let mut loaded: Vec<(Option<PathBuf>, Spec)> = Vec::new();
+    let mut errors = Vec::new();
+    if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
+        match Spec::bare(team, stack, global.region.as_deref()) {
+            Ok(spec) => loaded.push((None, spec)),
+            Err(wrong) => errors.extend(wrong),
+        }
+    } else {
+        let paths = if args.spec.is_empty() { vec![find_spec()?] } else { args.spec.clone() };
+        let teams = match &args.teams {
+            Some(file) => teams(file)?.into_iter().map(Some).collect(),
+            None => vec![args.team.clone()],
+        };
+        for path in &paths {
+            for team in &teams {
+                match Spec::load(path, &overrides(global, args, team.clone()), depth) {
+                    Ok(spec) => {
+                        terminal.problems(&spec.warnings);
+                        loaded.push((Some(path.clone()), spec));
+                    }
+                    Err(wrong) => errors.extend(wrong),
+                }
+            }
+        }
+    }
+    errors.extend(collisions(&loaded));
+    errors.extend(unknown_names(&loaded, options, depth));
+    if !errors.is_empty() {
+        errors.dedup();
+        return Err(Failure { exit: Exit::Failed, diagnostics: errors });
+    }
+    let mut running: HashMap<PathBuf, Running> = HashMap::new();
+    let mut sessions = Vec::new();
+    for (path, spec) in loaded {
+        let root = path.as_deref().map_or_else(|| PathBuf::from("."), project_of);
+        let project = Project::new(root.clone());
+        let mut notes = notes.clone();
+        let target = if global.local {
+            notes.push("local AWS".to_owned());
+            if !running.contains_key(&root) {
+                let server = local::ensure(&project, &mut |text| terminal.say(text))?;
+                announce(terminal, &server);
+                running.insert(root.clone(), server);
+            }
+            let endpoint = running.get(&root).map(|server| server.endpoint.clone()).unwrap_or_default();
+            Target::Local(LocalSettings {
+                endpoint_url: endpoint,
+                account: local_account(&spec),
+                region: spec.region.clone().unwrap_or_else(|| LOCAL_REGION.to_owned()),
+            })
+        } else {
+            Target::Account(Settings {
+                profile: global.profile.clone(),
+                region: spec.region.clone(),
+                endpoint_url: global.endpoint_url.clone(),
+            })
+        };
+        sessions.push(Session { terminal, spec, path, target, notes, options: options.clone(), project });
+    }
+    Ok(sessions)
+}
+
+/// Connects and reads all sessions side by side.
+pub(super) async fn read<'t>(
+    sessions: Vec<Session<'t>>,
+    intent: Intent,
+    interrupt: &watch::Receiver<bool>,
+) -> Result<Vec<Run<'t>>, Failure> {
+    let clients = connect(&sessions, intent).await?;
+    let reads = sessions.into_iter().zip(clients).map(|(session, aws)| async {
+        let Options { assume_owner, delete_data, .. } = session.options;
+        let cx = Context::new(Arc::new(aws), Consent { delete_data, assume_owner }, interrupt.clone())
+            .reporting(said_once(session.terminal.quiet));
+        session.read(cx, intent).await
+    });
+    let (mut runs, mut failure) = (Vec::new(), None::<Failure>);
+    for read in join_all(reads).await {
+        match (read, &mut failure) {
+            (Ok(run), _) => runs.push(run),
+            (Err(first), slot @ None) => *slot = Some(first),
+            // One cause for all is one error.
+            (Err(more), Some(failure)) => {
+                let news = more.diagnostics.into_iter().filter(|it| !failure.diagnostics.contains(it));
+                let news: Vec<Diagnostic> = news.collect();
+                failure.diagnostics.extend(news);
+            }
+        }
+    }
+    failure.map_or(Ok(runs), Err)
+}
+
+/// Clients for each session; those of one place share credentials and rate limits.
+async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, Failure> {
+    let mut accounts: Vec<(Settings, Connection)> = Vec::new();
+    let mut clients = Vec::new();
+    for session in sessions {
+        let access = if intent.writes {
+            Access::Team { team: session.spec.team.clone(), assume_owner: session.options.assume_owner }
+        } else {
+            Access::ReadOnly
+        };
+        let settings = match &session.target {
+            Target::Local(settings) => {
+                if intent.goal == Goal::Present {
+                    stand_in(session, settings).await?;
+                }
+                clients.push(Connection::local(settings).clients(access));
+                continue;
+            }
+            Target::Account(settings) => settings,
+        };
+        let position = match accounts.iter().position(|(known, _)| known == settings) {
+            Some(position) => position,
+            None => {
+                let connection = Connection::open(settings).await;
+                let connection =
+                    connection.map_err(|error| session.read_failure(vec![ReadError { resource: None, error }]))?;
+                accounts.push((settings.clone(), connection));
+                accounts.len() - 1
+            }
+        };
+        clients.extend(accounts.get(position).map(|(_, connection)| connection.clients(access)));
+    }
+    Ok(clients)
+}
+
+/// Makes the roles in the local AWS that on AWS somebody else has made.
+async fn stand_in(session: &Session<'_>, settings: &LocalSettings) -> Result<(), Failure> {
+    let made = standin::ensure_roles(settings, &session.spec).await;
+    for role in made.map_err(|error| Failure::one(aws_diagnostic(&error)))? {
+        session.terminal.say(&format!(
+            "local AWS: made a stand-in for the imported role {role} (trust for Lambda, stream and log rights)"
+        ));
+    }
+    Ok(())
+}
+
+impl<'t> Session<'t> {
+    /// A context that looks around, and the account it is in.
+    pub(super) async fn reader(
+        &self,
+        access: Access,
+        interrupt: &watch::Receiver<bool>,
+    ) -> Result<(Context, String), Failure> {
+        let whole = |error| self.read_failure(vec![ReadError { resource: None, error }]);
+        let aws = match &self.target {
+            Target::Local(settings) => Connection::local(settings).clients(access),
+            Target::Account(settings) => Connection::open(settings).await.map_err(whole)?.clients(access),
+        };
+        let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
+        let account = cx.read("", || cx.aws.account()).await.map_err(whole)?;
+        Ok((cx, account))
+    }
+
+    /// The account where it is known before AWS is asked; it saves a round trip.
+    fn account(&self) -> Option<&str> {
+        match &self.target {
+            Target::Account(_) => self.spec.account.as_deref(),
+            Target::Local(settings) => Some(&settings.account),
+        }
+    }
+
+    /// Reads AWS, and waits for owners where something is to be written.
+    async fn read(mut self, cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
+        let Intent { goal, writes, leftovers } = intent;
+        let read = tokio::select! {
+            read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
+            // Reads change nothing, so none has to be waited for.
+            () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
+        };
+        let mut inventory = read.map_err(|errors| self.read_failure(errors))?;
+        if writes {
+            for declared in self.spec.resources.iter().filter(|declared| !declared.imported) {
+                // It may take a minute, and nothing else has been shown by then.
+                if let Some(reason) = inventory.live(&declared.name).and_then(Live::undecided) {
+                    self.terminal.say(&format!("{}: waiting, since {reason}", declared.name));
+                }
+            }
+            live::await_owners(&cx, &self.spec, &mut inventory).await.map_err(|errors| self.read_failure(errors))?;
+        }
+        for declared in &mut self.spec.resources {
+            let id =
+                inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));
+            declared.id = Id { site: Some(inventory.site.clone()), ..id };
+        }
+        Ok(Run { session: self, cx, inventory })
+    }
+
+    fn read_failure(&self, errors: Vec<ReadError>) -> Failure {
+        let interrupted = errors.iter().any(|it| it.error.class == Class::Interrupted);
+        let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
+            let mut diagnostic = aws_diagnostic(&error);
+            if let Some(place) = resource.and_then(|name| self.spec.place(&name, &crate::value::Path::default())) {
+                diagnostic = diagnostic.at(place);
+            }
+            if error.class == Class::NoCredentials
+                && let Some(running) = self.running_local()
+            {
+                diagnostic = diagnostic.hint(format!(
+                    "a local AWS is running for this project on port {}; `--local` uses it",
+                    running.port
+                ));
+            }
+            diagnostic
+        });
+        Failure { exit: if interrupted { Exit::Interrupted } else { Exit::Failed }, diagnostics: diagnostics.collect() }
+    }
+
+    /// The project's local AWS, if it runs. Asked on a thread of its own, since the answer brings its own runtime.
+    fn running_local(&self) -> Option<Running> {
+        let project = self.project.clone();
+        std::thread::spawn(move || local::status(&project)).join().ok()?.ok()?
+    }
+}
+
+impl Run<'_> {
+    /// Plans the run.
+    pub(super) fn plan(&self, goal: Goal) -> Plan {
+        plan::plan(&self.session.spec, &self.inventory, goal, &self.session.options)
+    }
+
+    /// The first line of everything that is shown.
+    pub(super) fn heading(&self) -> String {
+        let Session { spec, notes, terminal, .. } = &self.session;
+        render::heading(spec, &self.inventory.site, notes, terminal.out)
+    }
+
+    /// Where refused rows stand in the file.
+    pub(super) fn refusals(&self, plan: &Plan) -> Vec<Diagnostic> {
+        let spec = &self.session.spec;
+        let refused = plan.refusals().map(|change| {
+            let reason = change.reason.as_deref().unwrap_or("it can't be done");
+            let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource));
+            let path = change.properties.first().map(|property| property.path.clone()).unwrap_or_default();
+            let diagnostic = match spec.place(&change.resource, &path) {
+                Some(place) => diagnostic.at(place),
+                None => diagnostic,
+            };
+            match &change.hint {
+                Some(hint) => diagnostic.hint(hint.clone()),
+                None => diagnostic,
+            }
+        });
+        refused.collect()
+    }
+}
+
+fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Overrides {
+    let from_env = std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.to_str()?.strip_prefix("ENGINE_VAR_")?.to_owned(), value.to_str()?.to_owned()))
+    });
+    Overrides {
+        team,
+        vars: args.var.iter().cloned().collect(),
+        region: global.region.clone(),
+        env: from_env.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// The teams of a file, one a line; what follows a `#` is a comment.
+pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` can't be read")).why(error.to_string());
+        Failure::one(diagnostic.hint("give a text file with one team a line"))
+    })?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let teams: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if teams.is_empty() {
+        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` names none"));
+        return Err(Failure::one(diagnostic.hint("write one team a line")));
+    }
+    Ok(teams)
+}
+
+/// What several specs of one command would do to each other.
+fn collisions(loaded: &[(Option<PathBuf>, Spec)]) -> Vec<Diagnostic> {
+    let mut stacks: HashMap<(&str, &str), String> = HashMap::new();
+    let mut names: HashMap<(&str, &str), String> = HashMap::new();
+    let mut errors = Vec::new();
+    for (path, spec) in loaded {
+        let shown = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        if let Some(first) = stacks.insert((&spec.team, &spec.stack), shown.clone()) {
+            let problem = format!("`{first}` and `{shown}` are both team `{}`, stack `{}`", spec.team, spec.stack);
+            let why = "each would delete what only the other one has";
+            errors
+                .push(Diagnostic::error(problem).why(why).hint("name each team once, or give one of them a `stack:`"));
+            continue;
+        }
+        for declared in spec.resources.iter().filter(|it| !it.imported) {
+            if !matches!(declared.schema().naming, Naming::Own { .. }) {
+                continue;
+            }
+            let what = format!("`{}` of team `{}` in `{shown}`", declared.name, spec.team);
+            if let Some(first) = names.insert((declared.schema().kind, &declared.id.name), what.clone()) {
+                let problem =
+                    format!("{first} and {what} both mean the {} `{}`", declared.schema().kind, declared.id.name);
+                errors.push(Diagnostic::error(problem).hint("give one of them another `name:`"));
+            }
+        }
+    }
+    errors
+}
+
+/// Names on the command line that no spec has.
+fn unknown_names(loaded: &[(Option<PathBuf>, Spec)], options: &Options, depth: Depth) -> Vec<Diagnostic> {
+    // What is only looked up by its identity may also be something that has left the spec.
+    if depth == Depth::Identities || loaded.is_empty() {
+        return Vec::new();
+    }
+    let named = options.targets.iter().map(|it| ("target", it)).chain(options.replace.iter().map(|it| ("replace", it)));
+    let unknown = named.filter(|(_, name)| loaded.iter().all(|(_, spec)| spec.resource(name).is_none()));
+    let known = loaded.iter().flat_map(|(_, spec)| &spec.resources).map(|it| format!("`{}`", it.name));
+    let known = known.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
+    let error = |(flag, name): (&str, &String)| {
+        Diagnostic::error(format!("`--{flag} {name}`: there is no such resource in the spec"))
+            .hint(format!("the resources are {known}"))
+    };
+    unknown.map(error).collect()
+}
+
+pub(super) fn aws_diagnostic(error: &AwsError) -> Diagnostic {
+    let mut diagnostic = Diagnostic::error(error.to_string());
+    diagnostic.hints.extend(error.hint());
+    diagnostic
+}
+
+/// The account to be in the local AWS: the one that the spec insists on, or that of an imported ARN, so that it is found.
+fn local_account(spec: &Spec) -> String {
+    let in_arn = |arn: &String| arn.split(':').nth(4).filter(|account| !account.is_empty()).map(str::to_owned);
+    let imported = || spec.resources.iter().find_map(|declared| declared.id.arn.as_ref().and_then(in_arn));
+    spec.account.clone().or_else(imported).unwrap_or_else(|| LOCAL_ACCOUNT.to_owned())
+}
+
+/// The spec to use where none is named: the usual one, or the only one.
+fn find_spec() -> Result<PathBuf, Failure> {
+    let usual = PathBuf::from(USUAL_SPEC);
+    if usual.exists() {
+        return Ok(usual);
+    }
+    let mut found: Vec<PathBuf> = std::fs::read_dir("specs")
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    found.retain(|path| {
+        path.is_file() && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+    });
+    found.sort();
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Failure::one(
+            Diagnostic::error("no spec is named, and there is none in `specs/`")
+                .hint("give the path of a YAML file, like `engine diff specs/team.yaml`"),
+        )),
+        several => {
+            let list = several.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
+            Err(Failure::one(
+                Diagnostic::error("no spec is named, and `specs/` has several").hint(format!("name one of {list}")),
+            ))
+        }
+    }
+}
+
+/// The folder that holds `specs/`, or else the spec's own.
+pub(super) fn project_of(spec: &Path) -> PathBuf {
+    let absolute = std::path::absolute(spec).unwrap_or_else(|_| spec.to_owned());
+    let specs = absolute.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name == "specs"));
+    let folder = specs.and_then(Path::parent).or_else(|| absolute.parent());
+    folder.map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+fn announce(terminal: &Terminal, running: &Running) {
+    if running.lost_previous {
+        terminal.say("local AWS: the earlier server is gone, and with it what was deployed there");
+    }
+    if running.started_now {
+        terminal.say(&format!("local AWS: started on port {}", running.port));
+    }
+}

@@ -1,0 +1,201 @@
+//! The terminal: where output goes, what is asked there, and what Ctrl-C means.
+//!
+//! **Invariant:** it knows nothing of specs, plans and AWS.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anstream::{AutoStream, ColorChoice};
+use tokio::sync::watch;
+
+use crate::aws::{Context, Reporter};
+use crate::diagnostic::{self, Diagnostic};
+use crate::local::LocalError;
+use crate::render::Look;
+
+use super::{Colour, Exit, Global, LogFormat};
+
+/// Why a command ended early.
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+impl Failure {
+    pub(super) fn one(diagnostic: Diagnostic) -> Failure {
+        Failure { exit: Exit::Failed, diagnostics: vec![diagnostic] }
+    }
+}
+
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Failure {
+        let mut diagnostic = Diagnostic::error(error.problem());
+        diagnostic.why = error.why();
+        diagnostic.hints.extend(error.hint());
+        Failure::one(diagnostic)
+    }
+}
+
+/// Where output goes, and how it may look there.
+pub(super) struct Terminal {
+    pub(super) out: Look,
+    pub(super) err: Look,
+    pub(super) quiet: bool,
+    pub(super) live: bool,
+}
+
+impl Terminal {
+    pub(super) fn new(global: &Global) -> Terminal {
+        let choice = match global.color {
+            Colour::Auto => ColorChoice::Auto,
+            Colour::Always => ColorChoice::Always,
+            Colour::Never => ColorChoice::Never,
+        };
+        choice.write_global();
+        let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0)).max(40);
+        let colour = |choice: ColorChoice| choice != ColorChoice::Never;
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Terminal {
+            out: Look { colour: colour(AutoStream::choice(&std::io::stdout())), width },
+            err: Look { colour: colour(AutoStream::choice(&std::io::stderr())), width },
+            quiet: global.quiet,
+            // Log lines and redrawn lines would tear each other apart.
+            live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0,
+        }
+    }
+
+    /// Data, on stdout.
+    pub(super) fn print(&self, text: &str) {
+        // Whoever closed the pipe (`| head`) has seen enough.
+        let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+    }
+
+    /// A line for people, on stderr.
+    pub(super) fn say(&self, text: &str) {
+        if !self.quiet {
+            // A terminal that went away is no reason to stop working.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    pub(super) fn problems(&self, diagnostics: &[Diagnostic]) {
+        let style = if self.err.colour { diagnostic::Style::Ansi } else { diagnostic::Style::Plain };
+        let _ = write!(std::io::stderr(), "{}", diagnostic::render(diagnostics, style, self.err.width));
+    }
+
+    /// Whether somebody can be asked.
+    pub(super) fn can_ask() -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+}
+
+pub(super) fn start_log(global: &Global) {
+    use tracing_subscriber::EnvFilter;
+    // Only our own lines: the SDK's may hold what must not be shown.
+    let filter = match (global.quiet, global.verbose) {
+        (true, _) => "engine=error",
+        (_, 0) => "engine=warn",
+        (_, 1) => "engine=debug",
+        _ => "engine=trace",
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
+    match global.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// Says on stderr what reading waits for, each thing once: until then nothing else has been shown.
+pub(super) fn said_once(quiet: bool) -> Reporter {
+    let said: Mutex<BTreeSet<String>> = Mutex::default();
+    Arc::new(move |what: &str| {
+        if !quiet && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
+            // A terminal that went away is no reason to stop working.
+            let _ = writeln!(std::io::stderr(), "waiting for {what}...");
+        }
+    })
+}
+
+pub(super) enum Answer {
+    Yes,
+    No,
+    Interrupted,
+}
+
+pub(super) async fn confirm(cx: &Context, destroy: bool) -> Result<Answer, Failure> {
+    if !Terminal::can_ask() {
+        let what = if destroy { "destroying" } else { "this plan destroys, replaces or takes over something, which" };
+        let diagnostic = Diagnostic::error(format!("{what} needs an answer, and there is no terminal to ask on"));
+        return Err(Failure::one(diagnostic.why("nothing was changed").hint("look at the plan, then add --yes")));
+    }
+    let question =
+        if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
+    let _ = write!(std::io::stderr(), "\n{question} Only 'yes' will be accepted: ");
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).map(|_| line)
+    });
+    tokio::select! {
+        line = answer => match line {
+            Ok(Ok(line)) if line.trim() == "yes" => Ok(Answer::Yes),
+            _ => Ok(Answer::No),
+        },
+        () = cx.interrupt() => {
+            let _ = writeln!(std::io::stderr(), "\ninterrupted; nothing was changed");
+            Ok(Answer::Interrupted)
+        }
+    }
+}
+
+/// Ends at the second Ctrl-C or TERM; the first one is told through `sender`.
+pub(super) async fn signals(sender: watch::Sender<bool>) {
+    let Ok(mut presses) = Presses::listen() else {
+        // Without handlers the default applies: the first signal ends the process.
+        return std::future::pending().await;
+    };
+    presses.next().await;
+    // Nobody listens any more only when the command has ended.
+    let _ = sender.send(true);
+    presses.next().await;
+}
+
+/// Ctrl-C and, where there is such a thing, TERM.
+#[cfg(unix)]
+struct Presses {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Presses {
+    fn listen() -> std::io::Result<Presses> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Presses { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Presses;
+
+#[cfg(not(unix))]
+impl Presses {
+    fn listen() -> std::io::Result<Presses> {
+        Ok(Presses)
+    }
+
+    async fn next(&mut self) {
+        // An error means that it can't be pressed.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

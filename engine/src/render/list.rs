@@ -1,0 +1,70 @@
+//! Lists for people and for programs: a spec's outputs, and who owns what.
+
+use std::fmt::Write as _;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value as Json, json};
+
+use crate::value::Value;
+
+use super::{FORMAT_VERSION, Look, shown};
+
+/// One resource in AWS and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owned {
+    /// The team; empty: nobody's.
+    pub team: String,
+    /// The stack, or what is known instead.
+    pub stack: String,
+    /// The resource's name in its spec.
+    pub resource: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its name in AWS.
+    pub name: String,
+}
+
+/// `name = value` lines.
+pub fn outputs(outputs: &[(String, Value)]) -> String {
+    let columns = outputs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, value) in outputs {
+        let _ = writeln!(text, "{name:columns$} = {}", shown(value, false));
+    }
+    text
+}
+
+/// The same as a JSON object; what is not known is `null`.
+pub fn outputs_json(outputs: &[(String, Value)]) -> Json {
+    Json::Object(outputs.iter().map(|(name, value)| (name.clone(), Json::from(value))).collect())
+}
+
+/// Who owns what, as a table.
+pub fn owned(owned: &[Owned], look: Look) -> String {
+    if owned.is_empty() {
+        return "Nothing is owned by anybody.\n".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(look.width).unwrap_or(u16::MAX));
+    table.set_header(["TEAM", "STACK", "RESOURCE", "KIND", "NAME IN AWS"]);
+    for Owned { team, stack, resource, kind, name } in owned {
+        table.add_row([team, stack, resource, *kind, name]);
+    }
+    let text = table.to_string();
+    text.lines().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "{}", line.trim_end());
+        text
+    })
+}
+
+/// Who owns what, as one JSON document.
+pub fn owned_json(owned: &[Owned]) -> Json {
+    let resources: Vec<Json> = owned
+        .iter()
+        .map(|Owned { team, stack, resource, kind, name }| {
+            json!({ "team": team, "stack": stack, "resource": resource, "kind": kind, "name": name })
+        })
+        .collect();
+    json!({ "format_version": FORMAT_VERSION, "resources": resources })
+}
