@@ -70,6 +70,10 @@ pub enum Class {
     Overdue,
     /// There is nothing to do: it is so already.
     Unchanged,
+    /// AWS takes this change only once in an hour.
+    TooSoon,
+    /// It is protected against deletion.
+    Protected,
     /// The call is refused by the engine itself, in words of its own.
     Refused,
     /// A defect of the engine.
@@ -146,7 +150,17 @@ impl AwsError {
             Class::Rejected if self.code.as_deref().is_some_and(|code| code.starts_with("HTTP ")) => {
                 "that is no answer of AWS; check `--endpoint-url`, AWS_ENDPOINT_URL and proxy variables".to_owned()
             }
-            Class::NotFound | Class::Exists | Class::Rejected | Class::Refused | Class::Unchanged => return None,
+            Class::TooSoon => {
+                "AWS lets a table's time to live be changed once in an hour; run the same command again in \
+                 an hour, what is done stays done"
+                    .to_owned()
+            }
+            Class::NotFound
+            | Class::Exists
+            | Class::Rejected
+            | Class::Refused
+            | Class::Unchanged
+            | Class::Protected => return None,
         })
     }
 }
@@ -298,9 +312,11 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         {
             Class::Rejected
         }
-        "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException" | "PolicyNotFoundException" => {
-            Class::NotFound
-        }
+        "ResourceNotFoundException"
+        | "NoSuchEntity"
+        | "NoSuchEntityException"
+        | "PolicyNotFoundException"
+        | "TableNotFoundException" => Class::NotFound,
         "ResourceConflictException" | "ResourceInUseException" if exists(message) => Class::Exists,
         "EntityAlreadyExists" => Class::Exists,
         "ResourceInUseException" if says("is being deleted") => Class::Leaving,
@@ -323,11 +339,14 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
             () if operation == "CreateEventSourceMapping" && says("Stream not found") => Class::Busy,
             () => Class::Rejected,
         },
-        "ValidationException"
-            if says("already has an enabled stream") || says("no stream to disable") || says("will not change") =>
-        {
-            Class::Unchanged
-        }
+        "ValidationException" => match () {
+            () if says("already has an enabled stream") || says("no stream to disable") => Class::Unchanged,
+            () if says("will not change") || says("index which already exists") => Class::Unchanged,
+            () if says("TimeToLive is already") => Class::Unchanged,
+            () if says("multiple times within a fixed interval") => Class::TooSoon,
+            () if says("protected against deletion") => Class::Protected,
+            () => Class::Rejected,
+        },
         "PreconditionFailedException" => Class::Changed,
         "ExpiredToken"
         | "ExpiredTokenException"

@@ -1,29 +1,40 @@
-//! `table`: a DynamoDB table with its stream.
+//! `table`: a DynamoDB table with its stream, its indexes and what keeps its items safe.
 //!
 //! ```yaml
 //! team: blue-owls
 //! resources:
 //!   todos:
 //!     type: table
-//!     attributes: { id: S }
+//!     attributes: { id: S, owner: S, due: N }
 //!     hash_key: id
 //!     read_capacity: 1
 //!     write_capacity: 1
 //!     stream_view_type: NEW_AND_OLD_IMAGES
+//!     global_secondary_indexes:
+//!       by-owner: { hash_key: owner, range_key: due, projection_type: KEYS_ONLY }
+//!     ttl_attribute: expires
+//!     point_in_time_recovery: true
+//!     deletion_protection: true
 //! ```
 
-use std::collections::BTreeMap;
+mod index;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::config::Builder as Override;
 use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder as UpdateTable;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProvisionedThroughput, ScalarAttributeType, Select,
-    StreamSpecification, StreamViewType, TableDescription, TableStatus, Tag,
+    AttributeDefinition, BillingMode, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, IndexStatus,
+    KeyType, PointInTimeRecoverySpecification, PointInTimeRecoveryStatus, ProvisionedThroughput, ScalarAttributeType,
+    Select, SseSpecification, SseStatus, SseType, StreamSpecification, StreamViewType, TableClass, TableDescription,
+    TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus, UpdateGlobalSecondaryIndexAction,
 };
 use aws_smithy_types::retry::RetryConfig;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
@@ -32,6 +43,8 @@ use crate::schema::{
     Schema, Shape, Text, property,
 };
 use crate::value::{Path, Tree, Value};
+
+use index::{GlobalIndex, LocalIndex};
 
 pub(super) struct Table;
 
@@ -44,8 +57,26 @@ pub(super) struct Props {
     billing_mode: String,
     read_capacity: Option<i64>,
     write_capacity: Option<i64>,
+    global_secondary_indexes: BTreeMap<String, GlobalIndex>,
+    local_secondary_indexes: BTreeMap<String, LocalIndex>,
     stream_view_type: Option<String>,
+    deletion_protection: Option<bool>,
+    table_class: String,
+    kms_key_arn: Option<String>,
+    // These three have calls of their own, which may be forbidden. The outer `None` is what may not be read; it is left
+    // out of the tree.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    ttl_attribute: Option<Option<String>>,
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    point_in_time_recovery: Option<bool>,
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    recovery_period_in_days: Option<Option<i32>>,
     tags: BTreeMap<String, String>,
+}
+
+/// What stands in a tree is known, also where it is `null`.
+fn known<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
@@ -59,12 +90,30 @@ const ATTRIBUTE: Text = Text { min: 1, max: 255, allows: |_| true, words: "any t
 /// The quota for one table is 40,000 units by default and can be raised; the API itself has no upper bound.
 const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
 
+/// AWS shows the key's ARN and nothing else (docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id-key-ARN).
+const KMS_KEY: Text = Text {
+    min: 1,
+    max: 2048,
+    allows: |text| text.starts_with("arn:") && text.contains(":kms:") && text.contains(":key/"),
+    words: "the ARN of a KMS key, `arn:aws:kms:REGION:ACCOUNT:key/ID`; AWS shows that one, so an alias or an id would \
+            look changed for ever",
+};
+/// What AWS takes for the recovery period where none is given
+/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PointInTimeRecoverySpecification.html).
+const RECOVERY_PERIOD: i32 = 35;
+
 const FIXED_KEY: &str = "DynamoDB fixes the key when the table is made; a new table would start empty";
 /// How long AWS's own tools wait at most: a minute or so is usual, on-demand switches take three.
 const CREATE: Wait = Wait { what: "the table to become ACTIVE", counted: false, budget: Duration::from_secs(600) };
 const UPDATE: Wait = Wait { what: "the table's change to finish", counted: false, budget: Duration::from_secs(1200) };
 const BUSY: Wait =
     Wait { what: "an earlier change of the table to finish", counted: false, budget: Duration::from_secs(600) };
+/// Filling an index takes 8 to 17 minutes even if there is nothing to fill it with.
+const INDEX: Wait = Wait { what: "the index to be built", counted: false, budget: Duration::from_secs(3600) };
+const INDEX_GONE: Wait = Wait { what: "the index to be gone", counted: false, budget: Duration::from_secs(1200) };
+const ENCRYPTION: Wait =
+    Wait { what: "the table's encryption to change", counted: false, budget: Duration::from_secs(1200) };
+const UPKEEP: Wait = Wait { what: "the table to show the setting", counted: false, budget: Duration::from_secs(120) };
 const GONE: Wait = Wait { what: "the table to be gone", counted: false, budget: Duration::from_secs(600) };
 /// Tags given at create can be read once the table is ACTIVE, and lag up to 3 s; an empty answer about something this
 /// young proves nothing.
@@ -74,10 +123,11 @@ impl Kind for Table {
     type Props = Props;
 
     fn schema(&self) -> Schema {
-        let attribute_types = Shape::Map { key: ATTRIBUTE, value: Box::new(Shape::Choice(&["S", "N", "B"])), max: 2 };
+        let attribute_types =
+            Shape::Map { key: ATTRIBUTE, value: Box::new(Shape::Choice(&["S", "N", "B"])), max: index::MAX_ATTRIBUTES };
         Schema {
             kind: "table",
-            summary: "a DynamoDB table with its stream",
+            summary: "a DynamoDB table with its stream and indexes",
             source: "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html",
             naming: Naming::Own { text: NAME },
             managed: true,
@@ -91,11 +141,12 @@ impl Kind for Table {
                 property(
                     "attributes",
                     attribute_types,
-                    "type of each key attribute: S (text), N (number) or B (binary)",
+                    "type of each attribute that the table's key or an index's is made of: S (text), N (number) or B (binary)",
                 )
                 .required()
                 .literal()
-                .on_change(Effect::Refuse(FIXED_KEY)),
+                .decided_by(attribute_change)
+                .loses(attribute_losses),
                 property("hash_key", Shape::Text(ATTRIBUTE), "the attribute that is the partition key")
                     .required()
                     .literal()
@@ -107,12 +158,28 @@ impl Kind for Table {
                     .default("PROVISIONED"),
                 property("read_capacity", CAPACITY, "read units a second; with PROVISIONED only"),
                 property("write_capacity", CAPACITY, "write units a second; with PROVISIONED only"),
+                index::global(),
+                index::local(),
                 property(
                     "stream_view_type",
                     Shape::Choice(&["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]),
                     "what the stream's records show; absent: no stream",
                 )
                 .loses(stream_loss),
+                property("ttl_attribute", Shape::Text(ATTRIBUTE), "the attribute that says when an item is deleted, in seconds since 1970; absent: none is")
+                    .literal()
+                    .loses(ttl_loss),
+                property("point_in_time_recovery", Shape::Bool, "whether the table can be restored to any second of the recovery period")
+                    .default(false)
+                    .loses(recovery_loss),
+                property("recovery_period_in_days", Shape::Integer { min: 1, max: 35 }, "how far back it can be restored; 35 unless given, with point-in-time recovery only")
+                    .loses(period_loss),
+                property("deletion_protection", Shape::Bool, "whether AWS refuses to delete the table; absent: it stays as it is, off for a new one")
+                    .sticky(),
+                property("table_class", Shape::Choice(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "whether storage or throughput is cheap")
+                    .default("STANDARD"),
+                property("kms_key_arn", Shape::Text(KMS_KEY), "the key that encrypts the table; absent: one of AWS's own")
+                    .loses(key_loss),
                 super::tags(),
             ],
             outputs: vec![
@@ -133,31 +200,46 @@ impl Kind for Table {
         }
     }
 
+    fn normalize(&self, _id: &Id, desired: &mut Tree) {
+        let period = "recovery_period_in_days";
+        if desired.get("point_in_time_recovery") == Some(&Value::Bool(true))
+            && desired.get(period) == Some(&Value::Null)
+        {
+            desired.insert(period.to_owned(), Value::from(json!(RECOVERY_PERIOD)));
+        }
+        index::normalize(desired);
+    }
+
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
         let text = |name: &str| desired.get(name).and_then(Value::as_str);
         let is_set = |name: &str| !matches!(desired.get(name), None | Some(Value::Null));
         if let Some(Value::Map(attributes)) = desired.get("attributes") {
-            let keys: Vec<&str> = ["hash_key", "range_key"].into_iter().filter_map(text).collect();
-            for property in ["hash_key", "range_key"] {
-                if let Some(key) = text(property).filter(|key| !attributes.contains_key(*key)) {
+            let own = ["hash_key", "range_key"].into_iter().filter_map(|it| Some((Path::property(it), text(it)?)));
+            let keys: Vec<(Path, &str)> = own.chain(index::keys(desired)).collect();
+            let mut missing = BTreeSet::new();
+            for (path, key) in &keys {
+                if !attributes.contains_key(*key) && missing.insert(*key) {
                     problems.push(Problem::error(
-                        Path::property(property),
-                        format!("`{property}` names `{key}`, which is not among the `attributes`"),
+                        path.clone(),
+                        format!("`{path}` names `{key}`, which is not among the `attributes`"),
                         format!("add it there: `attributes: {{ {key}: S }}`"),
                     ));
                 }
             }
-            // Without a key to compare with, none of them is one too many.
-            let surplus = |name: &&String| text("hash_key").is_some() && !keys.contains(&name.as_str());
+            // Without all keys to compare with, none of them is one too many.
+            let is_readable = text("hash_key").is_some() && desired.contains_key("range_key");
+            let surplus = |name: &&String| {
+                is_readable && index::are_readable(desired) && !keys.iter().any(|(_, key)| key == name)
+            };
             for attribute in attributes.keys().filter(surplus) {
                 problems.push(
                     Problem::error(
                         Path::property("attributes").key(attribute),
-                        format!("the attribute `{attribute}` is not part of the key"),
+                        format!("the attribute `{attribute}` is part of no key"),
                         "remove it; items may carry any other attribute without declaring it",
                     )
-                    .why("DynamoDB takes types of key attributes only"),
+                    .why("DynamoDB takes the types of those attributes only that the keys of the table and its indexes are made of"),
                 );
             }
         }
@@ -187,36 +269,85 @@ impl Kind for Table {
                 ));
             }
         }
+        if is_set("recovery_period_in_days") && desired.get("point_in_time_recovery") == Some(&Value::Bool(false)) {
+            problems.push(Problem::error(
+                Path::property("recovery_period_in_days"),
+                "`recovery_period_in_days` has no meaning without point-in-time recovery",
+                "remove it, or add `point_in_time_recovery: true`",
+            ));
+        }
+        problems.extend(index::check(desired));
         problems
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        // The ARN for the tags is known before the table is, if the account is; the two reads then go out together.
-        let (table, tags) = match &id.site {
-            Some(site) => {
-                let arn = format!("arn:{}:dynamodb:{}:{}:table/{}", site.partition, site.region, site.account, id.name);
-                tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
-            }
-            None => match describe(cx, &id.name).await {
-                Ok(Some(table)) => {
-                    let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
-                    (Ok(Some(table)), tags)
+        // The ARN for the tags is known before the table is, if the account is; all reads then go out together.
+        let table_and_tags = async {
+            match &id.site {
+                Some(site) => {
+                    let arn =
+                        format!("arn:{}:dynamodb:{}:{}:table/{}", site.partition, site.region, site.account, id.name);
+                    tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
                 }
-                nothing => (nothing, Ok(BTreeMap::new())),
-            },
+                None => match describe(cx, &id.name).await {
+                    Ok(Some(table)) => {
+                        let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
+                        (Ok(Some(table)), tags)
+                    }
+                    nothing => (nothing, Ok(BTreeMap::new())),
+                },
+            }
         };
+        let ((table, tags), ttl, recovery) =
+            tokio::join!(table_and_tags, read_ttl(cx, &id.name), read_recovery(cx, &id.name));
         let Some(table) = table? else { return Ok(None.into()) };
         let (tags, owner) = ownership(&table, tags)?;
+        let mut notes = under_way(&table).map(|(_, note)| note).into_iter().collect();
+        // Who may not look at these can still manage all the rest.
+        let ttl = unless_denied(ttl, "its time to live may not be read, so it is left as it is", &mut notes)?;
+        let denied = "its point-in-time recovery may not be read, so it is left as it is";
+        let recovery = unless_denied(recovery, denied, &mut notes)?;
+        let props = Props {
+            ttl_attribute: ttl,
+            point_in_time_recovery: recovery.map(|period| period.is_some()),
+            recovery_period_in_days: recovery,
+            ..props(&table, tags)
+        };
         let live = Live {
-            props: props(&table, tags),
+            props,
             outputs: outputs(&table),
             owner,
             condition: condition(&table),
             incarnation: table.table_id().map(str::to_owned),
             age: Age { born: table.creation_date_time().and_then(|time| time.to_millis().ok()), changed: None },
-            notes: Vec::new(),
+            notes,
         };
         Ok(Some(live).into())
+    }
+
+    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+        let mut ids = Vec::new();
+        let mut last = None;
+        loop {
+            let request = cx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last);
+            let answer = request.send().await.named("ListTables", &owner.team)?;
+            let ours = answer.table_names.unwrap_or_default().into_iter().filter(|name| {
+                name.strip_prefix(owner.team.as_str()).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+            });
+            ids.extend(ours.map(|name| Id {
+                owner: Owner { resource: String::new(), ..owner.clone() },
+                name,
+                arn: None,
+                anchors: BTreeMap::new(),
+                site: None,
+                incarnation: None,
+            }));
+            // A page may be empty and still have a successor.
+            last = answer.last_evaluated_table_name;
+            if last.is_none() {
+                return Ok(ids);
+            }
+        }
     }
 
     async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
@@ -236,11 +367,17 @@ impl Kind for Table {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
-        let definitions = definitions(&props)?;
-        let keys = keys(&props)?;
-        let throughput = throughput(&props)?;
+        let definitions = definitions(&props.attributes, &props.attributes.keys().map(String::as_str).collect())?;
+        let keys = index::key_schema(std::slice::from_ref(&props.hash_key), props.range_key.as_slice())?;
+        // AWS takes no empty list of indexes.
+        let global = props.global_secondary_indexes.iter().map(|(name, index)| index.of_table(name));
+        let global = global.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
+        let local = props.local_secondary_indexes.iter().map(|(name, index)| index.of_table(name, &props.hash_key));
+        let local = local.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
+        let throughput = throughput((props.read_capacity, props.write_capacity))?;
         let tags = tag_list(&id.owner, &props.tags)?;
         let stream = stream(props.stream_view_type.as_deref())?;
+        let encryption = props.kms_key_arn.as_deref().map(|key| encryption(Some(key)));
         let send = || async {
             let request = cx
                 .aws
@@ -251,7 +388,12 @@ impl Kind for Table {
                 .set_key_schema(Some(keys.clone()))
                 .billing_mode(BillingMode::from(props.billing_mode.as_str()))
                 .set_provisioned_throughput(throughput.clone())
+                .set_global_secondary_indexes(global.clone())
+                .set_local_secondary_indexes(local.clone())
                 .set_stream_specification(stream.clone())
+                .set_sse_specification(encryption.clone())
+                .table_class(TableClass::from(props.table_class.as_str()))
+                .set_deletion_protection_enabled(props.deletion_protection)
                 .set_tags(Some(tags.clone()));
             let answer = request.customize().config_override(once()).send().await.named("CreateTable", &id.name)?;
             answer.table_description.ok_or_else(|| AwsError::defect("AWS described no table".to_owned()))
@@ -261,38 +403,57 @@ impl Kind for Table {
     }
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let (have_owner, have, want) = (have.owner, have.props, want.props);
-        if super::must_tag(cx, id, &have_owner, &have.tags, &want.tags) {
+        let want = want.props;
+        if super::must_tag(cx, id, &have.owner, &have.props.tags, &want.tags) {
             tag(cx, id, &want.tags).await?;
         }
+        // What an earlier run began comes to its end first, and decides what is left to do.
+        let have = match have.condition {
+            Condition::Changing(_) => Props {
+                ttl_attribute: have.props.ttl_attribute,
+                point_in_time_recovery: have.props.point_in_time_recovery,
+                recovery_period_in_days: have.props.recovery_period_in_days,
+                ..props(&rest(cx, id).await?, have.props.tags)
+            },
+            _ => have.props,
+        };
         // One concern for each UpdateTable, and the next only once the table is ACTIVE and shows the last
-        // (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html).
-        let capacity = |props: &Props| (props.billing_mode.clone(), props.read_capacity, props.write_capacity);
-        if capacity(&have) != capacity(&want) {
-            let mode = (have.billing_mode != want.billing_mode).then(|| BillingMode::from(want.billing_mode.as_str()));
-            let throughput = throughput(&want)?;
-            change(cx, id, || {
-                let request = cx.aws.dynamodb.update_table().table_name(&id.name);
-                request.set_billing_mode(mode.clone()).set_provisioned_throughput(throughput.clone())
-            })
-            .await?;
-            changed(cx, id, |live| capacity(live) == capacity(&want)).await?;
+        // (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html). Safeguards come on first and
+        // go off last; what AWS may refuse for an hour comes at the very end.
+        let protects = |on: bool| {
+            alter(
+                cx,
+                id,
+                UPDATE,
+                move |it| it.deletion_protection_enabled(on),
+                move |live| live.deletion_protection == Some(on),
+            )
+        };
+        if want.deletion_protection == Some(true) && have.deletion_protection != Some(true) {
+            protects(true).await?;
         }
-        if have.stream_view_type != want.stream_view_type {
-            // The view type of a stream can't be changed: it is switched off, and a new stream is switched on.
-            if have.stream_view_type.is_some() {
-                let off = StreamSpecification::builder().stream_enabled(false).build().map_err(incomplete)?;
-                change(cx, id, || {
-                    cx.aws.dynamodb.update_table().table_name(&id.name).stream_specification(off.clone())
-                })
-                .await?;
-                changed(cx, id, |live| live.stream_view_type.is_none()).await?;
-            }
-            if let Some(on) = stream(want.stream_view_type.as_deref())? {
-                change(cx, id, || cx.aws.dynamodb.update_table().table_name(&id.name).stream_specification(on.clone()))
-                    .await?;
-                changed(cx, id, |live| live.stream_view_type == want.stream_view_type).await?;
-            }
+        let kept = drop_indexes(cx, id, &have, &want).await?;
+        change_capacity(cx, id, &have, &want, &kept).await?;
+        make_indexes(cx, id, kept, &want).await?;
+        change_stream(cx, id, &have, &want).await?;
+        if have.table_class != want.table_class {
+            let class = TableClass::from(want.table_class.as_str());
+            let shows = |live: &Props| live.table_class == want.table_class;
+            alter(cx, id, UPDATE, |it| it.table_class(class.clone()), shows).await?;
+        }
+        if have.kms_key_arn != want.kms_key_arn {
+            let encryption = encryption(want.kms_key_arn.as_deref());
+            let shows = |live: &Props| live.kms_key_arn == want.kms_key_arn;
+            alter(cx, id, ENCRYPTION, |it| it.sse_specification(encryption.clone()), shows).await?;
+        }
+        if have.recovery_period_in_days.is_some_and(|now| now != recovery_of(&want)) {
+            set_recovery(cx, id, recovery_of(&want)).await?;
+        }
+        if want.deletion_protection == Some(false) && have.deletion_protection != Some(false) {
+            protects(false).await?;
+        }
+        if have.ttl_attribute.as_ref().is_some_and(|now| now.as_deref() != ttl_of(&want)) {
+            set_ttl(cx, id, ttl_of(&want)).await?;
         }
         // The answer to UpdateTable echoes old values, so the outputs come from a read.
         Ok(describe(cx, &id.name).await?.map_or_else(Outputs::new, |table| outputs(&table)))
@@ -308,15 +469,31 @@ impl Kind for Table {
             // Tags lag behind; until they can be read, the next run could not tell whose the table is.
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
             Ok(match ownership(&table, tags)? {
-                (_, Ownership::Denied) => Some(()),
-                (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => Some(()),
+                (_, Ownership::Denied) => Some(table),
+                (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
+                    Some(table)
+                }
                 _ => None,
             })
         };
-        cx.until(CREATE, &id.name, settled).await
+        let table = cx.until(CREATE, &id.name, settled).await?;
+        if under_way(&table).is_some() {
+            rest(cx, id).await?;
+        }
+        // A new table has neither, and AWS takes them only now.
+        if let Some(period) = recovery_of(want) {
+            set_recovery(cx, id, Some(period)).await?;
+        }
+        if let Some(attribute) = ttl_of(want) {
+            set_ttl(cx, id, Some(attribute)).await?;
+        }
+        Ok(())
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        if have.props.deletion_protection == Some(true) {
+            return Err(protected(id));
+        }
         // AWS's item count is hours old, so what the plan saw is checked once more, right before it is too late.
         if !cx.consent.delete_data && has_items(cx, &id.name).await? {
             let message = "the table is not empty; its items would be lost. Add --delete-data to delete them too";
@@ -326,10 +503,13 @@ impl Kind for Table {
             match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.named("DeleteTable", &id.name) {
                 Ok(_) => Ok(()),
                 Err(error) if matches!(error.class, Class::NotFound | Class::Leaving) => Ok(()),
+                Err(error) if error.class == Class::Protected => Err(protected(id)),
                 Err(error) => Err(error),
             }
         };
-        cx.send(BUSY, &id.name, delete).await?;
+        // An index that is being built keeps its table from being deleted.
+        let budget = if matches!(have.condition, Condition::Changing(_)) { INDEX.budget } else { BUSY.budget };
+        cx.send(Wait { budget, ..BUSY }, &id.name, delete).await?;
         let gone = || async {
             let table = describe(cx, &id.name).await?;
             // Another TableId is another table that took the name meanwhile.
@@ -337,6 +517,251 @@ impl Kind for Table {
         };
         cx.until(GONE, &id.name, gone).await
     }
+
+    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let arn = have.outputs.get("arn").cloned().unwrap_or_default();
+        let keys: Vec<String> = id.owner.tags().map(|(key, _)| key.to_owned()).to_vec();
+        let untag = || async {
+            let request = cx.aws.dynamodb.untag_resource().resource_arn(&arn).set_tag_keys(Some(keys.clone()));
+            request.send().await.named("UntagResource", &id.name)
+        };
+        cx.send(BUSY, &id.name, untag).await?;
+        Ok(())
+    }
+}
+
+/// Types of the attributes in a table's key are fixed; those that only global indexes use come and go with them.
+fn attribute_change(path: &Path, live: &Tree, _desired: &Tree) -> Effect {
+    let text = |tree: &Tree, name: &str| tree.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut fixed: BTreeSet<String> = ["hash_key", "range_key"].iter().filter_map(|it| text(live, it)).collect();
+    if let Some(Value::Map(indexes)) = live.get(index::LOCAL) {
+        fixed.extend(indexes.values().filter_map(|index| match index {
+            Value::Map(index) => text(index, "range_key"),
+            _ => None,
+        }));
+    }
+    if fixed.iter().any(|name| *path == Path::property("attributes").key(name)) {
+        Effect::Refuse(FIXED_KEY)
+    } else {
+        Effect::InPlace
+    }
+}
+
+fn attribute_losses(before: &Value, after: &Value) -> Vec<String> {
+    let (Value::Map(have), Value::Map(want)) = (before, after) else { return Vec::new() };
+    let changed = have.iter().filter(|(name, kind)| want.get(*name).is_some_and(|wanted| wanted != *kind));
+    let loss = |(name, _)| {
+        format!(
+            "the type of `{name}` changes: the indexes that use it are deleted and built anew, and until they are built \
+             queries on them fail"
+        )
+    };
+    changed.map(loss).collect()
+}
+
+fn ttl_loss(before: &Value, after: &Value) -> Vec<String> {
+    let loss = match (before.as_str(), after.as_str()) {
+        (None, Some(attribute)) => format!("items whose time in `{attribute}` has passed are deleted within some days"),
+        (Some(_), Some(attribute)) => format!(
+            "AWS can't move the time to live: it is switched off and on again, and AWS may refuse the second for up to an \
+             hour; applying once more then does it. Items whose time in `{attribute}` has passed are deleted"
+        ),
+        (_, None) => return Vec::new(),
+    };
+    vec![loss]
+}
+
+fn recovery_loss(before: &Value, after: &Value) -> Vec<String> {
+    let is_lost = (before, after) == (&Value::Bool(true), &Value::Bool(false));
+    let loss = "point-in-time recovery is switched off, and with it goes every moment the table could be restored to";
+    is_lost.then(|| loss.to_owned()).into_iter().collect()
+}
+
+fn period_loss(before: &Value, after: &Value) -> Vec<String> {
+    let days = |value: &Value| match value {
+        Value::Number(days) => days.as_i64(),
+        _ => None,
+    };
+    match (days(before), days(after)) {
+        (Some(before), Some(after)) if after < before => {
+            vec![format!("the table can't be restored to what it was more than {after} days ago any more")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn key_loss(before: &Value, after: &Value) -> Vec<String> {
+    let is_lost = *before != Value::Null && *after == Value::Null;
+    let loss = "the table's own encryption key is switched off; one that belongs to AWS takes its place";
+    is_lost.then(|| loss.to_owned()).into_iter().collect()
+}
+
+fn protected(id: &Id) -> AwsError {
+    let message = "the table is protected against deletion; write `deletion_protection: false` into the spec and apply \
+                   it, then delete the table";
+    AwsError::own(Class::Refused, "DeleteTable", &id.name, message)
+}
+
+/// Deletes the indexes that are not wanted, or not wanted as they are, one after the other; returns those that stay.
+async fn drop_indexes(
+    cx: &Context,
+    id: &Id,
+    have: &Props,
+    want: &Props,
+) -> Result<BTreeMap<String, GlobalIndex>, AwsError> {
+    let mut kept = have.global_secondary_indexes.clone();
+    for (name, index) in &have.global_secondary_indexes {
+        let types = |props: &Props| index.keys().map(|key| props.attributes.get(key).cloned()).collect::<Vec<_>>();
+        let stays = want.global_secondary_indexes.get(name).is_some_and(|it| it.is_like(index));
+        if stays && types(have) == types(want) {
+            continue;
+        }
+        let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(name).build().map_err(incomplete)?;
+        let delete = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
+        let shows = |live: &Props| !live.global_secondary_indexes.contains_key(name);
+        alter(cx, id, INDEX_GONE, |it| it.global_secondary_index_updates(delete.clone()), shows).await?;
+        kept.remove(name);
+    }
+    Ok(kept)
+}
+
+/// Changes how capacity is paid, and how much there is of it: the table and the indexes that it has in one call.
+async fn change_capacity(
+    cx: &Context,
+    id: &Id,
+    have: &Props,
+    want: &Props,
+    kept: &BTreeMap<String, GlobalIndex>,
+) -> Result<(), AwsError> {
+    let capacity = |props: &Props| (props.read_capacity, props.write_capacity);
+    let mode = (have.billing_mode != want.billing_mode).then(|| BillingMode::from(want.billing_mode.as_str()));
+    // Equal values are refused, unless the mode changes with them.
+    let of_table = if mode.is_some() || capacity(have) != capacity(want) { throughput(capacity(want))? } else { None };
+    let mut of_indexes = Vec::new();
+    for (name, index) in kept {
+        let Some(wanted) = want.global_secondary_indexes.get(name) else { continue };
+        if let Some(throughput) = throughput(wanted.capacity())?
+            && wanted.capacity() != index.capacity()
+        {
+            let update = UpdateGlobalSecondaryIndexAction::builder().index_name(name);
+            let update = update.provisioned_throughput(throughput).build().map_err(incomplete)?;
+            of_indexes.push(GlobalSecondaryIndexUpdate::builder().update(update).build());
+        }
+    }
+    if mode.is_none() && of_table.is_none() && of_indexes.is_empty() {
+        return Ok(());
+    }
+    let of_indexes = (!of_indexes.is_empty()).then_some(of_indexes);
+    let edit = |request: UpdateTable| {
+        let request = request.set_billing_mode(mode.clone()).set_provisioned_throughput(of_table.clone());
+        request.set_global_secondary_index_updates(of_indexes.clone())
+    };
+    let shows = |live: &Props| {
+        let of_index = |props: &Props, name| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
+        (&live.billing_mode, capacity(live)) == (&want.billing_mode, capacity(want))
+            && kept.keys().all(|name| of_index(live, name) == of_index(want, name))
+    };
+    alter(cx, id, UPDATE, edit, shows).await
+}
+
+/// Makes the indexes that are missing, one after the other, and waits until each is built.
+async fn make_indexes(
+    cx: &Context,
+    id: &Id,
+    mut standing: BTreeMap<String, GlobalIndex>,
+    want: &Props,
+) -> Result<(), AwsError> {
+    for (name, index) in &want.global_secondary_indexes {
+        if standing.contains_key(name) {
+            continue;
+        }
+        standing.insert(name.clone(), index.clone());
+        // Exactly those that the keys use by then: AWS refuses one too many.
+        let own = want.range_key.iter().chain([&want.hash_key]).map(String::as_str);
+        let of_local = want.local_secondary_indexes.values().map(LocalIndex::range_key);
+        let used = own.chain(of_local).chain(standing.values().flat_map(GlobalIndex::keys)).collect();
+        let definitions = definitions(&want.attributes, &used)?;
+        let create = GlobalSecondaryIndexUpdate::builder().create(index.action(name)?).build();
+        let edit = |request: UpdateTable| {
+            let request = request.set_attribute_definitions(Some(definitions.clone()));
+            request.global_secondary_index_updates(create.clone())
+        };
+        alter(cx, id, INDEX, edit, |live| live.global_secondary_indexes.contains_key(name)).await?;
+    }
+    Ok(())
+}
+
+/// The view type of a stream can't be changed: it is switched off, and a new stream is switched on.
+async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Result<(), AwsError> {
+    if have.stream_view_type == want.stream_view_type {
+        return Ok(());
+    }
+    if have.stream_view_type.is_some() {
+        let off = StreamSpecification::builder().stream_enabled(false).build().map_err(incomplete)?;
+        let shows = |live: &Props| live.stream_view_type.is_none();
+        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), shows).await?;
+    }
+    if let Some(on) = stream(want.stream_view_type.as_deref())? {
+        let shows = |live: &Props| live.stream_view_type == want.stream_view_type;
+        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), shows).await?;
+    }
+    Ok(())
+}
+
+/// The wanted time to live.
+fn ttl_of(want: &Props) -> Option<&str> {
+    want.ttl_attribute.as_ref()?.as_deref()
+}
+
+/// How many days back the table is to be restorable, if it is to be.
+fn recovery_of(want: &Props) -> Option<i32> {
+    let period = want.recovery_period_in_days.flatten().unwrap_or(RECOVERY_PERIOD);
+    (want.point_in_time_recovery == Some(true)).then_some(period)
+}
+
+/// Switches point-in-time recovery as wanted, unless it is so already.
+async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Result<(), AwsError> {
+    if read_recovery(cx, &id.name).await? == want {
+        return Ok(());
+    }
+    let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(want.is_some());
+    let recovery = recovery.set_recovery_period_in_days(want).build().map_err(incomplete)?;
+    // For some seconds after the create AWS says that backups are not available yet.
+    let send = || async {
+        let request = cx.aws.dynamodb.update_continuous_backups().table_name(&id.name);
+        let request = request.point_in_time_recovery_specification(recovery.clone());
+        request.send().await.named("UpdateContinuousBackups", &id.name)
+    };
+    cx.send(BUSY, &id.name, send).await?;
+    let shown = || async { Ok((read_recovery(cx, &id.name).await?.is_some() == want.is_some()).then_some(())) };
+    cx.until(UPKEEP, &id.name, shown).await
+}
+
+/// Switches the time to live as wanted, unless it is so already. To move it, AWS wants it off first.
+async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result<(), AwsError> {
+    let now = read_ttl(cx, &id.name).await?;
+    if now.as_deref() == want {
+        return Ok(());
+    }
+    for (attribute, on) in now.as_deref().map(|old| (old, false)).into_iter().chain(want.map(|new| (new, true))) {
+        let ttl = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(on);
+        let ttl = ttl.build().map_err(incomplete)?;
+        let send = || async {
+            let request = cx.aws.dynamodb.update_time_to_live().table_name(&id.name);
+            let request = request.time_to_live_specification(ttl.clone());
+            match request.send().await.named("UpdateTimeToLive", &id.name) {
+                Err(error) if error.class == Class::Unchanged => Ok(()),
+                answer => answer.map(|_| ()),
+            }
+        };
+        cx.send(BUSY, &id.name, send).await?;
+        let shown = || async {
+            let now = read_ttl(cx, &id.name).await?;
+            Ok((now.as_deref() == on.then_some(attribute)).then_some(()))
+        };
+        cx.until(UPKEEP, &id.name, shown).await?;
+    }
+    Ok(())
 }
 
 fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
@@ -356,6 +781,46 @@ async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, 
         Ok(answer) => Ok(answer.table),
         Err(error) if error.class == Class::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The attribute of its time to live. Switching takes AWS up to an hour, but its mind is made up at once.
+async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> {
+    match cx.aws.dynamodb.describe_time_to_live().table_name(name).send().await.named("DescribeTimeToLive", name) {
+        Ok(answer) => Ok(answer.time_to_live_description.and_then(|ttl| {
+            let is_on = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+            ttl.attribute_name.filter(|_| is_on)
+        })),
+        // No table, or none yet.
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many days back it can be restored; `None`: not at all.
+async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError> {
+    let request = cx.aws.dynamodb.describe_continuous_backups().table_name(name);
+    match request.send().await.named("DescribeContinuousBackups", name) {
+        Ok(answer) => {
+            let backups = answer.continuous_backups_description;
+            let recovery = backups
+                .and_then(|backups| backups.point_in_time_recovery_description)
+                .filter(|it| it.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled));
+            Ok(recovery.map(|it| it.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD)))
+        }
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What was read; `None` with a note if it may not be.
+fn unless_denied<T>(read: Result<T, AwsError>, note: &str, notes: &mut Vec<String>) -> Result<Option<T>, AwsError> {
+    match read {
+        Err(error) if error.class == Class::Denied => {
+            notes.push(note.to_owned());
+            Ok(None)
+        }
+        read => read.map(Some),
     }
 }
 
@@ -419,28 +884,60 @@ fn ownership(
 /// A table as properties, with AWS's silence filled in: no billing summary means PROVISIONED, no stream specification
 /// means off, whatever `LatestStreamArn` says.
 fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
-    let key = |key_type: KeyType| {
-        let element = table.key_schema().iter().find(|element| element.key_type == key_type);
-        element.map(|element| element.attribute_name.clone())
-    };
-    let (hash_key, range_key) = (key(KeyType::Hash).unwrap_or_default(), key(KeyType::Range));
-    // Indexes bring attributes of their own, which are theirs to declare.
-    let keys = table.attribute_definitions().iter().filter(|definition| {
-        definition.attribute_name == hash_key || Some(&definition.attribute_name) == range_key.as_ref()
-    });
-    let attributes = keys.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned())).collect();
+    let key = |half: KeyType| index::half(table.key_schema(), &half).pop();
+    let attributes = table.attribute_definitions().iter();
+    let attributes = attributes.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned())).collect();
     let on_demand =
         table.billing_mode_summary().and_then(|summary| summary.billing_mode()) == Some(&BillingMode::PayPerRequest);
     let throughput = table.provisioned_throughput().filter(|_| !on_demand);
     Props {
         attributes,
-        hash_key,
-        range_key,
+        hash_key: key(KeyType::Hash).unwrap_or_default(),
+        range_key: key(KeyType::Range),
         billing_mode: if on_demand { "PAY_PER_REQUEST" } else { "PROVISIONED" }.to_owned(),
         read_capacity: throughput.and_then(|throughput| throughput.read_capacity_units),
         write_capacity: throughput.and_then(|throughput| throughput.write_capacity_units),
+        global_secondary_indexes: index::living(table, on_demand),
+        local_secondary_indexes: index::living_local(table),
         stream_view_type: view_type(table).map(|view_type| view_type.as_str().to_owned()),
+        deletion_protection: Some(table.deletion_protection_enabled.unwrap_or_default()),
+        table_class: table
+            .table_class_summary()
+            .and_then(|summary| summary.table_class())
+            .unwrap_or(&TableClass::Standard)
+            .as_str()
+            .to_owned(),
+        kms_key_arn: own_key(table).map(str::to_owned),
+        ttl_attribute: None,
+        point_in_time_recovery: None,
+        recovery_period_in_days: None,
         tags,
+    }
+}
+
+/// The key that encrypts the table, unless it is one that AWS owns and does not show.
+fn own_key(table: &TableDescription) -> Option<&str> {
+    let encryption = table.sse_description()?;
+    let is_off = matches!(encryption.status(), None | Some(SseStatus::Disabled | SseStatus::Disabling));
+    encryption.kms_master_key_arn().filter(|_| !is_off)
+}
+
+/// What AWS is doing with a table that is ACTIVE all the same: what to wait for, and what to say.
+fn under_way(table: &TableDescription) -> Option<(Wait, String)> {
+    if let Some((name, status)) = index::under_way(table) {
+        return Some(match status {
+            IndexStatus::Deleting => (INDEX_GONE, format!("the index `{name}` is being deleted")),
+            IndexStatus::Creating => {
+                (INDEX, format!("the index `{name}` is being built, and until it is built queries on it fail"))
+            }
+            _ => (UPDATE, format!("the index `{name}` is being changed")),
+        });
+    }
+    match table.sse_description()?.status()? {
+        SseStatus::Enabling | SseStatus::Disabling | SseStatus::Updating => {
+            Some((ENCRYPTION, "its encryption is being changed".to_owned()))
+        }
+        _ => None,
     }
 }
 
@@ -458,7 +955,9 @@ fn outputs(table: &TableDescription) -> Outputs {
 
 fn condition(table: &TableDescription) -> Condition {
     match table.table_status() {
-        Some(TableStatus::Active) | None => Condition::Settled,
+        Some(TableStatus::Active) | None => {
+            under_way(table).map_or(Condition::Settled, |(_, state)| Condition::Changing(state))
+        }
         Some(TableStatus::Deleting) => Condition::Leaving,
         Some(status @ (TableStatus::Creating | TableStatus::Updating)) => {
             Condition::Changing(status.as_str().to_owned())
@@ -467,26 +966,29 @@ fn condition(table: &TableDescription) -> Condition {
     }
 }
 
-fn definitions(props: &Props) -> Result<Vec<AttributeDefinition>, AwsError> {
+/// The definitions of those attributes that are used.
+fn definitions(
+    attributes: &BTreeMap<String, String>,
+    used: &BTreeSet<&str>,
+) -> Result<Vec<AttributeDefinition>, AwsError> {
     let definition = |(name, kind): (&String, &String)| {
         let kind = ScalarAttributeType::from(kind.as_str());
         AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().map_err(incomplete)
     };
-    props.attributes.iter().map(definition).collect()
+    attributes.iter().filter(|(name, _)| used.contains(name.as_str())).map(definition).collect()
 }
 
-fn keys(props: &Props) -> Result<Vec<KeySchemaElement>, AwsError> {
-    let element = |(name, kind): (&String, KeyType)| {
-        KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(incomplete)
-    };
-    let range = props.range_key.iter().map(|name| (name, KeyType::Range));
-    std::iter::once((&props.hash_key, KeyType::Hash)).chain(range).map(element).collect()
-}
-
-fn throughput(props: &Props) -> Result<Option<ProvisionedThroughput>, AwsError> {
-    let (Some(read), Some(write)) = (props.read_capacity, props.write_capacity) else { return Ok(None) };
+/// Read and write units, where both are given.
+fn throughput(capacity: (Option<i64>, Option<i64>)) -> Result<Option<ProvisionedThroughput>, AwsError> {
+    let (Some(read), Some(write)) = capacity else { return Ok(None) };
     let throughput = ProvisionedThroughput::builder().read_capacity_units(read).write_capacity_units(write);
     throughput.build().map(Some).map_err(incomplete)
+}
+
+/// Encryption with a key of one's own, or with one that AWS owns.
+fn encryption(key: Option<&str>) -> SseSpecification {
+    let encryption = SseSpecification::builder().enabled(key.is_some());
+    encryption.set_sse_type(key.map(|_| SseType::Kms)).set_kms_master_key_id(key.map(str::to_owned)).build()
 }
 
 fn stream(view_type: Option<&str>) -> Result<Option<StreamSpecification>, AwsError> {
@@ -546,35 +1048,53 @@ async fn tag(cx: &Context, id: &Id, tags: &BTreeMap<String, String>) -> Result<(
     Ok(())
 }
 
-/// Sends one UpdateTable, waiting out earlier changes. "It is so already" is fine: the read that follows decides.
-async fn change(
+/// Sends one UpdateTable, waiting out earlier changes, and then waits until the table is at rest and shows the change in
+/// two reads in a row: one alone may come from a replica that is ahead of the others.
+async fn alter(
     cx: &Context,
     id: &Id,
-    request: impl Fn() -> aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder,
+    wait: Wait,
+    edit: impl Fn(UpdateTable) -> UpdateTable,
+    shows: impl Fn(&Props) -> bool,
 ) -> Result<(), AwsError> {
     let send = || async {
-        match request().send().await.named("UpdateTable", &id.name) {
-            Err(error) if error.class == Class::Unchanged => Ok(()),
+        match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.named("UpdateTable", &id.name) {
+            // "It is so already" is fine, and so is an index that is gone: the reads that follow decide.
+            Err(error) if matches!(error.class, Class::Unchanged | Class::NotFound) => Ok(()),
             answer => answer.map(|_| ()),
         }
     };
-    cx.send(BUSY, &id.name, send).await
-}
-
-/// Waits until the table is ACTIVE and shows the change, in two reads in a row: one alone may come from a replica that
-/// is ahead of the others.
-async fn changed(cx: &Context, id: &Id, shows: impl Fn(&Props) -> bool) -> Result<(), AwsError> {
+    // Sent again after a lost answer, the call finds its own work under way.
+    cx.send(Wait { budget: wait.budget.max(BUSY.budget), ..BUSY }, &id.name, send).await?;
     let seen = AtomicU8::new(0);
     let probe = || async {
-        let table = describe(cx, &id.name)
-            .await?
-            .ok_or_else(|| AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table is gone"))?;
-        let settled = table.table_status() == Some(&TableStatus::Active) && shows(&props(&table, BTreeMap::new()));
+        let table = present(cx, id).await?;
+        let settled = is_at_rest(&table) && shows(&props(&table, BTreeMap::new()));
         let reads = if settled { seen.load(Ordering::Relaxed) + 1 } else { 0 };
         seen.store(reads, Ordering::Relaxed);
         Ok((reads >= 2).then_some(()))
     };
-    cx.until(UPDATE, &id.name, probe).await
+    cx.until(wait, &id.name, probe).await
+}
+
+/// The table, which has to be there.
+async fn present(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
+    let gone = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table is gone");
+    describe(cx, &id.name).await?.ok_or_else(gone)
+}
+
+fn is_at_rest(table: &TableDescription) -> bool {
+    table.table_status() == Some(&TableStatus::Active) && under_way(table).is_none()
+}
+
+/// Waits until nothing of the table is on its way any more, and returns it as it is then.
+async fn rest(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
+    let wait = under_way(&present(cx, id).await?).map_or(UPDATE, |(wait, _)| wait);
+    let probe = || async {
+        let table = present(cx, id).await?;
+        Ok(is_at_rest(&table).then_some(table))
+    };
+    cx.until(wait, &id.name, probe).await
 }
 
 fn incomplete(error: BuildError) -> AwsError {
