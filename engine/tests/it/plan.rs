@@ -206,12 +206,14 @@ fn without(names: &[&str]) -> String {
 fn an_empty_account_gets_everything_as_early_as_it_can_be_made() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["todos", "logger", "allow", "pipe"])), @r#"
       + todos (table owls-todos) will be created
-          + attributes       = { id: "S" }
-          + hash_key         = "id"
-          + billing_mode     = "PROVISIONED"
-          + read_capacity    = 1
-          + write_capacity   = 1
-          + stream_view_type = "NEW_AND_OLD_IMAGES"
+          + attributes             = { id: "S" }
+          + hash_key               = "id"
+          + billing_mode           = "PROVISIONED"
+          + read_capacity          = 1
+          + write_capacity         = 1
+          + stream_view_type       = "NEW_AND_OLD_IMAGES"
+          + point_in_time_recovery = false
+          + table_class            = "STANDARD"
      <= runner (role runner) is read
       + logger (function owls-logger) will be created
           + runtime     = "nodejs22.x"
@@ -438,8 +440,8 @@ fn a_tables_key_never_changes() {
     let spec = with(&with(PIPELINE, "{ id: S }", "{ key: S }"), "hash_key: id", "hash_key: key");
     assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
       ! todos (table owls-todos) is refused
-          # `attributes.id` and `attributes.key` and `hash_key` can't change: DynamoDB fixes the key
-            when the table is made; a new table would start empty
+          # `attributes.id` and `hash_key` can't change: DynamoDB fixes the key when the table is made;
+            a new table would start empty
           # hint: undo the change in the spec, or declare another resource under another name
           ~ attributes.id  = "S" -> null
           ~ attributes.key = null -> "S"
@@ -468,12 +470,14 @@ fn what_aws_is_still_working_on_is_waited_for() {
     assert_snapshot!(plan_of(PIPELINE, &live), @r#"
       + todos (table owls-todos) will be created
           # an older one is still being deleted; this waits until it is gone
-          + attributes       = { id: "S" }
-          + hash_key         = "id"
-          + billing_mode     = "PROVISIONED"
-          + read_capacity    = 1
-          + write_capacity   = 1
-          + stream_view_type = "NEW_AND_OLD_IMAGES"
+          + attributes             = { id: "S" }
+          + hash_key               = "id"
+          + billing_mode           = "PROVISIONED"
+          + read_capacity          = 1
+          + write_capacity         = 1
+          + stream_view_type       = "NEW_AND_OLD_IMAGES"
+          + point_in_time_recovery = false
+          + table_class            = "STANDARD"
      <= runner (role runner) is read
     -/+ allow (permission owls-allow) must be replaced
           ~ source_arn # forces replacement
