@@ -409,3 +409,62 @@ fn chain(error: &dyn StdError) -> String {
     }
     texts.join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// AWS's texts as they stand on the wire, where one code means several things.
+    #[test]
+    fn what_dynamodb_says_of_a_table_is_told_apart_by_its_text() {
+        let (invalid, limit) = ("ValidationException", "LimitExceededException");
+        for (code, message, class) in [
+            (invalid, "Table already has an enabled stream: TableName: t", Class::Unchanged),
+            (invalid, "Table has no stream to disable: TableName: t", Class::Unchanged),
+            (
+                invalid,
+                "The provisioned throughput for the table will not change. The requested value equals the current value.",
+                Class::Unchanged,
+            ),
+            (invalid, "Attempting to create an index which already exists", Class::Unchanged),
+            (invalid, "TimeToLive is already enabled", Class::Unchanged),
+            (invalid, "TimeToLive is already disabled", Class::Unchanged),
+            (invalid, "Time to live has been modified multiple times within a fixed interval", Class::TooSoon),
+            (
+                invalid,
+                "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
+                Class::Protected,
+            ),
+            (invalid, "Table is protected against deletion. Disable it first.", Class::Protected),
+            (invalid, "TimeToLive is active on a different AttributeName: current AttributeName is a", Class::Rejected),
+            (invalid, "You cannot modify stream status while updating table IOPS", Class::Rejected),
+            (
+                limit,
+                "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table",
+                Class::Busy,
+            ),
+            (limit, "Table tags are being updated: t", Class::Busy),
+            (
+                limit,
+                "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day.",
+                Class::Rejected,
+            ),
+            ("ContinuousBackupsUnavailableException", "Backups are being enabled for the table: t", Class::Busy),
+            ("TableNotFoundException", "Table not found: t", Class::NotFound),
+            (
+                "ResourceInUseException",
+                "Attempt to change a resource which is still in use: Cannot delete table while indexes are being created, updated, or deleted",
+                Class::Busy,
+            ),
+        ] {
+            assert_eq!(classify("UpdateTable", code, message, 400), class, "{code}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_aws_takes_once_an_hour_says_when_to_come_back() {
+        let message = "Time to live has been modified multiple times within a fixed interval";
+        let error = AwsError::own(Class::TooSoon, "UpdateTimeToLive", "t", message);
+        assert!(error.hint().is_some_and(|hint| hint.contains("in an hour")));
+    }
+}

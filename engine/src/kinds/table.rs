@@ -90,14 +90,7 @@ const ATTRIBUTE: Text = Text { min: 1, max: 255, allows: |_| true, words: "any t
 /// The quota for one table is 40,000 units by default and can be raised; the API itself has no upper bound.
 const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
 
-/// AWS shows the key's ARN and nothing else (docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id-key-ARN).
-const KMS_KEY: Text = Text {
-    min: 1,
-    max: 2048,
-    allows: |text| text.starts_with("arn:") && text.contains(":kms:") && text.contains(":key/"),
-    words: "the ARN of a KMS key, `arn:aws:kms:REGION:ACCOUNT:key/ID`; AWS shows that one, so an alias or an id would \
-            look changed for ever",
-};
+const KMS_KEY: Text = Text { min: 1, max: 2048, allows: |_| true, words: "the ARN of a KMS key" };
 /// What AWS takes for the recovery period where none is given
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PointInTimeRecoverySpecification.html).
 const RECOVERY_PERIOD: i32 = 35;
@@ -275,6 +268,18 @@ impl Kind for Table {
                 "`recovery_period_in_days` has no meaning without point-in-time recovery",
                 "remove it, or add `point_in_time_recovery: true`",
             ));
+        }
+        if text("kms_key_arn")
+            .is_some_and(|key| !(key.starts_with("arn:") && key.contains(":kms:") && key.contains(":key/")))
+        {
+            problems.push(
+                Problem::error(
+                    Path::property("kms_key_arn"),
+                    "`kms_key_arn` is not the ARN of a key",
+                    "write `arn:aws:kms:REGION:ACCOUNT:key/ID`; `aws kms describe-key --key-id …` shows it",
+                )
+                .why("AWS shows a table's key by its ARN, so an alias or an id would look changed for ever"),
+            );
         }
         problems.extend(index::check(desired));
         problems
@@ -1087,14 +1092,20 @@ fn is_at_rest(table: &TableDescription) -> bool {
     table.table_status() == Some(&TableStatus::Active) && under_way(table).is_none()
 }
 
-/// Waits until nothing of the table is on its way any more, and returns it as it is then.
+/// Waits until nothing of the table is on its way any more, and returns it as it is then. Only once it is ACTIVE does it
+/// show what else is under way.
 async fn rest(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
-    let wait = under_way(&present(cx, id).await?).map_or(UPDATE, |(wait, _)| wait);
-    let probe = || async {
+    let active = || async {
+        let table = present(cx, id).await?;
+        Ok((table.table_status() == Some(&TableStatus::Active)).then_some(table))
+    };
+    let table = cx.until(UPDATE, &id.name, active).await?;
+    let Some((wait, _)) = under_way(&table) else { return Ok(table) };
+    let at_rest = || async {
         let table = present(cx, id).await?;
         Ok(is_at_rest(&table).then_some(table))
     };
-    cx.until(wait, &id.name, probe).await
+    cx.until(wait, &id.name, at_rest).await
 }
 
 fn incomplete(error: BuildError) -> AwsError {

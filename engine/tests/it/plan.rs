@@ -277,6 +277,70 @@ fn a_change_in_place_touches_nothing_else() {
 }
 
 #[test]
+fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
+    let table = |more: &str| {
+        format!(
+            "team: owls\nstack: main\nresources:\n  todos:\n    type: table\n    attributes: {{ id: S, a: S, b: N }}\n    \
+             hash_key: id\n    billing_mode: PAY_PER_REQUEST\n{more}"
+        )
+    };
+    let live = "todos: { props: { attributes: { id: S, a: S, b: S }, hash_key: id, range_key: ~,
+        billing_mode: PAY_PER_REQUEST, read_capacity: ~, write_capacity: ~, stream_view_type: ~,
+        global_secondary_indexes: {
+          by-a: { hash_key: a, range_key: ~, projection_type: ALL, non_key_attributes: ~,
+                  read_capacity: ~, write_capacity: ~ },
+          by-b: { hash_key: b, range_key: ~, projection_type: ALL, non_key_attributes: ~,
+                  read_capacity: ~, write_capacity: ~ },
+          old: { hash_key: a, range_key: ~, projection_type: ALL, non_key_attributes: ~,
+                 read_capacity: ~, write_capacity: ~ } },
+        local_secondary_indexes: {}, ttl_attribute: old, point_in_time_recovery: true, recovery_period_in_days: 35,
+        deletion_protection: true, table_class: STANDARD, kms_key_arn: 'arn:aws:kms:r:1:key/1', tags: {} } }";
+    let indexes = "    global_secondary_indexes:\n      by-a: { hash_key: a, projection_type: KEYS_ONLY }\n      \
+                   by-b: { hash_key: b }\n";
+    assert_snapshot!(plan_of(&table(&format!("{indexes}    ttl_attribute: expires\n")), live), @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ attributes.b                                  = "S" -> "N"
+          ~ global_secondary_indexes.by-a.projection_type = "ALL" -> "KEYS_ONLY"
+          ~ global_secondary_indexes.old
+              { hash_key: "a", non_key_attributes: null, projection_type: "ALL", range_key: null, read_capacity: null, write_capacity: null }
+           -> null
+          ~ ttl_attribute                                 = "old" -> "expires"
+          ~ point_in_time_recovery                        = true -> false
+          ~ recovery_period_in_days                       = 35 -> null
+          ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
+          # the type of `b` changes: the indexes that use it are deleted and built anew, and until they
+            are built queries on them fail
+          # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
+            and until it is built queries on it fail
+          # the index `old` is deleted, and queries on it fail from then on
+          # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
+            second for up to an hour; applying once more then does it. Items whose time in `expires` has
+            passed are deleted
+          # point-in-time recovery is switched off, and with it goes every moment the table could be
+            restored to
+          # the table's own encryption key is switched off; one that belongs to AWS takes its place
+
+    Plan: 0 to add, 1 to change, 0 to destroy.
+    step: update todos
+    asks
+    "#);
+    // A shorter period costs what lies before it, another key nothing; what may not be read is left alone.
+    let kept = "    global_secondary_indexes: { old: { hash_key: a }, by-a: { hash_key: a }, by-b: { hash_key: b } }\n    \
+                point_in_time_recovery: true\n    recovery_period_in_days: 7\n    kms_key_arn: arn:aws:kms:r:1:key/2\n";
+    let unread = with(&with(live, "b: S }", "b: N }"), "ttl_attribute: old, ", "");
+    assert_snapshot!(plan_of(&table(kept), &unread), @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ recovery_period_in_days = 35 -> 7
+          ~ kms_key_arn             = "arn:aws:kms:r:1:key/1" -> "arn:aws:kms:r:1:key/2"
+          # the table can't be restored to what it was more than 7 days ago any more
+
+    Plan: 0 to add, 1 to change, 0 to destroy.
+    step: update todos
+    asks
+    "#);
+}
+
+#[test]
 fn removing_a_line_resets_to_the_default() {
     let live = with(&with(DEPLOYED, "memory_size: 128", "memory_size: 512"), "batch_size: 100", "batch_size: 7");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"

@@ -5,6 +5,7 @@
 
 mod library;
 mod server;
+mod table_updates;
 mod world;
 
 use std::fs;

@@ -87,6 +87,21 @@ impl World {
         })
     }
 
+    /// An old, empty table that bears no tags.
+    pub(in super::super) fn one_table() -> Table {
+        let mut world = World::empty();
+        let body = json!({
+            "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+            "BillingMode": "PAY_PER_REQUEST",
+        });
+        world.create_table("any", &body).unwrap();
+        let mut table = world.tables.remove("any").unwrap();
+        table.passing = None;
+        table.age();
+        table
+    }
+
     fn table(&mut self, name: &str) -> Result<&mut Table, Reply> {
         let missing = format!("Requested resource not found: Table: {name} not found");
         self.tables.get_mut(name).ok_or_else(|| Reply::dynamodb("ResourceNotFoundException", &missing))
@@ -421,6 +436,12 @@ impl Table {
         };
         let text = format!("Attempt to change a resource which is still in use: Table is being {doing}: {name}");
         Err(Reply::dynamodb("ResourceInUseException", &text))
+    }
+
+    /// Whether it is ACTIVE although something of it is under way.
+    pub(in super::super) fn is_active_and_busy(&self) -> bool {
+        self.stale == 0
+            && self.passing.as_ref().is_some_and(|passing| [INDEXING, ENCRYPTING].contains(&passing.words[0]))
     }
 
     /// As if somebody had deleted it and made one of the same name.
