@@ -74,6 +74,15 @@ pub(super) struct Props {
     tags: BTreeMap<String, String>,
 }
 
+impl Props {
+    /// The attributes that keys are made of: the table's, its local indexes', and those of these global ones.
+    fn key_attributes<'a>(&'a self, global: &'a BTreeMap<String, GlobalIndex>) -> BTreeSet<&'a str> {
+        let own = self.range_key.iter().chain([&self.hash_key]).map(String::as_str);
+        let of_local = self.local_secondary_indexes.values().map(LocalIndex::range_key);
+        own.chain(of_local).chain(global.values().flat_map(GlobalIndex::keys)).collect()
+    }
+}
+
 /// What stands in a tree is known, also where it is `null`.
 fn known<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -372,7 +381,7 @@ impl Kind for Table {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
-        let definitions = definitions(&props.attributes, &props.attributes.keys().map(String::as_str).collect())?;
+        let definitions = definitions(&props.attributes, &props.key_attributes(&props.global_secondary_indexes))?;
         let keys = index::key_schema(std::slice::from_ref(&props.hash_key), props.range_key.as_slice())?;
         // AWS takes no empty list of indexes.
         let global = props.global_secondary_indexes.iter().map(|(name, index)| index.of_table(name));
@@ -682,10 +691,7 @@ async fn make_indexes(
         }
         standing.insert(name.clone(), index.clone());
         // Exactly those that the keys use by then: AWS refuses one too many.
-        let own = want.range_key.iter().chain([&want.hash_key]).map(String::as_str);
-        let of_local = want.local_secondary_indexes.values().map(LocalIndex::range_key);
-        let used = own.chain(of_local).chain(standing.values().flat_map(GlobalIndex::keys)).collect();
-        let definitions = definitions(&want.attributes, &used)?;
+        let definitions = definitions(&want.attributes, &want.key_attributes(&standing))?;
         let create = GlobalSecondaryIndexUpdate::builder().create(index.action(name)?).build();
         let edit = |request: UpdateTable| {
             let request = request.set_attribute_definitions(Some(definitions.clone()));
@@ -895,7 +901,7 @@ fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
     let on_demand =
         table.billing_mode_summary().and_then(|summary| summary.billing_mode()) == Some(&BillingMode::PayPerRequest);
     let throughput = table.provisioned_throughput().filter(|_| !on_demand);
-    Props {
+    let mut props = Props {
         attributes,
         hash_key: key(KeyType::Hash).unwrap_or_default(),
         range_key: key(KeyType::Range),
@@ -917,7 +923,12 @@ fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
         point_in_time_recovery: None,
         recovery_period_in_days: None,
         tags,
-    }
+    };
+    // What the key of an index leaves behind that is gone, or on its way, is nobody's to declare.
+    let used = props.key_attributes(&props.global_secondary_indexes).into_iter().map(str::to_owned);
+    let used: BTreeSet<String> = used.collect();
+    props.attributes.retain(|name, _| used.contains(name));
+    props
 }
 
 /// The key that encrypts the table, unless it is one that AWS owns and does not show.

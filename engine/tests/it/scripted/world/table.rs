@@ -551,19 +551,11 @@ fn change_index(next: &mut Json, table: &str, body: &Json, update: &Json) -> Res
     if all.is_empty() {
         next.as_object_mut().unwrap().remove("GlobalSecondaryIndexes");
     }
-    if status == "DELETING" {
-        // What no key uses any more goes with the index.
-        let used: Vec<Json> = [&*next].into_iter().chain(indexes(next)).flat_map(key_of).collect();
-        let definitions = next["AttributeDefinitions"].as_array().unwrap().clone();
-        let used = definitions.into_iter().filter(|it| used.contains(&it["AttributeName"])).collect::<Vec<_>>();
-        next["AttributeDefinitions"] = json!(used);
+    if status == "CREATING" {
+        // Whether a definition goes with the last index that uses it is not known, so here it stays.
+        exact_definitions(next)?;
     }
-    exact_definitions(next)?;
     Ok(meanwhile)
-}
-
-fn key_of(keyed: &Json) -> Vec<Json> {
-    keyed["KeySchema"].as_array().unwrap().iter().map(|it| it["AttributeName"].clone()).collect()
 }
 
 fn change_capacity(next: &mut Json, body: &Json, of_indexes: &[&Json]) -> Result<(), Reply> {
