@@ -70,6 +70,10 @@ pub enum Class {
     Overdue,
     /// There is nothing to do: it is so already.
     Unchanged,
+    /// AWS takes this change only once in an hour.
+    TooSoon,
+    /// It is protected against deletion.
+    Protected,
     /// The call is refused by the engine itself, in words of its own.
     Refused,
     /// A defect of the engine.
@@ -151,7 +155,17 @@ impl AwsError {
             Class::Rejected if self.code.as_deref().is_some_and(|code| code.starts_with("HTTP ")) => {
                 "that is no answer of AWS; check `--endpoint-url`, AWS_ENDPOINT_URL and proxy variables".to_owned()
             }
-            Class::NotFound | Class::Exists | Class::Rejected | Class::Refused | Class::Unchanged => return None,
+            Class::TooSoon => {
+                "AWS lets a table's time to live be changed once in an hour; run the same command again in \
+                 an hour, what is done stays done"
+                    .to_owned()
+            }
+            Class::NotFound
+            | Class::Exists
+            | Class::Rejected
+            | Class::Refused
+            | Class::Unchanged
+            | Class::Protected => return None,
         })
     }
 }
@@ -303,9 +317,11 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         {
             Class::Rejected
         }
-        "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException" | "PolicyNotFoundException" => {
-            Class::NotFound
-        }
+        "ResourceNotFoundException"
+        | "NoSuchEntity"
+        | "NoSuchEntityException"
+        | "PolicyNotFoundException"
+        | "TableNotFoundException" => Class::NotFound,
         "ResourceConflictException" | "ResourceInUseException" if exists(message) => Class::Exists,
         "EntityAlreadyExists" => Class::Exists,
         "ResourceInUseException" if says("is being deleted") => Class::Leaving,
@@ -328,11 +344,14 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
             () if operation == "CreateEventSourceMapping" && says("Stream not found") => Class::Busy,
             () => Class::Rejected,
         },
-        "ValidationException"
-            if says("already has an enabled stream") || says("no stream to disable") || says("will not change") =>
-        {
-            Class::Unchanged
-        }
+        "ValidationException" => match () {
+            () if says("already has an enabled stream") || says("no stream to disable") => Class::Unchanged,
+            () if says("will not change") || says("index which already exists") => Class::Unchanged,
+            () if says("TimeToLive is already") => Class::Unchanged,
+            () if says("multiple times within a fixed interval") => Class::TooSoon,
+            () if says("protected against deletion") => Class::Protected,
+            () => Class::Rejected,
+        },
         "PreconditionFailedException" => Class::Changed,
         "ExpiredToken"
         | "ExpiredTokenException"
@@ -394,4 +413,63 @@ fn chain(error: &dyn StdError) -> String {
         next = error.source();
     }
     texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// AWS's texts as they stand on the wire, where one code means several things.
+    #[test]
+    fn what_dynamodb_says_of_a_table_is_told_apart_by_its_text() {
+        let (invalid, limit) = ("ValidationException", "LimitExceededException");
+        for (code, message, class) in [
+            (invalid, "Table already has an enabled stream: TableName: t", Class::Unchanged),
+            (invalid, "Table has no stream to disable: TableName: t", Class::Unchanged),
+            (
+                invalid,
+                "The provisioned throughput for the table will not change. The requested value equals the current value.",
+                Class::Unchanged,
+            ),
+            (invalid, "Attempting to create an index which already exists", Class::Unchanged),
+            (invalid, "TimeToLive is already enabled", Class::Unchanged),
+            (invalid, "TimeToLive is already disabled", Class::Unchanged),
+            (invalid, "Time to live has been modified multiple times within a fixed interval", Class::TooSoon),
+            (
+                invalid,
+                "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
+                Class::Protected,
+            ),
+            (invalid, "Table is protected against deletion. Disable it first.", Class::Protected),
+            (invalid, "TimeToLive is active on a different AttributeName: current AttributeName is a", Class::Rejected),
+            (invalid, "You cannot modify stream status while updating table IOPS", Class::Rejected),
+            (
+                limit,
+                "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table",
+                Class::Busy,
+            ),
+            (limit, "Table tags are being updated: t", Class::Busy),
+            (
+                limit,
+                "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day.",
+                Class::Rejected,
+            ),
+            ("ContinuousBackupsUnavailableException", "Backups are being enabled for the table: t", Class::Busy),
+            ("TableNotFoundException", "Table not found: t", Class::NotFound),
+            (
+                "ResourceInUseException",
+                "Attempt to change a resource which is still in use: Cannot delete table while indexes are being created, updated, or deleted",
+                Class::Busy,
+            ),
+        ] {
+            assert_eq!(classify("UpdateTable", code, message, 400), class, "{code}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_aws_takes_once_an_hour_says_when_to_come_back() {
+        let message = "Time to live has been modified multiple times within a fixed interval";
+        let error = AwsError::own(Class::TooSoon, "UpdateTimeToLive", "t", message);
+        assert!(error.hint().is_some_and(|hint| hint.contains("in an hour")));
+    }
 }

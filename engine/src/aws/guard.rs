@@ -239,9 +239,19 @@ fn json_protocol(target: &str, body: &[u8]) -> Option<Request> {
 
 fn dynamodb(operation: &str, body: &[u8]) -> Option<Request> {
     let effect = match operation {
-        "DescribeTable" | "ListTagsOfResource" | "Scan" => Effect::Read,
+        "DescribeTable"
+        | "DescribeTimeToLive"
+        | "DescribeContinuousBackups"
+        | "ListTables"
+        | "ListTagsOfResource"
+        | "Scan" => Effect::Read,
         "CreateTable" => Effect::Create,
-        "UpdateTable" | "DeleteTable" | "TagResource" | "UntagResource" => Effect::Write,
+        "UpdateTable"
+        | "UpdateTimeToLive"
+        | "UpdateContinuousBackups"
+        | "DeleteTable"
+        | "TagResource"
+        | "UntagResource" => Effect::Write,
         _ => return None,
     };
     let body: Body = serde_json::from_slice(body).ok()?;
@@ -361,10 +371,14 @@ mod tests {
         let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/a-t";
         let in_table = [
             ("DescribeTable", Read, r#"{"TableName":"a-t"}"#.to_owned()),
+            ("DescribeTimeToLive", Read, r#"{"TableName":"a-t"}"#.to_owned()),
+            ("DescribeContinuousBackups", Read, r#"{"TableName":"a-t"}"#.to_owned()),
             ("ListTagsOfResource", Read, format!(r#"{{"ResourceArn":"{arn}"}}"#)),
             ("Scan", Read, r#"{"TableName":"a-t","Select":"COUNT","Limit":1}"#.to_owned()),
             ("CreateTable", Create, r#"{"AttributeDefinitions":[],"TableName":"a-t"}"#.to_owned()),
             ("UpdateTable", Write, r#"{"TableName":"a-t","StreamSpecification":{}}"#.to_owned()),
+            ("UpdateTimeToLive", Write, r#"{"TableName":"a-t","TimeToLiveSpecification":{}}"#.to_owned()),
+            ("UpdateContinuousBackups", Write, r#"{"TableName":"a-t"}"#.to_owned()),
             // An ARN is accepted where a name is.
             ("DeleteTable", Write, format!(r#"{{"TableName":"{arn}"}}"#)),
             ("TagResource", Write, format!(r#"{{"ResourceArn":"{arn}","Tags":[]}}"#)),
@@ -375,6 +389,8 @@ mod tests {
             assert_eq!((request.operation.as_str(), request.effect), (operation, effect));
             assert_eq!(request.target, Some(("table", "a-t".to_owned())), "{operation}");
         }
+        let list = parse("POST", "/", "ListTables", r#"{"ExclusiveStartTableName":"a-t"}"#).expect("ListTables");
+        assert_eq!((list.effect, list.target), (Read, None));
         let function = "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aa-f";
         let mapping = "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Aevent-source-mapping%3Au-1";
         let (f, m) = (Some(("function", "a-f")), Some(("mapping", "u-1")));

@@ -1,29 +1,38 @@
-//! `table`: a DynamoDB table with its stream.
+//! `table`: a DynamoDB table with its stream, its indexes and what keeps its items safe.
 //!
 //! ```yaml
 //! team: blue-owls
 //! resources:
 //!   todos:
 //!     type: table
-//!     attributes: { id: S }
+//!     attributes: { id: S, owner: S, due: N }
 //!     hash_key: id
 //!     read_capacity: 1
 //!     write_capacity: 1
 //!     stream_view_type: NEW_AND_OLD_IMAGES
+//!     global_secondary_indexes:
+//!       by-owner: { hash_key: owner, range_key: due, projection_type: KEYS_ONLY }
+//!     ttl_attribute: expires
+//!     point_in_time_recovery: true
+//!     deletion_protection: true
 //! ```
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+mod change;
+mod index;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::config::Builder as Override;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProvisionedThroughput, ScalarAttributeType, Select,
-    StreamSpecification, StreamViewType, TableDescription, TableStatus, Tag,
+    AttributeDefinition, BillingMode, IndexStatus, KeyType, PointInTimeRecoveryStatus, ProvisionedThroughput,
+    ScalarAttributeType, Select, SseSpecification, SseStatus, SseType, StreamSpecification, StreamViewType, TableClass,
+    TableDescription, TableStatus, Tag, TimeToLiveStatus,
 };
 use aws_smithy_types::retry::RetryConfig;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
@@ -32,6 +41,8 @@ use crate::schema::{
     Schema, Shape, Text, property,
 };
 use crate::value::{Path, Tree, Value};
+
+use index::{GlobalIndex, LocalIndex};
 
 pub(super) struct Table;
 
@@ -44,8 +55,35 @@ pub(super) struct Props {
     billing_mode: String,
     read_capacity: Option<i64>,
     write_capacity: Option<i64>,
+    global_secondary_indexes: BTreeMap<String, GlobalIndex>,
+    local_secondary_indexes: BTreeMap<String, LocalIndex>,
     stream_view_type: Option<String>,
+    deletion_protection: Option<bool>,
+    table_class: String,
+    kms_key_arn: Option<String>,
+    // These three have calls of their own, which may be forbidden. The outer `None` is what may not be read; it is left
+    // out of the tree.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    ttl_attribute: Option<Option<String>>,
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    point_in_time_recovery: Option<bool>,
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    recovery_period_in_days: Option<Option<i32>>,
     tags: BTreeMap<String, String>,
+}
+
+impl Props {
+    /// The attributes that keys are made of: the table's, its local indexes', and those of these global ones.
+    fn key_attributes<'a>(&'a self, global: &'a BTreeMap<String, GlobalIndex>) -> BTreeSet<&'a str> {
+        let own = self.range_key.iter().chain([&self.hash_key]).map(String::as_str);
+        let of_local = self.local_secondary_indexes.values().map(LocalIndex::range_key);
+        own.chain(of_local).chain(global.values().flat_map(GlobalIndex::keys)).collect()
+    }
+}
+
+/// What stands in a tree is known, also where it is `null`.
+fn known<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
@@ -58,6 +96,10 @@ const NAME: Text = Text {
 const ATTRIBUTE: Text = Text { min: 1, max: 255, allows: |_| true, words: "any text" };
 /// The quota for one table is 40,000 units by default and can be raised; the API itself has no upper bound.
 const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
+const KMS_KEY: Text = Text { min: 1, max: 2048, allows: |_| true, words: "the ARN of a KMS key" };
+/// What AWS takes for the recovery period where none is given
+/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PointInTimeRecoverySpecification.html).
+const RECOVERY_PERIOD: i32 = 35;
 
 const FIXED_KEY: &str = "DynamoDB fixes the key when the table is made; a new table would start empty";
 /// How long AWS's own tools wait at most: a minute or so is usual, on-demand switches take three.
@@ -65,6 +107,13 @@ const CREATE: Wait = Wait { what: "the table to become ACTIVE", counted: false, 
 const UPDATE: Wait = Wait { what: "the table's change to finish", counted: false, budget: Duration::from_secs(1200) };
 const BUSY: Wait =
     Wait { what: "an earlier change of the table to finish", counted: false, budget: Duration::from_secs(600) };
+/// Filling an index takes 8 to 17 minutes even if there is nothing to fill it with.
+const INDEX: Wait = Wait { what: "the index to be built", counted: false, budget: Duration::from_secs(3600) };
+const INDEX_GONE: Wait = Wait { what: "the index to be gone", counted: false, budget: Duration::from_secs(1200) };
+const ENCRYPTION: Wait =
+    Wait { what: "the table's encryption to change", counted: false, budget: Duration::from_secs(1200) };
+/// AWS takes such a setting at once, though the time to live is ENABLING for up to an hour.
+const UPKEEP: Wait = Wait { what: "the table to show the setting", counted: false, budget: Duration::from_secs(120) };
 const GONE: Wait = Wait { what: "the table to be gone", counted: false, budget: Duration::from_secs(600) };
 /// Tags given at create can be read once the table is ACTIVE, and lag up to 3 s; an empty answer about something this
 /// young proves nothing.
@@ -74,17 +123,23 @@ impl Kind for Table {
     type Props = Props;
 
     fn schema(&self) -> Schema {
-        let attribute_types = Shape::Map { key: ATTRIBUTE, value: Box::new(Shape::Choice(&["S", "N", "B"])), max: 2 };
+        let attribute_types =
+            Shape::Map { key: ATTRIBUTE, value: Box::new(Shape::Choice(&["S", "N", "B"])), max: index::MAX_ATTRIBUTES };
         Schema {
             kind: "table",
-            summary: "a DynamoDB table with its stream",
+            summary: "a DynamoDB table with its stream and indexes",
             source: "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html",
             naming: Naming::Own { text: NAME },
             managed: true,
             importable: true,
             adoptable: true,
             holds_data: true,
-            locked: None,
+            locked: Some(|props| {
+                (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some((
+                    "its deletion protection is on",
+                    "write `deletion_protection: false` and apply that first",
+                ))
+            }),
             leaves: None,
             renewal: None,
             index: Some("dynamodb:table"),
@@ -92,11 +147,12 @@ impl Kind for Table {
                 property(
                     "attributes",
                     attribute_types,
-                    "type of each key attribute: S (text), N (number) or B (binary)",
+                    "type of each attribute that the table's key or an index's is made of: S (text), N (number) or B (binary)",
                 )
                 .required()
                 .literal()
-                .on_change(Effect::Refuse(FIXED_KEY)),
+                .decided_by(attribute_change)
+                .loses(attribute_losses),
                 property("hash_key", Shape::Text(ATTRIBUTE), "the attribute that is the partition key")
                     .required()
                     .literal()
@@ -108,12 +164,28 @@ impl Kind for Table {
                     .default("PROVISIONED"),
                 property("read_capacity", CAPACITY, "read units a second; with PROVISIONED only"),
                 property("write_capacity", CAPACITY, "write units a second; with PROVISIONED only"),
+                index::global(),
+                index::local(),
                 property(
                     "stream_view_type",
                     Shape::Choice(&["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]),
                     "what the stream's records show; absent: no stream",
                 )
                 .loses(stream_loss),
+                property("ttl_attribute", Shape::Text(ATTRIBUTE), "the attribute that says when an item is deleted, in seconds since 1970; absent: none is")
+                    .literal()
+                    .loses(ttl_loss),
+                property("point_in_time_recovery", Shape::Bool, "whether the table can be restored to any second of the recovery period")
+                    .default(false)
+                    .loses(recovery_loss),
+                property("recovery_period_in_days", Shape::Integer { min: 1, max: 35 }, "how far back it can be restored; 35 unless given, with point-in-time recovery only")
+                    .loses(period_loss),
+                property("deletion_protection", Shape::Bool, "whether AWS refuses to delete the table; absent: it stays as it is, off for a new one")
+                    .sticky(),
+                property("table_class", Shape::Choice(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "whether storage or throughput is cheap")
+                    .default("STANDARD"),
+                property("kms_key_arn", Shape::Text(KMS_KEY), "the key that encrypts the table; absent: one of AWS's own")
+                    .loses(key_loss),
                 super::tags(),
             ],
             outputs: vec![
@@ -134,31 +206,46 @@ impl Kind for Table {
         }
     }
 
+    fn normalize(&self, _id: &Id, desired: &mut Tree) {
+        let period = "recovery_period_in_days";
+        if desired.get("point_in_time_recovery") == Some(&Value::Bool(true))
+            && desired.get(period) == Some(&Value::Null)
+        {
+            desired.insert(period.to_owned(), Value::from(json!(RECOVERY_PERIOD)));
+        }
+        index::normalize(desired);
+    }
+
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
         let text = |name: &str| desired.get(name).and_then(Value::as_str);
         let is_set = |name: &str| !matches!(desired.get(name), None | Some(Value::Null));
         if let Some(Value::Map(attributes)) = desired.get("attributes") {
-            let keys: Vec<&str> = ["hash_key", "range_key"].into_iter().filter_map(text).collect();
-            for property in ["hash_key", "range_key"] {
-                if let Some(key) = text(property).filter(|key| !attributes.contains_key(*key)) {
+            let own = ["hash_key", "range_key"].into_iter().filter_map(|it| Some((Path::property(it), text(it)?)));
+            let keys: Vec<(Path, &str)> = own.chain(index::keys(desired)).collect();
+            let mut missing = BTreeSet::new();
+            for (path, key) in &keys {
+                if !attributes.contains_key(*key) && missing.insert(*key) {
                     problems.push(Problem::error(
-                        Path::property(property),
-                        format!("`{property}` names `{key}`, which is not among the `attributes`"),
+                        path.clone(),
+                        format!("`{path}` names `{key}`, which is not among the `attributes`"),
                         format!("add it there: `attributes: {{ {key}: S }}`"),
                     ));
                 }
             }
-            // Without a key to compare with, none of them is one too many.
-            let surplus = |name: &&String| text("hash_key").is_some() && !keys.contains(&name.as_str());
+            // Without all keys to compare with, none of them is one too many.
+            let is_readable = text("hash_key").is_some() && desired.contains_key("range_key");
+            let surplus = |name: &&String| {
+                is_readable && index::are_readable(desired) && !keys.iter().any(|(_, key)| key == name)
+            };
             for attribute in attributes.keys().filter(surplus) {
                 problems.push(
                     Problem::error(
                         Path::property("attributes").key(attribute),
-                        format!("the attribute `{attribute}` is not part of the key"),
+                        format!("the attribute `{attribute}` is part of no key"),
                         "remove it; items may carry any other attribute without declaring it",
                     )
-                    .why("DynamoDB takes types of key attributes only"),
+                    .why("DynamoDB takes the types of those attributes only that the keys of the table and its indexes are made of"),
                 );
             }
         }
@@ -188,36 +275,97 @@ impl Kind for Table {
                 ));
             }
         }
+        if is_set("recovery_period_in_days") && desired.get("point_in_time_recovery") == Some(&Value::Bool(false)) {
+            problems.push(Problem::error(
+                Path::property("recovery_period_in_days"),
+                "`recovery_period_in_days` has no meaning without point-in-time recovery",
+                "remove it, or add `point_in_time_recovery: true`",
+            ));
+        }
+        if text("kms_key_arn")
+            .is_some_and(|key| !(key.starts_with("arn:") && key.contains(":kms:") && key.contains(":key/")))
+        {
+            problems.push(
+                Problem::error(
+                    Path::property("kms_key_arn"),
+                    "`kms_key_arn` is not the ARN of a key",
+                    "write `arn:aws:kms:REGION:ACCOUNT:key/ID`; `aws kms describe-key --key-id …` shows it",
+                )
+                .why("AWS shows a table's key by its ARN, so an alias or an id would look changed for ever"),
+            );
+        }
+        problems.extend(index::check(desired));
         problems
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        // The ARN for the tags is known before the table is, if the account is; the two reads then go out together.
-        let (table, tags) = match &id.site {
-            Some(site) => {
-                let arn = format!("arn:{}:dynamodb:{}:{}:table/{}", site.partition, site.region, site.account, id.name);
-                tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
-            }
-            None => match describe(cx, &id.name).await {
-                Ok(Some(table)) => {
-                    let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
-                    (Ok(Some(table)), tags)
+        // The ARN for the tags is known before the table is, if the account is; all reads then go out together.
+        let table_and_tags = async {
+            match &id.site {
+                Some(site) => {
+                    let arn =
+                        format!("arn:{}:dynamodb:{}:{}:table/{}", site.partition, site.region, site.account, id.name);
+                    tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
                 }
-                nothing => (nothing, Ok(BTreeMap::new())),
-            },
+                None => match describe(cx, &id.name).await {
+                    Ok(Some(table)) => {
+                        let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
+                        (Ok(Some(table)), tags)
+                    }
+                    nothing => (nothing, Ok(BTreeMap::new())),
+                },
+            }
         };
+        let ((table, tags), ttl, recovery) =
+            tokio::join!(table_and_tags, read_ttl(cx, &id.name), read_recovery(cx, &id.name));
         let Some(table) = table? else { return Ok(None.into()) };
         let (tags, owner) = ownership(&table, tags)?;
+        let mut notes = under_way(&table).map(|(_, note)| note).into_iter().collect();
+        // Who may not look at these can still manage all the rest.
+        let ttl = unless_denied(ttl, "its time to live may not be read, so it is left as it is", &mut notes)?;
+        let denied = "its point-in-time recovery may not be read, so it is left as it is";
+        let recovery = unless_denied(recovery, denied, &mut notes)?;
+        let props = Props {
+            ttl_attribute: ttl,
+            point_in_time_recovery: recovery.map(|period| period.is_some()),
+            recovery_period_in_days: recovery,
+            ..props(&table, tags)
+        };
         let live = Live {
-            props: props(&table, tags),
+            props,
             outputs: outputs(&table),
             owner,
             condition: condition(&table),
             incarnation: table.table_id().map(str::to_owned),
             age: Age { born: table.creation_date_time().and_then(|time| time.to_millis().ok()), changed: None },
-            notes: Vec::new(),
+            notes,
         };
         Ok(Some(live).into())
+    }
+
+    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+        let mut ids = Vec::new();
+        let mut last = None;
+        loop {
+            let request = cx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last);
+            let answer = request.send().await.named("ListTables", &owner.team)?;
+            let ours = answer.table_names.unwrap_or_default().into_iter().filter(|name| {
+                name.strip_prefix(owner.team.as_str()).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+            });
+            ids.extend(ours.map(|name| Id {
+                owner: Owner { resource: String::new(), ..owner.clone() },
+                name,
+                arn: None,
+                anchors: BTreeMap::new(),
+                site: None,
+                incarnation: None,
+            }));
+            // A page may be empty and still have a successor.
+            last = answer.last_evaluated_table_name;
+            if last.is_none() {
+                return Ok(ids);
+            }
+        }
     }
 
     async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
@@ -237,11 +385,17 @@ impl Kind for Table {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
-        let definitions = definitions(&props)?;
-        let keys = keys(&props)?;
-        let throughput = throughput(&props)?;
+        let definitions = definitions(&props.attributes, &props.key_attributes(&props.global_secondary_indexes))?;
+        let keys = index::key_schema(std::slice::from_ref(&props.hash_key), props.range_key.as_slice())?;
+        // AWS takes no empty list of indexes.
+        let global = props.global_secondary_indexes.iter().map(|(name, index)| index.of_table(name));
+        let global = global.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
+        let local = props.local_secondary_indexes.iter().map(|(name, index)| index.of_table(name, &props.hash_key));
+        let local = local.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
+        let throughput = throughput((props.read_capacity, props.write_capacity))?;
         let tags = tag_list(&id.owner, &props.tags)?;
         let stream = stream(props.stream_view_type.as_deref())?;
+        let encryption = props.kms_key_arn.as_deref().map(|key| encryption(Some(key)));
         let send = || async {
             let request = cx
                 .aws
@@ -252,7 +406,12 @@ impl Kind for Table {
                 .set_key_schema(Some(keys.clone()))
                 .billing_mode(BillingMode::from(props.billing_mode.as_str()))
                 .set_provisioned_throughput(throughput.clone())
+                .set_global_secondary_indexes(global.clone())
+                .set_local_secondary_indexes(local.clone())
                 .set_stream_specification(stream.clone())
+                .set_sse_specification(encryption.clone())
+                .table_class(TableClass::from(props.table_class.as_str()))
+                .set_deletion_protection_enabled(props.deletion_protection)
                 .set_tags(Some(tags.clone()));
             let answer = request.customize().config_override(once()).send().await.named("CreateTable", &id.name)?;
             answer.table_description.ok_or_else(|| AwsError::defect("AWS described no table".to_owned()))
@@ -262,39 +421,21 @@ impl Kind for Table {
     }
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let (have_owner, have, want) = (have.owner, have.props, want.props);
-        if super::must_tag(cx, id, &have_owner, &have.tags, &want.tags) {
+        let want = want.props;
+        if super::must_tag(cx, id, &have.owner, &have.props.tags, &want.tags) {
             tag(cx, id, &want.tags).await?;
         }
-        // One concern for each UpdateTable, and the next only once the table is ACTIVE and shows the last
-        // (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html).
-        let capacity = |props: &Props| (props.billing_mode.clone(), props.read_capacity, props.write_capacity);
-        if capacity(&have) != capacity(&want) {
-            let mode = (have.billing_mode != want.billing_mode).then(|| BillingMode::from(want.billing_mode.as_str()));
-            let throughput = throughput(&want)?;
-            change(cx, id, || {
-                let request = cx.aws.dynamodb.update_table().table_name(&id.name);
-                request.set_billing_mode(mode.clone()).set_provisioned_throughput(throughput.clone())
-            })
-            .await?;
-            changed(cx, id, |live| capacity(live) == capacity(&want)).await?;
-        }
-        if have.stream_view_type != want.stream_view_type {
-            // The view type of a stream can't be changed: it is switched off, and a new stream is switched on.
-            if have.stream_view_type.is_some() {
-                let off = StreamSpecification::builder().stream_enabled(false).build().map_err(incomplete)?;
-                change(cx, id, || {
-                    cx.aws.dynamodb.update_table().table_name(&id.name).stream_specification(off.clone())
-                })
-                .await?;
-                changed(cx, id, |live| live.stream_view_type.is_none()).await?;
-            }
-            if let Some(on) = stream(want.stream_view_type.as_deref())? {
-                change(cx, id, || cx.aws.dynamodb.update_table().table_name(&id.name).stream_specification(on.clone()))
-                    .await?;
-                changed(cx, id, |live| live.stream_view_type == want.stream_view_type).await?;
-            }
-        }
+        // What an earlier run began comes to its end first, and decides what is left to do.
+        let have = match have.condition {
+            Condition::Changing(_) => Props {
+                ttl_attribute: have.props.ttl_attribute,
+                point_in_time_recovery: have.props.point_in_time_recovery,
+                recovery_period_in_days: have.props.recovery_period_in_days,
+                ..props(&change::rest(cx, id).await?, have.props.tags)
+            },
+            _ => have.props,
+        };
+        change::carry_out(cx, id, &have, &want).await?;
         // The answer to UpdateTable echoes old values, so the outputs come from a read.
         Ok(describe(cx, &id.name).await?.map_or_else(Outputs::new, |table| outputs(&table)))
     }
@@ -309,15 +450,31 @@ impl Kind for Table {
             // Tags lag behind; until they can be read, the next run could not tell whose the table is.
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
             Ok(match ownership(&table, tags)? {
-                (_, Ownership::Denied) => Some(()),
-                (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => Some(()),
+                (_, Ownership::Denied) => Some(table),
+                (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
+                    Some(table)
+                }
                 _ => None,
             })
         };
-        cx.until(CREATE, &id.name, settled).await
+        let table = cx.until(CREATE, &id.name, settled).await?;
+        if under_way(&table).is_some() {
+            change::rest(cx, id).await?;
+        }
+        // A new table has neither, and AWS takes them only now.
+        if let Some(period) = recovery_of(want) {
+            change::set_recovery(cx, id, Some(period)).await?;
+        }
+        if let Some(attribute) = ttl_of(want) {
+            change::set_ttl(cx, id, Some(attribute)).await?;
+        }
+        Ok(())
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        if have.props.deletion_protection == Some(true) {
+            return Err(protected(id));
+        }
         // AWS's item count is hours old, so what the plan saw is checked once more, right before it is too late.
         if !cx.consent.delete_data && has_items(cx, &id.name).await? {
             let message = "the table is not empty; its items would be lost. Add --delete-data to delete them too";
@@ -327,10 +484,13 @@ impl Kind for Table {
             match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.named("DeleteTable", &id.name) {
                 Ok(_) => Ok(()),
                 Err(error) if matches!(error.class, Class::NotFound | Class::Leaving) => Ok(()),
+                Err(error) if error.class == Class::Protected => Err(protected(id)),
                 Err(error) => Err(error),
             }
         };
-        cx.send(BUSY, &id.name, delete).await?;
+        // An index that is being built keeps its table from being deleted.
+        let budget = if matches!(have.condition, Condition::Changing(_)) { INDEX.budget } else { BUSY.budget };
+        cx.send(Wait { budget, ..BUSY }, &id.name, delete).await?;
         let gone = || async {
             let table = describe(cx, &id.name).await?;
             // Another TableId is another table that took the name meanwhile.
@@ -338,6 +498,100 @@ impl Kind for Table {
         };
         cx.until(GONE, &id.name, gone).await
     }
+
+    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let arn = have.outputs.get("arn").cloned().unwrap_or_default();
+        let keys: Vec<String> = id.owner.tags().map(|(key, _)| key.to_owned()).to_vec();
+        let untag = || async {
+            let request = cx.aws.dynamodb.untag_resource().resource_arn(&arn).set_tag_keys(Some(keys.clone()));
+            request.send().await.named("UntagResource", &id.name)
+        };
+        cx.send(BUSY, &id.name, untag).await?;
+        Ok(())
+    }
+}
+
+/// Types of the attributes in a table's key are fixed; those that only global indexes use come and go with them.
+fn attribute_change(path: &Path, live: &Tree, _desired: &Tree) -> Effect {
+    let text = |tree: &Tree, name: &str| tree.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut fixed: BTreeSet<String> = ["hash_key", "range_key"].iter().filter_map(|it| text(live, it)).collect();
+    if let Some(Value::Map(indexes)) = live.get(index::LOCAL) {
+        fixed.extend(indexes.values().filter_map(|index| match index {
+            Value::Map(index) => text(index, "range_key"),
+            _ => None,
+        }));
+    }
+    if fixed.iter().any(|name| *path == Path::property("attributes").key(name)) {
+        Effect::Refuse(FIXED_KEY)
+    } else {
+        Effect::InPlace
+    }
+}
+
+fn attribute_losses(before: &Value, after: &Value) -> Vec<String> {
+    let (Value::Map(have), Value::Map(want)) = (before, after) else { return Vec::new() };
+    let changed = have.iter().filter(|(name, kind)| want.get(*name).is_some_and(|wanted| wanted != *kind));
+    let loss = |(name, _)| {
+        format!(
+            "the type of `{name}` changes: the indexes that use it are deleted and built anew, and until they are built \
+             queries on them fail"
+        )
+    };
+    changed.map(loss).collect()
+}
+
+fn ttl_loss(before: &Value, after: &Value) -> Vec<String> {
+    let loss = match (before.as_str(), after.as_str()) {
+        (None, Some(attribute)) => format!("items whose time in `{attribute}` has passed are deleted within some days"),
+        (Some(_), Some(attribute)) => format!(
+            "AWS can't move the time to live: it is switched off and on again, and AWS may refuse the second for up to an \
+             hour; applying once more then does it. Items whose time in `{attribute}` has passed are deleted"
+        ),
+        (_, None) => return Vec::new(),
+    };
+    vec![loss]
+}
+
+fn recovery_loss(before: &Value, after: &Value) -> Vec<String> {
+    let is_lost = (before, after) == (&Value::Bool(true), &Value::Bool(false));
+    let loss = "point-in-time recovery is switched off, and with it goes every moment the table could be restored to";
+    is_lost.then(|| loss.to_owned()).into_iter().collect()
+}
+
+fn period_loss(before: &Value, after: &Value) -> Vec<String> {
+    let days = |value: &Value| match value {
+        Value::Number(days) => days.as_i64(),
+        _ => None,
+    };
+    match (days(before), days(after)) {
+        (Some(before), Some(after)) if after < before => {
+            vec![format!("the table can't be restored to what it was more than {after} days ago any more")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn key_loss(before: &Value, after: &Value) -> Vec<String> {
+    let is_lost = *before != Value::Null && *after == Value::Null;
+    let loss = "the table's own encryption key is switched off; one that belongs to AWS takes its place";
+    is_lost.then(|| loss.to_owned()).into_iter().collect()
+}
+
+fn protected(id: &Id) -> AwsError {
+    let message = "the table is protected against deletion; write `deletion_protection: false` into the spec and apply \
+                   it, then delete the table";
+    AwsError::own(Class::Refused, "DeleteTable", &id.name, message)
+}
+
+/// The wanted time to live.
+fn ttl_of(want: &Props) -> Option<&str> {
+    want.ttl_attribute.as_ref()?.as_deref()
+}
+
+/// How many days back the table is to be restorable, if it is to be.
+fn recovery_of(want: &Props) -> Option<i32> {
+    let period = want.recovery_period_in_days.flatten().unwrap_or(RECOVERY_PERIOD);
+    (want.point_in_time_recovery == Some(true)).then_some(period)
 }
 
 fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
@@ -357,6 +611,46 @@ async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, 
         Ok(answer) => Ok(answer.table),
         Err(error) if error.class == Class::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The attribute of its time to live. Switching takes AWS up to an hour, but its mind is made up at once.
+async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> {
+    match cx.aws.dynamodb.describe_time_to_live().table_name(name).send().await.named("DescribeTimeToLive", name) {
+        Ok(answer) => Ok(answer.time_to_live_description.and_then(|ttl| {
+            let is_on = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+            ttl.attribute_name.filter(|_| is_on)
+        })),
+        // No table, or none yet.
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many days back it can be restored; `None`: not at all.
+async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError> {
+    let request = cx.aws.dynamodb.describe_continuous_backups().table_name(name);
+    match request.send().await.named("DescribeContinuousBackups", name) {
+        Ok(answer) => {
+            let backups = answer.continuous_backups_description;
+            let recovery = backups
+                .and_then(|backups| backups.point_in_time_recovery_description)
+                .filter(|it| it.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled));
+            Ok(recovery.map(|it| it.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD)))
+        }
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What was read; `None` with a note if it may not be.
+fn unless_denied<T>(read: Result<T, AwsError>, note: &str, notes: &mut Vec<String>) -> Result<Option<T>, AwsError> {
+    match read {
+        Err(error) if error.class == Class::Denied => {
+            notes.push(note.to_owned());
+            Ok(None)
+        }
+        read => read.map(Some),
     }
 }
 
@@ -420,28 +714,65 @@ fn ownership(
 /// A table as properties, with AWS's silence filled in: no billing summary means PROVISIONED, no stream specification
 /// means off, whatever `LatestStreamArn` says.
 fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
-    let key = |key_type: KeyType| {
-        let element = table.key_schema().iter().find(|element| element.key_type == key_type);
-        element.map(|element| element.attribute_name.clone())
-    };
-    let (hash_key, range_key) = (key(KeyType::Hash).unwrap_or_default(), key(KeyType::Range));
-    // Indexes bring attributes of their own, which are theirs to declare.
-    let keys = table.attribute_definitions().iter().filter(|definition| {
-        definition.attribute_name == hash_key || Some(&definition.attribute_name) == range_key.as_ref()
-    });
-    let attributes = keys.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned())).collect();
+    let key = |half: KeyType| index::half(table.key_schema(), &half).pop();
+    let attributes = table.attribute_definitions().iter();
+    let attributes = attributes.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned())).collect();
     let on_demand =
         table.billing_mode_summary().and_then(|summary| summary.billing_mode()) == Some(&BillingMode::PayPerRequest);
     let throughput = table.provisioned_throughput().filter(|_| !on_demand);
-    Props {
+    let mut props = Props {
         attributes,
-        hash_key,
-        range_key,
+        hash_key: key(KeyType::Hash).unwrap_or_default(),
+        range_key: key(KeyType::Range),
         billing_mode: if on_demand { "PAY_PER_REQUEST" } else { "PROVISIONED" }.to_owned(),
         read_capacity: throughput.and_then(|throughput| throughput.read_capacity_units),
         write_capacity: throughput.and_then(|throughput| throughput.write_capacity_units),
+        global_secondary_indexes: index::living(table, on_demand),
+        local_secondary_indexes: index::living_local(table),
         stream_view_type: view_type(table).map(|view_type| view_type.as_str().to_owned()),
+        deletion_protection: Some(table.deletion_protection_enabled.unwrap_or_default()),
+        table_class: table
+            .table_class_summary()
+            .and_then(|summary| summary.table_class())
+            .unwrap_or(&TableClass::Standard)
+            .as_str()
+            .to_owned(),
+        kms_key_arn: own_key(table).map(str::to_owned),
+        ttl_attribute: None,
+        point_in_time_recovery: None,
+        recovery_period_in_days: None,
         tags,
+    };
+    // What the key of an index leaves behind that is gone, or on its way, is nobody's to declare.
+    let used = props.key_attributes(&props.global_secondary_indexes).into_iter().map(str::to_owned);
+    let used: BTreeSet<String> = used.collect();
+    props.attributes.retain(|name, _| used.contains(name));
+    props
+}
+
+/// The key that encrypts the table, unless it is one that AWS owns and does not show.
+fn own_key(table: &TableDescription) -> Option<&str> {
+    let encryption = table.sse_description()?;
+    let is_off = matches!(encryption.status(), None | Some(SseStatus::Disabled | SseStatus::Disabling));
+    encryption.kms_master_key_arn().filter(|_| !is_off)
+}
+
+/// What AWS is doing with a table that is ACTIVE all the same: what to wait for, and what to say.
+fn under_way(table: &TableDescription) -> Option<(Wait, String)> {
+    if let Some((name, status)) = index::under_way(table) {
+        return Some(match status {
+            IndexStatus::Deleting => (INDEX_GONE, format!("the index `{name}` is being deleted")),
+            IndexStatus::Creating => {
+                (INDEX, format!("the index `{name}` is being built, and until it is built queries on it fail"))
+            }
+            _ => (UPDATE, format!("the index `{name}` is being changed")),
+        });
+    }
+    match table.sse_description()?.status()? {
+        SseStatus::Enabling | SseStatus::Disabling | SseStatus::Updating => {
+            Some((ENCRYPTION, "its encryption is being changed".to_owned()))
+        }
+        _ => None,
     }
 }
 
@@ -459,7 +790,9 @@ fn outputs(table: &TableDescription) -> Outputs {
 
 fn condition(table: &TableDescription) -> Condition {
     match table.table_status() {
-        Some(TableStatus::Active) | None => Condition::Settled,
+        Some(TableStatus::Active) | None => {
+            under_way(table).map_or(Condition::Settled, |(_, state)| Condition::Changing(state))
+        }
         Some(TableStatus::Deleting) => Condition::Leaving,
         Some(status @ (TableStatus::Creating | TableStatus::Updating)) => {
             Condition::Changing(status.as_str().to_owned())
@@ -468,26 +801,29 @@ fn condition(table: &TableDescription) -> Condition {
     }
 }
 
-fn definitions(props: &Props) -> Result<Vec<AttributeDefinition>, AwsError> {
+/// The definitions of those attributes that are used.
+fn definitions(
+    attributes: &BTreeMap<String, String>,
+    used: &BTreeSet<&str>,
+) -> Result<Vec<AttributeDefinition>, AwsError> {
     let definition = |(name, kind): (&String, &String)| {
         let kind = ScalarAttributeType::from(kind.as_str());
         AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().map_err(incomplete)
     };
-    props.attributes.iter().map(definition).collect()
+    attributes.iter().filter(|(name, _)| used.contains(name.as_str())).map(definition).collect()
 }
 
-fn keys(props: &Props) -> Result<Vec<KeySchemaElement>, AwsError> {
-    let element = |(name, kind): (&String, KeyType)| {
-        KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(incomplete)
-    };
-    let range = props.range_key.iter().map(|name| (name, KeyType::Range));
-    std::iter::once((&props.hash_key, KeyType::Hash)).chain(range).map(element).collect()
-}
-
-fn throughput(props: &Props) -> Result<Option<ProvisionedThroughput>, AwsError> {
-    let (Some(read), Some(write)) = (props.read_capacity, props.write_capacity) else { return Ok(None) };
+/// Read and write units, where both are given.
+fn throughput(capacity: (Option<i64>, Option<i64>)) -> Result<Option<ProvisionedThroughput>, AwsError> {
+    let (Some(read), Some(write)) = capacity else { return Ok(None) };
     let throughput = ProvisionedThroughput::builder().read_capacity_units(read).write_capacity_units(write);
     throughput.build().map(Some).map_err(incomplete)
+}
+
+/// Encryption with a key of one's own, or with one that AWS owns.
+fn encryption(key: Option<&str>) -> SseSpecification {
+    let encryption = SseSpecification::builder().enabled(key.is_some());
+    encryption.set_sse_type(key.map(|_| SseType::Kms)).set_kms_master_key_id(key.map(str::to_owned)).build()
 }
 
 fn stream(view_type: Option<&str>) -> Result<Option<StreamSpecification>, AwsError> {
@@ -545,37 +881,6 @@ async fn tag(cx: &Context, id: &Id, tags: &BTreeMap<String, String>) -> Result<(
     };
     cx.send(BUSY, &id.name, send).await?;
     Ok(())
-}
-
-/// Sends one UpdateTable, waiting out earlier changes. "It is so already" is fine: the read that follows decides.
-async fn change(
-    cx: &Context,
-    id: &Id,
-    request: impl Fn() -> aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder,
-) -> Result<(), AwsError> {
-    let send = || async {
-        match request().send().await.named("UpdateTable", &id.name) {
-            Err(error) if error.class == Class::Unchanged => Ok(()),
-            answer => answer.map(|_| ()),
-        }
-    };
-    cx.send(BUSY, &id.name, send).await
-}
-
-/// Waits until the table is ACTIVE and shows the change, in two reads in a row: one alone may come from a replica that
-/// is ahead of the others.
-async fn changed(cx: &Context, id: &Id, shows: impl Fn(&Props) -> bool) -> Result<(), AwsError> {
-    let seen = AtomicU8::new(0);
-    let probe = || async {
-        let table = describe(cx, &id.name)
-            .await?
-            .ok_or_else(|| AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table is gone"))?;
-        let settled = table.table_status() == Some(&TableStatus::Active) && shows(&props(&table, BTreeMap::new()));
-        let reads = if settled { seen.load(Ordering::Relaxed) + 1 } else { 0 };
-        seen.store(reads, Ordering::Relaxed);
-        Ok((reads >= 2).then_some(()))
-    };
-    cx.until(UPDATE, &id.name, probe).await
 }
 
 fn incomplete(error: BuildError) -> AwsError {

@@ -39,6 +39,10 @@ pub(super) fn differences(schema: &Schema, live: &Tree, desired: &Tree) -> Vec<P
     let mut changes: Vec<PropertyChange> = Vec::new();
     for property in &schema.properties {
         let (before, after) = (live.get(property.name).unwrap_or(&NULL), desired.get(property.name).unwrap_or(&NULL));
+        // What may not be read is no part of what is known to live, and is left alone.
+        if !live.contains_key(property.name) {
+            continue;
+        }
         let path = Path::property(property.name);
         let usual = match property.change {
             Rule::Compare(effect) => effect,

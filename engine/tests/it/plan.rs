@@ -207,12 +207,14 @@ fn without(names: &[&str]) -> String {
 fn an_empty_account_gets_everything_as_early_as_it_can_be_made() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["todos", "logger", "allow", "pipe"])), @r#"
       + todos (table owls-todos) will be created
-          + attributes       = { id: "S" }
-          + hash_key         = "id"
-          + billing_mode     = "PROVISIONED"
-          + read_capacity    = 1
-          + write_capacity   = 1
-          + stream_view_type = "NEW_AND_OLD_IMAGES"
+          + attributes             = { id: "S" }
+          + hash_key               = "id"
+          + billing_mode           = "PROVISIONED"
+          + read_capacity          = 1
+          + write_capacity         = 1
+          + stream_view_type       = "NEW_AND_OLD_IMAGES"
+          + point_in_time_recovery = false
+          + table_class            = "STANDARD"
      <= runner (role runner) is read
       + logger (function owls-logger) will be created
           + runtime     = "nodejs22.x"
@@ -272,6 +274,70 @@ fn a_change_in_place_touches_nothing_else() {
     Plan: 0 to add, 2 to change, 0 to destroy.
     step: update todos
     step: update logger
+    "#);
+}
+
+#[test]
+fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
+    let table = |more: &str| {
+        format!(
+            "team: owls\nstack: main\nresources:\n  todos:\n    type: table\n    attributes: {{ id: S, a: S, b: N }}\n    \
+             hash_key: id\n    billing_mode: PAY_PER_REQUEST\n{more}"
+        )
+    };
+    let live = "todos: { props: { attributes: { id: S, a: S, b: S }, hash_key: id, range_key: ~,
+        billing_mode: PAY_PER_REQUEST, read_capacity: ~, write_capacity: ~, stream_view_type: ~,
+        global_secondary_indexes: {
+          by-a: { hash_key: a, range_key: ~, projection_type: ALL, non_key_attributes: ~,
+                  read_capacity: ~, write_capacity: ~ },
+          by-b: { hash_key: b, range_key: ~, projection_type: ALL, non_key_attributes: ~,
+                  read_capacity: ~, write_capacity: ~ },
+          old: { hash_key: a, range_key: ~, projection_type: ALL, non_key_attributes: ~,
+                 read_capacity: ~, write_capacity: ~ } },
+        local_secondary_indexes: {}, ttl_attribute: old, point_in_time_recovery: true, recovery_period_in_days: 35,
+        deletion_protection: true, table_class: STANDARD, kms_key_arn: 'arn:aws:kms:r:1:key/1', tags: {} } }";
+    let indexes = "    global_secondary_indexes:\n      by-a: { hash_key: a, projection_type: KEYS_ONLY }\n      \
+                   by-b: { hash_key: b }\n";
+    assert_snapshot!(plan_of(&table(&format!("{indexes}    ttl_attribute: expires\n")), live), @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ attributes.b                                  = "S" -> "N"
+          ~ global_secondary_indexes.by-a.projection_type = "ALL" -> "KEYS_ONLY"
+          ~ global_secondary_indexes.old
+              { hash_key: "a", non_key_attributes: null, projection_type: "ALL", range_key: null, read_capacity: null, write_capacity: null }
+           -> null
+          ~ ttl_attribute                                 = "old" -> "expires"
+          ~ point_in_time_recovery                        = true -> false
+          ~ recovery_period_in_days                       = 35 -> null
+          ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
+          # the type of `b` changes: the indexes that use it are deleted and built anew, and until they
+            are built queries on them fail
+          # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
+            and until it is built queries on it fail
+          # the index `old` is deleted, and queries on it fail from then on
+          # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
+            second for up to an hour; applying once more then does it. Items whose time in `expires` has
+            passed are deleted
+          # point-in-time recovery is switched off, and with it goes every moment the table could be
+            restored to
+          # the table's own encryption key is switched off; one that belongs to AWS takes its place
+
+    Plan: 0 to add, 1 to change, 0 to destroy.
+    step: update todos
+    asks
+    "#);
+    // A shorter period costs what lies before it, another key nothing; what may not be read is left alone.
+    let kept = "    global_secondary_indexes: { old: { hash_key: a }, by-a: { hash_key: a }, by-b: { hash_key: b } }\n    \
+                point_in_time_recovery: true\n    recovery_period_in_days: 7\n    kms_key_arn: arn:aws:kms:r:1:key/2\n";
+    let unread = with(&with(live, "b: S }", "b: N }"), "ttl_attribute: old, ", "");
+    assert_snapshot!(plan_of(&table(kept), &unread), @r#"
+      ~ todos (table owls-todos) will be updated in-place
+          ~ recovery_period_in_days = 35 -> 7
+          ~ kms_key_arn             = "arn:aws:kms:r:1:key/1" -> "arn:aws:kms:r:1:key/2"
+          # the table can't be restored to what it was more than 7 days ago any more
+
+    Plan: 0 to add, 1 to change, 0 to destroy.
+    step: update todos
+    asks
     "#);
 }
 
@@ -439,8 +505,8 @@ fn a_tables_key_never_changes() {
     let spec = with(&with(PIPELINE, "{ id: S }", "{ key: S }"), "hash_key: id", "hash_key: key");
     assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
       ! todos (table owls-todos) is refused
-          # `attributes.id` and `attributes.key` and `hash_key` can't change: DynamoDB fixes the key
-            when the table is made; a new table would start empty
+          # `attributes.id` and `hash_key` can't change: DynamoDB fixes the key when the table is made;
+            a new table would start empty
           # hint: undo the change in the spec, or declare another resource under another name
           ~ attributes.id  = "S" -> null
           ~ attributes.key = null -> "S"
@@ -469,12 +535,14 @@ fn what_aws_is_still_working_on_is_waited_for() {
     assert_snapshot!(plan_of(PIPELINE, &live), @r#"
       + todos (table owls-todos) will be created
           # an older one is still being deleted; this waits until it is gone
-          + attributes       = { id: "S" }
-          + hash_key         = "id"
-          + billing_mode     = "PROVISIONED"
-          + read_capacity    = 1
-          + write_capacity   = 1
-          + stream_view_type = "NEW_AND_OLD_IMAGES"
+          + attributes             = { id: "S" }
+          + hash_key               = "id"
+          + billing_mode           = "PROVISIONED"
+          + read_capacity          = 1
+          + write_capacity         = 1
+          + stream_view_type       = "NEW_AND_OLD_IMAGES"
+          + point_in_time_recovery = false
+          + table_class            = "STANDARD"
      <= runner (role runner) is read
     -/+ allow (permission owls-allow) must be replaced
           ~ source_arn # forces replacement

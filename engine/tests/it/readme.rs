@@ -190,10 +190,16 @@ fn properties() -> String {
         }
         for property in schema.settable() {
             text.push_str(&row(property, property.name));
-            if let Shape::TextOrRecord(_, inner) = &property.shape {
-                for inside in inner {
-                    text.push_str(&row(inside, &format!("{}.{}", property.name, inside.name)));
-                }
+            let (inner, path) = match &property.shape {
+                Shape::TextOrRecord(_, inner) | Shape::Record(inner) => (inner.as_slice(), property.name.to_owned()),
+                Shape::Map { value, .. } => match &**value {
+                    Shape::Record(inner) => (inner.as_slice(), format!("{}.NAME", property.name)),
+                    _ => (&[][..], String::new()),
+                },
+                _ => (&[][..], String::new()),
+            };
+            for inside in inner {
+                text.push_str(&row(inside, &format!("{path}.{}", inside.name)));
             }
         }
         let outputs: Vec<String> = schema.outputs.iter().map(|it| format!("`{}` ({})", it.name, it.doc)).collect();
@@ -223,6 +229,7 @@ fn values(shape: &Shape) -> String {
             let literal = literal.map_or("", |_| ", or an ARN");
             format!("{}{literal}", links.join(", "))
         }
+        Shape::Map { value, .. } if matches!(**value, Shape::Record(_)) => "mapping to mappings".to_owned(),
         Shape::Map { value, .. } => format!("mapping to {}", values(value)),
         Shape::List { item, .. } | Shape::Set { item, .. } => format!("list of {}", values(item)),
         Shape::Texts { item, .. } => format!("{}; or a list of such", text(item)),

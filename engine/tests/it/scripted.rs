@@ -5,6 +5,7 @@
 
 mod library;
 mod server;
+mod table_updates;
 mod world;
 
 use std::fs;
@@ -21,8 +22,10 @@ use world::{ACCOUNT, ROLE, Reply, World};
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
-const READS: [&str; 9] = [
+const READS: [&str; 11] = [
     "DescribeTable",
+    "DescribeTimeToLive",
+    "DescribeContinuousBackups",
     "ListTagsOfResource",
     "GetFunction",
     "GetPolicy",
@@ -247,8 +250,10 @@ fn two_waves(cloud: &Cloud, project: &Project, n_first: usize, n_second: usize) 
 fn a_diff_asks_everything_at_once_and_only_tags_follow() {
     let cloud = deployed();
     let project = Project::usual();
-    insta::assert_snapshot!(two_waves(&cloud, &project, 6, 2), @r"
+    insta::assert_snapshot!(two_waves(&cloud, &project, 8, 2), @r"
+    DescribeContinuousBackups blue-owls-todos
     DescribeTable blue-owls-todos
+    DescribeTimeToLive blue-owls-todos
     GetCallerIdentity
     GetFunction blue-owls-logger
     GetPolicy blue-owls-logger
@@ -264,8 +269,10 @@ fn a_diff_asks_everything_at_once_and_only_tags_follow() {
 fn a_known_account_lets_a_tables_tags_be_read_in_the_first_wave() {
     let cloud = deployed();
     let project = Project::new(|text| replaced(&text, "# account: \"123456789012\"", "account: \"123456789012\""));
-    insta::assert_snapshot!(two_waves(&cloud, &project, 7, 1), @r"
+    insta::assert_snapshot!(two_waves(&cloud, &project, 9, 1), @r"
+    DescribeContinuousBackups blue-owls-todos
     DescribeTable blue-owls-todos
+    DescribeTimeToLive blue-owls-todos
     GetCallerIdentity
     GetFunction blue-owls-logger
     GetPolicy blue-owls-logger
@@ -293,7 +300,7 @@ fn apply_waits_for_every_state_and_leaves_nothing_to_change() {
     let project = Project::usual();
     cloud.hold();
     let running = project.start(&cloud, &["apply"]);
-    cloud.held(6);
+    cloud.held(8);
     cloud.release();
     assert_eq!(cloud.held(2), [format!("CreateFunction {FUNCTION}"), format!("CreateTable {TABLE}")], "at once");
     cloud.let_go();
@@ -319,7 +326,7 @@ fn one_step_at_a_time_is_one_create_at_a_time() {
     let project = Project::usual();
     cloud.hold();
     let running = project.start(&cloud, &["apply", "--parallelism", "1"]);
-    cloud.held(6);
+    cloud.held(8);
     cloud.release();
     cloud.held(1);
     cloud.let_go();

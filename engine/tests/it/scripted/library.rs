@@ -24,7 +24,7 @@ fn load(path: &Path) -> Spec {
     Spec::load(path, &Overrides::default(), Depth::Full).unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
-fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
+pub(super) fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
     let settings =
         LocalSettings { endpoint_url: cloud.url.clone(), account: ACCOUNT.to_owned(), region: REGION.to_owned() };
     let aws = Aws::local(&settings, access);
@@ -32,7 +32,7 @@ fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
     (Context::new(Arc::new(aws), Consent::default(), interrupt), press)
 }
 
-fn team() -> Access {
+pub(super) fn team() -> Access {
     Access::Team { team: "blue-owls".to_owned(), assume_owner: false }
 }
 

@@ -4,6 +4,7 @@
 //! Texts and shapes are AWS's, as recorded from the real services. Every waiting state is shown [`READS`] times before
 //! it passes, so nothing is ever ready at the first look.
 
+mod table;
 mod tagging;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use hyper::http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
+
+use table::Table;
 
 /// The account of the credentials.
 pub(super) const ACCOUNT: &str = "123456789012";
@@ -80,9 +83,7 @@ impl Reply {
         match operation {
             "GetRole" | "GetCallerIdentity" => Reply::query(status, code, message),
             "GetResources" => Reply { status, ..Reply::dynamodb(code, message) },
-            "DescribeTable" | "ListTagsOfResource" | "Scan" | "CreateTable" | "UpdateTable" | "DeleteTable" => {
-                Reply { status, ..Reply::dynamodb(code, message) }
-            }
+            _ if table::operation(operation) == operation => Reply { status, ..Reply::dynamodb(code, message) },
             _ => Reply::lambda(status, code, message),
         }
     }
@@ -117,16 +118,7 @@ impl Call {
             if target == "ResourceGroupsTaggingAPI_20170126.GetResources" {
                 return Call { operation: "GetResources", about: String::new(), body, query };
             }
-            let operation = match target.to_str().unwrap().strip_prefix("DynamoDB_20120810.") {
-                Some("DescribeTable") => "DescribeTable",
-                Some("ListTagsOfResource") => "ListTagsOfResource",
-                Some("Scan") => "Scan",
-                Some("CreateTable") => "CreateTable",
-                Some("UpdateTable") => "UpdateTable",
-                Some("DeleteTable") => "DeleteTable",
-                Some("TagResource") => "TagTable",
-                _ => "?",
-            };
+            let operation = target.to_str().unwrap().strip_prefix("DynamoDB_20120810.").map_or("?", table::operation);
             let about = if body["TableName"].is_string() { text("TableName") } else { last(&text("ResourceArn")) };
             return Call { operation, about, body, query };
         }
@@ -228,23 +220,6 @@ pub(super) struct World {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Table {
-    id: String,
-    /// What a read shows.
-    pub(super) shown: Json,
-    /// What it shows once the change that is under way is done.
-    next: Option<Json>,
-    /// Reads that don't know yet of the change.
-    stale: u32,
-    passing: Option<Passing>,
-    pub(super) tags: Tags,
-    pub(super) items: u32,
-    created: f64,
-    tag_lag: u32,
-    gone: bool,
-}
-
-#[derive(Debug, Clone)]
 pub(super) struct Function {
     pub(super) config: Json,
     pub(super) tags: Tags,
@@ -275,7 +250,7 @@ impl World {
     /// As if all of it had been made long ago.
     pub(super) fn aged(mut self) -> World {
         for table in self.tables.values_mut() {
-            table.created = 1_700_000_000.0;
+            table.age();
         }
         self
     }
@@ -286,14 +261,10 @@ impl World {
     }
 
     pub(super) fn execute(&mut self, call: &Call) -> Reply {
+        if let Some(done) = self.table_call(call) {
+            return done.unwrap_or_else(|refusal| refusal);
+        }
         let done = match call.operation {
-            "DescribeTable" => self.describe_table(&call.about),
-            "ListTagsOfResource" => self.table_tags(&call.about),
-            "Scan" => self.scan(&call.about),
-            "CreateTable" => self.create_table(&call.about, &call.body),
-            "UpdateTable" => self.update_table(&call.about, &call.body),
-            "DeleteTable" => self.delete_table(&call.about),
-            "TagTable" => self.tag_table(&call.about, &call.body),
             "GetFunction" => self.get_function(&call.about),
             "CreateFunction" => self.create_function(&call.about, &call.body),
             "UpdateFunctionConfiguration" => self.update_configuration(&call.about, &call.body),
@@ -321,153 +292,6 @@ impl World {
             _ => Err(Reply::query(400, "InvalidAction", "no such action")),
         };
         done.unwrap_or_else(|refusal| refusal)
-    }
-
-    // Tables.
-
-    fn table(&mut self, name: &str) -> Result<&mut Table, Reply> {
-        let missing = format!("Requested resource not found: Table: {name} not found");
-        self.tables.get_mut(name).ok_or_else(|| Reply::dynamodb("ResourceNotFoundException", &missing))
-    }
-
-    fn describe_table(&mut self, name: &str) -> Result<Reply, Reply> {
-        let table = self.table(name)?;
-        let mut status = "ACTIVE";
-        if table.stale > 0 {
-            table.stale -= 1;
-        } else if let Some(word) = table.look() {
-            status = word;
-        }
-        if table.gone {
-            self.tables.remove(name);
-        }
-        let table = self.table(name)?;
-        Ok(Reply::json(200, &json!({ "Table": table.describe(name, status) })))
-    }
-
-    fn table_tags(&mut self, name: &str) -> Result<Reply, Reply> {
-        let missing = format!("Requested resource not found: ResourcArn: {} not found", table_arn(name));
-        let missing = Reply::dynamodb("ResourceNotFoundException", &missing);
-        let table = self.tables.get_mut(name).ok_or_else(|| missing.clone())?;
-        match &table.passing {
-            Some(passing) if passing.words != ["UPDATING"] => Err(missing),
-            _ if table.tag_lag > 0 => {
-                table.tag_lag -= 1;
-                Ok(Reply::json(200, &json!({ "Tags": [] })))
-            }
-            _ => {
-                let tags: Vec<Json> = table.tags.iter().map(|(k, v)| json!({ "Key": k, "Value": v })).collect();
-                Ok(Reply::json(200, &json!({ "Tags": tags })))
-            }
-        }
-    }
-
-    fn scan(&mut self, name: &str) -> Result<Reply, Reply> {
-        let table = self.table(name)?;
-        let count = table.items.min(1);
-        Ok(Reply::json(200, &json!({ "Count": count, "ScannedCount": count })))
-    }
-
-    fn create_table(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
-        if self.tables.contains_key(name) {
-            return Err(Reply::dynamodb("ResourceInUseException", &format!("Table already exists: {name}")));
-        }
-        let on_demand = body["BillingMode"] == "PAY_PER_REQUEST";
-        if on_demand == body["ProvisionedThroughput"].is_object() {
-            let text = "One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits";
-            return Err(Reply::dynamodb("ValidationException", text));
-        }
-        let mut shown = json!({
-            "AttributeDefinitions": body["AttributeDefinitions"],
-            "KeySchema": body["KeySchema"],
-            "ProvisionedThroughput": throughput(if on_demand { &Json::Null } else { &body["ProvisionedThroughput"] }),
-            "DeletionProtectionEnabled": false,
-        });
-        if on_demand {
-            shown["BillingModeSummary"] = json!({ "BillingMode": "PAY_PER_REQUEST" });
-        }
-        let id = self.id();
-        if body["StreamSpecification"]["StreamEnabled"] == true {
-            enable_stream(&mut shown, name, &body["StreamSpecification"], id);
-        }
-        let table = Table {
-            id: format!("table-{id}"),
-            shown,
-            next: None,
-            stale: 0,
-            passing: Some(Passing::through(&["CREATING"])),
-            tags: tag_list(&body["Tags"]),
-            items: 0,
-            created: now(),
-            tag_lag: self.tag_lag,
-            gone: false,
-        };
-        let answer = json!({ "TableDescription": table.describe(name, "CREATING") });
-        self.tables.insert(name.to_owned(), table);
-        Ok(Reply::json(200, &answer))
-    }
-
-    fn update_table(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
-        let id = self.id();
-        let table = self.table(name)?;
-        table.quiet(name)?;
-        let refuse = |text: &str| Err(Reply::dynamodb("ValidationException", text));
-        let stream = &body["StreamSpecification"];
-        let capacity = body["ProvisionedThroughput"].is_object() || body["BillingMode"].is_string();
-        if stream.is_object() && capacity {
-            return refuse("You cannot modify stream status while updating table IOPS");
-        }
-        let mut next = table.shown.clone();
-        match stream["StreamEnabled"].as_bool() {
-            Some(true) if table.shown["StreamSpecification"].is_object() => {
-                return refuse(&format!("Table already has an enabled stream: TableName: {name}"));
-            }
-            Some(false) if !table.shown["StreamSpecification"].is_object() => {
-                return refuse(&format!("Table has no stream to disable: TableName: {name}"));
-            }
-            Some(true) => enable_stream(&mut next, name, stream, id),
-            // The ARN stays where it is, and means nothing.
-            Some(false) => drop(next.as_object_mut().unwrap().remove("StreamSpecification")),
-            None if !capacity => return refuse("At least one of the parameters is required"),
-            None => {
-                let on_demand = body["BillingMode"] == "PAY_PER_REQUEST";
-                let wanted = throughput(&body["ProvisionedThroughput"]);
-                if wanted == table.shown["ProvisionedThroughput"] && !body["BillingMode"].is_string() {
-                    return refuse(
-                        "The provisioned throughput for the table will not change. The requested value equals the current value.",
-                    );
-                }
-                next["ProvisionedThroughput"] = wanted;
-                if body["BillingMode"].is_string() {
-                    let mode = if on_demand { "PAY_PER_REQUEST" } else { "PROVISIONED" };
-                    next["BillingModeSummary"] = json!({ "BillingMode": mode });
-                }
-            }
-        }
-        // Enabling names the new stream at once; everything else is echoed as it was.
-        let mut echo = table.describe(name, "UPDATING");
-        if stream["StreamEnabled"] == true {
-            echo["LatestStreamArn"] = next["LatestStreamArn"].clone();
-        }
-        table.next = Some(next);
-        table.stale = 1;
-        table.passing = Some(Passing::through(&["UPDATING"]));
-        Ok(Reply::json(200, &json!({ "TableDescription": echo })))
-    }
-
-    pub(super) fn delete_table(&mut self, name: &str) -> Result<Reply, Reply> {
-        let table = self.table(name)?;
-        table.quiet(name)?;
-        table.passing = Some(Passing::through(&["DELETING"]));
-        let answer = json!({ "TableDescription": table.describe(name, "DELETING") });
-        Ok(Reply::json(200, &answer))
-    }
-
-    fn tag_table(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
-        let table = self.table(name)?;
-        table.quiet(name)?;
-        table.tags.extend(tag_list(&body["Tags"]));
-        Ok(Reply::json(200, &json!({})))
     }
 
     // Functions.
@@ -846,57 +670,6 @@ impl World {
     }
 }
 
-impl Table {
-    fn describe(&self, name: &str, status: &str) -> Json {
-        let mut shown = self.shown.clone();
-        shown["TableName"] = json!(name);
-        shown["TableArn"] = json!(table_arn(name));
-        shown["TableId"] = json!(self.id);
-        shown["TableStatus"] = json!(status);
-        shown["CreationDateTime"] = json!(self.created);
-        // Hours old.
-        shown["ItemCount"] = json!(0);
-        shown["TableSizeBytes"] = json!(0);
-        shown["WarmThroughput"] = json!({ "ReadUnitsPerSecond": 1, "WriteUnitsPerSecond": 1, "Status": "ACTIVE" });
-        shown
-    }
-
-    /// One look at what is under way; `None` once it is done.
-    fn look(&mut self) -> Option<&'static str> {
-        let passing = self.passing.as_mut()?;
-        let deleting = passing.words == ["DELETING"];
-        let word = passing.look();
-        if word.is_none() {
-            self.passing = None;
-            self.gone = deleting;
-            if let Some(next) = self.next.take() {
-                self.shown = next;
-            }
-        }
-        word
-    }
-
-    /// A change while another one is under way is refused; time passes with each try.
-    fn quiet(&mut self, name: &str) -> Result<(), Reply> {
-        if self.passing.as_ref().is_some_and(|passing| passing.words == ["DELETING"]) {
-            let text = format!("Attempt to change a resource which is still in use: Table is being deleted: {name}");
-            return Err(Reply::dynamodb("ResourceInUseException", &text));
-        }
-        let doing = match self.look() {
-            None => return Ok(()),
-            Some("CREATING") => "created",
-            Some(_) => "updated",
-        };
-        let text = format!("Attempt to change a resource which is still in use: Table is being {doing}: {name}");
-        Err(Reply::dynamodb("ResourceInUseException", &text))
-    }
-
-    /// As if somebody had deleted it and made one of the same name.
-    pub(super) fn reincarnate(&mut self) {
-        self.id.push_str("-again");
-    }
-}
-
 impl Function {
     fn not_pending(&mut self) -> Result<(), Reply> {
         if self.pending.as_mut().and_then(Passing::look).is_none() {
@@ -991,37 +764,10 @@ fn identity() -> Reply {
     )
 }
 
-fn enable_stream(shown: &mut Json, name: &str, specification: &Json, id: u32) {
-    shown["StreamSpecification"] = specification.clone();
-    shown["LatestStreamLabel"] = json!(format!("2026-11-22T19:00:00.{id:03}"));
-    shown["LatestStreamArn"] = json!(format!("{}/stream/2026-11-22T19:00:00.{id:03}", table_arn(name)));
-}
-
-fn throughput(wanted: &Json) -> Json {
-    json!({
-        "NumberOfDecreasesToday": 0,
-        "ReadCapacityUnits": wanted["ReadCapacityUnits"].as_u64().unwrap_or(0),
-        "WriteCapacityUnits": wanted["WriteCapacityUnits"].as_u64().unwrap_or(0),
-    })
-}
-
-fn tag_list(tags: &Json) -> Tags {
-    let text = |json: &Json| json.as_str().unwrap().to_owned();
-    tags.as_array().into_iter().flatten().map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect()
-}
-
 fn set_code(config: &mut Json, zip: &Json) {
     let zip = base64::engine::general_purpose::STANDARD.decode(zip.as_str().unwrap()).unwrap();
     config["CodeSize"] = json!(zip.len());
     config["CodeSha256"] = json!(base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&zip)));
-}
-
-fn now() -> f64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
-}
-
-fn table_arn(name: &str) -> String {
-    format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}")
 }
 
 pub(super) fn function_arn(name: &str) -> String {

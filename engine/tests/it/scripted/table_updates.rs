@@ -1,0 +1,379 @@
+//! What a table's changes come to on the wire: which requests, in which order, with which content. The scripted AWS
+//! refuses what the real one refuses of a pair of concerns, of a change that changes nothing, and of one too early.
+
+use engine::aws::{Access, Consent};
+use engine::kinds::registry;
+use engine::schema::{Id, Owner};
+use insta::assert_snapshot;
+use serde_json::Value as Json;
+
+use super::library::{context, team};
+use super::server::{Cloud, Fault, Record};
+use super::world::{Reply, World};
+use super::{Project, TABLE, diff_is_empty, is_write};
+
+/// A spec with one table of these properties, one a line.
+fn spec(properties: &str) -> String {
+    let lines = properties.lines().map(|line| format!("    {}\n", line.trim_end())).collect::<String>();
+    format!("team: blue-owls\nregion: eu-central-1\nresources:\n  todos:\n    type: table\n{lines}")
+}
+
+/// An account that was made to look like this long ago.
+fn standing(project: &Project, properties: &str) -> Cloud {
+    let cloud = Cloud::start(World::empty());
+    project.spec(&spec(properties));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    rest(&cloud);
+    cloud
+}
+
+/// Lets the hours go by within which AWS takes no second change.
+fn rest(cloud: &Cloud) {
+    cloud.world(|world| *world = world.clone().aged());
+    cloud.forget();
+}
+
+/// The writes, a line each, without what all of them name.
+fn sent(cloud: &Cloud) -> String {
+    let line = |call: &Record| {
+        let mut body = call.body.clone();
+        let fields = body.as_object_mut().unwrap();
+        fields.retain(|name, _| !["TableName", "ResourceArn"].contains(&name.as_str()));
+        if let Some(tags) = fields.get_mut("Tags").and_then(Json::as_array_mut) {
+            tags.sort_by_key(ToString::to_string);
+        }
+        format!("{} {}", call.operation, Json::from(fields.clone()))
+    };
+    cloud.calls().iter().filter(|call| is_write(call)).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What the change from one table to another sends. Afterwards nothing is left to change.
+#[track_caller]
+fn change(before: &str, after: &str) -> String {
+    let project = Project::usual();
+    let cloud = standing(&project, before);
+    project.spec(&spec(after));
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    let sent = sent(&cloud);
+    diff_is_empty(&project, &cloud);
+    sent
+}
+
+const PLAIN: &str = "attributes: { id: S }\nhash_key: id\nread_capacity: 1\nwrite_capacity: 1\n";
+const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+
+fn plain(more: &str) -> String {
+    format!("{PLAIN}{more}")
+}
+
+/// With attributes for two indexes.
+fn indexed(more: &str) -> String {
+    let provisioned = PLAIN.replace("{ id: S }", "{ id: S, owner: S, due: N }");
+    format!("{provisioned}{more}")
+}
+
+const TWO_INDEXES: &str = "global_secondary_indexes:
+  by-due: { hash_key: due, projection_type: KEYS_ONLY, read_capacity: 2 }
+  by-owner: { hash_key: owner, range_key: due }
+";
+
+#[test]
+fn a_new_table_carries_what_it_can_and_gets_the_rest_once_it_is_active() {
+    let project = Project::usual();
+    let cloud = Cloud::start(World::empty());
+    project.spec(&spec(&format!(
+        "attributes: {{ id: S, at: N, owner: S, due: N }}\nhash_key: id\nrange_key: at\nread_capacity: 1\nwrite_capacity: 1\n\
+         stream_view_type: KEYS_ONLY\nttl_attribute: expires\npoint_in_time_recovery: true\nrecovery_period_in_days: 7\n\
+         deletion_protection: true\ntable_class: STANDARD_INFREQUENT_ACCESS\nkms_key_arn: {KEY}\n\
+         local_secondary_indexes:\n  by-due: {{ range_key: due, projection_type: INCLUDE, non_key_attributes: [b, a] }}\n\
+         global_secondary_indexes:\n  by-owner: {{ hash_key: [owner, id], range_key: [due, at], write_capacity: 3 }}\n"
+    )));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    let said = sent(&cloud).replace("},{", "},\n  {").replace("],\"", "],\n  \"");
+    diff_is_empty(&project, &cloud);
+    assert_snapshot!(said);
+    // CREATING twice, then ACTIVE: nothing that needs an ACTIVE table is sent before.
+    let calls = cloud.calls();
+    let place = |operation: &str| calls.iter().position(|call| call.operation == operation).unwrap();
+    let describes = calls[place("CreateTable")..place("UpdateContinuousBackups")].iter();
+    assert_eq!(describes.filter(|call| call.operation == "DescribeTable").count(), 3);
+}
+
+#[test]
+fn capacity_is_changed_for_what_differs_and_for_all_when_the_mode_does() {
+    assert_snapshot!(change(PLAIN, &PLAIN.replace("read_capacity: 1", "read_capacity: 2")), @r#"
+    UpdateTable {"ProvisionedThroughput":{"ReadCapacityUnits":2,"WriteCapacityUnits":1}}
+    "#);
+    let (table, index) = (indexed(TWO_INDEXES), indexed(&TWO_INDEXES.replace("read_capacity: 2", "read_capacity: 5")));
+    assert_snapshot!(change(&table, &index), @r#"
+    UpdateTable {"GlobalSecondaryIndexUpdates":[{"Update":{"IndexName":"by-due","ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":1}}}]}
+    "#);
+    let on_demand = |text: &str| {
+        let text = text.replace(", read_capacity: 2", "");
+        text.replace("read_capacity: 1\nwrite_capacity: 1", "billing_mode: PAY_PER_REQUEST")
+    };
+    assert_snapshot!(change(&table, &on_demand(&table)), @r#"
+    UpdateTable {"BillingMode":"PAY_PER_REQUEST"}
+    "#);
+    assert_snapshot!(change(&on_demand(&table), &table), @r#"
+    UpdateTable {"BillingMode":"PROVISIONED","ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1},"GlobalSecondaryIndexUpdates":[{"Update":{"IndexName":"by-due","ProvisionedThroughput":{"ReadCapacityUnits":2,"WriteCapacityUnits":1}}},{"Update":{"IndexName":"by-owner","ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}}]}
+    "#);
+    // One that goes is not paid for, one that comes is made under the new mode.
+    let other = table.replace("by-due:", "by-day:");
+    assert_snapshot!(change(&on_demand(&table), &other), @r#"
+    UpdateTable {"GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-due"}}]}
+    UpdateTable {"BillingMode":"PROVISIONED","ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1},"GlobalSecondaryIndexUpdates":[{"Update":{"IndexName":"by-owner","ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}}]}
+    UpdateTable {"AttributeDefinitions":[{"AttributeName":"due","AttributeType":"N"},{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"owner","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-day","KeySchema":[{"AttributeName":"due","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"},"ProvisionedThroughput":{"ReadCapacityUnits":2,"WriteCapacityUnits":1}}}]}
+    "#);
+}
+
+#[test]
+fn indexes_come_and_go_one_at_a_time() {
+    let one = indexed("global_secondary_indexes: { by-owner: { hash_key: owner, range_key: due } }\n");
+    assert_snapshot!(change(PLAIN, &indexed(TWO_INDEXES)), @r#"
+    UpdateTable {"AttributeDefinitions":[{"AttributeName":"due","AttributeType":"N"},{"AttributeName":"id","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-due","KeySchema":[{"AttributeName":"due","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"},"ProvisionedThroughput":{"ReadCapacityUnits":2,"WriteCapacityUnits":1}}}]}
+    UpdateTable {"AttributeDefinitions":[{"AttributeName":"due","AttributeType":"N"},{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"owner","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-owner","KeySchema":[{"AttributeName":"owner","KeyType":"HASH"},{"AttributeName":"due","KeyType":"RANGE"}],"Projection":{"ProjectionType":"ALL"},"ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}}]}
+    "#);
+    assert_snapshot!(change(&indexed(TWO_INDEXES), &one), @r#"
+    UpdateTable {"GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-due"}}]}
+    "#);
+    assert_snapshot!(change(&one, PLAIN), @r#"
+    UpdateTable {"GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-owner"}}]}
+    "#);
+}
+
+#[test]
+fn an_index_that_aws_cant_change_is_deleted_and_built_anew() {
+    let one = |index: &str| indexed(&format!("global_secondary_indexes:\n  by-owner: {{ {index} }}\n"));
+    let before = one("hash_key: owner, range_key: due");
+    let after = one("hash_key: owner, range_key: due, projection_type: INCLUDE, non_key_attributes: [title]");
+    assert_snapshot!(change(&before, &after), @r#"
+    UpdateTable {"GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-owner"}}]}
+    UpdateTable {"AttributeDefinitions":[{"AttributeName":"due","AttributeType":"N"},{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"owner","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-owner","KeySchema":[{"AttributeName":"owner","KeyType":"HASH"},{"AttributeName":"due","KeyType":"RANGE"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["title"]},"ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}}]}
+    "#);
+    // Also where only the type of its key is another.
+    assert_snapshot!(change(&before, &before.replace("due: N", "due: S")), @r#"
+    UpdateTable {"GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"by-owner"}}]}
+    UpdateTable {"AttributeDefinitions":[{"AttributeName":"due","AttributeType":"S"},{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"owner","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-owner","KeySchema":[{"AttributeName":"owner","KeyType":"HASH"},{"AttributeName":"due","KeyType":"RANGE"}],"Projection":{"ProjectionType":"ALL"},"ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}}]}
+    "#);
+    let project = Project::usual();
+    let cloud = standing(&project, &before);
+    project.spec(&spec(&before.replace("due: N", "due: S")));
+    let run = project.run(&cloud, &["apply"]);
+    run.ends_with(1).says("the type of `due` changes: the indexes that use it are deleted and built anew");
+    project.spec(&spec(&before.replace("id: S", "id: N")));
+    project.run(&cloud, &["diff"]).ends_with(1).says("`attributes.id` can't change");
+    assert_eq!(sent(&cloud), "");
+}
+
+#[test]
+fn a_stream_is_switched_and_its_view_type_is_a_new_one() {
+    assert_snapshot!(change(PLAIN, &plain("stream_view_type: NEW_IMAGE\n")), @r#"
+    UpdateTable {"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"}}
+    "#);
+    assert_snapshot!(change(&plain("stream_view_type: NEW_IMAGE\n"), PLAIN), @r#"
+    UpdateTable {"StreamSpecification":{"StreamEnabled":false}}
+    "#);
+    assert_snapshot!(change(&plain("stream_view_type: NEW_IMAGE\n"), &plain("stream_view_type: KEYS_ONLY\n")), @r#"
+    UpdateTable {"StreamSpecification":{"StreamEnabled":false}}
+    UpdateTable {"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"KEYS_ONLY"}}
+    "#);
+}
+
+#[test]
+fn a_time_to_live_is_switched_and_moves_in_two_runs() {
+    let (a, b) = (plain("ttl_attribute: a\n"), plain("ttl_attribute: b\n"));
+    assert_snapshot!(change(PLAIN, &a), @r#"
+    UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":true,"AttributeName":"a"}}
+    "#);
+    assert_snapshot!(change(&a, PLAIN), @r#"
+    UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":false,"AttributeName":"a"}}
+    "#);
+    let project = Project::usual();
+    let cloud = standing(&project, &a);
+    project.spec(&spec(&b));
+    let run = project.run(&cloud, &["apply", "--yes"]);
+    run.ends_with(3).says("modified multiple times").says("run the same command again in an hour");
+    assert_snapshot!(sent(&cloud), @r#"
+    UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":false,"AttributeName":"a"}}
+    UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":true,"AttributeName":"b"}}
+    "#);
+    rest(&cloud);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_snapshot!(sent(&cloud), @r#"
+    UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":true,"AttributeName":"b"}}
+    "#);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn recovery_protection_class_and_key_change_each_by_itself() {
+    let recovery = |days: &str| plain(&format!("point_in_time_recovery: true\n{days}"));
+    assert_snapshot!(change(PLAIN, &recovery("")), @r#"
+    UpdateContinuousBackups {"PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true,"RecoveryPeriodInDays":35}}
+    "#);
+    assert_snapshot!(change(&recovery(""), &recovery("recovery_period_in_days: 3\n")), @r#"
+    UpdateContinuousBackups {"PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true,"RecoveryPeriodInDays":3}}
+    "#);
+    assert_snapshot!(change(&recovery(""), PLAIN), @r#"
+    UpdateContinuousBackups {"PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":false}}
+    "#);
+    assert_snapshot!(change(PLAIN, &plain("deletion_protection: true\n")), @r#"
+    UpdateTable {"DeletionProtectionEnabled":true}
+    "#);
+    assert_snapshot!(change(&plain("deletion_protection: true\n"), &plain("deletion_protection: false\n")), @r#"
+    UpdateTable {"DeletionProtectionEnabled":false}
+    "#);
+    assert_snapshot!(change(&plain("deletion_protection: true\n"), PLAIN), @"");
+    assert_snapshot!(change(PLAIN, &plain("table_class: STANDARD_INFREQUENT_ACCESS\n")), @r#"
+    UpdateTable {"TableClass":"STANDARD_INFREQUENT_ACCESS"}
+    "#);
+    let encrypted = plain(&format!("kms_key_arn: {KEY}\n"));
+    assert_snapshot!(change(PLAIN, &encrypted), @r#"
+    UpdateTable {"SSESpecification":{"Enabled":true,"SSEType":"KMS","KMSMasterKeyId":"arn:aws:kms:eu-central-1:123456789012:key/11111111-1111-1111-1111-111111111111"}}
+    "#);
+    assert_snapshot!(change(&encrypted, &encrypted.replace("key/1", "key/2")), @r#"
+    UpdateTable {"SSESpecification":{"Enabled":true,"SSEType":"KMS","KMSMasterKeyId":"arn:aws:kms:eu-central-1:123456789012:key/21111111-1111-1111-1111-111111111111"}}
+    "#);
+    assert_snapshot!(change(&encrypted, PLAIN), @r#"
+    UpdateTable {"SSESpecification":{"Enabled":false}}
+    "#);
+}
+
+#[test]
+fn everything_at_once_is_one_concern_after_the_other() {
+    let before = indexed(TWO_INDEXES) + "stream_view_type: KEYS_ONLY\n";
+    let after = format!(
+        "attributes: {{ id: S, owner: S, day: S }}\nhash_key: id\nread_capacity: 4\nwrite_capacity: 1\n\
+         global_secondary_indexes:\n  by-owner: {{ hash_key: owner }}\n  by-day: {{ hash_key: day }}\n\
+         ttl_attribute: expires\npoint_in_time_recovery: true\ndeletion_protection: true\nkms_key_arn: {KEY}\n\
+         table_class: STANDARD_INFREQUENT_ACCESS\ntags: {{ course: cloud }}\n"
+    );
+    assert_snapshot!(change(&before, &after));
+}
+
+#[test]
+fn a_protected_table_is_not_deleted() {
+    let project = Project::usual();
+    let cloud = standing(&project, &plain("deletion_protection: true\n"));
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(1).says("write `deletion_protection: false` into the spec");
+    assert_eq!(cloud.count("DeleteTable"), 0);
+    // Somebody else may protect it between the last look and the delete.
+    let cloud = standing(&project, PLAIN);
+    cloud.before("DeleteTable", 1, |world| {
+        world.tables.get_mut(TABLE).unwrap().shown["DeletionProtectionEnabled"] = true.into();
+    });
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(1).says("write `deletion_protection: false` into the spec");
+    assert_eq!(cloud.count("DeleteTable"), 1);
+}
+
+#[test]
+fn what_an_earlier_run_began_is_waited_for_and_not_begun_again() {
+    let project = Project::usual();
+    for (before, after, words) in [
+        (PLAIN.to_owned(), indexed(TWO_INDEXES), "the index `by-due` is being built"),
+        (PLAIN.to_owned(), plain(&format!("kms_key_arn: {KEY}\n")), "its encryption is being changed"),
+    ] {
+        let cloud = standing(&project, &before);
+        project.spec(&spec(&after));
+        let running = project.start(&cloud, &["apply"]);
+        cloud.wait_for("UpdateTable", 1);
+        running.press_ctrl_c();
+        running.end().ends_with(130);
+        // UPDATING, in which nothing of it shows yet.
+        for _ in 0..6 {
+            if cloud.world(|world| world.tables[TABLE].is_active_and_busy()) {
+                break;
+            }
+            project.run(&cloud, &["diff"]).ends_with(0);
+        }
+        project.run(&cloud, &["diff"]).ends_with(0).says(words);
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+        diff_is_empty(&project, &cloud);
+        let n_keys = if after.contains("kms") { 1 } else { 2 };
+        assert_eq!(cloud.count("UpdateTable"), n_keys, "{words}");
+    }
+}
+
+#[test]
+fn a_lost_answer_makes_nothing_twice() {
+    let project = Project::usual();
+    let cloud = standing(&project, PLAIN);
+    for operation in ["UpdateTable", "UpdateTimeToLive", "UpdateContinuousBackups"] {
+        cloud.fault(operation, 1..2, Fault::DoneButCut);
+    }
+    let settings = "point_in_time_recovery: true\nttl_attribute: expires\n";
+    project.spec(&spec(&(indexed(TWO_INDEXES) + settings)));
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn settings_that_may_not_be_read_are_left_alone() {
+    let project = Project::usual();
+    let cloud = standing(&project, &plain("ttl_attribute: expires\npoint_in_time_recovery: true\n"));
+    for operation in ["DescribeTimeToLive", "DescribeContinuousBackups"] {
+        let text = format!("User: X is not authorized to perform: dynamodb:{operation}");
+        cloud.always(operation, Fault::Answer(Reply::dynamodb("AccessDeniedException", &text)));
+    }
+    project.spec(&spec(PLAIN));
+    diff_is_empty(&project, &cloud);
+    project.spec(&spec(&PLAIN.replace("read_capacity: 1", "read_capacity: 2")));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_snapshot!(sent(&cloud), @r#"
+    UpdateTable {"ProvisionedThroughput":{"ReadCapacityUnits":2,"WriteCapacityUnits":1}}
+    "#);
+    assert_eq!(cloud.world(|world| world.tables[TABLE].ttl.clone()).as_deref(), Some("expires"));
+    assert_eq!(cloud.world(|world| world.tables[TABLE].recovery), Some(35));
+    // What the spec asks for and nobody can see is not claimed to be so.
+    project.spec(&spec(&PLAIN.replace("read_capacity: 1", "ttl_attribute: expires\nread_capacity: 3")));
+    project.run(&cloud, &["apply"]).ends_with(3).says("dynamodb:DescribeTimeToLive");
+}
+
+fn id(owner: &Owner, name: &str) -> Id {
+    Id {
+        owner: owner.clone(),
+        name: name.to_owned(),
+        arn: None,
+        anchors: Default::default(),
+        site: None,
+        incarnation: None,
+    }
+}
+
+#[tokio::test]
+async fn a_scan_finds_the_teams_tables_on_all_pages() {
+    let cloud = Cloud::join(World { small_pages: true, ..World::empty() }).await;
+    cloud.world(|world| {
+        let table = World::one_table();
+        for name in ["blue-owls-todos", "blue-owls_old", "blue-owls.x", "blue-owlsy", "red-foxes-todos"] {
+            world.tables.insert(name.to_owned(), table.clone());
+        }
+    });
+    let (cx, _press) = context(&cloud, Access::ReadOnly);
+    let owner = Owner { team: "blue-owls".into(), stack: "team".into(), resource: "todos".into() };
+    let ids = registry()["table"].scan(&cx, &owner).await.unwrap();
+    let nobody = Owner { resource: String::new(), ..owner };
+    assert_eq!(ids, ["blue-owls-todos", "blue-owls.x", "blue-owls_old"].map(|name| id(&nobody, name)));
+    assert_eq!(cx.consent, Consent::default());
+}
+
+#[tokio::test]
+async fn a_released_table_keeps_everything_but_our_tags() {
+    let cloud = Cloud::join(World::empty()).await;
+    let owner = Owner { team: "blue-owls".into(), stack: "team".into(), resource: "todos".into() };
+    cloud.world(|world| {
+        let mut table = World::one_table();
+        let tags = owner.tags().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        table.tags.extend(tags.into_iter().chain([("course".to_owned(), "cloud".to_owned())]));
+        world.tables.insert(TABLE.to_owned(), table);
+    });
+    let (cx, _press) = context(&cloud, team());
+    let kind = &registry()["table"];
+    let id = id(&owner, TABLE);
+    let live = kind.read(&cx, &id).await.unwrap().live.unwrap();
+    cx.aws.guard.observe(kind.schema(), &id, &live);
+    kind.release(&cx, &id, live).await.unwrap();
+    let tags = cloud.world(|world| world.tables[TABLE].tags.clone());
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), [("course".to_owned(), "cloud".to_owned())]);
+}
