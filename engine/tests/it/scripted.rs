@@ -21,10 +21,11 @@ use world::{ACCOUNT, ROLE, Reply, World};
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
-const READS: [&str; 8] = [
+const READS: [&str; 9] = [
     "DescribeTable",
     "ListTagsOfResource",
     "GetFunction",
+    "ListFunctions",
     "GetPolicy",
     "ListEventSourceMappings",
     "ListTags",
@@ -411,8 +412,8 @@ fn a_mapping_changes_in_place_and_is_waited_for() {
     let project = Project::new(|text| text + "    batch_size: 10\n    enabled: false\n");
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(writes(&cloud), ["UpdateEventSourceMapping"]);
-    // Updating twice, Disabling twice, then Disabled.
-    assert_eq!(cloud.count("GetEventSourceMapping"), 5);
+    // One look before the write, then Updating twice, Disabling twice, and Disabled.
+    assert_eq!(cloud.count("GetEventSourceMapping"), 6);
     diff_is_empty(&project, &cloud);
 }
 
