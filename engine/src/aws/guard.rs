@@ -493,6 +493,23 @@ mod tests {
     }
 
     #[test]
+    fn what_may_not_be_ours_is_changed_but_neither_claimed_nor_deleted() {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        guard.observe(registry()["function"].schema(), &id("acme-f"), &live(Ownership::Denied));
+        for (operation, allowed) in [
+            ("UpdateFunctionCode", true),
+            ("PutFunctionConcurrency", true),
+            ("DeleteFunctionConcurrency", true),
+            ("DeleteFunction", false),
+            ("TagResource", false),
+            ("UntagResource", false),
+        ] {
+            let request = Request { operation: operation.to_owned(), ..write("function", "acme-f", Effect::Write) };
+            assert_eq!(guard.check(&request).is_ok(), allowed, "{operation}");
+        }
+    }
+
+    #[test]
     fn a_later_read_can_take_a_thing_away() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         let schema = registry()["table"].schema();

@@ -331,7 +331,7 @@ impl Statement {
         let source_account = condition(&["StringEquals"], "aws:SourceAccount");
         let principal_org_id = condition(&["StringEquals"], "aws:PrincipalOrgID");
         let principal = principal.unwrap_or_default();
-        rest.retain(|_, value| !is_hollow(value));
+        prune(&mut rest);
         Props {
             function: String::new(),
             statement_id: String::new(),
@@ -359,7 +359,13 @@ fn take(map: &mut Map<String, Json>, key: &str) -> Option<String> {
     Some(text)
 }
 
-/// Whether nothing is left in it.
-fn is_hollow(value: &Json) -> bool {
-    value.as_object().is_some_and(|map| map.values().all(is_hollow))
+/// Removes every mapping that nothing is left in.
+fn prune(map: &mut Map<String, Json>) {
+    map.retain(|_, value| match value {
+        Json::Object(inner) => {
+            prune(inner);
+            !inner.is_empty()
+        }
+        _ => true,
+    });
 }

@@ -3,7 +3,10 @@
 
 #![cfg(unix)]
 
+mod function_updates;
+mod lambda_reads;
 mod library;
+mod mapping_updates;
 mod server;
 mod world;
 
@@ -819,7 +822,7 @@ fn a_lock_that_moved_by_itself_is_no_change() {
     let project = Project::new(|text| replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../"));
     // After the look before the write somebody touches what the engine does not manage.
     cloud.before("UpdateFunctionConfiguration", 1, |world| {
-        world.functions.get_mut(FUNCTION).unwrap().meddle("Description", json!("hello"));
+        world.functions.get_mut(FUNCTION).unwrap().meddle("KMSKeyArn", json!("arn:aws:kms:x"));
     });
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(cloud.count("UpdateFunctionConfiguration"), 2);

@@ -20,11 +20,11 @@ use super::server::{Cloud, Fault};
 use super::world::{self, ACCOUNT, REGION, Reply, World};
 use super::{Project, TABLE, writes};
 
-fn load(path: &Path) -> Spec {
+pub(super) fn load(path: &Path) -> Spec {
     Spec::load(path, &Overrides::default(), Depth::Full).unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
-fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
+pub(super) fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
     let settings =
         LocalSettings { endpoint_url: cloud.url.clone(), account: ACCOUNT.to_owned(), region: REGION.to_owned() };
     let aws = Aws::local(&settings, access);
@@ -32,11 +32,11 @@ fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
     (Context::new(Arc::new(aws), Consent::default(), interrupt), press)
 }
 
-fn team() -> Access {
+pub(super) fn team() -> Access {
     Access::Team { team: "blue-owls".to_owned(), assume_owner: false }
 }
 
-async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
+pub(super) async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
     let inventory = live::read(cx, spec, Goal::Present, None).await?;
     for declared in &mut spec.resources {
         if let Some(live) = inventory.live(&declared.name) {
