@@ -16,7 +16,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use engine::value::Value;
+use serde_json::{Value as Json, json};
 
 use server::{Cloud, Fault, Record, named, until};
 use world::{ACCOUNT, ROLE, Reply, World};
@@ -209,6 +210,11 @@ fn is_write(call: &Record) -> bool {
 
 fn writes(cloud: &Cloud) -> Vec<String> {
     cloud.calls().iter().filter(|call| is_write(call)).map(|call| call.operation.clone()).collect()
+}
+
+/// A body as text, with its keys in alphabetical order.
+fn in_order(body: &Json) -> String {
+    format!("{:#}", Json::from(&Value::from(body.clone())))
 }
 
 /// The place of the n-th call of an operation, counted from 1.

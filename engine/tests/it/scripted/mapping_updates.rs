@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault};
 use super::world::Reply;
-use super::{FUNCTION, Project, deployed, diff_is_empty, nth, replaced, writes};
+use super::{FUNCTION, Project, deployed, diff_is_empty, in_order, nth, replaced, writes};
 
 /// Whatever UpdateEventSourceMapping can set of a mapping on a stream.
 const SETTINGS: [&str; 11] = [
@@ -118,7 +118,7 @@ fn a_new_mapping_gets_everything_in_the_create() {
     let calls = cloud.calls();
     let mut said = calls[nth(&calls, "CreateEventSourceMapping", 1)].body.clone();
     said["EventSourceArn"] = json!("…");
-    insta::assert_snapshot!(format!("{said:#}"), @r#"
+    insta::assert_snapshot!(in_order(&said), @r#"
     {
       "BatchSize": 7,
       "BisectBatchOnFunctionError": true,
@@ -149,10 +149,10 @@ fn a_new_mapping_gets_everything_in_the_create() {
       "ParallelizationFactor": 2,
       "StartingPosition": "TRIM_HORIZON",
       "Tags": {
-        "engine:stack": "team",
         "course": "cloud",
-        "engine:team": "blue-owls",
-        "engine:resource": "todos-to-logger"
+        "engine:resource": "todos-to-logger",
+        "engine:stack": "team",
+        "engine:team": "blue-owls"
       },
       "TumblingWindowInSeconds": 30
     }
