@@ -116,17 +116,19 @@ const LOG_GROUP: Text = Text {
     allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte)),
     words: "letters, digits and `.-_/#`",
 };
+/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 const LAYER: Text = Text {
     min: 1,
     max: 140,
     allows: |text| layer(text).is_some(),
     words: "a layer version's ARN (`arn:aws:lambda:region:account:layer:name:1`)",
 };
+/// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 const DEAD_LETTER: Text = Text {
     min: 1,
     max: 2048,
-    allows: |text| super::text::is_arn_of(text, &["sqs", "sns"]),
-    words: "the ARN of an SQS queue or an SNS topic",
+    allows: |text| super::text::is_arn_of(text, &["sqs", "sns"]) && !text.ends_with(".fifo"),
+    words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO",
 };
 /// All variables of a function together (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html).
 const ENVIRONMENT_BYTES: usize = 4096;

@@ -70,11 +70,12 @@ pub(super) struct Props {
     tags: BTreeMap<String, String>,
 }
 
+/// docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
 const DESTINATION: Text = Text {
     min: 1,
     max: 350,
-    allows: |text| super::text::is_arn_of(text, &["sqs", "sns", "s3"]),
-    words: "the ARN of an SQS queue, an SNS topic or an S3 bucket",
+    allows: |text| super::text::is_arn_of(text, &["sqs", "sns", "s3"]) && !text.ends_with(".fifo"),
+    words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO, or of an S3 bucket",
 };
 /// Most characters of a filter's pattern, and most filters of a mapping, of which AWS allows five unless asked for more
 /// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
