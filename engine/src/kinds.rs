@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use serde_json::json;
 
-use crate::aws::{AwsError, Class, Context};
+use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
 use crate::schema::{Id, Ownership, Property, Shape, property};
 
@@ -72,6 +72,21 @@ fn must_tag(
 /// Whether every declared tag stands in AWS with that value.
 fn has_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>) -> bool {
     declared.iter().all(|(key, value)| have.get(key) == Some(value))
+}
+
+/// Whether a name begins with the team's, as the names that the engine chooses do.
+fn is_of_team(name: &str, team: &str) -> bool {
+    name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_']))
+}
+
+/// Takes the owner's three tags off a function or a mapping.
+async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsError> {
+    let send = || async {
+        let keys = id.owner.tags().map(|(key, _)| key.to_owned());
+        let request = cx.aws.lambda.untag_resource().resource(arn).set_tag_keys(Some(keys.to_vec()));
+        request.send().await.named("UntagResource", &id.name)
+    };
+    cx.send(wait, &id.name, send).await.map(|_| ())
 }
 
 /// The error for a create that found something of somebody else's in its place.

@@ -46,6 +46,8 @@ pub enum Class {
     RoleNotAssumable,
     /// The role may not read the stream (yet).
     StreamNotReadable,
+    /// The role lacks another right that Lambda checks (yet): to trace, to send to a queue.
+    RoleLacksRight,
     /// Too many calls.
     Throttled,
     /// Somebody else changed it since we read it (HTTP 412).
@@ -147,6 +149,14 @@ impl AwsError {
                  dynamodb:GetShardIterator and dynamodb:ListStreams on the stream; the managed policy \
                  AWSLambdaDynamoDBExecutionRole has them; ask the role's owner"
                 .to_owned(),
+            Class::RoleLacksRight => "the role needs the permission that AWS names above; it is added to the role's \
+                 policies, by its owner"
+                .to_owned(),
+            Class::Rejected if self.message.contains("UnreservedConcurrentExecution") => {
+                "the account has too few concurrent executions to keep so many for one function: choose a smaller \
+                 `reserved_concurrent_executions`, or ask whoever owns the account for a higher quota"
+                    .to_owned()
+            }
             Class::Overdue => {
                 "look at the resource in the AWS console; running the same command again goes on waiting".to_owned()
             }
@@ -336,7 +346,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         "InvalidParameterValueException" | "InvalidParameterValue" => match () {
             () if says("cannot be assumed by Lambda") => Class::RoleNotAssumable,
             () if says("ensure the role can perform") => Class::StreamNotReadable,
-            () if says("execution role does not have permissions") => Class::StreamNotReadable,
+            () if says("execution role does not have permissions") => Class::RoleLacksRight,
             () if says("KMS key is invalid for CreateGrant") => Class::RoleNotAssumable,
             // A mapping's way to say not-found.
             () if says("Function does not exist") => Class::NotFound,

@@ -179,7 +179,9 @@ impl Guard {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ((*kind).to_owned(), name.clone());
-        let claims = request.operation.starts_with("Delete") || request.operation == "TagResource";
+        // Lifting a function's reserved concurrency deletes no more than a setting.
+        let claims = matches!(request.operation.as_str(), "TagResource" | "UntagResource")
+            || (request.operation.starts_with("Delete") && request.operation != "DeleteFunctionConcurrency");
         match (known.get(&key), request.effect) {
             (Some(Standing::Barred(reason)), _) => return refuse(format!("the {kind} `{name}` is not ours: {reason}")),
             (Some(Standing::Imported), _) => {
@@ -273,6 +275,7 @@ fn lambda(method: &str, path: &str, query: &str, body: &[u8]) -> Option<Request>
     let function = |name: &str| Some(("function", function_name(name)));
     let mut statement = None;
     let (operation, effect, target) = match (method, segments.as_slice()) {
+        ("GET", ["functions"]) => ("ListFunctions", Effect::Read, None),
         ("GET", ["functions", name]) => ("GetFunction", Effect::Read, function(name)),
         ("GET", ["functions", name, "policy"]) => ("GetPolicy", Effect::Read, function(name)),
         ("POST", ["functions"]) => {
@@ -280,6 +283,8 @@ fn lambda(method: &str, path: &str, query: &str, body: &[u8]) -> Option<Request>
         }
         ("PUT", ["functions", name, "code"]) => ("UpdateFunctionCode", Effect::Write, function(name)),
         ("PUT", ["functions", name, "configuration"]) => ("UpdateFunctionConfiguration", Effect::Write, function(name)),
+        ("PUT", ["functions", name, "concurrency"]) => ("PutFunctionConcurrency", Effect::Write, function(name)),
+        ("DELETE", ["functions", name, "concurrency"]) => ("DeleteFunctionConcurrency", Effect::Write, function(name)),
         ("DELETE", ["functions", name]) => ("DeleteFunction", Effect::Write, function(name)),
         ("POST", ["functions", name, "policy"]) => {
             statement = Some(parsed().statement_id.unwrap_or_default());
@@ -400,16 +405,20 @@ mod tests {
         let mappings = "/2015-03-31/event-source-mappings";
         let create = r#"{"FunctionName":"a-f","EventSourceArn":"arn:…/stream/1"}"#;
         let rest = [
+            ("ListFunctions", Read, "GET", "/2015-03-31/functions?Marker=x", "", None),
             ("GetFunction", Read, "GET", "/2015-03-31/functions/a-f", "", f),
             ("GetPolicy", Read, "GET", "/2015-03-31/functions/a-f/policy", "", f),
             ("CreateFunction", Create, "POST", "/2015-03-31/functions", r#"{"FunctionName":"a-f"}"#, f),
             ("UpdateFunctionCode", Write, "PUT", "/2015-03-31/functions/a-f/code", "{}", f),
             ("UpdateFunctionConfiguration", Write, "PUT", "/2015-03-31/functions/a-f/configuration", "{}", f),
+            ("PutFunctionConcurrency", Write, "PUT", "/2017-10-31/functions/a-f/concurrency", "{}", f),
+            ("DeleteFunctionConcurrency", Write, "DELETE", "/2017-10-31/functions/a-f/concurrency", "", f),
             ("DeleteFunction", Write, "DELETE", "/2015-03-31/functions/a-f", "", f),
             ("DeleteFunction", Write, "DELETE", &qualified, "", f),
             ("AddPermission", Write, "POST", "/2015-03-31/functions/a-f/policy", r#"{"StatementId":"a-s"}"#, f),
             ("RemovePermission", Write, "DELETE", "/2015-03-31/functions/a-f/policy/a-s?RevisionId=1", "", f),
             ("ListEventSourceMappings", Read, "GET", "/2015-03-31/event-source-mappings?FunctionName=a-f", "", f),
+            ("ListEventSourceMappings", Read, "GET", "/2015-03-31/event-source-mappings?Marker=x", "", None),
             ("CreateEventSourceMapping", Write, "POST", mappings, create, f),
             ("GetEventSourceMapping", Read, "GET", "/2015-03-31/event-source-mappings/u-1", "", m),
             ("UpdateEventSourceMapping", Write, "PUT", "/2015-03-31/event-source-mappings/u-1", "{}", m),
@@ -439,7 +448,7 @@ mod tests {
             ("POST", "/", "", "Action=DeleteRole&RoleName=r"),
             ("POST", "/", "", "Action=AssumeRole&Action=GetRole"),
             ("POST", "/2015-03-31/functions/a-f/invocations", "", "{}"),
-            ("PUT", "/2017-10-31/functions/a-f/concurrency", "", "{}"),
+            ("PUT", "/2019-09-30/functions/a-f/provisioned-concurrency", "", "{}"),
             ("POST", "/2015-03-31/functions/a-f/aliases", "", "{}"),
             ("PATCH", "/2015-03-31/functions/a-f", "", "{}"),
         ] {
@@ -504,6 +513,23 @@ mod tests {
         ] {
             let refusal = after_reading(theirs).unwrap_err();
             assert!(refusal.contains(words), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_ours_is_changed_but_neither_claimed_nor_deleted() {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        guard.observe(registry()["function"].schema(), &id("acme-f"), &live(Ownership::Denied));
+        for (operation, allowed) in [
+            ("UpdateFunctionCode", true),
+            ("PutFunctionConcurrency", true),
+            ("DeleteFunctionConcurrency", true),
+            ("DeleteFunction", false),
+            ("TagResource", false),
+            ("UntagResource", false),
+        ] {
+            let request = Request { operation: operation.to_owned(), ..write("function", "acme-f", Effect::Write) };
+            assert_eq!(guard.check(&request).is_ok(), allowed, "{operation}");
         }
     }
 

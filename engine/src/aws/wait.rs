@@ -163,6 +163,7 @@ impl Context {
                 Class::Throttled => ("a free place in AWS's rate limit", wait.budget),
                 Class::RoleNotAssumable => ("Lambda to be able to assume the role", PROPAGATION),
                 Class::StreamNotReadable => ("the role to be able to read the stream", PROPAGATION),
+                Class::RoleLacksRight => ("the role to have the rights that it needs", PROPAGATION),
                 // The SDK has tried a few times already, but not for a create, which it may send only once.
                 Class::NoAnswer | Class::ServerFault if faults < FAULTS => {
                     faults += 1;

@@ -21,16 +21,21 @@ use std::path::Path as FilePath;
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
-use aws_sdk_lambda::types::{Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, Runtime, State};
-use aws_smithy_types::Blob;
+use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
+use aws_sdk_lambda::types::{
+    Architecture, DeadLetterConfig, Environment, EphemeralStorage, FunctionCode, FunctionConfiguration,
+    LastUpdateStatus, LogFormat, LoggingConfig, Runtime, State, TracingConfig, TracingMode,
+};
+use aws_smithy_types::date_time::Format;
 use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::{Blob, DateTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::{AwsError, Class, Context, Named, Wait, upload_timeouts};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
-    Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Problem, Reading, Schema, Shape, Text,
+    Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading, Schema, Shape, Text,
     property,
 };
 use crate::source::{self, Source};
@@ -47,9 +52,21 @@ pub(super) struct Props {
     #[serde(default)]
     code: Json,
     code_sha256: String,
+    code_size: i64,
+    description: String,
     memory_size: i32,
     timeout: i32,
     environment: BTreeMap<String, String>,
+    architecture: String,
+    layers: Vec<String>,
+    ephemeral_storage: i32,
+    tracing: String,
+    log_format: String,
+    log_group: String,
+    application_log_level: Option<String>,
+    system_log_level: Option<String>,
+    reserved_concurrent_executions: Option<i32>,
+    dead_letter_target_arn: Option<String>,
     tags: BTreeMap<String, String>,
 }
 
@@ -91,6 +108,27 @@ const VARIABLE: Text = Text {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     },
     words: "letters, digits and `_`, beginning with a letter, at least two characters",
+};
+/// docs.aws.amazon.com/lambda/latest/api/API_LoggingConfig.html
+const LOG_GROUP: Text = Text {
+    min: 1,
+    max: 512,
+    allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte)),
+    words: "letters, digits and `.-_/#`",
+};
+/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
+const LAYER: Text = Text {
+    min: 1,
+    max: 140,
+    allows: |text| layer(text).is_some(),
+    words: "a layer version's ARN (`arn:aws:lambda:region:account:layer:name:1`)",
+};
+/// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+const DEAD_LETTER: Text = Text {
+    min: 1,
+    max: 2048,
+    allows: |text| super::text::is_arn_of(text, &["sqs", "sns"]) && !text.ends_with(".fifo"),
+    words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO",
 };
 /// All variables of a function together (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html).
 const ENVIRONMENT_BYTES: usize = 4096;
@@ -148,7 +186,7 @@ impl Kind for Function {
             naming: Naming::Own { text: NAME },
             managed: true,
             importable: true,
-            adoptable: false,
+            adoptable: true,
             holds_data: false,
             locked: None,
             leaves: Some(|name| format!("its log group /aws/lambda/{name} stays")),
@@ -162,7 +200,14 @@ impl Kind for Function {
                     Shape::Link { to: &[("role", "arn")], literal: Some(super::text::ROLE_ARN) },
                     "the role that the function runs with",
                 )
-                .required(),
+                .required()
+                .bound(|props| match props.get("environment") {
+                    Some(Value::Map(variables)) if !variables.is_empty() => Some(
+                        "its role was made anew under the same name, and Lambda's right to decrypt the function's \
+                         variables names the old one",
+                    ),
+                    _ => None,
+                }),
                 property(
                     "code",
                     Shape::TextOrRecord(Text { min: 1, ..Text::any(4096) }, code),
@@ -172,12 +217,54 @@ impl Kind for Function {
                 .literal()
                 .local(),
                 property("code_sha256", Shape::Text(Text::any(64)), "the hash of the packed source").derived(),
+                property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "bytes of the packed source")
+                    .derived()
+                    .shown_with("code_sha256"),
+                property("description", Shape::Text(Text::any(256)), "what it is for, in a line").default(""),
                 property("memory_size", Shape::Integer { min: 128, max: 10240 }, "memory in MB").default(128),
                 property("timeout", Shape::Integer { min: 1, max: 900 }, "seconds until an invocation is ended")
                     .default(3),
                 property("environment", variables, "variables for the code, 4 KB in all")
                     .default(json!({}))
                     .sensitive(),
+                property("architecture", Shape::Choice(&["x86_64", "arm64"]), "the processor that it runs on")
+                    .default("x86_64"),
+                property(
+                    "layers",
+                    Shape::List { item: Box::new(Shape::Text(LAYER)), max: 5 },
+                    "layer versions, later ones over earlier ones",
+                )
+                .default(json!([])),
+                property("ephemeral_storage", Shape::Integer { min: 512, max: 10240 }, "size of /tmp in MB")
+                    .default(512),
+                property(
+                    "tracing",
+                    Shape::Choice(&["PassThrough", "Active"]),
+                    "whether X-Ray samples calls of its own, or follows the caller's",
+                )
+                .default("PassThrough"),
+                property("log_format", Shape::Choice(&["Text", "JSON"]), "how log lines are written").default("Text"),
+                property("log_group", Shape::Text(LOG_GROUP), "where it logs; absent: /aws/lambda/ and its name"),
+                property(
+                    "application_log_level",
+                    Shape::Choice(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),
+                    "least level of the code's own lines, with JSON alone; absent: INFO",
+                ),
+                property(
+                    "system_log_level",
+                    Shape::Choice(&["DEBUG", "INFO", "WARN"]),
+                    "least level of Lambda's lines, with JSON alone; absent: INFO",
+                ),
+                property(
+                    "reserved_concurrent_executions",
+                    Shape::Integer { min: 0, max: i32::MAX.into() },
+                    "calls at once, kept free for it and its limit; 0: it never runs",
+                ),
+                property(
+                    "dead_letter_target_arn",
+                    Shape::Text(DEAD_LETTER),
+                    "where events go that failed for good, of asynchronous calls",
+                ),
                 super::tags(),
             ],
             outputs: vec![
@@ -197,8 +284,43 @@ impl Kind for Function {
         }
     }
 
+    fn normalize(&self, id: &Id, desired: &mut Tree) {
+        let json = desired.get("log_format").and_then(Value::as_str) == Some("JSON");
+        let mut default = |property: &str, value: String| {
+            let slot = desired.entry(property.to_owned()).or_insert(Value::Null);
+            if *slot == Value::Null {
+                *slot = Value::String(value);
+            }
+        };
+        default("log_group", default_log_group(&id.name));
+        if json {
+            default("application_log_level", "INFO".to_owned());
+            default("system_log_level", "INFO".to_owned());
+        }
+    }
+
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
+        if desired.get("log_format").and_then(Value::as_str) == Some("Text") {
+            for level in ["application_log_level", "system_log_level"] {
+                if desired.get(level).is_some_and(|value| *value != Value::Null) {
+                    let problem = format!("`{level}` has no meaning with the log format Text");
+                    let hint = format!("add `log_format: JSON`, or remove `{level}`");
+                    problems.push(Problem::error(Path::property(level), problem, hint));
+                }
+            }
+        }
+        if let Some(Value::List(layers)) = desired.get("layers") {
+            let mut seen = Vec::new();
+            for (index, name) in layers.iter().enumerate().filter_map(|(at, it)| Some((at, layer(it.as_str()?)?))) {
+                if seen.contains(&name) {
+                    let problem = "a function can't have two versions of one layer".to_owned();
+                    let path = Path::property("layers").index(index);
+                    problems.push(Problem::error(path, problem, "keep one of them"));
+                }
+                seen.push(name);
+            }
+        }
         if let Some(Value::Map(code)) = desired.get("code") {
             let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
             // A key that is there without a value was written wrong, which is reported already.
@@ -261,21 +383,29 @@ impl Kind for Function {
                 Err(error) if error.class == Class::NotFound => return Ok(None.into()),
                 answer => answer?,
             };
-        let Some(config) = answer.configuration else { return Ok(None.into()) };
-        let tags = answer.tags.unwrap_or_default();
-        let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        // Without the right to list tags the answer simply has none, and newer answers say so.
-        let owner = if answer.tags_error.is_some() { Ownership::Denied } else { Ownership::from_tags(pairs()) };
-        let live = Live {
-            outputs: outputs(&config),
-            condition: condition(&config),
-            owner,
-            incarnation: None,
-            age: Age::default(),
-            notes: Vec::new(),
-            props: props(config, super::own_tags(pairs())),
-        };
-        Ok(Some(live).into())
+        Ok(Seen::of(answer).map(Seen::live).into())
+    }
+
+    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+        let mut found = Vec::new();
+        let mut marker = None;
+        loop {
+            let answer = cx.aws.lambda.list_functions().set_marker(marker).send().await.named("ListFunctions", "")?;
+            let names = answer.functions.unwrap_or_default().into_iter().filter_map(|it| it.function_name);
+            found.extend(names.filter(|name| super::is_of_team(name, &owner.team)).map(|name| Id {
+                owner: Owner { resource: String::new(), ..owner.clone() },
+                name,
+                arn: None,
+                anchors: BTreeMap::new(),
+                site: None,
+                incarnation: None,
+            }));
+            // A page may be empty and still have a successor.
+            marker = answer.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -292,9 +422,16 @@ impl Kind for Function {
                 .handler(&props.handler)
                 .role(&props.role)
                 .code(FunctionCode::builder().zip_file(zip.clone()).build())
+                .architectures(Architecture::from(props.architecture.as_str()))
+                .description(&props.description)
                 .memory_size(props.memory_size)
                 .timeout(props.timeout)
                 .environment(environment(&props))
+                .set_layers((!props.layers.is_empty()).then(|| props.layers.clone()))
+                .ephemeral_storage(ephemeral_storage(&props)?)
+                .tracing_config(tracing(&props))
+                .logging_config(logging(&props))
+                .set_dead_letter_config(props.dead_letter_target_arn.is_some().then(|| dead_letter(&props)))
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
             let answer = request.customize().config_override(once()).send().await.named("CreateFunction", &id.name)?;
             Ok([("arn", answer.function_arn), ("name", answer.function_name)]
@@ -303,7 +440,9 @@ impl Kind for Function {
                 .collect())
         };
         let find = || async {
-            let Some(live) = self.read(cx, id).await?.live else { return Ok(None) };
+            let Some(live) = self.read(cx, id).await?.live.filter(|live| live.condition != Condition::Leaving) else {
+                return Ok(None);
+            };
             if live.owner == Ownership::Engine(id.owner.clone()) {
                 return Ok(Some(live.outputs));
             }
@@ -327,13 +466,14 @@ impl Kind for Function {
             cx.send(BUSY, &id.name, tag).await?;
             lock = idle(cx, id).await?;
         }
-        let mut revision = lock.revision_id.clone();
-        let seen = props(lock, BTreeMap::new());
-        if !seen.same_configuration(&have.props) || seen.code_sha256 != have.props.code_sha256 {
+        let mut revision = lock.config.revision_id.clone();
+        let seen = lock.props();
+        if !seen.same(&have.props) {
             let message = "changed meanwhile, while it was being waited for";
             return Err(AwsError::own(Class::Changed, "update", &id.name, message));
         }
         if !have.props.same_configuration(&wanted) {
+            // Every property, each time: AWS keeps what is left out, so a reset has to be said.
             let configure = || async {
                 let request = cx
                     .aws
@@ -343,26 +483,35 @@ impl Kind for Function {
                     .runtime(Runtime::from(wanted.runtime.as_str()))
                     .handler(&wanted.handler)
                     .role(&wanted.role)
+                    .description(&wanted.description)
                     .memory_size(wanted.memory_size)
                     .timeout(wanted.timeout)
-                    // An empty map clears the variables; leaving the field out would keep them.
                     .environment(environment(&wanted))
+                    .set_layers(Some(wanted.layers.clone()))
+                    .ephemeral_storage(ephemeral_storage(&wanted)?)
+                    .tracing_config(tracing(&wanted))
+                    .logging_config(logging(&wanted))
+                    .dead_letter_config(dead_letter(&wanted))
                     .set_revision_id(revision.clone());
                 request.send().await.named("UpdateFunctionConfiguration", &id.name)
             };
             cx.send(BUSY, &id.name, configure).await?;
             // Until LastUpdateStatus is Successful, the next call would be refused; then the lock has moved as well.
-            revision = updated(cx, id).await?.revision_id;
+            revision = updated(cx, id).await?.config.revision_id;
         }
-        if have.props.code_sha256 != wanted.code_sha256 {
+        if !have.props.same_code(&wanted) {
             let zip = Blob::new(zip.as_deref().unwrap_or_default());
             let upload = || async {
                 let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
+                let request = request.architectures(Architecture::from(wanted.architecture.as_str()));
                 let request = request.set_revision_id(revision.clone()).customize().config_override(patient());
                 request.send().await.named("UpdateFunctionCode", &id.name)
             };
             cx.send(BUSY, &id.name, upload).await?;
             updated(cx, id).await?;
+        }
+        if have.props.reserved_concurrent_executions != wanted.reserved_concurrent_executions {
+            reserve(cx, id, wanted.reserved_concurrent_executions).await?;
         }
         Ok(have.outputs)
     }
@@ -370,27 +519,32 @@ impl Kind for Function {
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
         // A create and an update that an earlier run began are both waited for.
         let probe = || async {
-            let Some(config) = configuration(cx, id).await? else { return Ok(None) };
-            match config.state() {
-                Some(State::Failed) => {
-                    let reason = config.state_reason().unwrap_or("no reason given");
+            let Some(seen) = look(cx, id).await? else { return Ok(None) };
+            match condition(&seen.config) {
+                Condition::Broken(reason) => {
                     let message = format!("Lambda could not make the function: {reason}");
                     Err(AwsError::own(Class::Rejected, "CreateFunction", &id.name, message))
                 }
-                _ if config.last_update_status() == Some(&LastUpdateStatus::InProgress) => Ok(None),
-                Some(State::Active | State::Inactive) | None => Ok(Some(config)),
-                Some(_) => Ok(None),
+                Condition::Settled => Ok(Some(seen)),
+                _ => Ok(None),
             }
         };
-        let config = cx.until(ACTIVE, &id.name, probe).await?;
-        if config.last_update_status() != Some(&LastUpdateStatus::Failed) {
-            return Ok(());
-        }
+        let seen = cx.until(ACTIVE, &id.name, probe).await?;
         // A failed update is taken back; one that an earlier run began may have been shown as done until then.
-        let failure = failed_update(id, &config);
-        let now = props(config, BTreeMap::new());
-        let as_wanted = now.same_configuration(want) && now.code_sha256 == want.code_sha256;
-        if as_wanted { Ok(()) } else { Err(failure) }
+        let now = seen.props();
+        if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed)
+            && !(now.same_configuration(want) && now.same_code(want))
+        {
+            return Err(failed_update(id, &seen.config));
+        }
+        // It is no part of the create call.
+        if want.reserved_concurrent_executions.is_some()
+            && now.reserved_concurrent_executions != want.reserved_concurrent_executions
+        {
+            let _turn = cx.turn(&id.name).await;
+            reserve(cx, id, want.reserved_concurrent_executions).await?;
+        }
+        Ok(())
     }
 
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
@@ -404,20 +558,137 @@ impl Kind for Function {
         };
         cx.send(BUSY, &id.name, delete).await
     }
+
+    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let _turn = cx.turn(&id.name).await;
+        let arn = have.outputs.get("arn").cloned().unwrap_or_default();
+        super::untag(cx, BUSY, id, &arn).await
+    }
 }
 
 impl Props {
+    /// Whether everything that AWS shows of the function itself is the same.
+    fn same(&self, other: &Props) -> bool {
+        let concurrency = |props: &Props| props.reserved_concurrent_executions;
+        self.same_configuration(other) && self.same_code(other) && concurrency(self) == concurrency(other)
+    }
+
     /// Whether everything that UpdateFunctionConfiguration sets is the same.
     fn same_configuration(&self, other: &Props) -> bool {
-        (&self.runtime, &self.handler, &self.role, self.memory_size, self.timeout, &self.environment)
-            == (&other.runtime, &other.handler, &other.role, other.memory_size, other.timeout, &other.environment)
+        let rest = other.clone();
+        let with_the_rest = Props {
+            code: rest.code,
+            code_sha256: rest.code_sha256,
+            code_size: rest.code_size,
+            architecture: rest.architecture,
+            reserved_concurrent_executions: rest.reserved_concurrent_executions,
+            tags: rest.tags,
+            ..self.clone()
+        };
+        with_the_rest == *other
     }
+
+    /// Whether everything that UpdateFunctionCode sets is the same.
+    fn same_code(&self, other: &Props) -> bool {
+        (&self.code_sha256, &self.architecture) == (&other.code_sha256, &other.architecture)
+    }
+}
+
+/// A function as one GetFunction shows it.
+struct Seen {
+    config: FunctionConfiguration,
+    reserved: Option<i32>,
+    tags: BTreeMap<String, String>,
+    owner: Ownership,
+}
+
+impl Seen {
+    fn of(answer: GetFunctionOutput) -> Option<Seen> {
+        let tags = answer.tags.unwrap_or_default();
+        let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Some(Seen {
+            config: answer.configuration?,
+            reserved: answer.concurrency.and_then(|it| it.reserved_concurrent_executions),
+            tags: super::own_tags(pairs()),
+            // Without the right to list tags the answer simply has none, and newer answers say so.
+            owner: if answer.tags_error.is_some() { Ownership::Denied } else { Ownership::from_tags(pairs()) },
+        })
+    }
+
+    fn live(self) -> Live<Props> {
+        Live {
+            outputs: outputs(&self.config),
+            condition: condition(&self.config),
+            incarnation: None,
+            age: Age { born: None, changed: self.config.last_modified().and_then(milliseconds) },
+            notes: notes(&self.config),
+            props: self.props(),
+            owner: self.owner,
+        }
+    }
+
+    /// Its properties, with AWS's default for whatever the answer leaves out or empty.
+    fn props(&self) -> Props {
+        let Seen { config, reserved, tags, owner: _ } = self;
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let logging = config.logging_config();
+        let json = logging.and_then(LoggingConfig::log_format) == Some(&LogFormat::Json);
+        let level = |level: Option<&str>| json.then(|| level.unwrap_or("INFO").to_owned());
+        let group = logging.and_then(LoggingConfig::log_group).filter(|group| !group.is_empty());
+        let target = config.dead_letter_config().and_then(DeadLetterConfig::target_arn);
+        let variables = config.environment().and_then(|environment| environment.variables());
+        Props {
+            runtime: text(config.runtime().map(Runtime::as_str)),
+            handler: text(config.handler()),
+            role: text(config.role()),
+            code: Json::Null,
+            code_sha256: text(config.code_sha256()),
+            code_size: config.code_size(),
+            description: text(config.description()),
+            memory_size: config.memory_size().unwrap_or(128),
+            timeout: config.timeout().unwrap_or(3),
+            environment: variables.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            architecture: config.architectures().first().map_or("x86_64", Architecture::as_str).to_owned(),
+            layers: config.layers().iter().filter_map(|layer| layer.arn().map(str::to_owned)).collect(),
+            ephemeral_storage: config.ephemeral_storage().map_or(512, EphemeralStorage::size),
+            tracing: config.tracing_config().and_then(|it| it.mode()).map_or("PassThrough", TracingMode::as_str).into(),
+            log_format: if json { "JSON" } else { "Text" }.to_owned(),
+            log_group: group.map_or_else(|| default_log_group(&text(config.function_name())), str::to_owned),
+            application_log_level: level(logging.and_then(|it| Some(it.application_log_level()?.as_str()))),
+            system_log_level: level(logging.and_then(|it| Some(it.system_log_level()?.as_str()))),
+            reserved_concurrent_executions: *reserved,
+            dead_letter_target_arn: target.filter(|arn| !arn.is_empty()).map(str::to_owned),
+            tags: tags.clone(),
+        }
+    }
+}
+
+/// Sets or, with `None`, lifts the reserved concurrency.
+async fn reserve(cx: &Context, id: &Id, executions: Option<i32>) -> Result<(), AwsError> {
+    let send = || async {
+        let lambda = &cx.aws.lambda;
+        match executions {
+            Some(executions) => {
+                let request = lambda.put_function_concurrency().function_name(&id.name);
+                let request = request.reserved_concurrent_executions(executions);
+                request.send().await.named("PutFunctionConcurrency", &id.name).map(|_| ())
+            }
+            None => {
+                let request = lambda.delete_function_concurrency().function_name(&id.name);
+                request.send().await.named("DeleteFunctionConcurrency", &id.name).map(|_| ())
+            }
+        }
+    };
+    cx.send(BUSY, &id.name, send).await
 }
 
 fn pack(source: &Source, handler: &str, runtime: &str, path: &Path) -> Loaded {
     match source::package(source, handler, runtime) {
         Ok(package) => Loaded {
-            derived: Tree::from([("code_sha256".to_owned(), Value::String(package.code_sha256))]),
+            derived: Tree::from([
+                ("code_sha256".to_owned(), Value::String(package.code_sha256)),
+                ("code_size".to_owned(), Value::Number(package.zip.len().into())),
+            ]),
             artifact: Some(package.zip.into()),
             problems: package
                 .findings
@@ -447,10 +718,11 @@ fn pack(source: &Source, handler: &str, runtime: &str, path: &Path) -> Loaded {
     }
 }
 
-async fn configuration(cx: &Context, id: &Id) -> Result<Option<FunctionConfiguration>, AwsError> {
+/// The function as it is now; `None`: there is none (yet).
+async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
     // GetFunction, not GetFunctionConfiguration: only the latter counts against Lambda's 15 calls a second.
     match cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name) {
-        Ok(answer) => Ok(answer.configuration),
+        Ok(answer) => Ok(Seen::of(answer)),
         // Right after the create, not found means "not yet".
         Err(error) if error.class == Class::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -458,46 +730,30 @@ async fn configuration(cx: &Context, id: &Id) -> Result<Option<FunctionConfigura
 }
 
 /// Waits until no create or update is under way, and returns what the function looks like then.
-async fn idle(cx: &Context, id: &Id) -> Result<FunctionConfiguration, AwsError> {
+async fn idle(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
     let probe = || async {
-        let Some(config) = configuration(cx, id).await? else {
+        let Some(seen) = look(cx, id).await? else {
             return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function is gone"));
         };
-        let busy = config.last_update_status() == Some(&LastUpdateStatus::InProgress)
-            || config.state() == Some(&State::Pending);
-        Ok((!busy).then_some(config))
+        let busy = matches!(condition(&seen.config), Condition::Changing(_));
+        Ok((!busy).then_some(seen))
     };
     cx.until(UPDATED, &id.name, probe).await
 }
 
 /// Waits until our own update is over, and has succeeded.
-async fn updated(cx: &Context, id: &Id) -> Result<FunctionConfiguration, AwsError> {
-    let config = idle(cx, id).await?;
-    if config.last_update_status() == Some(&LastUpdateStatus::Failed) {
-        return Err(failed_update(id, &config));
+async fn updated(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
+    let seen = idle(cx, id).await?;
+    if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed) {
+        return Err(failed_update(id, &seen.config));
     }
-    Ok(config)
+    Ok(seen)
 }
 
 fn failed_update(id: &Id, config: &FunctionConfiguration) -> AwsError {
-    let reason = config.last_update_status_reason().unwrap_or("no reason given");
+    let reason = reason(config.last_update_status_reason());
     let message = format!("Lambda could not update the function, and runs it as it was before: {reason}");
     AwsError::own(Class::Rejected, "UpdateFunction", &id.name, message)
-}
-
-fn props(config: FunctionConfiguration, tags: BTreeMap<String, String>) -> Props {
-    let variables = config.environment.and_then(|environment| environment.variables).unwrap_or_default();
-    Props {
-        runtime: config.runtime.map_or_else(String::new, |runtime| runtime.as_str().to_owned()),
-        handler: config.handler.unwrap_or_default(),
-        role: config.role.unwrap_or_default(),
-        code: Json::Null,
-        code_sha256: config.code_sha256.unwrap_or_default(),
-        memory_size: config.memory_size.unwrap_or(128),
-        timeout: config.timeout.unwrap_or(3),
-        environment: variables.into_iter().collect(),
-        tags,
-    }
 }
 
 fn outputs(config: &FunctionConfiguration) -> Outputs {
@@ -509,15 +765,77 @@ fn outputs(config: &FunctionConfiguration) -> Outputs {
 
 fn condition(config: &FunctionConfiguration) -> Condition {
     match (config.state(), config.last_update_status()) {
-        (Some(State::Failed), _) => Condition::Broken(config.state_reason().unwrap_or("no reason given").to_owned()),
-        (Some(state @ State::Pending), _) => Condition::Changing(state.as_str().to_owned()),
-        (_, Some(status @ LastUpdateStatus::InProgress)) => Condition::Changing(status.as_str().to_owned()),
-        _ => Condition::Settled,
+        (Some(State::Failed), _) => Condition::Broken(reason(config.state_reason())),
+        (Some(State::Deleting), _) => Condition::Leaving,
+        (None | Some(State::Active | State::Inactive), Some(status @ LastUpdateStatus::InProgress)) => {
+            Condition::Changing(status.as_str().to_owned())
+        }
+        (None | Some(State::Active | State::Inactive), _) => Condition::Settled,
+        // Also states that are newer than this.
+        (Some(state), _) => Condition::Changing(state.as_str().to_owned()),
     }
 }
 
+fn notes(config: &FunctionConfiguration) -> Vec<String> {
+    let mut notes = Vec::new();
+    if config.state() == Some(&State::Inactive) {
+        notes.push("it is idle; Lambda wakes it at the next call".to_owned());
+    }
+    if config.last_update_status() == Some(&LastUpdateStatus::Failed) {
+        let reason = reason(config.last_update_status_reason());
+        notes.push(format!("its last update failed, and it runs as it was before: {reason}"));
+    }
+    notes
+}
+
+fn reason(text: Option<&str>) -> String {
+    text.unwrap_or("no reason given").to_owned()
+}
+
+/// `2026-11-22T20:47:57.123+0000`, the form in which Lambda alone writes times, as milliseconds since 1970.
+fn milliseconds(text: &str) -> Option<i64> {
+    let (rest, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
+    DateTime::from_str(&format!("{rest}:{minutes}"), Format::DateTimeWithOffset).ok()?.to_millis().ok()
+}
+
+fn default_log_group(name: &str) -> String {
+    format!("/aws/lambda/{name}")
+}
+
+/// A layer's ARN without its version: `arn:aws:lambda:region:account:layer:name`.
+fn layer(arn: &str) -> Option<&str> {
+    let (layer, version) = arn.rsplit_once(':')?;
+    let [_, _, _, _, _, "layer", name] = layer.split(':').collect::<Vec<_>>()[..] else { return None };
+    let numbered = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    (super::text::is_arn_of(arn, &["lambda"]) && !name.is_empty() && numbered).then_some(layer)
+}
+
+/// An empty map clears the variables; leaving the field out would keep them.
 fn environment(props: &Props) -> Environment {
     Environment::builder().set_variables(Some(props.environment.clone().into_iter().collect())).build()
+}
+
+fn ephemeral_storage(props: &Props) -> Result<EphemeralStorage, AwsError> {
+    let storage = EphemeralStorage::builder().size(props.ephemeral_storage).build();
+    storage.map_err(|error| AwsError::defect(format!("the size of /tmp can't be sent: {error}")))
+}
+
+fn tracing(props: &Props) -> TracingConfig {
+    TracingConfig::builder().mode(TracingMode::from(props.tracing.as_str())).build()
+}
+
+fn logging(props: &Props) -> LoggingConfig {
+    LoggingConfig::builder()
+        .log_format(LogFormat::from(props.log_format.as_str()))
+        .log_group(&props.log_group)
+        .set_application_log_level(props.application_log_level.as_deref().map(Into::into))
+        .set_system_log_level(props.system_log_level.as_deref().map(Into::into))
+        .build()
+}
+
+/// An empty target removes the one that is there.
+fn dead_letter(props: &Props) -> DeadLetterConfig {
+    DeadLetterConfig::builder().target_arn(props.dead_letter_target_arn.as_deref().unwrap_or_default()).build()
 }
 
 /// For calls that carry code, which take their time.

@@ -24,22 +24,27 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
-use aws_sdk_lambda::types::{EventSourceMappingConfiguration, EventSourcePosition};
+use aws_sdk_lambda::types::{
+    DestinationConfig, EventSourceMappingConfiguration, EventSourcePosition, Filter, FilterCriteria,
+    FunctionResponseType, OnFailure,
+};
 use aws_smithy_types::retry::RetryConfig;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
+use crate::aws::guard::function_name;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Reading, Schema, Shape,
-    property,
+    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
+    Shape, Site, Text, property,
 };
-use crate::value::Value;
+use crate::value::{Path, Tree, Value};
 
 pub(super) struct Mapping;
 
@@ -51,13 +56,37 @@ pub(super) struct Props {
     event_source_arn: String,
     starting_position: String,
     batch_size: i32,
+    maximum_batching_window_in_seconds: i32,
+    /// By their text; `None`: AWS does not show them.
+    filters: Option<Vec<Json>>,
+    maximum_retry_attempts: i32,
+    maximum_record_age_in_seconds: i32,
+    bisect_batch_on_function_error: bool,
+    parallelization_factor: i32,
+    tumbling_window_in_seconds: i32,
+    report_batch_item_failures: bool,
+    on_failure_destination_arn: Option<String>,
     enabled: bool,
     tags: BTreeMap<String, String>,
 }
 
+/// docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
+const DESTINATION: Text = Text {
+    min: 1,
+    max: 350,
+    allows: |text| super::text::is_arn_of(text, &["sqs", "sns", "s3"]) && !text.ends_with(".fifo"),
+    words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO, or of an S3 bucket",
+};
+/// Most characters of a filter's pattern, and most filters of a mapping, of which AWS allows five unless asked for more
+/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
+const PATTERN: usize = 4096;
+const FILTERS: usize = 10;
+
 const BUSY: Wait =
     Wait { what: "an earlier change of the mapping to finish", counted: true, budget: Duration::from_secs(300) };
 const SETTLED: Wait = Wait { what: "the mapping to settle", counted: true, budget: Duration::from_secs(600) };
+/// How often a settled mapping may show other values than the ones it was given: some reads lag behind.
+const LAGGING_LOOKS: u32 = 120;
 const GONE: Wait = Wait { what: "the mapping to be gone", counted: true, budget: Duration::from_secs(300) };
 
 impl Kind for Mapping {
@@ -71,7 +100,7 @@ impl Kind for Mapping {
             naming: Naming::Assigned,
             managed: true,
             importable: false,
-            adoptable: false,
+            adoptable: true,
             holds_data: false,
             locked: None,
             leaves: None,
@@ -102,6 +131,51 @@ impl Kind for Mapping {
                     .required()
                     .on_change(Effect::Replace),
                 property("batch_size", Shape::Integer { min: 1, max: 10_000 }, "most records in one call").default(100),
+                property(
+                    "maximum_batching_window_in_seconds",
+                    Shape::Integer { min: 0, max: 300 },
+                    "how long to wait for a batch to fill",
+                )
+                .default(0),
+                property(
+                    "filters",
+                    Shape::Set { item: Box::new(Shape::Json { max: PATTERN }), max: FILTERS },
+                    "patterns of which a record has to match one; none: every record",
+                )
+                .default(json!([])),
+                property(
+                    "maximum_retry_attempts",
+                    Shape::Integer { min: -1, max: 10_000 },
+                    "how often a failing batch is tried again; -1: until its records expire",
+                )
+                .default(-1),
+                property(
+                    "maximum_record_age_in_seconds",
+                    Shape::Integer { min: -1, max: 604_800 },
+                    "age at which records are given up, from 60; -1: when they expire",
+                )
+                .default(-1),
+                property("bisect_batch_on_function_error", Shape::Bool, "whether a failing batch is cut in halves")
+                    .default(false),
+                property("parallelization_factor", Shape::Integer { min: 1, max: 10 }, "batches of one shard at once")
+                    .default(1),
+                property(
+                    "tumbling_window_in_seconds",
+                    Shape::Integer { min: 0, max: 900 },
+                    "length of a window in which calls share a state; 0: none",
+                )
+                .default(0),
+                property(
+                    "report_batch_item_failures",
+                    Shape::Bool,
+                    "whether the function says which records of a batch have failed",
+                )
+                .default(false),
+                property(
+                    "on_failure_destination_arn",
+                    Shape::Text(DESTINATION),
+                    "where news of records that were given up go",
+                ),
                 property("enabled", Shape::Bool, "whether the stream is read").default(true),
                 super::tags(),
             ],
@@ -113,34 +187,47 @@ impl Kind for Mapping {
         }
     }
 
+    fn check(&self, desired: &Tree) -> Vec<Problem> {
+        let age = match desired.get("maximum_record_age_in_seconds") {
+            Some(Value::Number(number)) => number.as_i64(),
+            _ => None,
+        };
+        let problem = |age: i64| {
+            let path = Path::property("maximum_record_age_in_seconds");
+            let problem = format!("`maximum_record_age_in_seconds` is {age}, neither -1 nor at least 60");
+            Problem::error(path, problem, "choose a number from 60 to 604800, or -1 for no limit")
+        };
+        age.filter(|age| (0..60).contains(age)).map(problem).into_iter().collect()
+    }
+
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         if let Some(uuid) = &id.incarnation {
             let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
             let tags = list_tags(cx, &mapping).await?;
             return Ok(Some(live(mapping, tags)).into());
         }
-        let mappings = list(cx, id.anchor("function")).await?;
-        let others = try_join_all(mappings.into_iter().map(|mapping| async {
+        let mappings = list(cx, Some(id.anchor("function"))).await?;
+        let found = try_join_all(mappings.into_iter().map(|mapping| async {
             let tags = list_tags(cx, &mapping).await?;
-            let resource = match &tags.owner {
-                Ownership::Engine(owner) => owner.resource.clone(),
-                _ => String::new(),
+            let (resource, ours) = match &tags.owner {
+                Ownership::Engine(owner) => {
+                    (owner.resource.clone(), (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack))
+                }
+                _ => (String::new(), false),
             };
-            let id = Id {
-                owner: Owner { resource, ..id.owner.clone() },
-                name: mapping.uuid.clone().unwrap_or_default(),
-                arn: None,
-                anchors: BTreeMap::from([
-                    ("function", id.anchor("function").to_owned()),
-                    ("event_source_arn", table_of(mapping.event_source_arn().unwrap_or_default()).to_owned()),
-                ]),
-                site: id.site.clone(),
-                incarnation: mapping.uuid.clone(),
-            };
-            Ok::<_, AwsError>((id, live(mapping, tags)))
+            // That of a version or an alias joins another pair.
+            let meant = ours || !is_qualified(&mapping);
+            let id = id_of(&mapping, &id.owner, resource, id.site.clone());
+            Ok::<_, AwsError>(meant.then(|| (id, live(mapping, tags))))
         }))
         .await?;
-        Ok(Reading { live: None, others })
+        Ok(Reading { live: None, others: found.into_iter().flatten().collect() })
+    }
+
+    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+        let mappings = list(cx, None).await?;
+        let found = mappings.iter().map(|mapping| id_of(mapping, owner, String::new(), None));
+        Ok(found.filter(|id| super::is_of_team(id.anchor("function"), &owner.team)).collect())
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -154,6 +241,15 @@ impl Kind for Mapping {
                 .event_source_arn(&props.event_source_arn)
                 .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
                 .batch_size(props.batch_size)
+                .maximum_batching_window_in_seconds(props.maximum_batching_window_in_seconds)
+                .set_filter_criteria(Some(filter_criteria(&props)).filter(|criteria| criteria.filters.is_some()))
+                .maximum_retry_attempts(props.maximum_retry_attempts)
+                .maximum_record_age_in_seconds(props.maximum_record_age_in_seconds)
+                .bisect_batch_on_function_error(props.bisect_batch_on_function_error)
+                .parallelization_factor(props.parallelization_factor)
+                .tumbling_window_in_seconds(props.tumbling_window_in_seconds)
+                .set_function_response_types(Some(response_types(&props)))
+                .set_destination_config(Some(destination(&props)).filter(|config| config.on_failure.is_some()))
                 .enabled(props.enabled)
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
             let once = request.customize().config_override(once());
@@ -165,20 +261,30 @@ impl Kind for Mapping {
             Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
         };
         let find = || async {
-            let of_pair = |mapping: &&EventSourceMappingConfiguration| {
+            let of_pair = |mapping: &EventSourceMappingConfiguration| {
                 mapping.event_source_arn() == Some(&*props.event_source_arn)
             };
-            let mappings = list(cx, id.anchor("function")).await?;
-            let Some(mapping) = mappings.iter().find(of_pair) else { return Ok(None) };
-            if condition(mapping) == Condition::Leaving {
+            let mut mappings = list(cx, Some(id.anchor("function"))).await?;
+            mappings.retain(of_pair);
+            let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
+            let us = Ownership::Engine(id.owner.clone());
+            let (mut leaving, mut taken) = (false, false);
+            for (mapping, tags) in mappings.iter().zip(owners) {
+                match condition(mapping) {
+                    Condition::Leaving => leaving = true,
+                    _ if tags.owner == us => return Ok(Some(outputs(mapping))),
+                    _ => taken |= !is_qualified(mapping),
+                }
+            }
+            if taken {
+                return Err(super::taken("CreateEventSourceMapping", id));
+            }
+            if leaving {
                 // The pair is free again once the old mapping is gone.
                 let message = "an older mapping of the same stream is being deleted";
                 return Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message));
             }
-            match list_tags(cx, mapping).await?.owner {
-                Ownership::Engine(owner) if owner == id.owner => Ok(Some(outputs(mapping))),
-                _ => Err(super::taken("CreateEventSourceMapping", id)),
-            }
+            Ok(None)
         };
         cx.create(BUSY, &id.name, send, find).await
     }
@@ -187,10 +293,7 @@ impl Kind for Mapping {
         let uuid = have.incarnation.clone().unwrap_or_default();
         let props = want.props;
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &props.tags) {
-            let arn = match get(cx, &uuid).await? {
-                Some(mapping) => mapping.event_source_mapping_arn.unwrap_or_default(),
-                None => return Err(AwsError::own(Class::Changed, "TagResource", &id.name, "the mapping is gone")),
-            };
+            let arn = arn(cx, id, &uuid, "TagResource").await?;
             let tag = || async {
                 let tags = super::all_tags(&id.owner, &props.tags);
                 let request = cx.aws.lambda.tag_resource().resource(&arn).set_tags(Some(tags));
@@ -198,10 +301,25 @@ impl Kind for Mapping {
             };
             cx.send(BUSY, &id.name, tag).await?;
         }
-        if (have.props.batch_size, have.props.enabled) != (props.batch_size, props.enabled) {
+        if !have.props.same_settings(&props) {
+            // Every property, each time: AWS keeps what is left out, so a reset has to be said.
             let change = || async {
-                let request = cx.aws.lambda.update_event_source_mapping().uuid(&uuid);
-                let request = request.batch_size(props.batch_size).enabled(props.enabled);
+                let request = cx
+                    .aws
+                    .lambda
+                    .update_event_source_mapping()
+                    .uuid(&uuid)
+                    .batch_size(props.batch_size)
+                    .maximum_batching_window_in_seconds(props.maximum_batching_window_in_seconds)
+                    .filter_criteria(filter_criteria(&props))
+                    .maximum_retry_attempts(props.maximum_retry_attempts)
+                    .maximum_record_age_in_seconds(props.maximum_record_age_in_seconds)
+                    .bisect_batch_on_function_error(props.bisect_batch_on_function_error)
+                    .parallelization_factor(props.parallelization_factor)
+                    .tumbling_window_in_seconds(props.tumbling_window_in_seconds)
+                    .set_function_response_types(Some(response_types(&props)))
+                    .destination_config(destination(&props))
+                    .enabled(props.enabled);
                 request.send().await.named("UpdateEventSourceMapping", &id.name)
             };
             cx.send(BUSY, &id.name, change).await?;
@@ -211,7 +329,7 @@ impl Kind for Mapping {
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, outputs: &Outputs) -> Result<(), AwsError> {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
-        let seen = AtomicBool::new(false);
+        let (seen, lagging) = (AtomicBool::new(false), AtomicU32::new(0));
         let gone =
             || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "somebody else deleted it meanwhile");
         let probe = || async {
@@ -223,10 +341,19 @@ impl Kind for Mapping {
             if condition(&mapping) == Condition::Leaving {
                 return Err(gone());
             }
+            if condition(&mapping) != Condition::Settled {
+                return Ok(None);
+            }
             // The state alone may be the one from before the update.
-            let settled = condition(&mapping) == Condition::Settled;
-            let now = props(mapping, BTreeMap::new());
-            Ok((settled && (now.enabled, now.batch_size) == (want.enabled, want.batch_size)).then_some(()))
+            let differing = props(&mapping, BTreeMap::new()).differing(want);
+            if differing.is_empty() {
+                return Ok(Some(()));
+            }
+            if lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_LOOKS {
+                return Ok(None);
+            }
+            let message = format!("AWS took the mapping, but shows another {}", differing.join(", "));
+            Err(AwsError::own(Class::Rejected, "GetEventSourceMapping", &id.name, message))
         };
         cx.until(SETTLED, &id.name, probe).await
     }
@@ -255,17 +382,71 @@ impl Kind for Mapping {
         cx.send(BUSY, &id.name, delete).await?;
         cx.until(GONE, &id.name, || async { Ok(get(cx, &uuid).await?.is_none().then_some(())) }).await
     }
+
+    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let uuid = have.incarnation.unwrap_or_default();
+        let arn = arn(cx, id, &uuid, "UntagResource").await?;
+        super::untag(cx, BUSY, id, &arn).await
+    }
+}
+
+impl Props {
+    /// Whether everything that UpdateEventSourceMapping sets is the same.
+    fn same_settings(&self, other: &Props) -> bool {
+        self.differing(other).is_empty()
+    }
+
+    /// The names of what differs, tags and the function apart.
+    fn differing(&self, other: &Props) -> Vec<String> {
+        let fields = |props: &Props| match serde_json::to_value(props) {
+            Ok(Json::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let (ours, theirs) = (fields(self), fields(other));
+        let compared = ours.iter().filter(|(name, _)| !matches!(name.as_str(), "function" | "tags"));
+        compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
+    }
 }
 
 fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
     Live {
         outputs: outputs(&mapping),
         condition: condition(&mapping),
-        incarnation: mapping.uuid.clone(),
+        notes: notes(&mapping),
+        props: props(&mapping, tags.own),
         owner: tags.owner,
-        age: Age::default(),
-        notes: Vec::new(),
-        props: props(mapping, tags.own),
+        age: Age { born: None, changed: mapping.last_modified.and_then(|time| time.to_millis().ok()) },
+        incarnation: mapping.uuid,
+    }
+}
+
+/// The identity of a mapping that was found; `resource` is what its tags call it.
+fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: String, site: Option<Site>) -> Id {
+    let table = table_of(mapping.event_source_arn().unwrap_or_default()).to_owned();
+    Id {
+        owner: Owner { resource, ..owner.clone() },
+        name: mapping.uuid.clone().unwrap_or_default(),
+        arn: None,
+        anchors: BTreeMap::from([
+            ("function", function_name(mapping.function_arn().unwrap_or_default())),
+            ("event_source_arn", table),
+        ]),
+        site,
+        incarnation: mapping.uuid.clone(),
+    }
+}
+
+/// Whether it calls a version or an alias: its function's ARN has exactly the qualifier that was given.
+fn is_qualified(mapping: &EventSourceMappingConfiguration) -> bool {
+    let arn = mapping.function_arn().unwrap_or_default();
+    arn.rsplit_once(":function:").is_some_and(|(_, name)| name.contains(':'))
+}
+
+/// The ARN under which its tags are kept.
+async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<String, AwsError> {
+    match get(cx, uuid).await? {
+        Some(mapping) => Ok(mapping.event_source_mapping_arn.unwrap_or_default()),
+        None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping is gone")),
     }
 }
 
@@ -274,13 +455,15 @@ struct Tags {
     owner: Ownership,
 }
 
-/// All mappings of a function, by its name: one on a dead stream or of a deleted function is found as well.
-async fn list(cx: &Context, function: &str) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
+/// All mappings of a function, by its name: one on a dead stream or of a deleted function is found as well. Without a
+/// name all of the region.
+async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
     let mut mappings = Vec::new();
     let mut marker = None;
     loop {
-        let request = cx.aws.lambda.list_event_source_mappings().function_name(function).set_marker(marker);
-        let answer = match request.send().await.named("ListEventSourceMappings", function) {
+        let request = cx.aws.lambda.list_event_source_mappings().set_marker(marker);
+        let request = request.set_function_name(function.map(str::to_owned));
+        let answer = match request.send().await.named("ListEventSourceMappings", function.unwrap_or_default()) {
             Err(error) if error.class == Class::NotFound => return Ok(mappings),
             answer => answer?,
         };
@@ -304,6 +487,20 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
                 .set_event_source_arn(answer.event_source_arn)
                 .set_starting_position(answer.starting_position)
                 .set_event_source_mapping_arn(answer.event_source_mapping_arn)
+                .set_function_arn(answer.function_arn)
+                .set_last_modified(answer.last_modified)
+                .set_last_processing_result(answer.last_processing_result)
+                .set_state_transition_reason(answer.state_transition_reason)
+                .set_maximum_batching_window_in_seconds(answer.maximum_batching_window_in_seconds)
+                .set_filter_criteria(answer.filter_criteria)
+                .set_filter_criteria_error(answer.filter_criteria_error)
+                .set_maximum_retry_attempts(answer.maximum_retry_attempts)
+                .set_maximum_record_age_in_seconds(answer.maximum_record_age_in_seconds)
+                .set_bisect_batch_on_function_error(answer.bisect_batch_on_function_error)
+                .set_parallelization_factor(answer.parallelization_factor)
+                .set_tumbling_window_in_seconds(answer.tumbling_window_in_seconds)
+                .set_function_response_types(answer.function_response_types)
+                .set_destination_config(answer.destination_config)
                 .build(),
         )),
         Err(error) if error.class == Class::NotFound => Ok(None),
@@ -332,16 +529,82 @@ fn table_of(stream_arn: &str) -> &str {
     stream_arn.split_once(":table/").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default())
 }
 
-/// A mapping as properties. `Enabled` is no field of AWS's answer: the state tells, also on its way there.
-fn props(mapping: EventSourceMappingConfiguration, tags: BTreeMap<String, String>) -> Props {
+/// A mapping as properties, with AWS's default for whatever the answer leaves out. `Enabled` is no field of AWS's
+/// answer: the state tells, also on its way there.
+fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, String>) -> Props {
+    let destination = mapping.destination_config().and_then(DestinationConfig::on_failure);
     Props {
         function: String::new(),
         enabled: !matches!(mapping.state(), Some("Disabled" | "Disabling")),
-        event_source_arn: mapping.event_source_arn.unwrap_or_default(),
-        starting_position: mapping.starting_position.map_or_else(String::new, |position| position.as_str().to_owned()),
-        batch_size: mapping.batch_size.unwrap_or(100),
+        event_source_arn: mapping.event_source_arn().unwrap_or_default().to_owned(),
+        starting_position: mapping.starting_position().map_or("", EventSourcePosition::as_str).to_owned(),
+        batch_size: mapping.batch_size().unwrap_or(100),
+        maximum_batching_window_in_seconds: mapping.maximum_batching_window_in_seconds().unwrap_or(0),
+        filters: filters(mapping),
+        maximum_retry_attempts: mapping.maximum_retry_attempts().unwrap_or(-1),
+        maximum_record_age_in_seconds: mapping.maximum_record_age_in_seconds().unwrap_or(-1),
+        bisect_batch_on_function_error: mapping.bisect_batch_on_function_error().unwrap_or(false),
+        parallelization_factor: mapping.parallelization_factor().unwrap_or(1),
+        tumbling_window_in_seconds: mapping.tumbling_window_in_seconds().unwrap_or(0),
+        report_batch_item_failures: mapping
+            .function_response_types()
+            .contains(&FunctionResponseType::ReportBatchItemFailures),
+        on_failure_destination_arn: destination.and_then(OnFailure::destination).map(str::to_owned),
         tags,
     }
+}
+
+/// The patterns as JSON, in the order in which a spec's are kept: AWS returns the text that was sent, and its blanks and
+/// the order of its keys mean nothing. `None`: some are not shown, being encrypted.
+fn filters(mapping: &EventSourceMappingConfiguration) -> Option<Vec<Json>> {
+    let shown = mapping.filter_criteria().map(FilterCriteria::filters).unwrap_or_default();
+    let parsed = shown.iter().map(|filter| {
+        let pattern: Json = serde_json::from_str(filter.pattern()?).ok()?;
+        // Through a tree, whose keys are in order.
+        Some(Json::from(&Value::from(pattern)))
+    });
+    let mut patterns = parsed.collect::<Option<Vec<_>>>()?;
+    patterns.sort_by_cached_key(Json::to_string);
+    patterns.dedup();
+    Some(patterns)
+}
+
+/// No list in it clears the filters; leaving it out would keep them.
+fn filter_criteria(props: &Props) -> FilterCriteria {
+    let patterns = props.filters.iter().flatten();
+    let filters = patterns.map(|pattern| Filter::builder().pattern(pattern.to_string()).build()).collect::<Vec<_>>();
+    FilterCriteria::builder().set_filters((!filters.is_empty()).then_some(filters)).build()
+}
+
+fn response_types(props: &Props) -> Vec<FunctionResponseType> {
+    props.report_batch_item_failures.then_some(FunctionResponseType::ReportBatchItemFailures).into_iter().collect()
+}
+
+/// Nothing in it removes the destination; leaving it out would keep it.
+fn destination(props: &Props) -> DestinationConfig {
+    let target = props.on_failure_destination_arn.as_ref();
+    let on_failure = target.map(|arn| OnFailure::builder().destination(arn).build());
+    DestinationConfig::builder().set_on_failure(on_failure).build()
+}
+
+fn notes(mapping: &EventSourceMappingConfiguration) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(result) = mapping.last_processing_result().filter(|result| result.starts_with("PROBLEM")) {
+        notes.push(format!("Lambda says of its last batch: {result}"));
+    }
+    let by_hand = |reason: &&str| matches!(*reason, "" | "User action" | "USER_INITIATED");
+    if matches!(mapping.state(), Some("Disabled" | "Disabling"))
+        && let Some(reason) = mapping.state_transition_reason().filter(|reason| !by_hand(reason))
+    {
+        notes.push(format!("AWS has disabled it: {reason}"));
+    }
+    if filters(mapping).is_none() {
+        notes.push("AWS does not show its filters: they are encrypted with a key of somebody's own".to_owned());
+    }
+    if let Some(error) = mapping.filter_criteria_error() {
+        notes.push(format!("AWS can't read its filters: {}", error.message().unwrap_or("no reason given")));
+    }
+    notes
 }
 
 fn outputs(mapping: &EventSourceMappingConfiguration) -> Outputs {

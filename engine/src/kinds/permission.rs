@@ -22,13 +22,13 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Ownership, Problem, Reading, Schema, Shape,
-    Text, property,
+    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
+    Shape, Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -39,9 +39,14 @@ pub(super) struct Permission;
 pub(super) struct Props {
     #[serde(default)]
     function: String,
+    #[serde(default)]
+    statement_id: String,
     action: String,
     principal: String,
     source_arn: Option<String>,
+    source_account: Option<String>,
+    principal_org_id: Option<String>,
+    other_conditions: Option<String>,
 }
 
 /// docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
@@ -60,8 +65,22 @@ const ACTION: Text = Text {
 const PRINCIPAL: Text = Text {
     min: 1,
     max: 2048,
-    allows: |text| !text.contains(char::is_whitespace),
-    words: "a service (`dynamodb.amazonaws.com`), an account's number, an ARN or `*`",
+    allows: |text| {
+        let number = text.bytes().all(|byte| byte.is_ascii_digit());
+        !text.contains(char::is_whitespace) && (!number || text.len() == 12)
+    },
+    words: "a service (`dynamodb.amazonaws.com`), an account's twelve digits, an ARN or `*`",
+};
+const ACCOUNT: Text =
+    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "twelve digits" };
+const ORGANIZATION: Text = Text {
+    min: 12,
+    max: 34,
+    allows: |text| {
+        let id = text.strip_prefix("o-");
+        id.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
+    },
+    words: "an organization's id, like `o-a1b2c3d4e5`",
 };
 const BUSY: Wait =
     Wait { what: "an earlier change of the function to finish", counted: true, budget: Duration::from_secs(300) };
@@ -77,7 +96,7 @@ impl Kind for Permission {
             naming: Naming::Inner { key: "statement_id", text: STATEMENT },
             managed: true,
             importable: false,
-            adoptable: false,
+            adoptable: true,
             holds_data: false,
             locked: None,
             leaves: None,
@@ -93,6 +112,13 @@ impl Kind for Permission {
                 .identity()
                 .local()
                 .needs_made(),
+                property(
+                    "statement_id",
+                    Shape::Text(STATEMENT),
+                    "the statement's name in the policy; absent: team and resource",
+                )
+                .literal()
+                .local(),
                 property("action", Shape::Text(ACTION), "what may be done")
                     .default("lambda:InvokeFunction")
                     .on_change(Effect::Replace),
@@ -107,6 +133,21 @@ impl Kind for Permission {
                 )
                 .on_change(Effect::Replace)
                 .needs_made(),
+                property(
+                    "source_account",
+                    Shape::Text(ACCOUNT),
+                    "the account that the source has to be in; absent: any",
+                )
+                .on_change(Effect::Replace),
+                property(
+                    "principal_org_id",
+                    Shape::Text(ORGANIZATION),
+                    "the organization that the caller has to be in; absent: any",
+                )
+                .on_change(Effect::Replace),
+                property("other_conditions", Shape::Text(Text::any(20_480)), "what else the statement says")
+                    .derived()
+                    .on_change(Effect::Replace),
             ],
             outputs: vec![Output {
                 name: "statement_id",
@@ -114,6 +155,12 @@ impl Kind for Permission {
                 origin: Origin::Computed(|_, name| name.to_owned()),
             }],
         }
+    }
+
+    fn normalize(&self, id: &Id, desired: &mut Tree) {
+        desired.insert("statement_id".to_owned(), Value::String(id.name.clone()));
+        // A statement that was made here says nothing else.
+        desired.insert("other_conditions".to_owned(), Value::Null);
     }
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
@@ -137,17 +184,18 @@ impl Kind for Permission {
         let policy: Policy = serde_json::from_str(answer.policy().unwrap_or("{}")).map_err(|error| {
             AwsError::own(Class::Rejected, "GetPolicy", function, format!("the policy can't be read: {error}"))
         })?;
-        let statement = policy.statements.into_iter().find(|statement| statement.sid == id.name);
-        let live = statement.map(|statement| Live {
-            props: statement.props(),
-            outputs: outputs(id),
-            owner: Ownership::Inherited,
-            condition: Condition::Settled,
-            incarnation: None,
-            age: Age::default(),
-            notes: Vec::new(),
-        });
-        Ok(live.into())
+        let mut reading = Reading::from(None);
+        for statement in &policy.statements {
+            let sid = statement.sid();
+            if sid == id.name && !sid.is_empty() {
+                reading.live = Some(live(statement));
+            } else if super::is_of_team(sid, &id.owner.team) {
+                let owner = Owner { resource: String::new(), ..id.owner.clone() };
+                let neighbour = Id { owner, name: sid.to_owned(), ..id.clone() };
+                reading.others.push((neighbour, live(statement)));
+            }
+        }
+        Ok(reading)
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -163,7 +211,9 @@ impl Kind for Permission {
                 .statement_id(&id.name)
                 .action(&want.props.action)
                 .principal(&want.props.principal)
-                .set_source_arn(want.props.source_arn.clone());
+                .set_source_arn(want.props.source_arn.clone())
+                .set_source_account(want.props.source_account.clone())
+                .set_principal_org_id(want.props.principal_org_id.clone());
             match request.send().await.named("AddPermission", &id.name) {
                 // The function was made a moment ago; not everybody in AWS has heard of it.
                 Err(error) if error.class == Class::NotFound => Err(AwsError { class: Class::Busy, ..error }),
@@ -178,10 +228,14 @@ impl Kind for Permission {
             }
         };
         cx.create(BUSY, &id.name, add, find).await?;
-        Ok(outputs(id))
+        Ok(outputs(&id.name))
     }
 
-    async fn update(&self, _: &Context, _: &Id, _: Live<Props>, _: Want<Props>) -> Result<Outputs, AwsError> {
+    async fn update(&self, _: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
+        // It is taken over with its function, and bears no tags of its own.
+        if have.props.same_statement(&want.props) {
+            return Ok(outputs(&id.name));
+        }
         Err(AwsError::defect("a permission can't be changed, only replaced".to_owned()))
     }
 
@@ -204,8 +258,10 @@ impl Kind for Permission {
 }
 
 impl Props {
+    /// Whether the two let the same callers do the same.
     fn same_statement(&self, other: &Props) -> bool {
-        (&self.action, &self.principal, &self.source_arn) == (&other.action, &other.principal, &other.source_arn)
+        let rest = other.clone();
+        Props { function: rest.function, statement_id: rest.statement_id, ..self.clone() } == *other
     }
 }
 
@@ -215,8 +271,20 @@ fn account_of_root(principal: &str) -> Option<&str> {
     rest.strip_suffix(":root")
 }
 
-fn outputs(id: &Id) -> Outputs {
-    Outputs::from([("statement_id".to_owned(), id.name.clone())])
+fn outputs(statement_id: &str) -> Outputs {
+    Outputs::from([("statement_id".to_owned(), statement_id.to_owned())])
+}
+
+fn live(statement: &Statement) -> Live<Props> {
+    Live {
+        props: statement.props(),
+        outputs: outputs(statement.sid()),
+        owner: Ownership::Inherited,
+        condition: Condition::Settled,
+        incarnation: None,
+        age: Age::default(),
+        notes: Vec::new(),
+    }
 }
 
 /// A resource policy as Lambda returns it.
@@ -226,41 +294,79 @@ struct Policy {
     statements: Vec<Statement>,
 }
 
+/// One statement of it, by element.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Statement {
-    #[serde(default)]
-    sid: String,
-    #[serde(default)]
-    principal: Json,
-    #[serde(default)]
-    action: Json,
-    #[serde(default)]
-    condition: Json,
-}
+#[serde(transparent)]
+struct Statement(Map<String, Json>);
 
 impl Statement {
+    fn sid(&self) -> &str {
+        self.0.get("Sid").and_then(Json::as_str).unwrap_or_default()
+    }
+
     /// The statement as it was asked for: `x.amazonaws.com` comes back as `{"Service": …}`, an account's number as its
-    /// root ARN, a source ARN as an `ArnLike` condition.
+    /// root ARN, a source ARN as an `ArnLike` condition. Whatever could not have been asked for here is kept as text.
     fn props(&self) -> Props {
-        let text = |json: &Json| match json {
-            Json::Array(items) if items.len() == 1 => items[0].as_str().unwrap_or_default().to_owned(),
-            json => json.as_str().map_or_else(|| json.to_string(), str::to_owned),
+        let mut rest = self.0.clone();
+        // The id is known, and the policy hangs on no other function.
+        rest.remove("Sid");
+        rest.remove("Resource");
+        if rest.get("Effect").and_then(Json::as_str) == Some("Allow") {
+            rest.remove("Effect");
+        }
+        let action = take(&mut rest, "Action").unwrap_or_default();
+        let principal = match rest.get_mut("Principal") {
+            Some(Json::Object(by_type)) => ["Service", "AWS"].into_iter().find_map(|kind| take(by_type, kind)),
+            _ => take(&mut rest, "Principal"),
         };
-        let principal = match &self.principal {
-            Json::Object(map) => map.get("Service").or_else(|| map.get("AWS")).map_or_else(String::new, text),
-            other => text(other),
+        let mut condition = |operators: &[&str], key: &str| {
+            let conditions = rest.get_mut("Condition")?.as_object_mut()?;
+            operators.iter().find_map(|operator| {
+                let keys = conditions.get_mut(*operator)?.as_object_mut()?;
+                // Condition keys are compared without regard to case.
+                let name = keys.keys().find(|name| name.eq_ignore_ascii_case(key))?.clone();
+                take(keys, &name)
+            })
         };
-        let root = account_of_root(&principal);
-        let source = ["ArnLike", "ArnEquals"].into_iter().find_map(|operator| {
-            let condition = self.condition.get(operator)?.as_object()?;
-            condition.iter().find(|(key, _)| key.eq_ignore_ascii_case("aws:SourceArn")).map(|(_, value)| text(value))
-        });
+        let source_arn = condition(&["ArnLike", "ArnEquals"], "aws:SourceArn");
+        let source_account = condition(&["StringEquals"], "aws:SourceAccount");
+        let principal_org_id = condition(&["StringEquals"], "aws:PrincipalOrgID");
+        let principal = principal.unwrap_or_default();
+        prune(&mut rest);
         Props {
             function: String::new(),
-            action: text(&self.action),
-            principal: root.map_or_else(|| principal.clone(), str::to_owned),
-            source_arn: source,
+            statement_id: String::new(),
+            action,
+            principal: account_of_root(&principal).map_or_else(|| principal.clone(), str::to_owned),
+            source_arn,
+            source_account,
+            principal_org_id,
+            other_conditions: (!rest.is_empty()).then(|| Json::from(&Value::from(Json::Object(rest))).to_string()),
         }
     }
+}
+
+/// Takes out a text, which may also be a list of one; what is neither stays.
+fn take(map: &mut Map<String, Json>, key: &str) -> Option<String> {
+    let text = match map.get(key)? {
+        Json::String(text) => text.clone(),
+        Json::Array(items) => match items.as_slice() {
+            [Json::String(text)] => text.clone(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    map.remove(key);
+    Some(text)
+}
+
+/// Removes every mapping that nothing is left in.
+fn prune(map: &mut Map<String, Json>) {
+    map.retain(|_, value| match value {
+        Json::Object(inner) => {
+            prune(inner);
+            !inner.is_empty()
+        }
+        _ => true,
+    });
 }

@@ -14,13 +14,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::kind::{Kind, Want};
-use crate::schema::{Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Reading, Schema, Text};
+use crate::schema::{
+    Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Reading, Schema, Shape, Text, property,
+};
 
 pub(super) struct Role;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Props {}
+pub(super) struct Props {
+    path: Option<String>,
+}
 
 /// docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html
 const NAME: Text = Text {
@@ -28,6 +32,14 @@ const NAME: Text = Text {
     max: 64,
     allows: |text| text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)),
     words: "letters, digits and `_+=,.@-`",
+};
+
+/// docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+const PATH: Text = Text {
+    min: 1,
+    max: 512,
+    allows: |text| text.starts_with('/') && text.ends_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()),
+    words: "`/`, or names between slashes, like `/teams/`",
 };
 
 impl Kind for Role {
@@ -46,7 +58,9 @@ impl Kind for Role {
             locked: None,
             leaves: None,
             renewal: None,
-            properties: Vec::new(),
+            properties: vec![
+                property("path", Shape::Text(PATH), "the path that it has to have; absent: any").literal().checked(),
+            ],
             index: None,
             outputs: vec![
                 Output { name: "arn", doc: "the role's ARN", origin: Origin::Assigned { until: &[] } },
@@ -62,7 +76,7 @@ impl Kind for Role {
         };
         let Some(role) = answer.role else { return Ok(None.into()) };
         let live = Live {
-            props: Props {},
+            props: Props { path: Some(role.path) },
             age: Age { born: role.create_date.to_millis().ok(), changed: None },
             outputs: BTreeMap::from([("arn".to_owned(), role.arn), ("name".to_owned(), role.role_name)]),
             owner: Ownership::Nobody,

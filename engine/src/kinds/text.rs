@@ -44,6 +44,11 @@ pub(super) fn word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
+/// Whether it is the ARN of something of one of these services.
+pub(super) fn is_arn_of(text: &str, services: &[&str]) -> bool {
+    services.iter().any(|service| is_arn(text, service))
+}
+
 fn is_arn(text: &str, service: &str) -> bool {
     let mut fields = text.split(':');
     fields.next() == Some("arn")

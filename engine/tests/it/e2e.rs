@@ -76,6 +76,8 @@ fn whole_life(project: &Project, spec: &str, team: &str, lines: [&str; 3], chang
     let code = aws.wait(aws.lambda.get_function_configuration().function_name(function).send()).code_sha256.unwrap();
     let mut changes = changed_paths(&diff);
     let new_code = changes[2][4].take();
+    let sizes = changes.remove(3);
+    assert!(sizes[2] == "code_size" && sizes[3].as_u64() < sizes[4].as_u64(), "{sizes}");
     assert_eq!(
         changes,
         [
@@ -113,6 +115,46 @@ fn whole_life(project: &Project, spec: &str, team: &str, lines: [&str; 3], chang
     let destroyed = project.run(&["destroy", spec, "--local", "--yes", "--delete-data"]);
     destroyed.expect(0, &["Plan: 0 to add, 0 to change, 4 to destroy.", "Destroy complete! Resources: 4 destroyed."]);
     assert_eq!(Vec::from_iter(aws.snapshot()), [(format!("role {ROLE}"), role)]);
+}
+
+#[test]
+fn every_property_of_function_permission_and_mapping_comes_and_goes() {
+    let project = Project::new();
+    let lines = [
+        (
+            "    handler: index.handler\n",
+            "    description: reads\n    memory_size: 256\n    timeout: 10\n    environment: { LEVEL: debug }\n    \
+             architecture: arm64\n    layers: [\"arn:aws:lambda:eu-central-1:123456789012:layer:a:1\"]\n    \
+             ephemeral_storage: 1024\n    tracing: Active\n    log_format: JSON\n    log_group: /teams/owls\n    \
+             application_log_level: DEBUG\n    system_log_level: WARN\n    reserved_concurrent_executions: 0\n    \
+             tags: { course: cloud }\n",
+        ),
+        (
+            "    source_arn: ${todos.stream_arn}\n",
+            "    source_account: \"123456789012\"\n    principal_org_id: o-a1b2c3d4e5\n",
+        ),
+        (
+            "    starting_position: TRIM_HORIZON\n",
+            "    batch_size: 7\n    maximum_batching_window_in_seconds: 3\n    \
+             filters: [{ eventName: [REMOVE] }, '{ \"eventName\": [\"INSERT\"] }']\n    \
+             maximum_retry_attempts: 2\n    maximum_record_age_in_seconds: 60\n    \
+             bisect_batch_on_function_error: true\n    parallelization_factor: 2\n    \
+             report_batch_item_failures: true\n    enabled: false\n    tags: { course: cloud }\n",
+        ),
+    ];
+    let edits = lines.map(|(place, added)| (place, format!("{place}{added}")));
+    let added = edits.each_ref().map(|(from, to)| (*from, to.as_str()));
+    let removed = edits.each_ref().map(|(from, to)| (to.as_str(), *from));
+    let same = || project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    // Made with all of it, then without, and with it again.
+    project.edit(TEAM, &added);
+    project.run(&["apply", TEAM, "--local"]).expect(0, &["Resources: 4 added, 0 changed, 0 destroyed."]);
+    same();
+    for edits in [&removed, &added] {
+        project.edit(TEAM, edits);
+        project.run(&["apply", TEAM, "--local"]).expect(0, &["Resources: 1 added, 2 changed, 1 destroyed."]);
+        same();
+    }
 }
 
 /// What a plan changes, as `[resource, action, path, before, after]`.
@@ -162,10 +204,10 @@ fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
                 let zip = Blob::new(zip.finish().unwrap().into_inner());
                 let code = FunctionCode::builder().zip_file(zip).build();
                 let function = aws.lambda.create_function().function_name("blue-owls-logger").code(code);
-                let function = function.runtime(Runtime::Nodejs22x).handler("index.handler");
+                let function = function.runtime(Runtime::Nodejs22x).handler("index.handler").memory_size(512);
                 aws.wait(function.role(format!("arn:aws:iam::123456789012:role/{ROLE}")).send());
             },
-            &["a function of that name stands there already, without the engine's tags"],
+            &["adopting never resets, and the spec does not declare what it has", "memory_size: 512"],
             &[],
         ),
     ];

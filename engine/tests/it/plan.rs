@@ -10,7 +10,7 @@ use engine::aws::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
 use engine::plan::{Goal, Op, Options, Plan, plan};
 use engine::render::{self, Look};
-use engine::schema::{Age, Condition, Contents, Live, Moment, Owner, Ownership, Site};
+use engine::schema::{Age, Condition, Contents, Live, Moment, Owner, Ownership, Presence, Site};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::value::{Tree, Value};
 use insta::assert_snapshot;
@@ -58,7 +58,7 @@ runner:
   outputs: { arn: 'arn:aws:iam::123456789012:role/runner', name: runner }
 logger:
   props: { runtime: nodejs22.x, handler: index.handler, role: 'arn:aws:iam::123456789012:role/runner',
-           code_sha256: =, memory_size: 128, timeout: 3, environment: {}, tags: {} }
+           code_sha256: =, code_size: 99, memory_size: 128, timeout: 3, environment: {}, tags: {} }
   outputs: { arn: 'arn:aws:lambda:eu-central-1:123456789012:function:owls-logger', name: owls-logger }
 allow:
   owner: inherited
@@ -101,6 +101,17 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
             value => Value::from(value),
         };
         tree.insert(name, value);
+    }
+    if !declared.imported {
+        // What a table of this file leaves out is as AWS makes it.
+        for property in declared.schema().settable().filter(|property| property.is_compared()) {
+            let default = match &property.presence {
+                Presence::Default(default) => Value::from(default.clone()),
+                _ => Value::Null,
+            };
+            tree.entry(property.name.to_owned()).or_insert(default);
+        }
+        declared.kind.normalize(&declared.id, &mut tree);
     }
     let owner = match owner.as_deref() {
         None | Some("ours") => Ownership::Engine(declared.id.owner.clone()),
@@ -217,21 +228,34 @@ fn an_empty_account_gets_everything_as_early_as_it_can_be_made() {
           + table_class            = "STANDARD"
      <= runner (role runner) is read
       + logger (function owls-logger) will be created
-          + runtime     = "nodejs22.x"
-          + handler     = "index.handler"
-          + role        = "arn:aws:iam::123456789012:role/runner"
-          + code_sha256 = "DxKPiZHiBuq28dPNWbvPMFw1i0SB8WbIWrIcWfpCjPY="
-          + memory_size = 128
-          + timeout     = 3
+          + runtime           = "nodejs22.x"
+          + handler           = "index.handler"
+          + role              = "arn:aws:iam::123456789012:role/runner"
+          + code_sha256       = "DxKPiZHiBuq28dPNWbvPMFw1i0SB8WbIWrIcWfpCjPY="
+          + description       = ""
+          + memory_size       = 128
+          + timeout           = 3
+          + architecture      = "x86_64"
+          + ephemeral_storage = 512
+          + tracing           = "PassThrough"
+          + log_format        = "Text"
+          + log_group         = "/aws/lambda/owls-logger"
       + allow (permission owls-allow) will be created
           + action     = "lambda:InvokeFunction"
           + principal  = "dynamodb.amazonaws.com"
           + source_arn = (known after apply)
       + pipe (mapping) will be created
-          + event_source_arn  = (known after apply)
-          + starting_position = "TRIM_HORIZON"
-          + batch_size        = 100
-          + enabled           = true
+          + event_source_arn                   = (known after apply)
+          + starting_position                  = "TRIM_HORIZON"
+          + batch_size                         = 100
+          + maximum_batching_window_in_seconds = 0
+          + maximum_retry_attempts             = -1
+          + maximum_record_age_in_seconds      = -1
+          + bisect_batch_on_function_error     = false
+          + parallelization_factor             = 1
+          + tumbling_window_in_seconds         = 0
+          + report_batch_item_failures         = false
+          + enabled                            = true
 
     Plan: 4 to add, 0 to change, 0 to destroy.
     step: create todos
@@ -268,6 +292,7 @@ fn a_change_in_place_touches_nothing_else() {
      <= runner (role runner) is read
       ~ logger (function owls-logger) will be updated in-place
           ~ code_sha256        = "abc=" -> "nT4eFMKFiHm+OQufpBM5CYdeucdZadu50hKrRK5JjTU="
+          ~ code_size          = 99 -> 154
           ~ environment.OLD    = (sensitive) -> null
           ~ environment.SECRET = null -> (sensitive)
 
@@ -470,7 +495,7 @@ fn no_plan_waits_for_itself() {
     let live = with(DEPLOYED, "logger:\n", "logger:\n  condition: broken it failed\n");
     let standing = "other:
   props: { runtime: nodejs22.x, handler: index.handler, role: 'arn:aws:iam::123456789012:role/runner',
-           code_sha256: =, memory_size: 128, timeout: 3, environment: { NEXT: owls-logger }, tags: {} }
+           code_sha256: =, code_size: 99, memory_size: 128, timeout: 3, environment: { NEXT: owls-logger }, tags: {} }
 ";
     let text = plan_of(&spec, &format!("{live}{standing}"));
     assert_snapshot!(text.lines().filter(|line| line.starts_with("step")).collect::<Vec<_>>().join("\n"), @r"
@@ -489,10 +514,17 @@ fn a_mapping_removed_by_hand_comes_back_alone() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["pipe"])), @r#"
      <= runner (role runner) is read
       + pipe (mapping) will be created
-          + event_source_arn  = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-          + starting_position = "TRIM_HORIZON"
-          + batch_size        = 100
-          + enabled           = true
+          + event_source_arn                   = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+          + starting_position                  = "TRIM_HORIZON"
+          + batch_size                         = 100
+          + maximum_batching_window_in_seconds = 0
+          + maximum_retry_attempts             = -1
+          + maximum_record_age_in_seconds      = -1
+          + bisect_batch_on_function_error     = false
+          + parallelization_factor             = 1
+          + tumbling_window_in_seconds         = 0
+          + report_batch_item_failures         = false
+          + enabled                            = true
           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
 
     Plan: 1 to add, 0 to change, 0 to destroy.
@@ -618,17 +650,19 @@ fn whose_it_is_decides_what_happens() {
 }
 
 #[test]
-fn functions_and_statements_are_not_taken_over_yet() {
+fn a_function_is_taken_over_with_its_statements() {
     let live = with(DEPLOYED, "logger:\n", "logger:\n  owner: nobody\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
      <= runner (role runner) is read
-      ! logger (function owls-logger) is refused
-          # a function of that name stands there already, without the engine's tags
-          # hint: delete it, or choose another name: only tables can be taken over yet
-        allow (permission owls-allow) is unchanged
-          # what it belongs to is not ours, so it is left alone
+      = logger (function owls-logger) will be adopted
+          # a tool that still manages it will undo this
+      = allow (permission owls-allow) will be adopted
+          # a tool that still manages it will undo this
 
-    Refused: 1 resource is refused, so nothing can be applied.
+    Plan: 2 to adopt, 0 to add, 0 to change, 0 to destroy.
+    step: update logger
+    step: update allow <- update logger ready
+    asks
     ");
 }
 

@@ -3,7 +3,10 @@
 
 #![cfg(unix)]
 
+mod function_updates;
+mod lambda_reads;
 mod library;
+mod mapping_updates;
 mod server;
 mod table_updates;
 mod world;
@@ -14,7 +17,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use engine::value::Value;
+use serde_json::{Value as Json, json};
 
 use server::{Cloud, Fault, Record, named, until};
 use world::{ACCOUNT, ROLE, Reply, World};
@@ -22,12 +26,13 @@ use world::{ACCOUNT, ROLE, Reply, World};
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
-const READS: [&str; 11] = [
+const READS: [&str; 12] = [
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
     "ListTagsOfResource",
     "GetFunction",
+    "ListFunctions",
     "GetPolicy",
     "ListEventSourceMappings",
     "ListTags",
@@ -209,6 +214,11 @@ fn is_write(call: &Record) -> bool {
 
 fn writes(cloud: &Cloud) -> Vec<String> {
     cloud.calls().iter().filter(|call| is_write(call)).map(|call| call.operation.clone()).collect()
+}
+
+/// A body as text, with its keys in alphabetical order.
+fn in_order(body: &Json) -> String {
+    format!("{:#}", Json::from(&Value::from(body.clone())))
 }
 
 /// The place of the n-th call of an operation, counted from 1.
@@ -826,7 +836,7 @@ fn a_lock_that_moved_by_itself_is_no_change() {
     let project = Project::new(|text| replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../"));
     // After the look before the write somebody touches what the engine does not manage.
     cloud.before("UpdateFunctionConfiguration", 1, |world| {
-        world.functions.get_mut(FUNCTION).unwrap().meddle("Description", json!("hello"));
+        world.functions.get_mut(FUNCTION).unwrap().meddle("KMSKeyArn", json!("arn:aws:kms:x"));
     });
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(cloud.count("UpdateFunctionConfiguration"), 2);

@@ -20,7 +20,7 @@ use super::server::{Cloud, Fault};
 use super::world::{self, ACCOUNT, REGION, Reply, World};
 use super::{Project, TABLE, writes};
 
-fn load(path: &Path) -> Spec {
+pub(super) fn load(path: &Path) -> Spec {
     Spec::load(path, &Overrides::default(), Depth::Full).unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
@@ -36,7 +36,7 @@ pub(super) fn team() -> Access {
     Access::Team { team: "blue-owls".to_owned(), assume_owner: false }
 }
 
-async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
+pub(super) async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
     let inventory = live::read(cx, spec, Goal::Present, &Options::default(), Leftovers::Indexed, None).await?;
     for declared in &mut spec.resources {
         if let Some(live) = inventory.live(&declared.name) {

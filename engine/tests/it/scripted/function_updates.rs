@@ -1,0 +1,259 @@
+//! Which calls a change of a function takes, in which order, and what they say.
+
+use serde_json::{Value as Json, json};
+
+use super::server::{Cloud, Fault, named};
+use super::world::{Reply, World};
+use super::{FUNCTION, Project, between, deployed, diff_is_empty, in_order, nth, replaced, writes};
+
+/// Whatever UpdateFunctionConfiguration can set, and the lock.
+const CONFIGURATION: [&str; 13] = [
+    "DeadLetterConfig",
+    "Description",
+    "Environment",
+    "EphemeralStorage",
+    "Handler",
+    "Layers",
+    "LoggingConfig",
+    "MemorySize",
+    "RevisionId",
+    "Role",
+    "Runtime",
+    "Timeout",
+    "TracingConfig",
+];
+const HANDLER: &str = "    handler: index.handler\n";
+const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:dead";
+const LAYERS: &str =
+    "[\"arn:aws:lambda:eu-central-1:123456789012:layer:b:2\", \"arn:aws:lambda:eu-central-1:123456789012:layer:a:11\"]";
+
+/// The usual spec with more lines at its function.
+fn with(lines: &str) -> Project {
+    Project::new(|text| replaced(&text, HANDLER, &format!("{HANDLER}{lines}")))
+}
+
+fn config(cloud: &Cloud) -> Json {
+    cloud.world(|world| world.functions[FUNCTION].config.clone())
+}
+
+/// The body of the last call of an operation.
+fn body(cloud: &Cloud, operation: &str) -> Json {
+    let calls = cloud.calls();
+    let call = calls.iter().rfind(|call| call.operation == operation);
+    call.unwrap_or_else(|| panic!("no {operation} in {:?}", calls.iter().map(named).collect::<Vec<_>>())).body.clone()
+}
+
+/// Lines of the spec, the field of the call that they change, and what it says with and without them.
+struct Setting {
+    lines: String,
+    field: &'static str,
+    set: Json,
+    reset: Json,
+}
+
+fn settings() -> Vec<Setting> {
+    let group = format!("/aws/lambda/{FUNCTION}");
+    let text = json!({ "LogFormat": "Text", "LogGroup": group });
+    let setting = |lines: &str, field, set, reset| Setting { lines: format!("    {lines}\n"), field, set, reset };
+    vec![
+        setting("description: reads", "/Description", json!("reads"), json!("")),
+        setting("memory_size: 256", "/MemorySize", json!(256), json!(128)),
+        setting("timeout: 10", "/Timeout", json!(10), json!(3)),
+        setting(
+            "environment: { LEVEL: debug }",
+            "/Environment",
+            json!({ "Variables": { "LEVEL": "debug" } }),
+            json!({ "Variables": {} }),
+        ),
+        setting(&format!("layers: {LAYERS}"), "/Layers", serde_json::from_str(LAYERS).unwrap(), json!([])),
+        setting("ephemeral_storage: 1024", "/EphemeralStorage", json!({ "Size": 1024 }), json!({ "Size": 512 })),
+        setting("tracing: Active", "/TracingConfig", json!({ "Mode": "Active" }), json!({ "Mode": "PassThrough" })),
+        setting(
+            "log_format: JSON",
+            "/LoggingConfig",
+            json!({
+                "LogFormat": "JSON",
+                "ApplicationLogLevel": "INFO",
+                "SystemLogLevel": "INFO",
+                "LogGroup": group,
+            }),
+            text.clone(),
+        ),
+        setting(
+            "log_format: JSON\n    application_log_level: TRACE\n    system_log_level: WARN\n    log_group: /teams/owls",
+            "/LoggingConfig",
+            json!({
+                "LogFormat": "JSON",
+                "ApplicationLogLevel": "TRACE",
+                "SystemLogLevel": "WARN",
+                "LogGroup": "/teams/owls",
+            }),
+            text.clone(),
+        ),
+        setting(
+            "log_group: /teams/owls",
+            "/LoggingConfig",
+            json!({ "LogFormat": "Text", "LogGroup": "/teams/owls" }),
+            text,
+        ),
+        setting(
+            &format!("dead_letter_target_arn: {QUEUE}"),
+            "/DeadLetterConfig",
+            json!({ "TargetArn": QUEUE }),
+            json!({ "TargetArn": "" }),
+        ),
+    ]
+}
+
+#[test]
+fn each_property_is_set_and_reset_by_one_call_that_says_all_of_them() {
+    std::thread::scope(|scope| {
+        for Setting { lines, field, set, reset } in settings() {
+            scope.spawn(move || {
+                let cloud = deployed();
+                let mut before = config(&cloud);
+                let project = with(&lines);
+                for (said, undo) in [(set, false), (reset, true)] {
+                    if undo {
+                        project.edit(&lines, "");
+                    }
+                    cloud.forget();
+                    project.run(&cloud, &["apply"]).ends_with(0).says("Resources: 0 added, 1 changed");
+                    assert_eq!(writes(&cloud), ["UpdateFunctionConfiguration"], "{lines}");
+                    let body = body(&cloud, "UpdateFunctionConfiguration");
+                    let mut fields: Vec<&String> = body.as_object().unwrap().keys().collect();
+                    fields.sort();
+                    assert_eq!(fields, CONFIGURATION, "{lines}");
+                    assert_eq!(body.pointer(field), Some(&said), "{lines}");
+                    diff_is_empty(&project, &cloud);
+                }
+                // Whoever has cleared the variables once sees an empty mapping for ever.
+                before["Environment"] = json!({ "Variables": {} });
+                assert_eq!(config(&cloud), before, "{lines}");
+            });
+        }
+    });
+}
+
+#[test]
+fn another_architecture_goes_with_the_code() {
+    let cloud = deployed();
+    let before = config(&cloud);
+    let project = with("    architecture: arm64\n");
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["UpdateFunctionCode"]);
+    let said = body(&cloud, "UpdateFunctionCode");
+    assert_eq!(said["Architectures"], json!(["arm64"]));
+    assert!(said["ZipFile"].is_string() && said["RevisionId"].is_string());
+    assert_eq!(config(&cloud)["Architectures"], json!(["arm64"]));
+    diff_is_empty(&project, &cloud);
+    project.edit("    architecture: arm64\n", "");
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(config(&cloud), before);
+}
+
+#[test]
+fn concurrency_is_reserved_forbidden_and_released_by_calls_of_its_own() {
+    let cloud = deployed();
+    let project = with("    reserved_concurrent_executions: 5\n");
+    let apply = |operation: &str, said: Json, left: Option<u64>| {
+        cloud.forget();
+        project.run(&cloud, &["apply"]).ends_with(0);
+        assert_eq!(writes(&cloud), [operation]);
+        assert_eq!(body(&cloud, operation), said);
+        assert_eq!(cloud.world(|world| world.functions[FUNCTION].concurrency), left);
+        diff_is_empty(&project, &cloud);
+    };
+    apply("PutFunctionConcurrency", json!({ "ReservedConcurrentExecutions": 5 }), Some(5));
+    // Never to run is another thing than no limit of its own.
+    project.edit("executions: 5", "executions: 0");
+    apply("PutFunctionConcurrency", json!({ "ReservedConcurrentExecutions": 0 }), Some(0));
+    project.edit("    reserved_concurrent_executions: 0\n", "");
+    apply("DeleteFunctionConcurrency", Json::Null, None);
+}
+
+/// The writes in order, each with how often the function was looked at since the one before.
+fn sequence(cloud: &Cloud) -> String {
+    let mut looks = 0;
+    let mut lines = Vec::new();
+    for call in cloud.calls() {
+        assert!(call.status < 400, "{} was refused", call.operation);
+        if call.operation == "GetFunction" {
+            looks += 1;
+        } else if !super::READS.contains(&call.operation.as_str()) {
+            let mut body = call.body;
+            for field in ["ZipFile", "RevisionId"] {
+                if body[field].is_string() {
+                    body[field] = json!("…");
+                }
+            }
+            if body["Code"]["ZipFile"].is_string() {
+                body["Code"]["ZipFile"] = json!("…");
+            }
+            lines.push(format!("looks: {looks}\n{} {}", call.operation, in_order(&body)));
+            looks = 0;
+        }
+    }
+    lines.push(format!("looks: {looks}"));
+    lines.join("\n")
+}
+
+/// Everything that can be said of a function.
+fn everything() -> Project {
+    with(&format!(
+        "    description: reads\n    memory_size: 256\n    timeout: 10\n    environment: {{ LEVEL: debug }}\n    \
+         architecture: arm64\n    layers: {LAYERS}\n    ephemeral_storage: 1024\n    tracing: Active\n    \
+         log_format: JSON\n    log_group: /teams/owls\n    application_log_level: DEBUG\n    \
+         system_log_level: WARN\n    reserved_concurrent_executions: 5\n    dead_letter_target_arn: {QUEUE}\n    \
+         tags: {{ course: cloud }}\n"
+    ))
+}
+
+#[test]
+fn what_changes_at_once_is_said_one_after_the_other() {
+    let cloud = deployed();
+    let project = everything();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    // The plan, the look before the write, and whether it is idle; InProgress twice, then Successful; at the end
+    // whether it is Active.
+    insta::assert_snapshot!(sequence(&cloud));
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_new_function_gets_everything_in_the_create_but_its_concurrency() {
+    let cloud = Cloud::start(World::empty());
+    let project = everything();
+    // Its answer is lost; what was reserved is looked at by nobody but the next run.
+    cloud.fault("PutFunctionConcurrency", 1..2, Fault::DoneButCut);
+    project.run(&cloud, &["apply"]).ends_with(0);
+    let calls = cloud.calls();
+    let (create, reserve) = (nth(&calls, "CreateFunction", 1), nth(&calls, "PutFunctionConcurrency", 1));
+    assert_eq!(between(&calls, create, reserve, "GetFunction"), 3, "Pending twice, then Active");
+    let mut said = calls[create].body.clone();
+    said["Code"]["ZipFile"] = json!("…");
+    insta::assert_snapshot!(in_order(&said));
+    diff_is_empty(&project, &cloud);
+    // The run that was to reserve it never came so far.
+    cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().concurrency = None);
+    cloud.forget();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["PutFunctionConcurrency"]);
+}
+
+#[test]
+fn what_the_account_or_the_role_does_not_allow_says_what_to_do() {
+    let cloud = deployed();
+    let project = with("    reserved_concurrent_executions: 901\n");
+    let run = project.run(&cloud, &["apply"]);
+    run.ends_with(1).says("below its minimum value of [100]").says("the account has too few concurrent executions");
+    assert_eq!(cloud.count("PutFunctionConcurrency"), 1, "it is not tried again");
+    let cloud = deployed();
+    let text = "The provided execution role does not have permissions to call SendMessage on SQS";
+    let reply = Reply::lambda(400, "InvalidParameterValueException", text);
+    // Rights of a role take a while to arrive.
+    cloud.fault("UpdateFunctionConfiguration", 1..3, Fault::Answer(reply));
+    let project = with(&format!("    dead_letter_target_arn: {QUEUE}\n"));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(cloud.count("UpdateFunctionConfiguration"), 3);
+}

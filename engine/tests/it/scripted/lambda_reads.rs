@@ -1,0 +1,305 @@
+//! What a look at Lambda finds beside what a spec declares, and what is told of a state.
+
+use std::collections::BTreeMap;
+
+use engine::aws::{Class, Context};
+use engine::kinds::registry;
+use engine::schema::{Age, Condition, Id, Live, Owner, Ownership};
+use engine::value::Value;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use super::library::{context, load, read, team};
+use super::server::{Cloud, Fault};
+use super::world::{ACCOUNT, REGION, Reply, World, function_arn};
+use super::{FUNCTION, Project, deployed};
+
+fn us() -> Owner {
+    Owner { team: "blue-owls".to_owned(), stack: "team".to_owned(), resource: String::new() }
+}
+
+fn id(name: &str, function: &str) -> Id {
+    let anchors = if function.is_empty() { BTreeMap::new() } else { BTreeMap::from([("function", function.into())]) };
+    Id { owner: us(), name: name.to_owned(), arn: None, anchors, site: None, incarnation: None }
+}
+
+/// The account after an apply, in the current runtime.
+async fn joined() -> Cloud {
+    Cloud::join(deployed().world(|world| world.clone())).await
+}
+
+async fn look(cx: &Context, kind: &str, id: &Id) -> Option<Live> {
+    registry()[kind].read(cx, id).await.unwrap().live
+}
+
+/// A mapping on the first one's stream, made beside it.
+fn second(world: &mut World, uuid: &str, qualifier: &str, owner: Option<&str>) {
+    let mut mapping = world.mappings[0].clone();
+    mapping.uuid = uuid.to_owned();
+    mapping.shown["UUID"] = json!(uuid);
+    mapping.shown["EventSourceMappingArn"] =
+        json!(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{uuid}"));
+    mapping.shown["FunctionArn"] = json!(format!("{}{qualifier}", function_arn(FUNCTION)));
+    mapping.tags.clear();
+    if let Some(team) = owner {
+        mapping.tags.insert("engine:team".to_owned(), team.to_owned());
+        mapping.tags.insert("engine:stack".to_owned(), "team".to_owned());
+        mapping.tags.insert("engine:resource".to_owned(), "other".to_owned());
+    }
+    world.mappings.push(mapping);
+}
+
+/// The least that AWS may say of a mapping.
+fn bare(state: &str) -> Json {
+    json!({ "UUID": "u", "EventSourceMappingArn": "arn:aws:lambda:r:1:event-source-mapping:u", "State": state })
+}
+
+#[tokio::test]
+async fn scans_find_what_begins_with_the_teams_name_on_every_page() {
+    let cloud = joined().await;
+    cloud.world(|world| {
+        world.small_pages = true;
+        let function = world.functions[FUNCTION].clone();
+        for name in ["blue-owls_old", "blue-owlsish", "blue-owls", "red-foxes-logger", "a"] {
+            let mut function = function.clone();
+            function.config["FunctionName"] = json!(name);
+            world.functions.insert(name.to_owned(), function);
+        }
+        second(world, "u-2", ":live", None);
+        second(world, "u-3", "", None);
+        world.mappings[2].shown["FunctionArn"] = json!(function_arn("red-foxes-logger"));
+    });
+    let (cx, _press) = context(&cloud, team());
+    let functions = registry()["function"].scan(&cx, &us()).await.unwrap();
+    let names: Vec<&str> = functions.iter().map(|id| id.name.as_str()).collect();
+    assert_eq!(names, [FUNCTION, "blue-owls_old"]);
+    assert!(functions.iter().all(|id| id.owner == us()));
+    let mappings = registry()["mapping"].scan(&cx, &us()).await.unwrap();
+    let first = cloud.world(|world| world.mappings[0].uuid.clone());
+    let found: Vec<_> = mappings.iter().map(|id| id.incarnation.clone().unwrap()).collect();
+    assert_eq!(found, [first, "u-2".to_owned()]);
+    assert!(mappings.iter().all(|id| id.anchor("function") == FUNCTION));
+    assert_eq!(mappings[0].anchor("event_source_arn"), super::TABLE);
+}
+
+#[tokio::test]
+async fn what_is_released_loses_our_tags_and_nothing_else() {
+    let cloud = joined().await;
+    cloud.world(|world| {
+        world.functions.get_mut(FUNCTION).unwrap().tags.insert("course".into(), "cloud".into());
+        world.mappings[0].tags.insert("course".into(), "cloud".into());
+    });
+    let project = Project::usual();
+    let mut spec = load(&project.path("specs/team.yaml"));
+    let (cx, _press) = context(&cloud, team());
+    let inventory = read(&cx, &mut spec).await.unwrap();
+    for name in ["logger", "todos-to-logger"] {
+        let declared = spec.resource(name).unwrap();
+        let live = inventory.live(name).unwrap().clone();
+        declared.kind.release(&cx, &declared.id, live).await.unwrap();
+    }
+    let left = BTreeMap::from([("course".to_owned(), "cloud".to_owned())]);
+    assert_eq!(cloud.world(|world| world.functions[FUNCTION].tags.clone()), left);
+    assert_eq!(cloud.world(|world| world.mappings[0].tags.clone()), left);
+    assert_eq!(super::writes(&cloud), ["UntagResource", "UntagResource"]);
+}
+
+#[tokio::test]
+async fn a_mapping_of_an_alias_is_no_candidate_unless_it_bears_our_tags() {
+    let cloud = joined().await;
+    cloud.world(|world| {
+        second(world, "u-2", ":live", None);
+        second(world, "u-3", ":$LATEST", Some("red-foxes"));
+        second(world, "u-4", ":2", Some("blue-owls"));
+        second(world, "u-5", "", None);
+    });
+    let (cx, _press) = context(&cloud, team());
+    let others = registry()["mapping"].read(&cx, &id("", FUNCTION)).await.unwrap().others;
+    let found: Vec<&str> = others.iter().skip(1).map(|(id, _)| id.name.as_str()).collect();
+    assert_eq!(found, ["u-4", "u-5"]);
+    assert_eq!(others[1].0.owner.resource, "other");
+}
+
+#[tokio::test]
+async fn a_lost_create_finds_our_mapping_among_others_of_the_pair() {
+    for theirs_first in [true, false] {
+        let cloud = joined().await;
+        let ours = cloud.world(|world| {
+            second(world, "u-2", "", None);
+            if theirs_first {
+                world.mappings.swap(0, 1);
+            }
+            world.mappings.iter().find(|it| it.uuid != "u-2").unwrap().uuid.clone()
+        });
+        let project = Project::usual();
+        let mut spec = load(&project.path("specs/team.yaml"));
+        let (cx, _press) = context(&cloud, team());
+        let inventory = read(&cx, &mut spec).await.unwrap();
+        let declared = spec.resource("todos-to-logger").unwrap();
+        let live = inventory.live("todos-to-logger").unwrap();
+        let want = engine::kind::Want { props: live.props.clone(), artifact: None };
+        let made = declared.kind.create(&cx, &declared.id, want).await.unwrap();
+        assert_eq!(made["uuid"], ours);
+    }
+}
+
+#[tokio::test]
+async fn a_policys_other_statements_of_the_team_come_to_light() {
+    let cloud = joined().await;
+    cloud.world(|world| {
+        let policy = &mut world.functions.get_mut(FUNCTION).unwrap().policy;
+        let statement = policy[0].clone();
+        for sid in ["blue-owls-old", "blue-owls_older", "blue-owlsish", "red-foxes-x"] {
+            let mut statement = statement.clone();
+            statement["Sid"] = json!(sid);
+            policy.push(statement);
+        }
+    });
+    let (cx, _press) = context(&cloud, team());
+    let names = |others: &[(Id, Live)]| others.iter().map(|(id, _)| id.name.clone()).collect::<Vec<_>>();
+    let reading = registry()["permission"].read(&cx, &id("blue-owls-logger-permission", FUNCTION)).await.unwrap();
+    assert_eq!(reading.live.unwrap().outputs["statement_id"], "blue-owls-logger-permission");
+    assert_eq!(names(&reading.others), ["blue-owls-old", "blue-owls_older"]);
+    let (neighbour, live) = &reading.others[0];
+    assert_eq!((neighbour.anchor("function"), &neighbour.owner), (FUNCTION, &us()));
+    assert_eq!((&live.owner, live.outputs["statement_id"].as_str()), (&Ownership::Inherited, "blue-owls-old"));
+    // Without a name of its own it asks for all of them.
+    let reading = registry()["permission"].read(&cx, &id("", FUNCTION)).await.unwrap();
+    assert_eq!(reading.live, None);
+    assert_eq!(names(&reading.others), ["blue-owls-logger-permission", "blue-owls-old", "blue-owls_older"]);
+}
+
+#[tokio::test]
+async fn a_functions_state_is_told_in_words_and_its_last_change_in_time() {
+    let cloud = joined().await;
+    let (cx, _press) = context(&cloud, team());
+    let change = |field: &str, value: &str| {
+        cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().meddle(field, json!(value)));
+    };
+    change("LastModified", "2026-11-22T20:47:57.123+0000");
+    let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+    assert_eq!(live.age, Age { born: None, changed: Some(1_795_380_477_123) });
+    assert_eq!((live.condition, live.notes), (Condition::Settled, Vec::new()));
+    change("State", "Inactive");
+    change("LastUpdateStatus", "Failed");
+    change("LastUpdateStatusReason", "the layer is gone");
+    let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+    assert_eq!(live.condition, Condition::Settled);
+    assert_eq!(
+        live.notes,
+        [
+            "it is idle; Lambda wakes it at the next call",
+            "its last update failed, and it runs as it was before: the layer is gone"
+        ]
+    );
+    for state in ["Deactivating", "SomethingNew"] {
+        change("State", state);
+        let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+        assert_eq!(live.condition, Condition::Changing(state.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_mappings_troubles_are_told() {
+    let cloud = joined().await;
+    let (cx, _press) = context(&cloud, team());
+    let uuid = cloud.world(|world| world.mappings[0].uuid.clone());
+    let this = Id { incarnation: Some(uuid), ..id("", FUNCTION) };
+    cloud.world(|world| {
+        let shown = &mut world.mappings[0].shown;
+        shown["LastProcessingResult"] = json!("PROBLEM: Function call failed");
+        // Only what AWS has done by itself is worth a word, and only while it is off.
+        shown["StateTransitionReason"] = json!("Lambda disabled it");
+        shown["FilterCriteria"] = json!({ "Filters": [{ "Pattern": null }] });
+        shown["FilterCriteriaError"] = json!({ "ErrorCode": "KMSAccessDenied", "Message": "no key" });
+    });
+    let live = look(&cx, "mapping", &this).await.unwrap();
+    assert_eq!(
+        live.notes,
+        [
+            "Lambda says of its last batch: PROBLEM: Function call failed",
+            "AWS does not show its filters: they are encrypted with a key of somebody's own",
+            "AWS can't read its filters: no key"
+        ]
+    );
+    assert_eq!(live.props["filters"], Value::Null);
+    assert_eq!(live.age.changed, Some(1_700_000_000_000));
+    let mut disabled = bare("Disabled");
+    disabled["StateTransitionReason"] = json!("Lambda disabled it");
+    cloud.always("GetEventSourceMapping", Fault::Answer(Reply::ok(&disabled)));
+    cloud.always("ListTags", Fault::Answer(Reply::ok(&json!({ "Tags": {} }))));
+    assert_eq!(look(&cx, "mapping", &this).await.unwrap().notes, ["AWS has disabled it: Lambda disabled it"]);
+}
+
+#[tokio::test]
+async fn a_mapping_that_says_least_has_awss_defaults() {
+    let cloud = joined().await;
+    let (cx, _press) = context(&cloud, team());
+    cloud.always("GetEventSourceMapping", Fault::Answer(Reply::ok(&bare("Enabled"))));
+    cloud.always("ListTags", Fault::Answer(Reply::ok(&json!({ "Tags": {} }))));
+    let live = look(&cx, "mapping", &Id { incarnation: Some("u".into()), ..id("", FUNCTION) }).await.unwrap();
+    let schema = registry()["mapping"].schema();
+    for property in &schema.properties {
+        if let engine::schema::Presence::Default(default) = &property.presence {
+            assert_eq!(live.props[property.name], Value::from(default.clone()), "{}", property.name);
+        }
+    }
+    assert_eq!(live.props["on_failure_destination_arn"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_function_that_says_least_has_awss_defaults() {
+    let cloud = joined().await;
+    let (cx, _press) = context(&cloud, team());
+    // Empty where nothing is set, and the logging as it was sent.
+    for bare in [
+        json!({ "FunctionName": FUNCTION }),
+        json!({
+            "FunctionName": FUNCTION,
+            "Layers": [],
+            "LoggingConfig": { "LogFormat": "Text" },
+            "DeadLetterConfig": { "TargetArn": "" },
+            "Environment": { "Variables": {} },
+        }),
+    ] {
+        cloud.forget();
+        cloud.always("GetFunction", Fault::Answer(Reply::ok(&json!({ "Configuration": bare }))));
+        let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+        let schema = registry()["function"].schema();
+        for property in &schema.properties {
+            if let engine::schema::Presence::Default(default) = &property.presence {
+                assert_eq!(live.props[property.name], Value::from(default.clone()), "{}", property.name);
+            }
+        }
+        assert_eq!(live.props["log_group"], Value::String(format!("/aws/lambda/{FUNCTION}")));
+        for absent in ["dead_letter_target_arn", "application_log_level", "reserved_concurrent_executions"] {
+            assert_eq!(live.props[absent], Value::Null, "{absent}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
+    let cloud = joined().await;
+    let project = Project::new(|text| text + "    tumbling_window_in_seconds: 30\n");
+    let mut spec = load(&project.path("specs/team.yaml"));
+    let (cx, _press) = context(&cloud, team());
+    let inventory = read(&cx, &mut spec).await.unwrap();
+    let declared = spec.resource("todos-to-logger").unwrap();
+    let live = inventory.live("todos-to-logger").unwrap();
+    let mut want = live.props.clone();
+    want.insert("tumbling_window_in_seconds".into(), Value::from(json!(30)));
+    let start = Instant::now();
+    let error = declared.kind.settle(&cx, &declared.id, &want, &live.outputs).await.unwrap_err();
+    assert_eq!(error.class, Class::Rejected);
+    assert_eq!(&*error.message, "AWS took the mapping, but shows another `tumbling_window_in_seconds`");
+    assert!((25..40).contains(&start.elapsed().as_secs()), "took {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_role_shows_its_path() {
+    let cloud = joined().await;
+    let (cx, _press) = context(&cloud, team());
+    let live = look(&cx, "role", &id(super::ROLE, "")).await.unwrap();
+    assert_eq!(live.props["path"], Value::String("/".to_owned()));
+}

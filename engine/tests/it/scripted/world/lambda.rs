@@ -1,0 +1,769 @@
+//! The Lambda half of the account: functions, their policies, and mappings.
+//!
+//! What is left out of an update stays as it was, as with AWS, so that a property which is reset by omission shows.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{ACCOUNT, Call, Passing, REGION, Reply, Tags, World, last, role_arn};
+
+#[derive(Debug, Clone)]
+pub(in crate::scripted) struct Function {
+    pub(in crate::scripted) config: Json,
+    pub(in crate::scripted) tags: Tags,
+    /// Reserved concurrent executions.
+    pub(in crate::scripted) concurrency: Option<u64>,
+    pending: Option<Passing>,
+    updating: Option<Passing>,
+    revision: u32,
+    /// The statements of its policy, in the order of their adding.
+    pub(in crate::scripted) policy: Vec<Json>,
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::scripted) struct Mapping {
+    pub(in crate::scripted) uuid: String,
+    pub(in crate::scripted) function: String,
+    pub(in crate::scripted) shown: Json,
+    enabled: bool,
+    passing: Option<Passing>,
+    leaving: bool,
+    pub(in crate::scripted) tags: Tags,
+}
+
+/// The operation behind a path, and what it is about; `None` where no AWS would know it.
+pub(super) fn route(
+    method: &str,
+    segments: &[&str],
+    body: &Json,
+    query: &BTreeMap<String, String>,
+) -> Option<(&'static str, String)> {
+    let function = || body["FunctionName"].as_str().unwrap_or_default().to_owned();
+    let (operation, about) = match (method, segments) {
+        ("GET", ["functions"]) => ("ListFunctions", String::new()),
+        ("GET", ["functions", name]) => ("GetFunction", (*name).to_owned()),
+        ("GET", ["functions", name, "policy"]) => ("GetPolicy", (*name).to_owned()),
+        ("POST", ["functions"]) => ("CreateFunction", function()),
+        ("PUT", ["functions", name, "code"]) => ("UpdateFunctionCode", (*name).to_owned()),
+        ("PUT", ["functions", name, "configuration"]) => ("UpdateFunctionConfiguration", (*name).to_owned()),
+        ("PUT", ["functions", name, "concurrency"]) => ("PutFunctionConcurrency", (*name).to_owned()),
+        ("DELETE", ["functions", name, "concurrency"]) => ("DeleteFunctionConcurrency", (*name).to_owned()),
+        ("DELETE", ["functions", name]) => ("DeleteFunction", (*name).to_owned()),
+        ("POST", ["functions", name, "policy"]) => ("AddPermission", (*name).to_owned()),
+        ("DELETE", ["functions", name, "policy", _]) => ("RemovePermission", (*name).to_owned()),
+        ("GET", ["event-source-mappings"]) => {
+            ("ListEventSourceMappings", query.get("FunctionName").cloned().unwrap_or_default())
+        }
+        ("GET", ["event-source-mappings", uuid]) => ("GetEventSourceMapping", (*uuid).to_owned()),
+        ("POST", ["event-source-mappings"]) => ("CreateEventSourceMapping", function()),
+        ("PUT", ["event-source-mappings", uuid]) => ("UpdateEventSourceMapping", (*uuid).to_owned()),
+        ("DELETE", ["event-source-mappings", uuid]) => ("DeleteEventSourceMapping", (*uuid).to_owned()),
+        ("GET", ["tags", arn]) => ("ListTags", last(arn)),
+        ("POST", ["tags", arn]) => ("TagResource", last(arn)),
+        ("DELETE", ["tags", arn]) => ("UntagResource", last(arn)),
+        _ => return None,
+    };
+    Some((operation, about))
+}
+
+impl World {
+    pub(super) fn lambda(&mut self, call: &Call) -> Result<Reply, Reply> {
+        let Call { operation, about, body, query } = call;
+        match *operation {
+            "ListFunctions" => self.list_functions(query),
+            "GetFunction" => self.get_function(about),
+            "CreateFunction" => self.create_function(about, body),
+            "UpdateFunctionConfiguration" => self.update_configuration(about, body),
+            "UpdateFunctionCode" => self.update_code(about, body),
+            "PutFunctionConcurrency" => self.put_concurrency(about, body),
+            "DeleteFunctionConcurrency" => self.delete_concurrency(about),
+            "DeleteFunction" => self.delete_function(about),
+            "GetPolicy" => self.get_policy(about),
+            "AddPermission" => self.add_permission(about, body),
+            "RemovePermission" => self.remove_permission(about, query),
+            "ListEventSourceMappings" => self.list_mappings(query),
+            "GetEventSourceMapping" => self.get_mapping(about),
+            "CreateEventSourceMapping" => self.create_mapping(about, body),
+            "UpdateEventSourceMapping" => self.update_mapping(about, body),
+            "DeleteEventSourceMapping" => self.delete_mapping(about),
+            "ListTags" => self.list_tags(about),
+            "TagResource" => self.tag(about, body),
+            "UntagResource" => self.untag(about, query),
+            _ => Err(Reply::query(400, "InvalidAction", "no such action")),
+        }
+    }
+
+    // Functions.
+
+    fn function(&mut self, name: &str) -> Result<&mut Function, Reply> {
+        let missing = format!("Function not found: {}", function_arn(name));
+        let missing = Reply::lambda(404, "ResourceNotFoundException", &missing);
+        self.functions.get_mut(&last(name)).ok_or(missing)
+    }
+
+    fn list_functions(&mut self, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
+        let all: Vec<Json> = self.functions.values().map(|function| function.config.clone()).collect();
+        let (items, next) = self.page(all, query);
+        Ok(Reply::json(200, &json!({ "Functions": items, "NextMarker": next })))
+    }
+
+    /// All, or a page of one; the first of those is empty and has a successor all the same.
+    fn page(&self, all: Vec<Json>, query: &BTreeMap<String, String>) -> (Vec<Json>, Option<String>) {
+        if !self.small_pages {
+            return (all, None);
+        }
+        let page: usize = query.get("Marker").map_or(0, |marker| marker.parse().unwrap());
+        let next = (page < all.len()).then(|| (page + 1).to_string());
+        (page.checked_sub(1).and_then(|index| all.get(index)).cloned().into_iter().collect(), next)
+    }
+
+    fn get_function(&mut self, name: &str) -> Result<Reply, Reply> {
+        let function = self.function(name)?;
+        let mut config = function.config.clone();
+        if config["State"].is_null() {
+            config["State"] = json!("Active");
+        }
+        if config["LastUpdateStatus"].is_null() {
+            config["LastUpdateStatus"] = json!("Successful");
+        }
+        if let Some(passing) = &mut function.pending {
+            match passing.look() {
+                Some(word) => {
+                    config["State"] = json!(word);
+                    config["StateReasonCode"] = json!("Creating");
+                    config.as_object_mut().unwrap().remove("LastUpdateStatus");
+                }
+                None => {
+                    function.pending = None;
+                    // The lock also moves when Lambda itself changes something.
+                    function.revision += 1;
+                }
+            }
+        }
+        if let Some(passing) = &mut function.updating {
+            match passing.look() {
+                Some(word) => config["LastUpdateStatus"] = json!(word),
+                None => {
+                    function.updating = None;
+                    function.revision += 1;
+                }
+            }
+        }
+        config["RevisionId"] = json!(function.revision.to_string());
+        let mut answer =
+            json!({ "Configuration": config, "Code": { "RepositoryType": "S3", "Location": "https://s3/" } });
+        if !function.tags.is_empty() {
+            answer["Tags"] = json!(function.tags);
+        }
+        if let Some(reserved) = function.concurrency {
+            answer["Concurrency"] = json!({ "ReservedConcurrentExecutions": reserved });
+        }
+        Ok(Reply::json(200, &answer))
+    }
+
+    fn create_function(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        if self.functions.contains_key(name) {
+            let text = format!("Function already exist: {name}");
+            return Err(Reply::lambda(409, "ResourceConflictException", &text));
+        }
+        self.assumable(&body["Role"])?;
+        let mut config = json!({
+            "FunctionName": name,
+            "FunctionArn": function_arn(name),
+            "Description": "",
+            "Timeout": 3,
+            "MemorySize": 128,
+            "LastModified": "2026-11-22T19:00:00.000+0000",
+            "Version": "$LATEST",
+            "TracingConfig": { "Mode": "PassThrough" },
+            "PackageType": "Zip",
+            "Architectures": ["x86_64"],
+            "EphemeralStorage": { "Size": 512 },
+            "SnapStart": { "ApplyOn": "None", "OptimizationStatus": "Off" },
+            "LoggingConfig": { "LogFormat": "Text", "LogGroup": format!("/aws/lambda/{name}") },
+        });
+        configure(&mut config, body)?;
+        set_code(&mut config, &body["Code"]["ZipFile"], &body["Architectures"])?;
+        // It is absent until it was set once.
+        if config["Environment"]["Variables"].as_object().is_some_and(serde_json::Map::is_empty) {
+            config.as_object_mut().unwrap().remove("Environment");
+        }
+        let function = Function {
+            config: config.clone(),
+            tags: serde_json::from_value(body["Tags"].clone()).unwrap_or_default(),
+            concurrency: None,
+            pending: Some(Passing::through(&["Pending"])),
+            updating: None,
+            revision: 1,
+            policy: Vec::new(),
+        };
+        self.functions.insert(name.to_owned(), function);
+        config["State"] = json!("Pending");
+        config["StateReasonCode"] = json!("Creating");
+        config["RevisionId"] = json!("1");
+        Ok(Reply::json(201, &config))
+    }
+
+    fn assumable(&self, role: &Json) -> Result<(), Reply> {
+        let role = role.as_str().unwrap_or_default();
+        if self.roles.iter().any(|name| role_arn(name) == role) {
+            return Ok(());
+        }
+        Err(not_assumable())
+    }
+
+    fn update_configuration(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        self.assumable(&body["Role"])?;
+        let function = self.function(name)?;
+        function.quiet()?;
+        function.locked(body)?;
+        if !body["Architectures"].is_null() {
+            return Err(invalid("Unknown field: Architectures"));
+        }
+        configure(&mut function.config, body)?;
+        Ok(function.begin_update())
+    }
+
+    fn update_code(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        let function = self.function(name)?;
+        function.quiet()?;
+        function.locked(body)?;
+        set_code(&mut function.config, &body["ZipFile"], &body["Architectures"])?;
+        Ok(function.begin_update())
+    }
+
+    fn put_concurrency(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        let function = self.function(name)?;
+        function.not_updating()?;
+        let reserved = body["ReservedConcurrentExecutions"].as_u64().ok_or_else(|| invalid("must be at least 0"))?;
+        // Of the account's 1000, 100 have to stay for all others.
+        if reserved > 900 {
+            return Err(invalid(
+                "Specified ReservedConcurrentExecutions for function decreases account's \
+                 UnreservedConcurrentExecution below its minimum value of [100].",
+            ));
+        }
+        function.concurrency = Some(reserved);
+        function.revision += 1;
+        Ok(Reply::json(200, &json!({ "ReservedConcurrentExecutions": reserved })))
+    }
+
+    fn delete_concurrency(&mut self, name: &str) -> Result<Reply, Reply> {
+        let function = self.function(name)?;
+        function.not_updating()?;
+        function.concurrency = None;
+        function.revision += 1;
+        Ok(Reply::empty())
+    }
+
+    fn delete_function(&mut self, name: &str) -> Result<Reply, Reply> {
+        self.function(name)?.not_pending()?;
+        // Its mappings live on.
+        self.functions.remove(name);
+        Ok(Reply::empty())
+    }
+
+    // Permissions.
+
+    fn get_policy(&mut self, name: &str) -> Result<Reply, Reply> {
+        let nothing = Reply::lambda(404, "ResourceNotFoundException", "The resource you requested does not exist.");
+        let function = self.functions.get(name).filter(|it| !it.policy.is_empty()).ok_or(nothing)?;
+        let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": function.policy });
+        Ok(Reply::json(200, &json!({ "Policy": policy.to_string(), "RevisionId": "p" })))
+    }
+
+    fn add_permission(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        let function = self.function(name)?;
+        function.not_updating()?;
+        let id = body["StatementId"].as_str().unwrap();
+        if function.policy.iter().any(|statement| statement["Sid"] == id) {
+            let text = format!(
+                "The statement id ({id}) provided already exists. Please provide a new statement id, or remove the existing statement."
+            );
+            return Err(Reply::lambda(409, "ResourceConflictException", &text));
+        }
+        known(body, &["StatementId", "Action", "Principal", "SourceArn", "SourceAccount", "PrincipalOrgID"])?;
+        let principal = body["Principal"].as_str().unwrap();
+        let principal = match principal {
+            "*" => json!("*"),
+            name if name.contains(".amazonaws.com") => json!({ "Service": name }),
+            arn if arn.starts_with("arn:") => json!({ "AWS": arn }),
+            account => json!({ "AWS": format!("arn:aws:iam::{account}:root") }),
+        };
+        let mut statement = json!({
+            "Sid": id,
+            "Effect": "Allow",
+            "Principal": principal,
+            "Action": body["Action"],
+            "Resource": function_arn(name),
+        });
+        if body["SourceArn"].is_string() {
+            statement["Condition"]["ArnLike"]["AWS:SourceArn"] = body["SourceArn"].clone();
+        }
+        if let Some(account) = body["SourceAccount"].as_str() {
+            if account.len() != 12 {
+                return Err(invalid("failed to satisfy constraint: Member must satisfy regular expression \\d{12}"));
+            }
+            statement["Condition"]["StringEquals"]["AWS:SourceAccount"] = json!(account);
+        }
+        if body["PrincipalOrgID"].is_string() {
+            statement["Condition"]["StringEquals"]["aws:PrincipalOrgID"] = body["PrincipalOrgID"].clone();
+        }
+        function.policy.push(statement.clone());
+        Ok(Reply::json(201, &json!({ "Statement": statement.to_string() })))
+    }
+
+    fn remove_permission(&mut self, name: &str, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
+        let nothing =
+            Reply::lambda(404, "ResourceNotFoundException", "No policy is associated with the given resource.");
+        let function = self.functions.get_mut(name).filter(|it| !it.policy.is_empty()).ok_or(nothing)?;
+        function.not_updating()?;
+        let id = &query["StatementId"];
+        let before = function.policy.len();
+        function.policy.retain(|statement| statement["Sid"] != id.as_str());
+        if function.policy.len() == before {
+            let text = format!("Statement {id} is not found in resource policy.");
+            return Err(Reply::lambda(404, "ResourceNotFoundException", &text));
+        }
+        Ok(Reply::empty())
+    }
+
+    // Mappings.
+
+    fn list_mappings(&mut self, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
+        let function = query.get("FunctionName").map(|name| last(name));
+        let all: Vec<String> = self
+            .mappings
+            .iter()
+            .filter(|mapping| function.as_ref().is_none_or(|name| *name == mapping.function))
+            .map(|mapping| mapping.uuid.clone())
+            .collect();
+        let shown: Vec<Json> = all.iter().filter_map(|uuid| self.look_at_mapping(uuid)).collect();
+        let (items, next) = self.page(shown, query);
+        Ok(Reply::json(200, &json!({ "EventSourceMappings": items, "NextMarker": next })))
+    }
+
+    fn look_at_mapping(&mut self, uuid: &str) -> Option<Json> {
+        let index = self.mappings.iter().position(|mapping| mapping.uuid == uuid)?;
+        let mapping = &mut self.mappings[index];
+        let mut state = if mapping.enabled { "Enabled" } else { "Disabled" };
+        if let Some(passing) = &mut mapping.passing {
+            match passing.look() {
+                Some(word) => state = word,
+                None if mapping.leaving => {
+                    self.mappings.remove(index);
+                    return None;
+                }
+                None => mapping.passing = None,
+            }
+        }
+        let mut shown = self.mappings[index].shown.clone();
+        shown["State"] = json!(state);
+        Some(shown)
+    }
+
+    fn get_mapping(&mut self, uuid: &str) -> Result<Reply, Reply> {
+        let shown = self.look_at_mapping(uuid).ok_or_else(no_mapping)?;
+        Ok(Reply::json(200, &shown))
+    }
+
+    fn create_mapping(&mut self, function: &str, body: &Json) -> Result<Reply, Reply> {
+        let function = last(function);
+        if !self.functions.contains_key(&function) {
+            return Err(invalid("Function does not exist"));
+        }
+        let stream = body["EventSourceArn"].as_str().unwrap();
+        // Whether AWS takes a mapping on a table that is not ACTIVE is not known, so this one does not.
+        let live = self.tables.values().any(|table| {
+            table.passing.is_none()
+                && table.shown["StreamSpecification"].is_object()
+                && table.shown["LatestStreamArn"] == stream
+        });
+        if !live {
+            return Err(invalid(&format!("Stream not found: {stream}")));
+        }
+        if let Some(old) =
+            self.mappings.iter().find(|it| it.function == function && it.shown["EventSourceArn"] == stream)
+        {
+            let text = format!(
+                "The event source arn (\" {stream} \") and function (\" {function} \") provided mapping already exists. \
+                 Please update or delete the existing mapping with UUID {}",
+                old.uuid
+            );
+            return Err(Reply::lambda(409, "ResourceConflictException", &text));
+        }
+        if !["TRIM_HORIZON", "LATEST"].iter().any(|position| body["StartingPosition"] == *position) {
+            return Err(invalid("Unsupported starting position for arn type"));
+        }
+        let uuid = format!("00000000-0000-4000-8000-{:012}", self.id());
+        let enabled = body["Enabled"].as_bool().unwrap_or(true);
+        let mut shown = json!({
+            "UUID": uuid,
+            "EventSourceArn": stream,
+            "EventSourceMappingArn": format!("arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{uuid}"),
+            "FunctionArn": function_arn(&function),
+            "StartingPosition": body["StartingPosition"],
+            "BatchSize": 100,
+            "MaximumBatchingWindowInSeconds": 0,
+            "ParallelizationFactor": 1,
+            "DestinationConfig": { "OnFailure": {} },
+            "MaximumRecordAgeInSeconds": -1,
+            "MaximumRetryAttempts": -1,
+            "BisectBatchOnFunctionError": false,
+            "TumblingWindowInSeconds": 0,
+            "FunctionResponseTypes": [],
+            "LastModified": 1_700_000_000.0,
+            "LastProcessingResult": "No records processed",
+            "StateTransitionReason": "User action",
+            "State": "Creating",
+        });
+        configure_mapping(&mut shown, body)?;
+        let words: &[_] = if enabled { &["Creating", "Enabling"] } else { &["Creating"] };
+        self.mappings.push(Mapping {
+            uuid,
+            function,
+            shown: shown.clone(),
+            enabled,
+            passing: Some(Passing::through(words)),
+            leaving: false,
+            tags: serde_json::from_value(body["Tags"].clone()).unwrap_or_default(),
+        });
+        Ok(Reply::json(202, &shown))
+    }
+
+    fn quiet_mapping(&mut self, uuid: &str, verb: &str) -> Result<&mut Mapping, Reply> {
+        let mapping = self.mappings.iter_mut().find(|mapping| mapping.uuid == uuid).ok_or_else(no_mapping)?;
+        let leaving = mapping.leaving;
+        if leaving || mapping.passing.as_mut().and_then(Passing::look).is_some() {
+            let text = format!("Cannot {verb} the event source mapping because it is in use.");
+            return Err(Reply::lambda(400, "ResourceInUseException", &text));
+        }
+        mapping.passing = None;
+        Ok(mapping)
+    }
+
+    fn update_mapping(&mut self, uuid: &str, body: &Json) -> Result<Reply, Reply> {
+        let mapping = self.quiet_mapping(uuid, "update")?;
+        if !body["EventSourceArn"].is_null() || !body["StartingPosition"].is_null() {
+            return Err(invalid("EventSourceArn and StartingPosition can't be updated"));
+        }
+        configure_mapping(&mut mapping.shown, body)?;
+        let enabled = body["Enabled"].as_bool().unwrap_or(mapping.enabled);
+        let words: &[_] = match (mapping.enabled, enabled) {
+            (false, true) => &["Updating", "Enabling"],
+            (true, false) => &["Updating", "Disabling"],
+            _ => &["Updating"],
+        };
+        mapping.enabled = enabled;
+        mapping.passing = Some(Passing::through(words));
+        let mut shown = mapping.shown.clone();
+        shown["State"] = json!("Updating");
+        Ok(Reply::json(202, &shown))
+    }
+
+    fn delete_mapping(&mut self, uuid: &str) -> Result<Reply, Reply> {
+        let mapping = self.quiet_mapping(uuid, "delete")?;
+        mapping.passing = Some(Passing::through(&["Deleting"]));
+        mapping.leaving = true;
+        let mut shown = mapping.shown.clone();
+        shown["State"] = json!("Deleting");
+        Ok(Reply::json(202, &shown))
+    }
+
+    // Tags of functions and mappings.
+
+    fn tagged(&mut self, name: &str) -> Result<&mut Tags, Reply> {
+        if let Some(index) = self.mappings.iter().position(|mapping| mapping.uuid == name) {
+            return Ok(&mut self.mappings[index].tags);
+        }
+        let function = self.function(name)?;
+        function.not_updating()?;
+        function.revision += 1;
+        Ok(&mut function.tags)
+    }
+
+    fn list_tags(&mut self, name: &str) -> Result<Reply, Reply> {
+        let mapping = self.mappings.iter().find(|mapping| mapping.uuid == name).ok_or_else(no_mapping)?;
+        Ok(Reply::json(200, &json!({ "Tags": mapping.tags })))
+    }
+
+    fn tag(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        let tags: Tags = serde_json::from_value(body["Tags"].clone()).unwrap();
+        self.tagged(name)?.extend(tags);
+        Ok(Reply::empty())
+    }
+
+    fn untag(&mut self, name: &str, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
+        let keys: Vec<&str> = query["tagKeys"].lines().collect();
+        self.tagged(name)?.retain(|key, _| !keys.contains(&key.as_str()));
+        Ok(Reply::empty())
+    }
+}
+
+impl Function {
+    fn not_pending(&mut self) -> Result<(), Reply> {
+        if self.pending.as_mut().and_then(Passing::look).is_none() {
+            self.revision += u32::from(self.pending.take().is_some());
+            return Ok(());
+        }
+        let text =
+            "The operation cannot be performed at this time. The function is currently in the following state: Pending";
+        Err(Reply::lambda(409, "ResourceConflictException", text))
+    }
+
+    fn not_updating(&mut self) -> Result<(), Reply> {
+        if self.updating.as_mut().and_then(Passing::look).is_none() {
+            self.revision += u32::from(self.updating.take().is_some());
+            return Ok(());
+        }
+        let arn = self.config["FunctionArn"].as_str().unwrap();
+        let text =
+            format!("The operation cannot be performed at this time. An update is in progress for resource: {arn}");
+        Err(Reply::lambda(409, "ResourceConflictException", &text))
+    }
+
+    fn quiet(&mut self) -> Result<(), Reply> {
+        self.not_pending()?;
+        self.not_updating()
+    }
+
+    fn locked(&self, body: &Json) -> Result<(), Reply> {
+        match body["RevisionId"].as_str() {
+            Some(revision) if revision != self.revision.to_string() => {
+                let text = "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id";
+                Err(Reply::lambda(412, "PreconditionFailedException", text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin_update(&mut self) -> Reply {
+        self.revision += 1;
+        self.updating = Some(Passing::through(&["InProgress"]));
+        let mut config = self.config.clone();
+        config["State"] = json!("Active");
+        config["LastUpdateStatus"] = json!("InProgress");
+        config["RevisionId"] = json!(self.revision.to_string());
+        Reply::json(200, &config)
+    }
+
+    /// As if somebody else had changed something; moves the lock.
+    pub(in crate::scripted) fn meddle(&mut self, field: &str, value: Json) {
+        self.config[field] = value;
+        self.revision += 1;
+    }
+
+    /// As if it had been made a moment ago.
+    pub(in crate::scripted) fn make_pending(&mut self) {
+        self.pending = Some(Passing::through(&["Pending"]));
+    }
+}
+
+impl Mapping {
+    pub(in crate::scripted) fn is_enabled(&self) -> bool {
+        self.enabled && self.passing.is_none()
+    }
+}
+
+/// Takes over what a request says about a function's configuration; what it leaves out stays.
+fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
+    known(
+        body,
+        &[
+            "FunctionName",
+            "Runtime",
+            "Handler",
+            "Role",
+            "Description",
+            "Timeout",
+            "MemorySize",
+            "Environment",
+            "Layers",
+            "EphemeralStorage",
+            "TracingConfig",
+            "LoggingConfig",
+            "DeadLetterConfig",
+            "RevisionId",
+            // Of a create alone.
+            "Code",
+            "Architectures",
+            "Tags",
+        ],
+    )?;
+    within(&body["Timeout"], 1..=900)?;
+    within(&body["MemorySize"], 128..=10240)?;
+    within(&body["EphemeralStorage"]["Size"], 512..=10240)?;
+    for field in ["Runtime", "Handler", "Role", "Description", "Timeout", "MemorySize"] {
+        if !body[field].is_null() {
+            config[field] = body[field].clone();
+        }
+    }
+    if body["Description"].as_str().is_some_and(|text| text.chars().count() > 256) {
+        return Err(invalid("Member must have length less than or equal to 256"));
+    }
+    // Without `Variables` in it, it changes nothing.
+    if body["Environment"]["Variables"].is_object() {
+        config["Environment"] = json!({ "Variables": body["Environment"]["Variables"] });
+    }
+    if !body["EphemeralStorage"]["Size"].is_null() {
+        config["EphemeralStorage"] = body["EphemeralStorage"].clone();
+    }
+    match body["TracingConfig"]["Mode"].as_str() {
+        None => {}
+        Some("Active" | "PassThrough") => config["TracingConfig"] = body["TracingConfig"].clone(),
+        Some(_) => return Err(invalid("Member must satisfy enum value set: [Active, PassThrough]")),
+    }
+    if let Some(layers) = body["Layers"].as_array() {
+        if layers.len() > 5 {
+            return Err(invalid("cannot reference more than 5 layers"));
+        }
+        // None is no list at all.
+        config.as_object_mut().unwrap().remove("Layers");
+        if !layers.is_empty() {
+            let shown: Vec<Json> = layers.iter().map(|arn| json!({ "Arn": arn, "CodeSize": 4711 })).collect();
+            config["Layers"] = json!(shown);
+        }
+    }
+    match body["DeadLetterConfig"]["TargetArn"].as_str() {
+        None => {}
+        Some("") => drop(config.as_object_mut().unwrap().remove("DeadLetterConfig")),
+        Some(arn) if arn.starts_with("arn:aws:sqs:") || arn.starts_with("arn:aws:sns:") => {
+            config["DeadLetterConfig"] = json!({ "TargetArn": arn });
+        }
+        Some(_) => return Err(invalid("The provided dead letter target is not supported")),
+    }
+    let logging = &body["LoggingConfig"];
+    if logging.is_object() {
+        let was = config["LoggingConfig"].clone();
+        let or_was = |field: &str| if logging[field].is_null() { was[field].clone() } else { logging[field].clone() };
+        let mut now = json!({ "LogFormat": or_was("LogFormat"), "LogGroup": or_was("LogGroup") });
+        for (field, words) in [
+            ("ApplicationLogLevel", &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"][..]),
+            ("SystemLogLevel", &["DEBUG", "INFO", "WARN"]),
+        ] {
+            let json_format = now["LogFormat"] == "JSON";
+            if !logging[field].is_null() && (!json_format || !words.iter().any(|word| logging[field] == *word)) {
+                return Err(invalid("Log level filtering requires the JSON log format and a level that exists"));
+            }
+            if json_format {
+                now[field] = or_was(field);
+                if now[field].is_null() {
+                    now[field] = json!("INFO");
+                }
+            }
+        }
+        config["LoggingConfig"] = now;
+    }
+    Ok(())
+}
+
+/// Takes over what a request says about a mapping; what it leaves out stays.
+fn configure_mapping(shown: &mut Json, body: &Json) -> Result<(), Reply> {
+    let numbers = [
+        ("BatchSize", 1..=10_000),
+        ("MaximumBatchingWindowInSeconds", 0..=300),
+        ("MaximumRetryAttempts", -1..=10_000),
+        ("MaximumRecordAgeInSeconds", -1..=604_800),
+        ("ParallelizationFactor", 1..=10),
+        ("TumblingWindowInSeconds", 0..=900),
+    ];
+    for (field, range) in numbers {
+        within(&body[field], range)?;
+        if !body[field].is_null() {
+            shown[field] = body[field].clone();
+        }
+    }
+    if shown["MaximumRecordAgeInSeconds"].as_i64().is_some_and(|age| (0..60).contains(&age)) {
+        return Err(invalid("The minimum valid value for maximum record age is 60s"));
+    }
+    if !body["BisectBatchOnFunctionError"].is_null() {
+        shown["BisectBatchOnFunctionError"] = body["BisectBatchOnFunctionError"].clone();
+    }
+    if let Some(types) = body["FunctionResponseTypes"].as_array() {
+        if types.iter().any(|word| word != "ReportBatchItemFailures") {
+            return Err(invalid("Member must satisfy enum value set: [ReportBatchItemFailures]"));
+        }
+        shown["FunctionResponseTypes"] = json!(types);
+    }
+    if body["DestinationConfig"].is_object() {
+        let target = &body["DestinationConfig"]["OnFailure"]["Destination"];
+        shown["DestinationConfig"] = json!({ "OnFailure": {} });
+        if target.is_string() {
+            shown["DestinationConfig"]["OnFailure"]["Destination"] = target.clone();
+        }
+    }
+    if body["FilterCriteria"].is_object() {
+        let filters = body["FilterCriteria"]["Filters"].as_array().cloned().unwrap_or_default();
+        for filter in &filters {
+            let pattern: Option<Json> = filter["Pattern"].as_str().and_then(|text| serde_json::from_str(text).ok());
+            if !pattern.is_some_and(|pattern| pattern.is_object()) {
+                return Err(invalid("Invalid filter pattern definition."));
+            }
+        }
+        shown.as_object_mut().unwrap().remove("FilterCriteria");
+        if !filters.is_empty() {
+            shown["FilterCriteria"] = json!({ "Filters": filters });
+        }
+    }
+    Ok(())
+}
+
+fn invalid(text: &str) -> Reply {
+    Reply::lambda(400, "InvalidParameterValueException", text)
+}
+
+/// A field that this account does not know would have no effect unseen.
+fn known(body: &Json, fields: &[&str]) -> Result<(), Reply> {
+    match body.as_object().into_iter().flatten().find(|(field, _)| !fields.contains(&field.as_str())) {
+        Some((field, _)) => Err(invalid(&format!("Unknown field: {field}"))),
+        None => Ok(()),
+    }
+}
+
+fn within(value: &Json, range: std::ops::RangeInclusive<i64>) -> Result<(), Reply> {
+    match value.as_i64() {
+        Some(number) if !range.contains(&number) => {
+            Err(invalid(&format!("Value {number} failed to satisfy constraint: {range:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What Lambda says of a role that it may not assume, or has not heard of yet.
+pub(in crate::scripted) fn not_assumable() -> Reply {
+    invalid("The role defined for the function cannot be assumed by Lambda.")
+}
+
+/// What Lambda says of a role that may not read a stream, or whose rights have not arrived yet.
+pub(in crate::scripted) fn stream_not_readable() -> Reply {
+    invalid(
+        "Cannot access stream X. Please ensure the role can perform the GetRecords, GetShardIterator, \
+         DescribeStream, and ListStreams Actions on your stream in IAM.",
+    )
+}
+
+fn no_mapping() -> Reply {
+    Reply::lambda(404, "ResourceNotFoundException", "The resource you requested does not exist.")
+}
+
+/// The architecture comes and goes with the code.
+fn set_code(config: &mut Json, zip: &Json, architectures: &Json) -> Result<(), Reply> {
+    let Some(zip) = zip.as_str() else { return Err(invalid("Please provide a source for function code.")) };
+    let zip = base64::engine::general_purpose::STANDARD.decode(zip).unwrap();
+    config["CodeSize"] = json!(zip.len());
+    config["CodeSha256"] = json!(base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&zip)));
+    if let Some(one) = architectures.as_array() {
+        if *one != [json!("x86_64")] && *one != [json!("arm64")] {
+            return Err(invalid("Member must satisfy enum value set: [x86_64, arm64]"));
+        }
+        config["Architectures"] = json!(one);
+    }
+    Ok(())
+}
+
+pub(in crate::scripted) fn function_arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", last(name))
+}
