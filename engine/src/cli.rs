@@ -20,7 +20,8 @@ use crate::inventory::Inventory;
 use crate::live::{self, ReadError};
 use crate::local::{self, LocalError, Project, Running, SuperviseArgs, standin};
 use crate::plan::{self, Action, Allowed, Change, Goal, Plan};
-use crate::render::{self, Look, Progress};
+use crate::render::markdown::{self, Page};
+use crate::render::{self, Look, Progress, Rows};
 use crate::schema::{Id, Live, Site};
 use crate::spec::{Depth, Overrides, Spec};
 
@@ -92,6 +93,8 @@ enum LogFormat {
 enum Format {
     Human,
     Json,
+    /// For a pull request's comment, at most 60,000 characters
+    Markdown,
 }
 
 #[derive(Debug, Subcommand)]
@@ -142,6 +145,9 @@ struct SpecArgs {
     /// Believe names where tags may not be read
     #[arg(long)]
     assume_owner: bool,
+    /// Also list what stays as it is
+    #[arg(long)]
+    show_unchanged: bool,
 }
 
 #[derive(Debug, Args)]
@@ -375,6 +381,8 @@ struct Session<'a> {
     /// What the command line overrides in the spec, for the plan's first line.
     overrides: Vec<String>,
     allowed: Allowed,
+    /// Which rows of the plan are shown.
+    rows: Rows,
     /// Where the project's local AWS would be.
     project: Project,
 }
@@ -426,7 +434,8 @@ impl<'a> Session<'a> {
             })
         };
         let allowed = Allowed { assume_owner: args.assume_owner, delete_data: false };
-        Ok(Session { terminal, spec, target, overrides: notes, allowed, project })
+        let rows = if args.show_unchanged { Rows::All } else { Rows::Noteworthy };
+        Ok(Session { terminal, spec, target, overrides: notes, allowed, rows, project })
     }
 
     /// Runs `command` on a runtime that listens for Ctrl-C.
@@ -529,6 +538,10 @@ impl<'a> Session<'a> {
         std::thread::spawn(move || local::status(&project)).join().ok()?.ok()?
     }
 
+    fn page<'s>(&'s self, site: &'s Site, destroy: bool) -> Page<'s> {
+        Page { spec: &self.spec, site, notes: &self.overrides, rows: self.rows, destroy }
+    }
+
     fn heading(&self, site: &Site) -> String {
         render::heading(&self.spec, site, &self.overrides, self.terminal.out)
     }
@@ -593,10 +606,14 @@ async fn apply_command(
     if format == Format::Human {
         show(&session, &inventory, &plan, destroy, format);
     }
-    let document = |status: &str, endings: &[Ending]| {
-        if format == Format::Json {
+    let document = |status: &str, endings: &[Ending]| match format {
+        Format::Human => {}
+        Format::Json => {
             let json = render::outcome_json(&session.spec, &inventory.site, &plan, status, endings);
             session.terminal.print(&format!("{json}\n"));
+        }
+        Format::Markdown => {
+            session.terminal.print(&markdown::outcome(&session.page(&inventory.site, destroy), &plan, status, endings));
         }
     };
     if plan.count(Action::Refused) > 0 {
@@ -608,9 +625,9 @@ async fn apply_command(
         return Ok(Exit::Done);
     }
     if plan.asks() && !args.yes {
-        if format == Format::Json {
+        if format != Format::Human {
             // Nobody can agree to what they can't see, and stdout is for the document.
-            session.terminal.say(&render::plan(&plan, destroy, session.terminal.err));
+            session.terminal.say(&render::plan(&plan, destroy, session.rows, session.terminal.err));
         }
         match confirm(&cx, destroy).await.inspect_err(|_| document("declined", &[]))? {
             Answer::Yes => {}
@@ -644,7 +661,7 @@ async fn apply_command(
         () => ("partial", Exit::Partial),
     };
     match format {
-        Format::Json => document(status, &endings),
+        Format::Json | Format::Markdown => document(status, &endings),
         Format::Human => {
             session.terminal.print(&format!("\n{}", render::outcome(&plan, &endings, destroy, session.terminal.out)))
         }
@@ -655,8 +672,10 @@ async fn apply_command(
 fn show(session: &Session<'_>, inventory: &Inventory, plan: &Plan, destroy: bool, format: Format) {
     let text = match format {
         Format::Json => format!("{}\n", render::plan_json(&session.spec, &inventory.site, plan)),
+        Format::Markdown => markdown::plan(&session.page(&inventory.site, destroy), plan),
         Format::Human => {
-            format!("{}\n\n{}", session.heading(&inventory.site), render::plan(plan, destroy, session.terminal.out))
+            let plan = render::plan(plan, destroy, session.rows, session.terminal.out);
+            format!("{}\n\n{plan}", session.heading(&inventory.site))
         }
     };
     session.terminal.print(&text);

@@ -5,6 +5,7 @@
 #[cfg(unix)]
 mod e2e;
 mod local;
+mod output;
 mod plan;
 mod readme;
 mod schedule;
