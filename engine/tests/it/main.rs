@@ -8,6 +8,7 @@ mod local;
 mod output;
 mod plan;
 mod readme;
+mod saved;
 mod schedule;
 mod scripted;
 mod spec;
