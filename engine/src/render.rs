@@ -62,6 +62,7 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 const RED: Style = AnsiColor::Red.on_default();
 const CYAN: Style = AnsiColor::Cyan.on_default();
 const BOLD: Style = Style::new().bold();
+const PLAIN: Style = Style::new();
 const DIM: Style = Style::new().dimmed();
 
 impl Look {
@@ -92,7 +93,7 @@ pub fn plan(plan: &Plan, destroy: bool, rows: Rows, look: Look) -> String {
         row(&mut text, change, look);
     }
     for remark in &plan.remarks {
-        paragraph(&mut text, "note: ", remark, look);
+        paragraph(&mut text, PLAIN, "note: ", remark, look);
     }
     if !text.is_empty() {
         text.push('\n');
@@ -184,9 +185,9 @@ pub fn outcome(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> St
             }
             Ending::Failed(error) => {
                 let _ = writeln!(text, "  {} {what}", look.paint(RED, "failed "));
-                paragraph(&mut text, "          ", &error.to_string(), look);
+                paragraph(&mut text, PLAIN, "          ", &error.to_string(), look);
                 if let Some(hint) = error.hint() {
-                    paragraph(&mut text, "          hint: ", &hint, look);
+                    paragraph(&mut text, PLAIN, "          hint: ", &hint, look);
                 }
             }
             Ending::Skipped(cause) => {
@@ -269,11 +270,13 @@ fn row(text: &mut String, change: &Change, look: Look) {
         told(change),
         width = 3usize.saturating_sub(symbol.len())
     );
+    // What must not be overlooked is not toned down.
+    let style = if change.asks || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
-        paragraph(text, "      # ", reason, look);
+        paragraph(text, style, "      # ", reason, look);
     }
     if let (Action::Refused, Some(hint)) = (change.action, &change.hint) {
-        paragraph(text, "      # hint: ", hint, look);
+        paragraph(text, style, "      # hint: ", hint, look);
     }
     let lines = lines(change);
     let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0);
@@ -281,7 +284,7 @@ fn row(text: &mut String, change: &Change, look: Look) {
         property_line(text, line, columns, look);
     }
     for remark in &change.remarks {
-        paragraph(text, "      # ", remark, look);
+        paragraph(text, style, "      # ", remark, look);
     }
 }
 
@@ -404,7 +407,7 @@ fn property_line(text: &mut String, line: &Line, columns: usize, look: Look) {
         let lines = if fits { vec![value] } else { after.lines(room) };
         let sign = look.paint(GREEN, "+");
         let _ = write!(text, "      {sign} {path}{pad} = ");
-        let _ = writeln!(text, "{}", lines.join(&format!("\n{:INDENT$}", "")));
+        let _ = writeln!(text, "{}", lines.join(&format!("\n{:1$}", "", INDENT - 2)));
         return;
     };
     let force = if *forces { format!(" {}", look.paint(RED, FORCES)) } else { String::new() };
@@ -483,13 +486,13 @@ fn tall(value: &Value, room: usize) -> Vec<String> {
 }
 
 /// A sentence, wrapped to the width and indented below its lead.
-fn paragraph(text: &mut String, lead: &str, sentence: &str, look: Look) {
+fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: Look) {
     let indent = " ".repeat(lead.chars().count());
     // Lines that are to be copied keep their own indentation and length.
     let options = textwrap::Options::new(look.width.max(40)).initial_indent(lead).subsequent_indent(&indent);
     let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
     for line in textwrap::wrap(sentence, options) {
-        let _ = writeln!(text, "{}", look.paint(DIM, &line));
+        let _ = writeln!(text, "{}", look.paint(style, &line));
     }
 }
 

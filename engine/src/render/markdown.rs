@@ -9,6 +9,8 @@
 
 use std::fmt::Write as _;
 
+use textwrap::core::display_width;
+
 use crate::apply::Ending;
 use crate::aws::Class;
 use crate::plan::{Action, Change, Plan};
@@ -28,8 +30,11 @@ const NAME: usize = 256;
 const SENTENCE: usize = 2_000;
 const VALUE: usize = 1_000;
 
+/// The widest column of paths.
+const COLUMN: usize = 40;
+
 /// No colours, and no width that a comment would have.
-const PLAIN: Look = Look { colour: false, width: usize::MAX };
+const LOOK: Look = Look { colour: false, width: usize::MAX };
 
 /// What a plan is about.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +91,7 @@ fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
     if !notes.is_empty() {
         let _ = write!(head, " ({})", sentence(&clip(&notes.join(", "), NAME)));
     }
-    let _ = write!(head, "\n\n**{}**\n", summary(plan, destroy, PLAIN));
+    let _ = write!(head, "\n\n**{}**\n", summary(plan, destroy, LOOK));
     let warnings = warnings(plan);
 
     // What is shown last is the first to be left out.
@@ -190,7 +195,8 @@ fn details(part: &mut Part, rows: &[&Change]) {
             continue;
         }
         let count = if lines.len() == 1 { "1 property".to_owned() } else { format!("{} properties", lines.len()) };
-        let text: String = lines.iter().map(property).collect();
+        let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0).min(COLUMN);
+        let text: String = lines.iter().map(|line| property(line, columns)).collect();
         let fold = format!(
             "\n<details>\n<summary>{} {}: {count}</summary>\n\n{}\n</details>\n",
             escaped(face(change.action).symbol),
@@ -208,7 +214,7 @@ fn details(part: &mut Part, rows: &[&Change]) {
     }
 }
 
-fn property(line: &Line) -> String {
+fn property(line: &Line, columns: usize) -> String {
     let value = |text: &str| {
         let n_chars = text.chars().count();
         let cut =
@@ -218,12 +224,12 @@ fn property(line: &Line) -> String {
     let after = value(&line.after.on_one_line());
     let path = clip(&line.path, NAME);
     match &line.before {
-        None => format!("+ {path} = {after}\n"),
+        None => format!("+ {path:columns$} = {after}\n"),
         Some(before) => {
             let force = if line.forces { format!(" {}", super::FORCES) } else { String::new() };
             let before = value(&before.on_one_line());
             let sign = if line.forces { "!" } else { "~" };
-            format!("{sign} {path} = {before} -> {after}{force}\n")
+            format!("{sign} {path:columns$} = {before} -> {after}{force}\n")
         }
     }
 }

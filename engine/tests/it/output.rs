@@ -197,12 +197,12 @@ fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
           + batch_size       = 100
           + event_source_arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2026-11-22T21:11:20.123"
           + filters          = [
-                {
-                  dynamodb: { NewImage: { done: { BOOL: [true] } } }
-                  eventName: ["INSERT", "MODIFY"]
-                }
-                { eventName: ["REMOVE"] }
-              ]
+              {
+                dynamodb: { NewImage: { done: { BOOL: [true] } } }
+                eventName: ["INSERT", "MODIFY"]
+              }
+              { eventName: ["REMOVE"] }
+            ]
           + tags             = { "a key": "x", cost: "low" }
     -/+ other (function owls-other) must be replaced
           ~ filters[0].eventName = ["INSERT"] -> ["INSERT", "MODIFY"]
@@ -325,9 +325,9 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     <summary>+ <code>new</code>: 3 properties</summary>
 
     ```diff
-    + code = EDNcrtv3j+9K…
+    + code            = EDNcrtv3j+9K…
     + environment.KEY = (sensitive)
-    + tags = { note: "a | b `c` @owner <b>\n</details>" }
+    + tags            = { note: "a | b `c` @owner <b>\n</details>" }
     ```
 
     </details>
