@@ -84,6 +84,7 @@ enum LogFormat {
 enum Format {
     Human,
     Json,
+    Markdown,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,7 @@ pub mod live;
 pub mod local;
 pub mod plan;
 pub mod render;
+pub mod saved;
 pub mod schema;
 pub mod source;
 pub mod spec;

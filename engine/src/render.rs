@@ -3,6 +3,7 @@
 //! **Invariant:** alone knows colours and columns, and decides nothing. No value of a sensitive property gets past it.
 
 mod list;
+pub mod markdown;
 mod progress;
 
 use std::fmt::Write as _;
@@ -10,13 +11,14 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value as Json, json};
+use textwrap::core::display_width;
 
 use crate::apply::Ending;
 use crate::aws::Class;
-use crate::plan::{Action, Change, Op, Plan, PropertyChange};
+use crate::plan::{Action, Change, Op, Plan};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
-use crate::value::Value;
+use crate::value::{Path, Value};
 
 pub use list::{Owned, outputs, outputs_json, owned, owned_json};
 pub use progress::Progress;
@@ -30,6 +32,30 @@ pub struct Look {
     pub width: usize,
 }
 
+/// Which rows of a plan are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Those where something happens or is to be known.
+    Noteworthy,
+    /// Those that stay as they are, too.
+    All,
+}
+
+impl Rows {
+    fn of(self, plan: &Plan, destroy: bool) -> impl Iterator<Item = &Change> {
+        let shows_imports = plan.has_changes() && !destroy;
+        plan.changes.iter().filter(move |change| {
+            let remarkable = change.reason.is_some() || !change.remarks.is_empty();
+            match change.action {
+                _ if remarkable || self == Rows::All => true,
+                Action::None => false,
+                Action::Import => shows_imports,
+                _ => true,
+            }
+        })
+    }
+}
+
 /// The version of the JSON documents.
 const FORMAT_VERSION: u32 = 1;
 
@@ -38,6 +64,7 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 const RED: Style = AnsiColor::Red.on_default();
 const CYAN: Style = AnsiColor::Cyan.on_default();
 const BOLD: Style = Style::new().bold();
+const PLAIN: Style = Style::new();
 const DIM: Style = Style::new().dimmed();
 
 impl Look {
@@ -62,19 +89,13 @@ pub fn heading(spec: &Spec, site: &Site, notes: &[String], look: Look) -> String
 }
 
 /// A plan for people.
-pub fn plan(plan: &Plan, destroy: bool, show_unchanged: bool, look: Look) -> String {
+pub fn plan(plan: &Plan, destroy: bool, rows: Rows, look: Look) -> String {
     let mut text = String::new();
-    let noteworthy = |change: &&Change| {
-        !matches!(change.action, Action::None | Action::Import) || change.reason.is_some() || !change.remarks.is_empty()
-    };
-    let shows_all = plan.has_changes();
-    for change in &plan.changes {
-        if show_unchanged || noteworthy(&change) || (shows_all && change.action == Action::Import && !destroy) {
-            row(&mut text, change, look);
-        }
+    for change in rows.of(plan, destroy) {
+        row(&mut text, change, look);
     }
     for remark in &plan.remarks {
-        paragraph(&mut text, "note: ", remark, look);
+        paragraph(&mut text, PLAIN, "note: ", remark, look);
     }
     if !text.is_empty() {
         text.push('\n');
@@ -169,9 +190,9 @@ pub fn outcome(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> St
             }
             Ending::Failed(error) => {
                 let _ = writeln!(text, "  {} {what}", look.paint(RED, "failed "));
-                paragraph(&mut text, "          ", &error.to_string(), look);
+                paragraph(&mut text, PLAIN, "          ", &error.to_string(), look);
                 if let Some(hint) = error.hint() {
-                    paragraph(&mut text, "          hint: ", &hint, look);
+                    paragraph(&mut text, PLAIN, "          hint: ", &hint, look);
                 }
             }
             Ending::Skipped(cause) => {
@@ -201,114 +222,293 @@ fn verb_of(op: Op) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-fn row(text: &mut String, change: &Change, look: Look) {
-    let (symbol, style) = symbol(change.action);
-    let told = match change.action {
-        Action::None if change.undecided => "can't be judged yet",
-        Action::None => "is unchanged",
-        Action::Create => "will be created",
-        Action::Update => "will be updated in-place",
-        Action::Replace => "must be replaced",
-        Action::Delete => "will be destroyed",
-        Action::Adopt => "will be adopted",
-        Action::Release => "will be released: its tags come off, nothing else",
-        Action::Import => "is read",
-        Action::Refused => "is refused",
+/// How an action looks.
+struct Face {
+    /// Terraform's, but for `=`, which is ours.
+    symbol: &'static str,
+    style: Style,
+    /// What is said of the resource.
+    told: &'static str,
+    /// The word in JSON.
+    word: &'static str,
+}
+
+/// Every action, in the order in which JSON counts them.
+const ACTIONS: [Action; 9] = [
+    Action::Create,
+    Action::Update,
+    Action::Replace,
+    Action::Delete,
+    Action::Adopt,
+    Action::Release,
+    Action::Import,
+    Action::None,
+    Action::Refused,
+];
+
+fn face(action: Action) -> Face {
+    let (symbol, style, told, word) = match action {
+        Action::None => (" ", DIM, "is unchanged", "none"),
+        Action::Create => ("+", GREEN, "will be created", "create"),
+        Action::Update => ("~", YELLOW, "will be updated in-place", "update"),
+        Action::Replace => ("-/+", RED, "must be replaced", "replace"),
+        Action::Delete => ("-", RED, "will be destroyed", "delete"),
+        Action::Adopt => ("=", CYAN, "will be adopted", "adopt"),
+        Action::Release => (".", YELLOW, "will be released: its tags come off, nothing else", "release"),
+        Action::Import => ("<=", CYAN, "is read", "import"),
+        Action::Refused => ("!", RED, "is refused", "refused"),
     };
+    Face { symbol, style, told, word }
+}
+
+/// What is said of a resource.
+fn told(change: &Change) -> &'static str {
+    if change.undecided { "can't be judged yet" } else { face(change.action).told }
+}
+
+fn row(text: &mut String, change: &Change, look: Look) {
+    let Face { symbol, style, .. } = face(change.action);
     let name = if change.kind == "mapping" { String::new() } else { format!(" {}", change.name) };
     let title = format!("{} ({}{name})", look.paint(BOLD, &change.resource), change.kind);
     let _ = writeln!(
         text,
-        "{:>width$}{} {title} {told}",
+        "{:>width$}{} {title} {}",
         "",
         look.paint(style, symbol),
+        told(change),
         width = 3usize.saturating_sub(symbol.len())
     );
+    // What must not be overlooked is not toned down.
+    let style = if change.asks || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
-        paragraph(text, "      # ", reason, look);
+        paragraph(text, style, "      # ", reason, look);
     }
     if let (Action::Refused, Some(hint)) = (change.action, &change.hint) {
-        paragraph(text, "      # hint: ", hint, look);
+        paragraph(text, style, "      # hint: ", hint, look);
     }
-    let columns = change.properties.iter().map(|property| property.path.to_string().chars().count()).max().unwrap_or(0);
-    for property in &change.properties {
-        property_line(text, change.action, property, columns, look);
+    let lines = lines(change);
+    let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0);
+    for line in &lines {
+        property_line(text, line, columns, look);
     }
     for remark in &change.remarks {
-        paragraph(text, "      # ", remark, look);
+        paragraph(text, style, "      # ", remark, look);
     }
 }
 
-fn property_line(text: &mut String, action: Action, property: &PropertyChange, columns: usize, look: Look) {
-    let path = property.path.to_string();
-    let (before, after) = (shown(&property.before, property.sensitive), shown(&property.after, property.sensitive));
-    if action == Action::Create {
-        let _ = writeln!(text, "      {} {path:columns$} = {after}", look.paint(GREEN, "+"));
-        return;
+/// One property's change, before it is laid out.
+struct Line {
+    path: String,
+    /// `None` where there was nothing before: the resource is new.
+    before: Option<Shown>,
+    after: Shown,
+    /// Whether it is why the resource is replaced.
+    forces: bool,
+}
+
+/// The changes of a resource's properties. What only makes sense together is one: the hash and the size of the code.
+fn lines(change: &Change) -> Vec<Line> {
+    let is_new = change.action == Action::Create;
+    let sizes = change.properties.iter().find(|property| property.path == Path::property(CODE_SIZE));
+    let hashed = change.properties.iter().any(|property| property.path == Path::property(CODE_HASH));
+    let mut lines = Vec::new();
+    // What nobody has written says nothing new of what is new.
+    for property in change.properties.iter().filter(|property| !property.usual) {
+        let path = property.path.to_string();
+        let forces = property.effect == Effect::Replace && !is_new;
+        if path == CODE_SIZE && hashed {
+            continue;
+        }
+        if path == CODE_HASH {
+            let before = code(&property.before, sizes.map(|size| &size.before));
+            let after = code(&property.after, sizes.map(|size| &size.after));
+            lines.push(Line { path: "code".to_owned(), before: (!is_new).then_some(before), after, forces });
+            continue;
+        }
+        match &property.after {
+            // What is set may be known, what to is not.
+            Value::Map(map) if is_new && property.sensitive => lines.extend(map.iter().map(|(key, value)| Line {
+                path: property.path.key(key).to_string(),
+                before: None,
+                after: Shown::Text(sensitive(value, false)),
+                forces,
+            })),
+            after if property.sensitive => {
+                let is_changed = !is_new && property.before != Value::Null;
+                let before = (!is_new).then(|| Shown::Text(sensitive(&property.before, false)));
+                lines.push(Line { path, before, after: Shown::Text(sensitive(after, is_changed)), forces });
+            }
+            after => {
+                let before = (!is_new).then(|| Shown::Value(property.before.clone()));
+                lines.push(Line { path, before, after: Shown::Value(after.clone()), forces });
+            }
+        }
     }
-    let force = match property.effect {
-        Effect::Replace => format!(" {}", look.paint(RED, "# forces replacement")),
-        Effect::Refuse(_) | Effect::InPlace => String::new(),
+    lines
+}
+
+/// The derived properties of a function that say which source it runs.
+const CODE_HASH: &str = "code_sha256";
+const CODE_SIZE: &str = "code_size";
+/// So many characters of a hash tell two sources apart.
+const HASH_CHARS: usize = 12;
+
+/// A source as its hash, shortened, and its size.
+fn code(hash: &Value, bytes: Option<&Value>) -> Shown {
+    let Some(text) = hash.as_str() else { return Shown::Value(hash.clone()) };
+    let mut shown: String = text.chars().take(HASH_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    match bytes {
+        Some(Value::Number(bytes)) => Shown::Text(format!("{shown} ({} bytes)", grouped(&bytes.to_string()))),
+        _ => Shown::Text(shown),
+    }
+}
+
+/// Digits in groups of three: `4,312`.
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A value as it is laid out.
+enum Shown {
+    /// On one line or, where that is too long, an entry a line.
+    Value(Value),
+    /// As it is.
+    Text(String),
+}
+
+impl Shown {
+    fn on_one_line(&self) -> String {
+        match self {
+            Shown::Value(value) => shown(value),
+            Shown::Text(text) => text.clone(),
+        }
+    }
+
+    /// In as many lines as it takes for none to be longer than `room`, where it can be divided.
+    fn lines(&self, room: usize) -> Vec<String> {
+        match self {
+            Shown::Value(value) => tall(value, room),
+            Shown::Text(text) => vec![text.clone()],
+        }
+    }
+}
+
+/// Columns in front of a value that has lines of its own.
+const INDENT: usize = 10;
+
+fn property_line(text: &mut String, line: &Line, columns: usize, look: Look) {
+    let Line { path, before, after, forces } = line;
+    let room = look.width.saturating_sub(INDENT);
+    let pad = " ".repeat(columns.saturating_sub(display_width(path)));
+    let Some(before) = before else {
+        let value = after.on_one_line();
+        let fits = INDENT + columns + 1 + display_width(&value) <= look.width;
+        let lines = if fits { vec![value] } else { after.lines(room) };
+        let sign = look.paint(GREEN, "+");
+        let _ = write!(text, "      {sign} {path}{pad} = ");
+        let _ = writeln!(text, "{}", lines.join(&format!("\n{:1$}", "", INDENT - 2)));
+        return;
     };
+    let force = if *forces { format!(" {}", look.paint(RED, FORCES)) } else { String::new() };
     let sign = look.paint(YELLOW, "~");
-    let one_line = 11 + columns + before.chars().count() + 4 + after.chars().count();
-    if one_line <= look.width {
-        let _ = writeln!(text, "      {sign} {path:columns$} = {before} -> {after}{force}");
+    let (old, new) = (before.on_one_line(), after.on_one_line());
+    let note = if *forces { FORCES.len() + 1 } else { 0 };
+    if INDENT + columns + 5 + display_width(&old) + display_width(&new) + note <= look.width {
+        let _ = writeln!(text, "      {sign} {path}{pad} = {old} -> {new}{force}");
     } else {
         let _ = writeln!(text, "      {sign} {path}{force}");
-        let _ = writeln!(text, "          {before}");
-        let _ = writeln!(text, "       -> {after}");
+        let below = format!("\n{:INDENT$}", "");
+        let _ = writeln!(text, "{:INDENT$}{}", "", before.lines(room).join(&below));
+        let _ = writeln!(text, "       -> {}", after.lines(room).join(&below));
     }
 }
 
-/// A value for people.
-fn shown(value: &Value, sensitive: bool) -> String {
-    match (value, sensitive) {
-        (Value::Null, _) => "null".to_owned(),
-        (value, true) if value.has_unknown() => "(sensitive, known after apply)".to_owned(),
-        (_, true) => "(sensitive)".to_owned(),
-        (Value::Unknown(_), false) => "(known after apply)".to_owned(),
-        (Value::Map(map), false) => {
+const FORCES: &str = "# forces replacement";
+
+/// A value that must not be shown, for people.
+fn sensitive(value: &Value, is_changed: bool) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        value if value.has_unknown() => "(sensitive, known after apply)".to_owned(),
+        _ if is_changed => "(sensitive, changed)".to_owned(),
+        _ => "(sensitive)".to_owned(),
+    }
+}
+
+/// A value for people, on one line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Unknown(_) => "(known after apply)".to_owned(),
+        Value::Map(map) if map.is_empty() => "{}".to_owned(),
+        Value::Map(map) => {
             let entries: Vec<String> =
-                map.iter().map(|(key, value)| format!("{key}: {}", shown(value, false))).collect();
+                map.iter().map(|(key, value)| format!("{}: {}", word(key), shown(value))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
-        (Value::List(items), false) => {
-            format!("[{}]", items.iter().map(|item| shown(item, false)).collect::<Vec<_>>().join(", "))
-        }
-        (value, false) => Json::from(value).to_string(),
+        Value::List(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        value => Json::from(value).to_string(),
     }
 }
 
-fn symbol(action: Action) -> (&'static str, Style) {
-    match action {
-        Action::None => (" ", DIM),
-        Action::Create => ("+", GREEN),
-        Action::Update => ("~", YELLOW),
-        Action::Replace => ("-/+", RED),
-        Action::Delete => ("-", RED),
-        Action::Adopt => ("=", CYAN),
-        Action::Release => (".", YELLOW),
-        Action::Import => ("<=", CYAN),
-        Action::Refused => ("!", RED),
+/// A key as YAML has it: quoted if it is no plain word.
+fn word(key: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:@+$%".contains(c);
+    if !key.is_empty() && key.chars().all(is_plain) { key.to_owned() } else { Json::from(key).to_string() }
+}
+
+/// A value in lines of at most `room` columns, as far as it can be divided: an entry a line.
+fn tall(value: &Value, room: usize) -> Vec<String> {
+    let line = shown(value);
+    if display_width(&line) <= room {
+        return vec![line];
     }
+    let inner = room.saturating_sub(2);
+    let entries: Vec<Vec<String>> = match value {
+        Value::Map(map) => {
+            let entries = map.iter().map(|(key, value)| {
+                let key = word(key);
+                let mut lines = tall(value, inner.saturating_sub(display_width(&key) + 2));
+                if let Some(first) = lines.first_mut() {
+                    *first = format!("{key}: {first}");
+                }
+                lines
+            });
+            entries.collect()
+        }
+        Value::List(items) => items.iter().map(|item| tall(item, inner)).collect(),
+        _ => return vec![line],
+    };
+    let (open, close) = if matches!(value, Value::Map(_)) { ("{", "}") } else { ("[", "]") };
+    let entries = entries.into_iter().flatten().map(|line| format!("  {line}"));
+    std::iter::once(open.to_owned()).chain(entries).chain([close.to_owned()]).collect()
 }
 
 /// A sentence, wrapped to the width and indented below its lead.
-fn paragraph(text: &mut String, lead: &str, sentence: &str, look: Look) {
+fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: Look) {
     let indent = " ".repeat(lead.chars().count());
     // Lines that are to be copied keep their own indentation and length.
     let options = textwrap::Options::new(look.width.max(40)).initial_indent(lead).subsequent_indent(&indent);
     let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
     for line in textwrap::wrap(sentence, options) {
-        let _ = writeln!(text, "{}", look.paint(DIM, &line));
+        let _ = writeln!(text, "{}", look.paint(style, &line));
     }
 }
 
 /// A plan as one JSON document.
 pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
     let changes: Vec<Json> = plan.changes.iter().map(change_json).collect();
-    let replaced = plan.count(Action::Replace);
+    let summary = ACTIONS.map(|action| (face(action).word.to_owned(), json!(plan.count(action))));
     json!({
         "format_version": FORMAT_VERSION,
         "team": spec.team,
@@ -317,17 +517,7 @@ pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
         "account": site.account,
         "changes": changes,
         "remarks": plan.remarks,
-        "summary": {
-            "create": plan.count(Action::Create),
-            "update": plan.count(Action::Update),
-            "replace": replaced,
-            "delete": plan.count(Action::Delete),
-            "adopt": plan.count(Action::Adopt),
-            "release": plan.count(Action::Release),
-            "import": plan.count(Action::Import),
-            "none": plan.count(Action::None),
-            "refused": plan.count(Action::Refused),
-        },
+        "summary": summary.into_iter().collect::<Json>(),
     })
 }
 
@@ -375,9 +565,10 @@ fn seconds(elapsed: Duration) -> f64 {
 }
 
 fn change_json(change: &Change) -> Json {
-    let value = |value: &Value, sensitive: bool| match value {
+    let value = |value: &Value, is_sensitive: bool| match value {
         Value::Null => Json::Null,
-        value if sensitive || value.has_unknown() => json!(shown(value, sensitive)),
+        value if is_sensitive => json!(sensitive(value, false)),
+        value if value.has_unknown() => json!(shown(value)),
         value => Json::from(value),
     };
     let properties: Vec<Json> = change
@@ -400,17 +591,8 @@ fn change_json(change: &Change) -> Json {
         "resource": change.resource,
         "kind": change.kind,
         "name": change.name,
-        "action": match change.action {
-            Action::None => "none",
-            Action::Create => "create",
-            Action::Update => "update",
-            Action::Replace => "replace",
-            Action::Delete => "delete",
-            Action::Adopt => "adopt",
-            Action::Release => "release",
-            Action::Import => "import",
-            Action::Refused => "refused",
-        },
+        "action": face(change.action).word,
+        "undecided": change.undecided,
         "properties": properties,
         "reason": change.reason,
         "hint": change.hint,

@@ -13,7 +13,8 @@ use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
 use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
-use crate::render::{self, Owned, Progress};
+use crate::render::markdown::{self, Page};
+use crate::render::{self, Owned, Progress, Rows};
 use crate::schema::Ownership;
 use crate::spec::Spec;
 use crate::value::{Hole, Value};
@@ -53,15 +54,23 @@ pub(super) async fn diff(
 struct Planned<'t> {
     run: Run<'t>,
     plan: Plan,
+    goal: Goal,
 }
 
 impl Planned<'_> {
     /// One JSON document, where that is wanted.
     fn document(&self, view: &ViewArgs, status: &str, endings: &[Ending], outputs: &[(String, Value)]) {
-        if view.format == Format::Json {
-            let Session { spec, terminal, .. } = &self.run.session;
-            let json = render::outcome_json(spec, &self.run.inventory.site, &self.plan, status, endings, outputs);
-            terminal.print(&format!("{json}\n"));
+        let Session { spec, terminal, .. } = &self.run.session;
+        match view.format {
+            Format::Human => {}
+            Format::Json => {
+                let site = &self.run.inventory.site;
+                let json = render::outcome_json(spec, site, &self.plan, status, endings, outputs);
+                terminal.print(&format!("{json}\n"));
+            }
+            Format::Markdown => {
+                terminal.print(&markdown::outcome(&page(&self.run, self.goal, view), &self.plan, status, endings));
+            }
         }
     }
 }
@@ -76,10 +85,10 @@ pub(super) async fn apply(
 ) -> Result<Exit, Failure> {
     let goal = intent.goal;
     let runs = session::read(sessions, intent, &interrupt).await?;
-    let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(goal), run }).collect();
+    let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect();
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
     let terminal = first.run.session.terminal;
-    if view.format != Format::Json {
+    if view.format == Format::Human {
         planned.iter().for_each(|it| show(&it.run, &it.plan, goal, view));
     }
     let tell = |status: &str| planned.iter().for_each(|it| it.document(view, status, &[], &[]));
@@ -89,11 +98,11 @@ pub(super) async fn apply(
         return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
     }
     if planned.iter().any(|it| it.plan.asks()) && !args.yes {
-        if view.format == Format::Json {
+        if view.format != Format::Human {
             // Nobody can agree to what they can't see, and stdout is for the document.
             planned
                 .iter()
-                .for_each(|it| terminal.say(&render::plan(&it.plan, goal == Goal::Absent, false, terminal.err)));
+                .for_each(|it| terminal.say(&render::plan(&it.plan, goal == Goal::Absent, rows(view), terminal.err)));
         }
         match confirm(&first.run.cx, goal == Goal::Absent).await.inspect_err(|_| tell("declined"))? {
             Answer::Yes => {}
@@ -123,7 +132,7 @@ async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view
     let terminal = first.run.session.terminal;
     let progress = RefCell::new(Progress::new(terminal.err, terminal.live, terminal.quiet));
     let several = planned.len() > 1;
-    let works = planned.iter().enumerate().map(|(at, Planned { run, plan })| {
+    let works = planned.iter().enumerate().map(|(at, Planned { run, plan, .. })| {
         let progress = &progress;
         async move {
             let spec = &run.session.spec;
@@ -137,7 +146,7 @@ async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view
     let mut exit = Exit::Done;
     let (mut n_complete, mut n_failed) = (0_usize, 0_usize);
     for (it, Outcome { endings, outputs }) in planned.iter().zip(all) {
-        let Planned { run, plan } = it;
+        let Planned { run, plan, .. } = it;
         let complete = endings.iter().all(|ending| matches!(ending, Ending::Done(_)));
         let (status, ended) = match () {
             () if complete => ("complete", Exit::Done),
@@ -155,7 +164,7 @@ async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view
         } else {
             Vec::new()
         };
-        if view.format == Format::Json {
+        if view.format != Format::Human {
             it.document(view, status, &endings, &known);
             continue;
         }
@@ -192,7 +201,8 @@ pub(super) async fn release(
 ) -> Result<Exit, Failure> {
     let view = ViewArgs { format: Format::Human, show_unchanged: false };
     let runs = session::read(sessions, intent, &interrupt).await?;
-    let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(intent.goal), run }).collect();
+    let planned: Vec<Planned<'_>> =
+        runs.into_iter().map(|run| Planned { plan: run.plan(intent.goal), run, goal: intent.goal }).collect();
     planned.iter().for_each(|it| show(&it.run, &it.plan, intent.goal, &view));
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
     if !refusals.is_empty() {
@@ -295,12 +305,19 @@ fn show(run: &Run<'_>, plan: &Plan, goal: Goal, view: &ViewArgs) {
     let Session { spec, terminal, .. } = &run.session;
     terminal.print(&match view.format {
         Format::Json => format!("{}\n", render::plan_json(spec, &run.inventory.site, plan)),
+        Format::Markdown => markdown::plan(&page(run, goal, view), plan),
         Format::Human => {
-            format!(
-                "{}\n\n{}",
-                run.heading(),
-                render::plan(plan, goal == Goal::Absent, view.show_unchanged, terminal.out)
-            )
+            let text = render::plan(plan, goal == Goal::Absent, rows(view), terminal.out);
+            format!("{}\n\n{text}", run.heading())
         }
     });
+}
+
+fn page<'r>(run: &'r Run<'_>, goal: Goal, view: &ViewArgs) -> Page<'r> {
+    let Session { spec, notes, .. } = &run.session;
+    Page { spec, site: &run.inventory.site, notes, rows: rows(view), destroy: goal == Goal::Absent }
+}
+
+fn rows(view: &ViewArgs) -> Rows {
+    if view.show_unchanged { Rows::All } else { Rows::Noteworthy }
 }

@@ -37,7 +37,7 @@ pub(super) struct Session<'t> {
     pub(super) path: Option<PathBuf>,
     pub(super) target: Target,
     /// What the command line overrides in the spec, for the plan's first line.
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     pub(super) options: Options,
     /// Where the project's local AWS would be.
     project: Project,

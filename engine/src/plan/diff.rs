@@ -19,7 +19,11 @@ pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChan
         _ => false,
     };
     let schema = declared.schema();
-    compared(schema)
+    let told = |property: &&Property| property.is_compared() || matches!(property.change, Rule::ShownWith(_));
+    schema
+        .properties
+        .iter()
+        .filter(told)
         .filter_map(|property| Some((property, desired.get(property.name)?)))
         .filter(|(_, after)| !says_nothing(after))
         .map(|(property, after)| PropertyChange {
@@ -94,10 +98,6 @@ fn compare<'v>(
         (before, after) if before != after => found.push((path.clone(), before, after)),
         _ => {}
     }
-}
-
-fn compared(schema: &Schema) -> impl Iterator<Item = &Property> {
-    schema.properties.iter().filter(|property| property.is_compared())
 }
 
 /// Lets what AWS has stand for what the spec leaves to somebody else: ignored properties, and those that stay as they

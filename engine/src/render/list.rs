@@ -29,7 +29,7 @@ pub fn outputs(outputs: &[(String, Value)]) -> String {
     let columns = outputs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in outputs {
-        let _ = writeln!(text, "{name:columns$} = {}", shown(value, false));
+        let _ = writeln!(text, "{name:columns$} = {}", shown(value));
     }
     text
 }

@@ -3,6 +3,7 @@
 
 mod project;
 mod proxy;
+mod schema;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

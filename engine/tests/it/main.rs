@@ -5,8 +5,10 @@
 #[cfg(unix)]
 mod e2e;
 mod local;
+mod output;
 mod plan;
 mod readme;
+mod saved;
 mod schedule;
 mod scripted;
 mod spec;

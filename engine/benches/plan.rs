@@ -1,0 +1,146 @@
+//! How long planning takes. It is pure and runs on one thread, so what is measured is time of the processor.
+//!
+//! The target is 50 ms at most for 1,000 resources (200 teams of five, a spec each), and ten times that for ten times
+//! as many. Each is measured from nothing and where everything stands already; a single spec of many resources shows
+//! whether anything grows faster than the spec.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use engine::inventory::{Found, Inventory};
+use engine::plan::{Goal, Options, plan};
+use engine::schema::{Age, Condition, Live, Naming, Origin, Outputs, Ownership, Rule, Site};
+use engine::spec::{Declared, Depth, Overrides, Spec};
+use engine::value::{Hole, resolve};
+
+/// Resources of one pipeline.
+const FIVE: usize = 5;
+
+/// A spec with so many pipelines of five resources each.
+fn text(pipelines: usize) -> String {
+    let mut text = "team: owls\nresources:\n".to_owned();
+    for at in 0..pipelines {
+        write!(
+            text,
+            "  todos{at}:
+    type: table
+    attributes: {{ id: S }}
+    hash_key: id
+    read_capacity: 1
+    write_capacity: 1
+    stream_view_type: NEW_AND_OLD_IMAGES
+  runner{at}: {{ type: role, import: runner{at} }}
+  logger{at}:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: ${{runner{at}.arn}}
+    environment: {{ LOG_LEVEL: debug, TABLE: '${{todos{at}.name}}' }}
+    code: {{ inline: 'exports.handler = async () => {{}};' }}
+  allow{at}:
+    type: permission
+    function: ${{logger{at}.arn}}
+    principal: dynamodb.amazonaws.com
+    source_arn: ${{todos{at}.stream_arn}}
+  pipe{at}:
+    type: mapping
+    function: ${{logger{at}.arn}}
+    event_source_arn: ${{todos{at}.stream_arn}}
+    starting_position: TRIM_HORIZON
+"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn load(path: &Path, team: &str) -> Spec {
+    let overrides = Overrides { team: Some(team.to_owned()), ..Overrides::default() };
+    Spec::load(path, &overrides, Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+fn outputs(declared: &Declared, site: &Site) -> Outputs {
+    let schema = declared.schema();
+    let assigned = schema.outputs.iter().filter(|output| matches!(output.origin, Origin::Assigned { .. }));
+    let assigned = assigned.map(|output| (output.name.to_owned(), format!("{}/{}", declared.id.name, output.name)));
+    schema.computed(site, &declared.id.name).into_iter().chain(assigned).collect()
+}
+
+/// What AWS shows after an apply; without `everything` only what is imported stands there.
+fn inventory(spec: &Spec, everything: bool) -> Inventory {
+    let site = Site::new("eu-central-1", "123456789012");
+    let outputs: BTreeMap<&str, Outputs> =
+        spec.resources.iter().map(|it| (it.name.as_str(), outputs(it, &site))).collect();
+    let fill = |hole: &Hole| match hole {
+        Hole::Output { resource, attribute } => outputs[resource.as_str()].get(attribute).cloned(),
+        Hole::Account => Some(site.account.clone()),
+        Hole::Region => Some(site.region.clone()),
+    };
+    let found = spec.resources.iter().filter(|it| everything || it.imported).map(|declared| {
+        let schema = declared.schema();
+        let mut props = resolve(&declared.desired, &fill);
+        props.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::Local));
+        let owner = match schema.naming {
+            _ if declared.imported => Ownership::Nobody,
+            Naming::Inner { .. } => Ownership::Inherited,
+            Naming::Own { .. } | Naming::Assigned => Ownership::Engine(declared.id.owner.clone()),
+        };
+        let live = Live {
+            props,
+            outputs: outputs[declared.name.as_str()].clone(),
+            owner,
+            condition: Condition::Settled,
+            incarnation: None,
+            age: Age::default(),
+            notes: Vec::new(),
+        };
+        (declared.name.clone(), Found { live: Some(live), ..Found::default() })
+    });
+    Inventory { found: found.collect(), ..Inventory::new(site.clone()) }
+}
+
+/// Measures planning all of `specs`, from nothing and where everything stands.
+fn measure(criterion: &mut Criterion, what: &str, specs: &[Spec]) {
+    let resources: usize = specs.iter().map(|spec| spec.resources.len()).sum();
+    let mut group = criterion.benchmark_group(what);
+    group.throughput(Throughput::Elements(u64::try_from(resources).unwrap()));
+    for (case, everything) in [("create", false), ("no change", true)] {
+        let inventories: Vec<Inventory> = specs.iter().map(|spec| inventory(spec, everything)).collect();
+        let run = |spec: &Spec, inventory: &Inventory| plan(spec, inventory, Goal::Present, &Options::default());
+        for (spec, inventory) in specs.iter().zip(&inventories) {
+            let plan = run(spec, inventory);
+            assert_eq!((plan.refusals().count(), plan.has_changes()), (0, !everything), "{case}");
+        }
+        group.bench_function(BenchmarkId::new(case, resources), |bencher| {
+            bencher.iter(|| specs.iter().zip(&inventories).map(|(spec, it)| run(spec, it).steps.len()).sum::<usize>());
+        });
+    }
+    group.finish();
+}
+
+fn planning(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spec.yaml");
+    std::fs::write(&path, text(1)).unwrap();
+    for teams in [200, 2000] {
+        let specs: Vec<Spec> = (0..teams).map(|at| load(&path, &format!("owls{at}"))).collect();
+        assert!(specs.iter().all(|spec| spec.resources.len() == FIVE));
+        measure(criterion, "teams of five", &specs);
+    }
+    for pipelines in [20, 80] {
+        std::fs::write(&path, text(pipelines)).unwrap();
+        measure(criterion, "one spec", &[load(&path, "owls")]);
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_secs(1));
+    targets = planning
+}
+criterion_main!(benches);

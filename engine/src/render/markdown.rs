@@ -1,0 +1,354 @@
+//! A plan, and what became of it, as a comment on a pull request.
+//!
+//! First what everybody has to see (the counts, what happens to which resource, what is lost or refused), then property
+//! by property, folded. GitHub takes no comment of more than 65,536 characters, so details are dropped where they are
+//! too many, then rows, and the text says so.
+//!
+//! **Invariant:** at most [`LIMIT`] characters, whatever the plan. What comes from a spec or from AWS is text: it is
+//! neither markup nor a mention, and it leaves no table, fence or fold open.
+
+use std::fmt::Write as _;
+
+use textwrap::core::display_width;
+
+use crate::apply::Ending;
+use crate::aws::Class;
+use crate::plan::{Action, Change, Plan};
+use crate::schema::Site;
+use crate::spec::Spec;
+
+use super::{Line, Look, Rows, Tally, face, grouped, lines, summary, told, verb_of};
+
+/// The most characters that come out.
+pub const LIMIT: usize = 60_000;
+/// The most that the warnings, and the outcome, may take of it, so that there is always room for rows.
+const LISTS: usize = 15_000;
+/// What is kept free for the lines that say what was left out.
+const RESERVE: usize = 1_000;
+/// The most characters of one name, of one sentence, and of one value.
+const NAME: usize = 256;
+const SENTENCE: usize = 2_000;
+const VALUE: usize = 1_000;
+
+/// The widest column of paths.
+const COLUMN: usize = 40;
+
+/// No colours, and no width that a comment would have.
+const LOOK: Look = Look { colour: false, width: usize::MAX };
+
+/// What a plan is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<'a> {
+    /// The spec.
+    pub spec: &'a Spec,
+    /// Where.
+    pub site: &'a Site,
+    /// What the command line overrides.
+    pub notes: &'a [String],
+    /// Which rows are listed.
+    pub rows: Rows,
+    /// Whether everything is to go.
+    pub destroy: bool,
+}
+
+/// A plan.
+pub fn plan(page: &Page<'_>, plan: &Plan) -> String {
+    compose(page, plan, "")
+}
+
+/// A plan and how each of its steps ended.
+pub fn outcome(page: &Page<'_>, plan: &Plan, status: &str, endings: &[Ending]) -> String {
+    compose(page, plan, &ended(plan, status, endings, page.destroy))
+}
+
+/// Text with a length in characters, and room for so many.
+struct Part {
+    text: String,
+    left: usize,
+}
+
+impl Part {
+    fn new(left: usize) -> Part {
+        Part { text: String::new(), left }
+    }
+
+    /// Adds all of it or, where there is no room, nothing.
+    fn add(&mut self, text: &str) -> bool {
+        let length = text.chars().count();
+        let fits = length <= self.left;
+        if fits {
+            self.left -= length;
+            self.text.push_str(text);
+        }
+        fits
+    }
+}
+
+fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
+    let Page { spec, site, notes, rows, destroy } = *page;
+    let mut head = format!("### team {}, stack {}\n\n", code(&spec.team), code(&spec.stack));
+    let _ = write!(head, "account {}, region {}", code(&site.account), code(&site.region));
+    if !notes.is_empty() {
+        let _ = write!(head, " ({})", sentence(&clip(&notes.join(", "), NAME)));
+    }
+    let _ = write!(head, "\n\n**{}**\n", summary(plan, destroy, LOOK));
+    let warnings = warnings(plan);
+
+    // What is shown last is the first to be left out.
+    let taken = [head.as_str(), &warnings, ended].map(|text| text.chars().count()).iter().sum::<usize>();
+    let mut part = Part::new(LIMIT.saturating_sub(taken + RESERVE));
+    let shown: Vec<&Change> = rows.of(plan, destroy).collect();
+    table(&mut part, &shown);
+    let unchanged = plan.changes.len() - shown.len();
+    if unchanged > 0 {
+        let what = if unchanged == 1 { "1 resource stays as it is" } else { "resources stay as they are" };
+        let count = if unchanged == 1 { String::new() } else { format!("{} ", grouped(&unchanged.to_string())) };
+        let _ = write!(part.text, "\n{count}{what}.\n");
+    }
+    part.text.push_str(&warnings);
+    details(&mut part, &shown);
+    format!("{head}{}{ended}", part.text)
+}
+
+/// How much a reader would miss a row.
+fn weight(change: &Change) -> u8 {
+    match change.action {
+        Action::Refused => 0,
+        Action::Delete | Action::Replace => 1,
+        Action::Adopt | Action::Release => 2,
+        Action::Update => 3,
+        Action::Create => 4,
+        Action::None | Action::Import => 5,
+    }
+}
+
+fn table(part: &mut Part, rows: &[&Change]) {
+    if rows.is_empty() {
+        return;
+    }
+    let line = |change: &Change| {
+        format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            // A code span has to have something in it.
+            face(change.action).symbol.replace(' ', "·"),
+            code(&change.resource),
+            code(change.kind),
+            code(&change.name),
+            told(change),
+        )
+    };
+    part.add("\n| | resource | kind | name in AWS | |\n|---|---|---|---|---|\n");
+    let all: String = rows.iter().map(|change| line(change)).collect();
+    if part.add(&all) {
+        return;
+    }
+    // The order of the file is worth less than what is lost.
+    let mut ordered = rows.to_vec();
+    ordered.sort_by_key(|change| weight(change));
+    let listed = ordered.iter().take_while(|change| part.add(&line(change))).count();
+    let _ = write!(part.text, "\n… and {} more\n", grouped(&(rows.len() - listed).to_string()));
+}
+
+/// What must not be overlooked: refusals with what to do about them, losses, and what is to be known about the whole.
+fn warnings(plan: &Plan) -> String {
+    let mut items: Vec<(u8, String)> = Vec::new();
+    for change in &plan.changes {
+        let who = code(&change.resource);
+        let is_refused = change.action == Action::Refused;
+        let weight = if is_refused || change.asks { weight(change) } else { 6 };
+        let verdict = if is_refused { " is refused" } else { "" };
+        if let Some(reason) = &change.reason {
+            let mut item = format!("- {who}{verdict}: {}\n", sentence(reason));
+            if let (true, Some(hint)) = (is_refused, &change.hint) {
+                let (first, rest) = hint.split_once('\n').unwrap_or((hint, ""));
+                let _ = write!(item, "  - {}\n{}", sentence(first), fenced("yaml", rest, "    "));
+            }
+            items.push((weight, item));
+        }
+        items.extend(change.remarks.iter().map(|remark| (weight, format!("- {who}: {}\n", sentence(remark)))));
+    }
+    items.extend(plan.remarks.iter().map(|remark| (0, format!("- {}\n", sentence(remark)))));
+    if items.is_empty() {
+        return String::new();
+    }
+    items.sort_by_key(|(weight, _)| *weight);
+    let mut part = Part::new(LISTS);
+    part.add("\n#### What to know\n");
+    let listed = items.iter().filter(|(_, item)| part.add(item)).count();
+    left_out(&mut part.text, items.len() - listed);
+    part.text
+}
+
+/// The end of a list that is not complete.
+fn left_out(text: &mut String, n_items: usize) {
+    if n_items > 0 {
+        let _ = writeln!(text, "- … and {} more", grouped(&n_items.to_string()));
+    }
+}
+
+/// Property by property, a fold for each resource.
+fn details(part: &mut Part, rows: &[&Change]) {
+    let mut dropped = 0;
+    for change in rows {
+        let lines = lines(change);
+        if lines.is_empty() {
+            continue;
+        }
+        let count = if lines.len() == 1 { "1 property".to_owned() } else { format!("{} properties", lines.len()) };
+        let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0).min(COLUMN);
+        let text: String = lines.iter().map(|line| property(line, columns)).collect();
+        let fold = format!(
+            "\n<details>\n<summary>{} {}: {count}</summary>\n\n{}\n</details>\n",
+            escaped(face(change.action).symbol),
+            html_code(&change.resource),
+            fenced("diff", &text, "")
+        );
+        if !part.add(&fold) {
+            dropped += 1;
+        }
+    }
+    if dropped > 0 {
+        let what = if dropped == 1 { "1 resource" } else { "resources" };
+        let count = if dropped == 1 { String::new() } else { format!("{} ", grouped(&dropped.to_string())) };
+        let _ = write!(part.text, "\nThe properties of {count}{what} are left out: a comment can't be that long.\n");
+    }
+}
+
+fn property(line: &Line, columns: usize) -> String {
+    let value = |text: &str| {
+        let n_chars = text.chars().count();
+        let cut =
+            if n_chars > VALUE { format!(" ({} characters)", grouped(&n_chars.to_string())) } else { String::new() };
+        format!("{}{cut}", clip(text, VALUE))
+    };
+    let after = value(&line.after.on_one_line());
+    let path = clip(&line.path, NAME);
+    match &line.before {
+        None => format!("+ {path:columns$} = {after}\n"),
+        Some(before) => {
+            let force = if line.forces { format!(" {}", super::FORCES) } else { String::new() };
+            let before = value(&before.on_one_line());
+            let sign = if line.forces { "!" } else { "~" };
+            format!("{sign} {path:columns$} = {before} -> {after}{force}\n")
+        }
+    }
+}
+
+fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String {
+    if endings.is_empty() {
+        return match status {
+            "refused" => "\nNothing was changed.\n".to_owned(),
+            "declined" => "\nNothing was changed: nobody has agreed to it.\n".to_owned(),
+            "interrupted" => "\nNothing was changed: it was interrupted.\n".to_owned(),
+            _ => String::new(),
+        };
+    }
+    let done = Tally::of(plan, endings).text(destroy);
+    let verb = if destroy { "Destroy" } else { "Apply" };
+    if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
+        return format!("\n**{verb} complete! Resources: {done}.**\n");
+    }
+    let mut part = Part::new(LISTS);
+    part.add("\n#### What did not happen\n");
+    let mut n_left = 0;
+    for (step, ending) in plan.steps.iter().zip(endings) {
+        let Some(change) = plan.changes.get(step.change) else { continue };
+        let what = format!("{} {}", verb_of(step.op).0, code(&change.resource));
+        let item = match ending {
+            Ending::Done(_) => continue,
+            Ending::Failed(error) if error.class == Class::Interrupted => {
+                format!("- stopped: {what}: {}\n", sentence(&error.message))
+            }
+            Ending::Failed(error) => {
+                let hint = error.hint().map_or_else(String::new, |hint| format!("  - {}\n", sentence(&hint)));
+                format!("- **failed**: {what}: {}\n{hint}", sentence(&error.to_string()))
+            }
+            Ending::Skipped(cause) => format!("- skipped: {what}: it depends on {}\n", code(cause)),
+            Ending::NotStarted => format!("- left: {what}\n"),
+        };
+        if !part.add(&item) {
+            n_left += 1;
+        }
+    }
+    left_out(&mut part.text, n_left);
+    format!("{}\n**{verb} incomplete: {done}.** Run the same command again to go on.\n", part.text)
+}
+
+/// At most so many characters of it, on one line, and nothing that moves the cursor or turns the text around.
+fn clip(text: &str, most: usize) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let clean = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}') => '\u{fffd}',
+        c => c,
+    };
+    let mut chars = text.chars().map(clean);
+    let mut clipped: String = chars.by_ref().take(most).collect();
+    if chars.next().is_some() {
+        clipped.push('…');
+    }
+    clipped
+}
+
+/// Text in which nothing is markup: what could be is written as its number.
+fn escaped(text: &str) -> String {
+    let mut safe = String::new();
+    for c in text.chars() {
+        match c {
+            // GitHub looks for mentions and issues when the numbers are characters again.
+            '@' | '#' => {
+                let _ = write!(safe, "&#{};&#8203;", u32::from(c));
+            }
+            '&' | '<' | '>' | '`' | '|' | '\\' | '*' | '_' | '~' | '[' | ']' | '!' | '$' => {
+                let _ = write!(safe, "&#{};", u32::from(c));
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// A name, wherever Markdown is read.
+fn code(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_.:/=,+".contains(c);
+    if !name.is_empty() && name.chars().all(plain) && name.chars().count() <= NAME {
+        format!("`{name}`")
+    } else {
+        html_code(name)
+    }
+}
+
+/// A name, where only HTML is read, too.
+fn html_code(name: &str) -> String {
+    format!("<code>{}</code>", escaped(&clip(name, NAME)))
+}
+
+/// A sentence as the engine writes them, with values in backticks.
+fn sentence(text: &str) -> String {
+    let text = clip(text, SENTENCE);
+    let stretches: Vec<&str> = text.split('`').collect();
+    let n_stretches = stretches.len();
+    let mut safe = String::new();
+    for (at, stretch) in stretches.into_iter().enumerate() {
+        match at % 2 {
+            // The last backtick has no partner.
+            1 if at + 1 == n_stretches => safe.push_str(&escaped(&format!("`{stretch}"))),
+            1 => safe.push_str(&code(stretch)),
+            _ => safe.push_str(&escaped(stretch)),
+        }
+    }
+    safe
+}
+
+/// Lines as they are, in a fence that nothing in them closes; nothing for nothing.
+fn fenced(language: &str, text: &str, indent: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    // As a whole a line is already as short as what it is made of.
+    let lines: Vec<String> = text.lines().map(|line| clip(line, NAME + 2 * VALUE + SENTENCE)).collect();
+    let longest = lines.iter().flat_map(|line| line.split(|c| c != '`')).map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat((longest + 1).max(3));
+    let lines: String = lines.iter().map(|line| format!("{indent}{line}\n")).collect();
+    format!("{indent}{fence}{language}\n{lines}{indent}{fence}\n")
+}

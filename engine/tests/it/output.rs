@@ -1,0 +1,582 @@
+//! What plans look like: on a terminal of 80 columns, and as a comment on a pull request, whatever the values are.
+
+use std::time::Duration;
+
+use engine::apply::Ending;
+use engine::aws::{AwsError, Class};
+use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step, Subject};
+use engine::render::markdown::{self, LIMIT, Page};
+use engine::render::{self, Look, Rows};
+use engine::schema::{Effect, Outputs, Site};
+use engine::spec::Spec;
+use engine::value::{Hole, Part, Path, Template, Tree, Value};
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::json;
+
+use crate::plan::{DEPLOYED, PIPELINE, load, planned, with};
+
+const NARROW: Look = Look { colour: false, width: 80 };
+
+fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Change {
+    Change {
+        subject: Subject::Declared,
+        resource: resource.into(),
+        kind: "function",
+        name: format!("owls-{resource}"),
+        action,
+        properties,
+        reason: None,
+        hint: None,
+        remarks: Vec::new(),
+        asks: false,
+        undecided: false,
+        desired: Tree::new(),
+        outputs: Outputs::new(),
+    }
+}
+
+fn property(path: &[&str], before: serde_json::Value, after: serde_json::Value) -> PropertyChange {
+    let path = path.iter().fold(Path::default(), |path, key| match key.parse() {
+        Ok(index) => path.index(index),
+        Err(_) => path.key(key),
+    });
+    let is_sensitive = path.root() == Some("environment");
+    let (before, after) = (Value::from(before), Value::from(after));
+    PropertyChange { path, before, after, effect: Effect::InPlace, sensitive: is_sensitive, usual: false }
+}
+
+fn unknown() -> Value {
+    let hole = Hole::Output { resource: "todos".into(), attribute: "stream_arn".into() };
+    Value::Unknown(Template(vec![Part::Hole(hole)]))
+}
+
+fn of(changes: Vec<Change>) -> Plan {
+    Plan { changes, ..Plan::default() }
+}
+
+#[test]
+fn what_stays_as_it_is_is_listed_on_demand() {
+    let plan = planned(
+        &load(PIPELINE),
+        &with(DEPLOYED, "memory_size: 128", "memory_size: 256"),
+        Goal::Present,
+        Options::default(),
+    );
+    assert_snapshot!(render::plan(&plan, false, Rows::Noteworthy, NARROW), @r"
+     <= runner (role runner) is read
+      ~ logger (function owls-logger) will be updated in-place
+          ~ memory_size = 256 -> 128
+
+    Plan: 0 to add, 1 to change, 0 to destroy.
+    ");
+    assert_snapshot!(render::plan(&plan, false, Rows::All, NARROW), @r"
+        todos (table owls-todos) is unchanged
+     <= runner (role runner) is read
+      ~ logger (function owls-logger) will be updated in-place
+          ~ memory_size = 256 -> 128
+        allow (permission owls-allow) is unchanged
+        pipe (mapping) is unchanged
+
+    Plan: 0 to add, 1 to change, 0 to destroy.
+    ");
+    let nothing = planned(&load(PIPELINE), DEPLOYED, Goal::Present, Options::default());
+    assert_snapshot!(render::plan(&nothing, false, Rows::All, NARROW), @r"
+        todos (table owls-todos) is unchanged
+     <= runner (role runner) is read
+        logger (function owls-logger) is unchanged
+        allow (permission owls-allow) is unchanged
+        pipe (mapping) is unchanged
+
+    No changes. Your infrastructure matches the configuration.
+    ");
+}
+
+#[test]
+fn code_is_one_line_with_hash_and_size() {
+    let hashes = ["EDNcrtv3j+9KswGX9p82j0NwyX1b7NStLW7ZalVpu2Q=", "8f3kPiZHiBuq28dPNWbvPMFw1i0SB8WbIWrIcWfpCjPY="];
+    let code = |before: bool| {
+        let before = |value: serde_json::Value| if before { value } else { json!(null) };
+        vec![
+            property(&["runtime"], before(json!("nodejs20.x")), json!("nodejs22.x")),
+            property(&["code_sha256"], before(json!(hashes[0])), json!(hashes[1])),
+            property(&["code_size"], before(json!(612)), json!(1_234_567)),
+        ]
+    };
+    let plan = of(vec![
+        change("new", Action::Create, code(false)),
+        change("known", Action::Update, code(true)),
+        change("unsized", Action::Update, code(true).drain(..2).collect()),
+    ]);
+    assert_snapshot!(render::plan(&plan, false, Rows::Noteworthy, NARROW), @r#"
+      + new (function owls-new) will be created
+          + runtime = "nodejs22.x"
+          + code    = 8f3kPiZHiBuq… (1,234,567 bytes)
+      ~ known (function owls-known) will be updated in-place
+          ~ runtime = "nodejs20.x" -> "nodejs22.x"
+          ~ code    = EDNcrtv3j+9K… (612 bytes) -> 8f3kPiZHiBuq… (1,234,567 bytes)
+      ~ unsized (function owls-unsized) will be updated in-place
+          ~ runtime = "nodejs20.x" -> "nodejs22.x"
+          ~ code    = EDNcrtv3j+9K… -> 8f3kPiZHiBuq…
+
+    Plan: 1 to add, 2 to change, 0 to destroy.
+    "#);
+    // Programs get all of both.
+    let spec = load(PIPELINE);
+    let document = render::plan_json(&spec, &Site::new("eu-central-1", "123456789012"), &plan);
+    let properties = document["changes"][1]["properties"].as_array().unwrap();
+    assert_eq!(properties[1]["before"], hashes[0]);
+    assert_eq!((&properties[2]["path"], &properties[2]["after"]), (&json!("code_size"), &json!(1_234_567)));
+}
+
+#[test]
+fn sensitive_values_show_that_they_differ_and_nothing_else() {
+    let update = vec![
+        property(&["environment", "KEY"], json!("old"), json!("swordfish")),
+        property(&["environment", "ADDED"], json!(null), json!("swordfish")),
+        property(&["environment", "REMOVED"], json!("swordfish"), json!(null)),
+        PropertyChange { after: unknown(), ..property(&["environment", "LATER"], json!("swordfish"), json!(null)) },
+    ];
+    let create = vec![
+        property(&["memory_size"], json!(null), json!(128)),
+        property(&["environment"], json!(null), json!({ "KEY": "swordfish", "LONGER": "swordfish" })),
+    ];
+    let plan = of(vec![change("logger", Action::Update, update), change("new", Action::Create, create)]);
+    let text = render::plan(&plan, false, Rows::All, NARROW);
+    assert!(!text.contains("swordfish"));
+    assert_snapshot!(text, @r"
+      ~ logger (function owls-logger) will be updated in-place
+          ~ environment.KEY     = (sensitive) -> (sensitive, changed)
+          ~ environment.ADDED   = null -> (sensitive)
+          ~ environment.REMOVED = (sensitive) -> null
+          ~ environment.LATER   = (sensitive) -> (sensitive, known after apply)
+      + new (function owls-new) will be created
+          + memory_size        = 128
+          + environment.KEY    = (sensitive)
+          + environment.LONGER = (sensitive)
+
+    Plan: 1 to add, 1 to change, 0 to destroy.
+    ");
+    let page = Page {
+        spec: &load(PIPELINE),
+        site: &Site::new("eu-central-1", "123456789012"),
+        notes: &[],
+        rows: Rows::All,
+        destroy: false,
+    };
+    assert!(!markdown::plan(&page, &plan).contains("swordfish"));
+}
+
+#[test]
+fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
+    let filter =
+        json!({ "eventName": ["INSERT", "MODIFY"], "dynamodb": { "NewImage": { "done": { "BOOL": [true] } } } });
+    let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2026-11-22T21:11:20.123";
+    let create = vec![
+        property(&["batch_size"], json!(null), json!(100)),
+        property(&["event_source_arn"], json!(null), json!(arn)),
+        property(&["filters"], json!(null), json!([filter, { "eventName": ["REMOVE"] }])),
+        property(&["tags"], json!(null), json!({ "cost": "low", "a key": "x" })),
+    ];
+    let update = vec![
+        property(&["filters", "0", "eventName"], json!(["INSERT"]), json!(["INSERT", "MODIFY"])),
+        property(&["filters", "1"], json!(null), filter),
+        PropertyChange {
+            effect: Effect::Replace,
+            ..property(&["event_source_arn"], json!(arn), json!("arn:aws:dynamodb:eu-central-1:1:table/x/stream/1"))
+        },
+        PropertyChange {
+            effect: Effect::Replace,
+            ..property(&["starting_position"], json!("LATEST"), json!("TRIM_HORIZON"))
+        },
+    ];
+    let plan = of(vec![change("pipe", Action::Create, create), change("other", Action::Replace, update)]);
+    let text = render::plan(&plan, false, Rows::All, NARROW);
+    assert_snapshot!(text, @r#"
+      + pipe (function owls-pipe) will be created
+          + batch_size       = 100
+          + event_source_arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2026-11-22T21:11:20.123"
+          + filters          = [
+              {
+                dynamodb: { NewImage: { done: { BOOL: [true] } } }
+                eventName: ["INSERT", "MODIFY"]
+              }
+              { eventName: ["REMOVE"] }
+            ]
+          + tags             = { "a key": "x", cost: "low" }
+    -/+ other (function owls-other) must be replaced
+          ~ filters[0].eventName = ["INSERT"] -> ["INSERT", "MODIFY"]
+          ~ filters[1]
+              null
+           -> {
+                dynamodb: { NewImage: { done: { BOOL: [true] } } }
+                eventName: ["INSERT", "MODIFY"]
+              }
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2026-11-22T21:11:20.123"
+           -> "arn:aws:dynamodb:eu-central-1:1:table/x/stream/1"
+          ~ starting_position    = "LATEST" -> "TRIM_HORIZON" # forces replacement
+
+    Plan: 2 to add, 0 to change, 1 to destroy.
+    "#);
+    assert!(text.lines().all(|line| line.contains("arn:aws") || line.chars().count() <= 80), "{text}");
+    // Colours add nothing but colours.
+    let coloured = render::plan(&plan, false, Rows::All, Look { colour: true, ..NARROW });
+    assert!(coloured.contains('\x1b'));
+    assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), text);
+}
+
+/// A plan with something of everything.
+fn varied() -> Plan {
+    let spec = with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY");
+    let mut plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
+    let hint = "add to `old`, to keep it:\n    stream_view_type: \"NEW_IMAGE\"";
+    plan.changes.push(Change {
+        kind: "table",
+        reason: Some("adopting never resets, and the spec does not declare what it has".into()),
+        hint: Some(hint.into()),
+        ..change("old", Action::Refused, vec![property(&["stream_view_type"], json!("NEW_IMAGE"), json!(null))])
+    });
+    plan.changes.push(change(
+        "new",
+        Action::Create,
+        vec![
+            property(&["code_sha256"], json!(null), json!("EDNcrtv3j+9KswGX9p82j0NwyX1b7NStLW7ZalVpu2Q=")),
+            property(&["environment"], json!(null), json!({ "KEY": "swordfish" })),
+            property(&["tags"], json!(null), json!({ "note": "a | b `c` @owner <b>\n</details>" })),
+        ],
+    ));
+    plan.remarks.push("what is no longer in the spec was not looked for".into());
+    plan
+}
+
+#[test]
+fn a_comment_says_first_what_matters_and_folds_the_rest() {
+    let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
+    let notes = ["team from --team".to_owned(), "local AWS".to_owned()];
+    let page = Page { spec: &spec, site: &site, notes: &notes, rows: Rows::Noteworthy, destroy: false };
+    let refused = markdown::plan(&page, &varied());
+    check(&refused, 5).unwrap();
+    assert_snapshot!(refused, @r#"
+    ### team `owls`, stack `main`
+
+    account `123456789012`, region `eu-central-1` (team from --team, local AWS)
+
+    **Refused: 1 resource is refused, so nothing can be applied.**
+
+    | | resource | kind | name in AWS | |
+    |---|---|---|---|---|
+    | `~` | `todos` | `table` | `owls-todos` | will be updated in-place |
+    | `<=` | `runner` | `role` | `runner` | is read |
+    | `-/+` | `allow` | `permission` | `owls-allow` | must be replaced |
+    | `-/+` | `pipe` | `mapping` | `owls-pipe` | must be replaced |
+    | `!` | `old` | `table` | `owls-old` | is refused |
+    | `+` | `new` | `function` | `owls-new` | will be created |
+
+    1 resource stays as it is.
+
+    #### What to know
+    - `old` is refused: adopting never resets, and the spec does not declare what it has
+      - add to `old`, to keep it:
+        ```yaml
+            stream_view_type: "NEW_IMAGE"
+        ```
+    - what is no longer in the spec was not looked for
+    - `pipe`: a new mapping at TRIM&#95;HORIZON delivers the stream's records of up to 24 hours again
+    - `todos`: AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes during the switch (some ten seconds) make no record, and what the old mapping has not read by then may be lost
+
+    <details>
+    <summary>&#126; <code>todos</code>: 1 property</summary>
+
+    ```diff
+    ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+    ```
+
+    </details>
+
+    <details>
+    <summary>-/+ <code>allow</code>: 1 property</summary>
+
+    ```diff
+    ! source_arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1" -> (known after apply) # forces replacement
+    ```
+
+    </details>
+
+    <details>
+    <summary>-/+ <code>pipe</code>: 1 property</summary>
+
+    ```diff
+    ! event_source_arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1" -> (known after apply) # forces replacement
+    ```
+
+    </details>
+
+    <details>
+    <summary>&#33; <code>old</code>: 1 property</summary>
+
+    ```diff
+    ~ stream_view_type = "NEW_IMAGE" -> null
+    ```
+
+    </details>
+
+    <details>
+    <summary>+ <code>new</code>: 3 properties</summary>
+
+    ```diff
+    + code            = EDNcrtv3j+9K…
+    + environment.KEY = (sensitive)
+    + tags            = { note: "a | b `c` @owner <b>\n</details>" }
+    ```
+
+    </details>
+    "#);
+    let status = |status: &str| {
+        let text = markdown::outcome(&page, &varied(), status, &[]);
+        text.strip_prefix(&refused).unwrap().trim().to_owned()
+    };
+    assert_eq!(status("refused"), "Nothing was changed.");
+    assert_eq!(status("declined"), "Nothing was changed: nobody has agreed to it.");
+    assert_eq!(status("interrupted"), "Nothing was changed: it was interrupted.");
+
+    let plan = planned(
+        &spec,
+        "runner: { owner: nobody, outputs: { arn: 'arn:aws:iam::1:role/runner' } }",
+        Goal::Present,
+        Options::default(),
+    );
+    let endings = [
+        Ending::Done(Duration::from_secs(1)),
+        Ending::Failed(AwsError::own(Class::Denied, "CreateFunction", "owls-logger", "@admin says no | really")),
+        Ending::Skipped("logger".into()),
+        Ending::NotStarted,
+    ];
+    let planned = markdown::plan(&page, &plan);
+    let failed = markdown::outcome(&page, &plan, "partial", &endings);
+    check(&failed, 4).unwrap();
+    assert_snapshot!(failed.strip_prefix(&planned).unwrap().trim(), @"
+    #### What did not happen
+    - **failed**: create `logger`: CreateFunction of `owls-logger`: &#64;&#8203;admin says no &#124; really
+      - ask whoever owns the account for the permission `CreateFunction` on `owls-logger`
+    - skipped: create `allow`: it depends on `logger`
+    - left: create `pipe`
+
+    **Apply incomplete: 1 added, 0 changed, 0 destroyed.** Run the same command again to go on.
+    ");
+    let endings = [(); 4].map(|()| Ending::Done(Duration::from_secs(1)));
+    let done = markdown::outcome(&page, &plan, "complete", &endings);
+    assert_snapshot!(done.strip_prefix(&planned).unwrap().trim(), @"**Apply complete! Resources: 4 added, 0 changed, 0 destroyed.**");
+    assert_eq!(markdown::outcome(&page, &of(Vec::new()), "complete", &[]), markdown::plan(&page, &of(Vec::new())));
+}
+
+/// Reads a comment as GitHub does, as far as its frame goes: rows, fences and at most `folds` folds.
+fn check(text: &str, folds: usize) -> Result<(), TestCaseError> {
+    prop_assert!(text.chars().count() <= LIMIT, "{} characters", text.chars().count());
+    let mut fence: Option<usize> = None;
+    let (mut is_open, mut n_folds) = (false, 0);
+    for line in text.lines() {
+        let run = line.trim_start().chars().take_while(|c| *c == '`').count();
+        match fence {
+            Some(length) if run >= length && line.trim().len() == run => fence = None,
+            Some(_) => {}
+            // A run with more behind it on the line is a code span.
+            None if run >= 3 && !line.trim_start()[run..].contains('`') => fence = Some(run),
+            None => {
+                match line {
+                    "<details>" => {
+                        prop_assert!(!is_open, "a fold in a fold");
+                        (is_open, n_folds) = (true, n_folds + 1);
+                    }
+                    "</details>" => {
+                        prop_assert!(is_open, "an end without a beginning");
+                        is_open = false;
+                    }
+                    _ => {}
+                }
+                let known =
+                    ["", "### ", "#### ", "account ", "**", "| ", "|---", "- ", "  - ", "<details>", "</details>"];
+                let ours = ["<summary>", "… and ", "The properties of ", "Nothing was changed"];
+                let counts = line.ends_with(" stay as they are.") || line.ends_with(" stays as it is.");
+                let starts = |start: &&str| if start.is_empty() { line.is_empty() } else { line.starts_with(start) };
+                prop_assert!(counts || known.iter().chain(&ours).any(starts), "a line from nowhere: {line:?}");
+                let n_pipes = line.matches('|').count();
+                prop_assert!(if line.starts_with('|') { n_pipes == 6 } else { n_pipes == 0 }, "{line:?}");
+                prop_assert!(!line.contains('@') && !line.chars().any(char::is_control), "{line:?}");
+                let mut bare = line.replace("`<=`", "");
+                for tag in ["<details>", "</details>", "<summary>", "</summary>", "<code>", "</code>"] {
+                    bare = bare.replace(tag, "");
+                }
+                prop_assert!(!bare.contains('<'), "{line:?}");
+            }
+        }
+    }
+    prop_assert!(fence.is_none() && !is_open, "open at the end: {text}");
+    prop_assert!(n_folds <= folds, "{n_folds}");
+    Ok(())
+}
+
+#[test]
+fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
+    let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
+    let page = Page { spec: &spec, site: &site, notes: &[], rows: Rows::All, destroy: false };
+    let long = |size: usize| vec![property(&["description"], json!("old"), json!("x".repeat(size)))];
+    let one = markdown::plan(&page, &of(vec![change("logger", Action::Update, long(70_000))]));
+    check(&one, 1).unwrap();
+    assert!(one.contains("… (70,002 characters)") && one.contains("<details>"), "{one}");
+
+    let some = of((0..100).map(|at| change(&format!("r{at}"), Action::Update, long(900))).collect());
+    let text = markdown::plan(&page, &some);
+    check(&text, 100).unwrap();
+    let n_folds = text.matches("<details>").count();
+    assert!(n_folds > 20 && text.contains("| `r99` |"), "all rows before any details");
+    let left_out = format!("The properties of {} resources are left out", 100 - n_folds);
+    assert!(text.contains(&left_out), "{left_out}: {text}");
+
+    let mut many: Vec<Change> = (0..5000).map(|at| change(&format!("r{at}"), Action::Create, long(10))).collect();
+    many[4999].action = Action::Delete;
+    many[4998].remarks.push("it will be missed".into());
+    let text = markdown::plan(&page, &of(many.clone()));
+    check(&text, 0).unwrap();
+    let n_rows = text.lines().filter(|line| line.starts_with("| `")).count();
+    assert!(n_rows > 300 && text.contains("| `-` | `r4999` |"), "what is lost comes first");
+    assert!(text.contains(&format!("\n… and 4,{:03} more\n", 5000 - n_rows - 4000)), "{n_rows}");
+    assert!(text.contains("- `r4998`: it will be missed\n"));
+    assert!(text.contains("The properties of 5,000 resources are left out"));
+
+    for change in &mut many {
+        change.remarks = vec!["@".repeat(500), "lost `for` good".into()];
+    }
+    let steps = (0..5000).map(|change| Step { op: Op::Create, change, after: Vec::new() }).collect();
+    let endings = vec![Ending::Skipped("`".repeat(300)); 5000];
+    let text = markdown::outcome(&page, &Plan { changes: many, steps, ..Plan::default() }, "partial", &endings);
+    check(&text, 0).unwrap();
+    assert_eq!(text.matches("\n- … and ").count(), 2, "{text}");
+    assert!(text.contains("**Apply incomplete: 0 added"));
+}
+
+/// Pieces that mean something to Markdown, HTML or GitHub.
+fn hostile() -> impl Strategy<Value = String> {
+    let pieces = select(vec![
+        "|",
+        "`",
+        "``",
+        "```",
+        "````",
+        "~~~",
+        "\n",
+        "\r\n",
+        "\\",
+        "\\|",
+        "@owner",
+        "#1",
+        "<b>",
+        "</details>",
+        "<!--",
+        "<details>",
+        "</code>",
+        "&#124;",
+        "](http://x)",
+        "![",
+        "**",
+        "_",
+        "- ",
+        "1. ",
+        "> ",
+        "$x$",
+        "\u{202e}",
+        "\0",
+        "é",
+        "name",
+        " ",
+        "    ",
+        "\t",
+        "https://x.y",
+        "todos",
+    ]);
+    let short = prop::collection::vec(pieces, 0..8).prop_map(|it| it.concat());
+    (short, prop_oneof![29 => Just(1_usize), 1 => 1..500_usize]).prop_map(|(text, times)| text.repeat(times))
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(|number| Value::Number(number.into())),
+        hostile().prop_map(Value::String),
+        Just(unknown()),
+    ];
+    leaf.prop_recursive(2, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+            prop::collection::btree_map(hostile(), inner, 0..4).prop_map(Value::Map),
+        ]
+    })
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    let actions = select(vec![
+        Action::None,
+        Action::Create,
+        Action::Update,
+        Action::Replace,
+        Action::Delete,
+        Action::Adopt,
+        Action::Import,
+        Action::Refused,
+    ]);
+    let effects = select(vec![Effect::InPlace, Effect::Replace, Effect::Refuse("no")]);
+    let paths =
+        prop_oneof![Just(Path::property("code_sha256")), hostile().prop_map(|key| Path::property("tags").key(&key))];
+    let properties =
+        (paths, values(), values(), effects, any::<bool>()).prop_map(|(path, before, after, effect, sensitive)| {
+            PropertyChange { path, before, after, effect, sensitive, usual: false }
+        });
+    let words = || prop::option::of(hostile());
+    let properties = prop::collection::vec(properties, 0..5);
+    let texts = (words(), words(), prop::collection::vec(hostile(), 0..3));
+    (hostile(), hostile(), actions, properties, texts, any::<[bool; 2]>()).prop_map(
+        |(resource, name, action, properties, (reason, hint, remarks), [asks, undecided])| Change {
+            name,
+            reason,
+            hint,
+            remarks,
+            asks,
+            undecided,
+            ..change(&resource, action, properties)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #[test]
+    fn no_plan_breaks_a_comment(
+        changes in prop::collection::vec(changes(), 0..12),
+        copies in prop_oneof![9 => Just(1_usize), 1 => 1..200_usize],
+        remarks in prop::collection::vec(hostile(), 0..3),
+        notes in prop::collection::vec(hostile(), 0..3),
+        owner in (hostile(), hostile()),
+        ends in prop::collection::vec((any::<Index>(), hostile(), 0..4), 0..6),
+        shape in any::<[bool; 2]>(),
+    ) {
+        let n_changes = changes.len() * copies;
+        let changes: Vec<Change> = changes.into_iter().cycle().take(n_changes).collect();
+        let spec = Spec::declare((&owner.0, &owner.1), Vec::new()).unwrap();
+        let site = Site::new("eu-central-1", "123456789012");
+        let [all, destroy] = shape;
+        let rows = if all { Rows::All } else { Rows::Noteworthy };
+        let page = Page { spec: &spec, site: &site, notes: &notes, rows, destroy };
+        let ends = if n_changes == 0 { Vec::new() } else { ends };
+        let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new() });
+        let plan = Plan { steps: steps.collect(), changes, remarks };
+        let endings: Vec<Ending> = ends.into_iter().map(|(_, text, how)| match how {
+            0 => Ending::Done(Duration::ZERO),
+            1 => Ending::Failed(AwsError::own(Class::Denied, "CreateTable", "x", text.as_str())),
+            2 => Ending::Skipped(text),
+            _ => Ending::NotStarted,
+        }).collect();
+        check(&markdown::plan(&page, &plan), n_changes)?;
+        check(&markdown::outcome(&page, &plan, "partial", &endings), n_changes)?;
+    }
+}

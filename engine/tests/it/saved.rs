@@ -1,0 +1,271 @@
+//! A saved plan notices whatever moves after it was made, says what, and gives nothing away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use engine::inventory::{Found, Inventory, Leftover};
+use engine::kinds::registry;
+use engine::plan::{Goal, Options, plan};
+use engine::saved::{Flags, Salt, SavedPlan};
+use engine::schema::{Age, Condition, Id, Live, Owner, Ownership};
+use engine::spec::{Declared, Depth, Overrides, Spec};
+use engine::value::{Tree, Value};
+use proptest::prelude::*;
+
+use crate::plan::{DEPLOYED, PIPELINE, standing, with};
+
+/// Everything that a saved plan is made from.
+#[derive(Clone)]
+struct Given {
+    text: String,
+    overrides: Overrides,
+    flags: Flags,
+    /// Changes what was read.
+    moves: fn(&mut Inventory),
+}
+
+impl Given {
+    fn new() -> Given {
+        let text = with(PIPELINE, "    read_capacity: 1\n", "    read_capacity: ${var.units}\n");
+        let vars = BTreeMap::from([("units".to_owned(), "1".to_owned())]);
+        let overrides = Overrides { vars, ..Overrides::default() };
+        Given { text, overrides, flags: Flags::default(), moves: |_| {} }
+    }
+
+    fn saved(&self, salt: &Salt) -> SavedPlan {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spec.yaml");
+        fs::write(&path, &self.text).unwrap();
+        let spec = Spec::load(&path, &self.overrides, Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let mut inventory = standing(&spec, DEPLOYED);
+        (self.moves)(&mut inventory);
+        let plan = plan(&spec, &inventory, Goal::Present, &Options::default());
+        SavedPlan::new(&spec, &inventory, &plan, &self.overrides, self.flags.clone(), salt.clone())
+    }
+}
+
+fn live<'i>(inventory: &'i mut Inventory, resource: &str) -> &'i mut Live {
+    inventory.found.get_mut(resource).unwrap().live.as_mut().unwrap()
+}
+
+/// A mapping that nothing declares.
+fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
+    let id = Id {
+        owner: Owner { team: "owls".into(), stack: "main".into(), resource: "old-pipe".into() },
+        name: "owls-old-pipe".into(),
+        arn: None,
+        anchors: BTreeMap::new(),
+        site: None,
+        incarnation: Some(uuid.into()),
+    };
+    let live = Live {
+        props: Tree::new(),
+        outputs: BTreeMap::new(),
+        owner,
+        condition: Condition::Settled,
+        incarnation: Some(uuid.into()),
+        age: Age::default(),
+        notes: Vec::new(),
+    };
+    let found = Found { live: Some(live), ..Found::default() };
+    let declared = Declared::leftover(&*registry()["mapping"], id);
+    inventory.leftovers.push(Leftover { declared, found, instead: None });
+}
+
+#[test]
+fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
+    let salt = Salt::random();
+    let then = Given::new();
+    assert_eq!(then.saved(&salt).moved(&then.saved(&salt)), Vec::<String>::new());
+
+    let read = |moves: fn(&mut Inventory)| Given { moves, ..Given::new() };
+    let text = |old: &str, new: &str| Given { text: with(&Given::new().text, old, new), ..Given::new() };
+    let flags = |flags: Flags| Given { flags, ..Given::new() };
+    let mut unset = text("team: owls", "team: owls\nvars: { units: 1 }");
+    unset.overrides.vars.clear();
+    let mut other = Given::new();
+    other.overrides.vars.insert("units".into(), "2".into());
+    const SPEC: &str = "the spec `SPEC` has changed since the plan was saved";
+    let cases: Vec<(Given, &[&str])> = vec![
+        (text("stack: main", "stack: main # new"), &[SPEC]),
+        (
+            text("async () => {};", "async () => 1;"),
+            &[SPEC, "the source of `logger` has changed", "in AWS, `code_sha256` of `logger` has changed"],
+        ),
+        (other, &["the variable `units` has another value, or was not given"]),
+        (unset, &[SPEC, "the variable `units` has another value, or was not given"]),
+        (
+            flags(Flags { delete_data: true, team: Some("owls".into()), ..Flags::default() }),
+            &["`--delete-data` is not as when the plan was saved", "`--team` is not as when the plan was saved"],
+        ),
+        (
+            read(|it| it.site.account = "210987654321".into()),
+            &["the plan was saved for account `123456789012`; this is account `210987654321`"],
+        ),
+        (
+            read(|it| drop(live(it, "todos").props.insert("read_capacity".into(), Value::Number(7.into())))),
+            &["in AWS, `read_capacity` of `todos` has changed"],
+        ),
+        (read(|it| drop(live(it, "todos").props.remove("range_key"))), &["in AWS, `range_key` of `todos` has changed"]),
+        (
+            read(|it| drop(live(it, "todos").outputs.insert("stream_arn".into(), "arn:another".into()))),
+            &["in AWS, `stream_arn` of `todos` has changed"],
+        ),
+        (read(|it| live(it, "todos").owner = Ownership::Nobody), &["in AWS, the owner of `todos` has changed"]),
+        (
+            read(|it| live(it, "logger").condition = Condition::Changing("Pending".into())),
+            &["in AWS, the state of `logger` has changed"],
+        ),
+        (read(|it| live(it, "pipe").incarnation = Some("2".into())), &["`pipe` was deleted and made anew"]),
+        (read(|it| it.found.get_mut("pipe").unwrap().live = None), &["`pipe` existed and no longer does"]),
+        (
+            read(|it| leave(it, "9", Ownership::Nobody)),
+            &["the mapping of `old-pipe`, which is not in the spec, did not exist and now does"],
+        ),
+        // Nobody minds how old something is, or what else AWS says about it.
+        (
+            read(|it| {
+                live(it, "todos").age.changed = Some(1);
+                live(it, "todos").notes.push("stopped".into());
+            }),
+            &[],
+        ),
+    ];
+    for (now, expected) in cases {
+        let then = then.saved(&salt);
+        let moved = then.moved(&now.saved(&salt));
+        let expected: Vec<String> = expected.iter().map(|it| it.replace("SPEC", &then.spec)).collect();
+        assert_eq!(moved, expected);
+    }
+    // The other way round.
+    let gone = read(|it| it.found.get_mut("pipe").unwrap().live = None);
+    assert_eq!(gone.saved(&salt).moved(&then.saved(&salt)), ["`pipe` did not exist and now does"]);
+    let left = read(|it| leave(it, "9", Ownership::Nobody));
+    let what = "the mapping of `old-pipe`, which is not in the spec,";
+    assert_eq!(left.saved(&salt).moved(&then.saved(&salt)), [format!("{what} existed and no longer does")]);
+    let ours = read(|it| leave(it, "9", Ownership::Denied));
+    assert_eq!(left.saved(&salt).moved(&ours.saved(&salt)), [format!("in AWS, the owner of {what} has changed")]);
+    // A variable that the spec has no use for.
+    let mut more = Given::new();
+    more.overrides.env.insert("elsewhere".into(), "x".into());
+    assert_eq!(then.saved(&salt).moved(&more.saved(&salt)), Vec::<String>::new());
+}
+
+#[test]
+fn another_plan_from_the_same_is_noticed_too() {
+    let salt = Salt::random();
+    let (then, given) = (Given::new().saved(&salt), Given::new());
+    let spec = crate::plan::load(&with(&given.text, "${var.units}", "1"));
+    let inventory = standing(&spec, DEPLOYED);
+    let of = |goal: Goal| {
+        let plan = plan(&spec, &inventory, goal, &Options { delete_data: true, ..Options::default() });
+        SavedPlan::new(&spec, &inventory, &plan, &Overrides::default(), Flags::default(), salt.clone())
+    };
+    let moved = of(Goal::Present).moved(&of(Goal::Absent));
+    let rows = ["todos", "logger", "allow", "pipe"].map(|name| format!("the plan for `{name}` is another one"));
+    assert_eq!(moved, rows);
+
+    let older = serde_json::to_string(&then).unwrap().replace(&format!("{:?}", then.engine), "\"0.0.1\"");
+    let older = SavedPlan::parse(older.as_bytes()).unwrap().unwrap();
+    let version = format!("the plan was saved by version 0.0.1 of this program; this is {}", then.engine);
+    assert_eq!(older.moved(&then), [version]);
+}
+
+#[test]
+fn a_saved_plan_is_told_from_a_spec_and_from_half_of_one() {
+    let saved = Given::new().saved(&Salt::random());
+    let text = serde_json::to_string_pretty(&saved).unwrap();
+    assert_eq!(SavedPlan::parse(text.as_bytes()).unwrap(), Some(saved.clone()));
+    let compact = serde_json::to_string(&saved).unwrap();
+    assert_eq!(SavedPlan::parse(compact.as_bytes()).unwrap(), Some(saved.clone()));
+    for other in [PIPELINE, r#"{"team": "owls", "resources": {}}"#, "", "{", "null", "[]", "\u{0}", r#"{"kind": 1}"#] {
+        assert_eq!(SavedPlan::parse(other.as_bytes()).unwrap(), None, "{other}");
+    }
+    assert_eq!(SavedPlan::parse(b"\xff\xfe").unwrap(), None);
+    let problem = |text: &str| SavedPlan::parse(text.as_bytes()).unwrap_err().problem;
+    assert_eq!(problem(&text[..text.len() / 2]), "the saved plan is incomplete");
+    assert_eq!(problem(&compact[..compact.len() - 1]), "the saved plan is incomplete");
+    let newer = text.replace("\"format_version\": 1", "\"format_version\": 2");
+    assert_eq!(problem(&newer), "the plan was saved by another version of this program");
+    assert_eq!(problem(&text.replace("\"sources\"", "\"secrets\"")), "the saved plan is damaged");
+}
+
+#[test]
+fn it_is_written_for_its_owner_alone_and_never_over_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("my.plan");
+    let names = || {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
+    };
+    for _ in 0..2 {
+        let saved = Given::new().saved(&Salt::random());
+        saved.write(&path).unwrap();
+        assert_eq!(SavedPlan::parse(&fs::read(&path).unwrap()).unwrap(), Some(saved));
+        assert_eq!(names(), BTreeSet::from(["my.plan".to_owned()]));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+    let saved = Given::new().saved(&Salt::random());
+    for other in [PIPELINE, "", "{}"] {
+        fs::write(&path, other).unwrap();
+        let error = saved.write(&path).unwrap_err();
+        assert!(error.problem.ends_with("is there already, and it is no saved plan"), "{error:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), other);
+    }
+    for unwritable in [folder.path().to_owned(), folder.path().join("missing/my.plan"), "..".into()] {
+        let error = saved.write(&unwritable).unwrap_err();
+        assert!(error.problem.starts_with("the plan can't be saved as"), "{error:?}");
+    }
+    assert_eq!(names(), BTreeSet::from(["my.plan".to_owned()]));
+}
+
+#[test]
+fn two_saved_plans_share_no_digest() {
+    let digests = |salt: &Salt| -> BTreeSet<String> {
+        let text = serde_json::to_string(&Given::new().saved(salt)).unwrap();
+        let long = |word: &&str| word.len() == 64 && word.bytes().all(|it| it.is_ascii_hexdigit());
+        text.split('"').filter(long).map(str::to_owned).collect()
+    };
+    let (one, other) = (Salt::random(), Salt::random());
+    assert_ne!(one, other);
+    assert!(digests(&one).len() > 40);
+    assert_eq!(digests(&one).intersection(&digests(&other)).count(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn no_value_of_a_spec_is_in_the_file(
+        secrets in prop::collection::vec("[A-Za-z0-9]{6,12}", 5), is_new in any::<bool>()
+    ) {
+        // None of them stands there by chance.
+        let [environment, source, variable, tag, from_env] = &secrets.iter().map(|it| format!("Q{it}Q")).collect::<Vec<_>>()[..] else {
+            unreachable!()
+        };
+        let code = format!("environment: {{ LEVEL: '{environment}', OTHER: '${{var.other}}' }}\n    code: {{ inline: '// {source}\n      exports");
+        let text = with(PIPELINE, "code: { inline: 'exports", &code);
+        let text = with(&text, "    hash_key: id\n", &format!("    hash_key: id\n    tags: {{ cost: '{tag}', more: '${{var.more}}' }}\n"));
+        let given = Given {
+            text,
+            overrides: Overrides {
+                vars: BTreeMap::from([("other".into(), variable.clone())]),
+                env: BTreeMap::from([("more".into(), from_env.clone())]),
+                ..Overrides::default()
+            },
+            moves: if is_new { |it| it.found.retain(|name, _| name == "runner") } else { |_| {} },
+            ..Given::new()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan");
+        given.saved(&Salt::random()).write(&path).unwrap();
+        let file = fs::read_to_string(&path).unwrap();
+        for secret in [environment, source, variable, tag, from_env] {
+            prop_assert!(!file.contains(secret.as_str()), "{secret} in {file}");
+        }
+        prop_assert!(file.contains("\"other\"") && file.contains("\"more\""));
+    }
+}
