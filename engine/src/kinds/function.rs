@@ -258,12 +258,12 @@ impl Kind for Function {
                 property(
                     "reserved_concurrent_executions",
                     Shape::Integer { min: 0, max: i32::MAX.into() },
-                    "calls at once, kept free for it and its limit; 0: it never runs",
+                    "calls at once that are kept for it, and its most; 0: it never runs",
                 ),
                 property(
                     "dead_letter_target_arn",
                     Shape::Text(DEAD_LETTER),
-                    "where events go that failed for good, of asynchronous calls",
+                    "where the events of asynchronous calls go that failed for good",
                 ),
                 super::tags(),
             ],

@@ -174,7 +174,7 @@ impl Kind for Mapping {
                 property(
                     "on_failure_destination_arn",
                     Shape::Text(DESTINATION),
-                    "where news of records that were given up go",
+                    "where news of records goes that were given up",
                 ),
                 property("enabled", Shape::Bool, "whether the stream is read").default(true),
                 super::tags(),

@@ -297,6 +297,21 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
+async fn only_a_function_with_variables_is_bound_to_one_incarnation_of_its_role() {
+    let cloud = joined().await;
+    let (cx, _press) = context(&cloud, team());
+    let bound = registry()["function"].schema().property("role").unwrap().bound.unwrap();
+    let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+    assert_eq!(bound(&live.props), None);
+    cloud.world(|world| {
+        let variables = json!({ "Variables": { "LEVEL": "debug" } });
+        world.functions.get_mut(FUNCTION).unwrap().meddle("Environment", variables);
+    });
+    let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+    assert!(bound(&live.props).unwrap().contains("decrypt"));
+}
+
+#[tokio::test]
 async fn a_role_shows_its_path() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
