@@ -132,7 +132,7 @@ fn planning(criterion: &mut Criterion) {
         assert!(specs.iter().all(|spec| spec.resources.len() == FIVE));
         measure(criterion, "teams of five", &specs);
     }
-    for pipelines in [20, 80] {
+    for pipelines in [20, 200, 1000] {
         std::fs::write(&path, text(pipelines)).unwrap();
         measure(criterion, "one spec", &[load(&path, "owls")]);
     }

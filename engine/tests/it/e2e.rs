@@ -494,6 +494,33 @@ fn json_is_one_complete_document_for_each_command() {
 }
 
 #[test]
+fn markdown_is_one_comment_for_each_command_and_what_stays_is_shown_on_demand() {
+    let project = Project::new();
+    let comment = |args: &[&str], code: i32| {
+        let ran = project.run(&[args, &["--local", "--format", "markdown"]].concat()).expect(code, &[]);
+        assert!(ran.stdout.starts_with("### team `blue-owls`, stack `team`\n\naccount `000000000001`,"), "{ran:#?}");
+        assert_eq!(ran.stdout.matches("### ").count() - ran.stdout.matches("#### ").count(), 1, "{ran:#?}");
+        ran
+    };
+    let created = "| `+` | `todos` | `table` | `blue-owls-todos` | will be created |";
+    comment(&["diff"], 0).expect(0, &["(local AWS)", "**Plan: 4 to add, 0 to change, 0 to destroy.**", created]);
+    comment(&["apply"], 0).expect(0, &[created, "**Apply complete! Resources: 4 added, 0 changed, 0 destroyed.**"]);
+    let again = comment(&["apply"], 0).expect(0, &[NO_CHANGES, "5 resources stay as they are."]);
+    assert!(!again.stdout.contains("todos`") && !again.stdout.contains("complete"), "{again:#?}");
+    let unchanged = "| `·` | `todos` | `table` | `blue-owls-todos` | is unchanged |";
+    comment(&["diff", "--show-unchanged"], 0).expect(0, &[NO_CHANGES, unchanged]);
+    let all = project.run(&["diff", "--local", "--show-unchanged"]);
+    all.expect(0, &["todos (table blue-owls-todos) is unchanged", NO_CHANGES]);
+
+    project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
+    let unasked = comment(&["apply"], 1).expect(1, &["nobody has agreed to it", "there is no terminal to ask on"]);
+    assert!(unasked.stderr.contains("-/+ todos-to-logger (mapping) must be replaced"), "{unasked:#?}");
+    project.edit(TEAM, &[("attributes: { id: S }", "attributes: { id: N }")]);
+    let refused = comment(&["apply", "--yes"], 1);
+    refused.expect(1, &["- `todos` is refused: `attributes", "Nothing was changed."]);
+}
+
+#[test]
 fn a_command_without_a_spec_takes_the_usual_one_or_lists_what_there_is() {
     let project = Project::new();
     let team = "team blue-owls, stack team,";

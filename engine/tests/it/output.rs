@@ -456,6 +456,17 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
     assert!(text.contains("**Apply incomplete: 0 added"));
 }
 
+#[test]
+fn what_is_to_be_copied_can_not_leave_its_fence() {
+    let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
+    let page = Page { spec: &spec, site: &site, notes: &[], rows: Rows::All, destroy: false };
+    let hint = Some("keep it:\n```\n@owner\n    ````\n~~~".to_owned());
+    let refused = Change { hint, reason: Some("no".into()), ..change("old", Action::Refused, Vec::new()) };
+    let text = markdown::plan(&page, &of(vec![refused]));
+    check(&text, 0).unwrap();
+    assert!(text.contains("\n    `````yaml\n    ```\n    @owner\n        ````\n    ~~~\n    `````\n"), "{text}");
+}
+
 /// Pieces that mean something to Markdown, HTML or GitHub.
 fn hostile() -> impl Strategy<Value = String> {
     let pieces = select(vec![
