@@ -137,7 +137,7 @@ impl Kind for Table {
             locked: Some(|props| {
                 (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some((
                     "its deletion protection is on",
-                    "write `deletion_protection: false` and apply that first",
+                    "write `deletion_protection: false` into the spec and apply that first",
                 ))
             }),
             leaves: None,

@@ -287,10 +287,11 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     - `todos`: AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes during the switch (some ten seconds) make no record, and what the old mapping has not read by then may be lost
 
     <details>
-    <summary>&#126; <code>todos</code>: 1 property</summary>
+    <summary>&#126; <code>todos</code>: 2 properties</summary>
 
     ```diff
     ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+    ~ stream_arn       = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1" -> (known after apply)
     ```
 
     </details>

@@ -221,52 +221,31 @@ fn without(names: &[&str]) -> String {
 #[test]
 fn an_empty_account_gets_everything_as_early_as_it_can_be_made() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["todos", "logger", "allow", "pipe"])), @r#"
-      + todos (table owls-todos) will be created
-          + attributes             = { id: "S" }
-          + hash_key               = "id"
-          + billing_mode           = "PROVISIONED"
-          + read_capacity          = 1
-          + write_capacity         = 1
-          + stream_view_type       = "NEW_AND_OLD_IMAGES"
-          + point_in_time_recovery = false
-          + table_class            = "STANDARD"
-     <= runner (role runner) is read
-      + logger (function owls-logger) will be created
-          + runtime           = "nodejs22.x"
-          + handler           = "index.handler"
-          + role              = "arn:aws:iam::123456789012:role/runner"
-          + code_sha256       = "DxKPiZHiBuq28dPNWbvPMFw1i0SB8WbIWrIcWfpCjPY="
-          + description       = ""
-          + memory_size       = 128
-          + timeout           = 3
-          + architecture      = "x86_64"
-          + ephemeral_storage = 512
-          + tracing           = "PassThrough"
-          + log_format        = "Text"
-          + log_group         = "/aws/lambda/owls-logger"
-      + allow (permission owls-allow) will be created
-          + action     = "lambda:InvokeFunction"
-          + principal  = "dynamodb.amazonaws.com"
-          + source_arn = (known after apply)
-      + pipe (mapping) will be created
-          + event_source_arn                   = (known after apply)
-          + starting_position                  = "TRIM_HORIZON"
-          + batch_size                         = 100
-          + maximum_batching_window_in_seconds = 0
-          + maximum_retry_attempts             = -1
-          + maximum_record_age_in_seconds      = -1
-          + bisect_batch_on_function_error     = false
-          + parallelization_factor             = 1
-          + tumbling_window_in_seconds         = 0
-          + report_batch_item_failures         = false
-          + enabled                            = true
+        + todos (table owls-todos) will be created
+            + attributes       = { id: "S" }
+            + hash_key         = "id"
+            + read_capacity    = 1
+            + write_capacity   = 1
+            + stream_view_type = "NEW_AND_OLD_IMAGES"
+       <= runner (role runner) is read
+        + logger (function owls-logger) will be created
+            + runtime = "nodejs22.x"
+            + handler = "index.handler"
+            + role    = "arn:aws:iam::123456789012:role/runner"
+            + code    = DxKPiZHiBuq2… (147 bytes)
+        + allow (permission owls-allow) will be created
+            + principal  = "dynamodb.amazonaws.com"
+            + source_arn = (known after apply)
+        + pipe (mapping) will be created
+            + event_source_arn  = (known after apply)
+            + starting_position = "TRIM_HORIZON"
 
-    Plan: 4 to add, 0 to change, 0 to destroy.
-    step: create todos
-    step: create logger
-    step: create allow <- create todos made, create logger made
-    step: create pipe <- create todos ready, create logger made
-    "#);
+      Plan: 4 to add, 0 to change, 0 to destroy.
+      step: create todos
+      step: create logger
+      step: create allow <- create todos made, create logger made
+      step: create pipe <- create todos ready, create logger made
+      "#);
 }
 
 #[test]
@@ -290,20 +269,19 @@ fn a_change_in_place_touches_nothing_else() {
     let text = plan_of(&spec, &live);
     assert!(!text.contains("swordfish"));
     assert_snapshot!(text, @r#"
-      ~ todos (table owls-todos) will be updated in-place
-          ~ read_capacity = 1 -> 5
-          ~ tags.cost     = null -> "low"
-     <= runner (role runner) is read
-      ~ logger (function owls-logger) will be updated in-place
-          ~ code_sha256        = "abc=" -> "nT4eFMKFiHm+OQufpBM5CYdeucdZadu50hKrRK5JjTU="
-          ~ code_size          = 99 -> 154
-          ~ environment.OLD    = (sensitive) -> null
-          ~ environment.SECRET = null -> (sensitive)
+        ~ todos (table owls-todos) will be updated in-place
+            ~ read_capacity = 1 -> 5
+            ~ tags.cost     = null -> "low"
+       <= runner (role runner) is read
+        ~ logger (function owls-logger) will be updated in-place
+            ~ code               = abc= (99 bytes) -> nT4eFMKFiHm+… (154 bytes)
+            ~ environment.OLD    = (sensitive) -> null
+            ~ environment.SECRET = null -> (sensitive)
 
-    Plan: 0 to add, 2 to change, 0 to destroy.
-    step: update todos
-    step: update logger
-    "#);
+      Plan: 0 to add, 2 to change, 0 to destroy.
+      step: update todos
+      step: update logger
+      "#);
 }
 
 #[test]
@@ -328,32 +306,39 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
     let indexes = "    global_secondary_indexes:\n      by-a: { hash_key: a, projection_type: KEYS_ONLY }\n      \
                    by-b: { hash_key: b }\n";
     assert_snapshot!(plan_of(&table(&format!("{indexes}    ttl_attribute: expires\n")), live), @r#"
-      ~ todos (table owls-todos) will be updated in-place
-          ~ attributes.b                                  = "S" -> "N"
-          ~ global_secondary_indexes.by-a.projection_type = "ALL" -> "KEYS_ONLY"
-          ~ global_secondary_indexes.old
-              { hash_key: "a", non_key_attributes: null, projection_type: "ALL", range_key: null, read_capacity: null, write_capacity: null }
-           -> null
-          ~ ttl_attribute                                 = "old" -> "expires"
-          ~ point_in_time_recovery                        = true -> false
-          ~ recovery_period_in_days                       = 35 -> null
-          ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
-          # the type of `b` changes: the indexes that use it are deleted and built anew, and until they
-            are built queries on them fail
-          # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
-            and until it is built queries on it fail
-          # the index `old` is deleted, and queries on it fail from then on
-          # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
-            second for up to an hour; applying once more then does it. Items whose time in `expires` has
-            passed are deleted
-          # point-in-time recovery is switched off, and with it goes every moment the table could be
-            restored to
-          # the table's own encryption key is switched off; one that belongs to AWS takes its place
+        ~ todos (table owls-todos) will be updated in-place
+            ~ attributes.b                                  = "S" -> "N"
+            ~ global_secondary_indexes.by-a.projection_type = "ALL" -> "KEYS_ONLY"
+            ~ global_secondary_indexes.old
+                {
+                  hash_key: "a"
+                  non_key_attributes: null
+                  projection_type: "ALL"
+                  range_key: null
+                  read_capacity: null
+                  write_capacity: null
+                }
+             -> null
+            ~ ttl_attribute                                 = "old" -> "expires"
+            ~ point_in_time_recovery                        = true -> false
+            ~ recovery_period_in_days                       = 35 -> null
+            ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
+            # the type of `b` changes: the indexes that use it are deleted and built anew, and until they
+              are built queries on them fail
+            # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
+              and until it is built queries on it fail
+            # the index `old` is deleted, and queries on it fail from then on
+            # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
+              second for up to an hour; applying once more then does it. Items whose time in `expires` has
+              passed are deleted
+            # point-in-time recovery is switched off, and with it goes every moment the table could be
+              restored to
+            # the table's own encryption key is switched off; one that belongs to AWS takes its place
 
-    Plan: 0 to add, 1 to change, 0 to destroy.
-    step: update todos
-    asks
-    "#);
+      Plan: 0 to add, 1 to change, 0 to destroy.
+      step: update todos
+      asks
+      "#);
     // A shorter period costs what lies before it, another key nothing; what may not be read is left alone.
     let kept = "    global_secondary_indexes: { old: { hash_key: a }, by-a: { hash_key: a }, by-b: { hash_key: b } }\n    \
                 point_in_time_recovery: true\n    recovery_period_in_days: 7\n    kms_key_arn: arn:aws:kms:r:1:key/2\n";
@@ -389,30 +374,33 @@ fn removing_a_line_resets_to_the_default() {
 #[test]
 fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
     assert_snapshot!(plan_of(&with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
-      ~ todos (table owls-todos) will be updated in-place
-          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-          # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-            during the switch (some ten seconds) make no record, and what the old mapping has not read
-            by then may be lost
-     <= runner (role runner) is read
-    -/+ allow (permission owls-allow) must be replaced
-          ~ source_arn # forces replacement
-              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           -> (known after apply)
-    -/+ pipe (mapping) must be replaced
-          ~ event_source_arn # forces replacement
-              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           -> (known after apply)
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+        ~ todos (table owls-todos) will be updated in-place
+            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+            ~ stream_arn
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+              during the switch (some ten seconds) make no record, and what the old mapping has not read
+              by then may be lost
+       <= runner (role runner) is read
+      -/+ allow (permission owls-allow) must be replaced
+            ~ source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+      -/+ pipe (mapping) must be replaced
+            ~ event_source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
 
-    Plan: 2 to add, 1 to change, 2 to destroy.
-    step: update todos
-    step: delete allow <- update todos ready
-    step: create allow <- update todos ready, delete allow ready
-    step: delete pipe <- update todos ready
-    step: create pipe <- update todos ready, delete pipe ready
-    asks
-    "#);
+      Plan: 2 to add, 1 to change, 2 to destroy.
+      step: update todos
+      step: delete allow <- update todos ready
+      step: create allow <- update todos ready, delete allow ready
+      step: delete pipe <- update todos ready
+      step: create pipe <- update todos ready, delete pipe ready
+      asks
+      "#);
 }
 
 #[test]
@@ -420,15 +408,18 @@ fn switching_the_stream_off_is_asked_for() {
     let spec = with(PIPELINE, "    stream_view_type: NEW_AND_OLD_IMAGES\n", "");
     let spec = spec.split("  allow:").next().unwrap().to_owned();
     assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
-      ~ todos (table owls-todos) will be updated in-place
-          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> null
-          # the stream is switched off; what its mappings have not read by then may be lost
-     <= runner (role runner) is read
+        ~ todos (table owls-todos) will be updated in-place
+            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> null
+            ~ stream_arn
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> null
+            # the stream is switched off; what its mappings have not read by then may be lost
+       <= runner (role runner) is read
 
-    Plan: 0 to add, 1 to change, 0 to destroy.
-    step: update todos
-    asks
-    "#);
+      Plan: 0 to add, 1 to change, 0 to destroy.
+      step: update todos
+      asks
+      "#);
 }
 
 #[test]
@@ -516,41 +507,33 @@ fn no_plan_waits_for_itself() {
 #[test]
 fn a_mapping_removed_by_hand_comes_back_alone() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["pipe"])), @r#"
-     <= runner (role runner) is read
-      + pipe (mapping) will be created
-          + event_source_arn                   = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-          + starting_position                  = "TRIM_HORIZON"
-          + batch_size                         = 100
-          + maximum_batching_window_in_seconds = 0
-          + maximum_retry_attempts             = -1
-          + maximum_record_age_in_seconds      = -1
-          + bisect_batch_on_function_error     = false
-          + parallelization_factor             = 1
-          + tumbling_window_in_seconds         = 0
-          + report_batch_item_failures         = false
-          + enabled                            = true
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+      <= runner (role runner) is read
+       + pipe (mapping) will be created
+           + event_source_arn  = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           + starting_position = "TRIM_HORIZON"
+           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
 
-    Plan: 1 to add, 0 to change, 0 to destroy.
-    step: create pipe
-    "#);
+     Plan: 1 to add, 0 to change, 0 to destroy.
+     step: create pipe
+     "#);
 }
 
 #[test]
 fn a_tables_key_never_changes() {
     let spec = with(&with(PIPELINE, "{ id: S }", "{ key: S }"), "hash_key: id", "hash_key: key");
     assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
-      ! todos (table owls-todos) is refused
-          # `attributes.id` and `hash_key` can't change: DynamoDB fixes the key when the table is made;
-            a new table would start empty
-          # hint: undo the change in the spec, or declare another resource under another name
-          ~ attributes.id  = "S" -> null
-          ~ attributes.key = null -> "S"
-          ~ hash_key       = "id" -> "key"
-     <= runner (role runner) is read
+        ! todos (table owls-todos) is refused
+            # `attributes.id` and `hash_key` can't change: DynamoDB fixes the key when the table is made;
+              a new table would start empty
+            # hint: undo the change in the spec, or declare another resource under another name;
+                    `--replace todos` deletes it and makes it anew
+            ~ attributes.id  = "S" -> null
+            ~ attributes.key = null -> "S"
+            ~ hash_key       = "id" -> "key"
+       <= runner (role runner) is read
 
-    Refused: 1 resource is refused, so nothing can be applied.
-    "#);
+      Refused: 1 resource is refused, so nothing can be applied.
+      "#);
 }
 
 #[test]
@@ -569,35 +552,32 @@ fn what_aws_is_still_working_on_is_waited_for() {
     ");
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: leaving\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r#"
-      + todos (table owls-todos) will be created
-          # an older one is still being deleted; this waits until it is gone
-          + attributes             = { id: "S" }
-          + hash_key               = "id"
-          + billing_mode           = "PROVISIONED"
-          + read_capacity          = 1
-          + write_capacity         = 1
-          + stream_view_type       = "NEW_AND_OLD_IMAGES"
-          + point_in_time_recovery = false
-          + table_class            = "STANDARD"
-     <= runner (role runner) is read
-    -/+ allow (permission owls-allow) must be replaced
-          ~ source_arn # forces replacement
-              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           -> (known after apply)
-    -/+ pipe (mapping) must be replaced
-          ~ event_source_arn # forces replacement
-              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           -> (known after apply)
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+        + todos (table owls-todos) will be created
+            # an older one is still being deleted; this waits until it is gone
+            + attributes       = { id: "S" }
+            + hash_key         = "id"
+            + read_capacity    = 1
+            + write_capacity   = 1
+            + stream_view_type = "NEW_AND_OLD_IMAGES"
+       <= runner (role runner) is read
+      -/+ allow (permission owls-allow) must be replaced
+            ~ source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+      -/+ pipe (mapping) must be replaced
+            ~ event_source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
 
-    Plan: 3 to add, 0 to change, 2 to destroy.
-    step: create todos
-    step: delete allow <- create todos ready
-    step: create allow <- create todos made, delete allow ready
-    step: delete pipe <- create todos ready
-    step: create pipe <- create todos ready, delete pipe ready
-    asks
-    "#);
+      Plan: 3 to add, 0 to change, 2 to destroy.
+      step: create todos
+      step: delete allow <- create todos ready
+      step: create allow <- create todos made, delete allow ready
+      step: delete pipe <- create todos ready
+      step: create pipe <- create todos ready, delete pipe ready
+      asks
+      "#);
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: unusable ARCHIVED\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
       ! todos (table owls-todos) is refused
@@ -868,64 +848,70 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
     );
     assert!(plan_of(&spec, &live).contains("No changes."));
     assert_snapshot!(plan_of(&with(&spec, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), &live), @r#"
-      ~ todos (table owls-todos) will be updated in-place
-          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-          # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-            during the switch (some ten seconds) make no record, and what the old mapping has not read
-            by then may be lost
-     <= runner (role runner) is read
-      ~ logger (function owls-logger) will be updated in-place
-          ~ environment.AA = (sensitive) -> (sensitive, known after apply)
-    -/+ allow (permission owls-allow) must be replaced
-          ~ source_arn # forces replacement
-              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           -> (known after apply)
-    -/+ pipe (mapping) must be replaced
-          ~ event_source_arn # forces replacement
-              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           -> (known after apply)
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+        ~ todos (table owls-todos) will be updated in-place
+            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+            ~ stream_arn
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+              during the switch (some ten seconds) make no record, and what the old mapping has not read
+              by then may be lost
+       <= runner (role runner) is read
+        ~ logger (function owls-logger) will be updated in-place
+            ~ environment.AA = (sensitive) -> (sensitive, known after apply)
+      -/+ allow (permission owls-allow) must be replaced
+            ~ source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+      -/+ pipe (mapping) must be replaced
+            ~ event_source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
 
-    Plan: 2 to add, 2 to change, 2 to destroy.
-    step: update todos
-    step: update logger <- update todos ready
-    step: delete allow <- update todos ready, update logger ready
-    step: create allow <- update todos ready, update logger ready, delete allow ready
-    step: delete pipe <- update todos ready, update logger ready
-    step: create pipe <- update todos ready, update logger ready, delete pipe ready
-    asks
-    "#);
+      Plan: 2 to add, 2 to change, 2 to destroy.
+      step: update todos
+      step: update logger <- update todos ready
+      step: delete allow <- update todos ready, update logger ready
+      step: create allow <- update todos ready, update logger ready, delete allow ready
+      step: delete pipe <- update todos ready, update logger ready
+      step: create pipe <- update todos ready, update logger ready, delete pipe ready
+      asks
+      "#);
     // Where it is no secret, the text is not pieced together before all of it is known.
     let tag = with(PIPELINE, env, &format!("tags: {{ reads: '${{todos.stream_arn}}', by: '${{team}}' }}\n    {env}"));
     assert_snapshot!(plan_of(&with(&tag, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
-      ~ todos (table owls-todos) will be updated in-place
-          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-          # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-            during the switch (some ten seconds) make no record, and what the old mapping has not read
-            by then may be lost
-     <= runner (role runner) is read
-      ~ logger (function owls-logger) will be updated in-place
-          ~ tags.by    = null -> "owls"
-          ~ tags.reads = null -> (known after apply)
-    -/+ allow (permission owls-allow) must be replaced
-          ~ source_arn # forces replacement
-              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           -> (known after apply)
-    -/+ pipe (mapping) must be replaced
-          ~ event_source_arn # forces replacement
-              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           -> (known after apply)
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+        ~ todos (table owls-todos) will be updated in-place
+            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+            ~ stream_arn
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+              during the switch (some ten seconds) make no record, and what the old mapping has not read
+              by then may be lost
+       <= runner (role runner) is read
+        ~ logger (function owls-logger) will be updated in-place
+            ~ tags.by    = null -> "owls"
+            ~ tags.reads = null -> (known after apply)
+      -/+ allow (permission owls-allow) must be replaced
+            ~ source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+      -/+ pipe (mapping) must be replaced
+            ~ event_source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
 
-    Plan: 2 to add, 2 to change, 2 to destroy.
-    step: update todos
-    step: update logger <- update todos ready
-    step: delete allow <- update todos ready, update logger ready
-    step: create allow <- update todos ready, update logger ready, delete allow ready
-    step: delete pipe <- update todos ready, update logger ready
-    step: create pipe <- update todos ready, update logger ready, delete pipe ready
-    asks
-    "#);
+      Plan: 2 to add, 2 to change, 2 to destroy.
+      step: update todos
+      step: update logger <- update todos ready
+      step: delete allow <- update todos ready, update logger ready
+      step: create allow <- update todos ready, update logger ready, delete allow ready
+      step: delete pipe <- update todos ready, update logger ready
+      step: create pipe <- update todos ready, update logger ready, delete pipe ready
+      asks
+      "#);
 }
 
 #[test]

@@ -26,7 +26,8 @@ use world::{ACCOUNT, ROLE, Reply, World};
 const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
-const READS: [&str; 12] = [
+const READS: [&str; 13] = [
+    "ListTables",
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
@@ -260,13 +261,14 @@ fn two_waves(cloud: &Cloud, project: &Project, n_first: usize, n_second: usize) 
 fn a_diff_asks_everything_at_once_and_only_tags_follow() {
     let cloud = deployed();
     let project = Project::usual();
-    insta::assert_snapshot!(two_waves(&cloud, &project, 8, 2), @r"
+    insta::assert_snapshot!(two_waves(&cloud, &project, 9, 2), @r"
     DescribeContinuousBackups blue-owls-todos
     DescribeTable blue-owls-todos
     DescribeTimeToLive blue-owls-todos
     GetCallerIdentity
     GetFunction blue-owls-logger
     GetPolicy blue-owls-logger
+    GetResources
     GetRole fhms-pulumi-challenge-lambda-execution-role
     ListEventSourceMappings blue-owls-logger
     then
@@ -279,13 +281,14 @@ fn a_diff_asks_everything_at_once_and_only_tags_follow() {
 fn a_known_account_lets_a_tables_tags_be_read_in_the_first_wave() {
     let cloud = deployed();
     let project = Project::new(|text| replaced(&text, "# account: \"123456789012\"", "account: \"123456789012\""));
-    insta::assert_snapshot!(two_waves(&cloud, &project, 9, 1), @r"
+    insta::assert_snapshot!(two_waves(&cloud, &project, 10, 1), @r"
     DescribeContinuousBackups blue-owls-todos
     DescribeTable blue-owls-todos
     DescribeTimeToLive blue-owls-todos
     GetCallerIdentity
     GetFunction blue-owls-logger
     GetPolicy blue-owls-logger
+    GetResources
     GetRole fhms-pulumi-challenge-lambda-execution-role
     ListEventSourceMappings blue-owls-logger
     ListTagsOfResource blue-owls-todos

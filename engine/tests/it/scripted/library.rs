@@ -37,7 +37,7 @@ pub(super) fn team() -> Access {
 }
 
 pub(super) async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
-    let inventory = live::read(cx, spec, Goal::Present, &Options::default(), Leftovers::Indexed, None).await?;
+    let inventory = live::read(cx, spec, Goal::Present, &Options::default(), Leftovers::Ignored, None).await?;
     for declared in &mut spec.resources {
         if let Some(live) = inventory.live(&declared.name) {
             declared.id = live::meant(declared, live);
