@@ -8,7 +8,7 @@
 //! named; [`SavedPlan::parse`] tells a saved plan from a spec. Load the spec at `saved.spec` with `saved.flags` and the
 //! variables of this command, connect, read and plan as ever, then compare with a second one that has the same salt:
 //!
-//! ```ignore
+//! ```text
 //! let now = SavedPlan::new(&spec, &inventory, &plan, &overrides, saved.flags.clone(), saved.salt.clone());
 //! for reason in saved.moved(&now) { /* refuse, and say why */ }
 //! ```
