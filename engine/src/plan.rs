@@ -555,7 +555,7 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
         .filter_map(|root| Some((schema.property(root)?, live.props.get(root)?)))
         .map(|(property, value)| match property.sensitive {
             true => format!("\n    {}: # as it is in AWS", property.name),
-            false => format!("\n    {}: {}", property.name, serde_json::Value::from(value)),
+            false => format!("\n    {}: {}", property.name, serde_json::Value::from(&as_written(value))),
         })
         .collect();
     if !undeclared.is_empty() {
@@ -571,6 +571,17 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
         reason: Some("a tool that still manages it will undo this".to_owned()),
         asks: !declared.lifecycle.adopt,
         ..row
+    }
+}
+
+/// As a spec would say it: what is not set has no line there.
+fn as_written(value: &Value) -> Value {
+    match value {
+        Value::Map(map) => {
+            let set = map.iter().filter(|(_, value)| **value != Value::Null);
+            Value::Map(set.map(|(key, value)| (key.clone(), as_written(value))).collect())
+        }
+        value => value.clone(),
     }
 }
 

@@ -262,8 +262,9 @@ fn shown(value: &Value, sensitive: bool) -> String {
         (_, true) => "(sensitive)".to_owned(),
         (Value::Unknown(_), false) => "(known after apply)".to_owned(),
         (Value::Map(map), false) => {
-            let entries: Vec<String> =
-                map.iter().map(|(key, value)| format!("{key}: {}", shown(value, false))).collect();
+            // What is not set has no line in a spec either.
+            let set = map.iter().filter(|(_, value)| **value != Value::Null);
+            let entries: Vec<String> = set.map(|(key, value)| format!("{key}: {}", shown(value, false))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
         (Value::List(items), false) => {

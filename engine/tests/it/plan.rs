@@ -302,7 +302,7 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
           ~ attributes.b                                  = "S" -> "N"
           ~ global_secondary_indexes.by-a.projection_type = "ALL" -> "KEYS_ONLY"
           ~ global_secondary_indexes.old
-              { hash_key: "a", non_key_attributes: null, projection_type: "ALL", range_key: null, read_capacity: null, write_capacity: null }
+              { hash_key: "a", projection_type: "ALL" }
            -> null
           ~ ttl_attribute                                 = "old" -> "expires"
           ~ point_in_time_recovery                        = true -> false
@@ -672,6 +672,18 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
     step: create pipe <- update todos ready, create logger made, delete pipe ready
     asks
     ");
+}
+
+#[test]
+fn what_an_adopted_table_has_is_said_as_a_spec_takes_it() {
+    let index = "global_secondary_indexes: { by-id: { hash_key: id, range_key: ~, projection_type: ALL,
+                 non_key_attributes: ~, read_capacity: 1, write_capacity: 1 } }, tags: {}";
+    let live = with(&table_owned_by("nobody"), "tags: {}", index);
+    let refused = planned(&load(TABLE), &live, Goal::Present, Allowed::default());
+    let hint = refused.changes[0].hint.clone().unwrap();
+    let line = hint.lines().find_map(|line| line.trim().strip_prefix("global_secondary_indexes: ")).unwrap();
+    let keeps = with(TABLE, "write_capacity: 1 }", &format!("write_capacity: 1, global_secondary_indexes: {line} }}"));
+    assert!(plan_of(&keeps, &live).contains("todos (table owls-todos) will be adopted"), "{line}");
 }
 
 #[test]
