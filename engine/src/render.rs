@@ -18,7 +18,7 @@ use crate::aws::Class;
 use crate::plan::{Action, Change, Op, Plan};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
-use crate::value::{Path, Value};
+use crate::value::{Path, Tree, Value};
 
 pub use list::{Owned, outputs, outputs_json, owned, owned_json};
 pub use progress::Progress;
@@ -453,12 +453,17 @@ fn shown(value: &Value) -> String {
         Value::Map(map) if map.is_empty() => "{}".to_owned(),
         Value::Map(map) => {
             let entries: Vec<String> =
-                map.iter().map(|(key, value)| format!("{}: {}", word(key), shown(value))).collect();
+                set(map).map(|(key, value)| format!("{}: {}", word(key), shown(value))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
         Value::List(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
         value => Json::from(value).to_string(),
     }
+}
+
+/// What is set in a mapping: what is not has no line in a spec either.
+fn set(map: &Tree) -> impl Iterator<Item = (&String, &Value)> {
+    map.iter().filter(|(_, value)| **value != Value::Null)
 }
 
 /// A key as YAML has it: quoted if it is no plain word.
@@ -476,7 +481,7 @@ fn tall(value: &Value, room: usize) -> Vec<String> {
     let inner = room.saturating_sub(2);
     let entries: Vec<Vec<String>> = match value {
         Value::Map(map) => {
-            let entries = map.iter().map(|(key, value)| {
+            let entries = set(map).map(|(key, value)| {
                 let key = word(key);
                 let mut lines = tall(value, inner.saturating_sub(display_width(&key) + 2));
                 if let Some(first) = lines.first_mut() {

@@ -306,39 +306,32 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
     let indexes = "    global_secondary_indexes:\n      by-a: { hash_key: a, projection_type: KEYS_ONLY }\n      \
                    by-b: { hash_key: b }\n";
     assert_snapshot!(plan_of(&table(&format!("{indexes}    ttl_attribute: expires\n")), live), @r#"
-        ~ todos (table owls-todos) will be updated in-place
-            ~ attributes.b                                  = "S" -> "N"
-            ~ global_secondary_indexes.by-a.projection_type = "ALL" -> "KEYS_ONLY"
-            ~ global_secondary_indexes.old
-                {
-                  hash_key: "a"
-                  non_key_attributes: null
-                  projection_type: "ALL"
-                  range_key: null
-                  read_capacity: null
-                  write_capacity: null
-                }
-             -> null
-            ~ ttl_attribute                                 = "old" -> "expires"
-            ~ point_in_time_recovery                        = true -> false
-            ~ recovery_period_in_days                       = 35 -> null
-            ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
-            # the type of `b` changes: the indexes that use it are deleted and built anew, and until they
-              are built queries on them fail
-            # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
-              and until it is built queries on it fail
-            # the index `old` is deleted, and queries on it fail from then on
-            # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
-              second for up to an hour; applying once more then does it. Items whose time in `expires` has
-              passed are deleted
-            # point-in-time recovery is switched off, and with it goes every moment the table could be
-              restored to
-            # the table's own encryption key is switched off; one that belongs to AWS takes its place
+          ~ todos (table owls-todos) will be updated in-place
+              ~ attributes.b                                  = "S" -> "N"
+              ~ global_secondary_indexes.by-a.projection_type = "ALL" -> "KEYS_ONLY"
+              ~ global_secondary_indexes.old
+                  { hash_key: "a", projection_type: "ALL" }
+               -> null
+              ~ ttl_attribute                                 = "old" -> "expires"
+              ~ point_in_time_recovery                        = true -> false
+              ~ recovery_period_in_days                       = 35 -> null
+              ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
+              # the type of `b` changes: the indexes that use it are deleted and built anew, and until they
+                are built queries on them fail
+              # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
+                and until it is built queries on it fail
+              # the index `old` is deleted, and queries on it fail from then on
+              # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
+                second for up to an hour; applying once more then does it. Items whose time in `expires` has
+                passed are deleted
+              # point-in-time recovery is switched off, and with it goes every moment the table could be
+                restored to
+              # the table's own encryption key is switched off; one that belongs to AWS takes its place
 
-      Plan: 0 to add, 1 to change, 0 to destroy.
-      step: update todos
-      asks
-      "#);
+        Plan: 0 to add, 1 to change, 0 to destroy.
+        step: update todos
+        asks
+        "#);
     // A shorter period costs what lies before it, another key nothing; what may not be read is left alone.
     let kept = "    global_secondary_indexes: { old: { hash_key: a }, by-a: { hash_key: a }, by-b: { hash_key: b } }\n    \
                 point_in_time_recovery: true\n    recovery_period_in_days: 7\n    kms_key_arn: arn:aws:kms:r:1:key/2\n";
@@ -691,6 +684,18 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
     step: create pipe <- update todos ready, create logger made, delete pipe ready
     asks
     ");
+}
+
+#[test]
+fn what_an_adopted_table_has_is_said_as_a_spec_takes_it() {
+    let index = "global_secondary_indexes: { by-id: { hash_key: id, range_key: ~, projection_type: ALL,
+                 non_key_attributes: ~, read_capacity: 1, write_capacity: 1 } }, tags: {}";
+    let live = with(&table_owned_by("nobody"), "tags: {}", index);
+    let refused = planned(&load(TABLE), &live, Goal::Present, Options::default());
+    let hint = refused.changes[0].hint.clone().unwrap();
+    let line = hint.lines().find_map(|line| line.trim().strip_prefix("global_secondary_indexes: ")).unwrap();
+    let keeps = with(TABLE, "write_capacity: 1 }", &format!("write_capacity: 1, global_secondary_indexes: {line} }}"));
+    assert!(plan_of(&keeps, &live).contains("todos (table owls-todos) will be adopted"), "{line}");
 }
 
 #[test]
