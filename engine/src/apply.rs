@@ -444,6 +444,10 @@ fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Optio
     if then.owner != now.owner && !(want.is_some() && now.owner == Ownership::Engine(us.clone())) {
         return Some("its owner is another".to_owned());
     }
+    if want.is_none() && then.is_moving() {
+        // What AWS was busy with then it may have done by now, and all of it goes.
+        return None;
+    }
     let names: Vec<String> = then
         .props
         .iter()
