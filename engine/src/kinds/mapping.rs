@@ -107,7 +107,7 @@ impl Kind for Mapping {
             index: Some("lambda:event-source-mapping"),
             outage: Some(Outage {
                 deleted: "what is written from then on does not reach the function",
-                replaced: "until the new one is Enabled, nothing of what is written reaches the function",
+                replaced: "until the new one is Enabled, the function is not called",
             }),
             renewal: Some(|props| match props.get("starting_position").and_then(Value::as_str) {
                 Some("LATEST") => "a new mapping at LATEST skips what is written until it is Enabled",

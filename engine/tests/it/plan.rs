@@ -367,35 +367,35 @@ fn removing_a_line_resets_to_the_default() {
 #[test]
 fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
     assert_snapshot!(plan_of(&with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
-          ~ todos (table owls-todos) will be updated in-place
-              ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-              ~ stream_arn
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-                during the switch (some ten seconds) make no record, and what the old mapping has not read
-                by then may be lost
-         <= runner (role runner) is read
-        -/+ allow (permission owls-allow) must be replaced
-              ~ source_arn # forces replacement
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # until it is made anew, whoever it lets call the function may not do so
-        -/+ pipe (mapping) must be replaced
-              ~ event_source_arn # forces replacement
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-              # until the new one is Enabled, nothing of what is written reaches the function
+        ~ todos (table owls-todos) will be updated in-place
+            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+            ~ stream_arn
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+              during the switch (some ten seconds) make no record, and what the old mapping has not read
+              by then may be lost
+       <= runner (role runner) is read
+      -/+ allow (permission owls-allow) must be replaced
+            ~ source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # until it is made anew, whoever it lets call the function may not do so
+      -/+ pipe (mapping) must be replaced
+            ~ event_source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+            # until the new one is Enabled, the function is not called
 
-        Plan: 2 to add, 1 to change, 2 to destroy.
-        step: update todos
-        step: delete allow <- update todos ready
-        step: create allow <- update todos ready, delete allow ready
-        step: delete pipe <- update todos ready
-        step: create pipe <- update todos ready, delete pipe ready
-        asks
-        "#);
+      Plan: 2 to add, 1 to change, 2 to destroy.
+      step: update todos
+      step: delete allow <- update todos ready
+      step: create allow <- update todos ready, delete allow ready
+      step: delete pipe <- update todos ready
+      step: create pipe <- update todos ready, delete pipe ready
+      asks
+      "#);
 }
 
 #[test]
@@ -421,54 +421,54 @@ fn switching_the_stream_off_is_asked_for() {
 fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
     let table = "name: owls-todos,\n             stream_arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/";
     assert_snapshot!(plan_of(PIPELINE, &with(DEPLOYED, &format!("{table}1"), &format!("{table}2"))), @r#"
-      <= runner (role runner) is read
-     -/+ allow (permission owls-allow) must be replaced
-           ~ source_arn # forces replacement
-               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
-           # until it is made anew, whoever it lets call the function may not do so
-     -/+ pipe (mapping) must be replaced
-           ~ event_source_arn # forces replacement
-               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
-           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-           # until the new one is Enabled, nothing of what is written reaches the function
+     <= runner (role runner) is read
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
+          # until it is made anew, whoever it lets call the function may not do so
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+          # until the new one is Enabled, the function is not called
 
-     Plan: 2 to add, 0 to change, 2 to destroy.
-     step: delete allow
-     step: create allow <- delete allow ready
-     step: delete pipe
-     step: create pipe <- delete pipe ready
-     asks
-     "#);
+    Plan: 2 to add, 0 to change, 2 to destroy.
+    step: delete allow
+    step: create allow <- delete allow ready
+    step: delete pipe
+    step: create pipe <- delete pipe ready
+    asks
+    "#);
 }
 
 #[test]
 fn a_failed_function_is_replaced_with_what_hangs_on_it() {
     let live = with(DEPLOYED, "logger:\n", "logger:\n  condition: broken the role vanished\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
-      <= runner (role runner) is read
-     -/+ logger (function owls-logger) must be replaced
-           # it failed, and only making it anew helps: the role vanished
-           # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
-             does not say of it, are gone
-     -/+ allow (permission owls-allow) must be replaced
-           # it hangs on `logger`, which is replaced
-           # until it is made anew, whoever it lets call the function may not do so
-     -/+ pipe (mapping) must be replaced
-           # it hangs on `logger`, which is replaced
-           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-           # until the new one is Enabled, nothing of what is written reaches the function
+     <= runner (role runner) is read
+    -/+ logger (function owls-logger) must be replaced
+          # it failed, and only making it anew helps: the role vanished
+          # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
+            does not say of it, are gone
+    -/+ allow (permission owls-allow) must be replaced
+          # it hangs on `logger`, which is replaced
+          # until it is made anew, whoever it lets call the function may not do so
+    -/+ pipe (mapping) must be replaced
+          # it hangs on `logger`, which is replaced
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+          # until the new one is Enabled, the function is not called
 
-     Plan: 3 to add, 0 to change, 3 to destroy.
-     step: delete logger <- delete allow ready, delete pipe ready
-     step: create logger <- delete logger ready
-     step: delete allow
-     step: create allow <- create logger made, delete allow ready
-     step: delete pipe
-     step: create pipe <- create logger made, delete pipe ready
-     asks
-     ");
+    Plan: 3 to add, 0 to change, 3 to destroy.
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: create logger <- delete logger ready
+    step: delete allow
+    step: create allow <- create logger made, delete allow ready
+    step: delete pipe
+    step: create pipe <- create logger made, delete pipe ready
+    asks
+    ");
 }
 
 #[test]
@@ -553,34 +553,34 @@ fn what_aws_is_still_working_on_is_waited_for() {
     ");
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: leaving\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r#"
-          + todos (table owls-todos) will be created
-              # an older one is still being deleted; this waits until it is gone
-              + attributes       = { id: "S" }
-              + hash_key         = "id"
-              + read_capacity    = 1
-              + write_capacity   = 1
-              + stream_view_type = "NEW_AND_OLD_IMAGES"
-         <= runner (role runner) is read
-        -/+ allow (permission owls-allow) must be replaced
-              ~ source_arn # forces replacement
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # until it is made anew, whoever it lets call the function may not do so
-        -/+ pipe (mapping) must be replaced
-              ~ event_source_arn # forces replacement
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-              # until the new one is Enabled, nothing of what is written reaches the function
+        + todos (table owls-todos) will be created
+            # an older one is still being deleted; this waits until it is gone
+            + attributes       = { id: "S" }
+            + hash_key         = "id"
+            + read_capacity    = 1
+            + write_capacity   = 1
+            + stream_view_type = "NEW_AND_OLD_IMAGES"
+       <= runner (role runner) is read
+      -/+ allow (permission owls-allow) must be replaced
+            ~ source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # until it is made anew, whoever it lets call the function may not do so
+      -/+ pipe (mapping) must be replaced
+            ~ event_source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+            # until the new one is Enabled, the function is not called
 
-        Plan: 3 to add, 0 to change, 2 to destroy.
-        step: create todos
-        step: delete allow <- create todos ready
-        step: create allow <- create todos made, delete allow ready
-        step: delete pipe <- create todos ready
-        step: create pipe <- create todos ready, delete pipe ready
-        asks
-        "#);
+      Plan: 3 to add, 0 to change, 2 to destroy.
+      step: create todos
+      step: delete allow <- create todos ready
+      step: create allow <- create todos made, delete allow ready
+      step: delete pipe <- create todos ready
+      step: create pipe <- create todos ready, delete pipe ready
+      asks
+      "#);
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: unusable ARCHIVED\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
       ! todos (table owls-todos) is refused
@@ -673,31 +673,31 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
     ");
     let assume = Options { assume_owner: true, ..Options::default() };
     assert_snapshot!(shown(&planned(&load(&spec), &live, Goal::Present, assume), false), @r"
-        ~ todos (table owls-todos) will be updated in-place
-            ~ read_capacity = 1 -> 5
-       <= runner (role runner) is read
-      -/+ logger (function owls-logger) must be replaced
-            # it failed, and only making it anew helps: it failed
-            # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
-              does not say of it, are gone
-      -/+ allow (permission owls-allow) must be replaced
-            # it hangs on `logger`, which is replaced
-            # until it is made anew, whoever it lets call the function may not do so
-      -/+ pipe (mapping) must be replaced
-            # it hangs on `logger`, which is replaced
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, nothing of what is written reaches the function
+      ~ todos (table owls-todos) will be updated in-place
+          ~ read_capacity = 1 -> 5
+     <= runner (role runner) is read
+    -/+ logger (function owls-logger) must be replaced
+          # it failed, and only making it anew helps: it failed
+          # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
+            does not say of it, are gone
+    -/+ allow (permission owls-allow) must be replaced
+          # it hangs on `logger`, which is replaced
+          # until it is made anew, whoever it lets call the function may not do so
+    -/+ pipe (mapping) must be replaced
+          # it hangs on `logger`, which is replaced
+          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+          # until the new one is Enabled, the function is not called
 
-      Plan: 3 to add, 1 to change, 3 to destroy.
-      step: update todos
-      step: delete logger <- delete allow ready, delete pipe ready
-      step: create logger <- delete logger ready
-      step: delete allow <- update todos ready
-      step: create allow <- update todos ready, create logger made, delete allow ready
-      step: delete pipe <- update todos ready
-      step: create pipe <- update todos ready, create logger made, delete pipe ready
-      asks
-      ");
+    Plan: 3 to add, 1 to change, 3 to destroy.
+    step: update todos
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: create logger <- delete logger ready
+    step: delete allow <- update todos ready
+    step: create allow <- update todos ready, create logger made, delete allow ready
+    step: delete pipe <- update todos ready
+    step: create pipe <- update todos ready, create logger made, delete pipe ready
+    asks
+    ");
 }
 
 #[test]
@@ -788,74 +788,74 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let empty = with(DEPLOYED, "todos:\n", "todos:\n  items: 0\n");
     let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
     assert_snapshot!(destroy(&empty, Options::default()), @r"
-        - todos (table owls-todos) will be destroyed
-            # its items and its stream go with it
-        - logger (function owls-logger) will be destroyed
-            # calls of it fail from then on; its versions and aliases go with it
-            # its log group /aws/lambda/owls-logger stays
-        - allow (permission owls-allow) will be destroyed
-            # whoever it lets call the function may not do so any more
-        - pipe (mapping) will be destroyed
-            # what is written from then on does not reach the function
+      - todos (table owls-todos) will be destroyed
+          # its items and its stream go with it
+      - logger (function owls-logger) will be destroyed
+          # calls of it fail from then on; its versions and aliases go with it
+          # its log group /aws/lambda/owls-logger stays
+      - allow (permission owls-allow) will be destroyed
+          # whoever it lets call the function may not do so any more
+      - pipe (mapping) will be destroyed
+          # what is written from then on does not reach the function
 
-      Plan: 0 to add, 0 to change, 4 to destroy.
-      step: delete todos <- delete allow ready, delete pipe ready
-      step: delete logger <- delete allow ready, delete pipe ready
-      step: delete allow
-      step: delete pipe
-      asks
-      ");
+    Plan: 0 to add, 0 to change, 4 to destroy.
+    step: delete todos <- delete allow ready, delete pipe ready
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: delete allow
+    step: delete pipe
+    asks
+    ");
     assert_snapshot!(destroy(&full, Options::default()), @r"
-        ! todos (table owls-todos) is refused
-            # it is not empty: about 3 items would be lost (AWS's count is some hours old)
-            # hint: add --delete-data to lose them
-        - logger (function owls-logger) will be destroyed
-            # calls of it fail from then on; its versions and aliases go with it
-            # its log group /aws/lambda/owls-logger stays
-        - allow (permission owls-allow) will be destroyed
-            # whoever it lets call the function may not do so any more
-        - pipe (mapping) will be destroyed
-            # what is written from then on does not reach the function
+      ! todos (table owls-todos) is refused
+          # it is not empty: about 3 items would be lost (AWS's count is some hours old)
+          # hint: add --delete-data to lose them
+      - logger (function owls-logger) will be destroyed
+          # calls of it fail from then on; its versions and aliases go with it
+          # its log group /aws/lambda/owls-logger stays
+      - allow (permission owls-allow) will be destroyed
+          # whoever it lets call the function may not do so any more
+      - pipe (mapping) will be destroyed
+          # what is written from then on does not reach the function
 
-      Refused: 1 resource is refused, so nothing can be applied.
-      step: delete logger <- delete allow ready, delete pipe ready
-      step: delete allow
-      step: delete pipe
-      asks
-      ");
+    Refused: 1 resource is refused, so nothing can be applied.
+    step: delete logger <- delete allow ready, delete pipe ready
+    step: delete allow
+    step: delete pipe
+    asks
+    ");
     let delete_data = Options { delete_data: true, ..Options::default() };
     assert!(destroy(&full, delete_data).contains("4 to destroy"));
     // Gone, going, and half made.
     let half = with(&without(&["allow", "logger"]), "\"todos\":{", "\"todos\":{\"items\":0,");
     let half = with(&half, "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
     assert_snapshot!(destroy(&half, Options::default()), @r"
-        - todos (table owls-todos) will be destroyed
-            # its items and its stream go with it
-          pipe (mapping) is unchanged
-            # it is being deleted already
+      - todos (table owls-todos) will be destroyed
+          # its items and its stream go with it
+        pipe (mapping) is unchanged
+          # it is being deleted already
 
-      Plan: 0 to add, 0 to change, 1 to destroy.
-      step: delete todos
-      asks
-      ");
+    Plan: 0 to add, 0 to change, 1 to destroy.
+    step: delete todos
+    asks
+    ");
     assert_snapshot!(destroy("", Options::default()), @"No changes. No objects need to be destroyed.");
     let foreign = with(DEPLOYED, "todos:\n", "todos:\n  owner: foxes/main/todos\n");
     let foreign = with(&foreign, "logger:\n", "logger:\n  owner: nobody\n");
     assert_snapshot!(destroy(&foreign, Options::default()), @r"
-        ! todos (table owls-todos) is refused
-            # it belongs to team `foxes`, stack `main`, resource `todos`
-            # hint: choose another name
-          logger (function owls-logger) is unchanged
-            # left alone: it bears no tags of the engine
-          allow (permission owls-allow) is unchanged
-            # left alone: it bears no tags of the engine
-        - pipe (mapping) will be destroyed
-            # what is written from then on does not reach the function
+      ! todos (table owls-todos) is refused
+          # it belongs to team `foxes`, stack `main`, resource `todos`
+          # hint: choose another name
+        logger (function owls-logger) is unchanged
+          # left alone: it bears no tags of the engine
+        allow (permission owls-allow) is unchanged
+          # left alone: it bears no tags of the engine
+      - pipe (mapping) will be destroyed
+          # what is written from then on does not reach the function
 
-      Refused: 1 resource is refused, so nothing can be applied.
-      step: delete pipe
-      asks
-      ");
+    Refused: 1 resource is refused, so nothing can be applied.
+    step: delete pipe
+    asks
+    ");
 }
 
 #[test]
@@ -876,74 +876,74 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
     );
     assert!(plan_of(&spec, &live).contains("No changes."));
     assert_snapshot!(plan_of(&with(&spec, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), &live), @r#"
-          ~ todos (table owls-todos) will be updated in-place
-              ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-              ~ stream_arn
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-                during the switch (some ten seconds) make no record, and what the old mapping has not read
-                by then may be lost
-         <= runner (role runner) is read
-          ~ logger (function owls-logger) will be updated in-place
-              ~ environment.AA = (sensitive) -> (sensitive, known after apply)
-        -/+ allow (permission owls-allow) must be replaced
-              ~ source_arn # forces replacement
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # until it is made anew, whoever it lets call the function may not do so
-        -/+ pipe (mapping) must be replaced
-              ~ event_source_arn # forces replacement
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-              # until the new one is Enabled, nothing of what is written reaches the function
+        ~ todos (table owls-todos) will be updated in-place
+            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+            ~ stream_arn
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+              during the switch (some ten seconds) make no record, and what the old mapping has not read
+              by then may be lost
+       <= runner (role runner) is read
+        ~ logger (function owls-logger) will be updated in-place
+            ~ environment.AA = (sensitive) -> (sensitive, known after apply)
+      -/+ allow (permission owls-allow) must be replaced
+            ~ source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # until it is made anew, whoever it lets call the function may not do so
+      -/+ pipe (mapping) must be replaced
+            ~ event_source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+            # until the new one is Enabled, the function is not called
 
-        Plan: 2 to add, 2 to change, 2 to destroy.
-        step: update todos
-        step: update logger <- update todos ready
-        step: delete allow <- update todos ready, update logger ready
-        step: create allow <- update todos ready, update logger ready, delete allow ready
-        step: delete pipe <- update todos ready, update logger ready
-        step: create pipe <- update todos ready, update logger ready, delete pipe ready
-        asks
-        "#);
+      Plan: 2 to add, 2 to change, 2 to destroy.
+      step: update todos
+      step: update logger <- update todos ready
+      step: delete allow <- update todos ready, update logger ready
+      step: create allow <- update todos ready, update logger ready, delete allow ready
+      step: delete pipe <- update todos ready, update logger ready
+      step: create pipe <- update todos ready, update logger ready, delete pipe ready
+      asks
+      "#);
     // Where it is no secret, the text is not pieced together before all of it is known.
     let tag = with(PIPELINE, env, &format!("tags: {{ reads: '${{todos.stream_arn}}', by: '${{team}}' }}\n    {env}"));
     assert_snapshot!(plan_of(&with(&tag, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
-          ~ todos (table owls-todos) will be updated in-place
-              ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-              ~ stream_arn
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-                during the switch (some ten seconds) make no record, and what the old mapping has not read
-                by then may be lost
-         <= runner (role runner) is read
-          ~ logger (function owls-logger) will be updated in-place
-              ~ tags.by    = null -> "owls"
-              ~ tags.reads = null -> (known after apply)
-        -/+ allow (permission owls-allow) must be replaced
-              ~ source_arn # forces replacement
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # until it is made anew, whoever it lets call the function may not do so
-        -/+ pipe (mapping) must be replaced
-              ~ event_source_arn # forces replacement
-                  "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-               -> (known after apply)
-              # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-              # until the new one is Enabled, nothing of what is written reaches the function
+        ~ todos (table owls-todos) will be updated in-place
+            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+            ~ stream_arn
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
+              during the switch (some ten seconds) make no record, and what the old mapping has not read
+              by then may be lost
+       <= runner (role runner) is read
+        ~ logger (function owls-logger) will be updated in-place
+            ~ tags.by    = null -> "owls"
+            ~ tags.reads = null -> (known after apply)
+      -/+ allow (permission owls-allow) must be replaced
+            ~ source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # until it is made anew, whoever it lets call the function may not do so
+      -/+ pipe (mapping) must be replaced
+            ~ event_source_arn # forces replacement
+                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+             -> (known after apply)
+            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+            # until the new one is Enabled, the function is not called
 
-        Plan: 2 to add, 2 to change, 2 to destroy.
-        step: update todos
-        step: update logger <- update todos ready
-        step: delete allow <- update todos ready, update logger ready
-        step: create allow <- update todos ready, update logger ready, delete allow ready
-        step: delete pipe <- update todos ready, update logger ready
-        step: create pipe <- update todos ready, update logger ready, delete pipe ready
-        asks
-        "#);
+      Plan: 2 to add, 2 to change, 2 to destroy.
+      step: update todos
+      step: update logger <- update todos ready
+      step: delete allow <- update todos ready, update logger ready
+      step: create allow <- update todos ready, update logger ready, delete allow ready
+      step: delete pipe <- update todos ready, update logger ready
+      step: create pipe <- update todos ready, update logger ready, delete pipe ready
+      asks
+      "#);
 }
 
 #[test]
