@@ -229,7 +229,7 @@ impl World {
         Ok(Reply::json(200, &answer))
     }
 
-    fn update_table(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+    pub(in super::super) fn update_table(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
         let id = self.id();
         let table = self.table(name)?;
         table.quiet(name)?;
@@ -407,8 +407,13 @@ impl Table {
         shown
     }
 
+    /// From now on every read knows of the change that is under way.
+    pub(in super::super) fn catch_up(&mut self) {
+        self.stale = 0;
+    }
+
     /// One look at what is under way; `None` once it is done.
-    fn look(&mut self) -> Option<&'static str> {
+    pub(in super::super) fn look(&mut self) -> Option<&'static str> {
         let passing = self.passing.as_mut()?;
         let deleting = passing.words == ["DELETING"];
         let word = passing.look();
@@ -448,6 +453,15 @@ impl Table {
     /// As if somebody had deleted it and made one of the same name.
     pub(in super::super) fn reincarnate(&mut self) {
         self.id.push_str("-again");
+    }
+
+    pub(in super::super) fn is_leaving(&self) -> bool {
+        self.gone || self.passing.as_ref().is_some_and(|passing| passing.words == ["DELETING"])
+    }
+
+    /// As if it had been made a moment ago.
+    pub(in super::super) fn make_creating(&mut self) {
+        self.passing = Some(Passing::through(&["CREATING"]));
     }
 
     /// As if it had been made, and its settings changed, long ago.
