@@ -749,7 +749,14 @@ impl<'a> Planner<'a> {
             return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
         }
         let us = (self.spec.team.as_str(), self.spec.stack.as_str());
-        let gone = |why: &str| Some(self.gone(row.clone(), declared, Some(found), Some(why.to_owned())));
+        let gone = |why: &str| {
+            let mut row = self.gone(row.clone(), declared, Some(found), Some(why.to_owned()));
+            if instead.is_some() {
+                // The other one goes on, so nobody misses this one.
+                row.remarks.clear();
+            }
+            Some(row)
+        };
         let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
         let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);

@@ -303,6 +303,14 @@ impl World {
         Ok(Reply::json(200, &json!({ "TableDescription": echo })))
     }
 
+    /// As if somebody had changed it, and that had been done a while ago.
+    pub(in super::super) fn have_changed(&mut self, name: &str, body: &Json) {
+        self.update_table(name, body).unwrap();
+        let table = self.tables.get_mut(name).unwrap();
+        while table.look().is_some() {}
+        table.catch_up();
+    }
+
     fn describe_ttl(&mut self, name: &str) -> Result<Reply, Reply> {
         let table = self.table(name)?;
         let ttl = match &table.ttl {
@@ -450,7 +458,7 @@ impl Table {
             && self.passing.as_ref().is_some_and(|passing| [INDEXING, ENCRYPTING].contains(&passing.words[0]))
     }
 
-    /// As if somebody had deleted it and made one of the same name.
+    /// As if somebody had deleted it and made one of the same name; its tags are another matter.
     pub(in super::super) fn reincarnate(&mut self) {
         self.id.push_str("-again");
     }
