@@ -3,7 +3,9 @@
 
 mod project;
 mod proxy;
+mod replacement;
 mod schema;
+mod streams;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

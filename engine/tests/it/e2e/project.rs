@@ -187,7 +187,7 @@ fn sorted(line: &str) -> String {
 }
 
 /// Whether `holds` comes true before [`DEADLINE`].
-fn patiently(mut holds: impl FnMut() -> bool) -> bool {
+pub(super) fn patiently(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
         if Instant::now() > deadline {
