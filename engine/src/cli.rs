@@ -18,6 +18,7 @@ use crate::diagnostic::Diagnostic;
 use crate::live::Leftovers;
 use crate::local::{self, Project, SuperviseArgs};
 use crate::plan::{Goal, Options};
+use crate::saved::{Flags, SavedPlan};
 use crate::spec::Depth;
 
 use session::Intent;
@@ -38,7 +39,7 @@ pub struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Clone)]
 struct Global {
     /// Run against a local AWS on this machine instead of the account: no credentials, no Docker
     #[arg(long, global = true, env = "ENGINE_LOCAL", value_parser = clap::builder::FalseyValueParser::new(),
@@ -106,7 +107,8 @@ Examples:
 Examples:
   engine diff                       the plan for specs/team.yaml
   engine diff --detailed-exitcode   exit code 2 if something would change
-  engine diff --destroy             what `destroy` would do"
+  engine diff --destroy             what `destroy` would do
+  engine diff --out plan.json       what `engine apply plan.json` will do, or nothing"
     )]
     Diff(DiffArgs),
     /// Delete what the team and stack own, dependents first
@@ -226,6 +228,9 @@ struct DiffArgs {
     /// Where the tag index may not be asked, look for leftovers by the team's prefix
     #[arg(long)]
     prune_scan: bool,
+    /// Save the plan, so that `engine apply FILE` does this or nothing
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     view: ViewArgs,
 }
@@ -373,6 +378,9 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
 }
 
 fn apply(global: &Global, terminal: &Terminal, args: &ApplyArgs) -> Result<Exit, Failure> {
+    if let Some(saved) = session::saved_plan(&args.spec.spec)? {
+        return apply_saved(global, terminal, args, &saved);
+    }
     let options = Options {
         assume_owner: args.spec.assume_owner,
         delete_data: args.run.delete_data,
@@ -382,7 +390,48 @@ fn apply(global: &Global, terminal: &Terminal, args: &ApplyArgs) -> Result<Exit,
     let leftovers = unless_targeted(&options, Leftovers::IndexedOrScanned);
     let intent = Intent { goal: Goal::Present, writes: true, leftovers };
     let sessions = session::open(global, terminal, &args.spec, &options, Depth::Full)?;
-    on_runtime(|interrupt| commands::apply(sessions, intent, &args.run, &args.view, interrupt))
+    on_runtime(|interrupt| commands::apply(sessions, intent, None, &args.run, &args.view, interrupt))
+}
+
+/// Applies what a saved plan was made from, if that has not moved.
+fn apply_saved(global: &Global, terminal: &Terminal, args: &ApplyArgs, saved: &SavedPlan) -> Result<Exit, Failure> {
+    let ApplyArgs { spec, part, run, view } = args;
+    let shaped = spec.team.is_some()
+        || spec.teams.is_some()
+        || spec.assume_owner
+        || global.region.is_some()
+        || !(part.target.is_empty() && part.replace.is_empty());
+    if shaped {
+        let problem = "a saved plan says for itself which team, region and part of the spec it is for";
+        return Err(Failure::usage(problem, "leave out --team, --region, --target, --replace and --assume-owner"));
+    }
+    let flags = &saved.flags;
+    let options = Options {
+        assume_owner: flags.assume_owner,
+        delete_data: run.delete_data,
+        replace: flags.replace.clone(),
+        targets: flags.target.clone(),
+    };
+    let spec = SpecArgs {
+        spec: vec![PathBuf::from(&saved.spec)],
+        team: flags.team.clone(),
+        assume_owner: flags.assume_owner,
+        ..spec.clone()
+    };
+    let global = Global { local: flags.local || global.local, region: flags.region.clone(), ..global.clone() };
+    let (goal, depth, leftovers) = scope(flags.destroy, flags.prune_scan);
+    let intent = Intent { goal, writes: true, leftovers: unless_targeted(&options, leftovers) };
+    let sessions = session::open(&global, terminal, &spec, &options, depth)?;
+    on_runtime(|interrupt| commands::apply(sessions, intent, Some(saved), run, view, interrupt))
+}
+
+/// What a diff looks at.
+fn scope(destroy: bool, prune_scan: bool) -> (Goal, Depth, Leftovers) {
+    match (destroy, prune_scan) {
+        (true, _) => (Goal::Absent, Depth::Identities, Leftovers::Scanned),
+        (false, true) => (Goal::Present, Depth::Full, Leftovers::IndexedOrScanned),
+        (false, false) => (Goal::Present, Depth::Full, Leftovers::Indexed),
+    }
 }
 
 fn diff(global: &Global, terminal: &Terminal, args: &DiffArgs) -> Result<Exit, Failure> {
@@ -392,14 +441,23 @@ fn diff(global: &Global, terminal: &Terminal, args: &DiffArgs) -> Result<Exit, F
         replace: args.part.replace.iter().cloned().collect(),
         targets: args.part.target.iter().cloned().collect(),
     };
-    let (goal, depth, leftovers) = match (args.destroy, args.prune_scan) {
-        (true, _) => (Goal::Absent, Depth::Identities, Leftovers::Scanned),
-        (false, true) => (Goal::Present, Depth::Full, Leftovers::IndexedOrScanned),
-        (false, false) => (Goal::Present, Depth::Full, Leftovers::Indexed),
-    };
+    let (goal, depth, leftovers) = scope(args.destroy, args.prune_scan);
     let intent = Intent { goal, writes: false, leftovers: unless_targeted(&options, leftovers) };
     let sessions = session::open(global, terminal, &args.spec, &options, depth)?;
-    on_runtime(|interrupt| commands::diff(sessions, intent, args, interrupt))
+    if args.out.is_some() && sessions.len() != 1 {
+        return Err(Failure::usage("one saved plan is for one spec and one team", "save a plan for each of them"));
+    }
+    let flags = Flags {
+        destroy: args.destroy,
+        local: global.local,
+        assume_owner: args.spec.assume_owner,
+        prune_scan: args.prune_scan,
+        replace: options.replace.clone(),
+        target: options.targets.clone(),
+        team: args.spec.team.clone(),
+        region: global.region.clone(),
+    };
+    on_runtime(|interrupt| commands::diff(sessions, intent, args, flags, interrupt))
 }
 
 fn destroy(global: &Global, terminal: &Terminal, args: DestroyArgs) -> Result<Exit, Failure> {
@@ -413,7 +471,7 @@ fn destroy(global: &Global, terminal: &Terminal, args: DestroyArgs) -> Result<Ex
     let intent = Intent { goal: Goal::Absent, writes: true, leftovers };
     let spec = SpecArgs { stack: args.stack, ..args.spec };
     let sessions = session::open(global, terminal, &spec, &options, Depth::Identities)?;
-    on_runtime(|interrupt| commands::apply(sessions, intent, &args.run, &args.view, interrupt))
+    on_runtime(|interrupt| commands::apply(sessions, intent, None, &args.run, &args.view, interrupt))
 }
 
 fn release(global: &Global, terminal: &Terminal, args: ReleaseArgs) -> Result<Exit, Failure> {

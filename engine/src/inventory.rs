@@ -72,21 +72,21 @@ impl Inventory {
     /// *now* comes first: the others are on something that is gone, and a new one could not be made beside it.
     pub fn choose(&mut self, spec: &Spec, declared: &Declared, others: Vec<(Id, Live)>) {
         let wanted = identities(declared, self);
-        let mut candidates: Vec<((bool, bool, u8), (Id, Live))> = Vec::new();
+        let mut candidates: Vec<(Fit, Id, Live)> = Vec::new();
         for (id, live) in others {
             match rank(spec, declared, &id, &live) {
                 Some(rank) => {
                     let off = wanted.iter().any(|(name, value)| live.props.get(*name) != Some(value));
-                    candidates.push(((live.condition == Condition::Leaving, off, rank), (id, live)));
+                    candidates.push(((live.condition == Condition::Leaving, off, rank), id, live));
                 }
                 None => self.leave(spec, declared.kind, id, live, None),
             }
         }
-        candidates.sort_by_key(|(rank, _)| *rank);
+        candidates.sort_by_key(|(fit, ..)| *fit);
         let mut candidates = candidates.into_iter();
-        let chosen = candidates.next().map(|(_, (_, live))| live);
+        let chosen = candidates.next().map(|(_, _, live)| live);
         self.found.entry(declared.name.clone()).or_default().live = chosen;
-        for (_, (id, live)) in candidates {
+        for (_, id, live) in candidates {
             self.leave(spec, declared.kind, id, live, Some(declared.name.clone()));
         }
     }
@@ -131,6 +131,10 @@ impl Inventory {
         }
     }
 }
+
+/// How far something is from what a declaration means: whether it is on its way out, whether it connects something else,
+/// and its [`rank`].
+type Fit = (bool, bool, u8);
 
 /// How well something fits a declaration; `None`: not at all.
 fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {
