@@ -97,7 +97,8 @@ enum Command {
 Examples:
   engine apply specs/team.yaml --local   try it on this machine, without an account
   engine apply specs/team.yaml           on AWS
-  engine apply --teams teams.txt         the same spec for each team of a list"
+  engine apply --teams specs/examples/teams.txt
+                                         the same spec for each team of a list"
     )]
     Apply(ApplyArgs),
     /// Show what `apply` would do, without doing it
@@ -127,15 +128,16 @@ Examples:
     /// Show the spec's `outputs:`, as they are in AWS
     #[command(after_help = "\
 Examples:
-  engine output                  all of them
-  engine output table-arn        the value of one, alone on a line")]
+  engine output --spec specs/examples/inline.yaml         all of them
+  engine output table --spec specs/examples/inline.yaml   the value of one, alone on a line")]
     Output(OutputArgs),
     /// Show who owns what in the account
     #[command(after_help = "\
 Examples:
   engine list                                      what this team and stack own
   engine list --all-teams                          what all teams own
-  engine list --all-teams --prefixes teams.txt     also what bears a team's name and no tags")]
+  engine list --all-teams --prefixes specs/examples/teams.txt
+                                                   also what bears a team's name and no tags")]
     List(ListArgs),
     /// Control the local AWS of this project
     Local {
