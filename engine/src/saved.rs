@@ -441,9 +441,8 @@ fn owner(owner: &Ownership) -> Json {
 
 fn condition(condition: &Condition) -> Json {
     match condition {
-        Condition::Settled => json!("settled"),
-        Condition::Changing(word) => json!(["changing", word]),
-        Condition::Unclear(word) => json!(["unclear", word]),
+        // What AWS is still working on ends by itself; what it comes to shows in the properties.
+        Condition::Settled | Condition::Changing(_) | Condition::Unclear(_) => json!("settled"),
         Condition::Leaving => json!("leaving"),
         Condition::Broken(reason) => json!(["broken", reason]),
         Condition::Unusable(word) => json!(["unusable", word]),

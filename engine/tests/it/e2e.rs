@@ -3,6 +3,7 @@
 
 mod project;
 mod proxy;
+mod saved;
 mod schema;
 
 use std::io::{BufRead as _, BufReader};

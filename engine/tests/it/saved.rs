@@ -113,7 +113,7 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
         ),
         (read(|it| live(it, "todos").owner = Ownership::Nobody), &["in AWS, the owner of `todos` has changed"]),
         (
-            read(|it| live(it, "logger").condition = Condition::Changing("Pending".into())),
+            read(|it| live(it, "logger").condition = Condition::Broken("the role vanished".into())),
             &["in AWS, the state of `logger` has changed"],
         ),
         (read(|it| live(it, "pipe").incarnation = Some("2".into())), &["`pipe` was deleted and made anew"]),
