@@ -95,7 +95,13 @@ impl Inventory {
     pub fn leave(&mut self, spec: &Spec, kind: &'static dyn DynKind, id: Id, live: Live, instead: Option<String>) {
         if instead.is_some() || !self.knows(spec, kind, &id) {
             let found = Found { live: Some(live), ..Found::default() };
-            self.leftovers.push(Leftover { declared: Declared::leftover(kind, id), found, instead });
+            let mut declared = Declared::leftover(kind, id);
+            // What a spec says about a resource's end holds for what it was under another name, too.
+            let heir = spec.resource(&declared.name).filter(|it| it.schema().kind == kind.schema().kind);
+            if let Some(heir) = heir.filter(|_| instead.is_none()) {
+                declared.lifecycle = heir.lifecycle.clone();
+            }
+            self.leftovers.push(Leftover { declared, found, instead });
         }
     }
 

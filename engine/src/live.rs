@@ -290,9 +290,11 @@ async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec
         match read {
             Ok(Reading { live, others }) => {
                 if let Some(live) = live {
-                    // The tags tell what it was called in the spec.
+                    // The tags tell what it was called in the spec; whose it is to be is not theirs to say.
                     let id = match &live.owner {
-                        Ownership::Engine(owner) => Id { owner: owner.clone(), ..id },
+                        Ownership::Engine(Owner { resource, .. }) => {
+                            Id { owner: Owner { resource: resource.clone(), ..id.owner.clone() }, ..id }
+                        }
                         _ => id,
                     };
                     inventory.leave(spec, kind, id.clone(), live, None);

@@ -96,7 +96,7 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
         (unset, &[SPEC, "the variable `units` has another value, or was not given"]),
         (
             flags(Flags { prune_scan: true, team: Some("owls".into()), ..Flags::default() }),
-            &["`--delete-data` is not as when the plan was saved", "`--team` is not as when the plan was saved"],
+            &["`--prune-scan` is not as when the plan was saved", "`--team` is not as when the plan was saved"],
         ),
         (
             read(|it| it.site.account = "210987654321".into()),
