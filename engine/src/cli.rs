@@ -15,9 +15,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
 use crate::diagnostic::Diagnostic;
+use crate::kinds::registry;
 use crate::live::Leftovers;
 use crate::local::{self, Project, SuperviseArgs};
 use crate::plan::{Goal, Options};
+use crate::render;
 use crate::saved::{Flags, SavedPlan};
 use crate::spec::Depth;
 
@@ -139,6 +141,17 @@ Examples:
   engine list --all-teams --prefixes specs/examples/teams.txt
                                                    also what bears a team's name and no tags")]
     List(ListArgs),
+    /// Say what a kind takes, and what a change of it means
+    #[command(after_help = "\
+Examples:
+  engine explain                        the kinds
+  engine explain table                  a kind's properties
+  engine explain table.ttl_attribute    one of them")]
+    Explain {
+        /// A kind, or a property of one
+        #[arg(value_name = "KIND[.PROPERTY]")]
+        what: Option<String>,
+    },
     /// Control the local AWS of this project
     Local {
         #[command(subcommand)]
@@ -363,6 +376,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     let terminal = Terminal::new(&global);
     let result = match command {
         Command::Local { command } => local_command(&terminal, command),
+        Command::Explain { what } => explain(&terminal, what.as_deref()),
         Command::Apply(args) => apply(&global, &terminal, &args),
         Command::Diff(args) => diff(&global, &terminal, &args),
         Command::Destroy(args) => destroy(&global, &terminal, args),
@@ -502,6 +516,27 @@ fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, F
     let prefixes = args.prefixes.as_deref().map(session::teams).transpose()?.unwrap_or_default();
     let sessions = session::open(global, terminal, &args.spec, &Options::default(), Depth::Identities)?;
     on_runtime(|interrupt| commands::list(sessions, args, &prefixes, interrupt))
+}
+
+fn explain(terminal: &Terminal, what: Option<&str>) -> Result<Exit, Failure> {
+    let schemas = || registry().values().map(|kind| kind.schema());
+    let Some(what) = what else {
+        terminal.print(&render::explain::kinds(schemas(), terminal.out));
+        return Ok(Exit::Done);
+    };
+    let (kind, property) = what.split_once('.').map_or((what, None), |(kind, property)| (kind, Some(property)));
+    let Some(schema) = schemas().find(|schema| schema.kind == kind) else {
+        let kinds = schemas().map(|schema| format!("`{}`", schema.kind)).collect::<Vec<_>>().join(", ");
+        return Err(Failure::usage(format!("there is no kind `{kind}`"), format!("the kinds are {kinds}")));
+    };
+    match render::explain::kind(schema, property, terminal.out) {
+        Some(text) => terminal.print(&text),
+        None => {
+            let hint = format!("`engine explain {kind}` shows what it has");
+            return Err(Failure::usage(format!("a {kind} has no property `{}`", property.unwrap_or_default()), hint));
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// Of a part of a spec nobody can say what is left over.
