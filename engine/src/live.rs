@@ -388,11 +388,11 @@ pub async fn survey(
     Ok(found)
 }
 
-/// Waits until it can be told of everything whose it is and what it is, before somebody decides on it.
+/// Waits until it can be told of everything whose it is and what it is; then it is time to read again.
 ///
 /// # Errors
 /// The waits that failed.
-pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), Vec<ReadError>> {
+pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> Result<(), Vec<ReadError>> {
     let undecided = spec.resources.iter().filter_map(|declared| {
         let live = inventory.live(&declared.name).filter(|live| !declared.imported && live.undecided().is_some())?;
         Some((declared, meant(declared, live)))
@@ -401,20 +401,12 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) 
         let probe = || async {
             let live = declared.kind.read(cx, &id).await?.live;
             let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
-            Ok((!undecided).then_some(live))
+            Ok((!undecided).then_some(()))
         };
-        (declared, cx.until(OWNER, &id.name, probe).await)
+        let error = cx.until(OWNER, &id.name, probe).await.err()?;
+        Some(ReadError { resource: Some(declared.name.clone()), error })
     }));
-    let mut errors = Vec::new();
-    for (declared, live) in waits.await {
-        match live {
-            Ok(live) => {
-                observe(cx, declared, live.as_ref());
-                inventory.found.entry(declared.name.clone()).or_default().live = live;
-            }
-            Err(error) => errors.push(ReadError { resource: Some(declared.name.clone()), error }),
-        }
-    }
+    let errors: Vec<ReadError> = waits.await.into_iter().flatten().collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

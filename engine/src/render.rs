@@ -16,7 +16,7 @@ use textwrap::core::display_width;
 
 use crate::apply::Ending;
 use crate::aws::Class;
-use crate::plan::{Action, Change, Op, Plan};
+use crate::plan::{Action, Change, Op, Plan, Subject};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
 use crate::value::{Path, Tree, Value};
@@ -269,7 +269,12 @@ fn told(change: &Change) -> &'static str {
 
 fn row(text: &mut String, change: &Change, look: Look) {
     let Face { symbol, style, .. } = face(change.action);
-    let name = if change.kind == "mapping" { String::new() } else { format!(" {}", change.name) };
+    let name = match change.subject {
+        // The id that AWS has picked tells nobody anything, unless it is one of several.
+        Subject::Declared if change.kind == "mapping" => String::new(),
+        Subject::Leftover(_) if change.name == change.resource => String::new(),
+        _ => format!(" {}", change.name),
+    };
     let title = format!("{} ({}{name})", look.paint(BOLD, &change.resource), change.kind);
     let _ = writeln!(
         text,

@@ -86,8 +86,10 @@ pub struct Lifecycle {
 impl Declared {
     /// Something in AWS that nothing declares: known by its identity, and nothing is desired of it.
     pub fn leftover(kind: &'static dyn DynKind, id: Id) -> Declared {
+        // What bears no tags of ours is called as AWS calls it.
+        let name = if id.owner.resource.is_empty() { &id.name } else { &id.owner.resource };
         Declared {
-            name: id.owner.resource.clone(),
+            name: name.clone(),
             kind,
             id,
             imported: false,
