@@ -15,6 +15,7 @@ use textwrap::core::display_width;
 
 use crate::apply::Ending;
 use crate::aws::Class;
+use crate::diagnostic::wrap;
 use crate::plan::{Action, Change, Op, Plan};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
@@ -268,7 +269,8 @@ fn told(change: &Change) -> &'static str {
 
 fn row(text: &mut String, change: &Change, look: Look) {
     let Face { symbol, style, .. } = face(change.action);
-    let name = if change.kind == "mapping" { String::new() } else { format!(" {}", change.name) };
+    let is_news = change.kind != "mapping" && change.name != change.resource;
+    let name = if is_news { format!(" {}", change.name) } else { String::new() };
     let title = format!("{} ({}{name})", look.paint(BOLD, &change.resource), change.kind);
     let _ = writeln!(
         text,
@@ -501,12 +503,10 @@ fn tall(value: &Value, room: usize) -> Vec<String> {
 
 /// A sentence, wrapped to the width and indented below its lead.
 fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: Look) {
-    let indent = " ".repeat(lead.chars().count());
-    // Lines that are to be copied keep their own indentation and length.
-    let options = textwrap::Options::new(look.width.max(40)).initial_indent(lead).subsequent_indent(&indent);
-    let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    for line in textwrap::wrap(sentence, options) {
-        let _ = writeln!(text, "{}", look.paint(style, &line));
+    let columns = lead.chars().count();
+    for (at, line) in wrap(sentence, look.width.max(40).saturating_sub(columns)).into_iter().enumerate() {
+        let lead = if at == 0 { lead } else { "" };
+        let _ = writeln!(text, "{}", look.paint(style, &format!("{lead:columns$}{line}")));
     }
 }
 

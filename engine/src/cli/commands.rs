@@ -203,14 +203,14 @@ pub(super) async fn release(
     let runs = session::read(sessions, intent, &interrupt).await?;
     let planned: Vec<Planned<'_>> =
         runs.into_iter().map(|run| Planned { plan: run.plan(intent.goal), run, goal: intent.goal }).collect();
+    if planned.iter().all(|it| it.plan.changes.is_empty()) {
+        let diagnostic = Diagnostic::error(format!("this team and stack own nothing called `{name}`"));
+        return Err(Failure::one(diagnostic.hint("`engine list` shows what they own")));
+    }
     planned.iter().for_each(|it| show(&it.run, &it.plan, intent.goal, &view));
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
     if !refusals.is_empty() {
         return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
-    }
-    if planned.iter().all(|it| it.plan.changes.is_empty()) {
-        let diagnostic = Diagnostic::error(format!("this team and stack own nothing called `{name}`"));
-        return Err(Failure::one(diagnostic.hint("`engine list` shows what they own")));
     }
     carry_out(&planned, intent.goal, 1, &view).await
 }
