@@ -290,11 +290,7 @@ async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec
         match read {
             Ok(Reading { live, others }) => {
                 if let Some(live) = live {
-                    // The tags tell what it was called in the spec.
-                    let id = match &live.owner {
-                        Ownership::Engine(owner) => Id { owner: owner.clone(), ..id },
-                        _ => id,
-                    };
+                    let id = called(id, &live);
                     inventory.leave(spec, kind, id.clone(), live, None);
                     inventory.weigh(kind, &id, contents);
                 }
@@ -393,8 +389,24 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) 
         };
         (declared, cx.until(OWNER, &id.name, probe).await)
     }));
+    let leftovers = join_all(inventory.leftovers.iter().map(|leftover| async move {
+        let Declared { kind, id, .. } = &leftover.declared;
+        if !leftover.is_undecided() {
+            return Ok(None);
+        }
+        let probe = || async {
+            let live = kind.read(cx, id).await?.live;
+            let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
+            Ok((!undecided).then_some(live))
+        };
+        let live = cx.until(OWNER, &id.name, probe).await?;
+        let weighs = kind.schema().holds_data && !cx.consent.delete_data;
+        let contents = if weighs { cx.read(&id.name, || kind.contents(cx, id)).await.ok() } else { None };
+        Ok(Some((live, contents)))
+    }));
+    let (waits, leftovers) = tokio::join!(waits, leftovers);
     let mut errors = Vec::new();
-    for (declared, live) in waits.await {
+    for (declared, live) in waits {
         match live {
             Ok(live) => {
                 observe(cx, declared, live.as_ref());
@@ -403,7 +415,30 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) 
             Err(error) => errors.push(ReadError { resource: Some(declared.name.clone()), error }),
         }
     }
+    for (leftover, read) in inventory.leftovers.iter_mut().zip(leftovers) {
+        match read {
+            Ok(Some((live, contents))) => {
+                observe(cx, &leftover.declared, live.as_ref());
+                if let Some(live) = &live {
+                    let Declared { kind, id, .. } = &leftover.declared;
+                    leftover.declared = Declared::leftover(*kind, called(id.clone(), live));
+                }
+                leftover.found = Found { live, contents, unread: None };
+            }
+            Ok(None) => {}
+            Err(error) => errors.push(ReadError { resource: None, error }),
+        }
+    }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The identity of something that is not declared, with what its tags say it was called in a spec. The team and the
+/// stack stay ours: that they are its owner's, too, is for others to compare.
+fn called(id: Id, live: &Live) -> Id {
+    match &live.owner {
+        Ownership::Engine(owner) => Id { owner: Owner { resource: owner.resource.clone(), ..id.owner.clone() }, ..id },
+        _ => id,
+    }
 }
 
 /// The identity of a declaration, with what only the read could tell.

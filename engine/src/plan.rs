@@ -754,6 +754,10 @@ impl<'a> Planner<'a> {
         let left = Some("it is no longer in the spec").filter(|_| !self.spec.file.name().is_empty());
         let duplicate = instead.as_ref().map(|name| format!("`{name}` is another one that connects the same"));
         match &live.owner {
+            Ownership::NotYetReadable(reason) => {
+                let reason = Some(format!("it can't be told yet whose it is: {reason}"));
+                Some(Change { reason, undecided: true, ..row })
+            }
             Ownership::Engine(owner) if (owner.team.as_str(), owner.stack.as_str()) == us => {
                 gone(duplicate.as_deref().or(left))
             }
@@ -848,9 +852,9 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
         return refused(row, reason, hint);
     }
     if row.action == Action::Replace {
-        let reason = "adopting it would mean to replace it".to_owned();
+        let reason = "adopting it would mean to replace it; only what is ours is replaced".to_owned();
         let hint = match as_it_is(&row, schema, live) {
-            Some(lines) => format!("correct in `{name}`, to adopt it as it is; what is ours can be replaced:{lines}"),
+            Some(lines) => format!("correct in `{name}`, to adopt it as it is first:{lines}"),
             None => format!("delete that {}, or declare another one", schema.kind),
         };
         return refused(row, reason, hint);

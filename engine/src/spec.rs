@@ -167,7 +167,8 @@ impl Spec {
         let bytes = read(path).map_err(|error| vec![error])?;
         let (file, root, errors) = yaml::read(&name, &bytes);
         let Some(root) = root else {
-            let hint = "without the spec, `engine destroy --team TEAM --stack STACK --region REGION` deletes what they own";
+            let hint =
+                "without the spec, `engine destroy --team TEAM --stack STACK --region REGION` deletes what they own";
             return Err(match depth {
                 Depth::Full => errors,
                 Depth::Identities => errors.into_iter().map(|error| error.hint(hint)).collect(),

@@ -262,6 +262,10 @@ impl<'t> Session<'t> {
                     self.terminal.say(&format!("{}: waiting, since {reason}", declared.name));
                 }
             }
+            for leftover in inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()) {
+                let name = &leftover.declared.id.name;
+                self.terminal.say(&format!("{name}: waiting, since it can't be told yet whose it is"));
+            }
             live::await_owners(&cx, &self.spec, &mut inventory).await.map_err(|errors| self.read_failure(errors))?;
         }
         for declared in &mut self.spec.resources {

@@ -424,9 +424,7 @@ impl Checker<'_> {
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
         let around = Around { resource: name, literal: true, sensitive: false };
         let Some(kind) = self.kind(find("type"), entry, around) else {
-            if let Some(Yaml::String(import)) = find("import").map(|entry| &entry.value.value) {
-                self.untouchable.insert(name_in_arn(import).to_owned());
-            }
+            find("import").into_iter().for_each(|import| self.leave_alone(name, import));
             return None;
         };
         let schema = kind.schema();
@@ -437,6 +435,9 @@ impl Checker<'_> {
         if import.is_none() && !schema.managed {
             let hint = format!("add `import: name-of-the-{}`", schema.kind);
             self.error(entry.key_span, format!("a {} can only be imported", schema.kind), hint);
+        }
+        if let (Some(None), Some(import)) = (&import, find("import")) {
+            self.leave_alone(name, import);
         }
         let (aws_name, arn) = match &import {
             Some(imported) => imported.clone().unwrap_or_default(),
@@ -616,6 +617,14 @@ impl Checker<'_> {
         };
         let names = items.iter().filter_map(|item| Some((self.raw_text(item, "depends_on", around)?, item.span)));
         names.collect()
+    }
+
+    /// Notes what an import may mean that can't be understood: nothing may happen to it.
+    fn leave_alone(&mut self, resource: &str, import: &Entry) {
+        self.untouchable.insert(format!("{}-{resource}", self.scope.team));
+        if let Yaml::String(text) = &import.value.value {
+            self.untouchable.insert(if text.starts_with("arn:") { name_in_arn(text) } else { text }.to_owned());
+        }
     }
 
     /// The name and, if one was given, the ARN of what is imported.

@@ -73,10 +73,9 @@ fn everything(aws: &Account) {
     let reserve = aws.lambda.put_function_concurrency().function_name(FUNCTION);
     aws.wait(reserve.reserved_concurrent_executions(5).send());
     let stream = aws.table(TABLE).latest_stream_arn.unwrap();
-    for (id, principal, source) in [
-        ("other", "s3.amazonaws.com", None),
-        ("blue-owls-logger-permission", "dynamodb.amazonaws.com", Some(&stream)),
-    ] {
+    for (id, principal, source) in
+        [("other", "s3.amazonaws.com", None), ("blue-owls-logger-permission", "dynamodb.amazonaws.com", Some(&stream))]
+    {
         let add = aws.lambda.add_permission().function_name(FUNCTION).statement_id(id).principal(principal);
         aws.wait(add.action("lambda:InvokeFunction").set_source_arn(source.cloned()).send());
     }
@@ -130,16 +129,19 @@ fn what_adopting_would_reset_is_printed_as_the_lines_that_keep_it() {
     let before = aws.snapshot();
 
     let refused = run(&["diff", spec]);
-    refused.expect(1, &[
-        "! todos (table blue-owls-todos) is refused",
-        "adopting never resets, and the spec does not declare what it has",
-        "correct in `todos`, to keep it:",
-        "by-owner: hash_key: \"owner\"",
-        "\"true\": \"N\"",
-        "ignore_changes: [environment]",
-        "environment.TOKEN = (sensitive) -> null",
-        "Refused: 3 resources are refused",
-    ]);
+    refused.expect(
+        1,
+        &[
+            "! todos (table blue-owls-todos) is refused",
+            "adopting never resets, and the spec does not declare what it has",
+            "correct in `todos`, to keep it:",
+            "by-owner: hash_key: \"owner\"",
+            "\"true\": \"N\"",
+            "ignore_changes: [environment]",
+            "environment.TOKEN = (sensitive) -> null",
+            "Refused: 3 resources are refused",
+        ],
+    );
     let refused = run(&["apply", spec, "--yes"]);
     assert!(!format!("{refused:?}").contains(SECRET));
     assert_eq!(aws.snapshot(), before, "a refusal stops the command before its first write");
@@ -160,4 +162,112 @@ fn what_adopting_would_reset_is_printed_as_the_lines_that_keep_it() {
     assert_eq!(now.environment.unwrap().variables.unwrap()["TOKEN"], SECRET);
     let table = aws.table(TABLE);
     assert_eq!((table.deletion_protection_enabled, table.global_secondary_indexes().len()), (Some(true), 1));
+}
+
+/// How a function's mappings stand, and what the plan makes of them.
+struct Several {
+    /// Makes the mappings of `blue-owls-logger`, given the live stream and the UUID of ours.
+    make: fn(&Account, &str, &str),
+    says: &'static [&'static str],
+    done: &'static str,
+    /// Whether the mapping that the spec's first apply has made is left.
+    keeps_ours: bool,
+}
+
+#[test]
+fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
+    let cases = [
+        Several {
+            make: |aws, stream, ours| {
+                aws.wait(aws.lambda.delete_event_source_mapping().uuid(ours).send());
+                aws.create_mapping(FUNCTION, stream, &[]);
+            },
+            says: &["= todos-to-logger (mapping) will be adopted"],
+            done: "Resources: 1 adopted, 0 added, 0 changed, 0 destroyed.",
+            keeps_ours: false,
+        },
+        Several {
+            make: |aws, stream, _| {
+                aws.create_mapping(FUNCTION, stream, &[]);
+            },
+            says: &["`todos-to-logger` is another one that connects the same", "1 to destroy"],
+            done: "Resources: 0 added, 0 changed, 1 destroyed.",
+            keeps_ours: true,
+        },
+        Several {
+            make: |aws, stream, ours| {
+                aws.wait(aws.lambda.delete_event_source_mapping().uuid(ours).send());
+                let tags = [("engine:team", "blue-owls"), ("engine:stack", "app"), ("engine:resource", "feed")];
+                aws.create_mapping(FUNCTION, stream, &tags);
+            },
+            says: &["~ todos-to-logger (mapping) will be updated", "it was called `feed` in the spec"],
+            done: "Resources: 0 added, 1 changed, 0 destroyed.",
+            keeps_ours: false,
+        },
+        // Ours is on a stream that has ended; the one on the live stream is kept, the other one goes.
+        Several {
+            make: |aws, _, _| {
+                let stream = aws.new_stream(TABLE, StreamViewType::NewAndOldImages);
+                aws.create_mapping(FUNCTION, &stream, &[]);
+            },
+            says: &["= todos-to-logger (mapping) will be adopted", "- todos-to-logger (mapping) will be destroyed"],
+            done: "Resources: 1 adopted, 1 added, 0 changed, 2 destroyed.",
+            keeps_ours: false,
+        },
+        // What feeds another function's pair is nobody's business.
+        Several {
+            make: |aws, _, _| {
+                aws.create_table("blue-owls-others", &[]);
+                let stream = aws.new_stream("blue-owls-others", StreamViewType::KeysOnly);
+                aws.create_mapping(FUNCTION, &stream, &[]);
+            },
+            says: &["No changes."],
+            done: "Resources: 0 added, 0 changed, 0 destroyed.",
+            keeps_ours: true,
+        },
+    ];
+    let project = Project::new();
+    for (case, Several { make, says, done, keeps_ours }) in cases.iter().enumerate() {
+        let account = format!("10000000010{case}");
+        let (spec, aws) = (&project.spec_for(TEAM, &account), project.account(&account));
+        project.edit(spec, &[("team: blue-owls", "team: blue-owls\nstack: app")]);
+        project.run(&["apply", spec, "--local"]).expect(0, &["4 added"]);
+        let stream = aws.table(TABLE).latest_stream_arn.unwrap();
+        let ours = aws.mappings().remove(0);
+        make(&aws, &stream, &ours);
+        let foreign = aws.mappings().len() > 1 && says == &["No changes."];
+        project.run(&["diff", spec, "--local"]).expect(0, says);
+        let ran = project.run(&["apply", spec, "--local", "--yes"]);
+        if foreign {
+            ran.expect(0, &["No changes."]);
+        } else {
+            ran.expect(0, &[done]);
+        }
+        project.run(&["diff", spec, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+        let left = aws.mappings();
+        assert_eq!(left.len(), if foreign { 2 } else { 1 }, "case {case}: {left:?}");
+        assert_eq!(left.contains(&ours), *keeps_ours, "case {case}");
+    }
+}
+
+#[test]
+fn a_mapping_of_nobody_on_a_stream_that_has_ended_is_described_before_it_is_replaced() {
+    let project = Project::new();
+    let aws = project.account(super::ACCOUNT);
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    run(&["apply", TEAM]).expect(0, &["4 added"]);
+    let old = aws.table(TABLE).latest_stream_arn.unwrap();
+    aws.wait(aws.lambda.delete_event_source_mapping().uuid(&aws.mappings()[0]).send());
+    let uuid = aws.create_mapping(FUNCTION, &old, &[]);
+    aws.new_stream(TABLE, StreamViewType::NewAndOldImages);
+    let before = project.read(TEAM);
+    let refused = run(&["diff", TEAM]);
+    let refused = refused.expect(1, &["adopting it would mean to replace it", "correct in `todos-to-logger`"]);
+    assert_eq!(paste(&project, TEAM, &refused.stdout), 1);
+    run(&["apply", TEAM, "--yes"]).expect(0, &["1 adopted"]);
+    assert_eq!(aws.mappings(), [uuid]);
+    project.write(TEAM, &before);
+    run(&["apply", TEAM, "--yes"]).expect(0, &["Resources: 1 added, 0 changed, 1 destroyed."]);
+    assert_eq!(aws.mappings().len(), 1);
+    run(&["diff", TEAM]).expect(0, &[NO_CHANGES]);
 }
