@@ -371,10 +371,13 @@ fn collisions(loaded: &[(Option<PathBuf>, Spec)]) -> Vec<Diagnostic> {
     for (path, spec) in loaded {
         let shown = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
         if let Some(first) = stacks.insert((&spec.team, &spec.stack), shown.clone()) {
-            let problem = format!("`{first}` and `{shown}` are both team `{}`, stack `{}`", spec.team, spec.stack);
-            let why = "each would delete what only the other one has";
-            errors
-                .push(Diagnostic::error(problem).why(why).hint("name each team once, or give one of them a `stack:`"));
+            let owner = format!("team `{}`, stack `{}`", spec.team, spec.stack);
+            errors.push(match first == shown {
+                true => Diagnostic::error(format!("`{shown}` is named twice for {owner}")).hint("name each team once"),
+                false => Diagnostic::error(format!("`{first}` and `{shown}` are both {owner}"))
+                    .why("each would delete what only the other one has")
+                    .hint("give one of them another `stack:`"),
+            });
             continue;
         }
         for declared in spec.resources.iter().filter(|it| !it.imported) {
@@ -423,7 +426,7 @@ fn local_account(spec: &Spec) -> String {
 }
 
 /// The spec to use where none is named: the usual one, or the only one.
-fn find_spec() -> Result<PathBuf, Failure> {
+pub(super) fn find_spec() -> Result<PathBuf, Failure> {
     let usual = PathBuf::from(USUAL_SPEC);
     if usual.exists() {
         return Ok(usual);
