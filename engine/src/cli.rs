@@ -514,7 +514,11 @@ fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit
 
 fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, Failure> {
     let prefixes = args.prefixes.as_deref().map(session::teams).transpose()?.unwrap_or_default();
-    let sessions = session::open(global, terminal, &args.spec, &Options::default(), Depth::Identities)?;
+    // Who looks after all teams may have none of their specs.
+    let nobody = args.all_teams && args.spec.spec.is_empty() && session::find_spec().is_err();
+    let bare = || Some("all-teams".to_owned());
+    let spec = if nobody { SpecArgs { team: bare(), stack: bare(), ..args.spec.clone() } } else { args.spec.clone() };
+    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Identities)?;
     on_runtime(|interrupt| commands::list(sessions, args, &prefixes, interrupt))
 }
 

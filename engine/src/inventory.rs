@@ -45,6 +45,15 @@ pub struct Leftover {
     pub instead: Option<String>,
 }
 
+impl Leftover {
+    /// Whether it can't be told yet whose it is.
+    pub fn is_undecided(&self) -> bool {
+        let owner =
+            self.found.live.as_ref().filter(|live| live.condition != Condition::Leaving).map(|live| &live.owner);
+        matches!(owner, Some(Ownership::NotYetReadable(_)))
+    }
+}
+
 /// How far leftovers were looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Search {

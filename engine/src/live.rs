@@ -300,13 +300,7 @@ async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec
         match read {
             Ok(Reading { live, others }) => {
                 if let Some(live) = live {
-                    // The tags tell what it was called in the spec; whose it is to be is not theirs to say.
-                    let id = match &live.owner {
-                        Ownership::Engine(Owner { resource, .. }) => {
-                            Id { owner: Owner { resource: resource.clone(), ..id.owner.clone() }, ..id }
-                        }
-                        _ => id,
-                    };
+                    let id = called(id, &live);
                     inventory.leave(spec, kind, id.clone(), live, None);
                     inventory.weigh(kind, &id, contents);
                 }
@@ -406,8 +400,30 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> R
         let error = cx.until(OWNER, &id.name, probe).await.err()?;
         Some(ReadError { resource: Some(declared.name.clone()), error })
     }));
-    let errors: Vec<ReadError> = waits.await.into_iter().flatten().collect();
+    let leftovers = join_all(inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()).map(|leftover| {
+        let Declared { kind, id, .. } = &leftover.declared;
+        async move {
+            let probe = || async {
+                let live = kind.read(cx, id).await?.live;
+                let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
+                Ok((!undecided).then_some(()))
+            };
+            let error = cx.until(OWNER, &id.name, probe).await.err()?;
+            Some(ReadError { resource: None, error })
+        }
+    }));
+    let (waits, leftovers) = tokio::join!(waits, leftovers);
+    let errors: Vec<ReadError> = waits.into_iter().chain(leftovers).flatten().collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The identity of something that is not declared, with what its tags say it was called in a spec. The team and the
+/// stack stay ours: that they are its owner's, too, is for others to compare.
+fn called(id: Id, live: &Live) -> Id {
+    match &live.owner {
+        Ownership::Engine(owner) => Id { owner: Owner { resource: owner.resource.clone(), ..id.owner.clone() }, ..id },
+        _ => id,
+    }
 }
 
 /// The identity of a declaration, with what only the read could tell.

@@ -14,7 +14,7 @@ use crate::inventory::Inventory;
 use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
 use crate::render::markdown::{self, Page};
-use crate::render::{self, Owned, Progress, Rows};
+use crate::render::{self, Holder, Owned, Progress, Rows};
 use crate::saved::{Flags, Salt, SavedPlan};
 use crate::schema::Ownership;
 use crate::spec::Spec;
@@ -35,9 +35,9 @@ pub(super) async fn diff(
     let mut exit = Exit::Done;
     let mut refusals = Vec::new();
     let mut terminal = None;
-    for run in session::read(sessions, intent, &interrupt).await? {
+    for (at, run) in session::read(sessions, intent, &interrupt).await?.into_iter().enumerate() {
         let plan = run.plan(intent.goal);
-        show(&run, &plan, intent.goal, &args.view);
+        show(at, &run, &plan, intent.goal, &args.view);
         refusals.extend(run.refusals(&plan));
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
             if plan.is_undecided() {
@@ -103,7 +103,7 @@ pub(super) async fn apply(
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
     let terminal = first.run.session.terminal;
     if view.format == Format::Human {
-        planned.iter().for_each(|it| show(&it.run, &it.plan, goal, view));
+        planned.iter().enumerate().for_each(|(at, it)| show(at, &it.run, &it.plan, goal, view));
     }
     let tell = |status: &str| planned.iter().for_each(|it| it.document(view, status, &[], &[]));
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
@@ -231,14 +231,14 @@ pub(super) async fn release(
     let runs = session::read(sessions, intent, &interrupt).await?;
     let planned: Vec<Planned<'_>> =
         runs.into_iter().map(|run| Planned { plan: run.plan(intent.goal), run, goal: intent.goal }).collect();
-    planned.iter().for_each(|it| show(&it.run, &it.plan, intent.goal, &view));
-    let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
-    if !refusals.is_empty() {
-        return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
-    }
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
         let diagnostic = Diagnostic::error(format!("this team and stack own nothing called `{name}`"));
         return Err(Failure::one(diagnostic.hint("`engine list` shows what they own")));
+    }
+    planned.iter().enumerate().for_each(|(at, it)| show(at, &it.run, &it.plan, intent.goal, &view));
+    let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
+    if !refusals.is_empty() {
+        return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
     }
     carry_out(&planned, intent.goal, 1, &view).await
 }
@@ -312,13 +312,15 @@ pub(super) async fn list(
     let mut owned: Vec<Owned> = survey
         .into_iter()
         .map(|(kind, id, live)| {
-            let (team, stack, resource) = match &live.owner {
-                Ownership::Engine(owner) => (owner.team.clone(), owner.stack.clone(), owner.resource.clone()),
-                Ownership::CloudFormation(stack) => (String::new(), format!("CloudFormation {stack}"), String::new()),
-                Ownership::Denied => (String::new(), "(tags may not be read)".to_owned(), String::new()),
-                _ => (String::new(), "(no tags)".to_owned(), String::new()),
+            let (owner, team, stack, resource) = match live.owner {
+                Ownership::Engine(owner) => (Holder::Team, owner.team, owner.stack, owner.resource),
+                Ownership::CloudFormation(stack) => (Holder::CloudFormation, String::new(), stack, String::new()),
+                Ownership::Nobody | Ownership::Inherited => Default::default(),
+                Ownership::Denied | Ownership::NotYetReadable(_) => {
+                    (Holder::Unreadable, String::new(), String::new(), String::new())
+                }
             };
-            Owned { team, stack, resource, kind: kind.schema().kind, name: id.name }
+            Owned { team, stack, resource, kind: kind.schema().kind, name: id.name, owner }
         })
         .collect();
     owned.sort();
@@ -329,14 +331,15 @@ pub(super) async fn list(
     Ok(Exit::Done)
 }
 
-fn show(run: &Run<'_>, plan: &Plan, goal: Goal, view: &ViewArgs) {
+/// Shows one of several plans, a blank line between two.
+fn show(at: usize, run: &Run<'_>, plan: &Plan, goal: Goal, view: &ViewArgs) {
     let Session { spec, terminal, .. } = &run.session;
     terminal.print(&match view.format {
         Format::Json => format!("{}\n", render::plan_json(spec, &run.inventory.site, plan)),
         Format::Markdown => markdown::plan(&page(run, goal, view), plan),
         Format::Human => {
             let text = render::plan(plan, goal == Goal::Absent, rows(view), terminal.out);
-            format!("{}\n\n{text}", run.heading())
+            format!("{}{}\n\n{text}", if at == 0 { "" } else { "\n" }, run.heading())
         }
     });
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Settings};
 use crate::diagnostic::Diagnostic;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Leftover};
 use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, Project, Running, standin};
 use crate::plan::{self, Goal, Options, Plan};
@@ -270,12 +270,17 @@ impl<'t> Session<'t> {
             let undecided: Vec<_> = undecided
                 .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))
                 .collect();
-            if undecided.is_empty() {
+            let is_settled = !writes || !inventory.leftovers.iter().any(Leftover::is_undecided);
+            if undecided.is_empty() && is_settled {
                 break inventory;
             }
             for (declared, reason) in undecided {
                 // It may take a minute, and nothing else has been shown by then.
                 self.terminal.say(&format!("{}: waiting, since {reason}", declared.name));
+            }
+            for leftover in inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()) {
+                let name = &leftover.declared.id.name;
+                self.terminal.say(&format!("{name}: waiting, since it can't be told yet whose it is"));
             }
             // What the rest means may hang on what came out, so all of it is read again.
             live::await_owners(&cx, &self.spec, &inventory).await.map_err(|errors| self.read_failure(errors))?;
@@ -398,10 +403,13 @@ fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
     for Loaded { path, spec, .. } in loaded {
         let shown = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
         if let Some(first) = stacks.insert((&spec.team, &spec.stack), shown.clone()) {
-            let problem = format!("`{first}` and `{shown}` are both team `{}`, stack `{}`", spec.team, spec.stack);
-            let why = "each would delete what only the other one has";
-            errors
-                .push(Diagnostic::error(problem).why(why).hint("name each team once, or give one of them a `stack:`"));
+            let owner = format!("team `{}`, stack `{}`", spec.team, spec.stack);
+            errors.push(match first == shown {
+                true => Diagnostic::error(format!("`{shown}` is named twice for {owner}")).hint("name each team once"),
+                false => Diagnostic::error(format!("`{first}` and `{shown}` are both {owner}"))
+                    .why("each would delete what only the other one has")
+                    .hint("give one of them another `stack:`"),
+            });
             continue;
         }
         for declared in spec.resources.iter().filter(|it| !it.imported) {
@@ -450,7 +458,7 @@ fn local_account(spec: &Spec) -> String {
 }
 
 /// The spec to use where none is named: the usual one, or the only one.
-fn find_spec() -> Result<PathBuf, Failure> {
+pub(super) fn find_spec() -> Result<PathBuf, Failure> {
     let usual = PathBuf::from(USUAL_SPEC);
     if usual.exists() {
         return Ok(usual);

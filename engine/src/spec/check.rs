@@ -294,18 +294,17 @@ impl Checker<'_> {
         // Checked even where the command line overrides it: a broken line stays broken for the next run.
         let written = entry.map(|entry| self.header(entry, TEAM));
         match (&self.overrides.team, written) {
-            (Some(team), _) => match TEAM.objection(team) {
-                None => Some(team.clone()),
-                Some(objection) => {
-                    self.diagnostics.push(
-                        Diagnostic::error(format!("`--team {team}`: a team's name {objection}")).hint(format!(
-                            "a team's name takes {} to {} characters: {}",
-                            TEAM.min, TEAM.max, TEAM.words
-                        )),
-                    );
-                    None
+            (Some(team), _) => {
+                match TEAM.objection(team) {
+                    None => Some(team.clone()),
+                    Some(objection) => {
+                        self.diagnostics.push(Diagnostic::error(format!("the team's name `{team}` {objection}")).hint(
+                            format!("a team's name takes {} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words),
+                        ));
+                        None
+                    }
                 }
-            },
+            }
             (None, Some(written)) => written,
             (None, None) => {
                 self.error(root.span, "the spec names no team", "add `team: your-team` at the top, or pass `--team`");
