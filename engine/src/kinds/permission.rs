@@ -194,7 +194,9 @@ impl Kind for Permission {
             if sid == id.name && !sid.is_empty() {
                 reading.live = Some(live(statement));
             } else if super::is_of_team(sid, &id.owner.team) {
-                let owner = Owner { resource: String::new(), ..id.owner.clone() };
+                // What its id says it was called in the spec, unless it had one of its own.
+                let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
+                let owner = Owner { resource, ..id.owner.clone() };
                 let neighbour = Id { owner, name: sid.to_owned(), ..id.clone() };
                 reading.others.push((neighbour, live(statement)));
             }

@@ -7,6 +7,7 @@ mod function_updates;
 mod lambda_reads;
 mod library;
 mod mapping_updates;
+mod pruning;
 mod replacement;
 mod server;
 mod states;
