@@ -138,9 +138,9 @@ async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Search {
     }
     let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
     let index = async {
-        let types: Vec<&str> = registry().values().filter_map(|kind| kind.schema().index).collect();
         let tags = [(TAG_TEAM, owner.team.as_str()), (TAG_STACK, owner.stack.as_str())];
-        cx.read("", || cx.aws.tagged(&tags, &types)).await
+        let services = services();
+        cx.read("", || cx.aws.tagged(&tags, &services)).await
     };
     let (index, scanned) = tokio::join!(index, async {
         if leftovers == Leftovers::Scanned { Some(scan(cx, &owner).await) } else { None }
@@ -178,6 +178,16 @@ async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(DynKindRef, Id)>, AwsE
         Ok::<_, AwsError>(ids.into_iter().map(|id| (&**kind, id)).collect::<Vec<_>>())
     });
     Ok(try_join_all(scans).await?.concat())
+}
+
+/// The services that the index is asked about. Whether it takes every kind of resource by its name is not certain, and
+/// one that it does not know would be refused with all others.
+fn services() -> Vec<&'static str> {
+    let mut services: Vec<&str> =
+        registry().values().filter_map(|kind| kind.schema().index?.split(':').next()).collect();
+    services.sort_unstable();
+    services.dedup();
+    services
 }
 
 /// An entry of the tag index as the identity of what it means.
@@ -316,12 +326,12 @@ pub async fn survey(
     prefixes: &[String],
     account: &str,
 ) -> Result<Vec<(&'static dyn DynKind, Id, Live)>, AwsError> {
-    let types: Vec<&str> = registry().values().filter_map(|kind| kind.schema().index).collect();
+    let services = services();
     let tags = of.map_or_else(|| vec![(TAG_TEAM, "")], |(team, stack)| vec![(TAG_TEAM, team), (TAG_STACK, stack)]);
     let nobody = Owner { team: String::new(), stack: String::new(), resource: String::new() };
     let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..nobody.clone() }).collect();
     let (index, scans) = tokio::join!(
-        cx.read("", || cx.aws.tagged(&tags, &types)),
+        cx.read("", || cx.aws.tagged(&tags, &services)),
         join_all(owners.iter().map(|owner| scan(cx, owner)))
     );
     let mut hits: Vec<(DynKindRef, Id)> = Vec::new();

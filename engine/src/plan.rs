@@ -657,8 +657,8 @@ impl<'a> Planner<'a> {
             return Some(("`protect: true` keeps it from being deleted".to_owned(), UNPROTECT.to_owned()));
         }
         let live = found.and_then(|found| found.live.as_ref());
-        if let Some((reason, hint)) = live.and_then(|live| schema.locked.and_then(|locked| locked(&live.props))) {
-            return Some((reason.to_owned(), hint.to_owned()));
+        if let Some(lock) = live.and_then(|live| schema.locked.and_then(|locked| locked(&live.props))) {
+            return Some((lock.reason.to_owned(), lock.hint.to_owned()));
         }
         if self.options.delete_data || !schema.holds_data {
             return None;

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** alone knows colours and columns, and decides nothing. No value of a sensitive property gets past it.
 
+pub mod explain;
 mod list;
 pub mod markdown;
 mod progress;

@@ -34,7 +34,7 @@ pub struct Schema {
     /// What stays in AWS when it is deleted, by its name.
     pub leaves: Option<fn(&str) -> String>,
     /// Why one with these properties can't be deleted, and what to do about that, where AWS refuses it.
-    pub locked: Option<fn(&Tree) -> Option<(&'static str, &'static str)>>,
+    pub locked: Option<fn(&Tree) -> Option<Lock>>,
     /// What to know when one is made anew while what it connects lives on; sees the wanted properties.
     pub renewal: Option<fn(&Tree) -> &'static str>,
     /// What can be set.
@@ -43,6 +43,15 @@ pub struct Schema {
     pub outputs: Vec<Output>,
     /// What AWS's tag index calls resources of this kind; `None`: they bear no tags, or are never looked for.
     pub index: Option<&'static str>,
+}
+
+/// Why AWS refuses to delete something, and what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    /// Why.
+    pub reason: &'static str,
+    /// What to do.
+    pub hint: &'static str,
 }
 
 /// How a resource is found in AWS.

@@ -15,6 +15,7 @@ use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
 use crate::render::markdown::{self, Page};
 use crate::render::{self, Holder, Owned, Progress, Rows};
+use crate::saved::{Flags, Salt, SavedPlan};
 use crate::schema::Ownership;
 use crate::spec::Spec;
 use crate::value::{Hole, Value};
@@ -28,6 +29,7 @@ pub(super) async fn diff(
     sessions: Vec<Session<'_>>,
     intent: Intent,
     args: &DiffArgs,
+    flags: Flags,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
@@ -37,6 +39,17 @@ pub(super) async fn diff(
         let plan = run.plan(intent.goal);
         show(at, &run, &plan, intent.goal, &args.view);
         refusals.extend(run.refusals(&plan));
+        if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
+            if plan.is_undecided() {
+                let problem = "the plan is not saved: of some resources it can't be told yet what happens";
+                return Err(Failure::one(Diagnostic::error(problem).hint("try again in a minute")));
+            }
+            let salt = Salt::random();
+            let Session { spec, overrides, terminal, .. } = &run.session;
+            let saved = SavedPlan::new(spec, &run.inventory, &plan, overrides, flags.clone(), salt);
+            saved.write(out).map_err(Failure::one)?;
+            terminal.say(&format!("Saved. To do exactly this: engine apply {}", out.display()));
+        }
         // What can't be judged yet may change as well.
         if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided()) {
             exit = Exit::Pending;
@@ -79,6 +92,7 @@ impl Planned<'_> {
 pub(super) async fn apply(
     sessions: Vec<Session<'_>>,
     intent: Intent,
+    saved: Option<&SavedPlan>,
     args: &RunArgs,
     view: &ViewArgs,
     interrupt: watch::Receiver<bool>,
@@ -96,6 +110,20 @@ pub(super) async fn apply(
     if !refusals.is_empty() {
         tell("refused");
         return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
+    }
+    if let Some(saved) = saved {
+        let Session { spec, overrides, .. } = &first.run.session;
+        let (flags, salt) = (saved.flags.clone(), saved.salt.clone());
+        let now = SavedPlan::new(spec, &first.run.inventory, &first.plan, overrides, flags, salt);
+        let moved = saved.moved(&now);
+        if !moved.is_empty() {
+            tell("refused");
+            let diagnostic = Diagnostic::error("the saved plan no longer holds, so nothing was changed");
+            let diagnostic = diagnostic.why(moved.join("; "));
+            return Err(Failure::one(
+                diagnostic.hint("look at the plan above, and save it anew with `engine diff --out`"),
+            ));
+        }
     }
     if planned.iter().any(|it| it.plan.asks()) && !args.yes {
         if view.format != Format::Human {

@@ -16,6 +16,7 @@ use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, Project, Running, standin};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
+use crate::saved::SavedPlan;
 use crate::schema::{Id, Live, Naming};
 use crate::spec::{Depth, Overrides, Spec};
 
@@ -33,14 +34,22 @@ const USUAL_SPEC: &str = "specs/team.yaml";
 pub(super) struct Session<'t> {
     pub(super) terminal: &'t Terminal,
     pub(super) spec: Spec,
-    /// The file as it was named; none where only team and stack are.
-    pub(super) path: Option<PathBuf>,
+    /// What the spec was loaded with.
+    pub(super) overrides: Overrides,
     pub(super) target: Target,
     /// What the command line overrides in the spec, for the plan's first line.
     pub(super) notes: Vec<String>,
     pub(super) options: Options,
     /// Where the project's local AWS would be.
     project: Project,
+}
+
+/// A spec and where it came from.
+struct Loaded {
+    /// None where only team and stack are named.
+    path: Option<PathBuf>,
+    overrides: Overrides,
+    spec: Spec,
 }
 
 /// Which AWS.
@@ -84,11 +93,11 @@ pub(super) fn open<'t>(
     if global.region.is_some() {
         notes.push("region from --region".to_owned());
     }
-    let mut loaded: Vec<(Option<PathBuf>, Spec)> = Vec::new();
+    let mut loaded: Vec<Loaded> = Vec::new();
     let mut errors = Vec::new();
     if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
         match Spec::bare(team, stack, global.region.as_deref()) {
-            Ok(spec) => loaded.push((None, spec)),
+            Ok(spec) => loaded.push(Loaded { path: None, overrides: Overrides::default(), spec }),
             Err(wrong) => errors.extend(wrong),
         }
     } else {
@@ -99,10 +108,11 @@ pub(super) fn open<'t>(
         };
         for path in &paths {
             for team in &teams {
-                match Spec::load(path, &overrides(global, args, team.clone()), depth) {
+                let overrides = overrides(global, args, team.clone());
+                match Spec::load(path, &overrides, depth) {
                     Ok(spec) => {
                         terminal.problems(&spec.warnings);
-                        loaded.push((Some(path.clone()), spec));
+                        loaded.push(Loaded { path: Some(path.clone()), overrides, spec });
                     }
                     Err(wrong) => errors.extend(wrong),
                 }
@@ -117,7 +127,7 @@ pub(super) fn open<'t>(
     }
     let mut running: HashMap<PathBuf, Running> = HashMap::new();
     let mut sessions = Vec::new();
-    for (path, spec) in loaded {
+    for Loaded { path, overrides, spec } in loaded {
         let root = path.as_deref().map_or_else(|| PathBuf::from("."), project_of);
         let project = Project::new(root.clone());
         let mut notes = notes.clone();
@@ -141,7 +151,7 @@ pub(super) fn open<'t>(
                 endpoint_url: global.endpoint_url.clone(),
             })
         };
-        sessions.push(Session { terminal, spec, path, target, notes, options: options.clone(), project });
+        sessions.push(Session { terminal, spec, overrides, target, notes, options: options.clone(), project });
     }
     Ok(sessions)
 }
@@ -363,12 +373,27 @@ pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
     Ok(teams)
 }
 
+/// The saved plan, if that is what is named instead of specs.
+pub(super) fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, Failure> {
+    for path in named {
+        // What can't be read is told where it is read as a spec.
+        let Ok(bytes) = std::fs::read(path) else { continue };
+        let Some(saved) = SavedPlan::parse(&bytes).map_err(Failure::one)? else { continue };
+        if named.len() > 1 {
+            let problem = format!("`{}` is a saved plan, which is applied alone", path.display());
+            return Err(Failure::usage(problem, "name nothing but the saved plan"));
+        }
+        return Ok(Some(saved));
+    }
+    Ok(None)
+}
+
 /// What several specs of one command would do to each other.
-fn collisions(loaded: &[(Option<PathBuf>, Spec)]) -> Vec<Diagnostic> {
+fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
     let mut stacks: HashMap<(&str, &str), String> = HashMap::new();
     let mut names: HashMap<(&str, &str), String> = HashMap::new();
     let mut errors = Vec::new();
-    for (path, spec) in loaded {
+    for Loaded { path, spec, .. } in loaded {
         let shown = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
         if let Some(first) = stacks.insert((&spec.team, &spec.stack), shown.clone()) {
             let owner = format!("team `{}`, stack `{}`", spec.team, spec.stack);
@@ -396,14 +421,14 @@ fn collisions(loaded: &[(Option<PathBuf>, Spec)]) -> Vec<Diagnostic> {
 }
 
 /// Names on the command line that no spec has.
-fn unknown_names(loaded: &[(Option<PathBuf>, Spec)], options: &Options, depth: Depth) -> Vec<Diagnostic> {
+fn unknown_names(loaded: &[Loaded], options: &Options, depth: Depth) -> Vec<Diagnostic> {
     // What is only looked up by its identity may also be something that has left the spec.
     if depth == Depth::Identities || loaded.is_empty() {
         return Vec::new();
     }
     let named = options.targets.iter().map(|it| ("target", it)).chain(options.replace.iter().map(|it| ("replace", it)));
-    let unknown = named.filter(|(_, name)| loaded.iter().all(|(_, spec)| spec.resource(name).is_none()));
-    let known = loaded.iter().flat_map(|(_, spec)| &spec.resources).map(|it| format!("`{}`", it.name));
+    let unknown = named.filter(|(_, name)| loaded.iter().all(|it| it.spec.resource(name).is_none()));
+    let known = loaded.iter().flat_map(|it| &it.spec.resources).map(|it| format!("`{}`", it.name));
     let known = known.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
     let error = |(flag, name): (&str, &String)| {
         Diagnostic::error(format!("`--{flag} {name}`: there is no such resource in the spec"))

@@ -204,6 +204,11 @@ impl Kind for Mapping {
         if let Some(uuid) = &id.incarnation {
             let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
             let tags = list_tags(cx, &mapping).await?;
+            if id.anchors.is_empty() {
+                // Known by its ARN alone (the tag index): what it connects comes to light only now.
+                let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.site.clone());
+                return Ok(Reading { live: None, others: vec![(id, live(mapping, tags))] });
+            }
             return Ok(Some(live(mapping, tags)).into());
         }
         let mappings = list(cx, Some(id.anchor("function"))).await?;

@@ -190,7 +190,7 @@ impl Kind for Permission {
             if sid == id.name && !sid.is_empty() {
                 reading.live = Some(live(statement));
             } else if super::is_of_team(sid, &id.owner.team) {
-                // Its id is made of what it is called in the spec.
+                // What its id says it was called in the spec, unless it had one of its own.
                 let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
                 let owner = Owner { resource, ..id.owner.clone() };
                 let neighbour = Id { owner, name: sid.to_owned(), ..id.clone() };

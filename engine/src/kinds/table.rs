@@ -37,8 +37,8 @@ use serde_json::json;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Contents, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Text, property,
+    Age, Condition, Contents, Effect, Id, Live, Lock, Naming, Origin, Output, Outputs, Owner, Ownership, Problem,
+    Reading, Schema, Shape, Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -135,10 +135,10 @@ impl Kind for Table {
             adoptable: true,
             holds_data: true,
             locked: Some(|props| {
-                (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some((
-                    "its deletion protection is on",
-                    "write `deletion_protection: false` into the spec and apply that first",
-                ))
+                (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some(Lock {
+                    reason: "its deletion protection is on",
+                    hint: "write `deletion_protection: false` into the spec and apply that first",
+                })
             }),
             leaves: None,
             renewal: None,

@@ -85,6 +85,7 @@ pub(super) fn check(
         scope: Scope::default(),
         used_vars: BTreeSet::new(),
         untouchable: BTreeSet::new(),
+        is_anything_barred: false,
     };
     let spec = checker.file(root, stem);
     (spec, checker.diagnostics)
@@ -184,6 +185,8 @@ struct Checker<'a> {
     scope: Scope,
     used_vars: BTreeSet<String>,
     untouchable: BTreeSet<String>,
+    /// Something is imported whose name can't be told.
+    is_anything_barred: bool,
 }
 
 /// What variables stand for.
@@ -265,9 +268,10 @@ impl Checker<'_> {
             (None, Depth::Identities) => Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?,
             (None, Depth::Full) => return None,
         };
-        // Whoever names a place and is not understood must not end up in another.
+        // Whoever names a place and is not understood must not end up in another, and what is imported under a name that
+        // can't be told must not be taken for ours.
         let misplaced = |key: &str, value: &Option<String>| find(key).is_some() && value.is_none();
-        if misplaced("region", &region) || misplaced("account", &account) {
+        if misplaced("region", &region) || misplaced("account", &account) || self.is_anything_barred {
             return None;
         }
         Some(Spec {
@@ -423,7 +427,9 @@ impl Checker<'_> {
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
         let around = Around { resource: name, literal: true, sensitive: false };
         let Some(kind) = self.kind(find("type"), entry, around) else {
-            find("import").into_iter().for_each(|import| self.leave_alone(name, import));
+            if let Some(import) = find("import") {
+                self.bar(import);
+            }
             return None;
         };
         let schema = kind.schema();
@@ -431,12 +437,12 @@ impl Checker<'_> {
         let lifecycle = self.lifecycle(entries, find("import").is_some(), schema, around);
         let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.to_owned() };
         let import = find("import").map(|entry| self.import(entry, schema, around));
+        if let (Some(None), Some(entry)) = (&import, find("import")) {
+            self.bar(entry);
+        }
         if import.is_none() && !schema.managed {
             let hint = format!("add `import: name-of-the-{}`", schema.kind);
             self.error(entry.key_span, format!("a {} can only be imported", schema.kind), hint);
-        }
-        if let (Some(None), Some(import)) = (&import, find("import")) {
-            self.leave_alone(name, import);
         }
         let (aws_name, arn) = match &import {
             Some(imported) => imported.clone().unwrap_or_default(),
@@ -618,11 +624,14 @@ impl Checker<'_> {
         names.collect()
     }
 
-    /// Notes what an import may mean that can't be understood: nothing may happen to it.
-    fn leave_alone(&mut self, resource: &str, import: &Entry) {
-        self.untouchable.insert(format!("{}-{resource}", self.scope.team));
-        if let Yaml::String(text) = &import.value.value {
-            self.untouchable.insert(if text.starts_with("arn:") { name_in_arn(text) } else { text }.to_owned());
+    /// Notes the name of what is imported in a way that means nothing: it is somebody else's all the same.
+    fn bar(&mut self, import: &Entry) {
+        match &import.value.value {
+            Yaml::String(text) if !text.contains("${") => {
+                let name = if text.starts_with("arn:") { name_in_arn(text) } else { text };
+                self.untouchable.insert(name.to_owned());
+            }
+            _ => self.is_anything_barred = true,
         }
     }
 

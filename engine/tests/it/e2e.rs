@@ -7,6 +7,7 @@ mod ownership;
 mod project;
 mod proxy;
 mod pruning;
+mod saved;
 mod schema;
 mod several;
 
