@@ -9,6 +9,7 @@ mod library;
 mod mapping_updates;
 mod pruning;
 mod server;
+mod several;
 mod table_updates;
 mod world;
 
