@@ -382,11 +382,11 @@ pub async fn survey(
     Ok(found)
 }
 
-/// Waits until it can be told of everything whose it is and what it is, before somebody decides on it.
+/// Waits until it can be told of everything whose it is and what it is; then it is time to read again.
 ///
 /// # Errors
 /// The waits that failed.
-pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), Vec<ReadError>> {
+pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> Result<(), Vec<ReadError>> {
     let undecided = spec.resources.iter().filter_map(|declared| {
         let live = inventory.live(&declared.name).filter(|live| !declared.imported && live.undecided().is_some())?;
         Some((declared, meant(declared, live)))
@@ -395,50 +395,25 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) 
         let probe = || async {
             let live = declared.kind.read(cx, &id).await?.live;
             let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
-            Ok((!undecided).then_some(live))
+            Ok((!undecided).then_some(()))
         };
-        (declared, cx.until(OWNER, &id.name, probe).await)
+        let error = cx.until(OWNER, &id.name, probe).await.err()?;
+        Some(ReadError { resource: Some(declared.name.clone()), error })
     }));
-    let leftovers = join_all(inventory.leftovers.iter().map(|leftover| async move {
+    let leftovers = join_all(inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()).map(|leftover| {
         let Declared { kind, id, .. } = &leftover.declared;
-        if !leftover.is_undecided() {
-            return Ok(None);
+        async move {
+            let probe = || async {
+                let live = kind.read(cx, id).await?.live;
+                let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
+                Ok((!undecided).then_some(()))
+            };
+            let error = cx.until(OWNER, &id.name, probe).await.err()?;
+            Some(ReadError { resource: None, error })
         }
-        let probe = || async {
-            let live = kind.read(cx, id).await?.live;
-            let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
-            Ok((!undecided).then_some(live))
-        };
-        let live = cx.until(OWNER, &id.name, probe).await?;
-        let weighs = kind.schema().holds_data && !cx.consent.delete_data;
-        let contents = if weighs { cx.read(&id.name, || kind.contents(cx, id)).await.ok() } else { None };
-        Ok(Some((live, contents)))
     }));
     let (waits, leftovers) = tokio::join!(waits, leftovers);
-    let mut errors = Vec::new();
-    for (declared, live) in waits {
-        match live {
-            Ok(live) => {
-                observe(cx, declared, live.as_ref());
-                inventory.found.entry(declared.name.clone()).or_default().live = live;
-            }
-            Err(error) => errors.push(ReadError { resource: Some(declared.name.clone()), error }),
-        }
-    }
-    for (leftover, read) in inventory.leftovers.iter_mut().zip(leftovers) {
-        match read {
-            Ok(Some((live, contents))) => {
-                observe(cx, &leftover.declared, live.as_ref());
-                if let Some(live) = &live {
-                    let Declared { kind, id, .. } = &leftover.declared;
-                    leftover.declared = Declared::leftover(*kind, called(id.clone(), live));
-                }
-                leftover.found = Found { live, contents, unread: None };
-            }
-            Ok(None) => {}
-            Err(error) => errors.push(ReadError { resource: None, error }),
-        }
-    }
+    let errors: Vec<ReadError> = waits.into_iter().chain(leftovers).flatten().collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

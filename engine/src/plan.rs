@@ -252,6 +252,7 @@ enum Standing {
 
 const KEEP_DATA: &str = "add --delete-data to lose them";
 const UNPROTECT: &str = "remove `protect` from the spec first, if that is what you want";
+const FEEDS_WHAT_GOES: &str = "the function that it feeds goes";
 const MAY_NOT_READ: &str = "ask for the right to read its tags, or add --assume-owner";
 
 impl<'a> Planner<'a> {
@@ -393,6 +394,7 @@ impl<'a> Planner<'a> {
             if let Some((reason, hint)) = self.kept(declared, found) {
                 return refused(row, reason, hint);
             }
+            row.remarks.extend(schema.outage.map(|outage| outage.replaced.to_owned()));
         } else {
             carry_outputs(&mut row, schema, live);
         }
@@ -460,6 +462,9 @@ impl<'a> Planner<'a> {
                 let reason = "its tags may not be read, so it may not be ours".to_owned();
                 refused(row, reason, MAY_NOT_READ.to_owned())
             }
+            Standing::Adoptable if self.feeds_what_goes(declared) => {
+                self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
+            }
             Standing::Adoptable => Change { reason: Some(untagged()), ..row },
             Standing::Refused(..) if live.owner == Ownership::Nobody => Change { reason: Some(untagged()), ..row },
             Standing::Refused(reason, hint) => match &live.owner {
@@ -481,7 +486,9 @@ impl<'a> Planner<'a> {
         if let Some((reason, hint)) = self.kept(declared, found) {
             return refused(row, reason, hint);
         }
-        let remarks = declared.schema().leaves.map(|leaves| leaves(&row.name)).into_iter().collect();
+        let schema = declared.schema();
+        let outage = schema.outage.map(|outage| outage.deleted.to_owned());
+        let remarks = outage.into_iter().chain(schema.leaves.map(|leaves| leaves(&row.name))).collect();
         Change { action: Action::Delete, asks: true, remarks, reason, ..row }
     }
 
@@ -644,6 +651,12 @@ impl<'a> Planner<'a> {
         Some(&self.inventory.found.get(container)?.live.as_ref()?.owner)
     }
 
+    /// Whether it is about a function that is deleted: it would live on, and feed the next one of that name.
+    fn feeds_what_goes(&self, declared: &Declared) -> bool {
+        let goes = |row: &Change| row.kind == "function" && row.action == Action::Delete;
+        identity_targets(declared).any(|name| self.rows.get(name).is_some_and(goes))
+    }
+
     /// The first target of an identity property that is replaced.
     fn replaced_target(&self, declared: &Declared) -> Option<String> {
         let replaced = |name: &&str| self.rows.get(*name).is_some_and(|row| row.action == Action::Replace);
@@ -746,7 +759,14 @@ impl<'a> Planner<'a> {
             return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
         }
         let us = (self.spec.team.as_str(), self.spec.stack.as_str());
-        let gone = |why: Option<&str>| Some(self.gone(row.clone(), declared, Some(found), why.map(str::to_owned)));
+        let gone = |why: Option<&str>| {
+            let mut row = self.gone(row.clone(), declared, Some(found), why.map(str::to_owned));
+            if instead.is_some() {
+                // The other one goes on, so nobody misses this one.
+                row.remarks.clear();
+            }
+            Some(row)
+        };
         let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
         let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);
@@ -766,7 +786,7 @@ impl<'a> Planner<'a> {
                 let ours = matches!(owner, Some(Ownership::Engine(owner)) if (owner.team.as_str(), owner.stack.as_str()) == us);
                 if ours { gone(left) } else { None }
             }
-            Ownership::Nobody | Ownership::Denied if dies => gone(Some("the function that it feeds goes")),
+            Ownership::Nobody | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
             Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref()),
             Ownership::Engine(owner) if dies => {
                 let reason = format!("it belongs to {owner}, and the function that it feeds would go");

@@ -17,7 +17,7 @@ use textwrap::core::display_width;
 use crate::apply::Ending;
 use crate::aws::Class;
 use crate::diagnostic::wrap;
-use crate::plan::{Action, Change, Op, Plan};
+use crate::plan::{Action, Change, Op, Plan, Subject};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
 use crate::value::{Path, Tree, Value};
@@ -270,8 +270,12 @@ fn told(change: &Change) -> &'static str {
 
 fn row(text: &mut String, change: &Change, look: Look) {
     let Face { symbol, style, .. } = face(change.action);
-    let is_news = change.kind != "mapping" && change.name != change.resource;
-    let name = if is_news { format!(" {}", change.name) } else { String::new() };
+    let name = match change.subject {
+        // The id that AWS has picked tells nobody anything, unless it is one of several.
+        Subject::Declared if change.kind == "mapping" => String::new(),
+        Subject::Leftover(_) if change.name == change.resource => String::new(),
+        _ => format!(" {}", change.name),
+    };
     let title = format!("{} ({}{name})", look.paint(BOLD, &change.resource), change.kind);
     let _ = writeln!(
         text,

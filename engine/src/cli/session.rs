@@ -11,13 +11,13 @@ use tokio::sync::watch;
 
 use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Settings};
 use crate::diagnostic::Diagnostic;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Leftover};
 use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, Project, Running, standin};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::SavedPlan;
-use crate::schema::{Id, Live, Naming};
+use crate::schema::{Id, Naming};
 use crate::spec::{Depth, Overrides, Spec};
 
 use super::terminal::{Failure, Terminal, said_once};
@@ -259,25 +259,32 @@ impl<'t> Session<'t> {
     /// Reads AWS, and waits for owners where something is to be written.
     async fn read(mut self, cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
         let Intent { goal, writes, leftovers } = intent;
-        let read = tokio::select! {
-            read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
-            // Reads change nothing, so none has to be waited for.
-            () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
-        };
-        let mut inventory = read.map_err(|errors| self.read_failure(errors))?;
-        if writes {
-            for declared in self.spec.resources.iter().filter(|declared| !declared.imported) {
+        let inventory = loop {
+            let read = tokio::select! {
+                read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
+                // Reads change nothing, so none has to be waited for.
+                () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
+            };
+            let inventory = read.map_err(|errors| self.read_failure(errors))?;
+            let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
+            let undecided: Vec<_> = undecided
+                .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))
+                .collect();
+            let is_settled = !writes || !inventory.leftovers.iter().any(Leftover::is_undecided);
+            if undecided.is_empty() && is_settled {
+                break inventory;
+            }
+            for (declared, reason) in undecided {
                 // It may take a minute, and nothing else has been shown by then.
-                if let Some(reason) = inventory.live(&declared.name).and_then(Live::undecided) {
-                    self.terminal.say(&format!("{}: waiting, since {reason}", declared.name));
-                }
+                self.terminal.say(&format!("{}: waiting, since {reason}", declared.name));
             }
             for leftover in inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()) {
                 let name = &leftover.declared.id.name;
                 self.terminal.say(&format!("{name}: waiting, since it can't be told yet whose it is"));
             }
-            live::await_owners(&cx, &self.spec, &mut inventory).await.map_err(|errors| self.read_failure(errors))?;
-        }
+            // What the rest means may hang on what came out, so all of it is read again.
+            live::await_owners(&cx, &self.spec, &inventory).await.map_err(|errors| self.read_failure(errors))?;
+        };
         for declared in &mut self.spec.resources {
             let id =
                 inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));

@@ -27,8 +27,8 @@ use serde_json::{Map, Value as Json};
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
-    Shape, Text, property,
+    Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -100,6 +100,10 @@ impl Kind for Permission {
             holds_data: false,
             locked: None,
             leaves: None,
+            outage: Some(Outage {
+                deleted: "whoever it lets call the function may not do so any more",
+                replaced: "until it is made anew, whoever it lets call the function may not do so",
+            }),
             renewal: None,
             index: None,
             properties: vec![

@@ -8,8 +8,11 @@ mod lambda_reads;
 mod library;
 mod mapping_updates;
 mod pruning;
+mod replacement;
 mod server;
 mod several;
+mod states;
+mod streams;
 mod table_updates;
 mod world;
 

@@ -33,7 +33,7 @@ async fn look(cx: &Context, kind: &str, id: &Id) -> Option<Live> {
 }
 
 /// A mapping on the first one's stream, made beside it.
-fn second(world: &mut World, uuid: &str, qualifier: &str, owner: Option<&str>) {
+pub(super) fn second(world: &mut World, uuid: &str, qualifier: &str, owner: Option<&str>) {
     let mut mapping = world.mappings[0].clone();
     mapping.uuid = uuid.to_owned();
     mapping.shown["UUID"] = json!(uuid);

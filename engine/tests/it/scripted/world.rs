@@ -199,6 +199,10 @@ pub(super) struct World {
     pub(super) functions: BTreeMap<String, Function>,
     pub(super) mappings: Vec<Mapping>,
     pub(super) roles: Vec<String>,
+    /// When the roles were made; `None`: long before everything else.
+    pub(super) roles_born: Option<&'static str>,
+    /// When functions are made or changed from now on; `None`: at the usual time.
+    pub(super) lambda_time: Option<&'static str>,
     pub(super) index: tagging::Index,
     /// Looks at a fresh table's tags that find nothing, also once it is ACTIVE.
     pub(super) tag_lag: u32,
@@ -219,6 +223,12 @@ impl World {
             table.age();
         }
         self
+    }
+
+    /// Whether nothing is left but what is on its way out.
+    pub(super) fn is_empty(&self) -> bool {
+        let mappings = self.mappings.iter().all(Mapping::is_leaving);
+        self.functions.is_empty() && mappings && self.tables.values().all(Table::is_leaving)
     }
 
     fn id(&mut self) -> u32 {
@@ -262,12 +272,13 @@ impl World {
         });
         let trust = utf8_percent_encode(&trust.to_string(), NON_ALPHANUMERIC).to_string();
         let arn = role_arn(name);
+        let born = self.roles_born.unwrap_or("2025-11-01T09:00:00Z");
         Ok(Reply::xml(
             200,
             format!(
                 "<GetRoleResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><GetRoleResult><Role>\
                  <Path>/</Path><RoleName>{name}</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>{arn}</Arn>\
-                 <CreateDate>2025-11-01T09:00:00Z</CreateDate><MaxSessionDuration>3600</MaxSessionDuration>\
+                 <CreateDate>{born}</CreateDate><MaxSessionDuration>3600</MaxSessionDuration>\
                  <AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>\
                  </Role></GetRoleResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetRoleResponse>"
             ),
