@@ -10,6 +10,7 @@ mod mapping_updates;
 mod pruning;
 mod replacement;
 mod server;
+mod several;
 mod states;
 mod streams;
 mod table_updates;

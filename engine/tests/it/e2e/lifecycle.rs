@@ -1,1 +1,163 @@
+//! What a spec says about the coming and going of its resources, parts of a spec, and outputs.
 
+use aws_sdk_dynamodb::types::ProvisionedThroughput;
+use serde_json::json;
+
+use super::ownership::notes;
+use super::project::Project;
+use super::{ACCOUNT, NO_CHANGES, TEAM, changed_paths};
+
+const SPEC: &str = "specs/notes.yaml";
+const TABLE: &str = "acme-notes";
+
+/// A project whose table stands; `more` is said about it besides.
+fn standing(more: &str) -> Project {
+    let project = Project::new();
+    project.write(SPEC, &notes("acme", "app"));
+    project.run(&["apply", SPEC, "--local"]).expect(0, &["1 added"]);
+    project.write(SPEC, &format!("{}{more}", notes("acme", "app")));
+    project
+}
+
+#[test]
+fn what_is_protected_is_neither_deleted_nor_replaced() {
+    let project = standing("    protect: true\n");
+    let aws = project.account(ACCOUNT);
+    let before = aws.snapshot();
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
+    let kept = ["`notes` is refused: `protect: true` keeps it from being deleted", "remove `protect` from the spec"];
+    run(&["diff", SPEC, "--destroy"]).expect(1, &kept);
+    run(&["destroy", SPEC, "--yes", "--delete-data"]).expect(1, &kept);
+    run(&["apply", SPEC, "--replace", "notes", "--yes", "--delete-data"]).expect(1, &kept);
+    assert_eq!(aws.snapshot(), before);
+    project.edit(SPEC, &[("protect: true", "protect: false")]);
+    run(&["destroy", SPEC, "--yes"]).expect(0, &["1 destroyed"]);
+}
+
+#[test]
+fn what_is_retained_is_handed_over_instead_of_deleted() {
+    let project = standing("    retain: true\n    tags: { course: cloud }\n");
+    let aws = project.account(ACCOUNT);
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    run(&["apply", SPEC]).expect(0, &["1 changed"]);
+    aws.put_item(TABLE, "7", "buy milk");
+    run(&["diff", SPEC, "--destroy"]).expect(0, &["will be released", "it stays in AWS, without our tags"]);
+    run(&["destroy", SPEC, "--yes"]).expect(0, &["Destroy complete! Resources: 0 destroyed, 1 released."]);
+    assert_eq!(
+        (format!("{:?}", aws.tags()[&format!("table {TABLE}")]), aws.n_items(TABLE)),
+        (r#"{"course": "cloud"}"#.to_owned(), 1)
+    );
+}
+
+#[test]
+fn ignored_changes_stay_and_no_other_change_resets_them() {
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    let units = "billing_mode: PROVISIONED\n    read_capacity: 1\n    write_capacity: 1";
+    project.write(SPEC, &notes("acme", "app").replace("billing_mode: PAY_PER_REQUEST", units));
+    run(&["apply", SPEC]).expect(0, &["1 added"]);
+    let scaled = ProvisionedThroughput::builder().read_capacity_units(9).write_capacity_units(1).build().unwrap();
+    aws.wait(aws.dynamodb.update_table().table_name(TABLE).provisioned_throughput(scaled).send());
+    run(&["diff", SPEC]).expect(0, &["read_capacity = 9 -> 1"]);
+    project.edit(SPEC, &[("write_capacity: 1", "write_capacity: 1\n    ignore_changes: [read_capacity]")]);
+    run(&["diff", SPEC, "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    project.edit(SPEC, &[("write_capacity: 1", "write_capacity: 2")]);
+    let diff = run(&["diff", SPEC, "--format", "json"]);
+    assert_eq!(changed_paths(&diff), [json!(["notes", "update", "write_capacity", 1, 2])]);
+    run(&["apply", SPEC]).expect(0, &["1 changed"]);
+    let units = aws.table(TABLE).provisioned_throughput.unwrap();
+    assert_eq!((units.read_capacity_units, units.write_capacity_units), (Some(9), Some(2)));
+    run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
+}
+
+#[test]
+fn what_depends_on_another_waits_for_it_and_goes_before_it() {
+    let project = Project::new();
+    let second = "  lists:\n    type: table\n    attributes: { id: S }\n    hash_key: id\n    \
+                  billing_mode: PAY_PER_REQUEST\n    depends_on: [notes]\n";
+    project.write(SPEC, &(notes("acme", "app") + second));
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    let order = |text: &str, first: &str, then: &str| {
+        let [first, then] = [first, then].map(|line| text.find(line).unwrap_or_else(|| panic!("{line}: {text}")));
+        assert!(first < then, "{text}");
+    };
+    let made = run(&["apply", SPEC]).expect(0, &["2 added"]);
+    order(&made.stderr, "notes: created", "lists: creating");
+    let gone = run(&["destroy", SPEC, "--yes"]).expect(0, &["2 destroyed"]);
+    order(&gone.stderr, "lists: destroyed", "notes: destroying");
+}
+
+#[test]
+fn outputs_are_printed_after_an_apply_and_asked_for_later() {
+    let project = Project::new();
+    project.edit(
+        TEAM,
+        &[("resources:", "outputs:\n  table: ${todos.name}\n  stream: \"at ${todos.stream_arn}\"\n\nresources:")],
+    );
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    let output = |args: &[&str]| run(&[&["output", "--spec", TEAM], args].concat());
+    let unknown = ["is not known: what it refers to does not stand in AWS", "run `engine apply` first"];
+    output(&[]).expect(1, &unknown);
+    output(&["stream"]).expect(1, &unknown);
+    let applied = run(&["apply", TEAM]).expect(0, &["Outputs:", r#"table = "blue-owls-todos""#]);
+    let stream = project.account(ACCOUNT).table("blue-owls-todos").latest_stream_arn.unwrap();
+    assert!(applied.stdout.contains(&format!(r#"stream = "at {stream}""#)), "{}", applied.stdout);
+    assert_eq!(output(&["stream"]).expect(0, &[]).stdout, format!("at {stream}\n"));
+    let all = output(&["--format", "json"]).expect(0, &[]).json();
+    assert_eq!(all, [json!({ "table": "blue-owls-todos", "stream": format!("at {stream}") })]);
+    output(&["streem"]).expect(1, &["the spec has no output `streem`", "it has `table`, `stream`"]);
+    project.write(SPEC, &notes("acme", "app"));
+    run(&["output", "--spec", SPEC, "any"]).expect(1, &["the spec has no `outputs:`"]);
+}
+
+#[test]
+fn a_part_of_a_spec_comes_with_what_it_takes_and_prunes_nothing() {
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    let partial = "only a part of the spec is looked at (--target)";
+    run(&["apply", TEAM, "--target", "todos"]).expect(0, &[partial, "Plan: 1 to add,", "1 added"]);
+    run(&["diff", TEAM, "--target", "logger"]).expect(0, &["<= execution-role", "+ logger", "Plan: 1 to add,"]);
+    run(&["diff", TEAM, "--target", "todos-to-logger"]).expect(0, &["+ logger", "Plan: 2 to add,"]);
+    run(&["apply", TEAM, "--target", "loger"]).expect(1, &["there is no such resource in the spec", "`logger`"]);
+    run(&["apply", TEAM]).expect(0, &["3 added"]);
+    // What has left the spec is nobody's part.
+    project.edit(TEAM, &[("\n  logger-permission:", "\n  may-call:")]);
+    run(&["diff", TEAM]).expect(0, &["- logger-permission (permission", "+ may-call (permission"]);
+    let part = run(&["apply", TEAM, "--target", "may-call"]).expect(0, &["1 added, 0 changed, 0 destroyed", partial]);
+    assert!(!part.stdout.contains("- logger-permission"), "{}", part.stdout);
+    let before = aws.snapshot().len();
+    run(&["diff", TEAM, "--destroy", "--target", "todos-to-logger"]).expect(0, &["1 to destroy"]);
+    let gone = run(&["destroy", TEAM, "--target", "todos", "--yes"]);
+    let rows = ["- todos (table", "- may-call (permission", "- todos-to-logger (mapping)", "Resources: 3 destroyed."];
+    gone.expect(0, &rows);
+    assert_eq!(aws.snapshot().len(), before - 2, "the function and its role are left");
+    assert_eq!(aws.mappings(), [""; 0]);
+}
+
+#[test]
+fn a_table_that_aws_protects_says_how_it_can_be_destroyed() {
+    let project = standing("    deletion_protection: true\n");
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    run(&["apply", SPEC]).expect(0, &["1 changed"]);
+    let how = "write `deletion_protection: false` into the spec";
+    run(&["destroy", SPEC, "--yes"]).expect(1, &["`notes` is refused", how]);
+    // Leaving the line out is not enough.
+    project.write(SPEC, &notes("acme", "app"));
+    run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
+    run(&["destroy", SPEC, "--yes"]).expect(1, &[how]);
+    project.write(SPEC, &(notes("acme", "app") + "    deletion_protection: false\n"));
+    run(&["apply", SPEC, "--yes"]).expect(0, &["1 changed"]);
+    run(&["destroy", SPEC, "--yes"]).expect(0, &["1 destroyed"]);
+}
+
+#[test]
+fn what_stays_as_it_is_is_shown_on_demand() {
+    let project = standing("");
+    let all = project.run(&["diff", SPEC, "--local", "--show-unchanged"]);
+    all.expect(0, &["notes (table acme-notes) is unchanged", NO_CHANGES]);
+    let usual = project.run(&["diff", SPEC, "--local"]).expect(0, &[NO_CHANGES]);
+    assert!(!usual.stdout.contains("unchanged"), "{}", usual.stdout);
+}
