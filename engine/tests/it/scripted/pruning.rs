@@ -130,7 +130,7 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
             let gone = project.run(&cloud, &bare);
             gone.ends_with(0).complains(&format!("{TABLE}: waiting, since it can't be told yet whose it is"));
             assert_eq!(cloud.world(|world| world.tables.len()), 0);
-            assert_eq!(cloud.world(|world| world.functions.contains_key(FUNCTION)), false);
+            assert!(!cloud.world(|world| world.functions.contains_key(FUNCTION)));
         }
     }
 }

@@ -105,9 +105,12 @@ fn a_stream_that_a_mapping_needs_is_missed_before_aws_is_asked() {
     assert_eq!(cloud.calls().len(), 0);
 }
 
+/// What somebody did, in words and in AWS, and how the run ends that mends it.
+type Moved = (&'static str, fn(&mut World), &'static str);
+
 #[test]
 fn a_mapping_on_a_dead_stream_is_found_and_moved() {
-    let cases: [(&str, fn(&mut World), &str); 4] = [
+    let cases: [Moved; 4] = [
         ("switched off and on", toggle_stream, "Resources: 2 added, 0 changed, 2 destroyed."),
         ("table made anew", remake_table, "Resources: 1 adopted, 2 added, 0 changed, 2 destroyed."),
         (
