@@ -210,7 +210,7 @@ fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
                 let stream = aws.new_stream(TABLE, StreamViewType::NewAndOldImages);
                 aws.create_mapping(FUNCTION, &stream, &[]);
             },
-            says: &["= todos-to-logger (mapping) will be adopted", "- todos-to-logger (mapping) will be destroyed"],
+            says: &["= todos-to-logger (mapping) will be adopted", "- todos-to-logger (mapping "],
             done: "Resources: 1 adopted, 1 added, 0 changed, 2 destroyed.",
             keeps_ours: false,
         },

@@ -46,7 +46,7 @@ fn what_leaves_the_spec_goes_from_aws_one_after_the_other() {
     };
     gone(
         &["todos-to-logger"],
-        &["- todos-to-logger (mapping) will be destroyed", "Plan: 0 to add, 0 to change, 1 to destroy."],
+        &["- todos-to-logger (mapping ", "Plan: 0 to add, 0 to change, 1 to destroy."],
         "0 added, 0 changed, 1 destroyed",
     );
     assert_eq!(aws.mappings(), [""; 0]);
