@@ -74,21 +74,24 @@ impl Inventory {
         self.found.get(resource)?.live.as_ref()
     }
 
-    /// Settles which of `others` a declaration means whose id AWS assigns, and notes the rest.
+    /// Settles which of `others` a declaration means whose id AWS assigns, and notes those that would do as well. Returns
+    /// the rest, which other declarations may mean.
     ///
     /// Those that may be meant: what bears its marks; what bears those of a resource that is no longer in the spec, and
     /// connects the same; what nobody owns and connects the same. The one that reads what the spec wants to be read
     /// *now* comes first: the others are on something that is gone, and a new one could not be made beside it.
-    pub fn choose(&mut self, spec: &Spec, declared: &Declared, others: Vec<(Id, Live)>) {
+    #[must_use]
+    pub fn choose(&mut self, spec: &Spec, declared: &Declared, others: Vec<(Id, Live)>) -> Vec<(Id, Live)> {
         let wanted = identities(declared, self);
         let mut candidates: Vec<(Fit, Id, Live)> = Vec::new();
+        let mut rest = Vec::new();
         for (id, live) in others {
             match rank(spec, declared, &id, &live) {
                 Some(rank) => {
                     let off = wanted.iter().any(|(name, value)| live.props.get(*name) != Some(value));
                     candidates.push(((live.condition == Condition::Leaving, off, rank), id, live));
                 }
-                None => self.leave(spec, declared.kind, id, live, None),
+                None => rest.push((id, live)),
             }
         }
         candidates.sort_by_key(|(fit, ..)| *fit);
@@ -98,6 +101,7 @@ impl Inventory {
         for (_, id, live) in candidates {
             self.leave(spec, declared.kind, id, live, Some(declared.name.clone()));
         }
+        rest
     }
 
     /// Notes something that no declaration means, once.

@@ -104,13 +104,18 @@ pub async fn read(
         return Err(errors);
     }
     // Which of several is meant may hang on what the other reads found.
+    let mut rest = Vec::new();
     for (declared, more) in others {
         if is_assigned(declared) {
-            inventory.choose(spec, declared, more);
+            rest.push((declared.kind, inventory.choose(spec, declared, more)));
             observe(cx, declared, inventory.live(&declared.name));
         } else {
-            more.into_iter().for_each(|(id, live)| inventory.leave(spec, declared.kind, id, live, None));
+            rest.push((declared.kind, more));
         }
+    }
+    // Only once all have chosen is left over what nobody means.
+    for (kind, more) in rest {
+        more.into_iter().for_each(|(id, live)| inventory.leave(spec, kind, id, live, None));
     }
     let Search { hits, outcome } = hits;
     inventory.search = outcome;

@@ -7,9 +7,11 @@ mod ownership;
 mod project;
 mod proxy;
 mod pruning;
+mod replacement;
 mod saved;
 mod schema;
 mod several;
+mod streams;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

@@ -191,7 +191,7 @@ fn sorted(line: &str) -> String {
 }
 
 /// Whether `holds` comes true before [`DEADLINE`].
-fn patiently(mut holds: impl FnMut() -> bool) -> bool {
+pub(super) fn patiently(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
         if Instant::now() > deadline {

@@ -1,1 +1,240 @@
+//! What is lost, made anew or taken away: never by accident, always said, and in an order in which nothing is left over.
 
+use serde_json::json;
+
+use super::server::Cloud;
+use super::world::World;
+use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, is_write, nth, writes};
+
+const STREAM: &str = "    stream_view_type: NEW_AND_OLD_IMAGES\n";
+const HANDLER: &str = "    handler: index.handler\n";
+const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+/// A spec's text without what hangs on the stream.
+fn without_readers(text: &str) -> String {
+    text.split("  # Asked for by the task.").next().unwrap().to_owned()
+}
+
+/// The account after an apply of that spec, as if it had been long ago.
+fn standing(project: &Project, spec: &str) -> Cloud {
+    let cloud = Cloud::start(World::empty());
+    project.spec(spec);
+    project.run(&cloud, &["apply"]).ends_with(0);
+    Cloud::start(cloud.world(|world| world.clone()).aged())
+}
+
+/// The names of the writes that AWS took, in order.
+fn done(cloud: &Cloud) -> Vec<String> {
+    let taken = |call: &&super::server::Record| is_write(call) && call.status < 400;
+    cloud.calls().iter().filter(taken).map(|call| call.operation.clone()).collect()
+}
+
+/// A change of the usual spec: the lines of the table that there were and that there are, and what it says.
+fn destructive() -> Vec<(String, String, &'static str)> {
+    let index = "    attributes: { id: S, due: S }\n    global_secondary_indexes: { by-due: { hash_key: due, read_capacity: 1, write_capacity: 1 } }\n";
+    let plain = "    attributes: { id: S }\n";
+    let lines = |before: &str, after: &str, told| (format!("{plain}{before}"), format!("{plain}{after}"), told);
+    vec![
+        (index.to_owned(), plain.to_owned(), "the index `by-due` is deleted"),
+        lines("", "    ttl_attribute: expires\n", "items whose time in `expires` has passed are deleted"),
+        lines("    point_in_time_recovery: true\n", "", "point-in-time recovery is switched off"),
+        lines(&format!("    kms_key_arn: {KEY}\n"), "", "the table's own encryption key is switched off"),
+    ]
+}
+
+#[test]
+fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
+    let text = std::fs::read_to_string(Project::usual().path("specs/team.yaml")).unwrap();
+    let plain = "    attributes: { id: S }\n";
+    let mut cases: Vec<(String, String, Vec<&str>, &str)> = destructive()
+        .into_iter()
+        .map(|(before, after, told)| (text.replace(plain, &before), text.replace(plain, &after), vec![], told))
+        .collect();
+    let readerless = without_readers(&text);
+    cases.extend([
+        (readerless.clone(), readerless.replace(STREAM, ""), vec![], "the stream is switched off"),
+        (
+            text.clone(),
+            text.replace("TRIM_HORIZON", "LATEST"),
+            vec![],
+            "a new mapping at LATEST skips what is written until it is Enabled",
+        ),
+        (text.clone(), text.clone(), vec!["--replace", "logger"], "calls of it fail until it is made anew"),
+        (
+            text.clone(),
+            text.clone(),
+            vec!["--replace", "todos"],
+            "its items and its stream go with it; the new one begins empty, and until it is ACTIVE reads and writes fail",
+        ),
+        (
+            text.clone(),
+            text.split("  todos-to-logger:").next().unwrap().to_owned(),
+            vec![],
+            "what is written from then on does not reach the function",
+        ),
+    ]);
+    std::thread::scope(|scope| {
+        for cases in cases.chunks(3) {
+            scope.spawn(move || {
+                for (before, after, flags, told) in cases {
+                    let project = Project::usual();
+                    let cloud = standing(&project, before);
+                    project.spec(after);
+                    let run = project.run(&cloud, &[&["apply"][..], flags].concat());
+                    run.ends_with(1).says(told).complains("there is no terminal to ask on").complains("add --yes");
+                    assert_eq!(writes(&cloud), [""; 0], "{told}");
+                    project.run(&cloud, &[&["apply", "--yes"][..], flags].concat()).ends_with(0);
+                    assert!(!done(&cloud).is_empty(), "{told}");
+                    diff_is_empty(&project, &cloud);
+                }
+            });
+        }
+    });
+    // A statement is gone for a moment, and nobody is asked.
+    let cloud = deployed();
+    let project = Project::usual();
+    project.edit("    principal: dynamodb.amazonaws.com", "    principal: sns.amazonaws.com");
+    let run = project.run(&cloud, &["apply"]);
+    run.ends_with(0).says("until it is made anew, whoever it lets call the function may not do so");
+    assert_eq!(writes(&cloud), ["RemovePermission", "AddPermission"]);
+}
+
+#[test]
+fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
+    let cloud = deployed();
+    let project = Project::usual();
+    project.edit("attributes: { id: S }", "attributes: { key: S }");
+    project.edit("hash_key: id", "hash_key: key");
+    let refused = |flags: &[&str], told: &[&str]| {
+        let run = project.run(&cloud, &[&["apply", "--yes"][..], flags].concat());
+        run.ends_with(1);
+        for words in told {
+            run.complains(words);
+        }
+        assert_eq!(writes(&cloud), [""; 0], "{told:?}");
+    };
+    let key = "`hash_key` can't change: DynamoDB fixes the key when the table is made; a new table would start empty";
+    refused(&[], &[key, "`--replace todos` deletes it and makes it anew"]);
+    // Whatever AWS has counted, one item is looked for.
+    cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 1);
+    refused(&["--replace", "todos"], &["it is not empty: at least one item would be lost", "add --delete-data"]);
+    cloud.world(|world| world.tables.get_mut(TABLE).unwrap().counted = 40);
+    refused(
+        &["--replace", "todos"],
+        &["it is not empty: about 40 items would be lost (AWS's count is some hours old)", "add --delete-data"],
+    );
+    // An estimate of something that has long been emptied keeps nobody.
+    cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 0);
+    cloud.forget();
+    project.run(&cloud, &["apply", "--replace", "todos"]).ends_with(1).complains("add --yes");
+    assert_eq!(writes(&cloud), [""; 0]);
+    cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 40);
+    project.run(&cloud, &["apply", "--replace", "todos", "--delete-data", "--yes"]).ends_with(0);
+    assert_eq!(cloud.world(|world| world.tables[TABLE].items), 0);
+    let calls = cloud.calls();
+    let order = ["DeleteEventSourceMapping", "DeleteTable", "CreateTable", "CreateEventSourceMapping"];
+    let places = order.map(|operation| nth(&calls, operation, 1));
+    assert!(places.is_sorted(), "{:?}", done(&cloud));
+    assert!(nth(&calls, "RemovePermission", 1) < places[1] && places[2] < nth(&calls, "AddPermission", 1));
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_table_that_fills_up_after_the_plan_is_not_made_anew() {
+    let cloud = deployed();
+    // The first look inside is the plan's.
+    cloud.before("Scan", 2, |world| world.tables.get_mut(TABLE).unwrap().items = 1);
+    let project = Project::usual();
+    let run = project.run(&cloud, &["apply", "--replace", "todos", "--yes"]);
+    run.ends_with(3).says("the table is not empty; its items would be lost").says("--delete-data");
+    assert_eq!((cloud.count("DeleteTable"), cloud.count("CreateTable")), (0, 0));
+    // What went before it comes back.
+    project.run(&cloud, &["apply"]).ends_with(0).says("Resources: 2 added, 0 changed, 0 destroyed.");
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_role_made_anew_takes_a_function_with_variables_along() {
+    let project = Project::usual();
+    project.edit(HANDLER, &format!("{HANDLER}    environment: {{ LEVEL: debug }}\n"));
+    let cloud = deployed();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    let born_anew = |world: &mut World| {
+        world.roles_born = Some("2026-11-22T20:00:00Z");
+        world.lambda_time = Some("2026-11-22T21:00:00.000+0000");
+    };
+    cloud.world(born_anew);
+    let reason = "`execution-role` was made anew under the same name since it was last changed: its role was made anew \
+                  under the same name, and Lambda's right to decrypt the function's variables names the old one";
+    project.run(&cloud, &["diff"]).ends_with(0).says("-/+ logger (function blue-owls-logger)").says(reason);
+    cloud.forget();
+    project.run(&cloud, &["apply"]).ends_with(1).complains("add --yes");
+    assert_eq!(writes(&cloud), [""; 0]);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("Resources: 3 added, 0 changed, 3 destroyed.");
+    let calls = cloud.calls();
+    let (delete, create) = (nth(&calls, "DeleteFunction", 1), nth(&calls, "CreateFunction", 1));
+    assert!(nth(&calls, "DeleteEventSourceMapping", 1) < delete && nth(&calls, "RemovePermission", 1) < delete);
+    assert!(create < nth(&calls, "AddPermission", 1) && create < nth(&calls, "CreateEventSourceMapping", 1));
+    assert_eq!(cloud.world(|world| world.mappings.len()), 1);
+    diff_is_empty(&project, &cloud);
+    // Without variables there is nothing to decrypt.
+    let cloud = deployed();
+    cloud.world(born_anew);
+    diff_is_empty(&Project::usual(), &cloud);
+}
+
+#[test]
+fn a_function_made_anew_by_hand_is_taken_over_with_what_is_left_on_it() {
+    for survives in [true, false] {
+        let cloud = deployed();
+        cloud.world(|world| {
+            let function = world.functions.get_mut(FUNCTION).unwrap();
+            function.tags.clear();
+            function.policy.clear();
+            if !survives {
+                world.mappings.clear();
+            }
+        });
+        let project = Project::usual();
+        let run = project.run(&cloud, &["apply"]);
+        run.ends_with(1).complains("add --yes").says("= logger (function blue-owls-logger) will be adopted");
+        run.says("+ logger-permission (permission blue-owls-logger-permission) will be created");
+        assert_eq!(writes(&cloud), [""; 0]);
+        let run = project.run(&cloud, &["apply", "--yes"]);
+        let n_added = if survives { 1 } else { 2 };
+        run.ends_with(0).says(&format!("Resources: 1 adopted, {n_added} added, 0 changed, 0 destroyed."));
+        assert_eq!(cloud.world(|world| (world.mappings.len(), world.functions[FUNCTION].policy.len())), (1, 1));
+        diff_is_empty(&project, &cloud);
+    }
+    // What the spec does not say of the new one is not reset.
+    let cloud = deployed();
+    cloud.world(|world| {
+        let function = world.functions.get_mut(FUNCTION).unwrap();
+        function.tags.clear();
+        function.meddle("MemorySize", json!(512));
+    });
+    let run = Project::usual().run(&cloud, &["apply", "--yes"]);
+    run.ends_with(1).complains("adopting never resets").complains("memory_size: 512");
+    assert_eq!(writes(&cloud), [""; 0]);
+}
+
+#[test]
+fn what_is_left_over_under_a_declared_name_does_not_stand_in_for_it() {
+    let cloud = deployed();
+    cloud.world(|world| {
+        // As if the spec had called it so in AWS before, and the run that renamed it had never come to its end.
+        let old = world.tables[TABLE].clone();
+        world.tables.insert("blue-owls-before".to_owned(), old);
+    });
+    let project = Project::usual();
+    project.edit(HANDLER, &format!("{HANDLER}    environment: {{ TABLE: \"${{todos.stream_arn}}\" }}\n"));
+    let run = project.run(&cloud, &["apply", "--yes"]);
+    run.ends_with(0).says("- todos (table blue-owls-before) will be destroyed");
+    let (tables, variables) = cloud.world(|world| {
+        let variables = world.functions[FUNCTION].config["Environment"]["Variables"].clone();
+        (world.tables.keys().cloned().collect::<Vec<_>>(), variables)
+    });
+    assert_eq!(tables, [TABLE]);
+    assert_eq!(variables["TABLE"], cloud.world(|world| world.tables[TABLE].shown["LatestStreamArn"].clone()));
+    diff_is_empty(&project, &cloud);
+}

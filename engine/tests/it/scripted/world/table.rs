@@ -29,6 +29,8 @@ pub(in super::super) struct Table {
     pub(super) passing: Option<Passing>,
     pub(in super::super) tags: Tags,
     pub(in super::super) items: u32,
+    /// How many items there were when AWS last counted.
+    pub(in super::super) counted: u32,
     created: f64,
     tag_lag: u32,
     gone: bool,
@@ -216,6 +218,7 @@ impl World {
             passing: Some(Passing::through(&["CREATING"])),
             tags: tag_list(&body["Tags"]),
             items: 0,
+            counted: 0,
             created: now(),
             tag_lag: self.tag_lag,
             gone: false,
@@ -408,8 +411,7 @@ impl Table {
         shown["TableId"] = json!(self.id);
         shown["TableStatus"] = json!(if [INDEXING, ENCRYPTING].contains(&status) { "ACTIVE" } else { status });
         shown["CreationDateTime"] = json!(self.created);
-        // Hours old.
-        shown["ItemCount"] = json!(0);
+        shown["ItemCount"] = json!(self.counted);
         shown["TableSizeBytes"] = json!(0);
         shown["WarmThroughput"] = json!({ "ReadUnitsPerSecond": 1, "WriteUnitsPerSecond": 1, "Status": "ACTIVE" });
         shown
