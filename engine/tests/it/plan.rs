@@ -708,7 +708,7 @@ fn what_an_adopted_table_has_is_said_as_a_spec_takes_it() {
     let refused = planned(&load(TABLE), &live, Goal::Present, Options::default());
     let hint = refused.changes[0].hint.clone().unwrap();
     let (_, lines) = hint.split_once("to keep it:\n").unwrap();
-    let lines: serde_json::Map<String, Json> = serde_yaml::from_str(lines).unwrap();
+    let lines: serde_json::Map<String, serde_json::Value> = serde_yaml::from_str(lines).unwrap();
     let line = lines.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(", ");
     let keeps = with(TABLE, "write_capacity: 1 }", &format!("write_capacity: 1, {line} }}"));
     assert!(plan_of(&keeps, &live).contains("todos (table owls-todos) will be adopted"), "{line}");
