@@ -7,7 +7,7 @@ use super::server::{Cloud, Fault};
 use super::world::{ACCOUNT, REGION, Reply, World};
 use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, nth, writes};
 
-/// The spec without its mapping, and without its table where nothing needs that any more.
+/// The spec without its mapping.
 fn without_mapping(spec: &str) -> String {
     spec.split_once("\n  todos-to-logger:").unwrap().0.to_owned() + "\n"
 }
@@ -181,7 +181,7 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
             let gone = project.run(&cloud, &bare);
             gone.ends_with(0).complains(&format!("{TABLE}: waiting, since it can't be told yet whose it is"));
             assert_eq!(cloud.world(|world| world.tables.len()), 0);
-            assert_eq!(cloud.world(|world| world.functions.contains_key(FUNCTION)), false);
+            assert!(!cloud.world(|world| world.functions.contains_key(FUNCTION)));
         }
     }
 }
