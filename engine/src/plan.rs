@@ -779,14 +779,34 @@ impl<'a> Planner<'a> {
                 Some(Change { reason, undecided: true, ..row })
             }
             Ownership::Engine(owner) if (owner.team.as_str(), owner.stack.as_str()) == us => {
-                gone(duplicate.as_deref().or(left))
+                let mut row = gone(duplicate.as_deref().or(left))?;
+                // Another name in the spec is another one in AWS, unless that is written.
+                let is_new = |it: &&Change| it.kind == row.kind && it.action == Action::Create;
+                if let Some(heir) = rows.iter().find(is_new).filter(|_| instead.is_none()) {
+                    let (heir, name) = (&heir.resource, &row.name);
+                    row.remarks.push(format!("if it is called `{heir}` now, write `name: {name}` there, and it stays"));
+                }
+                Some(row)
             }
             Ownership::Inherited => {
                 let owner = container.and_then(|row| row.live(self.inventory)).map(|live| &live.owner);
                 let ours = matches!(owner, Some(Ownership::Engine(owner)) if (owner.team.as_str(), owner.stack.as_str()) == us);
                 if ours { gone(left) } else { None }
             }
+            Ownership::Denied if dies && !self.options.assume_owner => {
+                let reason = "the function that it feeds would go, but its tags may not be read".to_owned();
+                Some(refused(row, reason, MAY_NOT_READ.to_owned()))
+            }
             Ownership::Nobody | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
+            // The tag index has named it.
+            Ownership::Denied if !declared.id.owner.resource.is_empty() => match self.options.assume_owner {
+                true => gone(left),
+                false => {
+                    let reason = "left alone: the tag index says that it is ours, but its tags may not be read; \
+                                  --assume-owner believes the index";
+                    Some(Change { reason: Some(reason.to_owned()), ..row })
+                }
+            },
             Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref()),
             Ownership::Engine(owner) if dies => {
                 let reason = format!("it belongs to {owner}, and the function that it feeds would go");

@@ -30,10 +30,15 @@ fn a_resource_renamed_in_the_spec_is_tagged_anew_and_nothing_else() {
     aws.put_item("blue-owls-todos", "7", "buy milk");
     let before = but_for_names(&aws);
     let spec = project.read(TEAM);
-    let spec = spec.replace("\n  todos:", "\n  items:\n    name: blue-owls-todos");
+    // Under its name alone it would be another one; how it stays is said where it would go.
+    let spec = spec.replace("\n  todos:", "\n  items:").replace("${todos.", "${items.");
+    project.write(TEAM, &spec);
+    let refused = run(&["diff", TEAM]).expect(1, &["+ items (table", "! todos (table blue-owls-todos) is refused"]);
+    refused.expect(1, &["if it is called `items` now, write `name: blue-owls-todos` there, and it stays"]);
+    let spec = spec.replace("\n  items:", "\n  items:\n    name: blue-owls-todos");
     let spec = spec.replace("\n  logger:", "\n  writer:\n    name: blue-owls-logger");
     let spec = spec.replace("\n  todos-to-logger:", "\n  feed:");
-    project.write(TEAM, &spec.replace("${todos.", "${items.").replace("${logger.", "${writer."));
+    project.write(TEAM, &spec.replace("${logger.", "${writer."));
     run(&["diff", TEAM]).expect(
         0,
         &[

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::server::{Cloud, Fault};
 use super::world::{ACCOUNT, REGION, Reply, World};
-use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, writes};
+use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, nth, writes};
 
-/// The spec without its mapping, and without its table where nothing needs that any more.
+/// The spec without its mapping.
 fn without_mapping(spec: &str) -> String {
     spec.split_once("\n  todos-to-logger:").unwrap().0.to_owned() + "\n"
 }
@@ -81,6 +81,7 @@ fn what_the_index_shows_and_nobody_finds_is_no_row() {
 fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
     let cloud = deployed();
     deny(&cloud);
+    cloud.world(|world| world.small_pages = true);
     add_table(&cloud, "blue-owls-old", tags("blue-owls", "old"));
     add_table(&cloud, "blue-owls-extra-todos", tags("blue-owls-extra", "old"));
     add_table(&cloud, "blue-owls-by-hand", BTreeMap::new());
@@ -103,6 +104,56 @@ fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
     gone.ends_with(0).says("blue-owls-by-hand (table) is unchanged").says("left alone: it bears no tags");
     let left: Vec<String> = cloud.world(|world| world.tables.keys().cloned().collect());
     assert_eq!(left, ["blue-owls-by-hand", "blue-owls-extra-todos"]);
+}
+
+#[test]
+fn what_the_index_alone_calls_ours_goes_only_where_that_is_believed() {
+    let cloud = deployed();
+    let text = "User: X is not authorized to perform: dynamodb:ListTagsOfResource";
+    cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
+    add_table(&cloud, "blue-owls-old", tags("blue-owls", "old"));
+    let project = Project::usual();
+    let told = "left alone: the tag index says that it is ours, but its tags may not be read";
+    project.run(&cloud, &["diff"]).ends_with(0).says("old (table blue-owls-old) is unchanged").says(told);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says(told);
+    assert_eq!(writes(&cloud), [""; 0]);
+    project.run(&cloud, &["apply", "--yes", "--assume-owner"]).ends_with(0).says("1 destroyed");
+    assert_eq!(writes(&cloud), ["DeleteTable"]);
+    assert_eq!(cloud.world(|world| world.tables.keys().cloned().collect::<Vec<_>>()), [TABLE]);
+
+    // So with what feeds a function that goes.
+    let text = "User: X is not authorized to perform: lambda:ListTags";
+    cloud.forget();
+    cloud.always("ListTags", Fault::Answer(Reply::lambda(403, "AccessDeniedException", text)));
+    project.spec(EMPTY);
+    let refused = project.run(&cloud, &["destroy", "--yes"]);
+    refused.ends_with(1).complains("the function that it feeds would go, but its tags may not be read");
+    assert_eq!(writes(&cloud), [""; 0]);
+    project.run(&cloud, &["destroy", "--yes", "--assume-owner"]).ends_with(0).says("Resources: 4 destroyed.");
+}
+
+#[test]
+fn what_has_no_spec_goes_in_the_order_of_what_hangs_on_what() {
+    let cloud = deployed();
+    let bare = ["destroy", "--team", "blue-owls", "--stack", "team", "--region", REGION, "--yes"];
+    project_free().run(&cloud, &bare).ends_with(0).says("Destroy complete! Resources: 4 destroyed.");
+    let calls = cloud.calls();
+    let sent = |operation: &str| calls[nth(&calls, operation, 1)].start;
+    let gone = |operation: &str| calls[nth(&calls, operation, 1)].end.unwrap();
+    for (first, then) in [
+        ("DeleteEventSourceMapping", "DeleteFunction"),
+        ("DeleteEventSourceMapping", "DeleteTable"),
+        ("RemovePermission", "DeleteFunction"),
+    ] {
+        assert!(gone(first) <= sent(then), "{first}, then {then}");
+    }
+}
+
+/// A folder whose specs are gone.
+fn project_free() -> Project {
+    let project = Project::usual();
+    std::fs::remove_dir_all(project.path("specs")).unwrap();
+    project
 }
 
 #[test]
