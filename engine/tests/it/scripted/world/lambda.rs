@@ -209,7 +209,7 @@ impl World {
 
     fn assumable(&self, role: &Json) -> Result<(), Reply> {
         let role = role.as_str().unwrap_or_default();
-        if self.roles.iter().any(|name| role_arn(name) == role) {
+        if self.roles.iter().any(|(name, path)| role_arn(path, name) == role) {
             return Ok(());
         }
         Err(not_assumable())
@@ -451,6 +451,10 @@ impl World {
             return Err(invalid("EventSourceArn and StartingPosition can't be updated"));
         }
         configure_mapping(&mut mapping.shown, body)?;
+        if let Some(function) = body["FunctionName"].as_str() {
+            mapping.function = last(function);
+            mapping.shown["FunctionArn"] = json!(function_arn(function));
+        }
         let enabled = body["Enabled"].as_bool().unwrap_or(mapping.enabled);
         let words: &[_] = match (mapping.enabled, enabled) {
             (false, true) => &["Updating", "Enabling"],
