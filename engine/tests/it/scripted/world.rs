@@ -203,7 +203,7 @@ pub(crate) struct World {
     pub(super) mappings: Vec<Mapping>,
     /// The paths of the roles, by name.
     pub(crate) roles: BTreeMap<String, String>,
-    pub(super) index: tagging::Index,
+    pub(crate) index: tagging::Index,
     /// Looks at a fresh table's tags that find nothing, also once it is ACTIVE.
     pub(super) tag_lag: u32,
     /// Lists come in pages of one, the first of them empty.

@@ -50,7 +50,7 @@ pub(super) fn rows() -> Vec<Row> {
             [json!("nodejs24.x"), json!("nodejs20.x"), Json::Null],
             json!({ "Runtime": "nodejs22.x" }),
         )
-        .required("`runtime` is missing"),
+        .required("no `runtime`"),
         setting(
             "handler",
             ["handler: index.one", "handler: index.two"],
@@ -58,7 +58,7 @@ pub(super) fn rows() -> Vec<Row> {
             [json!("index.one"), json!("index.two"), Json::Null],
             json!({ "Handler": "index.three" }),
         )
-        .required("`handler` is missing"),
+        .required("no `handler`"),
         setting(
             "role",
             ["role: ${execution-role.arn}", "role: \"arn:aws:iam::${account}:role/other\""],
@@ -70,8 +70,8 @@ pub(super) fn rows() -> Vec<Row> {
             ],
             json!({ "Role": "arn:aws:iam::{account}:role/fhms-pulumi-challenge-lambda-execution-role" }),
         )
-        .required("`role` is missing"),
-        code("code", "code: ../one", "code: ../two").required("`code` is missing"),
+        .required("no `role`"),
+        code("code", "code: ../one", "code: ../two").required("no `code`"),
         code(
             "code.inline",
             "code: { inline: 'exports.handler = async () => 10;' }",

@@ -48,8 +48,10 @@ pub(super) fn rows() -> Vec<Row> {
                 json!("arn:aws:lambda:eu-central-1:{account}:function:blue-owls-other"),
                 Json::Null,
             )
+            .shows(&[(SELF, "create", &[]), (SELF, "delete", &[])])
             .drift(update(json!({ "FunctionName": "blue-owls-logger" })))
-            .required("`function` is missing"),
+            .not_local("its tag index lists no mappings, so the old one is not found")
+            .required("no `function`"),
         row(KIND, "event_source_arn", "event_source_arn: ${todos.stream_arn}", "event_source_arn: ${others.stream_arn}")
             .beside(
                 "  others:
@@ -57,13 +59,14 @@ pub(super) fn rows() -> Vec<Row> {
 ",
             )
             .shows(&[(SELF, "replace", &["event_source_arn"])])
-            .drift(Lambda("DELETE /2015-03-31/event-source-mappings/{uuid}", Json::Null))
-            .required("`event_source_arn` is missing"),
+            .seen("/Table", json!("blue-owls-todos"), json!("blue-owls-others"), Json::Null)
+            .drift(Remake(json!({ "EventSourceArn": "{stream}" })))
+            .required("no `event_source_arn`"),
         row(KIND, "starting_position", "starting_position: TRIM_HORIZON", "starting_position: LATEST")
             .seen("/StartingPosition", json!("TRIM_HORIZON"), json!("LATEST"), Json::Null)
             .shows(&[(SELF, "replace", &["starting_position"])])
             .drift(Remake(json!({ "StartingPosition": "TRIM_HORIZON" })))
-            .required("`starting_position` is missing"),
+            .required("no `starting_position`"),
         setting(
             "batch_size",
             ["batch_size: 7", "batch_size: 8"],

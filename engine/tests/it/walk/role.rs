@@ -7,8 +7,13 @@ use super::{Row, row};
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        row("role", "path", "path: /", "path: /")
+        row("role", "path", "path: /", "path: /teams/")
             .seen("/Path", json!("/"), json!("/"), json!("/"))
-            .drift(Remake(json!({ "Path": "/teams/" }))),
+            .shows(&[("execution-role", "refused", &["path"])])
+            .drift(Remake(json!({ "Path": "/teams/" })))
+            // The path is part of the ARN that the function has.
+            .drift_shows(&[("execution-role", "refused", &["path"]), ("logger", "update", &["role"])])
+            .drift(Remake(json!({ "Path": "/" })))
+            .checked("path"),
     ]
 }

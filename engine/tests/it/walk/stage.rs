@@ -22,7 +22,7 @@ pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
 pub(super) const OTHER_ROLE: &str = "other";
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
-/// A request to AWS. `{account}`, `{function}` and `{uuid}` in it stand for what the account calls them.
+/// A request to AWS. `{account}`, `{function}`, `{uuid}` and `{stream}` in it stand for what the account calls them.
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     /// An operation of DynamoDB on the table.
@@ -148,6 +148,8 @@ impl Stage {
 
     fn filled(&self, text: &str) -> String {
         let uuid = if text.contains("{uuid}") { self.uuid() } else { String::new() };
+        let stream = if text.contains("{stream}") { self.stream() } else { String::new() };
+        let text = text.replace("{stream}", &stream);
         text.replace("{account}", &self.account).replace("{function}", FUNCTION).replace("{uuid}", &uuid)
     }
 
@@ -207,6 +209,10 @@ impl Stage {
         all[0]["UUID"].as_str().unwrap().to_owned()
     }
 
+    fn stream(&self) -> String {
+        self.look("table")["Table"]["LatestStreamArn"].as_str().unwrap().to_owned()
+    }
+
     /// What AWS shows of the thing of that kind that the walk is about, all reads in one document; null: there is none.
     pub(super) fn look(&self, kind: &str) -> Json {
         match kind {
@@ -238,6 +244,9 @@ impl Stage {
                 let Some(mut mapping) = self.mappings().into_iter().next() else { return Json::Null };
                 let arn = mapping["EventSourceMappingArn"].as_str().unwrap();
                 let arn = utf8_percent_encode(arn, NON_ALPHANUMERIC).to_string();
+                let stream = mapping["EventSourceArn"].as_str().unwrap();
+                let table = stream.split('/').nth(1).unwrap().to_owned();
+                mapping["Table"] = json!(table);
                 mapping["Tags"] = self.get(&format!("/2017-03-31/tags/{arn}"))["Tags"].clone();
                 mapping
             }

@@ -53,14 +53,14 @@ fn drop_index(name: &str) -> Request {
 }
 
 fn local_index(range: &str, projection: Json) -> Json {
-    json!([{ "IndexName": "by", "KeySchema": key("id", Some(range)), "Projection": projection }])
+    json!([{ "IndexName": "by-it", "KeySchema": key("id", Some(range)), "Projection": projection }])
 }
 
-/// A part of a global index, which is called `by` and comes before the one that is kept.
+/// A part of a global index, which is called `by-it` and comes before the one that is kept.
 fn part(property: &'static str, set: &'static str, changed: &'static str, place: &'static str, seen: [Json; 3]) -> Row {
     let [first, second, last] = seen;
     let path: &'static str = property.split_once('.').unwrap().1;
-    let path: &'static str = Box::leak(format!("{GSI}.by.{path}").into_boxed_str());
+    let path: &'static str = Box::leak(format!("{GSI}.by-it.{path}").into_boxed_str());
     row(KIND, property, set, changed).given(KEPT).seen(place, first, second, last).shows(&[(SELF, "update", &[path])])
 }
 
@@ -72,16 +72,16 @@ fn fixed(property: &'static str, set: &'static str, changed: &'static str) -> Ro
 pub(super) fn rows() -> Vec<Row> {
     vec![
         fixed("attributes", "attributes: { id: S, at: N }", "attributes: { id: S, at: S }")
-            .seen("/Table/AttributeDefinitions", json!([]), json!([]), Json::Null)
+            .seen("/Table/AttributeDefinitions/0/AttributeType", json!("N"), json!("S"), Json::Null)
             .shows(&[(SELF, "refused", &["attributes.at"])])
             .drift(Remake(json!({ "AttributeDefinitions": definitions(&[("id", "S"), ("at", "B")]) })))
-            .required("`attributes` is missing"),
+            .required("no `attributes`"),
         fixed("hash_key", "hash_key: id", "hash_key: at\nrange_key: id")
             .seen("/Table/KeySchema", key("id", Some("at")), key("at", Some("id")), Json::Null)
             .shows(&[(SELF, "refused", &["hash_key", "range_key"])])
             .drift(Remake(json!({ "KeySchema": key("id", Some("at")) })))
-            .required("`hash_key` is missing"),
-        fixed("range_key", "range_key: at", "range_key: due\nattributes: { id: S, due: N }")
+            .required("no `hash_key`"),
+        fixed("range_key", "range_key: at\nattributes: { id: S, at: N }", "range_key: due\nattributes: { id: S, due: N }")
             .given("range_key:\nattributes: { id: S }")
             .seen("/Table/KeySchema", key("id", Some("at")), key("id", Some("due")), key("id", None))
             .shows(&[(SELF, "refused", &["range_key", "attributes"])])
@@ -109,10 +109,10 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             KIND,
             GSI,
-            "global_secondary_indexes: { by: { hash_key: at } }",
+            "global_secondary_indexes: { by-it: { hash_key: at } }",
             "global_secondary_indexes: { other: { hash_key: at, range_key: id } }",
         )
-        .seen("/Table/GlobalSecondaryIndexes/0/IndexName", json!("by"), json!("other"), Json::Null)
+        .seen("/Table/GlobalSecondaryIndexes/0/IndexName", json!("by-it"), json!("other"), Json::Null)
         .drift(build(
             definitions(&[("id", "S"), ("at", "N")]),
             "drifted",
@@ -121,98 +121,98 @@ pub(super) fn rows() -> Vec<Row> {
         )),
         part(
             "global_secondary_indexes.hash_key",
-            "global_secondary_indexes: { by: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
-            "global_secondary_indexes: { by: { hash_key: [at, owner] }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: [at, owner] }, kept: { hash_key: owner, range_key: due } }",
             "/Table/GlobalSecondaryIndexes/0/KeySchema/1/AttributeName",
             [Json::Null, json!("owner"), Json::Null],
         )
-        .drift(drop_index("by"))
-        .drift(build(all_definitions(), "by", key("due", None), json!({ "ProjectionType": "ALL" })))
-        .required("`hash_key` is missing"),
+        .drift(drop_index("by-it"))
+        .drift(build(all_definitions(), "by-it", key("due", None), json!({ "ProjectionType": "ALL" })))
+        .required("no `hash_key`"),
         part(
             "global_secondary_indexes.range_key",
-            "global_secondary_indexes: { by: { hash_key: at, range_key: id }, kept: { hash_key: owner, range_key: due } }",
-            "global_secondary_indexes: { by: { hash_key: at, range_key: due }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, range_key: id }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, range_key: due }, kept: { hash_key: owner, range_key: due } }",
             "/Table/GlobalSecondaryIndexes/0/KeySchema/1/AttributeName",
             [json!("id"), json!("due"), Json::Null],
         )
         .given(
             "attributes: { id: S, at: N, due: N, owner: S }
-global_secondary_indexes: { by: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
+global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
         )
-        .drift(drop_index("by"))
-        .drift(build(all_definitions(), "by", key("at", Some("owner")), json!({ "ProjectionType": "ALL" }))),
+        .drift(drop_index("by-it"))
+        .drift(build(all_definitions(), "by-it", key("at", Some("owner")), json!({ "ProjectionType": "ALL" }))),
         part(
             "global_secondary_indexes.projection_type",
-            "global_secondary_indexes: { by: { hash_key: at, projection_type: ALL }, kept: { hash_key: owner, range_key: due } }",
-            "global_secondary_indexes: { by: { hash_key: at, projection_type: KEYS_ONLY }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, projection_type: ALL }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, projection_type: KEYS_ONLY }, kept: { hash_key: owner, range_key: due } }",
             "/Table/GlobalSecondaryIndexes/0/Projection/ProjectionType",
             [json!("ALL"), json!("KEYS_ONLY"), json!("ALL")],
         )
         .given(
             "attributes: { id: S, at: N, due: N, owner: S }
-global_secondary_indexes: { by: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
+global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
         )
-        .drift(drop_index("by"))
-        .drift(build(all_definitions(), "by", key("at", None), json!({ "ProjectionType": "KEYS_ONLY" }))),
+        .drift(drop_index("by-it"))
+        .drift(build(all_definitions(), "by-it", key("at", None), json!({ "ProjectionType": "KEYS_ONLY" }))),
         part(
             "global_secondary_indexes.non_key_attributes",
-            "global_secondary_indexes: { by: { hash_key: at, projection_type: INCLUDE, non_key_attributes: [b, a] }, kept: { hash_key: owner, range_key: due } }",
-            "global_secondary_indexes: { by: { hash_key: at, projection_type: INCLUDE, non_key_attributes: [c] }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, projection_type: INCLUDE, non_key_attributes: [b, a] }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, projection_type: INCLUDE, non_key_attributes: [c] }, kept: { hash_key: owner, range_key: due } }",
             "/Table/GlobalSecondaryIndexes/0/Projection/NonKeyAttributes/0",
             [json!("a"), json!("c"), Json::Null],
         )
-        .drift(drop_index("by"))
+        .drift(drop_index("by-it"))
         .drift(build(
             all_definitions(),
-            "by",
+            "by-it",
             key("at", None),
             json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["d"] }),
         ))
         .required("does not say which attributes it holds"),
         part(
             "global_secondary_indexes.read_capacity",
-            "global_secondary_indexes: { by: { hash_key: at, read_capacity: 2 }, kept: { hash_key: owner, range_key: due } }",
-            "global_secondary_indexes: { by: { hash_key: at, read_capacity: 3 }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, read_capacity: 2 }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, read_capacity: 3 }, kept: { hash_key: owner, range_key: due } }",
             "/Table/GlobalSecondaryIndexes/0/ProvisionedThroughput/ReadCapacityUnits",
             [json!(2), json!(3), json!(1)],
         )
         .given(
             "attributes: { id: S, at: N, due: N, owner: S }
-global_secondary_indexes: { by: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
+global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
         )
         .drift(change(json!({ "GlobalSecondaryIndexUpdates": [{ "Update": {
-            "IndexName": "by",
+            "IndexName": "by-it",
             "ProvisionedThroughput": { "ReadCapacityUnits": 4, "WriteCapacityUnits": 1 },
         } }] }))),
         part(
             "global_secondary_indexes.write_capacity",
-            "global_secondary_indexes: { by: { hash_key: at, write_capacity: 2 }, kept: { hash_key: owner, range_key: due } }",
-            "global_secondary_indexes: { by: { hash_key: at, write_capacity: 3 }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, write_capacity: 2 }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, write_capacity: 3 }, kept: { hash_key: owner, range_key: due } }",
             "/Table/GlobalSecondaryIndexes/0/ProvisionedThroughput/WriteCapacityUnits",
             [json!(2), json!(3), json!(1)],
         )
         .given(
             "attributes: { id: S, at: N, due: N, owner: S }
-global_secondary_indexes: { by: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
+global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
         )
         .drift(change(json!({ "GlobalSecondaryIndexUpdates": [{ "Update": {
-            "IndexName": "by",
+            "IndexName": "by-it",
             "ProvisionedThroughput": { "ReadCapacityUnits": 1, "WriteCapacityUnits": 4 },
         } }] }))),
         fixed(
             "local_secondary_indexes",
-            "local_secondary_indexes: { by: { range_key: due } }",
+            "local_secondary_indexes: { by-it: { range_key: due } }",
             "local_secondary_indexes: { other: { range_key: due } }",
         )
         .given(LOCAL)
-        .seen("/Table/LocalSecondaryIndexes/0/IndexName", json!("by"), json!("other"), Json::Null)
+        .seen("/Table/LocalSecondaryIndexes/0/IndexName", json!("by-it"), json!("other"), Json::Null)
         .shows(&[(SELF, "refused", &["local_secondary_indexes"])])
         .drift(Remake(json!({ "LocalSecondaryIndexes": local_index("due", json!({ "ProjectionType": "ALL" })) }))),
         fixed(
             "local_secondary_indexes.range_key",
-            "local_secondary_indexes: { by: { range_key: due } }",
-            "local_secondary_indexes: { by: { range_key: owner } }",
+            "local_secondary_indexes: { by-it: { range_key: due } }",
+            "local_secondary_indexes: { by-it: { range_key: owner } }",
         )
         .given(LOCAL)
         .seen(
@@ -221,18 +221,18 @@ global_secondary_indexes: { by: { hash_key: at }, kept: { hash_key: owner, range
             json!("owner"),
             Json::Null,
         )
-        .shows(&[(SELF, "refused", &["local_secondary_indexes.by.range_key"])])
+        .shows(&[(SELF, "refused", &["local_secondary_indexes.by-it.range_key"])])
         .drift(Remake(json!({ "LocalSecondaryIndexes": local_index("due", json!({ "ProjectionType": "ALL" })) })))
-        .required("`range_key` is missing"),
+        .required("no `range_key`"),
         fixed(
             "local_secondary_indexes.projection_type",
-            "local_secondary_indexes: { by: { range_key: due, projection_type: ALL } }",
-            "local_secondary_indexes: { by: { range_key: due, projection_type: KEYS_ONLY } }",
+            "local_secondary_indexes: { by-it: { range_key: due, projection_type: ALL } }",
+            "local_secondary_indexes: { by-it: { range_key: due, projection_type: KEYS_ONLY } }",
         )
         .given(
             "attributes: { id: S, at: N, due: N, owner: S }
 global_secondary_indexes: { kept: { hash_key: owner, range_key: due } }
-local_secondary_indexes: { by: { range_key: due } }",
+local_secondary_indexes: { by-it: { range_key: due } }",
         )
         .seen(
             "/Table/LocalSecondaryIndexes/0/Projection/ProjectionType",
@@ -240,16 +240,16 @@ local_secondary_indexes: { by: { range_key: due } }",
             json!("KEYS_ONLY"),
             json!("ALL"),
         )
-        .shows(&[(SELF, "refused", &["local_secondary_indexes.by.projection_type"])])
+        .shows(&[(SELF, "refused", &["local_secondary_indexes.by-it.projection_type"])])
         .drift(Remake(json!({ "LocalSecondaryIndexes": local_index("due", json!({ "ProjectionType": "KEYS_ONLY" })) }))),
         fixed(
             "local_secondary_indexes.non_key_attributes",
-            "local_secondary_indexes: { by: { range_key: due, projection_type: INCLUDE, non_key_attributes: [b, a] } }",
-            "local_secondary_indexes: { by: { range_key: due, projection_type: INCLUDE, non_key_attributes: [c] } }",
+            "local_secondary_indexes: { by-it: { range_key: due, projection_type: INCLUDE, non_key_attributes: [b, a] } }",
+            "local_secondary_indexes: { by-it: { range_key: due, projection_type: INCLUDE, non_key_attributes: [c] } }",
         )
         .given(LOCAL)
         .seen("/Table/LocalSecondaryIndexes/0/Projection/NonKeyAttributes/0", json!("a"), json!("c"), Json::Null)
-        .shows(&[(SELF, "refused", &["local_secondary_indexes.by.non_key_attributes"])])
+        .shows(&[(SELF, "refused", &["local_secondary_indexes.by-it.non_key_attributes"])])
         .drift(Remake(json!({ "LocalSecondaryIndexes": local_index(
             "due",
             json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["d"] }),

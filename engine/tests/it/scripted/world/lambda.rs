@@ -216,7 +216,9 @@ impl World {
     }
 
     fn update_configuration(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
-        self.assumable(&body["Role"])?;
+        if !body["Role"].is_null() {
+            self.assumable(&body["Role"])?;
+        }
         let function = self.function(name)?;
         function.quiet()?;
         function.locked(body)?;
