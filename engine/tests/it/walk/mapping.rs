@@ -91,6 +91,11 @@ pub(super) fn rows() -> Vec<Row> {
                 Json::Null,
             ],
             filters(&[r#"{"eventName":["INSERT"]}"#]),
+        )
+        .seen_locally(
+            filters(&[r#"{"eventName":["REMOVE"]}"#]),
+            filters(&[r#"{"eventName":["INSERT"]}"#, r#"{"eventName":["MODIFY"]}"#]),
+            json!({}),
         ),
         setting(
             "maximum_retry_attempts",

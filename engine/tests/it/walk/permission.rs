@@ -56,6 +56,7 @@ pub(super) fn rows() -> Vec<Row> {
                 json!({ "AWS": "arn:aws:iam::210987654321:root" }),
                 Json::Null,
             )
+            .seen_locally(json!({ "Service": "sns.amazonaws.com" }), json!({ "AWS": "210987654321" }), Json::Null)
             .drift(Remake(json!({ "Principal": "s3.amazonaws.com" })))
             .required("no `principal`"),
         statement("source_arn", "source_arn: ${todos.arn}", "source_arn: \"arn:aws:s3:::owls\"", "")

@@ -217,15 +217,21 @@ impl Stage {
     pub(super) fn look(&self, kind: &str) -> Json {
         match kind {
             "table" => {
-                let (status, table) = self.dynamodb("DescribeTable", json!({}));
+                let (status, mut table) = self.dynamodb("DescribeTable", json!({}));
                 if status != 200 {
                     return Json::Null;
                 }
+                // AWS shows indexes by their names, and the local one as they came.
+                if let Some(indexes) = table["Table"]["GlobalSecondaryIndexes"].as_array_mut() {
+                    indexes.sort_by_key(|index| index["IndexName"].to_string());
+                }
+                let ttl = self.dynamodb("DescribeTimeToLive", json!({})).1["TimeToLiveDescription"].take();
+                let ttl_is_on = ["ENABLED", "ENABLING"].iter().any(|word| ttl["TimeToLiveStatus"] == *word);
                 let tags = self.dynamodb("ListTagsOfResource", json!({})).1;
                 let tags: BTreeMap<_, _> = tags["Tags"].as_array().into_iter().flatten().map(pair).collect();
                 json!({
                     "Table": table["Table"],
-                    "Ttl": self.dynamodb("DescribeTimeToLive", json!({})).1["TimeToLiveDescription"],
+                    "Ttl": if ttl_is_on { ttl["AttributeName"].clone() } else { Json::Null },
                     "Backups": self.dynamodb("DescribeContinuousBackups", json!({})).1["ContinuousBackupsDescription"],
                     "Tags": tags,
                 })

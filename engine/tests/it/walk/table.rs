@@ -96,6 +96,7 @@ pub(super) fn rows() -> Vec<Row> {
                 json!("PAY_PER_REQUEST"),
                 json!("PROVISIONED"),
             )
+            .seen_locally(json!("PROVISIONED"), json!("PAY_PER_REQUEST"), json!("PROVISIONED"))
             .shows(&[(SELF, "update", &["billing_mode", "read_capacity", "write_capacity"])])
             .drift(change(json!({ "BillingMode": "PAY_PER_REQUEST" }))),
         row(KIND, "read_capacity", "read_capacity: 2", "read_capacity: 5")
@@ -283,7 +284,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
                 "StreamSpecification": { "StreamEnabled": true, "StreamViewType": "OLD_IMAGE" },
             }))),
         row(KIND, "ttl_attribute", "ttl_attribute: expires", "ttl_attribute: until")
-            .seen("/Ttl/AttributeName", json!("expires"), json!("until"), Json::Null)
+            .seen("/Ttl", json!("expires"), json!("until"), Json::Null)
             .drift(Dynamodb(
                 "UpdateTimeToLive",
                 json!({ "TimeToLiveSpecification": { "Enabled": true, "AttributeName": "hand" } }),
@@ -328,6 +329,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
                 json!("STANDARD_INFREQUENT_ACCESS"),
                 json!("STANDARD"),
             )
+            .seen_locally(json!("STANDARD"), json!("STANDARD_INFREQUENT_ACCESS"), json!("STANDARD"))
             .drift(change(json!({ "TableClass": "STANDARD_INFREQUENT_ACCESS" }))),
         row(
             KIND,
@@ -340,6 +342,12 @@ local_secondary_indexes: { by-it: { range_key: due } }",
             json!("arn:aws:kms:eu-central-1:123456789012:key/one"),
             json!("arn:aws:kms:eu-central-1:123456789012:key/two"),
             Json::Null,
+        )
+        // Switched off, it names a key all the same.
+        .seen_locally(
+            json!("arn:aws:kms:eu-central-1:123456789012:key/one"),
+            json!("arn:aws:kms:eu-central-1:123456789012:key/two"),
+            json!("arn:aws:kms:eu-central-1:{account}:alias/aws/dynamodb"),
         )
         .drift(change(json!({ "SSESpecification": {
             "Enabled": true,
