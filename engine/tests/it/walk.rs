@@ -299,6 +299,11 @@ impl Walk<'_> {
                 self.stage.spec(&row.spec(""));
                 self.nothing_differs("it is removed");
                 self.is_seen(2, "it is removed");
+                self.stage.spec(&row.spec(row.set));
+                self.differs(&row.shown, row.refused, "it is set again");
+                self.apply();
+                self.nothing_differs("it is set again");
+                self.is_seen(0, "it is set again");
             }
         }
     }

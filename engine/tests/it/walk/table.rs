@@ -76,6 +76,23 @@ pub(super) fn rows() -> Vec<Row> {
             .shows(&[(SELF, "refused", &["attributes.at"])])
             .drift(Remake(json!({ "AttributeDefinitions": definitions(&[("id", "S"), ("at", "B")]) })))
             .required("no `attributes`"),
+        // What only an index's key uses may be of another type: the index is built anew.
+        row(
+            KIND,
+            "attributes",
+            "attributes: { id: S, at: N, due: S, owner: S }",
+            "attributes: { id: S, at: N, due: B, owner: S }",
+        )
+        .given(KEPT)
+        .seen("/Table/AttributeDefinitions/1/AttributeType", json!("S"), json!("B"), json!("N"))
+        .shows(&[(SELF, "update", &["attributes.due"])])
+        .drift(drop_index("kept"))
+        .drift(build(
+            definitions(&[("at", "N"), ("due", "B"), ("id", "S"), ("owner", "S")]),
+            "kept",
+            key("owner", Some("due")),
+            json!({ "ProjectionType": "ALL" }),
+        )),
         fixed("hash_key", "hash_key: id", "hash_key: at\nrange_key: id")
             .seen("/Table/KeySchema", key("id", Some("at")), key("at", Some("id")), Json::Null)
             .shows(&[(SELF, "refused", &["hash_key", "range_key"])])
