@@ -370,7 +370,8 @@ impl Walk<'_> {
         let value = seen.pointer(&place).cloned().unwrap_or_default();
         let locally = self.row.seen_locally.as_ref().filter(|_| self.stage.is_local());
         let wanted = locally.unwrap_or(&self.row.seen)[step].to_string().replace("{account}", &self.stage.account);
-        assert_eq!(value.to_string(), wanted, "{when}, and AWS shows at {place}");
+        let wanted: Json = serde_json::from_str(&wanted).unwrap();
+        assert_eq!(value, wanted, "{when}, and AWS shows at {place}");
     }
 
     fn differs(&self, shown: &[Shown], refused: Option<&str>, when: &str) {

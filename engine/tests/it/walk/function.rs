@@ -33,10 +33,11 @@ fn setting(
     row(KIND, property, set, changed).seen(place, first, second, last).drift(configure(drifted))
 }
 
-/// A way of giving the source. AWS shows its size, which follows from the files alone.
-fn code(property: &'static str, set: &'static str, changed: &'static str) -> Row {
+/// A way of giving the source. AWS shows the size of its zip, which follows from the files alone.
+fn code(property: &'static str, set: &'static str, changed: &'static str, sizes: [u32; 3]) -> Row {
+    let [first, second, last] = sizes;
     row(KIND, property, set, changed)
-        .seen("/Configuration/PackageType", json!("Zip"), json!("Zip"), json!("Zip"))
+        .seen("/Configuration/CodeSize", json!(first), json!(second), json!(last))
         .shows(CODE)
         .drift(upload("x86_64"))
 }
@@ -71,17 +72,23 @@ pub(super) fn rows() -> Vec<Row> {
             json!({ "Role": "arn:aws:iam::{account}:role/fhms-pulumi-challenge-lambda-execution-role" }),
         )
         .required("no `role`"),
-        code("code", "code: ../one", "code: ../two").required("no `code`"),
+        code("code", "code: ../one", "code: ../two", [147, 151, 0]).required("no `code`"),
         code(
             "code.inline",
-            "code: { inline: 'exports.handler = async () => 10;' }",
-            "code: { inline: 'exports.handler = async () => 2000;' }",
+            "code: { inline: 'exports.handler = async () => 1000;' }",
+            "code: { inline: 'exports.handler = async () => 20;' }",
+            [149, 147, 0],
         )
         .required("`code` needs either `inline` or `path`"),
-        code("code.path", "code: { path: ../one }", "code: { path: ../two }")
+        code("code.path", "code: { path: ../one }", "code: { path: ../two }", [147, 151, 0])
             .required("`code` needs either `inline` or `path`"),
-        code("code.exclude", "code: { path: ../many, exclude: [a.txt] }", "code: { path: ../many, exclude: ['*.txt'] }")
-            .given("code: { path: ../many }"),
+        code(
+            "code.exclude",
+            "code: { path: ../many, exclude: [a.txt] }",
+            "code: { path: ../many, exclude: ['*.txt'] }",
+            [236, 147, 324],
+        )
+        .given("code: { path: ../many }"),
         setting(
             "description",
             ["description: reads", "description: writes"],
@@ -105,9 +112,9 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         setting(
             "environment",
-            ["environment: { LEVEL: debug }", "environment: { LEVEL: info }"],
-            "/Configuration/Environment/Variables/LEVEL",
-            [json!("debug"), json!("info"), Json::Null],
+            ["environment: { LEVEL: debug, MODE: fast }", "environment: { LEVEL: info }"],
+            "/Configuration/Environment/Variables",
+            [json!({ "LEVEL": "debug", "MODE": "fast" }), json!({ "LEVEL": "info" }), json!({})],
             json!({ "Environment": { "Variables": { "LEVEL": "by hand" } } }),
         ),
         row(KIND, "architecture", "architecture: x86_64", "architecture: arm64")

@@ -52,16 +52,21 @@ pub(super) fn rows() -> Vec<Row> {
             .drift(update(json!({ "FunctionName": "blue-owls-logger" })))
             .not_local("its tag index lists no mappings, so the old one is not found")
             .required("no `function`"),
-        row(KIND, "event_source_arn", "event_source_arn: ${todos.stream_arn}", "event_source_arn: ${others.stream_arn}")
-            .beside(
-                "  others:
+        row(
+            KIND,
+            "event_source_arn",
+            "event_source_arn: ${todos.stream_arn}",
+            "event_source_arn: ${others.stream_arn}",
+        )
+        .beside(
+            "  others:
     { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, stream_view_type: KEYS_ONLY }
 ",
-            )
-            .shows(&[(SELF, "replace", &["event_source_arn"])])
-            .seen("/Table", json!("blue-owls-todos"), json!("blue-owls-others"), Json::Null)
-            .drift(Remake(json!({ "EventSourceArn": "{stream}" })))
-            .required("no `event_source_arn`"),
+        )
+        .shows(&[(SELF, "replace", &["event_source_arn"])])
+        .seen("/Table", json!("blue-owls-todos"), json!("blue-owls-others"), Json::Null)
+        .drift(Remake(json!({ "EventSourceArn": "{stream}" })))
+        .required("no `event_source_arn`"),
         row(KIND, "starting_position", "starting_position: TRIM_HORIZON", "starting_position: LATEST")
             .seen("/StartingPosition", json!("TRIM_HORIZON"), json!("LATEST"), Json::Null)
             .shows(&[(SELF, "replace", &["starting_position"])])
@@ -83,7 +88,10 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         setting(
             "filters",
-            ["filters: [{ eventName: [REMOVE] }]", "filters: [{ eventName: [INSERT] }, '{ \"eventName\": [\"MODIFY\"] }']"],
+            [
+                "filters: [{ eventName: [REMOVE] }]",
+                "filters: [{ eventName: [INSERT] }, '{ \"eventName\": [\"MODIFY\"] }']",
+            ],
             "FilterCriteria",
             [
                 filters(&[r#"{"eventName":["REMOVE"]}"#]),

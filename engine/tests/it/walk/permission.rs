@@ -26,17 +26,15 @@ pub(super) fn rows() -> Vec<Row> {
             .beside(OTHER_FUNCTION)
             .seen("/blue-owls-logger-permission/Sid", json!("blue-owls-logger-permission"), Json::Null, Json::Null)
             .shows(&[(SELF, "create", &[]), ("", "delete", &[])])
-            .drift(Lambda("DELETE /2015-03-31/functions/blue-owls-other/policy/blue-owls-logger-permission", Json::Null))
+            .drift(Lambda(
+                "DELETE /2015-03-31/functions/blue-owls-other/policy/blue-owls-logger-permission",
+                Json::Null,
+            ))
             .drift_shows(&[(SELF, "create", &[])])
             .required("no `function`"),
         // The statement's name is its identity.
         row(KIND, "statement_id", "statement_id: blue-owls-one", "statement_id: blue-owls-two")
-            .seen(
-                "/blue-owls-two/Sid",
-                Json::Null,
-                json!("blue-owls-two"),
-                Json::Null,
-            )
+            .seen("/blue-owls-two/Sid", Json::Null, json!("blue-owls-two"), Json::Null)
             .shows(&[(SELF, "create", &[]), ("", "delete", &[])])
             .removal_shows(&[(SELF, "create", &[]), ("", "delete", &[])])
             .drift(Lambda("DELETE /2015-03-31/functions/{function}/policy/blue-owls-logger-permission", Json::Null))

@@ -225,7 +225,8 @@ impl Stage {
                     return Json::Null;
                 }
                 // Their order means nothing.
-                for (list, name) in [("GlobalSecondaryIndexes", "IndexName"), ("AttributeDefinitions", "AttributeName")] {
+                for (list, name) in [("GlobalSecondaryIndexes", "IndexName"), ("AttributeDefinitions", "AttributeName")]
+                {
                     if let Some(items) = table["Table"][list].as_array_mut() {
                         items.sort_by_key(|item| item[name].to_string());
                     }

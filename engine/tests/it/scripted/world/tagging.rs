@@ -30,9 +30,11 @@ impl World {
             }
         }
         if self.index.mappings {
-            known.extend(self.mappings.iter().map(|mapping| {
-                (mapping.shown["EventSourceMappingArn"].as_str().unwrap().to_owned(), &mapping.tags)
-            }));
+            known.extend(
+                self.mappings.iter().map(|mapping| {
+                    (mapping.shown["EventSourceMappingArn"].as_str().unwrap().to_owned(), &mapping.tags)
+                }),
+            );
         }
         known.extend(self.index.ghosts.iter().map(|(arn, tags)| (arn.clone(), tags)));
         let wanted = |(arn, tags): &(String, &Tags)| {
