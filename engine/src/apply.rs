@@ -20,7 +20,7 @@ use crate::aws::{AwsError, Class, Context, Steady};
 use crate::inventory::Inventory;
 use crate::kind::Want;
 use crate::live::read_again;
-use crate::plan::{Action, Change, Op, Plan, StepId, keep};
+use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep};
 use crate::schema::{Condition, Live, Moment, Naming, Outputs, Owner, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};
@@ -75,7 +75,9 @@ pub async fn apply(
     on_event: &mut dyn FnMut(&Event),
 ) -> Outcome {
     let (sender, mut messages) = mpsc::unbounded_channel();
-    let planned = plan.changes.iter().map(|change| (change.resource.clone(), change.outputs.clone())).collect();
+    // What is left over may bear the name of what the spec declares.
+    let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
+    let planned = declared.map(|change| (change.resource.clone(), change.outputs.clone())).collect();
     let run = Run { cx, spec, inventory, plan, outputs: RefCell::new(planned), sender };
     let mut board = Board::new(plan);
     let mut running = FuturesUnordered::new();
@@ -443,6 +445,10 @@ fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Optio
     }
     if then.owner != now.owner && !(want.is_some() && now.owner == Ownership::Engine(us.clone())) {
         return Some("its owner is another".to_owned());
+    }
+    if want.is_none() && then.is_moving() {
+        // What AWS was busy with then it may have done by now, and all of it goes.
+        return None;
     }
     let names: Vec<String> = then
         .props

@@ -15,9 +15,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
 use crate::diagnostic::Diagnostic;
+use crate::kinds::registry;
 use crate::live::Leftovers;
 use crate::local::{self, Project, SuperviseArgs};
 use crate::plan::{Goal, Options};
+use crate::render;
+use crate::saved::{Flags, SavedPlan};
 use crate::spec::Depth;
 
 use session::Intent;
@@ -38,7 +41,7 @@ pub struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Clone)]
 struct Global {
     /// Run against a local AWS on this machine instead of the account: no credentials, no Docker
     #[arg(long, global = true, env = "ENGINE_LOCAL", value_parser = clap::builder::FalseyValueParser::new(),
@@ -96,7 +99,8 @@ enum Command {
 Examples:
   engine apply specs/team.yaml --local   try it on this machine, without an account
   engine apply specs/team.yaml           on AWS
-  engine apply --teams teams.txt         the same spec for each team of a list"
+  engine apply --teams specs/examples/teams.txt
+                                         the same spec for each team of a list"
     )]
     Apply(ApplyArgs),
     /// Show what `apply` would do, without doing it
@@ -106,7 +110,8 @@ Examples:
 Examples:
   engine diff                       the plan for specs/team.yaml
   engine diff --detailed-exitcode   exit code 2 if something would change
-  engine diff --destroy             what `destroy` would do"
+  engine diff --destroy             what `destroy` would do
+  engine diff --out plan.json       what `engine apply plan.json` will do, or nothing"
     )]
     Diff(DiffArgs),
     /// Delete what the team and stack own, dependents first
@@ -125,16 +130,28 @@ Examples:
     /// Show the spec's `outputs:`, as they are in AWS
     #[command(after_help = "\
 Examples:
-  engine output                  all of them
-  engine output table-arn        the value of one, alone on a line")]
+  engine output --spec specs/examples/inline.yaml         all of them
+  engine output table --spec specs/examples/inline.yaml   the value of one, alone on a line")]
     Output(OutputArgs),
     /// Show who owns what in the account
     #[command(after_help = "\
 Examples:
   engine list                                      what this team and stack own
   engine list --all-teams                          what all teams own
-  engine list --all-teams --prefixes teams.txt     also what bears a team's name and no tags")]
+  engine list --all-teams --prefixes specs/examples/teams.txt
+                                                   also what bears a team's name and no tags")]
     List(ListArgs),
+    /// Say what a kind takes, and what a change of it means
+    #[command(after_help = "\
+Examples:
+  engine explain                        the kinds
+  engine explain table                  a kind's properties
+  engine explain table.ttl_attribute    one of them")]
+    Explain {
+        /// A kind, or a property of one
+        #[arg(value_name = "KIND[.PROPERTY]")]
+        what: Option<String>,
+    },
     /// Control the local AWS of this project
     Local {
         #[command(subcommand)]
@@ -226,6 +243,9 @@ struct DiffArgs {
     /// Where the tag index may not be asked, look for leftovers by the team's prefix
     #[arg(long)]
     prune_scan: bool,
+    /// Save the plan, so that `engine apply FILE` does this or nothing
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     view: ViewArgs,
 }
@@ -356,6 +376,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     let terminal = Terminal::new(&global);
     let result = match command {
         Command::Local { command } => local_command(&terminal, command),
+        Command::Explain { what } => explain(&terminal, what.as_deref()),
         Command::Apply(args) => apply(&global, &terminal, &args),
         Command::Diff(args) => diff(&global, &terminal, &args),
         Command::Destroy(args) => destroy(&global, &terminal, args),
@@ -373,6 +394,9 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
 }
 
 fn apply(global: &Global, terminal: &Terminal, args: &ApplyArgs) -> Result<Exit, Failure> {
+    if let Some(saved) = session::saved_plan(&args.spec.spec)? {
+        return apply_saved(global, terminal, args, &saved);
+    }
     let options = Options {
         assume_owner: args.spec.assume_owner,
         delete_data: args.run.delete_data,
@@ -382,7 +406,48 @@ fn apply(global: &Global, terminal: &Terminal, args: &ApplyArgs) -> Result<Exit,
     let leftovers = unless_targeted(&options, Leftovers::IndexedOrScanned);
     let intent = Intent { goal: Goal::Present, writes: true, leftovers };
     let sessions = session::open(global, terminal, &args.spec, &options, Depth::Full)?;
-    on_runtime(|interrupt| commands::apply(sessions, intent, &args.run, &args.view, interrupt))
+    on_runtime(|interrupt| commands::apply(sessions, intent, None, &args.run, &args.view, interrupt))
+}
+
+/// Applies what a saved plan was made from, if that has not moved.
+fn apply_saved(global: &Global, terminal: &Terminal, args: &ApplyArgs, saved: &SavedPlan) -> Result<Exit, Failure> {
+    let ApplyArgs { spec, part, run, view } = args;
+    let shaped = spec.team.is_some()
+        || spec.teams.is_some()
+        || spec.assume_owner
+        || global.region.is_some()
+        || !(part.target.is_empty() && part.replace.is_empty());
+    if shaped {
+        let problem = "a saved plan says for itself which team, region and part of the spec it is for";
+        return Err(Failure::usage(problem, "leave out --team, --region, --target, --replace and --assume-owner"));
+    }
+    let flags = &saved.flags;
+    let options = Options {
+        assume_owner: flags.assume_owner,
+        delete_data: run.delete_data,
+        replace: flags.replace.clone(),
+        targets: flags.target.clone(),
+    };
+    let spec = SpecArgs {
+        spec: vec![PathBuf::from(&saved.spec)],
+        team: flags.team.clone(),
+        assume_owner: flags.assume_owner,
+        ..spec.clone()
+    };
+    let global = Global { local: flags.local || global.local, region: flags.region.clone(), ..global.clone() };
+    let (goal, depth, leftovers) = scope(flags.destroy, flags.prune_scan);
+    let intent = Intent { goal, writes: true, leftovers: unless_targeted(&options, leftovers) };
+    let sessions = session::open(&global, terminal, &spec, &options, depth)?;
+    on_runtime(|interrupt| commands::apply(sessions, intent, Some(saved), run, view, interrupt))
+}
+
+/// What a diff looks at.
+fn scope(destroy: bool, prune_scan: bool) -> (Goal, Depth, Leftovers) {
+    match (destroy, prune_scan) {
+        (true, _) => (Goal::Absent, Depth::Identities, Leftovers::Scanned),
+        (false, true) => (Goal::Present, Depth::Full, Leftovers::IndexedOrScanned),
+        (false, false) => (Goal::Present, Depth::Full, Leftovers::Indexed),
+    }
 }
 
 fn diff(global: &Global, terminal: &Terminal, args: &DiffArgs) -> Result<Exit, Failure> {
@@ -392,14 +457,23 @@ fn diff(global: &Global, terminal: &Terminal, args: &DiffArgs) -> Result<Exit, F
         replace: args.part.replace.iter().cloned().collect(),
         targets: args.part.target.iter().cloned().collect(),
     };
-    let (goal, depth, leftovers) = match (args.destroy, args.prune_scan) {
-        (true, _) => (Goal::Absent, Depth::Identities, Leftovers::Scanned),
-        (false, true) => (Goal::Present, Depth::Full, Leftovers::IndexedOrScanned),
-        (false, false) => (Goal::Present, Depth::Full, Leftovers::Indexed),
-    };
+    let (goal, depth, leftovers) = scope(args.destroy, args.prune_scan);
     let intent = Intent { goal, writes: false, leftovers: unless_targeted(&options, leftovers) };
     let sessions = session::open(global, terminal, &args.spec, &options, depth)?;
-    on_runtime(|interrupt| commands::diff(sessions, intent, args, interrupt))
+    if args.out.is_some() && sessions.len() != 1 {
+        return Err(Failure::usage("one saved plan is for one spec and one team", "save a plan for each of them"));
+    }
+    let flags = Flags {
+        destroy: args.destroy,
+        local: global.local,
+        assume_owner: args.spec.assume_owner,
+        prune_scan: args.prune_scan,
+        replace: options.replace.clone(),
+        target: options.targets.clone(),
+        team: args.spec.team.clone(),
+        region: global.region.clone(),
+    };
+    on_runtime(|interrupt| commands::diff(sessions, intent, args, flags, interrupt))
 }
 
 fn destroy(global: &Global, terminal: &Terminal, args: DestroyArgs) -> Result<Exit, Failure> {
@@ -413,7 +487,7 @@ fn destroy(global: &Global, terminal: &Terminal, args: DestroyArgs) -> Result<Ex
     let intent = Intent { goal: Goal::Absent, writes: true, leftovers };
     let spec = SpecArgs { stack: args.stack, ..args.spec };
     let sessions = session::open(global, terminal, &spec, &options, Depth::Identities)?;
-    on_runtime(|interrupt| commands::apply(sessions, intent, &args.run, &args.view, interrupt))
+    on_runtime(|interrupt| commands::apply(sessions, intent, None, &args.run, &args.view, interrupt))
 }
 
 fn release(global: &Global, terminal: &Terminal, args: ReleaseArgs) -> Result<Exit, Failure> {
@@ -440,8 +514,33 @@ fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit
 
 fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, Failure> {
     let prefixes = args.prefixes.as_deref().map(session::teams).transpose()?.unwrap_or_default();
-    let sessions = session::open(global, terminal, &args.spec, &Options::default(), Depth::Identities)?;
+    // Who looks after all teams may have none of their specs.
+    let nobody = args.all_teams && args.spec.spec.is_empty() && session::find_spec().is_err();
+    let bare = || Some("all-teams".to_owned());
+    let spec = if nobody { SpecArgs { team: bare(), stack: bare(), ..args.spec.clone() } } else { args.spec.clone() };
+    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Identities)?;
     on_runtime(|interrupt| commands::list(sessions, args, &prefixes, interrupt))
+}
+
+fn explain(terminal: &Terminal, what: Option<&str>) -> Result<Exit, Failure> {
+    let schemas = || registry().values().map(|kind| kind.schema());
+    let Some(what) = what else {
+        terminal.print(&render::explain::kinds(schemas(), terminal.out));
+        return Ok(Exit::Done);
+    };
+    let (kind, property) = what.split_once('.').map_or((what, None), |(kind, property)| (kind, Some(property)));
+    let Some(schema) = schemas().find(|schema| schema.kind == kind) else {
+        let kinds = schemas().map(|schema| format!("`{}`", schema.kind)).collect::<Vec<_>>().join(", ");
+        return Err(Failure::usage(format!("there is no kind `{kind}`"), format!("the kinds are {kinds}")));
+    };
+    match render::explain::kind(schema, property, terminal.out) {
+        Some(text) => terminal.print(&text),
+        None => {
+            let hint = format!("`engine explain {kind}` shows what it has");
+            return Err(Failure::usage(format!("a {kind} has no property `{}`", property.unwrap_or_default()), hint));
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// Of a part of a spec nobody can say what is left over.

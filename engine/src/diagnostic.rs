@@ -328,8 +328,17 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
 fn message(name: &'static str, text: &str, width: usize) -> Message<'static> {
     // What stands in front of a note: the gutter, `= ` and its name.
     let room = width.saturating_sub(name.len() + 8).max(30);
-    let options = textwrap::Options::new(room).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    Level::NOTE.with_name(name).message(textwrap::fill(&printable(text), options))
+    Level::NOTE.with_name(name).message(wrap(&printable(text), room).join("\n"))
+}
+
+/// Text as lines of at most `width` columns. A line that is indented is there to be copied, and stays whole.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let options = textwrap::Options::new(width).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let lines = text.split('\n').flat_map(|line| match line.starts_with(' ') {
+        true => vec![line.to_owned()],
+        false => textwrap::wrap(line, &options).into_iter().map(std::borrow::Cow::into_owned).collect(),
+    });
+    lines.collect()
 }
 
 /// A source line as it may be shown.

@@ -45,6 +45,15 @@ pub struct Leftover {
     pub instead: Option<String>,
 }
 
+impl Leftover {
+    /// Whether it can't be told yet whose it is.
+    pub fn is_undecided(&self) -> bool {
+        let owner =
+            self.found.live.as_ref().filter(|live| live.condition != Condition::Leaving).map(|live| &live.owner);
+        matches!(owner, Some(Ownership::NotYetReadable(_)))
+    }
+}
+
 /// How far leftovers were looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Search {
@@ -72,21 +81,21 @@ impl Inventory {
     /// *now* comes first: the others are on something that is gone, and a new one could not be made beside it.
     pub fn choose(&mut self, spec: &Spec, declared: &Declared, others: Vec<(Id, Live)>) {
         let wanted = identities(declared, self);
-        let mut candidates: Vec<((bool, bool, u8), (Id, Live))> = Vec::new();
+        let mut candidates: Vec<(Fit, Id, Live)> = Vec::new();
         for (id, live) in others {
             match rank(spec, declared, &id, &live) {
                 Some(rank) => {
                     let off = wanted.iter().any(|(name, value)| live.props.get(*name) != Some(value));
-                    candidates.push(((live.condition == Condition::Leaving, off, rank), (id, live)));
+                    candidates.push(((live.condition == Condition::Leaving, off, rank), id, live));
                 }
                 None => self.leave(spec, declared.kind, id, live, None),
             }
         }
-        candidates.sort_by_key(|(rank, _)| *rank);
+        candidates.sort_by_key(|(fit, ..)| *fit);
         let mut candidates = candidates.into_iter();
-        let chosen = candidates.next().map(|(_, (_, live))| live);
+        let chosen = candidates.next().map(|(_, _, live)| live);
         self.found.entry(declared.name.clone()).or_default().live = chosen;
-        for (_, (id, live)) in candidates {
+        for (_, id, live) in candidates {
             self.leave(spec, declared.kind, id, live, Some(declared.name.clone()));
         }
     }
@@ -95,7 +104,13 @@ impl Inventory {
     pub fn leave(&mut self, spec: &Spec, kind: &'static dyn DynKind, id: Id, live: Live, instead: Option<String>) {
         if instead.is_some() || !self.knows(spec, kind, &id) {
             let found = Found { live: Some(live), ..Found::default() };
-            self.leftovers.push(Leftover { declared: Declared::leftover(kind, id), found, instead });
+            let mut declared = Declared::leftover(kind, id);
+            // What a spec says about a resource's end holds for what it was under another name, too.
+            let heir = spec.resource(&declared.name).filter(|it| it.schema().kind == kind.schema().kind);
+            if let Some(heir) = heir.filter(|_| instead.is_none()) {
+                declared.lifecycle = heir.lifecycle.clone();
+            }
+            self.leftovers.push(Leftover { declared, found, instead });
         }
     }
 
@@ -131,6 +146,10 @@ impl Inventory {
         }
     }
 }
+
+/// How far something is from what a declaration means: whether it is on its way out, whether it connects something else,
+/// and its [`rank`].
+type Fit = (bool, bool, u8);
 
 /// How well something fits a declaration; `None`: not at all.
 fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {

@@ -76,7 +76,7 @@ fn has_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>
 
 /// Whether a name begins with the team's, as the names that the engine chooses do.
 fn is_of_team(name: &str, team: &str) -> bool {
-    name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_']))
+    name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
 }
 
 /// Takes the owner's three tags off a function or a mapping.

@@ -138,9 +138,9 @@ async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Search {
     }
     let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
     let index = async {
-        let types: Vec<&str> = registry().values().filter_map(|kind| kind.schema().index).collect();
         let tags = [(TAG_TEAM, owner.team.as_str()), (TAG_STACK, owner.stack.as_str())];
-        cx.read("", || cx.aws.tagged(&tags, &types)).await
+        let services = services();
+        cx.read("", || cx.aws.tagged(&tags, &services)).await
     };
     let (index, scanned) = tokio::join!(index, async {
         if leftovers == Leftovers::Scanned { Some(scan(cx, &owner).await) } else { None }
@@ -178,6 +178,16 @@ async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(DynKindRef, Id)>, AwsE
         Ok::<_, AwsError>(ids.into_iter().map(|id| (&**kind, id)).collect::<Vec<_>>())
     });
     Ok(try_join_all(scans).await?.concat())
+}
+
+/// The services that the index is asked about. Whether it takes every kind of resource by its name is not certain, and
+/// one that it does not know would be refused with all others.
+fn services() -> Vec<&'static str> {
+    let mut services: Vec<&str> =
+        registry().values().filter_map(|kind| kind.schema().index?.split(':').next()).collect();
+    services.sort_unstable();
+    services.dedup();
+    services
 }
 
 /// An entry of the tag index as the identity of what it means.
@@ -290,11 +300,7 @@ async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec
         match read {
             Ok(Reading { live, others }) => {
                 if let Some(live) = live {
-                    // The tags tell what it was called in the spec.
-                    let id = match &live.owner {
-                        Ownership::Engine(owner) => Id { owner: owner.clone(), ..id },
-                        _ => id,
-                    };
+                    let id = called(id, &live);
                     inventory.leave(spec, kind, id.clone(), live, None);
                     inventory.weigh(kind, &id, contents);
                 }
@@ -320,12 +326,12 @@ pub async fn survey(
     prefixes: &[String],
     account: &str,
 ) -> Result<Vec<(&'static dyn DynKind, Id, Live)>, AwsError> {
-    let types: Vec<&str> = registry().values().filter_map(|kind| kind.schema().index).collect();
+    let services = services();
     let tags = of.map_or_else(|| vec![(TAG_TEAM, "")], |(team, stack)| vec![(TAG_TEAM, team), (TAG_STACK, stack)]);
     let nobody = Owner { team: String::new(), stack: String::new(), resource: String::new() };
     let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..nobody.clone() }).collect();
     let (index, scans) = tokio::join!(
-        cx.read("", || cx.aws.tagged(&tags, &types)),
+        cx.read("", || cx.aws.tagged(&tags, &services)),
         join_all(owners.iter().map(|owner| scan(cx, owner)))
     );
     let mut hits: Vec<(DynKindRef, Id)> = Vec::new();
@@ -376,11 +382,11 @@ pub async fn survey(
     Ok(found)
 }
 
-/// Waits until it can be told of everything whose it is and what it is, before somebody decides on it.
+/// Waits until it can be told of everything whose it is and what it is; then it is time to read again.
 ///
 /// # Errors
 /// The waits that failed.
-pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), Vec<ReadError>> {
+pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> Result<(), Vec<ReadError>> {
     let undecided = spec.resources.iter().filter_map(|declared| {
         let live = inventory.live(&declared.name).filter(|live| !declared.imported && live.undecided().is_some())?;
         Some((declared, meant(declared, live)))
@@ -389,21 +395,35 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &mut Inventory) 
         let probe = || async {
             let live = declared.kind.read(cx, &id).await?.live;
             let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
-            Ok((!undecided).then_some(live))
+            Ok((!undecided).then_some(()))
         };
-        (declared, cx.until(OWNER, &id.name, probe).await)
+        let error = cx.until(OWNER, &id.name, probe).await.err()?;
+        Some(ReadError { resource: Some(declared.name.clone()), error })
     }));
-    let mut errors = Vec::new();
-    for (declared, live) in waits.await {
-        match live {
-            Ok(live) => {
-                observe(cx, declared, live.as_ref());
-                inventory.found.entry(declared.name.clone()).or_default().live = live;
-            }
-            Err(error) => errors.push(ReadError { resource: Some(declared.name.clone()), error }),
+    let leftovers = join_all(inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()).map(|leftover| {
+        let Declared { kind, id, .. } = &leftover.declared;
+        async move {
+            let probe = || async {
+                let live = kind.read(cx, id).await?.live;
+                let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
+                Ok((!undecided).then_some(()))
+            };
+            let error = cx.until(OWNER, &id.name, probe).await.err()?;
+            Some(ReadError { resource: None, error })
         }
-    }
+    }));
+    let (waits, leftovers) = tokio::join!(waits, leftovers);
+    let errors: Vec<ReadError> = waits.into_iter().chain(leftovers).flatten().collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The identity of something that is not declared, with what its tags say it was called in a spec. The team and the
+/// stack stay ours: that they are its owner's, too, is for others to compare.
+fn called(id: Id, live: &Live) -> Id {
+    match &live.owner {
+        Ownership::Engine(owner) => Id { owner: Owner { resource: owner.resource.clone(), ..id.owner.clone() }, ..id },
+        _ => id,
+    }
 }
 
 /// The identity of a declaration, with what only the read could tell.

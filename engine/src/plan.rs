@@ -252,6 +252,7 @@ enum Standing {
 
 const KEEP_DATA: &str = "add --delete-data to lose them";
 const UNPROTECT: &str = "remove `protect` from the spec first, if that is what you want";
+const FEEDS_WHAT_GOES: &str = "the function that it feeds goes";
 const MAY_NOT_READ: &str = "ask for the right to read its tags, or add --assume-owner";
 
 impl<'a> Planner<'a> {
@@ -262,7 +263,13 @@ impl<'a> Planner<'a> {
             return graph.order().collect();
         }
         let mut about: HashSet<&str> = HashSet::new();
-        let mut todo: Vec<&str> = graph.order().filter(|name| self.options.targets.contains(*name)).collect();
+        let targets = &self.options.targets;
+        // What is handed over may still bear an older name.
+        let older = |name: &str| match self.inventory.live(name).map(|live| &live.owner) {
+            Some(Ownership::Engine(owner)) if goal == Goal::Released => targets.contains(&owner.resource),
+            _ => false,
+        };
+        let mut todo: Vec<&str> = graph.order().filter(|name| targets.contains(*name) || older(name)).collect();
         while let Some(name) = todo.pop() {
             if about.insert(name) {
                 match goal {
@@ -387,6 +394,7 @@ impl<'a> Planner<'a> {
             if let Some((reason, hint)) = self.kept(declared, found) {
                 return refused(row, reason, hint);
             }
+            row.remarks.extend(schema.outage.map(|outage| outage.replaced.to_owned()));
         } else {
             carry_outputs(&mut row, schema, live);
         }
@@ -454,6 +462,9 @@ impl<'a> Planner<'a> {
                 let reason = "its tags may not be read, so it may not be ours".to_owned();
                 refused(row, reason, MAY_NOT_READ.to_owned())
             }
+            Standing::Adoptable if self.feeds_what_goes(declared) => {
+                self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
+            }
             Standing::Adoptable => Change { reason: Some(untagged()), ..row },
             Standing::Refused(..) if live.owner == Ownership::Nobody => Change { reason: Some(untagged()), ..row },
             Standing::Refused(reason, hint) => match &live.owner {
@@ -475,7 +486,9 @@ impl<'a> Planner<'a> {
         if let Some((reason, hint)) = self.kept(declared, found) {
             return refused(row, reason, hint);
         }
-        let remarks = declared.schema().leaves.map(|leaves| leaves(&row.name)).into_iter().collect();
+        let schema = declared.schema();
+        let outage = schema.outage.map(|outage| outage.deleted.to_owned());
+        let remarks = outage.into_iter().chain(schema.leaves.map(|leaves| leaves(&row.name))).collect();
         Change { action: Action::Delete, asks: true, remarks, reason, ..row }
     }
 
@@ -563,8 +576,12 @@ impl<'a> Planner<'a> {
             Ownership::Engine(owner) if owner == us => Standing::Ours,
             Ownership::Inherited => match self.container_owner(declared) {
                 Some(Ownership::Engine(owner)) if same_stack(owner, us) => Standing::Ours,
-                // Where the function itself is gone or not ours, its own row says so.
                 Some(Ownership::Denied) => self.assume(),
+                Some(Ownership::Engine(_) | Ownership::CloudFormation(_)) => Standing::Refused(
+                    "what it lives in belongs to somebody else".to_owned(),
+                    "let it live in a resource of this stack".to_owned(),
+                ),
+                // Where the function itself is gone, its own row says so.
                 _ => Standing::Adoptable,
             },
             Ownership::Engine(owner) if same_stack(owner, us) => {
@@ -634,6 +651,12 @@ impl<'a> Planner<'a> {
         Some(&self.inventory.found.get(container)?.live.as_ref()?.owner)
     }
 
+    /// Whether it is about a function that is deleted: it would live on, and feed the next one of that name.
+    fn feeds_what_goes(&self, declared: &Declared) -> bool {
+        let goes = |row: &Change| row.kind == "function" && row.action == Action::Delete;
+        identity_targets(declared).any(|name| self.rows.get(name).is_some_and(goes))
+    }
+
     /// The first target of an identity property that is replaced.
     fn replaced_target(&self, declared: &Declared) -> Option<String> {
         let replaced = |name: &&str| self.rows.get(*name).is_some_and(|row| row.action == Action::Replace);
@@ -647,8 +670,8 @@ impl<'a> Planner<'a> {
             return Some(("`protect: true` keeps it from being deleted".to_owned(), UNPROTECT.to_owned()));
         }
         let live = found.and_then(|found| found.live.as_ref());
-        if let Some((reason, hint)) = live.and_then(|live| schema.locked.and_then(|locked| locked(&live.props))) {
-            return Some((reason.to_owned(), hint.to_owned()));
+        if let Some(lock) = live.and_then(|live| schema.locked.and_then(|locked| locked(&live.props))) {
+            return Some((lock.reason.to_owned(), lock.hint.to_owned()));
         }
         if self.options.delete_data || !schema.holds_data {
             return None;
@@ -736,22 +759,35 @@ impl<'a> Planner<'a> {
             return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
         }
         let us = (self.spec.team.as_str(), self.spec.stack.as_str());
-        let gone = |why: &str| Some(self.gone(row.clone(), declared, Some(found), Some(why.to_owned())));
+        let gone = |why: Option<&str>| {
+            let mut row = self.gone(row.clone(), declared, Some(found), why.map(str::to_owned));
+            if instead.is_some() {
+                // The other one goes on, so nobody misses this one.
+                row.remarks.clear();
+            }
+            Some(row)
+        };
         let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
         let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);
+        // Without a spec there is nothing that it could have left.
+        let left = Some("it is no longer in the spec").filter(|_| !self.spec.file.name().is_empty());
         let duplicate = instead.as_ref().map(|name| format!("`{name}` is another one that connects the same"));
         match &live.owner {
+            Ownership::NotYetReadable(reason) => {
+                let reason = Some(format!("it can't be told yet whose it is: {reason}"));
+                Some(Change { reason, undecided: true, ..row })
+            }
             Ownership::Engine(owner) if (owner.team.as_str(), owner.stack.as_str()) == us => {
-                gone(duplicate.as_deref().unwrap_or("it is no longer in the spec"))
+                gone(duplicate.as_deref().or(left))
             }
             Ownership::Inherited => {
                 let owner = container.and_then(|row| row.live(self.inventory)).map(|live| &live.owner);
                 let ours = matches!(owner, Some(Ownership::Engine(owner)) if (owner.team.as_str(), owner.stack.as_str()) == us);
-                if ours { gone("it is no longer in the spec") } else { None }
+                if ours { gone(left) } else { None }
             }
-            Ownership::Nobody | Ownership::Denied if dies => gone("the function that it feeds goes"),
-            Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref().unwrap_or_default()),
+            Ownership::Nobody | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
+            Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref()),
             Ownership::Engine(owner) if dies => {
                 let reason = format!("it belongs to {owner}, and the function that it feeds would go");
                 Some(refused(row, reason, "its owner has to delete it first".to_owned()))
@@ -796,8 +832,8 @@ fn refused(row: Change, reason: String, hint: String) -> Change {
 
 /// Adoption never resets: what stands in AWS and not in the spec has to be written down first.
 fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
-    let mut add = String::new();
-    let mut correct = String::new();
+    let (mut add, mut correct) = (String::new(), String::new());
+    let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
     for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
         if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(property.name) {
             continue;
@@ -813,15 +849,21 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
         if !(dropped || (kept && !written)) {
             continue;
         }
-        let line = match property.sensitive {
-            true => format!("\n    {}: # as it is in AWS", property.name),
-            false => format!("\n    {}: {}", property.name, yaml(value)),
-        };
-        if written { &mut correct } else { &mut add }.push_str(&line);
+        if property.sensitive {
+            // Its values are never shown, so they can't be copied either.
+            ignored.push(property.name);
+        } else {
+            let lines = line(property.name, value);
+            if written { &mut correct } else { &mut add }.push_str(&lines);
+        }
     }
+    if ignored.len() > declared.lifecycle.ignore_changes.len() {
+        let lines = format!("\n    ignore_changes: [{}]", ignored.join(", "));
+        if declared.lifecycle.ignore_changes.is_empty() { &mut add } else { &mut correct }.push_str(&lines);
+    }
+    let name = &declared.name;
     if !add.is_empty() || !correct.is_empty() {
         let reason = "adopting never resets, and the spec does not declare what it has".to_owned();
-        let name = &declared.name;
         let hint = match (add.is_empty(), correct.is_empty()) {
             (false, true) => format!("add to `{name}`, to keep it:{add}"),
             (true, _) => format!("correct in `{name}`, to keep it:{correct}"),
@@ -830,8 +872,12 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
         return refused(row, reason, hint);
     }
     if row.action == Action::Replace {
-        let reason = "adopting it would mean to replace it".to_owned();
-        return refused(row, reason, format!("describe the {} as it is, then adopt it", schema.kind));
+        let reason = "adopting it would mean to replace it; only what is ours is replaced".to_owned();
+        let hint = match as_it_is(&row, schema, live) {
+            Some(lines) => format!("correct in `{name}`, to adopt it as it is first:{lines}"),
+            None => format!("delete that {}, or declare another one", schema.kind),
+        };
+        return refused(row, reason, hint);
     }
     Change {
         action: Action::Adopt,
@@ -841,20 +887,43 @@ fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Ch
     }
 }
 
-/// A value as it is written in a spec: what is not set has no place there.
-fn yaml(value: &Value) -> serde_json::Value {
-    fn tidy(json: serde_json::Value) -> serde_json::Value {
-        match json {
-            serde_json::Value::Object(map) => {
-                map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, tidy(value))).collect()
-            }
-            serde_json::Value::Array(items) => items.into_iter().map(tidy).collect(),
-            // Text that is not meant as a reference.
-            serde_json::Value::String(text) => text.replace("${", "$${").into(),
-            other => other,
+/// The lines of a spec that describe what would be replaced as it is; `None`: a spec can't say that.
+fn as_it_is(row: &Change, schema: &Schema, live: &Live) -> Option<String> {
+    let mut lines = String::new();
+    for change in row.properties.iter().filter(|change| change.effect == Effect::Replace) {
+        let property = schema.property(change.path.root()?)?;
+        if matches!(property.presence, Presence::Derived) {
+            return None;
+        }
+        match live.props.get(property.name)? {
+            Value::Null => lines.push_str(&format!("\n    # no {}", property.name)),
+            value => lines.push_str(&line(property.name, value)),
         }
     }
-    tidy(serde_json::Value::from(value))
+    Some(lines).filter(|lines| !lines.is_empty())
+}
+
+/// A property as lines of a spec, each behind a line break: what is not set has no place there.
+fn line(property: &str, value: &Value) -> String {
+    fn lines(text: &mut String, indent: usize, key: &str, value: serde_json::Value) {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        // What YAML would take for something else than text is quoted.
+        let special = ["true", "false", "null"].contains(&&*key.to_ascii_lowercase());
+        let plain = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.bytes().all(word) && !special;
+        let key = if plain { key.to_owned() } else { serde_json::Value::from(key).to_string() };
+        text.push_str(&format!("\n{:indent$}{key}:", ""));
+        match value {
+            serde_json::Value::Object(map) if !map.is_empty() => {
+                let set = map.into_iter().filter(|(_, value)| !value.is_null());
+                set.for_each(|(key, value)| lines(text, indent + 2, &key, value));
+            }
+            // Text that is not meant as a reference.
+            value => text.push_str(&format!(" {}", value.to_string().replace("${", "$${"))),
+        }
+    }
+    let mut text = String::new();
+    lines(&mut text, 4, property, serde_json::Value::from(value));
+    text
 }
 
 /// What comes out of a resource that lives on: what it has, but for what its changes make AWS choose anew.

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** alone knows colours and columns, and decides nothing. No value of a sensitive property gets past it.
 
+pub mod explain;
 mod list;
 pub mod markdown;
 mod progress;
@@ -15,12 +16,13 @@ use textwrap::core::display_width;
 
 use crate::apply::Ending;
 use crate::aws::Class;
-use crate::plan::{Action, Change, Op, Plan};
+use crate::diagnostic::wrap;
+use crate::plan::{Action, Change, Op, Plan, Subject};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
 use crate::value::{Path, Tree, Value};
 
-pub use list::{Owned, outputs, outputs_json, owned, owned_json};
+pub use list::{Holder, Owned, outputs, outputs_json, owned, owned_json};
 pub use progress::Progress;
 
 /// How to draw on a stream.
@@ -268,7 +270,12 @@ fn told(change: &Change) -> &'static str {
 
 fn row(text: &mut String, change: &Change, look: Look) {
     let Face { symbol, style, .. } = face(change.action);
-    let name = if change.kind == "mapping" { String::new() } else { format!(" {}", change.name) };
+    let name = match change.subject {
+        // The id that AWS has picked tells nobody anything, unless it is one of several.
+        Subject::Declared if change.kind == "mapping" => String::new(),
+        Subject::Leftover(_) if change.name == change.resource => String::new(),
+        _ => format!(" {}", change.name),
+    };
     let title = format!("{} ({}{name})", look.paint(BOLD, &change.resource), change.kind);
     let _ = writeln!(
         text,
@@ -501,12 +508,10 @@ fn tall(value: &Value, room: usize) -> Vec<String> {
 
 /// A sentence, wrapped to the width and indented below its lead.
 fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: Look) {
-    let indent = " ".repeat(lead.chars().count());
-    // Lines that are to be copied keep their own indentation and length.
-    let options = textwrap::Options::new(look.width.max(40)).initial_indent(lead).subsequent_indent(&indent);
-    let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    for line in textwrap::wrap(sentence, options) {
-        let _ = writeln!(text, "{}", look.paint(style, &line));
+    let columns = lead.chars().count();
+    for (at, line) in wrap(sentence, look.width.max(40).saturating_sub(columns)).into_iter().enumerate() {
+        let lead = if at == 0 { lead } else { "" };
+        let _ = writeln!(text, "{}", look.paint(style, &format!("{lead:columns$}{line}")));
     }
 }
 

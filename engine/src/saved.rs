@@ -90,8 +90,12 @@ pub struct Flags {
     pub local: bool,
     /// `--assume-owner`.
     pub assume_owner: bool,
-    /// `--delete-data`.
-    pub delete_data: bool,
+    /// `--prune-scan`.
+    pub prune_scan: bool,
+    /// `--replace`, each.
+    pub replace: BTreeSet<String>,
+    /// `--target`, each.
+    pub target: BTreeSet<String>,
     /// `--team`.
     pub team: Option<String>,
     /// `--region`.
@@ -346,7 +350,9 @@ impl Flags {
             ("--destroy", self.destroy != other.destroy),
             ("--local", self.local != other.local),
             ("--assume-owner", self.assume_owner != other.assume_owner),
-            ("--delete-data", self.delete_data != other.delete_data),
+            ("--prune-scan", self.prune_scan != other.prune_scan),
+            ("--replace", self.replace != other.replace),
+            ("--target", self.target != other.target),
             ("--team", self.team != other.team),
             ("--region", self.region != other.region),
         ];
@@ -435,9 +441,8 @@ fn owner(owner: &Ownership) -> Json {
 
 fn condition(condition: &Condition) -> Json {
     match condition {
-        Condition::Settled => json!("settled"),
-        Condition::Changing(word) => json!(["changing", word]),
-        Condition::Unclear(word) => json!(["unclear", word]),
+        // What AWS is still working on ends by itself; what it comes to shows in the properties.
+        Condition::Settled | Condition::Changing(_) | Condition::Unclear(_) => json!("settled"),
         Condition::Leaving => json!("leaving"),
         Condition::Broken(reason) => json!(["broken", reason]),
         Condition::Unusable(word) => json!(["unusable", word]),

@@ -33,8 +33,10 @@ pub struct Schema {
     pub holds_data: bool,
     /// What stays in AWS when it is deleted, by its name.
     pub leaves: Option<fn(&str) -> String>,
+    /// What people have to do without once it is deleted or while it is made anew; `None`: nothing.
+    pub outage: Option<Outage>,
     /// Why one with these properties can't be deleted, and what to do about that, where AWS refuses it.
-    pub locked: Option<fn(&Tree) -> Option<(&'static str, &'static str)>>,
+    pub locked: Option<fn(&Tree) -> Option<Lock>>,
     /// What to know when one is made anew while what it connects lives on; sees the wanted properties.
     pub renewal: Option<fn(&Tree) -> &'static str>,
     /// What can be set.
@@ -43,6 +45,24 @@ pub struct Schema {
     pub outputs: Vec<Output>,
     /// What AWS's tag index calls resources of this kind; `None`: they bear no tags, or are never looked for.
     pub index: Option<&'static str>,
+}
+
+/// Why AWS refuses to delete something, and what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    /// Why.
+    pub reason: &'static str,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+/// What a deletion takes away, a sentence each.
+#[derive(Debug, Clone, Copy)]
+pub struct Outage {
+    /// Where it goes for good.
+    pub deleted: &'static str,
+    /// Where it is made anew.
+    pub replaced: &'static str,
 }
 
 /// How a resource is found in AWS.
@@ -437,6 +457,11 @@ impl<P> From<Option<Live<P>>> for Reading<P> {
 }
 
 impl<P> Live<P> {
+    /// Whether AWS is still making or changing it, so that what was read may not last.
+    pub fn is_moving(&self) -> bool {
+        matches!(self.condition, Condition::Changing(_) | Condition::Unclear(_))
+    }
+
     /// Why nothing can be decided about it yet.
     pub fn undecided(&self) -> Option<String> {
         match (&self.owner, &self.condition) {

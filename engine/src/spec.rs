@@ -85,9 +85,12 @@ pub struct Lifecycle {
 
 impl Declared {
     /// Something in AWS that nothing declares: known by its identity, and nothing is desired of it.
+    ///
+    /// Where no tag says what it was called in a spec, it goes by its name in AWS.
     pub fn leftover(kind: &'static dyn DynKind, id: Id) -> Declared {
+        let tagged = Some(&id.owner.resource).filter(|name| !name.is_empty());
         Declared {
-            name: id.owner.resource.clone(),
+            name: tagged.unwrap_or(&id.name).clone(),
             kind,
             id,
             imported: false,
@@ -163,7 +166,14 @@ impl Spec {
         let name = path.display().to_string();
         let bytes = read(path).map_err(|error| vec![error])?;
         let (file, root, errors) = yaml::read(&name, &bytes);
-        let Some(root) = root else { return Err(errors) };
+        let Some(root) = root else {
+            let hint =
+                "without the spec, `engine destroy --team TEAM --stack STACK --region REGION` deletes what they own";
+            return Err(match depth {
+                Depth::Full => errors,
+                Depth::Identities => errors.into_iter().map(|error| error.hint(hint)).collect(),
+            });
+        };
         let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let (spec, found) = check::check(&file, &root, &stem, &dir, overrides, depth);

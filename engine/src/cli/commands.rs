@@ -14,7 +14,8 @@ use crate::inventory::Inventory;
 use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
 use crate::render::markdown::{self, Page};
-use crate::render::{self, Owned, Progress, Rows};
+use crate::render::{self, Holder, Owned, Progress, Rows};
+use crate::saved::{Flags, Salt, SavedPlan};
 use crate::schema::Ownership;
 use crate::spec::Spec;
 use crate::value::{Hole, Value};
@@ -28,15 +29,27 @@ pub(super) async fn diff(
     sessions: Vec<Session<'_>>,
     intent: Intent,
     args: &DiffArgs,
+    flags: Flags,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     let mut refusals = Vec::new();
     let mut terminal = None;
-    for run in session::read(sessions, intent, &interrupt).await? {
+    for (at, run) in session::read(sessions, intent, &interrupt).await?.into_iter().enumerate() {
         let plan = run.plan(intent.goal);
-        show(&run, &plan, intent.goal, &args.view);
+        show(at, &run, &plan, intent.goal, &args.view);
         refusals.extend(run.refusals(&plan));
+        if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
+            if plan.is_undecided() {
+                let problem = "the plan is not saved: of some resources it can't be told yet what happens";
+                return Err(Failure::one(Diagnostic::error(problem).hint("try again in a minute")));
+            }
+            let salt = Salt::random();
+            let Session { spec, overrides, terminal, .. } = &run.session;
+            let saved = SavedPlan::new(spec, &run.inventory, &plan, overrides, flags.clone(), salt);
+            saved.write(out).map_err(Failure::one)?;
+            terminal.say(&format!("Saved. To do exactly this: engine apply {}", out.display()));
+        }
         // What can't be judged yet may change as well.
         if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided()) {
             exit = Exit::Pending;
@@ -79,6 +92,7 @@ impl Planned<'_> {
 pub(super) async fn apply(
     sessions: Vec<Session<'_>>,
     intent: Intent,
+    saved: Option<&SavedPlan>,
     args: &RunArgs,
     view: &ViewArgs,
     interrupt: watch::Receiver<bool>,
@@ -89,13 +103,27 @@ pub(super) async fn apply(
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
     let terminal = first.run.session.terminal;
     if view.format == Format::Human {
-        planned.iter().for_each(|it| show(&it.run, &it.plan, goal, view));
+        planned.iter().enumerate().for_each(|(at, it)| show(at, &it.run, &it.plan, goal, view));
     }
     let tell = |status: &str| planned.iter().for_each(|it| it.document(view, status, &[], &[]));
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
     if !refusals.is_empty() {
         tell("refused");
         return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
+    }
+    if let Some(saved) = saved {
+        let Session { spec, overrides, .. } = &first.run.session;
+        let (flags, salt) = (saved.flags.clone(), saved.salt.clone());
+        let now = SavedPlan::new(spec, &first.run.inventory, &first.plan, overrides, flags, salt);
+        let moved = saved.moved(&now);
+        if !moved.is_empty() {
+            tell("refused");
+            let diagnostic = Diagnostic::error("the saved plan no longer holds, so nothing was changed");
+            let diagnostic = diagnostic.why(moved.join("; "));
+            return Err(Failure::one(
+                diagnostic.hint("look at the plan above, and save it anew with `engine diff --out`"),
+            ));
+        }
     }
     if planned.iter().any(|it| it.plan.asks()) && !args.yes {
         if view.format != Format::Human {
@@ -203,14 +231,14 @@ pub(super) async fn release(
     let runs = session::read(sessions, intent, &interrupt).await?;
     let planned: Vec<Planned<'_>> =
         runs.into_iter().map(|run| Planned { plan: run.plan(intent.goal), run, goal: intent.goal }).collect();
-    planned.iter().for_each(|it| show(&it.run, &it.plan, intent.goal, &view));
-    let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
-    if !refusals.is_empty() {
-        return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
-    }
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
         let diagnostic = Diagnostic::error(format!("this team and stack own nothing called `{name}`"));
         return Err(Failure::one(diagnostic.hint("`engine list` shows what they own")));
+    }
+    planned.iter().enumerate().for_each(|(at, it)| show(at, &it.run, &it.plan, intent.goal, &view));
+    let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
+    if !refusals.is_empty() {
+        return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
     }
     carry_out(&planned, intent.goal, 1, &view).await
 }
@@ -284,13 +312,15 @@ pub(super) async fn list(
     let mut owned: Vec<Owned> = survey
         .into_iter()
         .map(|(kind, id, live)| {
-            let (team, stack, resource) = match &live.owner {
-                Ownership::Engine(owner) => (owner.team.clone(), owner.stack.clone(), owner.resource.clone()),
-                Ownership::CloudFormation(stack) => (String::new(), format!("CloudFormation {stack}"), String::new()),
-                Ownership::Denied => (String::new(), "(tags may not be read)".to_owned(), String::new()),
-                _ => (String::new(), "(no tags)".to_owned(), String::new()),
+            let (owner, team, stack, resource) = match live.owner {
+                Ownership::Engine(owner) => (Holder::Team, owner.team, owner.stack, owner.resource),
+                Ownership::CloudFormation(stack) => (Holder::CloudFormation, String::new(), stack, String::new()),
+                Ownership::Nobody | Ownership::Inherited => Default::default(),
+                Ownership::Denied | Ownership::NotYetReadable(_) => {
+                    (Holder::Unreadable, String::new(), String::new(), String::new())
+                }
             };
-            Owned { team, stack, resource, kind: kind.schema().kind, name: id.name }
+            Owned { team, stack, resource, kind: kind.schema().kind, name: id.name, owner }
         })
         .collect();
     owned.sort();
@@ -301,14 +331,15 @@ pub(super) async fn list(
     Ok(Exit::Done)
 }
 
-fn show(run: &Run<'_>, plan: &Plan, goal: Goal, view: &ViewArgs) {
+/// Shows one of several plans, a blank line between two.
+fn show(at: usize, run: &Run<'_>, plan: &Plan, goal: Goal, view: &ViewArgs) {
     let Session { spec, terminal, .. } = &run.session;
     terminal.print(&match view.format {
         Format::Json => format!("{}\n", render::plan_json(spec, &run.inventory.site, plan)),
         Format::Markdown => markdown::plan(&page(run, goal, view), plan),
         Format::Human => {
             let text = render::plan(plan, goal == Goal::Absent, rows(view), terminal.out);
-            format!("{}\n\n{text}", run.heading())
+            format!("{}{}\n\n{text}", if at == 0 { "" } else { "\n" }, run.heading())
         }
     });
 }

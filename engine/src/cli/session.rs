@@ -11,12 +11,13 @@ use tokio::sync::watch;
 
 use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Settings};
 use crate::diagnostic::Diagnostic;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Leftover};
 use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, Project, Running, standin};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
-use crate::schema::{Id, Live, Naming};
+use crate::saved::SavedPlan;
+use crate::schema::{Id, Naming};
 use crate::spec::{Depth, Overrides, Spec};
 
 use super::terminal::{Failure, Terminal, said_once};
@@ -33,14 +34,22 @@ const USUAL_SPEC: &str = "specs/team.yaml";
 pub(super) struct Session<'t> {
     pub(super) terminal: &'t Terminal,
     pub(super) spec: Spec,
-    /// The file as it was named; none where only team and stack are.
-    pub(super) path: Option<PathBuf>,
+    /// What the spec was loaded with.
+    pub(super) overrides: Overrides,
     pub(super) target: Target,
     /// What the command line overrides in the spec, for the plan's first line.
     pub(super) notes: Vec<String>,
     pub(super) options: Options,
     /// Where the project's local AWS would be.
     project: Project,
+}
+
+/// A spec and where it came from.
+struct Loaded {
+    /// None where only team and stack are named.
+    path: Option<PathBuf>,
+    overrides: Overrides,
+    spec: Spec,
 }
 
 /// Which AWS.
@@ -84,11 +93,11 @@ pub(super) fn open<'t>(
     if global.region.is_some() {
         notes.push("region from --region".to_owned());
     }
-    let mut loaded: Vec<(Option<PathBuf>, Spec)> = Vec::new();
+    let mut loaded: Vec<Loaded> = Vec::new();
     let mut errors = Vec::new();
     if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
         match Spec::bare(team, stack, global.region.as_deref()) {
-            Ok(spec) => loaded.push((None, spec)),
+            Ok(spec) => loaded.push(Loaded { path: None, overrides: Overrides::default(), spec }),
             Err(wrong) => errors.extend(wrong),
         }
     } else {
@@ -99,10 +108,11 @@ pub(super) fn open<'t>(
         };
         for path in &paths {
             for team in &teams {
-                match Spec::load(path, &overrides(global, args, team.clone()), depth) {
+                let overrides = overrides(global, args, team.clone());
+                match Spec::load(path, &overrides, depth) {
                     Ok(spec) => {
                         terminal.problems(&spec.warnings);
-                        loaded.push((Some(path.clone()), spec));
+                        loaded.push(Loaded { path: Some(path.clone()), overrides, spec });
                     }
                     Err(wrong) => errors.extend(wrong),
                 }
@@ -117,7 +127,7 @@ pub(super) fn open<'t>(
     }
     let mut running: HashMap<PathBuf, Running> = HashMap::new();
     let mut sessions = Vec::new();
-    for (path, spec) in loaded {
+    for Loaded { path, overrides, spec } in loaded {
         let root = path.as_deref().map_or_else(|| PathBuf::from("."), project_of);
         let project = Project::new(root.clone());
         let mut notes = notes.clone();
@@ -141,7 +151,7 @@ pub(super) fn open<'t>(
                 endpoint_url: global.endpoint_url.clone(),
             })
         };
-        sessions.push(Session { terminal, spec, path, target, notes, options: options.clone(), project });
+        sessions.push(Session { terminal, spec, overrides, target, notes, options: options.clone(), project });
     }
     Ok(sessions)
 }
@@ -249,21 +259,32 @@ impl<'t> Session<'t> {
     /// Reads AWS, and waits for owners where something is to be written.
     async fn read(mut self, cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
         let Intent { goal, writes, leftovers } = intent;
-        let read = tokio::select! {
-            read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
-            // Reads change nothing, so none has to be waited for.
-            () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
-        };
-        let mut inventory = read.map_err(|errors| self.read_failure(errors))?;
-        if writes {
-            for declared in self.spec.resources.iter().filter(|declared| !declared.imported) {
-                // It may take a minute, and nothing else has been shown by then.
-                if let Some(reason) = inventory.live(&declared.name).and_then(Live::undecided) {
-                    self.terminal.say(&format!("{}: waiting, since {reason}", declared.name));
-                }
+        let inventory = loop {
+            let read = tokio::select! {
+                read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
+                // Reads change nothing, so none has to be waited for.
+                () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
+            };
+            let inventory = read.map_err(|errors| self.read_failure(errors))?;
+            let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
+            let undecided: Vec<_> = undecided
+                .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))
+                .collect();
+            let is_settled = !writes || !inventory.leftovers.iter().any(Leftover::is_undecided);
+            if undecided.is_empty() && is_settled {
+                break inventory;
             }
-            live::await_owners(&cx, &self.spec, &mut inventory).await.map_err(|errors| self.read_failure(errors))?;
-        }
+            for (declared, reason) in undecided {
+                // It may take a minute, and nothing else has been shown by then.
+                self.terminal.say(&format!("{}: waiting, since {reason}", declared.name));
+            }
+            for leftover in inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()) {
+                let name = &leftover.declared.id.name;
+                self.terminal.say(&format!("{name}: waiting, since it can't be told yet whose it is"));
+            }
+            // What the rest means may hang on what came out, so all of it is read again.
+            live::await_owners(&cx, &self.spec, &inventory).await.map_err(|errors| self.read_failure(errors))?;
+        };
         for declared in &mut self.spec.resources {
             let id =
                 inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));
@@ -359,18 +380,36 @@ pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
     Ok(teams)
 }
 
+/// The saved plan, if that is what is named instead of specs.
+pub(super) fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, Failure> {
+    for path in named {
+        // What can't be read is told where it is read as a spec.
+        let Ok(bytes) = std::fs::read(path) else { continue };
+        let Some(saved) = SavedPlan::parse(&bytes).map_err(Failure::one)? else { continue };
+        if named.len() > 1 {
+            let problem = format!("`{}` is a saved plan, which is applied alone", path.display());
+            return Err(Failure::usage(problem, "name nothing but the saved plan"));
+        }
+        return Ok(Some(saved));
+    }
+    Ok(None)
+}
+
 /// What several specs of one command would do to each other.
-fn collisions(loaded: &[(Option<PathBuf>, Spec)]) -> Vec<Diagnostic> {
+fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
     let mut stacks: HashMap<(&str, &str), String> = HashMap::new();
     let mut names: HashMap<(&str, &str), String> = HashMap::new();
     let mut errors = Vec::new();
-    for (path, spec) in loaded {
+    for Loaded { path, spec, .. } in loaded {
         let shown = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
         if let Some(first) = stacks.insert((&spec.team, &spec.stack), shown.clone()) {
-            let problem = format!("`{first}` and `{shown}` are both team `{}`, stack `{}`", spec.team, spec.stack);
-            let why = "each would delete what only the other one has";
-            errors
-                .push(Diagnostic::error(problem).why(why).hint("name each team once, or give one of them a `stack:`"));
+            let owner = format!("team `{}`, stack `{}`", spec.team, spec.stack);
+            errors.push(match first == shown {
+                true => Diagnostic::error(format!("`{shown}` is named twice for {owner}")).hint("name each team once"),
+                false => Diagnostic::error(format!("`{first}` and `{shown}` are both {owner}"))
+                    .why("each would delete what only the other one has")
+                    .hint("give one of them another `stack:`"),
+            });
             continue;
         }
         for declared in spec.resources.iter().filter(|it| !it.imported) {
@@ -389,14 +428,14 @@ fn collisions(loaded: &[(Option<PathBuf>, Spec)]) -> Vec<Diagnostic> {
 }
 
 /// Names on the command line that no spec has.
-fn unknown_names(loaded: &[(Option<PathBuf>, Spec)], options: &Options, depth: Depth) -> Vec<Diagnostic> {
+fn unknown_names(loaded: &[Loaded], options: &Options, depth: Depth) -> Vec<Diagnostic> {
     // What is only looked up by its identity may also be something that has left the spec.
     if depth == Depth::Identities || loaded.is_empty() {
         return Vec::new();
     }
     let named = options.targets.iter().map(|it| ("target", it)).chain(options.replace.iter().map(|it| ("replace", it)));
-    let unknown = named.filter(|(_, name)| loaded.iter().all(|(_, spec)| spec.resource(name).is_none()));
-    let known = loaded.iter().flat_map(|(_, spec)| &spec.resources).map(|it| format!("`{}`", it.name));
+    let unknown = named.filter(|(_, name)| loaded.iter().all(|it| it.spec.resource(name).is_none()));
+    let known = loaded.iter().flat_map(|it| &it.spec.resources).map(|it| format!("`{}`", it.name));
     let known = known.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
     let error = |(flag, name): (&str, &String)| {
         Diagnostic::error(format!("`--{flag} {name}`: there is no such resource in the spec"))
@@ -419,7 +458,7 @@ fn local_account(spec: &Spec) -> String {
 }
 
 /// The spec to use where none is named: the usual one, or the only one.
-fn find_spec() -> Result<PathBuf, Failure> {
+pub(super) fn find_spec() -> Result<PathBuf, Failure> {
     let usual = PathBuf::from(USUAL_SPEC);
     if usual.exists() {
         return Ok(usual);

@@ -23,6 +23,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// A command line that can't be meant.
+    pub(super) fn usage(problem: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Usage, diagnostics: vec![Diagnostic::error(problem).hint(hint)] }
+    }
+
     pub(super) fn one(diagnostic: Diagnostic) -> Failure {
         Failure { exit: Exit::Failed, diagnostics: vec![diagnostic] }
     }

@@ -35,8 +35,8 @@ use serde_json::{Value as Json, json};
 use crate::aws::{AwsError, Class, Context, Named, Wait, upload_timeouts};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
-    Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading, Schema, Shape, Text,
-    property,
+    Age, Condition, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
+    Shape, Text, property,
 };
 use crate::source::{self, Source};
 use crate::value::{Path, Tree, Value};
@@ -190,6 +190,10 @@ impl Kind for Function {
             holds_data: false,
             locked: None,
             leaves: Some(|name| format!("its log group /aws/lambda/{name} stays")),
+            outage: Some(Outage {
+                deleted: "calls of it fail from then on; its versions and aliases go with it",
+                replaced: "calls of it fail until it is made anew; its versions and aliases, and whatever else the spec does not say of it, are gone",
+            }),
             renewal: None,
             index: Some("lambda:function"),
             properties: vec![
@@ -735,7 +739,7 @@ async fn idle(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
         let Some(seen) = look(cx, id).await? else {
             return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function is gone"));
         };
-        let busy = matches!(condition(&seen.config), Condition::Changing(_));
+        let busy = matches!(condition(&seen.config), Condition::Changing(_) | Condition::Unclear(_));
         Ok((!busy).then_some(seen))
     };
     cx.until(UPDATED, &id.name, probe).await
@@ -768,7 +772,8 @@ fn condition(config: &FunctionConfiguration) -> Condition {
         (Some(State::Failed), _) => Condition::Broken(reason(config.state_reason())),
         (Some(State::Deleting), _) => Condition::Leaving,
         (None | Some(State::Active | State::Inactive), Some(status @ LastUpdateStatus::InProgress)) => {
-            Condition::Changing(status.as_str().to_owned())
+            // It shows what it is to be, and what it was if the update fails.
+            Condition::Unclear(status.as_str().to_owned())
         }
         (None | Some(State::Active | State::Inactive), _) => Condition::Settled,
         // Also states that are newer than this.

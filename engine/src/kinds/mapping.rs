@@ -41,8 +41,8 @@ use crate::aws::guard::function_name;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
-    Shape, Site, Text, property,
+    Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Site, Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -105,6 +105,10 @@ impl Kind for Mapping {
             locked: None,
             leaves: None,
             index: Some("lambda:event-source-mapping"),
+            outage: Some(Outage {
+                deleted: "what is written from then on does not reach the function",
+                replaced: "until the new one is Enabled, the function is not called",
+            }),
             renewal: Some(|props| match props.get("starting_position").and_then(Value::as_str) {
                 Some("LATEST") => "a new mapping at LATEST skips what is written until it is Enabled",
                 _ => "a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again",
@@ -204,6 +208,11 @@ impl Kind for Mapping {
         if let Some(uuid) = &id.incarnation {
             let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
             let tags = list_tags(cx, &mapping).await?;
+            if id.anchors.is_empty() {
+                // Known by its ARN alone (the tag index): what it connects comes to light only now.
+                let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.site.clone());
+                return Ok(Reading { live: None, others: vec![(id, live(mapping, tags))] });
+            }
             return Ok(Some(live(mapping, tags)).into());
         }
         let mappings = list(cx, Some(id.anchor("function"))).await?;

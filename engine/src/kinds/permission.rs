@@ -27,8 +27,8 @@ use serde_json::{Map, Value as Json};
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
-    Shape, Text, property,
+    Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -100,6 +100,10 @@ impl Kind for Permission {
             holds_data: false,
             locked: None,
             leaves: None,
+            outage: Some(Outage {
+                deleted: "whoever it lets call the function may not do so any more",
+                replaced: "until it is made anew, whoever it lets call the function may not do so",
+            }),
             renewal: None,
             index: None,
             properties: vec![
@@ -190,7 +194,9 @@ impl Kind for Permission {
             if sid == id.name && !sid.is_empty() {
                 reading.live = Some(live(statement));
             } else if super::is_of_team(sid, &id.owner.team) {
-                let owner = Owner { resource: String::new(), ..id.owner.clone() };
+                // What its id says it was called in the spec, unless it had one of its own.
+                let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
+                let owner = Owner { resource, ..id.owner.clone() };
                 let neighbour = Id { owner, name: sid.to_owned(), ..id.clone() };
                 reading.others.push((neighbour, live(statement)));
             }

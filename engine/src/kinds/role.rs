@@ -57,6 +57,7 @@ impl Kind for Role {
             holds_data: false,
             locked: None,
             leaves: None,
+            outage: None,
             renewal: None,
             properties: vec![
                 property("path", Shape::Text(PATH), "the path that it has to have; absent: any").literal().checked(),

@@ -37,8 +37,8 @@ use serde_json::json;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Contents, Effect, Id, Live, Naming, Origin, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Text, property,
+    Age, Condition, Contents, Effect, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
+    Problem, Reading, Schema, Shape, Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -135,12 +135,16 @@ impl Kind for Table {
             adoptable: true,
             holds_data: true,
             locked: Some(|props| {
-                (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some((
-                    "its deletion protection is on",
-                    "write `deletion_protection: false` into the spec and apply that first",
-                ))
+                (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some(Lock {
+                    reason: "its deletion protection is on",
+                    hint: "write `deletion_protection: false` into the spec and apply that first",
+                })
             }),
             leaves: None,
+            outage: Some(Outage {
+                deleted: "its items and its stream go with it",
+                replaced: "its items and its stream go with it; the new one begins empty, and until it is ACTIVE reads and writes fail",
+            }),
             renewal: None,
             index: Some("dynamodb:table"),
             properties: vec![
@@ -427,7 +431,7 @@ impl Kind for Table {
         }
         // What an earlier run began comes to its end first, and decides what is left to do.
         let have = match have.condition {
-            Condition::Changing(_) => Props {
+            Condition::Changing(_) | Condition::Unclear(_) => Props {
                 ttl_attribute: have.props.ttl_attribute,
                 point_in_time_recovery: have.props.point_in_time_recovery,
                 recovery_period_in_days: have.props.recovery_period_in_days,
@@ -489,7 +493,7 @@ impl Kind for Table {
             }
         };
         // An index that is being built keeps its table from being deleted.
-        let budget = if matches!(have.condition, Condition::Changing(_)) { INDEX.budget } else { BUSY.budget };
+        let budget = if have.is_moving() { INDEX.budget } else { BUSY.budget };
         cx.send(Wait { budget, ..BUSY }, &id.name, delete).await?;
         let gone = || async {
             let table = describe(cx, &id.name).await?;
@@ -794,9 +798,9 @@ fn condition(table: &TableDescription) -> Condition {
             under_way(table).map_or(Condition::Settled, |(_, state)| Condition::Changing(state))
         }
         Some(TableStatus::Deleting) => Condition::Leaving,
-        Some(status @ (TableStatus::Creating | TableStatus::Updating)) => {
-            Condition::Changing(status.as_str().to_owned())
-        }
+        Some(status @ TableStatus::Creating) => Condition::Changing(status.as_str().to_owned()),
+        // Until it is ACTIVE it shows what it was before the change.
+        Some(status @ TableStatus::Updating) => Condition::Unclear(status.as_str().to_owned()),
         Some(status) => Condition::Unusable(status.as_str().to_owned()),
     }
 }

@@ -12,16 +12,32 @@ use super::{FORMAT_VERSION, Look, shown};
 /// One resource in AWS and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owned {
-    /// The team; empty: nobody's.
+    /// The team; empty: no team's.
     pub team: String,
-    /// The stack, or what is known instead.
+    /// The team's stack, or CloudFormation's.
     pub stack: String,
-    /// The resource's name in its spec.
+    /// The resource's name in its spec; empty: no team's.
     pub resource: String,
     /// Its kind.
     pub kind: &'static str,
     /// Its name in AWS.
     pub name: String,
+    /// What sort of owner it has.
+    pub owner: Holder,
+}
+
+/// What sort of owner something has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// Its tags name a team.
+    Team,
+    /// A stack of CloudFormation's.
+    CloudFormation,
+    /// No tag says so.
+    #[default]
+    Nobody,
+    /// Its tags can't be read, or not yet.
+    Unreadable,
 }
 
 /// `name = value` lines.
@@ -48,8 +64,14 @@ pub fn owned(owned: &[Owned], look: Look) -> String {
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(look.width).unwrap_or(u16::MAX));
     table.set_header(["TEAM", "STACK", "RESOURCE", "KIND", "NAME IN AWS"]);
-    for Owned { team, stack, resource, kind, name } in owned {
-        table.add_row([team, stack, resource, *kind, name]);
+    for Owned { team, stack, resource, kind, name, owner } in owned {
+        let stack = match owner {
+            Holder::Team => stack.clone(),
+            Holder::CloudFormation => format!("CloudFormation {stack}"),
+            Holder::Nobody => "(no tags)".to_owned(),
+            Holder::Unreadable => "(unreadable)".to_owned(),
+        };
+        table.add_row([team, &stack, resource, *kind, name]);
     }
     let text = table.to_string();
     text.lines().fold(String::new(), |mut text, line| {
@@ -58,12 +80,19 @@ pub fn owned(owned: &[Owned], look: Look) -> String {
     })
 }
 
-/// Who owns what, as one JSON document.
+/// Who owns what, as one JSON document; what nobody has named is `null`.
 pub fn owned_json(owned: &[Owned]) -> Json {
     let resources: Vec<Json> = owned
         .iter()
-        .map(|Owned { team, stack, resource, kind, name }| {
-            json!({ "team": team, "stack": stack, "resource": resource, "kind": kind, "name": name })
+        .map(|Owned { team, stack, resource, kind, name, owner }| {
+            let owner = match owner {
+                Holder::Team => "team",
+                Holder::CloudFormation => "cloudformation",
+                Holder::Nobody => "nobody",
+                Holder::Unreadable => "unreadable",
+            };
+            let [team, stack, resource] = [team, stack, resource].map(|text| Some(text).filter(|it| !it.is_empty()));
+            json!({ "owner": owner, "team": team, "stack": stack, "resource": resource, "kind": kind, "name": name })
         })
         .collect();
     json!({ "format_version": FORMAT_VERSION, "resources": resources })

@@ -85,6 +85,7 @@ pub(super) fn check(
         scope: Scope::default(),
         used_vars: BTreeSet::new(),
         untouchable: BTreeSet::new(),
+        is_anything_barred: false,
     };
     let spec = checker.file(root, stem);
     (spec, checker.diagnostics)
@@ -184,6 +185,8 @@ struct Checker<'a> {
     scope: Scope,
     used_vars: BTreeSet<String>,
     untouchable: BTreeSet<String>,
+    /// Something is imported whose name can't be told.
+    is_anything_barred: bool,
 }
 
 /// What variables stand for.
@@ -265,9 +268,10 @@ impl Checker<'_> {
             (None, Depth::Identities) => Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?,
             (None, Depth::Full) => return None,
         };
-        // Whoever names a place and is not understood must not end up in another.
+        // Whoever names a place and is not understood must not end up in another, and what is imported under a name that
+        // can't be told must not be taken for ours.
         let misplaced = |key: &str, value: &Option<String>| find(key).is_some() && value.is_none();
-        if misplaced("region", &region) || misplaced("account", &account) {
+        if misplaced("region", &region) || misplaced("account", &account) || self.is_anything_barred {
             return None;
         }
         Some(Spec {
@@ -290,18 +294,17 @@ impl Checker<'_> {
         // Checked even where the command line overrides it: a broken line stays broken for the next run.
         let written = entry.map(|entry| self.header(entry, TEAM));
         match (&self.overrides.team, written) {
-            (Some(team), _) => match TEAM.objection(team) {
-                None => Some(team.clone()),
-                Some(objection) => {
-                    self.diagnostics.push(
-                        Diagnostic::error(format!("`--team {team}`: a team's name {objection}")).hint(format!(
-                            "a team's name takes {} to {} characters: {}",
-                            TEAM.min, TEAM.max, TEAM.words
-                        )),
-                    );
-                    None
+            (Some(team), _) => {
+                match TEAM.objection(team) {
+                    None => Some(team.clone()),
+                    Some(objection) => {
+                        self.diagnostics.push(Diagnostic::error(format!("the team's name `{team}` {objection}")).hint(
+                            format!("a team's name takes {} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words),
+                        ));
+                        None
+                    }
                 }
-            },
+            }
             (None, Some(written)) => written,
             (None, None) => {
                 self.error(root.span, "the spec names no team", "add `team: your-team` at the top, or pass `--team`");
@@ -424,8 +427,8 @@ impl Checker<'_> {
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
         let around = Around { resource: name, literal: true, sensitive: false };
         let Some(kind) = self.kind(find("type"), entry, around) else {
-            if let Some(Yaml::String(import)) = find("import").map(|entry| &entry.value.value) {
-                self.untouchable.insert(name_in_arn(import).to_owned());
+            if let Some(import) = find("import") {
+                self.bar(import);
             }
             return None;
         };
@@ -434,6 +437,9 @@ impl Checker<'_> {
         let lifecycle = self.lifecycle(entries, find("import").is_some(), schema, around);
         let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.to_owned() };
         let import = find("import").map(|entry| self.import(entry, schema, around));
+        if let (Some(None), Some(entry)) = (&import, find("import")) {
+            self.bar(entry);
+        }
         if import.is_none() && !schema.managed {
             let hint = format!("add `import: name-of-the-{}`", schema.kind);
             self.error(entry.key_span, format!("a {} can only be imported", schema.kind), hint);
@@ -616,6 +622,17 @@ impl Checker<'_> {
         };
         let names = items.iter().filter_map(|item| Some((self.raw_text(item, "depends_on", around)?, item.span)));
         names.collect()
+    }
+
+    /// Notes the name of what is imported in a way that means nothing: it is somebody else's all the same.
+    fn bar(&mut self, import: &Entry) {
+        match &import.value.value {
+            Yaml::String(text) if !text.contains("${") => {
+                let name = if text.starts_with("arn:") { name_in_arn(text) } else { text };
+                self.untouchable.insert(name.to_owned());
+            }
+            _ => self.is_anything_barred = true,
+        }
     }
 
     /// The name and, if one was given, the ARN of what is imported.

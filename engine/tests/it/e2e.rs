@@ -1,17 +1,21 @@
 //! Whole lives of a pipeline, as a user drives them: the real program against a real local AWS, whose function is real
 //! Node.js behind a real stream. Needs `python3`, `node`, and on the first run a package index.
 
+mod adoption;
+mod lifecycle;
+mod ownership;
 mod project;
 mod proxy;
+mod pruning;
+mod saved;
 mod schema;
+mod several;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::Mutex;
 
 use aws_sdk_dynamodb::types::{AttributeValue, StreamSpecification, StreamViewType};
-use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{FunctionCode, Runtime};
 use rexpect::session::PtySession;
 use serde_json::{Value as Json, json};
 
@@ -200,15 +204,7 @@ fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
             &["it belongs to the CloudFormation stack `shop-1`"],
         ),
         (
-            |aws| {
-                let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-                zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
-                let zip = Blob::new(zip.finish().unwrap().into_inner());
-                let code = FunctionCode::builder().zip_file(zip).build();
-                let function = aws.lambda.create_function().function_name("blue-owls-logger").code(code);
-                let function = function.runtime(Runtime::Nodejs22x).handler("index.handler").memory_size(512);
-                aws.wait(function.role(format!("arn:aws:iam::123456789012:role/{ROLE}")).send());
-            },
+            |aws| aws.create_function("blue-owls-logger", |function| function.memory_size(512)),
             &["adopting never resets, and the spec does not declare what it has", "memory_size: 512"],
             &[],
         ),
@@ -259,10 +255,7 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     assert_eq!(waiting.wait().unwrap().code(), Some(130));
     assert_eq!(aws.snapshot(), before);
 
-    let proxy = Proxy::new(&project.endpoint(), |request| {
-        let answer = request.forward();
-        if request.is("DescribeTable") { aged(&answer) } else { answer }
-    });
+    let proxy = long_ago(&project);
     let run = |args: &[&str]| project.run_at(&proxy.endpoint(), ACCOUNT, args);
     run(&["diff", SPEC]).expect(
         0,
@@ -298,6 +291,14 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     project.edit(SPEC, &[("adopt: true", "adopt: true\n    stream_view_type: NEW_IMAGE")]);
     run(&["apply", SPEC]).expect(0, &["Resources: 1 adopted, 0 added, 0 changed, 0 destroyed."]);
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
+}
+
+/// The local AWS of a project, whose tables have all been made long ago.
+fn long_ago(project: &Project) -> Proxy {
+    Proxy::new(&project.endpoint(), |request| {
+        let answer = request.forward();
+        if request.is("DescribeTable") { aged(&answer) } else { answer }
+    })
 }
 
 /// The description of a table as if it had been made long ago.

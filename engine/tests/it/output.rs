@@ -284,7 +284,9 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
         ```
     - what is no longer in the spec was not looked for
     - `pipe`: a new mapping at TRIM&#95;HORIZON delivers the stream's records of up to 24 hours again
+    - `pipe`: until the new one is Enabled, the function is not called
     - `todos`: AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes during the switch (some ten seconds) make no record, and what the old mapping has not read by then may be lost
+    - `allow`: until it is made anew, whoever it lets call the function may not do so
 
     <details>
     <summary>&#126; <code>todos</code>: 2 properties</summary>

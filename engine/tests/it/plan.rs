@@ -380,11 +380,13 @@ fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
+            # until it is made anew, whoever it lets call the function may not do so
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
             # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+            # until the new one is Enabled, the function is not called
 
       Plan: 2 to add, 1 to change, 2 to destroy.
       step: update todos
@@ -424,11 +426,13 @@ fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
           ~ source_arn # forces replacement
               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
+          # until it is made anew, whoever it lets call the function may not do so
     -/+ pipe (mapping) must be replaced
           ~ event_source_arn # forces replacement
               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+          # until the new one is Enabled, the function is not called
 
     Plan: 2 to add, 0 to change, 2 to destroy.
     step: delete allow
@@ -446,11 +450,15 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
           # it failed, and only making it anew helps: the role vanished
+          # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
+            does not say of it, are gone
     -/+ allow (permission owls-allow) must be replaced
           # it hangs on `logger`, which is replaced
+          # until it is made anew, whoever it lets call the function may not do so
     -/+ pipe (mapping) must be replaced
           # it hangs on `logger`, which is replaced
           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+          # until the new one is Enabled, the function is not called
 
     Plan: 3 to add, 0 to change, 3 to destroy.
     step: delete logger <- delete allow ready, delete pipe ready
@@ -557,11 +565,13 @@ fn what_aws_is_still_working_on_is_waited_for() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
+            # until it is made anew, whoever it lets call the function may not do so
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
             # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+            # until the new one is Enabled, the function is not called
 
       Plan: 3 to add, 0 to change, 2 to destroy.
       step: create todos
@@ -668,11 +678,15 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
           # it failed, and only making it anew helps: it failed
+          # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
+            does not say of it, are gone
     -/+ allow (permission owls-allow) must be replaced
           # it hangs on `logger`, which is replaced
+          # until it is made anew, whoever it lets call the function may not do so
     -/+ pipe (mapping) must be replaced
           # it hangs on `logger`, which is replaced
           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+          # until the new one is Enabled, the function is not called
 
     Plan: 3 to add, 1 to change, 3 to destroy.
     step: update todos
@@ -775,10 +789,14 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
     assert_snapshot!(destroy(&empty, Options::default()), @r"
       - todos (table owls-todos) will be destroyed
+          # its items and its stream go with it
       - logger (function owls-logger) will be destroyed
+          # calls of it fail from then on; its versions and aliases go with it
           # its log group /aws/lambda/owls-logger stays
       - allow (permission owls-allow) will be destroyed
+          # whoever it lets call the function may not do so any more
       - pipe (mapping) will be destroyed
+          # what is written from then on does not reach the function
 
     Plan: 0 to add, 0 to change, 4 to destroy.
     step: delete todos <- delete allow ready, delete pipe ready
@@ -792,9 +810,12 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
           # it is not empty: about 3 items would be lost (AWS's count is some hours old)
           # hint: add --delete-data to lose them
       - logger (function owls-logger) will be destroyed
+          # calls of it fail from then on; its versions and aliases go with it
           # its log group /aws/lambda/owls-logger stays
       - allow (permission owls-allow) will be destroyed
+          # whoever it lets call the function may not do so any more
       - pipe (mapping) will be destroyed
+          # what is written from then on does not reach the function
 
     Refused: 1 resource is refused, so nothing can be applied.
     step: delete logger <- delete allow ready, delete pipe ready
@@ -809,6 +830,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let half = with(&half, "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
     assert_snapshot!(destroy(&half, Options::default()), @r"
       - todos (table owls-todos) will be destroyed
+          # its items and its stream go with it
         pipe (mapping) is unchanged
           # it is being deleted already
 
@@ -828,6 +850,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
         allow (permission owls-allow) is unchanged
           # left alone: it bears no tags of the engine
       - pipe (mapping) will be destroyed
+          # what is written from then on does not reach the function
 
     Refused: 1 resource is refused, so nothing can be applied.
     step: delete pipe
@@ -868,11 +891,13 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
+            # until it is made anew, whoever it lets call the function may not do so
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
             # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+            # until the new one is Enabled, the function is not called
 
       Plan: 2 to add, 2 to change, 2 to destroy.
       step: update todos
@@ -902,11 +927,13 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
+            # until it is made anew, whoever it lets call the function may not do so
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
             # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+            # until the new one is Enabled, the function is not called
 
       Plan: 2 to add, 2 to change, 2 to destroy.
       step: update todos

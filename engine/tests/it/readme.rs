@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use engine::kinds::registry;
-use engine::schema::{Presence, Property, Shape, Text};
+use engine::render::explain;
 
 use crate::support::{ENGINE, installed};
 
@@ -129,6 +129,45 @@ fn outputs_in_the_readme_are_what_the_program_prints() {
     }
 }
 
+/// Where the program finds AWS by AWS's own settings: here that leads to the local one and a role made there.
+fn aws(clone: &Clone) -> String {
+    clone.run("engine diff --local", None);
+    let (_, status) = clone.run("engine local status", None);
+    status.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+/// How a command line of the documentation may end.
+fn endings(line: &str) -> &'static [i32] {
+    match line {
+        // It asks, and nobody is there to answer.
+        _ if line.starts_with("engine destroy") && !line.contains("--yes") => &[0, 1],
+        _ if line.contains("--detailed-exitcode") => &[0, 2],
+        _ => &[0],
+    }
+}
+
+#[test]
+fn every_command_line_of_the_help_runs() {
+    let clone = Clone::new();
+    let endpoint = aws(&clone);
+    clone.run("engine apply specs/examples/inline.yaml", Some(&endpoint));
+    let mut n_lines = 0;
+    // What looks needs something to look at, and what removes comes last; without its tags a young table would have to
+    // be waited for.
+    for command in ["explain", "apply", "diff", "output", "list", "destroy", "release"] {
+        let (_, help) = clone.run(&format!("engine {command} --help"), None);
+        let examples = help.split("Examples:\n").nth(1).unwrap();
+        for line in examples.lines().filter_map(|line| line.strip_prefix("  engine ")) {
+            n_lines += 1;
+            let line = format!("engine {}", line.split("   ").next().unwrap().trim());
+            let (code, printed) =
+                clone.run(&line, Some(&endpoint).filter(|_| !line.contains("--local")).map(|it| &**it));
+            assert!(endings(&line).contains(&code), "`{line}` ended with {code}:\n{printed}");
+        }
+    }
+    assert!(n_lines > 15, "{n_lines}");
+}
+
 #[test]
 fn every_command_line_of_the_readme_runs() {
     let clone = Clone::new();
@@ -141,19 +180,10 @@ fn every_command_line_of_the_readme_runs() {
         n_lines += 1;
         let on_this_machine = line.contains(" local") || line.contains("--local");
         if !on_this_machine && endpoint.is_none() {
-            // The same program against AWS's own settings, which here lead to the local AWS and a role made there.
-            clone.run("engine diff --local", None);
-            let (_, status) = clone.run("engine local status", None);
-            endpoint = Some(status.split_whitespace().nth(1).unwrap().to_owned());
+            endpoint = Some(aws(&clone));
         }
         let (code, printed) = clone.run(line, endpoint.as_deref().filter(|_| !on_this_machine));
-        let expected: &[i32] = match line {
-            // It asks, and nobody is there to answer.
-            "engine destroy" => &[1],
-            _ if line.contains("--detailed-exitcode") => &[0, 2],
-            _ => &[0],
-        };
-        assert!(expected.contains(&code), "`{line}` ended with {code}:\n{printed}");
+        assert!(endings(line).contains(&code), "`{line}` ended with {code}:\n{printed}");
     }
     assert!(n_lines > 10, "the README's command lines are not where this test looks for them");
 }
@@ -172,68 +202,10 @@ fn the_table_of_properties_in_the_readme_is_the_schemas() {
     let readme = readme();
     let (before, rest) = readme.split_once(begin).unwrap();
     let (shown, after) = rest.split_once(end).unwrap();
-    let table = properties();
+    let table = explain::markdown(registry().values().map(|kind| kind.schema()));
     if updating() {
         std::fs::write(root().join("README.md"), format!("{before}{begin}{table}{end}{after}")).unwrap();
     } else {
         assert_eq!(shown, table);
-    }
-}
-
-fn properties() -> String {
-    let mut text = String::new();
-    for kind in registry().values() {
-        let schema = kind.schema();
-        text.push_str(&format!("### `{}`: {}\n", schema.kind, schema.summary));
-        if schema.settable().next().is_some() {
-            text.push_str("| property | values | default | meaning |\n|---|---|---|---|\n");
-        }
-        for property in schema.settable() {
-            text.push_str(&row(property, property.name));
-            let (inner, path) = match &property.shape {
-                Shape::TextOrRecord(_, inner) | Shape::Record(inner) => (inner.as_slice(), property.name.to_owned()),
-                Shape::Map { value, .. } => match &**value {
-                    Shape::Record(inner) => (inner.as_slice(), format!("{}.NAME", property.name)),
-                    _ => (&[][..], String::new()),
-                },
-                _ => (&[][..], String::new()),
-            };
-            for inside in inner {
-                text.push_str(&row(inside, &format!("{path}.{}", inside.name)));
-            }
-        }
-        let outputs: Vec<String> = schema.outputs.iter().map(|it| format!("`{}` ({})", it.name, it.doc)).collect();
-        text.push_str(&format!("\nOthers can refer to {}.\n\n", outputs.join(", ")));
-    }
-    text
-}
-
-fn row(property: &Property, name: &str) -> String {
-    let default = match &property.presence {
-        Presence::Required => "required".to_owned(),
-        Presence::Default(value) => format!("`{value}`"),
-        Presence::Optional | Presence::Derived => "none".to_owned(),
-    };
-    format!("| `{name}` | {} | {default} | {} |\n", values(&property.shape), property.doc)
-}
-
-fn values(shape: &Shape) -> String {
-    let text = |text: &Text| text.words.replace('|', "\\|");
-    match shape {
-        Shape::Bool => "true or false".to_owned(),
-        Shape::Integer { min, max } => format!("{min} to {max}"),
-        Shape::Text(limits) | Shape::TextOrRecord(limits, _) => text(limits),
-        Shape::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
-        Shape::Link { to, literal } => {
-            let links = to.iter().map(|(kind, attribute)| format!("`${{{kind}.{attribute}}}`")).collect::<Vec<_>>();
-            let literal = literal.map_or("", |_| ", or an ARN");
-            format!("{}{literal}", links.join(", "))
-        }
-        Shape::Map { value, .. } if matches!(**value, Shape::Record(_)) => "mapping to mappings".to_owned(),
-        Shape::Map { value, .. } => format!("mapping to {}", values(value)),
-        Shape::List { item, .. } | Shape::Set { item, .. } => format!("list of {}", values(item)),
-        Shape::Texts { item, .. } => format!("{}; or a list of such", text(item)),
-        Shape::Json { .. } => "mapping, or JSON text".to_owned(),
-        Shape::Record(_) => "mapping".to_owned(),
     }
 }

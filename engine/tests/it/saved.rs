@@ -95,8 +95,8 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
         (other, &["the variable `units` has another value, or was not given"]),
         (unset, &[SPEC, "the variable `units` has another value, or was not given"]),
         (
-            flags(Flags { delete_data: true, team: Some("owls".into()), ..Flags::default() }),
-            &["`--delete-data` is not as when the plan was saved", "`--team` is not as when the plan was saved"],
+            flags(Flags { prune_scan: true, team: Some("owls".into()), ..Flags::default() }),
+            &["`--prune-scan` is not as when the plan was saved", "`--team` is not as when the plan was saved"],
         ),
         (
             read(|it| it.site.account = "210987654321".into()),
@@ -113,7 +113,7 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
         ),
         (read(|it| live(it, "todos").owner = Ownership::Nobody), &["in AWS, the owner of `todos` has changed"]),
         (
-            read(|it| live(it, "logger").condition = Condition::Changing("Pending".into())),
+            read(|it| live(it, "logger").condition = Condition::Broken("the role vanished".into())),
             &["in AWS, the state of `logger` has changed"],
         ),
         (read(|it| live(it, "pipe").incarnation = Some("2".into())), &["`pipe` was deleted and made anew"]),

@@ -41,6 +41,7 @@ fn thing() -> Schema {
         renewal: None,
         locked: None,
         leaves: None,
+        outage: None,
         index: None,
         holds_data: false,
         properties: vec![

@@ -7,7 +7,11 @@ mod function_updates;
 mod lambda_reads;
 mod library;
 mod mapping_updates;
+mod pruning;
+mod replacement;
 mod server;
+mod states;
+mod streams;
 mod table_updates;
 mod world;
 

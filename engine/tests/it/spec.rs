@@ -208,7 +208,7 @@ resources:
 fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
     let spec = PIPELINE.as_bytes();
     assert_snapshot!(refusal(spec, &["--team", "blue owls"]), @r"
-    error: `--team blue owls`: a team's name takes letters, digits, `-` and `_`, with a letter or digit at both ends
+    error: the team's name `blue owls` takes letters, digits, `-` and `_`, with a letter or digit at both ends
      |
      = hint: a team's name takes 2 to 32 characters: letters, digits, `-` and
              `_`, with a letter or digit at both ends

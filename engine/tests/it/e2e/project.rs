@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, KeySchemaElement, KeyType, ProvisionedThroughput, ScalarAttributeType, Tag,
+    AttributeDefinition, AttributeValue, KeySchemaElement, KeyType, ProvisionedThroughput, ScalarAttributeType,
+    StreamSpecification, StreamViewType, TableDescription, Tag,
 };
+use aws_sdk_lambda::operation::create_function::builders::CreateFunctionFluentBuilder;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{EventSourcePosition, FunctionCode, Runtime};
 use aws_smithy_http_client::Builder as HttpBuilder;
 use engine::local;
 use serde_json::Value as Json;
@@ -261,6 +265,71 @@ impl Account {
         let create = self.dynamodb.create_table().table_name(name).key_schema(key);
         let create = create.attribute_definitions(attribute.build().unwrap()).provisioned_throughput(units);
         self.wait(create.set_tags(Some(tags)).send());
+    }
+
+    /// A function as somebody makes it by hand.
+    pub(super) fn create_function(
+        &self,
+        name: &str,
+        more: impl FnOnce(CreateFunctionFluentBuilder) -> CreateFunctionFluentBuilder,
+    ) {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
+        let zip = Blob::new(zip.finish().unwrap().into_inner());
+        let code = FunctionCode::builder().zip_file(zip).build();
+        let function = self.lambda.create_function().function_name(name).code(code);
+        let function = function.runtime(Runtime::Nodejs22x).handler("index.handler");
+        let function = function.role(format!("arn:aws:iam::123456789012:role/{ROLE}"));
+        self.wait(more(function).send());
+    }
+
+    /// A mapping as somebody makes it by hand, as its UUID.
+    pub(super) fn create_mapping(&self, function: &str, stream: &str, tags: &[(&str, &str)]) -> String {
+        let mapping = self.lambda.create_event_source_mapping().function_name(function).event_source_arn(stream);
+        let mapping = mapping.starting_position(EventSourcePosition::TrimHorizon).batch_size(100);
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.wait(mapping.set_tags(Some(tags)).send()).uuid.unwrap()
+    }
+
+    /// Lets a stream begin, or, where there is one, another one; its ARN.
+    pub(super) fn new_stream(&self, table: &str, view: StreamViewType) -> String {
+        let switch = |spec: StreamSpecification| {
+            self.wait(self.dynamodb.update_table().table_name(table).stream_specification(spec).send());
+        };
+        switch(StreamSpecification::builder().stream_enabled(false).build().unwrap());
+        switch(StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build().unwrap());
+        self.table(table).latest_stream_arn.unwrap()
+    }
+
+    pub(super) fn table(&self, name: &str) -> TableDescription {
+        self.wait(self.dynamodb.describe_table().table_name(name).send()).table.unwrap()
+    }
+
+    /// How many items a table has.
+    pub(super) fn n_items(&self, table: &str) -> i32 {
+        self.wait(self.dynamodb.scan().table_name(table).send()).count
+    }
+
+    /// The tags of everything that bears any, by kind and name; a mapping's name is what it feeds.
+    pub(super) fn tags(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut all = BTreeMap::new();
+        for name in self.wait(self.dynamodb.list_tables().send()).table_names.unwrap_or_default() {
+            let arn = self.table(&name).table_arn.unwrap();
+            let tags = self.wait(self.dynamodb.list_tags_of_resource().resource_arn(arn).send()).tags;
+            let tags = tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
+            all.insert(format!("table {name}"), tags);
+        }
+        for function in self.wait(self.lambda.list_functions().send()).functions.unwrap_or_default() {
+            let tags = self.wait(self.lambda.list_tags().resource(function.function_arn.unwrap()).send()).tags;
+            let name = format!("function {}", function.function_name.unwrap());
+            all.insert(name, tags.unwrap_or_default().into_iter().collect());
+        }
+        for mapping in self.wait(self.lambda.list_event_source_mappings().send()).event_source_mappings.unwrap() {
+            let tags = self.wait(self.lambda.list_tags().resource(mapping.event_source_mapping_arn.unwrap()).send());
+            let name = format!("mapping {}", mapping.uuid.unwrap());
+            all.insert(name, tags.tags.unwrap_or_default().into_iter().collect());
+        }
+        all
     }
 
     pub(super) fn put_item(&self, table: &str, id: &str, text: &str) {

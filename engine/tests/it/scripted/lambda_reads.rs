@@ -33,7 +33,7 @@ async fn look(cx: &Context, kind: &str, id: &Id) -> Option<Live> {
 }
 
 /// A mapping on the first one's stream, made beside it.
-fn second(world: &mut World, uuid: &str, qualifier: &str, owner: Option<&str>) {
+pub(super) fn second(world: &mut World, uuid: &str, qualifier: &str, owner: Option<&str>) {
     let mut mapping = world.mappings[0].clone();
     mapping.uuid = uuid.to_owned();
     mapping.shown["UUID"] = json!(uuid);
@@ -161,7 +161,10 @@ async fn a_policys_other_statements_of_the_team_come_to_light() {
     assert_eq!(reading.live.unwrap().outputs["statement_id"], "blue-owls-logger-permission");
     assert_eq!(names(&reading.others), ["blue-owls-old", "blue-owls_older"]);
     let (neighbour, live) = &reading.others[0];
-    assert_eq!((neighbour.anchor("function"), &neighbour.owner), (FUNCTION, &us()));
+    assert_eq!(
+        (neighbour.anchor("function"), &neighbour.owner),
+        (FUNCTION, &Owner { resource: "old".to_owned(), ..us() })
+    );
     assert_eq!((&live.owner, live.outputs["statement_id"].as_str()), (&Ownership::Inherited, "blue-owls-old"));
     // Without a name of its own it asks for all of them.
     let reading = registry()["permission"].read(&cx, &id("", FUNCTION)).await.unwrap();

@@ -187,6 +187,7 @@ impl Kind for Liar {
             holds_data: false,
             locked: None,
             leaves: None,
+            outage: None,
             renewal: None,
             index: None,
             properties: Vec::new(),

@@ -222,7 +222,8 @@ fn each_form_of_a_principal_reads_as_it_was_written() {
 
 #[test]
 fn what_a_statement_says_beyond_the_spec_is_a_difference() {
-    let meddlings: [(fn(&mut Json), &str); 4] = [
+    type Meddling = fn(&mut Json);
+    let meddlings: [(Meddling, &str); 4] = [
         (|statement| statement["Effect"] = json!("Deny"), r#"{"Effect":"Deny"}"#),
         (
             |statement| statement["Condition"]["Bool"]["aws:SecureTransport"] = json!("true"),

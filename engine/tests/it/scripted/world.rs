@@ -203,6 +203,10 @@ pub(crate) struct World {
     pub(super) mappings: Vec<Mapping>,
     /// The paths of the roles, by name.
     pub(crate) roles: BTreeMap<String, String>,
+    /// When the roles were made; `None`: long before everything else.
+    pub(super) roles_born: Option<&'static str>,
+    /// When functions are made or changed from now on; `None`: at the usual time.
+    pub(super) lambda_time: Option<&'static str>,
     pub(crate) index: tagging::Index,
     /// Looks at a fresh table's tags that find nothing, also once it is ACTIVE.
     pub(super) tag_lag: u32,
@@ -223,6 +227,12 @@ impl World {
             table.age();
         }
         self
+    }
+
+    /// Whether nothing is left but what is on its way out.
+    pub(super) fn is_empty(&self) -> bool {
+        let mappings = self.mappings.iter().all(Mapping::is_leaving);
+        self.functions.is_empty() && mappings && self.tables.values().all(Table::is_leaving)
     }
 
     fn id(&mut self) -> u32 {
@@ -274,12 +284,13 @@ impl World {
         });
         let trust = utf8_percent_encode(&trust.to_string(), NON_ALPHANUMERIC).to_string();
         let arn = role_arn(path, name);
+        let born = self.roles_born.unwrap_or("2025-11-01T09:00:00Z");
         Ok(Reply::xml(
             200,
             format!(
                 "<GetRoleResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><GetRoleResult><Role>\
                  <Path>{path}</Path><RoleName>{name}</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>{arn}</Arn>\
-                 <CreateDate>2025-11-01T09:00:00Z</CreateDate><MaxSessionDuration>3600</MaxSessionDuration>\
+                 <CreateDate>{born}</CreateDate><MaxSessionDuration>3600</MaxSessionDuration>\
                  <AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>\
                  </Role></GetRoleResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetRoleResponse>"
             ),

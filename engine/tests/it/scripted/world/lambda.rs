@@ -18,6 +18,8 @@ pub(in crate::scripted) struct Function {
     pub(in crate::scripted) concurrency: Option<u64>,
     pending: Option<Passing>,
     updating: Option<Passing>,
+    /// What it is again once the update that is under way has failed.
+    fallback: Option<Json>,
     revision: u32,
     /// The statements of its policy, in the order of their adding.
     pub(in crate::scripted) policy: Vec<Json>,
@@ -147,8 +149,12 @@ impl World {
             match passing.look() {
                 Some(word) => config["LastUpdateStatus"] = json!(word),
                 None => {
-                    function.updating = None;
-                    function.revision += 1;
+                    function.end_update();
+                    config = function.config.clone();
+                    config["State"] = json!("Active");
+                    if config["LastUpdateStatus"].is_null() {
+                        config["LastUpdateStatus"] = json!("Successful");
+                    }
                 }
             }
         }
@@ -176,7 +182,7 @@ impl World {
             "Description": "",
             "Timeout": 3,
             "MemorySize": 128,
-            "LastModified": "2026-11-22T19:00:00.000+0000",
+            "LastModified": self.lambda_time.unwrap_or("2026-11-22T19:00:00.000+0000"),
             "Version": "$LATEST",
             "TracingConfig": { "Mode": "PassThrough" },
             "PackageType": "Zip",
@@ -197,6 +203,7 @@ impl World {
             concurrency: None,
             pending: Some(Passing::through(&["Pending"])),
             updating: None,
+            fallback: None,
             revision: 1,
             policy: Vec::new(),
         };
@@ -522,7 +529,9 @@ impl Function {
 
     fn not_updating(&mut self) -> Result<(), Reply> {
         if self.updating.as_mut().and_then(Passing::look).is_none() {
-            self.revision += u32::from(self.updating.take().is_some());
+            if self.updating.is_some() {
+                self.end_update();
+            }
             return Ok(());
         }
         let arn = self.config["FunctionArn"].as_str().unwrap();
@@ -546,8 +555,22 @@ impl Function {
         }
     }
 
+    /// A failed update is taken back, and is remembered until the next one.
+    fn end_update(&mut self) {
+        self.updating = None;
+        self.revision += 1;
+        if let Some(fallback) = self.fallback.take() {
+            self.config = fallback;
+            self.config["LastUpdateStatus"] = json!("Failed");
+            self.config["LastUpdateStatusReason"] = json!("the layer is gone");
+        }
+    }
+
     fn begin_update(&mut self) -> Reply {
         self.revision += 1;
+        for field in ["LastUpdateStatus", "LastUpdateStatusReason"] {
+            self.config.as_object_mut().unwrap().remove(field);
+        }
         self.updating = Some(Passing::through(&["InProgress"]));
         let mut config = self.config.clone();
         config["State"] = json!("Active");
@@ -562,6 +585,13 @@ impl Function {
         self.revision += 1;
     }
 
+    /// As if somebody had begun to change something a moment ago, which AWS may not manage.
+    pub(in crate::scripted) fn begin_to_meddle(&mut self, field: &str, value: Json, fails: bool) {
+        self.fallback = fails.then(|| self.config.clone());
+        self.meddle(field, value);
+        self.updating = Some(Passing::through(&["InProgress"]));
+    }
+
     /// As if it had been made a moment ago.
     pub(in crate::scripted) fn make_pending(&mut self) {
         self.pending = Some(Passing::through(&["Pending"]));
@@ -571,6 +601,17 @@ impl Function {
 impl Mapping {
     pub(in crate::scripted) fn is_enabled(&self) -> bool {
         self.enabled && self.passing.is_none()
+    }
+
+    pub(in crate::scripted) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// As if somebody had begun something a moment ago, at the end of which it is enabled or not; `Deleting` ends otherwise.
+    pub(in crate::scripted) fn pass_through(&mut self, words: &[&'static str], enabled: bool) {
+        self.enabled = enabled;
+        self.leaving = words == ["Deleting"];
+        self.passing = (!words.is_empty()).then(|| Passing::through(words));
     }
 }
 

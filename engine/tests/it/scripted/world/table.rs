@@ -229,7 +229,7 @@ impl World {
         Ok(Reply::json(200, &answer))
     }
 
-    fn update_table(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+    pub(in super::super) fn update_table(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
         let id = self.id();
         let table = self.table(name)?;
         table.quiet(name)?;
@@ -301,6 +301,14 @@ impl World {
         table.stale = 1;
         table.passing = Some(Passing::through(&words));
         Ok(Reply::json(200, &json!({ "TableDescription": echo })))
+    }
+
+    /// As if somebody had changed it, and that had been done a while ago.
+    pub(in super::super) fn have_changed(&mut self, name: &str, body: &Json) {
+        self.update_table(name, body).unwrap();
+        let table = self.tables.get_mut(name).unwrap();
+        while table.look().is_some() {}
+        table.catch_up();
     }
 
     fn describe_ttl(&mut self, name: &str) -> Result<Reply, Reply> {
@@ -407,8 +415,13 @@ impl Table {
         shown
     }
 
+    /// From now on every read knows of the change that is under way.
+    pub(in super::super) fn catch_up(&mut self) {
+        self.stale = 0;
+    }
+
     /// One look at what is under way; `None` once it is done.
-    fn look(&mut self) -> Option<&'static str> {
+    pub(in super::super) fn look(&mut self) -> Option<&'static str> {
         let passing = self.passing.as_mut()?;
         let deleting = passing.words == ["DELETING"];
         let word = passing.look();
@@ -445,9 +458,18 @@ impl Table {
             && self.passing.as_ref().is_some_and(|passing| [INDEXING, ENCRYPTING].contains(&passing.words[0]))
     }
 
-    /// As if somebody had deleted it and made one of the same name.
+    /// As if somebody had deleted it and made one of the same name; its tags are another matter.
     pub(in super::super) fn reincarnate(&mut self) {
         self.id.push_str("-again");
+    }
+
+    pub(in super::super) fn is_leaving(&self) -> bool {
+        self.gone || self.passing.as_ref().is_some_and(|passing| passing.words == ["DELETING"])
+    }
+
+    /// As if it had been made a moment ago.
+    pub(in super::super) fn make_creating(&mut self) {
+        self.passing = Some(Passing::through(&["CREATING"]));
     }
 
     /// As if it had been made, and its settings changed, long ago.

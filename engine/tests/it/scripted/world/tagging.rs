@@ -39,7 +39,7 @@ impl World {
         known.extend(self.index.ghosts.iter().map(|(arn, tags)| (arn.clone(), tags)));
         let wanted = |(arn, tags): &(String, &Tags)| {
             let of_type = types.iter().any(|it| {
-                let (service, word) = it.split_once(':').unwrap();
+                let (service, word) = it.split_once(':').unwrap_or((it, ""));
                 arn.contains(&format!(":{service}:")) && arn.contains(&format!(":{word}"))
             });
             of_type

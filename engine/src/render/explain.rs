@@ -1,0 +1,130 @@
+//! The kinds and their properties for people: everything comes out of the tables that checking and planning use.
+
+use std::fmt::Write as _;
+
+use crate::schema::{Effect, Presence, Property, Rule, Schema, Shape, Text};
+
+use super::{BOLD, Look, PLAIN, paragraph};
+
+/// One property as it is documented.
+struct Entry {
+    /// Its name, with those of what it stands in.
+    path: String,
+    values: String,
+    default: String,
+    /// What a change of it means, where that is not to be expected.
+    change: Option<String>,
+    doc: &'static str,
+}
+
+/// All kinds, a line each.
+pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, look: Look) -> String {
+    let mut text = String::new();
+    for schema in schemas {
+        let _ = writeln!(text, "{:<12}{}", look.paint(BOLD, schema.kind), schema.summary);
+    }
+    text
+}
+
+/// One kind with its properties, or one property of it (`None` if it has no such property).
+pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<String> {
+    let mut entries = entries(schema);
+    if let Some(wanted) = property {
+        entries.retain(|entry| {
+            entry.path.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        if entries.is_empty() {
+            return None;
+        }
+    }
+    let mut text = format!("{}: {}\n{}\n", look.paint(BOLD, schema.kind), schema.summary, schema.source);
+    for Entry { path, values, default, change, doc } in &entries {
+        let _ = writeln!(text, "\n  {}", look.paint(BOLD, path));
+        paragraph(&mut text, PLAIN, "      ", doc, look);
+        paragraph(&mut text, PLAIN, "      values:  ", values, look);
+        paragraph(&mut text, PLAIN, "      default: ", default, look);
+        if let Some(change) = change {
+            paragraph(&mut text, PLAIN, "      change:  ", change, look);
+        }
+    }
+    if property.is_none() {
+        text.push('\n');
+        for output in &schema.outputs {
+            let line = format!("${{NAME.{}}}: {}", output.name, output.doc);
+            paragraph(&mut text, PLAIN, "  ", &line, look);
+        }
+    }
+    Some(text)
+}
+
+/// All kinds with their properties, as Markdown.
+pub fn markdown<'s>(schemas: impl Iterator<Item = &'s Schema>) -> String {
+    let mut text = String::new();
+    for schema in schemas {
+        let _ = writeln!(text, "### `{}`: {}", schema.kind, schema.summary);
+        let entries = entries(schema);
+        if !entries.is_empty() {
+            text.push_str("| property | values | default | meaning |\n|---|---|---|---|\n");
+        }
+        for Entry { path, values, default, doc, .. } in entries {
+            let _ = writeln!(text, "| `{path}` | {} | {default} | {doc} |", values.replace('|', "\\|"));
+        }
+        let outputs: Vec<String> = schema.outputs.iter().map(|it| format!("`{}` ({})", it.name, it.doc)).collect();
+        let _ = write!(text, "\nOthers can refer to {}.\n\n", outputs.join(", "));
+    }
+    text
+}
+
+fn entries(schema: &Schema) -> Vec<Entry> {
+    let mut found = Vec::new();
+    for property in schema.settable() {
+        found.push(entry(property, property.name.to_owned()));
+        let (inner, path) = match &property.shape {
+            Shape::TextOrRecord(_, inner) | Shape::Record(inner) => (inner.as_slice(), property.name.to_owned()),
+            Shape::Map { value, .. } => match &**value {
+                Shape::Record(inner) => (inner.as_slice(), format!("{}.NAME", property.name)),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        found.extend(inner.iter().map(|inside| entry(inside, format!("{path}.{}", inside.name))));
+    }
+    found
+}
+
+fn entry(property: &Property, path: String) -> Entry {
+    let default = match &property.presence {
+        Presence::Required => "required".to_owned(),
+        Presence::Default(value) => format!("`{value}`"),
+        Presence::Optional | Presence::Derived => "none".to_owned(),
+    };
+    let change = match property.change {
+        Rule::Compare(Effect::Replace) => Some("the resource is deleted and made anew".to_owned()),
+        Rule::Compare(Effect::Refuse(why)) => Some(format!("refused: {why}")),
+        Rule::Ensure => Some("declared entries are ensured, others left alone".to_owned()),
+        _ if property.sticky => Some("left out, it stays as it is in AWS".to_owned()),
+        _ => None,
+    };
+    Entry { path, values: values(&property.shape), default, change, doc: property.doc }
+}
+
+fn values(shape: &Shape) -> String {
+    let text = |text: &Text| text.words.to_owned();
+    match shape {
+        Shape::Bool => "true or false".to_owned(),
+        Shape::Integer { min, max } => format!("{min} to {max}"),
+        Shape::Text(limits) | Shape::TextOrRecord(limits, _) => text(limits),
+        Shape::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Shape::Link { to, literal } => {
+            let links = to.iter().map(|(kind, attribute)| format!("`${{{kind}.{attribute}}}`")).collect::<Vec<_>>();
+            let literal = literal.map_or("", |_| ", or an ARN");
+            format!("{}{literal}", links.join(", "))
+        }
+        Shape::Map { value, .. } if matches!(**value, Shape::Record(_)) => "mapping to mappings".to_owned(),
+        Shape::Map { value, .. } => format!("mapping to {}", values(value)),
+        Shape::List { item, .. } | Shape::Set { item, .. } => format!("list of {}", values(item)),
+        Shape::Texts { item, .. } => format!("{}; or a list of such", text(item)),
+        Shape::Json { .. } => "mapping, or JSON text".to_owned(),
+        Shape::Record(_) => "mapping".to_owned(),
+    }
+}

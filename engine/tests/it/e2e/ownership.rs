@@ -1,0 +1,159 @@
+//! Whose a thing is decides what happens to it: each row of that table through the real program.
+
+use super::project::{Account, Project};
+use super::{ACCOUNT, NO_CHANGES, ROLE, TEAM, long_ago};
+
+/// A spec with nothing but a table.
+pub(super) fn notes(team: &str, stack: &str) -> String {
+    format!(
+        "team: {team}\nregion: eu-central-1\nstack: {stack}\nresources:\n  notes:\n    type: table\n    \
+         attributes: {{ id: S }}\n    hash_key: id\n    billing_mode: PAY_PER_REQUEST\n"
+    )
+}
+
+/// What stands in the account, whatever it is called in the spec.
+fn but_for_names(aws: &Account) -> String {
+    let names = [("items", "todos"), ("writer", "logger"), ("feed", "todos-to-logger")];
+    let mut text = format!("{:#?}", aws.snapshot());
+    for (new, old) in names {
+        text = text.replace(&format!("\\\"{new}\\\""), &format!("\\\"{old}\\\""));
+    }
+    text
+}
+
+#[test]
+fn a_resource_renamed_in_the_spec_is_tagged_anew_and_nothing_else() {
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    run(&["apply", TEAM]).expect(0, &["4 added"]);
+    aws.put_item("blue-owls-todos", "7", "buy milk");
+    let before = but_for_names(&aws);
+    let spec = project.read(TEAM);
+    let spec = spec.replace("\n  todos:", "\n  items:\n    name: blue-owls-todos");
+    let spec = spec.replace("\n  logger:", "\n  writer:\n    name: blue-owls-logger");
+    let spec = spec.replace("\n  todos-to-logger:", "\n  feed:");
+    project.write(TEAM, &spec.replace("${todos.", "${items.").replace("${logger.", "${writer."));
+    run(&["diff", TEAM]).expect(
+        0,
+        &[
+            "~ items (table blue-owls-todos) will be updated in-place",
+            "it was called `todos` in the spec; its tags are changed to its new name",
+            "it was called `logger` in the spec",
+            "it was called `todos-to-logger` in the spec",
+            "Plan: 0 to add, 3 to change, 0 to destroy.",
+        ],
+    );
+    run(&["apply", TEAM]).expect(0, &["Resources: 0 added, 3 changed, 0 destroyed."]);
+    let names: Vec<String> = aws.tags().values().map(|tags| tags["engine:resource"].clone()).collect();
+    assert_eq!(names, ["writer", "feed", "items"]);
+    assert_eq!(but_for_names(&aws), before);
+    assert_eq!(aws.n_items("blue-owls-todos"), 1);
+    run(&["diff", TEAM]).expect(0, &[NO_CHANGES]);
+}
+
+#[test]
+fn a_teams_name_that_begins_like_another_ones_is_no_claim() {
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    project.write("specs/extra.yaml", &notes("acme-extra", "app").replace("notes:", "todos:"));
+    project.write("specs/acme.yaml", &notes("acme", "app"));
+    run(&["apply", "specs/extra.yaml"]).expect(0, &["1 added"]);
+    run(&["apply", "specs/acme.yaml"]).expect(0, &["1 added"]);
+    let before = aws.snapshot();
+    // The same name by another way.
+    project.write("specs/claim.yaml", &notes("acme", "app").replace("notes:", "extra-todos:"));
+    let owner = "`extra-todos` is refused: it belongs to team `acme-extra`, stack `app`, resource `todos`";
+    for command in [["diff", "specs/claim.yaml"].as_slice(), &["apply", "specs/claim.yaml", "--yes"]] {
+        run(command).expect(1, &[owner]);
+    }
+    run(&["destroy", "specs/claim.yaml", "--yes", "--delete-data"]).expect(1, &[owner]);
+    assert_eq!(aws.snapshot(), before);
+    let gone = run(&["destroy", "--team", "acme", "--stack", "app", "--region", "eu-central-1", "--yes"]);
+    let gone = gone.expect(0, &["- notes (table acme-notes) will be destroyed", "1 destroyed"]);
+    assert!(!gone.stdout.contains("extra"), "{}", gone.stdout);
+    assert_eq!(Vec::from_iter(aws.tags().into_keys()), ["table acme-extra-todos"]);
+}
+
+#[test]
+fn two_stacks_of_a_team_and_a_renamed_file_leave_each_other_alone() {
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    project.write("specs/one.yaml", &notes("acme", "one"));
+    project.write("specs/two.yaml", &notes("acme", "two").replace("notes:", "lists:"));
+    run(&["apply", "specs/one.yaml"]).expect(0, &["1 added"]);
+    run(&["apply", "specs/two.yaml"]).expect(0, &["Plan: 1 to add, 0 to change, 0 to destroy.", "1 added"]);
+    run(&["diff", "specs/one.yaml"]).expect(0, &[NO_CHANGES]);
+    project.write("specs/one.yaml", "team: acme\nregion: eu-central-1\nresources: {}\n");
+    let gone = run(&["destroy", "specs/one.yaml", "--yes"]);
+    gone.expect(0, &["- notes (table acme-notes) will be destroyed", "Resources: 1 destroyed."]);
+    assert_eq!(Vec::from_iter(aws.tags().into_keys()), ["table acme-lists"]);
+
+    // The stack is the file's name unless it is written.
+    let before = aws.snapshot();
+    let unnamed = notes("acme", "two").replace("stack: two\n", "").replace("notes:", "lists:");
+    project.write("specs/renamed.yaml", &unnamed);
+    for command in [["diff", "specs/renamed.yaml"].as_slice(), &["apply", "specs/renamed.yaml", "--yes"]] {
+        let told = "it belongs to team `acme`, stack `two`, resource `lists`";
+        run(command).expect(1, &[told, "if the spec file was renamed, add `stack: two` to it"]);
+    }
+    assert_eq!(aws.snapshot(), before);
+}
+
+#[test]
+fn what_is_imported_stays_whatever_tags_it_bears() {
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    run(&["apply", TEAM]).expect(0, &["4 added"]);
+    let table = aws.snapshot().remove("table blue-owls-todos").unwrap();
+    let spec = project.read(TEAM);
+    let (before, rest) = spec.split_once("\n  todos:").unwrap();
+    let (_, after) = rest.split_once("\n\n").unwrap();
+    let imports = format!("{before}\n  todos:\n    type: table\n    import: blue-owls-todos\n\n{after}");
+    project.write(TEAM, &imports);
+    run(&["diff", TEAM, "--show-unchanged"]).expect(0, &["<= todos (table blue-owls-todos) is read", "No changes."]);
+    run(&["apply", TEAM, "--yes"]).expect(0, &["No changes."]);
+    assert_eq!(aws.snapshot()["table blue-owls-todos"], table);
+    // With a spec that can't say any more what it imports.
+    project.edit(TEAM, &[("type: table\n    import", "type: tabel\n    import")]);
+    let gone = run(&["destroy", TEAM, "--yes", "--delete-data"]);
+    gone.expect(0, &["there is no kind `tabel`", "Resources: 3 destroyed."]);
+    let left = aws.snapshot();
+    assert_eq!(Vec::from_iter(left.keys()), [&format!("role {ROLE}"), "table blue-owls-todos"]);
+    assert_eq!(left["table blue-owls-todos"], table);
+    project.edit(TEAM, &[("type: tabel\n    import", "type: table\n    import")]);
+    run(&["destroy", TEAM, "--yes", "--delete-data"]).expect(0, &["No changes. No objects need to be destroyed."]);
+    assert_eq!(aws.snapshot()["table blue-owls-todos"], table);
+}
+
+#[test]
+fn what_is_handed_over_loses_our_tags_and_nothing_else() {
+    let project = Project::new();
+    let (aws, proxy) = (project.account(ACCOUNT), long_ago(&project));
+    let run = |args: &[&str]| project.run_at(&proxy.endpoint(), ACCOUNT, args);
+    project.edit(TEAM, &[("    read_capacity: 1\n", "    read_capacity: 1\n    tags: { course: cloud }\n")]);
+    project.run(&["apply", TEAM, "--local"]).expect(0, &["4 added"]);
+    aws.put_item("blue-owls-todos", "7", "buy milk");
+    run(&["release", "todos", TEAM]).expect(0, &["it stays in AWS as it is", "released"]);
+    let tags = aws.tags();
+    assert_eq!(format!("{:?}", tags["table blue-owls-todos"]), r#"{"course": "cloud"}"#);
+    assert!(tags["function blue-owls-logger"].contains_key("engine:team"));
+    assert_eq!(aws.n_items("blue-owls-todos"), 1);
+    run(&["diff", TEAM]).expect(0, &["= todos (table blue-owls-todos) will be adopted", "Plan: 1 to adopt,"]);
+    run(&["release", "todos", TEAM]).expect(0, &["it bears no tags of the engine"]);
+    run(&["release", "nothing", TEAM]).expect(1, &["this team and stack own nothing called `nothing`"]);
+    run(&["release", "execution-role", TEAM]).expect(1, &["it is imported: whoever owns it is not us"]);
+    run(&["release", "logger-permission", TEAM]).expect(1, &["bears no tags that could come off"]);
+    run(&["release", "todos-to-logger", TEAM]).expect(0, &["released"]);
+    run(&["release", "logger", TEAM]).expect(0, &["released"]);
+    // It is nobody's now, so nothing of it goes.
+    let before = aws.snapshot();
+    let left = run(&["destroy", TEAM, "--yes", "--delete-data"]);
+    left.expect(0, &["left alone: it bears no tags of the engine", "No changes. No objects need to be destroyed."]);
+    assert_eq!(aws.snapshot(), before);
+    run(&["apply", TEAM, "--yes"]).expect(0, &["Resources: 4 adopted, 0 added, 0 changed, 0 destroyed."]);
+    run(&["diff", TEAM]).expect(0, &[NO_CHANGES]);
+}

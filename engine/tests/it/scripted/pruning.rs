@@ -1,0 +1,136 @@
+//! What is left over where the tag index lags, shows what is gone, may not be asked or comes in pages; and who was
+//! killed in the middle.
+
+use std::collections::BTreeMap;
+
+use super::server::{Cloud, Fault};
+use super::world::{ACCOUNT, REGION, Reply, World};
+use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, writes};
+
+/// The spec without its mapping, and without its table where nothing needs that any more.
+fn without_mapping(spec: &str) -> String {
+    spec.split_once("\n  todos-to-logger:").unwrap().0.to_owned() + "\n"
+}
+
+const EMPTY: &str = "team: blue-owls\nregion: eu-central-1\nresources: {}\n";
+
+fn tags(team: &str, resource: &str) -> BTreeMap<String, String> {
+    let tags = [("engine:team", team), ("engine:stack", "team"), ("engine:resource", resource)];
+    tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// A table of that name beside the others.
+fn add_table(cloud: &Cloud, name: &str, tags: BTreeMap<String, String>) {
+    cloud.world(|world| {
+        let mut table = World::one_table();
+        table.tags = tags;
+        table.shown["TableName"] = name.into();
+        table.shown["TableArn"] = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}").into();
+        world.tables.insert(name.to_owned(), table);
+    });
+}
+
+fn deny(cloud: &Cloud) {
+    let text = "User: X is not authorized to perform: tag:GetResources";
+    cloud.always("GetResources", Fault::Answer(Reply::of("GetResources", 400, "AccessDeniedException", text)));
+}
+
+#[test]
+fn an_index_that_has_heard_of_nothing_delays_a_prune_and_doubles_nothing() {
+    let cloud = deployed();
+    cloud.world(|world| world.index.blind = true);
+    let project = Project::usual();
+    diff_is_empty(&project, &cloud);
+    // A mapping is found on its function, whatever the index says.
+    project.spec(&without_mapping(&std::fs::read_to_string(project.path("specs/team.yaml")).unwrap()));
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 destroyed");
+    assert_eq!(cloud.world(|world| world.mappings.len()), 0);
+    project.spec(EMPTY);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("No changes.");
+    assert_eq!(cloud.world(|world| (world.tables.len(), world.functions.len())), (1, 1), "later, not never");
+    cloud.world(|world| world.index.blind = false);
+    project.run(&cloud, &["diff"]).ends_with(0).says("3 to destroy");
+    // Who destroys does not rely on it.
+    cloud.world(|world| world.index.blind = true);
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("Destroy complete! Resources: 3 destroyed.");
+    assert_eq!(cloud.world(|world| (world.tables.len(), world.functions.len())), (0, 0));
+}
+
+#[test]
+fn what_the_index_shows_and_nobody_finds_is_no_row() {
+    let cloud = deployed();
+    cloud.world(|world| {
+        world.index.ghosts = vec![
+            (format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/blue-owls-old"), tags("blue-owls", "old")),
+            (format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:blue-owls-older"), tags("blue-owls", "older")),
+        ];
+        world.small_pages = true;
+    });
+    let project = Project::usual();
+    diff_is_empty(&project, &cloud);
+    // It bears other tags by now than the index remembers.
+    add_table(&cloud, "blue-owls-old", tags("red-foxes", "old"));
+    diff_is_empty(&project, &cloud);
+    add_table(&cloud, "blue-owls-old", tags("blue-owls", "old"));
+    project.run(&cloud, &["diff"]).ends_with(0).says("- old (table blue-owls-old) will be destroyed");
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("Destroy complete! Resources: 5 destroyed.");
+    assert_eq!(cloud.world(|world| (world.tables.len(), world.functions.len(), world.mappings.len())), (0, 0, 0));
+}
+
+#[test]
+fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
+    let cloud = deployed();
+    deny(&cloud);
+    add_table(&cloud, "blue-owls-old", tags("blue-owls", "old"));
+    add_table(&cloud, "blue-owls-extra-todos", tags("blue-owls-extra", "old"));
+    add_table(&cloud, "blue-owls-by-hand", BTreeMap::new());
+    let project = Project::usual();
+    let diff = project.run(&cloud, &["diff"]);
+    diff.ends_with(0).says("what is no longer in the spec was not looked for").says("--prune-scan");
+    assert!(!diff.out.contains("blue-owls-old"), "{}", diff.out);
+    assert_eq!(cloud.count("ListTables"), 0);
+    let scan = project.run(&cloud, &["diff", "--prune-scan"]);
+    scan.ends_with(0).says("- old (table blue-owls-old) will be destroyed").says("1 to destroy");
+    assert!(!scan.out.contains("not looked for"), "{}", scan.out);
+    // What is another team's is not handed over by its name in that team's spec.
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 destroyed");
+    project.run(&cloud, &["release", "old"]).ends_with(1).complains("it belongs to team `blue-owls-extra`");
+    let left: Vec<String> = cloud.world(|world| world.tables.keys().cloned().collect());
+    assert_eq!(left, ["blue-owls-by-hand", "blue-owls-extra-todos", TABLE]);
+    assert_eq!(cloud.world(|world| world.tables["blue-owls-extra-todos"].tags.clone()), tags("blue-owls-extra", "old"));
+    project.spec(EMPTY);
+    let gone = project.run(&cloud, &["destroy", "--yes"]);
+    gone.ends_with(0).says("blue-owls-by-hand (table) is unchanged").says("left alone: it bears no tags");
+    let left: Vec<String> = cloud.world(|world| world.tables.keys().cloned().collect());
+    assert_eq!(left, ["blue-owls-by-hand", "blue-owls-extra-todos"]);
+}
+
+#[test]
+fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
+    for command in ["apply", "destroy"] {
+        let cloud = Cloud::start(World { tag_lag: 3, ..World::empty() });
+        let project = Project::usual();
+        let mut running = project.start(&cloud, &["apply"]);
+        cloud.wait_for("CreateTable", 1);
+        cloud.wait_for("CreateFunction", 1);
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+        let made = cloud.world(|world| world.tables.len());
+        assert_eq!(made, 1);
+        let before = writes(&cloud).iter().filter(|call| *call == "CreateTable").count();
+        if command == "apply" {
+            project.run(&cloud, &["diff"]).ends_with(0).says("todos (table blue-owls-todos) can't be judged yet");
+            project.run(&cloud, &["apply"]).ends_with(0).complains("todos: waiting, since it can't be told yet");
+            diff_is_empty(&project, &cloud);
+            assert_eq!(before, writes(&cloud).iter().filter(|call| *call == "CreateTable").count());
+            assert_eq!(cloud.world(|world| world.functions.len() + world.mappings.len()), 2);
+        } else {
+            // Without a spec it is known by its name alone until its tags can be read.
+            let bare = ["destroy", "--team", "blue-owls", "--stack", "team", "--region", "eu-central-1", "--yes"];
+            let gone = project.run(&cloud, &bare);
+            gone.ends_with(0).complains(&format!("{TABLE}: waiting, since it can't be told yet whose it is"));
+            assert_eq!(cloud.world(|world| world.tables.len()), 0);
+            assert_eq!(cloud.world(|world| world.functions.contains_key(FUNCTION)), false);
+        }
+    }
+}

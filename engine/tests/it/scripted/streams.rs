@@ -1,0 +1,267 @@
+//! Streams that change under their mapping, and mappings that somebody has made or forgotten.
+
+use serde_json::{Value as Json, json};
+
+use super::lambda_reads::second;
+use super::server::Cloud;
+use super::world::World;
+use super::{FUNCTION, Project, Run, TABLE, deployed, diff_is_empty, is_write, named, nth, writes};
+
+/// Of a mapping that a test makes.
+const BY_HAND: [&str; 2] = ["00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"];
+
+fn stream(world: &World) -> Json {
+    world.tables[TABLE].shown["LatestStreamArn"].clone()
+}
+
+/// As if somebody had switched the stream off and on.
+fn toggle_stream(world: &mut World) {
+    world.have_changed(TABLE, &json!({ "StreamSpecification": { "StreamEnabled": false } }));
+    let on = json!({ "StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES" });
+    world.have_changed(TABLE, &json!({ "StreamSpecification": on }));
+}
+
+/// As if somebody had deleted the table and made one of the same name.
+fn remake_table(world: &mut World) {
+    toggle_stream(world);
+    let table = world.tables.get_mut(TABLE).unwrap();
+    table.reincarnate();
+    table.tags.clear();
+}
+
+/// A mapping made beside ours, on the live stream.
+fn beside(world: &mut World, uuid: &str, owner: Option<&str>) {
+    second(world, uuid, "", owner);
+    let stream = stream(world);
+    world.mappings.last_mut().unwrap().shown["EventSourceArn"] = stream;
+}
+
+/// That one mapping stands, on the live stream, enabled and ours, and that AWS never had two of one stream.
+#[track_caller]
+fn one_mapping_reads_the_live_stream(cloud: &Cloud) -> String {
+    cloud.world(|world| {
+        let [mapping] = &world.mappings[..] else { panic!("{:?}", world.mappings) };
+        assert_eq!(mapping.shown["EventSourceArn"], stream(world));
+        assert!(mapping.is_enabled());
+        let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "todos-to-logger")];
+        assert_eq!(mapping.tags, tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        mapping.uuid.clone()
+    })
+}
+
+/// That nothing is written unasked, and what happens then.
+#[track_caller]
+fn apply_asks(project: &Project, cloud: &Cloud) -> Run {
+    project.run(cloud, &["apply"]).ends_with(1).complains("there is no terminal to ask on").complains("add --yes");
+    assert_eq!(writes(cloud), [""; 0], "nothing is written unasked");
+    cloud.forget();
+    let run = project.run(cloud, &["apply", "--yes"]);
+    run.ends_with(0);
+    run
+}
+
+#[test]
+fn a_new_view_type_is_told_with_all_it_costs_and_comes_in_order() {
+    let cloud = deployed();
+    let project = Project::usual();
+    project.edit("NEW_AND_OLD_IMAGES", "NEW_IMAGE");
+    let before = cloud.world(|world| (stream(world), world.mappings[0].uuid.clone()));
+    let run = apply_asks(&project, &cloud);
+    run.says("~ stream_view_type = \"NEW_AND_OLD_IMAGES\" -> \"NEW_IMAGE\"")
+        .says(&format!("~ stream_arn {} -> (known after apply)", before.0))
+        .says(
+            "the stream is disabled and a new one enabled; writes during the switch (some ten seconds) make no record",
+        )
+        .says("-/+ logger-permission (permission blue-owls-logger-permission) must be replaced")
+        .says("-/+ todos-to-logger (mapping) must be replaced")
+        .says("delivers the stream's records of up to 24 hours again")
+        .says("Plan: 2 to add, 1 to change, 2 to destroy.");
+    let calls = cloud.calls();
+    let of_the_pipe: Vec<String> = calls.iter().filter(|it| is_write(it)).map(named).collect();
+    let [off, on] = [1, 2].map(|n| nth(&calls, "UpdateTable", n));
+    assert_eq!(calls[off].body["StreamSpecification"], json!({ "StreamEnabled": false }));
+    assert_eq!(calls[on].body["StreamSpecification"]["StreamViewType"], "NEW_IMAGE");
+    let (delete, create) = (nth(&calls, "DeleteEventSourceMapping", 1), nth(&calls, "CreateEventSourceMapping", 1));
+    assert!(off < on && on < delete && delete < create, "{of_the_pipe:?}");
+    assert_eq!(calls[delete].about, before.1);
+    // From the moment that the old one is gone.
+    let gone = calls[..create].iter().rposition(|it| it.operation == "GetEventSourceMapping").unwrap();
+    assert_eq!(calls[gone].status, 404);
+    let wasted = calls[create].start - calls[gone].end.unwrap();
+    assert!(wasted.as_millis() < 1000, "the new one is made directly after the old one has gone: {wasted:?}");
+    let uuid = one_mapping_reads_the_live_stream(&cloud);
+    assert!(uuid != before.1 && cloud.world(|world| stream(world)) != before.0);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_stream_that_a_mapping_needs_is_missed_before_aws_is_asked() {
+    let cloud = deployed();
+    let project = Project::usual();
+    project.edit("    stream_view_type: NEW_AND_OLD_IMAGES\n", "");
+    for command in [&["diff"][..], &["apply", "--yes"]] {
+        project.run(&cloud, command).ends_with(1).complains("`todos` has no `stream_arn`");
+    }
+    assert_eq!(cloud.calls().len(), 0);
+}
+
+#[test]
+fn a_mapping_on_a_dead_stream_is_found_and_moved() {
+    let cases: [(&str, fn(&mut World), &str); 4] = [
+        ("switched off and on", toggle_stream, "Resources: 2 added, 0 changed, 2 destroyed."),
+        ("table made anew", remake_table, "Resources: 1 adopted, 2 added, 0 changed, 2 destroyed."),
+        (
+            "table made anew without a stream",
+            |world| {
+                remake_table(world);
+                world.have_changed(TABLE, &json!({ "StreamSpecification": { "StreamEnabled": false } }));
+            },
+            "Resources: 1 adopted, 2 added, 0 changed, 2 destroyed.",
+        ),
+        (
+            "switched off",
+            |world| world.have_changed(TABLE, &json!({ "StreamSpecification": { "StreamEnabled": false } })),
+            "Resources: 2 added, 1 changed, 2 destroyed.",
+        ),
+    ];
+    for (what, make, done) in cases {
+        let cloud = deployed();
+        let project = Project::usual();
+        let old = cloud.world(|world| world.mappings[0].uuid.clone());
+        cloud.world(make);
+        project.run(&cloud, &["diff", "--detailed-exitcode"]).ends_with(2).says("-/+ todos-to-logger (mapping)");
+        apply_asks(&project, &cloud).says(done);
+        assert!(one_mapping_reads_the_live_stream(&cloud) != old, "{what}");
+        assert_eq!(cloud.count("CreateEventSourceMapping"), 1, "{what}");
+        diff_is_empty(&project, &cloud);
+    }
+}
+
+#[test]
+fn of_several_mappings_the_one_on_the_live_stream_is_kept() {
+    /// What stands beside ours, which of them stays, and how the run ends.
+    type Several<'a> = (fn(&mut World), &'a str, &'a str);
+    let first = cloud_uuid();
+    let cases: [Several<'_>; 4] = [
+        (
+            |world| {
+                toggle_stream(world);
+                beside(world, BY_HAND[0], None);
+            },
+            BY_HAND[0],
+            "Resources: 1 adopted, 1 added, 0 changed, 2 destroyed.",
+        ),
+        (
+            |world| {
+                toggle_stream(world);
+                beside(world, BY_HAND[0], None);
+                beside(world, BY_HAND[1], None);
+            },
+            BY_HAND[0],
+            "Resources: 1 adopted, 1 added, 0 changed, 3 destroyed.",
+        ),
+        (|world| beside(world, BY_HAND[0], None), &first, "Resources: 0 added, 0 changed, 1 destroyed."),
+        (
+            |world| {
+                beside(world, BY_HAND[0], None);
+                world.mappings[1].shown["EventSourceArn"] = json!(format!("{}-old", stream(world).as_str().unwrap()));
+            },
+            &first,
+            "Resources: 0 added, 0 changed, 1 destroyed.",
+        ),
+    ];
+    for (at, (make, stays, done)) in cases.into_iter().enumerate() {
+        let cloud = deployed();
+        let project = Project::usual();
+        cloud.world(make);
+        let gone: Vec<String> = cloud.world(|world| {
+            world.mappings.iter().map(|mapping| mapping.uuid.clone()).filter(|uuid| uuid != stays).collect()
+        });
+        let run = apply_asks(&project, &cloud);
+        run.says(done);
+        for uuid in &gone {
+            run.says(uuid);
+        }
+        let told = "# `todos-to-logger` is another one that connects the same";
+        assert_eq!(run.out.matches(told).count(), gone.len(), "case {at}: {}", run.out);
+        assert!(!run.out.contains("does not reach the function"), "case {at}: {}", run.out);
+        assert_eq!(one_mapping_reads_the_live_stream(&cloud), stays, "case {at}");
+        assert_eq!(cloud.count("CreateEventSourceMapping"), 0, "case {at}: none is made");
+        diff_is_empty(&project, &cloud);
+        // The same account, destroyed as it was found.
+        let cloud = deployed();
+        cloud.world(make);
+        project.run(&cloud, &["destroy", "--yes"]).ends_with(0);
+        assert!(cloud.world(|world| world.is_empty()), "case {at}");
+        assert_eq!(cloud.count("DeleteEventSourceMapping"), gone.len() + 1, "case {at}");
+    }
+}
+
+/// The mapping of the deployed account.
+fn cloud_uuid() -> String {
+    deployed().world(|world| world.mappings[0].uuid.clone())
+}
+
+#[test]
+fn another_teams_mapping_in_the_way_stops_the_command() {
+    for dead in [false, true] {
+        let cloud = deployed();
+        cloud.world(|world| {
+            if !dead {
+                toggle_stream(world);
+            }
+            beside(world, BY_HAND[0], Some("red-foxes"));
+            if dead {
+                world.mappings[1].shown["EventSourceArn"] = json!("arn:aws:dynamodb:x:1:table/elsewhere/stream/1");
+            }
+        });
+        let project = Project::usual();
+        if !dead {
+            let run = project.run(&cloud, &["apply", "--yes"]);
+            run.ends_with(1).complains("it belongs to team `red-foxes`, stack `team`, resource `other`");
+        }
+        let run = project.run(&cloud, &["destroy", "--yes"]);
+        run.ends_with(1).complains("it belongs to team `red-foxes`, stack `team`, resource `other`");
+        assert_eq!(writes(&cloud), [""; 0]);
+    }
+}
+
+#[test]
+fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
+    let spec_without = |project: &Project| {
+        let text = std::fs::read_to_string(project.path("specs/team.yaml")).unwrap();
+        project.spec(text.split("  todos-to-logger:").next().unwrap());
+    };
+    let project = Project::usual();
+    spec_without(&project);
+    let (ours, elsewhere) = (cloud_uuid(), json!("arn:aws:dynamodb:eu-central-1:123456789012:table/others/stream/1"));
+    let cloud = deployed();
+    cloud.world(|world| {
+        beside(world, BY_HAND[0], None);
+        world.mappings[1].shown["EventSourceArn"] = elsewhere.clone();
+    });
+    let run = project.run(&cloud, &["destroy", "--yes"]);
+    run.ends_with(0)
+        .says(&format!("(mapping {ours}) will be destroyed # it is no longer in the spec"))
+        .says(&format!("{} (mapping) will be destroyed # the function that it feeds goes", BY_HAND[0]))
+        .says("Destroy complete! Resources: 5 destroyed.");
+    assert!(cloud.world(|world| world.is_empty()));
+    let calls = cloud.calls();
+    let last = calls.iter().rposition(|it| it.operation == "GetEventSourceMapping").unwrap();
+    assert!(last < nth(&calls, "DeleteFunction", 1), "a mapping would live on, and feed the next one of that name");
+
+    // One of somebody else's keeps all of it.
+    let cloud = deployed();
+    cloud.world(|world| {
+        beside(world, BY_HAND[0], Some("red-foxes"));
+        world.mappings[1].shown["EventSourceArn"] = elsewhere;
+    });
+    let run = project.run(&cloud, &["destroy", "--yes"]);
+    run.ends_with(1).complains("it belongs to team `red-foxes`, stack `team`, resource `other`, and the function");
+    assert_eq!(writes(&cloud), [""; 0]);
+
+    // Of ours alone it is the same, with the mapping in the spec or not.
+    let cloud = deployed();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("Resources: 0 added, 0 changed, 1 destroyed.");
+    assert_eq!(cloud.world(|world| (world.mappings.len(), world.functions.contains_key(FUNCTION))), (0, true));
+}
