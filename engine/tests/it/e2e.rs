@@ -21,7 +21,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, StreamSpecification, StreamViewTyp
 use rexpect::session::PtySession;
 use serde_json::{Value as Json, json};
 
-use self::project::{ACCOUNT, Account, Project, ROLE, Ran};
+pub(crate) use self::project::Project;
+use self::project::{ACCOUNT, Account, ROLE, Ran};
 use self::proxy::{Proxy, Request, lambda_error};
 use crate::support::DEADLINE;
 

@@ -14,3 +14,5 @@ mod scripted;
 mod spec;
 mod support;
 mod tidy;
+#[cfg(unix)]
+mod walk;

@@ -64,14 +64,14 @@ impl Ran {
 }
 
 /// `specs/` and `lambda-src/` as they stand in the repository. Its local AWS ends with it.
-pub(super) struct Project {
+pub(crate) struct Project {
     folder: tempfile::TempDir,
     /// Waits for the end of its input, which comes however the test ends, and then stops the local AWS.
     stopper: Child,
 }
 
 impl Project {
-    pub(super) fn new() -> Project {
+    pub(crate) fn new() -> Project {
         static INSTALLED: OnceLock<()> = OnceLock::new();
         INSTALLED.get_or_init(install);
         let folder = tempfile::tempdir().unwrap();
@@ -141,7 +141,7 @@ impl Project {
     }
 
     /// Where the local AWS of this project listens; starts it if need be.
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         let told = self.run(&["local", "start"]).expect(0, &["running: http://127.0.0.1:"]).stdout;
         told.split_whitespace().nth(1).unwrap().to_owned()
     }

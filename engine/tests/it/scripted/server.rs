@@ -75,9 +75,9 @@ struct State {
 }
 
 /// A scripted AWS that runs until it is dropped.
-pub(super) struct Cloud {
+pub(crate) struct Cloud {
     /// Where it listens.
-    pub(super) url: String,
+    pub(crate) url: String,
     shared: Arc<Shared>,
     /// Dropping it ends the thread.
     _stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -85,7 +85,7 @@ pub(super) struct Cloud {
 
 impl Cloud {
     /// On a thread and a runtime of its own, for the real binary.
-    pub(super) fn start(world: World) -> Cloud {
+    pub(crate) fn start(world: World) -> Cloud {
         let shared = Shared::new(world);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (told, address) = std::sync::mpsc::channel();
@@ -120,7 +120,7 @@ impl Cloud {
     }
 
     /// The account, to look at or to change.
-    pub(super) fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
+    pub(crate) fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
         look(&mut self.state().world)
     }
 

@@ -22,7 +22,7 @@ use table::Table;
 pub(super) use lambda::{Function, Mapping, function_arn, not_assumable, stream_not_readable};
 
 /// The account of the credentials.
-pub(super) const ACCOUNT: &str = "123456789012";
+pub(crate) const ACCOUNT: &str = "123456789012";
 pub(super) const REGION: &str = "eu-central-1";
 /// The role that somebody else owns.
 pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
@@ -131,9 +131,12 @@ impl Call {
             let (operation, about) = match form.get("Action").map(String::as_str) {
                 Some("GetCallerIdentity") => ("GetCallerIdentity", String::new()),
                 Some("GetRole") => ("GetRole", form.get("RoleName").cloned().unwrap_or_default()),
+                // Never the engine's: whoever owns the role.
+                Some("CreateRole") => ("CreateRole", form.get("RoleName").cloned().unwrap_or_default()),
+                Some("DeleteRole") => ("DeleteRole", form.get("RoleName").cloned().unwrap_or_default()),
                 other => ("?", format!("{other:?}")),
             };
-            return Call { operation, about, body, query };
+            return Call { operation, about, body, query: form };
         }
         let segments: Vec<String> = path.split('/').skip(2).filter(|it| !it.is_empty()).map(decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -194,16 +197,17 @@ impl Passing {
 
 /// The account.
 #[derive(Debug, Clone, Default)]
-pub(super) struct World {
+pub(crate) struct World {
     pub(super) tables: BTreeMap<String, Table>,
     pub(super) functions: BTreeMap<String, Function>,
     pub(super) mappings: Vec<Mapping>,
-    pub(super) roles: Vec<String>,
+    /// The paths of the roles, by name.
+    pub(crate) roles: BTreeMap<String, String>,
     /// When the roles were made; `None`: long before everything else.
     pub(super) roles_born: Option<&'static str>,
     /// When functions are made or changed from now on; `None`: at the usual time.
     pub(super) lambda_time: Option<&'static str>,
-    pub(super) index: tagging::Index,
+    pub(crate) index: tagging::Index,
     /// Looks at a fresh table's tags that find nothing, also once it is ACTIVE.
     pub(super) tag_lag: u32,
     /// Lists come in pages of one, the first of them empty.
@@ -213,12 +217,12 @@ pub(super) struct World {
 
 impl World {
     /// With nothing but the role.
-    pub(super) fn empty() -> World {
-        World { roles: vec![ROLE.to_owned()], ..World::default() }
+    pub(crate) fn empty() -> World {
+        World { roles: BTreeMap::from([(ROLE.to_owned(), "/".to_owned())]), ..World::default() }
     }
 
     /// As if all of it had been made long ago.
-    pub(super) fn aged(mut self) -> World {
+    pub(crate) fn aged(mut self) -> World {
         for table in self.tables.values_mut() {
             table.age();
         }
@@ -243,6 +247,14 @@ impl World {
         let done = match call.operation {
             "GetResources" => self.get_resources(&call.body),
             "GetRole" => self.get_role(&call.about),
+            "CreateRole" => {
+                self.roles.insert(call.about.clone(), call.query["Path"].clone());
+                self.get_role(&call.about)
+            }
+            "DeleteRole" => {
+                self.roles.remove(&call.about);
+                Ok(Reply::xml(200, "<DeleteRoleResponse/>".to_owned()))
+            }
             "GetCallerIdentity" => Ok(identity()),
             "Metadata" => Ok(Reply::ok(&json!({
                 "AccessKeyId": "AKIAEXAMPLE",
@@ -258,10 +270,10 @@ impl World {
     // Roles.
 
     fn get_role(&mut self, name: &str) -> Result<Reply, Reply> {
-        if !self.roles.iter().any(|role| role == name) {
+        let Some(path) = self.roles.get(name) else {
             let text = format!("The role with name {name} cannot be found.");
             return Err(Reply::query(404, "NoSuchEntity", &text));
-        }
+        };
         let trust = json!({
             "Version": "2012-10-17",
             "Statement": [{
@@ -271,13 +283,13 @@ impl World {
             }],
         });
         let trust = utf8_percent_encode(&trust.to_string(), NON_ALPHANUMERIC).to_string();
-        let arn = role_arn(name);
+        let arn = role_arn(path, name);
         let born = self.roles_born.unwrap_or("2025-11-01T09:00:00Z");
         Ok(Reply::xml(
             200,
             format!(
                 "<GetRoleResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><GetRoleResult><Role>\
-                 <Path>/</Path><RoleName>{name}</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>{arn}</Arn>\
+                 <Path>{path}</Path><RoleName>{name}</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>{arn}</Arn>\
                  <CreateDate>{born}</CreateDate><MaxSessionDuration>3600</MaxSessionDuration>\
                  <AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>\
                  </Role></GetRoleResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetRoleResponse>"
@@ -298,6 +310,6 @@ fn identity() -> Reply {
     )
 }
 
-fn role_arn(name: &str) -> String {
-    format!("arn:aws:iam::{ACCOUNT}:role/{name}")
+fn role_arn(path: &str, name: &str) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:role{path}{name}")
 }

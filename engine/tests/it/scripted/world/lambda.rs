@@ -216,14 +216,16 @@ impl World {
 
     fn assumable(&self, role: &Json) -> Result<(), Reply> {
         let role = role.as_str().unwrap_or_default();
-        if self.roles.iter().any(|name| role_arn(name) == role) {
+        if self.roles.iter().any(|(name, path)| role_arn(path, name) == role) {
             return Ok(());
         }
         Err(not_assumable())
     }
 
     fn update_configuration(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
-        self.assumable(&body["Role"])?;
+        if !body["Role"].is_null() {
+            self.assumable(&body["Role"])?;
+        }
         let function = self.function(name)?;
         function.quiet()?;
         function.locked(body)?;
@@ -458,6 +460,10 @@ impl World {
             return Err(invalid("EventSourceArn and StartingPosition can't be updated"));
         }
         configure_mapping(&mut mapping.shown, body)?;
+        if let Some(function) = body["FunctionName"].as_str() {
+            mapping.function = last(function);
+            mapping.shown["FunctionArn"] = json!(function_arn(function));
+        }
         let enabled = body["Enabled"].as_bool().unwrap_or(mapping.enabled);
         let words: &[_] = match (mapping.enabled, enabled) {
             (false, true) => &["Updating", "Enabling"],

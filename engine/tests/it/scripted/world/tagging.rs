@@ -9,6 +9,8 @@ use super::{ACCOUNT, REGION, Reply, Tags, World, function_arn};
 pub(crate) struct Index {
     /// It has not heard of anything yet.
     pub(crate) blind: bool,
+    /// It knows mappings as well.
+    pub(crate) mappings: bool,
     /// ARNs and tags of what is gone.
     pub(crate) ghosts: Vec<(String, Tags)>,
 }
@@ -26,6 +28,13 @@ impl World {
             for (name, function) in &self.functions {
                 known.push((function_arn(name), &function.tags));
             }
+        }
+        if self.index.mappings {
+            known.extend(
+                self.mappings.iter().map(|mapping| {
+                    (mapping.shown["EventSourceMappingArn"].as_str().unwrap().to_owned(), &mapping.tags)
+                }),
+            );
         }
         known.extend(self.index.ghosts.iter().map(|(arn, tags)| (arn.clone(), tags)));
         let wanted = |(arn, tags): &(String, &Tags)| {

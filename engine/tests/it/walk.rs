@@ -1,0 +1,533 @@
+//! Every property of every kind: set, changed, removed, and changed behind the engine's back. The real program does it
+//! in the scripted account, which answers as AWS does, and in the local AWS wherever that one keeps the property.
+//!
+//! Each row of the tables in `walk/` is one such walk. A property without a row fails, and so does a row without a
+//! property.
+
+mod function;
+mod mapping;
+mod permission;
+mod role;
+mod stage;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+
+use engine::kinds::registry;
+use engine::schema::{Property, Shape, settable};
+use serde_json::Value as Json;
+
+use crate::e2e::Project;
+use crate::scripted::World;
+use stage::{OTHER_ROLE, Request, Stage};
+
+/// Rows that are walked at the same time: most of it is waiting.
+const AT_ONCE: usize = 8;
+
+/// The pipeline that every walk begins with: resources with their properties.
+const PIPELINE: [(&str, &str); 5] = [
+    (
+        "todos",
+        "type: table
+attributes: { id: S, at: N }
+hash_key: id
+range_key: at
+read_capacity: 1
+write_capacity: 1
+stream_view_type: NEW_AND_OLD_IMAGES",
+    ),
+    ("execution-role", "type: role\nimport: fhms-pulumi-challenge-lambda-execution-role"),
+    (
+        "logger",
+        "type: function
+runtime: nodejs22.x
+handler: index.handler
+role: ${execution-role.arn}
+code: ../one",
+    ),
+    (
+        "logger-permission",
+        "type: permission
+function: ${logger.arn}
+principal: dynamodb.amazonaws.com
+source_arn: ${todos.stream_arn}",
+    ),
+    (
+        "todos-to-logger",
+        "type: mapping
+function: ${logger.arn}
+event_source_arn: ${todos.stream_arn}
+starting_position: TRIM_HORIZON",
+    ),
+];
+
+/// The way of one property. Values are lines of the spec; a property without a value is left out.
+#[derive(Clone)]
+struct Row {
+    kind: &'static str,
+    /// Its path in the registry, like `global_secondary_indexes.range_key`.
+    property: &'static str,
+    /// What the resource has besides the pipeline's.
+    given: &'static str,
+    /// Resources that stand beside the pipeline.
+    beside: &'static str,
+    /// Whether the resource stands alone, without the pipeline.
+    alone: bool,
+    set: &'static str,
+    changed: &'static str,
+    /// Where AWS shows it, and what there: once it is set, once it is changed, once it is removed.
+    place: &'static str,
+    seen: [Json; 3],
+    /// The same where the local AWS shows it in another form, which the engine has to take as well.
+    seen_locally: Option<[Json; 3]>,
+    /// What changes it behind the engine's back.
+    drift: Vec<Request>,
+    /// What a plan shows of a change: resource, action and the paths that differ, or what is above them.
+    shown: Vec<Shown>,
+    /// The same of what is shown otherwise: when it is removed, and when it has drifted.
+    shown_removed: Option<Vec<Shown>>,
+    shown_drifted: Option<Vec<Shown>>,
+    removal: Removal,
+    /// Part of the reason for which it is refused until `--replace` opens it.
+    refused: Option<&'static str>,
+    /// Why AWS takes the change in two runs only.
+    twice: Option<&'static str>,
+    /// Why it does not walk in the local AWS.
+    not_local: Option<&'static str>,
+}
+
+type Shown = (&'static str, &'static str, Vec<&'static str>);
+
+/// What it means to leave it out of the spec.
+#[derive(Clone, Copy, PartialEq)]
+enum Removal {
+    /// The documented default comes back.
+    Default,
+    /// The spec is wrong without it; words of the error.
+    Error(&'static str),
+    /// AWS keeps it: tags are only ensured, and a safeguard goes by a written word.
+    Kept,
+    /// It is somebody else's, whom only they can change; words of the reason.
+    Unchecked,
+}
+
+fn row(kind: &'static str, property: &'static str, set: &'static str, changed: &'static str) -> Row {
+    let resource = resource_of(kind);
+    let root = property.split('.').next().unwrap();
+    Row {
+        kind,
+        property,
+        given: "",
+        beside: "",
+        alone: false,
+        set,
+        changed,
+        place: "",
+        seen: [const { Json::Null }; 3],
+        seen_locally: None,
+        drift: Vec::new(),
+        shown: vec![(resource, "update", vec![root])],
+        shown_removed: None,
+        shown_drifted: None,
+        removal: Removal::Default,
+        refused: None,
+        twice: None,
+        not_local: None,
+    }
+}
+
+impl Row {
+    /// Where AWS shows it, and what there: once it is set, changed, removed.
+    fn seen(mut self, place: &'static str, set: Json, changed: Json, removed: Json) -> Row {
+        (self.place, self.seen) = (place, [set, changed, removed]);
+        self
+    }
+
+    fn seen_locally(self, set: Json, changed: Json, removed: Json) -> Row {
+        Row { seen_locally: Some([set, changed, removed]), ..self }
+    }
+
+    fn drift(mut self, request: Request) -> Row {
+        self.drift.push(request);
+        self
+    }
+
+    fn given(self, given: &'static str) -> Row {
+        Row { given, ..self }
+    }
+
+    fn beside(self, beside: &'static str) -> Row {
+        Row { beside, ..self }
+    }
+
+    fn alone(self) -> Row {
+        Row { alone: true, ..self }
+    }
+
+    fn shows(self, shown: &[(&'static str, &'static str, &[&'static str])]) -> Row {
+        Row { shown: owned(shown), ..self }
+    }
+
+    fn removal_shows(self, shown: &[(&'static str, &'static str, &[&'static str])]) -> Row {
+        Row { shown_removed: Some(owned(shown)), ..self }
+    }
+
+    fn drift_shows(self, shown: &[(&'static str, &'static str, &[&'static str])]) -> Row {
+        Row { shown_drifted: Some(owned(shown)), ..self }
+    }
+
+    /// The spec is wrong without it.
+    fn required(self, error: &'static str) -> Row {
+        Row { removal: Removal::Error(error), ..self }
+    }
+
+    fn kept(self) -> Row {
+        Row { removal: Removal::Kept, ..self }
+    }
+
+    /// It is held against somebody else's thing.
+    fn checked(self, reason: &'static str) -> Row {
+        Row { removal: Removal::Unchecked, refused: Some(reason), ..self }
+    }
+
+    fn refused(self, reason: &'static str) -> Row {
+        Row { refused: Some(reason), ..self }
+    }
+
+    fn twice(self, why: &'static str) -> Row {
+        Row { twice: Some(why), ..self }
+    }
+
+    fn not_local(self, why: &'static str) -> Row {
+        Row { not_local: Some(why), ..self }
+    }
+
+    fn resource(&self) -> &'static str {
+        resource_of(self.kind)
+    }
+
+    /// The spec with these lines laid over the resource's own.
+    fn spec(&self, lines: &str) -> String {
+        let mut text = "team: blue-owls\nregion: eu-central-1\nresources:\n".to_owned();
+        for (resource, properties) in PIPELINE {
+            if self.alone && resource != self.resource() {
+                continue;
+            }
+            text.push_str(&format!("  {resource}:\n"));
+            let mut all: Vec<(&str, &str)> = Vec::new();
+            let own = if resource == self.resource() { [self.given, lines] } else { ["", ""] };
+            for line in properties.lines().chain(own.into_iter().flat_map(str::lines)) {
+                let (name, value) = line.split_once(':').unwrap();
+                match all.iter_mut().find(|(other, _)| *other == name) {
+                    Some(slot) => slot.1 = value,
+                    None => all.push((name, value)),
+                }
+            }
+            for (name, value) in all.into_iter().filter(|(_, value)| !value.trim().is_empty()) {
+                text.push_str(&format!("    {name}:{value}\n"));
+            }
+        }
+        text.push_str(self.beside);
+        text
+    }
+}
+
+fn owned(shown: &[(&'static str, &'static str, &[&'static str])]) -> Vec<Shown> {
+    shown.iter().map(|(resource, action, paths)| (*resource, *action, paths.to_vec())).collect()
+}
+
+fn resource_of(kind: &str) -> &'static str {
+    let line = format!("type: {kind}");
+    PIPELINE.iter().find(|(_, lines)| lines.starts_with(&line)).unwrap().0
+}
+
+fn rows() -> Vec<Row> {
+    [function::rows(), mapping::rows(), permission::rows(), role::rows(), table::rows()].concat()
+}
+
+// The walk.
+
+/// One row in one account.
+struct Walk<'r> {
+    row: &'r Row,
+    stage: Stage,
+}
+
+impl Walk<'_> {
+    fn walk(&self) {
+        let row = self.row;
+        if row.removal == Removal::Unchecked {
+            return self.check();
+        }
+        self.stage.spec(&row.spec(row.set));
+        // In the scripted account the pipeline is there and the property comes to it; in the local one all is made at once.
+        self.apply();
+        self.nothing_differs("it is set");
+        self.is_seen(0, "it is set");
+
+        self.stage.spec(&row.spec(row.changed));
+        self.differs(&row.shown, row.refused, "it is changed");
+        self.apply();
+        self.nothing_differs("it is changed");
+        self.is_seen(1, "it is changed");
+
+        // What only counts while it is written has to drift while it is.
+        if row.removal != Removal::Default {
+            self.drift(1);
+        }
+        match row.removal {
+            Removal::Default => {
+                self.stage.spec(&row.spec(""));
+                let shown = row.shown_removed.as_ref().unwrap_or(&row.shown);
+                self.differs(shown, row.refused, "it is removed");
+                self.apply();
+                self.nothing_differs("it is removed");
+                self.is_seen(2, "it is removed");
+                self.drift(2);
+            }
+            Removal::Error(words) => {
+                let name = row.property.rsplit('.').next().unwrap();
+                self.stage.spec(&row.spec(&without(row.changed, name)));
+                let ran = self.stage.run(&["diff"]);
+                assert!(ran.code == Some(1) && flat(&ran.err).contains(words), "without it: no `{words}` in {ran:#?}");
+            }
+            // It has a walk of its own.
+            Removal::Unchecked => {}
+            Removal::Kept => {
+                self.stage.spec(&row.spec(""));
+                self.nothing_differs("it is removed");
+                self.is_seen(2, "it is removed");
+                self.stage.spec(&row.spec(row.set));
+                self.differs(&row.shown, row.refused, "it is set again");
+                self.apply();
+                self.nothing_differs("it is set again");
+                self.is_seen(0, "it is set again");
+            }
+        }
+    }
+
+    /// The walk of what is only held against somebody else's thing: a difference is refused, and nothing mends it here.
+    fn check(&self) {
+        let row = self.row;
+        let right = |when: &str| {
+            self.nothing_differs(when);
+            self.is_seen(0, when);
+        };
+        self.stage.spec(&row.spec(row.set));
+        self.apply();
+        right("it is set");
+        self.stage.spec(&row.spec(row.changed));
+        self.differs(&row.shown, row.refused, "it is changed");
+        assert_eq!(self.stage.run(&["apply", "--yes"]).code, Some(1));
+        self.stage.spec(&row.spec(""));
+        right("it is removed");
+        self.stage.spec(&row.spec(row.set));
+        let [there, back] = &row.drift[..] else { panic!("there and back") };
+        self.stage.meddle(row.kind, there);
+        self.differs(row.shown_drifted.as_ref().unwrap_or(&row.shown), row.refused, "it has drifted");
+        self.stage.meddle(row.kind, back);
+        right("its drift is taken back");
+    }
+
+    /// Changes it behind the engine's back, and back.
+    fn drift(&self, seen: usize) {
+        let row = self.row;
+        assert!(!row.drift.is_empty(), "a row says how its property drifts");
+        for request in &row.drift {
+            self.stage.meddle(row.kind, request);
+        }
+        let shown = row.shown_drifted.as_ref().unwrap_or(&row.shown);
+        self.differs(shown, row.refused, "it has drifted");
+        self.apply();
+        self.nothing_differs("its drift is mended");
+        self.is_seen(seen, "its drift is mended");
+    }
+
+    fn apply(&self) {
+        let mut args = vec!["apply", "--yes"];
+        if self.row.refused.is_some() && self.stage.run(&["diff"]).code == Some(1) {
+            args.extend(["--replace", self.row.resource()]);
+        }
+        let mut ran = self.stage.run(&args);
+        if ran.code != Some(0) && self.row.twice.is_some() {
+            self.stage.rest();
+            ran = self.stage.run(&args);
+        }
+        assert_eq!(ran.code, Some(0), "apply: {ran:#?}");
+        self.stage.rest();
+    }
+
+    fn nothing_differs(&self, when: &str) {
+        let ran = self.stage.run(&["diff", "--detailed-exitcode"]);
+        assert!(ran.code == Some(0) && ran.out.contains("No changes."), "{when}, and still differs: {ran:#?}");
+    }
+
+    fn is_seen(&self, step: usize, when: &str) {
+        let seen = self.stage.look(self.row.kind);
+        let place = self.row.place.replace("{account}", &self.stage.account);
+        let value = seen.pointer(&place).cloned().unwrap_or_default();
+        let locally = self.row.seen_locally.as_ref().filter(|_| self.stage.is_local());
+        let wanted = locally.unwrap_or(&self.row.seen)[step].to_string().replace("{account}", &self.stage.account);
+        let wanted: Json = serde_json::from_str(&wanted).unwrap();
+        assert_eq!(value, wanted, "{when}, and AWS shows at {place}");
+    }
+
+    fn differs(&self, shown: &[Shown], refused: Option<&str>, when: &str) {
+        let ran = self.stage.run(&["diff", "--detailed-exitcode", "--format", "json"]);
+        let plan: Json = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{when}: {ran:#?}"));
+        assert_eq!(ran.code, Some(if refused.is_some() { 1 } else { 2 }), "{when}: {ran:#?}");
+        let mut left = shown.to_vec();
+        for change in plan["changes"].as_array().unwrap() {
+            let text = |field: &str| change[field].as_str().unwrap_or_default();
+            if ["none", "import"].contains(&text("action")) {
+                continue;
+            }
+            if text("action") == "refused" {
+                let reason = flat(text("reason"));
+                assert!(refused.is_some_and(|words| reason.contains(words)), "{when}, and is refused: {change:#}");
+            }
+            let at = left.iter().position(|(name, action, _)| (text("resource"), text("action")) == (*name, *action));
+            let at = at.unwrap_or_else(|| panic!("{when}, and this changes, but {shown:?} should: {change:#}"));
+            let (_, action, wanted) = left.remove(at);
+            // All of what comes or goes does.
+            if ["create", "delete"].contains(&action) {
+                continue;
+            }
+            let paths: BTreeSet<&str> =
+                change["properties"].as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap()).collect();
+            let below = |path: &str, above: &str| {
+                path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
+            let strange = paths.iter().find(|path| !wanted.iter().any(|above| below(path, above)));
+            let missing = wanted.iter().find(|above| !paths.iter().any(|path| below(path, above)));
+            assert!((strange, missing) == (None, None), "{when}, and not exactly {wanted:?} differ: {change:#}");
+        }
+        assert!(left.is_empty(), "{when}, and {left:?} do not change: {:#}", plan["changes"]);
+    }
+}
+
+/// Takes a property out of lines, whether it stands in a line of its own or within one.
+fn without(lines: &str, property: &str) -> String {
+    let start = format!("{property}:");
+    let cut = lines.lines().map(|line| match line.find(&start) {
+        Some(0) => start.clone(),
+        Some(at) => {
+            // Up to the next comma or brace outside of brackets.
+            let mut depth = 0;
+            let end = line[at..].find(|c: char| {
+                depth += i32::from(c == '[') - i32::from(c == ']');
+                depth == 0 && (c == ',' || c == '}')
+            });
+            let rest = line[at + end.unwrap()..].trim_start_matches(',').trim_start();
+            let head = line[..at].trim_end();
+            let head = if rest.starts_with('}') { head.trim_end_matches(',') } else { head };
+            format!("{head} {rest}")
+        }
+        None => line.to_owned(),
+    });
+    cut.collect::<Vec<_>>().join("\n")
+}
+
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Walks all rows, several at a time, and fails with every failure.
+fn walk_all(place: &str, rows: &[Row], stage: impl Fn(usize, &Row) -> Stage + Sync) {
+    let left = Mutex::new(rows.iter().enumerate());
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some((at, row)) = left.lock().unwrap().next() else { return };
+                    let walk = AssertUnwindSafe(|| Walk { row, stage: stage(at, row) }.walk());
+                    if let Err(failure) = catch_unwind(walk) {
+                        let text = failure.downcast_ref::<String>().map_or("it panicked", String::as_str).to_owned();
+                        failures.lock().unwrap().push(format!("{}.{}: {text}", row.kind, row.property));
+                    }
+                }
+            });
+        }
+    });
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    rows.iter().for_each(|row| *counts.entry(row.kind).or_default() += 1);
+    eprintln!("walked in the {place} AWS: {counts:?}, {} in all", rows.len());
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} of {} rows:\n{}", failures.len(), rows.len(), failures.join("\n\n"));
+}
+
+/// All rows, or those whose name has the words in `ENGINE_WALK`.
+fn chosen() -> Vec<Row> {
+    let words = std::env::var("ENGINE_WALK").unwrap_or_default();
+    let mut rows = rows();
+    rows.retain(|row| format!("{}.{}", row.kind, row.property).contains(&words));
+    rows
+}
+
+#[test]
+fn every_property_walks_in_the_scripted_aws() {
+    let worlds: Mutex<BTreeMap<String, World>> = Mutex::new(BTreeMap::new());
+    walk_all("scripted", &chosen(), |_, row| {
+        let spec = row.spec("");
+        let known = worlds.lock().unwrap().get(&spec).cloned();
+        let world = known.unwrap_or_else(|| {
+            let mut world = World::empty();
+            world.roles.insert(OTHER_ROLE.to_owned(), "/".to_owned());
+            world.index.mappings = true;
+            let stage = Stage::scripted(world);
+            stage.spec(&spec);
+            let ran = stage.run(&["apply"]);
+            assert_eq!(ran.code, Some(0), "the base: {ran:#?}");
+            stage.rest();
+            let world = stage.world();
+            worlds.lock().unwrap().insert(spec, world.clone());
+            world
+        });
+        Stage::scripted(world)
+    });
+}
+
+#[test]
+fn every_property_walks_in_the_local_aws_where_that_keeps_it() {
+    let project = Project::new();
+    let url = project.endpoint();
+    let (rows, elsewhere): (Vec<Row>, Vec<Row>) = chosen().into_iter().partition(|row| row.not_local.is_none());
+    for row in elsewhere {
+        eprintln!("not in the local AWS: {}.{}: {}", row.kind, row.property, row.not_local.unwrap_or_default());
+    }
+    walk_all("local", &rows, |at, _| Stage::local(&url, format!("{:012}", 700_000_000_000 + at)));
+}
+
+/// The paths of all properties that people may write.
+fn paths(properties: &[Property], above: &str, found: &mut BTreeSet<String>) {
+    for property in settable(properties) {
+        let path = format!("{above}{}", property.name);
+        below(&property.shape, &format!("{path}."), found);
+        found.insert(path);
+    }
+}
+
+fn below(shape: &Shape, above: &str, found: &mut BTreeSet<String>) {
+    match shape {
+        Shape::Record(properties) | Shape::TextOrRecord(_, properties) => paths(properties, above, found),
+        Shape::Map { value: inner, .. } | Shape::List { item: inner, .. } | Shape::Set { item: inner, .. } => {
+            below(inner, above, found);
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_property_has_a_row_and_every_row_a_property() {
+    let mut known = BTreeSet::new();
+    for (kind, it) in registry() {
+        paths(&it.schema().properties, &format!("{kind}."), &mut known);
+    }
+    let rows: BTreeSet<String> = rows().iter().map(|row| format!("{}.{}", row.kind, row.property)).collect();
+    let missing: Vec<_> = known.difference(&rows).collect();
+    let strange: Vec<_> = rows.difference(&known).collect();
+    assert!(missing.is_empty() && strange.is_empty(), "without a row: {missing:?}; no properties: {strange:?}");
+}

@@ -1,0 +1,229 @@
+//! The walks of a function's properties.
+
+use serde_json::{Value as Json, json};
+
+use super::stage::Request::{self, Lambda};
+use super::{Row, row};
+
+const KIND: &str = "function";
+const SELF: &str = "logger";
+/// The hash and the size of the packed source stand for it.
+const CODE: &[(&str, &str, &[&str])] = &[(SELF, "update", &["code_sha256", "code_size"])];
+/// A zip without files.
+const EMPTY_ZIP: &str = "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==";
+
+fn configure(body: Json) -> Request {
+    Lambda("PUT /2015-03-31/functions/{function}/configuration", body)
+}
+
+fn upload(architecture: &str) -> Request {
+    let body = json!({ "ZipFile": EMPTY_ZIP, "Architectures": [architecture] });
+    Lambda("PUT /2015-03-31/functions/{function}/code", body)
+}
+
+/// A setting in the function's configuration.
+fn setting(
+    property: &'static str,
+    values: [&'static str; 2],
+    place: &'static str,
+    seen: [Json; 3],
+    drifted: Json,
+) -> Row {
+    let ([set, changed], [first, second, last]) = (values, seen);
+    row(KIND, property, set, changed).seen(place, first, second, last).drift(configure(drifted))
+}
+
+/// A way of giving the source. AWS shows the size of its zip, which follows from the files alone.
+fn code(property: &'static str, set: &'static str, changed: &'static str, sizes: [u32; 3]) -> Row {
+    let [first, second, last] = sizes;
+    row(KIND, property, set, changed)
+        .seen("/Configuration/CodeSize", json!(first), json!(second), json!(last))
+        .shows(CODE)
+        .drift(upload("x86_64"))
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        setting(
+            "runtime",
+            ["runtime: nodejs24.x", "runtime: nodejs20.x"],
+            "/Configuration/Runtime",
+            [json!("nodejs24.x"), json!("nodejs20.x"), Json::Null],
+            json!({ "Runtime": "nodejs22.x" }),
+        )
+        .required("no `runtime`"),
+        setting(
+            "handler",
+            ["handler: index.one", "handler: index.two"],
+            "/Configuration/Handler",
+            [json!("index.one"), json!("index.two"), Json::Null],
+            json!({ "Handler": "index.three" }),
+        )
+        .required("no `handler`"),
+        setting(
+            "role",
+            ["role: ${execution-role.arn}", "role: \"arn:aws:iam::${account}:role/other\""],
+            "/Configuration/Role",
+            [
+                json!("arn:aws:iam::{account}:role/fhms-pulumi-challenge-lambda-execution-role"),
+                json!("arn:aws:iam::{account}:role/other"),
+                Json::Null,
+            ],
+            json!({ "Role": "arn:aws:iam::{account}:role/fhms-pulumi-challenge-lambda-execution-role" }),
+        )
+        .required("no `role`"),
+        code("code", "code: ../one", "code: ../two", [147, 151, 0]).required("no `code`"),
+        code(
+            "code.inline",
+            "code: { inline: 'exports.handler = async () => 1000;' }",
+            "code: { inline: 'exports.handler = async () => 20;' }",
+            [149, 147, 0],
+        )
+        .required("`code` needs either `inline` or `path`"),
+        code("code.path", "code: { path: ../one }", "code: { path: ../two }", [147, 151, 0])
+            .required("`code` needs either `inline` or `path`"),
+        code(
+            "code.exclude",
+            "code: { path: ../many, exclude: [a.txt] }",
+            "code: { path: ../many, exclude: ['*.txt'] }",
+            [236, 147, 324],
+        )
+        .given("code: { path: ../many }"),
+        setting(
+            "description",
+            ["description: reads", "description: writes"],
+            "/Configuration/Description",
+            [json!("reads"), json!("writes"), json!("")],
+            json!({ "Description": "by hand" }),
+        ),
+        setting(
+            "memory_size",
+            ["memory_size: 256", "memory_size: 512"],
+            "/Configuration/MemorySize",
+            [json!(256), json!(512), json!(128)],
+            json!({ "MemorySize": 1024 }),
+        ),
+        setting(
+            "timeout",
+            ["timeout: 10", "timeout: 20"],
+            "/Configuration/Timeout",
+            [json!(10), json!(20), json!(3)],
+            json!({ "Timeout": 30 }),
+        ),
+        setting(
+            "environment",
+            ["environment: { LEVEL: debug, MODE: fast }", "environment: { LEVEL: info }"],
+            "/Configuration/Environment/Variables",
+            [json!({ "LEVEL": "debug", "MODE": "fast" }), json!({ "LEVEL": "info" }), json!({})],
+            json!({ "Environment": { "Variables": { "LEVEL": "by hand" } } }),
+        ),
+        row(KIND, "architecture", "architecture: x86_64", "architecture: arm64")
+            .seen("/Configuration/Architectures", json!(["x86_64"]), json!(["arm64"]), json!(["x86_64"]))
+            // AWS takes it along with code only.
+            .drift(upload("arm64"))
+            .drift_shows(&[(SELF, "update", &["architecture", "code_sha256", "code_size"])]),
+        setting(
+            "layers",
+            [
+                "layers: [\"arn:aws:lambda:eu-central-1:123456789012:layer:a:1\"]",
+                "layers: [\"arn:aws:lambda:eu-central-1:123456789012:layer:b:1\", \"arn:aws:lambda:eu-central-1:123456789012:layer:a:1\"]",
+            ],
+            "/Configuration/Layers/0/Arn",
+            [
+                json!("arn:aws:lambda:eu-central-1:123456789012:layer:a:1"),
+                json!("arn:aws:lambda:eu-central-1:123456789012:layer:b:1"),
+                Json::Null,
+            ],
+            json!({ "Layers": ["arn:aws:lambda:eu-central-1:123456789012:layer:c:1"] }),
+        ),
+        setting(
+            "ephemeral_storage",
+            ["ephemeral_storage: 1024", "ephemeral_storage: 2048"],
+            "/Configuration/EphemeralStorage/Size",
+            [json!(1024), json!(2048), json!(512)],
+            json!({ "EphemeralStorage": { "Size": 4096 } }),
+        ),
+        setting(
+            "tracing",
+            ["tracing: PassThrough", "tracing: Active"],
+            "/Configuration/TracingConfig/Mode",
+            [json!("PassThrough"), json!("Active"), json!("PassThrough")],
+            json!({ "TracingConfig": { "Mode": "Active" } }),
+        ),
+        // With JSON come the levels, at INFO.
+        setting(
+            "log_format",
+            ["log_format: Text", "log_format: JSON"],
+            "/Configuration/LoggingConfig/LogFormat",
+            [json!("Text"), json!("JSON"), json!("Text")],
+            json!({ "LoggingConfig": { "LogFormat": "JSON" } }),
+        )
+        .shows(&[(SELF, "update", &["log_format", "application_log_level", "system_log_level"])]),
+        setting(
+            "log_group",
+            ["log_group: /teams/owls", "log_group: /teams/foxes"],
+            "/Configuration/LoggingConfig/LogGroup",
+            [json!("/teams/owls"), json!("/teams/foxes"), json!("/aws/lambda/blue-owls-logger")],
+            json!({ "LoggingConfig": { "LogFormat": "Text", "LogGroup": "/by/hand" } }),
+        ),
+        setting(
+            "application_log_level",
+            ["application_log_level: DEBUG", "application_log_level: WARN"],
+            "/Configuration/LoggingConfig/ApplicationLogLevel",
+            [json!("DEBUG"), json!("WARN"), json!("INFO")],
+            json!({ "LoggingConfig": {
+                "LogFormat": "JSON",
+                "LogGroup": "/aws/lambda/blue-owls-logger",
+                "ApplicationLogLevel": "FATAL",
+                "SystemLogLevel": "INFO",
+            } }),
+        )
+        .given("log_format: JSON"),
+        setting(
+            "system_log_level",
+            ["system_log_level: DEBUG", "system_log_level: WARN"],
+            "/Configuration/LoggingConfig/SystemLogLevel",
+            [json!("DEBUG"), json!("WARN"), json!("INFO")],
+            json!({ "LoggingConfig": {
+                "LogFormat": "JSON",
+                "LogGroup": "/aws/lambda/blue-owls-logger",
+                "ApplicationLogLevel": "INFO",
+                "SystemLogLevel": "WARN",
+            } }),
+        )
+        .given("log_format: JSON"),
+        row(
+            KIND,
+            "reserved_concurrent_executions",
+            "reserved_concurrent_executions: 0",
+            "reserved_concurrent_executions: 2",
+        )
+        .seen("/Concurrency/ReservedConcurrentExecutions", json!(0), json!(2), Json::Null)
+        .drift(Lambda(
+            "PUT /2017-10-31/functions/{function}/concurrency",
+            json!({ "ReservedConcurrentExecutions": 0 }),
+        )),
+        setting(
+            "dead_letter_target_arn",
+            [
+                "dead_letter_target_arn: \"arn:aws:sqs:eu-central-1:123456789012:one\"",
+                "dead_letter_target_arn: \"arn:aws:sqs:eu-central-1:123456789012:two\"",
+            ],
+            "/Configuration/DeadLetterConfig/TargetArn",
+            [
+                json!("arn:aws:sqs:eu-central-1:123456789012:one"),
+                json!("arn:aws:sqs:eu-central-1:123456789012:two"),
+                Json::Null,
+            ],
+            json!({ "DeadLetterConfig": { "TargetArn": "arn:aws:sns:eu-central-1:123456789012:three" } }),
+        )
+        .not_local("it wants the queue to exist"),
+        row(KIND, "tags", "tags: { course: cloud }", "tags: { course: rust }")
+            .seen("/Tags/course", json!("cloud"), json!("rust"), json!("rust"))
+            .drift(Lambda(
+                "POST /2017-03-31/tags/arn:aws:lambda:eu-central-1:{account}:function:{function}",
+                json!({ "Tags": { "course": "none" } }),
+            ))
+            .kept(),
+    ]
+}

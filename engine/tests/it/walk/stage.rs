@@ -1,0 +1,401 @@
+//! The two accounts that a walk goes through, seen past the engine: plain HTTP requests, as another tool sends them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value as Json, json};
+
+use crate::scripted::{Cloud, World};
+use crate::support::{ENGINE, eventually};
+
+pub(super) const TABLE: &str = "blue-owls-todos";
+pub(super) const FUNCTION: &str = "blue-owls-logger";
+pub(super) const STATEMENT: &str = "blue-owls-logger-permission";
+pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
+/// A role that is there as well.
+pub(super) const OTHER_ROLE: &str = "other";
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+/// A certificate that vouches for nobody: to read all of the machine's takes longer than the rest of a run.
+const NO_ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/walk/root.pem");
+
+/// A request to AWS. `{account}`, `{function}`, `{uuid}` and `{stream}` in it stand for what the account calls them.
+#[derive(Debug, Clone)]
+pub(super) enum Request {
+    /// An operation of DynamoDB on the table.
+    Dynamodb(&'static str, Json),
+    /// Method and path of Lambda.
+    Lambda(&'static str, Json),
+    /// Deletes the thing and makes it anew as it was, but for these fields of its create call.
+    Remake(Json),
+}
+
+/// One account with a project of its own.
+pub(super) struct Stage {
+    folder: tempfile::TempDir,
+    url: String,
+    pub(super) account: String,
+    /// The scripted one, which can let hours go by.
+    cloud: Option<Cloud>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl Stage {
+    /// In a scripted account.
+    pub(super) fn scripted(world: World) -> Stage {
+        let cloud = Cloud::start(world);
+        Stage::new(cloud.url.clone(), crate::scripted::ACCOUNT.to_owned(), Some(cloud))
+    }
+
+    /// In an empty account of the local AWS at `url`.
+    pub(super) fn local(url: &str, account: String) -> Stage {
+        let stage = Stage::new(url.to_owned(), account, None);
+        for role in [ROLE, OTHER_ROLE] {
+            stage.create_role(role, "/");
+        }
+        stage
+    }
+
+    fn new(url: String, account: String, cloud: Option<Cloud>) -> Stage {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stage = Stage { folder: tempfile::tempdir().unwrap(), url, account, cloud, runtime };
+        fs::create_dir(stage.folder.path().join("specs")).unwrap();
+        for (name, text) in [
+            ("one/index.js", "exports.handler = async () => 1;\n"),
+            ("two/index.js", "exports.handler = async () => 'two';\n"),
+            ("many/index.js", "exports.handler = async () => 3;\n"),
+            ("many/a.txt", "a\n"),
+            ("many/b.txt", "bb\n"),
+        ] {
+            let path = stage.folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        stage
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.cloud.is_none()
+    }
+
+    pub(super) fn spec(&self, text: &str) {
+        fs::write(self.folder.path().join("specs/team.yaml"), text).unwrap();
+    }
+
+    /// The account as it is now.
+    pub(super) fn world(&self) -> World {
+        self.cloud.as_ref().unwrap().world(|world| world.clone())
+    }
+
+    /// Lets the hours go by within which AWS takes no second change.
+    pub(super) fn rest(&self) {
+        if let Some(cloud) = &self.cloud {
+            cloud.world(|world| *world = world.clone().aged());
+        }
+    }
+
+    pub(super) fn run(&self, args: &[&str]) -> Ran {
+        let home = self.folder.path();
+        let mut command = Command::new(ENGINE);
+        command.args(args).args(["--endpoint-url", &self.url]).current_dir(home).env_clear().stdin(Stdio::null());
+        command.env("SSL_CERT_FILE", NO_ROOTS);
+        command.env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_ACCESS_KEY_ID", &self.account).env("AWS_SECRET_ACCESS_KEY", "secret");
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    // Requests.
+
+    /// Sends one request; status and body of the answer.
+    fn send(&self, service: &str, method: &str, path: &str, target: Option<&str>, body: String) -> (u16, String) {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut request = hyper::Request::builder().method(method).uri(path).header("host", address);
+        // The local AWS takes the account from the key.
+        let scope = format!("{}/20261122/eu-central-1/{service}/aws4_request", self.account);
+        let key = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+        request = request.header("authorization", key);
+        request = match (service, target) {
+            (_, Some(target)) => {
+                request.header("x-amz-target", target).header("content-type", "application/x-amz-json-1.0")
+            }
+            ("iam", _) => request.header("content-type", "application/x-www-form-urlencoded"),
+            _ => request.header("content-type", "application/json"),
+        };
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        self.runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let (mut sender, line) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let line = tokio::spawn(line);
+            let answer = sender.send_request(request).await.unwrap();
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            line.abort();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        })
+    }
+
+    fn filled(&self, text: &str) -> String {
+        let uuid = if text.contains("{uuid}") { self.uuid() } else { String::new() };
+        let stream = if text.contains("{stream}") { self.stream() } else { String::new() };
+        let text = text.replace("{stream}", &stream);
+        text.replace("{account}", &self.account).replace("{function}", FUNCTION).replace("{uuid}", &uuid)
+    }
+
+    fn json(&self, service: &str, method: &str, path: &str, target: Option<&str>, body: &Json) -> (u16, Json) {
+        let body = if body.is_null() { String::new() } else { self.filled(&body.to_string()) };
+        let (status, text) = self.send(service, method, &self.filled(path), target, body);
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    fn dynamodb(&self, operation: &str, mut body: Json) -> (u16, Json) {
+        if operation.contains("Tag") {
+            body["ResourceArn"] = json!(format!("arn:aws:dynamodb:eu-central-1:{}:table/{TABLE}", self.account));
+        } else {
+            body["TableName"] = json!(TABLE);
+        }
+        self.json("dynamodb", "POST", "/", Some(&format!("DynamoDB_20120810.{operation}")), &body)
+    }
+
+    fn lambda(&self, method: &str, path: &str, body: &Json) -> (u16, Json) {
+        self.json("lambda", method, path, None, body)
+    }
+
+    /// The answer to a read that has to succeed.
+    #[track_caller]
+    fn get(&self, path: &str) -> Json {
+        let (status, body) = self.lambda("GET", path, &Json::Null);
+        assert_eq!(status, 200, "GET {path}: {body}");
+        body
+    }
+
+    fn form(&self, fields: &[(&str, &str)]) -> (u16, String) {
+        let field = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+        let body = fields.iter().map(field).collect::<Vec<_>>().join("&");
+        self.send("iam", "POST", "/", None, body)
+    }
+
+    fn create_role(&self, name: &str, path: &str) {
+        let fields = [
+            ("Action", "CreateRole"),
+            ("Version", "2010-05-08"),
+            ("RoleName", name),
+            ("Path", path),
+            ("AssumeRolePolicyDocument", TRUST),
+        ];
+        let (status, text) = self.form(&fields);
+        assert_eq!(status, 200, "{text}");
+    }
+
+    fn mappings(&self) -> Vec<Json> {
+        let all = self.get("/2015-03-31/event-source-mappings/");
+        all["EventSourceMappings"].as_array().unwrap().clone()
+    }
+
+    fn uuid(&self) -> String {
+        let all = self.mappings();
+        assert_eq!(all.len(), 1, "one mapping: {all:?}");
+        all[0]["UUID"].as_str().unwrap().to_owned()
+    }
+
+    fn stream(&self) -> String {
+        self.look("table")["Table"]["LatestStreamArn"].as_str().unwrap().to_owned()
+    }
+
+    /// What AWS shows of the thing of that kind that the walk is about, all reads in one document; null: there is none.
+    pub(super) fn look(&self, kind: &str) -> Json {
+        match kind {
+            "table" => {
+                let (status, mut table) = self.dynamodb("DescribeTable", json!({}));
+                if status != 200 {
+                    return Json::Null;
+                }
+                // Their order means nothing.
+                for (list, name) in [("GlobalSecondaryIndexes", "IndexName"), ("AttributeDefinitions", "AttributeName")]
+                {
+                    if let Some(items) = table["Table"][list].as_array_mut() {
+                        items.sort_by_key(|item| item[name].to_string());
+                    }
+                }
+                let ttl = self.dynamodb("DescribeTimeToLive", json!({})).1["TimeToLiveDescription"].take();
+                let ttl_is_on = ["ENABLED", "ENABLING"].iter().any(|word| ttl["TimeToLiveStatus"] == *word);
+                let tags = self.dynamodb("ListTagsOfResource", json!({})).1;
+                let tags: BTreeMap<_, _> = tags["Tags"].as_array().into_iter().flatten().map(pair).collect();
+                json!({
+                    "Table": table["Table"],
+                    "Ttl": if ttl_is_on { ttl["AttributeName"].clone() } else { Json::Null },
+                    "Backups": self.dynamodb("DescribeContinuousBackups", json!({})).1["ContinuousBackupsDescription"],
+                    "Tags": tags,
+                })
+            }
+            "function" => self.get("/2015-03-31/functions/{function}"),
+            "permission" => {
+                let (status, answer) = self.lambda("GET", "/2015-03-31/functions/{function}/policy", &Json::Null);
+                if status != 200 {
+                    return json!({});
+                }
+                let policy: Json = serde_json::from_str(answer["Policy"].as_str().unwrap()).unwrap();
+                let statements = policy["Statement"].as_array().unwrap().iter();
+                statements.map(|it| (it["Sid"].as_str().unwrap().to_owned(), it.clone())).collect()
+            }
+            "mapping" => {
+                let Some(mut mapping) = self.mappings().into_iter().next() else { return Json::Null };
+                let arn = mapping["EventSourceMappingArn"].as_str().unwrap();
+                let arn = utf8_percent_encode(arn, NON_ALPHANUMERIC).to_string();
+                let stream = mapping["EventSourceArn"].as_str().unwrap();
+                let table = stream.split('/').nth(1).unwrap().to_owned();
+                mapping["Table"] = json!(table);
+                mapping["Tags"] = self.get(&format!("/2017-03-31/tags/{arn}"))["Tags"].clone();
+                mapping
+            }
+            "role" => {
+                let (_, text) = self.form(&[("Action", "GetRole"), ("Version", "2010-05-08"), ("RoleName", ROLE)]);
+                let field = |name: &str| {
+                    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+                    rest.split_once('<').map(|(value, _)| value.to_owned())
+                };
+                json!({ "Path": field("Path"), "Arn": field("Arn") })
+            }
+            other => panic!("nothing is known about looking at a {other}"),
+        }
+    }
+
+    /// Whether AWS is done with whatever was asked of it.
+    fn is_at_rest(&self, kind: &str) -> bool {
+        let seen = self.look(kind);
+        let is = |pointer: &str, words: &[&str]| {
+            seen.pointer(pointer).is_none_or(|status| words.iter().any(|word| status == *word))
+        };
+        let indexes = seen["Table"]["GlobalSecondaryIndexes"].as_array().into_iter().flatten();
+        is("/Table/TableStatus", &["ACTIVE"])
+            && is("/Table/SSEDescription/Status", &["ENABLED", "DISABLED"])
+            && indexes.into_iter().all(|index| index["IndexStatus"] == "ACTIVE")
+            && is("/Configuration/State", &["Active"])
+            && is("/Configuration/LastUpdateStatus", &["Successful"])
+            && is("/State", &["Enabled", "Disabled"])
+    }
+
+    /// Twice in a row, for one read may be older than another.
+    fn settle(&self, kind: &str) {
+        eventually("AWS is done", || self.is_at_rest(kind) && self.is_at_rest(kind));
+    }
+
+    /// Does something behind the engine's back, and waits until AWS is done with it.
+    #[track_caller]
+    pub(super) fn meddle(&self, kind: &str, request: &Request) {
+        let (status, body) = match request {
+            Request::Dynamodb(operation, body) => self.dynamodb(operation, body.clone()),
+            Request::Lambda(line, body) => {
+                let (method, path) = line.split_once(' ').unwrap();
+                let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+                // An ARN is one segment of a path.
+                let tags = |path: &str| {
+                    let (start, arn) = path.split_once("/tags/")?;
+                    Some(format!("{start}/tags/{}", utf8_percent_encode(&self.filled(arn), NON_ALPHANUMERIC)))
+                };
+                let path = tags(path).unwrap_or_else(|| path.to_owned());
+                let path = query.map_or(path.clone(), |query| format!("{path}?{query}"));
+                self.lambda(method, &path, body)
+            }
+            Request::Remake(fields) => self.remake(kind, fields),
+        };
+        assert!((200..300).contains(&status), "{request:?}: {status} {body}");
+        self.settle(kind);
+        self.rest();
+    }
+
+    fn remake(&self, kind: &str, fields: &Json) -> (u16, Json) {
+        let was = self.look(kind);
+        let gone = || self.look(kind).is_null();
+        match kind {
+            "table" => {
+                let tags = was["Tags"].as_object().unwrap().iter();
+                let tags: Vec<Json> = tags.map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+                let mut body = json!({ "Tags": tags });
+                for field in ["AttributeDefinitions", "KeySchema", "StreamSpecification"] {
+                    body[field] = was["Table"][field].clone();
+                }
+                body["ProvisionedThroughput"] = json!({ "ReadCapacityUnits": 1, "WriteCapacityUnits": 1 });
+                for field in ["GlobalSecondaryIndexes", "LocalSecondaryIndexes"] {
+                    let Some(indexes) = was["Table"][field].as_array() else { continue };
+                    let kept = |index: &Json| {
+                        let mut kept = json!({});
+                        for field in ["IndexName", "KeySchema", "Projection"] {
+                            kept[field] = index[field].clone();
+                        }
+                        if field.starts_with("Global") {
+                            kept["ProvisionedThroughput"] = json!({ "ReadCapacityUnits": 1, "WriteCapacityUnits": 1 });
+                        }
+                        kept
+                    };
+                    body[field] = indexes.iter().map(kept).collect();
+                }
+                replace(&mut body, fields);
+                let (status, said) = self.dynamodb("DeleteTable", json!({}));
+                assert_eq!(status, 200, "{said}");
+                eventually("the table is gone", gone);
+                self.dynamodb("CreateTable", body)
+            }
+            "mapping" => {
+                let mut body = json!({ "FunctionName": FUNCTION, "BatchSize": 100 });
+                for field in ["EventSourceArn", "StartingPosition", "Tags"] {
+                    body[field] = was[field].clone();
+                }
+                replace(&mut body, fields);
+                let (status, said) = self.lambda("DELETE", "/2015-03-31/event-source-mappings/{uuid}", &Json::Null);
+                assert_eq!(status, 202, "{said}");
+                eventually("the mapping is gone", gone);
+                self.lambda("POST", "/2015-03-31/event-source-mappings/", &body)
+            }
+            "permission" => {
+                let mut body = json!({
+                    "StatementId": STATEMENT,
+                    "Action": "lambda:InvokeFunction",
+                    "Principal": "dynamodb.amazonaws.com",
+                });
+                let arn = &was[STATEMENT]["Condition"]["ArnLike"];
+                body["SourceArn"] = arn.as_object().and_then(|it| it.values().next()).cloned().unwrap_or_default();
+                replace(&mut body, fields);
+                let path = format!("/2015-03-31/functions/{FUNCTION}/policy");
+                let (status, said) = self.lambda("DELETE", &format!("{path}/{STATEMENT}"), &Json::Null);
+                assert_eq!(status, 204, "{said}");
+                self.lambda("POST", &path, &body)
+            }
+            "role" => {
+                let (status, said) =
+                    self.form(&[("Action", "DeleteRole"), ("Version", "2010-05-08"), ("RoleName", ROLE)]);
+                assert_eq!(status, 200, "{said}");
+                self.create_role(ROLE, fields["Path"].as_str().unwrap());
+                (200, Json::Null)
+            }
+            other => panic!("nothing is known about making a {other} anew"),
+        }
+    }
+}
+
+/// Lays fields over others; null takes one away.
+fn replace(body: &mut Json, fields: &Json) {
+    let body = body.as_object_mut().unwrap();
+    for (name, value) in fields.as_object().unwrap() {
+        body.insert(name.clone(), value.clone());
+    }
+    body.retain(|_, value| !value.is_null());
+}
+
+fn pair(tag: &Json) -> (String, Json) {
+    (tag["Key"].as_str().unwrap().to_owned(), tag["Value"].clone())
+}
