@@ -25,7 +25,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(KIND, "function", "function: ${logger.arn}", "function: ${other.arn}")
             .beside(OTHER_FUNCTION)
             .seen("/blue-owls-logger-permission/Sid", json!("blue-owls-logger-permission"), Json::Null, Json::Null)
-            .shows(&[(SELF, "create", &[]), ("", "delete", &[])])
+            .shows(&[(SELF, "create", &[]), (SELF, "delete", &[])])
             .drift(Lambda(
                 "DELETE /2015-03-31/functions/blue-owls-other/policy/blue-owls-logger-permission",
                 Json::Null,
@@ -35,8 +35,8 @@ pub(super) fn rows() -> Vec<Row> {
         // The statement's name is its identity.
         row(KIND, "statement_id", "statement_id: blue-owls-one", "statement_id: blue-owls-two")
             .seen("/blue-owls-two/Sid", Json::Null, json!("blue-owls-two"), Json::Null)
-            .shows(&[(SELF, "create", &[]), ("", "delete", &[])])
-            .removal_shows(&[(SELF, "create", &[]), ("", "delete", &[])])
+            .shows(&[(SELF, "create", &[]), ("one", "delete", &[])])
+            .removal_shows(&[(SELF, "create", &[]), ("two", "delete", &[])])
             .drift(Lambda("DELETE /2015-03-31/functions/{function}/policy/blue-owls-logger-permission", Json::Null))
             .drift_shows(&[(SELF, "create", &[])]),
         statement("action", "action: lambda:GetFunction", "action: lambda:*", "/blue-owls-logger-permission/Action")
