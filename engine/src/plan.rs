@@ -7,18 +7,21 @@
 //! **Invariant:** spec and inventory in, plan out. No I/O, no clock, and it never fails: what can't be done is a row
 //! that says so.
 
+mod adoption;
 mod diff;
+mod leftovers;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::inventory::{Found, Inventory, Leftover, Search};
+use crate::inventory::{Found, Inventory, Search};
 use crate::schema::{
-    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Presence, Rule, Schema,
+    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Part, Path, Template, Tree, Value, resolve};
 
+use adoption::adopted;
 use diff::{NULL, additions, differences};
 
 pub use diff::keep;
@@ -730,98 +733,6 @@ impl<'a> Planner<'a> {
         let steps = steps::steps(self.spec, self.inventory, &changes);
         Plan { changes, steps, remarks }
     }
-
-    /// The rows of what no declaration means.
-    fn leftovers(&self, goal: Goal, changes: &mut Vec<Change>) {
-        let targets = &self.options.targets;
-        if !targets.is_empty() && goal != Goal::Released {
-            return;
-        }
-        let inventory = self.inventory;
-        let rows = inventory.leftovers.iter().enumerate();
-        // What something else lives in or hangs on is decided first.
-        let (inner, own): (Vec<_>, Vec<_>) =
-            rows.partition(|(_, it)| !matches!(it.declared.schema().naming, Naming::Own { .. }));
-        let mut found: Vec<Change> =
-            own.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, changes)).collect();
-        let settled: Vec<Change> = changes.iter().chain(&found).cloned().collect();
-        let inner = inner.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled));
-        found.extend(inner.collect::<Vec<_>>());
-        found.sort_by(|a, b| (a.kind, &a.resource, &a.name).cmp(&(b.kind, &b.resource, &b.name)));
-        changes.append(&mut found);
-    }
-
-    fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[Change]) -> Option<Change> {
-        let Leftover { declared, found, instead } = leftover;
-        let live = found.live.as_ref().filter(|live| live.condition != Condition::Leaving)?;
-        let row = Change { subject: Subject::Leftover(at), ..blank(declared) };
-        if goal == Goal::Released {
-            return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
-        }
-        let us = (self.spec.team.as_str(), self.spec.stack.as_str());
-        let gone = |why: Option<&str>| {
-            let mut row = self.gone(row.clone(), declared, Some(found), why.map(str::to_owned));
-            if instead.is_some() {
-                // The other one goes on, so nobody misses this one.
-                row.remarks.clear();
-            }
-            Some(row)
-        };
-        let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
-        let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
-        let dies = container.is_some_and(|row| row.action == Action::Delete);
-        // Without a spec there is nothing that it could have left.
-        let left = Some("it is no longer in the spec").filter(|_| !self.spec.file.name().is_empty());
-        let duplicate = instead.as_ref().map(|name| format!("`{name}` is another one that connects the same"));
-        match &live.owner {
-            Ownership::NotYetReadable(reason) => {
-                let reason = Some(format!("it can't be told yet whose it is: {reason}"));
-                Some(Change { reason, undecided: true, ..row })
-            }
-            Ownership::Engine(owner) if (owner.team.as_str(), owner.stack.as_str()) == us => {
-                let mut row = gone(duplicate.as_deref().or(left))?;
-                // Another name in the spec is another one in AWS, unless that is written.
-                let is_new = |it: &&Change| it.kind == row.kind && it.action == Action::Create;
-                if let Some(heir) = rows.iter().find(is_new).filter(|_| instead.is_none()) {
-                    let (heir, name) = (&heir.resource, &row.name);
-                    row.remarks.push(format!("if it is called `{heir}` now, write `name: {name}` there, and it stays"));
-                }
-                Some(row)
-            }
-            Ownership::Inherited => {
-                let owner = container.and_then(|row| row.live(self.inventory)).map(|live| &live.owner);
-                let ours = matches!(owner, Some(Ownership::Engine(owner)) if (owner.team.as_str(), owner.stack.as_str()) == us);
-                if ours { gone(left) } else { None }
-            }
-            Ownership::Denied if dies && !self.options.assume_owner => {
-                let reason = "the function that it feeds would go, but its tags may not be read".to_owned();
-                Some(refused(row, reason, MAY_NOT_READ.to_owned()))
-            }
-            Ownership::Nobody | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
-            // The tag index has named it.
-            Ownership::Denied if !declared.id.owner.resource.is_empty() => match self.options.assume_owner {
-                true => gone(left),
-                false => {
-                    let reason = "left alone: the tag index says that it is ours, but its tags may not be read; \
-                                  --assume-owner believes the index";
-                    Some(Change { reason: Some(reason.to_owned()), ..row })
-                }
-            },
-            Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref()),
-            Ownership::Engine(owner) if dies => {
-                let reason = format!("it belongs to {owner}, and the function that it feeds would go");
-                Some(refused(row, reason, "its owner has to delete it first".to_owned()))
-            }
-            Ownership::Nobody
-                if goal == Goal::Absent
-                    && instead.is_none()
-                    && matches!(declared.schema().naming, Naming::Own { .. }) =>
-            {
-                Some(Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row })
-            }
-            _ => None,
-        }
-    }
 }
 
 fn same_stack(a: &Owner, b: &Owner) -> bool {
@@ -848,102 +759,6 @@ fn blank(declared: &Declared) -> Change {
 
 fn refused(row: Change, reason: String, hint: String) -> Change {
     Change { action: Action::Refused, reason: Some(reason), hint: Some(hint), asks: false, ..row }
-}
-
-/// Adoption never resets: what stands in AWS and not in the spec has to be written down first.
-fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
-    let (mut add, mut correct) = (String::new(), String::new());
-    let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
-    for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
-        if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(property.name) {
-            continue;
-        }
-        let Some(value) = live.props.get(property.name) else { continue };
-        let written = declared.written.contains(property.name);
-        // What is kept unless it is written is part of what is taken over, so it has to be written, too.
-        let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
-        let dropped = row
-            .properties
-            .iter()
-            .any(|change| change.path.root() == Some(property.name) && (!written || change.after == Value::Null));
-        if !(dropped || (kept && !written)) {
-            continue;
-        }
-        if property.sensitive {
-            // Its values are never shown, so they can't be copied either.
-            ignored.push(property.name);
-        } else {
-            let lines = line(property.name, value);
-            if written { &mut correct } else { &mut add }.push_str(&lines);
-        }
-    }
-    if ignored.len() > declared.lifecycle.ignore_changes.len() {
-        let lines = format!("\n    ignore_changes: [{}]", ignored.join(", "));
-        if declared.lifecycle.ignore_changes.is_empty() { &mut add } else { &mut correct }.push_str(&lines);
-    }
-    let name = &declared.name;
-    if !add.is_empty() || !correct.is_empty() {
-        let reason = "adopting never resets, and the spec does not declare what it has".to_owned();
-        let hint = match (add.is_empty(), correct.is_empty()) {
-            (false, true) => format!("add to `{name}`, to keep it:{add}"),
-            (true, _) => format!("correct in `{name}`, to keep it:{correct}"),
-            (false, false) => format!("correct in `{name}`, to keep it:{correct}\nand add there:{add}"),
-        };
-        return refused(row, reason, hint);
-    }
-    if row.action == Action::Replace {
-        let reason = "adopting it would mean to replace it; only what is ours is replaced".to_owned();
-        let hint = match as_it_is(&row, schema, live) {
-            Some(lines) => format!("correct in `{name}`, to adopt it as it is first:{lines}"),
-            None => format!("delete that {}, or declare another one", schema.kind),
-        };
-        return refused(row, reason, hint);
-    }
-    Change {
-        action: Action::Adopt,
-        reason: Some("a tool that still manages it will undo this".to_owned()),
-        asks: !declared.lifecycle.adopt,
-        ..row
-    }
-}
-
-/// The lines of a spec that describe what would be replaced as it is; `None`: a spec can't say that.
-fn as_it_is(row: &Change, schema: &Schema, live: &Live) -> Option<String> {
-    let mut lines = String::new();
-    for change in row.properties.iter().filter(|change| change.effect == Effect::Replace) {
-        let property = schema.property(change.path.root()?)?;
-        if matches!(property.presence, Presence::Derived) {
-            return None;
-        }
-        match live.props.get(property.name)? {
-            Value::Null => lines.push_str(&format!("\n    # no {}", property.name)),
-            value => lines.push_str(&line(property.name, value)),
-        }
-    }
-    Some(lines).filter(|lines| !lines.is_empty())
-}
-
-/// A property as lines of a spec, each behind a line break: what is not set has no place there.
-fn line(property: &str, value: &Value) -> String {
-    fn lines(text: &mut String, indent: usize, key: &str, value: serde_json::Value) {
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        // What YAML would take for something else than text is quoted.
-        let special = ["true", "false", "null"].contains(&&*key.to_ascii_lowercase());
-        let plain = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.bytes().all(word) && !special;
-        let key = if plain { key.to_owned() } else { serde_json::Value::from(key).to_string() };
-        text.push_str(&format!("\n{:indent$}{key}:", ""));
-        match value {
-            serde_json::Value::Object(map) if !map.is_empty() => {
-                let set = map.into_iter().filter(|(_, value)| !value.is_null());
-                set.for_each(|(key, value)| lines(text, indent + 2, &key, value));
-            }
-            // Text that is not meant as a reference.
-            value => text.push_str(&format!(" {}", value.to_string().replace("${", "$${"))),
-        }
-    }
-    let mut text = String::new();
-    lines(&mut text, 4, property, serde_json::Value::from(value));
-    text
 }
 
 /// What comes out of a resource that lives on: what it has, but for what its changes make AWS choose anew.

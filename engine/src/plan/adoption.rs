@@ -1,0 +1,105 @@
+//! Taking over what another tool has made: as it is, or not at all.
+//!
+//! **Invariant:** adopting never resets. What stands in AWS and not in the spec is printed as lines to paste.
+
+use crate::schema::{Effect, Live, Presence, Rule, Schema};
+use crate::spec::Declared;
+use crate::value::Value;
+
+use super::{Action, Change, refused};
+
+/// The row of something that bears no tags of ours.
+pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
+    let (mut add, mut correct) = (String::new(), String::new());
+    let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
+    for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
+        if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(property.name) {
+            continue;
+        }
+        let Some(value) = live.props.get(property.name) else { continue };
+        let written = declared.written.contains(property.name);
+        // What is kept unless it is written is part of what is taken over, so it has to be written, too.
+        let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
+        let dropped = row
+            .properties
+            .iter()
+            .any(|change| change.path.root() == Some(property.name) && (!written || change.after == Value::Null));
+        if !(dropped || (kept && !written)) {
+            continue;
+        }
+        if property.sensitive {
+            // Its values are never shown, so they can't be copied either.
+            ignored.push(property.name);
+        } else {
+            let lines = line(property.name, value);
+            if written { &mut correct } else { &mut add }.push_str(&lines);
+        }
+    }
+    if ignored.len() > declared.lifecycle.ignore_changes.len() {
+        let lines = format!("\n    ignore_changes: [{}]", ignored.join(", "));
+        if declared.lifecycle.ignore_changes.is_empty() { &mut add } else { &mut correct }.push_str(&lines);
+    }
+    let name = &declared.name;
+    if !add.is_empty() || !correct.is_empty() {
+        let reason = "adopting never resets, and the spec does not declare what it has".to_owned();
+        let hint = match (add.is_empty(), correct.is_empty()) {
+            (false, true) => format!("add to `{name}`, to keep it:{add}"),
+            (true, _) => format!("correct in `{name}`, to keep it:{correct}"),
+            (false, false) => format!("correct in `{name}`, to keep it:{correct}\nand add there:{add}"),
+        };
+        return refused(row, reason, hint);
+    }
+    if row.action == Action::Replace {
+        let reason = "adopting it would mean to replace it; only what is ours is replaced".to_owned();
+        let hint = match as_it_is(&row, schema, live) {
+            Some(lines) => format!("correct in `{name}`, to adopt it as it is first:{lines}"),
+            None => format!("delete that {}, or declare another one", schema.kind),
+        };
+        return refused(row, reason, hint);
+    }
+    Change {
+        action: Action::Adopt,
+        reason: Some("a tool that still manages it will undo this".to_owned()),
+        asks: !declared.lifecycle.adopt,
+        ..row
+    }
+}
+
+/// The lines of a spec that describe what would be replaced as it is; `None`: a spec can't say that.
+fn as_it_is(row: &Change, schema: &Schema, live: &Live) -> Option<String> {
+    let mut lines = String::new();
+    for change in row.properties.iter().filter(|change| change.effect == Effect::Replace) {
+        let property = schema.property(change.path.root()?)?;
+        if matches!(property.presence, Presence::Derived) {
+            return None;
+        }
+        match live.props.get(property.name)? {
+            Value::Null => lines.push_str(&format!("\n    # no {}", property.name)),
+            value => lines.push_str(&line(property.name, value)),
+        }
+    }
+    Some(lines).filter(|lines| !lines.is_empty())
+}
+
+/// A property as lines of a spec, each behind a line break: what is not set has no place there.
+fn line(property: &str, value: &Value) -> String {
+    fn lines(text: &mut String, indent: usize, key: &str, value: serde_json::Value) {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        // What YAML would take for something else than text is quoted.
+        let special = ["true", "false", "null"].contains(&&*key.to_ascii_lowercase());
+        let plain = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.bytes().all(word) && !special;
+        let key = if plain { key.to_owned() } else { serde_json::Value::from(key).to_string() };
+        text.push_str(&format!("\n{:indent$}{key}:", ""));
+        match value {
+            serde_json::Value::Object(map) if !map.is_empty() => {
+                let set = map.into_iter().filter(|(_, value)| !value.is_null());
+                set.for_each(|(key, value)| lines(text, indent + 2, &key, value));
+            }
+            // Text that is not meant as a reference.
+            value => text.push_str(&format!(" {}", value.to_string().replace("${", "$${"))),
+        }
+    }
+    let mut text = String::new();
+    lines(&mut text, 4, property, serde_json::Value::from(value));
+    text
+}

@@ -1,0 +1,106 @@
+//! What becomes of what no declaration means: it goes if it is ours, or if what it hangs on goes.
+//!
+//! **Invariant:** nothing that bears another owner's tags is ever deleted here, and nothing untagged but what hangs on a
+//! function of ours.
+
+use crate::inventory::Leftover;
+use crate::schema::{Condition, Naming, Ownership};
+
+use super::{Action, Change, FEEDS_WHAT_GOES, Goal, MAY_NOT_READ, Planner, Subject, blank, refused, steps};
+
+impl Planner<'_> {
+    /// The rows of what no declaration means.
+    pub(super) fn leftovers(&self, goal: Goal, changes: &mut Vec<Change>) {
+        let targets = &self.options.targets;
+        if !targets.is_empty() && goal != Goal::Released {
+            return;
+        }
+        let inventory = self.inventory;
+        if inventory.leftovers.is_empty() {
+            return;
+        }
+        let rows = inventory.leftovers.iter().enumerate();
+        // What something else lives in or hangs on is decided first.
+        let (inner, own): (Vec<_>, Vec<_>) =
+            rows.partition(|(_, it)| !matches!(it.declared.schema().naming, Naming::Own { .. }));
+        let mut found: Vec<Change> =
+            own.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, changes)).collect();
+        let settled: Vec<Change> = changes.iter().chain(&found).cloned().collect();
+        let inner = inner.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled));
+        found.extend(inner.collect::<Vec<_>>());
+        found.sort_by(|a, b| (a.kind, &a.resource, &a.name).cmp(&(b.kind, &b.resource, &b.name)));
+        changes.append(&mut found);
+    }
+
+    fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[Change]) -> Option<Change> {
+        let Leftover { declared, found, instead } = leftover;
+        let live = found.live.as_ref().filter(|live| live.condition != Condition::Leaving)?;
+        let row = Change { subject: Subject::Leftover(at), ..blank(declared) };
+        if goal == Goal::Released {
+            return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
+        }
+        let us = (self.spec.team.as_str(), self.spec.stack.as_str());
+        let gone = |why: Option<&str>| {
+            let mut row = self.gone(row.clone(), declared, Some(found), why.map(str::to_owned));
+            if instead.is_some() {
+                // The other one goes on, so nobody misses this one.
+                row.remarks.clear();
+            }
+            Some(row)
+        };
+        let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
+        let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
+        let dies = container.is_some_and(|row| row.action == Action::Delete);
+        // Without a spec there is nothing that it could have left.
+        let left = Some("it is no longer in the spec").filter(|_| !self.spec.file.name().is_empty());
+        let duplicate = instead.as_ref().map(|name| format!("`{name}` is another one that connects the same"));
+        match &live.owner {
+            Ownership::NotYetReadable(reason) => {
+                let reason = Some(format!("it can't be told yet whose it is: {reason}"));
+                Some(Change { reason, undecided: true, ..row })
+            }
+            Ownership::Engine(owner) if (owner.team.as_str(), owner.stack.as_str()) == us => {
+                let mut row = gone(duplicate.as_deref().or(left))?;
+                // Another name in the spec is another one in AWS, unless that is written.
+                let is_new = |it: &&Change| it.kind == row.kind && it.action == Action::Create;
+                if let Some(heir) = rows.iter().find(is_new).filter(|_| instead.is_none()) {
+                    let (heir, name) = (&heir.resource, &row.name);
+                    row.remarks.push(format!("if it is called `{heir}` now, write `name: {name}` there, and it stays"));
+                }
+                Some(row)
+            }
+            Ownership::Inherited => {
+                let owner = container.and_then(|row| row.live(self.inventory)).map(|live| &live.owner);
+                let ours = matches!(owner, Some(Ownership::Engine(owner)) if (owner.team.as_str(), owner.stack.as_str()) == us);
+                if ours { gone(left) } else { None }
+            }
+            Ownership::Denied if dies && !self.options.assume_owner => {
+                let reason = "the function that it feeds would go, but its tags may not be read".to_owned();
+                Some(refused(row, reason, MAY_NOT_READ.to_owned()))
+            }
+            Ownership::Nobody | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
+            // The tag index has named it.
+            Ownership::Denied if !declared.id.owner.resource.is_empty() => match self.options.assume_owner {
+                true => gone(left),
+                false => {
+                    let reason = "left alone: the tag index says that it is ours, but its tags may not be read; \
+                                  --assume-owner believes the index";
+                    Some(Change { reason: Some(reason.to_owned()), ..row })
+                }
+            },
+            Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref()),
+            Ownership::Engine(owner) if dies => {
+                let reason = format!("it belongs to {owner}, and the function that it feeds would go");
+                Some(refused(row, reason, "its owner has to delete it first".to_owned()))
+            }
+            Ownership::Nobody
+                if goal == Goal::Absent
+                    && instead.is_none()
+                    && matches!(declared.schema().naming, Naming::Own { .. }) =>
+            {
+                Some(Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row })
+            }
+            _ => None,
+        }
+    }
+}
