@@ -510,7 +510,9 @@ fn tall(value: &Value, room: usize) -> Vec<String> {
 fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: Look) {
     let columns = lead.chars().count();
     for (at, line) in wrap(sentence, look.width.max(40).saturating_sub(columns)).into_iter().enumerate() {
-        let lead = if at == 0 { lead } else { "" };
+        // Lines to be copied stand where a spec has them.
+        let is_copied = line.starts_with(' ');
+        let (lead, columns) = if at == 0 { (lead, columns) } else { ("", if is_copied { 0 } else { columns }) };
         let _ = writeln!(text, "{}", look.paint(style, &format!("{lead:columns$}{line}")));
     }
 }

@@ -719,14 +719,14 @@ fn adopting_never_resets() {
     let live = with(&table_owned_by("nobody"), "stream_view_type: ~", "stream_view_type: OLD_IMAGE");
     let refused = plan_of(TABLE, &live);
     assert_snapshot!(refused, @r#"
-      ! todos (table owls-todos) is refused
-          # adopting never resets, and the spec does not declare what it has
-          # hint: add to `todos`, to keep it:
-                      stream_view_type: "OLD_IMAGE"
-          ~ stream_view_type = "OLD_IMAGE" -> null
+        ! todos (table owls-todos) is refused
+            # adopting never resets, and the spec does not declare what it has
+            # hint: add to `todos`, to keep it:
+          stream_view_type: "OLD_IMAGE"
+            ~ stream_view_type = "OLD_IMAGE" -> null
 
-    Refused: 1 resource is refused, so nothing can be applied.
-    "#);
+      Refused: 1 resource is refused, so nothing can be applied.
+      "#);
     // What it says to write is what helps.
     let keeps = with(TABLE, "write_capacity: 1 }", "write_capacity: 1, stream_view_type: \"OLD_IMAGE\" }");
     assert!(refused.contains("stream_view_type: \"OLD_IMAGE\""));

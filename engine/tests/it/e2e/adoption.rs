@@ -86,13 +86,14 @@ fn everything(aws: &Account) {
 
 /// Puts the lines that a plan prints where it says that they belong; how many resources it was about.
 fn paste(project: &Project, spec: &str, plan: &str) -> usize {
-    // The hint is indented below its lead.
-    const LEAD: usize = "      # hint: ".len();
     let mut hints = 0;
     let mut text: Vec<String> = project.read(spec).lines().map(str::to_owned).collect();
     let (mut place, mut is_skipped) = (None, true);
     for line in plan.lines() {
-        let copied = line.get(LEAD..).filter(|rest| line.starts_with(&" ".repeat(LEAD)) && rest.starts_with("    "));
+        // They stand where a spec has them; what is not to be copied has a sign, or is indented further.
+        let is_yaml = line.trim_start().starts_with(|c: char| c.is_ascii_alphanumeric() || c == '"')
+            && !line.contains("and add there");
+        let copied = Some(line).filter(|line| line.starts_with("    ") && is_yaml);
         if let Some((_, name)) = line.split_once("hint: ") {
             let resource = format!("  {}:", name.split('`').nth(1).unwrap());
             place = Some(text.iter().position(|line| *line == resource).unwrap() + 1);
