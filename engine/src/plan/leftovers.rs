@@ -52,7 +52,10 @@ impl Planner<'_> {
         let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);
         // Without a spec there is nothing that it could have left.
-        let left = Some("it is no longer in the spec").filter(|_| !self.spec.file.name().is_empty());
+        let heir = self.spec.resource(&declared.name).filter(|it| it.schema().kind == row.kind);
+        let moved = heir.map(|heir| format!("`{}` is another one now, by what the spec says of it", heir.name));
+        let left = moved.as_deref().or(Some("it is no longer in the spec"));
+        let left = left.filter(|_| !self.spec.file.name().is_empty());
         let duplicate = instead.as_ref().map(|name| format!("`{name}` is another one that connects the same"));
         match &live.owner {
             Ownership::NotYetReadable(reason) => {
@@ -62,8 +65,9 @@ impl Planner<'_> {
             Ownership::Engine(owner) if (owner.team.as_str(), owner.stack.as_str()) == us => {
                 let mut row = gone(duplicate.as_deref().or(left))?;
                 // Another name in the spec is another one in AWS, unless that is written.
+                let is_named = matches!(declared.schema().naming, Naming::Own { .. }) && heir.is_none();
                 let is_new = |it: &&Change| it.kind == row.kind && it.action == Action::Create;
-                if let Some(heir) = rows.iter().find(is_new).filter(|_| instead.is_none()) {
+                if let Some(heir) = rows.iter().find(is_new).filter(|_| is_named) {
                     let (heir, name) = (&heir.resource, &row.name);
                     row.remarks.push(format!("if it is called `{heir}` now, write `name: {name}` there, and it stays"));
                 }
