@@ -331,7 +331,9 @@ impl Run<'_> {
         let mends = mends(self, id);
         match step.op {
             Op::Create => {
-                let want = self.want(declared, None)?;
+                // What is left to somebody else outlives a replacement, too.
+                let left = change.live(self.inventory).filter(|_| change.action == Action::Replace);
+                let want = self.want(declared, left)?;
                 let props = want.props.clone();
                 // The second half of a replacement must not be given up.
                 let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };

@@ -423,7 +423,7 @@ fn cells(file: &SourceFile, stretch: Stretch, marked: Span) -> impl DoubleEndedI
 
 /// `text` without what could steer a terminal or reorder what is read: control characters, escape sequences among them,
 /// bidirectional and invisible formatting.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(printable_char).collect()
 }
 

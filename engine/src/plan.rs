@@ -352,6 +352,8 @@ impl<'a> Planner<'a> {
                 row.reason = anew;
                 Action::Replace
             }
+            // Whoever describes it otherwise than it is has not changed it, so nothing is refused for that reason.
+            Some(Effect::Refuse(_)) if matches!(standing, Standing::Adoptable) && schema.adoptable => Action::Replace,
             Some(Effect::Refuse(why)) => {
                 let fixed = row.properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
                 let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
@@ -387,6 +389,12 @@ impl<'a> Planner<'a> {
                 row.action = row.action.max(Action::Update);
             }
             _ => {}
+        }
+        if row.action == Action::None
+            && let Some(unread) = unread(declared, live)
+        {
+            row.reason = Some(format!("its `{unread}` may not be read, so it can't be told whether it is as wanted"));
+            row.undecided = true;
         }
         if let Condition::Changing(state) = &live.condition {
             row.remarks.push(format!("AWS is still working on it ({state})"));
@@ -482,6 +490,10 @@ impl<'a> Planner<'a> {
 
     /// The row of something of ours that has to go.
     fn gone(&self, row: Change, declared: &Declared, found: Option<&Found>, reason: Option<String>) -> Change {
+        if declared.lifecycle.retain && self.feeds_what_goes(declared) {
+            let reason = "`retain: true`, but the function that it feeds is deleted, so it can't stay".to_owned();
+            return refused(row, reason, "retain the function, too, or let go of both".to_owned());
+        }
         if declared.lifecycle.retain {
             let reason = Some("`retain: true`: it stays in AWS, without our tags".to_owned());
             return Change { action: Action::Release, reason, ..row };
@@ -562,10 +574,7 @@ impl<'a> Planner<'a> {
         if let Ownership::Engine(owner) = &live.owner
             && same_stack(owner, &declared.id.owner)
         {
-            row.remarks.push(format!(
-                "it still bears this stack's tags; it is left as it is all the same (`engine release {}` takes them off)",
-                declared.name
-            ));
+            row.remarks.push("it still bears this stack's tags; it is left as it is all the same".to_owned());
         }
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
             row.remarks.push(format!("it could not be checked: {error}"));
@@ -603,8 +612,9 @@ impl<'a> Planner<'a> {
             Ownership::Engine(owner) if owner.team == us.team && !owner.stack.is_empty() => Standing::Refused(
                 format!("it belongs to {owner}"),
                 format!(
-                    "if the spec file was renamed, add `stack: {}` to it; otherwise choose another name",
-                    owner.stack
+                    "if the spec file was renamed, add `stack: {}` to it; if the resource has moved here from that stack, \
+                     let it be handed over there first (`engine release {}`); otherwise choose another name",
+                    owner.stack, owner.resource
                 ),
             ),
             Ownership::Engine(owner) => {
@@ -759,6 +769,12 @@ fn blank(declared: &Declared) -> Change {
 
 fn refused(row: Change, reason: String, hint: String) -> Change {
     Change { action: Action::Refused, reason: Some(reason), hint: Some(hint), asks: false, ..row }
+}
+
+/// A property that the spec sets and the read could not see.
+fn unread<'d>(declared: &'d Declared, live: &Live) -> Option<&'d str> {
+    let compared = declared.schema().settable().filter(|property| property.is_compared());
+    compared.map(|it| it.name).find(|name| declared.written.contains(*name) && !live.props.contains_key(*name))
 }
 
 /// What comes out of a resource that lives on: what it has, but for what its changes make AWS choose anew.

@@ -16,7 +16,7 @@ use textwrap::core::display_width;
 
 use crate::apply::Ending;
 use crate::aws::Class;
-use crate::diagnostic::wrap;
+use crate::diagnostic::{printable, wrap};
 use crate::plan::{Action, Change, Op, Plan, Subject};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
@@ -464,7 +464,7 @@ fn shown(value: &Value) -> String {
             format!("{{ {} }}", entries.join(", "))
         }
         Value::List(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
-        value => Json::from(value).to_string(),
+        value => printable(&Json::from(value).to_string()),
     }
 }
 

@@ -356,7 +356,9 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         },
         "ValidationException" => match () {
             () if says("already has an enabled stream") || says("no stream to disable") => Class::Unchanged,
-            () if says("will not change") || says("index which already exists") => Class::Unchanged,
+            () if says("will not change") || says("index which already exists") || says("duplicate index") => {
+                Class::Unchanged
+            }
             () if says("TimeToLive is already") => Class::Unchanged,
             () if says("multiple times within a fixed interval") => Class::TooSoon,
             () if says("protected against deletion") => Class::Protected,
@@ -442,6 +444,7 @@ mod tests {
                 Class::Unchanged,
             ),
             (invalid, "Attempting to create an index which already exists", Class::Unchanged),
+            (invalid, "Attempting to create a duplicate index: by-day", Class::Unchanged),
             (invalid, "TimeToLive is already enabled", Class::Unchanged),
             (invalid, "TimeToLive is already disabled", Class::Unchanged),
             (invalid, "Time to live has been modified multiple times within a fixed interval", Class::TooSoon),

@@ -224,13 +224,17 @@ impl Kind for Mapping {
                 }
                 _ => (String::new(), false),
             };
-            // That of a version or an alias joins another pair.
-            let meant = ours || !is_qualified(&mapping);
-            let id = id_of(&mapping, &id.owner, resource, id.site.clone());
-            Ok::<_, AwsError>(meant.then(|| (id, live(mapping, tags))))
+            let mut id = id_of(&mapping, &id.owner, resource, id.site.clone());
+            if let Some((_, name)) = mapping.function_arn().and_then(|arn| arn.rsplit_once(":function:"))
+                && !ours
+            {
+                // That of a version or an alias joins another pair, so it can't be meant; but it goes with its function.
+                id.anchors.insert("function", name.to_owned());
+            }
+            Ok::<_, AwsError>((id, live(mapping, tags)))
         }))
         .await?;
-        Ok(Reading { live: None, others: found.into_iter().flatten().collect() })
+        Ok(Reading { live: None, others: found })
     }
 
     async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {

@@ -697,7 +697,7 @@ fn ownership(
     match tags {
         Ok(tags) => match pairs(&tags) {
             Ownership::Nobody if creating => Ok((tags, Ownership::NotYetReadable("the table is CREATING".to_owned()))),
-            Ownership::Nobody if young => {
+            Ownership::Nobody if young && tags.is_empty() => {
                 let reason = "the table is younger than a minute, and tags lag behind".to_owned();
                 Ok((tags, Ownership::NotYetReadable(reason)))
             }

@@ -6,11 +6,12 @@ use crate::schema::{Effect, Live, Presence, Rule, Schema};
 use crate::spec::Declared;
 use crate::value::Value;
 
-use super::{Action, Change, refused};
+use super::{Action, Change, PropertyChange, refused};
 
 /// The row of something that bears no tags of ours.
 pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
     let (mut add, mut correct) = (String::new(), String::new());
+    let mut is_reset = false;
     let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
     for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
         if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(property.name) {
@@ -24,10 +25,17 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
             .properties
             .iter()
             .any(|change| change.path.root() == Some(property.name) && (!written || change.after == Value::Null));
-        if !(dropped || (kept && !written)) {
+        let fixed = row
+            .properties
+            .iter()
+            .any(|change| change.path.root() == Some(property.name) && change.effect != Effect::InPlace);
+        is_reset |= dropped || (kept && !written);
+        if !(dropped || (kept && !written) || fixed) {
             continue;
         }
-        if property.sensitive {
+        if *value == Value::Null {
+            correct.push_str(&format!("\n    # no {}", property.name));
+        } else if property.sensitive {
             // Its values are never shown, so they can't be copied either.
             ignored.push(property.name);
         } else {
@@ -40,8 +48,21 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
         if declared.lifecycle.ignore_changes.is_empty() { &mut add } else { &mut correct }.push_str(&lines);
     }
     let name = &declared.name;
-    if !add.is_empty() || !correct.is_empty() {
-        let reason = "adopting never resets, and the spec does not declare what it has".to_owned();
+    let unsayable = |change: &PropertyChange| {
+        change.effect != Effect::InPlace
+            && change
+                .path
+                .root()
+                .and_then(|root| schema.property(root))
+                .is_some_and(|it| matches!(it.presence, Presence::Derived))
+    };
+    let is_unsayable = row.properties.iter().any(unsayable);
+    if !is_unsayable && (!add.is_empty() || !correct.is_empty()) {
+        let reason = match is_reset {
+            true => "adopting never resets, and the spec does not declare what it has",
+            false => "adopting it would mean to replace it; only what is ours is replaced",
+        };
+        let reason = reason.to_owned();
         let hint = match (add.is_empty(), correct.is_empty()) {
             (false, true) => format!("add to `{name}`, to keep it:{add}"),
             (true, _) => format!("correct in `{name}`, to keep it:{correct}"),
@@ -51,11 +72,8 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
     }
     if row.action == Action::Replace {
         let reason = "adopting it would mean to replace it; only what is ours is replaced".to_owned();
-        let hint = match as_it_is(&row, schema, live) {
-            Some(lines) => format!("correct in `{name}`, to adopt it as it is first:{lines}"),
-            None => format!("delete that {}, or declare another one", schema.kind),
-        };
-        return refused(row, reason, hint);
+        // A spec can't say what it is.
+        return refused(row, reason, format!("delete that {}, or declare another one", schema.kind));
     }
     Change {
         action: Action::Adopt,
@@ -63,22 +81,6 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
         asks: !declared.lifecycle.adopt,
         ..row
     }
-}
-
-/// The lines of a spec that describe what would be replaced as it is; `None`: a spec can't say that.
-fn as_it_is(row: &Change, schema: &Schema, live: &Live) -> Option<String> {
-    let mut lines = String::new();
-    for change in row.properties.iter().filter(|change| change.effect == Effect::Replace) {
-        let property = schema.property(change.path.root()?)?;
-        if matches!(property.presence, Presence::Derived) {
-            return None;
-        }
-        match live.props.get(property.name)? {
-            Value::Null => lines.push_str(&format!("\n    # no {}", property.name)),
-            value => lines.push_str(&line(property.name, value)),
-        }
-    }
-    Some(lines).filter(|lines| !lines.is_empty())
 }
 
 /// A property as lines of a spec, each behind a line break: what is not set has no place there.

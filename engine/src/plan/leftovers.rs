@@ -69,7 +69,12 @@ impl Planner<'_> {
                 let is_new = |it: &&Change| it.kind == row.kind && it.action == Action::Create;
                 if let Some(heir) = rows.iter().find(is_new).filter(|_| is_named) {
                     let (heir, name) = (&heir.resource, &row.name);
-                    row.remarks.push(format!("if it is called `{heir}` now, write `name: {name}` there, and it stays"));
+                    let stays = format!("if it is called `{heir}` now, write `name: {name}` there, and it stays");
+                    // The way that loses nothing comes first.
+                    match row.hint.as_mut().filter(|_| row.action == Action::Refused) {
+                        Some(hint) => *hint = format!("{stays}; otherwise {hint}"),
+                        None => row.remarks.push(stays),
+                    }
                 }
                 Some(row)
             }

@@ -114,7 +114,8 @@ pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, S
         let (kind, _) = to.first()?;
         let name = match live.props.get(property.name) {
             Some(Value::String(arn)) if !arn.is_empty() => name_in_arn(arn).to_owned(),
-            _ => declared.id.anchors.get(property.name)?.clone(),
+            // A qualifier names a part of it.
+            _ => declared.id.anchors.get(property.name)?.split(':').next()?.to_owned(),
         };
         Some((*kind, name))
     });

@@ -715,6 +715,15 @@ fn what_an_adopted_table_has_is_said_as_a_spec_takes_it() {
 }
 
 #[test]
+fn what_is_taken_over_is_described_as_it_is_even_where_that_never_changes() {
+    let live =
+        with(&with(&table_owned_by("nobody"), "{ id: S }", "{ id: S, day: S }"), "range_key: ~", "range_key: day");
+    let refused = plan_of(TABLE, &live);
+    assert!(refused.contains("adopting never resets"), "{refused}");
+    assert!(refused.contains("    range_key: \"day\"") && !refused.contains("--replace"), "{refused}");
+}
+
+#[test]
 fn adopting_never_resets() {
     let live = with(&table_owned_by("nobody"), "stream_view_type: ~", "stream_view_type: OLD_IMAGE");
     let refused = plan_of(TABLE, &live);

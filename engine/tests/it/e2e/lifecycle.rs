@@ -70,6 +70,10 @@ fn ignored_changes_stay_and_no_other_change_resets_them() {
     let units = aws.table(TABLE).provisioned_throughput.unwrap();
     assert_eq!((units.read_capacity_units, units.write_capacity_units), (Some(9), Some(2)));
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
+    // It outlives the resource, too.
+    run(&["apply", SPEC, "--replace", "notes", "--yes"]).expect(0, &["1 added, 0 changed, 1 destroyed."]);
+    let units = aws.table(TABLE).provisioned_throughput.unwrap();
+    assert_eq!((units.read_capacity_units, units.write_capacity_units), (Some(9), Some(2)));
 }
 
 #[test]

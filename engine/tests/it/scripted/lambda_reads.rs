@@ -115,9 +115,22 @@ async fn a_mapping_of_an_alias_is_no_candidate_unless_it_bears_our_tags() {
     });
     let (cx, _press) = context(&cloud, team());
     let others = registry()["mapping"].read(&cx, &id("", FUNCTION)).await.unwrap().others;
-    let found: Vec<&str> = others.iter().skip(1).map(|(id, _)| id.name.as_str()).collect();
-    assert_eq!(found, ["u-4", "u-5"]);
-    assert_eq!(others[1].0.owner.resource, "other");
+    let found: Vec<(&str, &str)> =
+        others.iter().skip(1).map(|(id, _)| (id.name.as_str(), id.anchor("function"))).collect();
+    let latest = format!("{FUNCTION}:$LATEST");
+    let live = format!("{FUNCTION}:live");
+    assert_eq!(found, [("u-2", live.as_str()), ("u-3", &latest), ("u-4", FUNCTION), ("u-5", FUNCTION)]);
+    assert_eq!(others[3].0.owner.resource, "other");
+}
+
+#[test]
+fn a_mapping_of_an_alias_goes_with_its_function() {
+    let cloud = super::deployed();
+    cloud.world(|world| second(world, "u-2", ":live", None));
+    let project = Project::usual();
+    super::diff_is_empty(&project, &cloud);
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("u-2 (mapping) will be destroyed");
+    assert_eq!(cloud.world(|world| world.mappings.len()), 0);
 }
 
 #[tokio::test]

@@ -292,6 +292,18 @@ fn everything_at_once_is_one_concern_after_the_other() {
 }
 
 #[test]
+fn what_may_not_be_read_is_not_said_to_be_as_wanted() {
+    let cloud = super::deployed();
+    let text = "User: X is not authorized to perform: dynamodb:DescribeTimeToLive";
+    cloud.always("DescribeTimeToLive", super::Fault::Answer(super::Reply::dynamodb("AccessDeniedException", text)));
+    let project = super::Project::usual();
+    project.run(&cloud, &["diff", "--detailed-exitcode"]).ends_with(0).says("No changes.");
+    project.edit("read_capacity: 1", "read_capacity: 1\n    ttl_attribute: expires");
+    let run = project.run(&cloud, &["diff", "--detailed-exitcode"]);
+    run.ends_with(2).says("its `ttl_attribute` may not be read").says("Undecided: 1 resource");
+}
+
+#[test]
 fn a_protected_table_is_not_deleted() {
     let project = Project::usual();
     let cloud = standing(&project, &plain("deletion_protection: true\n"));
