@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
-use crate::schema::{Id, Ownership, Property, Shape, property};
+use crate::schema::{Id, Owner, Ownership, Property, Shape, property};
 
 /// Every kind that `type:` can name, in alphabetical order.
 pub fn registry() -> &'static BTreeMap<&'static str, Box<dyn DynKind>> {
@@ -74,9 +74,16 @@ fn has_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>
     declared.iter().all(|(key, value)| have.get(key) == Some(value))
 }
 
-/// Whether a name begins with the team's, as the names that the engine chooses do.
-fn is_of_team(name: &str, team: &str) -> bool {
-    name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+/// What a scan has found by its name.
+fn scanned(owner: &Owner, name: String) -> Id {
+    Id {
+        owner: Owner { resource: String::new(), ..owner.clone() },
+        name,
+        arn: None,
+        anchors: BTreeMap::new(),
+        site: None,
+        incarnation: None,
+    }
 }
 
 /// Takes the owner's three tags off a function or a mapping.

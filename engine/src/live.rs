@@ -228,15 +228,18 @@ async fn neighbours(
     if leftovers == Leftovers::Ignored {
         return Vec::new();
     }
+    let anchors = |it: &'static str, id: &'_ Id| -> Vec<_> {
+        id.anchors.iter().map(|(property, host)| (it, *property, host.clone())).collect()
+    };
+    let declared: HashSet<(&str, &str, String)> =
+        spec.resources.iter().flat_map(|it| anchors(it.schema().kind, &it.id)).collect();
     let hosts = spec.resources.iter().filter(|declared| !declared.imported);
     let reads = hosts.flat_map(|host| {
         let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
+        let declared = &declared;
         hung(host.schema().kind).filter_map(move |(kind, property)| {
-            let declared = spec
-                .resources
-                .iter()
-                .any(|it| it.schema().kind == kind.schema().kind && it.id.anchor(property) == host.id.name);
-            (!declared).then(|| on_host(cx, kind, property, &host.id.name, owner.clone(), site))
+            let is_declared = declared.contains(&(kind.schema().kind, property, host.id.name.clone()));
+            (!is_declared).then(|| on_host(cx, kind, property, &host.id.name, owner.clone(), site))
         })
     });
     join_all(reads).await.concat()
@@ -276,7 +279,14 @@ async fn on_host(
 /// Reads what the search has found: the index shows ghosts and lags behind, so a native read decides.
 async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec<(DynKindRef, Id)>) {
     let site = Some(inventory.site.clone());
-    let mut seen = HashSet::new();
+    // Most of what the search finds is declared, so that is told without a look at every declaration.
+    let mut seen: HashSet<(&str, String)> = HashSet::new();
+    for declared in &spec.resources {
+        let kind = declared.schema().kind;
+        seen.insert((kind, declared.id.name.clone()));
+        let incarnation = inventory.live(&declared.name).and_then(|live| meant(declared, live).incarnation);
+        seen.extend(incarnation.map(|uuid| (kind, uuid)));
+    }
     let unknown = hits
         .into_iter()
         .filter(|(kind, id)| seen.insert((kind.schema().kind, id.name.clone())) && !inventory.knows(spec, *kind, id));
@@ -396,29 +406,19 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> R
         let live = inventory.live(&declared.name).filter(|live| !declared.imported && live.undecided().is_some())?;
         Some((declared, meant(declared, live)))
     });
-    let waits = join_all(undecided.map(|(declared, id)| async move {
+    let undecided = undecided.map(|(declared, id)| (declared.kind, id, Some(declared.name.clone())));
+    let leftovers = inventory.leftovers.iter().filter(|leftover| leftover.is_undecided());
+    let leftovers = leftovers.map(|leftover| (leftover.declared.kind, leftover.declared.id.clone(), None));
+    let waits = join_all(undecided.chain(leftovers).map(|(kind, id, resource)| async move {
         let probe = || async {
-            let live = declared.kind.read(cx, &id).await?.live;
+            let live = kind.read(cx, &id).await?.live;
             let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
             Ok((!undecided).then_some(()))
         };
         let error = cx.until(OWNER, &id.name, probe).await.err()?;
-        Some(ReadError { resource: Some(declared.name.clone()), error })
+        Some(ReadError { resource, error })
     }));
-    let leftovers = join_all(inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()).map(|leftover| {
-        let Declared { kind, id, .. } = &leftover.declared;
-        async move {
-            let probe = || async {
-                let live = kind.read(cx, id).await?.live;
-                let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
-                Ok((!undecided).then_some(()))
-            };
-            let error = cx.until(OWNER, &id.name, probe).await.err()?;
-            Some(ReadError { resource: None, error })
-        }
-    }));
-    let (waits, leftovers) = tokio::join!(waits, leftovers);
-    let errors: Vec<ReadError> = waits.into_iter().chain(leftovers).flatten().collect();
+    let errors: Vec<ReadError> = waits.await.into_iter().flatten().collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

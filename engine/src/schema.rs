@@ -307,6 +307,11 @@ pub fn name_in_arn(arn: &str) -> &str {
     }
 }
 
+/// Whether a name begins with the team's, as every name that the engine writes to does.
+pub fn is_of_team(name: &str, team: &str) -> bool {
+    name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+}
+
 /// Whose a resource is: what the tags `engine:team`, `engine:stack` and `engine:resource` say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Owner {

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::schema::{Id, Live, Naming, Ownership, Schema};
+use crate::schema::{Id, Live, Naming, Ownership, Schema, is_of_team};
 
 /// What the guard allows a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,13 +168,11 @@ impl Guard {
         let Some((kind, name)) = &request.target else {
             return refuse("it does not name what it would change".to_owned());
         };
-        let prefixed =
-            |name: &str| name.strip_prefix(team.as_str()).is_some_and(|rest| rest.starts_with(['-', '_', '.']));
         // A mapping's UUID is AWS's choice, so a read has to vouch for it.
-        if *kind != "mapping" && !prefixed(name) {
+        if *kind != "mapping" && !is_of_team(name, team) {
             return refuse(format!("the {kind} `{name}` does not begin with the team's name `{team}`"));
         }
-        if let Some(statement) = request.statement.as_ref().filter(|statement| !prefixed(statement)) {
+        if let Some(statement) = request.statement.as_ref().filter(|statement| !is_of_team(statement, team)) {
             return refuse(format!("the statement `{statement}` does not begin with the team's name `{team}`"));
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

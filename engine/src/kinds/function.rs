@@ -36,7 +36,7 @@ use crate::aws::{AwsError, Class, Context, Named, Wait, upload_timeouts};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
     Age, Condition, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
-    Shape, Text, property,
+    Shape, Text, is_of_team, property,
 };
 use crate::source::{self, Source};
 use crate::value::{Path, Tree, Value};
@@ -396,14 +396,7 @@ impl Kind for Function {
         loop {
             let answer = cx.aws.lambda.list_functions().set_marker(marker).send().await.named("ListFunctions", "")?;
             let names = answer.functions.unwrap_or_default().into_iter().filter_map(|it| it.function_name);
-            found.extend(names.filter(|name| super::is_of_team(name, &owner.team)).map(|name| Id {
-                owner: Owner { resource: String::new(), ..owner.clone() },
-                name,
-                arn: None,
-                anchors: BTreeMap::new(),
-                site: None,
-                incarnation: None,
-            }));
+            found.extend(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)));
             // A page may be empty and still have a successor.
             marker = answer.next_marker.filter(|marker| !marker.is_empty());
             if marker.is_none() {

@@ -42,7 +42,7 @@ use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Site, Text, property,
+    Schema, Shape, Site, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -240,7 +240,7 @@ impl Kind for Mapping {
     async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
         let mappings = list(cx, None).await?;
         let found = mappings.iter().map(|mapping| id_of(mapping, owner, String::new(), None));
-        Ok(found.filter(|id| super::is_of_team(id.anchor("function"), &owner.team)).collect())
+        Ok(found.filter(|id| is_of_team(id.anchor("function"), &owner.team)).collect())
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {

@@ -28,7 +28,7 @@ use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Text, property,
+    Schema, Shape, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -193,7 +193,7 @@ impl Kind for Permission {
             let sid = statement.sid();
             if sid == id.name && !sid.is_empty() {
                 reading.live = Some(live(statement));
-            } else if super::is_of_team(sid, &id.owner.team) {
+            } else if is_of_team(sid, &id.owner.team) {
                 // What its id says it was called in the spec, unless it had one of its own.
                 let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
                 let owner = Owner { resource, ..id.owner.clone() };

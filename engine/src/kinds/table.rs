@@ -38,7 +38,7 @@ use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Contents, Effect, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
-    Problem, Reading, Schema, Shape, Text, property,
+    Problem, Reading, Schema, Shape, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -353,17 +353,8 @@ impl Kind for Table {
         loop {
             let request = cx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last);
             let answer = request.send().await.named("ListTables", &owner.team)?;
-            let ours = answer.table_names.unwrap_or_default().into_iter().filter(|name| {
-                name.strip_prefix(owner.team.as_str()).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
-            });
-            ids.extend(ours.map(|name| Id {
-                owner: Owner { resource: String::new(), ..owner.clone() },
-                name,
-                arn: None,
-                anchors: BTreeMap::new(),
-                site: None,
-                incarnation: None,
-            }));
+            let names = answer.table_names.unwrap_or_default().into_iter();
+            ids.extend(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)));
             // A page may be empty and still have a successor.
             last = answer.last_evaluated_table_name;
             if last.is_none() {
@@ -379,9 +370,7 @@ impl Kind for Table {
             Ok(true) => Ok(Contents::Items(u64::try_from(estimate).unwrap_or_default().max(1))),
             Ok(false) => Ok(Contents::Empty),
             Err(error) if error.class == Class::NotFound => Ok(Contents::Empty),
-            Err(error) if matches!(error.class, Class::NoCredentials | Class::BadCredentials | Class::NoAnswer) => {
-                Err(error)
-            }
+            Err(error) if error.is_about_the_run() => Err(error),
             // Not allowed, no capacity left, no key to decrypt: whether it has any items can't be known.
             Err(_) => Ok(Contents::Unchecked),
         }

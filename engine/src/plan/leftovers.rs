@@ -23,16 +23,18 @@ impl Planner<'_> {
         // What something else lives in or hangs on is decided first.
         let (inner, own): (Vec<_>, Vec<_>) =
             rows.partition(|(_, it)| !matches!(it.declared.schema().naming, Naming::Own { .. }));
+        let settled: Vec<&Change> = changes.iter().collect();
         let mut found: Vec<Change> =
-            own.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, changes)).collect();
-        let settled: Vec<Change> = changes.iter().chain(&found).cloned().collect();
+            own.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled)).collect();
+        let settled: Vec<&Change> = changes.iter().chain(&found).collect();
         let inner = inner.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled));
-        found.extend(inner.collect::<Vec<_>>());
+        let inner: Vec<Change> = inner.collect();
+        found.extend(inner);
         found.sort_by(|a, b| (a.kind, &a.resource, &a.name).cmp(&(b.kind, &b.resource, &b.name)));
         changes.append(&mut found);
     }
 
-    fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[Change]) -> Option<Change> {
+    fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[&Change]) -> Option<Change> {
         let Leftover { declared, found, instead } = leftover;
         let live = found.live.as_ref().filter(|live| live.condition != Condition::Leaving)?;
         let row = Change { subject: Subject::Leftover(at), ..blank(declared) };
@@ -66,7 +68,7 @@ impl Planner<'_> {
                 let mut row = gone(duplicate.as_deref().or(left))?;
                 // Another name in the spec is another one in AWS, unless that is written.
                 let is_named = matches!(declared.schema().naming, Naming::Own { .. }) && heir.is_none();
-                let is_new = |it: &&Change| it.kind == row.kind && it.action == Action::Create;
+                let is_new = |it: &&&Change| it.kind == row.kind && it.action == Action::Create;
                 if let Some(heir) = rows.iter().find(is_new).filter(|_| is_named) {
                     let (heir, name) = (&heir.resource, &row.name);
                     let stays = format!("if it is called `{heir}` now, write `name: {name}` there, and it stays");

@@ -14,7 +14,9 @@ use crate::diagnostic::{Diagnostic, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
-use crate::schema::{Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, name_in_arn, settable};
+use crate::schema::{
+    Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, is_of_team, name_in_arn, settable,
+};
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
@@ -679,7 +681,7 @@ impl Checker<'_> {
                 };
                 let name = value.as_str().unwrap_or_default().to_owned();
                 let team = &self.scope.team;
-                if !name.strip_prefix(team.as_str()).is_some_and(|rest| rest.starts_with(['-', '_', '.'])) {
+                if !is_of_team(&name, team) {
                     let problem =
                         format!("the name `{name}` does not begin with the team `{team}` and `-`, `_` or `.`");
                     let diagnostic = Diagnostic::error(problem)
