@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` has the map of the modules; each uses only those below it there.
 
+#![forbid(unsafe_code)]
+
 pub mod apply;
 pub mod aws;
 pub mod cli;
