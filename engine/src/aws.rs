@@ -40,6 +40,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 pub use budget::Budget;
+use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 pub use wait::{Consent, Context, Reporter, Steady, Wait};
@@ -327,7 +328,8 @@ fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
         .read_timeout(Duration::from_secs(30))
-        .operation_attempt_timeout(Duration::from_secs(60))
+        // An attempt begins when it is signed, and may then have to wait for its place.
+        .operation_attempt_timeout(Duration::from_secs(60) + budget::PATIENCE)
         .build()
 }
 
@@ -336,7 +338,7 @@ pub fn upload_timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
         .read_timeout(Duration::from_secs(600))
-        .operation_attempt_timeout(Duration::from_secs(600))
+        .operation_attempt_timeout(Duration::from_secs(600) + budget::PATIENCE)
         .build()
 }
 
@@ -392,9 +394,17 @@ impl HttpConnector for Door {
         }
         let (inner, budget, guard) = (self.inner.clone(), Arc::clone(&self.budget), Arc::clone(&self.guard));
         HttpConnectorFuture::new(async move {
-            let _permit = budget.admit(&parsed).await;
+            let pass = budget.admit(&parsed).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
             let start = Instant::now();
-            let answer = inner.call(request).await;
+            let answer = match inner.call(request).await {
+                Ok(response) => error::opened(response).await,
+                Err(error) => Err(error),
+            };
+            match answer.as_ref().map(error::throttle) {
+                Ok(Some(Throttle { pause })) => pass.throttled(pause),
+                Ok(None) => pass.taken(),
+                Err(_) => drop(pass),
+            }
             let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
             let refused = (400..500).contains(&status) || answer.as_ref().is_err_and(error::never_left);
             if parsed.effect != guard::Effect::Read && !refused {
