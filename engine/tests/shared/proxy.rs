@@ -12,7 +12,7 @@ use super::DEADLINE;
 
 /// One request as it came in.
 pub(crate) struct Request {
-    head: String,
+    pub(crate) head: String,
     body: Vec<u8>,
     upstream: SocketAddr,
 }
