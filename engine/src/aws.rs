@@ -22,7 +22,7 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -151,7 +151,8 @@ impl Connection {
             .region(region.clone())
             .http_client(http.clone())
             .retry_config(retries())
-            .timeout_config(network.timeouts.clone());
+            .timeout_config(network.timeouts.clone())
+            .stalled_stream_protection(stalls());
         let profile = named_profile(settings);
         if let Some(profile) = &profile {
             // Without this, keys in the environment would win over `--profile`, and a name that does not exist would
@@ -185,6 +186,7 @@ impl Connection {
             .http_client((network.wrap)(HttpBuilder::new().build_http()))
             .retry_config(retries())
             .timeout_config(network.timeouts.clone())
+            .stalled_stream_protection(stalls())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .time_source(SharedTimeSource::new(SystemTimeSource::new()))
             .build();
@@ -367,6 +369,12 @@ fn credentials_are_configured() -> bool {
 /// How often a call is attempted, on AWS and in a rehearsal alike.
 fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(300))
+}
+
+/// An answer that stops in the middle is given up. A request is not: one that waits for its place in a rate limit would
+/// pass for stalled, and what has left is bounded by the time limits.
+fn stalls() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::enabled().upload_enabled(false).build()
 }
 
 /// HTTPS with the system's certificates and proxy variables.

@@ -53,7 +53,7 @@ impl Shared {
         let proxy = {
             let tally = Arc::clone(&tally);
             Proxy::new(&project.endpoint(), move |request| {
-                if is_counted(request) && !tally.lock().unwrap().takes() { throttled() } else { request.forward() }
+                if is_counted(request) && !tally.lock().unwrap().takes() { throttled("") } else { request.forward() }
             })
         };
         Shared { proxy, tally }
@@ -88,12 +88,12 @@ pub(crate) fn line(request: &Request) -> (&str, &str) {
     (words.next().unwrap(), words.next().unwrap())
 }
 
-/// What Lambda answers to a call too many.
-pub(crate) fn throttled() -> String {
+/// What Lambda answers to a call too many; `more` are header lines.
+pub(crate) fn throttled(more: &str) -> String {
     let body = json!({ "Reason": "CallerRateLimitExceeded", "Type": "User", "message": "Rate exceeded" }).to_string();
     format!(
         "HTTP/1.1 429 Too Many Requests\r\nx-amzn-errortype: TooManyRequestsException\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{more}\r\n{body}",
         body.len()
     )
 }

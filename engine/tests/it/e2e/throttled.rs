@@ -68,7 +68,7 @@ struct Gate {
 }
 
 impl Gate {
-    fn new(project: &Project, hit: &'static str) -> Gate {
+    fn new(project: &Project, hit: &'static str, more: &'static str) -> Gate {
         let (open, n_taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let proxy = {
             let (open, n_taken) = (Arc::clone(&open), Arc::clone(&n_taken));
@@ -77,7 +77,7 @@ impl Gate {
                     return request.forward();
                 }
                 if !open.load(Ordering::SeqCst) {
-                    return throttled();
+                    return throttled(more);
                 }
                 n_taken.fetch_add(1, Ordering::SeqCst);
                 request.forward()
@@ -91,9 +91,9 @@ impl Gate {
 fn who_is_throttled_says_what_is_waited_for_and_goes_on_when_there_is_room() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
-    // Before the plan, and in the middle of the apply.
-    for hit in ["GET", "POST"] {
-        let gate = Gate::new(&project, hit);
+    // Before the plan, and in the middle of the apply, there for longer than the SDK lets a request rest.
+    for (hit, more) in [("GET", ""), ("POST", "retry-after: 25\r\n")] {
+        let gate = Gate::new(&project, hit, more);
         let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]);
         let mut applying = applying.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(applying.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -106,6 +106,7 @@ fn who_is_throttled_says_what_is_waited_for_and_goes_on_when_there_is_room() {
         applying.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
         assert_eq!(applying.wait().unwrap().code(), Some(0), "{shown}{rest:#?}");
         assert!(shown.contains("Apply complete! Resources: 4 added, 0 changed, 0 destroyed."), "{shown}");
+        assert!(!rest.iter().any(|line| line.contains("waiting for AWS to answer")), "{rest:#?}");
         project.run(&["diff", TEAM, "--local"]).expect(0, &[NO_CHANGES]);
         project.run(&["destroy", TEAM, "--local", "--yes"]).expect(0, &[]);
     }
@@ -116,19 +117,23 @@ fn ctrl_c_ends_the_wait_for_a_place_and_nothing_leaves_any_more() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
     for hit in ["GET", "POST"] {
-        let gate = Gate::new(&project, hit);
+        // Longer than calls in flight may take.
+        let gate = Gate::new(&project, hit, "retry-after: 60\r\n");
         let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]);
         let mut applying = applying.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(applying.stderr.take().unwrap()).lines().map(Result::unwrap);
         assert!(lines.any(|line| line.contains(PLACE)));
         let pid = rustix::process::Pid::from_child(&applying);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        let rest: Vec<String> = lines.collect();
-        let mut shown = String::new();
-        applying.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
-        assert_eq!(applying.wait().unwrap().code(), Some(130), "{shown}{rest:#?}");
-        let said = format!("{shown}{rest:#?}");
+        let rest: String = lines.collect::<Vec<_>>().join(" ");
+        let output = applying.wait_with_output().unwrap();
+        let said = format!("{}{rest}", String::from_utf8(output.stdout).unwrap());
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(130), "{said}");
         assert!(!said.contains("whether AWS has done it is not known"), "{said}");
+        if hit == "POST" {
+            assert!(said.contains("logger: interrupted while waiting for a free place"), "{said}");
+        }
         assert_eq!(gate.n_taken.load(Ordering::SeqCst), 0);
         project.run(&["apply", TEAM, "--local"]).expect(0, &[]);
         project.run(&["destroy", TEAM, "--local", "--yes"]).expect(0, &[]);
