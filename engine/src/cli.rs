@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
+use crate::aws::Network;
 use crate::diagnostic::Diagnostic;
 use crate::kinds::registry;
 use crate::live::Leftovers;
@@ -68,6 +69,9 @@ struct Global {
     /// How log lines on stderr look
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
+    /// What lies between the clients and AWS; no option, only [`run_through`] sets it.
+    #[arg(skip)]
+    network: Network,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -362,6 +366,11 @@ fn url(text: &str) -> Result<String, String> {
 
 /// Runs the command line `args`, and returns how it ended.
 pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
+    run_through(args, Network::default())
+}
+
+/// The same, with something of the caller's between the clients and AWS.
+pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: Network) -> Exit {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -373,6 +382,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     start_log(&cli.global);
     // The local AWS blocks and brings its own runtime, so it comes before ours.
     let Cli { global, command } = cli;
+    let global = Global { network, ..global };
     let terminal = Terminal::new(&global);
     let result = match command {
         Command::Local { command } => local_command(&terminal, command),

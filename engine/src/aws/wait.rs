@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Aws;
 use super::error::{AwsError, Class};
@@ -71,7 +72,13 @@ const POLL_CEILING: Duration = Duration::from_secs(5);
 /// How long IAM may take until everybody in AWS has heard of a role or its rights: seconds, with a tail of about a
 /// minute. A role that is wrong for good answers with the very same text, so this is also how long that takes to tell.
 const PROPAGATION: Duration = Duration::from_secs(90);
-const READ: Wait = Wait { what: "AWS to answer", counted: true, budget: Duration::from_secs(60) };
+/// How long a call is tried that AWS throttles. Others in the account get their turns as well, so this has to be long.
+const FAIR: Duration = Duration::from_secs(600);
+const PLACE: &str = "a free place in AWS's rate limit, which the whole account shares";
+/// A call that has waited so long for its place is worth a word.
+const NEWS: Duration = Duration::from_secs(3);
+/// Only throttling is waited out.
+const READ: Wait = Wait { what: PLACE, counted: true, budget: FAIR };
 /// How often a call without a usable answer is sent again: AWS's 5xx can be repeatable.
 const FAULTS: u32 = 3;
 
@@ -116,23 +123,25 @@ impl Context {
         let mut trouble = String::new();
         let mut next = Instant::now();
         loop {
-            match probe().await {
+            match self.attend(probe()).await {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => (),
                 Err(error) if error.class == Class::Throttled => pace = (pace * 2).min(POLL_CEILING),
                 Err(error) if error.is_ambiguous() => trouble = format!("; the last look failed: {}", error.message),
                 Err(error) => return Err(error),
             }
+            // The SDK may have tried again and met throttles of which only the budget has heard.
+            let slower = if wait.counted { POLL.mul_f64(self.aws.budget.slowdown()) } else { POLL };
             // From look to look, not from answer to look: otherwise each round trip would be waited for twice.
-            next = (next + pace).max(Instant::now());
+            next = (next + pace.max(slower.min(POLL_CEILING))).max(Instant::now());
             if next >= deadline {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
                 return Err(AwsError::own(Class::Overdue, "wait", resource, message));
             }
             (self.report)(wait.what);
-            self.pause_until(next, Steady::WhileWaiting, wait.what, resource).await?;
+            self.pause(sleep_until(next), Steady::WhileWaiting, wait.what, resource).await?;
             if wait.counted {
-                self.aws.budget.spare().await;
+                self.pause(self.aws.budget.spare(), Steady::WhileWaiting, wait.what, resource).await?;
             }
         }
     }
@@ -154,13 +163,13 @@ impl Context {
             .without_max_times()
             .build();
         loop {
-            let error = match call().await {
+            let error = match self.attend(call()).await {
                 Err(error) => error,
                 done => return done,
             };
             let (what, budget) = match error.class {
                 Class::Busy | Class::Leaving => (wait.what, wait.budget),
-                Class::Throttled => ("a free place in AWS's rate limit", wait.budget),
+                Class::Throttled => (PLACE, wait.budget.max(FAIR)),
                 Class::RoleNotAssumable => ("Lambda to be able to assume the role", PROPAGATION),
                 Class::StreamNotReadable => ("the role to be able to read the stream", PROPAGATION),
                 Class::RoleLacksRight => ("the role to have the rights that it needs", PROPAGATION),
@@ -176,7 +185,7 @@ impl Context {
                 return Err(error);
             }
             (self.report)(what);
-            self.pause_until(next, Steady::Always, what, resource).await?;
+            self.pause(sleep_until(next), Steady::Always, what, resource).await?;
         }
     }
 
@@ -245,18 +254,49 @@ impl Context {
         }
     }
 
-    /// Pauses; Ctrl-C ends it, unless this context is as steady as `steady`.
-    async fn pause_until(&self, moment: Instant, steady: Steady, what: &str, resource: &str) -> Result<(), AwsError> {
+    /// Sees a call through, and says so where it has to wait for its place in a rate limit. Ctrl-C ends that wait.
+    async fn attend<F: Future>(&self, call: F) -> F::Output {
+        let budget = &self.aws.budget;
+        let mut call = pin!(call);
+        // What is sent after Ctrl-C has to be sent.
+        let mut ended = self.interrupted();
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut call => return done,
+                () = self.interrupt(), if !ended => {
+                    ended = true;
+                    budget.end_waits();
+                }
+                () = sleep(NEWS), if budget.is_limited() => {
+                    if budget.is_crowded(NEWS) {
+                        (self.report)(PLACE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pauses until `over`; Ctrl-C ends it, unless this context is as steady as `steady`.
+    async fn pause(
+        &self,
+        over: impl Future<Output = ()>,
+        steady: Steady,
+        what: &str,
+        resource: &str,
+    ) -> Result<(), AwsError> {
         if self.steady >= steady {
-            sleep_until(moment).await;
+            over.await;
             return Ok(());
         }
-        match timeout_at(moment, self.interrupt()).await {
-            Err(_) => Ok(()),
-            Ok(()) => {
-                let message = format!("interrupted while waiting for {what}; AWS goes on working on it");
+        tokio::select! {
+            biased;
+            () = self.interrupt() => {
+                let rest = if what == PLACE { "" } else { "; AWS goes on working on it" };
+                let message = format!("interrupted while waiting for {what}{rest}");
                 Err(AwsError::own(Class::Interrupted, "wait", resource, message))
             }
+            () = over => Ok(()),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Settings};
+use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Network, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, Leftover};
 use crate::live::{self, Leftovers, ReadError};
@@ -40,6 +40,7 @@ pub(super) struct Session<'t> {
     /// What the command line overrides in the spec, for the plan's first line.
     pub(super) notes: Vec<String>,
     pub(super) options: Options,
+    network: Network,
     /// Where the project's local AWS would be.
     project: Project,
 }
@@ -151,7 +152,8 @@ pub(super) fn open<'t>(
                 endpoint_url: global.endpoint_url.clone(),
             })
         };
-        sessions.push(Session { terminal, spec, overrides, target, notes, options: options.clone(), project });
+        let (options, network) = (options.clone(), global.network.clone());
+        sessions.push(Session { terminal, spec, overrides, target, notes, options, network, project });
     }
     Ok(sessions)
 }
@@ -200,7 +202,7 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
                 if intent.goal == Goal::Present {
                     stand_in(session, settings).await?;
                 }
-                clients.push(Connection::local(settings).clients(access));
+                clients.push(Connection::local(settings, &session.network).clients(access));
                 continue;
             }
             Target::Account(settings) => settings,
@@ -208,7 +210,7 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
         let position = match accounts.iter().position(|(known, _)| known == settings) {
             Some(position) => position,
             None => {
-                let connection = Connection::open(settings).await;
+                let connection = Connection::open(settings, &session.network).await;
                 let connection =
                     connection.map_err(|error| session.read_failure(vec![ReadError { resource: None, error }]))?;
                 accounts.push((settings.clone(), connection));
@@ -240,8 +242,10 @@ impl<'t> Session<'t> {
     ) -> Result<(Context, String), Failure> {
         let whole = |error| self.read_failure(vec![ReadError { resource: None, error }]);
         let aws = match &self.target {
-            Target::Local(settings) => Connection::local(settings).clients(access),
-            Target::Account(settings) => Connection::open(settings).await.map_err(whole)?.clients(access),
+            Target::Local(settings) => Connection::local(settings, &self.network).clients(access),
+            Target::Account(settings) => {
+                Connection::open(settings, &self.network).await.map_err(whole)?.clients(access)
+            }
         };
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
         let account = cx.read("", || cx.aws.account()).await.map_err(whole)?;

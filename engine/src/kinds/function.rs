@@ -32,7 +32,7 @@ use aws_smithy_types::{Blob, DateTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::aws::{AwsError, Class, Context, Named, Wait, upload_timeouts};
+use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
     Age, Condition, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
@@ -430,7 +430,8 @@ impl Kind for Function {
                 .logging_config(logging(&props))
                 .set_dead_letter_config(props.dead_letter_target_arn.is_some().then(|| dead_letter(&props)))
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
-            let answer = request.customize().config_override(once()).send().await.named("CreateFunction", &id.name)?;
+            let answer =
+                request.customize().config_override(once(cx)).send().await.named("CreateFunction", &id.name)?;
             Ok([("arn", answer.function_arn), ("name", answer.function_name)]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name.to_owned(), value?)))
@@ -501,7 +502,7 @@ impl Kind for Function {
             let upload = || async {
                 let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
                 let request = request.architectures(Architecture::from(wanted.architecture.as_str()));
-                let request = request.set_revision_id(revision.clone()).customize().config_override(patient());
+                let request = request.set_revision_id(revision.clone()).customize().config_override(patient(cx));
                 request.send().await.named("UpdateFunctionCode", &id.name)
             };
             cx.send(BUSY, &id.name, upload).await?;
@@ -837,11 +838,11 @@ fn dead_letter(props: &Props) -> DeadLetterConfig {
 }
 
 /// For calls that carry code, which take their time.
-fn patient() -> Override {
-    aws_sdk_lambda::Config::builder().timeout_config(upload_timeouts())
+fn patient(cx: &Context) -> Override {
+    aws_sdk_lambda::Config::builder().timeout_config(cx.aws.upload_timeouts.clone())
 }
 
 /// A create is sent once; whether to send it again is decided after a look at what it made.
-fn once() -> Override {
-    patient().retry_config(RetryConfig::disabled())
+fn once(cx: &Context) -> Override {
+    patient(cx).retry_config(RetryConfig::disabled())
 }

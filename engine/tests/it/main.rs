@@ -11,6 +11,8 @@ mod readme;
 mod saved;
 mod schedule;
 mod scripted;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod spec;
 mod support;
 mod tidy;
