@@ -381,7 +381,8 @@ impl Reader<'_> {
         }
         if let Some(unsaid) = self.n_errors.checked_sub(MAX_ERRORS).filter(|unsaid| *unsaid > 0) {
             let last = self.errors.iter().filter_map(|error| error.at.as_ref()).max_by_key(|place| place.span);
-            let mut more = Diagnostic::error(format!("and {unsaid} more errors in this file"));
+            let mut more =
+                Diagnostic::error(format!("and {unsaid} more errors in this file")).hint("mend those above first");
             more.at = last.cloned();
             self.errors.push(more);
         }

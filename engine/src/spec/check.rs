@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
@@ -27,6 +27,12 @@ pub(super) use references::graph;
 const TOP: [&str; 7] = ["team", "region", "account", "stack", "vars", "resources", "outputs"];
 /// Keys of a resource that are no properties of its kind.
 const META: [&str; 8] = ["type", "name", "import", "depends_on", "adopt", "protect", "retain", "ignore_changes"];
+/// How many errors of one file are spelt out; the rest is only counted.
+const MAX_ERRORS: usize = 100;
+/// Most characters of one text about a file.
+const MAX_SAID: usize = 1000;
+/// How many names a hint lists.
+const MAX_LISTED: usize = 40;
 const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
 
 const TEAM: Text = Text {
@@ -82,6 +88,7 @@ pub(super) fn check(
         depth,
         dir,
         diagnostics: Vec::new(),
+        n_errors: 0,
         places: Places::default(),
         references: Vec::new(),
         scope: Scope::default(),
@@ -90,6 +97,14 @@ pub(super) fn check(
         is_anything_barred: false,
     };
     let spec = checker.file(root, stem);
+    let unsaid = checker.n_errors.saturating_sub(MAX_ERRORS);
+    if unsaid > 0 {
+        let last = checker.diagnostics.iter().filter_map(|it| it.at.as_ref()).max_by_key(|place| place.span).cloned();
+        let mut more =
+            Diagnostic::error(format!("and {unsaid} more errors in this file")).hint("mend those above first");
+        more.at = last;
+        checker.diagnostics.push(more);
+    }
     (spec, checker.diagnostics)
 }
 
@@ -109,6 +124,10 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
 
 /// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
 fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What is this long was no name to begin with, and would take long to compare.
+    if word.len() > 100 {
+        return None;
+    }
     let snake = snake_case(word);
     let cut_off = snake.chars().count().div_ceil(3).max(1);
     candidates
@@ -182,6 +201,8 @@ struct Checker<'a> {
     depth: Depth,
     dir: &'a FilePath,
     diagnostics: Vec<Diagnostic>,
+    /// All errors, also those that are only counted.
+    n_errors: usize,
     places: Places,
     references: Vec<Reference>,
     scope: Scope,
@@ -228,6 +249,9 @@ impl Checker<'_> {
             return None;
         };
         for entry in top.iter().filter(|entry| !TOP.contains(&entry.key.as_str())) {
+            if self.is_only_counted() {
+                continue;
+            }
             let hint = match nearest(&entry.key, TOP) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("a spec has {}; resources stand below `resources:`", list(TOP)),
@@ -242,7 +266,7 @@ impl Checker<'_> {
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
             let problem = format!("`--region {region}` is no region");
-            self.diagnostics.push(Diagnostic::error(problem).hint(format!("it takes {}", REGION.words)));
+            self.push(Diagnostic::error(problem).hint(format!("it takes {}", REGION.words)));
         }
         self.scope.region.clone_from(&region);
         let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
@@ -300,9 +324,10 @@ impl Checker<'_> {
                 match TEAM.objection(team) {
                     None => Some(team.clone()),
                     Some(objection) => {
-                        self.diagnostics.push(Diagnostic::error(format!("the team's name `{team}` {objection}")).hint(
-                            format!("a team's name takes {} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words),
-                        ));
+                        self.push(Diagnostic::error(format!("the team's name `{team}` {objection}")).hint(format!(
+                            "a team's name takes {} to {} characters: {}",
+                            TEAM.min, TEAM.max, TEAM.words
+                        )));
                         None
                     }
                 }
@@ -466,6 +491,9 @@ impl Checker<'_> {
         };
         for Entry { key, key_span, value } in entries.iter().filter(|entry| !META.contains(&entry.key.as_str())) {
             let Some(property) = settable(&schema.properties).find(|property| property.name == key) else {
+                if self.is_only_counted() {
+                    continue;
+                }
                 // What is misspelt is not missing as well.
                 declared.written.extend(nearest(key, schema.settable().map(|it| it.name)).map(str::to_owned));
                 self.unknown(
@@ -560,7 +588,7 @@ impl Checker<'_> {
         let mut ignored = BTreeSet::new();
         for item in items {
             let Some(name) = self.raw_text(item, "ignore_changes", around) else { continue };
-            if !can().any(|known| known == name) {
+            if !can().any(|known| known == name) && !self.is_only_counted() {
                 let hint = match nearest(&name, can()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("it takes {}", list(can())),
@@ -606,7 +634,7 @@ impl Checker<'_> {
         };
         let word = self.raw_text(&entry.value, "type", around)?;
         let kind = registry().get(word.as_str());
-        if kind.is_none() {
+        if kind.is_none() && !self.is_only_counted() {
             let hint = match nearest(&word, kinds()) {
                 Some(near) => format!("did you mean `{near}`? The kinds are {}", list(kinds())),
                 None => format!("the kinds are {}", list(kinds())),
@@ -693,7 +721,7 @@ impl Checker<'_> {
                             }
                             false => format!("write `{}: ${{team}}-{name}`", entry.key),
                         });
-                    self.diagnostics.push(diagnostic);
+                    self.push(diagnostic);
                     return usual;
                 }
                 (name, entry.value.span)
@@ -712,7 +740,7 @@ impl Checker<'_> {
                 Naming::Inner { .. } => "choose another resource name, or give a `statement_id:` of its own",
                 _ => "choose another resource name, or give a `name:` of its own",
             };
-            self.diagnostics.push(
+            self.push(
                 Diagnostic::error(problem)
                     .at(self.file.place(span))
                     .why(format!("AWS takes {} to {} characters here: {}", text.min, text.max, text.words))
@@ -771,12 +799,37 @@ impl Checker<'_> {
             if let Some(hint) = hint {
                 diagnostic = diagnostic.hint(hint);
             }
-            self.diagnostics.push(diagnostic);
+            self.push(diagnostic);
         }
     }
 
     fn error(&mut self, span: Span, problem: impl Into<String>, hint: impl Into<String>) {
-        self.diagnostics.push(Diagnostic::error(problem).at(self.file.place(span)).hint(hint));
+        self.push(Diagnostic::error(problem).at(self.file.place(span)).hint(hint));
+    }
+
+    fn push(&mut self, mut diagnostic: Diagnostic) {
+        // A word of the file that a text repeats may be as long as the file.
+        for text in std::iter::once(&mut diagnostic.problem).chain(&mut diagnostic.hints) {
+            if let Some((end, _)) = text.char_indices().nth(MAX_SAID) {
+                text.replace_range(end.., "…");
+            }
+        }
+        if diagnostic.severity == Severity::Error {
+            self.n_errors += 1;
+        }
+        if self.n_errors <= MAX_ERRORS {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Whether an error is one too many to be spelt out; then it is counted here. Asked in front of texts that take long
+    /// to make: a file can have a hundred thousand errors.
+    fn is_only_counted(&mut self) -> bool {
+        let full = self.n_errors >= MAX_ERRORS;
+        if full {
+            self.n_errors += 1;
+        }
+        full
     }
 }
 
@@ -787,5 +840,11 @@ struct Draft {
 }
 
 fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
-    words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    let mut words = words.into_iter();
+    let mut shown: Vec<String> = words.by_ref().take(MAX_LISTED).map(|word| format!("`{word}`")).collect();
+    let unsaid = words.count();
+    if unsaid > 0 {
+        shown.push(format!("and {unsaid} more"));
+    }
+    shown.join(", ")
 }

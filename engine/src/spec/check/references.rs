@@ -10,7 +10,7 @@ use crate::schema::{Moment, Naming, Origin, Schema, name_in_arn};
 use crate::value::{Hole, Path, Tree, Value};
 
 use super::super::Declared;
-use super::{Checker, Draft, Reference, list, nearest};
+use super::{Checker, Draft, MAX_LISTED, Reference, list, nearest};
 
 impl Checker<'_> {
     /// Checks that every reference leads somewhere, and fills in whom the identities mean.
@@ -22,9 +22,9 @@ impl Checker<'_> {
         }
         for draft in drafts.iter_mut() {
             for (name, span) in &draft.depends_on {
-                if !targets.contains_key(name) {
+                if !targets.contains_key(name) && !self.is_only_counted() {
                     let diagnostic = no_resource(name, targets.keys().map(String::as_str));
-                    self.diagnostics.push(diagnostic.at(self.file.place(*span)));
+                    self.push(diagnostic.at(self.file.place(*span)));
                 }
             }
             let schema = draft.declared.schema();
@@ -68,12 +68,18 @@ impl Checker<'_> {
                 );
                 return;
             }
+            if self.is_only_counted() {
+                return;
+            }
             let diagnostic = no_resource(resource, targets.keys().map(String::as_str));
-            self.diagnostics.push(diagnostic.at(self.file.place(*span)));
+            self.push(diagnostic.at(self.file.place(*span)));
             return;
         };
         let schema = target.schema();
         let Some(output) = schema.output(attribute) else {
+            if self.is_only_counted() {
+                return;
+            }
             let attribute = if reference.sensitive { "…" } else { attribute };
             let known = || schema.outputs.iter().map(|output| output.name);
             let hint = match nearest(attribute, known()) {
@@ -138,13 +144,18 @@ impl Checker<'_> {
         match graph(&needs.collect::<Vec<_>>()) {
             Ok(graph) => Some(graph),
             Err(Cycle(names)) => {
-                let circle = names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+                let mut circle: Vec<String> =
+                    names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect();
+                if circle.len() > MAX_LISTED {
+                    // The first ones, and the last two, which close it.
+                    circle.splice(MAX_LISTED - 3..circle.len() - 2, ["…".to_owned()]);
+                }
                 let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
                 let diagnostic =
                     Diagnostic::error(format!("resources need each other in a circle: {}", circle.join(" -> ")))
                         .why("each waits for the next, so none could be made first")
                         .hint("remove one of the references or `depends_on` entries");
-                self.diagnostics.push(match span {
+                self.push(match span {
                     Some(span) => diagnostic.at(self.file.place(span)),
                     None => diagnostic,
                 });
