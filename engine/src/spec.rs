@@ -6,7 +6,8 @@
 //! with defaults filled in, every reference names something that exists and fits, and there is no cycle.
 
 mod check;
-mod template;
+mod foreign;
+pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -163,9 +164,21 @@ impl Spec {
     /// # Errors
     /// Everything that is wrong with it, warnings included.
     pub fn load(path: &FilePath, overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
-        let name = path.display().to_string();
         let bytes = read(path).map_err(|error| vec![error])?;
-        let (file, root, errors) = yaml::read(&name, &bytes);
+        Spec::parse(path, &bytes, overrides, depth)
+    }
+
+    /// Checks the spec that `bytes` are, as if they stood in the file `path`: it names the stack, and what the spec names
+    /// lies beside it.
+    ///
+    /// # Errors
+    /// As [`Spec::load`].
+    pub fn parse(path: &FilePath, bytes: &[u8], overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
+        let name = path.display().to_string();
+        let (file, root, errors) = yaml::read(&name, bytes);
+        if let Some(foreign) = foreign::recognised(&file) {
+            return Err(vec![foreign]);
+        }
         let Some(root) = root else {
             let hint =
                 "without the spec, `engine destroy --team TEAM --stack STACK --region REGION` deletes what they own";

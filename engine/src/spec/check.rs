@@ -15,7 +15,7 @@ use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
 use crate::schema::{
-    Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, is_of_team, name_in_arn, settable,
+    Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, is_of_team, name_in_arn, settable,
 };
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
@@ -61,16 +61,60 @@ const RESOURCE: Text = Text {
 };
 const ACCOUNT: Text =
     Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "twelve digits" };
-const REGION: Text = Text {
-    min: 9,
-    max: 32,
-    allows: |text| {
-        text.split('-').count() >= 3
-            && text.ends_with(|c: char| c.is_ascii_digit())
-            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    },
-    words: "a region's name, like `eu-central-1`",
-};
+const REGION: Text = Text { min: 9, max: 32, allows: is_region, words: "a region's name, like `eu-central-1`" };
+/// For hints only: AWS opens new ones (docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html).
+const REGIONS: [&str; 37] = [
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-7",
+    "ca-central-1",
+    "ca-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// An area, a direction and a number. Areas come and go; the directions have been the same from the beginning.
+fn is_region(text: &str) -> bool {
+    let directions = ["central", "north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest"];
+    let Some((area, rest)) = text.rsplit_once('-').and_then(|(front, number)| Some((front.rsplit_once('-')?, number)))
+    else {
+        return false;
+    };
+    let (area, direction) = area;
+    let number = !rest.is_empty() && rest.len() <= 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let lower = |part: &str| part.len() >= 2 && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    number && directions.contains(&direction) && area.split('-').all(lower)
+}
 
 /// Checks a whole file.
 pub(super) fn check(
@@ -114,12 +158,28 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
     let wrong = given.into_iter().filter_map(|(flag, value, text)| {
         let value = value?;
         let problem = format!("`--{flag} {value}`: a {flag}'s name {}", text.objection(value)?);
-        Some(
-            Diagnostic::error(problem)
-                .hint(format!("it takes {} to {} characters: {}", text.min, text.max, text.words)),
-        )
+        Some(Diagnostic::error(problem).hint(name_hint(value, text)))
     });
     wrong.collect()
+}
+
+/// What to write instead of a name that does not fit: if that is clear, the name that was meant.
+fn name_hint(name: &str, text: Text) -> String {
+    let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let mended = mended.trim_matches(['-', '_']);
+    if text.words == REGION.words {
+        let zone = name.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|region| is_region(region));
+        return match (zone, nearest(name, REGIONS)) {
+            (Some(region), _) => format!("`{name}` is an availability zone; its region is `{region}`"),
+            (None, Some(near)) => format!("did you mean `{near}`?"),
+            (None, None) => text.remedy(name),
+        };
+    }
+    let is_ours = [TEAM.words, STACK.words, RESOURCE.words].contains(&text.words);
+    match is_ours && text.is_malformed(name) && text.objection(mended).is_none() {
+        true => format!("did you mean `{mended}`? It takes {}", text.words),
+        false => text.remedy(name),
+    }
 }
 
 /// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
@@ -136,6 +196,15 @@ fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|(distance, _)| *distance <= cut_off)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// The kind that another tool's word means: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or only `lambda`.
+fn kind_elsewhere(word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    let schemas = || registry().values().map(|kind| kind.schema());
+    let service = |index: &'static str| index.split(':').next().is_some_and(|service| word.ends_with(service));
+    let named = schemas().find(|schema| word.contains(schema.kind));
+    named.or_else(|| schemas().find(|schema| schema.index.is_some_and(service))).map(|schema| schema.kind)
 }
 
 /// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
@@ -266,7 +335,7 @@ impl Checker<'_> {
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
             let problem = format!("`--region {region}` is no region");
-            self.push(Diagnostic::error(problem).hint(format!("it takes {}", REGION.words)));
+            self.push(Diagnostic::error(problem).hint(name_hint(region, REGION)));
         }
         self.scope.region.clone_from(&region);
         let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
@@ -320,18 +389,14 @@ impl Checker<'_> {
         // Checked even where the command line overrides it: a broken line stays broken for the next run.
         let written = entry.map(|entry| self.header(entry, TEAM));
         match (&self.overrides.team, written) {
-            (Some(team), _) => {
-                match TEAM.objection(team) {
-                    None => Some(team.clone()),
-                    Some(objection) => {
-                        self.push(Diagnostic::error(format!("the team's name `{team}` {objection}")).hint(format!(
-                            "a team's name takes {} to {} characters: {}",
-                            TEAM.min, TEAM.max, TEAM.words
-                        )));
-                        None
-                    }
+            (Some(team), _) => match TEAM.objection(team) {
+                None => Some(team.clone()),
+                Some(objection) => {
+                    let problem = format!("the team's name `{team}` {objection}");
+                    self.push(Diagnostic::error(problem).hint(name_hint(team, TEAM)));
+                    None
                 }
-            }
+            },
             (None, Some(written)) => written,
             (None, None) => {
                 self.error(root.span, "the spec names no team", "add `team: your-team` at the top, or pass `--team`");
@@ -344,13 +409,13 @@ impl Checker<'_> {
     fn header(&mut self, entry: &Entry, text: Text) -> Option<String> {
         let around = Around { resource: "", literal: true, sensitive: false };
         let value = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key))?;
-        let value = value.as_str()?.to_owned();
-        if let Some(objection) = text.objection(&value) {
-            let problem = format!("`{}` {objection}", entry.key);
-            self.error(entry.value.span, problem, format!("it takes {}", text.words));
-            return None;
-        }
-        Some(value)
+        self.object(&text, &value, entry.value.span, &entry.key, around)?;
+        Some(value.as_str()?.to_owned())
+    }
+
+    /// Whether a text of the file has to stay hidden: a variable may hold a secret, wherever it ends up.
+    fn hides(&self, span: Span, around: Around<'_>) -> bool {
+        around.sensitive || self.file.slice(span).contains("${var.")
     }
 
     fn vars(&mut self, entry: Option<&Entry>) {
@@ -360,7 +425,7 @@ impl Checker<'_> {
             Some((Yaml::Map(entries), _)) => {
                 for Entry { key, key_span, value } in entries {
                     if let Some(objection) = RESOURCE.objection(key) {
-                        self.error(*key_span, format!("the variable `{key}` {objection}"), "rename it");
+                        self.error(*key_span, format!("the variable `{key}` {objection}"), name_hint(key, RESOURCE));
                     }
                     match &value.value {
                         Yaml::String(text) => drop(vars.insert(key.clone(), text.clone())),
@@ -430,11 +495,7 @@ impl Checker<'_> {
         let name = entry.key.as_str();
         self.places.set(name, Path::default(), entry.key_span);
         if let Some(objection) = RESOURCE.objection(name) {
-            self.error(
-                entry.key_span,
-                format!("the resource name `{name}` {objection}"),
-                format!("it takes {}", RESOURCE.words),
-            );
+            self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, RESOURCE));
         } else if RESERVED_NAMES.contains(&name) {
             let hint = format!("choose another name; {} stand for something in `${{…}}`", list(RESERVED_NAMES));
             self.error(entry.key_span, format!("no resource can be named `{name}`"), hint);
@@ -523,8 +584,11 @@ impl Checker<'_> {
                 continue;
             }
             let around = Around { resource: name, literal: property.literal, sensitive: property.sensitive };
-            if let Some(value) = self.value(&property.shape, value, key, around, &Path::property(key)) {
-                declared.desired.insert(key.clone(), value);
+            if let Some(found) = self.value(&property.shape, value, key, around, &Path::property(key)) {
+                if let Some(home) = property.home {
+                    self.all_at_home(home, value, &found);
+                }
+                declared.desired.insert(key.clone(), found);
             }
         }
         if declared.imported && find("name").is_some() {
@@ -590,8 +654,8 @@ impl Checker<'_> {
             let Some(name) = self.raw_text(item, "ignore_changes", around) else { continue };
             if !can().any(|known| known == name) && !self.is_only_counted() {
                 let hint = match nearest(&name, can()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("it takes {}", list(can())),
+                    Some(near) if schema.property(&name).is_none() => format!("did you mean `{near}`?"),
+                    _ => format!("it takes {}", list(can())),
                 };
                 self.error(item.span, format!("changes of `{name}` can't be ignored in a {}", schema.kind), hint);
             }
@@ -611,11 +675,7 @@ impl Checker<'_> {
         let mut outputs = Vec::new();
         for Entry { key, key_span, value } in entries {
             if let Some(objection) = RESOURCE.objection(key) {
-                self.error(
-                    *key_span,
-                    format!("the output `{key}` {objection}"),
-                    format!("it takes {}", RESOURCE.words),
-                );
+                self.error(*key_span, format!("the output `{key}` {objection}"), name_hint(key, RESOURCE));
             }
             let around = Around { resource: "", literal: false, sensitive: false };
             if let Some(value) = self.text(value, key, around, &Path::property("outputs").key(key)) {
@@ -635,7 +695,7 @@ impl Checker<'_> {
         let word = self.raw_text(&entry.value, "type", around)?;
         let kind = registry().get(word.as_str());
         if kind.is_none() && !self.is_only_counted() {
-            let hint = match nearest(&word, kinds()) {
+            let hint = match nearest(&word, kinds()).or_else(|| kind_elsewhere(&word)) {
                 Some(near) => format!("did you mean `{near}`? The kinds are {}", list(kinds())),
                 None => format!("the kinds are {}", list(kinds())),
             };
@@ -688,14 +748,44 @@ impl Checker<'_> {
         }
         let (Naming::Own { text: rule } | Naming::Inner { text: rule, .. }) = &schema.naming else { return None };
         if let Some(objection) = rule.objection(name) {
-            self.error(
-                span,
-                format!("`{name}` can't be the name of a {}: it {objection}", schema.kind),
-                format!("a name has {} to {} characters: {}", rule.min, rule.max, rule.words),
-            );
+            let problem = match name {
+                "" => format!("`import` names no {}", schema.kind),
+                _ => format!("the name `{name}` of the {} {objection}", schema.kind),
+            };
+            self.error(span, problem, rule.remedy(name));
             return None;
         }
+        for home in [Home::Region, Home::Account] {
+            self.at_home(home, text, span)?;
+        }
         Some((name.to_owned(), arn))
+    }
+
+    /// Refuses the ARN of another region or account than the spec's, as far as both are known.
+    fn at_home(&mut self, home: Home, arn: &str, span: Span) -> Option<()> {
+        let (field, word, wanted) = match home {
+            Home::Region => (3, "region", &self.scope.region),
+            Home::Account => (4, "account", &self.scope.account),
+        };
+        let (Some(wanted), Some(named)) = (wanted, arn.split(':').nth(field)) else { return Some(()) };
+        // Some ARNs have neither (`arn:aws:iam::…`).
+        if !arn.starts_with("arn:") || named.is_empty() || named == wanted {
+            return Some(());
+        }
+        let problem = format!("this ARN is of the {word} `{named}`, and the spec is for `{wanted}`");
+        self.error(span, problem, format!("name one in `{wanted}`, or correct `{word}:`"));
+        None
+    }
+
+    /// The same of every text in the value of a property.
+    fn all_at_home(&mut self, home: Home, node: &Node, value: &Value) {
+        match (value, &node.value) {
+            (Value::String(arn), _) => drop(self.at_home(home, arn, node.span)),
+            (Value::List(values), Yaml::List(nodes)) => {
+                values.iter().zip(nodes).for_each(|(value, node)| self.all_at_home(home, node, value));
+            }
+            _ => {}
+        }
     }
 
     /// The name in AWS of what the engine makes itself.

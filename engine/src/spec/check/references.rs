@@ -127,7 +127,8 @@ impl Checker<'_> {
                 Naming::Inner { .. } => continue,
                 Naming::Assigned => id.anchors.values().cloned().collect::<Vec<_>>().join(" and "),
             };
-            if let Some(first) = seen.insert((schema.kind, identity.clone()), name) {
+            // Under the same name twice is one key twice, which is told already.
+            if let Some(first) = seen.insert((schema.kind, identity.clone()), name).filter(|first| *first != name) {
                 let place = self.places.get(name, &Path::default());
                 let problem = format!("`{first}` and `{name}` both mean the {} `{identity}`", schema.kind);
                 if let Some(span) = place {
@@ -193,7 +194,8 @@ fn references<'t>(schema: &'static Schema, desired: &'t Tree) -> Vec<(&'t str, M
 fn no_resource<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Diagnostic {
     let known: Vec<&str> = known.collect();
     let diagnostic = Diagnostic::error(format!("there is no resource `{name}` in this spec"));
-    match nearest(name, known.iter().copied()) {
+    // To compare with more than that would take longer than it is worth.
+    match nearest(name, known.iter().copied().take(1000)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic.hint(format!("the resources are {}", list(known))),
     }

@@ -12,7 +12,7 @@ use crate::value::{Hole, Part, Path, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
-use super::{Around, Checker, Reference, list, nearest};
+use super::{Around, Checker, Reference, list, name_hint, nearest};
 
 impl Checker<'_> {
     /// A value of a shape; `None` after an error.
@@ -72,11 +72,8 @@ impl Checker<'_> {
                 let mut map = Tree::new();
                 for Entry { key: entry, key_span, value: node } in entries {
                     if let Some(objection) = key.objection(entry) {
-                        self.error(
-                            *key_span,
-                            format!("the key `{entry}` of `{name}` {objection}"),
-                            "choose another key",
-                        );
+                        let problem = format!("the key `{entry}` of `{name}` {objection}");
+                        self.error(*key_span, problem, key.remedy(entry));
                     }
                     // After an error the key still counts, so that nothing else misses it.
                     let value = self.value(value, node, entry, around, &path.key(entry)).unwrap_or(Value::Null);
@@ -269,10 +266,13 @@ impl Checker<'_> {
         let raw = self.raw_text(node, name, around)?;
         let tokens = match tokens(&raw) {
             Ok(tokens) => tokens,
-            Err((problem, hint)) => {
-                // What stands between the braces may be part of a secret that was not meant as a reference.
-                let problem = if around.sensitive { "a `${…}` in it is no reference".to_owned() } else { problem };
-                self.error(node.span, format!("`{name}`: {problem}"), hint);
+            Err(errors) => {
+                for (problem, hint) in errors {
+                    // What stands between the braces may be part of a secret that was not meant as a reference.
+                    let problem =
+                        if around.sensitive { "a `${…}` in it is no reference".to_owned() } else { problem };
+                    self.error(node.span, format!("`{name}`: {problem}"), hint);
+                }
                 return None;
             }
         };
@@ -419,14 +419,13 @@ impl Checker<'_> {
     ) -> Option<()> {
         let Some(known) = value.as_str() else { return Some(()) };
         let Some(objection) = text.objection(known) else { return Some(()) };
-        // A variable may hold a secret, wherever it ends up.
-        let hidden = around.sensitive || self.file.slice(span).contains("${var.");
-        let problem = if hidden || known.is_empty() || known.chars().count() > 80 {
-            format!("`{name}` {objection}")
-        } else {
-            format!("`{name}` can't be `{known}`: it {objection}")
+        let hidden = self.hides(span, around);
+        let hint = if hidden { text.remedy(known) } else { name_hint(known, *text) };
+        let problem = match text.is_malformed(known) && !hidden && known.chars().count() <= 80 {
+            true => format!("`{name}` can't be `{known}`"),
+            false => format!("`{name}` {objection}"),
         };
-        self.error(span, problem, format!("give {} to {} characters: {}", text.min, text.max, text.words));
+        self.error(span, problem, hint);
         None
     }
 
