@@ -8,6 +8,7 @@ pub mod apply;
 pub mod aws;
 pub mod cli;
 pub mod diagnostic;
+pub mod files;
 pub mod graph;
 pub mod inventory;
 pub mod javascript;

@@ -29,6 +29,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::diagnostic::Diagnostic;
+use crate::files::{self, Unread};
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
 use crate::schema::{Condition, Live, Ownership};
@@ -39,6 +40,8 @@ use crate::value::{Part, Tree, Value};
 const KIND: &str = "engine saved plan";
 /// The version of the file's form.
 const FORMAT_VERSION: u32 = 1;
+/// More than any saved plan has, in bytes.
+pub const MAX_BYTES: usize = 64 << 20;
 /// This program's.
 const ENGINE: &str = env!("CARGO_PKG_VERSION");
 
@@ -251,14 +254,14 @@ impl SavedPlan {
                 .why(error.to_string())
                 .hint("name a file in a folder that you may write to")
         };
-        match fs::read(path) {
+        match files::read(path, MAX_BYTES) {
             Ok(bytes) if !matches!(SavedPlan::parse(&bytes), Ok(None)) => {}
-            Ok(_) => {
+            Err(Unread::Missing) => {}
+            Err(Unread::Refused(error)) => return Err(unwritable(&error)),
+            Ok(_) | Err(_) => {
                 let taken = Diagnostic::error(format!("`{shown}` is there already, and it is no saved plan"));
                 return Err(taken.why("it would be overwritten").hint("name another file"));
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unwritable(&error)),
         }
         let Some(name) = path.file_name() else { return Err(unwritable(&"it names no file")) };
         let mut text = serde_json::to_string_pretty(self).map_err(|error| unwritable(&error))?;

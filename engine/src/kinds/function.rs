@@ -35,10 +35,10 @@ use serde_json::{Value as Json, json};
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
-    Age, Condition, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
-    Shape, Text, is_of_team, property,
+    Age, Condition, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Text, is_of_team, property,
 };
-use crate::source::{self, Source};
+use crate::source::{self, Source, SourceError};
 use crate::value::{Path, Tree, Value};
 
 pub(super) struct Function;
@@ -205,6 +205,9 @@ impl Kind for Function {
                     "the role that the function runs with",
                 )
                 .required()
+                // A role can't be passed to a service in another account
+                // (docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html).
+                .at_home(Home::Account)
                 .bound(|props| match props.get("environment") {
                     Some(Value::Map(variables)) if !variables.is_empty() => Some(
                         "its role was made anew under the same name, and Lambda's right to decrypt the function's \
@@ -238,6 +241,7 @@ impl Kind for Function {
                     Shape::List { item: Box::new(Shape::Text(LAYER)), max: 5 },
                     "layer versions, later ones over earlier ones",
                 )
+                .at_home(Home::Region)
                 .default(json!([])),
                 property("ephemeral_storage", Shape::Integer { min: 512, max: 10240 }, "size of /tmp in MB")
                     .default(512),
@@ -329,7 +333,10 @@ impl Kind for Function {
             let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
             // A key that is there without a value was written wrong, which is reported already.
             let known = code.contains_key("inline") && code.contains_key("path");
-            if known && has("inline") == has("path") {
+            if has("inline") && has("path") {
+                let problem = "`code` has both `inline` and `path`";
+                problems.push(Problem::error(Path::property("code"), problem, "keep one of them"));
+            } else if known && !has("inline") && !has("path") {
                 let problem = "`code` needs either `inline` or `path`";
                 let hint = "write `code: folder`, or `code:` with `inline: |` and the source below it";
                 problems.push(Problem::error(Path::property("code"), problem, hint));
@@ -704,7 +711,11 @@ fn pack(source: &Source, handler: &str, runtime: &str, path: &Path) -> Loaded {
             problems: errors
                 .into_iter()
                 .map(|error| Problem {
-                    path: path.clone(),
+                    path: match error {
+                        SourceError::Pattern { .. } => Path::property("code").key("exclude"),
+                        SourceError::Handler { .. } => Path::property("handler"),
+                        _ => path.clone(),
+                    },
                     problem: error.to_string(),
                     why: error.why().map(str::to_owned),
                     hint: Some(error.hint().to_owned()),
