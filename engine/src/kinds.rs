@@ -96,6 +96,15 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
     cx.send(wait, &id.name, send).await.map(|_| ())
 }
 
+/// Whether what was just made, or is being waited for, has come into other hands.
+fn is_anothers(owner: &Ownership, id: &Id) -> bool {
+    match owner {
+        Ownership::Engine(owner) => (&owner.team, &owner.stack) != (&id.owner.team, &id.owner.stack),
+        Ownership::CloudFormation(_) => true,
+        _ => false,
+    }
+}
+
 /// The error for a create that found something of somebody else's in its place.
 fn taken(operation: &str, id: &Id) -> AwsError {
     AwsError::own(Class::Changed, operation, &id.name, "somebody else made one of that name meanwhile")

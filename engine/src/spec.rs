@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::files::{self, Unread};
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, DynKind};
-use crate::schema::{Id, Schema};
+use crate::schema::{Id, Schema, Shape};
 use crate::value::{Path, Tree, Value};
 use crate::yaml;
 
@@ -100,6 +100,14 @@ impl Declared {
             written: BTreeSet::new(),
             artifact: None,
         }
+    }
+
+    /// What it lives in or hangs on, as kind and name in AWS: what its first identity property refers to.
+    pub fn host(&self) -> Option<(&'static str, &str)> {
+        let property = self.schema().properties.iter().find(|property| property.identity)?;
+        let Shape::Link { to, .. } = &property.shape else { return None };
+        // A qualifier names a part of it.
+        Some((to.first()?.0, self.id.anchors.get(property.name)?.split(':').next()?))
     }
 
     /// The table of its kind.

@@ -461,7 +461,7 @@ impl Kind for Function {
         let (zip, wanted) = (want.artifact, want.props);
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         // A fresh or half-updated function refuses every change; one whose last update failed takes the next.
-        let mut lock = idle(cx, id).await?;
+        let mut lock = idle(cx, id, &have.owner).await?;
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &wanted.tags) {
             let tag = || async {
                 let tags = HashMap::from_iter(super::all_tags(&id.owner, &wanted.tags));
@@ -469,7 +469,7 @@ impl Kind for Function {
                 request.send().await.named("TagResource", &id.name)
             };
             cx.send(BUSY, &id.name, tag).await?;
-            lock = idle(cx, id).await?;
+            lock = idle(cx, id, &have.owner).await?;
         }
         let mut revision = lock.config.revision_id.clone();
         let seen = lock.props();
@@ -502,7 +502,7 @@ impl Kind for Function {
             };
             cx.send(BUSY, &id.name, configure).await?;
             // Until LastUpdateStatus is Successful, the next call would be refused; then the lock has moved as well.
-            revision = updated(cx, id).await?.config.revision_id;
+            revision = updated(cx, id, &have.owner).await?.config.revision_id;
         }
         if !have.props.same_code(&wanted) {
             let zip = Blob::new(zip.as_deref().unwrap_or_default());
@@ -513,7 +513,7 @@ impl Kind for Function {
                 request.send().await.named("UpdateFunctionCode", &id.name)
             };
             cx.send(BUSY, &id.name, upload).await?;
-            updated(cx, id).await?;
+            updated(cx, id, &have.owner).await?;
         }
         if have.props.reserved_concurrent_executions != wanted.reserved_concurrent_executions {
             reserve(cx, id, wanted.reserved_concurrent_executions).await?;
@@ -546,6 +546,9 @@ impl Kind for Function {
         if want.reserved_concurrent_executions.is_some()
             && now.reserved_concurrent_executions != want.reserved_concurrent_executions
         {
+            if super::is_anothers(&seen.owner, id) {
+                return Err(super::taken("PutFunctionConcurrency", id));
+            }
             let _turn = cx.turn(&id.name).await;
             reserve(cx, id, want.reserved_concurrent_executions).await?;
         }
@@ -618,6 +621,15 @@ impl Seen {
             // Without the right to list tags the answer simply has none, and newer answers say so.
             owner: if answer.tags_error.is_some() { Ownership::Denied } else { Ownership::from_tags(pairs()) },
         })
+    }
+
+    /// That it is ours, or still whose it was.
+    fn still(&self, owner: &Ownership, id: &Id) -> Result<(), AwsError> {
+        if self.owner == *owner || self.owner == Ownership::Engine(id.owner.clone()) {
+            return Ok(());
+        }
+        let message = "changed meanwhile: its owner is another";
+        Err(AwsError::own(Class::Changed, "update", &id.name, message))
     }
 
     fn live(self) -> Live<Props> {
@@ -738,12 +750,14 @@ async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
     }
 }
 
-/// Waits until no create or update is under way, and returns what the function looks like then.
-async fn idle(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
+/// Waits until no create or update is under way, and returns what the function looks like then. `owner` is whose it was:
+/// who finds it in other hands has no business there any more.
+async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
     let probe = || async {
         let Some(seen) = look(cx, id).await? else {
             return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function is gone"));
         };
+        seen.still(owner, id)?;
         let busy = matches!(condition(&seen.config), Condition::Changing(_) | Condition::Unclear(_));
         Ok((!busy).then_some(seen))
     };
@@ -751,8 +765,8 @@ async fn idle(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
 }
 
 /// Waits until our own update is over, and has succeeded.
-async fn updated(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
-    let seen = idle(cx, id).await?;
+async fn updated(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
+    let seen = idle(cx, id, owner).await?;
     if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed) {
         return Err(failed_update(id, &seen.config));
     }

@@ -445,6 +445,7 @@ impl Kind for Table {
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
             Ok(match ownership(&table, tags)? {
                 (_, Ownership::Denied) => Some(table),
+                (_, owner) if super::is_anothers(&owner, id) => return Err(super::taken("DescribeTable", id)),
                 (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
                     Some(table)
                 }

@@ -355,7 +355,7 @@ impl Checker<'_> {
         let outputs = self.outputs(find("outputs"));
         self.unused_vars();
         self.follow_references(&mut resources);
-        self.duplicates(&resources);
+        self.duplicates(&mut resources);
         self.load(&mut resources);
         let graph = match (self.graph(&resources), self.depth) {
             (Some(graph), _) => graph,

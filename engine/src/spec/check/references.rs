@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** it comes after every value has been looked at by itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Cycle, Graph};
@@ -116,9 +116,10 @@ impl Checker<'_> {
     }
 
     /// Two declarations of one thing in AWS would undo each other for ever.
-    pub(super) fn duplicates(&mut self, drafts: &[Draft]) {
+    pub(super) fn duplicates(&mut self, drafts: &mut [Draft]) {
         let mut seen: HashMap<(&str, String), &str> = HashMap::new();
-        for draft in drafts {
+        let mut imported: HashSet<(&str, String)> = HashSet::new();
+        for draft in &*drafts {
             let Declared { name, id, .. } = &draft.declared;
             let schema = draft.declared.schema();
             // A mapping is what it connects; all else is its name.
@@ -127,6 +128,9 @@ impl Checker<'_> {
                 Naming::Inner { .. } => continue,
                 Naming::Assigned => id.anchors.values().cloned().collect::<Vec<_>>().join(" and "),
             };
+            if draft.declared.imported {
+                imported.insert((schema.kind, identity.clone()));
+            }
             // Under the same name twice is one key twice, which is told already.
             if let Some(first) = seen.insert((schema.kind, identity.clone()), name).filter(|first| *first != name) {
                 let place = self.places.get(name, &Path::default());
@@ -135,6 +139,13 @@ impl Checker<'_> {
                     self.error(span, problem, "remove one of them, or give them different names");
                 }
             }
+        }
+        // Where that keeps nobody from cleaning up, what is imported under one name is not ours under another.
+        for Draft { declared, .. } in drafts {
+            let named = matches!(declared.schema().naming, Naming::Own { .. });
+            let is_theirs = imported.contains(&(declared.schema().kind, declared.id.name.clone()))
+                || self.untouchable.contains(&declared.id.name);
+            declared.imported |= named && is_theirs;
         }
     }
 
