@@ -19,6 +19,8 @@ use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
 use crate::schema::{Id, Owner, Ownership, Property, Shape, property};
 
+pub use permission::properties_of_policy;
+
 /// Every kind that `type:` can name, in alphabetical order.
 pub fn registry() -> &'static BTreeMap<&'static str, Box<dyn DynKind>> {
     static REGISTRY: LazyLock<BTreeMap<&'static str, Box<dyn DynKind>>> = LazyLock::new(|| {

@@ -41,7 +41,7 @@ const KIND: &str = "engine saved plan";
 /// The version of the file's form.
 const FORMAT_VERSION: u32 = 1;
 /// More than any saved plan has, in bytes.
-pub const MAX_BYTES: usize = 64 << 20;
+pub const MAX_BYTES: usize = 16 << 20;
 /// This program's.
 const ENGINE: &str = env!("CARGO_PKG_VERSION");
 
@@ -226,21 +226,31 @@ impl SavedPlan {
         let unusable = |problem: String| {
             Diagnostic::error(problem).hint("save the plan again with `engine diff --out FILE`, and look at it again")
         };
-        let Ok(json) = serde_json::from_slice::<Json>(bytes) else {
+        // Not as a tree, which would take many times the room of a file that anybody may have written.
+        #[derive(Deserialize)]
+        struct Kind<'b> {
+            #[serde(borrow)]
+            kind: std::borrow::Cow<'b, str>,
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        let Ok(Kind { kind }) = serde_json::from_slice(bytes) else {
             // Half of one is none, but no spec either.
             let start = String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).replace(char::is_whitespace, "");
             let is_half = start.starts_with(&format!(r#"{{"kind":"{}""#, KIND.replace(' ', "")));
             return if is_half { Err(unusable("the saved plan is incomplete".to_owned())) } else { Ok(None) };
         };
-        if json.get("kind").and_then(Json::as_str) != Some(KIND) {
+        if kind != KIND {
             return Ok(None);
         }
-        let version = json.get("format_version").and_then(Json::as_u64);
+        let version = serde_json::from_slice::<Version>(bytes).ok().map(|it| it.format_version);
         if version != Some(u64::from(FORMAT_VERSION)) {
             return Err(unusable("the plan was saved by another version of this program".to_owned()));
         }
         // Its own words could repeat what somebody has put into the file.
-        serde_json::from_value(json).map(Some).map_err(|_| unusable("the saved plan is damaged".to_owned()))
+        serde_json::from_slice(bytes).map(Some).map_err(|_| unusable("the saved plan is damaged".to_owned()))
     }
 
     /// Writes it to `path`, all or nothing, for its owner's eyes only.

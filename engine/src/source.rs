@@ -275,7 +275,11 @@ fn read(path: &Path, exclude: &[String]) -> Result<Files, Vec<SourceError>> {
     } else {
         single(path, &metadata).map_err(|error| vec![error])?
     };
+    contents(path, found)
+}
 
+/// Reads what was found. It may have changed since.
+fn contents(path: &Path, found: BTreeMap<String, PathBuf>) -> Result<Files, Vec<SourceError>> {
     let mut files = Files::new();
     let mut errors = Vec::new();
     let mut budget = MAX_UNZIPPED;
@@ -728,6 +732,28 @@ mod tests {
         the name of `root/code/caf�` is not UTF-8
           why: names in the zip are UTF-8, so that they are the same on every machine
           hint: rename it
+        ");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_changes_meanwhile_is_told_and_not_waited_for() {
+        let root = folder(&[("index.js", "x"), ("gone.js", "x"), ("pipe", "x"), ("folder", "x")]);
+        let found = walk(root.path(), &patterns(&[]).unwrap()).unwrap();
+        for name in ["gone.js", "pipe", "folder"] {
+            fs::remove_file(root.path().join(name)).unwrap();
+        }
+        fs::create_dir(root.path().join("folder")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(root.path().join("pipe")).status().unwrap().success());
+        let errors = contents(root.path(), found).unwrap_err();
+        let told = errors.into_iter().map(|error| outcome_in(root.path(), Err(vec![error]))).collect::<Vec<_>>();
+        assert_snapshot!(told.join("\n"), @r"
+        `root/folder` changed while the code was read
+          hint: run the command again once nothing writes to the folder any more
+        `root/gone.js` changed while the code was read
+          hint: run the command again once nothing writes to the folder any more
+        `root/pipe` changed while the code was read
+          hint: run the command again once nothing writes to the folder any more
         ");
     }
 

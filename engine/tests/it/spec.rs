@@ -275,6 +275,12 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
      = hint: did you mean `blue-owls`? It takes letters, digits, `-` and `_`,
              with a letter or digit at both ends
     ");
+    assert_snapshot!(refusal(spec, &["--region", "eu-central-1b"]), @r"
+    error: `--region eu-central-1b` is no region
+     |
+     = hint: `eu-central-1b` is an availability zone; its region is
+             `eu-central-1`
+    ");
     assert_snapshot!(refusal(PIPELINE.replace("owls", "${var.team}").as_bytes(), &["--var", "teams=owls"]), @r"
     warning: `--var teams=…` is not used by this spec
      |
@@ -287,6 +293,44 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
       |       ^^^^^^^^^^^
       |
       = hint: add it to `vars:`, pass `--var team=…`, or set ENGINE_VAR_team
+    ");
+}
+
+#[test]
+fn without_a_readable_spec_what_is_left_can_be_destroyed_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("spec.yaml"), "team: 'owls\n").unwrap();
+    let destroy = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
+        command.arg("destroy").args(args).current_dir(folder.path()).env_clear().env("HOME", folder.path());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+        text(&output.stderr)
+    };
+    let names = ["--team", "the owls", "--stack", "a/b", "--region", "Frankfurt"];
+    assert_snapshot!([destroy(&["spec.yaml"]), destroy(&names)].join("\n"), @r"
+    error: this quote is never closed
+     --> spec.yaml:1:7
+      |
+    1 | team: ***
+      |       ^^^
+      |
+      = hint: add the closing quote
+      = hint: without the spec, `engine destroy --team TEAM --stack STACK --region
+              REGION` deletes what they own
+
+    error: `--team the owls`: a team's name can't be written like this
+     |
+     = hint: did you mean `the-owls`? It takes letters, digits, `-` and `_`, with
+             a letter or digit at both ends
+
+    error: `--stack a/b`: a stack's name can't be written like this
+     |
+     = hint: did you mean `a-b`? It takes letters, digits, `-`, `_` and `.`
+
+    error: `--region Frankfurt`: a region's name can't be written like this
+     |
+     = hint: it takes a region's name, like `eu-central-1`
     ");
 }
 
@@ -368,7 +412,7 @@ fn hostile_specs_end_in_an_error_quickly() {
         let said = hostile(name, &spec);
         let short = |line: &str| line.chars().take(160).collect::<String>() + "\n";
         all.push_str(&said.lines().take(9).map(short).collect::<String>());
-        all.extend(said.lines().find(|line| line.contains("more errors")).map(short));
+        all.extend(said.lines().skip_while(|line| !line.contains("more errors")).take(8).map(short));
     }
     assert_snapshot!(all);
 }
@@ -446,4 +490,121 @@ fn no_secret_of_a_spec_reaches_any_output() {
             assert!(!said.contains(SECRET), "{case}: {said}");
         }
     }
+}
+
+/// The texts between double quotes of Rust code, escapes resolved.
+fn literals(code: &str) -> Vec<String> {
+    let (mut found, mut chars) = (Vec::new(), code.char_indices().peekable());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '/' if code[at..].starts_with("//") => while chars.next().is_some_and(|(_, c)| c != '\n') {},
+            '\'' if code[at..].starts_with("'\"'") => drop(chars.nth(1)),
+            'r' if code[at..].starts_with("r#\"") => {
+                let (text, _) = code[at + 3..].split_once("\"#").unwrap();
+                found.push(text.to_owned());
+                chars.nth(text.chars().count() + 3);
+            }
+            '"' => {
+                let mut text = String::new();
+                while let Some((_, c)) = chars.next() {
+                    match c {
+                        '"' => break,
+                        '\\' => match chars.next().unwrap().1 {
+                            'n' => text.push('\n'),
+                            '\n' => while chars.next_if(|(_, c)| c.is_whitespace()).is_some() {},
+                            c => text.push(c),
+                        },
+                        c => text.push(c),
+                    }
+                }
+                found.push(text);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The parts of a format string between its placeholders.
+fn fixed_parts(text: &str) -> Vec<String> {
+    let text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
+    let parts = text.split('{').enumerate().map(|(at, part)| match (at, part.split_once('}')) {
+        (1.., Some((_, rest))) => rest,
+        _ => part,
+    });
+    parts
+        .map(|part| part.replace('\u{1}', "{").replace('\u{2}', "}").split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+/// What the modules that judge a spec can say, with the module.
+fn texts() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let read = |name: &str| fs::read_to_string(src.join(name)).unwrap();
+    let mut texts = Vec::new();
+    let whole = ["yaml.rs", "spec.rs", "spec/check.rs", "spec/check/references.rs", "spec/check/shape.rs"];
+    for name in whole.into_iter().chain(["spec/foreign.rs", "spec/template.rs", "source.rs", "javascript.rs"]) {
+        let code = read(name);
+        let shipped = code.split("#[cfg(test)]").next().unwrap();
+        texts.extend(literals(shipped).into_iter().map(|text| (name.to_owned(), text)));
+    }
+    for name in ["function", "mapping", "permission", "role", "table", "text", "table/index"] {
+        let (name, code) = (format!("kinds/{name}.rs"), read(&format!("kinds/{name}.rs")));
+        let check = code.split("fn check(").nth(1).map_or("", |rest| rest.split("\n    fn ").next().unwrap());
+        let check = check.split("\n    async fn ").next().unwrap().split("\nimpl ").next().unwrap();
+        let words = code.split("words: ").skip(1).filter_map(|rest| literals(rest.lines().next()?).pop());
+        texts.extend(literals(check).into_iter().chain(words).map(|text| (name.clone(), text)));
+    }
+    texts.retain(|(_, text)| {
+        text.trim().split(' ').count() > 2 && text.chars().filter(|c| c.is_alphabetic()).count() > 8
+    });
+    texts
+}
+
+#[test]
+fn every_text_about_a_spec_is_provoked_by_a_test() {
+    // Each with why no spec can show it.
+    let unprovoked = [
+        ("cannot build the zip: {0}", "the names and sizes that the format can't hold are refused before"),
+        ("shorten the names of its files", "the same"),
+    ];
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let mut said = String::new();
+    for entry in fs::read_dir(tests.join("snapshots")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with("it__spec__") || name.starts_with("it__paths__") {
+            said += &fs::read_to_string(path).unwrap();
+        }
+    }
+    // Also what tests show where they stand.
+    for name in ["spec.rs", "../../src/yaml.rs", "../../src/source.rs", "../../src/javascript.rs"] {
+        let code = fs::read_to_string(tests.join(name)).unwrap();
+        let tests = if name == "spec.rs" { code.as_str() } else { code.split_once("#[cfg(test)]").unwrap().1 };
+        said += &tests.replace("= hint: ", "").replace("= why: ", "");
+    }
+    let said = said.split_whitespace().filter(|word| *word != "|").collect::<Vec<_>>().join(" ");
+    let is_said = |text: &str| {
+        let parts = fixed_parts(text);
+        let first = parts.iter().find(|part| part.len() > 3).cloned().unwrap_or_default();
+        said.match_indices(&first).any(|(at, _)| {
+            let mut rest = said.get(at..).unwrap_or_default();
+            parts.iter().skip_while(|part| **part != first).all(|part| match rest.find(part.as_str()) {
+                Some(found) if found < 2_000 => {
+                    rest = &rest[found + part.len()..];
+                    true
+                }
+                _ => false,
+            })
+        })
+    };
+    let mut silent = Vec::new();
+    let texts = texts();
+    assert!(texts.len() > 250, "{}", texts.len());
+    for (module, text) in texts {
+        if !is_said(&text) && !unprovoked.iter().any(|(known, _)| *known == text) {
+            silent.push(format!("{module}: {text}"));
+        }
+    }
+    assert_eq!(silent, Vec::<String>::new(), "{}", silent.join("\n"));
 }
