@@ -445,6 +445,9 @@ impl HttpConnector for Door {
             if parsed.effect != guard::Effect::Read && !refused {
                 guard.note_write();
             }
+            if refused {
+                guard.note_refused(&parsed);
+            }
             let ms = start.elapsed().as_millis();
             let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());
             debug!(target: "engine::call", service = parsed.service, operation = parsed.operation, resource = target, status, ms);

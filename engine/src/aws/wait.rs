@@ -232,7 +232,9 @@ impl Context {
                 Err(error) if error.is_ambiguous() => find().await?.ok_or(error),
                 // Taken, and nothing there: the last one of that name is not quite gone yet.
                 Err(error) if error.class == Class::Exists => {
-                    find().await?.ok_or(AwsError { class: Class::Leaving, ..error })
+                    let found = find().await?.ok_or(AwsError { class: Class::Leaving, ..error })?;
+                    self.aws.guard.observe_ours(resource);
+                    Ok(found)
                 }
                 done => done,
             }
