@@ -105,6 +105,11 @@ impl AwsError {
         matches!(self.class, Class::NoAnswer | Class::ServerFault)
     }
 
+    /// Whether the same call may succeed another time although nobody has done anything about it.
+    pub fn passes(&self) -> bool {
+        self.is_ambiguous() || self.is_about_the_run() || matches!(self.class, Class::Throttled | Class::Interrupted)
+    }
+
     /// Whether every other call of the run would fail of the same.
     pub fn is_about_the_run(&self) -> bool {
         matches!(self.class, Class::BadCredentials | Class::NoCredentials | Class::NoAnswer)
