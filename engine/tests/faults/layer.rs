@@ -34,7 +34,7 @@ pub(crate) const AS_ENGINE: &str = "--as-engine";
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     kind: Kind,
-    /// Attempts of the same request. The SDK makes four.
+    /// Attempts of the same request. The SDK makes four; the engine, sixteen in all.
     attempts: usize,
 }
 
@@ -65,7 +65,7 @@ enum Kind {
 }
 
 /// Every fault.
-pub(crate) const FAULTS: [Fault; 15] = [
+pub(crate) const FAULTS: [Fault; 18] = [
     Fault { name: "throttled", kind: Kind::Throttled, attempts: 1 },
     Fault { name: "throttled_4_times", kind: Kind::Throttled, attempts: 4 },
     Fault { name: "error_500", kind: Kind::Failed, attempts: 1 },
@@ -74,9 +74,12 @@ pub(crate) const FAULTS: [Fault; 15] = [
     Fault { name: "error_503", kind: Kind::Unavailable, attempts: 1 },
     Fault { name: "closed_before", kind: Kind::Closed, attempts: 1 },
     Fault { name: "closed_before_4_times", kind: Kind::Closed, attempts: 4 },
+    Fault { name: "closed_before_16_times", kind: Kind::Closed, attempts: 16 },
     Fault { name: "answer_lost", kind: Kind::Lost, attempts: 1 },
     Fault { name: "answer_lost_4_times", kind: Kind::Lost, attempts: 4 },
+    Fault { name: "answer_lost_16_times", kind: Kind::Lost, attempts: 16 },
     Fault { name: "answer_late", kind: Kind::Late, attempts: 1 },
+    Fault { name: "answer_late_16_times", kind: Kind::Late, attempts: 16 },
     Fault { name: "answer_garbage", kind: Kind::Garbage, attempts: 1 },
     Fault { name: "answer_truncated", kind: Kind::Truncated, attempts: 1 },
     Fault { name: "killed_before", kind: Kind::Killed, attempts: 1 },
