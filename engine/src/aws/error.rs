@@ -60,6 +60,10 @@ pub enum Class {
     BadCredentials,
     /// No answer: whether AWS did it is not known.
     NoAnswer,
+    /// No answer for so long that nobody waits for it any more.
+    OutOfReach,
+    /// An answer that can't be read: whether AWS did it is not known.
+    Garbled,
     /// AWS failed (HTTP 5xx): whether it did it is not known.
     ServerFault,
     /// AWS said no, and will say so again.
@@ -102,12 +106,15 @@ impl AwsError {
 
     /// Whether AWS may have done what was asked although we saw an error.
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self.class, Class::NoAnswer | Class::ServerFault)
+        matches!(self.class, Class::NoAnswer | Class::Garbled | Class::ServerFault)
     }
 
     /// Whether every other call of the run would fail of the same.
     pub fn is_about_the_run(&self) -> bool {
-        matches!(self.class, Class::BadCredentials | Class::NoCredentials | Class::NoAnswer)
+        matches!(
+            self.class,
+            Class::BadCredentials | Class::NoCredentials | Class::NoAnswer | Class::OutOfReach | Class::Garbled
+        )
     }
 
     /// What to do next, where we know.
@@ -133,7 +140,7 @@ impl AwsError {
                     on.unwrap_or(&self.resource)
                 )
             }
-            Class::NoAnswer => {
+            Class::NoAnswer | Class::OutOfReach | Class::Garbled => {
                 "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, \
                  proxy variables), then run the same command again"
                     .to_owned()
@@ -234,6 +241,10 @@ where
         return own(Class::Guarded, refusal.to_string());
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
+        // Fresh ones can't be fetched without a network either.
+        if let Some(cause) = find::<ConnectorError>(credentials).filter(|_| !is_of_the_instance(credentials)) {
+            return own(Class::NoAnswer, format!("no fresh credentials can be fetched: {}", chain(cause)));
+        }
         return from_credentials(credentials);
     }
     match error {
@@ -253,7 +264,7 @@ where
             }
         }
         SdkError::ResponseError(response) => {
-            own(Class::NoAnswer, format!("AWS's answer can't be read (HTTP {})", response.raw().status().as_u16()))
+            own(Class::Garbled, format!("AWS's answer can't be read (HTTP {})", response.raw().status().as_u16()))
         }
         SdkError::TimeoutError(_) => own(Class::NoAnswer, "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) => {
@@ -281,13 +292,17 @@ pub(super) fn from_credentials(error: &CredentialsError) -> AwsError {
             AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
         }
         // The instance's own role is the last source of the chain, so nothing before it was configured.
-        other if chain(other).contains("IMDS") => {
+        other if is_of_the_instance(other) => {
             AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
         }
         other => {
             AwsError::own(Class::BadCredentials, "", "", format!("the AWS credentials can't be used: {}", chain(other)))
         }
     }
+}
+
+fn is_of_the_instance(error: &CredentialsError) -> bool {
+    chain(error).contains("IMDS")
 }
 
 /// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: it takes the code for throttling, but DynamoDB
