@@ -74,6 +74,8 @@ pub async fn apply(
     parallelism: usize,
     on_event: &mut dyn FnMut(&Event),
 ) -> Outcome {
+    // Whoever has a plan has reached AWS.
+    let cx = &cx.enduring();
     let (sender, mut messages) = mpsc::unbounded_channel();
     // What is left over may bear the name of what the spec declares.
     let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);

@@ -431,7 +431,7 @@ mod tests {
     use super::*;
 
     fn call(service: &'static str, operation: &str, effect: Effect) -> Request {
-        Request { service, operation: operation.to_owned(), effect, target: None, statement: None }
+        Request { service, operation: operation.to_owned(), effect, target: None, statement: None, place: None }
     }
 
     fn counted() -> Request {

@@ -65,6 +65,10 @@ pub enum Class {
     BadCredentials,
     /// No answer: whether AWS did it is not known.
     NoAnswer,
+    /// No answer for so long that nobody waits for it any more.
+    OutOfReach,
+    /// An answer that can't be read: whether AWS did it is not known.
+    Garbled,
     /// AWS failed (HTTP 5xx): whether it did it is not known.
     ServerFault,
     /// AWS said no, and will say so again.
@@ -107,7 +111,7 @@ impl AwsError {
 
     /// Whether AWS may have done what was asked although we saw an error.
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self.class, Class::NoAnswer | Class::ServerFault)
+        matches!(self.class, Class::NoAnswer | Class::Garbled | Class::ServerFault)
     }
 
     /// Whether the same call may succeed another time although nobody has done anything about it.
@@ -117,7 +121,10 @@ impl AwsError {
 
     /// Whether every other call of the run would fail of the same.
     pub fn is_about_the_run(&self) -> bool {
-        matches!(self.class, Class::BadCredentials | Class::NoCredentials | Class::NoAnswer)
+        matches!(
+            self.class,
+            Class::BadCredentials | Class::NoCredentials | Class::NoAnswer | Class::OutOfReach | Class::Garbled
+        )
     }
 
     /// What to do next, where we know.
@@ -143,7 +150,7 @@ impl AwsError {
                     on.unwrap_or(&self.resource)
                 )
             }
-            Class::NoAnswer => {
+            Class::NoAnswer | Class::OutOfReach | Class::Garbled => {
                 "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, \
                  proxy variables), then run the same command again"
                     .to_owned()
@@ -247,11 +254,15 @@ where
         return own(Class::Throttled, crowded.to_string());
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
+        // Fresh ones can't be fetched without a network either.
+        if let Some(cause) = find::<ConnectorError>(credentials).filter(|_| !is_of_the_instance(credentials)) {
+            return own(Class::NoAnswer, format!("no fresh credentials can be fetched: {}", chain(cause)));
+        }
         return from_credentials(credentials);
     }
     // What AWS has said no one can tell; that it said yes is no proof, for others answer so as well.
     let unreadable =
-        |status: u16| own(Class::NoAnswer, format!("the answer can't be read as one of AWS (HTTP {status})"));
+        |status: u16| own(Class::Garbled, format!("the answer can't be read as one of AWS (HTTP {status})"));
     match error {
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
@@ -298,13 +309,17 @@ pub(super) fn from_credentials(error: &CredentialsError) -> AwsError {
             AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
         }
         // The instance's own role is the last source of the chain, so nothing before it was configured.
-        other if chain(other).contains("IMDS") => {
+        other if is_of_the_instance(other) => {
             AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
         }
         other => {
             AwsError::own(Class::BadCredentials, "", "", format!("the AWS credentials can't be used: {}", chain(other)))
         }
     }
+}
+
+fn is_of_the_instance(error: &CredentialsError) -> bool {
+    chain(error).contains("IMDS")
 }
 
 /// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: it takes the code for throttling, but DynamoDB

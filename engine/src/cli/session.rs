@@ -264,7 +264,7 @@ impl<'t> Session<'t> {
     }
 
     /// Reads AWS, and waits for owners where something is to be written.
-    async fn read(mut self, cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
+    async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
         let Intent { goal, writes, leftovers } = intent;
         let inventory = loop {
             let read = tokio::select! {
@@ -273,6 +273,7 @@ impl<'t> Session<'t> {
                 () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
             };
             let inventory = read.map_err(|errors| self.read_failure(errors))?;
+            cx = cx.enduring();
             let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
             let undecided: Vec<_> = undecided
                 .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))

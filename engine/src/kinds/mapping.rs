@@ -458,7 +458,7 @@ fn is_qualified(mapping: &EventSourceMappingConfiguration) -> bool {
 
 /// The ARN under which its tags are kept.
 async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<String, AwsError> {
-    match get(cx, uuid).await? {
+    match cx.read(&id.name, || get(cx, uuid)).await? {
         Some(mapping) => Ok(mapping.event_source_mapping_arn.unwrap_or_default()),
         None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping is gone")),
     }

@@ -21,6 +21,8 @@
 
 use std::time::Duration;
 
+use aws_sdk_lambda::config::Builder as Override;
+use aws_smithy_types::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -219,7 +221,7 @@ impl Kind for Permission {
                 .set_source_arn(want.props.source_arn.clone())
                 .set_source_account(want.props.source_account.clone())
                 .set_principal_org_id(want.props.principal_org_id.clone());
-            match request.send().await.named("AddPermission", &id.name) {
+            match request.customize().config_override(once()).send().await.named("AddPermission", &id.name) {
                 // The function was made a moment ago; not everybody in AWS has heard of it.
                 Err(error) if error.class == Class::NotFound => Err(AwsError { class: Class::Busy, ..error }),
                 answer => answer.map(|_| ()),
@@ -268,6 +270,11 @@ impl Props {
         let rest = other.clone();
         Props { function: rest.function, statement_id: rest.statement_id, ..self.clone() } == *other
     }
+}
+
+/// A create is sent once; whether to send it again is decided after a look at what it made.
+fn once() -> Override {
+    aws_sdk_lambda::Config::builder().retry_config(RetryConfig::disabled())
 }
 
 /// `123456789012` in `arn:aws:iam::123456789012:root`, in any partition.

@@ -17,6 +17,7 @@ use hyper::Response;
 use hyper::http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value as Json, json};
+use tokio::time::{Duration, Instant};
 
 use table::Table;
 
@@ -216,9 +217,16 @@ pub(crate) struct World {
     /// Lists come in pages of one, the first of them empty.
     pub(super) small_pages: bool,
     pub(super) ids: u32,
+    /// Until then every line is cut before anything is done.
+    pub(super) dark_until: Option<Instant>,
 }
 
 impl World {
+    /// From now on, and for so long, nothing comes through.
+    pub(super) fn go_dark(&mut self, time: Duration) {
+        self.dark_until = Some(Instant::now() + time);
+    }
+
     /// With nothing but the role.
     pub(crate) fn empty() -> World {
         World { roles: BTreeMap::from([(ROLE.to_owned(), "/".to_owned())]), ..World::default() }
