@@ -7,6 +7,8 @@ mod e2e;
 mod fuzz;
 mod local;
 mod output;
+#[cfg(unix)]
+mod paths;
 mod plan;
 mod readme;
 mod saved;
