@@ -430,7 +430,15 @@ impl Kind for Table {
         };
         change::carry_out(cx, id, &have, &want).await?;
         // The answer to UpdateTable echoes old values, so the outputs come from a read.
-        Ok(describe(cx, &id.name).await?.map_or_else(Outputs::new, |table| outputs(&table)))
+        let table = describe(cx, &id.name).await?;
+        // Who refers to the stream needs one, and somebody else may just be switching it.
+        match table.filter(|table| view_type(table).map(StreamViewType::as_str) == want.stream_view_type.as_deref()) {
+            Some(table) => Ok(outputs(&table)),
+            None => {
+                let message = "changed meanwhile: somebody else changed `stream_view_type`";
+                Err(AwsError::own(Class::Changed, "UpdateTable", &id.name, message))
+            }
+        }
     }
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {

@@ -5,7 +5,7 @@
 //! is taken for what it came to.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder as UpdateTable;
 use aws_sdk_dynamodb::types::{
@@ -27,13 +27,8 @@ use super::{
 /// AWS may refuse for an hour comes at the very end.
 pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props) -> Result<(), AwsError> {
     let protects = |on: bool| {
-        alter(
-            cx,
-            id,
-            UPDATE,
-            move |it| it.deletion_protection_enabled(on),
-            move |live| live.deletion_protection == Some(on),
-        )
+        let protection = Concern::new("deletion_protection", have, want, |it| it.deletion_protection);
+        alter(cx, id, UPDATE, move |it| it.deletion_protection_enabled(on), protection)
     };
     if want.deletion_protection == Some(true) && have.deletion_protection != Some(true) {
         protects(true).await?;
@@ -44,13 +39,13 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
     change_stream(cx, id, have, want).await?;
     if have.table_class != want.table_class {
         let class = TableClass::from(want.table_class.as_str());
-        let shows = |live: &Props| live.table_class == want.table_class;
-        alter(cx, id, UPDATE, |it| it.table_class(class.clone()), shows).await?;
+        let concern = Concern::new("table_class", have, want, |it| it.table_class.clone());
+        alter(cx, id, UPDATE, |it| it.table_class(class.clone()), concern).await?;
     }
     if have.kms_key_arn != want.kms_key_arn {
         let encryption = encryption(want.kms_key_arn.as_deref());
-        let shows = |live: &Props| live.kms_key_arn == want.kms_key_arn;
-        alter(cx, id, ENCRYPTION, |it| it.sse_specification(encryption.clone()), shows).await?;
+        let concern = Concern::new("kms_key_arn", have, want, |it| it.kms_key_arn.clone());
+        alter(cx, id, ENCRYPTION, |it| it.sse_specification(encryption.clone()), concern).await?;
     }
     if have.recovery_period_in_days.is_some_and(|now| now != recovery_of(want)) {
         set_recovery(cx, id, recovery_of(want)).await?;
@@ -80,8 +75,8 @@ async fn drop_indexes(
         }
         let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(name).build().map_err(incomplete)?;
         let delete = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
-        let shows = |live: &Props| !live.global_secondary_indexes.contains_key(name);
-        alter(cx, id, INDEX_GONE, |it| it.global_secondary_index_updates(delete.clone()), shows).await?;
+        let concern = Concern { from: true, to: false, ..Concern::of_index(name) };
+        alter(cx, id, INDEX_GONE, |it| it.global_secondary_index_updates(delete.clone()), concern).await?;
         kept.remove(name);
     }
     Ok(kept)
@@ -118,12 +113,11 @@ async fn change_capacity(
         let request = request.set_billing_mode(mode.clone()).set_provisioned_throughput(of_table.clone());
         request.set_global_secondary_index_updates(of_indexes.clone())
     };
-    let shows = |live: &Props| {
-        let of_index = |props: &Props, name| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
-        (&live.billing_mode, capacity(live)) == (&want.billing_mode, capacity(want))
-            && kept.keys().all(|name| of_index(live, name) == of_index(want, name))
-    };
-    alter(cx, id, UPDATE, edit, shows).await
+    let concern = Concern::new("read_capacity` or `write_capacity", have, want, |props| {
+        let of_index = |name| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
+        (props.billing_mode.clone(), capacity(props), kept.keys().map(of_index).collect::<Vec<_>>())
+    });
+    alter(cx, id, UPDATE, edit, concern).await
 }
 
 /// Makes the indexes that are missing, one after the other, and waits until each is built.
@@ -145,9 +139,32 @@ async fn make_indexes(
             let request = request.set_attribute_definitions(Some(definitions.clone()));
             request.global_secondary_index_updates(create.clone())
         };
-        alter(cx, id, INDEX, edit, |live| live.global_secondary_indexes.contains_key(name)).await?;
+        alter(cx, id, INDEX, edit, Concern { from: false, to: true, ..Concern::of_index(name) }).await?;
     }
     Ok(())
+}
+
+/// What one UpdateTable is about, and from what to what it changes that.
+struct Concern<V, F> {
+    /// The property, for people.
+    name: &'static str,
+    from: V,
+    to: V,
+    of: F,
+}
+
+impl<V, F: Fn(&Props) -> V> Concern<V, F> {
+    fn new(name: &'static str, have: &Props, want: &Props, of: F) -> Concern<V, F> {
+        Concern { name, from: of(have), to: of(want), of }
+    }
+}
+
+impl<'n> Concern<bool, Box<dyn Fn(&Props) -> bool + Send + Sync + 'n>> {
+    /// Whether there is an index of that name.
+    fn of_index(name: &'n str) -> Self {
+        let of = Box::new(|live: &Props| live.global_secondary_indexes.contains_key(name));
+        Concern { name: "global_secondary_indexes", from: false, to: false, of }
+    }
 }
 
 /// The view type of a stream can't be changed: it is switched off, and a new stream is switched on.
@@ -155,14 +172,15 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
     if have.stream_view_type == want.stream_view_type {
         return Ok(());
     }
+    let view_type = |it: &Props| it.stream_view_type.clone();
     if have.stream_view_type.is_some() {
         let off = StreamSpecification::builder().stream_enabled(false).build().map_err(incomplete)?;
-        let shows = |live: &Props| live.stream_view_type.is_none();
-        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), shows).await?;
+        let concern = Concern { to: None, ..Concern::new("stream_view_type", have, want, view_type) };
+        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), concern).await?;
     }
     if let Some(on) = stream(want.stream_view_type.as_deref())? {
-        let shows = |live: &Props| live.stream_view_type == want.stream_view_type;
-        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), shows).await?;
+        let concern = Concern { from: None, ..Concern::new("stream_view_type", have, want, view_type) };
+        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), concern).await?;
     }
     Ok(())
 }
@@ -212,16 +230,38 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
     Ok(())
 }
 
+/// How often a table at rest may show what it was before a change that AWS took: some reads lag behind.
+const LAGGING_LOOKS: u32 = 120;
+
 /// Sends one UpdateTable, waiting out earlier changes, and then waits until the table is at rest and shows the change in
 /// two reads in a row: one alone may come from a replica that is ahead of the others.
-async fn alter(
+///
+/// # Errors
+/// `Changed` where somebody else has changed the same: an earlier change that was waited out may have been about it.
+async fn alter<V: PartialEq, F: Fn(&Props) -> V>(
     cx: &Context,
     id: &Id,
     wait: Wait,
     edit: impl Fn(UpdateTable) -> UpdateTable,
-    shows: impl Fn(&Props) -> bool,
+    concern: Concern<V, F>,
 ) -> Result<(), AwsError> {
+    let Concern { name, from, to, of } = &concern;
+    let look = |table: &TableDescription| of(&props(table, BTreeMap::new()));
+    let changed = || {
+        let message = format!("changed meanwhile: somebody else changed `{name}`");
+        AwsError::own(Class::Changed, "UpdateTable", &id.name, message)
+    };
+    let again = AtomicBool::new(false);
     let send = || async {
+        if again.swap(true, Ordering::Relaxed) {
+            let table = present(cx, id).await?;
+            match look(&table) {
+                _ if !is_at_rest(&table) => {}
+                now if now == *to => return Ok(()),
+                now if now != *from => return Err(changed()),
+                _ => {}
+            }
+        }
         match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.named("UpdateTable", &id.name) {
             // "It is so already" is fine, and so is an index that is gone: the reads that follow decide.
             Err(error) if matches!(error.class, Class::Unchanged | Class::NotFound) => Ok(()),
@@ -230,13 +270,28 @@ async fn alter(
     };
     // Sent again after a lost answer, the call finds its own work under way.
     cx.send(Wait { budget: wait.budget.max(BUSY.budget), ..BUSY }, &id.name, send).await?;
-    let seen = AtomicU8::new(0);
+    let (seen, other, lagging) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
     let probe = || async {
         let table = present(cx, id).await?;
-        let settled = is_at_rest(&table) && shows(&props(&table, BTreeMap::new()));
-        let reads = if settled { seen.load(Ordering::Relaxed) + 1 } else { 0 };
-        seen.store(reads, Ordering::Relaxed);
-        Ok((reads >= 2).then_some(()))
+        let now = look(&table);
+        // One more look of its sort, and none of the others' in between.
+        let counts = |counter: &AtomicU32, holds: bool| {
+            let looks = if holds { counter.load(Ordering::Relaxed) + 1 } else { 0 };
+            counter.store(looks, Ordering::Relaxed);
+            looks
+        };
+        let at_rest = is_at_rest(&table);
+        let settled = counts(&seen, at_rest && now == *to);
+        if counts(&other, at_rest && now != *to && now != *from) >= 2 {
+            return Err(changed());
+        }
+        if counts(&lagging, at_rest && now != *to) >= LAGGING_LOOKS {
+            let message = format!(
+                "AWS took the change, but the table goes on showing another `{name}`; somebody else may have changed it back"
+            );
+            return Err(AwsError::own(Class::Rejected, "UpdateTable", &id.name, message));
+        }
+        Ok((settled >= 2).then_some(()))
     };
     cx.until(wait, &id.name, probe).await
 }
