@@ -17,11 +17,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::aws::{AwsError, Class, Context, Steady};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, is_assigned};
 use crate::kind::Want;
 use crate::live::read_again;
 use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep};
-use crate::schema::{Condition, Live, Moment, Naming, Outputs, Owner, Ownership};
+use crate::schema::{Condition, Id, Live, Moment, Naming, Outputs, Owner, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};
 
@@ -339,6 +339,10 @@ impl Run<'_> {
                 let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };
                 let outputs = declared.kind.create(&steady, &declared.id, want).await?;
                 self.made(id, change, outputs.clone())?;
+                let mut before = step.after.iter().filter_map(|(before, _)| self.plan.steps.get(before.0));
+                if mends || before.any(|before| before.op == Op::Update) {
+                    self.alone(&cx, declared, &outputs).await?;
+                }
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
             Op::Update => {
@@ -375,6 +379,32 @@ impl Run<'_> {
                 }
                 None => Ok(()),
             },
+        }
+    }
+
+    /// Of what AWS names itself there may be several: whoever makes one on what has changed looks whether somebody else,
+    /// who changed the same, has made one as well.
+    ///
+    /// # Errors
+    /// `Changed` if there is another one of ours.
+    async fn alone(&self, cx: &Context, declared: &Declared, outputs: &Outputs) -> Result<(), AwsError> {
+        if !is_assigned(declared) {
+            return Ok(());
+        }
+        let before = &declared.id.incarnation;
+        let id = Id { incarnation: None, ..declared.id.clone() };
+        let reading = cx.read(&id.name, || declared.kind.read(cx, &id)).await?;
+        let us = Ownership::Engine(id.owner.clone());
+        let others = reading.others.into_iter().filter(|(_, live)| {
+            live.owner == us && live.condition != Condition::Leaving && live.incarnation != *before
+        });
+        match others.filter(|(_, live)| live.outputs != *outputs).count() {
+            0 => Ok(()),
+            _ => {
+                let kind = declared.schema().kind;
+                let message = format!("somebody else made another {kind} for `{}` meanwhile", declared.name);
+                Err(AwsError::own(Class::Changed, "create", &declared.id.name, message))
+            }
         }
     }
 

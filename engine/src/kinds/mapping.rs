@@ -207,7 +207,7 @@ impl Kind for Mapping {
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         if let Some(uuid) = &id.incarnation {
             let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
-            let tags = list_tags(cx, &mapping).await?;
+            let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None.into()) };
             if id.anchors.is_empty() {
                 // Known by its ARN alone (the tag index): what it connects comes to light only now.
                 let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.site.clone());
@@ -217,7 +217,7 @@ impl Kind for Mapping {
         }
         let mappings = list(cx, Some(id.anchor("function"))).await?;
         let found = try_join_all(mappings.into_iter().map(|mapping| async {
-            let tags = list_tags(cx, &mapping).await?;
+            let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None) };
             let (resource, ours) = match &tags.owner {
                 Ownership::Engine(owner) => {
                     (owner.resource.clone(), (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack))
@@ -231,10 +231,10 @@ impl Kind for Mapping {
                 // That of a version or an alias joins another pair, so it can't be meant; but it goes with its function.
                 id.anchors.insert("function", name.to_owned());
             }
-            Ok::<_, AwsError>((id, live(mapping, tags)))
+            Ok::<_, AwsError>(Some((id, live(mapping, tags))))
         }))
         .await?;
-        Ok(Reading { live: None, others: found })
+        Ok(Reading { live: None, others: found.into_iter().flatten().collect() })
     }
 
     async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
@@ -283,6 +283,7 @@ impl Kind for Mapping {
             let us = Ownership::Engine(id.owner.clone());
             let (mut leaving, mut taken) = (false, false);
             for (mapping, tags) in mappings.iter().zip(owners) {
+                let Some(tags) = tags else { continue };
                 match condition(mapping) {
                     Condition::Leaving => leaving = true,
                     _ if tags.owner == us => return Ok(Some(outputs(mapping))),
@@ -368,7 +369,14 @@ impl Kind for Mapping {
             let message = format!("AWS took the mapping, but shows another {}", differing.join(", "));
             Err(AwsError::own(Class::Rejected, "GetEventSourceMapping", &id.name, message))
         };
-        cx.until(SETTLED, &id.name, probe).await
+        let (settled, is_dead) = tokio::join!(cx.until(SETTLED, &id.name, probe), is_dead(cx, &want.event_source_arn));
+        settled?;
+        if is_dead {
+            let message =
+                "changed meanwhile: somebody else gave the table another stream, and this one is not written to";
+            return Err(AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, message));
+        }
+        Ok(())
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -521,20 +529,37 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
     }
 }
 
-async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Tags, AwsError> {
-    let arn = mapping.event_source_mapping_arn().unwrap_or_default();
-    let nothing = |owner| Ok(Tags { own: BTreeMap::new(), owner });
-    match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", mapping.uuid().unwrap_or_default()) {
+/// `None`: it is gone by now.
+async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Option<Tags>, AwsError> {
+    let (arn, uuid) = (mapping.event_source_mapping_arn().unwrap_or_default(), mapping.uuid().unwrap_or_default());
+    let nothing = |owner| Ok(Some(Tags { own: BTreeMap::new(), owner }));
+    match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", uuid) {
         Ok(answer) => {
             let tags = answer.tags.unwrap_or_default();
             let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            Ok(Tags { own: super::own_tags(pairs()), owner: Ownership::from_tags(pairs()) })
+            Ok(Some(Tags { own: super::own_tags(pairs()), owner: Ownership::from_tags(pairs()) }))
         }
         Err(error) if error.class == Class::Denied => nothing(Ownership::Denied),
-        // Gone between the list and this.
-        Err(error) if error.class == Class::NotFound => nothing(Ownership::Nobody),
+        // It may be gone since it was seen, or be on its way.
+        Err(error) if error.class == Class::NotFound => match get(cx, uuid).await? {
+            Some(_) => nothing(Ownership::Nobody),
+            None => Ok(None),
+        },
         Err(error) => Err(error),
     }
+}
+
+/// Whether a table has another stream by now, as far as can be told.
+async fn is_dead(cx: &Context, stream_arn: &str) -> bool {
+    let name = table_of(stream_arn);
+    let look = || async {
+        let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await;
+        Ok(answer.named("DescribeTable", name)?.table)
+    };
+    let Ok(Some(table)) = cx.read(name, look).await else { return false };
+    let is_its =
+        table.table_arn().is_some_and(|arn| stream_arn.strip_prefix(arn).is_some_and(|it| it.starts_with('/')));
+    is_its && table.latest_stream_arn().is_some_and(|latest| latest != stream_arn)
 }
 
 /// The table's name in a stream's ARN.
