@@ -13,7 +13,7 @@ use super::DEADLINE;
 /// One request as it came in.
 pub(crate) struct Request {
     pub(crate) head: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     upstream: SocketAddr,
 }
 
