@@ -355,8 +355,10 @@ impl Run<'_> {
                     let props = want.props.clone();
                     match declared.kind.update(&cx, &declared.id, have, want).await {
                         // Something moved between that read and a write: AWS's own transitions move its lock, and so
-                        // does a change of ours whose answer got lost. What it is now decides, each time.
-                        Err(error) if error.class == Class::Changed && tries < RACES => tries += 1,
+                        // does a change of ours whose answer got lost; or it is gone. What it is now decides, each time.
+                        Err(error) if matches!(error.class, Class::Changed | Class::NotFound) && tries < RACES => {
+                            tries += 1;
+                        }
                         answer => break (props, answer?),
                     }
                 };

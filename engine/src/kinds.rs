@@ -12,6 +12,7 @@ mod text;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use serde_json::json;
 
@@ -99,4 +100,34 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
 /// The error for a create that found something of somebody else's in its place.
 fn taken(operation: &str, id: &Id) -> AwsError {
     AwsError::own(Class::Changed, operation, &id.name, "somebody else made one of that name meanwhile")
+}
+
+/// How often what was made may not be found yet: a minute, where AWS needs milliseconds to seconds.
+const LOOKS_NOT_YET: u32 = 240;
+
+/// Tells what can't be found yet from what somebody else has deleted meanwhile.
+#[derive(Debug, Default)]
+struct Sighting {
+    seen: AtomicBool,
+    n_missing: AtomicU32,
+}
+
+impl Sighting {
+    /// Takes note of a look; `None`: not yet.
+    ///
+    /// # Errors
+    /// `Changed` if it is gone: seen before, and missing in two looks, for one alone may lag behind.
+    fn note<T>(&self, operation: &str, id: &Id, look: Option<T>) -> Result<Option<T>, AwsError> {
+        if look.is_some() {
+            self.seen.store(true, Ordering::Relaxed);
+            self.n_missing.store(0, Ordering::Relaxed);
+            return Ok(look);
+        }
+        let n_missing = self.n_missing.fetch_add(1, Ordering::Relaxed) + 1;
+        let most = if self.seen.load(Ordering::Relaxed) { 2 } else { LOOKS_NOT_YET };
+        if n_missing < most {
+            return Ok(None);
+        }
+        Err(AwsError::own(Class::Changed, operation, &id.name, "changed meanwhile: somebody else deleted it"))
+    }
 }

@@ -41,6 +41,8 @@ use crate::schema::{
 use crate::source::{self, Source};
 use crate::value::{Path, Tree, Value};
 
+use super::Sighting;
+
 pub(super) struct Function;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -516,8 +518,9 @@ impl Kind for Function {
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
         // A create and an update that an earlier run began are both waited for.
+        let sighting = Sighting::default();
         let probe = || async {
-            let Some(seen) = look(cx, id).await? else { return Ok(None) };
+            let Some(seen) = sighting.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
             match condition(&seen.config) {
                 Condition::Broken(reason) => {
                     let message = format!("Lambda could not make the function: {reason}");

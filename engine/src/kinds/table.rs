@@ -42,6 +42,8 @@ use crate::schema::{
 };
 use crate::value::{Path, Tree, Value};
 
+use super::Sighting;
+
 use index::{GlobalIndex, LocalIndex};
 
 pub(super) struct Table;
@@ -442,9 +444,10 @@ impl Kind for Table {
     }
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
+        let sighting = Sighting::default();
         let settled = || async {
-            // Not found right after CreateTable means "not yet".
-            let Some(table) = describe(cx, &id.name).await? else { return Ok(None) };
+            let look = describe(cx, &id.name).await?;
+            let Some(table) = sighting.note("DescribeTable", id, look)? else { return Ok(None) };
             if table.table_status() != Some(&TableStatus::Active) {
                 return Ok(None);
             }
