@@ -24,7 +24,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
@@ -45,6 +45,8 @@ use crate::schema::{
     Schema, Shape, Site, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
+
+use super::Sighting;
 
 pub(super) struct Mapping;
 
@@ -343,15 +345,13 @@ impl Kind for Mapping {
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, outputs: &Outputs) -> Result<(), AwsError> {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
-        let (seen, lagging) = (AtomicBool::new(false), AtomicU32::new(0));
+        let (sighting, lagging) = (Sighting::default(), AtomicU32::new(0));
         let gone =
             || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "somebody else deleted it meanwhile");
         let probe = || async {
-            let Some(mapping) = get(cx, uuid).await? else {
-                // Not found right after the create means "not yet".
-                return if seen.load(Ordering::Relaxed) { Err(gone()) } else { Ok(None) };
+            let Some(mapping) = sighting.note("GetEventSourceMapping", id, get(cx, uuid).await?)? else {
+                return Ok(None);
             };
-            seen.store(true, Ordering::Relaxed);
             if condition(&mapping) == Condition::Leaving {
                 return Err(gone());
             }
@@ -366,7 +366,9 @@ impl Kind for Mapping {
             if lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_LOOKS {
                 return Ok(None);
             }
-            let message = format!("AWS took the mapping, but shows another {}", differing.join(", "));
+            let differing = differing.join(", ");
+            let message =
+                format!("AWS took the mapping, but shows another {differing}; somebody else may have changed it");
             Err(AwsError::own(Class::Rejected, "GetEventSourceMapping", &id.name, message))
         };
         let (settled, is_dead) = tokio::join!(cx.until(SETTLED, &id.name, probe), is_dead(cx, &want.event_source_arn));

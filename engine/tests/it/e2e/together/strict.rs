@@ -22,6 +22,9 @@ impl Strict {
     /// What the real AWS would answer, done in the local one.
     pub(super) fn answer(&self, request: &Request) -> String {
         let is_mapping = request.is("POST /2015-03-31/event-source-mappings");
+        if request.is("ListTagsOfResource") {
+            return found(request.forward());
+        }
         if !is_mapping && !request.is("UpdateTable") {
             return request.forward();
         }
@@ -42,16 +45,7 @@ impl Strict {
             (false, false) => "Table has no stream to disable",
             _ => return None,
         };
-        let body = json!({
-            "__type": "com.amazon.coral.validate#ValidationException",
-            "message": format!("{text}: TableName: {name}"),
-        });
-        let body = body.to_string();
-        Some(format!(
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n{body}",
-            body.len()
-        ))
+        Some(refusal("com.amazon.coral.validate#ValidationException", &format!("{text}: TableName: {name}")))
     }
 
     /// What the local AWS tells whoever sent this of a table.
@@ -71,4 +65,22 @@ impl Strict {
         stream.read_to_string(&mut answer).ok()?;
         serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
     }
+}
+
+/// Of a table that is not there the local AWS says that its tags may not be read.
+fn found(answer: String) -> String {
+    if !answer.contains("AccessDeniedException") {
+        return answer;
+    }
+    refusal("com.amazonaws.dynamodb.v20120810#ResourceNotFoundException", "Requested resource not found")
+}
+
+/// DynamoDB's way to say no.
+fn refusal(code: &str, message: &str) -> String {
+    let body = json!({ "__type": code, "message": message }).to_string();
+    format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
