@@ -7,8 +7,9 @@
 
 mod clock;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub struct Context {
     enduring: bool,
     report: Reporter,
     queues: Queues,
+    open: Arc<Mutex<BTreeMap<u64, String>>>,
 }
 
 /// Hears what a step is waiting for, in words to follow "waiting for".
@@ -65,6 +67,10 @@ pub enum Steady {
 pub struct Wait {
     /// What is waited for, to follow "waiting for".
     pub what: &'static str,
+    /// Why that takes a while, to follow "since".
+    pub since: &'static str,
+    /// The AWS CLI's command that shows how far it is, with `{}` for the name; empty: there is no single one.
+    pub look: &'static str,
     /// Whether the looks count against Lambda's rate limit.
     pub counted: bool,
     /// From the first look to the deadline.
@@ -80,7 +86,9 @@ const POLL_CEILING: Duration = Duration::from_secs(5);
 /// How long IAM may take until everybody in AWS has heard of a role or its rights: seconds, with a tail of about a
 /// minute. A role that is wrong for good answers with the very same text, so this is also how long that takes to tell.
 const PROPAGATION: Duration = Duration::from_secs(90);
-const READ: Wait = Wait { what: "AWS to answer", counted: true, budget: Duration::from_secs(60) };
+const READ: Wait = Wait { what: "AWS to answer", since: "", look: "", counted: true, budget: Duration::from_secs(60) };
+/// Why what is right for everybody who looks may still be refused.
+pub(super) const SPREADING: &str = "IAM takes up to a minute or so to let all of AWS know of a role and its rights";
 /// How long AWS may be out of reach in the middle of a run: for a train's tunnel, or the way to the next room.
 const OUT_OF_REACH: Duration = Duration::from_secs(600);
 const NETWORK: &str = "the network to come back (AWS gives no answer)";
@@ -93,7 +101,8 @@ impl Context {
     /// A context whose waits end when `interrupt` turns true.
     pub fn new(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
         let (report, queues): (Reporter, _) = (Arc::new(|_| {}), Queues::default());
-        Context { aws, consent, interrupt, steady: Steady::Never, enduring: false, report, queues }
+        let open = Arc::default();
+        Context { aws, consent, interrupt, steady: Steady::Never, enduring: false, report, queues, open }
     }
 
     /// The same for a run that has reached AWS before: from now on a network that is gone is waited for. Until then it
@@ -133,17 +142,18 @@ impl Context {
     where
         F: Future<Output = Result<Option<T>, AwsError>>,
     {
+        let _open = self.open(format!("{} ({resource})", wait.what));
         let (mut clock, mut outage) = (Clock::start(), Outage::default());
         let mut pace = POLL;
         let mut trouble = String::new();
         let mut next = Instant::now();
         loop {
-            let mut what = wait.what;
+            let mut what = since(wait.what, wait.since);
             match clock.during(probe()).await {
                 Ok(Some(done)) => return Ok(done),
                 Err(error) if error.class == Class::NoAnswer => {
                     outage.goes_on(&clock, OUT_OF_REACH, error)?;
-                    what = NETWORK;
+                    NETWORK.clone_into(&mut what);
                 }
                 look => {
                     outage.ends(&clock);
@@ -161,10 +171,11 @@ impl Context {
             next = (next + if outage.is_over() { pace } else { POLL_IN_THE_DARK }).max(Instant::now());
             if outage.is_over() && clock.passed() - outage.lost() + (next - Instant::now()) >= wait.budget {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
-                return Err(AwsError::own(Class::Overdue, "wait", resource, message));
+                let error = AwsError::own(Class::Overdue, "wait", resource, message);
+                return Err(self.to_look_at(wait, resource, error));
             }
-            (self.report)(what);
-            clock.during(self.pause_until(next, Steady::WhileWaiting, what, resource)).await?;
+            (self.report)(&what);
+            clock.during(self.pause_until(next, Steady::WhileWaiting, &what, resource)).await?;
             if wait.counted {
                 clock.during(self.aws.budget.spare()).await;
             }
@@ -211,34 +222,79 @@ impl Context {
                 outage.ends(&clock);
             }
             let spent = clock.passed() - outage.lost();
+            let reason = error.reason.as_deref();
             let (what, deadline) = match error.class {
-                Class::Busy | Class::Leaving => (wait.what, wait.budget),
-                Class::Throttled => ("a free place in AWS's rate limit", wait.budget),
+                Class::Busy | Class::Leaving => (since(wait.what, &said(&error)), wait.budget),
+                Class::Throttled => {
+                    let many = "many calls are made in this account at the moment";
+                    (since("a free place in AWS's rate limit", many), wait.budget)
+                }
                 // What was waited for before does not count against IAM.
-                class @ (Class::RoleNotAssumable | Class::StreamNotReadable | Class::RoleLacksRight) => {
-                    let what = match class {
+                Class::RoleNotAssumable
+                | Class::StreamNotReadable
+                | Class::RoleLacksRight
+                | Class::KeyNotUsable
+                | Class::PrincipalUnknown => {
+                    let what = match error.class {
                         Class::RoleNotAssumable => "Lambda to be able to assume the role",
                         Class::StreamNotReadable => "the role to be able to read the stream",
+                        Class::KeyNotUsable => "Lambda to be able to use the key",
+                        Class::PrincipalUnknown => "AWS to know the principal",
                         _ => "the role to have the rights that it needs",
                     };
-                    (what, *spreading.get_or_insert(spent) + PROPAGATION)
+                    (since(what, reason.unwrap_or(SPREADING)), *spreading.get_or_insert(spent) + PROPAGATION)
                 }
                 Class::ServerFault | Class::Garbled if faults < max_faults => {
                     faults += 1;
-                    ("AWS to answer", wait.budget)
+                    (since("AWS to answer", &said(&error)), wait.budget)
                 }
-                Class::NoAnswer if self.enduring => (NETWORK, Duration::MAX),
+                Class::NoAnswer if self.enduring => (NETWORK.to_owned(), Duration::MAX),
                 _ => return Err(error),
             };
             let next = Instant::now() + pauses.next().unwrap_or(POLL_CEILING);
             if is_out_of_reach {
                 outage.goes_on(&clock, OUT_OF_REACH, error)?;
             } else if spent + (next - Instant::now()) >= deadline {
-                return Err(error);
+                return Err(match error.class {
+                    Class::Busy | Class::Leaving => self.to_look_at(wait, resource, error),
+                    _ => error,
+                });
             }
-            (self.report)(what);
-            clock.during(self.pause_until(next, Steady::Always, what, resource)).await?;
+            (self.report)(&what);
+            clock.during(self.pause_until(next, Steady::Always, &what, resource)).await?;
         }
+    }
+
+    /// Sends a change of what was read before. Once AWS was busy with something else, or its answer got lost, `again`
+    /// decides before it is sent again: what somebody else has changed meanwhile must not be overwritten unseen, and
+    /// what the lost call has done is done. It says so with a value, and "not yet" as an error of the class `Busy`.
+    ///
+    /// # Errors
+    /// As [`Context::send`]; what `again` fails with.
+    pub async fn change<T, C, P>(
+        &self,
+        wait: Wait,
+        resource: &str,
+        call: impl Fn() -> C,
+        again: impl Fn() -> P,
+    ) -> Result<T, AwsError>
+    where
+        C: Future<Output = Result<T, AwsError>>,
+        P: Future<Output = Result<Option<T>, AwsError>>,
+    {
+        let doubt = AtomicBool::new(false);
+        let attempt = || async {
+            if doubt.load(Ordering::Relaxed)
+                && let Some(done) = again().await?
+            {
+                return Ok(done);
+            }
+            let answer = call().await;
+            let is_doubtful = |error: &AwsError| error.is_ambiguous() || error.class == Class::Busy;
+            doubt.store(answer.as_ref().is_err_and(is_doubtful), Ordering::Relaxed);
+            answer
+        };
+        self.send(wait, resource, attempt).await
     }
 
     /// Sends a read, again while AWS throttles it, and in an enduring context while there is no answer. Everything else
@@ -250,6 +306,8 @@ impl Context {
     where
         F: Future<Output = Result<T, AwsError>>,
     {
+        let about = if resource.is_empty() { String::new() } else { format!(" about {resource}") };
+        let _open = self.open(format!("an answer of AWS{about}"));
         let attempt = || {
             let read = call();
             // Only what passes comes out as an error that `send` would repeat.
@@ -309,6 +367,35 @@ impl Context {
         self.repeat(wait, FAULTS_OF_A_CREATE, resource, attempt).await
     }
 
+    /// What is read and waited for at the moment, each in words to follow "waiting for".
+    pub fn waits(&self) -> Vec<String> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits: Vec<String> = open.values().cloned().collect();
+        waits.sort_unstable();
+        waits.dedup();
+        waits
+    }
+
+    fn open(&self, what: String) -> Open {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = open.last_key_value().map_or(0, |(key, _)| key + 1);
+        open.insert(key, what);
+        Open { key, all: Arc::clone(&self.open) }
+    }
+
+    /// The error of a wait that has come to its end, with what shows how far AWS is.
+    fn to_look_at(&self, wait: Wait, resource: &str, error: AwsError) -> AwsError {
+        if wait.look.is_empty() || error.remedy.is_some() {
+            return error;
+        }
+        let look = wait.look.replace("{}", resource);
+        let remedy = format!(
+            "`{look} --region {}` shows how far AWS is; run the same command again, and it goes on waiting",
+            self.aws.region
+        );
+        AwsError { remedy: Some(remedy.into()), ..error }
+    }
+
     /// Whether Ctrl-C was pressed.
     pub fn interrupted(&self) -> bool {
         *self.interrupt.borrow()
@@ -337,4 +424,27 @@ impl Context {
             }
         }
     }
+}
+
+/// Something that is waited for, as long as it lives.
+struct Open {
+    key: u64,
+    all: Arc<Mutex<BTreeMap<u64, String>>>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// What is waited for, and why.
+fn since(what: &str, why: &str) -> String {
+    if why.is_empty() { what.to_owned() } else { format!("{what}, since {why}") }
+}
+
+/// Why a call was refused for the moment, to follow "since". Texts of these classes name states, never a property.
+fn said(error: &AwsError) -> String {
+    let text = error.message.trim_end_matches('.');
+    if error.code.is_some() { format!("AWS says: {text}") } else { text.to_owned() }
 }

@@ -9,6 +9,7 @@ mod library;
 mod mapping_updates;
 mod outages;
 mod pruning;
+mod races;
 mod replacement;
 mod server;
 mod several;
