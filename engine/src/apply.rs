@@ -22,7 +22,7 @@ use crate::inventory::Inventory;
 use crate::kind::Want;
 use crate::live::read_again;
 use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep};
-use crate::schema::{Condition, Live, Moment, Naming, Outputs, Owner, Ownership};
+use crate::schema::{Condition, Live, Moment, Naming, Outputs, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};
 
@@ -419,7 +419,7 @@ impl Run<'_> {
         let want = if updates { Some(self.want(declared, Some(&now))?.props) } else { None };
         let difference = match change.live(self.inventory) {
             None => Some("it did not exist when the plan was made".to_owned()),
-            Some(then) => difference(&declared.id.owner, then, &now, want.as_ref()),
+            Some(then) => difference(declared, then, &now, want.as_ref()),
         };
         match difference {
             None => Ok(Some(now)),
@@ -467,8 +467,10 @@ impl Run<'_> {
 }
 
 /// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret. Who has
-/// meanwhile done what is wanted is no obstacle: two may apply the same spec at once.
-fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
+/// meanwhile done what is wanted is no obstacle: two may apply the same spec at once. Nor is, for a delete, what AWS has
+/// done by itself: it may disable a mapping whose stream is gone.
+fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
+    let us = &declared.id.owner;
     if then.incarnation != now.incarnation {
         return Some("it was deleted and made again".to_owned());
     }
@@ -486,6 +488,7 @@ fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Optio
     let names: Vec<String> = then
         .props
         .iter()
+        .filter(|(name, _)| want.is_some() || declared.schema().property(name).is_none_or(|it| !it.restless))
         .filter(|(name, value)| {
             let now = now.props.get(*name);
             now != Some(*value) && (now.is_none() || now != want.and_then(|want| want.get(*name)))

@@ -200,7 +200,7 @@ impl Kind for Mapping {
                     Shape::Text(DESTINATION),
                     "where news of records goes that were given up",
                 ),
-                property("enabled", Shape::Bool, "whether the stream is read").default(true),
+                property("enabled", Shape::Bool, "whether the stream is read").default(true).restless(),
                 super::tags(),
             ],
             outputs: vec![Output {

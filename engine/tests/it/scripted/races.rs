@@ -623,7 +623,7 @@ fn what_stays() -> Vec<Case> {
         world.update_table(TABLE, &json!({ "ProvisionedThroughput": capacity })).unwrap();
     };
     let untagged = Scene { edit: |text| replaced(&text, "read_capacity: 1", "read_capacity: 2"), ..UPDATE };
-    let end = End::Fails(Changed, 0..30, &["somebody else changed `read_capacity`"], 1);
+    let end = End::Fails(Changed, 0..30, &["somebody else changed `read_capacity`"], 3);
     cases.push(crossing(row, untagged, "UpdateTable", 1, capacity, end));
     let row = "passes: a mapping in use";
     let batch = |world: &mut World| {
