@@ -77,8 +77,11 @@ pub struct Wait {
     pub budget: Duration,
 }
 
-/// Between two looks, as long as AWS does not throttle.
+/// Between two looks, as long as AWS does not throttle and what is waited for is young.
 const POLL: Duration = Duration::from_millis(250);
+/// What lasts is looked at this many times until it has lasted as long again: a second more means nothing by then, and
+/// the account's rate limit is everybody's.
+const LOOKS: u32 = 80;
 /// Between two looks while there is no network.
 const POLL_IN_THE_DARK: Duration = Duration::from_secs(2);
 /// Between two looks at most, however much it throttles.
@@ -133,7 +136,8 @@ impl Context {
         queue.lock_owned().await
     }
 
-    /// Looks until `probe` answers `Some`: at once, then every 250 ms while the rate budget has room to spare.
+    /// Looks until `probe` answers `Some`: at once, then every 250 ms while the rate budget has room to spare, and less
+    /// often what takes long.
     ///
     /// # Errors
     /// What `probe` fails with, unless that passes (throttling, no answer, a server fault); `Overdue` at the
@@ -168,11 +172,17 @@ impl Context {
                 }
             }
             // From look to look, not from answer to look: otherwise each round trip would be waited for twice.
+            let pace = pace.max((clock.passed() / LOOKS).min(POLL_CEILING));
             next = (next + if outage.is_over() { pace } else { POLL_IN_THE_DARK }).max(Instant::now());
-            if outage.is_over() && clock.passed() - outage.lost() + (next - Instant::now()) >= wait.budget {
+            let left = wait.budget.saturating_sub(clock.passed() - outage.lost());
+            if outage.is_over() && left.is_zero() {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
                 let error = AwsError::own(Class::Overdue, "wait", resource, message);
                 return Err(self.to_look_at(wait, resource, error));
+            }
+            if outage.is_over() {
+                // The last look comes when time is up, not before.
+                next = next.min(Instant::now() + left);
             }
             (self.report)(&what);
             clock.during(self.pause_until(next, Steady::WhileWaiting, &what, resource)).await?;

@@ -16,6 +16,7 @@ mod several;
 mod states;
 mod streams;
 mod table_updates;
+mod waiting;
 mod world;
 
 use std::fs;
