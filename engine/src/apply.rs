@@ -8,7 +8,8 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -21,7 +22,7 @@ use crate::inventory::{Inventory, is_assigned};
 use crate::kind::Want;
 use crate::live::read_again;
 use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep};
-use crate::schema::{Condition, Id, Live, Moment, Naming, Outputs, Owner, Ownership};
+use crate::schema::{Condition, Id, Live, Moment, Naming, Outputs, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};
 
@@ -62,6 +63,8 @@ pub struct Outcome {
 
 /// How often an update begins anew because something moved under it.
 const RACES: u32 = 3;
+/// A step that has not said for so long what it waits for has a call in flight, or waits for its turn.
+const QUIET: Duration = Duration::from_secs(4);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -74,6 +77,8 @@ pub async fn apply(
     parallelism: usize,
     on_event: &mut dyn FnMut(&Event),
 ) -> Outcome {
+    // Whoever has a plan has reached AWS.
+    let cx = &cx.enduring();
     let (sender, mut messages) = mpsc::unbounded_channel();
     // What is left over may bear the name of what the spec declares.
     let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
@@ -278,6 +283,27 @@ struct Run<'a> {
     sender: mpsc::UnboundedSender<Message>,
 }
 
+/// What a step says while it is at work.
+#[derive(Clone)]
+struct Voice {
+    id: StepId,
+    sender: mpsc::UnboundedSender<Message>,
+    /// When it said something last.
+    last: Arc<Mutex<Instant>>,
+}
+
+impl Voice {
+    fn say(&self, what: &str) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        // Nobody listens any more once the run is over.
+        let _ = self.sender.send(Message::Waiting(self.id, what.to_owned()));
+    }
+
+    fn last(&self) -> Instant {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Run<'_> {
     /// The row of a step, and what it is about.
     fn about(&self, id: StepId) -> Option<(&Change, &Declared)> {
@@ -287,7 +313,15 @@ impl Run<'_> {
 
     async fn step(&self, id: StepId) -> (StepId, Result<Duration, AwsError>) {
         let start = Instant::now();
-        let result = self.perform(id).await;
+        let voice = Voice { id, sender: self.sender.clone(), last: Arc::new(Mutex::new(start)) };
+        let mut work = pin!(self.perform(id, &voice));
+        let result = loop {
+            match timeout_at(voice.last() + QUIET, &mut work).await {
+                Ok(result) => break result,
+                Err(_) if voice.last() + QUIET <= Instant::now() => voice.say("AWS to answer"),
+                Err(_) => {}
+            }
+        };
         (id, result.map(|()| start.elapsed()).map_err(|error| self.masked(id, error)))
     }
 
@@ -319,15 +353,12 @@ impl Run<'_> {
         AwsError { message: message.into(), ..error }
     }
 
-    async fn perform(&self, id: StepId) -> Result<(), AwsError> {
+    async fn perform(&self, id: StepId, voice: &Voice) -> Result<(), AwsError> {
         let defect = || AwsError::defect("the plan names a step or a resource that does not exist".to_owned());
         let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
         let (change, declared) = self.about(id).ok_or_else(defect)?;
-        let sender = self.sender.clone();
-        let cx = self.cx.reporting(Arc::new(move |what| {
-            // Nobody listens any more once the run is over.
-            let _ = sender.send(Message::Waiting(id, what.to_owned()));
-        }));
+        let reporter = voice.clone();
+        let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what)));
         let mends = mends(self, id);
         match step.op {
             Op::Create => {
@@ -420,7 +451,7 @@ impl Run<'_> {
         let want = if updates { Some(self.want(declared, Some(&now))?.props) } else { None };
         let difference = match change.live(self.inventory) {
             None => Some("it did not exist when the plan was made".to_owned()),
-            Some(then) => difference(&declared.id.owner, then, &now, want.as_ref()),
+            Some(then) => difference(declared, then, &now, want.as_ref()),
         };
         match difference {
             None => Ok(Some(now)),
@@ -468,8 +499,10 @@ impl Run<'_> {
 }
 
 /// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret. Who has
-/// meanwhile done what is wanted is no obstacle: two may apply the same spec at once.
-fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
+/// meanwhile done what is wanted is no obstacle: two may apply the same spec at once. Nor is, for a delete, what AWS has
+/// done by itself: it may disable a mapping whose stream is gone.
+fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
+    let us = &declared.id.owner;
     if then.incarnation != now.incarnation {
         return Some("it was deleted and made again".to_owned());
     }
@@ -487,6 +520,7 @@ fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Optio
     let names: Vec<String> = then
         .props
         .iter()
+        .filter(|(name, _)| want.is_some() || declared.schema().property(name).is_none_or(|it| !it.restless))
         .filter(|(name, value)| {
             let now = now.props.get(*name);
             now != Some(*value) && (now.is_none() || now != want.and_then(|want| want.get(*name)))

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
@@ -95,6 +96,33 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
         request.send().await.named("UntagResource", &id.name)
     };
     cx.send(wait, &id.name, send).await.map(|_| ())
+}
+
+/// The names of the properties in which two differ, but for some.
+fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
+    let fields = |props: &P| match serde_json::to_value(props) {
+        Ok(Json::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (ours, theirs) = (fields(ours), fields(theirs));
+    let compared = ours.iter().filter(|(name, _)| !but.contains(&name.as_str()));
+    compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
+}
+
+/// What a create found in its place that its own owner has made: its own work, or another run's, which may want
+/// something else.
+///
+/// # Errors
+/// `Changed`, where `differing` says in what it is not as wanted.
+fn made_alike(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsError> {
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "another run for this team and stack made it meanwhile with another {}, and it was left as it is",
+        differing.join(", ")
+    );
+    Err(AwsError::own(Class::Changed, operation, &id.name, message))
 }
 
 /// The error for a create that found something of somebody else's in its place.

@@ -29,8 +29,13 @@ pub struct ReadError {
 }
 
 /// Until a table that is being made shows its tags (another minute for those that lag), or a mapping its settings.
-const OWNER: Wait =
-    Wait { what: "AWS to show whose it is and what it is", counted: false, budget: Duration::from_secs(11 * 60) };
+const OWNER: Wait = Wait {
+    what: "AWS to show whose it is and what it is",
+    since: "tags and settings can be read some seconds after the change at the earliest",
+    look: "",
+    counted: false,
+    budget: Duration::from_secs(11 * 60),
+};
 
 /// How leftovers are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -115,6 +115,8 @@ pub struct Property {
     /// Why a resource with these properties has to be made anew if what this property refers to was, after the
     /// resource's last change: the new one has the name of the old, but AWS tells them apart.
     pub bound: Option<fn(&Tree) -> Option<&'static str>>,
+    /// Whether AWS itself may change it, so that another value is no sign of somebody else's hand.
+    pub restless: bool,
 }
 
 /// What values a property takes.
@@ -582,6 +584,7 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
         decide: None,
         sticky: false,
         bound: None,
+        restless: false,
     }
 }
 
@@ -679,6 +682,13 @@ impl Property {
     #[must_use]
     pub fn sticky(mut self) -> Self {
         self.sticky = true;
+        self
+    }
+
+    /// AWS itself may change it.
+    #[must_use]
+    pub fn restless(mut self) -> Self {
+        self.restless = true;
         self
     }
 

@@ -34,6 +34,10 @@ pub struct AwsError {
     pub message: Box<str>,
     /// AWS's request id.
     pub request_id: Option<Box<str>>,
+    /// Why it may pass, in words to follow "since", where more is known than the class tells.
+    pub reason: Option<Box<str>>,
+    /// What to do next, where more is known than the class tells.
+    pub remedy: Option<Box<str>>,
 }
 
 /// What a failed call means.
@@ -53,6 +57,10 @@ pub enum Class {
     StreamNotReadable,
     /// The role lacks another right that Lambda checks (yet): to trace, to send to a queue.
     RoleLacksRight,
+    /// The key for a function's variables can't be used (yet).
+    KeyNotUsable,
+    /// AWS knows no such user or role (yet).
+    PrincipalUnknown,
     /// Too many calls.
     Throttled,
     /// Somebody else changed it since we read it (HTTP 412).
@@ -65,6 +73,10 @@ pub enum Class {
     BadCredentials,
     /// No answer: whether AWS did it is not known.
     NoAnswer,
+    /// No answer for so long that nobody waits for it any more.
+    OutOfReach,
+    /// An answer that can't be read: whether AWS did it is not known.
+    Garbled,
     /// AWS failed (HTTP 5xx): whether it did it is not known.
     ServerFault,
     /// AWS said no, and will say so again.
@@ -97,6 +109,8 @@ impl AwsError {
             code: None,
             message: message.into(),
             request_id: None,
+            reason: None,
+            remedy: None,
         }
     }
 
@@ -107,16 +121,22 @@ impl AwsError {
 
     /// Whether AWS may have done what was asked although we saw an error.
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self.class, Class::NoAnswer | Class::ServerFault)
+        matches!(self.class, Class::NoAnswer | Class::Garbled | Class::ServerFault)
     }
 
     /// Whether every other call of the run would fail of the same.
     pub fn is_about_the_run(&self) -> bool {
-        matches!(self.class, Class::BadCredentials | Class::NoCredentials | Class::NoAnswer)
+        matches!(
+            self.class,
+            Class::BadCredentials | Class::NoCredentials | Class::NoAnswer | Class::OutOfReach | Class::Garbled
+        )
     }
 
     /// What to do next, where we know.
     pub fn hint(&self) -> Option<String> {
+        if let Some(remedy) = &self.remedy {
+            return Some(remedy.to_string());
+        }
         Some(match self.class {
             Class::NoCredentials => {
                 "looked for: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile of AWS_PROFILE or \
@@ -138,7 +158,7 @@ impl AwsError {
                     on.unwrap_or(&self.resource)
                 )
             }
-            Class::NoAnswer => {
+            Class::NoAnswer | Class::OutOfReach | Class::Garbled => {
                 "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, \
                  proxy variables), then run the same command again"
                     .to_owned()
@@ -157,9 +177,13 @@ impl AwsError {
             Class::RoleLacksRight => "the role needs the permission that AWS names above; it is added to the role's \
                  policies, by its owner"
                 .to_owned(),
-            Class::Rejected if self.message.contains("UnreservedConcurrentExecution") => {
-                "the account has too few concurrent executions to keep so many for one function: choose a smaller \
-                 `reserved_concurrent_executions`, or ask whoever owns the account for a higher quota"
+            Class::KeyNotUsable => {
+                "the key has to be enabled, and its policy has to let whoever deploys create grants \
+                 (kms:CreateGrant); ask its owner"
+                    .to_owned()
+            }
+            Class::PrincipalUnknown => {
+                "check the ARN: there has to be such a user or role at the moment when the permission is added"
                     .to_owned()
             }
             Class::Overdue => {
@@ -183,6 +207,45 @@ impl AwsError {
             | Class::Protected => return None,
         })
     }
+}
+
+/// What to do about an answer that says the same each time.
+fn remedy(code: &str, message: &str) -> Option<&'static str> {
+    let says = |text: &str| message.contains(text);
+    Some(match code {
+        "LimitExceededException" if !is_simultaneous(message) => {
+            "that is a quota of the account, or a change that AWS takes only so often in a day or a month: ask whoever \
+             owns the account for more, or run the same command again once it is over; what is done stays done"
+        }
+        "CodeStorageExceededException" => {
+            "all functions of the account in this region share the space for their code: delete functions or versions \
+             that nobody needs, or ask whoever owns the account for more"
+        }
+        "PolicyLengthExceededException" => {
+            "the policy of a function has room for 20 KB: remove statements that nobody needs, or let one say what \
+             several say now"
+        }
+        _ if says("not reachable in this region") => {
+            "an ARN in the spec names another region than `region:`; a function can only be used from its own"
+        }
+        _ if says("UnreservedConcurrentExecution") => {
+            "the account has too few concurrent executions to keep so many for one function: choose a smaller \
+             `reserved_concurrent_executions`, or ask whoever owns the account for a higher quota"
+        }
+        _ if says("runtime parameter") && says("no longer supported") => {
+            "Lambda makes and changes no functions of that runtime any more: choose a newer `runtime`"
+        }
+        _ if says("replicated function") => {
+            "CloudFront still has copies of it, and Lambda removes them some hours after the function was taken off \
+             the distribution: run the same command again then"
+        }
+        _ => return None,
+    })
+}
+
+/// Whether DynamoDB means what is under way, which passes, and no quota.
+fn is_simultaneous(message: &str) -> bool {
+    message.contains("simultaneously") || message.contains("tags are being updated")
 }
 
 /// What is missing, in AWS's words: "… is not authorized to perform: iam:PassRole on resource: X because …". It may be
@@ -242,6 +305,10 @@ where
         return own(Class::Throttled, crowded.to_string());
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
+        // Fresh ones can't be fetched without a network either.
+        if let Some(cause) = find::<ConnectorError>(credentials).filter(|_| !is_of_the_instance(credentials)) {
+            return own(Class::NoAnswer, format!("no fresh credentials can be fetched: {}", chain(cause)));
+        }
         return from_credentials(credentials);
     }
     match error {
@@ -251,6 +318,10 @@ where
             let code = meta.code().unwrap_or_default();
             let message = meta.message().unwrap_or_default();
             let header = |name: &str| service.raw().headers().get(name).map(Box::from);
+            if (200..300).contains(&status) {
+                // It says that all went well, and nobody can read what.
+                return own(Class::Garbled, format!("AWS's answer can't be read (HTTP {status})"));
+            }
             AwsError {
                 operation: operation.into(),
                 resource: resource.into(),
@@ -258,10 +329,12 @@ where
                 code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
                 message: said(message),
                 request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
+                reason: None,
+                remedy: remedy(code, message).map(Box::from),
             }
         }
         SdkError::ResponseError(response) => {
-            own(Class::NoAnswer, format!("AWS's answer can't be read (HTTP {})", response.raw().status().as_u16()))
+            own(Class::Garbled, format!("AWS's answer can't be read (HTTP {})", response.raw().status().as_u16()))
         }
         SdkError::TimeoutError(_) => own(Class::NoAnswer, "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) => {
@@ -289,13 +362,17 @@ pub(super) fn from_credentials(error: &CredentialsError) -> AwsError {
             AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
         }
         // The instance's own role is the last source of the chain, so nothing before it was configured.
-        other if chain(other).contains("IMDS") => {
+        other if is_of_the_instance(other) => {
             AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
         }
         other => {
             AwsError::own(Class::BadCredentials, "", "", format!("the AWS credentials can't be used: {}", chain(other)))
         }
     }
+}
+
+fn is_of_the_instance(error: &CredentialsError) -> bool {
+    chain(error).contains("IMDS")
 }
 
 /// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: it takes the code for throttling, but DynamoDB
@@ -410,12 +487,14 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         | "OperationAbortedException" => Class::Busy,
         "ContinuousBackupsUnavailableException" => Class::Busy,
         // DynamoDB also says this of quotas, which do not pass.
-        "LimitExceededException" if says("simultaneously") || says("tags are being updated") => Class::Busy,
+        "LimitExceededException" if is_simultaneous(message) => Class::Busy,
         "InvalidParameterValueException" | "InvalidParameterValue" => match () {
             () if says("cannot be assumed by Lambda") => Class::RoleNotAssumable,
             () if says("ensure the role can perform") => Class::StreamNotReadable,
             () if says("execution role does not have permissions") => Class::RoleLacksRight,
-            () if says("KMS key is invalid for CreateGrant") => Class::RoleNotAssumable,
+            () if says("KMS key is invalid for CreateGrant") => Class::KeyNotUsable,
+            () if says("throttled by EC2") => Class::Throttled,
+            () if says("provided principal was invalid") => Class::PrincipalUnknown,
             // A mapping's way to say not-found.
             () if says("Function does not exist") => Class::NotFound,
             // The stream was switched on seconds ago.

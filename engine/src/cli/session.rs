@@ -20,7 +20,7 @@ use crate::saved::SavedPlan;
 use crate::schema::{Id, Naming};
 use crate::spec::{Depth, Overrides, Spec};
 
-use super::terminal::{Failure, Terminal, said_once};
+use super::terminal::{Failure, Terminal, said_once, telling};
 use super::{Exit, Global, SpecArgs};
 
 /// The account of the local AWS, where the spec names none.
@@ -164,15 +164,22 @@ pub(super) async fn read<'t>(
     intent: Intent,
     interrupt: &watch::Receiver<bool>,
 ) -> Result<Vec<Run<'t>>, Failure> {
-    let clients = connect(&sessions, intent).await?;
-    let reads = sessions.into_iter().zip(clients).map(|(session, aws)| async {
-        let Options { assume_owner, delete_data, .. } = session.options;
-        let cx = Context::new(Arc::new(aws), Consent { delete_data, assume_owner }, interrupt.clone())
-            .reporting(said_once(session.terminal.quiet));
-        session.read(cx, intent).await
-    });
+    let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
+    let source = || vec!["the source of the AWS credentials".to_owned()];
+    let clients = telling(quiet, source, connect(&sessions, intent)).await?;
+    let contexts: Vec<Context> = sessions
+        .iter()
+        .zip(clients)
+        .map(|(session, aws)| {
+            let Options { assume_owner, delete_data, .. } = session.options;
+            let consent = Consent { delete_data, assume_owner };
+            Context::new(Arc::new(aws), consent, interrupt.clone()).reporting(said_once(quiet))
+        })
+        .collect();
+    let waits = || contexts.iter().flat_map(Context::waits).collect();
+    let reads = sessions.into_iter().zip(&contexts).map(|(session, cx)| session.read(cx.clone(), intent));
     let (mut runs, mut failure) = (Vec::new(), None::<Failure>);
-    for read in join_all(reads).await {
+    for read in telling(quiet, waits, join_all(reads)).await {
         match (read, &mut failure) {
             (Ok(run), _) => runs.push(run),
             (Err(first), slot @ None) => *slot = Some(first),
@@ -248,7 +255,8 @@ impl<'t> Session<'t> {
             }
         };
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
-        let account = cx.read("", || cx.aws.account()).await.map_err(whole)?;
+        let account = cx.read("", || cx.aws.account());
+        let account = telling(self.terminal.quiet, || cx.waits(), account).await.map_err(whole)?;
         Ok((cx, account))
     }
 
@@ -261,7 +269,7 @@ impl<'t> Session<'t> {
     }
 
     /// Reads AWS, and waits for owners where something is to be written.
-    async fn read(mut self, cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
+    async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
         let Intent { goal, writes, leftovers } = intent;
         let inventory = loop {
             let read = tokio::select! {
@@ -270,6 +278,7 @@ impl<'t> Session<'t> {
                 () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
             };
             let inventory = read.map_err(|errors| self.read_failure(errors))?;
+            cx = cx.enduring();
             let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
             let undecided: Vec<_> = undecided
                 .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))

@@ -38,11 +38,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::guard::function_name;
+use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Site, Text, is_of_team, property,
+    Schema, Shape, Site, Text, is_of_team, name_in_arn, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -84,12 +85,31 @@ const DESTINATION: Text = Text {
 const PATTERN: usize = 4096;
 const FILTERS: usize = 10;
 
-const BUSY: Wait =
-    Wait { what: "an earlier change of the mapping to finish", counted: true, budget: Duration::from_secs(300) };
-const SETTLED: Wait = Wait { what: "the mapping to settle", counted: true, budget: Duration::from_secs(600) };
+const BUSY: Wait = Wait {
+    what: "an earlier change of the mapping to finish",
+    since: "Lambda takes one at a time",
+    look: "",
+    counted: true,
+    budget: Duration::from_secs(300),
+};
+const SETTLED: Wait = Wait {
+    what: "the mapping to settle",
+    since: "Lambda sets up who reads the stream, up to a minute as a rule",
+    look: LOOK,
+    counted: true,
+    budget: Duration::from_secs(600),
+};
+/// Shows the mapping's `State`, its reason, and what came of the last records.
+const LOOK: &str = "aws lambda get-event-source-mapping --uuid {}";
 /// How often a settled mapping may show other values than the ones it was given: some reads lag behind.
 const LAGGING_LOOKS: u32 = 120;
-const GONE: Wait = Wait { what: "the mapping to be gone", counted: true, budget: Duration::from_secs(300) };
+const GONE: Wait = Wait {
+    what: "the mapping to be gone",
+    since: "Lambda first stops whoever reads the stream, up to a minute as a rule",
+    look: LOOK,
+    counted: true,
+    budget: Duration::from_secs(300),
+};
 
 impl Kind for Mapping {
     type Props = Props;
@@ -182,7 +202,7 @@ impl Kind for Mapping {
                     Shape::Text(DESTINATION),
                     "where news of records goes that were given up",
                 ),
-                property("enabled", Shape::Bool, "whether the stream is read").default(true),
+                property("enabled", Shape::Bool, "whether the stream is read").default(true).restless(),
                 super::tags(),
             ],
             outputs: vec![Output {
@@ -247,6 +267,7 @@ impl Kind for Mapping {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
+        let inquiry = Inquiry::default();
         let send = || async {
             let request = cx
                 .aws
@@ -271,7 +292,7 @@ impl Kind for Mapping {
             let answer = match once.send().await.named("CreateEventSourceMapping", &id.name) {
                 // The function was made a moment ago; not everybody in AWS has heard of it.
                 Err(error) if error.class == Class::NotFound => return Err(AwsError { class: Class::Busy, ..error }),
-                answer => answer?,
+                answer => explained(cx, id, &inquiry, answer).await?,
             };
             Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
         };
@@ -283,17 +304,31 @@ impl Kind for Mapping {
             mappings.retain(of_pair);
             let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
             let us = Ownership::Engine(id.owner.clone());
-            let (mut leaving, mut taken) = (false, false);
+            let (mut leaving, mut taken, mut lagging) = (false, false, false);
             for (mapping, tags) in mappings.iter().zip(owners) {
                 let Some(tags) = tags else { continue };
                 match condition(mapping) {
                     Condition::Leaving => leaving = true,
-                    _ if tags.owner == us => return Ok(Some(outputs(mapping))),
+                    _ if tags.owner == us => {
+                        let live = self::props(mapping, tags.own);
+                        let unlike = live.differing(&props).into_iter();
+                        // Whether it will be enabled shows only once it is made.
+                        let unlike = unlike.filter(|name| name != "`enabled`");
+                        let tags = (!super::has_tags(&live.tags, &props.tags)).then(|| "`tags`".to_owned());
+                        let unlike: Vec<String> = unlike.chain(tags).collect();
+                        super::made_alike("CreateEventSourceMapping", id, &unlike)?;
+                        return Ok(Some(outputs(mapping)));
+                    }
+                    _ if matches!(tags.owner, Ownership::NotYetReadable(_)) => lagging = true,
                     _ => taken |= !is_qualified(mapping),
                 }
             }
             if taken {
                 return Err(super::taken("CreateEventSourceMapping", id));
+            }
+            if lagging {
+                let message = "AWS does not show yet whose the mapping of this stream is";
+                return Err(AwsError::own(Class::Busy, "CreateEventSourceMapping", &id.name, message));
             }
             if leaving {
                 // The pair is free again once the old mapping is gone.
@@ -319,6 +354,7 @@ impl Kind for Mapping {
         }
         if !have.props.same_settings(&props) {
             // Every property, each time: AWS keeps what is left out, so a reset has to be said.
+            let inquiry = Inquiry::default();
             let change = || async {
                 let request = cx
                     .aws
@@ -336,9 +372,24 @@ impl Kind for Mapping {
                     .set_function_response_types(Some(response_types(&props)))
                     .destination_config(destination(&props))
                     .enabled(props.enabled);
-                request.send().await.named("UpdateEventSourceMapping", &id.name)
+                let answer = request.send().await.named("UpdateEventSourceMapping", &id.name);
+                explained(cx, id, &inquiry, answer).await.map(|_| ())
             };
-            cx.send(BUSY, &id.name, change).await?;
+            let again = || async {
+                let changed = |message| AwsError::own(Class::Changed, "UpdateEventSourceMapping", &id.name, message);
+                let Some(mapping) = get(cx, &uuid).await? else { return Err(changed("the mapping is gone")) };
+                if condition(&mapping) != Condition::Settled {
+                    let message = format!("it is {}", mapping.state().unwrap_or("on its way"));
+                    return Err(AwsError::own(Class::Busy, "UpdateEventSourceMapping", &id.name, message));
+                }
+                let now = self::props(&mapping, BTreeMap::new());
+                match () {
+                    () if now.same_settings(&props) => Ok(Some(())),
+                    () if now.same_settings(&have.props) => Ok(None),
+                    () => Err(changed("somebody else changed it meanwhile")),
+                }
+            };
+            cx.change(BUSY, &id.name, change, again).await?;
         }
         Ok(have.outputs)
     }
@@ -371,7 +422,8 @@ impl Kind for Mapping {
                 format!("AWS took the mapping, but shows another {differing}; somebody else may have changed it");
             Err(AwsError::own(Class::Rejected, "GetEventSourceMapping", &id.name, message))
         };
-        let (settled, is_dead) = tokio::join!(cx.until(SETTLED, &id.name, probe), is_dead(cx, &want.event_source_arn));
+        let settled = cx.until(SETTLED, uuid, probe);
+        let (settled, is_dead) = tokio::join!(settled, is_dead(cx, &want.event_source_arn));
         settled?;
         if is_dead {
             let message =
@@ -403,7 +455,7 @@ impl Kind for Mapping {
             }
         };
         cx.send(BUSY, &id.name, delete).await?;
-        cx.until(GONE, &id.name, || async { Ok(get(cx, &uuid).await?.is_none().then_some(())) }).await
+        cx.until(GONE, &uuid, || async { Ok(get(cx, &uuid).await?.is_none().then_some(())) }).await
     }
 
     async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -421,13 +473,7 @@ impl Props {
 
     /// The names of what differs, tags and the function apart.
     fn differing(&self, other: &Props) -> Vec<String> {
-        let fields = |props: &Props| match serde_json::to_value(props) {
-            Ok(Json::Object(fields)) => fields,
-            _ => serde_json::Map::new(),
-        };
-        let (ours, theirs) = (fields(self), fields(other));
-        let compared = ours.iter().filter(|(name, _)| !matches!(name.as_str(), "function" | "tags"));
-        compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
+        super::differing(self, other, &["function", "tags"])
     }
 }
 
@@ -467,10 +513,33 @@ fn is_qualified(mapping: &EventSourceMappingConfiguration) -> bool {
 
 /// The ARN under which its tags are kept.
 async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<String, AwsError> {
-    match get(cx, uuid).await? {
+    match cx.read(&id.name, || get(cx, uuid)).await? {
         Some(mapping) => Ok(mapping.event_source_mapping_arn.unwrap_or_default()),
         None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping is gone")),
     }
+}
+
+/// A refusal of the function's role with what can be found out about it.
+async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T, AwsError>) -> Result<T, AwsError> {
+    let error = match answer {
+        Err(error) if matches!(error.class, Class::RoleNotAssumable | Class::StreamNotReadable) => error,
+        answer => return answer,
+    };
+    let name = id.anchor("function");
+    let function = cx.aws.lambda.get_function().function_name(name).send().await.named("GetFunction", name);
+    let Some(role) = function.ok().and_then(|answer| answer.configuration?.role) else { return Err(error) };
+    if error.class == Class::RoleNotAssumable {
+        let account = id.site.as_ref().map(|site| site.account.as_str());
+        return Err(inquiry.explain(cx, &role, account, error).await);
+    }
+    let (partition, role) = (id.site.as_ref().map_or("aws", |site| site.partition), name_in_arn(&role));
+    let remedy = format!(
+        "the role `{role}` needs dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and \
+         dynamodb:ListStreams on the stream; the managed policy AWSLambdaDynamoDBExecutionRole has them, and the role's \
+         owner attaches it with `aws iam attach-role-policy --role-name {role} --policy-arn \
+         arn:{partition}:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole`"
+    );
+    Err(AwsError { remedy: Some(remedy.into()), ..error })
 }
 
 struct Tags {
@@ -542,9 +611,9 @@ async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> R
             Ok(Some(Tags { own: super::own_tags(pairs()), owner: Ownership::from_tags(pairs()) }))
         }
         Err(error) if error.class == Class::Denied => nothing(Ownership::Denied),
-        // It may be gone since it was seen, or be on its way.
+        // Made a moment ago, or gone since it was seen.
         Err(error) if error.class == Class::NotFound => match get(cx, uuid).await? {
-            Some(_) => nothing(Ownership::Nobody),
+            Some(_) => nothing(Ownership::NotYetReadable("AWS does not show its tags yet".to_owned())),
             None => Ok(None),
         },
         Err(error) => Err(error),

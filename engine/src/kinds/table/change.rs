@@ -5,7 +5,7 @@
 //! is taken for what it came to.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder as UpdateTable;
 use aws_sdk_dynamodb::types::{
@@ -27,8 +27,8 @@ use super::{
 /// AWS may refuse for an hour comes at the very end.
 pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props) -> Result<(), AwsError> {
     let protects = |on: bool| {
-        let protection = Concern::new("deletion_protection", have, want, |it| it.deletion_protection);
-        alter(cx, id, UPDATE, move |it| it.deletion_protection_enabled(on), protection)
+        let edit = move |it: UpdateTable| it.deletion_protection_enabled(on);
+        alter(cx, id, UPDATE, edit, |live| live.deletion_protection.unwrap_or_default(), !on, on)
     };
     if want.deletion_protection == Some(true) && have.deletion_protection != Some(true) {
         protects(true).await?;
@@ -39,13 +39,14 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
     change_stream(cx, id, have, want).await?;
     if have.table_class != want.table_class {
         let class = TableClass::from(want.table_class.as_str());
-        let concern = Concern::new("table_class", have, want, |it| it.table_class.clone());
-        alter(cx, id, UPDATE, |it| it.table_class(class.clone()), concern).await?;
+        let (from, to) = (have.table_class.clone(), want.table_class.clone());
+        alter(cx, id, UPDATE, |it| it.table_class(class.clone()), |live| live.table_class.clone(), from, to).await?;
     }
     if have.kms_key_arn != want.kms_key_arn {
         let encryption = encryption(want.kms_key_arn.as_deref());
-        let concern = Concern::new("kms_key_arn", have, want, |it| it.kms_key_arn.clone());
-        alter(cx, id, ENCRYPTION, |it| it.sse_specification(encryption.clone()), concern).await?;
+        let edit = |it: UpdateTable| it.sse_specification(encryption.clone());
+        let (from, to) = (have.kms_key_arn.clone(), want.kms_key_arn.clone());
+        alter(cx, id, ENCRYPTION, edit, |live| live.kms_key_arn.clone(), from, to).await?;
     }
     if have.recovery_period_in_days.is_some_and(|now| now != recovery_of(want)) {
         set_recovery(cx, id, recovery_of(want)).await?;
@@ -75,8 +76,8 @@ async fn drop_indexes(
         }
         let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(name).build().map_err(incomplete)?;
         let delete = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
-        let concern = Concern { from: true, to: false, ..Concern::of_index(name) };
-        alter(cx, id, INDEX_GONE, |it| it.global_secondary_index_updates(delete.clone()), concern).await?;
+        let edit = |it: UpdateTable| it.global_secondary_index_updates(delete.clone());
+        alter(cx, id, INDEX_GONE, edit, |live| live.global_secondary_indexes.contains_key(name), true, false).await?;
         kept.remove(name);
     }
     Ok(kept)
@@ -113,11 +114,11 @@ async fn change_capacity(
         let request = request.set_billing_mode(mode.clone()).set_provisioned_throughput(of_table.clone());
         request.set_global_secondary_index_updates(of_indexes.clone())
     };
-    let concern = Concern::new("read_capacity` or `write_capacity", have, want, |props| {
-        let of_index = |name| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
+    let shown = |props: &Props| {
+        let of_index = |name: &String| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
         (props.billing_mode.clone(), capacity(props), kept.keys().map(of_index).collect::<Vec<_>>())
-    });
-    alter(cx, id, UPDATE, edit, concern).await
+    };
+    alter(cx, id, UPDATE, edit, shown, shown(have), shown(want)).await
 }
 
 /// Makes the indexes that are missing, one after the other, and waits until each is built.
@@ -139,32 +140,10 @@ async fn make_indexes(
             let request = request.set_attribute_definitions(Some(definitions.clone()));
             request.global_secondary_index_updates(create.clone())
         };
-        alter(cx, id, INDEX, edit, Concern { from: false, to: true, ..Concern::of_index(name) }).await?;
+        let shown = |live: &Props| live.global_secondary_indexes.contains_key(name);
+        alter(cx, id, INDEX, edit, shown, false, true).await?;
     }
     Ok(())
-}
-
-/// What one UpdateTable is about, and from what to what it changes that.
-struct Concern<V, F> {
-    /// The property, for people.
-    name: &'static str,
-    from: V,
-    to: V,
-    of: F,
-}
-
-impl<V, F: Fn(&Props) -> V> Concern<V, F> {
-    fn new(name: &'static str, have: &Props, want: &Props, of: F) -> Concern<V, F> {
-        Concern { name, from: of(have), to: of(want), of }
-    }
-}
-
-impl<'n> Concern<bool, Box<dyn Fn(&Props) -> bool + Send + Sync + 'n>> {
-    /// Whether there is an index of that name.
-    fn of_index(name: &'n str) -> Self {
-        let of = Box::new(|live: &Props| live.global_secondary_indexes.contains_key(name));
-        Concern { name: "global_secondary_indexes", from: false, to: false, of }
-    }
 }
 
 /// The view type of a stream can't be changed: it is switched off, and a new stream is switched on.
@@ -172,22 +151,22 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
     if have.stream_view_type == want.stream_view_type {
         return Ok(());
     }
-    let view_type = |it: &Props| it.stream_view_type.clone();
+    let shown = |live: &Props| live.stream_view_type.clone();
     if have.stream_view_type.is_some() {
         let off = StreamSpecification::builder().stream_enabled(false).build().map_err(incomplete)?;
-        let concern = Concern { to: None, ..Concern::new("stream_view_type", have, want, view_type) };
-        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), concern).await?;
+        let from = have.stream_view_type.clone();
+        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), shown, from, None).await?;
     }
     if let Some(on) = stream(want.stream_view_type.as_deref())? {
-        let concern = Concern { from: None, ..Concern::new("stream_view_type", have, want, view_type) };
-        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), concern).await?;
+        let to = want.stream_view_type.clone();
+        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), shown, None, to).await?;
     }
     Ok(())
 }
 
 /// Switches point-in-time recovery as wanted, unless it is so already.
 pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Result<(), AwsError> {
-    if read_recovery(cx, &id.name).await? == want {
+    if cx.read(&id.name, || read_recovery(cx, &id.name)).await? == want {
         return Ok(());
     }
     let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(want.is_some());
@@ -205,7 +184,7 @@ pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Re
 
 /// Switches the time to live as wanted, unless it is so already. To move it, AWS wants it off first.
 pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result<(), AwsError> {
-    let now = read_ttl(cx, &id.name).await?;
+    let now = cx.read(&id.name, || read_ttl(cx, &id.name)).await?;
     if now.as_deref() == want {
         return Ok(());
     }
@@ -234,34 +213,20 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
 const LAGGING_LOOKS: u32 = 120;
 
 /// Sends one UpdateTable, waiting out earlier changes, and then waits until the table is at rest and shows the change in
-/// two reads in a row: one alone may come from a replica that is ahead of the others.
-///
-/// # Errors
-/// `Changed` where somebody else has changed the same: an earlier change that was waited out may have been about it.
-async fn alter<V: PartialEq, F: Fn(&Props) -> V>(
+/// two reads in a row: one alone may come from a replica that is ahead of the others. `shown` is what it is about, which
+/// goes `from` one value `to` another; any third is somebody else's, who must not be overwritten unseen.
+async fn alter<V: PartialEq>(
     cx: &Context,
     id: &Id,
     wait: Wait,
     edit: impl Fn(UpdateTable) -> UpdateTable,
-    concern: Concern<V, F>,
+    shown: impl Fn(&Props) -> V,
+    from: V,
+    to: V,
 ) -> Result<(), AwsError> {
-    let Concern { name, from, to, of } = &concern;
-    let look = |table: &TableDescription| of(&props(table, BTreeMap::new()));
-    let changed = || {
-        let message = format!("changed meanwhile: somebody else changed `{name}`");
-        AwsError::own(Class::Changed, "UpdateTable", &id.name, message)
-    };
-    let again = AtomicBool::new(false);
+    let now = |table: &TableDescription| shown(&props(table, BTreeMap::new()));
+    let changed = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "somebody else changed it meanwhile");
     let send = || async {
-        if again.swap(true, Ordering::Relaxed) {
-            let table = present(cx, id).await?;
-            match look(&table) {
-                _ if !is_at_rest(&table) => {}
-                now if now == *to => return Ok(()),
-                now if now != *from => return Err(changed()),
-                _ => {}
-            }
-        }
         match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.named("UpdateTable", &id.name) {
             // "It is so already" is fine, and so is an index that is gone: the reads that follow decide.
             Err(error) if matches!(error.class, Class::Unchanged | Class::NotFound) => Ok(()),
@@ -269,26 +234,35 @@ async fn alter<V: PartialEq, F: Fn(&Props) -> V>(
         }
     };
     // Sent again after a lost answer, the call finds its own work under way.
-    cx.send(Wait { budget: wait.budget.max(BUSY.budget), ..BUSY }, &id.name, send).await?;
+    let again = || async {
+        let table = present(cx, id).await?;
+        match () {
+            () if !is_at_rest(&table) => {
+                Err(AwsError::own(Class::Busy, "UpdateTable", &id.name, "a change of it is under way"))
+            }
+            () if now(&table) == to => Ok(Some(())),
+            () if now(&table) == from => Ok(None),
+            () => Err(changed()),
+        }
+    };
+    cx.change(Wait { budget: wait.budget.max(BUSY.budget), ..BUSY }, &id.name, send, again).await?;
     let (seen, other, lagging) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
     let probe = || async {
         let table = present(cx, id).await?;
-        let now = look(&table);
-        // One more look of its sort, and none of the others' in between.
-        let counts = |counter: &AtomicU32, holds: bool| {
+        let (now, at_rest) = (now(&table), is_at_rest(&table));
+        // Looks of its sort in a row.
+        let count = |counter: &AtomicU32, holds: bool| {
             let looks = if holds { counter.load(Ordering::Relaxed) + 1 } else { 0 };
             counter.store(looks, Ordering::Relaxed);
             looks
         };
-        let at_rest = is_at_rest(&table);
-        let settled = counts(&seen, at_rest && now == *to);
-        if counts(&other, at_rest && now != *to && now != *from) >= 2 {
+        let settled = count(&seen, at_rest && now == to);
+        if count(&other, at_rest && now != to && now != from) >= 2 {
             return Err(changed());
         }
-        if counts(&lagging, at_rest && now != *to) >= LAGGING_LOOKS {
-            let message = format!(
-                "AWS took the change, but the table goes on showing another `{name}`; somebody else may have changed it back"
-            );
+        if count(&lagging, at_rest && now != to) >= LAGGING_LOOKS {
+            let message =
+                "AWS took the change, but the table goes on as it was; somebody else may have changed it back";
             return Err(AwsError::own(Class::Rejected, "UpdateTable", &id.name, message));
         }
         Ok((settled >= 2).then_some(()))

@@ -299,6 +299,8 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         let fault =
             state.faults.iter().find(|(operation, calls, _)| operation == call.operation && calls.contains(&count));
         let fault = fault.map(|(_, _, fault)| fault.clone());
+        let is_dark = state.world.dark_until.is_some_and(|until| tokio::time::Instant::now() < until);
+        let fault = if is_dark { Some(Fault::Cut) } else { fault };
         (state.calls.len() - 1, fault, state.held)
     };
     let executes = !matches!(fault, Some(Fault::Answer(_) | Fault::Cut | Fault::Silence));
