@@ -8,7 +8,8 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -17,11 +18,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::aws::{AwsError, Class, Context, Steady};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, is_assigned};
 use crate::kind::Want;
 use crate::live::read_again;
 use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep};
-use crate::schema::{Condition, Live, Moment, Naming, Outputs, Owner, Ownership};
+use crate::schema::{Condition, Id, Live, Moment, Naming, Outputs, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, Value, resolve};
 
@@ -62,6 +63,8 @@ pub struct Outcome {
 
 /// How often an update begins anew because something moved under it.
 const RACES: u32 = 3;
+/// A step that has not said for so long what it waits for has a call in flight, or waits for its turn.
+const QUIET: Duration = Duration::from_secs(4);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -280,6 +283,27 @@ struct Run<'a> {
     sender: mpsc::UnboundedSender<Message>,
 }
 
+/// What a step says while it is at work.
+#[derive(Clone)]
+struct Voice {
+    id: StepId,
+    sender: mpsc::UnboundedSender<Message>,
+    /// When it said something last.
+    last: Arc<Mutex<Instant>>,
+}
+
+impl Voice {
+    fn say(&self, what: &str) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        // Nobody listens any more once the run is over.
+        let _ = self.sender.send(Message::Waiting(self.id, what.to_owned()));
+    }
+
+    fn last(&self) -> Instant {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Run<'_> {
     /// The row of a step, and what it is about.
     fn about(&self, id: StepId) -> Option<(&Change, &Declared)> {
@@ -289,7 +313,15 @@ impl Run<'_> {
 
     async fn step(&self, id: StepId) -> (StepId, Result<Duration, AwsError>) {
         let start = Instant::now();
-        let result = self.perform(id).await;
+        let voice = Voice { id, sender: self.sender.clone(), last: Arc::new(Mutex::new(start)) };
+        let mut work = pin!(self.perform(id, &voice));
+        let result = loop {
+            match timeout_at(voice.last() + QUIET, &mut work).await {
+                Ok(result) => break result,
+                Err(_) if voice.last() + QUIET <= Instant::now() => voice.say("AWS to answer"),
+                Err(_) => {}
+            }
+        };
         (id, result.map(|()| start.elapsed()).map_err(|error| self.masked(id, error)))
     }
 
@@ -321,15 +353,12 @@ impl Run<'_> {
         AwsError { message: message.into(), ..error }
     }
 
-    async fn perform(&self, id: StepId) -> Result<(), AwsError> {
+    async fn perform(&self, id: StepId, voice: &Voice) -> Result<(), AwsError> {
         let defect = || AwsError::defect("the plan names a step or a resource that does not exist".to_owned());
         let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
         let (change, declared) = self.about(id).ok_or_else(defect)?;
-        let sender = self.sender.clone();
-        let cx = self.cx.reporting(Arc::new(move |what| {
-            // Nobody listens any more once the run is over.
-            let _ = sender.send(Message::Waiting(id, what.to_owned()));
-        }));
+        let reporter = voice.clone();
+        let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what)));
         let mends = mends(self, id);
         if step.op != Op::Settle {
             self.host_unchanged(&cx, step.op, declared).await?;
@@ -344,6 +373,10 @@ impl Run<'_> {
                 let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };
                 let outputs = declared.kind.create(&steady, &declared.id, want).await?;
                 self.made(id, change, outputs.clone())?;
+                let mut before = step.after.iter().filter_map(|(before, _)| self.plan.steps.get(before.0));
+                if mends || before.any(|before| before.op == Op::Update) {
+                    self.alone(&cx, declared, &outputs).await?;
+                }
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
             Op::Update => {
@@ -356,8 +389,10 @@ impl Run<'_> {
                     let props = want.props.clone();
                     match declared.kind.update(&cx, &declared.id, have, want).await {
                         // Something moved between that read and a write: AWS's own transitions move its lock, and so
-                        // does a change of ours whose answer got lost. What it is now decides, each time.
-                        Err(error) if error.class == Class::Changed && tries < RACES => tries += 1,
+                        // does a change of ours whose answer got lost; or it is gone. What it is now decides, each time.
+                        Err(error) if matches!(error.class, Class::Changed | Class::NotFound) && tries < RACES => {
+                            tries += 1;
+                        }
                         answer => break (props, answer?),
                     }
                 };
@@ -383,6 +418,32 @@ impl Run<'_> {
         }
     }
 
+    /// Of what AWS names itself there may be several: whoever makes one on what has changed looks whether somebody else,
+    /// who changed the same, has made one as well.
+    ///
+    /// # Errors
+    /// `Changed` if there is another one of ours.
+    async fn alone(&self, cx: &Context, declared: &Declared, outputs: &Outputs) -> Result<(), AwsError> {
+        if !is_assigned(declared) {
+            return Ok(());
+        }
+        let before = &declared.id.incarnation;
+        let id = Id { incarnation: None, ..declared.id.clone() };
+        let reading = cx.read(&id.name, || declared.kind.read(cx, &id)).await?;
+        let us = Ownership::Engine(id.owner.clone());
+        let others = reading.others.into_iter().filter(|(_, live)| {
+            live.owner == us && live.condition != Condition::Leaving && live.incarnation != *before
+        });
+        match others.filter(|(_, live)| live.outputs != *outputs).count() {
+            0 => Ok(()),
+            _ => {
+                let kind = declared.schema().kind;
+                let message = format!("somebody else made another {kind} for `{}` meanwhile", declared.name);
+                Err(AwsError::own(Class::Changed, "create", &declared.id.name, message))
+            }
+        }
+    }
+
     /// Reads the resource again, right before the first write to it.
     ///
     /// # Errors
@@ -393,7 +454,7 @@ impl Run<'_> {
         let want = if updates { Some(self.want(declared, Some(&now))?.props) } else { None };
         let difference = match change.live(self.inventory) {
             None => Some("it did not exist when the plan was made".to_owned()),
-            Some(then) => difference(&declared.id.owner, then, &now, want.as_ref()),
+            Some(then) => difference(declared, then, &now, want.as_ref()),
         };
         match difference {
             None => Ok(Some(now)),
@@ -469,8 +530,10 @@ impl Run<'_> {
 }
 
 /// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret. Who has
-/// meanwhile done what is wanted is no obstacle: two may apply the same spec at once.
-fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
+/// meanwhile done what is wanted is no obstacle: two may apply the same spec at once. Nor is, for a delete, what AWS has
+/// done by itself: it may disable a mapping whose stream is gone.
+fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
+    let us = &declared.id.owner;
     if then.incarnation != now.incarnation {
         return Some("it was deleted and made again".to_owned());
     }
@@ -488,6 +551,7 @@ fn difference(us: &Owner, then: &Live, now: &Live, want: Option<&Tree>) -> Optio
     let names: Vec<String> = then
         .props
         .iter()
+        .filter(|(name, _)| want.is_some() || declared.schema().property(name).is_none_or(|it| !it.restless))
         .filter(|(name, value)| {
             let now = now.props.get(*name);
             now != Some(*value) && (now.is_none() || now != want.and_then(|want| want.get(*name)))

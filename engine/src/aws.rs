@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod error;
 pub mod guard;
+pub mod trust;
 pub mod wait;
 
 use std::collections::BTreeMap;

@@ -12,8 +12,10 @@ mod text;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
@@ -107,7 +109,64 @@ fn is_anothers(owner: &Ownership, id: &Id) -> bool {
     }
 }
 
+/// The names of the properties in which two differ, but for some.
+fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
+    let fields = |props: &P| match serde_json::to_value(props) {
+        Ok(Json::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (ours, theirs) = (fields(ours), fields(theirs));
+    let compared = ours.iter().filter(|(name, _)| !but.contains(&name.as_str()));
+    compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
+}
+
+/// What a create found in its place that its own owner has made: its own work, or another run's, which may want
+/// something else.
+///
+/// # Errors
+/// `Changed`, where `differing` says in what it is not as wanted.
+fn made_alike(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsError> {
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "another run for this team and stack made it meanwhile with another {}, and it was left as it is",
+        differing.join(", ")
+    );
+    Err(AwsError::own(Class::Changed, operation, &id.name, message))
+}
+
 /// The error for a create that found something of somebody else's in its place.
 fn taken(operation: &str, id: &Id) -> AwsError {
     AwsError::own(Class::Changed, operation, &id.name, "somebody else made one of that name meanwhile")
+}
+
+/// How often what was made may not be found yet: a minute, where AWS needs milliseconds to seconds.
+const LOOKS_NOT_YET: u32 = 240;
+
+/// Tells what can't be found yet from what somebody else has deleted meanwhile.
+#[derive(Debug, Default)]
+struct Sighting {
+    seen: AtomicBool,
+    n_missing: AtomicU32,
+}
+
+impl Sighting {
+    /// Takes note of a look; `None`: not yet.
+    ///
+    /// # Errors
+    /// `Changed` if it is gone: seen before, and missing in two looks, for one alone may lag behind.
+    fn note<T>(&self, operation: &str, id: &Id, look: Option<T>) -> Result<Option<T>, AwsError> {
+        if look.is_some() {
+            self.seen.store(true, Ordering::Relaxed);
+            self.n_missing.store(0, Ordering::Relaxed);
+            return Ok(look);
+        }
+        let n_missing = self.n_missing.fetch_add(1, Ordering::Relaxed) + 1;
+        let most = if self.seen.load(Ordering::Relaxed) { 2 } else { LOOKS_NOT_YET };
+        if n_missing < most {
+            return Ok(None);
+        }
+        Err(AwsError::own(Class::Changed, operation, &id.name, "changed meanwhile: somebody else deleted it"))
+    }
 }

@@ -29,8 +29,13 @@ pub struct ReadError {
 }
 
 /// Until a table that is being made shows its tags (another minute for those that lag), or a mapping its settings.
-const OWNER: Wait =
-    Wait { what: "AWS to show whose it is and what it is", counted: false, budget: Duration::from_secs(11 * 60) };
+const OWNER: Wait = Wait {
+    what: "AWS to show whose it is and what it is",
+    since: "tags and settings can be read some seconds after the change at the earliest",
+    look: "",
+    counted: false,
+    budget: Duration::from_secs(11 * 60),
+};
 
 /// How leftovers are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +50,43 @@ pub enum Leftovers {
     Scanned,
 }
 
+/// How often is read again what can't have stood there at one moment.
+const TORN_READS: u32 = 3;
+
 /// Reads all that `spec` declares, and what else bears its owner's marks. `account` is the account where it is known
 /// beforehand.
 ///
 /// # Errors
 /// Every read that failed, those that are about the whole run first and once.
 pub async fn read(
+    cx: &Context,
+    spec: &Spec,
+    goal: Goal,
+    options: &Options,
+    leftovers: Leftovers,
+    account: Option<&str>,
+) -> Result<Inventory, Vec<ReadError>> {
+    for _ in 0..TORN_READS {
+        let inventory = read_once(cx, spec, goal, options, leftovers, account).await?;
+        // The reads go out at once, but somebody else may make or delete things between their answers.
+        if !is_torn(spec, &inventory) {
+            return Ok(inventory);
+        }
+    }
+    read_once(cx, spec, goal, options, leftovers, account).await
+}
+
+/// Whether something was seen inside of what was not there.
+fn is_torn(spec: &Spec, inventory: &Inventory) -> bool {
+    let is_there = |declared: &&Declared| inventory.live(&declared.name).is_some();
+    let inner = spec.resources.iter().filter(|it| matches!(it.schema().naming, Naming::Inner { .. })).filter(is_there);
+    inner.flat_map(|inner| inner.id.anchors.values()).any(|host| {
+        let hosts = spec.resources.iter().filter(|it| it.id.name == *host && !it.imported);
+        hosts.filter(|it| matches!(it.schema().naming, Naming::Own { .. })).any(|host| !is_there(&host))
+    })
+}
+
+async fn read_once(
     cx: &Context,
     spec: &Spec,
     goal: Goal,

@@ -117,6 +117,8 @@ pub struct Property {
     pub bound: Option<fn(&Tree) -> Option<&'static str>>,
     /// What a written ARN must have in common with the spec, since AWS refuses anything else.
     pub home: Option<Home>,
+    /// Whether AWS itself may change it, so that another value is no sign of somebody else's hand.
+    pub restless: bool,
 }
 
 /// What values a property takes.
@@ -605,6 +607,7 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
         sticky: false,
         bound: None,
         home: None,
+        restless: false,
     }
 }
 
@@ -702,6 +705,13 @@ impl Property {
     #[must_use]
     pub fn sticky(mut self) -> Self {
         self.sticky = true;
+        self
+    }
+
+    /// AWS itself may change it.
+    #[must_use]
+    pub fn restless(mut self) -> Self {
+        self.restless = true;
         self
     }
 

@@ -34,6 +34,10 @@ pub struct AwsError {
     pub message: Box<str>,
     /// AWS's request id.
     pub request_id: Option<Box<str>>,
+    /// Why it may pass, in words to follow "since", where more is known than the class tells.
+    pub reason: Option<Box<str>>,
+    /// What to do next, where more is known than the class tells.
+    pub remedy: Option<Box<str>>,
 }
 
 /// What a failed call means.
@@ -53,6 +57,10 @@ pub enum Class {
     StreamNotReadable,
     /// The role lacks another right that Lambda checks (yet): to trace, to send to a queue.
     RoleLacksRight,
+    /// The key for a function's variables can't be used (yet).
+    KeyNotUsable,
+    /// AWS knows no such user or role (yet).
+    PrincipalUnknown,
     /// Too many calls.
     Throttled,
     /// Somebody else changed it since we read it (HTTP 412).
@@ -101,6 +109,8 @@ impl AwsError {
             code: None,
             message: message.into(),
             request_id: None,
+            reason: None,
+            remedy: None,
         }
     }
 
@@ -129,6 +139,9 @@ impl AwsError {
 
     /// What to do next, where we know.
     pub fn hint(&self) -> Option<String> {
+        if let Some(remedy) = &self.remedy {
+            return Some(remedy.to_string());
+        }
         Some(match self.class {
             Class::NoCredentials => {
                 "looked for: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile of AWS_PROFILE or \
@@ -169,9 +182,13 @@ impl AwsError {
             Class::RoleLacksRight => "the role needs the permission that AWS names above; it is added to the role's \
                  policies, by its owner"
                 .to_owned(),
-            Class::Rejected if self.message.contains("UnreservedConcurrentExecution") => {
-                "the account has too few concurrent executions to keep so many for one function: choose a smaller \
-                 `reserved_concurrent_executions`, or ask whoever owns the account for a higher quota"
+            Class::KeyNotUsable => {
+                "the key has to be enabled, and its policy has to let whoever deploys create grants \
+                 (kms:CreateGrant); ask its owner"
+                    .to_owned()
+            }
+            Class::PrincipalUnknown => {
+                "check the ARN: there has to be such a user or role at the moment when the permission is added"
                     .to_owned()
             }
             Class::Overdue => {
@@ -195,6 +212,45 @@ impl AwsError {
             | Class::Protected => return None,
         })
     }
+}
+
+/// What to do about an answer that says the same each time.
+fn remedy(code: &str, message: &str) -> Option<&'static str> {
+    let says = |text: &str| message.contains(text);
+    Some(match code {
+        "LimitExceededException" if !is_simultaneous(message) => {
+            "that is a quota of the account, or a change that AWS takes only so often in a day or a month: ask whoever \
+             owns the account for more, or run the same command again once it is over; what is done stays done"
+        }
+        "CodeStorageExceededException" => {
+            "all functions of the account in this region share the space for their code: delete functions or versions \
+             that nobody needs, or ask whoever owns the account for more"
+        }
+        "PolicyLengthExceededException" => {
+            "the policy of a function has room for 20 KB: remove statements that nobody needs, or let one say what \
+             several say now"
+        }
+        _ if says("not reachable in this region") => {
+            "an ARN in the spec names another region than `region:`; a function can only be used from its own"
+        }
+        _ if says("UnreservedConcurrentExecution") => {
+            "the account has too few concurrent executions to keep so many for one function: choose a smaller \
+             `reserved_concurrent_executions`, or ask whoever owns the account for a higher quota"
+        }
+        _ if says("runtime parameter") && says("no longer supported") => {
+            "Lambda makes and changes no functions of that runtime any more: choose a newer `runtime`"
+        }
+        _ if says("replicated function") => {
+            "CloudFront still has copies of it, and Lambda removes them some hours after the function was taken off \
+             the distribution: run the same command again then"
+        }
+        _ => return None,
+    })
+}
+
+/// Whether DynamoDB means what is under way, which passes, and no quota.
+fn is_simultaneous(message: &str) -> bool {
+    message.contains("simultaneously") || message.contains("tags are being updated")
 }
 
 /// What is missing, in AWS's words: "… is not authorized to perform: iam:PassRole on resource: X because …". It may be
@@ -273,6 +329,10 @@ where
             let code = meta.code().unwrap_or_default();
             let message = meta.message().unwrap_or_default();
             let header = |name: &str| service.raw().headers().get(name).map(Box::from);
+            if (200..300).contains(&status) {
+                // It says that all went well, and nobody can read what.
+                return own(Class::Garbled, format!("AWS's answer can't be read (HTTP {status})"));
+            }
             AwsError {
                 operation: operation.into(),
                 resource: resource.into(),
@@ -280,6 +340,8 @@ where
                 code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
                 message: said(message),
                 request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
+                reason: None,
+                remedy: remedy(code, message).map(Box::from),
             }
         }
         SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
@@ -434,12 +496,14 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         | "OperationAbortedException" => Class::Busy,
         "ContinuousBackupsUnavailableException" => Class::Busy,
         // DynamoDB also says this of quotas, which do not pass.
-        "LimitExceededException" if says("simultaneously") || says("tags are being updated") => Class::Busy,
+        "LimitExceededException" if is_simultaneous(message) => Class::Busy,
         "InvalidParameterValueException" | "InvalidParameterValue" => match () {
             () if says("cannot be assumed by Lambda") => Class::RoleNotAssumable,
             () if says("ensure the role can perform") => Class::StreamNotReadable,
             () if says("execution role does not have permissions") => Class::RoleLacksRight,
-            () if says("KMS key is invalid for CreateGrant") => Class::RoleNotAssumable,
+            () if says("KMS key is invalid for CreateGrant") => Class::KeyNotUsable,
+            () if says("throttled by EC2") => Class::Throttled,
+            () if says("provided principal was invalid") => Class::PrincipalUnknown,
             // A mapping's way to say not-found.
             () if says("Function does not exist") => Class::NotFound,
             // The stream was switched on seconds ago.

@@ -7,9 +7,10 @@
 
 mod clock;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub struct Context {
     enduring: bool,
     report: Reporter,
     queues: Queues,
+    open: Arc<Mutex<BTreeMap<u64, String>>>,
 }
 
 /// Hears what a step is waiting for, in words to follow "waiting for".
@@ -66,14 +68,21 @@ pub enum Steady {
 pub struct Wait {
     /// What is waited for, to follow "waiting for".
     pub what: &'static str,
+    /// Why that takes a while, to follow "since".
+    pub since: &'static str,
+    /// The AWS CLI's command that shows how far it is, with `{}` for the name; empty: there is no single one.
+    pub look: &'static str,
     /// Whether the looks count against Lambda's rate limit.
     pub counted: bool,
     /// From the first look to the deadline.
     pub budget: Duration,
 }
 
-/// Between two looks, as long as AWS does not throttle.
+/// Between two looks, as long as AWS does not throttle and what is waited for is young.
 const POLL: Duration = Duration::from_millis(250);
+/// What lasts is looked at this many times until it has lasted as long again: a second more means nothing by then, and
+/// the account's rate limit is everybody's.
+const LOOKS: u32 = 80;
 /// Between two looks while there is no network.
 const POLL_IN_THE_DARK: Duration = Duration::from_secs(2);
 /// Between two looks at most, however much it throttles.
@@ -83,10 +92,13 @@ const POLL_CEILING: Duration = Duration::from_secs(5);
 const PROPAGATION: Duration = Duration::from_secs(90);
 /// How long a call is tried that AWS throttles. Others in the account get their turns as well, so this has to be long.
 const FAIR: Duration = Duration::from_secs(600);
-const PLACE: &str = "a free place in AWS's rate limit, which the whole account shares";
+const PLACE: &str = "a free place in AWS's rate limit";
+const MANY: &str = "many calls are made in this account at the moment";
 /// A call that has waited so long for its place is worth a word.
 const NEWS: Duration = Duration::from_secs(3);
-const READ: Wait = Wait { what: PLACE, counted: true, budget: FAIR };
+const READ: Wait = Wait { what: "AWS to answer", since: "", look: "", counted: true, budget: Duration::from_secs(60) };
+/// Why what is right for everybody who looks may still be refused.
+pub(super) const SPREADING: &str = "IAM takes up to a minute or so to let all of AWS know of a role and its rights";
 /// How long AWS may be out of reach in the middle of a run: for a train's tunnel, or the way to the next room.
 const OUT_OF_REACH: Duration = Duration::from_secs(600);
 const NETWORK: &str = "the network to come back (AWS gives no answer)";
@@ -99,7 +111,8 @@ impl Context {
     /// A context whose waits end when `interrupt` turns true.
     pub fn new(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
         let (report, queues): (Reporter, _) = (Arc::new(|_| {}), Queues::default());
-        Context { aws, consent, interrupt, steady: Steady::Never, enduring: false, report, queues }
+        let open = Arc::default();
+        Context { aws, consent, interrupt, steady: Steady::Never, enduring: false, report, queues, open }
     }
 
     /// The same for a run that has reached AWS before: from now on a network that is gone is waited for. Until then it
@@ -130,7 +143,8 @@ impl Context {
         queue.lock_owned().await
     }
 
-    /// Looks until `probe` answers `Some`: at once, then every 250 ms while the rate budget has room to spare.
+    /// Looks until `probe` answers `Some`: at once, then every 250 ms while the rate budget has room to spare, and less
+    /// often what takes long.
     ///
     /// # Errors
     /// What `probe` fails with, unless that passes (throttling, no answer, a server fault); `Overdue` at the
@@ -139,17 +153,18 @@ impl Context {
     where
         F: Future<Output = Result<Option<T>, AwsError>>,
     {
+        let _open = self.open(format!("{} ({resource})", wait.what));
         let (mut clock, mut outage) = (Clock::start(), Outage::default());
         let mut pace = POLL;
         let mut trouble = String::new();
         let mut next = Instant::now();
         loop {
-            let mut what = wait.what;
+            let mut what = since(wait.what, wait.since);
             match clock.during(self.attend(probe())).await {
                 Ok(Some(done)) => return Ok(done),
                 Err(error) if error.class == Class::NoAnswer => {
                     outage.goes_on(&clock, OUT_OF_REACH, error)?;
-                    what = NETWORK;
+                    NETWORK.clone_into(&mut what);
                 }
                 look => {
                     outage.ends(&clock);
@@ -166,16 +181,23 @@ impl Context {
             // The SDK may have tried again and met throttles of which only the budget has heard.
             let slower = if wait.counted { POLL.mul_f64(self.aws.budget.slowdown()) } else { POLL };
             // From look to look, not from answer to look: otherwise each round trip would be waited for twice.
-            let pace_now = if outage.is_over() { pace.max(slower.min(POLL_CEILING)) } else { POLL_IN_THE_DARK };
-            next = (next + pace_now).max(Instant::now());
-            if outage.is_over() && clock.passed() - outage.lost() + (next - Instant::now()) >= wait.budget {
+            let pace = pace.max((clock.passed() / LOOKS).min(POLL_CEILING)).max(slower.min(POLL_CEILING));
+            next = (next + if outage.is_over() { pace } else { POLL_IN_THE_DARK }).max(Instant::now());
+            let left = wait.budget.saturating_sub(clock.passed() - outage.lost());
+            if outage.is_over() && left.is_zero() {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
-                return Err(AwsError::own(Class::Overdue, "wait", resource, message));
+                let error = AwsError::own(Class::Overdue, "wait", resource, message);
+                return Err(self.to_look_at(wait, resource, error));
             }
-            (self.report)(what);
-            clock.during(self.pause(sleep_until(next), Steady::WhileWaiting, what, resource)).await?;
+            if outage.is_over() {
+                // The last look comes when time is up, not before.
+                next = next.min(Instant::now() + left);
+            }
+            (self.report)(&what);
+            clock.during(self.pause(sleep_until(next), Steady::WhileWaiting, &what, resource)).await?;
             if wait.counted {
-                clock.during(self.pause(self.aws.budget.spare(), Steady::WhileWaiting, what, resource)).await?;
+                let spare = self.aws.budget.spare();
+                clock.during(self.pause(spare, Steady::WhileWaiting, &what, resource)).await?;
             }
         }
     }
@@ -220,34 +242,76 @@ impl Context {
                 outage.ends(&clock);
             }
             let spent = clock.passed() - outage.lost();
+            let reason = error.reason.as_deref();
             let (what, deadline) = match error.class {
-                Class::Busy | Class::Leaving => (wait.what, wait.budget),
-                Class::Throttled => (PLACE, wait.budget.max(FAIR)),
+                Class::Busy | Class::Leaving => (since(wait.what, &said(&error)), wait.budget),
+                Class::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
                 // What was waited for before does not count against IAM.
-                class @ (Class::RoleNotAssumable | Class::StreamNotReadable | Class::RoleLacksRight) => {
-                    let what = match class {
+                Class::RoleNotAssumable
+                | Class::StreamNotReadable
+                | Class::RoleLacksRight
+                | Class::KeyNotUsable
+                | Class::PrincipalUnknown => {
+                    let what = match error.class {
                         Class::RoleNotAssumable => "Lambda to be able to assume the role",
                         Class::StreamNotReadable => "the role to be able to read the stream",
+                        Class::KeyNotUsable => "Lambda to be able to use the key",
+                        Class::PrincipalUnknown => "AWS to know the principal",
                         _ => "the role to have the rights that it needs",
                     };
-                    (what, *spreading.get_or_insert(spent) + PROPAGATION)
+                    (since(what, reason.unwrap_or(SPREADING)), *spreading.get_or_insert(spent) + PROPAGATION)
                 }
                 Class::ServerFault | Class::Garbled if faults < max_faults => {
                     faults += 1;
-                    ("AWS to answer", wait.budget)
+                    (since("AWS to answer", &said(&error)), wait.budget)
                 }
-                Class::NoAnswer if self.enduring => (NETWORK, Duration::MAX),
+                Class::NoAnswer if self.enduring => (NETWORK.to_owned(), Duration::MAX),
                 _ => return Err(error),
             };
             let next = Instant::now() + pauses.next().unwrap_or(POLL_CEILING);
             if is_out_of_reach {
                 outage.goes_on(&clock, OUT_OF_REACH, error)?;
             } else if spent + (next - Instant::now()) >= deadline {
-                return Err(error);
+                return Err(match error.class {
+                    Class::Busy | Class::Leaving => self.to_look_at(wait, resource, error),
+                    _ => error,
+                });
             }
-            (self.report)(what);
-            clock.during(self.pause(sleep_until(next), Steady::Always, what, resource)).await?;
+            (self.report)(&what);
+            clock.during(self.pause(sleep_until(next), Steady::Always, &what, resource)).await?;
         }
+    }
+
+    /// Sends a change of what was read before. Once AWS was busy with something else, or its answer got lost, `again`
+    /// decides before it is sent again: what somebody else has changed meanwhile must not be overwritten unseen, and
+    /// what the lost call has done is done. It says so with a value, and "not yet" as an error of the class `Busy`.
+    ///
+    /// # Errors
+    /// As [`Context::send`]; what `again` fails with.
+    pub async fn change<T, C, P>(
+        &self,
+        wait: Wait,
+        resource: &str,
+        call: impl Fn() -> C,
+        again: impl Fn() -> P,
+    ) -> Result<T, AwsError>
+    where
+        C: Future<Output = Result<T, AwsError>>,
+        P: Future<Output = Result<Option<T>, AwsError>>,
+    {
+        let doubt = AtomicBool::new(false);
+        let attempt = || async {
+            if doubt.load(Ordering::Relaxed)
+                && let Some(done) = again().await?
+            {
+                return Ok(done);
+            }
+            let answer = call().await;
+            let is_doubtful = |error: &AwsError| error.is_ambiguous() || error.class == Class::Busy;
+            doubt.store(answer.as_ref().is_err_and(is_doubtful), Ordering::Relaxed);
+            answer
+        };
+        self.send(wait, resource, attempt).await
     }
 
     /// Sends a read, again while AWS throttles it, and in an enduring context while there is no answer. Everything else
@@ -259,6 +323,8 @@ impl Context {
     where
         F: Future<Output = Result<T, AwsError>>,
     {
+        let about = if resource.is_empty() { String::new() } else { format!(" about {resource}") };
+        let _open = self.open(format!("an answer of AWS{about}"));
         let attempt = || {
             let read = call();
             // Only what passes comes out as an error that `send` would repeat.
@@ -321,6 +387,35 @@ impl Context {
         self.repeat(wait, FAULTS_OF_A_CREATE, resource, attempt).await
     }
 
+    /// What is read and waited for at the moment, each in words to follow "waiting for".
+    pub fn waits(&self) -> Vec<String> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits: Vec<String> = open.values().cloned().collect();
+        waits.sort_unstable();
+        waits.dedup();
+        waits
+    }
+
+    fn open(&self, what: String) -> Open {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = open.last_key_value().map_or(0, |(key, _)| key + 1);
+        open.insert(key, what);
+        Open { key, all: Arc::clone(&self.open) }
+    }
+
+    /// The error of a wait that has come to its end, with what shows how far AWS is.
+    fn to_look_at(&self, wait: Wait, resource: &str, error: AwsError) -> AwsError {
+        if wait.look.is_empty() || error.remedy.is_some() {
+            return error;
+        }
+        let look = wait.look.replace("{}", resource);
+        let remedy = format!(
+            "`{look} --region {}` shows how far AWS is; run the same command again, and it goes on waiting",
+            self.aws.region
+        );
+        AwsError { remedy: Some(remedy.into()), ..error }
+    }
+
     /// Whether Ctrl-C was pressed.
     pub fn interrupted(&self) -> bool {
         *self.interrupt.borrow()
@@ -351,7 +446,7 @@ impl Context {
                 }
                 () = sleep(NEWS), if budget.is_limited() => {
                     if budget.is_crowded(NEWS) {
-                        (self.report)(PLACE);
+                        (self.report)(&since(PLACE, MANY));
                     }
                 }
             }
@@ -373,11 +468,34 @@ impl Context {
         tokio::select! {
             biased;
             () = self.interrupt() => {
-                let rest = if what == PLACE { "" } else { "; AWS goes on working on it" };
+                let rest = if what.starts_with(PLACE) { "" } else { "; AWS goes on working on it" };
                 let message = format!("interrupted while waiting for {what}{rest}");
                 Err(AwsError::own(Class::Interrupted, "wait", resource, message))
             }
             () = over => Ok(()),
         }
     }
+}
+
+/// Something that is waited for, as long as it lives.
+struct Open {
+    key: u64,
+    all: Arc<Mutex<BTreeMap<u64, String>>>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// What is waited for, and why.
+fn since(what: &str, why: &str) -> String {
+    if why.is_empty() { what.to_owned() } else { format!("{what}, since {why}") }
+}
+
+/// Why a call was refused for the moment, to follow "since". Texts of these classes name states, never a property.
+fn said(error: &AwsError) -> String {
+    let text = error.message.trim_end_matches('.');
+    if error.code.is_some() { format!("AWS says: {text}") } else { text.to_owned() }
 }

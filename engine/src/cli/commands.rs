@@ -21,7 +21,7 @@ use crate::spec::Spec;
 use crate::value::{Hole, Value};
 
 use super::session::{self, Intent, Run, Session, Target};
-use super::terminal::{Answer, Failure, Terminal, confirm};
+use super::terminal::{Answer, Failure, Terminal, confirm, telling};
 use super::{DiffArgs, Exit, Format, ListArgs, ListFormat, RunArgs, ViewArgs};
 
 /// Shows what would happen.
@@ -301,7 +301,8 @@ pub(super) async fn list(
     let terminal: &Terminal = session.terminal;
     let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
     let us = (!args.all_teams).then_some((session.spec.team.as_str(), session.spec.stack.as_str()));
-    let survey = live::survey(&cx, us, prefixes, &account).await;
+    let survey = live::survey(&cx, us, prefixes, &account);
+    let survey = telling(terminal.quiet, || cx.waits(), survey).await;
     let survey = survey.map_err(|error| {
         let mut diagnostic = session::aws_diagnostic(&error);
         if error.class == Class::Denied && prefixes.is_empty() {

@@ -21,7 +21,7 @@ use crate::saved::{self, SavedPlan};
 use crate::schema::{Id, Naming};
 use crate::spec::{Depth, Overrides, Spec};
 
-use super::terminal::{Failure, Terminal, said_once};
+use super::terminal::{Failure, Terminal, said_once, telling};
 use super::{Exit, Global, SpecArgs};
 
 /// The account of the local AWS, where the spec names none.
@@ -167,15 +167,22 @@ pub(super) async fn read<'t>(
     intent: Intent,
     interrupt: &watch::Receiver<bool>,
 ) -> Result<Vec<Run<'t>>, Failure> {
-    let clients = connect(&sessions, intent).await?;
-    let reads = sessions.into_iter().zip(clients).map(|(session, aws)| async {
-        let Options { assume_owner, delete_data, .. } = session.options;
-        let cx = Context::new(Arc::new(aws), Consent { delete_data, assume_owner }, interrupt.clone())
-            .reporting(said_once(session.terminal.quiet));
-        session.read(cx, intent).await
-    });
+    let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
+    let source = || vec!["the source of the AWS credentials".to_owned()];
+    let clients = telling(quiet, source, connect(&sessions, intent)).await?;
+    let contexts: Vec<Context> = sessions
+        .iter()
+        .zip(clients)
+        .map(|(session, aws)| {
+            let Options { assume_owner, delete_data, .. } = session.options;
+            let consent = Consent { delete_data, assume_owner };
+            Context::new(Arc::new(aws), consent, interrupt.clone()).reporting(said_once(quiet))
+        })
+        .collect();
+    let waits = || contexts.iter().flat_map(Context::waits).collect();
+    let reads = sessions.into_iter().zip(&contexts).map(|(session, cx)| session.read(cx.clone(), intent));
     let (mut runs, mut failure) = (Vec::new(), None::<Failure>);
-    for read in join_all(reads).await {
+    for read in telling(quiet, waits, join_all(reads)).await {
         match (read, &mut failure) {
             (Ok(run), _) => runs.push(run),
             (Err(first), slot @ None) => *slot = Some(first),
@@ -251,7 +258,8 @@ impl<'t> Session<'t> {
             }
         };
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
-        let account = cx.read("", || cx.aws.account()).await.map_err(whole)?;
+        let account = cx.read("", || cx.aws.account());
+        let account = telling(self.terminal.quiet, || cx.waits(), account).await.map_err(whole)?;
         Ok((cx, account))
     }
 

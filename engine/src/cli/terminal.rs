@@ -3,11 +3,15 @@
 //! **Invariant:** it knows nothing of specs, plans and AWS.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::aws::{Context, Reporter};
 use crate::diagnostic::{self, Diagnostic};
@@ -140,6 +144,39 @@ pub(super) fn said_once(quiet: bool) -> Reporter {
             let _ = writeln!(std::io::stderr(), "waiting for {what}...");
         }
     })
+}
+
+/// A read that takes so long says what it waits for, and again each time as long as [`REMINDER`].
+const PATIENCE: Duration = Duration::from_secs(3);
+const REMINDER: Duration = Duration::from_secs(20);
+/// So many waits are named, the rest is counted.
+const NAMED_WAITS: usize = 3;
+
+/// Does `work`, and says on stderr what it waits for, as long as it does.
+pub(super) async fn telling<T>(quiet: bool, waits: impl Fn() -> Vec<String>, work: impl Future<Output = T>) -> T {
+    let start = Instant::now();
+    let mut work = pin!(work);
+    let mut next = start + PATIENCE;
+    loop {
+        if let Ok(done) = timeout_at(next, &mut work).await {
+            return done;
+        }
+        next = Instant::now() + REMINDER;
+        if !quiet {
+            // A terminal that went away is no reason to stop working.
+            let _ = writeln!(std::io::stderr(), "{} ({} s)", said_of(&waits()), start.elapsed().as_secs());
+        }
+    }
+}
+
+/// `waiting for A, B, C and 4 more`.
+fn said_of(waits: &[String]) -> String {
+    let named: Vec<&str> = waits.iter().take(NAMED_WAITS).map(String::as_str).collect();
+    match waits.len() - named.len() {
+        0 if named.is_empty() => "waiting for an answer of AWS".to_owned(),
+        0 => format!("waiting for {}", named.join(", ")),
+        more => format!("waiting for {} and {more} more", named.join(", ")),
+    }
 }
 
 pub(super) enum Answer {

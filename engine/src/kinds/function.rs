@@ -32,6 +32,7 @@ use aws_smithy_types::{Blob, DateTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
@@ -40,6 +41,8 @@ use crate::schema::{
 };
 use crate::source::{self, Source, SourceError};
 use crate::value::{Path, Tree, Value};
+
+use super::Sighting;
 
 pub(super) struct Function;
 
@@ -154,11 +157,29 @@ const RESERVED: &[&str] = &[
     "_X_AMZN_TRACE_ID",
 ];
 
-const BUSY: Wait =
-    Wait { what: "an earlier change of the function to finish", counted: true, budget: Duration::from_secs(300) };
-const ACTIVE: Wait = Wait { what: "the function to become Active", counted: false, budget: Duration::from_secs(600) };
-const UPDATED: Wait =
-    Wait { what: "the function's update to finish", counted: false, budget: Duration::from_secs(600) };
+const BUSY: Wait = Wait {
+    what: "an earlier change of the function to finish",
+    since: "Lambda takes one at a time",
+    look: LOOK,
+    counted: true,
+    budget: Duration::from_secs(300),
+};
+const ACTIVE: Wait = Wait {
+    what: "the function to become Active",
+    since: "Lambda makes it ready to run, some seconds as a rule",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(600),
+};
+const UPDATED: Wait = Wait {
+    what: "the function's update to finish",
+    since: "Lambda takes the next change only then",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(600),
+};
+/// Shows the function's `State` and `LastUpdateStatus`, each with its reason.
+const LOOK: &str = "aws lambda get-function-configuration --function-name {}";
 
 impl Kind for Function {
     type Props = Props;
@@ -416,6 +437,7 @@ impl Kind for Function {
         let _turn = cx.turn(&id.name).await;
         let zip = Blob::new(want.artifact.as_deref().unwrap_or_default());
         let props = want.props;
+        let inquiry = Inquiry::default();
         let send = || async {
             let request = cx
                 .aws
@@ -437,8 +459,8 @@ impl Kind for Function {
                 .logging_config(logging(&props))
                 .set_dead_letter_config(props.dead_letter_target_arn.is_some().then(|| dead_letter(&props)))
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
-            let answer =
-                request.customize().config_override(once(cx)).send().await.named("CreateFunction", &id.name)?;
+            let answer = request.customize().config_override(once(cx)).send().await.named("CreateFunction", &id.name);
+            let answer = explained(cx, id, &inquiry, &props.role, answer).await?;
             Ok([("arn", answer.function_arn), ("name", answer.function_name)]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name.to_owned(), value?)))
@@ -449,6 +471,7 @@ impl Kind for Function {
                 return Ok(None);
             };
             if live.owner == Ownership::Engine(id.owner.clone()) {
+                super::made_alike("CreateFunction", id, &live.props.otherwise_made(&props))?;
                 return Ok(Some(live.outputs));
             }
             Err(super::taken("CreateFunction", id))
@@ -479,6 +502,7 @@ impl Kind for Function {
         }
         if !have.props.same_configuration(&wanted) {
             // Every property, each time: AWS keeps what is left out, so a reset has to be said.
+            let inquiry = Inquiry::default();
             let configure = || async {
                 let request = cx
                     .aws
@@ -498,7 +522,8 @@ impl Kind for Function {
                     .logging_config(logging(&wanted))
                     .dead_letter_config(dead_letter(&wanted))
                     .set_revision_id(revision.clone());
-                request.send().await.named("UpdateFunctionConfiguration", &id.name)
+                let answer = request.send().await.named("UpdateFunctionConfiguration", &id.name);
+                explained(cx, id, &inquiry, &wanted.role, answer).await
             };
             cx.send(BUSY, &id.name, configure).await?;
             // Until LastUpdateStatus is Successful, the next call would be refused; then the lock has moved as well.
@@ -523,8 +548,9 @@ impl Kind for Function {
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
         // A create and an update that an earlier run began are both waited for.
+        let sighting = Sighting::default();
         let probe = || async {
-            let Some(seen) = look(cx, id).await? else { return Ok(None) };
+            let Some(seen) = sighting.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
             match condition(&seen.config) {
                 Condition::Broken(reason) => {
                     let message = format!("Lambda could not make the function: {reason}");
@@ -594,6 +620,14 @@ impl Props {
             ..self.clone()
         };
         with_the_rest == *other
+    }
+
+    /// In what it is not as a create would have made it. The path of the code means nothing, and its size follows from
+    /// the hash; reserved concurrency comes later.
+    fn otherwise_made(&self, want: &Props) -> Vec<String> {
+        let but = ["code", "code_size", "reserved_concurrent_executions", "tags"];
+        let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
+        super::differing(self, want, &but).into_iter().chain(tags).collect()
     }
 
     /// Whether everything that UpdateFunctionCode sets is the same.
@@ -677,6 +711,23 @@ impl Seen {
             dead_letter_target_arn: target.filter(|arn| !arn.is_empty()).map(str::to_owned),
             tags: tags.clone(),
         }
+    }
+}
+
+/// A refusal of the role with what its trust policy says.
+async fn explained<T>(
+    cx: &Context,
+    id: &Id,
+    inquiry: &Inquiry,
+    role: &str,
+    answer: Result<T, AwsError>,
+) -> Result<T, AwsError> {
+    match answer {
+        Err(error) if error.class == Class::RoleNotAssumable => {
+            let account = id.site.as_ref().map(|site| site.account.as_str());
+            Err(inquiry.explain(cx, role, account, error).await)
+        }
+        answer => answer,
     }
 }
 

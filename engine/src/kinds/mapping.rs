@@ -24,7 +24,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
@@ -38,13 +38,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::guard::function_name;
+use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Site, Text, is_of_team, property,
+    Reading, Schema, Shape, Site, Text, is_of_team, name_in_arn, property,
 };
 use crate::value::{Path, Tree, Value};
+
+use super::Sighting;
 
 pub(super) struct Mapping;
 
@@ -82,12 +85,31 @@ const DESTINATION: Text = Text {
 const PATTERN: usize = 4096;
 const FILTERS: usize = 10;
 
-const BUSY: Wait =
-    Wait { what: "an earlier change of the mapping to finish", counted: true, budget: Duration::from_secs(300) };
-const SETTLED: Wait = Wait { what: "the mapping to settle", counted: true, budget: Duration::from_secs(600) };
+const BUSY: Wait = Wait {
+    what: "an earlier change of the mapping to finish",
+    since: "Lambda takes one at a time",
+    look: "",
+    counted: true,
+    budget: Duration::from_secs(300),
+};
+const SETTLED: Wait = Wait {
+    what: "the mapping to settle",
+    since: "Lambda sets up who reads the stream, up to a minute as a rule",
+    look: LOOK,
+    counted: true,
+    budget: Duration::from_secs(600),
+};
+/// Shows the mapping's `State`, its reason, and what came of the last records.
+const LOOK: &str = "aws lambda get-event-source-mapping --uuid {}";
 /// How often a settled mapping may show other values than the ones it was given: some reads lag behind.
 const LAGGING_LOOKS: u32 = 120;
-const GONE: Wait = Wait { what: "the mapping to be gone", counted: true, budget: Duration::from_secs(300) };
+const GONE: Wait = Wait {
+    what: "the mapping to be gone",
+    since: "Lambda first stops whoever reads the stream, up to a minute as a rule",
+    look: LOOK,
+    counted: true,
+    budget: Duration::from_secs(300),
+};
 
 impl Kind for Mapping {
     type Props = Props;
@@ -181,7 +203,7 @@ impl Kind for Mapping {
                     Shape::Text(DESTINATION),
                     "where news of records goes that were given up",
                 ),
-                property("enabled", Shape::Bool, "whether the stream is read").default(true),
+                property("enabled", Shape::Bool, "whether the stream is read").default(true).restless(),
                 super::tags(),
             ],
             outputs: vec![Output {
@@ -208,7 +230,7 @@ impl Kind for Mapping {
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         if let Some(uuid) = &id.incarnation {
             let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
-            let tags = list_tags(cx, &mapping).await?;
+            let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None.into()) };
             if id.anchors.is_empty() {
                 // Known by its ARN alone (the tag index): what it connects comes to light only now.
                 let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.site.clone());
@@ -218,7 +240,7 @@ impl Kind for Mapping {
         }
         let mappings = list(cx, Some(id.anchor("function"))).await?;
         let found = try_join_all(mappings.into_iter().map(|mapping| async {
-            let tags = list_tags(cx, &mapping).await?;
+            let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None) };
             let (resource, ours) = match &tags.owner {
                 Ownership::Engine(owner) => {
                     (owner.resource.clone(), (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack))
@@ -232,10 +254,10 @@ impl Kind for Mapping {
                 // That of a version or an alias joins another pair, so it can't be meant; but it goes with its function.
                 id.anchors.insert("function", name.to_owned());
             }
-            Ok::<_, AwsError>((id, live(mapping, tags)))
+            Ok::<_, AwsError>(Some((id, live(mapping, tags))))
         }))
         .await?;
-        Ok(Reading { live: None, others: found })
+        Ok(Reading { live: None, others: found.into_iter().flatten().collect() })
     }
 
     async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
@@ -246,6 +268,7 @@ impl Kind for Mapping {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
+        let inquiry = Inquiry::default();
         let send = || async {
             let request = cx
                 .aws
@@ -270,7 +293,7 @@ impl Kind for Mapping {
             let answer = match once.send().await.named("CreateEventSourceMapping", &id.name) {
                 // The function was made a moment ago; not everybody in AWS has heard of it.
                 Err(error) if error.class == Class::NotFound => return Err(AwsError { class: Class::Busy, ..error }),
-                answer => answer?,
+                answer => explained(cx, id, &inquiry, answer).await?,
             };
             Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
         };
@@ -282,16 +305,31 @@ impl Kind for Mapping {
             mappings.retain(of_pair);
             let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
             let us = Ownership::Engine(id.owner.clone());
-            let (mut leaving, mut taken) = (false, false);
+            let (mut leaving, mut taken, mut lagging) = (false, false, false);
             for (mapping, tags) in mappings.iter().zip(owners) {
+                let Some(tags) = tags else { continue };
                 match condition(mapping) {
                     Condition::Leaving => leaving = true,
-                    _ if tags.owner == us => return Ok(Some(outputs(mapping))),
+                    _ if tags.owner == us => {
+                        let live = self::props(mapping, tags.own);
+                        let unlike = live.differing(&props).into_iter();
+                        // Whether it will be enabled shows only once it is made.
+                        let unlike = unlike.filter(|name| name != "`enabled`");
+                        let tags = (!super::has_tags(&live.tags, &props.tags)).then(|| "`tags`".to_owned());
+                        let unlike: Vec<String> = unlike.chain(tags).collect();
+                        super::made_alike("CreateEventSourceMapping", id, &unlike)?;
+                        return Ok(Some(outputs(mapping)));
+                    }
+                    _ if matches!(tags.owner, Ownership::NotYetReadable(_)) => lagging = true,
                     _ => taken |= !is_qualified(mapping),
                 }
             }
             if taken {
                 return Err(super::taken("CreateEventSourceMapping", id));
+            }
+            if lagging {
+                let message = "AWS does not show yet whose the mapping of this stream is";
+                return Err(AwsError::own(Class::Busy, "CreateEventSourceMapping", &id.name, message));
             }
             if leaving {
                 // The pair is free again once the old mapping is gone.
@@ -317,6 +355,7 @@ impl Kind for Mapping {
         }
         if !have.props.same_settings(&props) {
             // Every property, each time: AWS keeps what is left out, so a reset has to be said.
+            let inquiry = Inquiry::default();
             let change = || async {
                 let request = cx
                     .aws
@@ -334,24 +373,37 @@ impl Kind for Mapping {
                     .set_function_response_types(Some(response_types(&props)))
                     .destination_config(destination(&props))
                     .enabled(props.enabled);
-                request.send().await.named("UpdateEventSourceMapping", &id.name)
+                let answer = request.send().await.named("UpdateEventSourceMapping", &id.name);
+                explained(cx, id, &inquiry, answer).await.map(|_| ())
             };
-            cx.send(BUSY, &id.name, change).await?;
+            let again = || async {
+                let changed = |message| AwsError::own(Class::Changed, "UpdateEventSourceMapping", &id.name, message);
+                let Some(mapping) = get(cx, &uuid).await? else { return Err(changed("the mapping is gone")) };
+                if condition(&mapping) != Condition::Settled {
+                    let message = format!("it is {}", mapping.state().unwrap_or("on its way"));
+                    return Err(AwsError::own(Class::Busy, "UpdateEventSourceMapping", &id.name, message));
+                }
+                let now = self::props(&mapping, BTreeMap::new());
+                match () {
+                    () if now.same_settings(&props) => Ok(Some(())),
+                    () if now.same_settings(&have.props) => Ok(None),
+                    () => Err(changed("somebody else changed it meanwhile")),
+                }
+            };
+            cx.change(BUSY, &id.name, change, again).await?;
         }
         Ok(have.outputs)
     }
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, outputs: &Outputs) -> Result<(), AwsError> {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
-        let (seen, lagging) = (AtomicBool::new(false), AtomicU32::new(0));
+        let (sighting, lagging) = (Sighting::default(), AtomicU32::new(0));
         let gone =
             || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "somebody else deleted it meanwhile");
         let probe = || async {
-            let Some(mapping) = get(cx, uuid).await? else {
-                // Not found right after the create means "not yet".
-                return if seen.load(Ordering::Relaxed) { Err(gone()) } else { Ok(None) };
+            let Some(mapping) = sighting.note("GetEventSourceMapping", id, get(cx, uuid).await?)? else {
+                return Ok(None);
             };
-            seen.store(true, Ordering::Relaxed);
             if condition(&mapping) == Condition::Leaving {
                 return Err(gone());
             }
@@ -366,10 +418,20 @@ impl Kind for Mapping {
             if lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_LOOKS {
                 return Ok(None);
             }
-            let message = format!("AWS took the mapping, but shows another {}", differing.join(", "));
+            let differing = differing.join(", ");
+            let message =
+                format!("AWS took the mapping, but shows another {differing}; somebody else may have changed it");
             Err(AwsError::own(Class::Rejected, "GetEventSourceMapping", &id.name, message))
         };
-        cx.until(SETTLED, &id.name, probe).await
+        let settled = cx.until(SETTLED, uuid, probe);
+        let (settled, is_dead) = tokio::join!(settled, is_dead(cx, &want.event_source_arn));
+        settled?;
+        if is_dead {
+            let message =
+                "changed meanwhile: somebody else gave the table another stream, and this one is not written to";
+            return Err(AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, message));
+        }
+        Ok(())
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -394,7 +456,7 @@ impl Kind for Mapping {
             }
         };
         cx.send(BUSY, &id.name, delete).await?;
-        cx.until(GONE, &id.name, || async { Ok(get(cx, &uuid).await?.is_none().then_some(())) }).await
+        cx.until(GONE, &uuid, || async { Ok(get(cx, &uuid).await?.is_none().then_some(())) }).await
     }
 
     async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -412,13 +474,7 @@ impl Props {
 
     /// The names of what differs, tags and the function apart.
     fn differing(&self, other: &Props) -> Vec<String> {
-        let fields = |props: &Props| match serde_json::to_value(props) {
-            Ok(Json::Object(fields)) => fields,
-            _ => serde_json::Map::new(),
-        };
-        let (ours, theirs) = (fields(self), fields(other));
-        let compared = ours.iter().filter(|(name, _)| !matches!(name.as_str(), "function" | "tags"));
-        compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
+        super::differing(self, other, &["function", "tags"])
     }
 }
 
@@ -462,6 +518,29 @@ async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<Strin
         Some(mapping) => Ok(mapping.event_source_mapping_arn.unwrap_or_default()),
         None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping is gone")),
     }
+}
+
+/// A refusal of the function's role with what can be found out about it.
+async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T, AwsError>) -> Result<T, AwsError> {
+    let error = match answer {
+        Err(error) if matches!(error.class, Class::RoleNotAssumable | Class::StreamNotReadable) => error,
+        answer => return answer,
+    };
+    let name = id.anchor("function");
+    let function = cx.aws.lambda.get_function().function_name(name).send().await.named("GetFunction", name);
+    let Some(role) = function.ok().and_then(|answer| answer.configuration?.role) else { return Err(error) };
+    if error.class == Class::RoleNotAssumable {
+        let account = id.site.as_ref().map(|site| site.account.as_str());
+        return Err(inquiry.explain(cx, &role, account, error).await);
+    }
+    let (partition, role) = (id.site.as_ref().map_or("aws", |site| site.partition), name_in_arn(&role));
+    let remedy = format!(
+        "the role `{role}` needs dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and \
+         dynamodb:ListStreams on the stream; the managed policy AWSLambdaDynamoDBExecutionRole has them, and the role's \
+         owner attaches it with `aws iam attach-role-policy --role-name {role} --policy-arn \
+         arn:{partition}:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole`"
+    );
+    Err(AwsError { remedy: Some(remedy.into()), ..error })
 }
 
 struct Tags {
@@ -522,20 +601,37 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
     }
 }
 
-async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Tags, AwsError> {
-    let arn = mapping.event_source_mapping_arn().unwrap_or_default();
-    let nothing = |owner| Ok(Tags { own: BTreeMap::new(), owner });
-    match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", mapping.uuid().unwrap_or_default()) {
+/// `None`: it is gone by now.
+async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Option<Tags>, AwsError> {
+    let (arn, uuid) = (mapping.event_source_mapping_arn().unwrap_or_default(), mapping.uuid().unwrap_or_default());
+    let nothing = |owner| Ok(Some(Tags { own: BTreeMap::new(), owner }));
+    match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", uuid) {
         Ok(answer) => {
             let tags = answer.tags.unwrap_or_default();
             let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            Ok(Tags { own: super::own_tags(pairs()), owner: Ownership::from_tags(pairs()) })
+            Ok(Some(Tags { own: super::own_tags(pairs()), owner: Ownership::from_tags(pairs()) }))
         }
         Err(error) if error.class == Class::Denied => nothing(Ownership::Denied),
-        // Gone between the list and this.
-        Err(error) if error.class == Class::NotFound => nothing(Ownership::Nobody),
+        // Made a moment ago, or gone since it was seen.
+        Err(error) if error.class == Class::NotFound => match get(cx, uuid).await? {
+            Some(_) => nothing(Ownership::NotYetReadable("AWS does not show its tags yet".to_owned())),
+            None => Ok(None),
+        },
         Err(error) => Err(error),
     }
+}
+
+/// Whether a table has another stream by now, as far as can be told.
+async fn is_dead(cx: &Context, stream_arn: &str) -> bool {
+    let name = table_of(stream_arn);
+    let look = || async {
+        let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await;
+        Ok(answer.named("DescribeTable", name)?.table)
+    };
+    let Ok(Some(table)) = cx.read(name, look).await else { return false };
+    let is_its =
+        table.table_arn().is_some_and(|arn| stream_arn.strip_prefix(arn).is_some_and(|it| it.starts_with('/')));
+    is_its && table.latest_stream_arn().is_some_and(|latest| latest != stream_arn)
 }
 
 /// The table's name in a stream's ARN.

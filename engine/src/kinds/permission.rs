@@ -84,8 +84,13 @@ const ORGANIZATION: Text = Text {
     },
     words: "an organization's id, like `o-a1b2c3d4e5`",
 };
-const BUSY: Wait =
-    Wait { what: "an earlier change of the function to finish", counted: true, budget: Duration::from_secs(300) };
+const BUSY: Wait = Wait {
+    what: "an earlier change of the function to finish",
+    since: "Lambda takes one at a time",
+    look: "",
+    counted: true,
+    budget: Duration::from_secs(300),
+};
 
 impl Kind for Permission {
     type Props = Props;
@@ -224,15 +229,17 @@ impl Kind for Permission {
             match request.customize().config_override(once()).send().await.named("AddPermission", &id.name) {
                 // The function was made a moment ago; not everybody in AWS has heard of it.
                 Err(error) if error.class == Class::NotFound => Err(AwsError { class: Class::Busy, ..error }),
+                // Only what somebody has just made can become known: a user or a role, not a service.
+                Err(error) if error.class == Class::PrincipalUnknown && !want.props.principal.contains(":iam::") => {
+                    Err(AwsError { class: Class::Rejected, ..error })
+                }
                 answer => answer.map(|_| ()),
             }
         };
         let find = || async {
-            match self.read(cx, id).await?.live {
-                Some(live) if live.props.same_statement(&want.props) => Ok(Some(())),
-                Some(_) => Err(super::taken("AddPermission", id)),
-                None => Ok(None),
-            }
+            let Some(live) = self.read(cx, id).await?.live else { return Ok(None) };
+            super::made_alike("AddPermission", id, &live.props.otherwise_made(&want.props))?;
+            Ok(Some(()))
         };
         cx.create(BUSY, &id.name, add, find).await?;
         Ok(outputs(&id.name))
@@ -267,8 +274,12 @@ impl Kind for Permission {
 impl Props {
     /// Whether the two let the same callers do the same.
     fn same_statement(&self, other: &Props) -> bool {
-        let rest = other.clone();
-        Props { function: rest.function, statement_id: rest.statement_id, ..self.clone() } == *other
+        self.otherwise_made(other).is_empty()
+    }
+
+    /// In what it is not as a create would have made it.
+    fn otherwise_made(&self, want: &Props) -> Vec<String> {
+        super::differing(self, want, &["function", "statement_id"])
     }
 }
 

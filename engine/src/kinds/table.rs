@@ -42,6 +42,8 @@ use crate::schema::{
 };
 use crate::value::{Path, Tree, Value};
 
+use super::Sighting;
+
 use index::{GlobalIndex, LocalIndex};
 
 pub(super) struct Table;
@@ -81,6 +83,18 @@ impl Props {
     }
 }
 
+impl Props {
+    /// In what it is not as a create would have made it; the settings that have calls of their own come later.
+    fn otherwise_made(&self, want: &Props) -> Vec<String> {
+        let mut but = vec!["ttl_attribute", "point_in_time_recovery", "recovery_period_in_days", "tags"];
+        if want.deletion_protection.is_none() {
+            but.push("deletion_protection");
+        }
+        let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
+        super::differing(self, want, &but).into_iter().chain(tags).collect()
+    }
+}
+
 /// What stands in a tree is known, also where it is `null`.
 fn known<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -103,18 +117,65 @@ const RECOVERY_PERIOD: i32 = 35;
 
 const FIXED_KEY: &str = "DynamoDB fixes the key when the table is made; a new table would start empty";
 /// How long AWS's own tools wait at most: a minute or so is usual, on-demand switches take three.
-const CREATE: Wait = Wait { what: "the table to become ACTIVE", counted: false, budget: Duration::from_secs(600) };
-const UPDATE: Wait = Wait { what: "the table's change to finish", counted: false, budget: Duration::from_secs(1200) };
-const BUSY: Wait =
-    Wait { what: "an earlier change of the table to finish", counted: false, budget: Duration::from_secs(600) };
-/// Filling an index takes 8 to 17 minutes even if there is nothing to fill it with.
-const INDEX: Wait = Wait { what: "the index to be built", counted: false, budget: Duration::from_secs(3600) };
-const INDEX_GONE: Wait = Wait { what: "the index to be gone", counted: false, budget: Duration::from_secs(1200) };
-const ENCRYPTION: Wait =
-    Wait { what: "the table's encryption to change", counted: false, budget: Duration::from_secs(1200) };
+const CREATE: Wait = Wait {
+    what: "the table to become ACTIVE",
+    since: "AWS makes it in the background, some seconds as a rule",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(600),
+};
+const UPDATE: Wait = Wait {
+    what: "the table's change to finish",
+    since: "AWS carries it out in the background, and a new billing mode takes minutes",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(1200),
+};
+const BUSY: Wait = Wait {
+    what: "an earlier change of the table to finish",
+    since: "AWS takes one at a time",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(600),
+};
+const INDEX: Wait = Wait {
+    what: "the index to be built",
+    since: "AWS takes 8 to 17 minutes for one even if there is nothing to fill it with",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(3600),
+};
+const INDEX_GONE: Wait = Wait {
+    what: "the index to be gone",
+    since: "AWS removes it in the background",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(1200),
+};
+const ENCRYPTION: Wait = Wait {
+    what: "the table's encryption to change",
+    since: "AWS encrypts it anew in the background",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(1200),
+};
 /// AWS takes such a setting at once, though the time to live is ENABLING for up to an hour.
-const UPKEEP: Wait = Wait { what: "the table to show the setting", counted: false, budget: Duration::from_secs(120) };
-const GONE: Wait = Wait { what: "the table to be gone", counted: false, budget: Duration::from_secs(600) };
+const UPKEEP: Wait = Wait {
+    what: "the table to show the setting",
+    since: "AWS's reads lag behind",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(120),
+};
+const GONE: Wait = Wait {
+    what: "the table to be gone",
+    since: "AWS deletes it in the background, some seconds as a rule",
+    look: LOOK,
+    counted: false,
+    budget: Duration::from_secs(600),
+};
+/// Shows `TableStatus`, and that of each index, of the encryption and of the stream.
+const LOOK: &str = "aws dynamodb describe-table --table-name {}";
 /// Tags given at create can be read once the table is ACTIVE, and lag up to 3 s; an empty answer about something this
 /// young proves nothing.
 const TAGS_LAG: Duration = Duration::from_secs(60);
@@ -410,7 +471,7 @@ impl Kind for Table {
             let answer = request.customize().config_override(once()).send().await.named("CreateTable", &id.name)?;
             answer.table_description.ok_or_else(|| AwsError::defect("AWS described no table".to_owned()))
         };
-        let table = cx.create(BUSY, &id.name, send, || find_ours(cx, id)).await?;
+        let table = cx.create(BUSY, &id.name, send, || find_ours(cx, id, &props)).await?;
         Ok(outputs(&table))
     }
 
@@ -432,13 +493,21 @@ impl Kind for Table {
         change::carry_out(cx, id, &have, &want).await?;
         // The answer to UpdateTable echoes old values, so the outputs come from a read.
         let table = cx.read(&id.name, || describe(cx, &id.name)).await?;
-        Ok(table.map_or_else(Outputs::new, |table| outputs(&table)))
+        // Who refers to the stream needs one, and somebody else may just be switching it.
+        match table.filter(|table| view_type(table).map(StreamViewType::as_str) == want.stream_view_type.as_deref()) {
+            Some(table) => Ok(outputs(&table)),
+            None => {
+                let message = "changed meanwhile: somebody else changed `stream_view_type`";
+                Err(AwsError::own(Class::Changed, "UpdateTable", &id.name, message))
+            }
+        }
     }
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
+        let sighting = Sighting::default();
         let settled = || async {
-            // Not found right after CreateTable means "not yet".
-            let Some(table) = describe(cx, &id.name).await? else { return Ok(None) };
+            let look = describe(cx, &id.name).await?;
+            let Some(table) = sighting.note("DescribeTable", id, look)? else { return Ok(None) };
             if table.table_status() != Some(&TableStatus::Active) {
                 return Ok(None);
             }
@@ -473,9 +542,12 @@ impl Kind for Table {
         }
         // AWS's item count is hours old, so what the plan saw is checked once more, right before it is too late.
         if !cx.consent.delete_data && cx.read(&id.name, || has_items(cx, &id.name)).await? {
-            let message = "the table is not empty; its items would be lost. Add --delete-data to delete them too";
-            return Err(AwsError::own(Class::Refused, "DeleteTable", &id.name, message));
+            return Err(not_empty(id));
         }
+        let again = || async {
+            // While AWS was busy with something else, somebody may have put something in.
+            if !cx.consent.delete_data && has_items(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
+        };
         let delete = || async {
             match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.named("DeleteTable", &id.name) {
                 Ok(_) => Ok(()),
@@ -486,7 +558,7 @@ impl Kind for Table {
         };
         // An index that is being built keeps its table from being deleted.
         let budget = if have.is_moving() { INDEX.budget } else { BUSY.budget };
-        cx.send(Wait { budget, ..BUSY }, &id.name, delete).await?;
+        cx.change(Wait { budget, ..BUSY }, &id.name, delete, again).await?;
         let gone = || async {
             let table = describe(cx, &id.name).await?;
             // Another TableId is another table that took the name meanwhile.
@@ -576,6 +648,11 @@ fn key_loss(before: &Value, after: &Value) -> Vec<String> {
 fn protected(id: &Id) -> AwsError {
     let message = "the table is protected against deletion; write `deletion_protection: false` into the spec and apply \
                    it, then delete the table";
+    AwsError::own(Class::Refused, "DeleteTable", &id.name, message)
+}
+
+fn not_empty(id: &Id) -> AwsError {
+    let message = "the table is not empty; its items would be lost. Add --delete-data to delete them too";
     AwsError::own(Class::Refused, "DeleteTable", &id.name, message)
 }
 
@@ -839,7 +916,7 @@ fn once() -> Override {
 }
 
 /// What a CreateTable whose answer got lost may have made, or who took the name.
-async fn find_ours(cx: &Context, id: &Id) -> Result<Option<TableDescription>, AwsError> {
+async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDescription>, AwsError> {
     let Some(table) = describe(cx, &id.name).await? else { return Ok(None) };
     if table.table_status() == Some(&TableStatus::Deleting) {
         // The name is free again once the old table is gone.
@@ -851,17 +928,19 @@ async fn find_ours(cx: &Context, id: &Id) -> Result<Option<TableDescription>, Aw
         ));
     }
     // Tags given at create can be read once the table is ACTIVE, and some seconds later at the latest.
-    let owner = cx
-        .until(CREATE, &id.name, || async {
-            let Some(table) = describe(cx, &id.name).await? else { return Ok(Some(Ownership::Nobody)) };
-            let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
-            let (_, owner) = ownership(&table, tags)?;
-            Ok((!matches!(owner, Ownership::NotYetReadable(_))).then_some(owner))
-        })
-        .await?;
-    match owner {
-        Ownership::Engine(owner) if owner == id.owner => Ok(Some(table)),
-        _ => Err(super::taken("CreateTable", id)),
+    let owned = cx.until(CREATE, &id.name, || async {
+        let Some(table) = describe(cx, &id.name).await? else { return Ok(Some(None)) };
+        let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
+        let (tags, owner) = ownership(&table, tags)?;
+        Ok((!matches!(owner, Ownership::NotYetReadable(_))).then_some(Some((table, tags, owner))))
+    });
+    match owned.await? {
+        None => Ok(None),
+        Some((table, tags, Ownership::Engine(owner))) if owner == id.owner => {
+            super::made_alike("CreateTable", id, &props(&table, tags).otherwise_made(want))?;
+            Ok(Some(table))
+        }
+        Some(_) => Err(super::taken("CreateTable", id)),
     }
 }
 

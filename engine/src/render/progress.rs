@@ -34,9 +34,30 @@ enum Drawing {
 }
 
 struct Running {
+    talk: Talk,
+    bar: Option<ProgressBar>,
+}
+
+/// Which waits of a step are worth a plain line.
+struct Talk {
     since: Instant,
     said: Option<(Instant, String)>,
-    bar: Option<ProgressBar>,
+}
+
+impl Talk {
+    fn new(since: Instant) -> Talk {
+        Talk { since, said: None }
+    }
+
+    /// Whether `what` is worth a line `now`: it lasts, and is news or was said a while ago.
+    fn is_due(&mut self, now: Instant, what: &str) -> bool {
+        let is_news = self.said.as_ref().is_none_or(|(when, said)| said != what || now - *when >= REMINDER);
+        let is_due = is_news && now - self.since >= PATIENCE;
+        if is_due {
+            self.said = Some((now, what.to_owned()));
+        }
+        is_due
+    }
 }
 
 impl Progress {
@@ -77,7 +98,7 @@ impl Progress {
                         None
                     }
                 };
-                self.running.insert((run, *id), Running { since: Instant::now(), said: None, bar });
+                self.running.insert((run, *id), Running { talk: Talk::new(Instant::now()), bar });
             }
             Event::Waiting(id, what) => {
                 let Some((resource, (_, doing, _))) = label(*id) else { return };
@@ -86,11 +107,8 @@ impl Progress {
                     bar.set_message(format!("{resource}: {doing}, waiting for {what}..."));
                     return;
                 }
-                let now = Instant::now();
-                let news = running.said.as_ref().is_none_or(|(when, said)| said != what || now - *when >= REMINDER);
-                if news && now - running.since >= PATIENCE {
-                    running.said = Some((now, what.clone()));
-                    let seconds = running.since.elapsed().as_secs();
+                if running.talk.is_due(Instant::now(), what) {
+                    let seconds = running.talk.since.elapsed().as_secs();
                     self.line(&format!("{resource}: still {doing}, waiting for {what} ({seconds} s)"));
                 }
             }
@@ -145,5 +163,22 @@ fn duration(elapsed: Duration) -> String {
         0..10 => format!("{:.1}s", elapsed.as_secs_f64()),
         10..60 => format!("{seconds}s"),
         _ => format!("{}m{:02}s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_once_it_lasts_when_it_changes_and_every_twenty_seconds() {
+        let start = Instant::now();
+        let mut talk = Talk::new(start);
+        // A step says four times a second what it waits for, and after 50 s something else.
+        let quarters = (0..400).filter(|quarter| {
+            let what = if *quarter < 200 { "the table" } else { "its tags" };
+            talk.is_due(start + Duration::from_millis(250) * *quarter, what)
+        });
+        assert_eq!(quarters.map(|quarter| quarter / 4).collect::<Vec<u32>>(), [3, 23, 43, 50, 70, 90]);
     }
 }

@@ -14,6 +14,7 @@ mod streams;
 #[path = "../shared/throttle.rs"]
 mod throttle;
 mod throttled;
+mod together;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

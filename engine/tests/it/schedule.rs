@@ -145,7 +145,8 @@ impl Fake {
     }
 
     async fn ready(&self, cx: &Context, name: &str) -> Result<(), AwsError> {
-        let wait = Wait { what: "it to be ready", counted: false, budget: Duration::from_secs(1000) };
+        let wait =
+            Wait { what: "it to be ready", since: "", look: "", counted: false, budget: Duration::from_secs(1000) };
         let probe = || std::future::ready(Ok(self.world().entries.get(name).is_none_or(Entry::is_ready).then_some(())));
         cx.until(wait, name, probe).await
     }

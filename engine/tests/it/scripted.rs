@@ -11,12 +11,14 @@ mod lies;
 mod mapping_updates;
 mod outages;
 mod pruning;
+mod races;
 mod replacement;
 mod server;
 mod several;
 mod states;
 mod streams;
 mod table_updates;
+mod waiting;
 mod world;
 
 use std::fs;

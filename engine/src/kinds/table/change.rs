@@ -5,7 +5,7 @@
 //! is taken for what it came to.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder as UpdateTable;
 use aws_sdk_dynamodb::types::{
@@ -27,13 +27,8 @@ use super::{
 /// AWS may refuse for an hour comes at the very end.
 pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props) -> Result<(), AwsError> {
     let protects = |on: bool| {
-        alter(
-            cx,
-            id,
-            UPDATE,
-            move |it| it.deletion_protection_enabled(on),
-            move |live| live.deletion_protection == Some(on),
-        )
+        let edit = move |it: UpdateTable| it.deletion_protection_enabled(on);
+        alter(cx, id, UPDATE, edit, |live| live.deletion_protection.unwrap_or_default(), !on, on)
     };
     if want.deletion_protection == Some(true) && have.deletion_protection != Some(true) {
         protects(true).await?;
@@ -44,13 +39,14 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
     change_stream(cx, id, have, want).await?;
     if have.table_class != want.table_class {
         let class = TableClass::from(want.table_class.as_str());
-        let shows = |live: &Props| live.table_class == want.table_class;
-        alter(cx, id, UPDATE, |it| it.table_class(class.clone()), shows).await?;
+        let (from, to) = (have.table_class.clone(), want.table_class.clone());
+        alter(cx, id, UPDATE, |it| it.table_class(class.clone()), |live| live.table_class.clone(), from, to).await?;
     }
     if have.kms_key_arn != want.kms_key_arn {
         let encryption = encryption(want.kms_key_arn.as_deref());
-        let shows = |live: &Props| live.kms_key_arn == want.kms_key_arn;
-        alter(cx, id, ENCRYPTION, |it| it.sse_specification(encryption.clone()), shows).await?;
+        let edit = |it: UpdateTable| it.sse_specification(encryption.clone());
+        let (from, to) = (have.kms_key_arn.clone(), want.kms_key_arn.clone());
+        alter(cx, id, ENCRYPTION, edit, |live| live.kms_key_arn.clone(), from, to).await?;
     }
     if have.recovery_period_in_days.is_some_and(|now| now != recovery_of(want)) {
         set_recovery(cx, id, recovery_of(want)).await?;
@@ -80,8 +76,8 @@ async fn drop_indexes(
         }
         let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(name).build().map_err(incomplete)?;
         let delete = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
-        let shows = |live: &Props| !live.global_secondary_indexes.contains_key(name);
-        alter(cx, id, INDEX_GONE, |it| it.global_secondary_index_updates(delete.clone()), shows).await?;
+        let edit = |it: UpdateTable| it.global_secondary_index_updates(delete.clone());
+        alter(cx, id, INDEX_GONE, edit, |live| live.global_secondary_indexes.contains_key(name), true, false).await?;
         kept.remove(name);
     }
     Ok(kept)
@@ -118,12 +114,11 @@ async fn change_capacity(
         let request = request.set_billing_mode(mode.clone()).set_provisioned_throughput(of_table.clone());
         request.set_global_secondary_index_updates(of_indexes.clone())
     };
-    let shows = |live: &Props| {
-        let of_index = |props: &Props, name| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
-        (&live.billing_mode, capacity(live)) == (&want.billing_mode, capacity(want))
-            && kept.keys().all(|name| of_index(live, name) == of_index(want, name))
+    let shown = |props: &Props| {
+        let of_index = |name: &String| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
+        (props.billing_mode.clone(), capacity(props), kept.keys().map(of_index).collect::<Vec<_>>())
     };
-    alter(cx, id, UPDATE, edit, shows).await
+    alter(cx, id, UPDATE, edit, shown, shown(have), shown(want)).await
 }
 
 /// Makes the indexes that are missing, one after the other, and waits until each is built.
@@ -145,7 +140,8 @@ async fn make_indexes(
             let request = request.set_attribute_definitions(Some(definitions.clone()));
             request.global_secondary_index_updates(create.clone())
         };
-        alter(cx, id, INDEX, edit, |live| live.global_secondary_indexes.contains_key(name)).await?;
+        let shown = |live: &Props| live.global_secondary_indexes.contains_key(name);
+        alter(cx, id, INDEX, edit, shown, false, true).await?;
     }
     Ok(())
 }
@@ -155,14 +151,15 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
     if have.stream_view_type == want.stream_view_type {
         return Ok(());
     }
+    let shown = |live: &Props| live.stream_view_type.clone();
     if have.stream_view_type.is_some() {
         let off = StreamSpecification::builder().stream_enabled(false).build().map_err(incomplete)?;
-        let shows = |live: &Props| live.stream_view_type.is_none();
-        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), shows).await?;
+        let from = have.stream_view_type.clone();
+        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), shown, from, None).await?;
     }
     if let Some(on) = stream(want.stream_view_type.as_deref())? {
-        let shows = |live: &Props| live.stream_view_type == want.stream_view_type;
-        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), shows).await?;
+        let to = want.stream_view_type.clone();
+        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), shown, None, to).await?;
     }
     Ok(())
 }
@@ -212,15 +209,23 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
     Ok(())
 }
 
+/// How often a table at rest may show what it was before a change that AWS took: some reads lag behind.
+const LAGGING_LOOKS: u32 = 120;
+
 /// Sends one UpdateTable, waiting out earlier changes, and then waits until the table is at rest and shows the change in
-/// two reads in a row: one alone may come from a replica that is ahead of the others.
-async fn alter(
+/// two reads in a row: one alone may come from a replica that is ahead of the others. `shown` is what it is about, which
+/// goes `from` one value `to` another; any third is somebody else's, who must not be overwritten unseen.
+async fn alter<V: PartialEq>(
     cx: &Context,
     id: &Id,
     wait: Wait,
     edit: impl Fn(UpdateTable) -> UpdateTable,
-    shows: impl Fn(&Props) -> bool,
+    shown: impl Fn(&Props) -> V,
+    from: V,
+    to: V,
 ) -> Result<(), AwsError> {
+    let now = |table: &TableDescription| shown(&props(table, BTreeMap::new()));
+    let changed = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "somebody else changed it meanwhile");
     let send = || async {
         match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.named("UpdateTable", &id.name) {
             // "It is so already" is fine, and so is an index that is gone: the reads that follow decide.
@@ -229,14 +234,38 @@ async fn alter(
         }
     };
     // Sent again after a lost answer, the call finds its own work under way.
-    cx.send(Wait { budget: wait.budget.max(BUSY.budget), ..BUSY }, &id.name, send).await?;
-    let seen = AtomicU8::new(0);
+    let again = || async {
+        let table = present(cx, id).await?;
+        match () {
+            () if !is_at_rest(&table) => {
+                Err(AwsError::own(Class::Busy, "UpdateTable", &id.name, "a change of it is under way"))
+            }
+            () if now(&table) == to => Ok(Some(())),
+            () if now(&table) == from => Ok(None),
+            () => Err(changed()),
+        }
+    };
+    cx.change(Wait { budget: wait.budget.max(BUSY.budget), ..BUSY }, &id.name, send, again).await?;
+    let (seen, other, lagging) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
     let probe = || async {
         let table = present(cx, id).await?;
-        let settled = is_at_rest(&table) && shows(&props(&table, BTreeMap::new()));
-        let reads = if settled { seen.load(Ordering::Relaxed) + 1 } else { 0 };
-        seen.store(reads, Ordering::Relaxed);
-        Ok((reads >= 2).then_some(()))
+        let (now, at_rest) = (now(&table), is_at_rest(&table));
+        // Looks of its sort in a row.
+        let count = |counter: &AtomicU32, holds: bool| {
+            let looks = if holds { counter.load(Ordering::Relaxed) + 1 } else { 0 };
+            counter.store(looks, Ordering::Relaxed);
+            looks
+        };
+        let settled = count(&seen, at_rest && now == to);
+        if count(&other, at_rest && now != to && now != from) >= 2 {
+            return Err(changed());
+        }
+        if count(&lagging, at_rest && now != to) >= LAGGING_LOOKS {
+            let message =
+                "AWS took the change, but the table goes on as it was; somebody else may have changed it back";
+            return Err(AwsError::own(Class::Rejected, "UpdateTable", &id.name, message));
+        }
+        Ok((settled >= 2).then_some(()))
     };
     cx.until(wait, &id.name, probe).await
 }

@@ -197,6 +197,16 @@ impl Passing {
     }
 }
 
+/// What AWS may answer about the mappings of a function that is gone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Orphans {
+    #[default]
+    Listed,
+    Hidden,
+    NotFound,
+    Invalid,
+}
+
 /// The account.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
@@ -217,6 +227,12 @@ pub(crate) struct World {
     /// Lists come in pages of one, the first of them empty.
     pub(super) small_pages: bool,
     pub(super) ids: u32,
+    /// The trust policy of the roles; `None`: one that lets Lambda assume them.
+    pub(super) trust: Option<Json>,
+    /// Takes what is not known to be taken: mappings on a fresh table, permissions and tags during an update.
+    pub(super) lenient: bool,
+    /// What a list of the mappings of a function shows that is gone.
+    pub(super) orphans: Orphans,
     /// Until then every line is cut before anything is done.
     pub(super) dark_until: Option<Instant>,
 }
@@ -285,14 +301,10 @@ impl World {
             let text = format!("The role with name {name} cannot be found.");
             return Err(Reply::query(404, "NoSuchEntity", &text));
         };
-        let trust = json!({
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow",
-                "Principal": { "Service": "lambda.amazonaws.com" },
-                "Action": "sts:AssumeRole",
-            }],
-        });
+        let lambda = json!({ "Service": "lambda.amazonaws.com" });
+        let statement = json!([{ "Effect": "Allow", "Principal": lambda, "Action": "sts:AssumeRole" }]);
+        let trust = json!({ "Version": "2012-10-17", "Statement": statement });
+        let trust = self.trust.as_ref().unwrap_or(&trust);
         let trust = utf8_percent_encode(&trust.to_string(), NON_ALPHANUMERIC).to_string();
         let arn = role_arn(path, name);
         let born = self.roles_born.unwrap_or("2025-11-01T09:00:00Z");

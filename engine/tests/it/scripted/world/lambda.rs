@@ -8,7 +8,7 @@ use base64::Engine as _;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{ACCOUNT, Call, Passing, REGION, Reply, Tags, World, last, role_arn};
+use super::{ACCOUNT, Call, Orphans, Passing, REGION, Reply, Tags, World, last, role_arn};
 
 #[derive(Debug, Clone)]
 pub(in crate::scripted) struct Function {
@@ -288,8 +288,11 @@ impl World {
     }
 
     fn add_permission(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        let lenient = self.lenient;
         let function = self.function(name)?;
-        function.not_updating()?;
+        if !lenient {
+            function.not_updating()?;
+        }
         let id = body["StatementId"].as_str().unwrap();
         if function.policy.iter().any(|statement| statement["Sid"] == id) {
             let text = format!(
@@ -331,8 +334,11 @@ impl World {
     fn remove_permission(&mut self, name: &str, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
         let nothing =
             Reply::lambda(404, "ResourceNotFoundException", "No policy is associated with the given resource.");
+        let lenient = self.lenient;
         let function = self.functions.get_mut(name).filter(|it| !it.policy.is_empty()).ok_or(nothing)?;
-        function.not_updating()?;
+        if !lenient {
+            function.not_updating()?;
+        }
         let id = &query["StatementId"];
         let before = function.policy.len();
         function.policy.retain(|statement| statement["Sid"] != id.as_str());
@@ -347,6 +353,17 @@ impl World {
 
     fn list_mappings(&mut self, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
         let function = query.get("FunctionName").map(|name| last(name));
+        if let Some(name) = function.as_ref().filter(|name| !self.functions.contains_key(*name)) {
+            match self.orphans {
+                Orphans::Listed => {}
+                Orphans::Hidden => return Ok(Reply::json(200, &json!({ "EventSourceMappings": [] }))),
+                Orphans::NotFound => {
+                    let text = format!("Function not found: {}", function_arn(name));
+                    return Err(Reply::lambda(404, "ResourceNotFoundException", &text));
+                }
+                Orphans::Invalid => return Err(invalid("Function does not exist")),
+            }
+        }
         let all: Vec<String> = self
             .mappings
             .iter()
@@ -390,7 +407,7 @@ impl World {
         let stream = body["EventSourceArn"].as_str().unwrap();
         // Whether AWS takes a mapping on a table that is not ACTIVE is not known, so this one does not.
         let live = self.tables.values().any(|table| {
-            table.passing.is_none()
+            (table.passing.is_none() || self.lenient)
                 && table.shown["StreamSpecification"].is_object()
                 && table.shown["LatestStreamArn"] == stream
         });
@@ -477,8 +494,11 @@ impl World {
         if let Some(index) = self.mappings.iter().position(|mapping| mapping.uuid == name) {
             return Ok(&mut self.mappings[index].tags);
         }
+        let lenient = self.lenient;
         let function = self.function(name)?;
-        function.not_updating()?;
+        if !lenient {
+            function.not_updating()?;
+        }
         function.revision += 1;
         Ok(&mut function.tags)
     }

@@ -1,0 +1,365 @@
+//! Whether a role lets a service assume it: what its trust policy says, and what that makes of Lambda's refusal.
+//!
+//! Lambda says of a role that is new and of one whose policy is wrong the very same thing, and only the policy tells the
+//! two apart (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
+//!
+//! **Invariant:** a policy is called wrong only where nothing in it can be meant; what is conditional is not known.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use globset::GlobBuilder;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value as Json};
+
+use super::error::{AwsError, Class, Named};
+use super::wait::{Context, SPREADING};
+
+/// The service that runs functions.
+pub const LAMBDA: &str = "lambda.amazonaws.com";
+const ASSUME: &str = "sts:AssumeRole";
+
+/// What a trust policy says about one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// The service may assume the role.
+    Granted,
+    /// It may not, whatever the circumstances; these may, in words.
+    Missing(BTreeSet<String>),
+    /// That depends on what can't be seen from here; why, in words.
+    Unknown(&'static str),
+}
+
+/// Reads a trust policy as IAM returns it, percent-encoded, for what it lets `service` do.
+pub fn trust(document: &str, service: &str) -> Trust {
+    let Ok(text) = percent_decode_str(document).decode_utf8() else { return Trust::Unknown("it is no text") };
+    let Ok(Json::Object(policy)) = serde_json::from_str(&text) else { return Trust::Unknown("it can't be read") };
+    let statements: &[Json] = match policy.get("Statement") {
+        Some(Json::Array(statements)) => statements,
+        Some(statement) => std::slice::from_ref(statement),
+        None => return Trust::Unknown("it has no statement"),
+    };
+    let (mut granted, mut denied, mut doubt) = (false, false, None);
+    let mut others = BTreeSet::new();
+    for statement in statements {
+        let Json::Object(statement) = statement else { return Trust::Unknown("one of its statements can't be read") };
+        let (action, principal) = (action_covers(statement), principal_is(statement, service));
+        if action == Covers::No || principal == Covers::No {
+            if action != Covers::No && statement.get("Effect").and_then(Json::as_str) == Some("Allow") {
+                others.extend(principals(statement));
+            }
+            continue;
+        }
+        match statement.get("Effect").and_then(Json::as_str) {
+            Some("Deny") => denied = true,
+            Some("Allow") if has_conditions(statement) => doubt = Some("it sets conditions"),
+            Some("Allow") if (action, principal) == (Covers::Yes, Covers::Yes) => granted = true,
+            _ => doubt = Some("one of its statements is not that plain"),
+        }
+    }
+    match (granted, doubt) {
+        (true, _) if denied => Trust::Unknown("one statement allows it and another denies it"),
+        (true, _) => Trust::Granted,
+        (false, Some(doubt)) => Trust::Unknown(doubt),
+        (false, None) => Trust::Missing(others),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Covers {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// One text or a list of them; `None`: something else.
+fn texts(value: &Json) -> Option<Vec<&str>> {
+    match value {
+        Json::String(text) => Some(vec![text]),
+        Json::Array(items) => items.iter().map(Json::as_str).collect(),
+        _ => None,
+    }
+}
+
+fn action_covers(statement: &Map<String, Json>) -> Covers {
+    let Some(patterns) = statement.get("Action").and_then(texts) else { return Covers::Unknown };
+    let covered: Vec<Option<bool>> = patterns.iter().map(|pattern| matches(pattern, ASSUME)).collect();
+    match () {
+        () if covered.contains(&Some(true)) => Covers::Yes,
+        () if covered.contains(&None) => Covers::Unknown,
+        () => Covers::No,
+    }
+}
+
+fn principal_is(statement: &Map<String, Json>, service: &str) -> Covers {
+    let Some(Json::Object(by_type)) = statement.get("Principal") else { return Covers::Unknown };
+    let of_kind = by_type.iter().map(|(kind, names)| match (kind.as_str(), texts(names)) {
+        (_, None) => Covers::Unknown,
+        ("Service", Some(names)) if names.contains(&service) => Covers::Yes,
+        // Whether a service's name may be written in another way, or with its region, is not documented.
+        ("Service", Some(names)) => {
+            let family = service.split('.').next().unwrap_or(service).to_ascii_lowercase();
+            let is_close =
+                |name: &&str| name.contains('*') || name.to_ascii_lowercase().split('.').any(|it| it == family);
+            if names.iter().any(is_close) { Covers::Unknown } else { Covers::No }
+        }
+        ("AWS", Some(names)) if names.contains(&"*") => Covers::Unknown,
+        ("AWS" | "Federated" | "CanonicalUser", Some(_)) => Covers::No,
+        _ => Covers::Unknown,
+    });
+    of_kind.fold(Covers::No, |all, one| match (all, one) {
+        (Covers::Yes, _) | (_, Covers::Yes) => Covers::Yes,
+        (Covers::Unknown, _) | (_, Covers::Unknown) => Covers::Unknown,
+        _ => Covers::No,
+    })
+}
+
+fn has_conditions(statement: &Map<String, Json>) -> bool {
+    statement.get("Condition").is_some_and(|it| !it.as_object().is_some_and(Map::is_empty))
+}
+
+/// Whom a statement names, in words.
+fn principals(statement: &Map<String, Json>) -> Vec<String> {
+    let Some(Json::Object(by_type)) = statement.get("Principal") else { return Vec::new() };
+    let words = |kind: &str, name: &str| match kind {
+        "Service" => format!("the service `{name}`"),
+        _ => format!("`{name}`"),
+    };
+    let names = by_type
+        .iter()
+        .flat_map(|(kind, names)| texts(names).unwrap_or_default().into_iter().map(move |name| words(kind, name)));
+    names.collect()
+}
+
+/// Whether a pattern with `*` and `?` covers an action; case means nothing. `None`: it is no such pattern.
+fn matches(pattern: &str, action: &str) -> Option<bool> {
+    // These mean something in a glob and nothing in a policy.
+    if pattern.contains(['[', ']', '{', '}', '\\']) {
+        return None;
+    }
+    let glob = GlobBuilder::new(pattern).case_insensitive(true).literal_separator(false).build().ok()?;
+    Some(glob.compile_matcher().is_match(action))
+}
+
+/// What has been found out about the role of one function while Lambda refuses it. IAM is asked once.
+#[derive(Debug, Default)]
+pub struct Inquiry {
+    verdict: Mutex<Option<Verdict>>,
+}
+
+#[derive(Debug, Clone)]
+enum Verdict {
+    /// Waiting helps, or may help; why.
+    Wait(String),
+    /// It does not; why, and what to do.
+    Hopeless(String, String),
+}
+
+impl Inquiry {
+    /// Lambda's refusal of a role with what its trust policy says: an error that is no longer waited for where that
+    /// can't help. `account`: the one that the call was made in.
+    pub async fn explain(&self, cx: &Context, role: &str, account: Option<&str>, error: AwsError) -> AwsError {
+        let known = self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let verdict = match known {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = ask(cx, role, account).await;
+                // What passes is asked again at the next refusal.
+                let Ok(verdict) = verdict else { return error };
+                *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict.clone());
+                verdict
+            }
+        };
+        match verdict {
+            Verdict::Wait(reason) => AwsError { reason: Some(reason.into()), ..error },
+            Verdict::Hopeless(reason, remedy) => AwsError {
+                class: Class::Rejected,
+                message: format!("{} Waiting would not help: {reason}", error.message).into(),
+                remedy: Some(remedy.into()),
+                ..error
+            },
+        }
+    }
+}
+
+/// Looks at a role.
+///
+/// # Errors
+/// What passes.
+async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict, AwsError> {
+    let mut fields = role.splitn(6, ':').skip(4);
+    let (of_account, resource) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+    let Some(name) = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()) else {
+        return Ok(Verdict::Wait(SPREADING.to_owned()));
+    };
+    if account != Some(of_account) {
+        return Ok(Verdict::Wait(format!(
+            "{SPREADING}, and the role of account {of_account} can't be looked at from here"
+        )));
+    }
+    let answer = match cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) {
+        Err(error) if error.is_ambiguous() || error.class == Class::Throttled => return Err(error),
+        Err(error) if error.class == Class::NotFound => {
+            let remedy = format!("check the role's name, or ask whoever owns the account to make `{name}`");
+            return Ok(Verdict::Hopeless(format!("there is no role `{name}` in account {of_account}"), remedy));
+        }
+        Err(_) => return Ok(Verdict::Wait(format!("{SPREADING}; its trust policy may not be looked at"))),
+        Ok(answer) => answer,
+    };
+    let Some(role) = answer.role else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
+    Ok(match trust(role.assume_role_policy_document.as_deref().unwrap_or_default(), LAMBDA) {
+        Trust::Granted => Verdict::Wait(format!("its trust policy is right, and {SPREADING}")),
+        Trust::Unknown(why) => {
+            Verdict::Wait(format!("{SPREADING}; what its trust policy comes to can't be told, since {why}"))
+        }
+        Trust::Missing(others) => {
+            let others = if others.is_empty() {
+                "nobody".to_owned()
+            } else {
+                format!("only {}", others.into_iter().collect::<Vec<_>>().join(", "))
+            };
+            let reason =
+                format!("the trust policy of the role `{name}` lets {others} assume it, not the service `{LAMBDA}`");
+            let remedy = format!(
+                "its owner has to add this statement to it (`aws iam update-assume-role-policy --role-name {name}`): \
+                 {{\"Effect\": \"Allow\", \"Principal\": {{\"Service\": \"{LAMBDA}\"}}, \"Action\": \"{ASSUME}\"}}"
+            );
+            Verdict::Hopeless(reason, remedy)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn read(statements: &Json) -> Trust {
+        let policy = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+        trust(&utf8_percent_encode(&policy, NON_ALPHANUMERIC).to_string(), LAMBDA)
+    }
+
+    fn allow(principal: &Json) -> Json {
+        json!({ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" })
+    }
+
+    fn missing(words: &[&str]) -> Trust {
+        Trust::Missing(words.iter().map(|it| (*it).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_policy_is_wrong_only_where_nothing_in_it_can_be_meant() {
+        let lambda = json!({ "Service": LAMBDA });
+        let with = |mut statement: Json, field: &str, value: Json| {
+            statement[field] = value;
+            statement
+        };
+        let deny = |principal: &Json| with(allow(principal), "Effect", json!("Deny"));
+        for (statements, wanted) in [
+            (allow(&lambda), Trust::Granted),
+            (json!([allow(&json!({ "Service": ["ec2.amazonaws.com", LAMBDA] }))]), Trust::Granted),
+            (with(allow(&lambda), "Action", json!(["sts:TagSession", "STS:assume*"])), Trust::Granted),
+            (with(allow(&lambda), "Action", json!("sts:AssumeR?le")), Trust::Granted),
+            (with(allow(&lambda), "Action", json!("*")), Trust::Granted),
+            (with(allow(&lambda), "Condition", json!({})), Trust::Granted),
+            (json!([allow(&lambda), deny(&json!({ "AWS": "arn:aws:iam::1:root" }))]), Trust::Granted),
+            (allow(&json!({ "Service": "ec2.amazonaws.com" })), missing(&["the service `ec2.amazonaws.com`"])),
+            (
+                json!([allow(&json!({ "Service": "edgelambda.amazonaws.com", "AWS": ["arn:aws:iam::1:root"] }))]),
+                missing(&["the service `edgelambda.amazonaws.com`", "`arn:aws:iam::1:root`"]),
+            ),
+            (with(allow(&lambda), "Action", json!("sts:AssumeRoleWithWebIdentity")), missing(&[])),
+            (json!([]), missing(&[])),
+            (deny(&lambda), missing(&[])),
+        ] {
+            assert_eq!(read(&statements), wanted, "{statements}");
+        }
+        for statements in [
+            with(allow(&lambda), "Condition", json!({ "StringEquals": { "aws:SourceAccount": "1" } })),
+            json!([allow(&lambda), deny(&lambda)]),
+            json!([allow(&lambda), deny(&json!({ "AWS": "*" }))]),
+            json!([allow(&lambda), with(deny(&lambda), "Condition", json!({ "Bool": { "a": "true" } }))]),
+            with(allow(&lambda), "Action", json!("sts:[A-Z]*")),
+            allow(&json!("*")),
+            allow(&json!({ "AWS": "*" })),
+            allow(&json!({ "Service": "lambda.eu-central-1.amazonaws.com" })),
+            allow(&json!({ "Service": "Lambda.amazonaws.com" })),
+            json!({ "Effect": "Allow", "NotPrincipal": lambda, "Action": "sts:AssumeRole" }),
+            json!({ "Effect": "Allow", "Principal": lambda, "NotAction": "sts:TagSession" }),
+            json!("text"),
+        ] {
+            assert!(matches!(read(&statements), Trust::Unknown(_)), "{statements}: {:?}", read(&statements));
+        }
+        assert!(matches!(trust("%ff", LAMBDA), Trust::Unknown(_)));
+        assert!(matches!(trust("", LAMBDA), Trust::Unknown(_)));
+        assert!(matches!(trust("{}", LAMBDA), Trust::Unknown(_)));
+    }
+
+    /// One text, alone or in a list: the two mean the same.
+    fn one_or_list(text: String) -> impl Strategy<Value = Json> {
+        prop_oneof![Just(json!(text)), Just(json!([text]))]
+    }
+
+    /// A statement, and whether it lets Lambda in where nothing else does.
+    fn statement() -> impl Strategy<Value = (Json, bool)> {
+        let services = prop::sample::select(vec![LAMBDA, "ec2.amazonaws.com", "events.amazonaws.com"]);
+        let actions = prop::sample::select(vec!["sts:AssumeRole", "sts:*", "*", "sts:TagSession", "STS:ASSUMEROLE"]);
+        let both = (services, actions, prop::bool::ANY);
+        both.prop_flat_map(|(service, action, allows)| {
+            let grants = allows && service == LAMBDA && action != "sts:TagSession";
+            (one_or_list(service.to_owned()), one_or_list(action.to_owned())).prop_map(move |(service, action)| {
+                let effect = if allows { "Allow" } else { "Deny" };
+                (json!({ "Effect": effect, "Principal": { "Service": service }, "Action": action }), grants)
+            })
+        })
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let words = vec!["Allow", "Deny", "*", "sts:AssumeRole", LAMBDA, "Service", "AWS", ""];
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            prop::bool::ANY.prop_map(Json::from),
+            prop::sample::select(words).prop_map(Json::from),
+        ];
+        let keys = vec!["Statement", "Effect", "Principal", "Action", "Condition", "Service", "AWS", "NotPrincipal"];
+        leaf.prop_recursive(5, 40, 5, move |inner| {
+            let keys = prop::sample::select(keys.clone());
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                prop::collection::vec((keys, inner), 0..6)
+                    .prop_map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_verdict_follows_from_the_statements(all in prop::collection::vec(statement(), 0..5)) {
+            let statements: Vec<Json> = all.iter().map(|(statement, _)| statement.clone()).collect();
+            let grants = all.iter().any(|(_, grants)| *grants);
+            let verdict = read(&json!(statements));
+            match verdict {
+                Trust::Granted => prop_assert!(grants),
+                // A denial makes a grant uncertain, and nothing else does here.
+                Trust::Unknown(_) => prop_assert!(grants && statements.iter().any(|it| it["Effect"] == "Deny")),
+                Trust::Missing(ref others) => {
+                    prop_assert!(!grants);
+                    prop_assert!(!others.iter().any(|it| it.contains(LAMBDA)));
+                }
+            }
+            if let [one] = statements.as_slice() {
+                prop_assert_eq!(read(one), verdict);
+            }
+        }
+
+        #[test]
+        fn whatever_it_says_reading_it_ends(policy in any_json(), text in ".{0,40}") {
+            trust(&policy.to_string(), LAMBDA);
+            trust(&json!({ "Statement": policy }).to_string(), LAMBDA);
+            trust(&text, LAMBDA);
+        }
+    }
+}

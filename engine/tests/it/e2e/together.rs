@@ -1,0 +1,169 @@
+//! Two who work on the same things at once: on one spec, on two that differ, and one who applies what the other destroys.
+//! Two real processes against one local AWS, in which one seeded schedule for each pair decides whose call goes first.
+
+mod differing;
+mod pair;
+mod strict;
+
+use std::sync::Arc;
+
+use pair::race;
+use strict::Strict;
+
+use super::project::{Account, Project, Ran};
+use super::{NO_CHANGES, TEAM};
+
+const CODE: &str = "code: ../lambda-src/log-events";
+const OTHER_CODE: &str = "code: { inline: \"exports.handler = async () => 2;\" }";
+/// What an update changes: each of its steps meets the other's.
+const EDITS: [(&str, &str); 4] = [
+    ("stream_view_type: NEW_AND_OLD_IMAGES", "stream_view_type: NEW_IMAGE"),
+    ("read_capacity: 1", "read_capacity: 2"),
+    (CODE, OTHER_CODE),
+    ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
+];
+/// How somebody is told what another one did: never a shrug, always what and by whom.
+const TOLD: [&str; 3] = ["changed meanwhile", "somebody else", "is gone"];
+
+/// Everything that the account has is one pipeline of this stack, once.
+#[track_caller]
+fn expect_one_pipeline(aws: &Account, stack: &str, context: &str) {
+    let mut owned = Vec::new();
+    for (name, tags) in aws.tags() {
+        let of = |key: &str| tags.get(key).cloned().unwrap_or_default();
+        let kind = name.split(' ').next().unwrap().to_owned();
+        assert_eq!([of("engine:team"), of("engine:stack")], ["blue-owls".to_owned(), stack.to_owned()], "{context}");
+        owned.push((kind, of("engine:resource")));
+    }
+    let expected = [("function", "logger"), ("mapping", "todos-to-logger"), ("table", "todos")];
+    assert_eq!(owned, expected.map(|(kind, name)| (kind.to_owned(), name.to_owned())), "{context}");
+    let policy = aws.wait(aws.lambda.get_policy().function_name("blue-owls-logger").send()).policy.unwrap();
+    assert_eq!(policy.matches("\"Sid\"").count(), 1, "{context}: {policy}");
+    assert!(policy.contains("blue-owls-logger-permission"), "{context}: {policy}");
+}
+
+/// How a pair ended.
+#[derive(Debug, Default, Clone, Copy)]
+struct Endings {
+    both_well: usize,
+    one_told: usize,
+    both_told: usize,
+}
+
+impl Endings {
+    /// Counts a pair of which each has ended well, or says what the other did.
+    #[track_caller]
+    fn count(&mut self, pair: &[Ran; 2], context: &str) {
+        let told = pair.iter().filter(|ran| ran.code != 0).map(|ran| {
+            assert!([1, 3].contains(&ran.code), "{context}: {pair:#?}");
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(TOLD.iter().any(|text| said.contains(text)), "{context}: {pair:#?}");
+            assert!(!said.contains("defect"), "{context}: {pair:#?}");
+        });
+        match told.count() {
+            0 => self.both_well += 1,
+            1 => self.one_told += 1,
+            _ => self.both_told += 1,
+        }
+    }
+}
+
+/// Runs `case` for each seed, some at once, and adds up what they return.
+fn for_seeds<T: Send>(seeds: std::ops::Range<u64>, case: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    const AT_ONCE: u64 = 4;
+    std::thread::scope(|scope| {
+        let (case, end) = (&case, seeds.end);
+        let workers = (0..AT_ONCE).map(|worker| {
+            let own = (seeds.start + worker..end).step_by(AT_ONCE as usize);
+            scope.spawn(move || own.map(case).collect::<Vec<T>>())
+        });
+        let workers: Vec<_> = workers.collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn two_who_do_the_same_at_once_end_well_or_are_told_and_there_is_one_pipeline() {
+    let project = Project::new();
+    let endpoint = project.endpoint();
+    let all = for_seeds(0..50, |seed| {
+        let account = format!("2000000000{seed:02}");
+        let (spec, aws) = (project.spec_for(TEAM, &account), project.account(&account));
+        project.run(&["diff", &spec, "--local"]).expect(0, &[]);
+        let strict = Arc::new(Strict::new(&endpoint));
+        let mut endings = [Endings::default(); 3];
+        let both = |args: &[&str], salt: u64| {
+            let args = [args, &[&spec, "--yes"]].concat();
+            race(&project, &strict, &account, seed * 3 + salt, [&args, &args])
+        };
+        // Who was told has to run the command again; where nobody was, everything is as wanted.
+        let same = |context: &str, pair: &[Ran; 2]| {
+            let context = format!("seed {seed}, {context}: {pair:#?}");
+            if pair.iter().any(|ran| ran.code != 0) {
+                let again = project.run(&["apply", &spec, "--yes", "--local"]);
+                assert_eq!(again.code, 0, "{context}, again: {again:#?}");
+            }
+            expect_one_pipeline(&aws, &account, &context);
+            let diff = project.run(&["diff", &spec, "--local"]);
+            assert!(diff.code == 0 && diff.stdout.contains(NO_CHANGES), "{context}: {diff:#?}");
+        };
+
+        let pair = both(&["apply"], 0);
+        endings[0].count(&pair, &format!("seed {seed}, create"));
+        same("create", &pair);
+
+        project.edit(&spec, &EDITS);
+        let pair = both(&["apply"], 1);
+        endings[1].count(&pair, &format!("seed {seed}, update"));
+        same("update", &pair);
+
+        let pair = both(&["destroy"], 2);
+        endings[2].count(&pair, &format!("seed {seed}, destroy"));
+        if pair.iter().any(|ran| ran.code != 0) {
+            project.run(&["destroy", &spec, "--yes", "--local"]).expect(0, &[]);
+        }
+        assert_eq!(aws.tags().len(), 0, "seed {seed}, destroy: {pair:#?}");
+        endings
+    });
+    for (at, what) in ["create", "update", "destroy"].into_iter().enumerate() {
+        let sum = |of: fn(&Endings) -> usize| all.iter().map(|endings| of(&endings[at])).sum::<usize>();
+        let (well, told, both) = (sum(|it| it.both_well), sum(|it| it.one_told), sum(|it| it.both_told));
+        println!("{what}: both well {well}, one told {told}, both told {both}");
+    }
+}
+
+#[test]
+fn who_applies_and_who_destroys_at_once_both_come_to_an_end_and_either_can_have_its_way() {
+    let project = Project::new();
+    let endpoint = project.endpoint();
+    let all = for_seeds(0..20, |seed| {
+        let account = format!("2100000000{seed:02}");
+        let (spec, aws) = (project.spec_for(TEAM, &account), project.account(&account));
+        project.run(&["diff", &spec, "--local"]).expect(0, &[]);
+        // From nothing, from a pipeline that stands, and from one that is to change.
+        if seed % 3 != 0 {
+            project.run(&["apply", &spec, "--local"]).expect(0, &[]);
+        }
+        if seed % 3 == 2 {
+            project.edit(&spec, &EDITS);
+        }
+        let (apply, destroy) = (["apply", &spec, "--yes"], ["destroy", &spec, "--yes"]);
+        let mut endings = Endings::default();
+        let strict = Arc::new(Strict::new(&endpoint));
+        let context = format!("seed {seed}, apply beside destroy");
+        endings.count(&race(&project, &strict, &account, seed, [&apply, &destroy]), &context);
+        if seed % 2 == 0 {
+            project.run(&["apply", &spec, "--local", "--yes"]).expect(0, &[]);
+            expect_one_pipeline(&aws, &account, &context);
+            project.run(&["diff", &spec, "--local"]).expect(0, &[NO_CHANGES]);
+        } else {
+            project.run(&["destroy", &spec, "--local", "--yes"]).expect(0, &[]);
+            assert_eq!(aws.tags().len(), 0, "{context}");
+        }
+        endings
+    });
+    let sum = |of: fn(&Endings) -> usize| all.iter().map(of).sum::<usize>();
+    let (well, told, both) = (sum(|it| it.both_well), sum(|it| it.one_told), sum(|it| it.both_told));
+    println!("apply beside destroy: both well {well}, one told {told}, both told {both}");
+}

@@ -1,0 +1,199 @@
+//! Two specs of one team and stack that differ: between two calls of the one, the other happens entirely.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::super::project::{Account, Project, Ran};
+use super::super::{NO_CHANGES, TEAM};
+use super::{CODE, OTHER_CODE, TOLD};
+use crate::shared::proxy::{Proxy, Request};
+
+/// What one spec says otherwise than the one that stands.
+type Edits = &'static [(&'static str, &'static str)];
+
+const CAPACITY: (&str, &str) = ("read_capacity: 1", "read_capacity: 2");
+const MEMORY: (&str, &str) = ("handler: index.handler", "handler: index.handler\n    memory_size: 256");
+const BATCH: (&str, &str) = ("TRIM_HORIZON", "TRIM_HORIZON\n    batch_size: 10");
+const NO_MAPPING: (&str, &str) = (
+    "  todos-to-logger:\n    type: mapping\n    function: ${logger.arn}\n    \
+     event_source_arn: ${todos.stream_arn}\n    starting_position: TRIM_HORIZON\n",
+    "",
+);
+
+/// Who is in the middle of an apply, what the other one does meanwhile, and what that is about.
+const PAIRS: [(Edits, Edits, &str); 5] = [
+    (&[CAPACITY, MEMORY, BATCH], &[("read_capacity: 1", "read_capacity: 3")], "capacity"),
+    (
+        &[CAPACITY, MEMORY, BATCH],
+        &[("handler: index.handler", "handler: index.handler\n    memory_size: 512")],
+        "memory",
+    ),
+    (&[CAPACITY, MEMORY, BATCH], &[(CODE, OTHER_CODE)], "code"),
+    (&[CAPACITY, MEMORY, BATCH], &[NO_MAPPING], "mappings"),
+    (&[MEMORY, NO_MAPPING], &[("TRIM_HORIZON", "TRIM_HORIZON\n    batch_size: 20")], "mappings"),
+];
+
+/// What stands of what the specs differ in.
+fn facets(aws: &Account) -> BTreeMap<&'static str, String> {
+    let table = aws.table("blue-owls-todos");
+    let function = aws.lambda.get_function_configuration().function_name("blue-owls-logger");
+    let function = aws.wait(function.send());
+    let mappings = aws.wait(aws.lambda.list_event_source_mappings().send()).event_source_mappings.unwrap_or_default();
+    let batches: Vec<_> = mappings.iter().map(|mapping| mapping.batch_size).collect();
+    BTreeMap::from([
+        ("capacity", format!("{:?}", table.provisioned_throughput().unwrap().read_capacity_units)),
+        ("memory", format!("{:?}", function.memory_size)),
+        ("code", format!("{:?}", function.code_sha256)),
+        ("mappings", format!("{batches:?}")),
+    ])
+}
+
+/// What a call has to do with a facet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Touch {
+    Reads(&'static str),
+    /// Without a lock: AWS has none for tables and mappings. A change of a function names the revision that was read.
+    Writes(&'static str),
+}
+
+fn touch(request: &Request) -> Option<Touch> {
+    let (method, path) = request.head.split_once(' ').unwrap();
+    let of_one = path.split_once("/event-source-mappings/").is_some();
+    match method {
+        "GET" if of_one => Some(Touch::Reads("mappings")),
+        "PUT" | "DELETE" if of_one => Some(Touch::Writes("mappings")),
+        _ if request.is("DescribeTable") => Some(Touch::Reads("capacity")),
+        _ if request.is("UpdateTable") => Some(Touch::Writes("capacity")),
+        _ => None,
+    }
+}
+
+/// What happened to one who was in the middle of an apply when another one did theirs.
+struct Met {
+    /// What stood when the other one was done.
+    then: BTreeMap<&'static str, String>,
+    /// The call before which that was, and all that followed it.
+    calls: Vec<(String, Option<Touch>)>,
+    ran: Ran,
+}
+
+impl Met {
+    /// Whether a facet was written without being read again. That much is left to chance where AWS has no lock: the time
+    /// from the read before a write to the write.
+    fn in_between(&self, facet: &'static str) -> bool {
+        let mut touches = self.calls.iter().filter_map(|(_, touch)| *touch);
+        touches.find(|it| [Touch::Reads(facet), Touch::Writes(facet)].contains(it)) == Some(Touch::Writes(facet))
+    }
+}
+
+struct Case {
+    account: String,
+    specs: [String; 2],
+}
+
+impl Case {
+    fn new(project: &Project, number: usize, (ours, theirs, _): (Edits, Edits, &str)) -> Case {
+        let account = format!("22{number:010}");
+        let base = project.spec_for(TEAM, &account);
+        project.edit(&base, &[("team: blue-owls", "stack: app\nteam: blue-owls")]);
+        let specs = [("ours", ours), ("theirs", theirs)].map(|(name, edits)| {
+            let spec = format!("specs/{account}-{name}.yaml");
+            project.write(&spec, &project.read(&base));
+            project.edit(&spec, edits);
+            spec
+        });
+        project.run(&["apply", &base, "--local"]).expect(0, &[]);
+        Case { account, specs }
+    }
+
+    /// Ours, with all of theirs before its call number `at`, if there is one.
+    fn run(&self, project: &Arc<Project>, at: usize) -> Option<Met> {
+        let [ours, theirs] = &self.specs;
+        let endpoint = project.endpoint();
+        let n_calls = AtomicUsize::new(0);
+        let (then, calls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
+        let theirs_done = (Mutex::new(false), Condvar::new());
+        let proxy = {
+            let (project, then, calls) = (Arc::clone(project), Arc::clone(&then), Arc::clone(&calls));
+            let (theirs, upstream, account) = (theirs.clone(), endpoint.clone(), self.account.clone());
+            Proxy::new(&endpoint, move |request| {
+                let number = n_calls.fetch_add(1, Ordering::SeqCst) + 1;
+                if number == at {
+                    project.run(&["apply", &theirs, "--local", "--yes"]).expect(0, &[]);
+                    *then.lock().unwrap() = Some(facets(&Account::new(&upstream, &account)));
+                    *theirs_done.0.lock().unwrap() = true;
+                    theirs_done.1.notify_all();
+                }
+                if number >= at {
+                    drop(theirs_done.1.wait_while(theirs_done.0.lock().unwrap(), |done| !*done).unwrap());
+                    let line = request.head.split("\r\n").next().unwrap().to_owned();
+                    calls.lock().unwrap().push((line, touch(request)));
+                }
+                request.forward()
+            })
+        };
+        let ran = project.run_at(&proxy.endpoint(), &self.account, &["apply", ours, "--yes", "--parallelism", "1"]);
+        drop(proxy);
+        let (then, calls) = (then.lock().unwrap().take()?, std::mem::take(&mut *calls.lock().unwrap()));
+        Some(Met { then, calls, ran })
+    }
+}
+
+/// How many calls a command makes.
+fn n_calls(project: &Project, account: &str, args: &[&str]) -> usize {
+    let count = Arc::new(AtomicUsize::new(0));
+    let proxy = {
+        let count = Arc::clone(&count);
+        Proxy::new(&project.endpoint(), move |request| {
+            count.fetch_add(1, Ordering::SeqCst);
+            request.forward()
+        })
+    };
+    project.run_at(&proxy.endpoint(), account, args).expect(0, &[]);
+    count.load(Ordering::SeqCst)
+}
+
+/// With `ENGINE_RACES=all` at every call, else at some of them.
+#[test]
+fn nothing_that_another_spec_has_changed_meanwhile_is_overwritten_unseen() {
+    let project = Arc::new(Project::new());
+    let step = if std::env::var("ENGINE_RACES").is_ok_and(|extent| extent == "all") { 1 } else { 4 };
+    std::thread::scope(|scope| {
+        for (number, pair) in PAIRS.into_iter().enumerate() {
+            let project = &project;
+            scope.spawn(move || {
+                let probe = Case::new(project, number * 100, pair);
+                // Only what comes after the plan: what is seen by then is shown.
+                let n_reads = n_calls(project, &probe.account, &["diff", &probe.specs[0]]);
+                let (mut n_told, mut n_well, mut n_between) = (0, 0, 0);
+                for at in (n_reads + 1 + number % step..).step_by(step) {
+                    let case = Case::new(project, number * 100 + at, pair);
+                    let Some(met) = case.run(project, at) else { break };
+                    let aws = project.account(&case.account);
+                    let Met { then, calls, ran } = &met;
+                    let context = format!("pair {number}, theirs before call {at}, {calls:#?}: {ran:#?}");
+                    if met.in_between(pair.2) {
+                        n_between += 1;
+                    } else {
+                        assert_eq!(facets(&aws)[pair.2], then[pair.2], "{context}");
+                    }
+                    if ran.code == 0 {
+                        n_well += 1;
+                    } else {
+                        let said = format!("{}{}", ran.stdout, ran.stderr);
+                        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+                        assert!(TOLD.iter().any(|text| said.contains(text)), "{context}");
+                        n_told += 1;
+                    }
+                    let again = project.run(&["apply", &case.specs[0], "--local", "--yes"]);
+                    assert_eq!(again.code, 0, "{context}, again: {again:#?}");
+                    project.run(&["diff", &case.specs[0], "--local"]).expect(0, &[NO_CHANGES]);
+                }
+                assert!(n_told > 0, "pair {number}: nobody was told anything");
+                let what = pair.2;
+                println!("pair {number} ({what}): well {n_well}, told {n_told}; between read and write {n_between}");
+            });
+        }
+    });
+}

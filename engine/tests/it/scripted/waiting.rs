@@ -1,0 +1,188 @@
+//! What somebody sees who waits: what for, again and again, also while one call hangs; and where a wait ends, what to
+//! look at.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use engine::apply::{self, Ending, Event};
+use engine::aws::Class;
+use engine::live::{self, Leftovers};
+use engine::plan::{self, Goal, Options, StepId};
+use serde_json::json;
+use tokio::time::{Duration, Instant};
+
+use super::library::{context, failures, load, team};
+use super::server::{Cloud, Fault, until};
+use super::world::{Reply, World};
+use super::{FUNCTION, Project, TABLE, deployed, deployed_world, replaced};
+
+/// A run in which each step's longest silence is measured.
+async fn listen(cloud: &Cloud, project: &Project, goal: Goal) -> (Duration, Vec<String>, Vec<Ending>) {
+    let mut spec = load(&project.path("specs/team.yaml"));
+    let (cx, _press) = context(cloud, team());
+    let options = Options::default();
+    let inventory = live::read(&cx, &spec, goal, &options, Leftovers::Ignored, None).await.unwrap();
+    for declared in &mut spec.resources {
+        if let Some(live) = inventory.live(&declared.name) {
+            declared.id = live::meant(declared, live);
+        }
+        declared.id.site = Some(inventory.site.clone());
+    }
+    let plan = plan::plan(&spec, &inventory, goal, &options);
+    let mut heard: HashMap<StepId, Instant> = HashMap::new();
+    let (mut silence, mut waits) = (Duration::ZERO, Vec::new());
+    let mut hear = |event: &Event| {
+        let id = match event {
+            Event::Started(id) => *id,
+            Event::Waiting(id, what) => {
+                if !waits.contains(what) {
+                    waits.push(what.clone());
+                }
+                *id
+            }
+            Event::Finished(id, _) => *id,
+            Event::Interrupted => return,
+        };
+        let last = heard.insert(id, Instant::now()).unwrap_or_else(Instant::now);
+        silence = silence.max(last.elapsed());
+    };
+    let endings = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut hear).await.endings;
+    (silence, waits, endings)
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_step_is_silent_while_a_call_hangs_or_another_has_its_turn() {
+    let cases = [
+        ("CreateTable", 1..2, World::empty as fn() -> World, Goal::Present),
+        ("CreateFunction", 1..2, World::empty, Goal::Present),
+        ("DescribeTable", 3..5, World::empty, Goal::Present),
+        ("AddPermission", 1..2, World::empty, Goal::Present),
+        ("GetFunction", 2..3, deployed_world, Goal::Present),
+        ("UpdateFunctionConfiguration", 1..2, deployed_world, Goal::Present),
+        ("UpdateTable", 1..2, deployed_world, Goal::Present),
+        ("DeleteEventSourceMapping", 1..2, deployed_world, Goal::Absent),
+        ("DeleteTable", 1..2, deployed_world, Goal::Absent),
+    ];
+    for (operation, calls, world, goal) in cases {
+        let cloud = Cloud::join(world()).await;
+        let project = Project::new(|text| {
+            let text = replaced(&text, "read_capacity: 1", "read_capacity: 2");
+            replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../")
+        });
+        cloud.fault(operation, calls, Fault::Silence);
+        let start = Instant::now();
+        let (silence, waits, endings) = listen(&cloud, &project, goal).await;
+        assert_eq!(failures(&endings), Vec::<&engine::aws::AwsError>::new(), "{operation}");
+        assert!(start.elapsed() > Duration::from_secs(25), "{operation} has not hung");
+        assert!(silence <= Duration::from_secs(5), "{operation}: silent for {silence:?}");
+        assert!(waits.iter().any(|what| what == "AWS to answer"), "{operation}: {waits:?}");
+    }
+}
+
+#[test]
+fn the_real_program_says_what_it_reads_and_what_it_waits_for() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    cloud.hold();
+    let running = project.start(&cloud, &["apply"]);
+    cloud.held(8);
+    until(
+        "what is read",
+        || running.said(),
+        |said| {
+            said.contains(
+                "waiting for an answer of AWS, an answer of AWS about blue-owls-logger, an answer of AWS about",
+            )
+        },
+    );
+    cloud.release();
+    cloud.held(2);
+    let says = |words: &'static str| until("a message", || running.said(), move |said| said.contains(words));
+    says("todos: still creating, waiting for AWS to answer (");
+    says("logger: still creating, waiting for AWS to answer (");
+    cloud.let_go();
+    running.end().ends_with(0);
+}
+
+/// A state that AWS never leaves: what is shown from which call on, when the wait for it ends, and what to look at then.
+struct Stuck {
+    operation: &'static str,
+    calls: Range<usize>,
+    shows: serde_json::Value,
+    world: fn() -> World,
+    goal: Goal,
+    seconds: Range<u64>,
+    look: &'static str,
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stuck_ends_by_its_own_deadline_with_what_to_look_at() {
+    let table = |status: &str| {
+        json!({ "Table": {
+            "TableName": TABLE,
+            "TableId": "table-1",
+            "TableStatus": status,
+            "ProvisionedThroughput": { "ReadCapacityUnits": 1, "WriteCapacityUnits": 1 },
+        } })
+    };
+    let function = |state: &str, update: &str| json!({ "Configuration": { "FunctionName": FUNCTION, "State": state, "LastUpdateStatus": update } });
+    let uuid = "00000000-0000-4000-8000-000000000002";
+    let mapping = |state: &str| json!({ "UUID": uuid, "State": state });
+    let of_table =
+        "`aws dynamodb describe-table --table-name blue-owls-todos --region eu-central-1` shows how far AWS is";
+    let of_function =
+        "`aws lambda get-function-configuration --function-name blue-owls-logger --region eu-central-1` shows";
+    let of_mapping = "`aws lambda get-event-source-mapping --uuid 00000000-0000-4000-8000-000000000002 --region";
+    let stuck = |operation, from: usize, shows, world, goal, seconds, look| Stuck {
+        operation,
+        calls: from..usize::MAX,
+        shows,
+        world,
+        goal,
+        seconds,
+        look,
+    };
+    let (empty, full): (fn() -> World, fn() -> World) = (World::empty, deployed_world);
+    let cases = [
+        stuck("DescribeTable", 2, table("CREATING"), empty, Goal::Present, 598..605, of_table),
+        stuck("DescribeTable", 3, table("UPDATING"), full, Goal::Present, 1198..1210, of_table),
+        stuck("DescribeTable", 5, table("DELETING"), full, Goal::Absent, 598..615, of_table),
+        stuck("GetFunction", 2, function("Pending", ""), empty, Goal::Present, 598..605, of_function),
+        stuck("GetFunction", 4, function("Active", "InProgress"), full, Goal::Present, 598..610, of_function),
+        stuck("GetEventSourceMapping", 1, mapping("Creating"), empty, Goal::Present, 598..615, of_mapping),
+        stuck("GetEventSourceMapping", 2, mapping("Deleting"), full, Goal::Absent, 298..310, of_mapping),
+    ];
+    for Stuck { operation, calls, shows, world, goal, seconds, look } in cases {
+        let cloud = Cloud::join(world()).await;
+        let project = Project::new(|text| {
+            let text = replaced(&text, "read_capacity: 1", "read_capacity: 2");
+            replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../")
+        });
+        cloud.fault(operation, calls.clone(), Fault::Answer(Reply::ok(&shows)));
+        let start = Instant::now();
+        let (_, _, endings) = listen(&cloud, &project, goal).await;
+        let about = format!("{operation} from {} on, {goal:?}", calls.start);
+        let failed = failures(&endings);
+        assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [Class::Overdue], "{about}: {failed:?}");
+        let hint = failed[0].hint().unwrap();
+        assert!(hint.contains(look) && hint.contains("goes on waiting"), "{about}: {hint}");
+        assert!(failed[0].message.starts_with("still waiting for the "), "{about}: {}", failed[0].message);
+        assert!(seconds.contains(&start.elapsed().as_secs()), "{about}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn an_owner_that_is_not_known_yet_is_told_again() {
+    let cloud = deployed();
+    let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/blue-owls-todos";
+    let creating = json!({ "Table": { "TableName": TABLE, "TableArn": arn, "TableStatus": "CREATING" } });
+    let gone = Reply::dynamodb("ResourceNotFoundException", "Requested resource not found: ResourcArn: X not found");
+    cloud.always("ListTagsOfResource", Fault::Answer(gone));
+    cloud.always("DescribeTable", Fault::Answer(Reply::ok(&creating)));
+    let project = Project::usual();
+    let running = project.start(&cloud, &["apply"]);
+    let words = "waiting for AWS to show whose it is and what it is (blue-owls-todos) (";
+    until("the reason", || running.said(), |said| said.contains(words));
+    running.press_ctrl_c();
+    running.end().ends_with(130);
+}
