@@ -404,12 +404,13 @@ fn what_stays() -> Vec<Case> {
     let says = &["lets nobody assume it", "its owner has to add this statement"];
     add(row, wrong, "UpdateFunctionConfiguration", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
     // What is right, conditional or another account's is waited for, but not for ever.
-    let says = &[NOT_ASSUMABLE, "the role's trust policy must allow `sts:AssumeRole` for the service"];
+    let says = &[NOT_ASSUMABLE, "lets the service `lambda.amazonaws.com` assume it, so IAM may just be slow"];
     add(row, CREATE, "CreateFunction", invalid(NOT_ASSUMABLE), End::Fails(RoleNotAssumable, 80..95, says, 40));
     let foreign = Scene {
         edit: |text| replaced(&text, "${execution-role.arn}", "arn:aws:iam::999999999999:role/somebody-elses"),
         ..CREATE
     };
+    let says = &[NOT_ASSUMABLE, "the role's trust policy must allow `sts:AssumeRole` for the service"];
     add(row, foreign, "CreateFunction", invalid(NOT_ASSUMABLE), End::Fails(RoleNotAssumable, 80..95, says, 40));
     let row = "stays: the rights to the stream are missing";
     let says = &[
