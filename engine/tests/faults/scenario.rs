@@ -21,9 +21,10 @@ const DIFF: &[&str] = &["diff", "SPEC", "--detailed-exitcode", "--prune-scan"];
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
-pub(crate) static SCENARIOS: [Scenario; 7] = [
+pub(crate) static SCENARIOS: [Scenario; 8] = [
     Scenario { name: "create", prepare: create, command: APPLY, check: DIFF },
     Scenario { name: "update", prepare: update, command: APPLY, check: DIFF },
+    Scenario { name: "setting", prepare: setting, command: APPLY, check: DIFF },
     Scenario { name: "replace", prepare: replace, command: APPLY, check: DIFF },
     Scenario { name: "adopt", prepare: adopt, command: APPLY, check: DIFF },
     Scenario { name: "rename", prepare: rename, command: APPLY, check: DIFF },
@@ -94,6 +95,12 @@ fn update(case: &Case<'_>) {
             ("TRIM_HORIZON\n", "TRIM_HORIZON\n    batch_size: 7\n    tags: { course: cloud }\n"),
         ],
     ));
+}
+
+/// The least that can change: one write, so that a failure of it is a run in which nothing else has happened.
+fn setting(case: &Case<'_>) {
+    standing(case, &spec(case, &[]));
+    case.declare(&spec(case, &[("TRIM_HORIZON\n", "TRIM_HORIZON\n    batch_size: 7\n")]));
 }
 
 /// Another view of the stream: AWS makes a new stream, and with it go mapping and permission.
