@@ -87,6 +87,14 @@ pub(crate) const FAULTS: [Fault; 18] = [
 ];
 
 impl Fault {
+    /// Whether the run that meets it in a write, or else in a read, has to get over it by itself: when the next attempt
+    /// goes through.
+    pub(crate) fn is_got_over(&self, is_write: bool) -> bool {
+        // What can't be read is asked for again only where somebody is waiting for it.
+        let is_unreadable = matches!(self.kind, Kind::Garbage | Kind::Truncated);
+        self.attempts == 1 && !self.kills() && (is_write || !is_unreadable)
+    }
+
     /// Whether it ends the process.
     pub(crate) fn kills(&self) -> bool {
         matches!(self.kind, Kind::Killed | Kind::KilledAfter)

@@ -21,8 +21,14 @@ const DIFF: &[&str] = &["diff", "SPEC", "--detailed-exitcode", "--prune-scan"];
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
-pub(crate) static SCENARIOS: [Scenario; 8] = [
+pub(crate) static SCENARIOS: [Scenario; 9] = [
     Scenario { name: "create", prepare: create, command: APPLY, check: DIFF },
+    Scenario {
+        name: "rehearse",
+        prepare: rehearse,
+        command: &["apply", "SPEC", "--local"],
+        check: &["diff", "SPEC", "--detailed-exitcode", "--local"],
+    },
     Scenario { name: "update", prepare: update, command: APPLY, check: DIFF },
     Scenario { name: "setting", prepare: setting, command: APPLY, check: DIFF },
     Scenario { name: "replace", prepare: replace, command: APPLY, check: DIFF },
@@ -71,6 +77,11 @@ fn create(case: &Case<'_>) {
             ),
         ],
     ));
+}
+
+/// The same against the project's local AWS, which is reached another way, and without what takes a call of its own.
+fn rehearse(case: &Case<'_>) {
+    case.declare(&spec(case, &[("# account: \"123456789012\" ", &format!("account: \"{}\" ", case.aws.id))]));
 }
 
 /// Capacity, tags, time to live and recovery of the table; code, configuration, tags and concurrency of the function; the
