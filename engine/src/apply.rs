@@ -74,6 +74,8 @@ pub async fn apply(
     parallelism: usize,
     on_event: &mut dyn FnMut(&Event),
 ) -> Outcome {
+    // Whoever has a plan has reached AWS.
+    let cx = &cx.enduring();
     let (sender, mut messages) = mpsc::unbounded_channel();
     // What is left over may bear the name of what the spec declares.
     let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
@@ -329,6 +331,9 @@ impl Run<'_> {
             let _ = sender.send(Message::Waiting(id, what.to_owned()));
         }));
         let mends = mends(self, id);
+        if step.op != Op::Settle {
+            self.host_unchanged(&cx, step.op, declared).await?;
+        }
         match step.op {
             Op::Create => {
                 // What is left to somebody else outlives a replacement, too.
@@ -397,6 +402,34 @@ impl Run<'_> {
                 let verb = if want.is_some() { "update" } else { "destroy" };
                 Err(AwsError::own(Class::Changed, verb, &declared.id.name, message))
             }
+        }
+    }
+
+    /// Reads what something lives in or hangs on again, unless it is made by this run: its owner speaks for what bears no
+    /// tags, and may have changed since the plan was made.
+    ///
+    /// # Errors
+    /// `Changed` if it is another's by now.
+    async fn host_unchanged(&self, cx: &Context, op: Op, declared: &Declared) -> Result<(), AwsError> {
+        let host = declared.host().and_then(|(kind, name)| {
+            self.plan.changes.iter().enumerate().find(|(_, row)| row.kind == kind && row.name == name)
+        });
+        let Some((at, row)) = host.filter(|(_, row)| row.action != Action::Import) else { return Ok(()) };
+        let is_made = self.plan.steps.iter().any(|it| it.change == at && it.op == Op::Create);
+        let Some(host) = row.declared(self.spec, self.inventory).filter(|_| !is_made) else { return Ok(()) };
+        let changed = |what: &str| {
+            let message = format!("changed meanwhile: the {} `{}` that it belongs to {what}", row.kind, row.name);
+            Err(AwsError::own(Class::Changed, "write", &declared.id.name, message))
+        };
+        match (read_again(cx, host).await?, row.live(self.inventory)) {
+            (Some(now), Some(then))
+                if now.owner == then.owner || now.owner == Ownership::Engine(host.id.owner.clone()) =>
+            {
+                Ok(())
+            }
+            (Some(_), _) => changed("has another owner"),
+            (None, _) if op == Op::Create => changed("is gone"),
+            (None, _) => Ok(()),
         }
     }
 

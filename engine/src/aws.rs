@@ -22,7 +22,7 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -40,6 +40,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 pub use budget::Budget;
+use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 pub use wait::{Consent, Context, Reporter, Steady, Wait};
@@ -96,7 +97,8 @@ impl Default for Network {
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(5))
                 .read_timeout(Duration::from_secs(read))
-                .operation_attempt_timeout(Duration::from_secs(attempt))
+                // An attempt begins when it is signed, and may then have to wait for its place.
+                .operation_attempt_timeout(Duration::from_secs(attempt) + budget::PATIENCE)
                 .build()
         };
         Network { wrap: Arc::new(|http| http), timeouts: limits(30, 60), upload_timeouts: limits(600, 600) }
@@ -149,7 +151,8 @@ impl Connection {
             .region(region.clone())
             .http_client(http.clone())
             .retry_config(retries())
-            .timeout_config(network.timeouts.clone());
+            .timeout_config(network.timeouts.clone())
+            .stalled_stream_protection(stalls());
         let profile = named_profile(settings);
         if let Some(profile) = &profile {
             // Without this, keys in the environment would win over `--profile`, and a name that does not exist would
@@ -183,6 +186,7 @@ impl Connection {
             .http_client((network.wrap)(HttpBuilder::new().build_http()))
             .retry_config(retries())
             .timeout_config(network.timeouts.clone())
+            .stalled_stream_protection(stalls())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .time_source(SharedTimeSource::new(SystemTimeSource::new()))
             .build();
@@ -367,6 +371,12 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(300))
 }
 
+/// An answer that stops in the middle is given up. A request is not: one that waits for its place in a rate limit would
+/// pass for stalled, and what has left is bounded by the time limits.
+fn stalls() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::enabled().upload_enabled(false).build()
+}
+
 /// HTTPS with the system's certificates and proxy variables.
 fn https() -> SharedHttpClient {
     HttpBuilder::new().build_with_connector_fn(|settings, components| {
@@ -419,18 +429,25 @@ impl HttpConnector for Door {
         }
         let (inner, budget, guard) = (self.inner.clone(), Arc::clone(&self.budget), Arc::clone(&self.guard));
         HttpConnectorFuture::new(async move {
-            let _permit = budget.admit(&parsed).await;
-            let writes = parsed.effect != guard::Effect::Read;
-            if writes {
+            let pass = budget.admit(&parsed).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
+            if parsed.effect != guard::Effect::Read {
                 // Before there is an answer: what is given up for lack of time may have been done all the same.
                 guard.note_write();
             }
             let start = Instant::now();
-            let answer = inner.call(request).await;
+            let answer = match inner.call(request).await {
+                Ok(response) => error::opened(response).await,
+                Err(error) => Err(error),
+            };
+            match answer.as_ref().map(error::throttle) {
+                Ok(Some(Throttle { pause })) => pass.throttled(pause),
+                Ok(None) => pass.taken(),
+                Err(_) => drop(pass),
+            }
             let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
             let refused = (400..500).contains(&status) || answer.as_ref().is_err_and(error::never_left);
-            if writes && refused {
-                guard.forget_write();
+            if refused {
+                guard.note_refused(&parsed);
             }
             let ms = start.elapsed().as_millis();
             let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());

@@ -374,9 +374,12 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done where even this can't be printed.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let printed = error.print();
+            return match printed {
+                _ if error.use_stderr() => Exit::Usage,
+                Err(lost) if lost.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failed,
+                _ => Exit::Done,
+            };
         }
     };
     start_log(&cli.global);
@@ -394,7 +397,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::Output(args) => output(&global, &terminal, args),
         Command::List(args) => list(&global, &terminal, &args),
     };
-    match result {
+    let exit = match result {
         Ok(exit) => exit,
         Err(failure) => {
             if failure.exit == Exit::Interrupted && failure.diagnostics.is_empty() {
@@ -404,6 +407,10 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
             terminal.problems(&failure.diagnostics);
             failure.exit
         }
+    };
+    match exit {
+        Exit::Done | Exit::Pending if terminal.told_loss() => Exit::Failed,
+        exit => exit,
     }
 }
 

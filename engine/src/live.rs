@@ -83,6 +83,7 @@ pub async fn read(
         return Err(whole(AwsError::own(Class::Refused, "", "", message)));
     }
     let mut inventory = Inventory::new(Site::new(&cx.aws.region, &actual));
+    cx.aws.guard.observe_site(&inventory.site);
     let mut others = Vec::new();
     let mut errors: Vec<ReadError> = Vec::new();
     for (declared, read) in spec.resources.iter().zip(reads) {

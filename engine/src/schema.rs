@@ -115,6 +115,8 @@ pub struct Property {
     /// Why a resource with these properties has to be made anew if what this property refers to was, after the
     /// resource's last change: the new one has the name of the old, but AWS tells them apart.
     pub bound: Option<fn(&Tree) -> Option<&'static str>>,
+    /// What a written ARN must have in common with the spec, since AWS refuses anything else.
+    pub home: Option<Home>,
 }
 
 /// What values a property takes.
@@ -192,6 +194,26 @@ pub struct Text {
     pub allows: fn(&str) -> bool,
     /// The same in words, to end the sentence "it takes …".
     pub words: &'static str,
+}
+
+/// How a text does not fit.
+#[derive(Debug, PartialEq, Eq)]
+enum Misfit {
+    Empty,
+    Form,
+    /// With its number of characters.
+    Short(usize),
+    /// With its number of characters.
+    Long(usize),
+}
+
+/// What an ARN has to have in common with the spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// Its region.
+    Region,
+    /// Its account.
+    Account,
 }
 
 /// Whether a property must be there.
@@ -582,6 +604,7 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
         decide: None,
         sticky: false,
         bound: None,
+        home: None,
     }
 }
 
@@ -696,6 +719,13 @@ impl Property {
         self
     }
 
+    /// A written ARN must have this in common with the spec.
+    #[must_use]
+    pub fn at_home(mut self, home: Home) -> Self {
+        self.home = Some(home);
+        self
+    }
+
     /// Tied to one incarnation of what it refers to.
     #[must_use]
     pub fn bound(mut self, why: fn(&Tree) -> Option<&'static str>) -> Self {
@@ -712,17 +742,39 @@ impl Text {
 
     /// Why `text` does not fit, as the end of a sentence that begins with its name; `None` if it does.
     pub fn objection(&self, text: &str) -> Option<String> {
+        Some(match self.misfit(text)? {
+            Misfit::Empty => "is empty".to_owned(),
+            Misfit::Form => "can't be written like this".to_owned(),
+            Misfit::Short(length) => format!("has {length} of at least {} characters", self.min),
+            Misfit::Long(length) => format!("has {length} characters, {} are allowed", self.max),
+        })
+    }
+
+    /// What to write instead of a text that does not fit.
+    pub fn remedy(&self, text: &str) -> String {
+        match self.misfit(text) {
+            Some(Misfit::Long(_)) if self.min < self.max => "shorten it".to_owned(),
+            Some(Misfit::Short(_)) if self.min < self.max => {
+                format!("it takes {} to {} characters: {}", self.min, self.max, self.words)
+            }
+            _ => format!("it takes {}", self.words),
+        }
+    }
+
+    /// Whether a text has the right length and the wrong form.
+    pub fn is_malformed(&self, text: &str) -> bool {
+        self.misfit(text) == Some(Misfit::Form)
+    }
+
+    fn misfit(&self, text: &str) -> Option<Misfit> {
         let length = text.chars().count();
-        if length < self.min {
-            return Some(if length == 0 {
-                "is empty".to_owned()
-            } else {
-                format!("has {length} of at least {} characters", self.min)
-            });
+        match () {
+            () if length > self.max => Some(Misfit::Long(length)),
+            () if length == 0 && self.min > 0 => Some(Misfit::Empty),
+            // A name where an ARN should be is no ARN that is too short.
+            () if !(self.allows)(text) => Some(Misfit::Form),
+            () if length < self.min => Some(Misfit::Short(length)),
+            () => None,
         }
-        if length > self.max {
-            return Some(format!("has {length} characters, {} are allowed", self.max));
-        }
-        (!(self.allows)(text)).then(|| format!("takes {}", self.words))
     }
 }

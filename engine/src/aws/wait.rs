@@ -1,18 +1,25 @@
 //! Waiting for AWS: one poller, one retry, one place that knows about Ctrl-C.
 //!
+//! A budget counts the time in which AWS could have been at work and we could have looked: neither what the machine
+//! sleeps through nor a network that is gone for a while ends a wait.
+//!
 //! **Invariant:** no kind sleeps, and no HTTP call in flight is ever dropped: an interrupt ends the pause between two.
+
+mod clock;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Aws;
 use super::error::{AwsError, Class};
+use clock::{Clock, Outage};
 
 /// What a verb needs beside its properties.
 #[derive(Clone)]
@@ -23,6 +30,7 @@ pub struct Context {
     pub consent: Consent,
     interrupt: watch::Receiver<bool>,
     steady: Steady,
+    enduring: bool,
     report: Reporter,
     queues: Queues,
 }
@@ -66,19 +74,39 @@ pub struct Wait {
 
 /// Between two looks, as long as AWS does not throttle.
 const POLL: Duration = Duration::from_millis(250);
+/// Between two looks while there is no network.
+const POLL_IN_THE_DARK: Duration = Duration::from_secs(2);
 /// Between two looks at most, however much it throttles.
 const POLL_CEILING: Duration = Duration::from_secs(5);
 /// How long IAM may take until everybody in AWS has heard of a role or its rights: seconds, with a tail of about a
 /// minute. A role that is wrong for good answers with the very same text, so this is also how long that takes to tell.
 const PROPAGATION: Duration = Duration::from_secs(90);
-const READ: Wait = Wait { what: "AWS to answer", counted: true, budget: Duration::from_secs(60) };
-/// How often a call without a usable answer is sent again: AWS's 5xx can be repeatable.
-const FAULTS: u32 = 3;
+/// How long a call is tried that AWS throttles. Others in the account get their turns as well, so this has to be long.
+const FAIR: Duration = Duration::from_secs(600);
+const PLACE: &str = "a free place in AWS's rate limit, which the whole account shares";
+/// A call that has waited so long for its place is worth a word.
+const NEWS: Duration = Duration::from_secs(3);
+const READ: Wait = Wait { what: PLACE, counted: true, budget: FAIR };
+/// How long AWS may be out of reach in the middle of a run: for a train's tunnel, or the way to the next room.
+const OUT_OF_REACH: Duration = Duration::from_secs(600);
+const NETWORK: &str = "the network to come back (AWS gives no answer)";
+/// How often a create that AWS failed at, or gave no readable answer to, is sent again: its 5xx can be repeatable.
+const FAULTS_OF_A_CREATE: u32 = 3;
+/// How often everything else is: the SDK has tried a few times already.
+const FAULTS: u32 = 1;
 
 impl Context {
     /// A context whose waits end when `interrupt` turns true.
     pub fn new(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
-        Context { aws, consent, interrupt, steady: Steady::Never, report: Arc::new(|_| {}), queues: Queues::default() }
+        let (report, queues): (Reporter, _) = (Arc::new(|_| {}), Queues::default());
+        Context { aws, consent, interrupt, steady: Steady::Never, enduring: false, report, queues }
+    }
+
+    /// The same for a run that has reached AWS before: from now on a network that is gone is waited for. Until then it
+    /// is more likely that the endpoint is wrong, which nobody should have to wait for.
+    #[must_use]
+    pub fn enduring(&self) -> Context {
+        Context { enduring: true, ..self.clone() }
     }
 
     /// The same, telling `report` what is waited for.
@@ -111,28 +139,43 @@ impl Context {
     where
         F: Future<Output = Result<Option<T>, AwsError>>,
     {
-        let deadline = Instant::now() + wait.budget;
+        let (mut clock, mut outage) = (Clock::start(), Outage::default());
         let mut pace = POLL;
         let mut trouble = String::new();
         let mut next = Instant::now();
         loop {
-            match probe().await {
+            let mut what = wait.what;
+            match clock.during(self.attend(probe())).await {
                 Ok(Some(done)) => return Ok(done),
-                Ok(None) => (),
-                Err(error) if error.class == Class::Throttled => pace = (pace * 2).min(POLL_CEILING),
-                Err(error) if error.is_ambiguous() => trouble = format!("; the last look failed: {}", error.message),
-                Err(error) => return Err(error),
+                Err(error) if error.class == Class::NoAnswer => {
+                    outage.goes_on(&clock, OUT_OF_REACH, error)?;
+                    what = NETWORK;
+                }
+                look => {
+                    outage.ends(&clock);
+                    match look {
+                        Err(error) if error.class == Class::Throttled => pace = (pace * 2).min(POLL_CEILING),
+                        Err(error) if error.is_ambiguous() => {
+                            trouble = format!("; the last look failed: {}", error.message);
+                        }
+                        Err(error) => return Err(error),
+                        Ok(_) => trouble.clear(),
+                    }
+                }
             }
+            // The SDK may have tried again and met throttles of which only the budget has heard.
+            let slower = if wait.counted { POLL.mul_f64(self.aws.budget.slowdown()) } else { POLL };
             // From look to look, not from answer to look: otherwise each round trip would be waited for twice.
-            next = (next + pace).max(Instant::now());
-            if next >= deadline {
+            let pace_now = if outage.is_over() { pace.max(slower.min(POLL_CEILING)) } else { POLL_IN_THE_DARK };
+            next = (next + pace_now).max(Instant::now());
+            if outage.is_over() && clock.passed() - outage.lost() + (next - Instant::now()) >= wait.budget {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
                 return Err(AwsError::own(Class::Overdue, "wait", resource, message));
             }
-            (self.report)(wait.what);
-            self.pause_until(next, Steady::WhileWaiting, wait.what, resource).await?;
+            (self.report)(what);
+            clock.during(self.pause(sleep_until(next), Steady::WhileWaiting, what, resource)).await?;
             if wait.counted {
-                self.aws.budget.spare().await;
+                clock.during(self.pause(self.aws.budget.spare(), Steady::WhileWaiting, what, resource)).await?;
             }
         }
     }
@@ -141,12 +184,26 @@ impl Context {
     ///
     /// # Errors
     /// The last error of `call`; `Interrupted`.
-    pub async fn send<T, F>(&self, wait: Wait, resource: &str, mut call: impl FnMut() -> F) -> Result<T, AwsError>
+    pub async fn send<T, F>(&self, wait: Wait, resource: &str, call: impl FnMut() -> F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<T, AwsError>>,
     {
-        let start = Instant::now();
+        self.repeat(wait, FAULTS, resource, call).await
+    }
+
+    async fn repeat<T, F>(
+        &self,
+        wait: Wait,
+        max_faults: u32,
+        resource: &str,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        let (mut clock, mut outage) = (Clock::start(), Outage::default());
         let mut faults = 0;
+        let mut spreading = None;
         let mut pauses = ExponentialBuilder::new()
             .with_min_delay(POLL)
             .with_max_delay(POLL_CEILING)
@@ -154,33 +211,47 @@ impl Context {
             .without_max_times()
             .build();
         loop {
-            let error = match call().await {
+            let error = match clock.during(self.attend(call())).await {
                 Err(error) => error,
                 done => return done,
             };
-            let (what, budget) = match error.class {
+            let is_out_of_reach = error.class == Class::NoAnswer && self.enduring;
+            if !is_out_of_reach {
+                outage.ends(&clock);
+            }
+            let spent = clock.passed() - outage.lost();
+            let (what, deadline) = match error.class {
                 Class::Busy | Class::Leaving => (wait.what, wait.budget),
-                Class::Throttled => ("a free place in AWS's rate limit", wait.budget),
-                Class::RoleNotAssumable => ("Lambda to be able to assume the role", PROPAGATION),
-                Class::StreamNotReadable => ("the role to be able to read the stream", PROPAGATION),
-                Class::RoleLacksRight => ("the role to have the rights that it needs", PROPAGATION),
-                // The SDK has tried a few times already, but not for a create, which it may send only once.
-                Class::NoAnswer | Class::ServerFault if faults < FAULTS => {
+                Class::Throttled => (PLACE, wait.budget.max(FAIR)),
+                // What was waited for before does not count against IAM.
+                class @ (Class::RoleNotAssumable | Class::StreamNotReadable | Class::RoleLacksRight) => {
+                    let what = match class {
+                        Class::RoleNotAssumable => "Lambda to be able to assume the role",
+                        Class::StreamNotReadable => "the role to be able to read the stream",
+                        _ => "the role to have the rights that it needs",
+                    };
+                    (what, *spreading.get_or_insert(spent) + PROPAGATION)
+                }
+                Class::ServerFault | Class::Garbled if faults < max_faults => {
                     faults += 1;
                     ("AWS to answer", wait.budget)
                 }
+                Class::NoAnswer if self.enduring => (NETWORK, Duration::MAX),
                 _ => return Err(error),
             };
             let next = Instant::now() + pauses.next().unwrap_or(POLL_CEILING);
-            if next >= start + budget {
+            if is_out_of_reach {
+                outage.goes_on(&clock, OUT_OF_REACH, error)?;
+            } else if spent + (next - Instant::now()) >= deadline {
                 return Err(error);
             }
             (self.report)(what);
-            self.pause_until(next, Steady::Always, what, resource).await?;
+            clock.during(self.pause(sleep_until(next), Steady::Always, what, resource)).await?;
         }
     }
 
-    /// Sends a read, again while AWS throttles it. Everything else it fails with is somebody else's to judge.
+    /// Sends a read, again while AWS throttles it, and in an enduring context while there is no answer. Everything else
+    /// it fails with is somebody else's to judge.
     ///
     /// # Errors
     /// The last error of `call`; `Interrupted`.
@@ -190,12 +261,13 @@ impl Context {
     {
         let attempt = || {
             let read = call();
-            // Only throttling comes out as an error that `send` would repeat.
+            // Only what passes comes out as an error that `send` would repeat.
             async {
                 match read.await {
-                    Err(error) if error.class != Class::Throttled => Ok(Err(error)),
-                    Err(error) => Err(error),
-                    Ok(read) => Ok(Ok(read)),
+                    Err(error) if error.class == Class::Throttled || (self.enduring && error.is_ambiguous()) => {
+                        Err(error)
+                    }
+                    read => Ok(read),
                 }
             }
         };
@@ -203,7 +275,7 @@ impl Context {
     }
 
     /// Sends a create, which AWS does not promise to be idempotent: when the answer got lost or the name is taken,
-    /// `find` looks for what it may have made before it is sent again.
+    /// `find` looks for what it may have made before it is sent again, however long that look takes to succeed.
     ///
     /// # Errors
     /// As [`Context::send`]; what `find` fails with.
@@ -218,17 +290,35 @@ impl Context {
         C: Future<Output = Result<T, AwsError>>,
         P: Future<Output = Result<Option<T>, AwsError>>,
     {
+        // What a create failed with after which nobody could look yet.
+        let doubt: Mutex<Option<AwsError>> = Mutex::new(None);
+        let doubt = || doubt.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = || async {
-            match send().await {
-                Err(error) if error.is_ambiguous() => find().await?.ok_or(error),
-                // Taken, and nothing there: the last one of that name is not quite gone yet.
-                Err(error) if error.class == Class::Exists => {
-                    find().await?.ok_or(AwsError { class: Class::Leaving, ..error })
+            let before = doubt().take();
+            let error = match before {
+                Some(error) => error,
+                None => match send().await {
+                    Err(error) if error.is_ambiguous() || error.class == Class::Exists => error,
+                    done => return done,
+                },
+            };
+            match find().await {
+                Ok(Some(made)) => {
+                    self.aws.guard.observe_ours(resource);
+                    Ok(made)
                 }
-                done => done,
+                // Taken, and nothing there: the last one of that name is not quite gone yet.
+                Ok(None) if error.class == Class::Exists => Err(AwsError { class: Class::Leaving, ..error }),
+                Ok(None) => Err(error),
+                // Something is there, and it is not what may have been made.
+                Err(verdict) if verdict.class == Class::Leaving => Err(verdict),
+                Err(trouble) => {
+                    *doubt() = Some(error);
+                    Err(trouble)
+                }
             }
         };
-        self.send(wait, resource, attempt).await
+        self.repeat(wait, FAULTS_OF_A_CREATE, resource, attempt).await
     }
 
     /// Whether Ctrl-C was pressed.
@@ -245,18 +335,49 @@ impl Context {
         }
     }
 
-    /// Pauses; Ctrl-C ends it, unless this context is as steady as `steady`.
-    async fn pause_until(&self, moment: Instant, steady: Steady, what: &str, resource: &str) -> Result<(), AwsError> {
+    /// Sees a call through, and says so where it has to wait for its place in a rate limit. Ctrl-C ends that wait.
+    async fn attend<F: Future>(&self, call: F) -> F::Output {
+        let budget = &self.aws.budget;
+        let mut call = pin!(call);
+        // What is sent after Ctrl-C has to be sent.
+        let mut ended = self.interrupted();
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut call => return done,
+                () = self.interrupt(), if !ended => {
+                    ended = true;
+                    budget.end_waits();
+                }
+                () = sleep(NEWS), if budget.is_limited() => {
+                    if budget.is_crowded(NEWS) {
+                        (self.report)(PLACE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pauses until `over`; Ctrl-C ends it, unless this context is as steady as `steady`.
+    async fn pause(
+        &self,
+        over: impl Future<Output = ()>,
+        steady: Steady,
+        what: &str,
+        resource: &str,
+    ) -> Result<(), AwsError> {
         if self.steady >= steady {
-            sleep_until(moment).await;
+            over.await;
             return Ok(());
         }
-        match timeout_at(moment, self.interrupt()).await {
-            Err(_) => Ok(()),
-            Ok(()) => {
-                let message = format!("interrupted while waiting for {what}; AWS goes on working on it");
+        tokio::select! {
+            biased;
+            () = self.interrupt() => {
+                let rest = if what == PLACE { "" } else { "; AWS goes on working on it" };
+                let message = format!("interrupted while waiting for {what}{rest}");
                 Err(AwsError::own(Class::Interrupted, "wait", resource, message))
             }
+            () = over => Ok(()),
         }
     }
 }

@@ -11,12 +11,13 @@ use tokio::sync::watch;
 
 use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Network, Settings};
 use crate::diagnostic::Diagnostic;
+use crate::files;
 use crate::inventory::{Inventory, Leftover};
 use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, Project, Running, standin};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
-use crate::saved::SavedPlan;
+use crate::saved::{self, SavedPlan};
 use crate::schema::{Id, Naming};
 use crate::spec::{Depth, Overrides, Spec};
 
@@ -27,6 +28,8 @@ use super::{Exit, Global, SpecArgs};
 const LOCAL_ACCOUNT: &str = "000000000001";
 /// The region of the local AWS, where neither spec nor flag name one.
 const LOCAL_REGION: &str = "eu-central-1";
+/// No more of a list of teams is read, in bytes.
+const MAX_TEAMS_BYTES: usize = 1 << 20;
 /// Taken where no spec is named.
 const USUAL_SPEC: &str = "specs/team.yaml";
 
@@ -261,7 +264,7 @@ impl<'t> Session<'t> {
     }
 
     /// Reads AWS, and waits for owners where something is to be written.
-    async fn read(mut self, cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
+    async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
         let Intent { goal, writes, leftovers } = intent;
         let inventory = loop {
             let read = tokio::select! {
@@ -270,6 +273,7 @@ impl<'t> Session<'t> {
                 () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
             };
             let inventory = read.map_err(|errors| self.read_failure(errors))?;
+            cx = cx.enduring();
             let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
             let undecided: Vec<_> = undecided
                 .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))
@@ -371,10 +375,12 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Override
 /// The teams of a file, one a line; what follows a `#` is a comment.
 pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` can't be read")).why(error.to_string());
+    let unusable = |reason: &str| {
+        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` {reason}"));
         Failure::one(diagnostic.hint("give a text file with one team a line"))
-    })?;
+    };
+    let bytes = files::read(file, MAX_TEAMS_BYTES).map_err(|unread| unusable(&unread.reason()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let teams: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if teams.is_empty() {
@@ -388,7 +394,7 @@ pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
 pub(super) fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, Failure> {
     for path in named {
         // What can't be read is told where it is read as a spec.
-        let Ok(bytes) = std::fs::read(path) else { continue };
+        let Ok(bytes) = files::read(path, saved::MAX_BYTES) else { continue };
         let Some(saved) = SavedPlan::parse(&bytes).map_err(Failure::one)? else { continue };
         if named.len() > 1 {
             let problem = format!("`{}` is a saved plan, which is applied alone", path.display());

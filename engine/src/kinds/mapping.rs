@@ -41,8 +41,8 @@ use crate::aws::guard::function_name;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Site, Text, is_of_team, property,
+    Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
+    Reading, Schema, Shape, Site, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -129,6 +129,7 @@ impl Kind for Mapping {
                     "the stream that is read",
                 )
                 .required()
+                .at_home(Home::Region)
                 .identity()
                 .on_change(Effect::Replace),
                 property("starting_position", Shape::Choice(&["TRIM_HORIZON", "LATEST"]), "where reading begins")
@@ -457,7 +458,7 @@ fn is_qualified(mapping: &EventSourceMappingConfiguration) -> bool {
 
 /// The ARN under which its tags are kept.
 async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<String, AwsError> {
-    match get(cx, uuid).await? {
+    match cx.read(&id.name, || get(cx, uuid)).await? {
         Some(mapping) => Ok(mapping.event_source_mapping_arn.unwrap_or_default()),
         None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping is gone")),
     }

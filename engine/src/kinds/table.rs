@@ -37,7 +37,7 @@ use serde_json::json;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Contents, Effect, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
+    Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
     Problem, Reading, Schema, Shape, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
@@ -189,6 +189,7 @@ impl Kind for Table {
                 property("table_class", Shape::Choice(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "whether storage or throughput is cheap")
                     .default("STANDARD"),
                 property("kms_key_arn", Shape::Text(KMS_KEY), "the key that encrypts the table; absent: one of AWS's own")
+                    .at_home(Home::Region)
                     .loses(key_loss),
                 super::tags(),
             ],
@@ -430,7 +431,8 @@ impl Kind for Table {
         };
         change::carry_out(cx, id, &have, &want).await?;
         // The answer to UpdateTable echoes old values, so the outputs come from a read.
-        Ok(describe(cx, &id.name).await?.map_or_else(Outputs::new, |table| outputs(&table)))
+        let table = cx.read(&id.name, || describe(cx, &id.name)).await?;
+        Ok(table.map_or_else(Outputs::new, |table| outputs(&table)))
     }
 
     async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
@@ -444,6 +446,7 @@ impl Kind for Table {
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
             Ok(match ownership(&table, tags)? {
                 (_, Ownership::Denied) => Some(table),
+                (_, owner) if super::is_anothers(&owner, id) => return Err(super::taken("DescribeTable", id)),
                 (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
                     Some(table)
                 }
@@ -469,7 +472,7 @@ impl Kind for Table {
             return Err(protected(id));
         }
         // AWS's item count is hours old, so what the plan saw is checked once more, right before it is too late.
-        if !cx.consent.delete_data && has_items(cx, &id.name).await? {
+        if !cx.consent.delete_data && cx.read(&id.name, || has_items(cx, &id.name)).await? {
             let message = "the table is not empty; its items would be lost. Add --delete-data to delete them too";
             return Err(AwsError::own(Class::Refused, "DeleteTable", &id.name, message));
         }
@@ -863,7 +866,7 @@ async fn find_ours(cx: &Context, id: &Id) -> Result<Option<TableDescription>, Aw
 }
 
 async fn tag(cx: &Context, id: &Id, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
-    let Some(arn) = describe(cx, &id.name).await?.and_then(|table| table.table_arn) else {
+    let Some(arn) = cx.read(&id.name, || describe(cx, &id.name)).await?.and_then(|table| table.table_arn) else {
         return Err(AwsError::own(Class::Changed, "TagResource", &id.name, "the table is gone"));
     };
     let tags = tag_list(&id.owner, tags)?;

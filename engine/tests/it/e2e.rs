@@ -11,6 +11,9 @@ mod saved;
 mod schema;
 mod several;
 mod streams;
+#[path = "../shared/throttle.rs"]
+mod throttle;
+mod throttled;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

@@ -4,6 +4,7 @@
 
 #[cfg(unix)]
 mod e2e;
+mod fuzz;
 mod local;
 mod output;
 mod plan;

@@ -3,10 +3,13 @@
 
 #![cfg(unix)]
 
+mod foreign;
 mod function_updates;
 mod lambda_reads;
 mod library;
+mod lies;
 mod mapping_updates;
+mod outages;
 mod pruning;
 mod replacement;
 mod server;
@@ -207,13 +210,17 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 
 /// The account after `apply` of `specs/team.yaml`, as if that had been long ago.
 fn deployed() -> Cloud {
+    Cloud::start(deployed_world())
+}
+
+fn deployed_world() -> World {
     static WORLD: OnceLock<World> = OnceLock::new();
     let world = WORLD.get_or_init(|| {
         let cloud = Cloud::start(World::empty());
         Project::usual().run(&cloud, &["apply"]).ends_with(0);
         cloud.world(|world| world.clone())
     });
-    Cloud::start(world.clone().aged())
+    world.clone().aged()
 }
 
 fn is_write(call: &Record) -> bool {

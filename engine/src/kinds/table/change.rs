@@ -169,7 +169,7 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
 
 /// Switches point-in-time recovery as wanted, unless it is so already.
 pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Result<(), AwsError> {
-    if read_recovery(cx, &id.name).await? == want {
+    if cx.read(&id.name, || read_recovery(cx, &id.name)).await? == want {
         return Ok(());
     }
     let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(want.is_some());
@@ -187,7 +187,7 @@ pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Re
 
 /// Switches the time to live as wanted, unless it is so already. To move it, AWS wants it off first.
 pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result<(), AwsError> {
-    let now = read_ttl(cx, &id.name).await?;
+    let now = cx.read(&id.name, || read_ttl(cx, &id.name)).await?;
     if now.as_deref() == want {
         return Ok(());
     }

@@ -47,14 +47,14 @@ pub(super) async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec
     Ok(inventory)
 }
 
-async fn run(cx: &Context, spec: &mut Spec) -> Vec<Ending> {
+pub(super) async fn run(cx: &Context, spec: &mut Spec) -> Vec<Ending> {
     let inventory = read(cx, spec).await.unwrap();
     let plan = plan::plan(spec, &inventory, Goal::Present, &Options::default());
     assert_eq!(plan.refusals().count(), 0);
     apply::apply(cx, spec, &inventory, &plan, 16, &mut |_| {}).await.endings
 }
 
-fn failures(endings: &[Ending]) -> Vec<&AwsError> {
+pub(super) fn failures(endings: &[Ending]) -> Vec<&AwsError> {
     let failed = endings.iter().filter_map(|ending| match ending {
         Ending::Failed(error) => Some(error),
         _ => None,

@@ -5,6 +5,7 @@
 //! it passes, so nothing is ever ready at the first look.
 
 mod lambda;
+mod stage;
 mod table;
 mod tagging;
 
@@ -16,6 +17,7 @@ use hyper::Response;
 use hyper::http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value as Json, json};
+use tokio::time::{Duration, Instant};
 
 use table::Table;
 
@@ -106,7 +108,7 @@ pub(super) struct Call {
     /// What it is about.
     pub(super) about: String,
     pub(super) body: Json,
-    query: BTreeMap<String, String>,
+    pub(super) query: BTreeMap<String, String>,
 }
 
 impl Call {
@@ -169,7 +171,7 @@ fn last(arn: &str) -> String {
     arn.rsplit([':', '/']).next().unwrap_or_default().to_owned()
 }
 
-type Tags = BTreeMap<String, String>;
+pub(super) type Tags = BTreeMap<String, String>;
 
 /// A state that passes by being looked at.
 #[derive(Debug, Clone)]
@@ -210,12 +212,21 @@ pub(crate) struct World {
     pub(crate) index: tagging::Index,
     /// Looks at a fresh table's tags that find nothing, also once it is ACTIVE.
     pub(super) tag_lag: u32,
+    /// A function's tags may not be read.
+    pub(super) function_tags_denied: bool,
     /// Lists come in pages of one, the first of them empty.
     pub(super) small_pages: bool,
     pub(super) ids: u32,
+    /// Until then every line is cut before anything is done.
+    pub(super) dark_until: Option<Instant>,
 }
 
 impl World {
+    /// From now on, and for so long, nothing comes through.
+    pub(super) fn go_dark(&mut self, time: Duration) {
+        self.dark_until = Some(Instant::now() + time);
+    }
+
     /// With nothing but the role.
     pub(crate) fn empty() -> World {
         World { roles: BTreeMap::from([(ROLE.to_owned(), "/".to_owned())]), ..World::default() }
