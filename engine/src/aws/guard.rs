@@ -193,8 +193,12 @@ impl Guard {
         self.know((schema.kind.to_owned(), id.name.clone()), Standing::Imported);
     }
 
-    /// Takes note of a create that AWS has refused: something else may stand there, so it is not ours by that.
+    /// Takes note that AWS has not done what was asked. Where a create was refused, something else may stand, so it is not
+    /// ours by that.
     pub(super) fn note_refused(&self, request: &Request) {
+        if request.effect != Effect::Read {
+            self.n_writes.fetch_sub(1, Ordering::Relaxed);
+        }
         let Some((kind, name)) = request.target.clone().filter(|_| request.effect == Effect::Create) else { return };
         let key = (kind.to_owned(), name);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,7 +216,7 @@ impl Guard {
         ours.into_iter().for_each(|key| self.know(key, Standing::Writable));
     }
 
-    /// Takes note of a write that AWS has done, or may have done.
+    /// Takes note of a write that leaves, and that AWS may do.
     pub(super) fn note_write(&self) {
         self.n_writes.fetch_add(1, Ordering::Relaxed);
     }

@@ -103,7 +103,10 @@ impl<'l> Case<'l> {
 
     /// Runs the engine, undisturbed.
     pub(crate) fn engine(&self, args: &[&str]) -> Ran {
-        self.lab.project.run_at(&self.lab.front.endpoint(), &self.aws.id, args)
+        match args.contains(&"--local") {
+            true => self.lab.project.run(args),
+            false => self.lab.project.run_at(&self.lab.front.endpoint(), &self.aws.id, args),
+        }
     }
 
     fn args(&self) -> Vec<String> {
@@ -114,8 +117,11 @@ impl<'l> Case<'l> {
     /// The command of the scenario, by whatever program.
     fn command(&self, command: Command, endpoint: &str) -> Command {
         let mut command = command;
-        command.args(self.args()).args(["--endpoint-url", endpoint]).stdin(Stdio::null());
-        command.env("AWS_ACCESS_KEY_ID", &self.aws.id).env("AWS_SECRET_ACCESS_KEY", "secret");
+        command.args(self.args()).stdin(Stdio::null());
+        if !self.scenario.command.contains(&"--local") {
+            command.args(["--endpoint-url", endpoint]);
+            command.env("AWS_ACCESS_KEY_ID", &self.aws.id).env("AWS_SECRET_ACCESS_KEY", "secret");
+        }
         command
     }
 

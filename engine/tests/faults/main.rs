@@ -78,7 +78,7 @@ fn main() -> ExitCode {
             let lab = lab.get_or_init(Lab::new);
             let reference = reference(lab, scenario);
             let mut wrong = Vec::new();
-            for call in calls(extent, reference.calls.len() + BEYOND, scenario, index) {
+            for call in calls(extent, reference, scenario, index) {
                 let result = run(&Case::new(lab, scenario), reference, call);
                 tally.note((scenario.name, group), reference.calls.len(), result.is_ok());
                 wrong.extend(result.err().map(|problem| format!("at call {call}: {problem}")));
@@ -114,16 +114,21 @@ fn seed() -> u64 {
     })
 }
 
-/// The calls that a fault hits: all, or for a sample another one for each fault.
-fn calls(extent: Extent, n_calls: usize, scenario: &Scenario, fault: usize) -> Vec<usize> {
+/// The calls that a fault hits: all, or for a sample another one for each fault, half of them writes.
+fn calls(extent: Extent, reference: &Reference, scenario: &Scenario, fault: usize) -> Vec<usize> {
+    let n_calls = reference.calls.len() + BEYOND;
     match extent {
         Extent::All => (1..=n_calls).collect(),
         Extent::One(call) => vec![call],
         Extent::Sample(seed) => {
             let salt = scenario.name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+            let mut random = fastrand::Rng::with_seed(salt);
+            let is_write = |call: &usize| reference.calls.get(call - 1).is_some_and(|line| line.contains(" write "));
             let mut order: Vec<usize> = (1..=n_calls).collect();
-            fastrand::Rng::with_seed(salt).shuffle(&mut order);
-            vec![order[fault % n_calls]]
+            random.shuffle(&mut order);
+            let writes: Vec<usize> = order.iter().copied().filter(is_write).collect();
+            let order = if (fault + random.usize(0..2)).is_multiple_of(2) { writes } else { order };
+            vec![order[fault % order.len()]]
         }
     }
 }
@@ -131,9 +136,11 @@ fn calls(extent: Extent, n_calls: usize, scenario: &Scenario, fault: usize) -> V
 /// Runs a case with the fault at one call, and then undisturbed.
 fn under_fault(case: &Case<'_>, reference: &Reference, fault: &Fault, call: usize) -> Result<(), String> {
     let ended = case.run_under(Some(fault), call);
+    let is_write = ended.calls.get(call - 1).is_some_and(|line| line.contains(" write "));
     let own_end = match fault.kills() && ended.calls.len() >= call {
         true if ended.was_killed() => Ok(()),
         true => Err(format!("it was not killed, but ended with {}", ended.status)),
+        false if fault.is_got_over(is_write) => case.has_ended_well(&ended, &[0]),
         false => case.has_ended_well(&ended, &[0, 1, 3]),
     };
     own_end.and_then(|()| case.converges(reference, ended.is_complete())).map_err(|problem| {
