@@ -23,7 +23,7 @@ use crate::live::read_again;
 use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep};
 use crate::schema::{Condition, Live, Moment, Naming, Outputs, Owner, Ownership};
 use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Tree, Value, resolve};
+use crate::value::{Hole, Tree, resolve};
 
 /// What happens to a step while it happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -291,32 +291,14 @@ impl Run<'_> {
         (id, result.map(|()| start.elapsed()).map_err(|error| self.masked(id, error)))
     }
 
-    /// The error without any value that must not be shown: AWS's texts may quote what they object to.
+    /// The error without any value that must not be shown, also of those that only now are known.
     fn masked(&self, id: StepId, error: AwsError) -> AwsError {
-        let Some((change, declared)) = self.about(id) else { return error };
-        let live = change.live(self.inventory);
-        let wanted = self.want(declared, None).map(|want| want.props).unwrap_or_default();
-        let mut secrets = Vec::new();
-        for property in declared.schema().properties.iter().filter(|property| property.sensitive) {
-            for tree in [Some(&wanted), live.map(|live| &live.props)].into_iter().flatten() {
-                if let Some(Value::Map(values)) = tree.get(property.name) {
-                    secrets.extend(values.values().filter_map(Value::as_str).filter(|value| !value.is_empty()));
-                }
-            }
+        if let Some((_, declared)) = self.about(id)
+            && let Ok(want) = self.want(declared, None)
+        {
+            declared.schema().secrets(&want.props).for_each(|secret| self.cx.aws.secrets.learn(secret));
         }
-        let mut message = error.message.to_string();
-        // Longest first, so that no part of one is left over.
-        secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in secrets {
-            let quoted = serde_json::Value::from(secret).to_string();
-            message = message.replace(&quoted, "\"***\"");
-            // One or two characters stand in every sentence by chance; they count only where they are quoted.
-            if secret.chars().count() > 2 {
-                let escaped = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(secret);
-                message = message.replace(escaped, "***").replace(secret, "***");
-            }
-        }
-        AwsError { message: message.into(), ..error }
+        self.cx.masked(error)
     }
 
     async fn perform(&self, id: StepId) -> Result<(), AwsError> {

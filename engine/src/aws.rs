@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod error;
 pub mod guard;
+pub mod mask;
 pub mod wait;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ use tracing::debug;
 pub use budget::Budget;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
+pub use mask::Secrets;
 pub use wait::{Consent, Context, Reporter, Steady, Wait};
 
 /// A resource's tags.
@@ -63,6 +65,8 @@ pub struct Aws {
     pub guard: Arc<Guard>,
     /// The rate limits that all of them share.
     pub budget: Arc<Budget>,
+    /// What no text of theirs may say.
+    pub secrets: Arc<Secrets>,
     /// The region of all of them.
     pub region: String,
 }
@@ -190,6 +194,7 @@ impl Connection {
             tagging: aws_sdk_resourcegroupstagging::Client::from_conf(tagging.build()),
             guard,
             budget,
+            secrets: Arc::default(),
             region: config.region().map_or_else(String::new, ToString::to_string),
         }
     }

@@ -62,6 +62,7 @@ pub async fn read(
     for declared in spec.resources.iter().filter(|declared| declared.imported) {
         cx.aws.guard.observe_import(declared.schema(), &declared.id);
     }
+    learn(cx, spec);
     let site = account.map(|account| Site::new(&cx.aws.region, account));
     let reads = join_all(spec.resources.iter().map(|declared| {
         let id = Id { site: site.clone(), ..declared.id.clone() };
@@ -272,7 +273,7 @@ async fn on_host(
         site: site.cloned(),
         incarnation: None,
     };
-    let reading = cx.read(host, || kind.read(cx, &id)).await;
+    let reading = look(cx, kind, &id).await;
     let others = reading.map(|reading| reading.others).unwrap_or_default();
     others.into_iter().map(|(id, live)| (kind, id, live)).collect()
 }
@@ -307,7 +308,7 @@ async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec
                 let host = &id.name;
                 async move { on_host(cx, kind, property, host, owner, site).await }
             });
-            let read = cx.read(&id.name, || kind.read(cx, &id));
+            let read = look(cx, kind, &id);
             let (read, contents, hosted) = tokio::join!(read, contents, join_all(hosted));
             (kind, id, read, contents, hosted.concat())
         }
@@ -372,7 +373,7 @@ pub async fn survey(
             let hosted = hosted
                 .into_iter()
                 .map(|(kind, property)| on_host(cx, kind, property, &id.name, owner.clone(), site.as_ref()));
-            let (read, hosted) = tokio::join!(cx.read(&id.name, || kind.read(cx, &id)), join_all(hosted));
+            let (read, hosted) = tokio::join!(look(cx, kind, &id), join_all(hosted));
             let Reading { live, others } = read?;
             let own = live.map(|live| (kind, id.clone(), live)).into_iter();
             let others = others.into_iter().map(|(id, live)| (kind, id, live));
@@ -438,12 +439,33 @@ pub fn meant(declared: &Declared, live: &Live) -> Id {
     Id { incarnation, ..declared.id.clone() }
 }
 
+/// Takes note of what the spec has that no text of AWS may say.
+pub fn learn(cx: &Context, spec: &Spec) {
+    for declared in &spec.resources {
+        declared.schema().secrets(&declared.desired).for_each(|secret| cx.aws.secrets.learn(secret));
+    }
+}
+
+/// Reads one of a kind; what it holds in secret is not said from then on, not even by its own notes.
+async fn look(cx: &Context, kind: &dyn DynKind, id: &Id) -> Result<Reading, AwsError> {
+    let mut reading = cx.read(&id.name, || kind.read(cx, id)).await?;
+    let Reading { live, others } = &mut reading;
+    for live in live.iter_mut().chain(others.iter_mut().map(|(_, live)| live)) {
+        kind.schema().secrets(&live.props).for_each(|secret| cx.aws.secrets.learn(secret));
+        live.notes.iter_mut().for_each(|note| *note = cx.aws.secrets.mask(note));
+        if let Condition::Broken(reason) = &mut live.condition {
+            *reason = cx.aws.secrets.mask(reason);
+        }
+    }
+    Ok(reading)
+}
+
 /// Reads one resource again, right before it is written to.
 ///
 /// # Errors
 /// As the kind's read.
 pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
-    let live = cx.read(&declared.id.name, || declared.kind.read(cx, &declared.id)).await?.live;
+    let live = look(cx, declared.kind, &declared.id).await?.live;
     // One that somebody else is deleting meanwhile is still whose it was.
     if live.as_ref().is_none_or(|live| live.condition != Condition::Leaving) {
         observe(cx, declared, live.as_ref());
@@ -469,7 +491,7 @@ async fn read_one(
             Ok(None)
         }
     };
-    let read = cx.read(&id.name, || declared.kind.read(cx, id));
+    let read = look(cx, declared.kind, id);
     let (live, contents) = tokio::join!(read, contents);
     match (live, &id.arn) {
         // An ARN says all that a reference needs, so somebody who may not look may still refer.

@@ -120,8 +120,10 @@ impl Context {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => (),
                 Err(error) if error.class == Class::Throttled => pace = (pace * 2).min(POLL_CEILING),
-                Err(error) if error.is_ambiguous() => trouble = format!("; the last look failed: {}", error.message),
-                Err(error) => return Err(error),
+                Err(error) if error.is_ambiguous() => {
+                    trouble = format!("; the last look failed: {}", self.masked(error).message);
+                }
+                Err(error) => return Err(self.masked(error)),
             }
             // From look to look, not from answer to look: otherwise each round trip would be waited for twice.
             next = (next + pace).max(Instant::now());
@@ -180,7 +182,8 @@ impl Context {
         }
     }
 
-    /// Sends a read, again while AWS throttles it. Everything else it fails with is somebody else's to judge.
+    /// Sends a read, again while AWS throttles it. Everything else it fails with is somebody else's to judge, but says no
+    /// secret that is known by then.
     ///
     /// # Errors
     /// The last error of `call`; `Interrupted`.
@@ -199,7 +202,7 @@ impl Context {
                 }
             }
         };
-        self.send(READ, resource, attempt).await?
+        self.send(READ, resource, attempt).await.and_then(|read| read).map_err(|error| self.masked(error))
     }
 
     /// Sends a create, which AWS does not promise to be idempotent: when the answer got lost or the name is taken,
@@ -245,6 +248,11 @@ impl Context {
         if interrupt.wait_for(|pressed| *pressed).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// The error without what must not be said.
+    pub fn masked(&self, error: AwsError) -> AwsError {
+        AwsError { message: self.aws.secrets.mask(&error.message).into(), ..error }
     }
 
     /// Pauses; Ctrl-C ends it, unless this context is as steady as `steady`.

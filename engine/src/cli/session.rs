@@ -244,6 +244,7 @@ impl<'t> Session<'t> {
             Target::Account(settings) => Connection::open(settings).await.map_err(whole)?.clients(access),
         };
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
+        live::learn(&cx, &self.spec);
         let account = cx.read("", || cx.aws.account()).await.map_err(whole)?;
         Ok((cx, account))
     }
