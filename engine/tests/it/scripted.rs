@@ -11,6 +11,7 @@ mod lies;
 mod mapping_updates;
 mod pruning;
 mod replacement;
+mod secrets;
 mod server;
 mod several;
 mod states;
