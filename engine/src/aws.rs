@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod error;
 pub mod guard;
+pub mod mask;
 pub mod trust;
 pub mod wait;
 
@@ -44,6 +45,7 @@ pub use budget::Budget;
 use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
+pub use mask::Secrets;
 pub use wait::{Consent, Context, Reporter, Steady, Wait};
 
 /// A resource's tags.
@@ -65,6 +67,8 @@ pub struct Aws {
     pub guard: Arc<Guard>,
     /// The rate limits that all of them share.
     pub budget: Arc<Budget>,
+    /// What no text of theirs may say.
+    pub secrets: Arc<Secrets>,
     /// The region of all of them.
     pub region: String,
     /// The time limits of calls that carry a function's code.
@@ -233,6 +237,7 @@ impl Connection {
             tagging: aws_sdk_resourcegroupstagging::Client::from_conf(tagging.build()),
             guard,
             budget,
+            secrets: Arc::default(),
             region: config.region().map_or_else(String::new, ToString::to_string),
             upload_timeouts: upload_timeouts.clone(),
         }

@@ -98,6 +98,7 @@ async fn read_once(
     for declared in spec.resources.iter().filter(|declared| declared.imported) {
         cx.aws.guard.observe_import(declared.schema(), &declared.id);
     }
+    learn(cx, spec);
     let site = account.map(|account| Site::new(&cx.aws.region, account));
     let reads = join_all(spec.resources.iter().map(|declared| {
         let id = Id { site: site.clone(), ..declared.id.clone() };
@@ -325,7 +326,7 @@ async fn on_host(
         site: site.cloned(),
         incarnation: None,
     };
-    let reading = cx.read(host, || kind.read(cx, &id)).await?;
+    let reading = look(cx, kind, &id).await?;
     Ok(reading.others.into_iter().map(|(id, live)| (kind, id, live)).collect())
 }
 
@@ -376,7 +377,7 @@ async fn confirm(
                 let host = &id.name;
                 async move { on_host(cx, kind, property, host, owner, site).await }
             });
-            let read = cx.read(&id.name, || kind.read(cx, &id));
+            let read = look(cx, kind, &id);
             let (read, contents, hosted) = tokio::join!(read, contents, try_join_all(hosted));
             let whole = read.and_then(|read| Ok((read, hosted?.concat())));
             (kind, id, whole, contents)
@@ -444,7 +445,7 @@ pub async fn survey(
             let hosted = hosted
                 .into_iter()
                 .map(|(kind, property)| on_host(cx, kind, property, &id.name, owner.clone(), site.as_ref()));
-            let (read, hosted) = tokio::join!(cx.read(&id.name, || kind.read(cx, &id)), join_all(hosted));
+            let (read, hosted) = tokio::join!(look(cx, kind, &id), join_all(hosted));
             let Reading { live, others } = read?;
             let hosted = hosted.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
             let own = live.map(|live| (kind, id.clone(), live)).into_iter();
@@ -511,12 +512,33 @@ pub fn meant(declared: &Declared, live: &Live) -> Id {
     Id { incarnation, ..declared.id.clone() }
 }
 
+/// Takes note of what the spec has that no text of AWS may say.
+pub fn learn(cx: &Context, spec: &Spec) {
+    for declared in &spec.resources {
+        declared.schema().secrets(&declared.desired).for_each(|secret| cx.aws.secrets.learn(secret));
+    }
+}
+
+/// Reads one of a kind; what it holds in secret is not said from then on, not even by its own notes.
+async fn look(cx: &Context, kind: &dyn DynKind, id: &Id) -> Result<Reading, AwsError> {
+    let mut reading = cx.read(&id.name, || kind.read(cx, id)).await?;
+    let Reading { live, others } = &mut reading;
+    for live in live.iter_mut().chain(others.iter_mut().map(|(_, live)| live)) {
+        kind.schema().secrets(&live.props).for_each(|secret| cx.aws.secrets.learn(secret));
+        live.notes.iter_mut().for_each(|note| *note = cx.aws.secrets.mask(note));
+        if let Condition::Broken(reason) = &mut live.condition {
+            *reason = cx.aws.secrets.mask(reason);
+        }
+    }
+    Ok(reading)
+}
+
 /// Reads one resource again, right before it is written to.
 ///
 /// # Errors
 /// As the kind's read.
 pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
-    let live = cx.read(&declared.id.name, || declared.kind.read(cx, &declared.id)).await?.live;
+    let live = look(cx, declared.kind, &declared.id).await?.live;
     // One that somebody else is deleting meanwhile is still whose it was.
     if live.as_ref().is_none_or(|live| live.condition != Condition::Leaving) {
         observe(cx, declared, live.as_ref());
@@ -542,7 +564,7 @@ async fn read_one(
             Ok(None)
         }
     };
-    let read = cx.read(&id.name, || declared.kind.read(cx, id));
+    let read = look(cx, declared.kind, id);
     let (live, contents) = tokio::join!(read, contents);
     match (live, &id.arn) {
         // An ARN says all that a reference needs, so somebody who may not look may still refer.

@@ -570,6 +570,16 @@ impl Schema {
         self.outputs.iter().find(|output| output.name == name)
     }
 
+    /// The values in a tree that must never be shown.
+    pub fn secrets<'t>(&'t self, tree: &'t Tree) -> impl Iterator<Item = &'t str> {
+        let sensitive = self.properties.iter().filter(|property| property.sensitive);
+        let maps = sensitive.filter_map(|property| match tree.get(property.name)? {
+            Value::Map(values) => Some(values.values()),
+            _ => None,
+        });
+        maps.flatten().filter_map(Value::as_str)
+    }
+
     /// The properties people may write.
     pub fn settable(&self) -> impl Iterator<Item = &Property> {
         settable(&self.properties)

@@ -375,7 +375,13 @@ pub(super) fn from_credentials(error: &CredentialsError) -> AwsError {
             AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
         }
         other => {
-            AwsError::own(Class::BadCredentials, "", "", format!("the AWS credentials can't be used: {}", chain(other)))
+            let reason = chain(other);
+            // What a `credential_process` has written may be the very keys.
+            let reason = match reason.split_once(" Stderr:") {
+                Some((reason, _)) => format!("{reason} What it wrote is not shown, since it may hold keys"),
+                None => reason,
+            };
+            AwsError::own(Class::BadCredentials, "", "", format!("the AWS credentials can't be used: {reason}"))
         }
     }
 }

@@ -160,7 +160,7 @@ impl Context {
         let mut next = Instant::now();
         loop {
             let mut what = since(wait.what, wait.since);
-            match clock.during(self.attend(probe())).await {
+            match clock.during(self.attend(probe())).await.map_err(|error| self.masked(error)) {
                 Ok(Some(done)) => return Ok(done),
                 Err(error) if error.class == Class::NoAnswer => {
                     outage.goes_on(&clock, OUT_OF_REACH, error)?;
@@ -234,7 +234,7 @@ impl Context {
             .build();
         loop {
             let error = match clock.during(self.attend(call())).await {
-                Err(error) => error,
+                Err(error) => self.masked(error),
                 done => return done,
             };
             let is_out_of_reach = error.class == Class::NoAnswer && self.enduring;
@@ -315,7 +315,7 @@ impl Context {
     }
 
     /// Sends a read, again while AWS throttles it, and in an enduring context while there is no answer. Everything else
-    /// it fails with is somebody else's to judge.
+    /// it fails with is somebody else's to judge, but says no secret that is known by then.
     ///
     /// # Errors
     /// The last error of `call`; `Interrupted`.
@@ -337,7 +337,7 @@ impl Context {
                 }
             }
         };
-        self.send(READ, resource, attempt).await?
+        self.send(READ, resource, attempt).await.and_then(|read| read).map_err(|error| self.masked(error))
     }
 
     /// Sends a create, which AWS does not promise to be idempotent: when the answer got lost or the name is taken,
@@ -428,6 +428,12 @@ impl Context {
         if interrupt.wait_for(|pressed| *pressed).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// The error without what must not be said.
+    pub fn masked(&self, error: AwsError) -> AwsError {
+        let mask = |text: Box<str>| self.aws.secrets.mask(&text).into();
+        AwsError { message: mask(error.message), reason: error.reason.map(mask), ..error }
     }
 
     /// Sees a call through, and says so where it has to wait for its place in a rate limit. Ctrl-C ends that wait.

@@ -258,6 +258,7 @@ impl<'t> Session<'t> {
             }
         };
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
+        live::learn(&cx, &self.spec);
         let account = cx.read("", || cx.aws.account());
         let account = telling(self.terminal.quiet, || cx.waits(), account).await.map_err(whole)?;
         Ok((cx, account))

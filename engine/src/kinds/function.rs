@@ -350,6 +350,10 @@ impl Kind for Function {
                 seen.push(name);
             }
         }
+        if let Some(key) = desired.get("code").and_then(Value::as_str).and_then(glued) {
+            let problem = format!("`{key}:` in `code` has no blank behind it, so all of it is taken for a path");
+            problems.push(Problem::error(Path::property("code"), problem, format!("write `{key}: …`")));
+        }
         if let Some(Value::Map(code)) = desired.get("code") {
             let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
             // A key that is there without a value was written wrong, which is reported already.
@@ -386,6 +390,8 @@ impl Kind for Function {
         let text = |name: &str| desired.get(name).and_then(Value::as_str);
         let (Some(handler), Some(runtime)) = (text("handler"), text("runtime")) else { return Loaded::default() };
         let (source, path) = match desired.get("code") {
+            // A source that is taken for a path is none to be looked for, nor to be shown.
+            Some(Value::String(path)) if glued(path).is_some() => return Loaded::default(),
             Some(Value::String(path)) => {
                 (Source::Path { path: dir.join(path), exclude: Vec::new() }, Path::property("code"))
             }
@@ -729,6 +735,13 @@ async fn explained<T>(
         }
         answer => answer,
     }
+}
+
+/// The key of `code` that a text begins with, as when the blank behind its colon is missing.
+fn glued(code: &str) -> Option<&'static str> {
+    ["inline", "path", "exclude"]
+        .into_iter()
+        .find(|key| code.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
 }
 
 /// Sets or, with `None`, lifts the reserved concurrency.

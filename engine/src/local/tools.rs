@@ -65,12 +65,13 @@ impl Tools {
         which::which_in(program, Some(&self.path), Path::new("/")).ok()
     }
 
-    /// A command that inherits the user's environment (proxies, mirrors, certificates) but not the AWS credentials.
+    /// A command that inherits the user's environment (proxies, mirrors, certificates) but no
+    /// credentials and none of a spec's variables.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.stdin(Stdio::null()).env("PATH", &self.path);
         for (name, _) in std::env::vars_os() {
-            if is_aws(&name) {
+            if is_secret(&name) {
                 command.env_remove(name);
             }
         }
@@ -107,8 +108,9 @@ pub(super) fn last_lines(text: &str, count: usize) -> String {
     lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 
-fn is_aws(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b"AWS_")
+/// AWS's own variables, and those that stand in for a spec's, which may hold a function's secrets.
+fn is_secret(name: &OsStr) -> bool {
+    [&b"AWS_"[..], b"ENGINE_VAR_"].iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix))
 }
 
 fn parse_version(line: &str) -> Option<[u32; 3]> {

@@ -237,6 +237,9 @@ fn sensitive(root: &Node) -> Vec<Span> {
     for entry in entries(root) {
         match entry.key.as_str() {
             "resources" => {
+                // What is no mapping is no resource, but maybe a variable that is indented too far.
+                let stray = entries(&entry.value).iter().filter(|it| !matches!(it.value.value, Yaml::Map(_)));
+                spans.extend(stray.map(|it| it.value.span));
                 for Entry { key, value, .. } in entries(&entry.value).iter().flat_map(|it| entries(&it.value)) {
                     match key.as_str() {
                         "environment" => each_value(value, &mut spans),

@@ -13,6 +13,7 @@ mod outages;
 mod pruning;
 mod races;
 mod replacement;
+mod secrets;
 mod server;
 mod several;
 mod states;

@@ -49,6 +49,11 @@ impl Reply {
         Reply::json(200, body)
     }
 
+    /// Whatever it is.
+    pub(super) fn raw(status: u16, body: &str) -> Reply {
+        Reply { body: body.to_owned(), ..Reply::json(status, &json!({})) }
+    }
+
     fn empty() -> Reply {
         Reply { status: 204, headers: Vec::new(), body: String::new() }
     }

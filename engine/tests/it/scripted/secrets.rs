@@ -1,0 +1,616 @@
+//! Nothing secret gets out: unmistakable secrets are planted wherever a user has them, and everything that the program
+//! prints or writes is searched for them, in every form in which they might come out.
+//!
+//! [`COMMANDS`] says how each command is made to talk; one that is not in it fails the test.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use base64::Engine as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::server::{Cloud, Fault};
+use super::world::{Reply, World};
+use super::{FUNCTION, Project, Run, TABLE};
+use crate::support::installed;
+
+/// Credentials, as the environment, a profile and a process supply them.
+const KEYS: [(&str, &str, &str); 3] = [
+    ("AKIAENVSWORDFISH0001", "envSecret/Sw0rdfish+Key/0000000000000001", "envToken+Sw0rdfish/session/0001=="),
+    ("AKIAPROFILEFISH00002", "profileSecret/Sw0rdfish+Key/00000000002", "profileToken+Sw0rdfish/session/0002=="),
+    ("AKIAPROCESSFISH00003", "processSecret/Sw0rdfish+Key/00000000003", "processToken+Sw0rdfish/session/0003=="),
+];
+/// Values of a function's environment: as short as a PIN, of several lines, beyond ASCII, special to JSON, like YAML.
+const VALUES: [(&str, &str); 8] = [
+    ("PIN", "q7Zx"),
+    ("KEY_FILE", "-----first-line-swordfish\nsecond \"line\" swordfish\n"),
+    ("UNICODE", "pässwörd-☃-schwertfisch-𝄞"),
+    ("JSON_LIKE", "{\"quoted\": \"back\\slash\\swordfish\", 'it''s': [1]}"),
+    ("YAML_LIKE", "swordfish: [looks, &like] # yaml"),
+    ("NUMERIC", "90210555123467"),
+    ("DOLLAR", "swordfish-${not.a.reference}-$"),
+    ("CONTROL", "tab\tbell\u{7}escape\u{1b}[31mswordfish"),
+];
+const INLINE: &str = "inline-source-sw0rdfish";
+/// A variable's default, one from the command line, one from the environment: all end up in a function's environment.
+const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
+
+/// How each command is made to talk, beyond its `--help`.
+const COMMANDS: [(&str, How); 9] = [
+    ("apply", How::Scripted),
+    ("diff", How::Scripted),
+    ("destroy", How::Scripted),
+    ("release", How::Scripted),
+    ("output", How::Scripted),
+    ("list", How::Scripted),
+    ("explain", How::Scripted),
+    ("local", How::Local),
+    ("help", How::Scripted),
+];
+const LOCAL_COMMANDS: [&str; 5] = ["start", "stop", "status", "reset", "help"];
+
+/// Against which AWS.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum How {
+    Scripted,
+    Local,
+}
+
+/// A secret, and all the forms in which it is one still.
+struct Secret {
+    plain: String,
+    forms: BTreeSet<String>,
+}
+
+impl Secret {
+    fn new(plain: &str) -> Secret {
+        let mut forms = BTreeSet::new();
+        let mut add = |form: String| {
+            forms.insert(form);
+        };
+        let json = serde_json::Value::from(plain).to_string();
+        let ascii: String = json
+            .chars()
+            .flat_map(|c| if c.is_ascii() { vec![u16::from(c as u8)] } else { c.encode_utf16(&mut [0; 2]).to_vec() })
+            .map(|unit| if unit < 128 { char::from(unit as u8).to_string() } else { format!("\\u{unit:04x}") })
+            .collect();
+        add(plain.to_owned());
+        add(json.trim_matches('"').to_owned());
+        add(ascii.trim_matches('"').to_owned());
+        // A document within a document.
+        let twice = serde_json::Value::from(json).to_string();
+        add(twice.trim_matches(['"', '\\']).to_owned());
+        add(format!("{plain:?}").trim_matches('"').to_owned());
+        add(plain.escape_default().to_string());
+        add(plain.replace('\'', "''"));
+        add(utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string());
+        // One or two of its lines are as bad as all of them.
+        plain.lines().filter(|line| line.chars().count() > 3).for_each(|line| add(line.to_owned()));
+        if plain.len() > 8 {
+            add(plain.bytes().map(|byte| format!("{byte:02x}")).collect());
+            // Wherever it stands in what was encoded as a whole.
+            for before in 0..3 {
+                let shifted = [&vec![b'x'; before][..], plain.as_bytes()].concat();
+                for engine in [&base64::engine::general_purpose::STANDARD, &base64::engine::general_purpose::URL_SAFE] {
+                    let all = engine.encode(&shifted);
+                    add(all[4..all.len() - 4].to_owned());
+                }
+            }
+        }
+        // What is left of a form without its blanks, as when it is wrapped.
+        let flat: Vec<String> = forms.iter().map(|form| flat(form)).collect();
+        forms.extend(flat);
+        forms.retain(|form| form.chars().count() > 3);
+        Secret { plain: plain.to_owned(), forms }
+    }
+}
+
+/// Without blanks, colours and the frames that lines are put into.
+fn flat(text: &str) -> String {
+    let mut flat = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' if chars.peek() == Some(&'[') => drop(chars.by_ref().find(char::is_ascii_alphabetic)),
+            '|' | '│' => {}
+            c if c.is_whitespace() => {}
+            c => flat.push(c),
+        }
+    }
+    flat
+}
+
+struct Hunt {
+    secrets: Vec<Secret>,
+    n_surfaces: usize,
+    n_bytes: usize,
+    found: Vec<String>,
+}
+
+impl Hunt {
+    fn new() -> Hunt {
+        let keys = KEYS.iter().flat_map(|(id, key, token)| [*id, *key, *token]);
+        let all = keys.chain(VALUES.iter().map(|(_, value)| *value)).chain(VARIABLES).chain([INLINE]);
+        let secrets: Vec<Secret> = all.map(Secret::new).collect();
+        Hunt { secrets, n_surfaces: 0, n_bytes: 0, found: Vec::new() }
+    }
+
+    /// Searches one text.
+    fn search(&mut self, surface: &str, text: &str) {
+        self.n_surfaces += 1;
+        self.n_bytes += text.len();
+        let flat = flat(text);
+        for secret in &self.secrets {
+            let form = secret.forms.iter().find(|form| text.contains(*form) || flat.contains(*form));
+            if let Some(form) = form {
+                let at = text.find(form.as_str()).unwrap_or_default();
+                let around: String = text[..at].chars().rev().take(160).collect::<Vec<_>>().into_iter().rev().collect();
+                let (plain, told) = (&secret.plain, text[at..].chars().take(120).collect::<String>());
+                self.found.push(format!("{surface}: {plain:?} as {form:?}\n    …{around}>>>{told}…"));
+            }
+        }
+    }
+
+    fn run(&mut self, surface: &str, run: &Run) {
+        self.search(&format!("{surface} (stdout)"), &run.out);
+        self.search(&format!("{surface} (stderr)"), &run.err);
+    }
+
+    /// Searches all files below, but for those that the user has written.
+    fn files(&mut self, surface: &str, folder: &Path, planted: &[&str]) {
+        for entry in walkdir::WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+            let path = entry.path().strip_prefix(folder).unwrap().display().to_string();
+            if planted.iter().any(|it| path.starts_with(it)) {
+                continue;
+            }
+            // A socket or what is gone meanwhile holds nothing.
+            let bytes = fs::read(entry.path()).unwrap_or_default();
+            self.search(&format!("{surface}: {path}"), &String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    #[track_caller]
+    fn end(self, what: &str) {
+        let Hunt { secrets, n_surfaces, n_bytes, found } = self;
+        let n_forms: usize = secrets.iter().map(|secret| secret.forms.len()).sum();
+        eprintln!("{what}: {} secrets in {n_forms} forms, {n_surfaces} surfaces, {n_bytes} bytes", secrets.len());
+        assert!(found.is_empty(), "{} leaks:\n{}", found.len(), found.join("\n"));
+    }
+}
+
+/// The environment of a function as a spec has it.
+fn environment() -> String {
+    let values = VALUES.iter().map(|(name, value)| {
+        let value = serde_json::Value::from(value.replace("${", "$${"));
+        format!("      {name}: {value}\n")
+    });
+    let variables = ["usual", "flagged", "outside"].map(|name| format!("      V_{name}: \"${{var.{name}}}\"\n"));
+    format!("    environment:\n{}{}", values.collect::<String>(), variables.concat())
+}
+
+/// A project whose function holds every secret.
+fn planted() -> Project {
+    let project = Project::new(|text| {
+        let (before, rest) = text.split_once("    code: ../").unwrap();
+        let (_, after) = rest.split_once('\n').unwrap();
+        let code = format!("    code:\n      inline: |\n        exports.handler = async () => \"{INLINE}\";\n");
+        let vars = format!("vars:\n  usual: {}\n  flagged: x\n  outside: y\n", VARIABLES[0]);
+        let outputs = "outputs:\n  function: ${logger.arn}\n";
+        format!("{before}{}{code}{after}\n{vars}{outputs}", environment())
+    });
+    let (id, key, token) = KEYS[1];
+    let torn = key;
+    let profile = format!("aws_access_key_id = {id}\naws_secret_access_key = {key}\naws_session_token = {token}\n");
+    let (id, key, token) = KEYS[2];
+    let answer = json!({ "Version": 1, "AccessKeyId": id, "SecretAccessKey": key, "SessionToken": token }).to_string();
+    fs::create_dir_all(project.path("home/.aws")).unwrap();
+    fs::create_dir_all(project.path("tmp")).unwrap();
+    fs::write(project.path("home/.aws/answer"), &answer).unwrap();
+    fs::write(project.path("home/.aws/broken"), answer.replace('}', ",")).unwrap();
+    fs::write(project.path("home/.aws/incomplete"), answer.replace("SecretAccessKey", "Secret")).unwrap();
+    let process = |name: &str, command: String| format!("[profile {name}]\ncredential_process = {command}\n");
+    let file = |name: &str| project.path(&format!("home/.aws/{name}")).display().to_string();
+    let fails = format!("sh -c \"cat {0}; cat {0} >&2; exit 3\"", file("answer"));
+    let config = [
+        process("process", format!("cat {}", file("answer"))),
+        process("broken", format!("cat {}", file("broken"))),
+        process("incomplete", format!("cat {}", file("incomplete"))),
+        process("argument", format!("false {key}")),
+        process("fails", fails),
+    ];
+    fs::write(project.path("home/.aws/config"), config.concat()).unwrap();
+    // A line that is none, too: the reader's complaint may quote it.
+    fs::write(project.path("home/.aws/credentials"), format!("[file]\n{profile}")).unwrap();
+    fs::write(project.path("home/.aws/torn"), format!("[torn]\n{profile}{torn}\n")).unwrap();
+    project
+}
+
+const PLANTED: [&str; 6] = ["specs/", "home/.aws", "lambda-src", "run.", "bin/", "broken.yaml"];
+
+/// Everything that might make the program say more than it should.
+const LOUD: [(&str, &str); 5] = [
+    ("RUST_LOG", "trace"),
+    ("ENGINE_LOG", "trace"),
+    ("RUST_BACKTRACE", "full"),
+    ("AWS_LOG", "trace"),
+    ("SMITHY_LOG", "trace"),
+];
+
+/// Where credentials come from.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Environment,
+    Profile(&'static str),
+}
+
+impl Project {
+    fn loudly(&self, url: &str, from: From, args: &[&str]) -> Run {
+        let mut command = self.command(args);
+        let (id, key, token) = KEYS[0];
+        match from {
+            From::Environment => {
+                command.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", key).env("AWS_SESSION_TOKEN", token)
+            }
+            From::Profile("torn") => {
+                command.env("AWS_PROFILE", "torn").env("AWS_SHARED_CREDENTIALS_FILE", self.path("home/.aws/torn"))
+            }
+            From::Profile(name) => command.env("AWS_PROFILE", name).env("PATH", "/usr/bin:/bin"),
+        };
+        command.env("TMPDIR", self.path("tmp")).envs(LOUD).env("ENGINE_VAR_outside", VARIABLES[2]);
+        if !url.is_empty() {
+            command.args(["--endpoint-url", url]);
+        }
+        super::Running::start(command, &self.folder.path().join("run")).end()
+    }
+}
+
+fn flagged() -> String {
+    format!("flagged={}", VARIABLES[1])
+}
+
+/// The words of the `Commands:` in a `--help`.
+fn commands(help: &str) -> Vec<String> {
+    let (_, list) = help.split_once("Commands:\n").unwrap();
+    let words = list.lines().take_while(|line| !line.trim().is_empty()).filter(|line| line.starts_with("  "));
+    words
+        .filter(|line| !line.starts_with("    "))
+        .map(|line| line.split_whitespace().next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_command_is_in_the_hunt_for_secrets() {
+    let project = Project::usual();
+    let help = |args: &[&str]| {
+        let output = project.command(args).output().unwrap();
+        commands(&String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(help(&["--help"]), COMMANDS.map(|(name, _)| name), "make a new one talk in `says`");
+    assert_eq!(help(&["local", "--help"]), LOCAL_COMMANDS);
+}
+
+/// What each command is asked, in the order of a life; `*`: in each of these ways.
+fn says(command: &str) -> Vec<Vec<&'static str>> {
+    let lines: &[&str] = match command {
+        "apply" => &["apply --yes", "apply --yes -vv", "apply --yes --format json", "apply --yes --format markdown"],
+        "diff" => &[
+            "diff",
+            "diff -v",
+            "diff -vv --log-format json --color always",
+            "diff --format json --show-unchanged",
+            "diff --format markdown --show-unchanged -vv",
+            "diff --show-unchanged --color always",
+            "diff --destroy -vv",
+            "diff --out saved.json -vv",
+            "diff --replace logger --format json",
+        ],
+        "destroy" => &["destroy", "destroy --yes -vv --format json", "destroy --yes -vv"],
+        "release" => &["release logger -vv", "release nothing -vv"],
+        "output" => &["output -vv", "output function", "output --format json", "output nothing -vv"],
+        "list" => &["list -vv", "list --format json", "list --all-teams -vv --log-format json"],
+        "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
+        "help" => &["help", "help apply", "--version", "apply --nonsense"],
+        other => panic!("{other} has nothing to say"),
+    };
+    lines.iter().map(|line| line.split(' ').collect()).collect()
+}
+
+fn takes_variables(args: &[&str]) -> bool {
+    matches!(args[0], "apply" | "diff" | "destroy" | "release" | "output" | "list")
+}
+
+/// One command, with the secret variable on its command line where it takes any.
+fn ask(hunt: &mut Hunt, project: &Project, url: &str, from: From, what: &str, args: &[&str]) -> Run {
+    let flagged = flagged();
+    let mut args = args.to_vec();
+    if takes_variables(&args) {
+        args.extend(["--var", &flagged]);
+    }
+    let url = if ["explain", "help", "--version"].contains(&args[0]) { "" } else { url };
+    let run = project.loudly(url, from, &args);
+    hunt.run(&format!("{what}: engine {}", args.join(" ")), &run);
+    run
+}
+
+fn deployed(project: &Project) -> World {
+    let cloud = Cloud::start(World::empty());
+    let done = project.loudly(&cloud.url, From::Environment, &["apply", "--var", &flagged()]);
+    done.ends_with(0);
+    let world = cloud.world(|world| world.clone()).aged();
+    let environment = &world.functions[FUNCTION].config["Environment"]["Variables"];
+    for (name, value) in VALUES {
+        assert_eq!(environment[name], value, "it is really planted");
+    }
+    assert_eq!(environment["V_outside"], VARIABLES[2]);
+    world
+}
+
+#[test]
+fn no_command_says_a_secret_in_any_format() {
+    let mut hunt = Hunt::new();
+    let project = planted();
+    let deployed = deployed(&project);
+    let froms = [From::Environment, From::Profile("file"), From::Profile("process")];
+    for (command, _) in COMMANDS.iter().filter(|(_, how)| *how == How::Scripted) {
+        for (at, args) in says(command).iter().enumerate() {
+            // Nothing there, all as wanted, all other than wanted.
+            let mut changed = deployed.clone();
+            changed.functions.get_mut(FUNCTION).unwrap().config["Environment"]["Variables"] =
+                json!({ "PIN": VALUES[1].1, "OLD": VALUES[2].1, "UNICODE": VALUES[0].1 });
+            changed.functions.get_mut(FUNCTION).unwrap().config["LastUpdateStatus"] = json!("Failed");
+            changed.functions.get_mut(FUNCTION).unwrap().config["LastUpdateStatusReason"] =
+                json!(format!("The value {:?} of {} is bad", VALUES[1].1, VALUES[2].1));
+            let mut nobodys = changed.clone();
+            nobodys.functions.get_mut(FUNCTION).unwrap().tags.clear();
+            let worlds =
+                [("empty", World::empty()), ("changed", changed), ("adopted", nobodys), ("same", deployed.clone())];
+            for (what, world) in worlds {
+                // Waiting for what passes takes time, and shows once what there is to show.
+                if (*command == "apply" || *command == "destroy") && what == "empty" && at > 1 {
+                    continue;
+                }
+                let cloud = Cloud::start(world);
+                ask(&mut hunt, &project, &cloud.url, froms[at % 3], what, args);
+            }
+        }
+    }
+    hunt.files("files of the project", &project.path(""), &PLANTED);
+    assert!(project.path("saved.json").exists());
+    hunt.end("formats");
+}
+
+#[test]
+fn no_error_says_a_secret() {
+    let mut hunt = Hunt::new();
+    let project = planted();
+    let deployed = deployed(&project);
+    // Whatever AWS quotes of a request or a function, in the ways in which it quotes.
+    let quotes: Vec<String> = {
+        let all = VALUES.iter().map(|(name, value)| (*name, *value));
+        let plain = all.clone().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ");
+        let json = serde_json::Value::from_iter(all.clone()).to_string();
+        let debug = all.clone().map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>().join(", ");
+        let ascii = VALUES[2].1.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+        vec![plain, json, debug, ascii, VARIABLES.join(" ")]
+    };
+    let errors = [
+        ("refused", 400, "InvalidParameterValueException"),
+        ("denied", 403, "AccessDeniedException"),
+        ("broken", 500, "ServiceException"),
+        ("unknown", 418, "SomethingNewException"),
+    ];
+    let operations = [
+        ("GetFunction", "diff"),
+        ("GetPolicy", "diff"),
+        ("DescribeTable", "diff"),
+        ("GetFunction", "list"),
+        ("UpdateFunctionConfiguration", "apply"),
+        ("UpdateFunctionCode", "apply"),
+        ("TagResource", "apply"),
+        ("DeleteFunction", "destroy"),
+    ];
+    for (at, (operation, command)) in operations.into_iter().enumerate() {
+        for (what, status, code) in errors {
+            let text = &quotes[..].join(" and ");
+            let mut world = deployed.clone();
+            let function = world.functions.get_mut(FUNCTION).unwrap();
+            function.config["MemorySize"] = json!(512);
+            function.config["CodeSha256"] = json!("other");
+            function.tags.insert("engine:resource".to_owned(), "was-logger".to_owned());
+            // A server fault is tried again a few times, which is told once.
+            if status == 500 && at > 5 {
+                continue;
+            }
+            let cloud = Cloud::start(world);
+            cloud.always(operation, Fault::Answer(Reply::of(operation, status, code, text)));
+            for args in [vec![command], vec![command, "-vv", "--log-format", "json"]] {
+                let mut args = args;
+                if command != "diff" && command != "list" {
+                    args.push("--yes");
+                }
+                let run =
+                    ask(&mut hunt, &project, &cloud.url, From::Environment, &format!("{operation} {what}"), &args);
+                assert_ne!(run.code, Some(101), "{}", run.err);
+            }
+        }
+    }
+    // Answers that are none.
+    for body in [quotes[1].clone(), format!("{{\"Configuration\": {{\"Handler\": {:?}", VALUES[1].1), quotes[0].clone()]
+    {
+        let cloud = Cloud::start(deployed.clone());
+        cloud.always("GetFunction", Fault::Answer(Reply::raw(200, &body)));
+        ask(&mut hunt, &project, &cloud.url, From::Environment, "garbage", &["diff", "-vv"]);
+        let cloud = Cloud::start(World::empty());
+        cloud.always("CreateFunction", Fault::Answer(Reply::raw(502, &body)));
+        ask(&mut hunt, &project, &cloud.url, From::Environment, "garbage", &["apply", "-vv"]);
+    }
+    // Changed meanwhile, an update that fails, a wait that never ends well.
+    let cloud = Cloud::start(World { ..deployed.clone() });
+    cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().meddle("MemorySize", json!(512)));
+    cloud.before("GetFunction", 2, |world| {
+        world
+            .functions
+            .get_mut(FUNCTION)
+            .unwrap()
+            .meddle("Environment", json!({ "Variables": { "PIN": VALUES[3].1 } }));
+    });
+    ask(&mut hunt, &project, &cloud.url, From::Environment, "changed meanwhile", &["apply", "-vv"]).ends_with(1);
+    // Credentials that can't be used.
+    for profile in ["broken", "incomplete", "argument", "fails", "torn", "file", "nobody"] {
+        let cloud = Cloud::start(deployed.clone());
+        for args in [&["diff", "-vv"][..], &["list", "-vv", "--log-format", "json"]] {
+            ask(&mut hunt, &project, &cloud.url, From::Profile(profile), profile, args);
+        }
+    }
+    // And no AWS at all.
+    ask(&mut hunt, &project, "http://127.0.0.1:1", From::Environment, "nobody there", &["diff", "-vv"]);
+    hunt.files("files of the project", &project.path(""), &PLANTED);
+    hunt.end("errors");
+}
+
+#[test]
+fn no_broken_spec_says_a_secret() {
+    let mut hunt = Hunt::new();
+    let project = planted();
+    let whole = fs::read_to_string(project.path("specs/team.yaml")).unwrap();
+    let cloud = Cloud::start(World::empty());
+    let mut n_broken = 0;
+    let lines: Vec<&str> = whole.lines().collect();
+    let first = lines.iter().position(|line| line.contains("environment:")).unwrap();
+    let last = lines.iter().position(|line| line.contains("inline:")).unwrap() + 1;
+    let vars = lines.iter().position(|line| line.starts_with("vars:")).unwrap();
+    for at in (first..=last).chain(vars..vars + 2) {
+        let replaced = |line: String| {
+            let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+            lines[at] = line;
+            lines.join("\n")
+        };
+        let line = lines[at];
+        let indent = line.len() - line.trim_start().len();
+        let broken = [
+            replaced(line.replacen(": ", ":", 1)),
+            replaced(line.replacen(": ", ": [", 1)),
+            replaced(line.replacen(": ", ": &a ", 1)),
+            replaced(line.replacen(": ", ": !x ", 1)),
+            replaced(line.replacen(": ", ": ${nothing.here}", 1)),
+            replaced(line.replacen('"', "", 1)),
+            replaced(format!("{line}\n{line}")),
+            replaced(format!("{line}\n{:indent$}broken", "")),
+            replaced(format!("\t{line}")),
+            replaced(format!("{:indent$}  {line}", "")),
+            replaced(line.trim_start().to_owned()),
+            replaced(line.replace("environment", "enviroment").replace("inline", "inlin").replace("vars", "var")),
+        ];
+        for (how, text) in broken.into_iter().enumerate() {
+            if text == whole {
+                continue;
+            }
+            fs::write(project.path("broken.yaml"), &text).unwrap();
+            let command = [&["diff", "broken.yaml"][..], &["destroy", "broken.yaml", "--yes", "-vv"]][how % 2];
+            ask(&mut hunt, &project, &cloud.url, From::Environment, "broken spec", command);
+            n_broken += 1;
+        }
+    }
+    eprintln!("{n_broken} broken specs");
+    hunt.end("broken specs");
+}
+
+/// A terminal, where plans are redrawn, asked about and interrupted.
+#[test]
+fn no_terminal_shows_a_secret() {
+    let mut hunt = Hunt::new();
+    let project = planted();
+    let deployed = deployed(&project);
+    for (command, answer) in [("apply", "yes"), ("destroy", "no"), ("destroy", "yes")] {
+        let mut world = deployed.clone();
+        let function = world.functions.get_mut(FUNCTION).unwrap();
+        function.config["Environment"]["Variables"] = json!({ "PIN": VALUES[1].1 });
+        world.tables.get_mut(TABLE).unwrap().tags.clear();
+        let cloud = Cloud::start(world);
+        let mut process = project.command(&[command, "--var", &flagged(), "--endpoint-url", &cloud.url]);
+        let (id, key, token) = KEYS[0];
+        process.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", key).env("AWS_SESSION_TOKEN", token);
+        process.stdin(std::process::Stdio::inherit());
+        process.env("TERM", "xterm-256color").env("ENGINE_VAR_outside", VARIABLES[2]).envs(LOUD);
+        let mut session = rexpect::session::spawn_command(process, Some(30_000)).unwrap();
+        let shown = session.exp_string("Only 'yes' will be accepted: ").unwrap();
+        session.send_line(answer).unwrap();
+        hunt.search(&format!("{command} on a terminal"), &(shown + &session.exp_eof().unwrap()));
+    }
+    hunt.end("terminal");
+}
+
+/// The local AWS, and every process that the program starts.
+#[test]
+fn no_process_of_the_local_aws_is_told_a_credential() {
+    let mut hunt = Hunt::new();
+    let project = planted();
+    // Whatever is found by its name in PATH says first how it was called.
+    fs::create_dir_all(project.path("bin")).unwrap();
+    fs::create_dir_all(project.path("children")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    for program in ["python3", "node", "uv", "pip", "ps", "sh"] {
+        let Some(real) = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+        else {
+            continue;
+        };
+        let wrapper = project.path(&format!("bin/{program}"));
+        let report = project.path(&format!("children/{program}")).display().to_string();
+        let text = format!("#!/bin/bash\n(env; echo \"$0\" \"$@\") >>{report}.$$\nexec {} \"$@\"\n", real.display());
+        fs::write(&wrapper, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&wrapper, mode).unwrap();
+    }
+    let run = |args: &[&str]| {
+        let mut command = project.command(args);
+        let (id, key, token) = KEYS[0];
+        command.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", key).env("AWS_SESSION_TOKEN", token);
+        command.env("AWS_PROFILE", "file").env("ENGINE_VAR_outside", VARIABLES[2]).envs(LOUD);
+        command.env("TMPDIR", project.path("tmp")).env("ENGINE_CACHE_DIR", installed());
+        command.env("PATH", format!("{}:{path}", project.path("bin").display()));
+        super::Running::start(command, &project.folder.path().join("run")).end()
+    };
+    let flagged = flagged();
+    let mut asked = Vec::new();
+    for command in ["start", "status", "reset"] {
+        asked.push(vec!["local", command, "-vv"]);
+    }
+    asked.push(vec!["apply", "--local", "--yes", "-vv", "--var", &flagged]);
+    asked.push(vec!["diff", "--local", "--format", "json", "--show-unchanged", "-vv", "--var", &flagged]);
+    asked.push(vec!["list", "--local", "-vv"]);
+    for args in &asked {
+        let ended = run(args);
+        ended.ends_with(0);
+        hunt.run(&format!("engine {}", args.join(" ")), &ended);
+    }
+    // The server, its supervisor and the functions' workers, by what the system knows of them.
+    let text = fs::read_to_string(project.path(".engine/local.json")).unwrap();
+    let supervisor: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let group = supervisor["supervisor"]["pid"].as_u64().unwrap();
+    let mut n_processes = 0;
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(command) = fs::read_to_string(entry.path().join("cmdline")) else { continue };
+        let is_ours = entry.file_name().to_string_lossy() == group.to_string()
+            || command.contains("ministack") && command.contains(&*project.path("").to_string_lossy())
+            || fs::read_to_string(entry.path().join("environ"))
+                .is_ok_and(|it| it.contains(&*project.path("").to_string_lossy()));
+        if !is_ours || entry.file_name().to_string_lossy() == std::process::id().to_string() {
+            continue;
+        }
+        n_processes += 1;
+        hunt.search(&format!("command line of {command:?}"), &command.replace('\0', " "));
+        let environ = fs::read_to_string(entry.path().join("environ")).unwrap_or_default();
+        hunt.search(&format!("environment of {command:?}"), &environ.replace('\0', "\n"));
+    }
+    for args in [&["destroy", "--local", "--yes", "-vv", "--var", &flagged][..], &["local", "stop", "-vv"]] {
+        let ended = run(args);
+        hunt.run(&format!("engine {}", args.join(" ")), &ended);
+    }
+    assert!(n_processes > 0 || !cfg!(target_os = "linux"), "the server was looked at");
+    assert!(fs::read_dir(project.path("children")).unwrap().count() > 0, "the wrappers were used");
+    // What a child was told are files by now; what the user's shell told the program itself is no child's.
+    hunt.files("files of the project", &project.path(""), &PLANTED);
+    hunt.end("local AWS");
+}
