@@ -152,7 +152,7 @@ fn holds(name: &str) {
     }
     let pick = || any::<prop::sample::Index>();
     let strategy = (pick(), prop::option::weighted(0.2, pick()), prop::collection::vec(edit(), 1..8));
-    let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let outcome = TestRunner::new(config).run(&strategy, |(seed, other, edits)| {
         let of = |index: prop::sample::Index| index.get(&seeds).1.as_slice();
         let bytes = mutated(of(seed), other.map(of), &edits);
