@@ -431,6 +431,11 @@ impl HttpConnector for Door {
         let (inner, budget, guard) = (self.inner.clone(), Arc::clone(&self.budget), Arc::clone(&self.guard));
         HttpConnectorFuture::new(async move {
             let pass = budget.admit(&parsed).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
+            let writes = parsed.effect != guard::Effect::Read;
+            if writes {
+                // Before there is an answer: what is given up for lack of time may have been done all the same.
+                guard.note_write();
+            }
             let start = Instant::now();
             let answer = match inner.call(request).await {
                 Ok(response) => error::opened(response).await,
@@ -443,8 +448,8 @@ impl HttpConnector for Door {
             }
             let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
             let refused = (400..500).contains(&status) || answer.as_ref().is_err_and(error::never_left);
-            if parsed.effect != guard::Effect::Read && !refused {
-                guard.note_write();
+            if writes && refused {
+                guard.forget_write();
             }
             let ms = start.elapsed().as_millis();
             let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());

@@ -397,6 +397,10 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
     match result {
         Ok(exit) => exit,
         Err(failure) => {
+            if failure.exit == Exit::Interrupted && failure.diagnostics.is_empty() {
+                // So early that there is no outcome yet to tell it.
+                terminal.say("interrupted; nothing was changed");
+            }
             terminal.problems(&failure.diagnostics);
             failure.exit
         }

@@ -124,6 +124,11 @@ impl AwsError {
         matches!(self.class, Class::NoAnswer | Class::Garbled | Class::ServerFault)
     }
 
+    /// Whether the same call may succeed another time although nobody has done anything about it.
+    pub fn passes(&self) -> bool {
+        self.is_ambiguous() || self.is_about_the_run() || matches!(self.class, Class::Throttled | Class::Interrupted)
+    }
+
     /// Whether every other call of the run would fail of the same.
     pub fn is_about_the_run(&self) -> bool {
         matches!(
@@ -311,17 +316,19 @@ where
         }
         return from_credentials(credentials);
     }
+    // What AWS has said no one can tell; that it said yes is no proof, for others answer so as well.
+    let unreadable =
+        |status: u16| own(Class::Garbled, format!("the answer can't be read as one of AWS (HTTP {status})"));
     match error {
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
             let status = service.raw().status().as_u16();
+            if service.raw().status().is_success() {
+                return unreadable(status);
+            }
             let code = meta.code().unwrap_or_default();
             let message = meta.message().unwrap_or_default();
             let header = |name: &str| service.raw().headers().get(name).map(Box::from);
-            if (200..300).contains(&status) {
-                // It says that all went well, and nobody can read what.
-                return own(Class::Garbled, format!("AWS's answer can't be read (HTTP {status})"));
-            }
             AwsError {
                 operation: operation.into(),
                 resource: resource.into(),
@@ -333,9 +340,7 @@ where
                 remedy: remedy(code, message).map(Box::from),
             }
         }
-        SdkError::ResponseError(response) => {
-            own(Class::Garbled, format!("AWS's answer can't be read (HTTP {})", response.raw().status().as_u16()))
-        }
+        SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
         SdkError::TimeoutError(_) => own(Class::NoAnswer, "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) => {
             let reason = failure.as_connector_error().map_or_else(String::new, |error| chain(error));

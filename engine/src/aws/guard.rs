@@ -136,9 +136,14 @@ impl Guard {
         self.know((schema.kind.to_owned(), id.name.clone()), Standing::Imported);
     }
 
-    /// Takes note of a write that AWS has done, or may have done.
+    /// Takes note of a write that leaves, and that AWS may do.
     pub(super) fn note_write(&self) {
         self.n_writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note that AWS has not done a write.
+    pub(super) fn forget_write(&self) {
+        self.n_writes.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How many writes AWS has done, or may have done.

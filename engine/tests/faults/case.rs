@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -69,7 +70,7 @@ pub(crate) struct Case<'l> {
     pub(crate) lab: &'l Lab,
     pub(crate) scenario: &'static Scenario,
     pub(crate) aws: Account,
-    before: Picture,
+    pub(crate) before: Picture,
 }
 
 /// What an undisturbed run of a scenario does and leaves.
@@ -102,7 +103,10 @@ impl<'l> Case<'l> {
 
     /// Runs the engine, undisturbed.
     pub(crate) fn engine(&self, args: &[&str]) -> Ran {
-        self.lab.project.run_at(&self.lab.front.endpoint(), &self.aws.id, args)
+        match args.contains(&"--local") {
+            true => self.lab.project.run(args),
+            false => self.lab.project.run_at(&self.lab.front.endpoint(), &self.aws.id, args),
+        }
     }
 
     fn args(&self) -> Vec<String> {
@@ -113,8 +117,11 @@ impl<'l> Case<'l> {
     /// The command of the scenario, by whatever program.
     fn command(&self, command: Command, endpoint: &str) -> Command {
         let mut command = command;
-        command.args(self.args()).args(["--endpoint-url", endpoint]).stdin(Stdio::null());
-        command.env("AWS_ACCESS_KEY_ID", &self.aws.id).env("AWS_SECRET_ACCESS_KEY", "secret");
+        command.args(self.args()).stdin(Stdio::null());
+        if !self.scenario.command.contains(&"--local") {
+            command.args(["--endpoint-url", endpoint]);
+            command.env("AWS_ACCESS_KEY_ID", &self.aws.id).env("AWS_SECRET_ACCESS_KEY", "secret");
+        }
         command
     }
 
@@ -136,9 +143,13 @@ impl<'l> Case<'l> {
         self.watch(&mut self.command(command, endpoint), started)
     }
 
+    /// Where the run that is disturbed writes its messages.
+    pub(crate) fn stderr(&self) -> PathBuf {
+        self.lab.project.path(&format!("{}.err", self.aws.id))
+    }
+
     fn watch(&self, command: &mut Command, started: &mut dyn FnMut(u32)) -> Ended {
-        let path = |kind: &str| self.lab.project.path(&format!("{}.{kind}", self.aws.id));
-        let [out, err] = ["out", "err"].map(path);
+        let (out, err) = (self.lab.project.path(&format!("{}.out", self.aws.id)), self.stderr());
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
         let mut child = command.spawn().unwrap();
         started(child.id());
@@ -178,13 +189,13 @@ impl<'l> Case<'l> {
     }
 
     /// Runs the command again, undisturbed, and holds what is there then against what an undisturbed run leaves.
-    pub(crate) fn converges(&self, reference: &Reference, was_done: bool) -> Result<(), String> {
+    pub(crate) fn converges(&self, reference: &Reference, is_complete: bool) -> Result<(), String> {
         let args = self.args();
         let again = self.engine(&args.iter().map(String::as_str).collect::<Vec<_>>());
         if again.code != 0 {
             return Err(format!("the second run fails: {again:#?}"));
         }
-        if was_done && !again.stdout.contains("No changes.") {
+        if is_complete && !again.stdout.contains("No changes.") {
             return Err(format!("the run ended with 0, but the next one had something left to do: {again:#?}"));
         }
         self.is_settled()?;
@@ -260,7 +271,14 @@ fn belongs_to_others(aws: &Account) {
     aws.create_mapping(function, &stream, &[]);
 }
 
-/// How a process ended, in words.
-pub(crate) fn was_killed(ended: &Ended) -> bool {
-    ended.status.signal() == Some(9)
+impl Ended {
+    pub(crate) fn was_killed(&self) -> bool {
+        self.status.signal() == Some(9)
+    }
+
+    /// Whether it says that all is done; otherwise it must have said that something may be left.
+    pub(crate) fn is_complete(&self) -> bool {
+        let said = self.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.status.success() && !["may be left over", "may have been overlooked"].iter().any(|it| said.contains(it))
+    }
 }

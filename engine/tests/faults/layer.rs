@@ -34,7 +34,7 @@ pub(crate) const AS_ENGINE: &str = "--as-engine";
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     kind: Kind,
-    /// Attempts of the same request. The SDK makes four.
+    /// Attempts of the same request. The SDK makes four; the engine, sixteen in all.
     attempts: usize,
 }
 
@@ -65,7 +65,7 @@ enum Kind {
 }
 
 /// Every fault.
-pub(crate) const FAULTS: [Fault; 15] = [
+pub(crate) const FAULTS: [Fault; 18] = [
     Fault { name: "throttled", kind: Kind::Throttled, attempts: 1 },
     Fault { name: "throttled_4_times", kind: Kind::Throttled, attempts: 4 },
     Fault { name: "error_500", kind: Kind::Failed, attempts: 1 },
@@ -74,9 +74,12 @@ pub(crate) const FAULTS: [Fault; 15] = [
     Fault { name: "error_503", kind: Kind::Unavailable, attempts: 1 },
     Fault { name: "closed_before", kind: Kind::Closed, attempts: 1 },
     Fault { name: "closed_before_4_times", kind: Kind::Closed, attempts: 4 },
+    Fault { name: "closed_before_16_times", kind: Kind::Closed, attempts: 16 },
     Fault { name: "answer_lost", kind: Kind::Lost, attempts: 1 },
     Fault { name: "answer_lost_4_times", kind: Kind::Lost, attempts: 4 },
+    Fault { name: "answer_lost_16_times", kind: Kind::Lost, attempts: 16 },
     Fault { name: "answer_late", kind: Kind::Late, attempts: 1 },
+    Fault { name: "answer_late_16_times", kind: Kind::Late, attempts: 16 },
     Fault { name: "answer_garbage", kind: Kind::Garbage, attempts: 1 },
     Fault { name: "answer_truncated", kind: Kind::Truncated, attempts: 1 },
     Fault { name: "killed_before", kind: Kind::Killed, attempts: 1 },
@@ -84,6 +87,14 @@ pub(crate) const FAULTS: [Fault; 15] = [
 ];
 
 impl Fault {
+    /// Whether the run that meets it in a write, or else in a read, has to get over it by itself: when the next attempt
+    /// goes through.
+    pub(crate) fn is_got_over(&self, is_write: bool) -> bool {
+        // What can't be read is asked for again only where somebody is waiting for it.
+        let is_unreadable = matches!(self.kind, Kind::Garbage | Kind::Truncated);
+        self.attempts == 1 && !self.kills() && (is_write || !is_unreadable)
+    }
+
     /// Whether it ends the process.
     pub(crate) fn kills(&self) -> bool {
         matches!(self.kind, Kind::Killed | Kind::KilledAfter)
@@ -124,9 +135,24 @@ struct Layer {
 #[derive(Debug)]
 struct State {
     n_calls: usize,
-    /// The request that is hit, and how many attempts of it have been.
-    hit: Option<((String, String, Vec<u8>), usize)>,
+    hit: Option<Hit>,
     record: File,
+}
+
+/// The request that is hit, and how many attempts of it have been.
+#[derive(Debug)]
+struct Hit {
+    method: String,
+    uri: String,
+    body: Vec<u8>,
+    attempts: usize,
+}
+
+impl Hit {
+    fn is(&self, request: &HttpRequest) -> bool {
+        let body = request.body().bytes().unwrap_or_default();
+        (self.method.as_str(), self.uri.as_str(), self.body.as_slice()) == (request.method(), request.uri(), body)
+    }
 }
 
 #[derive(Debug)]
@@ -170,14 +196,18 @@ impl Layer {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.n_calls += 1;
         let n_calls = state.n_calls;
-        let body = request.body().bytes().unwrap_or_default().to_vec();
-        let key = (request.method().to_owned(), request.uri().to_owned(), body);
-        let fault = self.fault.filter(|fault| match &mut state.hit {
+        let fault = self.fault.filter(|fault| match &state.hit {
             None => n_calls == self.call,
-            Some((hit, attempts)) => *hit == key && *attempts < fault.attempts,
+            Some(hit) => hit.is(request) && hit.attempts < fault.attempts,
         });
         if fault.is_some() {
-            state.hit.get_or_insert((key, 0)).1 += 1;
+            let hit = state.hit.get_or_insert_with(|| Hit {
+                method: request.method().to_owned(),
+                uri: request.uri().to_owned(),
+                body: request.body().bytes().unwrap_or_default().to_vec(),
+                attempts: 0,
+            });
+            hit.attempts += 1;
         }
         let effect = if parsed.effect == Effect::Read { "read" } else { "write" };
         let target = parsed.target.as_ref().map_or("", |(_, name)| name);

@@ -8,6 +8,7 @@
 #![cfg(unix)]
 
 mod case;
+mod kill;
 mod layer;
 mod picture;
 mod scenario;
@@ -21,7 +22,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use case::{Case, Lab, reference, was_killed};
+use case::{Case, Lab, Reference, reference};
+use kill::STOPS;
 use layer::{AS_ENGINE, FAULTS, Fault};
 use scenario::{SCENARIOS, Scenario};
 
@@ -30,9 +32,19 @@ const BEYOND: usize = 2;
 /// Cases that run at the same time: most of it is waiting.
 const AT_ONCE: usize = 6;
 
-/// What has been run, by scenario.
+/// What has been run, by scenario and by whether the fault was in the network or the process was stopped from outside.
 #[derive(Default)]
-struct Tally(Mutex<BTreeMap<&'static str, (usize, usize, usize)>>);
+struct Tally(Mutex<BTreeMap<(&'static str, &'static str), Count>>);
+
+#[derive(Default)]
+struct Count {
+    n_calls: usize,
+    n_runs: usize,
+    n_right: usize,
+}
+
+/// Runs one case with something wrong at a call.
+type Run = Box<dyn Fn(&Case<'_>, &Reference, usize) -> Result<(), String> + Send>;
 
 /// Which calls are hit.
 #[derive(Clone, Copy)]
@@ -60,11 +72,28 @@ fn main() -> ExitCode {
     let tally = Arc::new(Tally::default());
     let start = Instant::now();
     let mut trials = Vec::new();
+    let mut trial = |scenario: &'static Scenario, group, (index, name): (usize, &str), run: Run| {
+        let (lab, tally) = (Arc::clone(&lab), Arc::clone(&tally));
+        trials.push(Trial::test(format!("{}::{name}", scenario.name), move || {
+            let lab = lab.get_or_init(Lab::new);
+            let reference = reference(lab, scenario);
+            let mut wrong = Vec::new();
+            for call in calls(extent, reference, scenario, index) {
+                let result = run(&Case::new(lab, scenario), reference, call);
+                tally.note((scenario.name, group), reference.calls.len(), result.is_ok());
+                wrong.extend(result.err().map(|problem| format!("at call {call}: {problem}")));
+            }
+            if wrong.is_empty() { Ok(()) } else { Err(Failed::from(wrong.join("\n\n"))) }
+        }));
+    };
     for scenario in &SCENARIOS {
         for (index, fault) in FAULTS.iter().enumerate() {
-            let (lab, tally) = (Arc::clone(&lab), Arc::clone(&tally));
-            let run = move || under_fault(lab.get_or_init(Lab::new), scenario, (index, fault), extent, &tally);
-            trials.push(Trial::test(format!("{}::{}", scenario.name, fault.name), run));
+            let run: Run = Box::new(move |case, reference, call| under_fault(case, reference, fault, call));
+            trial(scenario, "faults", (index, fault.name), run);
+        }
+        for (index, stop) in STOPS.into_iter().enumerate().filter(|_| kill::SCENARIOS.contains(&scenario.name)) {
+            let run: Run = Box::new(move |case, reference, call| kill::stopped(case, reference, stop, call));
+            trial(scenario, "stops", (FAULTS.len() + index, stop.name), run);
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -85,74 +114,69 @@ fn seed() -> u64 {
     })
 }
 
-/// The calls that a fault hits: all, or for a sample another one for each fault.
-fn calls(extent: Extent, n_calls: usize, scenario: &Scenario, fault: usize) -> Vec<usize> {
+/// The calls that a fault hits: all, or for a sample another one for each fault, half of them writes.
+fn calls(extent: Extent, reference: &Reference, scenario: &Scenario, fault: usize) -> Vec<usize> {
+    let n_calls = reference.calls.len() + BEYOND;
     match extent {
         Extent::All => (1..=n_calls).collect(),
         Extent::One(call) => vec![call],
         Extent::Sample(seed) => {
             let salt = scenario.name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+            let mut random = fastrand::Rng::with_seed(salt);
+            let is_write = |call: &usize| reference.calls.get(call - 1).is_some_and(|line| line.contains(" write "));
             let mut order: Vec<usize> = (1..=n_calls).collect();
-            fastrand::Rng::with_seed(salt).shuffle(&mut order);
-            vec![order[fault % n_calls]]
+            random.shuffle(&mut order);
+            let writes: Vec<usize> = order.iter().copied().filter(is_write).collect();
+            let order = if (fault + random.usize(0..2)).is_multiple_of(2) { writes } else { order };
+            vec![order[fault % order.len()]]
         }
     }
 }
 
-/// Runs a scenario with the fault at each call in turn.
-fn under_fault(
-    lab: &Lab,
-    scenario: &'static Scenario,
-    (index, fault): (usize, &Fault),
-    extent: Extent,
-    tally: &Tally,
-) -> Result<(), Failed> {
-    let reference = reference(lab, scenario);
-    let n_calls = reference.calls.len() + BEYOND;
-    let mut wrong = Vec::new();
-    for call in calls(extent, n_calls, scenario, index) {
-        let case = Case::new(lab, scenario);
-        let ended = case.run_under(Some(fault), call);
-        let was_hit = ended.calls.len() >= call;
-        let own_end = match fault.kills() && was_hit {
-            true if was_killed(&ended) => Ok(()),
-            true => Err(format!("it was not killed, but ended with {}", ended.status)),
-            false => case.has_ended_well(&ended, &[0, 1, 3]),
-        };
-        let result = own_end.and_then(|()| case.converges(reference, ended.status.success()));
-        tally.note(scenario, reference.calls.len(), result.is_ok());
-        if let Err(problem) = result {
-            let layer_says = ended.calls.iter().filter(|line| line.ends_with(fault.name)).cloned().collect::<Vec<_>>();
-            wrong.push(format!("call {call} {layer_says:?}: {problem}\n{}\n{}", ended.stdout, ended.stderr));
-        }
-    }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n").into()) }
+/// Runs a case with the fault at one call, and then undisturbed.
+fn under_fault(case: &Case<'_>, reference: &Reference, fault: &Fault, call: usize) -> Result<(), String> {
+    let ended = case.run_under(Some(fault), call);
+    let is_write = ended.calls.get(call - 1).is_some_and(|line| line.contains(" write "));
+    let own_end = match fault.kills() && ended.calls.len() >= call {
+        true if ended.was_killed() => Ok(()),
+        true => Err(format!("it was not killed, but ended with {}", ended.status)),
+        false if fault.is_got_over(is_write) => case.has_ended_well(&ended, &[0]),
+        false => case.has_ended_well(&ended, &[0, 1, 3]),
+    };
+    own_end.and_then(|()| case.converges(reference, ended.is_complete())).map_err(|problem| {
+        let hit = ended.calls.iter().filter(|line| line.ends_with(fault.name)).cloned().collect::<Vec<_>>();
+        format!("{}: {problem}\n{}\n{}", hit.join("; "), ended.stdout, ended.stderr)
+    })
 }
 
 impl Tally {
-    fn note(&self, scenario: &'static Scenario, n_calls: usize, is_right: bool) {
+    fn note(&self, what: (&'static str, &'static str), n_calls: usize, is_right: bool) {
         let mut all = self.0.lock().unwrap();
-        let entry = all.entry(scenario.name).or_insert((n_calls, 0, 0));
-        entry.1 += 1;
-        entry.2 += usize::from(is_right);
+        let count = all.entry(what).or_default();
+        count.n_calls = n_calls;
+        count.n_runs += 1;
+        count.n_right += usize::from(is_right);
     }
 
     fn tell(&self, start: Instant, extent: Extent) {
-        let all = self.0.lock().unwrap();
-        let (mut n_runs, mut n_right) = (0, 0);
-        for (name, (n_calls, runs, right)) in all.iter() {
-            eprintln!(
-                "{name}: {n_calls} calls undisturbed, {runs} runs under {} faults, {right} ended right",
-                FAULTS.len()
-            );
-            n_runs += runs;
-            n_right += right;
+        for group in ["faults", "stops"] {
+            let all = self.0.lock().unwrap();
+            let of_group = all.iter().filter(|((_, it), _)| *it == group);
+            let (mut n_runs, mut n_right) = (0, 0);
+            for ((scenario, _), count) in of_group {
+                eprintln!(
+                    "{group}, {scenario}: {} calls undisturbed, {} runs, {} ended right",
+                    count.n_calls, count.n_runs, count.n_right
+                );
+                n_runs += count.n_runs;
+                n_right += count.n_right;
+            }
+            eprintln!("{group}: {n_runs} runs, {n_right} ended right");
         }
-        let seconds = start.elapsed().as_secs();
-        let sample = match extent {
+        let again = match extent {
             Extent::Sample(seed) => format!("; again with ENGINE_FAULTS_SEED={seed}, the whole with ENGINE_FAULTS=all"),
             _ => String::new(),
         };
-        eprintln!("{n_runs} runs, {n_right} ended right, {seconds} s{sample}");
+        eprintln!("{} s{again}", start.elapsed().as_secs());
     }
 }

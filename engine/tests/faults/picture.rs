@@ -55,7 +55,11 @@ impl Picture {
             function["Code"]["Location"] = Json::Null;
             all.insert(format!("function {name}"), json!([function, policy]));
         }
-        for mapping in lambda("/2015-03-31/event-source-mappings/")["EventSourceMappings"].as_array().unwrap() {
+        for mapping in lambda("/2015-03-31/event-source-mappings/")["EventSourceMappings"].as_array_mut().unwrap() {
+            // How far Lambda has come with the records, unless it has come to grief.
+            if mapping["LastProcessingResult"].as_str().is_some_and(|result| !result.starts_with("PROBLEM")) {
+                mapping["LastProcessingResult"] = Json::Null;
+            }
             let arn = mapping["EventSourceMappingArn"].as_str().unwrap();
             let tags = lambda(&format!("/2017-03-31/tags/{arn}"));
             let function = mapping["FunctionArn"].as_str().unwrap().rsplit(':').next().unwrap();

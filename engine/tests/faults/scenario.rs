@@ -21,9 +21,16 @@ const DIFF: &[&str] = &["diff", "SPEC", "--detailed-exitcode", "--prune-scan"];
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
-pub(crate) static SCENARIOS: [Scenario; 7] = [
+pub(crate) static SCENARIOS: [Scenario; 9] = [
     Scenario { name: "create", prepare: create, command: APPLY, check: DIFF },
+    Scenario {
+        name: "rehearse",
+        prepare: rehearse,
+        command: &["apply", "SPEC", "--local"],
+        check: &["diff", "SPEC", "--detailed-exitcode", "--local"],
+    },
     Scenario { name: "update", prepare: update, command: APPLY, check: DIFF },
+    Scenario { name: "setting", prepare: setting, command: APPLY, check: DIFF },
     Scenario { name: "replace", prepare: replace, command: APPLY, check: DIFF },
     Scenario { name: "adopt", prepare: adopt, command: APPLY, check: DIFF },
     Scenario { name: "rename", prepare: rename, command: APPLY, check: DIFF },
@@ -72,6 +79,11 @@ fn create(case: &Case<'_>) {
     ));
 }
 
+/// The same against the project's local AWS, which is reached another way, and without what takes a call of its own.
+fn rehearse(case: &Case<'_>) {
+    case.declare(&spec(case, &[("# account: \"123456789012\" ", &format!("account: \"{}\" ", case.aws.id))]));
+}
+
 /// Capacity, tags, time to live and recovery of the table; code, configuration, tags and concurrency of the function; the
 /// permission, which AWS only takes anew; and the mapping's settings.
 fn update(case: &Case<'_>) {
@@ -94,6 +106,12 @@ fn update(case: &Case<'_>) {
             ("TRIM_HORIZON\n", "TRIM_HORIZON\n    batch_size: 7\n    tags: { course: cloud }\n"),
         ],
     ));
+}
+
+/// The least that can change: one write, so that a failure of it is a run in which nothing else has happened.
+fn setting(case: &Case<'_>) {
+    standing(case, &spec(case, &[]));
+    case.declare(&spec(case, &[("TRIM_HORIZON\n", "TRIM_HORIZON\n    batch_size: 7\n")]));
 }
 
 /// Another view of the stream: AWS makes a new stream, and with it go mapping and permission.

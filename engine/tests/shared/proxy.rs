@@ -128,6 +128,10 @@ impl Drop for Proxy {
     }
 }
 
+pub(crate) fn header(line: &str, name: &str) -> Option<String> {
+    line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+}
+
 /// One request for each connection.
 fn serve(mut stream: TcpStream, upstream: SocketAddr, bend: &impl Fn(&Request) -> String) {
     let mut received = Vec::new();
@@ -146,9 +150,6 @@ fn serve(mut stream: TcpStream, upstream: SocketAddr, bend: &impl Fn(&Request) -
         }
     };
     let head = String::from_utf8(received[..end].to_vec()).unwrap();
-    let header = |line: &str, name: &str| {
-        line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
-    };
     let length = head.split("\r\n").find_map(|line| header(line, "content-length"));
     let length: usize = length.map_or(0, |length| length.parse().unwrap());
     while received.len() < end + 4 + length {
