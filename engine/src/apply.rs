@@ -290,13 +290,15 @@ struct Voice {
     sender: mpsc::UnboundedSender<Message>,
     /// When it said something last.
     last: Arc<Mutex<Instant>>,
+    /// What it must not say.
+    secrets: Arc<[String]>,
 }
 
 impl Voice {
     fn say(&self, what: &str) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         // Nobody listens any more once the run is over.
-        let _ = self.sender.send(Message::Waiting(self.id, what.to_owned()));
+        let _ = self.sender.send(Message::Waiting(self.id, masked(what, &self.secrets)));
     }
 
     fn last(&self) -> Instant {
@@ -313,7 +315,8 @@ impl Run<'_> {
 
     async fn step(&self, id: StepId) -> (StepId, Result<Duration, AwsError>) {
         let start = Instant::now();
-        let voice = Voice { id, sender: self.sender.clone(), last: Arc::new(Mutex::new(start)) };
+        let (sender, last) = (self.sender.clone(), Arc::new(Mutex::new(start)));
+        let voice = Voice { id, sender, last, secrets: self.secrets(id).into() };
         let mut work = pin!(self.perform(id, &voice));
         let result = loop {
             match timeout_at(voice.last() + QUIET, &mut work).await {
@@ -322,35 +325,30 @@ impl Run<'_> {
                 Err(_) => {}
             }
         };
-        (id, result.map(|()| start.elapsed()).map_err(|error| self.masked(id, error)))
+        let result = result.map_err(|error| {
+            let message = masked(&error.message, &self.secrets(id)).into();
+            AwsError { message, ..error }
+        });
+        (id, result.map(|()| start.elapsed()))
     }
 
-    /// The error without any value that must not be shown: AWS's texts may quote what they object to.
-    fn masked(&self, id: StepId, error: AwsError) -> AwsError {
-        let Some((change, declared)) = self.about(id) else { return error };
+    /// The values that must not be shown of the resource that a step is about, longest first, so that no part of one is
+    /// left over when they are masked.
+    fn secrets(&self, id: StepId) -> Vec<String> {
+        let Some((change, declared)) = self.about(id) else { return Vec::new() };
         let live = change.live(self.inventory);
         let wanted = self.want(declared, None).map(|want| want.props).unwrap_or_default();
         let mut secrets = Vec::new();
         for property in declared.schema().properties.iter().filter(|property| property.sensitive) {
             for tree in [Some(&wanted), live.map(|live| &live.props)].into_iter().flatten() {
                 if let Some(Value::Map(values)) = tree.get(property.name) {
-                    secrets.extend(values.values().filter_map(Value::as_str).filter(|value| !value.is_empty()));
+                    let values = values.values().filter_map(Value::as_str).filter(|value| !value.is_empty());
+                    secrets.extend(values.map(str::to_owned));
                 }
             }
         }
-        let mut message = error.message.to_string();
-        // Longest first, so that no part of one is left over.
         secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in secrets {
-            let quoted = serde_json::Value::from(secret).to_string();
-            message = message.replace(&quoted, "\"***\"");
-            // One or two characters stand in every sentence by chance; they count only where they are quoted.
-            if secret.chars().count() > 2 {
-                let escaped = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(secret);
-                message = message.replace(escaped, "***").replace(secret, "***");
-            }
-        }
-        AwsError { message: message.into(), ..error }
+        secrets
     }
 
     async fn perform(&self, id: StepId, voice: &Voice) -> Result<(), AwsError> {
@@ -496,6 +494,21 @@ impl Run<'_> {
         let _ = self.sender.send(Message::Made(id));
         Ok(())
     }
+}
+
+/// A text without any of these values: AWS's own may quote what they object to.
+fn masked(text: &str, secrets: &[String]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets {
+        let quoted = serde_json::Value::from(secret.as_str()).to_string();
+        text = text.replace(&quoted, "\"***\"");
+        // One or two characters stand in every sentence by chance; they count only where they are quoted.
+        if secret.chars().count() > 2 {
+            let escaped = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(secret);
+            text = text.replace(escaped, "***").replace(secret.as_str(), "***");
+        }
+    }
+    text
 }
 
 /// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret. Who has

@@ -673,4 +673,20 @@ mod tests {
             assert_eq!(opened.body().bytes(), Some(body.as_bytes()));
         }
     }
+
+    /// A single sign-on, or a role to assume, needs the network when its credentials run out.
+    #[test]
+    fn credentials_that_no_network_can_renew_are_not_wrong() {
+        type Failure = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
+        let failed = |cause: CredentialsError| Failure::dispatch_failure(ConnectorError::other(cause.into(), None));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let cases = [
+            (CredentialsError::provider_error(ConnectorError::io(refused.into())), Class::NoAnswer),
+            (CredentialsError::provider_error("the session has expired"), Class::BadCredentials),
+            (CredentialsError::not_loaded_no_source(), Class::NoCredentials),
+        ];
+        for (cause, class) in cases {
+            assert_eq!(convert("GetCallerIdentity", "", &failed(cause)).class, class);
+        }
+    }
 }

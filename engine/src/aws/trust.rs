@@ -149,8 +149,10 @@ pub struct Inquiry {
 
 #[derive(Debug, Clone)]
 enum Verdict {
-    /// Waiting helps, or may help; why.
+    /// Waiting may help; why.
     Wait(String),
+    /// Waiting helps; why, and what to do if it does not.
+    Right(String, String),
     /// It does not; why, and what to do.
     Hopeless(String, String),
 }
@@ -172,6 +174,9 @@ impl Inquiry {
         };
         match verdict {
             Verdict::Wait(reason) => AwsError { reason: Some(reason.into()), ..error },
+            Verdict::Right(reason, remedy) => {
+                AwsError { reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
+            }
             Verdict::Hopeless(reason, remedy) => AwsError {
                 class: Class::Rejected,
                 message: format!("{} Waiting would not help: {reason}", error.message).into(),
@@ -208,7 +213,14 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
     };
     let Some(role) = answer.role else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
     Ok(match trust(role.assume_role_policy_document.as_deref().unwrap_or_default(), LAMBDA) {
-        Trust::Granted => Verdict::Wait(format!("its trust policy is right, and {SPREADING}")),
+        Trust::Granted => Verdict::Right(
+            format!("its trust policy is right, and {SPREADING}"),
+            format!(
+                "the trust policy of the role `{name}` lets the service `{LAMBDA}` assume it, so IAM may just be slow: run \
+                 the same command again in some minutes; if it stays so, ask whoever owns the account whether a policy of \
+                 the organization denies `{ASSUME}`"
+            ),
+        ),
         Trust::Unknown(why) => {
             Verdict::Wait(format!("{SPREADING}; what its trust policy comes to can't be told, since {why}"))
         }

@@ -491,7 +491,7 @@ fn since(what: &str, why: &str) -> String {
     if why.is_empty() { what.to_owned() } else { format!("{what}, since {why}") }
 }
 
-/// Why a call was refused for the moment, to follow "since". Texts of these classes name states, never a property.
+/// Why a call was refused for the moment, to follow "since".
 fn said(error: &AwsError) -> String {
     let text = error.message.trim_end_matches('.');
     if error.code.is_some() { format!("AWS says: {text}") } else { text.to_owned() }

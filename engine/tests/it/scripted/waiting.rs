@@ -186,3 +186,21 @@ fn an_owner_that_is_not_known_yet_is_told_again() {
     running.press_ctrl_c();
     running.end().ends_with(130);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_says_meanwhile_shows_no_value_of_the_environment() {
+    let cloud = Cloud::join(World::empty()).await;
+    let project =
+        Project::new(|text| replaced(&text, "    code: ../", "    environment: { TOKEN: hunter2 }\n    code: ../"));
+    let text = "Busy with {\"TOKEN\":\"hunter2\"}, K=hunter2";
+    cloud.fault("CreateFunction", 1..4, Fault::Answer(Reply::lambda(409, "ResourceConflictException", text)));
+    cloud.fault("CreateFunction", 4..5, Fault::Answer(Reply::lambda(500, "ServiceException", text)));
+    let (_, waits, endings) = listen(&cloud, &project, Goal::Present).await;
+    assert_eq!(failures(&endings), Vec::<&engine::aws::AwsError>::new());
+    assert_eq!(
+        waits.iter().filter(|what| what.contains("Busy with {\"TOKEN\":\"***\"}, K=***")).count(),
+        2,
+        "{waits:?}"
+    );
+    assert!(!waits.iter().any(|what| what.contains("hunter2")), "{waits:?}");
+}
