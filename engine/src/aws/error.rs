@@ -329,10 +329,6 @@ where
             let code = meta.code().unwrap_or_default();
             let message = meta.message().unwrap_or_default();
             let header = |name: &str| service.raw().headers().get(name).map(Box::from);
-            if (200..300).contains(&status) {
-                // It says that all went well, and nobody can read what.
-                return own(Class::Garbled, format!("AWS's answer can't be read (HTTP {status})"));
-            }
             AwsError {
                 operation: operation.into(),
                 resource: resource.into(),

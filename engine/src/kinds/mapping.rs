@@ -338,7 +338,13 @@ impl Kind for Mapping {
             }
             Ok(None)
         };
-        cx.create(BUSY, &id.name, send, find).await
+        let made = cx.create(BUSY, &id.name, send, find).await?;
+        if is_dead(cx, &props.event_source_arn).await {
+            let message =
+                "changed meanwhile: somebody else gave the table another stream, and this one is not written to";
+            return Err(AwsError::own(Class::Changed, "CreateEventSourceMapping", &id.name, message));
+        }
+        Ok(made)
     }
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -423,15 +429,7 @@ impl Kind for Mapping {
                 format!("AWS took the mapping, but shows another {differing}; somebody else may have changed it");
             Err(AwsError::own(Class::Rejected, "GetEventSourceMapping", &id.name, message))
         };
-        let settled = cx.until(SETTLED, uuid, probe);
-        let (settled, is_dead) = tokio::join!(settled, is_dead(cx, &want.event_source_arn));
-        settled?;
-        if is_dead {
-            let message =
-                "changed meanwhile: somebody else gave the table another stream, and this one is not written to";
-            return Err(AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, message));
-        }
-        Ok(())
+        cx.until(SETTLED, uuid, probe).await
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {

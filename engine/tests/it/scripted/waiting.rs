@@ -142,7 +142,8 @@ async fn what_is_stuck_ends_by_its_own_deadline_with_what_to_look_at() {
         seconds,
         look,
     };
-    let (empty, full): (fn() -> World, fn() -> World) = (World::empty, deployed_world);
+    let empty: fn() -> World = World::empty;
+    let full: fn() -> World = deployed_world;
     let cases = [
         stuck("DescribeTable", 2, table("CREATING"), empty, Goal::Present, 598..605, of_table),
         stuck("DescribeTable", 3, table("UPDATING"), full, Goal::Present, 1198..1210, of_table),
