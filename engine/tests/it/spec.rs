@@ -93,8 +93,8 @@ fn causes() -> Vec<Cause> {
 
 /// What is said, without the words of the file: what stands in backticks, numbers, and the lines that are shown.
 fn gist(said: &str) -> String {
-    let notes = said.lines().map(str::trim_start).filter(|line| !line.starts_with(|c: char| c == '|' || c == '-'));
-    let notes = notes.filter(|line| !line.split_once(" | ").is_some_and(|(number, _)| number.parse::<u32>().is_ok()));
+    let notes = said.lines().map(str::trim_start).filter(|line| !line.starts_with(['|', '-']));
+    let notes = notes.filter(|line| line.split_once(" | ").is_none_or(|(number, _)| number.parse::<u32>().is_err()));
     let text = notes.collect::<Vec<_>>().join(" ");
     let bare: Vec<&str> = text.split('`').step_by(2).collect();
     let mut words: Vec<&str> =
