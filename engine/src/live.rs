@@ -106,11 +106,12 @@ async fn read_once(
         let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
         async move { read_one(cx, declared, &id, goal, deletes).await }
     }));
+    // Each in a room of its own: together they are more than a thread's stack should carry.
     let (actual, reads, hits, neighbours) = tokio::join!(
-        cx.read("", || cx.aws.account()),
+        Box::pin(cx.read("", || cx.aws.account())),
         reads,
-        search(cx, spec, leftovers),
-        neighbours(cx, spec, leftovers, site.as_ref())
+        Box::pin(search(cx, spec, leftovers)),
+        Box::pin(neighbours(cx, spec, leftovers, site.as_ref()))
     );
     let actual = actual.map_err(whole)?;
     if let Some(wanted) = spec.account.as_ref().filter(|wanted| **wanted != actual) {
@@ -154,7 +155,7 @@ async fn read_once(
     let Search { hits, outcome } = hits;
     inventory.search = outcome;
     neighbours.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, kind, id, live, None));
-    confirm(cx, spec, &mut inventory, hits).await.map_err(|(name, error)| {
+    Box::pin(confirm(cx, spec, &mut inventory, hits)).await.map_err(|(name, error)| {
         note(&mut errors, Some(&name), error);
         errors
     })?;
