@@ -8,7 +8,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -317,7 +316,7 @@ impl Run<'_> {
         let start = Instant::now();
         let (sender, last) = (self.sender.clone(), Arc::new(Mutex::new(start)));
         let voice = Voice { id, sender, last, secrets: self.secrets(id).into() };
-        let mut work = pin!(self.perform(id, &voice));
+        let mut work = Box::pin(self.perform(id, &voice));
         let result = loop {
             match timeout_at(voice.last() + QUIET, &mut work).await {
                 Ok(result) => break result,
@@ -358,6 +357,9 @@ impl Run<'_> {
         let reporter = voice.clone();
         let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what)));
         let mends = mends(self, id);
+        if step.op != Op::Settle {
+            self.host_unchanged(&cx, step.op, declared).await?;
+        }
         match step.op {
             Op::Create => {
                 // What is left to somebody else outlives a replacement, too.
@@ -426,6 +428,34 @@ impl Run<'_> {
                 let verb = if want.is_some() { "update" } else { "destroy" };
                 Err(AwsError::own(Class::Changed, verb, &declared.id.name, message))
             }
+        }
+    }
+
+    /// Reads what something lives in or hangs on again, unless it is made by this run: its owner speaks for what bears no
+    /// tags, and may have changed since the plan was made.
+    ///
+    /// # Errors
+    /// `Changed` if it is another's by now.
+    async fn host_unchanged(&self, cx: &Context, op: Op, declared: &Declared) -> Result<(), AwsError> {
+        let host = declared.host().and_then(|(kind, name)| {
+            self.plan.changes.iter().enumerate().find(|(_, row)| row.kind == kind && row.name == name)
+        });
+        let Some((at, row)) = host.filter(|(_, row)| row.action != Action::Import) else { return Ok(()) };
+        let is_made = self.plan.steps.iter().any(|it| it.change == at && it.op == Op::Create);
+        let Some(host) = row.declared(self.spec, self.inventory).filter(|_| !is_made) else { return Ok(()) };
+        let changed = |what: &str| {
+            let message = format!("changed meanwhile: the {} `{}` that it belongs to {what}", row.kind, row.name);
+            Err(AwsError::own(Class::Changed, "write", &declared.id.name, message))
+        };
+        match (read_again(cx, host).await?, row.live(self.inventory)) {
+            (Some(now), Some(then))
+                if now.owner == then.owner || now.owner == Ownership::Engine(host.id.owner.clone()) =>
+            {
+                Ok(())
+            }
+            (Some(_), _) => changed("has another owner"),
+            (None, _) if op == Op::Create => changed("is gone"),
+            (None, _) => Ok(()),
         }
     }
 

@@ -23,7 +23,7 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -41,6 +41,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 pub use budget::Budget;
+use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 pub use wait::{Consent, Context, Reporter, Steady, Wait};
@@ -66,6 +67,8 @@ pub struct Aws {
     pub budget: Arc<Budget>,
     /// The region of all of them.
     pub region: String,
+    /// The time limits of calls that carry a function's code.
+    pub upload_timeouts: TimeoutConfig,
 }
 
 /// How AWS is reached, for all the runs of a process in one region: they share credentials and rate limits, but each
@@ -74,6 +77,33 @@ pub struct Connection {
     config: SdkConfig,
     endpoint: Option<String>,
     budget: Arc<Budget>,
+    upload_timeouts: TimeoutConfig,
+}
+
+/// What lies between the clients and AWS, below guard and rate limits. The program has but the default; whoever runs it
+/// as a library may put something in front of the network, and be less patient with it.
+#[derive(Clone)]
+pub struct Network {
+    /// Goes around the HTTP client, and so sees every attempt of every call.
+    pub wrap: Arc<dyn Fn(SharedHttpClient) -> SharedHttpClient + Send + Sync>,
+    /// The time limits of a call.
+    pub timeouts: TimeoutConfig,
+    /// Those of a call that carries a function's code: 50 MiB take a while on a slow line.
+    pub upload_timeouts: TimeoutConfig,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        let limits = |read, attempt| {
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .read_timeout(Duration::from_secs(read))
+                // An attempt begins when it is signed, and may then have to wait for its place.
+                .operation_attempt_timeout(Duration::from_secs(attempt) + budget::PATIENCE)
+                .build()
+        };
+        Network { wrap: Arc::new(|http| http), timeouts: limits(30, 60), upload_timeouts: limits(600, 600) }
+    }
 }
 
 /// Where to find AWS.
@@ -103,7 +133,7 @@ impl Connection {
     ///
     /// # Errors
     /// `Rejected` without a region; whatever keeps the chain from naming credentials.
-    pub async fn open(settings: &Settings) -> Result<Connection, AwsError> {
+    pub async fn open(settings: &Settings, network: &Network) -> Result<Connection, AwsError> {
         let mut region_in_profile = ProfileFileRegionProvider::builder();
         if let Some(profile) = &settings.profile {
             region_in_profile = region_in_profile.profile_name(profile);
@@ -117,12 +147,13 @@ impl Connection {
                 let message = "no region is set: write `region:` into the spec, or set AWS_REGION, or pass `--region`";
                 AwsError::own(Class::Rejected, "", "", message)
             })?;
-        let http = https();
+        let http = (network.wrap)(https());
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region.clone())
             .http_client(http.clone())
-            .retry_config(RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(300)))
-            .timeout_config(timeouts());
+            .retry_config(retries())
+            .timeout_config(network.timeouts.clone())
+            .stalled_stream_protection(stalls());
         let profile = named_profile(settings);
         if let Some(profile) = &profile {
             // Without this, keys in the environment would win over `--profile`, and a name that does not exist would
@@ -137,29 +168,40 @@ impl Connection {
         let config = loader.load().await;
         let credentials = authenticate(&config, profile.as_deref()).await?;
         let config = config.into_builder().credentials_provider(credentials).build();
-        Ok(Connection { config, endpoint: settings.endpoint_url.clone(), budget: Arc::new(Budget::default()) })
+        Ok(Connection {
+            config,
+            endpoint: settings.endpoint_url.clone(),
+            budget: Arc::new(Budget::default()),
+            upload_timeouts: network.upload_timeouts.clone(),
+        })
     }
 
     /// To a local AWS; no AWS variable, profile or proxy of this machine has a say.
-    pub fn local(settings: &LocalSettings) -> Connection {
+    pub fn local(settings: &LocalSettings, network: &Network) -> Connection {
         let credentials = Credentials::from_keys(&settings.account, "local", None);
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(settings.region.clone()))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(&settings.endpoint_url)
-            .http_client(HttpBuilder::new().build_http())
-            .retry_config(RetryConfig::standard())
-            .timeout_config(timeouts())
+            .http_client((network.wrap)(HttpBuilder::new().build_http()))
+            .retry_config(retries())
+            .timeout_config(network.timeouts.clone())
+            .stalled_stream_protection(stalls())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .time_source(SharedTimeSource::new(SystemTimeSource::new()))
             .build();
-        Connection { config, endpoint: Some(settings.endpoint_url.clone()), budget: Arc::new(Budget::unlimited()) }
+        Connection {
+            config,
+            endpoint: Some(settings.endpoint_url.clone()),
+            budget: Arc::new(Budget::unlimited()),
+            upload_timeouts: network.upload_timeouts.clone(),
+        }
     }
 
     /// The clients of one run, behind a guard that has seen nothing yet.
     pub fn clients(&self, access: Access) -> Aws {
-        let Connection { config, endpoint, budget } = self;
+        let Connection { config, endpoint, budget, upload_timeouts } = self;
         let (guard, budget) = (Arc::new(Guard::new(access)), Arc::clone(budget));
         // Only the clients' requests pass the door; where credentials come from is not its business.
         let door = config.http_client().map(|inner| {
@@ -192,6 +234,7 @@ impl Connection {
             guard,
             budget,
             region: config.region().map_or_else(String::new, ToString::to_string),
+            upload_timeouts: upload_timeouts.clone(),
         }
     }
 }
@@ -199,7 +242,7 @@ impl Connection {
 impl Aws {
     /// Clients for a local AWS, alone.
     pub fn local(settings: &LocalSettings, access: Access) -> Aws {
-        Connection::local(settings).clients(access)
+        Connection::local(settings, &Network::default()).clients(access)
     }
 
     /// Everything that the tag index shows with all of these tags (an empty value: any), as ARN and tags. It lags, and
@@ -324,21 +367,15 @@ fn credentials_are_configured() -> bool {
             .any(|text| KEYS.iter().any(|key| text.contains(key)))
 }
 
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .read_timeout(Duration::from_secs(30))
-        .operation_attempt_timeout(Duration::from_secs(60))
-        .build()
+/// How often a call is attempted, on AWS and in a rehearsal alike.
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(300))
 }
 
-/// The limits of calls that carry a function's code: 50 MiB take a while on a slow line.
-pub fn upload_timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .read_timeout(Duration::from_secs(600))
-        .operation_attempt_timeout(Duration::from_secs(600))
-        .build()
+/// An answer that stops in the middle is given up. A request is not: one that waits for its place in a rate limit would
+/// pass for stalled, and what has left is bounded by the time limits.
+fn stalls() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::enabled().upload_enabled(false).build()
 }
 
 /// HTTPS with the system's certificates and proxy variables.
@@ -393,19 +430,36 @@ impl HttpConnector for Door {
         }
         let (inner, budget, guard) = (self.inner.clone(), Arc::clone(&self.budget), Arc::clone(&self.guard));
         HttpConnectorFuture::new(async move {
-            let _permit = budget.admit(&parsed).await;
+            let pass = budget.admit(&parsed).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
             let start = Instant::now();
-            let answer = inner.call(request).await;
+            let answer = match inner.call(request).await {
+                Ok(response) => error::opened(response).await,
+                Err(error) => Err(error),
+            };
+            match answer.as_ref().map(error::throttle) {
+                Ok(Some(Throttle { pause })) => pass.throttled(pause),
+                Ok(None) => pass.taken(),
+                Err(_) => drop(pass),
+            }
             let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
             let refused = (400..500).contains(&status) || answer.as_ref().is_err_and(error::never_left);
             if parsed.effect != guard::Effect::Read && !refused {
                 guard.note_write();
+            }
+            if refused {
+                guard.note_refused(&parsed);
             }
             let ms = start.elapsed().as_millis();
             let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());
             debug!(target: "engine::call", service = parsed.service, operation = parsed.operation, resource = target, status, ms);
             answer
         })
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("timeouts", &self.timeouts).finish_non_exhaustive()
     }
 }
 

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
+use crate::aws::Network;
 use crate::diagnostic::Diagnostic;
 use crate::kinds::registry;
 use crate::live::Leftovers;
@@ -68,6 +69,9 @@ struct Global {
     /// How log lines on stderr look
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
+    /// What lies between the clients and AWS; no option, only [`run_through`] sets it.
+    #[arg(skip)]
+    network: Network,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -362,17 +366,26 @@ fn url(text: &str) -> Result<String, String> {
 
 /// Runs the command line `args`, and returns how it ended.
 pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
+    run_through(args, Network::default())
+}
+
+/// The same, with something of the caller's between the clients and AWS.
+pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: Network) -> Exit {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done where even this can't be printed.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let printed = error.print();
+            return match printed {
+                _ if error.use_stderr() => Exit::Usage,
+                Err(lost) if lost.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failed,
+                _ => Exit::Done,
+            };
         }
     };
     start_log(&cli.global);
     // The local AWS blocks and brings its own runtime, so it comes before ours.
     let Cli { global, command } = cli;
+    let global = Global { network, ..global };
     let terminal = Terminal::new(&global);
     let result = match command {
         Command::Local { command } => local_command(&terminal, command),
@@ -384,12 +397,20 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Command::Output(args) => output(&global, &terminal, args),
         Command::List(args) => list(&global, &terminal, &args),
     };
-    match result {
+    let exit = match result {
         Ok(exit) => exit,
         Err(failure) => {
+            if failure.exit == Exit::Interrupted && failure.diagnostics.is_empty() {
+                // So early that there is no outcome yet to tell it.
+                terminal.say("interrupted; nothing was changed");
+            }
             terminal.problems(&failure.diagnostics);
             failure.exit
         }
+    };
+    match exit {
+        Exit::Done | Exit::Pending if terminal.told_loss() => Exit::Failed,
+        exit => exit,
     }
 }
 

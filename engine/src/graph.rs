@@ -2,10 +2,10 @@
 //!
 //! **Invariant:** the only user of petgraph, and names are all it knows of resources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use petgraph::Direction;
-use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
@@ -36,11 +36,15 @@ impl Graph {
         let mut graph = DiGraph::new();
         let nodes: BTreeMap<String, NodeIndex> =
             names.into_iter().map(|name| (name.to_owned(), graph.add_node(name.to_owned()))).collect();
+        let mut moments: BTreeMap<(NodeIndex, NodeIndex), Moment> = BTreeMap::new();
         for (dependent, dependency, moment) in edges {
             let (Some(&from), Some(&to)) = (nodes.get(dependency), nodes.get(dependent)) else { continue };
             // Several references between the same two: the latest moment counts.
-            let moment = graph.find_edge(from, to).map_or(moment, |edge| moment.max(graph[edge]));
-            graph.update_edge(from, to, moment);
+            let latest = moments.entry((from, to)).or_insert(moment);
+            *latest = moment.max(*latest);
+        }
+        for ((from, to), moment) in moments {
+            graph.add_edge(from, to, moment);
         }
         let order = match toposort(&graph, None) {
             Ok(order) => order.into_iter().map(|node| graph[node].clone()).collect(),
@@ -80,14 +84,18 @@ fn cycle(graph: &DiGraph<String, Moment>) -> Cycle {
         [single] => graph.find_edge(*single, *single).is_some(),
         _ => true,
     };
-    let group = tarjan_scc(graph).into_iter().filter(in_circle).min_by_key(|group| group.iter().min().copied());
+    // Not Tarjan's algorithm, which in this library calls itself: a circle may be as long as a file has room for.
+    let group = kosaraju_scc(graph).into_iter().filter(in_circle).min_by_key(|group| group.iter().min().copied());
     let Some(group) = group else { return Cycle(Vec::new()) };
     // Inside a strongly connected group every walk can go on for ever, so it meets itself sooner or later.
     let mut path: Vec<NodeIndex> = group.iter().min().copied().into_iter().collect();
+    let group: HashSet<NodeIndex> = group.into_iter().collect();
+    let mut seen: HashSet<NodeIndex> = path.iter().copied().collect();
     while let Some(&last) = path.last() {
         let needed = graph.neighbors_directed(last, Direction::Incoming).filter(|node| group.contains(node)).min();
         let Some(next) = needed else { break };
-        if let Some(start) = path.iter().position(|&seen| seen == next) {
+        if !seen.insert(next) {
+            let start = path.iter().position(|&on_path| on_path == next).unwrap_or_default();
             path.drain(..start);
             break;
         }

@@ -55,9 +55,10 @@ impl Leftover {
 }
 
 /// How far leftovers were looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Search {
     /// As far as AWS lets anybody look.
+    #[default]
     Complete,
     /// Not at all, or in part; why.
     Partial(String),

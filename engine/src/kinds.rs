@@ -20,6 +20,8 @@ use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
 use crate::schema::{Id, Owner, Ownership, Property, Shape, property};
 
+pub use permission::properties_of_policy;
+
 /// Every kind that `type:` can name, in alphabetical order.
 pub fn registry() -> &'static BTreeMap<&'static str, Box<dyn DynKind>> {
     static REGISTRY: LazyLock<BTreeMap<&'static str, Box<dyn DynKind>>> = LazyLock::new(|| {
@@ -122,6 +124,15 @@ fn made_alike(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsE
         differing.join(", ")
     );
     Err(AwsError::own(Class::Changed, operation, &id.name, message))
+}
+
+/// Whether what was just made, or is being waited for, has come into other hands.
+fn is_anothers(owner: &Ownership, id: &Id) -> bool {
+    match owner {
+        Ownership::Engine(owner) => (&owner.team, &owner.stack) != (&id.owner.team, &id.owner.stack),
+        Ownership::CloudFormation(_) => true,
+        _ => false,
+    }
 }
 
 /// The error for a create that found something of somebody else's in its place.

@@ -2,10 +2,13 @@
 //!
 //! `ARCHITECTURE.md` has the map of the modules; each uses only those below it there.
 
+#![forbid(unsafe_code)]
+
 pub mod apply;
 pub mod aws;
 pub mod cli;
 pub mod diagnostic;
+pub mod files;
 pub mod graph;
 pub mod inventory;
 pub mod javascript;

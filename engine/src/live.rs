@@ -88,6 +88,7 @@ pub async fn read(
         return Err(whole(AwsError::own(Class::Refused, "", "", message)));
     }
     let mut inventory = Inventory::new(Site::new(&cx.aws.region, &actual));
+    cx.aws.guard.observe_site(&inventory.site);
     let mut others = Vec::new();
     let mut errors: Vec<ReadError> = Vec::new();
     for (declared, read) in spec.resources.iter().zip(reads) {
@@ -96,15 +97,11 @@ pub async fn read(
                 inventory.found.insert(declared.name.clone(), found);
                 others.push((declared, more));
             }
-            // One cause for all reads is one error.
-            Err(error) if error.is_about_the_run() => {
-                if !errors.iter().any(|known| known.error.class == error.class) {
-                    errors.insert(0, ReadError { resource: None, error });
-                }
-            }
-            Err(error) => errors.push(ReadError { resource: Some(declared.name.clone()), error }),
+            Err(error) => note(&mut errors, Some(&declared.name), error),
         }
     }
+    let hits = hits.map_err(|error| note(&mut errors, None, error)).unwrap_or_default();
+    let neighbours = neighbours.map_err(|(host, error)| note(&mut errors, Some(&host), error)).unwrap_or_default();
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -125,26 +122,42 @@ pub async fn read(
     let Search { hits, outcome } = hits;
     inventory.search = outcome;
     neighbours.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, kind, id, live, None));
-    confirm(cx, spec, &mut inventory, hits).await;
+    confirm(cx, spec, &mut inventory, hits).await.map_err(|(name, error)| {
+        note(&mut errors, Some(&name), error);
+        errors
+    })?;
     for leftover in &inventory.leftovers {
         observe(cx, &leftover.declared, leftover.found.live.as_ref());
     }
     Ok(inventory)
 }
 
+/// Adds an error; one cause for all reads is one error.
+fn note(errors: &mut Vec<ReadError>, resource: Option<&str>, error: AwsError) {
+    if !error.is_about_the_run() {
+        errors.push(ReadError { resource: resource.map(str::to_owned), error });
+    } else if !errors.iter().any(|known| known.error.class == error.class) {
+        errors.insert(0, ReadError { resource: None, error });
+    }
+}
+
 type DynKindRef = &'static dyn DynKind;
 
 /// What may be left over, and how far was looked.
+#[derive(Default)]
 struct Search {
     hits: Vec<(DynKindRef, Id)>,
     outcome: inventory::Search,
 }
 
 /// Looks for what bears the owner's tags, and where that is not enough for what bears the team's name.
-async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Search {
+///
+/// # Errors
+/// What passes: then nobody has to do with less than there is. What may not be asked is told in the outcome.
+async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Result<Search, AwsError> {
     let complete = inventory::Search::Complete;
     if leftovers == Leftovers::Ignored {
-        return Search { hits: Vec::new(), outcome: complete };
+        return Ok(Search::default());
     }
     let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
     let index = async {
@@ -165,6 +178,7 @@ async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Search {
     };
     let outcome = match (scanned, trouble) {
         (None, None) => complete,
+        (None, Some(error)) | (Some(Err(error)), _) if error.passes() => return Err(error),
         (None, Some(error)) => inventory::Search::Partial(format!(
             "what is no longer in the spec was not looked for ({}); --prune-scan looks for it by name",
             error.message
@@ -177,7 +191,7 @@ async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Search {
             inventory::Search::Partial(format!("what is no longer in the spec may have been overlooked: {error}"))
         }
     };
-    Search { hits, outcome }
+    Ok(Search { hits, outcome })
 }
 
 /// Everything whose name begins with the team's, of each kind.
@@ -224,14 +238,17 @@ fn hit(owner: &Owner, arn: &str, tags: &Tags) -> Option<(DynKindRef, Id)> {
 
 /// What hangs on the declared resources of kinds of which nothing that hangs there is declared: their reads would have
 /// shown it.
+///
+/// # Errors
+/// What passes, and the name of the resource. What may not be read is not found: nobody has declared it.
 async fn neighbours(
     cx: &Context,
     spec: &Spec,
     leftovers: Leftovers,
     site: Option<&Site>,
-) -> Vec<(DynKindRef, Id, Live)> {
+) -> Result<Vec<(DynKindRef, Id, Live)>, (String, AwsError)> {
     if leftovers == Leftovers::Ignored {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let anchors = |it: &'static str, id: &'_ Id| -> Vec<_> {
         id.anchors.iter().map(|(property, host)| (it, *property, host.clone())).collect()
@@ -244,10 +261,11 @@ async fn neighbours(
         let declared = &declared;
         hung(host.schema().kind).filter_map(move |(kind, property)| {
             let is_declared = declared.contains(&(kind.schema().kind, property, host.id.name.clone()));
-            (!is_declared).then(|| on_host(cx, kind, property, &host.id.name, owner.clone(), site))
+            let read = on_host(cx, kind, property, &host.id.name, owner.clone(), site);
+            (!is_declared).then_some(async move { shown(read.await).map_err(|error| (host.name.clone(), error)) })
         })
     });
-    join_all(reads).await.concat()
+    Ok(try_join_all(reads).await?.concat())
 }
 
 /// The kinds that live inside or hang on a kind, with the property that says on which one.
@@ -259,7 +277,7 @@ fn hung(host: &'static str) -> impl Iterator<Item = (DynKindRef, &'static str)> 
     })
 }
 
-/// Everything of a kind that hangs on one host. What can't be read is not found: nobody has declared it.
+/// Everything of a kind that hangs on one host.
 async fn on_host(
     cx: &Context,
     kind: DynKindRef,
@@ -267,7 +285,7 @@ async fn on_host(
     host: &str,
     owner: Owner,
     site: Option<&Site>,
-) -> Vec<(DynKindRef, Id, Live)> {
+) -> Result<Vec<(DynKindRef, Id, Live)>, AwsError> {
     let id = Id {
         owner,
         name: String::new(),
@@ -276,13 +294,29 @@ async fn on_host(
         site: site.cloned(),
         incarnation: None,
     };
-    let reading = cx.read(host, || kind.read(cx, &id)).await;
-    let others = reading.map(|reading| reading.others).unwrap_or_default();
-    others.into_iter().map(|(id, live)| (kind, id, live)).collect()
+    let reading = cx.read(host, || kind.read(cx, &id)).await?;
+    Ok(reading.others.into_iter().map(|(id, live)| (kind, id, live)).collect())
 }
 
-/// Reads what the search has found: the index shows ghosts and lags behind, so a native read decides.
-async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec<(DynKindRef, Id)>) {
+/// What was found on a host that nobody is about to delete: what may not be read there is not missed.
+fn shown(found: Result<Vec<(DynKindRef, Id, Live)>, AwsError>) -> Result<Vec<(DynKindRef, Id, Live)>, AwsError> {
+    match found {
+        Err(error) if !error.passes() => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// Reads what the search has found: the index shows ghosts and lags behind, so a native read decides. What can't be
+/// looked at, or not at all that hangs on it, is not left over: it would go, and leave that behind.
+///
+/// # Errors
+/// What passes, and the name of what was to be read.
+async fn confirm(
+    cx: &Context,
+    spec: &Spec,
+    inventory: &mut Inventory,
+    hits: Vec<(DynKindRef, Id)>,
+) -> Result<(), (String, AwsError)> {
     let site = Some(inventory.site.clone());
     // Most of what the search finds is declared, so that is told without a look at every declaration.
     let mut seen: HashSet<(&str, String)> = HashSet::new();
@@ -312,27 +346,30 @@ async fn confirm(cx: &Context, spec: &Spec, inventory: &mut Inventory, hits: Vec
                 async move { on_host(cx, kind, property, host, owner, site).await }
             });
             let read = cx.read(&id.name, || kind.read(cx, &id));
-            let (read, contents, hosted) = tokio::join!(read, contents, join_all(hosted));
-            (kind, id, read, contents, hosted.concat())
+            let (read, contents, hosted) = tokio::join!(read, contents, try_join_all(hosted));
+            let whole = read.and_then(|read| Ok((read, hosted?.concat())));
+            (kind, id, whole, contents)
         }
     }));
-    for (kind, id, read, contents, hosted) in reads.await {
+    for (kind, id, read, contents) in reads.await {
         match read {
-            Ok(Reading { live, others }) => {
+            Ok((Reading { live, others }, hosted)) => {
                 if let Some(live) = live {
                     let id = called(id, &live);
                     inventory.leave(spec, kind, id.clone(), live, None);
                     inventory.weigh(kind, &id, contents);
                 }
                 others.into_iter().for_each(|(id, live)| inventory.leave(spec, kind, id, live, None));
+                hosted.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, kind, id, live, None));
             }
+            Err(error) if error.passes() => return Err((id.name, error)),
             Err(error) => {
                 let message = format!("`{}` may be left over, but can't be looked at: {error}", id.name);
                 inventory.search = inventory::Search::Partial(message);
             }
         }
-        hosted.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, kind, id, live, None));
     }
+    Ok(())
 }
 
 /// Everything that bears the engine's tags, of one team and stack or of all, and what bears the names of `prefixes`,
@@ -378,6 +415,7 @@ pub async fn survey(
                 .map(|(kind, property)| on_host(cx, kind, property, &id.name, owner.clone(), site.as_ref()));
             let (read, hosted) = tokio::join!(cx.read(&id.name, || kind.read(cx, &id)), join_all(hosted));
             let Reading { live, others } = read?;
+            let hosted = hosted.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
             let own = live.map(|live| (kind, id.clone(), live)).into_iter();
             let others = others.into_iter().map(|(id, live)| (kind, id, live));
             Ok::<_, AwsError>(own.chain(others).chain(hosted.concat()).collect::<Vec<_>>())

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::inventory::{Found, Inventory, Search};
 use crate::schema::{
-    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema,
+    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema, is_of_team,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Part, Path, Template, Tree, Value, resolve};
@@ -524,6 +524,10 @@ impl<'a> Planner<'a> {
         if declared.schema().index.is_none() {
             let reason = format!("a {} bears no tags that could come off", row.kind);
             return refused(row, reason, "release what it belongs to".to_owned());
+        }
+        if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&row.name, &declared.id.owner.team) {
+            let reason = format!("its name does not begin with `{}`, so it is nothing of ours", self.spec.team);
+            return refused(row, reason, "whoever owns it can take its tags off".to_owned());
         }
         match &live.owner {
             Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {

@@ -29,6 +29,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::diagnostic::Diagnostic;
+use crate::files::{self, Unread};
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
 use crate::schema::{Condition, Live, Ownership};
@@ -39,6 +40,8 @@ use crate::value::{Part, Tree, Value};
 const KIND: &str = "engine saved plan";
 /// The version of the file's form.
 const FORMAT_VERSION: u32 = 1;
+/// More than any saved plan has, in bytes.
+pub const MAX_BYTES: usize = 16 << 20;
 /// This program's.
 const ENGINE: &str = env!("CARGO_PKG_VERSION");
 
@@ -223,21 +226,31 @@ impl SavedPlan {
         let unusable = |problem: String| {
             Diagnostic::error(problem).hint("save the plan again with `engine diff --out FILE`, and look at it again")
         };
-        let Ok(json) = serde_json::from_slice::<Json>(bytes) else {
+        // Not as a tree, which would take many times the room of a file that anybody may have written.
+        #[derive(Deserialize)]
+        struct Kind<'b> {
+            #[serde(borrow)]
+            kind: std::borrow::Cow<'b, str>,
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        let Ok(Kind { kind }) = serde_json::from_slice(bytes) else {
             // Half of one is none, but no spec either.
             let start = String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).replace(char::is_whitespace, "");
             let is_half = start.starts_with(&format!(r#"{{"kind":"{}""#, KIND.replace(' ', "")));
             return if is_half { Err(unusable("the saved plan is incomplete".to_owned())) } else { Ok(None) };
         };
-        if json.get("kind").and_then(Json::as_str) != Some(KIND) {
+        if kind != KIND {
             return Ok(None);
         }
-        let version = json.get("format_version").and_then(Json::as_u64);
+        let version = serde_json::from_slice::<Version>(bytes).ok().map(|it| it.format_version);
         if version != Some(u64::from(FORMAT_VERSION)) {
             return Err(unusable("the plan was saved by another version of this program".to_owned()));
         }
         // Its own words could repeat what somebody has put into the file.
-        serde_json::from_value(json).map(Some).map_err(|_| unusable("the saved plan is damaged".to_owned()))
+        serde_json::from_slice(bytes).map(Some).map_err(|_| unusable("the saved plan is damaged".to_owned()))
     }
 
     /// Writes it to `path`, all or nothing, for its owner's eyes only.
@@ -251,14 +264,14 @@ impl SavedPlan {
                 .why(error.to_string())
                 .hint("name a file in a folder that you may write to")
         };
-        match fs::read(path) {
+        match files::read(path, MAX_BYTES) {
             Ok(bytes) if !matches!(SavedPlan::parse(&bytes), Ok(None)) => {}
-            Ok(_) => {
+            Err(Unread::Missing) => {}
+            Err(Unread::Refused(error)) => return Err(unwritable(&error)),
+            Ok(_) | Err(_) => {
                 let taken = Diagnostic::error(format!("`{shown}` is there already, and it is no saved plan"));
                 return Err(taken.why("it would be overwritten").hint("name another file"));
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unwritable(&error)),
         }
         let Some(name) = path.file_name() else { return Err(unwritable(&"it names no file")) };
         let mut text = serde_json::to_string_pretty(self).map_err(|error| unwritable(&error))?;

@@ -117,6 +117,8 @@ pub struct Property {
     pub bound: Option<fn(&Tree) -> Option<&'static str>>,
     /// Whether AWS itself may change it, so that another value is no sign of somebody else's hand.
     pub restless: bool,
+    /// What a written ARN must have in common with the spec, since AWS refuses anything else.
+    pub home: Option<Home>,
 }
 
 /// What values a property takes.
@@ -194,6 +196,26 @@ pub struct Text {
     pub allows: fn(&str) -> bool,
     /// The same in words, to end the sentence "it takes …".
     pub words: &'static str,
+}
+
+/// How a text does not fit.
+#[derive(Debug, PartialEq, Eq)]
+enum Misfit {
+    Empty,
+    Form,
+    /// With its number of characters.
+    Short(usize),
+    /// With its number of characters.
+    Long(usize),
+}
+
+/// What an ARN has to have in common with the spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// Its region.
+    Region,
+    /// Its account.
+    Account,
 }
 
 /// Whether a property must be there.
@@ -585,6 +607,7 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
         sticky: false,
         bound: None,
         restless: false,
+        home: None,
     }
 }
 
@@ -706,6 +729,13 @@ impl Property {
         self
     }
 
+    /// A written ARN must have this in common with the spec.
+    #[must_use]
+    pub fn at_home(mut self, home: Home) -> Self {
+        self.home = Some(home);
+        self
+    }
+
     /// Tied to one incarnation of what it refers to.
     #[must_use]
     pub fn bound(mut self, why: fn(&Tree) -> Option<&'static str>) -> Self {
@@ -722,17 +752,39 @@ impl Text {
 
     /// Why `text` does not fit, as the end of a sentence that begins with its name; `None` if it does.
     pub fn objection(&self, text: &str) -> Option<String> {
+        Some(match self.misfit(text)? {
+            Misfit::Empty => "is empty".to_owned(),
+            Misfit::Form => "can't be written like this".to_owned(),
+            Misfit::Short(length) => format!("has {length} of at least {} characters", self.min),
+            Misfit::Long(length) => format!("has {length} characters, {} are allowed", self.max),
+        })
+    }
+
+    /// What to write instead of a text that does not fit.
+    pub fn remedy(&self, text: &str) -> String {
+        match self.misfit(text) {
+            Some(Misfit::Long(_)) if self.min < self.max => "shorten it".to_owned(),
+            Some(Misfit::Short(_)) if self.min < self.max => {
+                format!("it takes {} to {} characters: {}", self.min, self.max, self.words)
+            }
+            _ => format!("it takes {}", self.words),
+        }
+    }
+
+    /// Whether a text has the right length and the wrong form.
+    pub fn is_malformed(&self, text: &str) -> bool {
+        self.misfit(text) == Some(Misfit::Form)
+    }
+
+    fn misfit(&self, text: &str) -> Option<Misfit> {
         let length = text.chars().count();
-        if length < self.min {
-            return Some(if length == 0 {
-                "is empty".to_owned()
-            } else {
-                format!("has {length} of at least {} characters", self.min)
-            });
+        match () {
+            () if length > self.max => Some(Misfit::Long(length)),
+            () if length == 0 && self.min > 0 => Some(Misfit::Empty),
+            // A name where an ARN should be is no ARN that is too short.
+            () if !(self.allows)(text) => Some(Misfit::Form),
+            () if length < self.min => Some(Misfit::Short(length)),
+            () => None,
         }
-        if length > self.max {
-            return Some(format!("has {length} characters, {} are allowed", self.max));
-        }
-        (!(self.allows)(text)).then(|| format!("takes {}", self.words))
     }
 }

@@ -6,7 +6,7 @@
 //! This module knows nothing of AWS clients, specs or plans.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use walkdir::WalkDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, PreparedZipFile, System, ZipWriter};
 
+use crate::files::{self, Unread};
 use crate::javascript::{self, Finding};
 
 /// Where a function's code comes from.
@@ -66,6 +67,9 @@ pub enum SourceError {
         /// The system's reason.
         error: io::Error,
     },
+    /// A file that was there when the folder was looked through, and is none any more.
+    #[error("`{}` changed while the code was read", .0.display())]
+    Changed(PathBuf),
     /// A folder without files, or one that leaves none after the excludes.
     #[error("folder `{}` has no file to package", .0.display())]
     EmptyFolder(PathBuf),
@@ -154,8 +158,19 @@ impl SourceError {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Missing(_) => "correct `code`, or create the folder",
-            Self::Unreadable { .. } => "make it readable, or leave it out with `exclude`",
+            Self::Missing(path) => match path.to_str() {
+                Some(path) if cfg!(unix) && path.contains('\\') => "write the path with `/` between its folders",
+                Some(path) if path.contains("/~/") || path.starts_with("~/") => {
+                    "`~` means nothing here: write the path from the spec's folder, or from `/`"
+                }
+                _ => "correct `code`, or create the folder",
+            },
+            Self::Unreadable { error, .. } => match error.kind() {
+                io::ErrorKind::PermissionDenied => "make it readable, or leave it out with `exclude`",
+                io::ErrorKind::InvalidFilename => "shorten the path",
+                _ => "correct the path, or leave it out with `exclude`",
+            },
+            Self::Changed(_) => "run the command again once nothing writes to the folder any more",
             Self::EmptyFolder(_) => "put the handler's file into it, or narrow `exclude`",
             Self::EmptyFile(_) | Self::EmptyInline => "write the handler's source into it",
             Self::Archive(_) => "point `code` at the folder that it was made from",
@@ -250,9 +265,9 @@ fn inline_name(text: &str, handler: &str, runtime: &str) -> Result<String, Sourc
 fn read(path: &Path, exclude: &[String]) -> Result<Files, Vec<SourceError>> {
     let left_out = patterns(exclude)?;
     let metadata = fs::metadata(path).map_err(|error| {
-        vec![match error.kind() {
-            io::ErrorKind::NotFound => SourceError::Missing(path.into()),
-            _ => SourceError::Unreadable { path: path.into(), error },
+        vec![match Unread::from(error) {
+            Unread::Refused(error) => SourceError::Unreadable { path: path.into(), error },
+            _ => SourceError::Missing(path.into()),
         }]
     })?;
     let found = if metadata.is_dir() {
@@ -260,16 +275,22 @@ fn read(path: &Path, exclude: &[String]) -> Result<Files, Vec<SourceError>> {
     } else {
         single(path, &metadata).map_err(|error| vec![error])?
     };
+    contents(path, found)
+}
 
+/// Reads what was found. It may have changed since.
+fn contents(path: &Path, found: BTreeMap<String, PathBuf>) -> Result<Files, Vec<SourceError>> {
     let mut files = Files::new();
     let mut errors = Vec::new();
     let mut budget = MAX_UNZIPPED;
     for (name, path) in found {
         // The limit holds again while reading, for a file that grows meanwhile.
         let mut content = Vec::new();
-        match File::open(&path).and_then(|file| file.take(budget).read_to_end(&mut content)) {
+        match files::open(&path).and_then(|file| Ok(file.take(budget).read_to_end(&mut content)?)) {
             Ok(_) => budget -= content.len() as u64,
-            Err(error) => errors.push(SourceError::Unreadable { path, error }),
+            Err(Unread::Refused(error)) => errors.push(SourceError::Unreadable { path, error }),
+            // A moment ago it was a file.
+            Err(_) => errors.push(SourceError::Changed(path)),
         }
         files.insert(name, content);
     }
@@ -438,7 +459,7 @@ fn archive(files: &Files, max: u64) -> Result<Vec<u8>, SourceError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::fs::FileTimes;
+    use std::fs::{File, FileTimes};
     use std::time::{Duration, SystemTime};
 
     use insta::assert_snapshot;
@@ -711,6 +732,28 @@ mod tests {
         the name of `root/code/caf�` is not UTF-8
           why: names in the zip are UTF-8, so that they are the same on every machine
           hint: rename it
+        ");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_changes_meanwhile_is_told_and_not_waited_for() {
+        let root = folder(&[("index.js", "x"), ("gone.js", "x"), ("pipe", "x"), ("folder", "x")]);
+        let found = walk(root.path(), &patterns(&[]).unwrap()).unwrap();
+        for name in ["gone.js", "pipe", "folder"] {
+            fs::remove_file(root.path().join(name)).unwrap();
+        }
+        fs::create_dir(root.path().join("folder")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(root.path().join("pipe")).status().unwrap().success());
+        let errors = contents(root.path(), found).unwrap_err();
+        let told = errors.into_iter().map(|error| outcome_in(root.path(), Err(vec![error]))).collect::<Vec<_>>();
+        assert_snapshot!(told.join("\n"), @r"
+        `root/folder` changed while the code was read
+          hint: run the command again once nothing writes to the folder any more
+        `root/gone.js` changed while the code was read
+          hint: run the command again once nothing writes to the folder any more
+        `root/pipe` changed while the code was read
+          hint: run the command again once nothing writes to the folder any more
         ");
     }
 

@@ -6,18 +6,19 @@
 //! with defaults filled in, every reference names something that exists and fits, and there is no cycle.
 
 mod check;
-mod template;
+mod foreign;
+pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::io::Read;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
+use crate::files::{self, Unread};
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, DynKind};
-use crate::schema::{Id, Schema};
+use crate::schema::{Id, Schema, Shape};
 use crate::value::{Path, Tree, Value};
 use crate::yaml;
 
@@ -101,6 +102,14 @@ impl Declared {
         }
     }
 
+    /// What it lives in or hangs on, as kind and name in AWS: what its first identity property refers to.
+    pub fn host(&self) -> Option<(&'static str, &str)> {
+        let property = self.schema().properties.iter().find(|property| property.identity)?;
+        let Shape::Link { to, .. } = &property.shape else { return None };
+        // A qualifier names a part of it.
+        Some((to.first()?.0, self.id.anchors.get(property.name)?.split(':').next()?))
+    }
+
     /// The table of its kind.
     pub fn schema(&self) -> &'static Schema {
         self.kind.schema()
@@ -163,9 +172,21 @@ impl Spec {
     /// # Errors
     /// Everything that is wrong with it, warnings included.
     pub fn load(path: &FilePath, overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
-        let name = path.display().to_string();
         let bytes = read(path).map_err(|error| vec![error])?;
-        let (file, root, errors) = yaml::read(&name, &bytes);
+        Spec::parse(path, &bytes, overrides, depth)
+    }
+
+    /// Checks the spec that `bytes` are, as if they stood in the file `path`: it names the stack, and what the spec names
+    /// lies beside it.
+    ///
+    /// # Errors
+    /// As [`Spec::load`].
+    pub fn parse(path: &FilePath, bytes: &[u8], overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
+        let name = path.display().to_string();
+        let (file, root, errors) = yaml::read(&name, bytes);
+        if let Some(foreign) = foreign::recognised(&file) {
+            return Err(vec![foreign]);
+        }
         let Some(root) = root else {
             let hint =
                 "without the spec, `engine destroy --team TEAM --stack STACK --region REGION` deletes what they own";
@@ -238,24 +259,17 @@ impl Spec {
     }
 }
 
-/// Reads the file, but never more than a spec may have.
+/// Reads the file, but hardly more than a spec may have.
 fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
-    let shown = path.display();
-    let unreadable = |error: std::io::Error| {
-        let error = match error.kind() {
-            std::io::ErrorKind::NotFound => Diagnostic::error(format!("the spec `{shown}` does not exist")),
-            _ => Diagnostic::error(format!("the spec `{shown}` can't be read")).why(error.to_string()),
-        };
-        error.hint("give the path of a YAML file, like `engine diff specs/team.yaml`")
-    };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let kind = file.metadata().map_err(unreadable)?.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_dir() { "a folder" } else { "no regular file" };
-        return Err(Diagnostic::error(format!("the spec `{shown}` is {what}")).hint("give the path of a YAML file"));
-    }
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
+    files::read(path, yaml::MAX_BYTES.saturating_add(1)).map_err(|unread| {
+        let error = Diagnostic::error(format!("the spec `{}` {}", path.display(), unread.reason()));
+        let hint = "give the path of a YAML file, like `engine diff specs/team.yaml`";
+        match unread {
+            Unread::Special => {
+                error.why("what a spec names is looked for beside it, so it has to be a file").hint(hint)
+            }
+            Unread::Refused(_) => error.hint("make it readable, or name another file"),
+            _ => error.hint(hint),
+        }
+    })
 }

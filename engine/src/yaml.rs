@@ -98,7 +98,7 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
         Err(error) => {
             let at = error.valid_up_to();
             let offset = at + if body.len() < bytes.len() { bom } else { 0 };
-            let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+            let utf16 = looks_like_utf16(bytes);
             let mut not_utf8 = Diagnostic::error(format!("this file is not UTF-8, first at byte {offset}"))
                 .hint("save the file in the encoding UTF-8");
             if utf16 {
@@ -109,8 +109,16 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
         }
     };
     if let Some((at, c)) = text.char_indices().find(|(at, c)| is_refused_character(&text[*at..], *c)) {
-        let control = Diagnostic::error(format!("the character U+{:04X} cannot stand in a YAML file", u32::from(c)))
-            .hint(format!("remove it, or write it inside double quotes as `\\u{:04X}`", u32::from(c)));
+        let control = match c {
+            '\r' => Diagnostic::error("a carriage return stands here without a line feed")
+                .why("some take it for the end of the line and others do not")
+                .hint("save the file with the line ends of Unix (LF) or Windows (CRLF)"),
+            '\0' if looks_like_utf16(bytes) => Diagnostic::error("this file is not UTF-8")
+                .why("it looks like UTF-16")
+                .hint("save the file in the encoding UTF-8"),
+            _ => Diagnostic::error(format!("the character U+{:04X} cannot stand in a YAML file", u32::from(c)))
+                .hint(format!("remove it, or write it inside double quotes as `\\u{:04X}`", u32::from(c))),
+        };
         return refused(text.to_owned(), Span::new(at, at + c.len_utf8()), control);
     }
 
@@ -127,6 +135,11 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
     reader.read();
     let (root, errors) = reader.finish();
     (file, root, errors)
+}
+
+/// Whether it begins as UTF-16 does: with its mark, or with an ASCII character of two bytes.
+fn looks_like_utf16(bytes: &[u8]) -> bool {
+    matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0x7f, ..] | [1..=0x7f, 0, ..])
 }
 
 /// Control characters, and what one of the parsers takes for a line break or drops: the lone carriage return, U+0085,
@@ -196,7 +209,7 @@ impl Reader<'_> {
                         return self.error(span, |_| {
                             Diagnostic::error("a second document starts here")
                                 .why("a file holds one document")
-                                .hint("move it into a file of its own, or remove the `---`")
+                                .hint("move it into a file of its own, or remove the `---` or `...` above it")
                         });
                     }
                 }
@@ -242,6 +255,13 @@ impl Reader<'_> {
         };
         let plain = style == ScalarStyle::Plain;
         let value = match style {
+            ScalarStyle::Plain if text.starts_with(TYPOGRAPHIC) => {
+                self.error(span, |_| {
+                    Diagnostic::error("this begins with a typographic quote, which is none for YAML")
+                        .hint("type a plain `\"`, or put plain quotes around it if the other ones belong to it")
+                });
+                Yaml::String(text.to_owned())
+            }
             ScalarStyle::Plain => self.resolve(text, span),
             _ => Yaml::String(text.to_owned()),
         };
@@ -299,6 +319,7 @@ impl Reader<'_> {
     /// The text of a key, or an error and none.
     fn key(&mut self, node: Node) -> Option<String> {
         let refusal = match node.value {
+            Yaml::String(key) if node.plain && key.contains(is_invisible) => invisible_error(&key),
             Yaml::String(key) if node.plain && key == "<<" => Diagnostic::error("merge keys (`<<`) are not supported")
                 .hint("write the keys out, or use `vars:` for a value that repeats"),
             Yaml::String(key) => return Some(key),
@@ -381,7 +402,8 @@ impl Reader<'_> {
         }
         if let Some(unsaid) = self.n_errors.checked_sub(MAX_ERRORS).filter(|unsaid| *unsaid > 0) {
             let last = self.errors.iter().filter_map(|error| error.at.as_ref()).max_by_key(|place| place.span);
-            let mut more = Diagnostic::error(format!("and {unsaid} more errors in this file"));
+            let mut more =
+                Diagnostic::error(format!("and {unsaid} more errors in this file")).hint("mend those above first");
             more.at = last.cloned();
             self.errors.push(more);
         }
@@ -473,6 +495,29 @@ fn offset_of(text: &str, line: usize, column: usize) -> usize {
     start + rest.char_indices().nth(column.saturating_sub(1)).map_or(0, |(at, _)| at)
 }
 
+/// Quotes that word processors and chat programs make of plain ones.
+const TYPOGRAPHIC: [char; 7] = ['“', '”', '„', '‘', '’', '«', '»'];
+
+/// What looks like a space or like nothing at all, and comes along with text from web pages.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{ad}' | '\u{2000}'..='\u{200f}' | '\u{202f}' | '\u{205f}'..='\u{2064}' | '\u{3000}')
+}
+
+fn invisible_error(key: &str) -> Diagnostic {
+    let code = key.chars().find(|c| is_invisible(*c)).map_or(0, u32::from);
+    Diagnostic::error(format!("this key has a character that can't be seen (U+{code:04X})"))
+        .why("it looks like a space or like nothing, but for YAML it belongs to the key")
+        .hint("type the line's indentation and the key anew, with plain spaces")
+}
+
+/// `key：value`, as some keyboards write it.
+fn wide_colon(text: &str) -> Option<(usize, Diagnostic)> {
+    let at = text.find('：')?;
+    let wide = Diagnostic::error("this `：` is a wide colon, which YAML does not take for a `:`")
+        .hint("type a plain `:` and a space behind it");
+    Some((at, wide))
+}
+
 fn anchor_error() -> Diagnostic {
     Diagnostic::error("anchors and aliases (`&`, `*`) are not supported")
         .hint("write the value out, or use `vars:` for one that repeats")
@@ -508,6 +553,11 @@ fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize
                 .hint("close the bracket, or quote the value: `{ role: \"${name.arn}\" }`")
         }
         E::MappingValueNotAllowed => return explain_colon(file, at, last),
+        E::SimpleKeyExpected | E::InvalidSimpleKey
+            if let Some((colon, wide)) = wide_colon(rest_of_line(file.text(), at)) =>
+        {
+            return (at + colon, wide);
+        }
         E::SimpleKeyExpected | E::InvalidSimpleKey => Diagnostic::error("a `:` is missing behind this key")
             .why("a line among keys has the form `key: value`, with a space behind the colon")
             .hint("add it, or indent the line if it belongs to the value above"),
@@ -583,15 +633,22 @@ fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize
     (at, diagnostic)
 }
 
-/// A `:` where no key can be has three usual causes, told apart by what was read before it.
+fn rest_of_line(text: &str, at: usize) -> &str {
+    text.get(at..).and_then(|rest| rest.lines().next()).unwrap_or_default()
+}
+
+/// A `:` where no key can be has four usual causes, told apart by what was read before it.
 fn explain_colon(file: &SourceFile, at: usize, last: Span) -> (usize, Diagnostic) {
     let before = file.slice(last);
     let Some((first_line, _)) = before.split_once('\n') else {
         let second = Diagnostic::error("a second `:` on one line")
             .why("YAML takes a colon with a space behind it as the end of a key")
-            .hint("quote the value if the `:` belongs to it");
+            .hint("quote the value if the `:` belongs to it, or write it below a `|`, indented");
         return (at, second);
     };
+    if let Some((colon, wide)) = wide_colon(first_line) {
+        return (last.start + colon, wide);
+    }
     if let Some(colon) = first_line.find(':') {
         let missing = Diagnostic::error("a space is missing behind this `:`")
             .why("without it YAML takes the whole line as text")
@@ -881,7 +938,8 @@ mod tests {
           |    ^^^
           |
           = why: YAML takes a colon with a space behind it as the end of a key
-          = hint: quote the value if the `:` belongs to it
+          = hint: quote the value if the `:` belongs to it, or write it below a `|`,
+                  indented
         error: a space is missing behind this `:`
          --> s.yaml:2:6
           |
@@ -1131,7 +1189,8 @@ mod tests {
           | ^^^
           |
           = why: a file holds one document
-          = hint: move it into a file of its own, or remove the `---`
+          = hint: move it into a file of its own, or remove the `---` or `...` above
+                  it
         error: directives (`%`) are not supported
          --> s.yaml:1:1
           |
@@ -1171,13 +1230,14 @@ mod tests {
           |    ^^^
           |
           = hint: remove it, or write it inside double quotes as `\u0000`
-        error: the character U+000D cannot stand in a YAML file
+        error: a carriage return stands here without a line feed
          --> s.yaml:1:5
           |
         1 | a: ***
           |    ^^^
           |
-          = hint: remove it, or write it inside double quotes as `\u000D`
+          = why: some take it for the end of the line and others do not
+          = hint: save the file with the line ends of Unix (LF) or Windows (CRLF)
         ");
     }
 

@@ -4,14 +4,19 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use http_body_util::BodyExt as _;
+use serde_json::Value as Json;
 
+use super::budget::Crowded;
 use super::guard::Refusal;
 
 /// A call to AWS that failed.
@@ -117,6 +122,11 @@ impl AwsError {
     /// Whether AWS may have done what was asked although we saw an error.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self.class, Class::NoAnswer | Class::Garbled | Class::ServerFault)
+    }
+
+    /// Whether the same call may succeed another time although nobody has done anything about it.
+    pub fn passes(&self) -> bool {
+        self.is_ambiguous() || self.is_about_the_run() || matches!(self.class, Class::Throttled | Class::Interrupted)
     }
 
     /// Whether every other call of the run would fail of the same.
@@ -296,6 +306,9 @@ where
     if let Some(refusal) = find::<Refusal>(error) {
         return own(Class::Guarded, refusal.to_string());
     }
+    if let Some(crowded) = find::<Crowded>(error) {
+        return own(Class::Throttled, crowded.to_string());
+    }
     if let Some(credentials) = find::<CredentialsError>(error) {
         // Fresh ones can't be fetched without a network either.
         if let Some(cause) = find::<ConnectorError>(credentials).filter(|_| !is_of_the_instance(credentials)) {
@@ -303,17 +316,19 @@ where
         }
         return from_credentials(credentials);
     }
+    // What AWS has said no one can tell; that it said yes is no proof, for others answer so as well.
+    let unreadable =
+        |status: u16| own(Class::Garbled, format!("the answer can't be read as one of AWS (HTTP {status})"));
     match error {
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
             let status = service.raw().status().as_u16();
+            if service.raw().status().is_success() {
+                return unreadable(status);
+            }
             let code = meta.code().unwrap_or_default();
             let message = meta.message().unwrap_or_default();
             let header = |name: &str| service.raw().headers().get(name).map(Box::from);
-            if (200..300).contains(&status) {
-                // It says that all went well, and nobody can read what.
-                return own(Class::Garbled, format!("AWS's answer can't be read (HTTP {status})"));
-            }
             AwsError {
                 operation: operation.into(),
                 resource: resource.into(),
@@ -325,9 +340,7 @@ where
                 remedy: remedy(code, message).map(Box::from),
             }
         }
-        SdkError::ResponseError(response) => {
-            own(Class::Garbled, format!("AWS's answer can't be read (HTTP {})", response.raw().status().as_u16()))
-        }
+        SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
         SdkError::TimeoutError(_) => own(Class::NoAnswer, "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) => {
             let reason = failure.as_connector_error().map_or_else(String::new, |error| chain(error));
@@ -390,6 +403,66 @@ impl ClassifyRetry for QuotaIsNoThrottle {
     fn priority(&self) -> RetryClassifierPriority {
         RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
+}
+
+/// The codes by which services say that there were too many calls.
+const THROTTLES: [&str; 9] = [
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+];
+
+/// An answer by which AWS says that there were too many calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Throttle {
+    /// For how long AWS wants no more, where it says so.
+    pub(super) pause: Option<Duration>,
+}
+
+/// Reads the body of a refusal, in which some services hide their code, and leaves it in its place.
+///
+/// # Errors
+/// If the connection ends within it.
+pub(super) async fn opened(mut response: HttpResponse) -> Result<HttpResponse, ConnectorError> {
+    if response.status().is_client_error() || response.status().is_server_error() {
+        let body = response.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
+        *response.body_mut() = SdkBody::from(body);
+    }
+    Ok(response)
+}
+
+/// Whether an opened answer is a throttle. Lambda says it with HTTP 429 and a header, DynamoDB and the tag index with
+/// 400 and JSON, IAM and STS with 400 and XML.
+pub(super) fn throttle(response: &HttpResponse) -> Option<Throttle> {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return None;
+    }
+    let body = response.body().bytes().unwrap_or_default();
+    let says = |code: &str| {
+        // `com.amazonaws.dynamodb.v20120810#ThrottlingException`, `TooManyRequestsException:http://…`.
+        let code = code.rsplit('#').next().unwrap_or_default();
+        THROTTLES.contains(&code.split(':').next().unwrap_or_default())
+    };
+    let in_header = || response.headers().get("x-amzn-errortype").is_some_and(says);
+    let in_json = || {
+        let body: Option<Json> = serde_json::from_slice(body).ok();
+        body.and_then(|body| body.get("__type")?.as_str().map(says)) == Some(true)
+    };
+    let in_xml = || {
+        let text = std::str::from_utf8(body).unwrap_or_default();
+        let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+        code.is_some_and(|(code, _)| says(code))
+    };
+    let is_throttle = status.as_u16() == 429 || in_header() || in_json() || in_xml();
+    let seconds = || response.headers().get("retry-after")?.parse().ok();
+    is_throttle.then(|| Throttle { pause: seconds().map(Duration::from_secs) })
 }
 
 /// Sorts an answer by code and, where AWS gives several meanings one code, by text.
@@ -455,16 +528,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         | "InvalidAccessKeyId"
         | "AuthFailure" => Class::BadCredentials,
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Class::Denied,
-        "Throttling"
-        | "ThrottlingException"
-        | "ThrottledException"
-        | "TooManyRequestsException"
-        | "RequestLimitExceeded"
-        | "RequestThrottled"
-        | "SlowDown"
-        | "PriorRequestNotComplete"
-        | "ProvisionedThroughputExceededException" => Class::Throttled,
-        _ if status == 429 => Class::Throttled,
+        _ if status == 429 || THROTTLES.contains(&code) => Class::Throttled,
         _ if status >= 500 => Class::ServerFault,
         _ => Class::Rejected,
     }
@@ -578,6 +642,51 @@ mod tests {
         ];
         for (cause, class) in cases {
             assert_eq!(convert("GetCallerIdentity", "", &failed(cause)).class, class);
+        }
+    }
+
+    /// In the four forms in which the services say it, and what only looks like it.
+    #[tokio::test]
+    async fn a_throttle_is_told_in_every_protocol() {
+        let xml = |code: &str| {
+            format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code></Error></ErrorResponse>")
+        };
+        let throttled = |pause: Option<u64>| Some(Throttle { pause: pause.map(Duration::from_secs) });
+        for (status, header, body, expected) in [
+            (
+                429,
+                Some(("x-amzn-errortype", "TooManyRequestsException")),
+                "{\"Reason\":\"CallerRateLimitExceeded\"}",
+                throttled(None),
+            ),
+            (429, Some(("retry-after", "7")), "", throttled(Some(7))),
+            (400, Some(("x-amzn-errortype", "ThrottlingException:http://internal.amazon.com/")), "{}", throttled(None)),
+            (
+                400,
+                None,
+                "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ThrottlingException\",\"message\":\"Rate exceeded\"}",
+                throttled(None),
+            ),
+            (400, None, "{\"__type\":\"ThrottledException\"}", throttled(None)),
+            (400, None, &xml("Throttling"), throttled(None)),
+            (503, None, &xml("RequestLimitExceeded"), throttled(None)),
+            (
+                400,
+                None,
+                "{\"__type\":\"com.amazonaws.dynamodb.v20120810#LimitExceededException\",\"message\":\"ThrottlingException\"}",
+                None,
+            ),
+            (404, None, &xml("NoSuchEntity"), None),
+            (500, None, "ThrottlingException", None),
+            (200, None, "{\"__type\":\"ThrottlingException\"}", None),
+        ] {
+            let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+            if let Some((name, value)) = header {
+                response.headers_mut().insert(name, value);
+            }
+            let opened = opened(response).await.unwrap();
+            assert_eq!(throttle(&opened), expected, "{status} {header:?} {body}");
+            assert_eq!(opened.body().bytes(), Some(body.as_bytes()));
         }
     }
 }

@@ -7,7 +7,7 @@
 //! **Invariant:** it trusts the request alone, never what a kind says it is about to do. A request it does not know is
 //! refused.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::schema::{Id, Live, Naming, Ownership, Schema, is_of_team};
+use crate::schema::{Id, Live, Naming, Ownership, Schema, Site, is_of_team};
 
 /// What the guard allows a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,10 @@ pub enum Access {
 #[derive(Debug)]
 pub struct Guard {
     access: Access,
+    site: Mutex<Option<(String, String)>>,
     known: Mutex<HashMap<(String, String), Standing>>,
+    /// What AWS refused to make, and nobody has looked at since.
+    refused: Mutex<HashSet<(String, String)>>,
     n_writes: AtomicUsize,
 }
 
@@ -82,6 +85,8 @@ pub struct Request {
     pub effect: Effect,
     /// The kind and name (or UUID) of what it is about, where it names one.
     pub target: Option<(&'static str, String)>,
+    /// Region and account, where the target is named by an ARN.
+    pub place: Option<(String, String)>,
     /// The statement id, for permissions.
     pub statement: Option<String>,
 }
@@ -97,10 +102,62 @@ pub enum Effect {
     Write,
 }
 
+/// Every operation that the engine may ask for, by service: the only place that says what one does, so that none can
+/// leave of which that is not said. Lambda and DynamoDB both have a `TagResource`.
+pub const OPERATIONS: [(&str, &str, Effect); 35] = [
+    ("dynamodb", "CreateTable", Effect::Create),
+    ("dynamodb", "DeleteTable", Effect::Write),
+    ("dynamodb", "DescribeContinuousBackups", Effect::Read),
+    ("dynamodb", "DescribeTable", Effect::Read),
+    ("dynamodb", "DescribeTimeToLive", Effect::Read),
+    ("dynamodb", "ListTables", Effect::Read),
+    ("dynamodb", "ListTagsOfResource", Effect::Read),
+    ("dynamodb", "Scan", Effect::Read),
+    ("dynamodb", "TagResource", Effect::Write),
+    ("dynamodb", "UntagResource", Effect::Write),
+    ("dynamodb", "UpdateContinuousBackups", Effect::Write),
+    ("dynamodb", "UpdateTable", Effect::Write),
+    ("dynamodb", "UpdateTimeToLive", Effect::Write),
+    ("iam", "GetRole", Effect::Read),
+    ("lambda", "AddPermission", Effect::Write),
+    // A mapping belongs to the function it feeds.
+    ("lambda", "CreateEventSourceMapping", Effect::Write),
+    ("lambda", "CreateFunction", Effect::Create),
+    ("lambda", "DeleteEventSourceMapping", Effect::Write),
+    ("lambda", "DeleteFunction", Effect::Write),
+    ("lambda", "DeleteFunctionConcurrency", Effect::Write),
+    ("lambda", "GetEventSourceMapping", Effect::Read),
+    ("lambda", "GetFunction", Effect::Read),
+    ("lambda", "GetPolicy", Effect::Read),
+    ("lambda", "ListEventSourceMappings", Effect::Read),
+    ("lambda", "ListFunctions", Effect::Read),
+    ("lambda", "ListTags", Effect::Read),
+    ("lambda", "PutFunctionConcurrency", Effect::Write),
+    ("lambda", "RemovePermission", Effect::Write),
+    ("lambda", "TagResource", Effect::Write),
+    ("lambda", "UntagResource", Effect::Write),
+    ("lambda", "UpdateEventSourceMapping", Effect::Write),
+    ("lambda", "UpdateFunctionCode", Effect::Write),
+    ("lambda", "UpdateFunctionConfiguration", Effect::Write),
+    ("sts", "GetCallerIdentity", Effect::Read),
+    ("tagging", "GetResources", Effect::Read),
+];
+
 impl Guard {
     /// A guard that has seen nothing yet.
     pub fn new(access: Access) -> Guard {
-        Guard { access, known: Mutex::default(), n_writes: AtomicUsize::new(0) }
+        Guard {
+            access,
+            site: Mutex::default(),
+            known: Mutex::default(),
+            refused: Mutex::default(),
+            n_writes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Tells the guard where the run takes place: an ARN may name another account's or region's thing of the same name.
+    pub fn observe_site(&self, site: &Site) {
+        *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Some((site.region.clone(), site.account.clone()));
     }
 
     /// Tells the guard what a read of a *managed* declaration found.
@@ -134,6 +191,25 @@ impl Guard {
     /// Tells the guard that a thing is somebody else's by declaration.
     pub fn observe_import(&self, schema: &Schema, id: &Id) {
         self.know((schema.kind.to_owned(), id.name.clone()), Standing::Imported);
+    }
+
+    /// Takes note of a create that AWS has refused: something else may stand there, so it is not ours by that.
+    pub(super) fn note_refused(&self, request: &Request) {
+        let Some((kind, name)) = request.target.clone().filter(|_| request.effect == Effect::Create) else { return };
+        let key = (kind.to_owned(), name);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&key) != Some(&Standing::Imported) {
+            known.remove(&key);
+        }
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// Tells the guard that a look has found ours where AWS refused to make it a moment ago.
+    pub(super) fn observe_ours(&self, name: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours: Vec<(String, String)> = refused.extract_if(|(_, refused)| refused == name).collect();
+        drop(refused);
+        ours.into_iter().for_each(|key| self.know(key, Standing::Writable));
     }
 
     /// Takes note of a write that AWS has done, or may have done.
@@ -172,6 +248,9 @@ impl Guard {
         if *kind != "mapping" && !is_of_team(name, team) {
             return refuse(format!("the {kind} `{name}` does not begin with the team's name `{team}`"));
         }
+        if request.place.is_some() && request.place != *self.site.lock().unwrap_or_else(PoisonError::into_inner) {
+            return refuse(format!("the {kind} `{name}` is one of another account or region"));
+        }
         if let Some(statement) = request.statement.as_ref().filter(|statement| !is_of_team(statement, team)) {
             return refuse(format!("the statement `{statement}` does not begin with the team's name `{team}`"));
         }
@@ -205,7 +284,7 @@ fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
     }
 }
 
-/// The fields of request bodies that say what a call is about.
+/// The fields of request bodies that say what a call is about. One that comes twice makes the body unreadable.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Body {
@@ -215,136 +294,164 @@ struct Body {
     statement_id: Option<String>,
 }
 
+/// What a request is about: kind, name or UUID, and region and account where an ARN says so.
+type Target = (&'static str, String, Option<(String, String)>);
+
 impl Request {
     /// Reads a request off the wire. `None`: not one that the engine makes.
     pub fn parse(method: &str, uri: &str, target: Option<&str>, body: &[u8]) -> Option<Request> {
         let path = uri.split_once("://").map_or(uri, |(_, rest)| rest.find('/').map_or("/", |slash| &rest[slash..]));
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         match target {
-            Some(target) => json_protocol(target, body),
             None if path.starts_with("/20") => lambda(method, path, query, body),
+            // All that matters stands in the body, or AWS may read it otherwise than this does.
+            _ if method != "POST" || path != "/" || !query.is_empty() => None,
+            Some(target) => json_protocol(target, body),
             None => query_protocol(body),
         }
+    }
+
+    fn known(
+        service: &'static str,
+        operation: &str,
+        target: Option<Target>,
+        statement: Option<String>,
+    ) -> Option<Request> {
+        let (.., effect) = OPERATIONS.iter().find(|(of, name, _)| (*of, *name) == (service, operation))?;
+        let (target, place) = match target {
+            Some((kind, name, place)) => (Some((kind, name)), place),
+            None => (None, None),
+        };
+        Some(Request { service, operation: operation.to_owned(), effect: *effect, target, place, statement })
     }
 }
 
 fn json_protocol(target: &str, body: &[u8]) -> Option<Request> {
-    let target = match target.strip_prefix("DynamoDB_20120810.") {
-        Some(operation) => return dynamodb(operation, body),
-        None => target.strip_prefix("ResourceGroupsTaggingAPI_20170126.")?,
-    };
-    let operation = (target == "GetResources").then(|| target.to_owned())?;
-    Some(Request { service: "tagging", operation, effect: Effect::Read, target: None, statement: None })
-}
-
-fn dynamodb(operation: &str, body: &[u8]) -> Option<Request> {
-    let effect = match operation {
-        "DescribeTable"
-        | "DescribeTimeToLive"
-        | "DescribeContinuousBackups"
-        | "ListTables"
-        | "ListTagsOfResource"
-        | "Scan" => Effect::Read,
-        "CreateTable" => Effect::Create,
-        "UpdateTable"
-        | "UpdateTimeToLive"
-        | "UpdateContinuousBackups"
-        | "DeleteTable"
-        | "TagResource"
-        | "UntagResource" => Effect::Write,
-        _ => return None,
-    };
-    let body: Body = serde_json::from_slice(body).ok()?;
-    let name = body.table_name.or(body.resource_arn).map(|name| last_segment(&name));
-    Some(Request {
-        service: "dynamodb",
-        operation: operation.to_owned(),
-        effect,
-        target: name.map(|name| ("table", name)),
-        statement: None,
-    })
+    if let Some(operation) = target.strip_prefix("DynamoDB_20120810.") {
+        let body: Body = serde_json::from_slice(body).ok()?;
+        // Each operation knows one of the two.
+        let tags = matches!(operation, "TagResource" | "UntagResource" | "ListTagsOfResource");
+        let named = if tags { body.resource_arn } else { body.table_name };
+        let target = match named {
+            Some(name) => Some(table(&name)?),
+            None => None,
+        };
+        return Request::known("dynamodb", operation, target, None);
+    }
+    Request::known("tagging", target.strip_prefix("ResourceGroupsTaggingAPI_20170126.")?, None, None)
 }
 
 /// Paths as in docs.aws.amazon.com/lambda/latest/api/API_Operations.html.
 fn lambda(method: &str, path: &str, query: &str, body: &[u8]) -> Option<Request> {
     let segments: Vec<String> = path.split('/').skip(2).filter(|segment| !segment.is_empty()).map(decode).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let parsed = || serde_json::from_slice::<Body>(body).unwrap_or_default();
-    let function = |name: &str| Some(("function", function_name(name)));
+    let parsed = || if body.is_empty() { Some(Body::default()) } else { serde_json::from_slice::<Body>(body).ok() };
+    let mapping = |uuid: &str| ("mapping", uuid.to_owned(), None);
     let mut statement = None;
-    let (operation, effect, target) = match (method, segments.as_slice()) {
-        ("GET", ["functions"]) => ("ListFunctions", Effect::Read, None),
-        ("GET", ["functions", name]) => ("GetFunction", Effect::Read, function(name)),
-        ("GET", ["functions", name, "policy"]) => ("GetPolicy", Effect::Read, function(name)),
-        ("POST", ["functions"]) => {
-            ("CreateFunction", Effect::Create, parsed().function_name.as_deref().and_then(function))
-        }
-        ("PUT", ["functions", name, "code"]) => ("UpdateFunctionCode", Effect::Write, function(name)),
-        ("PUT", ["functions", name, "configuration"]) => ("UpdateFunctionConfiguration", Effect::Write, function(name)),
-        ("PUT", ["functions", name, "concurrency"]) => ("PutFunctionConcurrency", Effect::Write, function(name)),
-        ("DELETE", ["functions", name, "concurrency"]) => ("DeleteFunctionConcurrency", Effect::Write, function(name)),
-        ("DELETE", ["functions", name]) => ("DeleteFunction", Effect::Write, function(name)),
+    let (operation, target) = match (method, segments.as_slice()) {
+        ("GET", ["functions"]) => ("ListFunctions", None),
+        ("GET", ["functions", name]) => ("GetFunction", Some(function(name)?)),
+        ("GET", ["functions", name, "policy"]) => ("GetPolicy", Some(function(name)?)),
+        ("POST", ["functions"]) => ("CreateFunction", Some(function(&parsed()?.function_name?)?)),
+        ("PUT", ["functions", name, "code"]) => ("UpdateFunctionCode", Some(function(name)?)),
+        ("PUT", ["functions", name, "configuration"]) => ("UpdateFunctionConfiguration", Some(function(name)?)),
+        ("PUT", ["functions", name, "concurrency"]) => ("PutFunctionConcurrency", Some(function(name)?)),
+        ("DELETE", ["functions", name, "concurrency"]) => ("DeleteFunctionConcurrency", Some(function(name)?)),
+        ("DELETE", ["functions", name]) => ("DeleteFunction", Some(function(name)?)),
         ("POST", ["functions", name, "policy"]) => {
-            statement = Some(parsed().statement_id.unwrap_or_default());
-            ("AddPermission", Effect::Write, function(name))
+            statement = Some(parsed()?.statement_id?);
+            ("AddPermission", Some(function(name)?))
         }
         ("DELETE", ["functions", name, "policy", id]) => {
             statement = Some((*id).to_owned());
-            ("RemovePermission", Effect::Write, function(name))
+            ("RemovePermission", Some(function(name)?))
         }
         ("GET", ["event-source-mappings"]) => {
             let name = query.split('&').find_map(|pair| pair.strip_prefix("FunctionName=")).map(decode);
-            ("ListEventSourceMappings", Effect::Read, name.as_deref().and_then(function))
+            ("ListEventSourceMappings", name.as_deref().and_then(function))
         }
-        ("GET", ["event-source-mappings", uuid]) => {
-            ("GetEventSourceMapping", Effect::Read, Some(("mapping", (*uuid).to_owned())))
+        ("GET", ["event-source-mappings", uuid]) => ("GetEventSourceMapping", Some(mapping(uuid))),
+        ("POST", ["event-source-mappings"]) => ("CreateEventSourceMapping", Some(function(&parsed()?.function_name?)?)),
+        // With a function in it, it would be tied to that one.
+        ("PUT", ["event-source-mappings", uuid]) if parsed()?.function_name.is_none() => {
+            ("UpdateEventSourceMapping", Some(mapping(uuid)))
         }
-        // A mapping belongs to the function it feeds.
-        ("POST", ["event-source-mappings"]) => {
-            ("CreateEventSourceMapping", Effect::Write, parsed().function_name.as_deref().and_then(function))
-        }
-        ("PUT", ["event-source-mappings", uuid]) => {
-            ("UpdateEventSourceMapping", Effect::Write, Some(("mapping", (*uuid).to_owned())))
-        }
-        ("DELETE", ["event-source-mappings", uuid]) => {
-            ("DeleteEventSourceMapping", Effect::Write, Some(("mapping", (*uuid).to_owned())))
-        }
-        ("GET", ["tags", arn]) => ("ListTags", Effect::Read, tagged(arn)),
-        ("POST", ["tags", arn]) => ("TagResource", Effect::Write, tagged(arn)),
-        ("DELETE", ["tags", arn]) => ("UntagResource", Effect::Write, tagged(arn)),
+        ("DELETE", ["event-source-mappings", uuid]) => ("DeleteEventSourceMapping", Some(mapping(uuid))),
+        ("GET", ["tags", arn]) => ("ListTags", Some(tagged(arn)?)),
+        ("POST", ["tags", arn]) => ("TagResource", Some(tagged(arn)?)),
+        ("DELETE", ["tags", arn]) => ("UntagResource", Some(tagged(arn)?)),
         _ => return None,
     };
-    Some(Request { service: "lambda", operation: operation.to_owned(), effect, target, statement })
+    Request::known("lambda", operation, target, statement)
 }
 
 /// IAM and STS: only reads are known, so every other call is refused.
 fn query_protocol(body: &[u8]) -> Option<Request> {
     let body = std::str::from_utf8(body).ok()?;
-    let field = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decode);
-    let operation = field("Action")?;
-    let (service, target) = match operation.as_str() {
-        "GetCallerIdentity" => ("sts", None),
-        "GetRole" => ("iam", field("RoleName").map(|name| ("role", name))),
-        _ => return None,
+    let pairs: Vec<(String, String)> = body
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (decode(key), decode(value)))
+        .collect();
+    let field = |name: &str| {
+        let mut found = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());
+        // Of two, nobody knows which one counts.
+        found.next().filter(|_| found.next().is_none())
     };
-    Some(Request { service, operation, effect: Effect::Read, target, statement: None })
+    match field("Action")?.as_str() {
+        "GetCallerIdentity" => Request::known("sts", "GetCallerIdentity", None, None),
+        "GetRole" => Request::known("iam", "GetRole", field("RoleName").map(|name| ("role", name, None)), None),
+        _ => None,
+    }
 }
 
-fn tagged(arn: &str) -> Option<(&'static str, String)> {
-    if arn.contains(":event-source-mapping:") {
-        return Some(("mapping", arn.rsplit(':').next().unwrap_or_default().to_owned()));
+/// Region, account and resource of an ARN of that service.
+fn arn<'a>(text: &'a str, service: &str) -> Option<((String, String), &'a str)> {
+    let mut fields = text.splitn(6, ':');
+    let (marker, _partition, of) = (fields.next()?, fields.next()?, fields.next()?);
+    let (region, account, resource) = (fields.next()?, fields.next()?, fields.next()?);
+    (marker == "arn" && of == service).then(|| ((region.to_owned(), account.to_owned()), resource))
+}
+
+/// A table by its name or ARN; of what lives in one, like a stream, there is nothing to write.
+fn table(text: &str) -> Option<Target> {
+    let (place, name) = match arn(text, "dynamodb") {
+        Some((place, resource)) => (Some(place), resource.strip_prefix("table/")?),
+        None => (None, text),
+    };
+    is_name(name, &['-', '_', '.']).then(|| ("table", name.to_owned(), place))
+}
+
+/// A function by its name, partial ARN or ARN, each with or without a qualifier
+/// (docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html).
+fn function(text: &str) -> Option<Target> {
+    let (place, name) = match arn(text, "lambda") {
+        Some((place, resource)) => (Some(place), resource.strip_prefix("function:")?),
+        None => (None, text),
+    };
+    let (name, qualifier) = name.split_once(':').unwrap_or((name, ""));
+    // A partial ARN, whose account nobody could compare, is of no use to the engine.
+    let is_fine = is_name(name, &['-', '_']) && !qualifier.contains(':') && qualifier != "function";
+    is_fine.then(|| ("function", name.to_owned(), place))
+}
+
+/// Whether AWS would take it for a name; anything else it may take for something else.
+fn is_name(text: &str, marks: &[char]) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(&c))
+}
+
+fn tagged(text: &str) -> Option<Target> {
+    let (place, resource) = arn(text, "lambda")?;
+    match resource.strip_prefix("event-source-mapping:") {
+        Some(uuid) => (!uuid.contains(':')).then(|| ("mapping", uuid.to_owned(), Some(place))),
+        None => function(text),
     }
-    arn.contains(":function:").then(|| ("function", function_name(arn)))
 }
 
 /// A function's name out of a name, a partial ARN or an ARN, without its qualifier.
 pub fn function_name(text: &str) -> String {
     let tail = text.rsplit_once(":function:").map_or(text, |(_, tail)| tail);
     tail.split(':').next().unwrap_or_default().to_owned()
-}
-
-fn last_segment(text: &str) -> String {
-    text.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn decode(text: &str) -> String {
@@ -460,6 +567,7 @@ mod tests {
             operation: "Op".to_owned(),
             effect,
             target: Some((kind, name.to_owned())),
+            place: None,
             statement: None,
         }
     }
@@ -550,6 +658,33 @@ mod tests {
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
         guard.observe(registry()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok(), "a read vouches for a UUID");
+    }
+
+    #[test]
+    fn what_aws_refused_to_make_is_ours_only_once_a_look_has_shown_that() {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let create = write("table", "acme-t", Effect::Create);
+        assert!(guard.check(&create).is_ok());
+        guard.note_refused(&create);
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+        guard.observe_ours("acme-u");
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+        guard.observe_ours("acme-t");
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok());
+    }
+
+    #[test]
+    fn an_arn_of_another_account_or_region_is_another_thing() {
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let request = |region: &str, account: &str| Request {
+            place: Some((region.to_owned(), account.to_owned())),
+            ..write("table", "acme-t", Effect::Create)
+        };
+        assert!(guard.check(&request("eu-central-1", "123456789012")).is_err(), "nobody knows yet where we are");
+        guard.observe_site(&Site::new("eu-central-1", "123456789012"));
+        assert!(guard.check(&request("eu-central-1", "123456789012")).is_ok());
+        assert!(guard.check(&request("eu-west-1", "123456789012")).is_err());
+        assert!(guard.check(&request("eu-central-1", "210987654321")).is_err());
     }
 
     #[test]

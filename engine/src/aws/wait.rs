@@ -9,13 +9,14 @@ mod clock;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Aws;
 use super::error::{AwsError, Class};
@@ -89,7 +90,12 @@ const POLL_CEILING: Duration = Duration::from_secs(5);
 /// How long IAM may take until everybody in AWS has heard of a role or its rights: seconds, with a tail of about a
 /// minute. A role that is wrong for good answers with the very same text, so this is also how long that takes to tell.
 const PROPAGATION: Duration = Duration::from_secs(90);
-const READ: Wait = Wait { what: "AWS to answer", since: "", look: "", counted: true, budget: Duration::from_secs(60) };
+/// How long a call is tried that AWS throttles. Others in the account get their turns as well, so this has to be long.
+const FAIR: Duration = Duration::from_secs(600);
+const PLACE: &str = "a free place in AWS's rate limit, which the whole account shares";
+/// A call that has waited so long for its place is worth a word.
+const NEWS: Duration = Duration::from_secs(3);
+const READ: Wait = Wait { what: PLACE, since: "", look: "", counted: true, budget: FAIR };
 /// Why what is right for everybody who looks may still be refused.
 pub(super) const SPREADING: &str = "IAM takes up to a minute or so to let all of AWS know of a role and its rights";
 /// How long AWS may be out of reach in the middle of a run: for a train's tunnel, or the way to the next room.
@@ -153,7 +159,7 @@ impl Context {
         let mut next = Instant::now();
         loop {
             let mut what = since(wait.what, wait.since);
-            match clock.during(probe()).await {
+            match clock.during(self.attend(Box::pin(probe()))).await {
                 Ok(Some(done)) => return Ok(done),
                 Err(error) if error.class == Class::NoAnswer => {
                     outage.goes_on(&clock, OUT_OF_REACH, error)?;
@@ -171,9 +177,13 @@ impl Context {
                     }
                 }
             }
+            // The SDK may have tried again and met throttles of which only the budget has heard.
+            let slower = if wait.counted { POLL.mul_f64(self.aws.budget.slowdown()) } else { POLL };
             // From look to look, not from answer to look: otherwise each round trip would be waited for twice.
-            let pace = pace.max((clock.passed() / LOOKS).min(POLL_CEILING));
-            next = (next + if outage.is_over() { pace } else { POLL_IN_THE_DARK }).max(Instant::now());
+            let calm = (clock.passed() / LOOKS).min(POLL_CEILING);
+            let pace_now =
+                if outage.is_over() { pace.max(slower.min(POLL_CEILING)).max(calm) } else { POLL_IN_THE_DARK };
+            next = (next + pace_now).max(Instant::now());
             let left = wait.budget.saturating_sub(clock.passed() - outage.lost());
             if outage.is_over() && left.is_zero() {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
@@ -185,9 +195,9 @@ impl Context {
                 next = next.min(Instant::now() + left);
             }
             (self.report)(&what);
-            clock.during(self.pause_until(next, Steady::WhileWaiting, &what, resource)).await?;
+            clock.during(self.pause(sleep_until(next), Steady::WhileWaiting, &what, resource)).await?;
             if wait.counted {
-                clock.during(self.aws.budget.spare()).await;
+                clock.during(self.pause(self.aws.budget.spare(), Steady::WhileWaiting, &what, resource)).await?;
             }
         }
     }
@@ -223,7 +233,7 @@ impl Context {
             .without_max_times()
             .build();
         loop {
-            let error = match clock.during(call()).await {
+            let error = match clock.during(self.attend(Box::pin(call()))).await {
                 Err(error) => error,
                 done => return done,
             };
@@ -235,10 +245,7 @@ impl Context {
             let reason = error.reason.as_deref();
             let (what, deadline) = match error.class {
                 Class::Busy | Class::Leaving => (since(wait.what, &said(&error)), wait.budget),
-                Class::Throttled => {
-                    let many = "many calls are made in this account at the moment";
-                    (since("a free place in AWS's rate limit", many), wait.budget)
-                }
+                Class::Throttled => (PLACE.to_owned(), wait.budget.max(FAIR)),
                 // What was waited for before does not count against IAM.
                 Class::RoleNotAssumable
                 | Class::StreamNotReadable
@@ -271,7 +278,7 @@ impl Context {
                 });
             }
             (self.report)(&what);
-            clock.during(self.pause_until(next, Steady::Always, &what, resource)).await?;
+            clock.during(self.pause(sleep_until(next), Steady::Always, &what, resource)).await?;
         }
     }
 
@@ -362,7 +369,10 @@ impl Context {
                 },
             };
             match find().await {
-                Ok(Some(made)) => Ok(made),
+                Ok(Some(made)) => {
+                    self.aws.guard.observe_ours(resource);
+                    Ok(made)
+                }
                 // Taken, and nothing there: the last one of that name is not quite gone yet.
                 Ok(None) if error.class == Class::Exists => Err(AwsError { class: Class::Leaving, ..error }),
                 Ok(None) => Err(error),
@@ -420,18 +430,50 @@ impl Context {
         }
     }
 
-    /// Pauses; Ctrl-C ends it, unless this context is as steady as `steady`.
-    async fn pause_until(&self, moment: Instant, steady: Steady, what: &str, resource: &str) -> Result<(), AwsError> {
+    /// Sees a call through, and says so where it has to wait for its place in a rate limit. Ctrl-C ends that wait. The
+    /// SDK's futures are large, so they come boxed: each layer around them would copy them once more.
+    async fn attend<F: Future>(&self, call: F) -> F::Output {
+        let budget = &self.aws.budget;
+        let mut call = pin!(call);
+        // What is sent after Ctrl-C has to be sent.
+        let mut ended = self.interrupted();
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut call => return done,
+                () = self.interrupt(), if !ended => {
+                    ended = true;
+                    budget.end_waits();
+                }
+                () = sleep(NEWS), if budget.is_limited() => {
+                    if budget.is_crowded(NEWS) {
+                        (self.report)(PLACE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pauses until `over`; Ctrl-C ends it, unless this context is as steady as `steady`.
+    async fn pause(
+        &self,
+        over: impl Future<Output = ()>,
+        steady: Steady,
+        what: &str,
+        resource: &str,
+    ) -> Result<(), AwsError> {
         if self.steady >= steady {
-            sleep_until(moment).await;
+            over.await;
             return Ok(());
         }
-        match timeout_at(moment, self.interrupt()).await {
-            Err(_) => Ok(()),
-            Ok(()) => {
-                let message = format!("interrupted while waiting for {what}; AWS goes on working on it");
+        tokio::select! {
+            biased;
+            () = self.interrupt() => {
+                let rest = if what == PLACE { "" } else { "; AWS goes on working on it" };
+                let message = format!("interrupted while waiting for {what}{rest}");
                 Err(AwsError::own(Class::Interrupted, "wait", resource, message))
             }
+            () = over => Ok(()),
         }
     }
 }

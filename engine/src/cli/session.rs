@@ -9,14 +9,15 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Settings};
+use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Network, Settings};
 use crate::diagnostic::Diagnostic;
+use crate::files;
 use crate::inventory::{Inventory, Leftover};
 use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, Project, Running, standin};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
-use crate::saved::SavedPlan;
+use crate::saved::{self, SavedPlan};
 use crate::schema::{Id, Naming};
 use crate::spec::{Depth, Overrides, Spec};
 
@@ -27,6 +28,8 @@ use super::{Exit, Global, SpecArgs};
 const LOCAL_ACCOUNT: &str = "000000000001";
 /// The region of the local AWS, where neither spec nor flag name one.
 const LOCAL_REGION: &str = "eu-central-1";
+/// No more of a list of teams is read, in bytes.
+const MAX_TEAMS_BYTES: usize = 1 << 20;
 /// Taken where no spec is named.
 const USUAL_SPEC: &str = "specs/team.yaml";
 
@@ -40,6 +43,7 @@ pub(super) struct Session<'t> {
     /// What the command line overrides in the spec, for the plan's first line.
     pub(super) notes: Vec<String>,
     pub(super) options: Options,
+    network: Network,
     /// Where the project's local AWS would be.
     project: Project,
 }
@@ -151,7 +155,8 @@ pub(super) fn open<'t>(
                 endpoint_url: global.endpoint_url.clone(),
             })
         };
-        sessions.push(Session { terminal, spec, overrides, target, notes, options: options.clone(), project });
+        let (options, network) = (options.clone(), global.network.clone());
+        sessions.push(Session { terminal, spec, overrides, target, notes, options, network, project });
     }
     Ok(sessions)
 }
@@ -207,7 +212,7 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
                 if intent.goal == Goal::Present {
                     stand_in(session, settings).await?;
                 }
-                clients.push(Connection::local(settings).clients(access));
+                clients.push(Connection::local(settings, &session.network).clients(access));
                 continue;
             }
             Target::Account(settings) => settings,
@@ -215,7 +220,7 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
         let position = match accounts.iter().position(|(known, _)| known == settings) {
             Some(position) => position,
             None => {
-                let connection = Connection::open(settings).await;
+                let connection = Connection::open(settings, &session.network).await;
                 let connection =
                     connection.map_err(|error| session.read_failure(vec![ReadError { resource: None, error }]))?;
                 accounts.push((settings.clone(), connection));
@@ -247,8 +252,10 @@ impl<'t> Session<'t> {
     ) -> Result<(Context, String), Failure> {
         let whole = |error| self.read_failure(vec![ReadError { resource: None, error }]);
         let aws = match &self.target {
-            Target::Local(settings) => Connection::local(settings).clients(access),
-            Target::Account(settings) => Connection::open(settings).await.map_err(whole)?.clients(access),
+            Target::Local(settings) => Connection::local(settings, &self.network).clients(access),
+            Target::Account(settings) => {
+                Connection::open(settings, &self.network).await.map_err(whole)?.clients(access)
+            }
         };
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
         let account = cx.read("", || cx.aws.account());
@@ -376,10 +383,12 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Override
 /// The teams of a file, one a line; what follows a `#` is a comment.
 pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` can't be read")).why(error.to_string());
+    let unusable = |reason: &str| {
+        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` {reason}"));
         Failure::one(diagnostic.hint("give a text file with one team a line"))
-    })?;
+    };
+    let bytes = files::read(file, MAX_TEAMS_BYTES).map_err(|unread| unusable(&unread.reason()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let teams: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if teams.is_empty() {
@@ -393,7 +402,7 @@ pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
 pub(super) fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, Failure> {
     for path in named {
         // What can't be read is told where it is read as a spec.
-        let Ok(bytes) = std::fs::read(path) else { continue };
+        let Ok(bytes) = files::read(path, saved::MAX_BYTES) else { continue };
         let Some(saved) = SavedPlan::parse(&bytes).map_err(Failure::one)? else { continue };
         if named.len() > 1 {
             let problem = format!("`{}` is a saved plan, which is applied alone", path.display());

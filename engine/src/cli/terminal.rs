@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
@@ -52,6 +52,8 @@ pub(super) struct Terminal {
     pub(super) err: Look,
     pub(super) quiet: bool,
     pub(super) live: bool,
+    /// Why data that was printed did not arrive.
+    lost: OnceLock<std::io::Error>,
 }
 
 impl Terminal {
@@ -71,13 +73,28 @@ impl Terminal {
             quiet: global.quiet,
             // Log lines and redrawn lines would tear each other apart.
             live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0,
+            lost: OnceLock::new(),
         }
     }
 
     /// Data, on stdout.
     pub(super) fn print(&self, text: &str) {
-        // Whoever closed the pipe (`| head`) has seen enough.
-        let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+        let printed = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+        match printed {
+            Ok(()) => {}
+            // Whoever closed the pipe (`| head`) has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            // The first reason is the one that counts.
+            Err(error) => drop(self.lost.set(error)),
+        }
+    }
+
+    /// Tells that data got lost on its way out, and returns whether it did: a script must not take what is left for all.
+    pub(super) fn told_loss(&self) -> bool {
+        let Some(error) = self.lost.get() else { return false };
+        let diagnostic = Diagnostic::error("the output could not be written").why(error.to_string());
+        self.problems(&[diagnostic.hint("print it to a place that has room, and run the command again")]);
+        true
     }
 
     /// A line for people, on stderr.
@@ -109,6 +126,8 @@ pub(super) fn start_log(global: &Global) {
         _ => "engine=trace",
     };
     let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    // Otherwise a log line that can't be written ends as a panic.
+    let builder = builder.log_internal_errors(false);
     let builder = builder.with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
     match global.log_format {
         LogFormat::Text => builder.init(),

@@ -33,13 +33,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::trust::Inquiry;
-use crate::aws::{AwsError, Class, Context, Named, Wait, upload_timeouts};
+use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Loaded, Want};
 use crate::schema::{
-    Age, Condition, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
-    Shape, Text, is_of_team, property,
+    Age, Condition, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Text, is_of_team, property,
 };
-use crate::source::{self, Source};
+use crate::source::{self, Source, SourceError};
 use crate::value::{Path, Tree, Value};
 
 pub(super) struct Function;
@@ -224,6 +224,9 @@ impl Kind for Function {
                     "the role that the function runs with",
                 )
                 .required()
+                // A role can't be passed to a service in another account
+                // (docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html).
+                .at_home(Home::Account)
                 .bound(|props| match props.get("environment") {
                     Some(Value::Map(variables)) if !variables.is_empty() => Some(
                         "its role was made anew under the same name, and Lambda's right to decrypt the function's \
@@ -257,6 +260,7 @@ impl Kind for Function {
                     Shape::List { item: Box::new(Shape::Text(LAYER)), max: 5 },
                     "layer versions, later ones over earlier ones",
                 )
+                .at_home(Home::Region)
                 .default(json!([])),
                 property("ephemeral_storage", Shape::Integer { min: 512, max: 10240 }, "size of /tmp in MB")
                     .default(512),
@@ -348,7 +352,10 @@ impl Kind for Function {
             let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
             // A key that is there without a value was written wrong, which is reported already.
             let known = code.contains_key("inline") && code.contains_key("path");
-            if known && has("inline") == has("path") {
+            if has("inline") && has("path") {
+                let problem = "`code` has both `inline` and `path`";
+                problems.push(Problem::error(Path::property("code"), problem, "keep one of them"));
+            } else if known && !has("inline") && !has("path") {
                 let problem = "`code` needs either `inline` or `path`";
                 let hint = "write `code: folder`, or `code:` with `inline: |` and the source below it";
                 problems.push(Problem::error(Path::property("code"), problem, hint));
@@ -450,7 +457,7 @@ impl Kind for Function {
                 .logging_config(logging(&props))
                 .set_dead_letter_config(props.dead_letter_target_arn.is_some().then(|| dead_letter(&props)))
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
-            let answer = request.customize().config_override(once()).send().await.named("CreateFunction", &id.name);
+            let answer = request.customize().config_override(once(cx)).send().await.named("CreateFunction", &id.name);
             let answer = explained(cx, id, &inquiry, &props.role, answer).await?;
             Ok([("arn", answer.function_arn), ("name", answer.function_name)]
                 .into_iter()
@@ -475,7 +482,7 @@ impl Kind for Function {
         let (zip, wanted) = (want.artifact, want.props);
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         // A fresh or half-updated function refuses every change; one whose last update failed takes the next.
-        let mut lock = idle(cx, id).await?;
+        let mut lock = idle(cx, id, &have.owner).await?;
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &wanted.tags) {
             let tag = || async {
                 let tags = HashMap::from_iter(super::all_tags(&id.owner, &wanted.tags));
@@ -483,7 +490,7 @@ impl Kind for Function {
                 request.send().await.named("TagResource", &id.name)
             };
             cx.send(BUSY, &id.name, tag).await?;
-            lock = idle(cx, id).await?;
+            lock = idle(cx, id, &have.owner).await?;
         }
         let mut revision = lock.config.revision_id.clone();
         let seen = lock.props();
@@ -518,18 +525,18 @@ impl Kind for Function {
             };
             cx.send(BUSY, &id.name, configure).await?;
             // Until LastUpdateStatus is Successful, the next call would be refused; then the lock has moved as well.
-            revision = updated(cx, id).await?.config.revision_id;
+            revision = updated(cx, id, &have.owner).await?.config.revision_id;
         }
         if !have.props.same_code(&wanted) {
             let zip = Blob::new(zip.as_deref().unwrap_or_default());
             let upload = || async {
                 let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
                 let request = request.architectures(Architecture::from(wanted.architecture.as_str()));
-                let request = request.set_revision_id(revision.clone()).customize().config_override(patient());
+                let request = request.set_revision_id(revision.clone()).customize().config_override(patient(cx));
                 request.send().await.named("UpdateFunctionCode", &id.name)
             };
             cx.send(BUSY, &id.name, upload).await?;
-            updated(cx, id).await?;
+            updated(cx, id, &have.owner).await?;
         }
         if have.props.reserved_concurrent_executions != wanted.reserved_concurrent_executions {
             reserve(cx, id, wanted.reserved_concurrent_executions).await?;
@@ -562,6 +569,9 @@ impl Kind for Function {
         if want.reserved_concurrent_executions.is_some()
             && now.reserved_concurrent_executions != want.reserved_concurrent_executions
         {
+            if super::is_anothers(&seen.owner, id) {
+                return Err(super::taken("PutFunctionConcurrency", id));
+            }
             let _turn = cx.turn(&id.name).await;
             reserve(cx, id, want.reserved_concurrent_executions).await?;
         }
@@ -642,6 +652,15 @@ impl Seen {
             // Without the right to list tags the answer simply has none, and newer answers say so.
             owner: if answer.tags_error.is_some() { Ownership::Denied } else { Ownership::from_tags(pairs()) },
         })
+    }
+
+    /// That it is ours, or still whose it was.
+    fn still(&self, owner: &Ownership, id: &Id) -> Result<(), AwsError> {
+        if self.owner == *owner || self.owner == Ownership::Engine(id.owner.clone()) {
+            return Ok(());
+        }
+        let message = "changed meanwhile: its owner is another";
+        Err(AwsError::own(Class::Changed, "update", &id.name, message))
     }
 
     fn live(self) -> Live<Props> {
@@ -752,7 +771,11 @@ fn pack(source: &Source, handler: &str, runtime: &str, path: &Path) -> Loaded {
             problems: errors
                 .into_iter()
                 .map(|error| Problem {
-                    path: path.clone(),
+                    path: match error {
+                        SourceError::Pattern { .. } => Path::property("code").key("exclude"),
+                        SourceError::Handler { .. } => Path::property("handler"),
+                        _ => path.clone(),
+                    },
                     problem: error.to_string(),
                     why: error.why().map(str::to_owned),
                     hint: Some(error.hint().to_owned()),
@@ -775,12 +798,14 @@ async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
     }
 }
 
-/// Waits until no create or update is under way, and returns what the function looks like then.
-async fn idle(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
+/// Waits until no create or update is under way, and returns what the function looks like then. `owner` is whose it was:
+/// who finds it in other hands has no business there any more.
+async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
     let probe = || async {
         let Some(seen) = look(cx, id).await? else {
             return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function is gone"));
         };
+        seen.still(owner, id)?;
         let busy = matches!(condition(&seen.config), Condition::Changing(_) | Condition::Unclear(_));
         Ok((!busy).then_some(seen))
     };
@@ -788,8 +813,8 @@ async fn idle(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
 }
 
 /// Waits until our own update is over, and has succeeded.
-async fn updated(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
-    let seen = idle(cx, id).await?;
+async fn updated(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
+    let seen = idle(cx, id, owner).await?;
     if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed) {
         return Err(failed_update(id, &seen.config));
     }
@@ -886,11 +911,11 @@ fn dead_letter(props: &Props) -> DeadLetterConfig {
 }
 
 /// For calls that carry code, which take their time.
-fn patient() -> Override {
-    aws_sdk_lambda::Config::builder().timeout_config(upload_timeouts())
+fn patient(cx: &Context) -> Override {
+    aws_sdk_lambda::Config::builder().timeout_config(cx.aws.upload_timeouts.clone())
 }
 
 /// A create is sent once; whether to send it again is decided after a look at what it made.
-fn once() -> Override {
-    patient().retry_config(RetryConfig::disabled())
+fn once(cx: &Context) -> Override {
+    patient(cx).retry_config(RetryConfig::disabled())
 }

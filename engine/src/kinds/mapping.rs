@@ -42,8 +42,8 @@ use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Site, Text, is_of_team, name_in_arn, property,
+    Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
+    Reading, Schema, Shape, Site, Text, is_of_team, name_in_arn, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -149,6 +149,7 @@ impl Kind for Mapping {
                     "the stream that is read",
                 )
                 .required()
+                .at_home(Home::Region)
                 .identity()
                 .on_change(Effect::Replace),
                 property("starting_position", Shape::Choice(&["TRIM_HORIZON", "LATEST"]), "where reading begins")

@@ -192,20 +192,19 @@ impl Kind for Permission {
             Err(error) if error.class == Class::NotFound => return Ok(None.into()),
             answer => answer?,
         };
-        let policy: Policy = serde_json::from_str(answer.policy().unwrap_or("{}")).map_err(|error| {
+        let statements = statements(answer.policy().unwrap_or("{}")).map_err(|error| {
             AwsError::own(Class::Rejected, "GetPolicy", function, format!("the policy can't be read: {error}"))
         })?;
         let mut reading = Reading::from(None);
-        for statement in &policy.statements {
-            let sid = statement.sid();
+        for (sid, props) in statements {
             if sid == id.name && !sid.is_empty() {
-                reading.live = Some(live(statement));
-            } else if is_of_team(sid, &id.owner.team) {
+                reading.live = Some(live(&sid, props));
+            } else if is_of_team(&sid, &id.owner.team) {
                 // What its id says it was called in the spec, unless it had one of its own.
                 let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
                 let owner = Owner { resource, ..id.owner.clone() };
-                let neighbour = Id { owner, name: sid.to_owned(), ..id.clone() };
-                reading.others.push((neighbour, live(statement)));
+                let neighbour = Id { owner, name: sid.clone(), ..id.clone() };
+                reading.others.push((neighbour, live(&sid, props)));
             }
         }
         Ok(reading)
@@ -299,16 +298,38 @@ fn outputs(statement_id: &str) -> Outputs {
     Outputs::from([("statement_id".to_owned(), statement_id.to_owned())])
 }
 
-fn live(statement: &Statement) -> Live<Props> {
+fn live(sid: &str, props: Props) -> Live<Props> {
     Live {
-        props: statement.props(),
-        outputs: outputs(statement.sid()),
+        props,
+        outputs: outputs(sid),
         owner: Ownership::Inherited,
         condition: Condition::Settled,
         incarnation: None,
         age: Age::default(),
         notes: Vec::new(),
     }
+}
+
+/// The statements of a resource policy as Lambda returns it, each by its id and as what a spec could have asked for.
+///
+/// # Errors
+/// It is no policy.
+fn statements(policy: &str) -> Result<Vec<(String, Props)>, serde_json::Error> {
+    let policy: Policy = serde_json::from_str(policy)?;
+    Ok(policy.statements.iter().map(|statement| (statement.sid().to_owned(), statement.props())).collect())
+}
+
+/// What a function's policy says, as properties of permissions: each statement by its id. Whatever they can't say stands in
+/// `other_conditions`.
+///
+/// # Errors
+/// It is no policy.
+pub fn properties_of_policy(policy: &str) -> Result<Vec<(String, Tree)>, serde_json::Error> {
+    let tree = |props| match Value::from(serde_json::to_value(props)?) {
+        Value::Map(tree) => Ok(tree),
+        _ => Ok(Tree::new()),
+    };
+    statements(policy)?.into_iter().map(|(sid, props)| Ok((sid, tree(props)?))).collect()
 }
 
 /// A resource policy as Lambda returns it.

@@ -37,7 +37,7 @@ use serde_json::json;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Contents, Effect, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
+    Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
     Problem, Reading, Schema, Shape, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
@@ -248,6 +248,7 @@ impl Kind for Table {
                 property("table_class", Shape::Choice(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "whether storage or throughput is cheap")
                     .default("STANDARD"),
                 property("kms_key_arn", Shape::Text(KMS_KEY), "the key that encrypts the table; absent: one of AWS's own")
+                    .at_home(Home::Region)
                     .loses(key_loss),
                 super::tags(),
             ],
@@ -504,6 +505,7 @@ impl Kind for Table {
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
             Ok(match ownership(&table, tags)? {
                 (_, Ownership::Denied) => Some(table),
+                (_, owner) if super::is_anothers(&owner, id) => return Err(super::taken("DescribeTable", id)),
                 (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
                     Some(table)
                 }

@@ -4,7 +4,7 @@
 //! function of ours.
 
 use crate::inventory::Leftover;
-use crate::schema::{Condition, Naming, Ownership};
+use crate::schema::{Condition, Naming, Owner, Ownership, is_of_team};
 
 use super::{Action, Change, FEEDS_WHAT_GOES, Goal, MAY_NOT_READ, Planner, Subject, blank, refused, steps};
 
@@ -42,6 +42,14 @@ impl Planner<'_> {
             return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
         }
         let us = (self.spec.team.as_str(), self.spec.stack.as_str());
+        let is_ours = |owner: &Owner| (owner.team.as_str(), owner.stack.as_str()) == us;
+        let named_ours = |name: &str| is_of_team(name, us.0);
+        if matches!(declared.schema().naming, Naming::Own { .. }) && !named_ours(&row.name) {
+            // Tags are easily copied, and nothing outside the team's prefix is ever written to.
+            let claimed = matches!(&live.owner, Ownership::Engine(owner) if is_ours(owner));
+            let reason = format!("left alone: it bears our tags, but its name does not begin with `{}`", us.0);
+            return claimed.then_some(Change { reason: Some(reason), ..row });
+        }
         let gone = |why: Option<&str>| {
             let mut row = self.gone(row.clone(), declared, Some(found), why.map(str::to_owned));
             if instead.is_some() {
@@ -64,7 +72,7 @@ impl Planner<'_> {
                 let reason = Some(format!("it can't be told yet whose it is: {reason}"));
                 Some(Change { reason, undecided: true, ..row })
             }
-            Ownership::Engine(owner) if (owner.team.as_str(), owner.stack.as_str()) == us => {
+            Ownership::Engine(owner) if is_ours(owner) => {
                 let mut row = gone(duplicate.as_deref().or(left))?;
                 // Another name in the spec is another one in AWS, unless that is written.
                 let is_named = matches!(declared.schema().naming, Naming::Own { .. }) && heir.is_none();
@@ -81,8 +89,9 @@ impl Planner<'_> {
                 Some(row)
             }
             Ownership::Inherited => {
+                let container = container.filter(|row| named_ours(&row.name));
                 let owner = container.and_then(|row| row.live(self.inventory)).map(|live| &live.owner);
-                let ours = matches!(owner, Some(Ownership::Engine(owner)) if (owner.team.as_str(), owner.stack.as_str()) == us);
+                let ours = matches!(owner, Some(Ownership::Engine(owner)) if is_ours(owner));
                 if ours { gone(left) } else { None }
             }
             Ownership::Denied if dies && !self.options.assume_owner => {
@@ -100,8 +109,13 @@ impl Planner<'_> {
                 }
             },
             Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref()),
-            Ownership::Engine(owner) if dies => {
-                let reason = format!("it belongs to {owner}, and the function that it feeds would go");
+            Ownership::Engine(_) | Ownership::CloudFormation(_) if dies => {
+                let whose = match &live.owner {
+                    Ownership::CloudFormation(stack) => format!("the CloudFormation stack `{stack}`"),
+                    Ownership::Engine(owner) => owner.to_string(),
+                    _ => String::new(),
+                };
+                let reason = format!("it belongs to {whose}, and the function that it feeds would go");
                 Some(refused(row, reason, "its owner has to delete it first".to_owned()))
             }
             Ownership::Nobody

@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
 use crate::schema::{
-    Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, is_of_team, name_in_arn, settable,
+    Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, is_of_team, name_in_arn, settable,
 };
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
@@ -27,6 +27,12 @@ pub(super) use references::graph;
 const TOP: [&str; 7] = ["team", "region", "account", "stack", "vars", "resources", "outputs"];
 /// Keys of a resource that are no properties of its kind.
 const META: [&str; 8] = ["type", "name", "import", "depends_on", "adopt", "protect", "retain", "ignore_changes"];
+/// How many errors of one file are spelt out; the rest is only counted.
+const MAX_ERRORS: usize = 100;
+/// Most characters of one text about a file.
+const MAX_SAID: usize = 1000;
+/// How many names a hint lists.
+const MAX_LISTED: usize = 40;
 const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
 
 const TEAM: Text = Text {
@@ -55,16 +61,60 @@ const RESOURCE: Text = Text {
 };
 const ACCOUNT: Text =
     Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "twelve digits" };
-const REGION: Text = Text {
-    min: 9,
-    max: 32,
-    allows: |text| {
-        text.split('-').count() >= 3
-            && text.ends_with(|c: char| c.is_ascii_digit())
-            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    },
-    words: "a region's name, like `eu-central-1`",
-};
+const REGION: Text = Text { min: 9, max: 32, allows: is_region, words: "a region's name, like `eu-central-1`" };
+/// For hints only: AWS opens new ones (docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html).
+const REGIONS: [&str; 37] = [
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-7",
+    "ca-central-1",
+    "ca-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// An area, a direction and a number. Areas come and go; the directions have been the same from the beginning.
+fn is_region(text: &str) -> bool {
+    let directions = ["central", "north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest"];
+    let Some((area, rest)) = text.rsplit_once('-').and_then(|(front, number)| Some((front.rsplit_once('-')?, number)))
+    else {
+        return false;
+    };
+    let (area, direction) = area;
+    let number = !rest.is_empty() && rest.len() <= 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let lower = |part: &str| part.len() >= 2 && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    number && directions.contains(&direction) && area.split('-').all(lower)
+}
 
 /// Checks a whole file.
 pub(super) fn check(
@@ -82,6 +132,7 @@ pub(super) fn check(
         depth,
         dir,
         diagnostics: Vec::new(),
+        n_errors: 0,
         places: Places::default(),
         references: Vec::new(),
         scope: Scope::default(),
@@ -90,6 +141,14 @@ pub(super) fn check(
         is_anything_barred: false,
     };
     let spec = checker.file(root, stem);
+    let unsaid = checker.n_errors.saturating_sub(MAX_ERRORS);
+    if unsaid > 0 {
+        let last = checker.diagnostics.iter().filter_map(|it| it.at.as_ref()).max_by_key(|place| place.span).cloned();
+        let mut more =
+            Diagnostic::error(format!("and {unsaid} more errors in this file")).hint("mend those above first");
+        more.at = last;
+        checker.diagnostics.push(more);
+    }
     (spec, checker.diagnostics)
 }
 
@@ -99,16 +158,36 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
     let wrong = given.into_iter().filter_map(|(flag, value, text)| {
         let value = value?;
         let problem = format!("`--{flag} {value}`: a {flag}'s name {}", text.objection(value)?);
-        Some(
-            Diagnostic::error(problem)
-                .hint(format!("it takes {} to {} characters: {}", text.min, text.max, text.words)),
-        )
+        Some(Diagnostic::error(problem).hint(name_hint(value, text)))
     });
     wrong.collect()
 }
 
+/// What to write instead of a name that does not fit: if that is clear, the name that was meant.
+fn name_hint(name: &str, text: Text) -> String {
+    let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let mended = mended.trim_matches(['-', '_']);
+    if text.words == REGION.words {
+        let zone = name.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|region| is_region(region));
+        return match (zone, nearest(name, REGIONS)) {
+            (Some(region), _) => format!("`{name}` is an availability zone; its region is `{region}`"),
+            (None, Some(near)) => format!("did you mean `{near}`?"),
+            (None, None) => text.remedy(name),
+        };
+    }
+    let is_ours = [TEAM.words, STACK.words, RESOURCE.words].contains(&text.words);
+    match is_ours && text.is_malformed(name) && text.objection(mended).is_none() {
+        true => format!("did you mean `{mended}`? It takes {}", text.words),
+        false => text.remedy(name),
+    }
+}
+
 /// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
 fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What is this long was no name to begin with, and would take long to compare.
+    if word.len() > 100 {
+        return None;
+    }
     let snake = snake_case(word);
     let cut_off = snake.chars().count().div_ceil(3).max(1);
     candidates
@@ -117,6 +196,15 @@ fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|(distance, _)| *distance <= cut_off)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// The kind that another tool's word means: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or only `lambda`.
+fn kind_elsewhere(word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    let schemas = || registry().values().map(|kind| kind.schema());
+    let service = |index: &'static str| index.split(':').next().is_some_and(|service| word.ends_with(service));
+    let named = schemas().find(|schema| word.contains(schema.kind));
+    named.or_else(|| schemas().find(|schema| schema.index.is_some_and(service))).map(|schema| schema.kind)
 }
 
 /// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
@@ -182,6 +270,8 @@ struct Checker<'a> {
     depth: Depth,
     dir: &'a FilePath,
     diagnostics: Vec<Diagnostic>,
+    /// All errors, also those that are only counted.
+    n_errors: usize,
     places: Places,
     references: Vec<Reference>,
     scope: Scope,
@@ -228,6 +318,9 @@ impl Checker<'_> {
             return None;
         };
         for entry in top.iter().filter(|entry| !TOP.contains(&entry.key.as_str())) {
+            if self.is_only_counted() {
+                continue;
+            }
             let hint = match nearest(&entry.key, TOP) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("a spec has {}; resources stand below `resources:`", list(TOP)),
@@ -242,7 +335,7 @@ impl Checker<'_> {
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
             let problem = format!("`--region {region}` is no region");
-            self.diagnostics.push(Diagnostic::error(problem).hint(format!("it takes {}", REGION.words)));
+            self.push(Diagnostic::error(problem).hint(name_hint(region, REGION)));
         }
         self.scope.region.clone_from(&region);
         let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
@@ -262,7 +355,7 @@ impl Checker<'_> {
         let outputs = self.outputs(find("outputs"));
         self.unused_vars();
         self.follow_references(&mut resources);
-        self.duplicates(&resources);
+        self.duplicates(&mut resources);
         self.load(&mut resources);
         let graph = match (self.graph(&resources), self.depth) {
             (Some(graph), _) => graph,
@@ -296,17 +389,14 @@ impl Checker<'_> {
         // Checked even where the command line overrides it: a broken line stays broken for the next run.
         let written = entry.map(|entry| self.header(entry, TEAM));
         match (&self.overrides.team, written) {
-            (Some(team), _) => {
-                match TEAM.objection(team) {
-                    None => Some(team.clone()),
-                    Some(objection) => {
-                        self.diagnostics.push(Diagnostic::error(format!("the team's name `{team}` {objection}")).hint(
-                            format!("a team's name takes {} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words),
-                        ));
-                        None
-                    }
+            (Some(team), _) => match TEAM.objection(team) {
+                None => Some(team.clone()),
+                Some(objection) => {
+                    let problem = format!("the team's name `{team}` {objection}");
+                    self.push(Diagnostic::error(problem).hint(name_hint(team, TEAM)));
+                    None
                 }
-            }
+            },
             (None, Some(written)) => written,
             (None, None) => {
                 self.error(root.span, "the spec names no team", "add `team: your-team` at the top, or pass `--team`");
@@ -319,13 +409,13 @@ impl Checker<'_> {
     fn header(&mut self, entry: &Entry, text: Text) -> Option<String> {
         let around = Around { resource: "", literal: true, sensitive: false };
         let value = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key))?;
-        let value = value.as_str()?.to_owned();
-        if let Some(objection) = text.objection(&value) {
-            let problem = format!("`{}` {objection}", entry.key);
-            self.error(entry.value.span, problem, format!("it takes {}", text.words));
-            return None;
-        }
-        Some(value)
+        self.object(&text, &value, entry.value.span, &entry.key, around)?;
+        Some(value.as_str()?.to_owned())
+    }
+
+    /// Whether a text of the file has to stay hidden: a variable may hold a secret, wherever it ends up.
+    fn hides(&self, span: Span, around: Around<'_>) -> bool {
+        around.sensitive || self.file.slice(span).contains("${var.")
     }
 
     fn vars(&mut self, entry: Option<&Entry>) {
@@ -335,7 +425,7 @@ impl Checker<'_> {
             Some((Yaml::Map(entries), _)) => {
                 for Entry { key, key_span, value } in entries {
                     if let Some(objection) = RESOURCE.objection(key) {
-                        self.error(*key_span, format!("the variable `{key}` {objection}"), "rename it");
+                        self.error(*key_span, format!("the variable `{key}` {objection}"), name_hint(key, RESOURCE));
                     }
                     match &value.value {
                         Yaml::String(text) => drop(vars.insert(key.clone(), text.clone())),
@@ -405,11 +495,7 @@ impl Checker<'_> {
         let name = entry.key.as_str();
         self.places.set(name, Path::default(), entry.key_span);
         if let Some(objection) = RESOURCE.objection(name) {
-            self.error(
-                entry.key_span,
-                format!("the resource name `{name}` {objection}"),
-                format!("it takes {}", RESOURCE.words),
-            );
+            self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, RESOURCE));
         } else if RESERVED_NAMES.contains(&name) {
             let hint = format!("choose another name; {} stand for something in `${{…}}`", list(RESERVED_NAMES));
             self.error(entry.key_span, format!("no resource can be named `{name}`"), hint);
@@ -466,6 +552,9 @@ impl Checker<'_> {
         };
         for Entry { key, key_span, value } in entries.iter().filter(|entry| !META.contains(&entry.key.as_str())) {
             let Some(property) = settable(&schema.properties).find(|property| property.name == key) else {
+                if self.is_only_counted() {
+                    continue;
+                }
                 // What is misspelt is not missing as well.
                 declared.written.extend(nearest(key, schema.settable().map(|it| it.name)).map(str::to_owned));
                 self.unknown(
@@ -495,8 +584,11 @@ impl Checker<'_> {
                 continue;
             }
             let around = Around { resource: name, literal: property.literal, sensitive: property.sensitive };
-            if let Some(value) = self.value(&property.shape, value, key, around, &Path::property(key)) {
-                declared.desired.insert(key.clone(), value);
+            if let Some(found) = self.value(&property.shape, value, key, around, &Path::property(key)) {
+                if let Some(home) = property.home {
+                    self.all_at_home(home, value, &found);
+                }
+                declared.desired.insert(key.clone(), found);
             }
         }
         if declared.imported && find("name").is_some() {
@@ -560,10 +652,10 @@ impl Checker<'_> {
         let mut ignored = BTreeSet::new();
         for item in items {
             let Some(name) = self.raw_text(item, "ignore_changes", around) else { continue };
-            if !can().any(|known| known == name) {
+            if !can().any(|known| known == name) && !self.is_only_counted() {
                 let hint = match nearest(&name, can()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("it takes {}", list(can())),
+                    Some(near) if schema.property(&name).is_none() => format!("did you mean `{near}`?"),
+                    _ => format!("it takes {}", list(can())),
                 };
                 self.error(item.span, format!("changes of `{name}` can't be ignored in a {}", schema.kind), hint);
             }
@@ -583,11 +675,7 @@ impl Checker<'_> {
         let mut outputs = Vec::new();
         for Entry { key, key_span, value } in entries {
             if let Some(objection) = RESOURCE.objection(key) {
-                self.error(
-                    *key_span,
-                    format!("the output `{key}` {objection}"),
-                    format!("it takes {}", RESOURCE.words),
-                );
+                self.error(*key_span, format!("the output `{key}` {objection}"), name_hint(key, RESOURCE));
             }
             let around = Around { resource: "", literal: false, sensitive: false };
             if let Some(value) = self.text(value, key, around, &Path::property("outputs").key(key)) {
@@ -606,8 +694,8 @@ impl Checker<'_> {
         };
         let word = self.raw_text(&entry.value, "type", around)?;
         let kind = registry().get(word.as_str());
-        if kind.is_none() {
-            let hint = match nearest(&word, kinds()) {
+        if kind.is_none() && !self.is_only_counted() {
+            let hint = match nearest(&word, kinds()).or_else(|| kind_elsewhere(&word)) {
                 Some(near) => format!("did you mean `{near}`? The kinds are {}", list(kinds())),
                 None => format!("the kinds are {}", list(kinds())),
             };
@@ -660,14 +748,44 @@ impl Checker<'_> {
         }
         let (Naming::Own { text: rule } | Naming::Inner { text: rule, .. }) = &schema.naming else { return None };
         if let Some(objection) = rule.objection(name) {
-            self.error(
-                span,
-                format!("`{name}` can't be the name of a {}: it {objection}", schema.kind),
-                format!("a name has {} to {} characters: {}", rule.min, rule.max, rule.words),
-            );
+            let problem = match name {
+                "" => format!("`import` names no {}", schema.kind),
+                _ => format!("the name `{name}` of the {} {objection}", schema.kind),
+            };
+            self.error(span, problem, rule.remedy(name));
             return None;
         }
+        for home in [Home::Region, Home::Account] {
+            self.at_home(home, text, span)?;
+        }
         Some((name.to_owned(), arn))
+    }
+
+    /// Refuses the ARN of another region or account than the spec's, as far as both are known.
+    fn at_home(&mut self, home: Home, arn: &str, span: Span) -> Option<()> {
+        let (field, word, wanted) = match home {
+            Home::Region => (3, "region", &self.scope.region),
+            Home::Account => (4, "account", &self.scope.account),
+        };
+        let (Some(wanted), Some(named)) = (wanted, arn.split(':').nth(field)) else { return Some(()) };
+        // Some ARNs have neither (`arn:aws:iam::…`).
+        if !arn.starts_with("arn:") || named.is_empty() || named == wanted {
+            return Some(());
+        }
+        let problem = format!("this ARN is of the {word} `{named}`, and the spec is for `{wanted}`");
+        self.error(span, problem, format!("name one in `{wanted}`, or correct `{word}:`"));
+        None
+    }
+
+    /// The same of every text in the value of a property.
+    fn all_at_home(&mut self, home: Home, node: &Node, value: &Value) {
+        match (value, &node.value) {
+            (Value::String(arn), _) => drop(self.at_home(home, arn, node.span)),
+            (Value::List(values), Yaml::List(nodes)) => {
+                values.iter().zip(nodes).for_each(|(value, node)| self.all_at_home(home, node, value));
+            }
+            _ => {}
+        }
     }
 
     /// The name in AWS of what the engine makes itself.
@@ -693,7 +811,7 @@ impl Checker<'_> {
                             }
                             false => format!("write `{}: ${{team}}-{name}`", entry.key),
                         });
-                    self.diagnostics.push(diagnostic);
+                    self.push(diagnostic);
                     return usual;
                 }
                 (name, entry.value.span)
@@ -712,7 +830,7 @@ impl Checker<'_> {
                 Naming::Inner { .. } => "choose another resource name, or give a `statement_id:` of its own",
                 _ => "choose another resource name, or give a `name:` of its own",
             };
-            self.diagnostics.push(
+            self.push(
                 Diagnostic::error(problem)
                     .at(self.file.place(span))
                     .why(format!("AWS takes {} to {} characters here: {}", text.min, text.max, text.words))
@@ -771,12 +889,37 @@ impl Checker<'_> {
             if let Some(hint) = hint {
                 diagnostic = diagnostic.hint(hint);
             }
-            self.diagnostics.push(diagnostic);
+            self.push(diagnostic);
         }
     }
 
     fn error(&mut self, span: Span, problem: impl Into<String>, hint: impl Into<String>) {
-        self.diagnostics.push(Diagnostic::error(problem).at(self.file.place(span)).hint(hint));
+        self.push(Diagnostic::error(problem).at(self.file.place(span)).hint(hint));
+    }
+
+    fn push(&mut self, mut diagnostic: Diagnostic) {
+        // A word of the file that a text repeats may be as long as the file.
+        for text in std::iter::once(&mut diagnostic.problem).chain(&mut diagnostic.hints) {
+            if let Some((end, _)) = text.char_indices().nth(MAX_SAID) {
+                text.replace_range(end.., "…");
+            }
+        }
+        if diagnostic.severity == Severity::Error {
+            self.n_errors += 1;
+        }
+        if self.n_errors <= MAX_ERRORS {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Whether an error is one too many to be spelt out; then it is counted here. Asked in front of texts that take long
+    /// to make: a file can have a hundred thousand errors.
+    fn is_only_counted(&mut self) -> bool {
+        let full = self.n_errors >= MAX_ERRORS;
+        if full {
+            self.n_errors += 1;
+        }
+        full
     }
 }
 
@@ -787,5 +930,11 @@ struct Draft {
 }
 
 fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
-    words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    let mut words = words.into_iter();
+    let mut shown: Vec<String> = words.by_ref().take(MAX_LISTED).map(|word| format!("`{word}`")).collect();
+    let unsaid = words.count();
+    if unsaid > 0 {
+        shown.push(format!("and {unsaid} more"));
+    }
+    shown.join(", ")
 }

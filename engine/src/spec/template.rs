@@ -4,7 +4,7 @@
 
 /// One stretch of a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token {
+pub enum Token {
     /// Taken as it is; `$${` has become `${`.
     Text(String),
     /// The inside of `${…}`.
@@ -13,20 +13,31 @@ pub(super) enum Token {
 
 /// What `${…}` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Name {
+pub enum Name {
+    /// `${team}`.
     Team,
+    /// `${region}`.
     Region,
+    /// `${account}`.
     Account,
+    /// `${var.…}`.
     Variable(String),
-    Output { resource: String, attribute: String },
+    /// `${resource.attribute}`.
+    Output {
+        /// What stands before the dot.
+        resource: String,
+        /// What stands behind it.
+        attribute: String,
+    },
 }
 
 /// Splits a string into text and names.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, (String, String)> {
+/// All that is wrong with it, each with what to do.
+pub fn tokens(text: &str) -> Result<Vec<Token>, Vec<(String, String)>> {
     let mut tokens = Vec::new();
+    let mut errors = Vec::new();
     let mut plain = String::new();
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -37,15 +48,19 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, (String, String)> {
             rest = after;
         } else if let Some(after) = rest.strip_prefix("${") {
             let Some(end) = after.find('}') else {
-                return Err((
+                errors.push((
                     "`${` without its `}`".to_owned(),
                     "close it, as in `${todos.arn}`; write `$${` for a literal `${`".to_owned(),
                 ));
+                return Err(errors);
             };
             if !plain.is_empty() {
                 tokens.push(Token::Text(std::mem::take(&mut plain)));
             }
-            tokens.push(Token::Name(name(&after[..end])?));
+            match name(&after[..end]) {
+                Ok(name) => tokens.push(Token::Name(name)),
+                Err(error) => errors.push(error),
+            }
             rest = &after[end + 1..];
         } else {
             plain.push('$');
@@ -56,7 +71,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, (String, String)> {
     if !plain.is_empty() || tokens.is_empty() {
         tokens.push(Token::Text(plain));
     }
-    Ok(tokens)
+    if errors.is_empty() { Ok(tokens) } else { Err(errors) }
 }
 
 fn name(inside: &str) -> Result<Name, (String, String)> {

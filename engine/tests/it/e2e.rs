@@ -5,13 +5,15 @@ mod adoption;
 mod lifecycle;
 mod ownership;
 mod project;
-mod proxy;
 mod pruning;
 mod replacement;
 mod saved;
 mod schema;
 mod several;
 mod streams;
+#[path = "../shared/throttle.rs"]
+mod throttle;
+mod throttled;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -23,7 +25,7 @@ use serde_json::{Value as Json, json};
 
 pub(crate) use self::project::Project;
 use self::project::{ACCOUNT, Account, ROLE, Ran};
-use self::proxy::{Proxy, Request, lambda_error};
+use crate::shared::proxy::{Proxy, aged, existing_mapping, lambda_error};
 use crate::support::DEADLINE;
 
 const TEAM: &str = "specs/team.yaml";
@@ -301,16 +303,6 @@ fn long_ago(project: &Project) -> Proxy {
         let answer = request.forward();
         if request.is("DescribeTable") { aged(&answer) } else { answer }
     })
-}
-
-/// The description of a table as if it had been made long ago.
-fn aged(answer: &str) -> String {
-    const KEY: &str = "\"CreationDateTime\":";
-    let Some((start, rest)) = answer.split_once(KEY) else { return answer.to_owned() };
-    let end = rest.find([',', '}']).unwrap();
-    // As many characters as before, for the length is in the header.
-    let old = format!("{: <end$}", " 1700000000");
-    format!("{start}{KEY}{old}{}", &rest[end..])
 }
 
 #[test]
@@ -647,15 +639,4 @@ fn two_who_apply_at_once_make_one_pipeline() {
         }
         project.run(&["diff", spec, "--local"]).expect(0, &[NO_CHANGES]);
     }
-}
-
-/// AWS's answer to a second mapping from the same stream to the same function.
-fn existing_mapping(request: &Request) -> Option<String> {
-    let there = request.instead_get("/2015-03-31/event-source-mappings?FunctionName=blue-owls-logger");
-    let uuid = there.split_once("\"UUID\":")?.1.split('"').nth(1)?;
-    let message = format!(
-        "The event source arn (\" X \") and function (\" X \") provided mapping already exists. Please update or delete \
-         the existing mapping with UUID {uuid}"
-    );
-    Some(lambda_error(409, "ResourceConflictException", &message))
 }

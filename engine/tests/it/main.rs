@@ -4,13 +4,18 @@
 
 #[cfg(unix)]
 mod e2e;
+mod fuzz;
 mod local;
 mod output;
+#[cfg(unix)]
+mod paths;
 mod plan;
 mod readme;
 mod saved;
 mod schedule;
 mod scripted;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod spec;
 mod support;
 mod tidy;

@@ -3,9 +3,11 @@
 
 #![cfg(unix)]
 
+mod foreign;
 mod function_updates;
 mod lambda_reads;
 mod library;
+mod lies;
 mod mapping_updates;
 mod outages;
 mod pruning;

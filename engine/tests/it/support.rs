@@ -1,24 +1,3 @@
 //! What several modules of the tests need.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// The program under test.
-pub(crate) const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
-
-/// Until then a condition that a test waits for has to hold.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
-
-/// The cache folder of all tests that are not about installing. Kept between runs.
-pub(crate) fn installed() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-cache")
-}
-
-/// Waits until `holds`, for as long as [`DEADLINE`].
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+pub(crate) use crate::shared::{DEADLINE, ENGINE, eventually, installed};

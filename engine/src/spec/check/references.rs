@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** it comes after every value has been looked at by itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Cycle, Graph};
@@ -10,7 +10,7 @@ use crate::schema::{Moment, Naming, Origin, Schema, name_in_arn};
 use crate::value::{Hole, Path, Tree, Value};
 
 use super::super::Declared;
-use super::{Checker, Draft, Reference, list, nearest};
+use super::{Checker, Draft, MAX_LISTED, Reference, list, nearest};
 
 impl Checker<'_> {
     /// Checks that every reference leads somewhere, and fills in whom the identities mean.
@@ -22,9 +22,9 @@ impl Checker<'_> {
         }
         for draft in drafts.iter_mut() {
             for (name, span) in &draft.depends_on {
-                if !targets.contains_key(name) {
+                if !targets.contains_key(name) && !self.is_only_counted() {
                     let diagnostic = no_resource(name, targets.keys().map(String::as_str));
-                    self.diagnostics.push(diagnostic.at(self.file.place(*span)));
+                    self.push(diagnostic.at(self.file.place(*span)));
                 }
             }
             let schema = draft.declared.schema();
@@ -68,12 +68,18 @@ impl Checker<'_> {
                 );
                 return;
             }
+            if self.is_only_counted() {
+                return;
+            }
             let diagnostic = no_resource(resource, targets.keys().map(String::as_str));
-            self.diagnostics.push(diagnostic.at(self.file.place(*span)));
+            self.push(diagnostic.at(self.file.place(*span)));
             return;
         };
         let schema = target.schema();
         let Some(output) = schema.output(attribute) else {
+            if self.is_only_counted() {
+                return;
+            }
             let attribute = if reference.sensitive { "…" } else { attribute };
             let known = || schema.outputs.iter().map(|output| output.name);
             let hint = match nearest(attribute, known()) {
@@ -110,9 +116,10 @@ impl Checker<'_> {
     }
 
     /// Two declarations of one thing in AWS would undo each other for ever.
-    pub(super) fn duplicates(&mut self, drafts: &[Draft]) {
+    pub(super) fn duplicates(&mut self, drafts: &mut [Draft]) {
         let mut seen: HashMap<(&str, String), &str> = HashMap::new();
-        for draft in drafts {
+        let mut imported: HashSet<(&str, String)> = HashSet::new();
+        for draft in &*drafts {
             let Declared { name, id, .. } = &draft.declared;
             let schema = draft.declared.schema();
             // A mapping is what it connects; all else is its name.
@@ -121,13 +128,24 @@ impl Checker<'_> {
                 Naming::Inner { .. } => continue,
                 Naming::Assigned => id.anchors.values().cloned().collect::<Vec<_>>().join(" and "),
             };
-            if let Some(first) = seen.insert((schema.kind, identity.clone()), name) {
+            if draft.declared.imported {
+                imported.insert((schema.kind, identity.clone()));
+            }
+            // Under the same name twice is one key twice, which is told already.
+            if let Some(first) = seen.insert((schema.kind, identity.clone()), name).filter(|first| *first != name) {
                 let place = self.places.get(name, &Path::default());
                 let problem = format!("`{first}` and `{name}` both mean the {} `{identity}`", schema.kind);
                 if let Some(span) = place {
                     self.error(span, problem, "remove one of them, or give them different names");
                 }
             }
+        }
+        // Where that keeps nobody from cleaning up, what is imported under one name is not ours under another.
+        for Draft { declared, .. } in drafts {
+            let named = matches!(declared.schema().naming, Naming::Own { .. });
+            let is_theirs = imported.contains(&(declared.schema().kind, declared.id.name.clone()))
+                || self.untouchable.contains(&declared.id.name);
+            declared.imported |= named && is_theirs;
         }
     }
 
@@ -138,13 +156,18 @@ impl Checker<'_> {
         match graph(&needs.collect::<Vec<_>>()) {
             Ok(graph) => Some(graph),
             Err(Cycle(names)) => {
-                let circle = names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+                let mut circle: Vec<String> =
+                    names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect();
+                if circle.len() > MAX_LISTED {
+                    // The first ones, and the last two, which close it.
+                    circle.splice(MAX_LISTED - 3..circle.len() - 2, ["…".to_owned()]);
+                }
                 let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
                 let diagnostic =
                     Diagnostic::error(format!("resources need each other in a circle: {}", circle.join(" -> ")))
                         .why("each waits for the next, so none could be made first")
                         .hint("remove one of the references or `depends_on` entries");
-                self.diagnostics.push(match span {
+                self.push(match span {
                     Some(span) => diagnostic.at(self.file.place(span)),
                     None => diagnostic,
                 });
@@ -182,7 +205,8 @@ fn references<'t>(schema: &'static Schema, desired: &'t Tree) -> Vec<(&'t str, M
 fn no_resource<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Diagnostic {
     let known: Vec<&str> = known.collect();
     let diagnostic = Diagnostic::error(format!("there is no resource `{name}` in this spec"));
-    match nearest(name, known.iter().copied()) {
+    // To compare with more than that would take longer than it is worth.
+    match nearest(name, known.iter().copied().take(1000)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic.hint(format!("the resources are {}", list(known))),
     }

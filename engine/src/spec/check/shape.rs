@@ -12,7 +12,7 @@ use crate::value::{Hole, Part, Path, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
-use super::{Around, Checker, Reference, list, nearest};
+use super::{Around, Checker, Reference, list, name_hint, nearest};
 
 impl Checker<'_> {
     /// A value of a shape; `None` after an error.
@@ -53,6 +53,9 @@ impl Checker<'_> {
                 let value = self.text(node, name, Around { literal: true, ..around }, path)?;
                 let word = value.as_str()?;
                 if !words.contains(&word) {
+                    if self.is_only_counted() {
+                        return None;
+                    }
                     let hint = match nearest(word, words.iter().copied()) {
                         Some(near) => format!("did you mean `{near}`? It is one of {}", list(words.iter().copied())),
                         None => format!("it is one of {}", list(words.iter().copied())),
@@ -69,11 +72,8 @@ impl Checker<'_> {
                 let mut map = Tree::new();
                 for Entry { key: entry, key_span, value: node } in entries {
                     if let Some(objection) = key.objection(entry) {
-                        self.error(
-                            *key_span,
-                            format!("the key `{entry}` of `{name}` {objection}"),
-                            "choose another key",
-                        );
+                        let problem = format!("the key `{entry}` of `{name}` {objection}");
+                        self.error(*key_span, problem, key.remedy(entry));
                     }
                     // After an error the key still counts, so that nothing else misses it.
                     let value = self.value(value, node, entry, around, &path.key(entry)).unwrap_or(Value::Null);
@@ -208,6 +208,9 @@ impl Checker<'_> {
         let (mut tree, mut written) = (Tree::new(), BTreeSet::new());
         for Entry { key, key_span, value } in entries {
             let Some(property) = settable(properties).find(|property| property.name == key) else {
+                if self.is_only_counted() {
+                    continue;
+                }
                 written.extend(nearest(key, settable(properties).map(|it| it.name)).map(str::to_owned));
                 self.unknown(key, *key_span, &format!("`{name}`"), properties.iter().map(|it| it.name));
                 continue;
@@ -263,13 +266,17 @@ impl Checker<'_> {
         let raw = self.raw_text(node, name, around)?;
         let tokens = match tokens(&raw) {
             Ok(tokens) => tokens,
-            Err((problem, hint)) => {
-                // What stands between the braces may be part of a secret that was not meant as a reference.
-                let problem = if around.sensitive { "a `${…}` in it is no reference".to_owned() } else { problem };
-                self.error(node.span, format!("`{name}`: {problem}"), hint);
+            Err(errors) => {
+                for (problem, hint) in errors {
+                    // What stands between the braces may be part of a secret that was not meant as a reference.
+                    let problem =
+                        if around.sensitive { "a `${…}` in it is no reference".to_owned() } else { problem };
+                    self.error(node.span, format!("`{name}`: {problem}"), hint);
+                }
                 return None;
             }
         };
+        let before = self.references.len();
         let mut parts = Vec::new();
         let mut complete = true;
         for token in tokens {
@@ -321,7 +328,7 @@ impl Checker<'_> {
             };
             self.error(node.span, format!("`{name}` can't hold `{shown}`: it must be known before AWS is asked"), hint);
             // The reference is reported once, here.
-            self.references.retain(|reference| reference.span != node.span);
+            self.references.truncate(before);
             return None;
         }
         complete.then_some(value)
@@ -412,14 +419,13 @@ impl Checker<'_> {
     ) -> Option<()> {
         let Some(known) = value.as_str() else { return Some(()) };
         let Some(objection) = text.objection(known) else { return Some(()) };
-        // A variable may hold a secret, wherever it ends up.
-        let hidden = around.sensitive || self.file.slice(span).contains("${var.");
-        let problem = if hidden || known.is_empty() || known.chars().count() > 80 {
-            format!("`{name}` {objection}")
-        } else {
-            format!("`{name}` can't be `{known}`: it {objection}")
+        let hidden = self.hides(span, around);
+        let hint = if hidden { text.remedy(known) } else { name_hint(known, *text) };
+        let problem = match text.is_malformed(known) && !hidden && known.chars().count() <= 80 {
+            true => format!("`{name}` can't be `{known}`"),
+            false => format!("`{name}` {objection}"),
         };
-        self.error(span, problem, format!("give {} to {} characters: {}", text.min, text.max, text.words));
+        self.error(span, problem, hint);
         None
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::TEAM;
 use super::project::{ACCOUNT, Project};
-use super::proxy::{Proxy, lambda_error};
+use crate::shared::proxy::{Proxy, lambda_error};
 
 fn schema() -> Json {
     serde_json::from_str(include_str!("../../../schemas/plan.schema.json")).unwrap()

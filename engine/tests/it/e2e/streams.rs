@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use aws_sdk_lambda::types::EventSourcePosition;
 
 use super::project::{ACCOUNT, Account, Project, Ran};
-use super::proxy::Proxy;
 use super::{NO_CHANGES, TEAM, aged};
+use crate::shared::proxy::Proxy;
 
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";

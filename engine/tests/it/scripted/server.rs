@@ -58,6 +58,12 @@ pub(super) enum Fault {
 
 type Hook = Box<dyn FnOnce(&mut World) + Send>;
 
+/// Sees every call that is carried out, with the account right before and after it, and may change the account before.
+pub(super) trait Witness: Send {
+    fn before(&mut self, call: &Call, world: &mut World);
+    fn after(&mut self, call: &Call, world: &World, status: u16);
+}
+
 struct Shared {
     state: Mutex<State>,
     open: watch::Sender<usize>,
@@ -69,6 +75,7 @@ struct State {
     counts: HashMap<String, usize>,
     faults: Vec<(String, std::ops::Range<usize>, Fault)>,
     hooks: Vec<(String, usize, Hook)>,
+    witness: Option<Box<dyn Witness>>,
     in_flight: usize,
     /// Whether answers are held back.
     held: bool,
@@ -158,6 +165,11 @@ impl Cloud {
         self.state().hooks.push((operation.to_owned(), call, Box::new(hook)));
     }
 
+    /// Lets `witness` see every call from now on; `None`: nobody.
+    pub(super) fn watch(&self, witness: Option<Box<dyn Witness>>) {
+        self.state().witness = witness;
+    }
+
     /// From now on no answer leaves until [`Cloud::release`].
     pub(super) fn hold(&self) {
         self.state().held = true;
@@ -231,6 +243,7 @@ impl Shared {
             counts: HashMap::new(),
             faults: Vec::new(),
             hooks: Vec::new(),
+            witness: None,
             in_flight: 0,
             held: false,
         };
@@ -304,7 +317,17 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         (state.calls.len() - 1, fault, state.held)
     };
     let executes = !matches!(fault, Some(Fault::Answer(_) | Fault::Cut | Fault::Silence));
-    let reply = executes.then(|| shared.state.lock().unwrap().world.execute(&call));
+    let reply = executes.then(|| {
+        let State { world, witness, .. } = &mut *shared.state.lock().unwrap();
+        if let Some(witness) = witness {
+            witness.before(&call, world);
+        }
+        let reply = world.execute(&call);
+        if let Some(witness) = witness {
+            witness.after(&call, world, reply.status);
+        }
+        reply
+    });
     if held {
         // The sender lives in `shared`, so this can't fail.
         let _ = waves.wait_for(|now| *now > wave).await;

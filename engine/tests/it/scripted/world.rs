@@ -5,6 +5,7 @@
 //! it passes, so nothing is ever ready at the first look.
 
 mod lambda;
+mod stage;
 mod table;
 mod tagging;
 
@@ -107,7 +108,7 @@ pub(super) struct Call {
     /// What it is about.
     pub(super) about: String,
     pub(super) body: Json,
-    query: BTreeMap<String, String>,
+    pub(super) query: BTreeMap<String, String>,
 }
 
 impl Call {
@@ -170,7 +171,7 @@ fn last(arn: &str) -> String {
     arn.rsplit([':', '/']).next().unwrap_or_default().to_owned()
 }
 
-type Tags = BTreeMap<String, String>;
+pub(super) type Tags = BTreeMap<String, String>;
 
 /// A state that passes by being looked at.
 #[derive(Debug, Clone)]
@@ -221,6 +222,8 @@ pub(crate) struct World {
     pub(crate) index: tagging::Index,
     /// Looks at a fresh table's tags that find nothing, also once it is ACTIVE.
     pub(super) tag_lag: u32,
+    /// A function's tags may not be read.
+    pub(super) function_tags_denied: bool,
     /// Lists come in pages of one, the first of them empty.
     pub(super) small_pages: bool,
     pub(super) ids: u32,

@@ -123,6 +123,7 @@ impl World {
     }
 
     fn get_function(&mut self, name: &str) -> Result<Reply, Reply> {
+        let denied = self.function_tags_denied;
         let function = self.function(name)?;
         let mut config = function.config.clone();
         if config["State"].is_null() {
@@ -161,7 +162,9 @@ impl World {
         config["RevisionId"] = json!(function.revision.to_string());
         let mut answer =
             json!({ "Configuration": config, "Code": { "RepositoryType": "S3", "Location": "https://s3/" } });
-        if !function.tags.is_empty() {
+        if denied {
+            answer["TagsError"] = json!({ "ErrorCode": "AccessDenied", "Message": "not authorized: lambda:ListTags" });
+        } else if !function.tags.is_empty() {
             answer["Tags"] = json!(function.tags);
         }
         if let Some(reserved) = function.concurrency {
@@ -426,26 +429,8 @@ impl World {
         }
         let uuid = format!("00000000-0000-4000-8000-{:012}", self.id());
         let enabled = body["Enabled"].as_bool().unwrap_or(true);
-        let mut shown = json!({
-            "UUID": uuid,
-            "EventSourceArn": stream,
-            "EventSourceMappingArn": format!("arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{uuid}"),
-            "FunctionArn": function_arn(&function),
-            "StartingPosition": body["StartingPosition"],
-            "BatchSize": 100,
-            "MaximumBatchingWindowInSeconds": 0,
-            "ParallelizationFactor": 1,
-            "DestinationConfig": { "OnFailure": {} },
-            "MaximumRecordAgeInSeconds": -1,
-            "MaximumRetryAttempts": -1,
-            "BisectBatchOnFunctionError": false,
-            "TumblingWindowInSeconds": 0,
-            "FunctionResponseTypes": [],
-            "LastModified": 1_700_000_000.0,
-            "LastProcessingResult": "No records processed",
-            "StateTransitionReason": "User action",
-            "State": "Creating",
-        });
+        let mut shown = usual_mapping(&uuid, &function_arn(&function), stream);
+        shown["StartingPosition"] = body["StartingPosition"].clone();
         configure_mapping(&mut shown, body)?;
         let words: &[_] = if enabled { &["Creating", "Enabling"] } else { &["Creating"] };
         self.mappings.push(Mapping {
@@ -537,6 +522,11 @@ impl World {
 }
 
 impl Function {
+    /// Everything about it, its policy apart, that only a write changes.
+    pub(in crate::scripted) fn bits(&self) -> String {
+        format!("{} {:?} {:?}", self.config, self.tags, self.concurrency)
+    }
+
     fn not_pending(&mut self) -> Result<(), Reply> {
         if self.pending.as_mut().and_then(Passing::look).is_none() {
             self.revision += u32::from(self.pending.take().is_some());
@@ -619,6 +609,27 @@ impl Function {
 }
 
 impl Mapping {
+    /// One that has been there for long; `function` may have a qualifier, and neither end has to exist.
+    pub(super) fn old(uuid: &str, function: &str, stream: &str, tags: Tags) -> Mapping {
+        let (name, qualifier) = function
+            .split_once(':')
+            .map_or((function, String::new()), |(name, qualifier)| (name, format!(":{qualifier}")));
+        Mapping {
+            uuid: uuid.to_owned(),
+            function: name.to_owned(),
+            shown: usual_mapping(uuid, &format!("{}{qualifier}", function_arn(name)), stream),
+            enabled: true,
+            passing: None,
+            leaving: false,
+            tags,
+        }
+    }
+
+    /// Everything about it that only a write changes.
+    pub(in crate::scripted) fn bits(&self) -> String {
+        format!("{} {} {} {} {:?} {}", self.uuid, self.function, self.shown, self.enabled, self.tags, self.leaving)
+    }
+
     pub(in crate::scripted) fn is_enabled(&self) -> bool {
         self.enabled && self.passing.is_none()
     }
@@ -725,6 +736,30 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
         config["LoggingConfig"] = now;
     }
     Ok(())
+}
+
+/// A mapping as reads show it when nothing is said of it but what it connects.
+fn usual_mapping(uuid: &str, function_arn: &str, stream: &str) -> Json {
+    json!({
+        "UUID": uuid,
+        "EventSourceArn": stream,
+        "EventSourceMappingArn": format!("arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{uuid}"),
+        "FunctionArn": function_arn,
+        "StartingPosition": "TRIM_HORIZON",
+        "BatchSize": 100,
+        "MaximumBatchingWindowInSeconds": 0,
+        "ParallelizationFactor": 1,
+        "DestinationConfig": { "OnFailure": {} },
+        "MaximumRecordAgeInSeconds": -1,
+        "MaximumRetryAttempts": -1,
+        "BisectBatchOnFunctionError": false,
+        "TumblingWindowInSeconds": 0,
+        "FunctionResponseTypes": [],
+        "LastModified": 1_700_000_000.0,
+        "LastProcessingResult": "No records processed",
+        "StateTransitionReason": "User action",
+        "State": "Creating",
+    })
 }
 
 /// Takes over what a request says about a mapping; what it leaves out stays.

@@ -404,6 +404,13 @@ impl World {
 }
 
 impl Table {
+    /// Everything about it that only a write changes.
+    pub(in super::super) fn bits(&self) -> String {
+        let shown = self.next.as_ref().unwrap_or(&self.shown);
+        let settings = (&self.tags, self.items, &self.ttl, self.recovery);
+        format!("{} {shown} {settings:?} {}", self.id, self.is_leaving())
+    }
+
     fn describe(&self, shown: &Json, name: &str, status: &str) -> Json {
         let mut shown = shown.clone();
         shown["TableName"] = json!(name);

@@ -6,30 +6,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::support::DEADLINE;
+use serde_json::Value as Json;
+
+use super::DEADLINE;
 
 /// One request as it came in.
-pub(super) struct Request {
-    head: String,
-    body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
     upstream: SocketAddr,
 }
 
 impl Request {
     /// `POST /2015-03-31/functions`, or for DynamoDB the operation.
-    pub(super) fn is(&self, what: &str) -> bool {
+    pub(crate) fn is(&self, what: &str) -> bool {
         let head = self.head.to_ascii_lowercase();
         head.starts_with(&format!("{} ", what.to_ascii_lowercase()))
             || head.contains(&format!("x-amz-target: dynamodb_20120810.{}\r\n", what.to_ascii_lowercase()))
     }
 
     /// What the local AWS answers.
-    pub(super) fn forward(&self) -> String {
+    pub(crate) fn forward(&self) -> String {
         self.send(&self.head, &self.body)
     }
 
     /// What the local AWS answers whoever sent this to a GET of `path`.
-    pub(super) fn instead_get(&self, path: &str) -> String {
+    pub(crate) fn instead_get(&self, path: &str) -> String {
         let headers = self.head.split_once("\r\n").unwrap().1.split("\r\n");
         let kept: Vec<&str> = headers.filter(|line| !line.to_ascii_lowercase().starts_with("content-")).collect();
         self.send(&format!("GET {path} HTTP/1.1\r\n{}", kept.join("\r\n")), b"")
@@ -46,7 +48,7 @@ impl Request {
 }
 
 /// An answer in Lambda's protocol.
-pub(super) fn lambda_error(status: u16, code: &str, message: &str) -> String {
+pub(crate) fn lambda_error(status: u16, code: &str, message: &str) -> String {
     let body = serde_json::json!({ "Type": "User", "Message": message }).to_string();
     format!(
         "HTTP/1.1 {status} Error\r\nx-amzn-errortype: {code}\r\ncontent-type: application/json\r\n\
@@ -55,8 +57,34 @@ pub(super) fn lambda_error(status: u16, code: &str, message: &str) -> String {
     )
 }
 
+/// The description of a table as if it had been made long ago.
+pub(crate) fn aged(answer: &str) -> String {
+    const KEY: &str = "\"CreationDateTime\":";
+    let Some((start, rest)) = answer.split_once(KEY) else { return answer.to_owned() };
+    let end = rest.find([',', '}']).unwrap();
+    // As many characters as before, for the length is in the header.
+    let old = format!("{: <end$}", " 1700000000");
+    format!("{start}{KEY}{old}{}", &rest[end..])
+}
+
+/// AWS's answer to a second mapping from the same stream to the same function, where there is one already. The local AWS
+/// would make a second one.
+pub(crate) fn existing_mapping(request: &Request) -> Option<String> {
+    let wanted: Json = serde_json::from_slice(&request.body).ok()?;
+    let (function, stream) = (wanted["FunctionName"].as_str()?, wanted["EventSourceArn"].as_str()?);
+    let there = request.instead_get(&format!("/2015-03-31/event-source-mappings?FunctionName={function}"));
+    let there: Json = serde_json::from_str(there.split_once("\r\n\r\n")?.1).ok()?;
+    let mut same = there["EventSourceMappings"].as_array()?.iter().filter(|it| it["EventSourceArn"] == stream);
+    let uuid = same.next()?["UUID"].as_str()?;
+    let message = format!(
+        "The event source arn (\" {stream} \") and function (\" {function} \") provided mapping already exists. Please \
+         update or delete the existing mapping with UUID {uuid}"
+    );
+    Some(lambda_error(409, "ResourceConflictException", &message))
+}
+
 /// Listens on a port of its own until dropped.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -64,7 +92,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// A proxy in front of `endpoint` that answers with what `bend` makes of a request.
-    pub(super) fn new(endpoint: &str, bend: impl Fn(&Request) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(endpoint: &str, bend: impl Fn(&Request) -> String + Send + Sync + 'static) -> Self {
         let upstream: SocketAddr = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -86,7 +114,7 @@ impl Proxy {
         Self { address, ended, thread: Some(thread) }
     }
 
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 }
@@ -98,6 +126,10 @@ impl Drop for Proxy {
         // A thread that panicked has said so, and its client has failed.
         let _ = self.thread.take().map(JoinHandle::join);
     }
+}
+
+pub(crate) fn header(line: &str, name: &str) -> Option<String> {
+    line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
 }
 
 /// One request for each connection.
@@ -118,9 +150,6 @@ fn serve(mut stream: TcpStream, upstream: SocketAddr, bend: &impl Fn(&Request) -
         }
     };
     let head = String::from_utf8(received[..end].to_vec()).unwrap();
-    let header = |line: &str, name: &str| {
-        line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
-    };
     let length = head.split("\r\n").find_map(|line| header(line, "content-length"));
     let length: usize = length.map_or(0, |length| length.parse().unwrap());
     while received.len() < end + 4 + length {

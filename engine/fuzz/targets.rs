@@ -1,0 +1,134 @@
+//! What must hold for any bytes, one function for each reader of something from outside. The fuzzer runs them with what it
+//! thinks up, and `cargo test` with the seeds and mutations of them.
+//!
+//! None touches the disk or the network. A panic is a finding; so is whatever takes long or much memory, which the caller
+//! watches.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use engine::aws::guard::Request;
+use engine::diagnostic::{self, Severity, Style};
+use engine::javascript;
+use engine::kinds::properties_of_policy;
+use engine::saved::SavedPlan;
+use engine::spec::template::{Name, Token, tokens};
+use engine::spec::{Depth, Overrides, Spec};
+
+/// A function that takes bytes.
+pub(crate) type Target = fn(&[u8]);
+
+/// All of them, by name.
+pub(crate) const ALL: [(&str, Target); 6] = [
+    ("spec", spec),
+    ("reference", reference),
+    ("plan", plan),
+    ("policy", policy),
+    ("request", request),
+    ("javascript", javascript),
+];
+
+/// The spec parser: every error has its place and its remedy, and all of it can be shown.
+pub(crate) fn spec(bytes: &[u8]) {
+    // The region and account of a spec make more of it checkable, so they are not given. Local files are not looked at.
+    let path = Path::new("specs/team.yaml");
+    for overrides in [Overrides::default(), Overrides { team: Some("owls".to_owned()), ..Overrides::default() }] {
+        match Spec::parse(path, bytes, &overrides, Depth::Identities) {
+            Ok(spec) => {
+                for declared in &spec.resources {
+                    assert!(spec.resource(&declared.name).is_some(), "{}", declared.name);
+                    assert!(spec.graph.order().any(|name| name == declared.name), "{}", declared.name);
+                }
+                show(&spec.warnings);
+            }
+            Err(problems) => {
+                assert!(problems.iter().any(|it| it.severity == Severity::Error), "refused without an error");
+                for problem in problems.iter().filter(|it| it.severity == Severity::Error) {
+                    assert!(problem.at.is_some() && !problem.hints.is_empty(), "{problem:?}");
+                }
+                show(&problems);
+            }
+        }
+    }
+}
+
+fn show(problems: &[diagnostic::Diagnostic]) {
+    for style in [Style::Plain, Style::Ansi] {
+        let shown = diagnostic::render(problems, style, 80);
+        // A hundred errors of the file as YAML, and a hundred of it as a spec.
+        assert!(shown.len() < 2_000_000, "{} bytes of errors", shown.len());
+        let is_plain = |c: char| !c.is_control() || c == '\n' || (c == '\x1b' && style == Style::Ansi);
+        assert!(shown.chars().all(is_plain), "a control character came through");
+    }
+}
+
+/// The reference parser: what it takes apart can be put together again.
+pub(crate) fn reference(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match tokens(text) {
+        Err(errors) => assert!(errors.iter().all(|(problem, hint)| !problem.is_empty() && !hint.is_empty())),
+        Ok(found) => {
+            let written = found.iter().map(|token| match token {
+                Token::Text(text) => text.replace("${", "$${"),
+                Token::Name(Name::Team) => "${team}".to_owned(),
+                Token::Name(Name::Region) => "${region}".to_owned(),
+                Token::Name(Name::Account) => "${account}".to_owned(),
+                Token::Name(Name::Variable(name)) => format!("${{var.{name}}}"),
+                Token::Name(Name::Output { resource, attribute }) => format!("${{{resource}.{attribute}}}"),
+            });
+            assert_eq!(tokens(&written.collect::<String>()), Ok(found), "{text}");
+        }
+    }
+}
+
+/// The plan reader: what it accepts it writes as it was, and a plan has not moved from itself.
+pub(crate) fn plan(bytes: &[u8]) {
+    match SavedPlan::parse(bytes) {
+        Ok(Some(saved)) => {
+            let written = serde_json::to_vec(&saved).unwrap_or_default();
+            assert_eq!(SavedPlan::parse(&written).ok().flatten().as_ref(), Some(&saved));
+            assert_eq!(saved.moved(&saved), Vec::<String>::new());
+        }
+        Ok(None) => {}
+        Err(problem) => {
+            assert!(!problem.hints.is_empty());
+            show(&[problem]);
+        }
+    }
+}
+
+/// The policy normaliser: each statement comes out whole, whatever its form, and always as the same.
+pub(crate) fn policy(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(statements) = properties_of_policy(text) else { return };
+    for (sid, properties) in &statements {
+        for name in ["action", "principal", "source_arn", "source_account", "principal_org_id", "other_conditions"] {
+            assert!(properties.contains_key(name), "{sid} has no {name}");
+        }
+    }
+    assert_eq!(properties_of_policy(text).ok(), Some(statements));
+}
+
+/// What the guard reads off the wire, percent-decoding included: the first line is method and path, the second the target.
+pub(crate) fn request(bytes: &[u8]) {
+    let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut line = || parts.next().and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
+    let (first, target) = (line(), line());
+    let (method, uri) = first.split_once(' ').unwrap_or(("POST", first));
+    let body = parts.next().unwrap_or_default();
+    let _ = Request::parse(method, uri, Some(target).filter(|it| !it.is_empty()), body);
+}
+
+/// The look at a function's JavaScript.
+pub(crate) fn javascript(bytes: &[u8]) {
+    for name in ["index.js", "index.mjs"] {
+        let files = BTreeMap::from([(name.to_owned(), bytes.to_vec()), ("package.json".to_owned(), bytes.to_vec())]);
+        for finding in javascript::findings(&files, "index.handler", "nodejs22.x") {
+            assert!(!finding.problem.is_empty() && !finding.why.is_empty() && !finding.hint.is_empty());
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        javascript::is_module(text);
+        javascript::split_handler(text);
+    }
+}

@@ -1,0 +1,80 @@
+//! Reading what the user names: regular files alone, and never more of one than was asked for.
+//!
+//! **Invariant:** it never waits and never reads without an end: a pipe that nobody writes to and a device are refused.
+//! Whatever else a file is, is the caller's business.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+/// Why there is nothing to read.
+#[derive(Debug)]
+pub enum Unread {
+    /// Nothing stands there.
+    Missing,
+    /// A folder.
+    Folder,
+    /// A pipe, a socket or a device.
+    Special,
+    /// The system does not allow it, or can't; its reason.
+    Refused(io::Error),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Unread {
+        match error.kind() {
+            // A path that goes on below a file leads nowhere either.
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unread::Missing,
+            io::ErrorKind::IsADirectory => Unread::Folder,
+            _ => Unread::Refused(error),
+        }
+    }
+}
+
+impl Unread {
+    /// The reason, as the end of a sentence that begins with the file's name.
+    pub fn reason(&self) -> String {
+        match self {
+            Unread::Missing => "does not exist".to_owned(),
+            Unread::Folder => "is a folder".to_owned(),
+            Unread::Special => "is no regular file".to_owned(),
+            Unread::Refused(error) => format!("can't be read: {error}"),
+        }
+    }
+}
+
+/// Opens a regular file.
+///
+/// # Errors
+/// It is none, or can't be opened.
+pub fn open(path: &Path) -> Result<File, Unread> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // Otherwise a pipe is only opened once somebody writes to it. On a regular file it means nothing.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, NONBLOCK);
+    let file = options.open(path).map_err(|error| match std::fs::metadata(path) {
+        // A socket can't be opened at all.
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Unread::Special,
+        _ => Unread::from(error),
+    })?;
+    let kind = file.metadata()?.file_type();
+    match kind.is_file() {
+        true => Ok(file),
+        false if kind.is_dir() => Err(Unread::Folder),
+        false => Err(Unread::Special),
+    }
+}
+
+#[cfg(unix)]
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
+/// The first `limit` bytes of a regular file. Who has to know that it has more asks for one more than is allowed.
+///
+/// # Errors
+/// It is none, or can't be read.
+pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Unread> {
+    let mut bytes = Vec::new();
+    open(path)?.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,62 @@
+//! Files that are no spec but look familiar: one sentence about all of it helps more than one about each line.
+//!
+//! **Invariant:** it only names what a file is; a file that names a team is always taken for a spec.
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, SourceFile, Span};
+
+/// What is told about a file that somebody has made for another tool; `None` where it may be meant as a spec.
+pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
+    const OTHER_TOOL: &str =
+        "write what it deploys as a spec, which begins with `team:`; `engine explain` lists the kinds";
+    let keys: Vec<&str> = file.text().lines().map(str::trim_end).filter_map(key).collect();
+    let has = |key: &str| keys.contains(&key);
+    let begins = |starts: &[&str]| file.text().lines().any(|line| starts.iter().any(|start| line.starts_with(start)));
+    let is_json = file.text().trim_start().starts_with('{');
+    let (what, hint) = match () {
+        () if has("team") => return None,
+        () if is_json && has("format_version") && has("spec_text") => {
+            ("a saved plan", "`engine apply` carries it out; to see a plan, name its spec")
+        }
+        () if begins(&["Transform: AWS::Serverless"]) => ("an AWS SAM template", OTHER_TOOL),
+        () if has("AWSTemplateFormatVersion") => ("a CloudFormation template", OTHER_TOOL),
+        () if begins(&["terraform {", "resource \"", "provider \"", "module \"", "variable \""]) => {
+            ("a Terraform configuration", OTHER_TOOL)
+        }
+        () if has("service") && has("provider") => ("a configuration of the Serverless Framework", OTHER_TOOL),
+        () if has("apiVersion") && has("kind") => ("a Kubernetes manifest", OTHER_TOOL),
+        () if has("services") => ("a Docker Compose file", OTHER_TOOL),
+        () if has("name") && has("runtime") => ("a Pulumi project", OTHER_TOOL),
+        () if is_json && has("name") && (has("version") || has("scripts") || has("dependencies")) => {
+            ("the manifest of a Node.js package", "name the spec instead, like `engine diff specs/team.yaml`")
+        }
+        () if begins(&[
+            "exports.",
+            "module.exports",
+            "export ",
+            "import ",
+            "const ",
+            "'use strict'",
+            "\"use strict\"",
+        ]) =>
+        {
+            ("JavaScript source", "name its folder in `code:` of a function of the spec")
+        }
+        () if begins(&["<!DOCTYPE", "<!doctype", "<html"]) => {
+            ("a web page", "save the raw file, not the page that shows it")
+        }
+        () => return None,
+    };
+    let start = Span::new(0, file.text().lines().next().map_or(0, str::len));
+    Some(Diagnostic::error(format!("this file is {what}, not a spec")).at(file.place(start)).hint(hint))
+}
+
+/// The key at the beginning of a line: of YAML if it isn't indented, of JSON in any case.
+fn key(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once(':')?;
+    match key.trim_start().trim_start_matches('{').trim_start().strip_prefix('"') {
+        Some(quoted) => quoted.trim_end().strip_suffix('"'),
+        None => (!key.starts_with([' ', '\t', '#', '-'])).then_some(key.trim_end()),
+    }
+}

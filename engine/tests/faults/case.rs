@@ -1,0 +1,278 @@
+//! One run under a fault, in an account of its own: what was there before, what the fault did, and what is there when
+//! the same command has run again undisturbed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use crate::layer::{AS_ENGINE, Fault};
+use crate::picture::{Picture, clear, differences};
+use crate::scenario::Scenario;
+use crate::shared::account::{Account, ROLE};
+use crate::shared::project::{Project, Ran};
+use crate::shared::proxy::{Proxy, Request, aged, existing_mapping};
+
+/// No run may take longer, whatever happens to it.
+const BOUND: Duration = Duration::from_secs(180);
+
+/// A project and the AWS that all cases share.
+pub(crate) struct Lab {
+    pub(crate) project: Project,
+    /// The local AWS itself.
+    pub(crate) endpoint: String,
+    /// The same where it answers as the real one.
+    front: Proxy,
+    accounts: AtomicU64,
+}
+
+/// What the local AWS answers, where that is what the real one would answer.
+pub(crate) fn as_aws(request: &Request) -> String {
+    static TURN: Mutex<()> = Mutex::new(());
+    if request.is("POST /2015-03-31/event-source-mappings") {
+        let _turn = TURN.lock().unwrap();
+        return existing_mapping(request).unwrap_or_else(|| request.forward());
+    }
+    // What stands there has stood there for longer than a minute, so that its tags are believed.
+    let answer = request.forward();
+    if request.is("DescribeTable") { aged(&answer) } else { answer }
+}
+
+impl Lab {
+    pub(crate) fn new() -> Lab {
+        let project = Project::new();
+        let source = project.read("lambda-src/log-events/index.js");
+        fs::create_dir(project.path("lambda-src/second")).unwrap();
+        project.write("lambda-src/second/index.js", &source.replace("console.log(`", "console.log(`second: "));
+        let endpoint = project.endpoint();
+        let front = Proxy::new(&endpoint, as_aws);
+        Lab { project, endpoint, front, accounts: AtomicU64::new(200_000_000_001) }
+    }
+}
+
+/// How the engine ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// Every call it made: number, read or write, service, operation, name, fault.
+    pub(crate) calls: Vec<String>,
+}
+
+pub(crate) struct Case<'l> {
+    pub(crate) lab: &'l Lab,
+    pub(crate) scenario: &'static Scenario,
+    pub(crate) aws: Account,
+    pub(crate) before: Picture,
+}
+
+/// What an undisturbed run of a scenario does and leaves.
+pub(crate) struct Reference {
+    pub(crate) calls: Vec<String>,
+    left: BTreeMap<String, Vec<Json>>,
+}
+
+impl<'l> Case<'l> {
+    /// An account in the state that the scenario begins with.
+    pub(crate) fn new(lab: &'l Lab, scenario: &'static Scenario) -> Case<'l> {
+        let account = lab.accounts.fetch_add(1, Ordering::Relaxed).to_string();
+        let aws = Account::new(&lab.endpoint, &account);
+        belongs_to_others(&aws);
+        let mut case = Case { lab, scenario, aws, before: Picture::default() };
+        (scenario.prepare)(&case);
+        case.before = Picture::of(&case.aws);
+        case
+    }
+
+    /// The spec of this case alone.
+    pub(crate) fn spec(&self) -> String {
+        format!("specs/{}.yaml", self.aws.id)
+    }
+
+    /// Writes the spec.
+    pub(crate) fn declare(&self, text: &str) {
+        self.lab.project.write(&self.spec(), text);
+    }
+
+    /// Runs the engine, undisturbed.
+    pub(crate) fn engine(&self, args: &[&str]) -> Ran {
+        self.lab.project.run_at(&self.lab.front.endpoint(), &self.aws.id, args)
+    }
+
+    fn args(&self) -> Vec<String> {
+        let spec = self.spec();
+        self.scenario.command.iter().map(|arg| arg.replace("SPEC", &spec)).collect()
+    }
+
+    /// The command of the scenario, by whatever program.
+    fn command(&self, command: Command, endpoint: &str) -> Command {
+        let mut command = command;
+        command.args(self.args()).args(["--endpoint-url", endpoint]).stdin(Stdio::null());
+        command.env("AWS_ACCESS_KEY_ID", &self.aws.id).env("AWS_SECRET_ACCESS_KEY", "secret");
+        command
+    }
+
+    /// Runs the scenario's command with `fault` at a call.
+    pub(crate) fn run_under(&self, fault: Option<&Fault>, call: usize) -> Ended {
+        let record = self.lab.project.path(&format!("{}.calls", self.aws.id));
+        let this = std::env::current_exe().unwrap();
+        let mut command = self.lab.project.program(this.to_str().unwrap());
+        command.args([AS_ENGINE, fault.map_or("-", |fault| fault.name), &call.to_string()]).arg(&record);
+        let mut ended = self.watch(&mut self.command(command, &self.lab.front.endpoint()), &mut |_| {});
+        let calls = fs::read_to_string(&record).unwrap_or_default();
+        ended.calls = calls.lines().map(|line| line.trim_end().to_owned()).collect();
+        ended
+    }
+
+    /// Runs the program itself, as whoever looks at its process wants, with its network at `endpoint`.
+    pub(crate) fn run_at(&self, endpoint: &str, started: &mut dyn FnMut(u32)) -> Ended {
+        let command = self.lab.project.program(crate::shared::ENGINE);
+        self.watch(&mut self.command(command, endpoint), started)
+    }
+
+    /// Where the run that is disturbed writes its messages.
+    pub(crate) fn stderr(&self) -> PathBuf {
+        self.lab.project.path(&format!("{}.err", self.aws.id))
+    }
+
+    fn watch(&self, command: &mut Command, started: &mut dyn FnMut(u32)) -> Ended {
+        let (out, err) = (self.lab.project.path(&format!("{}.out", self.aws.id)), self.stderr());
+        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        let mut child = command.spawn().unwrap();
+        started(child.id());
+        let deadline = Instant::now() + BOUND;
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                break child.wait().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let [stdout, stderr] = [out, err].map(|path| fs::read_to_string(path).unwrap());
+        assert!(Instant::now() <= deadline, "no end after {BOUND:?}:\n{stdout}\n{stderr}");
+        Ended { status, stdout, stderr, calls: Vec::new() }
+    }
+
+    /// What the run that was to be disturbed must have come to by itself.
+    pub(crate) fn has_ended_well(&self, ended: &Ended, codes: &[i32]) -> Result<(), String> {
+        let Ended { status, stdout, stderr, .. } = ended;
+        let Some(code) = status.code() else { return Err(format!("it ended with {status}")) };
+        if !codes.contains(&code) {
+            return Err(format!("its exit code is {code}"));
+        }
+        if code != 0 && stderr.trim().is_empty() && !stdout.contains("incomplete") {
+            return Err(format!("it ended with {code} without a word"));
+        }
+        if code == 1 {
+            let written = differences(&self.before.0, &Picture::of(&self.aws).0);
+            if !written.is_empty() {
+                return Err(format!("it ended with 1, but has written: {written:#?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the command again, undisturbed, and holds what is there then against what an undisturbed run leaves.
+    pub(crate) fn converges(&self, reference: &Reference, is_complete: bool) -> Result<(), String> {
+        let args = self.args();
+        let again = self.engine(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        if again.code != 0 {
+            return Err(format!("the second run fails: {again:#?}"));
+        }
+        if is_complete && !again.stdout.contains("No changes.") {
+            return Err(format!("the run ended with 0, but the next one had something left to do: {again:#?}"));
+        }
+        self.is_settled()?;
+        let now = Picture::of(&self.aws);
+        let different = differences(&reference.left, &now.comparable(&self.aws.id));
+        if !different.is_empty() {
+            return Err(format!("AWS is left otherwise than by an undisturbed run: {different:#?}"));
+        }
+        self.left_alone(&now)
+    }
+
+    /// What others own is exactly as it was.
+    fn left_alone(&self, now: &Picture) -> Result<(), String> {
+        match differences(&self.before.foreign(), &now.foreign()) {
+            different if different.is_empty() => Ok(()),
+            different => Err(format!("what others own has changed: {different:#?}")),
+        }
+    }
+
+    fn is_settled(&self) -> Result<(), String> {
+        let spec = self.spec();
+        let args: Vec<String> = self.scenario.check.iter().map(|arg| arg.replace("SPEC", &spec)).collect();
+        let diff = self.engine(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        if diff.code != 0 || !diff.stdout.contains("No changes.") {
+            return Err(format!("something is still to be done: {diff:#?}"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Case<'_> {
+    fn drop(&mut self) {
+        // A function's process lives as long as the function, and a failed case has nothing more to show.
+        if !std::thread::panicking() {
+            clear(&self.aws);
+        }
+    }
+}
+
+/// The scenario undisturbed, once for all its cases.
+pub(crate) fn reference(lab: &Lab, scenario: &'static Scenario) -> &'static Reference {
+    static ALL: [OnceLock<Reference>; crate::scenario::SCENARIOS.len()] =
+        [const { OnceLock::new() }; crate::scenario::SCENARIOS.len()];
+    let index = crate::scenario::SCENARIOS.iter().position(|it| it.name == scenario.name).unwrap();
+    ALL[index].get_or_init(|| {
+        let case = Case::new(lab, scenario);
+        let ended = case.run_under(None, 0);
+        assert!(ended.status.success(), "{ended:#?}");
+        case.is_settled().unwrap();
+        let now = Picture::of(&case.aws);
+        case.left_alone(&now).unwrap();
+        assert!(now != case.before, "nothing has happened");
+        Reference { calls: ended.calls, left: now.comparable(&case.aws.id) }
+    })
+}
+
+/// The role that is imported; a table of another team whose name seems to be ours, and a function that nobody owns.
+fn belongs_to_others(aws: &Account) {
+    const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    const RIGHTS: &str =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["dynamodb:*","logs:*"],"Resource":"*"}]}"#;
+    aws.wait(aws.iam.create_role().role_name(ROLE).assume_role_policy_document(TRUST).send());
+    let rights = aws.iam.put_role_policy().role_name(ROLE).policy_name("stream-and-logs");
+    aws.wait(rights.policy_document(RIGHTS).send());
+    let [table, function, _] = crate::picture::FOREIGN;
+    let tags = [("engine:team", "blue-owls-archive"), ("engine:stack", "app"), ("engine:resource", "old")];
+    aws.create_table(table, &tags);
+    aws.put_item(table, "1", "keep me");
+    aws.create_function(function, |function| function.tags("course", "cloud"));
+    let add = aws.lambda.add_permission().function_name(function).statement_id("blue-owls-other");
+    aws.wait(add.action("lambda:InvokeFunction").principal("s3.amazonaws.com").send());
+    let stream = aws.new_stream(table, aws_sdk_dynamodb::types::StreamViewType::KeysOnly);
+    aws.create_mapping(function, &stream, &[]);
+}
+
+impl Ended {
+    pub(crate) fn was_killed(&self) -> bool {
+        self.status.signal() == Some(9)
+    }
+
+    /// Whether it says that all is done; otherwise it must have said that something may be left.
+    pub(crate) fn is_complete(&self) -> bool {
+        let said = self.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.status.success() && !["may be left over", "may have been overlooked"].iter().any(|it| said.contains(it))
+    }
+}

@@ -1,0 +1,159 @@
+//! The program as it is shipped, ended from outside at each of its calls: by SIGKILL before AWS has seen the call or after
+//! it has done it, by Ctrl-C once, and twice.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use engine::aws::guard;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::case::{Case, Ended, Reference, as_aws};
+use crate::picture::{Picture, differences};
+use crate::shared::eventually;
+use crate::shared::proxy::{Proxy, Request, header};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Killed,
+    KilledAfter,
+    Interrupted,
+    InterruptedTwice,
+}
+
+/// How a run is ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stop {
+    pub(crate) name: &'static str,
+    way: Way,
+}
+
+/// Every way.
+pub(crate) const STOPS: [Stop; 4] = [
+    Stop { name: "sigkill_before", way: Way::Killed },
+    Stop { name: "sigkill_after", way: Way::KilledAfter },
+    Stop { name: "ctrl_c_once", way: Way::Interrupted },
+    Stop { name: "ctrl_c_twice", way: Way::InterruptedTwice },
+];
+
+/// The scenarios in which that is tried.
+pub(crate) const SCENARIOS: [&str; 4] = ["create", "update", "replace", "destroy"];
+
+/// What the proxy and whoever waits for the process know of each other.
+#[derive(Default)]
+struct Shared {
+    process: Mutex<Option<Pid>>,
+    has_ended: AtomicBool,
+    n_calls: AtomicUsize,
+    /// A write was in flight when Ctrl-C was pressed, and its answer was given afterwards.
+    answered: Mutex<Option<bool>>,
+}
+
+/// Runs the case's command, stopped at its so-many-th call, and then undisturbed.
+pub(crate) fn stopped(case: &Case<'_>, reference: &Reference, stop: Stop, call: usize) -> Result<(), String> {
+    let shared = Arc::new(Shared::default());
+    let proxy = {
+        let (shared, stderr) = (Arc::clone(&shared), case.stderr());
+        Proxy::new(&case.lab.endpoint, move |request| {
+            // Until the process is known, it can't be stopped.
+            let process = shared.process.lock().unwrap().unwrap();
+            let n_calls = shared.n_calls.fetch_add(1, Ordering::SeqCst) + 1;
+            if n_calls == call { hit(request, stop.way, process, &shared, &stderr) } else { as_aws(request) }
+        })
+    };
+    let mut unknown = Some(shared.process.lock().unwrap());
+    let ended = case.run_at(&proxy.endpoint(), &mut |id| {
+        *unknown.take().unwrap() = Pid::from_raw(id.try_into().unwrap());
+    });
+    shared.has_ended.store(true, Ordering::SeqCst);
+    let was_hit = shared.n_calls.load(Ordering::SeqCst) >= call;
+    drop(proxy);
+    let result = as_told(case, &ended, stop.way, was_hit).and_then(|()| {
+        if *shared.answered.lock().unwrap() == Some(false) {
+            return Err("it has not waited for the answer to a write in flight".to_owned());
+        }
+        case.converges(reference, ended.is_complete())
+    });
+    result.map_err(|problem| format!("{problem}\n{}\n{}", ended.stdout, ended.stderr))
+}
+
+/// What becomes of the call at which it is stopped; the answer.
+fn hit(request: &Request, way: Way, process: Pid, shared: &Shared, stderr: &PathBuf) -> String {
+    let press = || {
+        kill_process(process, Signal::INT).unwrap();
+        let heard = || fs::read_to_string(stderr).is_ok_and(|said| said.contains("interrupted"));
+        eventually("Ctrl-C is heard", || heard() || shared.has_ended.load(Ordering::SeqCst));
+    };
+    match way {
+        Way::Killed => kill_process(process, Signal::KILL).unwrap(),
+        Way::KilledAfter => {
+            as_aws(request);
+            kill_process(process, Signal::KILL).unwrap();
+        }
+        Way::Interrupted => {
+            let writes = !reads(request);
+            if writes {
+                *shared.answered.lock().unwrap() = Some(false);
+            }
+            press();
+            let answer = as_aws(request);
+            if writes {
+                *shared.answered.lock().unwrap() = Some(!shared.has_ended.load(Ordering::SeqCst));
+            }
+            return answer;
+        }
+        Way::InterruptedTwice => {
+            press();
+            if !shared.has_ended.load(Ordering::SeqCst) {
+                kill_process(process, Signal::INT).unwrap();
+            }
+            // This call never gets its answer.
+            eventually("the second Ctrl-C ends it", || shared.has_ended.load(Ordering::SeqCst));
+        }
+    }
+    String::new()
+}
+
+/// Whether it changes nothing, by the engine's own lights.
+fn reads(request: &Request) -> bool {
+    let mut words = request.head.split_whitespace();
+    let (method, uri) = (words.next().unwrap(), words.next().unwrap());
+    let target = request.head.lines().find_map(|line| header(line, "x-amz-target"));
+    let parsed = guard::Request::parse(method, uri, target.as_deref(), &request.body);
+    parsed.is_some_and(|request| request.effect == guard::Effect::Read)
+}
+
+/// Whether it ended as it has to, and said what it must.
+fn as_told(case: &Case<'_>, ended: &Ended, way: Way, was_hit: bool) -> Result<(), String> {
+    if !was_hit {
+        return case.has_ended_well(ended, &[0]);
+    }
+    if matches!(way, Way::Killed | Way::KilledAfter) {
+        let not_killed = || format!("it was not killed, but ended with {}", ended.status);
+        return if ended.was_killed() { Ok(()) } else { Err(not_killed()) };
+    }
+    // Who had nothing left to begin has ended as ever.
+    let may_be_done = way == Way::Interrupted && ended.stdout.contains("complete!");
+    case.has_ended_well(ended, if may_be_done { &[0] } else { &[130] })?;
+    if way == Way::InterruptedTwice || may_be_done {
+        return Ok(());
+    }
+    if !ended.stderr.contains("interrupted") {
+        return Err("it does not say that it was interrupted".to_owned());
+    }
+    if ended.stdout.contains("incomplete: ") {
+        return begins_nothing(&ended.stderr);
+    }
+    let written = differences(&case.before.0, &Picture::of(&case.aws).0);
+    if written.is_empty() { Ok(()) } else { Err(format!("it tells nothing of what it has done: {written:#?}")) }
+}
+
+/// Whether no step begins after Ctrl-C but the second half of a replacement of what has no name of its own.
+fn begins_nothing(stderr: &str) -> Result<(), String> {
+    let (_, rest) = stderr.split_once("interrupted: ").unwrap_or_default();
+    let begun = rest.lines().filter(|line| line.ends_with("ing...") && !line.contains(": still "));
+    let allowed = ["todos-to-logger: creating...", "logger-permission: creating..."];
+    let begun: Vec<&str> = begun.filter(|line| !allowed.contains(line)).collect();
+    if begun.is_empty() { Ok(()) } else { Err(format!("it began after Ctrl-C: {begun:?}")) }
+}

@@ -1,0 +1,299 @@
+//! The engine with faults in front of its network: one call is answered wrongly, late or not at all, or the process
+//! ends there. Everything else goes through, so what AWS has stays real.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::timeout::TimeoutConfig;
+use bytes::Bytes;
+use engine::aws::Network;
+use engine::aws::guard::{Effect, Request};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use rustix::process::{Signal, getpid, kill_process};
+
+/// The first argument of whoever wants this program to be the engine.
+pub(crate) const AS_ENGINE: &str = "--as-engine";
+
+/// What happens to a call, and to how many attempts of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    kind: Kind,
+    /// Attempts of the same request. The SDK makes four; the engine, sixteen in all.
+    attempts: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Refused for the rate of calls.
+    Throttled,
+    /// HTTP 500; AWS has not done it.
+    Failed,
+    /// HTTP 500 although AWS has done it.
+    FailedAfter,
+    /// HTTP 503 without a word, as a load balancer says it.
+    Unavailable,
+    /// The connection is closed before AWS sees the request.
+    Closed,
+    /// AWS has done it, and the connection is closed before the answer.
+    Lost,
+    /// AWS has done it, and its answer comes too late.
+    Late,
+    /// AWS has done it, and the answer is none of AWS's.
+    Garbage,
+    /// AWS has done it, and the connection is closed in the middle of the answer.
+    Truncated,
+    /// SIGKILL before AWS sees the request.
+    Killed,
+    /// SIGKILL when AWS has done it.
+    KilledAfter,
+}
+
+/// Every fault.
+pub(crate) const FAULTS: [Fault; 18] = [
+    Fault { name: "throttled", kind: Kind::Throttled, attempts: 1 },
+    Fault { name: "throttled_4_times", kind: Kind::Throttled, attempts: 4 },
+    Fault { name: "error_500", kind: Kind::Failed, attempts: 1 },
+    Fault { name: "error_500_4_times", kind: Kind::Failed, attempts: 4 },
+    Fault { name: "error_500_but_done", kind: Kind::FailedAfter, attempts: 1 },
+    Fault { name: "error_503", kind: Kind::Unavailable, attempts: 1 },
+    Fault { name: "closed_before", kind: Kind::Closed, attempts: 1 },
+    Fault { name: "closed_before_4_times", kind: Kind::Closed, attempts: 4 },
+    Fault { name: "closed_before_16_times", kind: Kind::Closed, attempts: 16 },
+    Fault { name: "answer_lost", kind: Kind::Lost, attempts: 1 },
+    Fault { name: "answer_lost_4_times", kind: Kind::Lost, attempts: 4 },
+    Fault { name: "answer_lost_16_times", kind: Kind::Lost, attempts: 16 },
+    Fault { name: "answer_late", kind: Kind::Late, attempts: 1 },
+    Fault { name: "answer_late_16_times", kind: Kind::Late, attempts: 16 },
+    Fault { name: "answer_garbage", kind: Kind::Garbage, attempts: 1 },
+    Fault { name: "answer_truncated", kind: Kind::Truncated, attempts: 1 },
+    Fault { name: "killed_before", kind: Kind::Killed, attempts: 1 },
+    Fault { name: "killed_after", kind: Kind::KilledAfter, attempts: 1 },
+];
+
+impl Fault {
+    /// Whether it ends the process.
+    pub(crate) fn kills(&self) -> bool {
+        matches!(self.kind, Kind::Killed | Kind::KilledAfter)
+    }
+}
+
+/// Is the engine: `FAULT CALL RECORD ARGS…`, where the fault happens to the so-many-th call, counted from 1, and every
+/// call is noted in the file `RECORD`. Without such a fault (`-`) it only notes.
+pub(crate) fn be_the_engine(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut text = || args.next().and_then(|arg| arg.into_string().ok()).expect("FAULT CALL RECORD ARGS…");
+    let fault = text();
+    let (call, record) = (text().parse().expect("a number"), text());
+    let fault = FAULTS.into_iter().find(|it| it.name == fault);
+    let record = OpenOptions::new().append(true).create(true).open(record).expect("a file for the record");
+    let is_late = fault.is_some_and(|it| it.kind == Kind::Late);
+    let layer = Arc::new(Layer { fault, call, state: Mutex::new(State { n_calls: 0, hit: None, record }) });
+    let usual = Network::default();
+    let limits = |usual: TimeoutConfig| match is_late {
+        true => TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(1500)).build(),
+        false => usual,
+    };
+    let network = Network {
+        wrap: Arc::new(move |inner| SharedHttpClient::new(Client { inner, layer: Arc::clone(&layer) })),
+        timeouts: limits(usual.timeouts),
+        upload_timeouts: limits(usual.upload_timeouts),
+    };
+    let args = std::iter::once(OsString::from("engine")).chain(args);
+    ExitCode::from(engine::cli::run_through(args, network) as u8)
+}
+
+#[derive(Debug)]
+struct Layer {
+    fault: Option<Fault>,
+    call: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    n_calls: usize,
+    /// The request that is hit, and how many attempts of it have been.
+    hit: Option<((String, String, Vec<u8>), usize)>,
+    record: File,
+}
+
+#[derive(Debug)]
+struct Client {
+    inner: SharedHttpClient,
+    layer: Arc<Layer>,
+}
+
+#[derive(Debug)]
+struct Connector {
+    inner: SharedHttpConnector,
+    layer: Arc<Layer>,
+}
+
+impl HttpClient for Client {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Connector { inner, layer: Arc::clone(&self.layer) })
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.inner.validate_base_client_config(components, config)
+    }
+
+    fn validate_final_config(&self, components: &RuntimeComponents, config: &ConfigBag) -> Result<(), BoxError> {
+        self.inner.validate_final_config(components, config)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.inner.connector_metadata()
+    }
+}
+
+impl Layer {
+    /// Counts and notes a call; what happens to it.
+    fn meet(&self, request: &HttpRequest, parsed: &Request) -> Option<Kind> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.n_calls += 1;
+        let n_calls = state.n_calls;
+        let body = request.body().bytes().unwrap_or_default().to_vec();
+        let key = (request.method().to_owned(), request.uri().to_owned(), body);
+        let fault = self.fault.filter(|fault| match &mut state.hit {
+            None => n_calls == self.call,
+            Some((hit, attempts)) => *hit == key && *attempts < fault.attempts,
+        });
+        if fault.is_some() {
+            state.hit.get_or_insert((key, 0)).1 += 1;
+        }
+        let effect = if parsed.effect == Effect::Read { "read" } else { "write" };
+        let target = parsed.target.as_ref().map_or("", |(_, name)| name);
+        let marked = fault.map_or("", |fault| fault.name);
+        let Request { service, operation, .. } = parsed;
+        writeln!(state.record, "{n_calls} {effect} {service} {operation} {target} {marked}").expect("a record");
+        fault.map(|fault| fault.kind)
+    }
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target");
+        let body = request.body().bytes().unwrap_or_default();
+        let parsed = Request::parse(request.method(), request.uri(), target, body).expect("the guard knows it");
+        let Some(kind) = self.layer.meet(&request, &parsed) else { return self.inner.call(request) };
+        let service = parsed.service;
+        if kind == Kind::Killed {
+            die();
+        }
+        let closed = || ConnectorError::io("connection closed before message completed".into());
+        match kind {
+            Kind::Throttled => return HttpConnectorFuture::ready(Ok(throttled(service))),
+            Kind::Failed => return HttpConnectorFuture::ready(Ok(failed(service))),
+            Kind::Unavailable => return HttpConnectorFuture::ready(Ok(answer(503, "", String::new()))),
+            Kind::Closed => return HttpConnectorFuture::ready(Err(closed())),
+            _ => {}
+        }
+        let inner = self.inner.clone();
+        HttpConnectorFuture::new(async move {
+            let mut response = inner.call(request).await?;
+            let body = response.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
+            match kind {
+                Kind::FailedAfter => Ok(failed(service)),
+                Kind::Lost => Err(closed()),
+                Kind::Late => std::future::pending().await,
+                Kind::Garbage => Ok(answer(200, "text/html", "<html><body>Welcome to our Wi-Fi!</body></html>".into())),
+                Kind::Truncated => {
+                    *response.body_mut() = cut(&body);
+                    Ok(response)
+                }
+                _ => die(),
+            }
+        })
+    }
+}
+
+fn die() -> ! {
+    kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+    // The signal may take a moment.
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The first half of a body, and then the end of the connection.
+fn cut(body: &Bytes) -> SdkBody {
+    let half = body.slice(..body.len() / 2);
+    let end = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    SdkBody::from_body_1_x(StreamBody::new(futures_util::stream::iter([Ok(Frame::data(half)), Err(end)])))
+}
+
+/// "Too many calls" in the words of each service.
+fn throttled(service: &str) -> HttpResponse {
+    match service {
+        "lambda" => json(
+            429,
+            "TooManyRequestsException",
+            r#"{"Reason":"CallerRateLimitExceeded","Type":"User","message":"Rate exceeded"}"#,
+        ),
+        "dynamodb" | "tagging" => json(
+            400,
+            "ThrottlingException",
+            r#"{"__type":"com.amazon.coral.availability#ThrottlingException","message":"Rate exceeded"}"#,
+        ),
+        _ => xml(400, "Sender", "Throttling", "Rate exceeded"),
+    }
+}
+
+/// "Something went wrong here" in the words of each service.
+fn failed(service: &str) -> HttpResponse {
+    match service {
+        "lambda" => json(
+            500,
+            "ServiceException",
+            r#"{"Type":"Service","Message":"An error occurred and the request cannot be processed."}"#,
+        ),
+        "dynamodb" => json(
+            500,
+            "InternalServerError",
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"Internal server error"}"#,
+        ),
+        "tagging" => json(500, "InternalServiceException", r#"{"__type":"InternalServiceException"}"#),
+        _ => xml(500, "Receiver", "ServiceFailure", "The request processing has failed because of an unknown error."),
+    }
+}
+
+fn json(status: u16, code: &'static str, body: &str) -> HttpResponse {
+    let mut response = answer(status, "application/json", body.to_owned());
+    response.headers_mut().insert("x-amzn-errortype", code);
+    response
+}
+
+fn xml(status: u16, whose: &str, code: &str, message: &str) -> HttpResponse {
+    let error = format!("<Error><Type>{whose}</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+    answer(status, "text/xml", format!("<ErrorResponse>{error}<RequestId>0</RequestId></ErrorResponse>"))
+}
+
+fn answer(status: u16, content_type: &'static str, body: String) -> HttpResponse {
+    let status = status.try_into().expect("a status");
+    let mut response = HttpResponse::new(status, SdkBody::from(body));
+    if !content_type.is_empty() {
+        response.headers_mut().insert("content-type", content_type);
+    }
+    response
+}

@@ -1,0 +1,175 @@
+//! Whatever goes wrong, running the same command again ends where an undisturbed run ends. Every call of the engine
+//! meets every fault, in every scenario: the real SDK and a real local AWS behind it, whose state is real.
+//!
+//! This program is also the engine itself, with the faults in front of its network; the shipped one has no such thing.
+//! A seeded sample runs with `cargo test`, the whole with `ENGINE_FAULTS=all cargo test --test faults`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![cfg(unix)]
+
+mod case;
+mod kill;
+mod layer;
+mod picture;
+mod scenario;
+#[path = "../shared/mod.rs"]
+mod shared;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use case::{Case, Lab, Reference, reference};
+use kill::STOPS;
+use layer::{AS_ENGINE, FAULTS, Fault};
+use scenario::{SCENARIOS, Scenario};
+
+/// Calls beyond those of an undisturbed run that are hit as well: a retry makes runs longer.
+const BEYOND: usize = 2;
+/// Cases that run at the same time: most of it is waiting.
+const AT_ONCE: usize = 6;
+
+/// What has been run, by scenario and by whether the fault was in the network or the process was stopped from outside.
+#[derive(Default)]
+struct Tally(Mutex<BTreeMap<(&'static str, &'static str), Count>>);
+
+#[derive(Default)]
+struct Count {
+    n_calls: usize,
+    n_runs: usize,
+    n_right: usize,
+}
+
+/// Runs one case with something wrong at a call.
+type Run = Box<dyn Fn(&Case<'_>, &Reference, usize) -> Result<(), String> + Send>;
+
+/// Which calls are hit.
+#[derive(Clone, Copy)]
+enum Extent {
+    All,
+    Sample(u64),
+    /// The one of this number.
+    One(usize),
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    args.next();
+    if args.next().is_some_and(|first| first == AS_ENGINE) {
+        return layer::be_the_engine(args);
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let extent = match std::env::var("ENGINE_FAULTS") {
+        Ok(all) if all == "all" => Extent::All,
+        Ok(call) => Extent::One(call.parse().expect("ENGINE_FAULTS is `all` or the number of a call")),
+        Err(_) => Extent::Sample(seed()),
+    };
+    let lab: Arc<OnceLock<Lab>> = Arc::default();
+    let tally = Arc::new(Tally::default());
+    let start = Instant::now();
+    let mut trials = Vec::new();
+    let mut trial = |scenario: &'static Scenario, group, (index, name): (usize, &str), run: Run| {
+        let (lab, tally) = (Arc::clone(&lab), Arc::clone(&tally));
+        trials.push(Trial::test(format!("{}::{name}", scenario.name), move || {
+            let lab = lab.get_or_init(Lab::new);
+            let reference = reference(lab, scenario);
+            let mut wrong = Vec::new();
+            for call in calls(extent, reference.calls.len() + BEYOND, scenario, index) {
+                let result = run(&Case::new(lab, scenario), reference, call);
+                tally.note((scenario.name, group), reference.calls.len(), result.is_ok());
+                wrong.extend(result.err().map(|problem| format!("at call {call}: {problem}")));
+            }
+            if wrong.is_empty() { Ok(()) } else { Err(Failed::from(wrong.join("\n\n"))) }
+        }));
+    };
+    for scenario in &SCENARIOS {
+        for (index, fault) in FAULTS.iter().enumerate() {
+            let run: Run = Box::new(move |case, reference, call| under_fault(case, reference, fault, call));
+            trial(scenario, "faults", (index, fault.name), run);
+        }
+        for (index, stop) in STOPS.into_iter().enumerate().filter(|_| kill::SCENARIOS.contains(&scenario.name)) {
+            let run: Run = Box::new(move |case, reference, call| kill::stopped(case, reference, stop, call));
+            trial(scenario, "stops", (FAULTS.len() + index, stop.name), run);
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        tally.tell(start, extent);
+    }
+    // The local AWS ends with the lab.
+    drop(lab);
+    conclusion.exit_code()
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("ENGINE_FAULTS_SEED").ok();
+    let given = given.map(|seed| seed.parse().expect("ENGINE_FAULTS_SEED is a number"));
+    given.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        now.as_secs()
+    })
+}
+
+/// The calls that a fault hits: all, or for a sample another one for each fault.
+fn calls(extent: Extent, n_calls: usize, scenario: &Scenario, fault: usize) -> Vec<usize> {
+    match extent {
+        Extent::All => (1..=n_calls).collect(),
+        Extent::One(call) => vec![call],
+        Extent::Sample(seed) => {
+            let salt = scenario.name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+            let mut order: Vec<usize> = (1..=n_calls).collect();
+            fastrand::Rng::with_seed(salt).shuffle(&mut order);
+            vec![order[fault % n_calls]]
+        }
+    }
+}
+
+/// Runs a case with the fault at one call, and then undisturbed.
+fn under_fault(case: &Case<'_>, reference: &Reference, fault: &Fault, call: usize) -> Result<(), String> {
+    let ended = case.run_under(Some(fault), call);
+    let own_end = match fault.kills() && ended.calls.len() >= call {
+        true if ended.was_killed() => Ok(()),
+        true => Err(format!("it was not killed, but ended with {}", ended.status)),
+        false => case.has_ended_well(&ended, &[0, 1, 3]),
+    };
+    own_end.and_then(|()| case.converges(reference, ended.is_complete())).map_err(|problem| {
+        let hit = ended.calls.iter().filter(|line| line.ends_with(fault.name)).cloned().collect::<Vec<_>>();
+        format!("{}: {problem}\n{}\n{}", hit.join("; "), ended.stdout, ended.stderr)
+    })
+}
+
+impl Tally {
+    fn note(&self, what: (&'static str, &'static str), n_calls: usize, is_right: bool) {
+        let mut all = self.0.lock().unwrap();
+        let count = all.entry(what).or_default();
+        count.n_calls = n_calls;
+        count.n_runs += 1;
+        count.n_right += usize::from(is_right);
+    }
+
+    fn tell(&self, start: Instant, extent: Extent) {
+        for group in ["faults", "stops"] {
+            let all = self.0.lock().unwrap();
+            let of_group = all.iter().filter(|((_, it), _)| *it == group);
+            let (mut n_runs, mut n_right) = (0, 0);
+            for ((scenario, _), count) in of_group {
+                eprintln!(
+                    "{group}, {scenario}: {} calls undisturbed, {} runs, {} ended right",
+                    count.n_calls, count.n_runs, count.n_right
+                );
+                n_runs += count.n_runs;
+                n_right += count.n_right;
+            }
+            eprintln!("{group}: {n_runs} runs, {n_right} ended right");
+        }
+        let again = match extent {
+            Extent::Sample(seed) => format!("; again with ENGINE_FAULTS_SEED={seed}, the whole with ENGINE_FAULTS=all"),
+            _ => String::new(),
+        };
+        eprintln!("{} s{again}", start.elapsed().as_secs());
+    }
+}

@@ -1,0 +1,218 @@
+//! All that stands in one account of the local AWS, as the JSON that it answers itself: what no client model leaves out.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::shared::account::Account;
+use crate::shared::{DEADLINE, eventually};
+
+/// What others own in every account, and what is imported.
+pub(crate) const FOREIGN: [&str; 3] = ["blue-owls-archive", "blue-owls-archivist", crate::shared::account::ROLE];
+
+/// An account as it is, word for word.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Picture(pub(crate) BTreeMap<String, Json>);
+
+impl Picture {
+    pub(crate) fn of(aws: &Account) -> Picture {
+        let mut all = BTreeMap::new();
+        let dynamodb = |operation: &str, body: Json| {
+            let target = format!("x-amz-target: DynamoDB_20120810.{operation}\r\n");
+            ask(aws, "dynamodb", "POST", "/", &target, &body.to_string())
+        };
+        let lambda = |path: &str| ask(aws, "lambda", "GET", path, "", "");
+        for name in dynamodb("ListTables", json!({}))["TableNames"].as_array().unwrap() {
+            let name = name.as_str().unwrap();
+            let of_table = |operation: &str| dynamodb(operation, json!({ "TableName": name }));
+            let table = of_table("DescribeTable");
+            let mut items = of_table("Scan");
+            items["Items"].as_array_mut().unwrap().sort_by_key(Json::to_string);
+            let mut tags = dynamodb("ListTagsOfResource", json!({ "ResourceArn": table["Table"]["TableArn"] }));
+            tags["Tags"].as_array_mut().unwrap().sort_by_key(Json::to_string);
+            let more = ["DescribeTimeToLive", "DescribeContinuousBackups"].map(of_table);
+            all.insert(format!("table {name}"), json!([table, items, tags, more]));
+        }
+        for function in lambda("/2015-03-31/functions/")["Functions"].as_array().unwrap() {
+            let name = function["FunctionName"].as_str().unwrap();
+            let path = format!("/2015-03-31/functions/{name}");
+            let policy = lambda(&format!("{path}/policy"))["Policy"].as_str().map(|policy| {
+                let mut policy: Json = serde_json::from_str(policy).unwrap();
+                policy["Statement"].as_array_mut().unwrap().sort_by_key(|it| it["Sid"].to_string());
+                policy
+            });
+            let policy = policy.filter(|policy| policy["Statement"] != json!([]));
+            let mut function = lambda(&path);
+            eventually("an update of a function ends", || {
+                function = lambda(&path);
+                function["Configuration"]["State"] == "Active"
+                    && function["Configuration"]["LastUpdateStatus"] != "InProgress"
+            });
+            // A link to the code, which holds for some minutes.
+            function["Code"]["Location"] = Json::Null;
+            all.insert(format!("function {name}"), json!([function, policy]));
+        }
+        for mapping in lambda("/2015-03-31/event-source-mappings/")["EventSourceMappings"].as_array_mut().unwrap() {
+            // How far Lambda has come with the records, unless it has come to grief.
+            if mapping["LastProcessingResult"].as_str().is_some_and(|result| !result.starts_with("PROBLEM")) {
+                mapping["LastProcessingResult"] = Json::Null;
+            }
+            let arn = mapping["EventSourceMappingArn"].as_str().unwrap();
+            let tags = lambda(&format!("/2017-03-31/tags/{arn}"));
+            let function = mapping["FunctionArn"].as_str().unwrap().rsplit(':').next().unwrap();
+            all.insert(format!("mapping {} to {function}", mapping["UUID"]), json!([mapping, tags]));
+        }
+        for name in roles(aws) {
+            let of_role = |operation: &str, more: &str| iam(aws, &format!("Action={operation}&RoleName={name}{more}"));
+            let policy = of_role("GetRolePolicy", "&PolicyName=stream-and-logs");
+            let all_of_it = [of_role("GetRole", ""), of_role("ListRolePolicies", ""), policy];
+            all.insert(format!("role {name}"), json!(all_of_it));
+        }
+        Picture(all)
+    }
+
+    /// What others own.
+    pub(crate) fn foreign(&self) -> BTreeMap<String, Json> {
+        self.0.iter().filter(|(name, _)| is_foreign(name)).map(|(name, it)| (name.clone(), it.clone())).collect()
+    }
+
+    /// The rest without what AWS chooses anew each time: identifiers, moments and the account. A stream's label says
+    /// whether the stream is the table's own.
+    pub(crate) fn comparable(&self, account: &str) -> BTreeMap<String, Vec<Json>> {
+        let live: Vec<&str> = self.0.values().filter_map(|it| it[0]["Table"]["LatestStreamLabel"].as_str()).collect();
+        let mut all: BTreeMap<String, Vec<Json>> = BTreeMap::new();
+        for (name, it) in self.0.iter().filter(|(name, _)| !is_foreign(name)) {
+            // Mappings have no name of their own; how many there are is told by their number.
+            let name = if name.starts_with("mapping ") { "mapping".to_owned() } else { name.clone() };
+            all.entry(name).or_default().push(plain(it, account, &live));
+        }
+        for several in all.values_mut() {
+            several.sort_by_key(Json::to_string);
+        }
+        all
+    }
+}
+
+fn is_foreign(name: &str) -> bool {
+    name.split(' ').any(|word| FOREIGN.contains(&word))
+}
+
+/// What two pictures do not have in common, as lines.
+pub(crate) fn differences<T: Serialize>(wanted: &BTreeMap<String, T>, found: &BTreeMap<String, T>) -> Vec<String> {
+    let mut lines = Vec::new();
+    compare("", &json!(wanted), &json!(found), &mut lines);
+    lines
+}
+
+fn compare(path: &str, wanted: &Json, found: &Json, lines: &mut Vec<String>) {
+    match (wanted, found) {
+        (Json::Object(wanted), Json::Object(found)) => {
+            let names: std::collections::BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
+            for name in names {
+                let of = |map: &serde_json::Map<String, Json>| map.get(name).cloned().unwrap_or_default();
+                compare(&format!("{path}/{name}"), &of(wanted), &of(found), lines);
+            }
+        }
+        (Json::Array(wanted), Json::Array(found)) if wanted.len() == found.len() => {
+            for (index, (wanted, found)) in wanted.iter().zip(found).enumerate() {
+                compare(&format!("{path}/{index}"), wanted, found, lines);
+            }
+        }
+        _ if wanted == found => {}
+        _ => lines.push(format!("{path}: {wanted} was expected, {found} is there")),
+    }
+}
+
+fn plain(json: &Json, account: &str, live: &[&str]) -> Json {
+    /// What is another one each time.
+    const CHOSEN: [&str; 12] = [
+        "UUID",
+        "TableId",
+        "RevisionId",
+        "RequestId",
+        "CreationDateTime",
+        "LatestStreamLabel",
+        "LastModified",
+        "LastIncreaseDateTime",
+        "LastDecreaseDateTime",
+        "LastUpdateDateTime",
+        "EarliestRestorableDateTime",
+        "LatestRestorableDateTime",
+    ];
+    match json {
+        Json::Object(map) => {
+            let plain = |(name, value): (&String, &Json)| {
+                let value =
+                    if CHOSEN.contains(&name.as_str()) { json!("chosen by AWS") } else { plain(value, account, live) };
+                (name.clone(), value)
+            };
+            Json::Object(map.iter().map(plain).collect())
+        }
+        Json::Array(list) => list.iter().map(|it| plain(it, account, live)).collect(),
+        Json::String(text) => {
+            let mut text = text.replace(account, "ACCOUNT");
+            for label in live {
+                text = text.replace(label, "LIVE");
+            }
+            let without = |start: &str, text: String| match text.split_once(start) {
+                Some((before, rest)) if rest != "LIVE" => format!("{before}{start}CHOSEN"),
+                _ => text,
+            };
+            Json::String(without(":event-source-mapping:", without("/stream/", text)))
+        }
+        other => other.clone(),
+    }
+}
+
+/// Removes all functions, mappings and tables, so that nothing runs on.
+pub(crate) fn clear(aws: &Account) {
+    for name in Picture::of(aws).0.keys() {
+        let words: Vec<&str> = name.split(' ').collect();
+        match words[..] {
+            ["mapping", uuid, ..] => {
+                let path = format!("/2015-03-31/event-source-mappings/{}", uuid.trim_matches('"'));
+                ask(aws, "lambda", "DELETE", &path, "", "")
+            }
+            ["function", name] => ask(aws, "lambda", "DELETE", &format!("/2015-03-31/functions/{name}"), "", ""),
+            ["table", name] => {
+                let target = "x-amz-target: DynamoDB_20120810.DeleteTable\r\n";
+                ask(aws, "dynamodb", "POST", "/", target, &json!({ "TableName": name }).to_string())
+            }
+            _ => Json::Null,
+        };
+    }
+}
+
+fn roles(aws: &Account) -> Vec<String> {
+    let listed = iam(aws, "Action=ListRoles");
+    let listed = listed.as_str().unwrap();
+    listed.split("<RoleName>").skip(1).filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect()
+}
+
+/// An answer of IAM, whose XML stays as it is but for the request's number.
+fn iam(aws: &Account, body: &str) -> Json {
+    let type_of = "content-type: application/x-www-form-urlencoded\r\n";
+    let answer = ask(aws, "iam", "POST", "/", type_of, &format!("{body}&Version=2010-05-08"));
+    let answer = answer.as_str().unwrap_or_default();
+    Json::from(answer.split("<RequestId>").next().unwrap())
+}
+
+/// One request, as anybody may send it here: nobody checks signatures. What is no JSON comes back as text.
+fn ask(aws: &Account, service: &str, method: &str, path: &str, more: &str, body: &str) -> Json {
+    let mut stream = TcpStream::connect(aws.endpoint.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let scope = format!("{}/20260101/eu-central-1/{service}/aws4_request", aws.id);
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: AWS4-HMAC-SHA256 Credential={scope}, \
+         SignedHeaders=host, Signature=0\r\n{more}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    serde_json::from_str(body).unwrap_or_else(|_| Json::from(body))
+}

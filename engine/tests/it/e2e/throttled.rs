@@ -1,0 +1,141 @@
+//! A shared account that takes fifteen of Lambda's control calls a second, from all who are in it together.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::project::{ACCOUNT, Project};
+use super::throttle::{Shared, is_counted, line, side_by_side, teams, throttled, together};
+use super::{NO_CHANGES, TEAM};
+use crate::shared::proxy::Proxy;
+
+const PLACE: &str = "waiting for a free place in AWS's rate limit";
+
+/// Twenty teams have what the spec says, once each, and nothing else is there.
+fn expect_pipelines(project: &Project, shared: &Shared) {
+    let teams = teams(20);
+    let aws = project.account(ACCOUNT);
+    let of = |kind: &str| aws.tags().into_iter().filter(|(name, _)| name.starts_with(kind)).collect::<Vec<_>>();
+    for (kind, resource) in [("table", "todos"), ("function", "logger"), ("mapping", "todos-to-logger")] {
+        let mut owners: Vec<String> = of(kind)
+            .into_iter()
+            .map(|(_, tags)| {
+                assert_eq!([&tags["engine:stack"], &tags["engine:resource"]], ["team", resource]);
+                tags["engine:team"].clone()
+            })
+            .collect();
+        owners.sort();
+        assert_eq!(owners, teams, "{kind}");
+    }
+    for team in &teams {
+        let policy = aws.wait(aws.lambda.get_policy().function_name(format!("{team}-logger")).send()).policy.unwrap();
+        assert_eq!(policy.matches(&format!("\"{team}-logger-permission\"")).count(), 1, "{policy}");
+        assert_eq!(policy.matches("\"Sid\"").count(), 1, "{policy}");
+    }
+    let same = together(project, &shared.endpoint(), ACCOUNT, "diff", &teams).expect(0, &[]);
+    assert_eq!(same.stdout.matches(NO_CHANGES).count(), 20, "{same:#?}");
+}
+
+#[test]
+fn one_process_brings_twenty_teams_through_the_limit() {
+    let project = Project::new();
+    project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
+    let shared = Shared::new(&project);
+    let done = together(&project, &shared.endpoint(), ACCOUNT, "apply", &teams(20)).expect(0, &[]);
+    assert_eq!(done.stdout.matches("Apply complete! Resources: 4 added, 0 changed, 0 destroyed.").count(), 20);
+    expect_pipelines(&project, &shared);
+}
+
+#[test]
+fn twenty_processes_side_by_side_come_through_the_limit() {
+    let project = Project::new();
+    project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
+    let shared = Shared::new(&project);
+    for done in side_by_side(&project, &shared.endpoint(), ACCOUNT, "apply", &teams(20)) {
+        done.expect(0, &["Apply complete! Resources: 4 added, 0 changed, 0 destroyed."]);
+    }
+    // Otherwise this was no limit.
+    assert!(shared.tally().n_throttled > 0);
+    expect_pipelines(&project, &shared);
+}
+
+/// Who throttles all of Lambda's counted calls that `hit` picks, until told to stop.
+struct Gate {
+    proxy: Proxy,
+    open: Arc<AtomicBool>,
+    n_taken: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    fn new(project: &Project, hit: &'static str, more: &'static str) -> Gate {
+        let (open, n_taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let proxy = {
+            let (open, n_taken) = (Arc::clone(&open), Arc::clone(&n_taken));
+            Proxy::new(&project.endpoint(), move |request| {
+                if !is_counted(request) || line(request).0 != hit {
+                    return request.forward();
+                }
+                if !open.load(Ordering::SeqCst) {
+                    return throttled(more);
+                }
+                n_taken.fetch_add(1, Ordering::SeqCst);
+                request.forward()
+            })
+        };
+        Gate { proxy, open, n_taken }
+    }
+}
+
+#[test]
+fn who_is_throttled_says_what_is_waited_for_and_goes_on_when_there_is_room() {
+    let project = Project::new();
+    project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
+    // Before the plan, and in the middle of the apply, there for longer than the SDK lets a request rest.
+    for (hit, more) in [("GET", ""), ("POST", "retry-after: 25\r\n")] {
+        let gate = Gate::new(&project, hit, more);
+        let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]);
+        let mut applying = applying.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(applying.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let said = lines.find(|line| line.contains(PLACE));
+        assert!(said.is_some_and(|line| hit == "GET" || line.contains("logger: still creating")));
+        assert_eq!(gate.n_taken.load(Ordering::SeqCst), 0);
+        gate.open.store(true, Ordering::SeqCst);
+        let rest: Vec<String> = lines.collect();
+        let mut shown = String::new();
+        applying.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+        assert_eq!(applying.wait().unwrap().code(), Some(0), "{shown}{rest:#?}");
+        assert!(shown.contains("Apply complete! Resources: 4 added, 0 changed, 0 destroyed."), "{shown}");
+        assert!(!rest.iter().any(|line| line.contains("waiting for AWS to answer")), "{rest:#?}");
+        project.run(&["diff", TEAM, "--local"]).expect(0, &[NO_CHANGES]);
+        project.run(&["destroy", TEAM, "--local", "--yes"]).expect(0, &[]);
+    }
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_a_place_and_nothing_leaves_any_more() {
+    let project = Project::new();
+    project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
+    for hit in ["GET", "POST"] {
+        // Longer than calls in flight may take.
+        let gate = Gate::new(&project, hit, "retry-after: 60\r\n");
+        let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]);
+        let mut applying = applying.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(applying.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains(PLACE)));
+        let pid = rustix::process::Pid::from_child(&applying);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let rest: String = lines.collect::<Vec<_>>().join(" ");
+        let output = applying.wait_with_output().unwrap();
+        let said = format!("{}{rest}", String::from_utf8(output.stdout).unwrap());
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert!(!said.contains("whether AWS has done it is not known"), "{said}");
+        if hit == "POST" {
+            assert!(said.contains("logger: interrupted while waiting for a free place"), "{said}");
+        }
+        assert_eq!(gate.n_taken.load(Ordering::SeqCst), 0);
+        project.run(&["apply", TEAM, "--local"]).expect(0, &[]);
+        project.run(&["destroy", TEAM, "--local", "--yes"]).expect(0, &[]);
+    }
+}

@@ -1,0 +1,577 @@
+//! Paths that lead to something else than what was meant, or nowhere: specs, code, the cache, the project's folder, and
+//! where output goes. The real program, never as root, with nothing in its environment but what a case needs.
+
+#![cfg(unix)]
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::spec::{Depth, Overrides, Spec};
+use insta::assert_snapshot;
+
+use crate::support::{ENGINE, installed};
+
+/// Whoever owns nothing, on every Unix.
+const NOBODY: u32 = 65534;
+
+const FUNCTION: &str = "team: owls
+region: eu-central-1
+resources:
+  logger:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: arn:aws:iam::123456789012:role/runner
+    code: CODE
+";
+
+const SOURCE: &str = "exports.handler = async () => {};\n";
+
+/// As far as a spec comes that has nothing wrong with it.
+const ACCEPTED: &str = "error: no AWS credentials were found";
+
+/// A folder that everybody may enter, with the program in it: root's rights would hide what is to be seen, so it runs as
+/// somebody else then.
+struct Place {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+    /// Who runs the program, if not who runs the tests.
+    user: Option<u32>,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place::of(rustix::process::getuid().is_root().then_some(NOBODY))
+    }
+
+    /// Where the program has the rights of the tests: it needs Python and Node.js, which others may not be able to reach.
+    fn own() -> Place {
+        Place::of(None)
+    }
+
+    fn of(user: Option<u32>) -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        // Where it was built may be closed to others.
+        let program = folder.path().join("engine");
+        if fs::hard_link(ENGINE, &program).is_err() {
+            fs::copy(ENGINE, &program).unwrap();
+        }
+        let place = Place { folder, program, user };
+        fs::create_dir(place.path("home")).unwrap();
+        place.give("home");
+        place
+    }
+
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Makes it belong to who runs the program.
+    fn give(&self, name: &str) {
+        if let Some(user) = self.user {
+            std::os::unix::fs::chown(self.path(name), Some(user), Some(user)).unwrap();
+        }
+    }
+
+    fn make(&self, tool: &str, name: impl AsRef<Path>) {
+        assert!(Command::new(tool).arg(self.path(name)).status().unwrap().success());
+    }
+
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command.env("HOME", self.path("home")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
+    fn engine<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        let mut command = self.command(&self.program);
+        command.args(args);
+        self.end(command)
+    }
+
+    /// The program, started by a shell that sets limits or redirects before.
+    fn shell(&self, script: &str) -> Ran {
+        let mut command = self.command("sh");
+        command.args(["-c", script, self.program.to_str().unwrap()]);
+        self.end(command)
+    }
+
+    /// A command line in the empty project, with the local AWS at hand that all tests use; `$0` is the program.
+    fn project(&self, script: &str) -> Ran {
+        let mut shell = self.command("sh");
+        shell.args(["-c", &format!("cd project; {script}")]).arg(&self.program).env("ENGINE_CACHE_DIR", installed());
+        self.end(shell)
+    }
+
+    /// Runs a command that has to end by itself.
+    fn end(&self, mut command: Command) -> Ran {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let id = child.id();
+        let done = AtomicBool::new(false);
+        let output = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let deadline = Instant::now() + Duration::from_secs(300);
+                while !done.load(Ordering::Relaxed) && Instant::now() < deadline {
+                    std::thread::park_timeout(Duration::from_millis(20));
+                }
+                if !done.load(Ordering::Relaxed) {
+                    let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+                }
+            });
+            let output = child.wait_with_output();
+            done.store(true, Ordering::Relaxed);
+            output.unwrap()
+        });
+        self.ran(&output)
+    }
+
+    fn ran(&self, output: &Output) -> Ran {
+        let folder = fs::canonicalize(self.folder.path()).unwrap();
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).replace(folder.to_str().unwrap(), "HERE");
+            let text = text.replace(self.folder.path().to_str().unwrap(), "HERE");
+            // Each system numbers its errors in its own way.
+            let mut parts = text.split(" (os error ");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| {
+                text + part.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(')')
+            })
+        };
+        let ran = Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) };
+        assert!(!ran.err.contains("panicked") && ran.code.is_some_and(|code| code != 101), "{}", ran.err);
+        ran
+    }
+}
+
+/// How a run ended, and what it said.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    /// What it said, having failed without data.
+    fn failure(self) -> String {
+        assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
+        self.err
+    }
+}
+
+#[test]
+fn a_path_that_is_no_spec_is_told_and_never_waited_for() {
+    let place = Place::new();
+    fs::create_dir(place.path("folder.yaml")).unwrap();
+    place.make("mkfifo", "pipe.yaml");
+    let _socket = UnixListener::bind(place.path("socket.yaml")).unwrap();
+    symlink("nowhere", place.path("dangling.yaml")).unwrap();
+    symlink("loop.yaml", place.path("loop.yaml")).unwrap();
+    place.write("closed.yaml", "team: owls\nresources: {}\n");
+    place.mode("closed.yaml", 0o000);
+    place.write("good.yaml", "team: owls\nresources: {}\n");
+    place.write("shut/team.yaml", "team: owls\nresources: {}\n");
+    place.mode("shut", 0o000);
+    let long = format!("{}.yaml", "long-".repeat(60));
+    let mut all = String::new();
+    for name in [
+        "folder.yaml",
+        "pipe.yaml",
+        "socket.yaml",
+        "dangling.yaml",
+        "loop.yaml",
+        "closed.yaml",
+        "shut/team.yaml",
+        "closed.yaml/team.yaml",
+        &long,
+        "/dev/zero",
+    ] {
+        let said = place.engine(["diff", name]).failure();
+        // What a saved plan could be is looked at first, and no other way.
+        assert_eq!(place.engine(["apply", name]).failure(), said);
+        writeln!(all, "{said}").unwrap();
+    }
+    let unreadable = OsStr::from_bytes(b"caf\xe9.yaml");
+    writeln!(all, "{}", place.engine([OsStr::new("diff"), unreadable]).failure()).unwrap();
+    for list in ["pipe.yaml", "/dev/zero", "folder.yaml", "nowhere"] {
+        writeln!(all, "{}", place.engine(["diff", "good.yaml", "--teams", list]).failure()).unwrap();
+    }
+    place.mode("shut", 0o755);
+    assert_snapshot!(all);
+}
+
+#[test]
+fn a_spec_comes_from_a_file_however_it_is_named() {
+    let place = Place::new();
+    place.write("code/index.js", SOURCE);
+    let spec = FUNCTION.replace("CODE", "code");
+    let names: [&[u8]; 4] =
+        [b"with spaces/my spec.yaml", "größe/日本/spec.yaml".as_bytes(), b"./a/../team.yaml", b"caf\xe9/team.yaml"];
+    fs::create_dir(place.path("a")).unwrap();
+    for name in names {
+        let path = place.write(OsStr::from_bytes(name), spec.replace("team: owls", "team: owls\nstack: one"));
+        let code = path.parent().unwrap().join("code");
+        if !code.exists() {
+            fs::create_dir(&code).unwrap();
+            fs::write(code.join("index.js"), SOURCE).unwrap();
+        }
+        let said = place.engine([OsStr::new("diff"), path.as_os_str()]).failure();
+        assert!(said.starts_with(ACCEPTED), "{}: {said}", path.display());
+    }
+    // By a link, and through a file that is open already; a pipe has nothing beside it.
+    symlink("team.yaml", place.path("link.yaml")).unwrap();
+    assert!(place.engine(["diff", "link.yaml"]).failure().starts_with(ACCEPTED));
+    let bare = "team: owls\nstack: one\nregion: eu-central-1\nresources: {}\n";
+    place.write("bare.yaml", bare);
+    assert!(place.shell("exec \"$0\" diff /dev/stdin < bare.yaml").failure().starts_with(ACCEPTED));
+    assert_snapshot!(place.shell("cat bare.yaml | \"$0\" diff /dev/stdin").failure());
+}
+
+#[test]
+fn everything_in_a_code_folder_that_cannot_travel_is_told_at_once() {
+    let place = Place::new();
+    for name in ["index.js", "with space.js", "größe.js", "closed.js", "shut/inside.js"] {
+        place.write(Path::new("code").join(name), SOURCE);
+    }
+    place.write("outside/secret.txt", "s");
+    place.write("team.yaml", FUNCTION.replace("CODE", "code"));
+    let link = |to: &str, name: &str| symlink(to, place.path("code").join(name)).unwrap();
+    link("../outside", "to-a-folder");
+    link("../outside/secret.txt", "to-a-file");
+    link("/dev/zero", "to-a-device");
+    link("..", "up");
+    link("nowhere", "dangling");
+    link("around", "around");
+    place.make("mkfifo", "code/pipe");
+    let _socket = UnixListener::bind(place.path("code/socket")).unwrap();
+    #[cfg(target_os = "linux")]
+    place.write(Path::new("code").join(OsStr::from_bytes(b"caf\xe9.js")), SOURCE);
+    place.mode("code/closed.js", 0o000);
+    place.mode("code/shut", 0o000);
+    let said = place.engine(["diff", "team.yaml"]).failure();
+    // What they stand for is not read before they are known to be harmless, so it takes a second look.
+    for name in ["to-a-folder", "to-a-file", "to-a-device", "up", "dangling", "around", "pipe", "socket"] {
+        fs::remove_file(place.path("code").join(name)).unwrap();
+    }
+    let _ = fs::remove_file(place.path("code").join(OsStr::from_bytes(b"caf\xe9.js")));
+    place.mode("code/shut", 0o755);
+    let then = place.engine(["diff", "team.yaml"]).failure();
+    place.mode("code/closed.js", 0o644);
+    let mut blocks: Vec<&str> = said.split("\n\n").map(str::trim_end).collect();
+    blocks.sort_unstable();
+    assert_snapshot!(format!("{}\n\n# then\n{then}", blocks.join("\n\n")));
+    assert!(place.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
+}
+
+#[test]
+fn code_that_cannot_be_opened_is_told() {
+    let place = Place::new();
+    place.write("index.js", SOURCE);
+    place.write("closed.js", SOURCE);
+    place.mode("closed.js", 0o000);
+    place.write("shut/index.js", SOURCE);
+    place.mode("shut", 0o000);
+    place.make("mkfifo", "pipe.js");
+    symlink("loop.js", place.path("loop.js")).unwrap();
+    let mut all = String::new();
+    for code in ["closed.js", "shut", "shut/index.js", "pipe.js", "loop.js", "index.js/", "/dev/zero", "/dev/null"] {
+        place.write("team.yaml", FUNCTION.replace("CODE", code));
+        writeln!(all, "{}", place.engine(["diff", "team.yaml"]).failure()).unwrap();
+    }
+    place.mode("shut", 0o755);
+    // A folder that is called like a file is a folder.
+    place.write("folder.js/index.js", SOURCE);
+    place.write("team.yaml", FUNCTION.replace("CODE", "folder.js"));
+    assert!(place.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
+    assert_snapshot!(all);
+}
+
+/// What stands in the package of a spec's only function.
+fn packed(spec: &Path) -> Vec<String> {
+    let spec = Spec::load(spec, &Overrides::default(), Depth::Full).unwrap();
+    let artifact = spec.resources[0].artifact.clone().unwrap();
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(artifact.to_vec())).unwrap();
+    (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect()
+}
+
+/// On Lambda's file system they are two files, as on this one.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_other_systems_take_for_one_stay_two() {
+    let place = Place::new();
+    // The umlaut as one character and as two.
+    let names = ["INDEX.js", "index.js", "u\u{308}ber.js", "\u{fc}ber.js"];
+    for name in names {
+        place.write(Path::new("code").join(name), SOURCE);
+    }
+    let spec = place.write("team.yaml", FUNCTION.replace("CODE", "code"));
+    assert_eq!(packed(&spec), names);
+}
+
+#[test]
+fn long_paths_are_read_as_far_as_the_system_goes() {
+    let place = Place::new();
+    let deep: PathBuf = (0..14).map(|at| format!("{at:x}{}", "-folder".repeat(33))).collect();
+    place.write(Path::new("code").join(&deep).join("index.js"), SOURCE);
+    let spec = place.write("team.yaml", FUNCTION.replace("CODE", "code"));
+    assert_eq!(packed(&spec), [format!("{}/index.js", deep.display())]);
+    assert!(place.engine(["diff", "team.yaml"]).failure().starts_with("warning: handler"));
+}
+
+/// KiB that the program may take; a package of 250 MiB would have to be read whole.
+const MEMORY: usize = 1_000_000;
+
+#[test]
+fn too_much_code_names_the_limit_before_any_call() {
+    let place = Place::new();
+    // What can't be compressed.
+    let mut state = 1_u64;
+    let mut noise = Vec::with_capacity(60 << 20);
+    while noise.len() < 60 << 20 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        noise.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
+    }
+    place.write("noise/index.js", SOURCE);
+    place.write("noise/data.bin", &noise);
+    place.write("holes/index.js", SOURCE);
+    fs::File::create(place.path("holes/data.bin")).unwrap().set_len(300 << 20).unwrap();
+    let mut all = String::new();
+    for code in ["noise", "holes", "holes/data.bin"] {
+        place.write("team.yaml", FUNCTION.replace("CODE", code));
+        let ran = place.shell(&format!("ulimit -t 100; ulimit -v {MEMORY} && exec \"$0\" diff team.yaml"));
+        writeln!(all, "{}", ran.failure()).unwrap();
+    }
+    assert_snapshot!(all);
+}
+
+#[test]
+fn a_folder_that_changes_while_it_is_read_is_packed_or_told() {
+    let place = Place::new();
+    for at in 0..200 {
+        place.write(format!("code/{at}.js"), SOURCE);
+    }
+    place.write("code/index.js", SOURCE);
+    place.write("team.yaml", FUNCTION.replace("CODE", "code"));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for at in 0..200 {
+                    let path = place.path(format!("code/{at}.js"));
+                    // It may be a folder by now.
+                    let _ = fs::remove_file(&path);
+                    let _ = if at % 2 == 0 { fs::write(&path, SOURCE) } else { fs::create_dir(&path) };
+                    let _ = fs::remove_dir(&path);
+                    let _ = fs::write(&path, SOURCE);
+                }
+            }
+        });
+        for _ in 0..10 {
+            let said = place.engine(["diff", "team.yaml"]).failure();
+            let known = [
+                "error: no AWS credentials",
+                "error: `HERE",
+                "error: `code",
+                "error: cannot read `",
+                "error: the name of",
+            ];
+            let errors = said.lines().filter(|line| line.starts_with("error: "));
+            assert!(errors.into_iter().all(|line| known.iter().any(|it| line.starts_with(it))), "{said}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn what_only_reads_works_on_a_disk_that_cannot_be_written() {
+    let place = Place::new();
+    place.write("project/specs/team.yaml", FUNCTION.replace("CODE", "../code"));
+    place.write("project/code/index.js", SOURCE);
+    place.write("full/.engine", "a file where the folder should be");
+    place.write("full/specs/team.yaml", "team: owls\nresources: {}\n");
+    place.mode("project", 0o555);
+    let spec = "project/specs/team.yaml";
+    assert!(place.engine(["diff", spec]).failure().starts_with(ACCEPTED));
+    assert!(place.engine(["destroy", spec]).failure().starts_with(ACCEPTED));
+    assert_eq!(place.shell("cd project && exec \"$0\" local status").out, "not running\n");
+    assert_eq!(place.shell("cd project && exec \"$0\" local stop").out, "not running\n");
+    let mut all = String::new();
+    for spec in [spec, "full/specs/team.yaml"] {
+        writeln!(all, "{}", place.engine(["diff", spec, "--local"]).failure()).unwrap();
+    }
+    place.mode("project", 0o755);
+    assert_snapshot!(all);
+}
+
+/// A project with nothing in it, whose owner is who runs the program.
+fn empty_project(place: &Place) {
+    place.write("project/specs/team.yaml", "team: owls\nresources: {}\n");
+    place.give("project");
+}
+
+#[test]
+fn a_cache_folder_that_cannot_be_used_is_told() {
+    let place = Place::own();
+    empty_project(&place);
+    place.write("a-file", "");
+    fs::create_dir(place.path("small")).unwrap();
+    let mut all = String::new();
+    for cache in ["a-file", "a-file/below", "/dev/full"] {
+        let mut command = place.command(&place.program);
+        command.args(["local", "start"]).current_dir(place.path("project")).env("ENGINE_CACHE_DIR", place.path(cache));
+        writeln!(all, "## {cache}\n{}", place.end(command).failure()).unwrap();
+    }
+    // No file may have more than 8 KiB, as if there were no room for it.
+    let full = "cd project; trap '' XFSZ; ulimit -f 16; ENGINE_CACHE_DIR=\"$PWD/../small\" exec \"$0\" local start";
+    let said = place.shell(full).failure();
+    // The installation's name has Python's version in it, and that of the folder it works in is new each time.
+    let (_, said) = said.split_once("ministack-installing-").unwrap();
+    writeln!(all, "## small\n…/ministack-installing-…{}", &said[16..]).unwrap();
+    // Nothing half-installed bears the final name.
+    let left: Vec<_> = fs::read_dir(place.path("small")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["ministack.lock"]);
+    assert_snapshot!(all);
+}
+
+#[test]
+fn a_broken_installation_is_told_with_what_to_delete() {
+    let place = Place::own();
+    empty_project(&place);
+    assert_eq!(place.project("\"$0\" local start && \"$0\" local stop").code, Some(0));
+    // The folders of real ones, with half of the first file in them.
+    for entry in fs::read_dir(installed()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        place.write(Path::new("cache").join(entry.file_name()).join("ministack/__init__.py"), "def (");
+    }
+    let said = place.project("ENGINE_CACHE_DIR=\"$PWD/../cache\" exec \"$0\" diff --local").failure();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["error: the local AWS did not start", "SyntaxError", "if MiniStack itself looks broken, delete `HERE/"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_record_of_nothing_or_of_others_is_replaced_and_nobody_is_killed() {
+    let place = Place::own();
+    empty_project(&place);
+    let mut bystander = place.command("sleep").arg("600").process_group(0).spawn().unwrap();
+    let identity = format!(r#"{{"pid":{},"started":"another-boot 4711"}}"#, bystander.id());
+    let other = format!(
+        r#"{{"version":"1.5.33","port":1,"private":"/tmp/engine-local-0123456789abcdef","supervisor":{identity},"server":{identity}}}"#
+    );
+    fs::create_dir(place.path("project/.engine")).unwrap();
+    let record = place.path("project/.engine/local.json");
+    for content in [&b""[..], b"\0\xff\xfe", b"{\"version\": 1", b"[[[[[[", other.as_bytes()] {
+        for (command, said) in [("status", "not running\n"), ("reset", "not running\n"), ("stop", "not running\n")] {
+            fs::write(&record, content).unwrap();
+            let ran = place.project(&format!("exec \"$0\" local {command}"));
+            assert_eq!((ran.code, ran.out.as_str()), (Some(0), said), "{command}: {}", ran.err);
+            assert!(bystander.try_wait().unwrap().is_none(), "{command}");
+        }
+    }
+    fs::write(&record, &other).unwrap();
+    let ran = place.project("exec \"$0\" diff --local");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("the earlier server is gone"), "{}", ran.err);
+    assert!(bystander.try_wait().unwrap().is_none());
+    assert_eq!(place.project("exec \"$0\" local stop").out, "stopped\n");
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+}
+
+#[test]
+fn output_that_does_not_arrive_is_a_failure_and_never_a_panic() {
+    let place = Place::own();
+    empty_project(&place);
+    place.write("project/other.yaml", "team: owls\n");
+    fs::create_dir(place.path("project/folder")).unwrap();
+    place.make("mkfifo", "project/pipe");
+    assert_eq!(place.project("exec \"$0\" local start").code, Some(0));
+    let mut all = String::new();
+    for out in ["no-such-folder/plan.json", "folder", "pipe", "other.yaml", "specs/team.yaml", "/dev/null", "/dev/zero"]
+    {
+        let ran = place.project(&format!("ulimit -v {MEMORY}; exec \"$0\" diff --local --out {out}"));
+        assert_eq!(ran.code, Some(1), "{out}: {}", ran.err);
+        writeln!(all, "## {out}\n{}", ran.err).unwrap();
+    }
+    let ran = place.project("trap '' XFSZ; ulimit -f 0; exec \"$0\" diff --local --out plan.json");
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    writeln!(all, "## no room\n{}", ran.err).unwrap();
+    let mut left: Vec<_> =
+        fs::read_dir(place.path("project")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".engine", "folder", "other.yaml", "pipe", "specs"]);
+    if cfg!(target_os = "linux") {
+        for command in ["explain", "local status", "diff --local --format json", "--help", "diff --local"] {
+            let ran = place.project(&format!("exec \"$0\" {command} > /dev/full"));
+            assert_eq!(ran.code, Some(1), "{command}: {}", ran.err);
+            let lost = ran.err.contains("error: the output could not be written");
+            assert!(lost || command == "--help", "{command}: {}", ran.err);
+        }
+        // Where nothing can be told any more, the exit code still can.
+        for (command, code) in [
+            ("-vv diff --local", 0),
+            ("-vv --log-format json diff --local", 0),
+            ("explain nothing", 64),
+            ("--nothing", 64),
+            ("diff nowhere.yaml", 1),
+        ] {
+            for to in ["2> /dev/full", "2>&-", ">&- 2>&-", "< /dev/full 2>&-"] {
+                let ran = place.project(&format!("\"$0\" {command} {to}; exec echo \"rc $?\" > ../code"));
+                assert_eq!(ran.code, Some(0));
+                let told = fs::read_to_string(place.path("code")).unwrap();
+                assert_eq!(told, format!("rc {code}\n"), "{command} {to}");
+            }
+        }
+        let ran = place.project("exec \"$0\" explain > /dev/full");
+        writeln!(all, "## stdout is full\n{}", ran.err).unwrap();
+    }
+    // Who closes the pipe has seen enough.
+    let ran = place.project("{ \"$0\" explain table; echo \"rc $?\" >&2; } | head -c 1");
+    assert_eq!((ran.out.len(), ran.err.as_str()), (1, "rc 0\n"));
+    assert_eq!(place.project("exec \"$0\" local stop").out, "stopped\n");
+    assert_snapshot!(all);
+}
+
+#[test]
+fn without_a_home_everything_but_the_cache_is_found() {
+    let place = Place::own();
+    empty_project(&place);
+    let run = |home: Option<&str>, args: &[&str]| {
+        let mut command = place.command(&place.program);
+        command.args(args).current_dir(place.path("project")).env_remove("HOME");
+        if let Some(home) = home {
+            command.env("HOME", home);
+        }
+        place.end(command)
+    };
+    for home in [None, Some(""), Some("/nonexistent"), Some("/dev/null")] {
+        assert_eq!(run(home, &["explain"]).code, Some(0));
+        assert!(run(home, &["diff", "--region", "eu-central-1"]).failure().starts_with(ACCEPTED), "{home:?}");
+    }
+    assert_snapshot!(run(Some("/dev/null"), &["local", "start"]).failure());
+}

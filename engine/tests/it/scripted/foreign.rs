@@ -1,0 +1,300 @@
+//! Whatever stands in an account and whatever a spec says: nothing is written that is not ours.
+//!
+//! Random accounts, specs and runs; an oracle of its own sees every call together with what the account says at that
+//! moment, and compares everything before and after. `PROPTEST_CASES` says how many.
+
+mod case;
+mod judge;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use engine::apply::{self, Ending};
+use engine::aws::{Access, Aws, Class, Consent, Context, LocalSettings};
+use engine::live::{self, Leftovers};
+use engine::plan::{self, Goal, Options};
+use engine::schema::Id;
+use engine::spec::{Depth, Overrides, Spec};
+use proptest::prelude::*;
+use tokio::sync::watch;
+
+use super::Project;
+use super::server::{Cloud, Fault};
+use super::world::{ACCOUNT, REGION, Reply};
+use case::{Aim, Case, Denied, Run, STACK, case, declared, known};
+use judge::{Deed, Judge, Rules, contents};
+
+/// How often something happened, over all cases.
+#[derive(Default)]
+struct Tally {
+    runs: AtomicUsize,
+    unloadable: AtomicUsize,
+    unread: AtomicUsize,
+    refused: AtomicUsize,
+    declined: AtomicUsize,
+    wrote: AtomicUsize,
+    writes: AtomicUsize,
+    deeds: AtomicUsize,
+}
+
+fn count(slot: &AtomicUsize, by: usize) {
+    slot.fetch_add(by, Ordering::Relaxed);
+}
+
+/// As many cases as `PROPTEST_CASES` says, or else `usual`.
+fn cases(usual: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { usual };
+    ProptestConfig { cases, max_shrink_iters: 400, ..config }
+}
+
+fn deny(cloud: &Cloud, denied: Denied) {
+    let text = "User: X is not authorized to perform that";
+    let refusal = |operation| Fault::Answer(Reply::of(operation, 403, "AccessDeniedException", text));
+    for (is_denied, operation) in
+        [(denied.tables, "ListTagsOfResource"), (denied.mappings, "ListTags"), (denied.index, "GetResources")]
+    {
+        if is_denied {
+            cloud.always(operation, refusal(operation));
+        }
+    }
+}
+
+/// What somebody else does during a run, with whom.
+fn deeds(cloud: &Cloud, run: &Run) -> Vec<Deed> {
+    let all: Vec<String> = cloud.world(|world| contents(world).into_keys().collect());
+    let whom: Vec<&String> =
+        all.iter().filter(|key| ["table ", "function ", "mapping "].iter().any(|kind| key.starts_with(kind))).collect();
+    if whom.is_empty() {
+        return Vec::new();
+    }
+    let deed = |it: &case::Meddling| Deed {
+        before: it.before,
+        whom: whom[it.whom % whom.len()].clone(),
+        tagged: it.tagged.clone(),
+        reborn: it.reborn,
+    };
+    run.meddling.iter().map(deed).collect()
+}
+
+/// One run as the command line would do it, in this process. Says what the guard had to stop.
+async fn drive(
+    cloud: &Cloud,
+    project: &Project,
+    case: &Case,
+    run: &Run,
+    names: &[String],
+    tally: &Tally,
+    judge: Judge,
+) -> Vec<String> {
+    let pick = |at: &Option<prop::sample::Index>| -> BTreeSet<String> {
+        at.iter().filter(|_| !names.is_empty()).map(|at| at.get(names).clone()).collect()
+    };
+    let goal = match run.aim {
+        Aim::Apply => Goal::Present,
+        Aim::Destroy | Aim::DestroyBare => Goal::Absent,
+        Aim::Release => Goal::Released,
+    };
+    let options = Options {
+        assume_owner: run.assume_owner,
+        delete_data: run.delete_data,
+        replace: if goal == Goal::Present { pick(&run.replace) } else { BTreeSet::new() },
+        targets: match run.aim {
+            Aim::Release => BTreeSet::from([names.first().cloned().unwrap_or_else(|| "old".to_owned())])
+                .into_iter()
+                .chain(pick(&run.replace))
+                .collect(),
+            Aim::DestroyBare => BTreeSet::new(),
+            _ => pick(&run.target),
+        },
+    };
+    let leftovers = match run.aim {
+        Aim::Release => Leftovers::IndexedOrScanned,
+        _ if !options.targets.is_empty() => Leftovers::Ignored,
+        Aim::Apply => Leftovers::IndexedOrScanned,
+        _ => Leftovers::Scanned,
+    };
+    let depth = if goal == Goal::Present { Depth::Full } else { Depth::Identities };
+    let loaded = match run.aim {
+        Aim::DestroyBare => Spec::bare(case.us(), STACK, Some(REGION)),
+        _ => Spec::load(&project.path("specs/team.yaml"), &Overrides::default(), depth),
+    };
+    let Ok(mut spec) = loaded else {
+        count(&tally.unloadable, 1);
+        return Vec::new();
+    };
+    let settings =
+        LocalSettings { endpoint_url: cloud.url.clone(), account: ACCOUNT.to_owned(), region: REGION.to_owned() };
+    let access = Access::Team { team: case.us().to_owned(), assume_owner: run.assume_owner };
+    let consent = Consent { delete_data: run.delete_data, assume_owner: run.assume_owner };
+    let (_press, interrupt) = watch::channel(false);
+    let cx = Context::new(Arc::new(Aws::local(&settings, access)), consent, interrupt);
+    let account = spec.account.clone();
+    let inventory = loop {
+        let Ok(inventory) = live::read(&cx, &spec, goal, &options, leftovers, account.as_deref()).await else {
+            count(&tally.unread, 1);
+            return Vec::new();
+        };
+        let undecided = spec.resources.iter().filter(|it| !it.imported);
+        let undecided = undecided.filter_map(|it| inventory.live(&it.name)?.undecided()).count();
+        if undecided == 0 && !inventory.leftovers.iter().any(engine::inventory::Leftover::is_undecided) {
+            break inventory;
+        }
+        if live::await_owners(&cx, &spec, &inventory).await.is_err() {
+            count(&tally.unread, 1);
+            return Vec::new();
+        }
+    };
+    for declared in &mut spec.resources {
+        let id = inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));
+        declared.id = Id { site: Some(inventory.site.clone()), ..id };
+    }
+    let plan = plan::plan(&spec, &inventory, goal, &options);
+    if plan.refusals().count() > 0 {
+        count(&tally.refused, 1);
+        return Vec::new();
+    }
+    if plan.asks() && !run.yes {
+        count(&tally.declined, 1);
+        return Vec::new();
+    }
+    let mut judge = judge;
+    cloud.world(|world| judge.meddle(world, None));
+    cloud.watch(Some(Box::new(judge)));
+    let endings = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await.endings;
+    cloud.watch(None);
+    let guarded = endings.iter().filter_map(|ending| match ending {
+        Ending::Failed(error) if error.class == Class::Guarded => Some(error.to_string()),
+        _ => None,
+    });
+    guarded.collect()
+}
+
+fn rules(case: &Case, run: &Run, spec: &str) -> Rules {
+    let (declared, imported) = match run.aim {
+        Aim::DestroyBare => Default::default(),
+        _ => declared(spec, case.us()),
+    };
+    Rules {
+        us: case.us(),
+        aim: run.aim,
+        yes: run.yes,
+        assume_owner: run.assume_owner,
+        denied: case.denied,
+        declared,
+        imported,
+    }
+}
+
+fn in_process(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let cloud = Cloud::join(case.world()).await;
+        deny(&cloud, case.denied);
+        let project = Project::usual();
+        for run in &case.runs {
+            let (text, names) = case.spec(run);
+            project.spec(&text);
+            let (judge, verdict) = Judge::new(rules(case, run, &text), deeds(&cloud, run));
+            // What is still on its way is no business of the next run's.
+            let guarded = drive(&cloud, &project, case, run, &names, tally, judge).await;
+            let verdict = verdict.lock().unwrap();
+            count(&tally.runs, 1);
+            count(&tally.wrote, usize::from(verdict.n_writes > 0));
+            count(&tally.writes, verdict.n_writes);
+            count(&tally.deeds, verdict.n_deeds);
+            let told = || format!("{:?} of\n{text}wrote {:#?}", run, verdict.writes);
+            prop_assert!(verdict.wrongs.is_empty(), "{:#?}\nin {}", verdict.wrongs, told());
+            prop_assert!(guarded.is_empty(), "only the guard stopped {guarded:#?}\nin {}", told());
+        }
+        Ok(())
+    })
+}
+
+/// The same through the program itself, in real time.
+fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
+    let cloud = Cloud::start(case.world());
+    deny(&cloud, case.denied);
+    let project = Project::usual();
+    for run in &case.runs {
+        let (text, names) = case.spec(run);
+        project.spec(&text);
+        let some = |at: &Option<prop::sample::Index>| at.filter(|_| !names.is_empty()).map(|at| at.get(&names).clone());
+        let mut args: Vec<String> = match run.aim {
+            Aim::Apply => vec!["apply".to_owned()],
+            Aim::Destroy => vec!["destroy".to_owned()],
+            Aim::DestroyBare => {
+                ["destroy", "--team", case.us(), "--stack", STACK, "--region", REGION].map(str::to_owned).to_vec()
+            }
+            Aim::Release => vec!["release".to_owned(), names.first().cloned().unwrap_or_else(|| "old".to_owned())],
+        };
+        if run.aim != Aim::Release {
+            args.extend(run.yes.then(|| "--yes".to_owned()));
+            args.extend(run.delete_data.then(|| "--delete-data".to_owned()));
+        }
+        args.extend(run.assume_owner.then(|| "--assume-owner".to_owned()));
+        if let (Aim::Apply | Aim::Destroy, Some(name)) = (run.aim, some(&run.target)) {
+            args.extend(["--target".to_owned(), name]);
+        }
+        if let (Aim::Apply, Some(name)) = (run.aim, some(&run.replace)) {
+            args.extend(["--replace".to_owned(), name]);
+        }
+        // Between plan and first write there is no moment that shows from outside.
+        let deeds = deeds(&cloud, run).into_iter().map(|deed| Deed { before: deed.before.or(Some(1)), ..deed });
+        let (judge, verdict) = Judge::new(rules(case, run, &text), deeds.collect());
+        cloud.watch(Some(Box::new(judge)));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let ended = project.run(&cloud, &args);
+        cloud.watch(None);
+        let verdict = verdict.lock().unwrap();
+        count(&tally.runs, 1);
+        count(&tally.wrote, usize::from(verdict.n_writes > 0));
+        count(&tally.writes, verdict.n_writes);
+        let told =
+            || format!("engine {args:?} of\n{text}wrote {:#?} and said {}{}", verdict.writes, ended.out, ended.err);
+        prop_assert!(verdict.wrongs.is_empty(), "{:#?}\nin {}", verdict.wrongs, told());
+        prop_assert!(!ended.err.contains("the guard stopped"), "only the guard stopped something in {}", told());
+    }
+    Ok(())
+}
+
+#[test]
+fn what_was_written_once_by_mistake_never_is_again() {
+    let tally = Tally::default();
+    for (what, case) in known() {
+        in_process(&case, &tally).unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+}
+
+#[test]
+fn nothing_is_written_that_is_not_ours() {
+    let tally = Tally::default();
+    let config = cases(100);
+    proptest!(config, |(case in case())| in_process(&case, &tally)?);
+    let of = |slot: &AtomicUsize| slot.load(Ordering::Relaxed);
+    eprintln!(
+        "foreign property: {} runs ({} refused, {} declined, {} unreadable, {} without a spec that loads); {} wrote, \
+         {} writes in all; {} times somebody else meddled",
+        of(&tally.runs),
+        of(&tally.refused),
+        of(&tally.declined),
+        of(&tally.unread),
+        of(&tally.unloadable),
+        of(&tally.wrote),
+        of(&tally.writes),
+        of(&tally.deeds)
+    );
+    assert!(of(&tally.wrote) * 4 > of(&tally.runs), "too few runs get as far as a write");
+}
+
+#[test]
+fn nor_does_the_program_write_it() {
+    let tally = Tally::default();
+    let config = cases(60);
+    let config = ProptestConfig { cases: config.cases.div_ceil(12), max_shrink_iters: 40, ..config };
+    proptest!(config, |(case in case())| by_the_program(&case, &tally)?);
+    let of = |slot: &AtomicUsize| slot.load(Ordering::Relaxed);
+    let (runs, wrote, writes) = (of(&tally.runs), of(&tally.wrote), of(&tally.writes));
+    eprintln!("foreign property, by the program: {runs} runs, {wrote} wrote, {writes} writes in all");
+}

@@ -1,0 +1,735 @@
+//! Accounts full of other people's things, specs that come close to them, and what is done with both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use proptest::collection::vec;
+use proptest::option::weighted;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::json;
+
+use super::super::world::{ACCOUNT, REGION, ROLE, Tags, World, function_arn};
+
+/// The teams of the account: each is the beginning of another, or differs from it by no more than case.
+pub(super) const TEAMS: [&str; 4] = ["acme", "acme-extra", "acme_x", "Acme"];
+pub(super) const STACK: &str = "team";
+const TABLES: [&str; 3] = ["todos", "logs", "extra-todos"];
+const FUNCTIONS: [&str; 2] = ["logger", "extra-logger"];
+
+/// Everything that a run hangs on.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    /// Which of [`TEAMS`] runs the engine.
+    us: usize,
+    tables: Vec<TableSeed>,
+    functions: Vec<FunctionSeed>,
+    mappings: Vec<MappingSeed>,
+    /// What the tag index remembers although it is gone, or never was: the name, and whose it says that is.
+    index: Vec<(bool, usize, Tagged)>,
+    is_blind: bool,
+    small_pages: bool,
+    pub(super) denied: Denied,
+    spec: SpecSeed,
+    pub(super) runs: Vec<Run>,
+}
+
+/// Which tags may not be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Denied {
+    pub(super) tables: bool,
+    pub(super) functions: bool,
+    pub(super) mappings: bool,
+    pub(super) index: bool,
+}
+
+/// What somebody has written on a thing.
+#[derive(Debug, Clone)]
+pub(super) enum Tagged {
+    /// What the engine itself would have, under the name that ends its name.
+    Ours,
+    /// Ours, under another name of the spec or one that it doesn't have.
+    OursAs(usize),
+    Nobody,
+    OtherStack,
+    Team(usize),
+    CloudFormation {
+        also_ours: bool,
+    },
+    /// Some of our three tags (a bit each).
+    Half(u8),
+    Garbage(usize),
+}
+
+#[derive(Debug, Clone)]
+struct TableSeed {
+    name: usize,
+    tagged: Tagged,
+    has_stream: bool,
+    items: u32,
+    is_protected: bool,
+    is_creating: bool,
+}
+
+#[derive(Debug, Clone)]
+struct FunctionSeed {
+    name: usize,
+    tagged: Tagged,
+    statements: Vec<usize>,
+    concurrency: Option<u64>,
+    is_pending: bool,
+}
+
+#[derive(Debug, Clone)]
+struct MappingSeed {
+    function: usize,
+    qualifier: bool,
+    table: usize,
+    dead_stream: bool,
+    tagged: Tagged,
+}
+
+#[derive(Debug, Clone)]
+struct SpecSeed {
+    tables: Vec<Option<Declaration>>,
+    functions: Vec<Option<Declaration>>,
+    permissions: Vec<Option<Hung>>,
+    mappings: Vec<Option<Hung>>,
+    says_account: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Declaration {
+    form: Form,
+    adopt: bool,
+    retain: bool,
+    protect: bool,
+    ignores: bool,
+    /// Whether it is other than AWS has it.
+    differs: bool,
+    /// Whether it may mean what another one means already.
+    twice: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    Usual,
+    Named(usize),
+    Imported(usize),
+    ImportedArn(usize),
+}
+
+/// A permission or a mapping.
+#[derive(Debug, Clone)]
+struct Hung {
+    function: usize,
+    table: usize,
+    /// By the ARN of whatever stands there under a name of the pool, not by a reference.
+    literal: Option<usize>,
+    /// A mapping's flags, a permission's name.
+    flag: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    Apply,
+    Destroy,
+    /// Destroy, without a spec.
+    DestroyBare,
+    Release,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) aim: Aim,
+    pub(super) yes: bool,
+    pub(super) assume_owner: bool,
+    pub(super) delete_data: bool,
+    pub(super) replace: Option<Index>,
+    pub(super) target: Option<Index>,
+    /// A resource that has left the spec by then.
+    drop: Option<Index>,
+    pub(super) meddling: Vec<Meddling>,
+}
+
+/// What somebody else does meanwhile.
+#[derive(Debug, Clone)]
+pub(super) struct Meddling {
+    /// Right after the plan was made, or right before that write.
+    pub(super) before: Option<usize>,
+    pub(super) whom: usize,
+    pub(super) tagged: Tagged,
+    /// It is deleted and made anew by its next owner.
+    pub(super) reborn: bool,
+}
+
+fn tagged() -> impl Strategy<Value = Tagged> {
+    prop_oneof![
+        40 => Just(Tagged::Ours),
+        4 => Just(Tagged::Nobody),
+        2 => (0..8_usize).prop_map(Tagged::OursAs),
+        1 => Just(Tagged::OtherStack),
+        3 => (0..TEAMS.len()).prop_map(Tagged::Team),
+        1 => any::<bool>().prop_map(|also_ours| Tagged::CloudFormation { also_ours }),
+        2 => (1..7_u8).prop_map(Tagged::Half),
+        1 => (0..GARBAGE.len()).prop_map(Tagged::Garbage),
+    ]
+}
+
+/// What bears a name of ours is mostly ours, so that not every plan is refused.
+fn theirs() -> impl Strategy<Value = Tagged> {
+    tagged().prop_filter("somebody else's", |it| !matches!(it, Tagged::Ours | Tagged::OursAs(_)))
+}
+
+fn rarely() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.12)
+}
+
+fn mostly() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.85)
+}
+
+fn table() -> impl Strategy<Value = TableSeed> {
+    (0..12_usize, tagged(), any::<bool>(), 0..3_u32, rarely(), rarely()).prop_map(
+        |(name, tagged, has_stream, items, is_protected, is_creating)| TableSeed {
+            name,
+            tagged,
+            has_stream,
+            items: items.saturating_sub(1),
+            is_protected,
+            is_creating,
+        },
+    )
+}
+
+fn function() -> impl Strategy<Value = FunctionSeed> {
+    (0..9_usize, tagged(), vec(0..7_usize, 0..4), weighted(0.2, 0..9_u64), rarely()).prop_map(
+        |(name, tagged, statements, concurrency, is_pending)| FunctionSeed {
+            name,
+            tagged,
+            statements,
+            concurrency,
+            is_pending,
+        },
+    )
+}
+
+fn mapping() -> impl Strategy<Value = MappingSeed> {
+    (0..9_usize, rarely(), 0..12_usize, rarely(), tagged()).prop_map(
+        |(function, qualifier, table, dead_stream, tagged)| MappingSeed {
+            function,
+            qualifier,
+            table,
+            dead_stream,
+            tagged,
+        },
+    )
+}
+
+fn declaration() -> impl Strategy<Value = Option<Declaration>> {
+    let form = prop_oneof![
+        6 => Just(Form::Usual),
+        2 => (0..12_usize).prop_map(Form::Named),
+        1 => (0..12_usize).prop_map(Form::Imported),
+        1 => (0..12_usize).prop_map(Form::ImportedArn),
+    ];
+    let flags = (any::<bool>(), rarely(), rarely(), rarely(), any::<bool>(), rarely());
+    let declared = (form, flags).prop_map(|(form, (adopt, retain, protect, ignores, differs, twice))| Declaration {
+        form,
+        adopt,
+        retain,
+        protect,
+        ignores,
+        differs,
+        twice,
+    });
+    weighted(0.75, declared)
+}
+
+fn hung() -> impl Strategy<Value = Option<Hung>> {
+    let hung = (0..FUNCTIONS.len(), 0..TABLES.len(), weighted(0.2, 0..12_usize), rarely())
+        .prop_map(|(function, table, literal, flag)| Hung { function, table, literal, flag });
+    weighted(0.6, hung)
+}
+
+fn spec() -> impl Strategy<Value = SpecSeed> {
+    let tables = vec(declaration(), TABLES.len());
+    let functions = vec(declaration(), FUNCTIONS.len());
+    (tables, functions, vec(hung(), 2), vec(hung(), 2), any::<bool>()).prop_map(
+        |(tables, functions, permissions, mappings, says_account)| SpecSeed {
+            tables,
+            functions,
+            permissions,
+            mappings,
+            says_account,
+        },
+    )
+}
+
+fn run() -> impl Strategy<Value = Run> {
+    let aim = prop_oneof![
+        6 => Just(Aim::Apply),
+        4 => Just(Aim::Destroy),
+        1 => Just(Aim::DestroyBare),
+        2 => Just(Aim::Release),
+    ];
+    let meddling = (weighted(0.6, 1..6_usize), 0..60_usize, theirs(), rarely())
+        .prop_map(|(before, whom, tagged, reborn)| Meddling { before, whom, tagged, reborn });
+    let part = (weighted(0.15, any::<Index>()), weighted(0.2, any::<Index>()), weighted(0.3, any::<Index>()));
+    (aim, mostly(), prop::bool::weighted(0.25), mostly(), part, vec(meddling, 0..3)).prop_map(
+        |(aim, yes, assume_owner, delete_data, (replace, target, drop), meddling)| Run {
+            aim,
+            yes,
+            assume_owner,
+            delete_data,
+            replace,
+            target,
+            drop,
+            meddling,
+        },
+    )
+}
+
+pub(super) fn case() -> impl Strategy<Value = Case> {
+    let denied = (rarely(), rarely(), rarely(), rarely()).prop_map(|(tables, functions, mappings, index)| Denied {
+        tables,
+        functions,
+        mappings,
+        index,
+    });
+    let world = (vec(table(), 0..8), vec(function(), 0..6), vec(mapping(), 0..6));
+    let index = (vec((any::<bool>(), 0..12_usize, tagged()), 0..4), rarely(), rarely());
+    (0..3_usize, world, index, denied, spec(), vec(run(), 1..4)).prop_map(
+        |(us, (tables, functions, mappings), (index, is_blind, small_pages), denied, spec, runs)| Case {
+            us,
+            tables,
+            functions,
+            mappings,
+            index,
+            is_blind,
+            small_pages,
+            denied,
+            spec,
+            runs,
+        },
+    )
+}
+
+/// Cases of which each once made a call too many, or one that only the guard stopped.
+pub(super) fn known() -> Vec<(&'static str, Case)> {
+    let nothing = || Case {
+        us: 0,
+        tables: Vec::new(),
+        functions: Vec::new(),
+        mappings: Vec::new(),
+        index: Vec::new(),
+        is_blind: false,
+        small_pages: false,
+        denied: Denied::default(),
+        spec: SpecSeed {
+            tables: vec![None; TABLES.len()],
+            functions: vec![None; FUNCTIONS.len()],
+            permissions: Vec::new(),
+            mappings: Vec::new(),
+            says_account: false,
+        },
+        runs: vec![run_of(Aim::Apply)],
+    };
+    fn run_of(aim: Aim) -> Run {
+        let (replace, target, drop) = (None, None, None);
+        Run { aim, yes: true, assume_owner: false, delete_data: true, replace, target, drop, meddling: Vec::new() }
+    }
+    let function = |name, statements: &[usize]| FunctionSeed {
+        name,
+        tagged: Tagged::Ours,
+        statements: statements.to_vec(),
+        concurrency: None,
+        is_pending: false,
+    };
+    let table = |name| TableSeed {
+        name,
+        tagged: Tagged::OursAs(0),
+        has_stream: true,
+        items: 0,
+        is_protected: false,
+        is_creating: false,
+    };
+    let declared = |form| {
+        let flags = (false, false, false, false, true);
+        let (adopt, retain, protect, ignores, differs) = flags;
+        Some(Declaration { form, adopt, retain, protect, ignores, differs, twice: true })
+    };
+    let hung = Some(Hung { function: 0, table: 0, literal: Some(0), flag: false });
+    // The first thing in the account that can change hands is its function.
+    let changes_hands = |before| Meddling { before, whom: 0, tagged: Tagged::OtherStack, reborn: false };
+    let with_function = |spec: SpecSeed| SpecSeed { functions: vec![declared(Form::Usual), None], ..spec };
+    vec![
+        ("our tags under another team's name", Case { functions: vec![function(5, &[0, 2])], ..nothing() }),
+        (
+            "CloudFormation's mapping on a function that goes",
+            Case {
+                functions: vec![function(0, &[])],
+                mappings: vec![MappingSeed {
+                    function: 0,
+                    qualifier: false,
+                    table: 0,
+                    dead_stream: false,
+                    tagged: Tagged::CloudFormation { also_ours: false },
+                }],
+                ..nothing()
+            },
+        ),
+        (
+            "imported under one name and declared under another",
+            Case {
+                tables: vec![table(0)],
+                spec: SpecSeed {
+                    tables: vec![declared(Form::Usual), declared(Form::Imported(0)), None],
+                    ..nothing().spec
+                },
+                runs: vec![run_of(Aim::Destroy)],
+                ..nothing()
+            },
+        ),
+        (
+            "a function that changes hands after the plan, and a new permission and mapping of it",
+            Case {
+                functions: vec![function(0, &[0])],
+                spec: SpecSeed {
+                    permissions: vec![None, hung.clone()],
+                    mappings: vec![hung],
+                    ..with_function(nothing().spec)
+                },
+                runs: vec![Run { meddling: vec![changes_hands(None)], ..run_of(Aim::Apply) }],
+                ..nothing()
+            },
+        ),
+        (
+            "a function that changes hands between two writes to it",
+            Case {
+                functions: vec![function(0, &[])],
+                spec: with_function(nothing().spec),
+                runs: vec![Run { meddling: vec![changes_hands(Some(1))], ..run_of(Aim::Apply) }],
+                ..nothing()
+            },
+        ),
+    ]
+}
+
+/// Team, stack and resource as somebody may have written them by hand.
+const GARBAGE: [[Option<&str>; 3]; 8] = [
+    [Some(""), Some(""), Some("")],
+    [Some("{us} "), Some(STACK), Some("todos")],
+    [Some("{us}"), Some("TEAM"), Some("todos")],
+    [Some("{us}-"), Some(STACK), None],
+    [Some("{us}\n"), Some(STACK), Some("todos")],
+    [Some("*"), Some("*"), Some("*")],
+    [Some("{us},red-foxes"), Some(STACK), Some("logger")],
+    [None, Some(STACK), Some("../todos")],
+];
+
+impl Tagged {
+    /// As tags; `name` is the thing's.
+    pub(super) fn tags(&self, us: &str, name: &str) -> Tags {
+        let natural = name.strip_prefix(us).map_or(name, |rest| rest.trim_start_matches(['-', '_', '.']));
+        let all = |team: &str, stack: &str, resource: &str| {
+            let pairs = [("engine:team", team), ("engine:stack", stack), ("engine:resource", resource)];
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        };
+        let mut tags = Tags::from([("course".to_owned(), "cloud".to_owned())]);
+        match self {
+            Tagged::Nobody => {}
+            Tagged::Ours => tags.extend(all(us, STACK, natural)),
+            Tagged::OursAs(at) => {
+                let names = ["todos", "logs", "extra-todos", "logger", "extra-logger", "feed", "old", "older"];
+                tags.extend(all(us, STACK, names[*at % names.len()]));
+            }
+            Tagged::OtherStack => tags.extend(all(us, "other", natural)),
+            // One's own name is not somebody else's.
+            Tagged::Team(at) if TEAMS[*at] == us => tags.extend(all("red-foxes", STACK, natural)),
+            Tagged::Team(at) => tags.extend(all(TEAMS[*at], STACK, natural)),
+            Tagged::CloudFormation { also_ours } => {
+                if *also_ours {
+                    tags.extend(all(us, STACK, natural));
+                }
+                tags.insert("aws:cloudformation:stack-name".to_owned(), "their-stack".to_owned());
+            }
+            Tagged::Half(mask) => {
+                let some = all(us, STACK, natural).into_iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0);
+                tags.extend(some.map(|(_, pair)| pair));
+            }
+            Tagged::Garbage(at) => {
+                for (key, value) in ["engine:team", "engine:stack", "engine:resource"].iter().zip(GARBAGE[*at]) {
+                    tags.extend(value.map(|value| ((*key).to_owned(), value.replace("{us}", us))));
+                }
+            }
+        }
+        tags
+    }
+}
+
+fn stream_of(table: &str) -> String {
+    format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}/stream/2020-01-01T00:00:00.000")
+}
+
+impl Case {
+    pub(super) fn us(&self) -> &'static str {
+        TEAMS[self.us]
+    }
+
+    /// Names in AWS: of our resources, ours by another hand, and those of others that look like ours.
+    fn table_name(&self, at: usize) -> String {
+        let us = self.us();
+        let others = TEAMS.iter().filter(|team| **team != us).copied().collect::<Vec<_>>();
+        match at {
+            0 | 9 => format!("{us}-todos"),
+            1 | 10 => format!("{us}-logs"),
+            2 => format!("{us}-extra-todos"),
+            3 => format!("{us}_todos"),
+            4 => format!("{us}.logs"),
+            5 => format!("{us}todos"),
+            6 => format!("{}-todos", others[0]),
+            7 => format!("{}_todos", others[1]),
+            8 => format!("{}-todos", us.to_uppercase()),
+            _ => "shared-todos".to_owned(),
+        }
+    }
+
+    fn function_name(&self, at: usize) -> String {
+        let us = self.us();
+        let others = TEAMS.iter().filter(|team| **team != us).copied().collect::<Vec<_>>();
+        match at {
+            0 | 1 => format!("{us}-logger"),
+            2 => format!("{us}-extra-logger"),
+            3 => format!("{us}_logger"),
+            4 => format!("{us}logger"),
+            5 => format!("{}-logger", others[0]),
+            6 => format!("{}_logger", others[1]),
+            7 => format!("{}-logger", us.to_uppercase()),
+            _ => "shared-logger".to_owned(),
+        }
+    }
+
+    fn statement_id(&self, at: usize) -> String {
+        let us = self.us();
+        match at {
+            0 => format!("{us}-allow-0"),
+            1 => format!("{us}-allow-1"),
+            2 => format!("{us}-old"),
+            3 => "red-foxes-allow".to_owned(),
+            4 => format!("{us}allow"),
+            5 => format!("{}-allow-0", us.to_uppercase()),
+            _ => "by-hand".to_owned(),
+        }
+    }
+
+    /// The account before the first run.
+    pub(super) fn world(&self) -> World {
+        let us = self.us();
+        let mut world = World::empty();
+        for seed in &self.tables {
+            let name = self.table_name(seed.name);
+            let table = world.stand_table(&name, seed.has_stream, seed.tagged.tags(us, &name));
+            (table.items, table.counted) = (seed.items, seed.items);
+            table.shown["DeletionProtectionEnabled"] = json!(seed.is_protected);
+            if seed.is_creating {
+                table.make_creating();
+            }
+        }
+        for seed in &self.functions {
+            let name = self.function_name(seed.name);
+            world.stand_function(&name, seed.tagged.tags(us, &name));
+            let function = world.functions.get_mut(&name).unwrap();
+            function.concurrency = seed.concurrency;
+            for id in seed.statements.iter().map(|at| self.statement_id(*at)) {
+                if function.policy.iter().all(|known| known["Sid"] != id.as_str()) {
+                    function.policy.push(json!({
+                        "Sid": id,
+                        "Effect": "Allow",
+                        "Principal": { "Service": "dynamodb.amazonaws.com" },
+                        "Action": "lambda:InvokeFunction",
+                        "Resource": function_arn(&name),
+                    }));
+                }
+            }
+            if seed.is_pending {
+                function.make_pending();
+            }
+        }
+        for seed in &self.mappings {
+            let (function, table) = (self.function_name(seed.function), self.table_name(seed.table));
+            let function = if seed.qualifier { format!("{function}:live") } else { function };
+            let live = world.tables.get(&table).and_then(|it| it.shown["LatestStreamArn"].as_str().map(str::to_owned));
+            let stream = live.filter(|_| !seed.dead_stream).unwrap_or_else(|| stream_of(&table));
+            world.stand_mapping(&function, &stream, seed.tagged.tags(us, &format!("{us}-feed-0")));
+        }
+        for (is_table, at, tagged) in &self.index {
+            let name = if *is_table { self.table_name(*at) } else { self.function_name(*at) };
+            let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
+            let arn = if *is_table { table } else { function_arn(&name) };
+            world.index.ghosts.push((arn, tagged.tags(us, &name)));
+        }
+        world.index.mappings = self.is_blind != self.small_pages;
+        world.index.blind = self.is_blind;
+        world.small_pages = self.small_pages;
+        world.function_tags_denied = self.denied.functions;
+        world
+    }
+
+    /// The lines about who a resource is, and whether it is imported; `None`: another one of the spec means the same.
+    fn head(
+        &self,
+        resource: &str,
+        kind: &str,
+        declared: &Declaration,
+        used: &mut BTreeSet<String>,
+    ) -> Option<(String, bool)> {
+        let us = self.us();
+        let names = |at| if kind == "table" { self.table_name(at) } else { self.function_name(at) };
+        // What is imported mostly exists.
+        let there = |at: usize| {
+            let seeds: Vec<usize> = match kind {
+                "table" => self.tables.iter().map(|seed| seed.name).collect(),
+                _ => self.functions.iter().map(|seed| seed.name).collect(),
+            };
+            names(seeds.get(at).copied().unwrap_or(at))
+        };
+        let mut block = format!("    type: {kind}\n");
+        let (name, is_import) = match declared.form {
+            Form::Usual => (format!("{us}-{resource}"), false),
+            Form::Named(at) => {
+                let own = names(at);
+                // Anything else would not be taken for a name at all.
+                let fits = own.strip_prefix(us).is_some_and(|rest| rest.starts_with(['-', '_', '.']));
+                let own = if fits { own } else { format!("{us}-{resource}") };
+                writeln!(block, "    name: {own}").unwrap();
+                (own, false)
+            }
+            Form::Imported(at) => {
+                writeln!(block, "    import: {}", there(at)).unwrap();
+                (there(at), true)
+            }
+            Form::ImportedArn(at) => {
+                let name = there(at);
+                let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
+                writeln!(block, "    import: {}", if kind == "table" { table } else { function_arn(&name) }).unwrap();
+                (name, true)
+            }
+        };
+        if !used.insert(format!("{kind} {name}")) && !declared.twice {
+            return None;
+        }
+        for (flag, key) in [(declared.adopt, "adopt"), (declared.retain, "retain"), (declared.protect, "protect")] {
+            if flag && !is_import && !(key == "retain" && declared.protect) {
+                writeln!(block, "    {key}: true").unwrap();
+            }
+        }
+        Some((block, is_import))
+    }
+
+    /// The spec of a run, and the names in it.
+    pub(super) fn spec(&self, run: &Run) -> (String, Vec<String>) {
+        let us = self.us();
+        let mut blocks: Vec<(String, String)> = Vec::new();
+        let mut used: BTreeSet<String> = BTreeSet::new();
+        let (mut tables, mut managed) = (Vec::new(), Vec::new());
+        for (resource, declared) in TABLES.iter().zip(&self.spec.tables) {
+            let Some(declared) = declared else { continue };
+            let Some((mut block, is_import)) = self.head(resource, "table", declared, &mut used) else { continue };
+            tables.push(*resource);
+            if !is_import {
+                block.push_str("    attributes: { id: S }\n    hash_key: id\n    billing_mode: PAY_PER_REQUEST\n");
+                block.push_str("    stream_view_type: NEW_AND_OLD_IMAGES\n");
+                if declared.ignores {
+                    block.push_str("    ignore_changes: [deletion_protection]\n");
+                }
+                if declared.differs {
+                    block.push_str("    tags: { course: cloud, more: yes-please }\n    ttl_attribute: until\n");
+                }
+            }
+            blocks.push(((*resource).to_owned(), block));
+        }
+        for (resource, declared) in FUNCTIONS.iter().zip(&self.spec.functions) {
+            let Some(declared) = declared else { continue };
+            let Some((mut block, is_import)) = self.head(resource, "function", declared, &mut used) else { continue };
+            if !is_import {
+                managed.push(*resource);
+                block
+                    .push_str("    runtime: nodejs22.x\n    handler: index.handler\n    role: ${execution-role.arn}\n");
+                block.push_str("    code: { inline: \"exports.handler = async () => {};\" }\n");
+                if declared.ignores {
+                    block.push_str("    ignore_changes: [reserved_concurrent_executions]\n");
+                }
+                if declared.differs {
+                    block.push_str("    memory_size: 256\n    reserved_concurrent_executions: 3\n");
+                }
+            }
+            blocks.push(((*resource).to_owned(), block));
+        }
+        let hangs = |hung: &Hung| {
+            let function = managed.get(hung.function % managed.len().max(1))?;
+            let source = match hung.literal {
+                Some(at) => stream_of(&self.table_name(at)),
+                None => format!("${{{}.stream_arn}}", tables.get(hung.table % tables.len().max(1))?),
+            };
+            Some((*function, source))
+        };
+        for (at, hung) in self.spec.permissions.iter().enumerate() {
+            let Some((hung, (function, source))) = hung.as_ref().and_then(|it| Some((it, hangs(it)?))) else {
+                continue;
+            };
+            let mut block = format!("    type: permission\n    function: ${{{function}.arn}}\n");
+            writeln!(block, "    principal: dynamodb.amazonaws.com\n    source_arn: {source}").unwrap();
+            if hung.flag {
+                writeln!(block, "    statement_id: {us}-old").unwrap();
+            }
+            blocks.push((format!("allow-{at}"), block));
+        }
+        for (at, hung) in self.spec.mappings.iter().enumerate() {
+            let Some((hung, (function, source))) = hung.as_ref().and_then(|it| Some((it, hangs(it)?))) else {
+                continue;
+            };
+            let mut block =
+                format!("    type: mapping\n    function: ${{{function}.arn}}\n    event_source_arn: {source}\n");
+            block.push_str("    starting_position: TRIM_HORIZON\n");
+            if hung.flag {
+                block.push_str("    batch_size: 7\n    adopt: true\n");
+            }
+            blocks.push((format!("feed-{at}"), block));
+        }
+        if let Some(at) = run.drop.filter(|_| !blocks.is_empty()) {
+            let gone = at.index(blocks.len());
+            let name = format!("{{{}.", blocks[gone].0);
+            if !blocks.iter().any(|(_, block)| block.contains(&name)) {
+                blocks.remove(gone);
+            }
+        }
+        let mut text = format!("team: {us}\nstack: {STACK}\nregion: {REGION}\n");
+        if self.spec.says_account {
+            writeln!(text, "account: \"{ACCOUNT}\"").unwrap();
+        }
+        writeln!(text, "resources:\n  execution-role:\n    type: role\n    import: {ROLE}").unwrap();
+        for (name, block) in &blocks {
+            write!(text, "  {name}:\n{block}").unwrap();
+        }
+        (text, blocks.into_iter().map(|(name, _)| name).collect())
+    }
+}
+
+/// What a spec declares, by its text alone: the names in AWS of what is to be ours, with whether it may be taken over
+/// unasked, and of what is imported.
+pub(super) fn declared(spec: &str, us: &str) -> (BTreeMap<String, bool>, Vec<String>) {
+    let spec: serde_json::Value = serde_yaml::from_str(spec).unwrap();
+    let (mut ours, mut imported) = (BTreeMap::new(), Vec::new());
+    for (name, resource) in spec["resources"].as_object().into_iter().flatten() {
+        let kind = resource["type"].as_str().unwrap();
+        match resource["import"].as_str() {
+            Some(import) => imported.push(format!("{kind} {}", import.rsplit([':', '/']).next().unwrap())),
+            None => {
+                let name = resource["name"].as_str().map_or_else(|| format!("{us}-{name}"), str::to_owned);
+                ours.insert(format!("{kind} {name}"), resource["adopt"] == true);
+            }
+        }
+    }
+    (ours, imported)
+}

@@ -1,0 +1,344 @@
+//! Whether a call may be made, by what the account itself says at that moment.
+//!
+//! It knows nothing of the engine's guard, plan or reads: it has a spec's text, the calls as they came in, and the account
+//! before and after each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use super::super::server::Witness;
+use super::super::world::{Call, Tags, World};
+use super::case::{Aim, Denied, STACK, Tagged};
+
+const READS: [&str; 14] = [
+    "DescribeTable",
+    "DescribeTimeToLive",
+    "DescribeContinuousBackups",
+    "ListTables",
+    "ListTagsOfResource",
+    "Scan",
+    "GetFunction",
+    "ListFunctions",
+    "GetPolicy",
+    "ListEventSourceMappings",
+    "GetEventSourceMapping",
+    "ListTags",
+    "GetRole",
+    "GetResources",
+];
+
+/// Somebody else's deed, to be done right before a write (the first is 1), or at once.
+pub(super) struct Deed {
+    pub(super) before: Option<usize>,
+    /// `table acme-todos`, `function …`, `mapping UUID`.
+    pub(super) whom: String,
+    pub(super) tagged: Tagged,
+    pub(super) reborn: bool,
+}
+
+/// What may be done in a run.
+pub(super) struct Rules {
+    pub(super) us: &'static str,
+    pub(super) aim: Aim,
+    pub(super) yes: bool,
+    pub(super) assume_owner: bool,
+    pub(super) denied: Denied,
+    /// `table acme-todos`, and whether it may be taken over unasked.
+    pub(super) declared: BTreeMap<String, bool>,
+    pub(super) imported: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    pub(super) n_writes: usize,
+    pub(super) n_deeds: usize,
+    pub(super) wrongs: Vec<String>,
+    pub(super) writes: Vec<String>,
+}
+
+pub(super) struct Judge {
+    rules: Rules,
+    deeds: Vec<Deed>,
+    /// What has changed hands so recently that nobody can have seen it.
+    unseen: BTreeSet<String>,
+    /// What must not change by the call that is being carried out.
+    held: BTreeMap<String, (String, String)>,
+    verdict: Arc<Mutex<Verdict>>,
+}
+
+enum Whose {
+    Ours,
+    Nobody,
+    Other(String),
+}
+
+fn whose(tags: &Tags, us: &str) -> Whose {
+    if let Some(stack) = tags.get("aws:cloudformation:stack-name") {
+        return Whose::Other(format!("CloudFormation's {stack}"));
+    }
+    let marks = ["engine:team", "engine:stack", "engine:resource"].map(|key| tags.get(key).map(String::as_str));
+    match marks {
+        [None, None, None] => Whose::Nobody,
+        [Some(team), Some(stack), _] if team == us && stack == STACK => Whose::Ours,
+        other => Whose::Other(format!("{other:?}")),
+    }
+}
+
+/// `acme-todos` for `acme`, but not `acmetodos` nor `acme`.
+fn has_prefix(name: &str, us: &str) -> bool {
+    let Some(rest) = name.strip_prefix(us) else { return false };
+    matches!(rest.as_bytes().first(), Some(b'-' | b'_' | b'.'))
+}
+
+/// Everything in the account, as text.
+pub(super) fn contents(world: &World) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::from([("roles".to_owned(), format!("{:?}", world.roles))]);
+    all.extend(world.tables.iter().map(|(name, table)| (format!("table {name}"), table.bits())));
+    for (name, function) in &world.functions {
+        all.insert(format!("function {name}"), function.bits());
+        for statement in &function.policy {
+            let id = statement["Sid"].as_str().unwrap();
+            all.insert(format!("statement {name} {id}"), statement.to_string());
+        }
+    }
+    all.extend(world.mappings.iter().map(|it| (format!("mapping {}", it.uuid), it.bits())));
+    all
+}
+
+impl Judge {
+    pub(super) fn new(rules: Rules, deeds: Vec<Deed>) -> (Judge, Arc<Mutex<Verdict>>) {
+        let verdict = Arc::new(Mutex::new(Verdict::default()));
+        let judge =
+            Judge { rules, deeds, unseen: BTreeSet::new(), held: BTreeMap::new(), verdict: Arc::clone(&verdict) };
+        (judge, verdict)
+    }
+
+    /// Why nothing may change about a thing right now.
+    pub(super) fn barred(&self, world: &World, key: &str) -> Option<String> {
+        let Rules { us, aim, declared, imported, denied, .. } = &self.rules;
+        let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
+        if self.unseen.contains(key) {
+            return None;
+        }
+        if imported.iter().any(|it| it == key) {
+            return Some("it is imported".to_owned());
+        }
+        let is_declared = *aim == Aim::Apply && declared.contains_key(key);
+        let may_adopt = is_declared && (self.rules.yes || declared.get(key) == Some(&true));
+        match kind {
+            "table" | "function" => {
+                if !has_prefix(name, us) {
+                    return Some(format!("it does not bear the name of {us}"));
+                }
+                let tags = match kind {
+                    "table" => world.tables.get(name).map(|it| &it.tags),
+                    _ => world.functions.get(name).map(|it| &it.tags),
+                };
+                let unreadable = if kind == "table" { denied.tables } else { denied.functions };
+                match whose(tags?, us) {
+                    Whose::Ours => None,
+                    // Nobody can know, so the name alone is what counts.
+                    _ if unreadable && (is_declared || self.rules.assume_owner) => None,
+                    Whose::Nobody if may_adopt => None,
+                    Whose::Nobody => Some("nobody owns it, and nobody wanted it to be ours".to_owned()),
+                    Whose::Other(owner) => Some(format!("it belongs to {owner}")),
+                }
+            }
+            "mapping" => {
+                let mapping = world.mappings.iter().find(|it| it.uuid == name)?;
+                let function = format!("function {}", mapping.function);
+                let host = self.barred(world, &function);
+                match whose(&mapping.tags, us) {
+                    Whose::Ours => None,
+                    _ if denied.mappings && (host.is_none() || self.rules.assume_owner) => None,
+                    Whose::Nobody => host.map(|why| format!("nobody owns it, and of its function: {why}")),
+                    Whose::Other(owner) => Some(format!("it belongs to {owner}")),
+                }
+            }
+            "statement" => {
+                let (function, id) = name.split_once(' ').unwrap();
+                let host = self.barred(world, &format!("function {function}"));
+                host.or_else(|| (!has_prefix(id, us)).then(|| format!("it does not bear the name of {us}")))
+            }
+            _ => Some("it is nobody's business".to_owned()),
+        }
+    }
+
+    fn wrong(&self, call: &Call, why: &str) {
+        let wrong = format!("{} {}: {why}", call.operation, call.about);
+        self.verdict.lock().unwrap().wrongs.push(wrong);
+    }
+
+    /// Whether a write may be sent at all, whatever AWS would make of it.
+    fn judge(&self, call: &Call, world: &World) {
+        let Rules { us, aim, declared, imported, denied, assume_owner, .. } = &self.rules;
+        let name = call.about.rsplit([':', '/']).next().unwrap();
+        let operation = call.operation;
+        let fits = match aim {
+            Aim::Apply => true,
+            Aim::Destroy | Aim::DestroyBare => {
+                (operation.starts_with("Delete") && operation != "DeleteFunctionConcurrency")
+                    || ["RemovePermission", "UntagTable", "UntagResource"].contains(&operation)
+            }
+            Aim::Release => ["UntagTable", "UntagResource"].contains(&operation),
+        };
+        if !fits {
+            self.wrong(call, &format!("no part of {aim:?}"));
+        }
+        let (kind, is_create) = match operation {
+            "CreateTable" => ("table", true),
+            "UpdateTable"
+            | "UpdateTimeToLive"
+            | "UpdateContinuousBackups"
+            | "DeleteTable"
+            | "TagTable"
+            | "UntagTable" => ("table", false),
+            "CreateFunction" => ("function", true),
+            "TagResource" | "UntagResource" if world.mappings.iter().any(|it| it.uuid == name) => ("mapping", false),
+            "UpdateEventSourceMapping" | "DeleteEventSourceMapping" => ("mapping", false),
+            "UpdateFunctionCode"
+            | "UpdateFunctionConfiguration"
+            | "PutFunctionConcurrency"
+            | "DeleteFunctionConcurrency"
+            | "DeleteFunction"
+            | "AddPermission"
+            | "RemovePermission"
+            | "CreateEventSourceMapping"
+            | "TagResource"
+            | "UntagResource" => ("function", false),
+            _ => return self.wrong(call, "not a call that the engine has any reason to make"),
+        };
+        let key = format!("{kind} {name}");
+        if kind != "mapping" && !has_prefix(name, us) {
+            self.wrong(call, "not a name of ours");
+        }
+        if imported.contains(&key) {
+            self.wrong(call, "imported");
+        }
+        if is_create && !declared.contains_key(&key) {
+            self.wrong(call, "nobody declares it");
+        }
+        if let Some(why) = self.barred(world, &key) {
+            self.wrong(call, &why);
+        }
+        let unreadable = match kind {
+            "table" => denied.tables,
+            "function" => denied.functions,
+            _ => denied.mappings,
+        };
+        let of_function =
+            ["AddPermission", "RemovePermission", "CreateEventSourceMapping", "DeleteFunctionConcurrency"];
+        let claims = operation.starts_with("Delete") || operation.starts_with("Tag") || operation.starts_with("Untag");
+        if unreadable && !assume_owner && claims && !of_function.contains(&operation) {
+            // An untagged mapping goes with its function; here nobody can tell whether it has any.
+            self.wrong(call, "its tags may not be read, and nobody vouched for it");
+        }
+        if operation == "DeleteFunction" {
+            for mapping in world.mappings.iter().filter(|it| it.function == name && !it.is_leaving()) {
+                let key = format!("mapping {}", mapping.uuid);
+                let is_other = matches!(whose(&mapping.tags, us), Whose::Other(_));
+                if is_other && !self.unseen.contains(&key) && !(denied.mappings && *assume_owner) {
+                    self.wrong(call, &format!("{key} of somebody else hangs on it"));
+                }
+            }
+        }
+        let id = call.body["StatementId"].as_str().or_else(|| call.query.get("StatementId").map(String::as_str));
+        if operation.ends_with("Permission") && !id.is_some_and(|id| has_prefix(id, us)) {
+            self.wrong(call, &format!("not a statement of ours: {id:?}"));
+        }
+        let tags = match &call.body["Tags"] {
+            serde_json::Value::Array(list) => {
+                let text = |json: &serde_json::Value| json.as_str().unwrap().to_owned();
+                list.iter().map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect()
+            }
+            tags => serde_json::from_value::<Tags>(tags.clone()).unwrap_or_default(),
+        };
+        let brings = ["CreateTable", "CreateFunction", "CreateEventSourceMapping", "TagTable", "TagResource"];
+        if brings.contains(&operation) && !matches!(whose(&tags, us), Whose::Ours) {
+            self.wrong(call, "it is not tagged as ours");
+        }
+        let taken: Vec<String> = match (call.body["TagKeys"].as_array(), call.query.get("tagKeys")) {
+            (Some(keys), _) => keys.iter().map(|key| key.as_str().unwrap().to_owned()).collect(),
+            (None, keys) => keys.into_iter().flat_map(|keys| keys.lines()).map(str::to_owned).collect(),
+        };
+        if taken.iter().any(|key| !["engine:team", "engine:stack", "engine:resource"].contains(&key.as_str())) {
+            self.wrong(call, "it takes off what is not the engine's");
+        }
+    }
+
+    /// Does what somebody else does at that moment.
+    pub(super) fn meddle(&mut self, world: &mut World, write: Option<usize>) {
+        let due: Vec<Deed> = self.deeds.extract_if(.., |deed| deed.before == write).collect();
+        for Deed { before, whom, tagged, reborn } in due {
+            let (kind, name) = whom.split_once(' ').unwrap();
+            let tags = tagged.tags(self.rules.us, name);
+            let slot = match kind {
+                "table" => world.tables.get_mut(name).map(|table| {
+                    if reborn {
+                        table.reincarnate();
+                    }
+                    &mut table.tags
+                }),
+                "function" => world.functions.get_mut(name).map(|function| &mut function.tags),
+                _ => world.mappings.iter_mut().find(|it| it.uuid == name).map(|it| &mut it.tags),
+            };
+            let Some(slot) = slot else { continue };
+            *slot = tags;
+            self.verdict.lock().unwrap().n_deeds += 1;
+            // What changes hands in the very moment of a write can't be seen; what did after the plan can.
+            if before.is_some() {
+                self.unseen.insert(whom);
+            }
+        }
+    }
+}
+
+impl Witness for Judge {
+    fn before(&mut self, call: &Call, world: &mut World) {
+        if READS.contains(&call.operation) || call.operation == "GetCallerIdentity" {
+            return;
+        }
+        let count = {
+            let mut verdict = self.verdict.lock().unwrap();
+            verdict.n_writes += 1;
+            verdict.writes.push(format!("{} {}", call.operation, call.about));
+            verdict.n_writes
+        };
+        self.meddle(world, Some(count));
+        self.judge(call, world);
+        let mut held = BTreeMap::new();
+        for (key, bits) in contents(world) {
+            if let Some(why) = self.barred(world, &key) {
+                // A function takes its policy with it.
+                let goes = format!("statement {} ", call.about);
+                if call.operation != "DeleteFunction" || !key.starts_with(&goes) {
+                    held.insert(key, (bits, why));
+                }
+            }
+        }
+        self.held = held;
+    }
+
+    fn after(&mut self, call: &Call, world: &World, status: u16) {
+        let name = call.about.rsplit([':', '/']).next().unwrap();
+        if status == 200 {
+            let seen = match call.operation {
+                "ListTagsOfResource" => format!("table {name}"),
+                "GetFunction" => format!("function {name}"),
+                "ListTags" => format!("mapping {name}"),
+                _ => String::new(),
+            };
+            self.unseen.remove(&seen);
+        }
+        if READS.contains(&call.operation) {
+            return;
+        }
+        let now = contents(world);
+        for (key, (bits, why)) in std::mem::take(&mut self.held) {
+            if now.get(&key) != Some(&bits) {
+                self.wrong(call, &format!("changed {key} ({why})\n  from {bits}\n  to {:?}", now.get(&key)));
+            }
+        }
+    }
+}

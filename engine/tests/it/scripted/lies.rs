@@ -1,0 +1,429 @@
+//! Lies to the guard: each write that the engine may ask for, about each thing that it must not touch, in each form in
+//! which AWS takes a name.
+//!
+//! The requests are forged below the SDK's operations, so they can be what no honest kind would send. What an operation
+//! looks like stands in [`forged`]; one that is new to the guard and has no lies of its own fails here.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use engine::aws::guard::{Effect, OPERATIONS};
+use engine::aws::{AwsError, Class, Context, Named};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::Project;
+use super::library::{context, load, read, team};
+use super::server::{Cloud, Fault};
+use super::world::{ACCOUNT, REGION, Reply, World, function_arn};
+
+const SPEC: &str = "
+team: blue-owls
+stack: team
+resources:
+  role: { type: role, import: fhms-pulumi-challenge-lambda-execution-role }
+  todos: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, stream_view_type: KEYS_ONLY }
+  theirs: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST }
+  shared: { type: table, import: blue-owls-imported }
+  logger: { type: function, runtime: nodejs22.x, handler: index.handler, role: '${role.arn}', code: { inline: 'exports.handler = 1' } }
+  their-logger: { type: function, name: blue-owls-their-logger, runtime: nodejs22.x, handler: index.handler, role: '${role.arn}', code: { inline: 'exports.handler = 1' } }
+  shared-logger: { type: function, import: blue-owls-imported-logger }
+  feed: { type: mapping, function: '${logger.arn}', event_source_arn: '${todos.stream_arn}', starting_position: LATEST }
+";
+
+/// A request as it would go over the wire.
+#[derive(Debug, Clone)]
+struct Forged {
+    service: &'static str,
+    method: &'static str,
+    path: String,
+    target: Option<String>,
+    body: String,
+}
+
+/// Writes about a table, function, mapping or tagged thing called `name`, in whatever form; `None`: nobody has thought of
+/// this operation.
+fn forged(service: &'static str, operation: &str, kind: &str, name: &str) -> Option<Forged> {
+    let table = |body: serde_json::Value| Forged {
+        service,
+        method: "POST",
+        path: "/".to_owned(),
+        target: Some(format!("DynamoDB_20120810.{operation}")),
+        body: body.to_string(),
+    };
+    let rest = |method, path: String, body: serde_json::Value| Forged {
+        service,
+        method,
+        path,
+        target: None,
+        body: if body.is_null() { String::new() } else { body.to_string() },
+    };
+    let of_function =
+        |method, date: &str, what: &str, body| rest(method, format!("/{date}/functions/{name}{what}"), body);
+    let none = serde_json::Value::Null;
+    Some(match (service, operation) {
+        ("dynamodb", "CreateTable") => table(json!({ "TableName": name, "BillingMode": "PAY_PER_REQUEST" })),
+        ("dynamodb", "UpdateTable") => table(json!({ "TableName": name, "DeletionProtectionEnabled": false })),
+        ("dynamodb", "UpdateTimeToLive" | "UpdateContinuousBackups" | "DeleteTable") => {
+            table(json!({ "TableName": name }))
+        }
+        ("dynamodb", "TagResource") => table(json!({ "ResourceArn": name, "Tags": [] })),
+        ("dynamodb", "UntagResource") => table(json!({ "ResourceArn": name, "TagKeys": ["engine:team"] })),
+        ("lambda", "CreateFunction") => {
+            rest("POST", "/2015-03-31/functions".to_owned(), json!({ "FunctionName": name }))
+        }
+        ("lambda", "UpdateFunctionCode") => of_function("PUT", "2015-03-31", "/code", json!({ "ZipFile": "" })),
+        ("lambda", "UpdateFunctionConfiguration") => {
+            of_function("PUT", "2015-03-31", "/configuration", json!({ "Timeout": 1 }))
+        }
+        ("lambda", "PutFunctionConcurrency") => {
+            of_function("PUT", "2017-10-31", "/concurrency", json!({ "ReservedConcurrentExecutions": 0 }))
+        }
+        ("lambda", "DeleteFunctionConcurrency") => of_function("DELETE", "2017-10-31", "/concurrency", none),
+        ("lambda", "DeleteFunction") => of_function("DELETE", "2015-03-31", "", none),
+        ("lambda", "AddPermission") => {
+            of_function("POST", "2015-03-31", "/policy", json!({ "StatementId": "blue-owls-x", "Principal": "*" }))
+        }
+        ("lambda", "RemovePermission") => of_function("DELETE", "2015-03-31", "/policy/blue-owls-x", none),
+        ("lambda", "CreateEventSourceMapping") => {
+            rest("POST", "/2015-03-31/event-source-mappings".to_owned(), json!({ "FunctionName": name }))
+        }
+        ("lambda", "UpdateEventSourceMapping") => {
+            rest("PUT", format!("/2015-03-31/event-source-mappings/{name}"), json!({ "BatchSize": 1 }))
+        }
+        ("lambda", "DeleteEventSourceMapping") => {
+            rest("DELETE", format!("/2015-03-31/event-source-mappings/{name}"), none)
+        }
+        ("lambda", "TagResource") => rest("POST", format!("/2017-03-31/tags/{name}"), json!({ "Tags": { "a": "b" } })),
+        ("lambda", "UntagResource") => rest("DELETE", format!("/2017-03-31/tags/{name}?tagKeys={kind}"), none),
+        _ => return None,
+    })
+}
+
+/// What an operation is about.
+fn kinds_of(service: &str, operation: &str) -> &'static [&'static str] {
+    match (service, operation) {
+        ("dynamodb", _) => &["table"],
+        (_, "UpdateEventSourceMapping" | "DeleteEventSourceMapping") => &["mapping"],
+        (_, "TagResource" | "UntagResource") => &["function", "mapping"],
+        _ => &["function"],
+    }
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+fn each_byte_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// The forms in which an operation may be told a name, all of them one to AWS.
+fn forms(operation: &str, kind: &str, name: &str) -> Vec<String> {
+    let in_path = !operation.starts_with("Create");
+    match kind {
+        "table" => {
+            let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
+            if operation.ends_with("agResource") { vec![arn] } else { vec![name.to_owned(), arn] }
+        }
+        "mapping" if operation.ends_with("agResource") => {
+            let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{name}");
+            vec![encoded(&arn), each_byte_encoded(&arn), arn]
+        }
+        "mapping" => vec![name.to_owned(), each_byte_encoded(name)],
+        _ => {
+            let arn = function_arn(name);
+            let mut forms = vec![arn.clone(), format!("{arn}:live"), format!("{arn}:$LATEST"), format!("{arn}:1")];
+            if !operation.ends_with("agResource") {
+                forms.extend([name.to_owned(), format!("{name}:live"), format!("{name}:blue-owls-logger")]);
+            }
+            if in_path {
+                let plain = forms.clone();
+                forms.extend(plain.iter().flat_map(|form| [encoded(form), each_byte_encoded(form)]));
+            }
+            forms
+        }
+    }
+}
+
+/// Sends it as a kind would, but for its contents.
+async fn lie(cx: &Context, forged: &Forged) -> Result<(), AwsError> {
+    let Forged { service, method, path, target, body } = forged.clone();
+    let forge = move |request: &mut HttpRequest| {
+        let host = request.uri().split('/').take(3).collect::<Vec<_>>().join("/");
+        request.set_uri(format!("{host}{path}")).unwrap();
+        request.set_method(method).unwrap();
+        match &target {
+            Some(target) => drop(request.headers_mut().insert("x-amz-target", target.clone())),
+            None => drop(request.headers_mut().remove("x-amz-target")),
+        }
+        request.headers_mut().insert("content-length", body.len().to_string());
+        *request.body_mut() = SdkBody::from(body.clone());
+    };
+    let (dynamodb, lambda, iam) = (&cx.aws.dynamodb, &cx.aws.lambda, &cx.aws.iam);
+    match service {
+        "dynamodb" => dynamodb.list_tables().customize().mutate_request(forge).send().await.named("lie", "").map(drop),
+        "lambda" => lambda.list_functions().customize().mutate_request(forge).send().await.named("lie", "").map(drop),
+        _ => iam.get_role().role_name("x").customize().mutate_request(forge).send().await.named("lie", "").map(drop),
+    }
+}
+
+fn tags(team: &str, resource: &str) -> std::collections::BTreeMap<String, String> {
+    let tags = [("engine:team", team), ("engine:stack", "team"), ("engine:resource", resource)];
+    tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// An account with things of ours and of others, all of which a run has read that wants too much.
+async fn stage() -> (Cloud, Context, [String; 3]) {
+    let mut world = World::empty();
+    let mut stream = String::new();
+    for (name, team, resource) in [
+        ("blue-owls-todos", "blue-owls", "todos"),
+        ("blue-owls-theirs", "red-foxes", "theirs"),
+        ("blue-owls-imported", "blue-owls", "shared"),
+        ("blue-owls-unseen", "blue-owls", "unseen"),
+        ("red-foxes-todos", "red-foxes", "todos"),
+    ] {
+        let table = world.stand_table(name, true, tags(team, resource));
+        if resource == "todos" && team == "blue-owls" {
+            stream = table.shown["LatestStreamArn"].as_str().unwrap().to_owned();
+        }
+    }
+    for (name, team, resource) in [
+        ("blue-owls-logger", "blue-owls", "logger"),
+        ("blue-owls-their-logger", "red-foxes", "their-logger"),
+        ("blue-owls-imported-logger", "blue-owls", "shared-logger"),
+        ("blue-owls-unseen-logger", "blue-owls", "unseen"),
+        ("red-foxes-logger", "red-foxes", "logger"),
+    ] {
+        world.stand_function(name, tags(team, resource));
+    }
+    world.stand_mapping("blue-owls-logger", &stream, tags("blue-owls", "feed"));
+    world.stand_mapping("blue-owls-logger", "arn:aws:dynamodb:x:1:table/t/stream/1", tags("red-foxes", "feed"));
+    world.stand_mapping("red-foxes-logger", &stream, tags("blue-owls", "feed"));
+    let uuids: Vec<String> = world.mappings.iter().map(|mapping| mapping.uuid.clone()).collect();
+    let cloud = Cloud::join(world).await;
+    let project = Project::usual();
+    project.spec(SPEC);
+    let (cx, _press) = context(&cloud, team());
+    read(&cx, &mut load(&project.path("specs/team.yaml"))).await.unwrap();
+    cloud.forget();
+    (cloud, cx, uuids.try_into().unwrap())
+}
+
+/// Whether nothing left, and the guard was the reason.
+async fn is_stopped(cx: &Context, cloud: &Cloud, lie_about: &str, forged: &Forged) {
+    let error = lie(cx, forged).await.expect_err(lie_about);
+    assert_eq!(error.class, Class::Guarded, "{lie_about}: {error}");
+    assert_eq!(cloud.calls().len(), 0, "{lie_about}");
+}
+
+/// Names of what is not ours to write to, each for a reason of its own.
+fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: &'a [String; 3]) -> Vec<&'a str> {
+    let mut names = match kind {
+        "table" => vec![
+            "red-foxes-todos",
+            "Blue-Owls-todos",
+            "BLUE-OWLS-todos",
+            "blue-owlstodos",
+            "blue-owls",
+            "blue-owls-theirs",
+            "blue-owls-imported",
+            "blue-owls-todos/stream/1",
+            "red-foxes-todos/index/blue-owls-todos",
+            "red-foxes-todos/stream/blue-owls-todos",
+            "blue-owls-todos/../red-foxes-todos",
+            "",
+        ],
+        "mapping" => return vec![their_mapping, unseen_mapping, "blue-owls-feed", "..", "%2E%2E"],
+        _ => vec![
+            "red-foxes-logger",
+            "Blue-Owls-logger",
+            "BLUE-OWLS-logger",
+            "blue-owlslogger",
+            "blue-owls",
+            "blue-owls-their-logger",
+            "blue-owls-imported-logger",
+            "red-foxes-logger:function:blue-owls-logger",
+            "function:blue-owls-logger",
+            "blue-owls-logger/../red-foxes-logger",
+        ],
+    };
+    if effect != Effect::Create {
+        names.push(if kind == "table" { "blue-owls-unseen" } else { "blue-owls-unseen-logger" });
+    }
+    names
+}
+
+#[tokio::test]
+async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
+    let (mut n_lies, mut n_true) = (0, 0);
+    for (service, operation, effect) in OPERATIONS.into_iter().filter(|(.., effect)| *effect != Effect::Read) {
+        for kind in kinds_of(service, operation) {
+            let (cloud, cx, mappings) = stage().await;
+            let forge = |form: &str| {
+                forged(service, operation, kind, form).unwrap_or_else(|| panic!("no lies are told about {operation}"))
+            };
+            let ours = match *kind {
+                "table" => "blue-owls-todos",
+                "mapping" => &mappings[0],
+                _ => "blue-owls-logger",
+            };
+            let mut lies: Vec<String> =
+                not_ours(kind, effect, &mappings).iter().flat_map(|name| forms(operation, kind, name)).collect();
+            // The same name elsewhere is another thing.
+            for arn in forms(operation, kind, ours).into_iter().filter(|form| form.contains("arn")) {
+                lies.push(arn.replace(ACCOUNT, "210987654321"));
+                lies.push(arn.replace(REGION, "eu-west-1").replace(&encoded(REGION), &encoded("eu-west-1")));
+            }
+            lies.retain(|form| !forms(operation, kind, ours).contains(form));
+            if *kind == "function" {
+                // Partial ARNs: of another's, and of ours in another account.
+                lies.push(format!("{ACCOUNT}:function:red-foxes-logger"));
+                lies.push("210987654321:function:blue-owls-logger".to_owned());
+            }
+            for form in lies {
+                is_stopped(&cx, &cloud, &format!("{operation} of {form}"), &forge(&form)).await;
+                n_lies += 1;
+            }
+            // The truth passes in every form, or all of this would show nothing.
+            let in_cloud = match (service, operation) {
+                ("dynamodb", "TagResource") => "TagTable",
+                ("dynamodb", "UntagResource") => "UntagTable",
+                _ => operation,
+            };
+            cloud.always(in_cloud, Fault::Answer(Reply::ok(&json!({}))));
+            for form in forms(operation, kind, ours) {
+                let before = cloud.count(in_cloud);
+                drop(lie(&cx, &forge(&form)).await);
+                assert_eq!(cloud.count(in_cloud), before + 1, "{operation} of {form} is ours");
+                n_true += 1;
+            }
+        }
+    }
+    eprintln!("guard: {n_lies} lies about writes stopped, {n_true} true ones let through");
+}
+
+#[tokio::test]
+async fn what_could_be_read_in_two_ways_is_not_sent() {
+    let (cloud, cx, [our_mapping, ..]) = stage().await;
+    let (ours, theirs) = ("blue-owls-todos", "red-foxes-todos");
+    let arn = |name: &str| format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
+    let dynamodb = |operation: &str, body: String| Forged {
+        service: "dynamodb",
+        method: "POST",
+        path: "/".to_owned(),
+        target: Some(format!("DynamoDB_20120810.{operation}")),
+        body,
+    };
+    let lambda = |method, path: &str, body: &str| Forged {
+        service: "lambda",
+        method,
+        path: path.to_owned(),
+        target: None,
+        body: body.to_owned(),
+    };
+    let iam = |body: &str| Forged { service: "iam", ..lambda("POST", "/", body) };
+    let functions = "/2015-03-31/functions";
+    let (our_arn, their_arn) = (arn(ours), arn(theirs));
+    let cases = [
+        // One key twice, in either order, and under another spelling.
+        dynamodb("DeleteTable", format!(r#"{{"TableName":"{ours}","TableName":"{theirs}"}}"#)),
+        dynamodb("DeleteTable", format!(r#"{{"TableName":"{theirs}","TableName":"{ours}"}}"#)),
+        dynamodb("DeleteTable", format!(r#"{{"tableName":"{ours}"}}"#)),
+        dynamodb("DeleteTable", format!(r#"{{"TableName":"{ours}","TableName":"{theirs}"}}"#)),
+        // The field of another operation, which names ours.
+        dynamodb("TagResource", format!(r#"{{"TableName":"{ours}","ResourceArn":"{their_arn}","Tags":[]}}"#)),
+        dynamodb("UntagResource", format!(r#"{{"ResourceArn":"{their_arn}","TableName":"{ours}","TagKeys":[]}}"#)),
+        dynamodb("DeleteTable", format!(r#"{{"ResourceArn":"{our_arn}","TableName":"{theirs}"}}"#)),
+        dynamodb("UpdateTable", format!(r#"{{"ResourceArn":"{our_arn}"}}"#)),
+        dynamodb("DeleteTable", "{}".to_owned()),
+        dynamodb("DeleteTable", String::new()),
+        dynamodb("DeleteTable", format!(r#"[{{"TableName":"{ours}"}}]"#)),
+        dynamodb("DeleteTable", format!(r#"{{"TableName":["{ours}"]}}"#)),
+        Forged {
+            path: format!("/?TableName={ours}"),
+            ..dynamodb("DeleteTable", format!(r#"{{"TableName":"{ours}"}}"#))
+        },
+        // Operations that the engine has no use for, also on what is ours.
+        dynamodb("DeleteItem", format!(r#"{{"TableName":"{ours}","Key":{{}}}}"#)),
+        dynamodb("PutResourcePolicy", format!(r#"{{"ResourceArn":"{our_arn}","Policy":"{{}}"}}"#)),
+        dynamodb("DeleteTable.DescribeTable", format!(r#"{{"TableName":"{ours}"}}"#)),
+        lambda("POST", &format!("{functions}/blue-owls-logger/aliases"), "{}"),
+        lambda("POST", &format!("{functions}/blue-owls-logger/invocations"), "{}"),
+        lambda("PUT", "/2021-10-31/functions/blue-owls-logger/url", "{}"),
+        lambda("POST", &format!("{functions}/blue-owls-logger/../red-foxes-logger/policy"), "{}"),
+        lambda("DELETE", &format!("{functions}/red-foxes-logger?FunctionName=blue-owls-logger"), ""),
+        lambda("DELETE", &format!("{functions}/red-foxes-logger?Qualifier=blue-owls-logger"), ""),
+        // A read of another service in front of a write.
+        Forged {
+            target: Some("DynamoDB_20120810.DescribeTable".to_owned()),
+            ..lambda("DELETE", &format!("{functions}/red-foxes-logger"), "{}")
+        },
+        Forged {
+            target: Some("ResourceGroupsTaggingAPI_20170126.GetResources".to_owned()),
+            ..lambda("DELETE", &format!("{functions}/red-foxes-logger"), "{}")
+        },
+        lambda("POST", functions, r#"{"FunctionName":"blue-owls-new","FunctionName":"red-foxes-new"}"#),
+        lambda("POST", functions, r#"{"functionName":"blue-owls-new"}"#),
+        lambda("POST", functions, "no JSON"),
+        lambda(
+            "POST",
+            "/2015-03-31/event-source-mappings",
+            r#"{"FunctionName":"blue-owls-logger","FunctionName":"red-foxes-logger"}"#,
+        ),
+        // It would call another's function from then on.
+        lambda(
+            "PUT",
+            &format!("/2015-03-31/event-source-mappings/{our_mapping}"),
+            r#"{"FunctionName":"red-foxes-logger"}"#,
+        ),
+        // Statements of others on our function.
+        lambda("DELETE", &format!("{functions}/blue-owls-logger/policy/red-foxes-x"), ""),
+        lambda("DELETE", &format!("{functions}/blue-owls-logger/policy/Blue-Owls-x"), ""),
+        lambda("DELETE", &format!("{functions}/blue-owls-logger/policy/%72ed-foxes-x"), ""),
+        lambda("DELETE", &format!("{functions}/blue-owls-logger/policy/by-hand?StatementId=blue-owls-x"), ""),
+        lambda("POST", &format!("{functions}/blue-owls-logger/policy"), r#"{"StatementId":"red-foxes-x"}"#),
+        lambda("POST", &format!("{functions}/blue-owls-logger/policy"), r#"{"StatementId":""}"#),
+        lambda("POST", &format!("{functions}/blue-owls-logger/policy"), "{}"),
+        lambda(
+            "POST",
+            &format!("{functions}/blue-owls-logger/policy"),
+            r#"{"StatementId":"blue-owls-x","StatementId":"red-foxes-x"}"#,
+        ),
+        // Tags of what is no function, mapping or table.
+        lambda("POST", &format!("/2017-03-31/tags/arn:aws:lambda:{REGION}:{ACCOUNT}:layer:blue-owls-x"), "{}"),
+        lambda("POST", &format!("/2017-03-31/tags/arn:aws:s3:{REGION}:{ACCOUNT}:function:blue-owls-logger"), "{}"),
+        lambda(
+            "POST",
+            &format!(
+                "/2017-03-31/tags/arn:aws:lambda:{REGION}:{ACCOUNT}:function:red-foxes-logger:event-source-mapping:{our_mapping}"
+            ),
+            "{}",
+        ),
+        // IAM, whose actions may come twice or in disguise.
+        iam("Action=DeleteRole&RoleName=blue-owls-role"),
+        iam("Action=GetRole&RoleName=r&Action=DeleteRole"),
+        iam("Action=DeleteRole&RoleName=r&Action=GetRole"),
+        iam("Action=GetRole&RoleName=r&%41ction=DeleteRole"),
+        iam("%41ction=DeleteRole&RoleName=r"),
+        Forged { path: "/?Action=DeleteRole".to_owned(), ..iam("Action=GetRole&RoleName=r") },
+        Forged { method: "DELETE", ..iam("Action=GetRole&RoleName=r") },
+    ];
+    for forged in &cases {
+        is_stopped(&cx, &cloud, &format!("{forged:?}"), forged).await;
+    }
+    eprintln!("guard: {} ambiguous requests stopped", cases.len());
+}
+
+#[tokio::test]
+async fn what_aws_refused_to_make_is_not_ours_to_delete() {
+    let (cloud, cx, _) = stage().await;
+    // Somebody has made it since the run has looked.
+    let create = forged("dynamodb", "CreateTable", "table", "blue-owls-unseen").unwrap();
+    let text = "Table already exists: blue-owls-unseen";
+    cloud.always("CreateTable", Fault::Answer(Reply::dynamodb("ResourceInUseException", text)));
+    lie(&cx, &create).await.unwrap_err();
+    cloud.forget();
+    let delete = forged("dynamodb", "DeleteTable", "table", "blue-owls-unseen").unwrap();
+    is_stopped(&cx, &cloud, "a delete of what was there already", &delete).await;
+}

@@ -1,0 +1,46 @@
+//! What stands in the account long before a test begins.
+
+use serde_json::json;
+
+use super::{Call, ROLE, Tags, World, role_arn};
+use super::{lambda::Mapping, table::Table};
+
+impl World {
+    /// An old, empty on-demand table, with a stream of both images if it is to have one.
+    pub(in crate::scripted) fn stand_table(&mut self, name: &str, has_stream: bool, tags: Tags) -> &mut Table {
+        let mut table = World::one_table();
+        table.reincarnate();
+        table.tags = tags;
+        self.tables.insert(name.to_owned(), table);
+        if has_stream {
+            let stream = json!({ "StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES" });
+            self.have_changed(name, &json!({ "StreamSpecification": stream }));
+        }
+        self.tables.get_mut(name).unwrap()
+    }
+
+    /// An old function with everything at its default.
+    pub(in crate::scripted) fn stand_function(&mut self, name: &str, tags: Tags) {
+        let body = json!({
+            "FunctionName": name,
+            "Runtime": "nodejs22.x",
+            "Handler": "index.handler",
+            "Role": role_arn("/", ROLE),
+            "Code": { "ZipFile": "" },
+            "Tags": tags,
+        });
+        let look = |operation, body| Call { operation, about: name.to_owned(), body, query: Tags::new() };
+        self.functions.remove(name);
+        self.execute(&look("CreateFunction", body));
+        // Until it is no longer Pending.
+        for _ in 0..4 {
+            self.execute(&look("GetFunction", json!({})));
+        }
+    }
+
+    /// An old mapping; `function` may have a qualifier, and neither end has to exist.
+    pub(in crate::scripted) fn stand_mapping(&mut self, function: &str, stream: &str, tags: Tags) {
+        let uuid = format!("00000000-0000-4000-8000-{:012}", self.id());
+        self.mappings.push(Mapping::old(&uuid, function, stream, tags));
+    }
+}

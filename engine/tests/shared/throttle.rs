@@ -1,0 +1,127 @@
+//! A shared account's limit on Lambda's control calls. The local AWS knows none, so it stands in front of it.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::shared::project::{Project, Ran};
+use crate::shared::proxy::{Proxy, Request};
+
+/// Lambda's control calls a second for a whole account, and at once after a quiet second.
+pub(crate) const RATE: f64 = 15.0;
+
+/// What has come through a limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tally {
+    /// Counted calls that AWS took.
+    pub(crate) n_taken: usize,
+    /// Those that it refused with HTTP 429.
+    pub(crate) n_throttled: usize,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Tally {
+    /// Whether a call is within the limit.
+    fn takes(&mut self) -> bool {
+        let now = Instant::now();
+        self.tokens = (self.tokens + (now - self.filled).as_secs_f64() * RATE).min(RATE);
+        self.filled = now;
+        let takes = self.tokens >= 1.0;
+        if takes {
+            self.tokens -= 1.0;
+            self.n_taken += 1;
+        } else {
+            self.n_throttled += 1;
+        }
+        takes
+    }
+}
+
+/// A local AWS behind such a limit.
+pub(crate) struct Shared {
+    proxy: Proxy,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Shared {
+    pub(crate) fn new(project: &Project) -> Shared {
+        let tally = Tally { n_taken: 0, n_throttled: 0, tokens: RATE, filled: Instant::now() };
+        let tally = Arc::new(Mutex::new(tally));
+        let proxy = {
+            let tally = Arc::clone(&tally);
+            Proxy::new(&project.endpoint(), move |request| {
+                if is_counted(request) && !tally.lock().unwrap().takes() { throttled("") } else { request.forward() }
+            })
+        };
+        Shared { proxy, tally }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        self.proxy.endpoint()
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        *self.tally.lock().unwrap()
+    }
+}
+
+/// Whether Lambda counts a request among the fifteen of a second: all but reads of a function or its policy, and calls
+/// of a function.
+pub(crate) fn is_counted(request: &Request) -> bool {
+    let (method, path) = line(request);
+    let parts: Vec<&str> = path.split('?').next().unwrap().split('/').skip(1).collect();
+    // Only Lambda's paths begin with the date of its interface.
+    let is_lambda = parts[0].starts_with("20");
+    let counts_apart = matches!(
+        (method, &parts[1..]),
+        ("GET", ["functions", _] | ["functions", _, "policy"]) | ("POST", ["functions", _, "invocations"])
+    );
+    is_lambda && !counts_apart
+}
+
+/// The method and the path of a request.
+pub(crate) fn line(request: &Request) -> (&str, &str) {
+    let mut words = request.head.split(' ');
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+/// What Lambda answers to a call too many; `more` are header lines.
+pub(crate) fn throttled(more: &str) -> String {
+    let body = json!({ "Reason": "CallerRateLimitExceeded", "Type": "User", "message": "Rate exceeded" }).to_string();
+    format!(
+        "HTTP/1.1 429 Too Many Requests\r\nx-amzn-errortype: TooManyRequestsException\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{more}\r\n{body}",
+        body.len()
+    )
+}
+
+/// `team-01` and so on.
+pub(crate) fn teams(count: usize) -> Vec<String> {
+    (1..=count).map(|number| format!("team-{number:02}")).collect()
+}
+
+/// One process for all teams.
+pub(crate) fn together(project: &Project, endpoint: &str, account: &str, command: &str, teams: &[String]) -> Ran {
+    project.write("teams.txt", &teams.join("\n"));
+    project.run_at(endpoint, account, &[command, "specs/team.yaml", "--teams", "teams.txt"])
+}
+
+/// A process for each team, all at once.
+pub(crate) fn side_by_side(
+    project: &Project,
+    endpoint: &str,
+    account: &str,
+    command: &str,
+    teams: &[String],
+) -> Vec<Ran> {
+    let start = |team: &String| {
+        let mut command = project.command_at(endpoint, account, &[command, "specs/team.yaml", "--team", team]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // All are started before the first is waited for; none prints more than a pipe holds.
+    let started: Vec<_> = teams.iter().map(start).collect();
+    started.into_iter().map(|child| Ran::of(child.wait_with_output().unwrap())).collect()
+}
