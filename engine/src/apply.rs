@@ -8,7 +8,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -315,7 +314,7 @@ impl Run<'_> {
         let start = Instant::now();
         let (sender, last) = (self.sender.clone(), Arc::new(Mutex::new(start)));
         let voice = Voice { id, sender, last };
-        let mut work = pin!(self.perform(id, &voice));
+        let mut work = Box::pin(self.perform(id, &voice));
         let result = loop {
             match timeout_at(voice.last() + QUIET, &mut work).await {
                 Ok(result) => break result,

@@ -160,7 +160,7 @@ impl Context {
         let mut next = Instant::now();
         loop {
             let mut what = since(wait.what, wait.since);
-            match clock.during(self.attend(probe())).await.map_err(|error| self.masked(error)) {
+            match clock.during(self.attend(Box::pin(probe()))).await.map_err(|error| self.masked(error)) {
                 Ok(Some(done)) => return Ok(done),
                 Err(error) if error.class == Class::NoAnswer => {
                     outage.goes_on(&clock, OUT_OF_REACH, error)?;
@@ -233,7 +233,7 @@ impl Context {
             .without_max_times()
             .build();
         loop {
-            let error = match clock.during(self.attend(call())).await {
+            let error = match clock.during(self.attend(Box::pin(call()))).await {
                 Err(error) => self.masked(error),
                 done => return done,
             };
@@ -436,7 +436,8 @@ impl Context {
         AwsError { message: mask(error.message), reason: error.reason.map(mask), ..error }
     }
 
-    /// Sees a call through, and says so where it has to wait for its place in a rate limit. Ctrl-C ends that wait.
+    /// Sees a call through, and says so where it has to wait for its place in a rate limit. Ctrl-C ends that wait. The
+    /// SDK's futures are large, so they come boxed: each layer around them would copy them once more.
     async fn attend<F: Future>(&self, call: F) -> F::Output {
         let budget = &self.aws.budget;
         let mut call = pin!(call);

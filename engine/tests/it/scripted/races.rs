@@ -221,7 +221,14 @@ fn what_passes() -> Vec<Case> {
                 CreateGrant. Please check your KMS key settings.";
     add(row, CREATE, "CreateFunction", A_WHILE, invalid(text), "Lambda to be able to use the key, since IAM takes");
     let text = "Your request has been throttled by EC2, please make sure you have enough API rate limit.";
-    add(row, UPDATE, "UpdateFunctionConfiguration", A_WHILE, invalid(text), "a free place in AWS's rate limit, since");
+    add(
+        row,
+        UPDATE,
+        "UpdateFunctionConfiguration",
+        A_WHILE,
+        invalid(text),
+        "a free place in AWS's rate limit, which the whole account",
+    );
     let row = "passes: a function in transition refuses changes";
     let pending =
         "The operation cannot be performed at this time. The function is currently in the following state: Pending";
@@ -299,7 +306,7 @@ fn what_passes() -> Vec<Case> {
     add(row, UPDATE, "UpdateTable", A_WHILE, dynamodb("LimitExceededException", text), "simultaneously per table");
     add(row, DESTROY, "DeleteTable", A_WHILE, dynamodb("LimitExceededException", text), "simultaneously per table");
     let row = "passes: too many changes of tables";
-    let says = "a free place in AWS's rate limit, since many calls are made in this account at the moment";
+    let says = "a free place in AWS's rate limit, which the whole account shares";
     let rate = "The rate of control plane requests made by this account is too high";
     for (scene, operation) in [(CREATE, "CreateTable"), (UPDATE, "UpdateTable"), (DESTROY, "DeleteTable")] {
         add(row, scene, operation, 1..12, dynamodb("ThrottlingException", rate), says);

@@ -125,7 +125,12 @@ async fn what_is_stuck_ends_by_its_own_deadline_with_what_to_look_at() {
             "ProvisionedThroughput": { "ReadCapacityUnits": 1, "WriteCapacityUnits": 1 },
         } })
     };
-    let function = |state: &str, update: &str| json!({ "Configuration": { "FunctionName": FUNCTION, "State": state, "LastUpdateStatus": update } });
+    let function = |state: &str, update: &str| {
+        json!({
+            "Configuration": { "FunctionName": FUNCTION, "State": state, "LastUpdateStatus": update },
+            "Tags": { "engine:team": "blue-owls", "engine:stack": "team", "engine:resource": "logger" },
+        })
+    };
     let uuid = "00000000-0000-4000-8000-000000000002";
     let mapping = |state: &str| json!({ "UUID": uuid, "State": state });
     let of_table =
