@@ -268,6 +268,7 @@ impl SavedPlan {
             Ok(bytes) if !matches!(SavedPlan::parse(&bytes), Ok(None)) => {}
             Err(Unread::Missing) => {}
             Err(Unread::Refused(error)) => return Err(unwritable(&error)),
+            Err(Unread::Folder) => return Err(unwritable(&"it is a folder")),
             Ok(_) | Err(_) => {
                 let taken = Diagnostic::error(format!("`{shown}` is there already, and it is no saved plan"));
                 return Err(taken.why("it would be overwritten").hint("name another file"));
