@@ -464,6 +464,8 @@ impl Run<'_> {
             let message = format!("changed meanwhile: the {} `{}` that it belongs to {what}", row.kind, row.name);
             Err(AwsError::own(Class::Changed, "write", &declared.id.name, message))
         };
+        // Its queue first: what others of this run write to it may take a while.
+        drop(cx.turn(&host.id.name).await);
         match (read_again(cx, host).await?, row.live(self.inventory)) {
             (Some(now), Some(then))
                 if now.owner == then.owner || now.owner == Ownership::Engine(host.id.owner.clone()) =>

@@ -227,7 +227,7 @@ fn what_passes() -> Vec<Case> {
         "UpdateFunctionConfiguration",
         A_WHILE,
         invalid(text),
-        "a free place in AWS's rate limit, which the whole account",
+        "a free place in AWS's rate limit, since many calls",
     );
     let row = "passes: a function in transition refuses changes";
     let pending =
@@ -306,7 +306,7 @@ fn what_passes() -> Vec<Case> {
     add(row, UPDATE, "UpdateTable", A_WHILE, dynamodb("LimitExceededException", text), "simultaneously per table");
     add(row, DESTROY, "DeleteTable", A_WHILE, dynamodb("LimitExceededException", text), "simultaneously per table");
     let row = "passes: too many changes of tables";
-    let says = "a free place in AWS's rate limit, which the whole account shares";
+    let says = "a free place in AWS's rate limit, since many calls";
     let rate = "The rate of control plane requests made by this account is too high";
     for (scene, operation) in [(CREATE, "CreateTable"), (UPDATE, "UpdateTable"), (DESTROY, "DeleteTable")] {
         add(row, scene, operation, 1..12, dynamodb("ThrottlingException", rate), says);

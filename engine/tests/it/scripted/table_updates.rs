@@ -6,13 +6,13 @@ use std::sync::Mutex;
 
 use engine::aws::{Access, Consent};
 use engine::kinds::registry;
-use engine::schema::{Id, Owner};
+use engine::schema::{Id, Owner, Site};
 use insta::assert_snapshot;
 use serde_json::Value as Json;
 
 use super::library::{context, team};
 use super::server::{Cloud, Fault, Record};
-use super::world::{Reply, World};
+use super::world::{ACCOUNT, REGION, Reply, World};
 use super::{Project, TABLE, diff_is_empty, is_write};
 
 /// A spec with one table of these properties, one a line.
@@ -431,6 +431,7 @@ async fn a_released_table_keeps_everything_but_our_tags() {
     let id = id(&owner, TABLE);
     let live = kind.read(&cx, &id).await.unwrap().live.unwrap();
     cx.aws.guard.observe(kind.schema(), &id, &live);
+    cx.aws.guard.observe_site(&Site::new(REGION, ACCOUNT));
     kind.release(&cx, &id, live).await.unwrap();
     let tags = cloud.world(|world| world.tables[TABLE].tags.clone());
     assert_eq!(tags.into_iter().collect::<Vec<_>>(), [("course".to_owned(), "cloud".to_owned())]);
