@@ -342,6 +342,11 @@ impl Run<'_> {
         let reporter = voice.clone();
         let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what)));
         let mends = mends(self, id);
+        // Held from the last look to the write, so that nothing of this run comes between the two.
+        let turn = match declared.kind.queue(&declared.id) {
+            Some(queue) if step.op != Op::Settle => Some(cx.turn(queue).await),
+            _ => None,
+        };
         if step.op != Op::Settle {
             self.host_unchanged(&cx, step.op, declared).await?;
         }
@@ -354,6 +359,7 @@ impl Run<'_> {
                 // The second half of a replacement must not be given up.
                 let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };
                 let outputs = declared.kind.create(&steady, &declared.id, want).await?;
+                drop(turn);
                 self.made(id, change, outputs.clone())?;
                 let mut before = step.after.iter().filter_map(|(before, _)| self.plan.steps.get(before.0));
                 if mends || before.any(|before| before.op == Op::Update) {
@@ -378,6 +384,7 @@ impl Run<'_> {
                         answer => break (props, answer?),
                     }
                 };
+                drop(turn);
                 self.made(id, change, outputs.clone())?;
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
@@ -464,8 +471,6 @@ impl Run<'_> {
             let message = format!("changed meanwhile: the {} `{}` that it belongs to {what}", row.kind, row.name);
             Err(AwsError::own(Class::Changed, "write", &declared.id.name, message))
         };
-        // Its queue first: what others of this run write to it may take a while.
-        drop(cx.turn(&host.id.name).await);
         match (read_again(cx, host).await?, row.live(self.inventory)) {
             (Some(now), Some(then))
                 if now.owner == then.owner || now.owner == Ownership::Engine(host.id.owner.clone()) =>

@@ -67,6 +67,12 @@ pub trait Kind: Send + Sync + 'static {
     /// What stands in AWS. Never fails on a half-made resource. With an incarnation in `id`, that one alone.
     fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send;
 
+    /// The function in whose line its creates, updates, deletes and releases stand: they are one at a time, and none begins
+    /// before the one in front is over. `settle`, which mostly waits, takes its turn for itself.
+    fn queue<'a>(&self, _id: &'a Id) -> Option<&'a str> {
+        None
+    }
+
     /// What may be this owner's by its name or by what it belongs to, where the tag index can't be asked: all of the
     /// kind whose name begins with the team's. The owner's resource name is empty.
     fn scan(&self, _cx: &Context, _owner: &Owner) -> impl Future<Output = Result<Vec<Id>, AwsError>> + Send {
@@ -137,6 +143,8 @@ pub trait DynKind: Send + Sync {
     fn check(&self, desired: &Tree) -> Vec<Problem>;
     /// See [`Kind::load`].
     fn load(&self, desired: &Tree, dir: &FilePath) -> Loaded;
+    /// See [`Kind::queue`].
+    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str>;
     /// See [`Kind::read`].
     fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Reading>;
     /// See [`Kind::scan`].
@@ -215,6 +223,10 @@ impl<K: Kind> DynKind for Erased<K> {
 
     fn load(&self, desired: &Tree, dir: &FilePath) -> Loaded {
         self.kind.load(desired, dir)
+    }
+
+    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+        self.kind.queue(id)
     }
 
     fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Reading> {

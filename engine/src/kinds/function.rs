@@ -328,6 +328,11 @@ impl Kind for Function {
         }
     }
 
+    /// Lambda takes one change at a time.
+    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+        Some(&id.name)
+    }
+
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
         if desired.get("log_format").and_then(Value::as_str) == Some("Text") {
@@ -440,7 +445,6 @@ impl Kind for Function {
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let _turn = cx.turn(&id.name).await;
         let zip = Blob::new(want.artifact.as_deref().unwrap_or_default());
         let props = want.props;
         let inquiry = Inquiry::default();
@@ -486,7 +490,6 @@ impl Kind for Function {
     }
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let _turn = cx.turn(&id.name).await;
         let (zip, wanted) = (want.artifact, want.props);
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         // A fresh or half-updated function refuses every change; one whose last update failed takes the next.
@@ -578,17 +581,17 @@ impl Kind for Function {
         if want.reserved_concurrent_executions.is_some()
             && now.reserved_concurrent_executions != want.reserved_concurrent_executions
         {
-            if super::is_anothers(&seen.owner, id) {
+            let _turn = cx.turn(&id.name).await;
+            // What else was written to it may have taken a while.
+            if look(cx, id).await?.is_some_and(|seen| super::is_anothers(&seen.owner, id)) {
                 return Err(super::taken("PutFunctionConcurrency", id));
             }
-            let _turn = cx.turn(&id.name).await;
             reserve(cx, id, want.reserved_concurrent_executions).await?;
         }
         Ok(())
     }
 
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
-        let _turn = cx.turn(&id.name).await;
         let delete = || async {
             match cx.aws.lambda.delete_function().function_name(&id.name).send().await.named("DeleteFunction", &id.name)
             {
@@ -600,7 +603,6 @@ impl Kind for Function {
     }
 
     async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
-        let _turn = cx.turn(&id.name).await;
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         super::untag(cx, BUSY, id, &arn).await
     }

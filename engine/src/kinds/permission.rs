@@ -174,6 +174,11 @@ impl Kind for Permission {
         desired.insert("other_conditions".to_owned(), Value::Null);
     }
 
+    /// Statements added at the same time can get lost.
+    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+        Some(id.anchor("function"))
+    }
+
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         // AWS shows an account's number as its root's ARN, so the two can't be told apart afterwards.
         let principal = desired.get("principal").and_then(Value::as_str).and_then(account_of_root);
@@ -212,8 +217,6 @@ impl Kind for Permission {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let function = id.anchor("function");
-        // Statements added at the same time can get lost, so a function's writes are one queue.
-        let _turn = cx.turn(function).await;
         let add = || async {
             let request = cx
                 .aws
@@ -259,7 +262,6 @@ impl Kind for Permission {
 
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
         let function = id.anchor("function");
-        let _turn = cx.turn(function).await;
         let remove = || async {
             let request = cx.aws.lambda.remove_permission().function_name(function).statement_id(&id.name);
             match request.send().await.named("RemovePermission", &id.name) {

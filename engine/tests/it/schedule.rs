@@ -201,6 +201,10 @@ impl DynKind for Fake {
         Vec::new()
     }
 
+    fn queue<'a>(&self, _: &'a Id) -> Option<&'a str> {
+        None
+    }
+
     fn scan<'a>(&'a self, _: &'a Context, _: &'a Owner) -> Pending<'a, Vec<Id>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }

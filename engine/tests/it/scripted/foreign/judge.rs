@@ -62,6 +62,13 @@ pub(super) struct Judge {
     deeds: Vec<Deed>,
     /// What has changed hands so recently that nobody can have seen it.
     unseen: BTreeSet<String>,
+    /// Functions at which this run has had a look, before they changed hands, since it last wrote to them or to their
+    /// policy, or which it made. Those writes are one queue, and each has to look for itself: what one step saw before
+    /// another's write counts for nothing.
+    looked: BTreeSet<String>,
+    made: BTreeSet<String>,
+    /// The function in whose queue the call stands that is being carried out.
+    queue: Option<String>,
     /// What must not change by the call that is being carried out.
     held: BTreeMap<String, (String, String)>,
     verdict: Arc<Mutex<Verdict>>,
@@ -106,19 +113,50 @@ pub(super) fn contents(world: &World) -> BTreeMap<String, String> {
     all
 }
 
+/// The function whose writes this one is in line with.
+fn queue(call: &Call, world: &World) -> Option<String> {
+    let name = call.about.rsplit([':', '/']).next().unwrap();
+    let in_line = match call.operation {
+        "UpdateFunctionCode"
+        | "UpdateFunctionConfiguration"
+        | "PutFunctionConcurrency"
+        | "DeleteFunctionConcurrency"
+        | "DeleteFunction"
+        | "AddPermission"
+        | "RemovePermission" => true,
+        "TagResource" | "UntagResource" => !world.mappings.iter().any(|it| it.uuid == name),
+        _ => false,
+    };
+    in_line.then(|| format!("function {name}"))
+}
+
 impl Judge {
     pub(super) fn new(rules: Rules, deeds: Vec<Deed>) -> (Judge, Arc<Mutex<Verdict>>) {
         let verdict = Arc::new(Mutex::new(Verdict::default()));
-        let judge =
-            Judge { rules, deeds, unseen: BTreeSet::new(), held: BTreeMap::new(), verdict: Arc::clone(&verdict) };
+        let judge = Judge {
+            rules,
+            deeds,
+            unseen: BTreeSet::new(),
+            looked: BTreeSet::new(),
+            made: BTreeSet::new(),
+            queue: None,
+            held: BTreeMap::new(),
+            verdict: Arc::clone(&verdict),
+        };
         (judge, verdict)
+    }
+
+    /// Whether whoever makes the current call can't know that a thing has changed hands.
+    fn is_unseen(&self, key: &str) -> bool {
+        let in_its_queue = self.queue.as_deref() == Some(key);
+        self.unseen.contains(key) && (!in_its_queue || self.looked.contains(key) || self.made.contains(key))
     }
 
     /// Why nothing may change about a thing right now.
     pub(super) fn barred(&self, world: &World, key: &str) -> Option<String> {
         let Rules { us, aim, declared, imported, denied, .. } = &self.rules;
         let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
-        if self.unseen.contains(key) {
+        if self.is_unseen(key) {
             return None;
         }
         if imported.iter().any(|it| it == key) {
@@ -306,6 +344,7 @@ impl Witness for Judge {
             verdict.n_writes
         };
         self.meddle(world, Some(count));
+        self.queue = queue(call, world);
         self.judge(call, world);
         let mut held = BTreeMap::new();
         for (key, bits) in contents(world) {
@@ -322,15 +361,22 @@ impl Witness for Judge {
 
     fn after(&mut self, call: &Call, world: &World, status: u16) {
         let name = call.about.rsplit([':', '/']).next().unwrap();
-        if status == 200 {
-            let seen = match call.operation {
-                "ListTagsOfResource" => format!("table {name}"),
-                // A statement's step and its function's look each for itself, so what one saw the other may not have: a
-                // function that changed hands in the midst of the run stays unseen.
-                "ListTags" => format!("mapping {name}"),
-                _ => String::new(),
-            };
-            self.unseen.remove(&seen);
+        if (200..300).contains(&status) {
+            match call.operation {
+                "ListTagsOfResource" => drop(self.unseen.remove(&format!("table {name}"))),
+                "ListTags" => drop(self.unseen.remove(&format!("mapping {name}"))),
+                "GetFunction" => {
+                    let key = format!("function {name}");
+                    if !self.unseen.contains(&key) {
+                        self.looked.insert(key);
+                    }
+                }
+                "CreateFunction" => drop(self.made.insert(format!("function {name}"))),
+                _ => {}
+            }
+        }
+        if let Some(queue) = self.queue.take().filter(|_| (200..300).contains(&status)) {
+            self.looked.remove(&queue);
         }
         if READS.contains(&call.operation) {
             return;
