@@ -53,6 +53,8 @@ pub enum Class {
     Leaving,
     /// Lambda can't assume the role (yet): IAM is eventually consistent.
     RoleNotAssumable,
+    /// Lambda does not know the stream (yet): it may have been switched on seconds ago.
+    StreamUnknown,
     /// The role may not read the stream (yet).
     StreamNotReadable,
     /// The role lacks another right that Lambda checks (yet): to trace, to send to a queue.
@@ -175,6 +177,11 @@ impl AwsError {
             Class::RoleNotAssumable => "the role's trust policy must allow `sts:AssumeRole` for the service \
                  `lambda.amazonaws.com`; ask its owner"
                 .to_owned(),
+            Class::StreamUnknown => {
+                "check the stream's ARN; `${TABLE.stream_arn}` of a table in the spec is always its \
+                 present one"
+                    .to_owned()
+            }
             Class::StreamNotReadable => "the role needs dynamodb:DescribeStream, dynamodb:GetRecords, \
                  dynamodb:GetShardIterator and dynamodb:ListStreams on the stream; the managed policy \
                  AWSLambdaDynamoDBExecutionRole has them; ask the role's owner"
@@ -508,8 +515,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
             () if says("provided principal was invalid") => Class::PrincipalUnknown,
             // A mapping's way to say not-found.
             () if says("Function does not exist") => Class::NotFound,
-            // The stream was switched on seconds ago.
-            () if operation == "CreateEventSourceMapping" && says("Stream not found") => Class::Busy,
+            () if operation == "CreateEventSourceMapping" && says("Stream not found") => Class::StreamUnknown,
             () => Class::Rejected,
         },
         "ValidationException" => match () {

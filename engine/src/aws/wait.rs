@@ -193,7 +193,6 @@ impl Context {
                 // The last look comes when time is up, not before.
                 next = next.min(Instant::now() + left);
             }
-            (self.report)(&what);
             clock.during(self.pause(sleep_until(next), Steady::WhileWaiting, &what, resource)).await?;
             if wait.counted {
                 let spare = self.aws.budget.spare();
@@ -245,6 +244,7 @@ impl Context {
             let reason = error.reason.as_deref();
             let (what, deadline) = match error.class {
                 Class::Busy | Class::Leaving => (since(wait.what, &said(&error)), wait.budget),
+                Class::StreamUnknown => (since("Lambda to know the stream", &said(&error)), wait.budget),
                 Class::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
                 // What was waited for before does not count against IAM.
                 Class::RoleNotAssumable
@@ -277,7 +277,6 @@ impl Context {
                     _ => error,
                 });
             }
-            (self.report)(&what);
             clock.during(self.pause(sleep_until(next), Steady::Always, &what, resource)).await?;
         }
     }
@@ -460,7 +459,7 @@ impl Context {
         }
     }
 
-    /// Pauses until `over`; Ctrl-C ends it, unless this context is as steady as `steady`.
+    /// Pauses until `over`, saying for what now and then; Ctrl-C ends it, unless this context is as steady as `steady`.
     async fn pause(
         &self,
         over: impl Future<Output = ()>,
@@ -468,18 +467,19 @@ impl Context {
         what: &str,
         resource: &str,
     ) -> Result<(), AwsError> {
-        if self.steady >= steady {
-            over.await;
-            return Ok(());
-        }
-        tokio::select! {
-            biased;
-            () = self.interrupt() => {
-                let rest = if what.starts_with(PLACE) { "" } else { "; AWS goes on working on it" };
-                let message = format!("interrupted while waiting for {what}{rest}");
-                Err(AwsError::own(Class::Interrupted, "wait", resource, message))
+        let mut over = pin!(over);
+        loop {
+            (self.report)(what);
+            tokio::select! {
+                biased;
+                () = self.interrupt(), if self.steady < steady => {
+                    let rest = if what.starts_with(PLACE) { "" } else { "; AWS goes on working on it" };
+                    let message = format!("interrupted while waiting for {what}{rest}");
+                    return Err(AwsError::own(Class::Interrupted, "wait", resource, message));
+                }
+                () = &mut over => return Ok(()),
+                () = sleep(NEWS) => {}
             }
-            () = over => Ok(()),
         }
     }
 }

@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::{TableDescription, TableStatus};
 use aws_sdk_lambda::config::Builder as Override;
 use aws_sdk_lambda::types::{
     DestinationConfig, EventSourceMappingConfiguration, EventSourcePosition, Filter, FilterCriteria,
@@ -92,6 +93,8 @@ const BUSY: Wait = Wait {
     counted: true,
     budget: Duration::from_secs(300),
 };
+/// How often a stream may be unknown to Lambda before its table is asked: about eight seconds.
+const UNKNOWN_AT_FIRST: u32 = 5;
 const SETTLED: Wait = Wait {
     what: "the mapping to settle",
     since: "Lambda sets up who reads the stream, up to a minute as a rule",
@@ -268,7 +271,7 @@ impl Kind for Mapping {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
-        let inquiry = Inquiry::default();
+        let (inquiry, n_unknown) = (Inquiry::default(), AtomicU32::new(0));
         let send = || async {
             let request = cx
                 .aws
@@ -293,6 +296,20 @@ impl Kind for Mapping {
             let answer = match once.send().await.named("CreateEventSourceMapping", &id.name) {
                 // The function was made a moment ago; not everybody in AWS has heard of it.
                 Err(error) if error.class == Class::NotFound => return Err(AwsError { class: Class::Busy, ..error }),
+                Err(error) if error.class == Class::StreamUnknown => {
+                    // What DescribeTable shows may be a moment old as well.
+                    if n_unknown.fetch_add(1, Ordering::Relaxed) < UNKNOWN_AT_FIRST {
+                        return Err(error);
+                    }
+                    let Some(why) = unheard_of(cx, id, &props.event_source_arn).await else { return Err(error) };
+                    let message = format!("{}: {why}", error.message).into();
+                    return Err(AwsError {
+                        class: Class::Rejected,
+                        message,
+                        remedy: error.hint().map(Into::into),
+                        ..error
+                    });
+                }
                 answer => explained(cx, id, &inquiry, answer).await?,
             };
             Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
@@ -621,15 +638,37 @@ async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> R
 
 /// Whether a table has another stream by now, as far as can be told.
 async fn is_dead(cx: &Context, stream_arn: &str) -> bool {
+    let Ok(Some(table)) = table(cx, stream_arn).await else { return false };
+    is_its(&table, stream_arn) && table.latest_stream_arn().is_some_and(|latest| latest != stream_arn)
+}
+
+/// Why a stream that Lambda does not know will not come to be known; `None`: as far as can be told, it may.
+async fn unheard_of(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
+    let is_here = id
+        .site
+        .as_ref()
+        .is_some_and(|site| stream_arn.split(':').skip(3).take(2).eq([site.region.as_str(), site.account.as_str()]));
+    match table(cx, stream_arn).await {
+        Ok(Some(table)) if is_its(&table, stream_arn) => {
+            let is_other = table.latest_stream_arn() != Some(stream_arn);
+            (is_other && table.table_status() == Some(&TableStatus::Active)).then_some("its table has no such stream")
+        }
+        Err(error) if error.class == Class::NotFound && is_here => Some("there is no such table"),
+        _ => None,
+    }
+}
+
+async fn table(cx: &Context, stream_arn: &str) -> Result<Option<TableDescription>, AwsError> {
     let name = table_of(stream_arn);
     let look = || async {
         let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await;
         Ok(answer.named("DescribeTable", name)?.table)
     };
-    let Ok(Some(table)) = cx.read(name, look).await else { return false };
-    let is_its =
-        table.table_arn().is_some_and(|arn| stream_arn.strip_prefix(arn).is_some_and(|it| it.starts_with('/')));
-    is_its && table.latest_stream_arn().is_some_and(|latest| latest != stream_arn)
+    cx.read(name, look).await
+}
+
+fn is_its(table: &TableDescription, stream_arn: &str) -> bool {
+    table.table_arn().is_some_and(|arn| stream_arn.strip_prefix(arn).is_some_and(|it| it.starts_with('/')))
 }
 
 /// The table's name in a stream's ARN.

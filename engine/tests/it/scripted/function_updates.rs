@@ -229,7 +229,7 @@ fn a_new_function_gets_everything_in_the_create_but_its_concurrency() {
     project.run(&cloud, &["apply"]).ends_with(0);
     let calls = cloud.calls();
     let (create, reserve) = (nth(&calls, "CreateFunction", 1), nth(&calls, "PutFunctionConcurrency", 1));
-    assert_eq!(between(&calls, create, reserve, "GetFunction"), 3, "Pending twice, then Active");
+    assert_eq!(between(&calls, create, reserve, "GetFunction"), 4, "Pending twice, then Active; whose it is");
     let mut said = calls[create].body.clone();
     said["Code"]["ZipFile"] = json!("…");
     insta::assert_snapshot!(in_order(&said));

@@ -105,6 +105,24 @@ fn a_stream_that_a_mapping_needs_is_missed_before_aws_is_asked() {
     assert_eq!(cloud.calls().len(), 0);
 }
 
+#[test]
+fn a_stream_that_will_never_be_is_told_soon() {
+    let gone = "arn:aws:dynamodb:eu-central-1:123456789012:table/blue-owls-todos/stream/2020-01-01T00:00:00.000";
+    for (stream, why) in
+        [(gone.to_owned(), "its table has no such stream"), (gone.replace("todos", "notes"), "there is no such table")]
+    {
+        let cloud = Cloud::start(World::empty());
+        let project = Project::usual();
+        project.edit("event_source_arn: ${todos.stream_arn}", &format!("event_source_arn: \"{stream}\""));
+        let run = project.run(&cloud, &["apply", "--yes"]);
+        run.ends_with(3)
+            .says(&format!("Stream not found: {stream}: {why}"))
+            .says("check the stream's ARN")
+            .complains("waiting for Lambda to know the stream, since AWS says: Stream not found");
+        assert!(run.took.as_secs() < 60, "{:?}", run.took);
+    }
+}
+
 /// What somebody did, in words and in AWS, and how the run ends that mends it.
 type Moved = (&'static str, fn(&mut World), &'static str);
 
