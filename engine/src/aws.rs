@@ -8,6 +8,7 @@ pub mod budget;
 pub mod error;
 pub mod guard;
 pub mod mask;
+pub mod tail;
 pub mod trust;
 pub mod wait;
 
@@ -46,6 +47,7 @@ use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 pub use mask::Secrets;
+pub use tail::{LogEvent, Tail};
 pub use wait::{Consent, Context, Reporter, Steady, Wait};
 
 /// A resource's tags.
@@ -53,7 +55,7 @@ pub type Tags = BTreeMap<String, String>;
 
 /// The clients of one run.
 pub struct Aws {
-    /// DynamoDB's control plane.
+    /// DynamoDB's control plane, and single items.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// Lambda's control plane.
     pub lambda: aws_sdk_lambda::Client,
@@ -61,6 +63,8 @@ pub struct Aws {
     pub iam: aws_sdk_iam::Client,
     /// Who we are.
     pub sts: aws_sdk_sts::Client,
+    /// What functions have logged, read only.
+    pub logs: aws_sdk_cloudwatchlogs::Client,
     /// The tag index.
     pub tagging: aws_sdk_resourcegroupstagging::Client,
     /// What stands in front of all of them.
@@ -215,11 +219,13 @@ impl Connection {
         let mut lambda = aws_sdk_lambda::config::Builder::from(config);
         let mut iam = aws_sdk_iam::config::Builder::from(config);
         let mut sts = aws_sdk_sts::config::Builder::from(config);
+        let mut logs = aws_sdk_cloudwatchlogs::config::Builder::from(config);
         let mut tagging = aws_sdk_resourcegroupstagging::config::Builder::from(config);
         dynamodb.set_http_client(door.clone());
         lambda.set_http_client(door.clone());
         iam.set_http_client(door.clone());
         sts.set_http_client(door.clone());
+        logs.set_http_client(door.clone());
         tagging.set_http_client(door);
         if let Some(endpoint) = endpoint {
             // Set on each client, so that a service's own AWS_ENDPOINT_URL_… does not override the flag.
@@ -227,6 +233,7 @@ impl Connection {
             lambda = lambda.endpoint_url(endpoint);
             iam = iam.endpoint_url(endpoint);
             sts = sts.endpoint_url(endpoint);
+            logs = logs.endpoint_url(endpoint);
             tagging = tagging.endpoint_url(endpoint);
         }
         Aws {
@@ -234,6 +241,7 @@ impl Connection {
             lambda: aws_sdk_lambda::Client::from_conf(lambda.build()),
             iam: aws_sdk_iam::Client::from_conf(iam.build()),
             sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            logs: aws_sdk_cloudwatchlogs::Client::from_conf(logs.build()),
             tagging: aws_sdk_resourcegroupstagging::Client::from_conf(tagging.build()),
             guard,
             budget,

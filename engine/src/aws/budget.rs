@@ -55,6 +55,8 @@ const TABLE_READS: Limit = Limit { start: 50.0, ceiling: 100.0, burst: 50.0, res
 const IAM: Limit = Limit { start: 5.0, ceiling: 10.0, burst: 20.0, reserve: 0.0 };
 /// AWS names none for the tag index; other tools use some five a second.
 const TAGGING: Limit = Limit { start: 5.0, ceiling: 5.0, burst: 10.0, reserve: 0.0 };
+/// FilterLogEvents has 5 to 10 a second, by region (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
+const LOGS: Limit = Limit { start: 4.0, ceiling: 5.0, burst: 5.0, reserve: 0.0 };
 /// STS takes 600 a second (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 const STS: Limit = Limit { start: 50.0, ceiling: 100.0, burst: 50.0, reserve: 0.0 };
 
@@ -90,6 +92,7 @@ struct Lanes {
     table_reads: Lane,
     iam: Lane,
     tagging: Lane,
+    logs: Lane,
     sts: Lane,
 }
 
@@ -99,17 +102,19 @@ impl Lanes {
             ("lambda", "GetFunction") => &self.functions,
             ("lambda", "GetPolicy") => &self.policies,
             ("lambda", _) => &self.lambda,
-            ("dynamodb", _) if request.effect == Effect::Read => &self.table_reads,
+            // Items have the table's own capacity; nobody here writes more than one at a time.
+            ("dynamodb", _) if matches!(request.effect, Effect::Read | Effect::Item) => &self.table_reads,
             ("dynamodb", _) => &self.table_writes,
             ("iam", _) => &self.iam,
             ("tagging", _) => &self.tagging,
+            ("logs", _) => &self.logs,
             _ => &self.sts,
         }
     }
 
-    fn all(&self) -> [&Lane; 8] {
-        let Lanes { lambda, functions, policies, table_writes, table_reads, iam, tagging, sts } = self;
-        [lambda, functions, policies, table_writes, table_reads, iam, tagging, sts]
+    fn all(&self) -> [&Lane; 9] {
+        let Lanes { lambda, functions, policies, table_writes, table_reads, iam, tagging, logs, sts } = self;
+        [lambda, functions, policies, table_writes, table_reads, iam, tagging, logs, sts]
     }
 }
 
@@ -123,6 +128,7 @@ impl Default for Budget {
             table_reads: Lane::new("DynamoDB", TABLE_READS),
             iam: Lane::new("IAM", IAM),
             tagging: Lane::new("the tag index", TAGGING),
+            logs: Lane::new("CloudWatch Logs", LOGS),
             sts: Lane::new("STS", STS),
         };
         Budget { lanes: Some(lanes), table_writes: Semaphore::new(TABLE_WRITES_AT_ONCE), ended: Notify::new() }
@@ -464,7 +470,7 @@ mod tests {
             fastrand::seed(seed);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
             runtime.block_on(async {
-                for limit in [LAMBDA, FUNCTIONS, POLICIES, TABLE_WRITES, TABLE_READS, IAM, TAGGING, STS] {
+                for limit in [LAMBDA, FUNCTIONS, POLICIES, TABLE_WRITES, TABLE_READS, IAM, TAGGING, LOGS, STS] {
                     let mut pace = Pace::new(limit);
                     let (mut now, mut left): (_, Vec<Instant>) = (Instant::now(), Vec::new());
                     for turn in &turns {
@@ -610,6 +616,7 @@ mod tests {
             call("dynamodb", "DescribeTable", Effect::Read),
             call("iam", "GetRole", Effect::Read),
             call("tagging", "GetResources", Effect::Read),
+            call("logs", "FilterLogEvents", Effect::Read),
             call("sts", "GetCallerIdentity", Effect::Read),
         ] {
             budget.admit(&request).await.unwrap();

@@ -29,6 +29,11 @@ pub enum Access {
         /// Whether what bears the right name is ours where its tags may not be read (`--assume-owner`).
         assume_owner: bool,
     },
+    /// Writes to single items of this team's tables, and nothing else (`verify`).
+    Items {
+        /// The team.
+        team: String,
+    },
 }
 
 /// What this run has learned about the things it may meet.
@@ -77,7 +82,7 @@ impl std::error::Error for Refusal {}
 /// One request, as far as the guard cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `dynamodb`, `lambda`, `iam`, `sts`, `tagging`.
+    /// `dynamodb`, `lambda`, `iam`, `logs`, `sts`, `tagging`.
     pub service: &'static str,
     /// The API operation.
     pub operation: String,
@@ -100,25 +105,36 @@ pub enum Effect {
     Create,
     /// Changes or deletes the target, or something that lives in it.
     Write,
+    /// Writes or deletes one item in the target.
+    Item,
 }
 
 /// Every operation that the engine may ask for, by service: the only place that says what one does, so that none can
 /// leave of which that is not said. Lambda and DynamoDB both have a `TagResource`.
-pub const OPERATIONS: [(&str, &str, Effect); 35] = [
+pub const OPERATIONS: [(&str, &str, Effect); 45] = [
     ("dynamodb", "CreateTable", Effect::Create),
+    ("dynamodb", "DeleteItem", Effect::Item),
     ("dynamodb", "DeleteTable", Effect::Write),
     ("dynamodb", "DescribeContinuousBackups", Effect::Read),
     ("dynamodb", "DescribeTable", Effect::Read),
     ("dynamodb", "DescribeTimeToLive", Effect::Read),
     ("dynamodb", "ListTables", Effect::Read),
     ("dynamodb", "ListTagsOfResource", Effect::Read),
+    ("dynamodb", "PutItem", Effect::Item),
     ("dynamodb", "Scan", Effect::Read),
     ("dynamodb", "TagResource", Effect::Write),
     ("dynamodb", "UntagResource", Effect::Write),
     ("dynamodb", "UpdateContinuousBackups", Effect::Write),
+    ("dynamodb", "UpdateItem", Effect::Item),
     ("dynamodb", "UpdateTable", Effect::Write),
     ("dynamodb", "UpdateTimeToLive", Effect::Write),
+    ("iam", "GetPolicy", Effect::Read),
+    ("iam", "GetPolicyVersion", Effect::Read),
     ("iam", "GetRole", Effect::Read),
+    ("iam", "GetRolePolicy", Effect::Read),
+    ("iam", "ListAttachedRolePolicies", Effect::Read),
+    ("iam", "ListRolePolicies", Effect::Read),
+    ("iam", "SimulatePrincipalPolicy", Effect::Read),
     ("lambda", "AddPermission", Effect::Write),
     // A mapping belongs to the function it feeds.
     ("lambda", "CreateEventSourceMapping", Effect::Write),
@@ -139,6 +155,7 @@ pub const OPERATIONS: [(&str, &str, Effect); 35] = [
     ("lambda", "UpdateEventSourceMapping", Effect::Write),
     ("lambda", "UpdateFunctionCode", Effect::Write),
     ("lambda", "UpdateFunctionConfiguration", Effect::Write),
+    ("logs", "FilterLogEvents", Effect::Read),
     ("sts", "GetCallerIdentity", Effect::Read),
     ("tagging", "GetResources", Effect::Read),
 ];
@@ -242,8 +259,14 @@ impl Guard {
             return Ok(());
         }
         let refuse = |why: String| Err(Refusal(format!("the guard stopped `{}`: {why}", request.operation)));
-        let Access::Team { team, assume_owner } = &self.access else {
-            return refuse("this command only reads".to_owned());
+        let (team, assume_owner) = match (&self.access, request.effect) {
+            (Access::ReadOnly, _) => return refuse("this command only reads".to_owned()),
+            (Access::Items { .. }, effect) if effect != Effect::Item => {
+                return refuse("this command writes nothing but items".to_owned());
+            }
+            (Access::Team { .. }, Effect::Item) => return refuse("this command writes no items".to_owned()),
+            (Access::Items { team }, _) => (team, false),
+            (Access::Team { team, assume_owner }, _) => (team, *assume_owner),
         };
         let Some((kind, name)) = &request.target else {
             return refuse("it does not name what it would change".to_owned());
@@ -260,9 +283,11 @@ impl Guard {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ((*kind).to_owned(), name.clone());
-        // Lifting a function's reserved concurrency deletes no more than a setting.
+        // Lifting a function's reserved concurrency deletes no more than a setting, and an item is not its table.
         let claims = matches!(request.operation.as_str(), "TagResource" | "UntagResource")
-            || (request.operation.starts_with("Delete") && request.operation != "DeleteFunctionConcurrency");
+            || (request.effect != Effect::Item
+                && request.operation.starts_with("Delete")
+                && request.operation != "DeleteFunctionConcurrency");
         match (known.get(&key), request.effect) {
             (Some(Standing::Barred(reason)), _) => return refuse(format!("the {kind} `{name}` is not ours: {reason}")),
             (Some(Standing::Imported), _) => {
@@ -342,6 +367,9 @@ fn json_protocol(target: &str, body: &[u8]) -> Option<Request> {
         };
         return Request::known("dynamodb", operation, target, None);
     }
+    if let Some(operation) = target.strip_prefix("Logs_20140328.") {
+        return Request::known("logs", operation, None, None);
+    }
     Request::known("tagging", target.strip_prefix("ResourceGroupsTaggingAPI_20170126.")?, None, None)
 }
 
@@ -404,8 +432,7 @@ fn query_protocol(body: &[u8]) -> Option<Request> {
     };
     match field("Action")?.as_str() {
         "GetCallerIdentity" => Request::known("sts", "GetCallerIdentity", None, None),
-        "GetRole" => Request::known("iam", "GetRole", field("RoleName").map(|name| ("role", name, None)), None),
-        _ => None,
+        action => Request::known("iam", action, field("RoleName").map(|name| ("role", name, None)), None),
     }
 }
 
@@ -481,7 +508,7 @@ mod tests {
     /// Method, path and body (or DynamoDB's target and body) as the SDK sends them, and what the guard makes of them.
     #[test]
     fn every_request_of_the_engine_is_understood() {
-        use Effect::{Create, Read, Write};
+        use Effect::{Create, Item, Read, Write};
         let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/a-t";
         let in_table = [
             ("DescribeTable", Read, r#"{"TableName":"a-t"}"#.to_owned()),
@@ -489,6 +516,9 @@ mod tests {
             ("DescribeContinuousBackups", Read, r#"{"TableName":"a-t"}"#.to_owned()),
             ("ListTagsOfResource", Read, format!(r#"{{"ResourceArn":"{arn}"}}"#)),
             ("Scan", Read, r#"{"TableName":"a-t","Select":"COUNT","Limit":1}"#.to_owned()),
+            ("PutItem", Item, r#"{"TableName":"a-t","Item":{"id":{"S":"1"}}}"#.to_owned()),
+            ("UpdateItem", Item, r#"{"TableName":"a-t","Key":{"id":{"S":"1"}}}"#.to_owned()),
+            ("DeleteItem", Item, r#"{"TableName":"a-t","Key":{"id":{"S":"1"}}}"#.to_owned()),
             ("CreateTable", Create, r#"{"AttributeDefinitions":[],"TableName":"a-t"}"#.to_owned()),
             ("UpdateTable", Write, r#"{"TableName":"a-t","StreamSpecification":{}}"#.to_owned()),
             ("UpdateTimeToLive", Write, r#"{"TableName":"a-t","TimeToLiveSpecification":{}}"#.to_owned()),
@@ -537,6 +567,8 @@ mod tests {
             ("TagResource", Write, "POST", &tags, "{}", f),
             ("UntagResource", Write, "DELETE", &format!("{tags}?tagKeys=x"), "", f),
             ("GetRole", Read, "POST", "/", "Action=GetRole&Version=2010-05-08&RoleName=r", Some(("role", "r"))),
+            ("ListRolePolicies", Read, "POST", "/", "Action=ListRolePolicies&RoleName=r", Some(("role", "r"))),
+            ("SimulatePrincipalPolicy", Read, "POST", "/", "Action=SimulatePrincipalPolicy&PolicySourceArn=x", None),
             ("GetCallerIdentity", Read, "POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", None),
         ];
         for (operation, effect, method, path, body, target) in rest {
@@ -552,7 +584,7 @@ mod tests {
     fn a_request_that_the_engine_never_makes_is_not_understood() {
         for (method, path, target, body) in [
             ("POST", "/", "DeleteBackup", r#"{"BackupArn":"x"}"#),
-            ("POST", "/", "DeleteItem", r#"{"TableName":"a-t"}"#),
+            ("POST", "/", "BatchWriteItem", r#"{"RequestItems":{}}"#),
             ("POST", "/", "UpdateTable", "no JSON"),
             ("POST", "/", "", "Action=DeleteRole&RoleName=r"),
             ("POST", "/", "", "Action=AssumeRole&Action=GetRole"),
@@ -608,6 +640,23 @@ mod tests {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         guard.observe(registry()["table"].schema(), &id("acme-t"), &live(owner));
         guard.check(&write("table", "acme-t", Effect::Write)).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn items_are_written_by_a_command_of_their_own() {
+        let team = "acme".to_owned();
+        let item = write("table", "acme-t", Effect::Item);
+        for (access, may_item, may_write) in [
+            (Access::ReadOnly, false, false),
+            (Access::Team { team: team.clone(), assume_owner: true }, false, true),
+            (Access::Items { team }, true, false),
+        ] {
+            let guard = Guard::new(access.clone());
+            guard.observe(registry()["table"].schema(), &id("acme-t"), &live(Ownership::Nobody));
+            assert_eq!(guard.check(&item).is_ok(), may_item, "{access:?}");
+            assert_eq!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), may_write, "{access:?}");
+            assert!(guard.check(&write("table", "acme-x", Effect::Item)).is_err(), "nobody has looked at it");
+        }
     }
 
     #[test]

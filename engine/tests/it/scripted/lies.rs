@@ -7,7 +7,7 @@
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use engine::aws::guard::{Effect, OPERATIONS};
-use engine::aws::{AwsError, Class, Context, Named};
+use engine::aws::{Access, AwsError, Class, Context, Named};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
@@ -66,6 +66,8 @@ fn forged(service: &'static str, operation: &str, kind: &str, name: &str) -> Opt
         ("dynamodb", "UpdateTimeToLive" | "UpdateContinuousBackups" | "DeleteTable") => {
             table(json!({ "TableName": name }))
         }
+        ("dynamodb", "PutItem") => table(json!({ "TableName": name, "Item": { "id": { "S": "1" } } })),
+        ("dynamodb", "UpdateItem" | "DeleteItem") => table(json!({ "TableName": name, "Key": { "id": { "S": "1" } } })),
         ("dynamodb", "TagResource") => table(json!({ "ResourceArn": name, "Tags": [] })),
         ("dynamodb", "UntagResource") => table(json!({ "ResourceArn": name, "TagKeys": ["engine:team"] })),
         ("lambda", "CreateFunction") => {
@@ -173,7 +175,7 @@ fn tags(team: &str, resource: &str) -> std::collections::BTreeMap<String, String
 }
 
 /// An account with things of ours and of others, all of which a run has read that wants too much.
-async fn stage() -> (Cloud, Context, [String; 3]) {
+async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
     let mut world = World::empty();
     let mut stream = String::new();
     for (name, team, resource) in [
@@ -204,7 +206,7 @@ async fn stage() -> (Cloud, Context, [String; 3]) {
     let cloud = Cloud::join(world).await;
     let project = Project::usual();
     project.spec(SPEC);
-    let (cx, _press) = context(&cloud, team());
+    let (cx, _press) = context(&cloud, access);
     read(&cx, &mut load(&project.path("specs/team.yaml"))).await.unwrap();
     cloud.forget();
     (cloud, cx, uuids.try_into().unwrap())
@@ -259,7 +261,11 @@ async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
     let (mut n_lies, mut n_true) = (0, 0);
     for (service, operation, effect) in OPERATIONS.into_iter().filter(|(.., effect)| *effect != Effect::Read) {
         for kind in kinds_of(service, operation) {
-            let (cloud, cx, mappings) = stage().await;
+            let access = match effect {
+                Effect::Item => Access::Items { team: "blue-owls".to_owned() },
+                _ => team(),
+            };
+            let (cloud, cx, mappings) = stage(access).await;
             let forge = |form: &str| {
                 forged(service, operation, kind, form).unwrap_or_else(|| panic!("no lies are told about {operation}"))
             };
@@ -305,7 +311,7 @@ async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
 
 #[tokio::test]
 async fn what_could_be_read_in_two_ways_is_not_sent() {
-    let (cloud, cx, [our_mapping, ..]) = stage().await;
+    let (cloud, cx, [our_mapping, ..]) = stage(team()).await;
     let (ours, theirs) = ("blue-owls-todos", "red-foxes-todos");
     let arn = |name: &str| format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
     let dynamodb = |operation: &str, body: String| Forged {
@@ -417,7 +423,7 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
 
 #[tokio::test]
 async fn what_aws_refused_to_make_is_not_ours_to_delete() {
-    let (cloud, cx, _) = stage().await;
+    let (cloud, cx, _) = stage(team()).await;
     // Somebody has made it since the run has looked.
     let create = forged("dynamodb", "CreateTable", "table", "blue-owls-unseen").unwrap();
     let text = "Table already exists: blue-owls-unseen";

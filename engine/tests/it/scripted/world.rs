@@ -90,7 +90,8 @@ impl Reply {
     pub(super) fn of(operation: &str, status: u16, code: &str, message: &str) -> Reply {
         match operation {
             "GetRole" | "GetCallerIdentity" => Reply::query(status, code, message),
-            "GetResources" => Reply { status, ..Reply::dynamodb(code, message) },
+            _ if IAM_READS.contains(&operation) => Reply::query(status, code, message),
+            "GetResources" | "FilterLogEvents" => Reply { status, ..Reply::dynamodb(code, message) },
             _ if table::operation(operation) == operation => Reply { status, ..Reply::dynamodb(code, message) },
             _ => Reply::lambda(status, code, message),
         }
@@ -104,6 +105,10 @@ impl Reply {
         response.body(Full::new(Bytes::from(self.body))).unwrap()
     }
 }
+
+/// What can be asked of IAM about a role's rights. Its `GetPolicy` has Lambda's name.
+const IAM_READS: [&str; 5] =
+    ["GetPolicyVersion", "GetRolePolicy", "ListAttachedRolePolicies", "ListRolePolicies", "SimulatePrincipalPolicy"];
 
 /// A request, taken apart.
 #[derive(Debug, Clone)]
@@ -126,6 +131,9 @@ impl Call {
             if target == "ResourceGroupsTaggingAPI_20170126.GetResources" {
                 return Call { operation: "GetResources", about: String::new(), body, query };
             }
+            if target == "Logs_20140328.FilterLogEvents" {
+                return Call { operation: "FilterLogEvents", about: text("logGroupName"), body, query };
+            }
             let operation = target.to_str().unwrap().strip_prefix("DynamoDB_20120810.").map_or("?", table::operation);
             let about = if body["TableName"].is_string() { text("TableName") } else { last(&text("ResourceArn")) };
             return Call { operation, about, body, query };
@@ -141,7 +149,10 @@ impl Call {
                 // Never the engine's: whoever owns the role.
                 Some("CreateRole") => ("CreateRole", form.get("RoleName").cloned().unwrap_or_default()),
                 Some("DeleteRole") => ("DeleteRole", form.get("RoleName").cloned().unwrap_or_default()),
-                other => ("?", format!("{other:?}")),
+                other => {
+                    let read = IAM_READS.into_iter().find(|read| other == Some(*read));
+                    (read.unwrap_or("?"), form.get("RoleName").cloned().unwrap_or_else(|| format!("{other:?}")))
+                }
             };
             return Call { operation, about, body, query: form };
         }
@@ -288,6 +299,12 @@ impl World {
                 Ok(Reply::xml(200, "<DeleteRoleResponse/>".to_owned()))
             }
             "GetCallerIdentity" => Ok(identity()),
+            "FilterLogEvents" => Ok(Reply::ok(&json!({ "events": [], "searchedLogStreams": [] }))),
+            // What hardly anybody may ask.
+            denied if IAM_READS.contains(&denied) => {
+                let text = format!("User: X is not authorized to perform: iam:{denied} on resource: {}", call.about);
+                Err(Reply::query(403, "AccessDenied", &text))
+            }
             "Metadata" => Ok(Reply::ok(&json!({
                 "AccessKeyId": "AKIAEXAMPLE",
                 "SecretAccessKey": "secret",
