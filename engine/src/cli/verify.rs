@@ -69,7 +69,7 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
     let intent = Intent { goal: Goal::Present, writes: true, leftovers: Leftovers::Ignored };
     let read = session.read(cx.clone(), intent);
     let run = telling(terminal.quiet, || cx.waits(), read).await?;
-    let Run { session: Session { spec, notes, .. }, cx, inventory } = &run;
+    let Run { session: Session { spec, .. }, cx, inventory } = &run;
     let pipelines =
         verify::pipelines(spec, inventory).map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
     let company =
@@ -105,7 +105,6 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
             format!("{}\n\n{}", run.heading(), verified::outcome(&outcomes))
         }
     });
-    let _ = notes;
     let mut exit = Exit::Done;
     for (pipeline, outcome) in &outcomes {
         match &outcome.stop {

@@ -218,6 +218,10 @@ fn trouble(lines: &[String]) -> Option<Trouble> {
         let trace = trace.lines().map(str::trim).filter(|line| !line.is_empty()).take(TRACE);
         return Some(Trouble { message: message.trim().to_owned(), trace: trace.map(str::to_owned).collect() });
     }
+    if first.trim_start().starts_with("at ") {
+        // In the middle of a trace.
+        return None;
+    }
     // A trace as JavaScript prints it.
     let mut trace = first.lines().skip(1).chain(rest.iter().flat_map(|line| line.lines())).map(str::trim).peekable();
     trace.peek().filter(|line| line.starts_with("at "))?;

@@ -5,8 +5,8 @@ use std::process::Stdio;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value as Json, json};
 
-use super::project::{ACCOUNT, Project, patiently};
 use super::TEAM;
+use super::project::{ACCOUNT, Project, patiently};
 
 const TABLE: &str = "blue-owls-todos";
 const CODE: &str = "lambda-src/log-events/index.js";
@@ -142,7 +142,8 @@ fn an_imported_table_is_never_written() {
     let text = project.read(TEAM);
     let (before, rest) = text.split_once("    attributes:").unwrap();
     let (_, after) = rest.split_once("stream_view_type: NEW_AND_OLD_IMAGES\n").unwrap();
-    let text = format!("{before}    import: blue-owls-todos\n{after}").replace("    type: table\n", "    type: table\n");
+    let text =
+        format!("{before}    import: blue-owls-todos\n{after}").replace("    type: table\n", "    type: table\n");
     project.write(TEAM, &text);
     project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
     project.run(&["verify", TEAM, "--local", "--yes"]).expect(1, &["is not this spec's", "never written"]);
