@@ -7,6 +7,7 @@
 mod commands;
 mod session;
 mod terminal;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -156,6 +157,14 @@ Examples:
         #[arg(value_name = "KIND[.PROPERTY]")]
         what: Option<String>,
     },
+    /// Prove that the pipeline works: one item is put, updated and deleted, and the function's log has to show it
+    #[command(after_help = "\
+Examples:
+  engine verify                    each mapping of specs/team.yaml, hop by hop
+  engine verify --yes              also where others see the test item
+  engine verify --format json --timeout 600
+                                   for a script, with more patience")]
+    Verify(verify::VerifyArgs),
     /// Control the local AWS of this project
     Local {
         #[command(subcommand)]
@@ -396,6 +405,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::Release(args) => release(&global, &terminal, args),
         Command::Output(args) => output(&global, &terminal, args),
         Command::List(args) => list(&global, &terminal, &args),
+        Command::Verify(args) => verify::run(&global, &terminal, &args),
     };
     let exit = match result {
         Ok(exit) => exit,

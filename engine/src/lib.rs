@@ -23,4 +23,5 @@ pub mod schema;
 pub mod source;
 pub mod spec;
 pub mod value;
+pub mod verify;
 pub mod yaml;

@@ -6,6 +6,7 @@ pub mod explain;
 mod list;
 pub mod markdown;
 mod progress;
+pub mod verified;
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -528,7 +528,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
             () if says("protected against deletion") => Class::Protected,
             () => Class::Rejected,
         },
-        "PreconditionFailedException" => Class::Changed,
+        "PreconditionFailedException" | "ConditionalCheckFailedException" => Class::Changed,
         "ExpiredToken"
         | "ExpiredTokenException"
         | "UnrecognizedClientException"

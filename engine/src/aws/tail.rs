@@ -73,6 +73,7 @@ impl Tail {
 
     async fn pages(&self, cx: &Context, from: i64) -> Result<Option<Vec<LogEvent>>, AwsError> {
         let (mut events, mut token) = (Vec::new(), None::<String>);
+        let mut n_alike = BTreeMap::new();
         loop {
             let look = || async {
                 let request = cx.aws.logs.filter_log_events().log_group_name(&self.group).start_time(from).limit(PAGE);
@@ -82,11 +83,17 @@ impl Tail {
                 Err(error) if error.class == Class::NotFound => return Ok(None),
                 answer => answer?,
             };
-            events.extend(answer.events.unwrap_or_default().into_iter().map(|event| LogEvent {
-                id: event.event_id.unwrap_or_default(),
-                stream: event.log_stream_name.unwrap_or_default(),
-                at: event.timestamp.unwrap_or_default(),
-                text: event.message.unwrap_or_default().trim_end_matches(['\n', '\r']).to_owned(),
+            events.extend(answer.events.unwrap_or_default().into_iter().map(|event| {
+                let stream = event.log_stream_name.unwrap_or_default();
+                let at = event.timestamp.unwrap_or_default();
+                let text = event.message.unwrap_or_default().trim_end_matches(['\n', '\r']).to_owned();
+                // A local AWS gives none, so the event is known by its place among those that are alike.
+                let id = event.event_id.unwrap_or_else(|| {
+                    let alike = format!("{stream} {at} {text}");
+                    let n = n_alike.entry(alike.clone()).and_modify(|n| *n += 1).or_insert(0_u32);
+                    format!("{n} {alike}")
+                });
+                LogEvent { id, stream, at, text }
             }));
             // A page may be empty and still have a successor; one that repeats its token has none.
             match answer.next_token.filter(|next| !next.is_empty() && token.as_ref() != Some(next)) {

@@ -386,6 +386,14 @@ impl Context {
         self.repeat(wait, FAULTS_OF_A_CREATE, resource, attempt).await
     }
 
+    /// A pause between two looks, for whoever looks by himself; Ctrl-C ends it, unless this context is steady.
+    ///
+    /// # Errors
+    /// `Interrupted`.
+    pub async fn rest(&self, pause: Duration, what: &str, resource: &str) -> Result<(), AwsError> {
+        self.pause(sleep(pause), Steady::WhileWaiting, what, resource).await
+    }
+
     /// What is read and waited for at the moment, each in words to follow "waiting for".
     pub fn waits(&self) -> Vec<String> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -273,7 +273,7 @@ impl<'t> Session<'t> {
     }
 
     /// Reads AWS, and waits for owners where something is to be written.
-    async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
+    pub(super) async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
         let Intent { goal, writes, leftovers } = intent;
         let inventory = loop {
             let read = tokio::select! {

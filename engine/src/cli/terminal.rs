@@ -193,6 +193,17 @@ pub(super) async fn confirm(cx: &Context, destroy: bool) -> Result<Answer, Failu
     }
     let question =
         if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
+    match ask(cx, question).await {
+        Answer::Interrupted => {
+            let _ = writeln!(std::io::stderr(), "\ninterrupted; nothing was changed");
+            Ok(Answer::Interrupted)
+        }
+        answer => Ok(answer),
+    }
+}
+
+/// Asks on the terminal; only `yes` is one.
+pub(super) async fn ask(cx: &Context, question: &str) -> Answer {
     let _ = write!(std::io::stderr(), "\n{question} Only 'yes' will be accepted: ");
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
@@ -200,13 +211,10 @@ pub(super) async fn confirm(cx: &Context, destroy: bool) -> Result<Answer, Failu
     });
     tokio::select! {
         line = answer => match line {
-            Ok(Ok(line)) if line.trim() == "yes" => Ok(Answer::Yes),
-            _ => Ok(Answer::No),
+            Ok(Ok(line)) if line.trim() == "yes" => Answer::Yes,
+            _ => Answer::No,
         },
-        () = cx.interrupt() => {
-            let _ = writeln!(std::io::stderr(), "\ninterrupted; nothing was changed");
-            Ok(Answer::Interrupted)
-        }
+        () = cx.interrupt() => Answer::Interrupted,
     }
 }
 

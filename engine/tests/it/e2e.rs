@@ -15,6 +15,7 @@ mod streams;
 mod throttle;
 mod throttled;
 mod together;
+mod verify;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

@@ -1,0 +1,127 @@
+//! `engine verify`: proves that each mapping of a spec works, hop by hop.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::watch;
+
+use crate::aws::{Access, Class};
+use crate::diagnostic::Diagnostic;
+use crate::live::Leftovers;
+use crate::plan::{Goal, Options};
+use crate::render::verified;
+use crate::spec::Depth;
+use crate::verify::{self, Pace, Stop};
+
+use super::session::{self, Intent, Run, Session, Target};
+use super::terminal::{Answer, Failure, Terminal, ask, telling};
+use super::{Exit, Global, ListFormat, SpecArgs, variable};
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
+    #[arg(value_name = "SPEC")]
+    path: Option<PathBuf>,
+    /// The team, instead of the spec's
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// A value for `${var.NAME}`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    var: Vec<(String, String)>,
+    /// Write the test item without asking, also where others see it
+    #[arg(short, long)]
+    yes: bool,
+    /// Seconds for each mapping; without it 300, or 15 with --local
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: Option<u64>,
+    /// How the outcome is printed
+    #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+    format: ListFormat,
+}
+
+pub(super) fn run(global: &Global, terminal: &Terminal, args: &VerifyArgs) -> Result<Exit, Failure> {
+    let spec = SpecArgs {
+        spec: args.path.iter().cloned().collect(),
+        team: args.team.clone(),
+        teams: None,
+        var: args.var.clone(),
+        assume_owner: false,
+        stack: None,
+    };
+    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
+    super::on_runtime(async |interrupt| match sessions.into_iter().next() {
+        Some(session) => verify(session, args, interrupt).await,
+        None => Ok(Exit::Done),
+    })
+}
+
+async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Receiver<bool>) -> Result<Exit, Failure> {
+    let terminal = session.terminal;
+    let timeout = args.timeout.map(Duration::from_secs);
+    let pace = match session.target {
+        Target::Local(_) => Pace::locally(timeout),
+        Target::Account(_) => Pace::on_aws(timeout),
+    };
+    let access = Access::Items { team: session.spec.team.clone() };
+    let (cx, _) = session.reader(access, &interrupt).await?;
+    // An item may only be written once it is decided whose the table is.
+    let intent = Intent { goal: Goal::Present, writes: true, leftovers: Leftovers::Ignored };
+    let read = session.read(cx.clone(), intent);
+    let run = telling(terminal.quiet, || cx.waits(), read).await?;
+    let Run { session: Session { spec, .. }, cx, inventory } = &run;
+    let pipelines =
+        verify::pipelines(spec, inventory).map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
+    let company =
+        verify::company(cx, &pipelines).await.map_err(|error| Failure::one(session::aws_diagnostic(&error)))?;
+    if !company.is_empty() && !args.yes {
+        if !Terminal::can_ask() {
+            let problem = "others will see the test item, and there is no terminal to ask on";
+            let diagnostic = Diagnostic::error(problem).why(company.join("; "));
+            return Err(Failure::one(diagnostic.hint("nothing was written; if that is fine, add --yes")));
+        }
+        terminal.say("Others will see the test item:");
+        company.iter().for_each(|line| terminal.say(&format!("  - {line}")));
+        match ask(cx, "Do you want to write it?").await {
+            Answer::Yes => {}
+            Answer::No => {
+                terminal.say("Nothing was written.");
+                return Ok(Exit::Failed);
+            }
+            Answer::Interrupted => return Ok(Exit::Interrupted),
+        }
+    }
+    let mut outcomes = Vec::new();
+    for pipeline in &pipelines {
+        let mut report = |step: &verify::Step, hop| terminal.say(&verified::progress(pipeline, step, hop));
+        outcomes.push((pipeline, verify::verify(cx, pipeline, pace, &mut report).await));
+        if cx.interrupted() {
+            break;
+        }
+    }
+    terminal.print(&match args.format {
+        ListFormat::Json => format!("{}\n", verified::json(spec, &inventory.site, &outcomes)),
+        ListFormat::Human => {
+            format!("{}\n\n{}", run.heading(), verified::outcome(&outcomes))
+        }
+    });
+    let mut exit = Exit::Done;
+    for (pipeline, outcome) in &outcomes {
+        match &outcome.stop {
+            Some(Stop::Finding(finding)) => terminal.problems(&[finding.diagnostic.clone()]),
+            Some(Stop::Failed(error)) if error.class == Class::Interrupted => {}
+            Some(Stop::Failed(error)) => terminal.problems(&[session::aws_diagnostic(error)]),
+            None => {}
+        }
+        if let Some(error) = &outcome.left {
+            let item = verify::item_name(pipeline);
+            let problem = format!("the test item `{item}` may still stand in `{}`", pipeline.table);
+            let diagnostic = Diagnostic::error(problem).why(error.to_string());
+            terminal.problems(&[diagnostic.hint("the next `engine verify` takes it away")]);
+        }
+        if outcome.stop.is_some() || outcome.left.is_some() {
+            exit = Exit::Failed;
+        }
+    }
+    Ok(if cx.interrupted() { Exit::Interrupted } else { exit })
+}

@@ -1,0 +1,112 @@
+//! What a verification has seen, for people and for programs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::aws::Class;
+use crate::schema::Site;
+use crate::spec::Spec;
+use crate::verify::{Change, Hop, Outcome, Pipeline, Step, Stop, item_name};
+
+use super::FORMAT_VERSION;
+
+/// One hop, as it was seen.
+pub fn progress(pipeline: &Pipeline, step: &Step, hop: Hop) -> String {
+    let time = match hop {
+        Hop::Written => step.written,
+        Hop::Invoked => step.invoked,
+        Hop::Logged => step.logged,
+    };
+    format!("{}: {} {} after {}", pipeline.mapping, step.change.word(), hop.words(), shown(time))
+}
+
+fn shown(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| format!("{:.3} s", time.as_secs_f64()))
+}
+
+/// The outcome, a table for each mapping.
+pub fn outcome(outcomes: &[(&Pipeline, Outcome)]) -> String {
+    let mut text = String::new();
+    for (pipeline, outcome) in outcomes {
+        let Pipeline { mapping, table, function, .. } = pipeline;
+        // Writing to a string never fails.
+        let _ = writeln!(text, "{mapping}: {table} -> {function}, item {}", item_name(pipeline));
+        let _ = writeln!(text, "  {:8}{:>14}{:>18}{:>16}", "", "item written", "function invoked", "log line found");
+        for step in &outcome.steps {
+            let [written, invoked, logged] = [step.written, step.invoked, step.logged].map(shown);
+            let _ = writeln!(text, "  {:8}{written:>14}{invoked:>18}{logged:>16}", step.change.word());
+        }
+        let _ = writeln!(text, "{}", last(function, outcome));
+    }
+    text
+}
+
+fn last(function: &str, outcome: &Outcome) -> String {
+    match &outcome.stop {
+        None => {
+            let seconds = outcome.took.as_secs_f64();
+            format!("Verified in {seconds:.1} s: the log of {function} shows INSERT, MODIFY and REMOVE.")
+        }
+        Some(Stop::Finding(finding)) => {
+            format!("Not verified: {} failed at \"{}\".", finding.change.word(), finding.hop.words())
+        }
+        Some(Stop::Failed(error)) if error.class == Class::Interrupted => "Interrupted.".to_owned(),
+        Some(Stop::Failed(_)) => "Not verified.".to_owned(),
+    }
+}
+
+/// The outcome as one document.
+pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json {
+    let verified = |outcome: &Outcome| outcome.stop.is_none() && outcome.left.is_none();
+    let millis = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
+    let step = |step: &Step| {
+        json!({
+            "change": step.change,
+            "writes": step.n_writes,
+            "written_ms": millis(step.written),
+            "invoked_ms": millis(step.invoked),
+            "logged_ms": millis(step.logged),
+            "word": step.sighting.map(|it| it.word),
+            "matched_by": step.sighting.map(|it| it.by),
+        })
+    };
+    let failed = |outcome: &Outcome| match &outcome.stop {
+        Some(Stop::Finding(it)) => {
+            json!({ "change": it.change, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic })
+        }
+        Some(Stop::Failed(error)) => json!({ "cause": "error", "message": error.to_string() }),
+        None => Json::Null,
+    };
+    let mappings: Vec<Json> = outcomes
+        .iter()
+        .map(|(pipeline, outcome)| {
+            let steps: Vec<Json> = outcome.steps.iter().map(step).collect();
+            json!({
+                "resource": pipeline.mapping,
+                "uuid": pipeline.uuid,
+                "table": pipeline.table,
+                "function": pipeline.function,
+                "log_group": pipeline.log_group,
+                "item": item_name(pipeline),
+                "verified": verified(outcome),
+                "took_ms": millis(Some(outcome.took)),
+                "changes": steps,
+                "failed": failed(outcome),
+                "left": outcome.left.as_ref().map(ToString::to_string),
+            })
+        })
+        .collect();
+    let all = outcomes.iter().all(|(_, outcome)| verified(outcome));
+    let complete = outcomes.iter().all(|(_, outcome)| outcome.steps.len() == Change::ALL.len());
+    json!({
+        "format_version": FORMAT_VERSION,
+        "team": spec.team,
+        "stack": spec.stack,
+        "region": site.region,
+        "account": site.account,
+        "verified": all && complete,
+        "mappings": mappings,
+    })
+}

@@ -1,0 +1,142 @@
+//! Which hop failed, and what was found there.
+
+use crate::aws::{AwsError, Class, Context, Named};
+use crate::diagnostic::Diagnostic;
+
+use super::item::{self, Item};
+use super::log::Log;
+use super::{Cause, Change, Finding, Hop, Pipeline, filter};
+
+/// What keeps a record from arriving for certain, known before anything is written.
+pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
+    let Pipeline { mapping, function, filters, .. } = pipeline;
+    let finding = |change, cause, diagnostic| Some(Finding { change, hop: Hop::Invoked, cause, diagnostic });
+    if !pipeline.enabled {
+        return finding(Change::Insert, Cause::MappingDisabled, disabled(pipeline, "Disabled"));
+    }
+    if !pipeline.current {
+        let problem = format!("`{mapping}` reads a stream that is not the present one of its table");
+        let diagnostic = Diagnostic::error(problem).hint("`engine apply` makes it read the present one");
+        return finding(Change::Insert, Cause::StreamGone, diagnostic);
+    }
+    if pipeline.throttled {
+        let problem = format!("`{function}` may not run: its reserved concurrency is 0");
+        let diagnostic =
+            Diagnostic::error(problem).hint("set `reserved_concurrent_executions` to more than 0, or drop it");
+        return finding(Change::Insert, Cause::Throttled, diagnostic);
+    }
+    let dropped = |change: &Change| filter::drop_for_certain(filters, &Item::record(pipeline, *change));
+    let change = Change::ALL.into_iter().find(dropped)?;
+    let problem = format!("the filters of `{mapping}` drop the {} of the test item", change.word());
+    let diagnostic = Diagnostic::error(problem).why(shown(pipeline));
+    let hint = "change `filters` so that all three pass, if they should; the test item has its key, `engine_verify` and \
+                `engine_note`, all texts";
+    finding(change, Cause::Filtered, diagnostic.hint(hint))
+}
+
+fn disabled(pipeline: &Pipeline, state: &str) -> Diagnostic {
+    let problem = format!("`{}` is {state}, so nobody reads the stream", pipeline.mapping);
+    let hint = "`engine apply` enables it, unless the spec says `enabled: false`";
+    Diagnostic::error(problem).hint(hint)
+}
+
+fn shown(pipeline: &Pipeline) -> String {
+    let filters: Vec<String> = pipeline.filters.iter().map(ToString::to_string).collect();
+    format!("its filters are {}", filters.join(" and "))
+}
+
+/// Why an item was not written.
+pub(super) fn write(pipeline: &Pipeline, change: Change, error: &AwsError) -> Finding {
+    let Pipeline { table, .. } = pipeline;
+    let mut diagnostic = Diagnostic::error(error.to_string());
+    let cause = match error.class {
+        Class::Throttled => {
+            let problem = format!("`{table}` has no write unit left for the test item");
+            diagnostic = Diagnostic::error(problem).why(error.to_string());
+            diagnostic = diagnostic.hint("run it again when less is written, or raise `write_capacity`");
+            Cause::Throttled
+        }
+        Class::Changed => {
+            let problem = format!("somebody else has changed the test item `{}`", super::item_name(pipeline));
+            diagnostic = Diagnostic::error(problem).why("perhaps another `engine verify` of this mapping runs");
+            diagnostic = diagnostic.hint("run it again when the other one has ended");
+            Cause::Changed
+        }
+        _ => {
+            diagnostic.hints.extend(error.hint());
+            Cause::Refused
+        }
+    };
+    Finding { change, hop: Hop::Written, cause, diagnostic }
+}
+
+/// Why a change that was written has not come to light in time.
+pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Change, log: &Log) -> Result<Finding, AwsError> {
+    let Pipeline { mapping, function, log_group, uuid, .. } = pipeline;
+    let word = change.word();
+    let finding = |hop, cause, diagnostic| Ok(Finding { change, hop, cause, diagnostic });
+    let mask = |text: &str| cx.aws.secrets.mask(text);
+    if let Some(trouble) = log.trouble() {
+        let diagnostic = Diagnostic::error(format!("`{function}` fails: {}", mask(&trouble.message)));
+        let trace = trouble.trace.iter().map(|line| mask(line)).collect::<Vec<_>>().join("\n");
+        let diagnostic = if trace.is_empty() { diagnostic } else { diagnostic.why(trace) };
+        let hint = format!("mend the function, then run it again; the whole log stands in {log_group}");
+        return finding(Hop::Logged, Cause::FunctionError, diagnostic.hint(hint));
+    }
+    let get = || async {
+        cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", mapping)
+    };
+    let answer = cx.read(mapping, get).await?;
+    let (state, result) = (answer.state().unwrap_or_default(), answer.last_processing_result().unwrap_or_default());
+    if log.shows_a_call() {
+        let problem = format!("`{function}` was called, but its log does not name the {word} of the test item");
+        let why = match log.n_own_lines() {
+            0 => "it logged nothing of its own".to_owned(),
+            n if log.names_a_change() => {
+                format!("of its {n} lines some name a change, but none with `{}`", item::names(pipeline).join("` or `"))
+            }
+            n => format!("none of its {n} lines names it"),
+        };
+        let hint = "log the record whole, like `console.log(JSON.stringify(record))`: its key and its `eventName` \
+                    have to show";
+        let mut diagnostic = Diagnostic::error(problem).why(why).hint(hint);
+        if !pipeline.filters.is_empty() {
+            diagnostic = diagnostic.hint(format!("the call may have been for another item: {}", shown(pipeline)));
+        }
+        return finding(Hop::Logged, Cause::NotLogged, diagnostic);
+    }
+    if matches!(state, "Disabled" | "Disabling") {
+        return finding(Hop::Invoked, Cause::MappingDisabled, disabled(pipeline, state));
+    }
+    if result.starts_with("PROBLEM") || result == "FAILED" {
+        let diagnostic = Diagnostic::error(format!("Lambda has a problem with `{mapping}`")).why(mask(result));
+        let hint = format!(
+            "the role {} needs dynamodb:DescribeStream, GetRecords, GetShardIterator and ListStreams on the stream, and \
+             Lambda must be able to assume it",
+            pipeline.role
+        );
+        return finding(Hop::Invoked, Cause::MappingProblem, diagnostic.hint(hint));
+    }
+    if !log.exists && result.starts_with("OK") {
+        let problem = format!("`{function}` was called, but there is no log group {log_group}");
+        let diagnostic =
+            Diagnostic::error(problem).why("a function makes its log group itself, with the rights of its role");
+        let hint = format!(
+            "the role {} needs logs:CreateLogGroup, logs:CreateLogStream and logs:PutLogEvents; ask its owner",
+            pipeline.role
+        );
+        return finding(Hop::Logged, Cause::NoLogGroup, diagnostic.hint(hint));
+    }
+    let mut diagnostic = Diagnostic::error(format!("`{function}` was not called for the {word} of the test item"));
+    let mut found = vec![format!("the mapping is {state}, its last result is \"{}\"", mask(result))];
+    if !log.exists {
+        found.push(format!("there is no log group {log_group}, as with a function that was never called"));
+    }
+    if !pipeline.filters.is_empty() {
+        found.push(shown(pipeline));
+    }
+    diagnostic = diagnostic.why(found.join("; "));
+    let hint =
+        "a mapping that was just made may take minutes to read its stream: run it again, with a longer --timeout";
+    finding(Hop::Invoked, Cause::NotInvoked, diagnostic.hint(hint))
+}
