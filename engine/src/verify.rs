@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::aws::{AwsError, Class, Context, Named, Steady};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
+use crate::schema::Ownership;
 use crate::spec::{Declared, Spec};
 use crate::value::Value;
 
@@ -285,6 +286,10 @@ fn pipeline(spec: &Spec, inventory: &Inventory, mapping: &Declared) -> Result<Pi
         )
     })?;
     let live_table = inventory.live(&table.name).ok_or_else(|| missing("its table"))?;
+    if live_table.owner == Ownership::Nobody {
+        let hint = "`engine apply` takes it over, if you agree";
+        return Err(problem(format!("nobody owns the table `{name}` yet, so nothing is written to it")).hint(hint));
+    }
     let (_, function) = mapping.host().unwrap_or_default();
     let function_live = of_kind("function", function).and_then(|it| inventory.live(&it.name));
     let function_live = function_live.ok_or_else(|| missing("its function"))?;

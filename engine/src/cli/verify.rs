@@ -108,7 +108,7 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
     let mut exit = Exit::Done;
     for (pipeline, outcome) in &outcomes {
         match &outcome.stop {
-            Some(Stop::Finding(finding)) => terminal.problems(&[finding.diagnostic.clone()]),
+            Some(Stop::Finding(finding)) => terminal.problems(std::slice::from_ref(&finding.diagnostic)),
             Some(Stop::Failed(error)) if error.class == Class::Interrupted => {}
             Some(Stop::Failed(error)) => terminal.problems(&[session::aws_diagnostic(error)]),
             None => {}
