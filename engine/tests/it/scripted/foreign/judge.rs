@@ -113,17 +113,22 @@ pub(super) fn contents(world: &World) -> BTreeMap<String, String> {
     all
 }
 
+/// Writes to a function or its policy, which go one after the other.
+const IN_LINE: [&str; 7] = [
+    "UpdateFunctionCode",
+    "UpdateFunctionConfiguration",
+    "PutFunctionConcurrency",
+    "DeleteFunctionConcurrency",
+    "DeleteFunction",
+    "AddPermission",
+    "RemovePermission",
+];
+
 /// The function whose writes this one is in line with.
 fn queue(call: &Call, world: &World) -> Option<String> {
     let name = call.about.rsplit([':', '/']).next().unwrap();
     let in_line = match call.operation {
-        "UpdateFunctionCode"
-        | "UpdateFunctionConfiguration"
-        | "PutFunctionConcurrency"
-        | "DeleteFunctionConcurrency"
-        | "DeleteFunction"
-        | "AddPermission"
-        | "RemovePermission" => true,
+        operation if IN_LINE.contains(&operation) => true,
         "TagResource" | "UntagResource" => !world.mappings.iter().any(|it| it.uuid == name),
         _ => false,
     };
@@ -235,16 +240,8 @@ impl Judge {
             "CreateFunction" => ("function", true),
             "TagResource" | "UntagResource" if world.mappings.iter().any(|it| it.uuid == name) => ("mapping", false),
             "UpdateEventSourceMapping" | "DeleteEventSourceMapping" => ("mapping", false),
-            "UpdateFunctionCode"
-            | "UpdateFunctionConfiguration"
-            | "PutFunctionConcurrency"
-            | "DeleteFunctionConcurrency"
-            | "DeleteFunction"
-            | "AddPermission"
-            | "RemovePermission"
-            | "CreateEventSourceMapping"
-            | "TagResource"
-            | "UntagResource" => ("function", false),
+            "CreateEventSourceMapping" | "TagResource" | "UntagResource" => ("function", false),
+            operation if IN_LINE.contains(&operation) => ("function", false),
             _ => return self.wrong(call, "not a call that the engine has any reason to make"),
         };
         let key = format!("{kind} {name}");
