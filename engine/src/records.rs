@@ -204,7 +204,10 @@ fn tabbed(text: &str) -> Option<Line> {
         None => return None,
     };
     let level = LEVELS.contains(&level).then_some(level)?;
-    Some(Line { request: Some(request).filter(|it| *it != "undefined").map(str::to_owned), said: payload(rest, Some(level)) })
+    Some(Line {
+        request: Some(request).filter(|it| *it != "undefined").map(str::to_owned),
+        said: payload(rest, Some(level)),
+    })
 }
 
 /// `2026-11-25T14:23:16.123Z`.
