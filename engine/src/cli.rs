@@ -5,6 +5,7 @@
 //! **Invariant:** data goes to stdout, everything else to stderr, and every way out has one of the documented exit codes.
 
 mod commands;
+mod logs;
 mod session;
 mod terminal;
 mod verify;
@@ -25,6 +26,7 @@ use crate::render;
 use crate::saved::{Flags, SavedPlan};
 use crate::spec::Depth;
 
+use logs::LogsArgs;
 use session::Intent;
 use terminal::{Failure, Terminal, signals, start_log};
 
@@ -146,6 +148,16 @@ Examples:
   engine list --all-teams --prefixes specs/examples/teams.txt
                                                    also what bears a team's name and no tags")]
     List(ListArgs),
+    /// Show what the functions have logged
+    #[command(after_help = "\
+Examples:
+  engine logs                        each change of an item in the last hour
+  engine logs --follow               the same, and what comes
+  engine logs logger --since 10m     of one function
+  engine logs --filter MODIFY        only lines with this text
+  engine logs --raw                  as it was logged
+  engine logs --format json          for programs")]
+    Logs(LogsArgs),
     /// Say what a kind takes, and what a change of it means
     #[command(after_help = "\
 Examples:
@@ -406,6 +418,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::Output(args) => output(&global, &terminal, args),
         Command::List(args) => list(&global, &terminal, &args),
         Command::Verify(args) => verify::run(&global, &terminal, &args),
+        Command::Logs(args) => logs::logs(&global, &terminal, args),
     };
     let exit = match result {
         Ok(exit) => exit,

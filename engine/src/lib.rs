@@ -17,6 +17,7 @@ pub mod kinds;
 pub mod live;
 pub mod local;
 pub mod plan;
+pub mod records;
 pub mod render;
 pub mod saved;
 pub mod schema;

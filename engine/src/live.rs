@@ -114,12 +114,7 @@ async fn read_once(
         Box::pin(neighbours(cx, spec, leftovers, site.as_ref()))
     );
     let actual = actual.map_err(whole)?;
-    if let Some(wanted) = spec.account.as_ref().filter(|wanted| **wanted != actual) {
-        let message = format!(
-            "the spec is for account {wanted}, but the credentials are for account {actual}; nothing was shown or written"
-        );
-        return Err(whole(AwsError::own(Class::Refused, "", "", message)));
-    }
+    in_account(spec, &actual).map_err(whole)?;
     let mut inventory = Inventory::new(Site::new(&cx.aws.region, &actual));
     cx.aws.guard.observe_site(&inventory.site);
     let mut others = Vec::new();
@@ -163,6 +158,18 @@ async fn read_once(
         observe(cx, &leftover.declared, leftover.found.live.as_ref());
     }
     Ok(inventory)
+}
+
+/// That `actual` is the account that the spec is for.
+///
+/// # Errors
+/// `Refused` where it is for another.
+pub fn in_account(spec: &Spec, actual: &str) -> Result<(), AwsError> {
+    let Some(wanted) = spec.account.as_ref().filter(|wanted| *wanted != actual) else { return Ok(()) };
+    let message = format!(
+        "the spec is for account {wanted}, but the credentials are for account {actual}; nothing was shown or written"
+    );
+    Err(AwsError::own(Class::Refused, "", "", message))
 }
 
 /// Adds an error; one cause for all reads is one error.

@@ -4,6 +4,7 @@
 
 pub mod explain;
 mod list;
+pub mod logs;
 pub mod markdown;
 mod progress;
 pub mod verified;

@@ -54,6 +54,8 @@ pub(super) struct Terminal {
     pub(super) live: bool,
     /// Why data that was printed did not arrive.
     lost: OnceLock<std::io::Error>,
+    /// Set once nobody reads what is printed.
+    unheard: OnceLock<()>,
 }
 
 impl Terminal {
@@ -74,6 +76,7 @@ impl Terminal {
             // Log lines and redrawn lines would tear each other apart.
             live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0,
             lost: OnceLock::new(),
+            unheard: OnceLock::new(),
         }
     }
 
@@ -83,10 +86,15 @@ impl Terminal {
         match printed {
             Ok(()) => {}
             // Whoever closed the pipe (`| head`) has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(self.unheard.set(())),
             // The first reason is the one that counts.
             Err(error) => drop(self.lost.set(error)),
         }
+    }
+
+    /// Whether what is printed arrives somewhere, as far as is known.
+    pub(super) fn is_heard(&self) -> bool {
+        self.unheard.get().is_none() && self.lost.get().is_none()
     }
 
     /// Tells that data got lost on its way out, and returns whether it did: a script must not take what is left for all.

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod lifecycle;
+mod logs;
 mod ownership;
 mod project;
 mod pruning;

@@ -154,10 +154,12 @@ fn every_command_line_of_the_help_runs() {
     let mut n_lines = 0;
     // What looks needs something to look at, and what removes comes last; without its tags a young table would have to
     // be waited for.
-    for command in ["explain", "apply", "diff", "output", "list", "verify", "destroy", "release"] {
+    for command in ["explain", "apply", "diff", "output", "list", "logs", "verify", "destroy", "release"] {
         let (_, help) = clone.run(&format!("engine {command} --help"), None);
         let examples = help.split("Examples:\n").nth(1).unwrap();
-        for line in examples.lines().filter_map(|line| line.strip_prefix("  engine ")) {
+        let lines = examples.lines().filter_map(|line| line.strip_prefix("  engine "));
+        // What ends with Ctrl-C alone is run by `e2e::logs`.
+        for line in lines.filter(|line| !line.contains("--follow")) {
             n_lines += 1;
             let line = format!("engine {}", line.split("   ").next().unwrap().trim());
             let (code, printed) =

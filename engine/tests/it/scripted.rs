@@ -8,6 +8,7 @@ mod function_updates;
 mod lambda_reads;
 mod library;
 mod lies;
+mod logs;
 mod mapping_updates;
 mod outages;
 mod pruning;

@@ -38,13 +38,14 @@ const INLINE: &str = "inline-source-sw0rdfish";
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is made to talk, beyond its `--help`.
-const COMMANDS: [(&str, How); 10] = [
+const COMMANDS: [(&str, How); 11] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
     ("release", How::Scripted),
     ("output", How::Scripted),
     ("list", How::Scripted),
+    ("logs", How::Scripted),
     ("explain", How::Scripted),
     ("verify", How::Scripted),
     ("local", How::Local),
@@ -311,6 +312,7 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "release" => &["release logger -vv", "release nothing -vv"],
         "output" => &["output -vv", "output function", "output --format json", "output nothing -vv"],
         "list" => &["list -vv", "list --format json", "list --all-teams -vv --log-format json"],
+        "logs" => &["logs -vv", "logs --format json", "logs --raw", "logs nothing -vv"],
         "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
         "verify" => &["verify -vv --timeout 1", "verify --yes --timeout 1 --format json"],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
@@ -320,7 +322,7 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
 }
 
 fn takes_variables(args: &[&str]) -> bool {
-    matches!(args[0], "apply" | "diff" | "destroy" | "release" | "output" | "list" | "verify")
+    matches!(args[0], "apply" | "diff" | "destroy" | "release" | "output" | "list" | "logs" | "verify")
 }
 
 /// One command, with the secret variable on its command line where it takes any.

@@ -1,0 +1,258 @@
+//! `engine logs`: what a spec's functions have logged, as people want to read it.
+//!
+//! **Invariant:** it only reads.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use crate::aws::{Access, AwsError, Class, Context, LogEvent, Tail};
+use crate::diagnostic::Diagnostic;
+use crate::live;
+use crate::plan::Options;
+use crate::records::{self, Line};
+use crate::render::logs::{self, Entry, Journal};
+use crate::spec::{Declared, Depth, Spec};
+use crate::value::{Path, Value};
+
+use super::session::{self, Session, Target};
+use super::terminal::{Failure, Terminal, said_once, telling};
+use super::{Exit, Global, ListFormat, SpecArgs, on_runtime, variable};
+
+/// Between two looks at AWS, as long as something comes; twice as long after each that finds nothing, up to [`IDLE`]. All
+/// who follow in an account share its 5 to 10 calls a second.
+const BUSY: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_secs(4);
+/// Between two looks at a local AWS, which nobody else asks.
+const LOCAL: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    /// A function's name in the spec; without it all of its functions, each line with a name in front
+    #[arg(value_name = "RESOURCE")]
+    resource: Option<String>,
+    /// Go on with what comes, until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// How far to look back, like 90s, 10m, 2h or 1d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    since: Duration,
+    /// Only lines that contain this text
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Each event's text as it was logged: nothing folded, left out or put in front
+    #[arg(long)]
+    raw: bool,
+    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
+    #[arg(long = "spec", value_name = "SPEC")]
+    path: Option<PathBuf>,
+    /// The team, instead of the spec's
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// A value for `${var.NAME}`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    var: Vec<(String, String)>,
+    /// How lines are printed; json: one document a line
+    #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+    format: ListFormat,
+}
+
+/// A function whose log is read.
+struct Feed {
+    /// The function's name in the spec.
+    function: String,
+    group: String,
+    tail: Tail,
+    /// Whether it was told why there is nothing to show, or there is something.
+    told: bool,
+}
+
+pub(super) fn logs(global: &Global, terminal: &Terminal, args: LogsArgs) -> Result<Exit, Failure> {
+    let spec = SpecArgs {
+        spec: args.path.iter().cloned().collect(),
+        team: args.team.clone(),
+        teams: None,
+        var: args.var.clone(),
+        assume_owner: false,
+        stack: None,
+    };
+    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Identities)?;
+    let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
+    on_runtime(async |interrupt| show(&session, &args, interrupt).await)
+}
+
+async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver<bool>) -> Result<Exit, Failure> {
+    let Session { spec, terminal, target, .. } = session;
+    let functions = functions(spec, args.resource.as_deref())?;
+    let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
+    let mut cx = cx.reporting(said_once(terminal.quiet));
+    live::in_account(spec, &account).map_err(|error| failed(&error))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let start = i64::try_from(now.saturating_sub(args.since).as_millis()).unwrap_or_default();
+    let found = join_all(functions.iter().map(|declared| live::read_again(&cx, declared)));
+    let found = telling(terminal.quiet, || cx.waits(), found).await;
+    let (mut feeds, mut missing) = (Vec::new(), Vec::new());
+    for (declared, live) in functions.iter().zip(found) {
+        match live.map_err(|error| failed(&error))? {
+            Some(live) => {
+                // Where it really logs: somebody may have changed that, and a role decides about nothing else.
+                let group = live.props.get("log_group").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let (function, tail) = (declared.name.clone(), Tail::new(&group, start));
+                feeds.push(Feed { function, group, tail, told: false });
+            }
+            None => missing.push(absent(spec, declared)),
+        }
+    }
+    terminal.problems(&missing);
+    let exit = if missing.is_empty() { Exit::Done } else { Exit::Failed };
+    if feeds.is_empty() {
+        return Ok(exit);
+    }
+    if args.follow {
+        let groups: Vec<&str> = feeds.iter().map(|feed| feed.group.as_str()).collect();
+        terminal.say(&format!("following {}; Ctrl-C ends it", groups.join(", ")));
+    }
+
+    let mut look = terminal.out;
+    if !std::io::stdout().is_terminal() {
+        // Whoever searches lines wants each in one piece.
+        look.width = usize::MAX;
+    }
+    let names = feeds.iter().map(|feed| feed.function.as_str()).filter(|_| functions.len() > 1);
+    let mut journal = Journal::new(names, look);
+    let (busy, idle) = if matches!(target, Target::Local(_)) { (LOCAL, LOCAL) } else { (BUSY, IDLE) };
+    let mut pause = busy;
+    loop {
+        let looks = join_all(feeds.iter_mut().map(|feed| feed.tail.next(&cx)));
+        let looks = tokio::select! {
+            looks = telling(terminal.quiet, || cx.waits(), looks) => looks,
+            // Reads change nothing, so none has to be waited for.
+            () = cx.interrupt() => return Ok(Exit::Interrupted),
+        };
+        let mut news = Vec::new();
+        let mut silent = Vec::new();
+        for (feed, events) in feeds.iter_mut().zip(looks) {
+            let events = events.map_err(|error| failed(&error))?;
+            if events.as_ref().is_none_or(Vec::is_empty) && !feed.told {
+                silent.push(silence(feed, events.is_some(), args));
+            }
+            feed.told = true;
+            news.extend(lines(&cx, feed, events.unwrap_or_default(), args.raw));
+        }
+        pause = if news.is_empty() { idle.min(pause * 2) } else { busy };
+        news.sort_by_key(|(_, event, _)| event.at);
+        let text: String = news.iter().map(|it| printed(it, args, &mut journal)).collect();
+        // Once more, since a text that was taken apart may say what it said in another form.
+        terminal.print(&cx.aws.secrets.mask(&text));
+        silent.iter().for_each(|text| terminal.say(text));
+        if !args.follow || !terminal.is_heard() {
+            return Ok(exit);
+        }
+        // From now on a network that is gone for a while is waited for.
+        cx = cx.enduring();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = cx.interrupt() => return Ok(Exit::Interrupted),
+        }
+    }
+}
+
+/// The functions that are meant.
+fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared>, Failure> {
+    let is_function = |declared: &&Declared| declared.schema().kind == "function";
+    let all: Vec<&Declared> = spec.resources.iter().filter(is_function).collect();
+    let names = all.iter().map(|declared| format!("`{}`", declared.name)).collect::<Vec<_>>().join(", ");
+    let hint = match all.is_empty() {
+        true => "the spec has no function".to_owned(),
+        false => format!("the spec's functions are {names}"),
+    };
+    let Some(named) = named else {
+        return match all.is_empty() {
+            true => Err(Failure::one(Diagnostic::error("the spec has no function whose log could be shown"))),
+            false => Ok(all),
+        };
+    };
+    match spec.resource(named) {
+        Some(declared) if is_function(&declared) => Ok(vec![declared]),
+        Some(declared) => {
+            let problem = format!("`{named}` is a {}, and only functions have a log", declared.schema().kind);
+            Err(Failure::one(Diagnostic::error(problem).hint(hint)))
+        }
+        None => Err(Failure::one(Diagnostic::error(format!("the spec has no resource `{named}`")).hint(hint))),
+    }
+}
+
+fn failed(error: &AwsError) -> Failure {
+    match error.class {
+        Class::Interrupted => Failure { exit: Exit::Interrupted, diagnostics: Vec::new() },
+        _ => Failure::one(session::aws_diagnostic(error)),
+    }
+}
+
+/// That a function does not stand in AWS.
+fn absent(spec: &Spec, declared: &Declared) -> Diagnostic {
+    let Declared { name, id, .. } = declared;
+    let diagnostic = Diagnostic::error(format!("`{name}` has no log: there is no function `{}` in AWS", id.name));
+    let diagnostic = match spec.place(name, &Path::default()) {
+        Some(place) => diagnostic.at(place),
+        None => diagnostic,
+    };
+    diagnostic.hint(match declared.imported {
+        true => "ask whoever owns it, or import another one",
+        false => "run `engine apply` first",
+    })
+}
+
+/// Why there is nothing to show.
+fn silence(feed: &Feed, has_group: bool, args: &LogsArgs) -> String {
+    let Feed { function, group, .. } = feed;
+    let since = humantime::format_duration(args.since);
+    match (has_group, args.follow) {
+        (true, true) => format!("{function}: nothing was logged in the last {since}"),
+        (true, false) => {
+            format!("{function}: nothing was logged in the last {since} (`--since 1d` looks further back)")
+        }
+        (false, _) => format!(
+            "{function}: nothing was ever logged, the log group {group} does not exist. Lambda makes it at the \
+             function's first call, if its role allows logs:CreateLogGroup: change an item of the table that it \
+             listens to, and look again"
+        ),
+    }
+}
+
+/// An event of a function's log, and what it says.
+type Read<'f> = (&'f str, LogEvent, Line);
+
+/// What events say, without what must not be shown.
+fn lines<'f>(cx: &Context, feed: &'f Feed, mut events: Vec<LogEvent>, raw: bool) -> Vec<Read<'f>> {
+    for event in &mut events {
+        event.text = cx.aws.secrets.mask(&event.text);
+    }
+    if !raw {
+        // Stable, so that each stream keeps its order.
+        events.sort_by(|a, b| a.stream.cmp(&b.stream));
+        let streams = events.chunk_by(|a, b| a.stream == b.stream).map(<[LogEvent]>::to_vec);
+        events = streams.flat_map(|stream| records::join(stream, |event| &mut event.text)).collect();
+    }
+    let read = |event: LogEvent| {
+        let line = if raw { Line::raw(&event.text) } else { records::read(&event.text) };
+        (feed.function.as_str(), event, line)
+    };
+    events.into_iter().map(read).collect()
+}
+
+fn printed((function, event, line): &Read<'_>, args: &LogsArgs, journal: &mut Journal) -> String {
+    let LogEvent { stream, at, .. } = event;
+    let said = line.said.iter().filter(|said| args.filter.as_ref().is_none_or(|text| logs::contains(said, text)));
+    let entries = said.map(|said| Entry { function, at: *at, stream, request: line.request.as_deref(), said });
+    let text = entries.map(|entry| match args.format {
+        ListFormat::Json => format!("{}\n", logs::json(&entry)),
+        ListFormat::Human if args.raw => logs::raw(&entry),
+        ListFormat::Human => journal.entry(&entry),
+    });
+    text.collect()
+}
