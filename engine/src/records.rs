@@ -431,3 +431,101 @@ pub fn join<E>(events: Vec<E>, text: fn(&mut E) -> &mut String) -> Vec<E> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A value, typed and plain.
+    fn value() -> impl Strategy<Value = (Json, Json)> {
+        let leaf = prop_oneof![
+            any::<String>().prop_map(|text| (json!({ "S": text }), json!(text))),
+            any::<i64>().prop_map(|number| (json!({ "N": number.to_string() }), json!(number))),
+            any::<bool>().prop_map(|bool| (json!({ "BOOL": bool }), json!(bool))),
+            Just((json!({ "NULL": true }), Json::Null)),
+            Just((json!({ "NS": ["1", "2.50"] }), json!([1, "2.50"]))),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(|items| {
+                    let (typed, plain): (Vec<Json>, Vec<Json>) = items.into_iter().unzip();
+                    (json!({ "L": typed }), json!(plain))
+                }),
+                prop::collection::btree_map("[a-z]{1,3}", inner, 0..3).prop_map(|map| {
+                    let plain: BTreeMap<_, _> = map.iter().map(|(name, (_, plain))| (name, plain)).collect();
+                    let typed: BTreeMap<_, _> = map.iter().map(|(name, (typed, _))| (name, typed)).collect();
+                    (json!({ "M": typed }), json!(plain))
+                }),
+            ]
+        })
+    }
+
+    fn image() -> impl Strategy<Value = (Json, Image)> {
+        prop::collection::btree_map("[a-z]{1,4}", value(), 1..4).prop_map(|map| {
+            let typed: BTreeMap<_, _> = map.iter().map(|(name, (typed, _))| (name, typed)).collect();
+            (json!(typed), map.iter().map(|(name, (_, plain))| (name.clone(), plain.clone())).collect())
+        })
+    }
+
+    /// A record as the stream has it, and what it says.
+    fn record() -> impl Strategy<Value = (Json, Record)> {
+        let happening = prop::sample::select(Happening::ALL.to_vec());
+        (happening, image(), prop::option::of(image()), prop::option::of(image())).prop_map(
+            |(happening, keys, old, new)| {
+                let mut dynamodb = json!({ "Keys": keys.0, "SequenceNumber": "1" });
+                for (name, image) in [("OldImage", &old), ("NewImage", &new)] {
+                    if let Some((typed, _)) = image {
+                        dynamodb[name] = typed.clone();
+                    }
+                }
+                let typed = json!({ "eventName": happening.word(), "dynamodb": dynamodb });
+                let plain = |image: Option<(Json, Image)>| image.map(|(_, plain)| plain);
+                (typed, Record { happening, keys: keys.1, old: plain(old), new: plain(new) })
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_comes_out_of_every_form_in_which_it_is_printed((typed, record) in record()) {
+            let said = vec![Said::Record(record.clone())];
+            let whole = json!({ "Records": [typed] });
+            let tabbed = format!("2026-11-25T14:23:16.123Z\trequest\tINFO\tgot {whole}\n");
+            let level = json!({ "timestamp": "t", "level": "INFO", "requestId": "request", "message": typed });
+            let images = [("keys", Some(&record.keys)), ("old", record.old.as_ref()), ("new", record.new.as_ref())];
+            let parts = images.into_iter().filter_map(|(name, image)| Some(format!("{name} {}", json!(image?))));
+            let told = format!("{} {}", record.happening.word(), parts.collect::<Vec<_>>().join(" | "));
+            for text in [typed.to_string(), format!("{whole:#}"), tabbed, level.to_string(), told] {
+                prop_assert_eq!(&read(&text).said, &said, "{}", text);
+            }
+            // A local AWS makes an event of each line.
+            let lines: Vec<String> = format!("got {typed:#}").lines().map(str::to_owned).collect();
+            let joined = join(lines, |line| line);
+            prop_assert_eq!(joined.iter().map(|line| read(line).said).collect::<Vec<_>>(), vec![said]);
+        }
+
+        #[test]
+        fn any_text_is_read_and_what_is_no_record_stays_as_it_is(
+            parts in prop::collection::vec(prop_oneof![
+                Just("{"), Just("}"), Just("["), Just("]"), Just("\t"), Just("\n"), Just(" "), Just("INSERT keys "),
+                Just("eventName: 'INSERT'"), Just("\"eventName\":\"MODIFY\""), Just("2026-11-25T14:23:16.123Z"),
+                Just("REPORT RequestId: "), Just("    at x"), Just(": "), Just("é"), Just("&a *a"),
+            ], 0..24)
+        ) {
+            let text = parts.concat();
+            read(&text);
+            let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+            let joined = join(lines, |line| line).join("\n");
+            prop_assert_eq!(&joined, &text);
+        }
+
+        #[test]
+        fn plain_text_stays_as_it_is(text in "[^\t\n\r{\\[]{0,40}") {
+            prop_assume!(!text.contains("RequestId: ") && !text.starts_with("INIT_START") && !text.contains("timed out"));
+            prop_assert_eq!(read(&text).said, vec![Said::Text { level: None, text: text.clone() }]);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::server::{Cloud, Fault};
+use super::server::Fault;
 use super::world::Reply;
 use super::{Project, deployed, is_write};
 
