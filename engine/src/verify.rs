@@ -286,9 +286,17 @@ fn pipeline(spec: &Spec, inventory: &Inventory, mapping: &Declared) -> Result<Pi
         )
     })?;
     let live_table = inventory.live(&table.name).ok_or_else(|| missing("its table"))?;
-    if live_table.owner == Ownership::Nobody {
-        let hint = "`engine apply` takes it over, if you agree";
-        return Err(problem(format!("nobody owns the table `{name}` yet, so nothing is written to it")).hint(hint));
+    let somebody = match &live_table.owner {
+        Ownership::Nobody => {
+            let hint = "`engine apply` takes it over, if you agree";
+            return Err(problem(format!("nobody owns the table `{name}` yet, so nothing is written to it")).hint(hint));
+        }
+        Ownership::Engine(owner) if (&owner.team, &owner.stack) != (&spec.team, &spec.stack) => Some(owner.to_string()),
+        Ownership::CloudFormation(stack) => Some(format!("the CloudFormation stack `{stack}`")),
+        _ => None,
+    };
+    if let Some(somebody) = somebody {
+        return Err(problem(format!("the table `{name}` belongs to {somebody}")));
     }
     let (_, function) = mapping.host().unwrap_or_default();
     let function_live = of_kind("function", function).and_then(|it| inventory.live(&it.name));

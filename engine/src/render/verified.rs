@@ -32,8 +32,12 @@ pub fn outcome(outcomes: &[(&Pipeline, Outcome)]) -> String {
     for (pipeline, outcome) in outcomes {
         let Pipeline { mapping, table, function, .. } = pipeline;
         // Writing to a string never fails.
-        let _ = writeln!(text, "{mapping}: {table} -> {function}, item {}", item_name(pipeline));
-        let _ = writeln!(text, "  {:8}{:>14}{:>18}{:>16}", "", "item written", "function invoked", "log line found");
+        let _ = writeln!(text, "{mapping}: {table} -> {function}");
+        if !outcome.steps.is_empty() {
+            let _ = writeln!(text, "  item {}", item_name(pipeline));
+            let [written, invoked, logged] = [Hop::Written, Hop::Invoked, Hop::Logged].map(Hop::words);
+            let _ = writeln!(text, "  {:8}{written:>14}{invoked:>18}{logged:>16}", "");
+        }
         for step in &outcome.steps {
             let [written, invoked, logged] = [step.written, step.invoked, step.logged].map(shown);
             let _ = writeln!(text, "  {:8}{written:>14}{invoked:>18}{logged:>16}", step.change.word());

@@ -20,6 +20,7 @@ mod several;
 mod states;
 mod streams;
 mod table_updates;
+mod verify;
 mod waiting;
 mod world;
 

@@ -1,0 +1,96 @@
+//! `verify` where AWS is less kind than a local one: no capacity, no rights, no log group, nobody who calls.
+
+use serde_json::json;
+
+use super::server::{Cloud, Fault};
+use super::world::{Reply, World};
+use super::{FUNCTION, Project, TABLE, deployed, nth};
+
+/// The pipeline, after something was done to it.
+fn after(change: impl FnOnce(&mut World)) -> Cloud {
+    let cloud = deployed();
+    cloud.world(change);
+    cloud
+}
+
+fn refusal(operation: &str, code: &str, text: &str) -> Fault {
+    Fault::Answer(Reply::of(operation, 400, code, text))
+}
+
+/// That `verify` fails with these words, and that no item may be left of it.
+#[track_caller]
+fn fails(cloud: &Cloud, words: &[&str]) {
+    let run = Project::usual().run(cloud, &["verify", "--timeout", "2"]);
+    run.ends_with(1);
+    for words in words {
+        run.complains(words);
+    }
+    let calls = cloud.calls();
+    let taken = |operation: &str| calls.iter().rposition(|it| it.operation == operation && it.status == 200);
+    if let Some(put) = taken("PutItem") {
+        assert!(taken("DeleteItem") > Some(put), "the item goes: {words:?}");
+    }
+    let writes = ["PutItem", "UpdateItem", "DeleteItem"];
+    let all = calls.iter().filter(|it| super::is_write(it) && it.operation != "FilterLogEvents");
+    assert!(all.clone().all(|it| writes.contains(&it.operation.as_str())), "nothing but items is written");
+}
+
+#[test]
+fn the_hop_that_fails_on_aws_is_named() {
+    // Nothing is written where it can't arrive.
+    let cloud = after(|world| world.functions.get_mut(FUNCTION).unwrap().concurrency = Some(0));
+    fails(&cloud, &["`blue-owls-logger` may not run: its reserved concurrency is 0"]);
+    assert_eq!(cloud.count("PutItem"), 0);
+
+    let cloud = deployed();
+    let text = "The level of configured provisioned throughput for the table was exceeded.";
+    cloud.always("PutItem", refusal("PutItem", "ProvisionedThroughputExceededException", text));
+    fails(&cloud, &["`blue-owls-todos` has no write unit left", "raise `write_capacity`"]);
+
+    let cloud = deployed();
+    let text = "User: X is not authorized to perform: dynamodb:PutItem on resource: arn:aws:dynamodb:x";
+    cloud.always("PutItem", refusal("PutItem", "AccessDeniedException", text));
+    fails(&cloud, &["ask whoever owns the account for the permission `dynamodb:PutItem`"]);
+
+    let cloud = deployed();
+    let text = "User: X is not authorized to perform: logs:FilterLogEvents on resource: arn:aws:logs:x";
+    cloud.always("FilterLogEvents", refusal("FilterLogEvents", "AccessDeniedException", text));
+    fails(&cloud, &["ask whoever owns the account for the permission `logs:FilterLogEvents`"]);
+
+    let no_group =
+        || refusal("FilterLogEvents", "ResourceNotFoundException", "The specified log group does not exist.");
+    let cloud = after(|world| world.mappings[0].shown["LastProcessingResult"] = json!("OK"));
+    cloud.always("FilterLogEvents", no_group());
+    fails(&cloud, &["there is no log group /aws/lambda/blue-owls-logger", "needs logs:CreateLogGroup"]);
+
+    let cloud = after(|world| {
+        let problem = "PROBLEM: Cannot access stream. Please ensure the role can perform the GetRecords";
+        world.mappings[0].shown["LastProcessingResult"] = json!(problem);
+    });
+    cloud.always("FilterLogEvents", no_group());
+    fails(&cloud, &["Lambda has a problem with `todos-to-logger`", "Cannot access stream", "dynamodb:DescribeStream"]);
+
+    fails(&deployed(), &["`blue-owls-logger` was not called for the INSERT", "with a longer --timeout"]);
+}
+
+#[test]
+fn an_item_whose_answers_get_lost_is_taken_away_as_well() {
+    let cloud = deployed();
+    cloud.fault("PutItem", 1..2, Fault::DoneButCut);
+    cloud.fault("DeleteItem", 1..3, Fault::Cut);
+    fails(&cloud, &["was not called for the INSERT"]);
+    let calls = cloud.calls();
+    let delete = &calls[nth(&calls, "DeleteItem", cloud.count("DeleteItem"))];
+    assert_eq!((delete.status, delete.about.as_str()), (200, TABLE));
+}
+
+#[test]
+fn a_table_that_is_not_ours_is_not_written_to() {
+    let cloud = after(|world| world.tables.get_mut(TABLE).unwrap().tags.clear());
+    fails(&cloud, &["nobody owns the table `blue-owls-todos` yet", "`engine apply` takes it over"]);
+    let cloud = after(|world| {
+        let tags = &mut world.tables.get_mut(TABLE).unwrap().tags;
+        tags.insert("engine:team".to_owned(), "red-foxes".to_owned());
+    });
+    fails(&cloud, &["the table `blue-owls-todos` belongs to team `red-foxes`, stack `team`"]);
+}
