@@ -11,6 +11,9 @@ use engine::aws::guard::Request;
 use engine::diagnostic::{self, Severity, Style};
 use engine::javascript;
 use engine::kinds::properties_of_policy;
+use engine::records::{self, Line};
+use engine::render::Look;
+use engine::render::logs::{self, Entry, Journal};
 use engine::saved::SavedPlan;
 use engine::spec::template::{Name, Token, tokens};
 use engine::spec::{Depth, Overrides, Spec};
@@ -19,13 +22,14 @@ use engine::spec::{Depth, Overrides, Spec};
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub(crate) const ALL: [(&str, Target); 6] = [
+pub(crate) const ALL: [(&str, Target); 7] = [
     ("spec", spec),
     ("reference", reference),
     ("plan", plan),
     ("policy", policy),
     ("request", request),
     ("javascript", javascript),
+    ("log", log),
 ];
 
 /// The spec parser: every error has its place and its remedy, and all of it can be shown.
@@ -130,5 +134,25 @@ pub(crate) fn javascript(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         javascript::is_module(text);
         javascript::split_handler(text);
+    }
+}
+
+/// The reader of logs: nothing that a function prints gets lost or reaches the terminal as a command.
+pub(crate) fn log(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    let joined = records::join(lines, |line| line);
+    assert_eq!(joined.join("\n"), text);
+    let mut journal = Journal::new(["logger"].into_iter(), Look { colour: false, width: 80 });
+    for line in joined.iter().map(|line| records::read(line)).chain([records::read(text), Line::raw(text)]) {
+        for said in &line.said {
+            let entry = Entry { function: "logger", at: 0, stream: "s", request: line.request.as_deref(), said };
+            let shown = format!("{}{}", journal.entry(&entry), logs::raw(&entry));
+            assert!(
+                shown.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')),
+                "a control character came through"
+            );
+            assert!(logs::json(&entry).is_object());
+        }
     }
 }

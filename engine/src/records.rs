@@ -373,8 +373,9 @@ fn number(text: &str) -> Json {
 /// What Node.js prints of an object itself (`util.inspect`), where that happens to be YAML. It cuts off what lies deep, so
 /// a whole event hardly ever comes out, but a single record does.
 fn inspected(text: &str) -> Option<Vec<Said>> {
-    // The two escape differently.
-    let looks_like_one = text.contains("eventName: '") && !text.contains('\\') && text.len() <= MAX_INSPECTED;
+    // The two escape differently, and a short YAML with anchors may mean a huge one.
+    let is_strange = text.contains(['\\', '&', '*']) || text.len() > MAX_INSPECTED;
+    let looks_like_one = text.contains("eventName: '") && !is_strange;
     let (words, object) = text.split_at_checked(text.find(['{', '[']).filter(|_| looks_like_one)?)?;
     spoken(&serde_yaml::from_str(object).ok()?, Some(words))
 }

@@ -204,6 +204,11 @@ fn any_javascript_can_be_looked_at() {
 }
 
 #[test]
+fn any_log_is_shown_whole_and_without_commands_to_the_terminal() {
+    holds("log");
+}
+
+#[test]
 fn the_fuzzer_runs_what_the_tests_run() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let script = fs::read_to_string(folder.join("run")).unwrap();
