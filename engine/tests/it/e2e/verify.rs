@@ -24,7 +24,7 @@ fn deployed(edits: &[(&str, &str)], code: Option<&str>) -> Project {
 
 /// The one mapping in the JSON outcome.
 fn outcome(project: &Project, code: i32) -> Json {
-    let patience = if code == 0 { "60" } else { "5" };
+    let patience = if code == 0 { "60" } else { "10" };
     let ran = project.run(&["verify", TEAM, "--local", "--format", "json", "--timeout", patience]).expect(code, &[]);
     let documents = ran.json();
     let [document] = &documents[..] else { panic!("one document: {ran:#?}") };
@@ -114,7 +114,7 @@ fn the_hop_that_fails_is_named_with_what_was_found_there() {
             assert!(failed["diagnostic"]["why"].as_str().unwrap().contains("index.js"), "{failed}");
         }
         assert_eq!(project.account(ACCOUNT).n_items(TABLE), 0, "{cause}");
-        let ran = project.run(&["verify", TEAM, "--local", "--timeout", "5"]).expect(1, &["Not verified"]);
+        let ran = project.run(&["verify", TEAM, "--local", "--timeout", "10"]).expect(1, &["Not verified"]);
         eprintln!("{}{}", ran.stdout, ran.stderr);
     }
 }
