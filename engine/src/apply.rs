@@ -343,11 +343,11 @@ impl Run<'_> {
         let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what)));
         let mends = mends(self, id);
         // Held from the last look to the write, so that nothing of this run comes between the two.
-        let turn = match declared.kind.queue(&declared.id) {
-            Some(queue) if step.op != Op::Settle => Some(cx.turn(queue).await),
-            _ => None,
-        };
+        let mut turn = None;
         if step.op != Op::Settle {
+            if let Some(queue) = declared.kind.queue(&declared.id) {
+                turn = Some(cx.turn(queue).await);
+            }
             self.host_unchanged(&cx, step.op, declared).await?;
         }
         match step.op {

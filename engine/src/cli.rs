@@ -11,7 +11,7 @@ mod terminal;
 mod verify;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
@@ -206,6 +206,40 @@ struct SpecArgs {
     stack: Option<String>,
 }
 
+/// One spec, where a name or nothing comes before it.
+#[derive(Debug, Args)]
+struct OneSpecArgs {
+    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
+    #[arg(long = "spec", value_name = "SPEC")]
+    path: Option<PathBuf>,
+    /// The team, instead of the spec's
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// A value for `${var.NAME}`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    var: Vec<(String, String)>,
+}
+
+impl From<&OneSpecArgs> for SpecArgs {
+    fn from(OneSpecArgs { path, team, var }: &OneSpecArgs) -> SpecArgs {
+        SpecArgs::one(path.as_deref(), team.as_deref(), var)
+    }
+}
+
+impl SpecArgs {
+    /// One spec for one team.
+    fn one(path: Option<&Path>, team: Option<&str>, var: &[(String, String)]) -> SpecArgs {
+        SpecArgs {
+            spec: path.into_iter().map(Path::to_owned).collect(),
+            team: team.map(str::to_owned),
+            teams: None,
+            var: var.to_vec(),
+            assume_owner: false,
+            stack: None,
+        }
+    }
+}
+
 /// Which part of the spec, and what of it anew.
 #[derive(Debug, Args)]
 struct PartArgs {
@@ -305,15 +339,8 @@ struct OutputArgs {
     /// Only this one
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
-    #[arg(long = "spec", value_name = "SPEC")]
-    path: Option<PathBuf>,
-    /// The team, instead of the spec's
-    #[arg(long, value_name = "TEAM")]
-    team: Option<String>,
-    /// A value for `${var.NAME}`; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    var: Vec<(String, String)>,
+    #[command(flatten)]
+    spec: OneSpecArgs,
     /// How they are printed
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,
@@ -543,14 +570,7 @@ fn release(global: &Global, terminal: &Terminal, args: ReleaseArgs) -> Result<Ex
 }
 
 fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit, Failure> {
-    let spec = SpecArgs {
-        spec: args.path.into_iter().collect(),
-        team: args.team,
-        teams: None,
-        var: args.var,
-        assume_owner: false,
-        stack: None,
-    };
+    let spec = SpecArgs::from(&args.spec);
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     on_runtime(|interrupt| commands::output(sessions, intent, args.name.as_deref(), args.format, interrupt))

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 /// An item, or a part of one: plain values by attribute.
@@ -40,7 +41,8 @@ pub enum Said {
 }
 
 /// What a stream can tell about an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Happening {
     /// It was created.
     Insert,
@@ -110,7 +112,7 @@ impl Line {
 }
 
 impl Happening {
-    /// All of them.
+    /// All of them, in the order of an item's life.
     pub const ALL: [Happening; 3] = [Happening::Insert, Happening::Modify, Happening::Remove];
 
     /// The word of the records.

@@ -523,16 +523,30 @@ fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: 
 pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
     let changes: Vec<Json> = plan.changes.iter().map(change_json).collect();
     let summary = ACTIONS.map(|action| (face(action).word.to_owned(), json!(plan.count(action))));
-    json!({
+    headed(
+        spec,
+        site,
+        json!({
+            "changes": changes,
+            "remarks": plan.remarks,
+            "summary": summary.into_iter().collect::<Json>(),
+        }),
+    )
+}
+
+/// A document about a spec's run: what and where it is, then the fields of `rest`.
+fn headed(spec: &Spec, site: &Site, rest: Json) -> Json {
+    let mut document = json!({
         "format_version": FORMAT_VERSION,
         "team": spec.team,
         "stack": spec.stack,
         "region": site.region,
         "account": site.account,
-        "changes": changes,
-        "remarks": plan.remarks,
-        "summary": summary.into_iter().collect::<Json>(),
-    })
+    });
+    if let (Json::Object(document), Json::Object(rest)) = (&mut document, rest) {
+        document.extend(rest);
+    }
+    document
 }
 
 /// A plan and how each of its steps ended, as one JSON document.

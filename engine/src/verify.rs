@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::aws::{AwsError, Class, Context, Named, Steady};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
+use crate::records::Happening;
 use crate::schema::Ownership;
 use crate::spec::{Declared, Spec};
 use crate::value::Value;
@@ -65,41 +66,6 @@ pub struct Pipeline {
     pub filters: Vec<Json>,
     /// How long the mapping waits for a batch to fill.
     pub window: Duration,
-}
-
-/// What happens to the test item, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Change {
-    /// It is put.
-    Insert,
-    /// It is updated.
-    Modify,
-    /// It is deleted.
-    Remove,
-}
-
-impl Change {
-    /// All of them, in order.
-    pub const ALL: [Change; 3] = [Change::Insert, Change::Modify, Change::Remove];
-
-    /// What the stream's records call it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Change::Insert => "INSERT",
-            Change::Modify => "MODIFY",
-            Change::Remove => "REMOVE",
-        }
-    }
-
-    /// What a log may call it instead.
-    fn synonym(self) -> &'static str {
-        match self {
-            Change::Insert => "CREATE",
-            Change::Modify => "UPDATE",
-            Change::Remove => "DELETE",
-        }
-    }
 }
 
 /// The way of a change.
@@ -157,7 +123,7 @@ pub enum Cause {
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// Of which change.
-    pub change: Change,
+    pub change: Happening,
     /// Which one.
     pub hop: Hop,
     /// Why, for programs.
@@ -170,7 +136,7 @@ pub struct Finding {
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The change.
-    pub change: Change,
+    pub change: Happening,
     /// How often it was written.
     pub n_writes: u32,
     /// How long the write took.
@@ -431,7 +397,7 @@ async fn prove(
     let deadline = Instant::now() + pace.timeout + pipeline.window * 3;
     let names = item::names(pipeline);
     let mut log = Log::follow(cx, &pipeline.log_group).await?;
-    for change in Change::ALL {
+    for change in Happening::ALL {
         let step = Step { change, n_writes: 0, written: None, invoked: None, logged: None, sighting: None };
         steps.push(step);
         let Some(step) = steps.last_mut() else { continue };

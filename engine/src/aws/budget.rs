@@ -55,7 +55,8 @@ const TABLE_READS: Limit = Limit { start: 50.0, ceiling: 100.0, burst: 50.0, res
 const IAM: Limit = Limit { start: 5.0, ceiling: 10.0, burst: 20.0, reserve: 0.0 };
 /// AWS names none for the tag index; other tools use some five a second.
 const TAGGING: Limit = Limit { start: 5.0, ceiling: 5.0, burst: 10.0, reserve: 0.0 };
-/// FilterLogEvents has 5 to 10 a second, by region (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
+/// FilterLogEvents has 5 to 10 a second, by region
+/// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
 const LOGS: Limit = Limit { start: 4.0, ceiling: 5.0, burst: 5.0, reserve: 0.0 };
 /// STS takes 600 a second (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 const STS: Limit = Limit { start: 50.0, ceiling: 100.0, burst: 50.0, reserve: 0.0 };

@@ -3,7 +3,6 @@
 //! **Invariant:** it only reads.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -21,7 +20,7 @@ use crate::value::{Path, Value};
 
 use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal, said_once, telling};
-use super::{Exit, Global, ListFormat, SpecArgs, on_runtime, variable};
+use super::{Exit, Global, ListFormat, OneSpecArgs, SpecArgs, on_runtime};
 
 /// Between two looks at AWS, as long as something comes; twice as long after each that finds nothing, up to [`IDLE`]. All
 /// who follow in an account share its 5 to 10 calls a second.
@@ -47,15 +46,8 @@ pub(super) struct LogsArgs {
     /// Each event's text as it was logged: nothing folded, left out or put in front
     #[arg(long)]
     raw: bool,
-    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
-    #[arg(long = "spec", value_name = "SPEC")]
-    path: Option<PathBuf>,
-    /// The team, instead of the spec's
-    #[arg(long, value_name = "TEAM")]
-    team: Option<String>,
-    /// A value for `${var.NAME}`; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    var: Vec<(String, String)>,
+    #[command(flatten)]
+    spec: OneSpecArgs,
     /// How lines are printed; json: one document a line
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,
@@ -72,14 +64,7 @@ struct Feed {
 }
 
 pub(super) fn logs(global: &Global, terminal: &Terminal, args: LogsArgs) -> Result<Exit, Failure> {
-    let spec = SpecArgs {
-        spec: args.path.iter().cloned().collect(),
-        team: args.team.clone(),
-        teams: None,
-        var: args.var.clone(),
-        assume_owner: false,
-        stack: None,
-    };
+    let spec = SpecArgs::from(&args.spec);
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Identities)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
     on_runtime(async |interrupt| show(&session, &args, interrupt).await)

@@ -250,18 +250,27 @@ impl<'t> Session<'t> {
         access: Access,
         interrupt: &watch::Receiver<bool>,
     ) -> Result<(Context, String), Failure> {
-        let whole = |error| self.read_failure(vec![ReadError { resource: None, error }]);
+        let cx = self.context(access, interrupt).await?;
+        let account = cx.read("", || cx.aws.account());
+        let account = telling(self.terminal.quiet, || cx.waits(), account).await;
+        let account = account.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?;
+        Ok((cx, account))
+    }
+
+    /// A context with that access, before anything has been asked.
+    pub(super) async fn context(&self, access: Access, interrupt: &watch::Receiver<bool>) -> Result<Context, Failure> {
         let aws = match &self.target {
             Target::Local(settings) => Connection::local(settings, &self.network).clients(access),
             Target::Account(settings) => {
-                Connection::open(settings, &self.network).await.map_err(whole)?.clients(access)
+                let connection = Connection::open(settings, &self.network).await;
+                connection
+                    .map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?
+                    .clients(access)
             }
         };
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
         live::learn(&cx, &self.spec);
-        let account = cx.read("", || cx.aws.account());
-        let account = telling(self.terminal.quiet, || cx.waits(), account).await.map_err(whole)?;
-        Ok((cx, account))
+        Ok(cx)
     }
 
     /// The account where it is known before AWS is asked; it saves a round trip.

@@ -41,14 +41,7 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &VerifyArgs) -> Result<Exit, Failure> {
-    let spec = SpecArgs {
-        spec: args.path.iter().cloned().collect(),
-        team: args.team.clone(),
-        teams: None,
-        var: args.var.clone(),
-        assume_owner: false,
-        stack: None,
-    };
+    let spec = SpecArgs::one(args.path.as_deref(), args.team.as_deref(), &args.var);
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     super::on_runtime(async |interrupt| match sessions.into_iter().next() {
         Some(session) => verify(session, args, interrupt).await,
@@ -64,7 +57,7 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
         Target::Account(_) => Pace::on_aws(timeout),
     };
     let access = Access::Items { team: session.spec.team.clone() };
-    let (cx, _) = session.reader(access, &interrupt).await?;
+    let cx = session.context(access, &interrupt).await?;
     // An item may only be written once it is decided whose the table is.
     let intent = Intent { goal: Goal::Present, writes: true, leftovers: Leftovers::Ignored };
     let read = session.read(cx.clone(), intent);

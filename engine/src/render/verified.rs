@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::aws::Class;
+use crate::records::Happening;
 use crate::schema::Site;
 use crate::spec::Spec;
-use crate::verify::{Change, Hop, Outcome, Pipeline, Step, Stop, item_name};
+use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};
 
-use super::FORMAT_VERSION;
+use super::headed;
 
 /// One hop, as it was seen.
 pub fn progress(pipeline: &Pipeline, step: &Step, hop: Hop) -> String {
@@ -103,14 +104,6 @@ pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json
         })
         .collect();
     let all = outcomes.iter().all(|(_, outcome)| verified(outcome));
-    let complete = outcomes.iter().all(|(_, outcome)| outcome.steps.len() == Change::ALL.len());
-    json!({
-        "format_version": FORMAT_VERSION,
-        "team": spec.team,
-        "stack": spec.stack,
-        "region": site.region,
-        "account": site.account,
-        "verified": all && complete,
-        "mappings": mappings,
-    })
+    let complete = outcomes.iter().all(|(_, outcome)| outcome.steps.len() == Happening::ALL.len());
+    headed(spec, site, json!({ "verified": all && complete, "mappings": mappings }))
 }

@@ -2,31 +2,32 @@
 
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::diagnostic::Diagnostic;
+use crate::records::Happening;
 
 use super::item::{self, Item};
 use super::log::Log;
-use super::{Cause, Change, Finding, Hop, Pipeline, filter};
+use super::{Cause, Finding, Hop, Pipeline, filter};
 
 /// What keeps a record from arriving for certain, known before anything is written.
 pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
     let Pipeline { mapping, function, filters, .. } = pipeline;
     let finding = |change, cause, diagnostic| Some(Finding { change, hop: Hop::Invoked, cause, diagnostic });
     if !pipeline.enabled {
-        return finding(Change::Insert, Cause::MappingDisabled, disabled(pipeline, "Disabled"));
+        return finding(Happening::Insert, Cause::MappingDisabled, disabled(pipeline, "Disabled"));
     }
     if !pipeline.current {
         let problem = format!("`{mapping}` reads a stream that is not the present one of its table");
         let diagnostic = Diagnostic::error(problem).hint("`engine apply` makes it read the present one");
-        return finding(Change::Insert, Cause::StreamGone, diagnostic);
+        return finding(Happening::Insert, Cause::StreamGone, diagnostic);
     }
     if pipeline.throttled {
         let problem = format!("`{function}` may not run: its reserved concurrency is 0");
         let diagnostic =
             Diagnostic::error(problem).hint("set `reserved_concurrent_executions` to more than 0, or drop it");
-        return finding(Change::Insert, Cause::Throttled, diagnostic);
+        return finding(Happening::Insert, Cause::Throttled, diagnostic);
     }
-    let dropped = |change: &Change| filter::drop_for_certain(filters, &Item::record(pipeline, *change));
-    let change = Change::ALL.into_iter().find(dropped)?;
+    let dropped = |change: &Happening| filter::drop_for_certain(filters, &Item::record(pipeline, *change));
+    let change = Happening::ALL.into_iter().find(dropped)?;
     let problem = format!("the filters of `{mapping}` drop the {} of the test item", change.word());
     let diagnostic = Diagnostic::error(problem).why(shown(pipeline));
     let hint = "change `filters` so that all three pass, if they should; the test item has its key, `engine_verify` and \
@@ -46,7 +47,7 @@ fn shown(pipeline: &Pipeline) -> String {
 }
 
 /// Why an item was not written.
-pub(super) fn write(pipeline: &Pipeline, change: Change, error: &AwsError) -> Finding {
+pub(super) fn write(pipeline: &Pipeline, change: Happening, error: &AwsError) -> Finding {
     let Pipeline { table, .. } = pipeline;
     let mut diagnostic = Diagnostic::error(error.to_string());
     let cause = match error.class {
@@ -71,7 +72,7 @@ pub(super) fn write(pipeline: &Pipeline, change: Change, error: &AwsError) -> Fi
 }
 
 /// Why a change that was written has not come to light in time.
-pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Change, log: &Log) -> Result<Finding, AwsError> {
+pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log: &Log) -> Result<Finding, AwsError> {
     let Pipeline { mapping, function, log_group, uuid, .. } = pipeline;
     let word = change.word();
     let finding = |hop, cause, diagnostic| Ok(Finding { change, hop, cause, diagnostic });

@@ -13,8 +13,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named};
+use crate::records::Happening;
 
-use super::{Change, Pipeline};
+use super::Pipeline;
 
 /// The attribute that holds the mark.
 const MARK: &str = "engine_verify";
@@ -91,10 +92,10 @@ pub(super) struct Marks<'t> {
 
 impl Marks<'_> {
     /// What the marks say about a change: `Some(true)`: it is meant; `Some(false)`: another is; `None`: there are none.
-    pub(super) fn mean(&self, item: &Item, change: Change) -> Option<bool> {
+    pub(super) fn mean(&self, item: &Item, change: Happening) -> Option<bool> {
         let now = item.mark(item.serial);
         let before = item.mark(item.serial.saturating_sub(1));
-        let meant = |mark: &&str| *mark == now || (change == Change::Modify && *mark == before);
+        let meant = |mark: &&str| *mark == now || (change == Happening::Modify && *mark == before);
         match (self.ours.is_empty(), self.others) {
             (true, false) => None,
             (true, true) => Some(false),
@@ -138,16 +139,16 @@ impl Item {
     /// # Errors
     /// `Changed`: somebody else has changed or removed the item; whatever else keeps DynamoDB from doing it until
     /// `deadline`.
-    pub(super) async fn write(&mut self, cx: &Context, change: Change, deadline: Instant) -> Result<(), AwsError> {
+    pub(super) async fn write(&mut self, cx: &Context, change: Happening, deadline: Instant) -> Result<(), AwsError> {
         match change {
-            Change::Insert => {
+            Happening::Insert => {
                 if self.stands {
                     self.remove(cx, deadline).await?;
                 }
                 self.put(cx, deadline).await
             }
-            Change::Modify => self.update(cx, deadline).await,
-            Change::Remove => {
+            Happening::Modify => self.update(cx, deadline).await,
+            Happening::Remove => {
                 if !self.stands {
                     self.put(cx, deadline).await?;
                 }
@@ -224,7 +225,7 @@ impl Item {
     }
 
     /// What Lambda's record says of a change, as far as that is known beforehand, for the mapping's filters.
-    pub(super) fn record(pipeline: &Pipeline, change: Change) -> Json {
+    pub(super) fn record(pipeline: &Pipeline, change: Happening) -> Json {
         let typed = |value: &AttributeValue| match value {
             AttributeValue::N(number) => json!({ "N": number }),
             AttributeValue::B(bytes) => json!({ "B": base64::engine::general_purpose::STANDARD.encode(bytes) }),
@@ -238,10 +239,10 @@ impl Item {
         image.insert(NOTE.0.to_owned(), json!({ "S": NOTE.1 }));
         let mut dynamodb = json!({ "Keys": keys, "StreamViewType": pipeline.view });
         let shows = |side: &str| pipeline.view == side || pipeline.view == "NEW_AND_OLD_IMAGES";
-        if change != Change::Remove && shows("NEW_IMAGE") {
+        if change != Happening::Remove && shows("NEW_IMAGE") {
             dynamodb["NewImage"] = Json::Object(image.clone());
         }
-        if change != Change::Insert && shows("OLD_IMAGE") {
+        if change != Happening::Insert && shows("OLD_IMAGE") {
             dynamodb["OldImage"] = Json::Object(image);
         }
         json!({ "eventName": change.word(), "eventSource": "aws:dynamodb", "dynamodb": dynamodb })

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::aws::{AwsError, Context, LogEvent, Tail};
+use crate::records::Happening;
 
-use super::Change;
 use super::item::Item;
 
 /// How far this machine's clock may be ahead of the log's; what stands there before the first write is skipped anyway.
@@ -105,7 +105,7 @@ impl Log {
 
     /// The line that shows the change. Lines that tell nothing by themselves are read together with those of the same
     /// call: a text of several lines is one event on AWS, and several in a rehearsal.
-    pub(super) fn shows(&self, names: &[String], item: &Item, change: Change) -> Option<Sighting> {
+    pub(super) fn shows(&self, names: &[String], item: &Item, change: Happening) -> Option<Sighting> {
         let is_named = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
         let is_whole = |line: &String| is_named(line) && words(line).next().is_some();
         let mut lines = self.lines.values().flatten();
@@ -136,7 +136,7 @@ fn is_lambdas(line: &str) -> bool {
 }
 
 /// What a text says about a change of the item.
-fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Change) -> Option<Sighting> {
+fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Happening) -> Option<Sighting> {
     if !is_named(text) {
         return None;
     }
@@ -149,7 +149,7 @@ fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Chang
     of_change.map(ToString::to_string).find_map(|record| sighting(&record, change.word(), item, change))
 }
 
-fn sighting(text: &str, word: &'static str, item: &Item, change: Change) -> Option<Sighting> {
+fn sighting(text: &str, word: &'static str, item: &Item, change: Happening) -> Option<Sighting> {
     match item.marks(text).mean(item, change) {
         Some(false) => None,
         Some(true) => Some(Sighting { word, by: Evidence::Mark }),
@@ -158,19 +158,28 @@ fn sighting(text: &str, word: &'static str, item: &Item, change: Change) -> Opti
 }
 
 /// The word for a change in a text: the stream's own, and where it has none of those for any change, what people say.
-fn said(text: &str, change: Change) -> Option<&'static str> {
+fn said(text: &str, change: Happening) -> Option<&'static str> {
     let found: Vec<&str> = words(text).collect();
-    let is_official = |word: &&str| Change::ALL.iter().any(|change| change.word() == *word);
+    let is_official = |word: &&str| Happening::ALL.iter().any(|change| change.word() == *word);
     let has_official = found.iter().any(is_official);
-    [change.word(), change.synonym()]
+    [change.word(), synonym(change)]
         .into_iter()
         .find(|word| found.contains(word) && (!has_official || is_official(word)))
+}
+
+/// What people call a change instead.
+fn synonym(change: Happening) -> &'static str {
+    match change {
+        Happening::Insert => "CREATE",
+        Happening::Modify => "UPDATE",
+        Happening::Remove => "DELETE",
+    }
 }
 
 /// All words for a change in a text.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .filter(|word| Change::ALL.iter().any(|change| [change.word(), change.synonym()].contains(word)))
+        .filter(|word| Happening::ALL.into_iter().any(|change| [change.word(), synonym(change)].contains(word)))
 }
 
 /// The JSON documents in a text, with what is JSON in their own texts.

@@ -229,7 +229,8 @@ fn deployed_world() -> World {
 }
 
 fn is_write(call: &Record) -> bool {
-    call.operation != "Scan" && !READS.contains(&call.operation.as_str()) && call.operation != "GetEventSourceMapping"
+    let is_read = |it: &str| READS.contains(&it) || ["Scan", "GetEventSourceMapping", "FilterLogEvents"].contains(&it);
+    !is_read(&call.operation)
 }
 
 fn writes(cloud: &Cloud) -> Vec<String> {
