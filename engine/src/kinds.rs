@@ -11,11 +11,12 @@ mod table;
 mod text;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
+use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
@@ -141,14 +142,20 @@ fn taken(operation: &str, id: &Id) -> AwsError {
     AwsError::own(Class::Changed, operation, &id.name, "somebody else made one of that name meanwhile")
 }
 
-/// How often what was made may not be found yet: a minute, where AWS needs milliseconds to seconds.
-const LOOKS_NOT_YET: u32 = 240;
+/// How long what was made may not be found yet, where AWS needs milliseconds to seconds, ...
+const NOT_YET: Duration = Duration::from_secs(20);
+/// ... and how often at least, for a machine that sleeps lets time pass without looking.
+const LOOKS_NOT_YET: u32 = 6;
 
 /// Tells what can't be found yet from what somebody else has deleted meanwhile.
 #[derive(Debug, Default)]
-struct Sighting {
-    seen: AtomicBool,
-    n_missing: AtomicU32,
+struct Sighting(Mutex<Sighted>);
+
+#[derive(Debug, Default)]
+struct Sighted {
+    before: bool,
+    missing_since: Option<Instant>,
+    n_missing: u32,
 }
 
 impl Sighting {
@@ -157,16 +164,41 @@ impl Sighting {
     /// # Errors
     /// `Changed` if it is gone: seen before, and missing in two looks, for one alone may lag behind.
     fn note<T>(&self, operation: &str, id: &Id, look: Option<T>) -> Result<Option<T>, AwsError> {
-        if look.is_some() {
-            self.seen.store(true, Ordering::Relaxed);
-            self.n_missing.store(0, Ordering::Relaxed);
+        if self.shows(look.is_some()) {
             return Ok(look);
         }
-        let n_missing = self.n_missing.fetch_add(1, Ordering::Relaxed) + 1;
-        let most = if self.seen.load(Ordering::Relaxed) { 2 } else { LOOKS_NOT_YET };
-        if n_missing < most {
-            return Ok(None);
-        }
         Err(AwsError::own(Class::Changed, operation, &id.name, "changed meanwhile: somebody else deleted it"))
+    }
+
+    /// Whether it is there, or may still come to light.
+    fn shows(&self, is_seen: bool) -> bool {
+        let mut sighted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_seen {
+            *sighted = Sighted { before: true, ..Sighted::default() };
+            return true;
+        }
+        sighted.n_missing += 1;
+        let waited = sighted.missing_since.get_or_insert_with(Instant::now).elapsed();
+        if sighted.before { sighted.n_missing < 2 } else { sighted.n_missing < LOOKS_NOT_YET || waited < NOT_YET }
+    }
+
+    /// What a call about a function means that AWS refused since there is none: made a moment ago, so that not everybody
+    /// in AWS has heard of it, or deleted meanwhile.
+    async fn of_function(&self, cx: &Context, function: &str, error: AwsError) -> AwsError {
+        let look = || async {
+            let look = cx.aws.lambda.get_function().function_name(function).send().await;
+            match look.named("GetFunction", function) {
+                Err(error) if error.class == Class::NotFound => Ok(false),
+                answer => answer.map(|_| true),
+            }
+        };
+        match cx.read(function, look).await {
+            Err(trouble) => trouble,
+            Ok(is_there) if self.shows(is_there) => AwsError { class: Class::Busy, ..error },
+            Ok(_) => {
+                let message = format!("the function {function} is gone: somebody else deleted it meanwhile");
+                AwsError::own(Class::Changed, &error.operation, &error.resource, message)
+            }
+        }
     }
 }

@@ -271,7 +271,7 @@ impl Kind for Mapping {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
-        let (inquiry, n_unknown) = (Inquiry::default(), AtomicU32::new(0));
+        let (inquiry, sighting, n_unknown) = (Inquiry::default(), Sighting::default(), AtomicU32::new(0));
         let send = || async {
             let request = cx
                 .aws
@@ -294,8 +294,9 @@ impl Kind for Mapping {
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
             let once = request.customize().config_override(once());
             let answer = match once.send().await.named("CreateEventSourceMapping", &id.name) {
-                // The function was made a moment ago; not everybody in AWS has heard of it.
-                Err(error) if error.class == Class::NotFound => return Err(AwsError { class: Class::Busy, ..error }),
+                Err(error) if error.class == Class::NotFound => {
+                    return Err(sighting.of_function(cx, id.anchor("function"), error).await);
+                }
                 Err(error) if error.class == Class::StreamUnknown => {
                     // What DescribeTable shows may be a moment old as well.
                     if n_unknown.fetch_add(1, Ordering::Relaxed) < UNKNOWN_AT_FIRST {

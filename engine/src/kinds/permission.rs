@@ -26,6 +26,7 @@ use aws_smithy_types::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::Sighting;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
@@ -216,7 +217,7 @@ impl Kind for Permission {
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let function = id.anchor("function");
+        let (function, sighting) = (id.anchor("function"), Sighting::default());
         let add = || async {
             let request = cx
                 .aws
@@ -230,8 +231,7 @@ impl Kind for Permission {
                 .set_source_account(want.props.source_account.clone())
                 .set_principal_org_id(want.props.principal_org_id.clone());
             match request.customize().config_override(once()).send().await.named("AddPermission", &id.name) {
-                // The function was made a moment ago; not everybody in AWS has heard of it.
-                Err(error) if error.class == Class::NotFound => Err(AwsError { class: Class::Busy, ..error }),
+                Err(error) if error.class == Class::NotFound => Err(sighting.of_function(cx, function, error).await),
                 // Only what somebody has just made can become known: a user or a role, not a service.
                 Err(error) if error.class == Class::PrincipalUnknown && !want.props.principal.contains(":iam::") => {
                     Err(AwsError { class: Class::Rejected, ..error })

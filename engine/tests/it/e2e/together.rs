@@ -5,6 +5,7 @@ mod differing;
 mod pair;
 mod strict;
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use pair::race;
@@ -79,7 +80,8 @@ fn for_seeds<T: Send>(seeds: std::ops::Range<u64>, case: impl Fn(u64) -> T + Syn
             scope.spawn(move || own.map(case).collect::<Vec<T>>())
         });
         let workers: Vec<_> = workers.collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        // What a worker failed with is what the test fails with.
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|why| resume_unwind(why))).collect()
     })
 }
 

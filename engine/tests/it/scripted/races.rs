@@ -67,6 +67,7 @@ const ROWS: &[&str] = &[
     "crosses: a deleted table's name in use again",
     "crosses: a late invocation makes a log group",
     "crosses: tags lag behind",
+    "crosses: a function is deleted before what hangs on it is made",
     // What nobody knows: either answer.
     "either: a mapping on a table that is CREATING is taken",
     "either: a mapping on a table that is CREATING is refused",
@@ -692,6 +693,14 @@ fn what_crosses() -> Vec<Case> {
         }))),
     ));
     cases.push(case_);
+    let row = "crosses: a function is deleted before what hangs on it is made";
+    let says = &["the function blue-owls-logger is gone", "somebody else deleted it", "apply again"];
+    for (world, operation) in [(unpermitted as fn() -> World, "AddPermission"), (unmapped, "CreateEventSourceMapping")]
+    {
+        let gone = |world: &mut World| world.functions.clear();
+        let fails = End::Fails(Class::Changed, 15..40, says, 20);
+        cases.push(crossing(row, Scene { world, ..CREATE }, operation, 1, gone, fails));
+    }
     let row = "crosses: tags lag behind";
     let lagging = Scene { world: || World { tag_lag: 12, ..World::empty() }, ..CREATE };
     cases.push(case(row, lagging, "CreateTable", 1..2, Fault::DoneButCut, End::Passes("the table to become ACTIVE")));
@@ -703,6 +712,18 @@ fn what_crosses() -> Vec<Case> {
         end: End::Passes("the table to become ACTIVE"),
     });
     cases
+}
+
+fn unpermitted() -> World {
+    let mut world = deployed_world();
+    world.functions.get_mut(FUNCTION).unwrap().policy.clear();
+    world
+}
+
+fn unmapped() -> World {
+    let mut world = deployed_world();
+    world.mappings.clear();
+    world
 }
 
 fn what_nobody_knows() -> Vec<Case> {
@@ -729,11 +750,6 @@ fn what_nobody_knows() -> Vec<Case> {
     // Somebody's update is under way.
     let untold = |world: &mut World| {
         world.functions.get_mut(FUNCTION).unwrap().begin_to_meddle("KMSKeyArn", json!("arn:aws:kms:x"), false);
-    };
-    let unpermitted = || {
-        let mut world = deployed_world();
-        world.functions.get_mut(FUNCTION).unwrap().policy.clear();
-        world
     };
     for (row, is_lenient) in [
         ("either: permissions and tags during an update are taken", true),
