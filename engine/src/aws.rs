@@ -8,6 +8,7 @@ pub mod budget;
 pub mod error;
 pub mod guard;
 pub mod mask;
+pub mod rights;
 pub mod tail;
 pub mod trust;
 pub mod wait;
@@ -73,6 +74,8 @@ pub struct Aws {
     pub budget: Arc<Budget>,
     /// What no text of theirs may say.
     pub secrets: Arc<Secrets>,
+    /// What the reads have shown of roles and of who we are.
+    pub seen: rights::Seen,
     /// The region of all of them.
     pub region: String,
     /// The time limits of calls that carry a function's code.
@@ -246,6 +249,7 @@ impl Connection {
             guard,
             budget,
             secrets: Arc::default(),
+            seen: rights::Seen::default(),
             region: config.region().map_or_else(String::new, ToString::to_string),
             upload_timeouts: upload_timeouts.clone(),
         }
@@ -297,6 +301,7 @@ impl Aws {
     /// Whatever keeps STS from answering.
     pub async fn account(&self) -> Result<String, AwsError> {
         let identity = self.sts.get_caller_identity().send().await.named("GetCallerIdentity", "")?;
+        self.seen.note_caller(identity.arn().unwrap_or_default());
         identity.account.ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "AWS named no account"))
     }
 }

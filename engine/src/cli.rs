@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** data goes to stdout, everything else to stderr, and every way out has one of the documented exit codes.
 
+mod check;
 mod commands;
 mod logs;
 mod session;
@@ -158,6 +159,13 @@ Examples:
   engine logs --raw                  as it was logged
   engine logs --format json          for programs")]
     Logs(LogsArgs),
+    /// Tell what stands in the way of an apply, without making anything
+    #[command(after_help = "\
+Examples:
+  engine check                       specs/team.yaml, against the account
+  engine check --local               against the local AWS, which has no rights to check
+  engine check specs/team.yaml --format json")]
+    Check(CheckArgs),
     /// Say what a kind takes, and what a change of it means
     #[command(after_help = "\
 Examples:
@@ -361,6 +369,15 @@ struct ListArgs {
     format: ListFormat,
 }
 
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// How the findings are printed
+    #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+    format: ListFormat,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ListFormat {
     Human,
@@ -446,6 +463,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::List(args) => list(&global, &terminal, &args),
         Command::Verify(args) => verify::run(&global, &terminal, &args),
         Command::Logs(args) => logs::logs(&global, &terminal, args),
+        Command::Check(args) => check::run(&global, &terminal, &args),
     };
     let exit = match result {
         Ok(exit) => exit,

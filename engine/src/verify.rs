@@ -4,7 +4,6 @@
 //! **Invariant:** nothing is written but the test item, and none is left behind, however a run ends.
 
 mod diagnosis;
-mod filter;
 mod item;
 mod log;
 

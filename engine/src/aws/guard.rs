@@ -111,7 +111,7 @@ pub enum Effect {
 
 /// Every operation that the engine may ask for, by service: the only place that says what one does, so that none can
 /// leave of which that is not said. Lambda and DynamoDB both have a `TagResource`.
-pub const OPERATIONS: [(&str, &str, Effect); 39] = [
+pub const OPERATIONS: [(&str, &str, Effect); 45] = [
     ("dynamodb", "CreateTable", Effect::Create),
     ("dynamodb", "DeleteItem", Effect::Item),
     ("dynamodb", "DeleteTable", Effect::Write),
@@ -128,7 +128,13 @@ pub const OPERATIONS: [(&str, &str, Effect); 39] = [
     ("dynamodb", "UpdateItem", Effect::Item),
     ("dynamodb", "UpdateTable", Effect::Write),
     ("dynamodb", "UpdateTimeToLive", Effect::Write),
+    ("iam", "GetPolicy", Effect::Read),
+    ("iam", "GetPolicyVersion", Effect::Read),
     ("iam", "GetRole", Effect::Read),
+    ("iam", "GetRolePolicy", Effect::Read),
+    ("iam", "ListAttachedRolePolicies", Effect::Read),
+    ("iam", "ListRolePolicies", Effect::Read),
+    ("iam", "SimulatePrincipalPolicy", Effect::Read),
     ("lambda", "AddPermission", Effect::Write),
     // A mapping belongs to the function it feeds.
     ("lambda", "CreateEventSourceMapping", Effect::Write),
@@ -426,8 +432,7 @@ fn query_protocol(body: &[u8]) -> Option<Request> {
     };
     match field("Action")?.as_str() {
         "GetCallerIdentity" => Request::known("sts", "GetCallerIdentity", None, None),
-        "GetRole" => Request::known("iam", "GetRole", field("RoleName").map(|name| ("role", name, None)), None),
-        _ => None,
+        action => Request::known("iam", action, field("RoleName").map(|name| ("role", name, None)), None),
     }
 }
 
@@ -562,6 +567,8 @@ mod tests {
             ("TagResource", Write, "POST", &tags, "{}", f),
             ("UntagResource", Write, "DELETE", &format!("{tags}?tagKeys=x"), "", f),
             ("GetRole", Read, "POST", "/", "Action=GetRole&Version=2010-05-08&RoleName=r", Some(("role", "r"))),
+            ("ListRolePolicies", Read, "POST", "/", "Action=ListRolePolicies&RoleName=r", Some(("role", "r"))),
+            ("SimulatePrincipalPolicy", Read, "POST", "/", "Action=SimulatePrincipalPolicy&PolicySourceArn=x", None),
             ("GetCallerIdentity", Read, "POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", None),
         ];
         for (operation, effect, method, path, body, target) in rest {

@@ -65,15 +65,16 @@ pub fn trust(document: &str, service: &str) -> Trust {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Covers {
-    Yes,
+/// Whether a statement is about something: the least of several that all have to be, the greatest of alternatives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Covers {
     No,
     Unknown,
+    Yes,
 }
 
 /// One text or a list of them; `None`: something else.
-fn texts(value: &Json) -> Option<Vec<&str>> {
+pub(super) fn texts(value: &Json) -> Option<Vec<&str>> {
     match value {
         Json::String(text) => Some(vec![text]),
         Json::Array(items) => items.iter().map(Json::as_str).collect(),
@@ -83,12 +84,7 @@ fn texts(value: &Json) -> Option<Vec<&str>> {
 
 fn action_covers(statement: &Map<String, Json>) -> Covers {
     let Some(patterns) = statement.get("Action").and_then(texts) else { return Covers::Unknown };
-    let covered: Vec<Option<bool>> = patterns.iter().map(|pattern| matches(pattern, ASSUME)).collect();
-    match () {
-        () if covered.contains(&Some(true)) => Covers::Yes,
-        () if covered.contains(&None) => Covers::Unknown,
-        () => Covers::No,
-    }
+    patterns.into_iter().map(|pattern| matches(pattern, ASSUME)).max().unwrap_or(Covers::No)
 }
 
 fn principal_is(statement: &Map<String, Json>, service: &str) -> Covers {
@@ -107,14 +103,10 @@ fn principal_is(statement: &Map<String, Json>, service: &str) -> Covers {
         ("AWS" | "Federated" | "CanonicalUser", Some(_)) => Covers::No,
         _ => Covers::Unknown,
     });
-    of_kind.fold(Covers::No, |all, one| match (all, one) {
-        (Covers::Yes, _) | (_, Covers::Yes) => Covers::Yes,
-        (Covers::Unknown, _) | (_, Covers::Unknown) => Covers::Unknown,
-        _ => Covers::No,
-    })
+    of_kind.max().unwrap_or(Covers::No)
 }
 
-fn has_conditions(statement: &Map<String, Json>) -> bool {
+pub(super) fn has_conditions(statement: &Map<String, Json>) -> bool {
     statement.get("Condition").is_some_and(|it| !it.as_object().is_some_and(Map::is_empty))
 }
 
@@ -131,14 +123,18 @@ fn principals(statement: &Map<String, Json>) -> Vec<String> {
     names.collect()
 }
 
-/// Whether a pattern with `*` and `?` covers an action; case means nothing. `None`: it is no such pattern.
-fn matches(pattern: &str, action: &str) -> Option<bool> {
-    // These mean something in a glob and nothing in a policy.
+/// Whether a pattern with `*` and `?` covers an action or an ARN. Case means nothing: right for actions, and for ARNs too
+/// kind rather than wrong.
+pub(super) fn matches(pattern: &str, what: &str) -> Covers {
+    // These mean something in a glob and nothing in a policy, or something in a policy that only IAM knows.
     if pattern.contains(['[', ']', '{', '}', '\\']) {
-        return None;
+        return Covers::Unknown;
     }
-    let glob = GlobBuilder::new(pattern).case_insensitive(true).literal_separator(false).build().ok()?;
-    Some(glob.compile_matcher().is_match(action))
+    match GlobBuilder::new(pattern).case_insensitive(true).literal_separator(false).build() {
+        Ok(glob) if glob.compile_matcher().is_match(what) => Covers::Yes,
+        Ok(_) => Covers::No,
+        Err(_) => Covers::Unknown,
+    }
 }
 
 /// What has been found out about the role of one function while Lambda refuses it. IAM is asked once.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::apply::{self, Ending, Outcome};
 use crate::aws::{Access, Class};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::inventory::Inventory;
 use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
@@ -20,6 +20,7 @@ use crate::schema::Ownership;
 use crate::spec::Spec;
 use crate::value::{Hole, Value};
 
+use super::check;
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Answer, Failure, Terminal, confirm, telling};
 use super::{DiffArgs, Exit, Format, ListArgs, ListFormat, RunArgs, ViewArgs};
@@ -110,6 +111,16 @@ pub(super) async fn apply(
     if !refusals.is_empty() {
         tell("refused");
         return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
+    }
+    if goal == Goal::Present {
+        let found = join_all(planned.iter().map(|it| check::before(&it.run, &it.plan))).await;
+        let (certain, warnings): (Vec<_>, Vec<_>) =
+            found.into_iter().flatten().partition(|it| it.severity == Severity::Error);
+        if !certain.is_empty() {
+            tell("refused");
+            return Err(Failure { exit: Exit::Failed, diagnostics: certain });
+        }
+        terminal.problems(&warnings);
     }
     if let Some(saved) = saved {
         let Session { spec, overrides, .. } = &first.run.session;

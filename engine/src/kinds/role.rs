@@ -76,6 +76,8 @@ impl Kind for Role {
             answer => answer?,
         };
         let Some(role) = answer.role else { return Ok(None.into()) };
+        let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
+        cx.aws.seen.note_trust(&role.role_name, trust);
         let live = Live {
             props: Props { path: Some(role.path) },
             age: Age { born: role.create_date.to_millis().ok(), changed: None },

@@ -2,11 +2,12 @@
 
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::diagnostic::Diagnostic;
+use crate::filter;
 use crate::records::Happening;
 
 use super::item::{self, Item};
 use super::log::Log;
-use super::{Cause, Finding, Hop, Pipeline, filter};
+use super::{Cause, Finding, Hop, Pipeline};
 
 /// What keeps a record from arriving for certain, known before anything is written.
 pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {

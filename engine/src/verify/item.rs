@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named};
+use crate::filter;
 use crate::records::Happening;
 
 use super::Pipeline;
@@ -237,15 +238,7 @@ impl Item {
         // Its text differs from run to run, so a filter can't be judged by it.
         image.insert(MARK.to_owned(), json!({ "S": null }));
         image.insert(NOTE.0.to_owned(), json!({ "S": NOTE.1 }));
-        let mut dynamodb = json!({ "Keys": keys, "StreamViewType": pipeline.view });
-        let shows = |side: &str| pipeline.view == side || pipeline.view == "NEW_AND_OLD_IMAGES";
-        if change != Happening::Remove && shows("NEW_IMAGE") {
-            dynamodb["NewImage"] = Json::Object(image.clone());
-        }
-        if change != Happening::Insert && shows("OLD_IMAGE") {
-            dynamodb["OldImage"] = Json::Object(image);
-        }
-        json!({ "eventName": change.word(), "eventSource": "aws:dynamodb", "dynamodb": dynamodb })
+        filter::record(change, &pipeline.view, &Json::Object(keys), &Json::Object(image))
     }
 }
 

@@ -2,6 +2,7 @@
 //! Node.js behind a real stream. Needs `python3`, `node`, and on the first run a package index.
 
 mod adoption;
+mod check;
 mod lifecycle;
 mod logs;
 mod ownership;

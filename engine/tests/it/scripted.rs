@@ -11,6 +11,7 @@ mod lies;
 mod logs;
 mod mapping_updates;
 mod outages;
+mod preflight;
 mod pruning;
 mod races;
 mod replacement;

@@ -38,7 +38,7 @@ const INLINE: &str = "inline-source-sw0rdfish";
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is made to talk, beyond its `--help`.
-const COMMANDS: [(&str, How); 11] = [
+const COMMANDS: [(&str, How); 12] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
@@ -46,6 +46,7 @@ const COMMANDS: [(&str, How); 11] = [
     ("output", How::Scripted),
     ("list", How::Scripted),
     ("logs", How::Scripted),
+    ("check", How::Scripted),
     ("explain", How::Scripted),
     ("verify", How::Scripted),
     ("local", How::Local),
@@ -313,6 +314,7 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "output" => &["output -vv", "output function", "output --format json", "output nothing -vv"],
         "list" => &["list -vv", "list --format json", "list --all-teams -vv --log-format json"],
         "logs" => &["logs -vv", "logs --format json", "logs --raw", "logs nothing -vv"],
+        "check" => &["check -vv", "check --format json"],
         "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
         "verify" => &["verify -vv --timeout 1", "verify --yes --timeout 1 --format json"],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
@@ -322,7 +324,7 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
 }
 
 fn takes_variables(args: &[&str]) -> bool {
-    matches!(args[0], "apply" | "diff" | "destroy" | "release" | "output" | "list" | "logs" | "verify")
+    matches!(args[0], "apply" | "diff" | "destroy" | "release" | "output" | "list" | "logs" | "verify" | "check")
 }
 
 /// One command, with the secret variable on its command line where it takes any.

@@ -90,6 +90,7 @@ impl Reply {
     pub(super) fn of(operation: &str, status: u16, code: &str, message: &str) -> Reply {
         match operation {
             "GetRole" | "GetCallerIdentity" => Reply::query(status, code, message),
+            _ if IAM_READS.contains(&operation) => Reply::query(status, code, message),
             "GetResources" | "FilterLogEvents" => Reply { status, ..Reply::dynamodb(code, message) },
             _ if table::operation(operation) == operation => Reply { status, ..Reply::dynamodb(code, message) },
             _ => Reply::lambda(status, code, message),
@@ -104,6 +105,18 @@ impl Reply {
         response.body(Full::new(Bytes::from(self.body))).unwrap()
     }
 }
+
+/// What can be asked of IAM about a role's rights.
+const IAM_READS: [&str; 6] = [
+    IAMS_GET_POLICY,
+    "GetPolicyVersion",
+    "GetRolePolicy",
+    "ListAttachedRolePolicies",
+    "ListRolePolicies",
+    "SimulatePrincipalPolicy",
+];
+/// Lambda has one of that name.
+const IAMS_GET_POLICY: &str = "IAM's GetPolicy";
 
 /// A request, taken apart.
 #[derive(Debug, Clone)]
@@ -144,7 +157,11 @@ impl Call {
                 // Never the engine's: whoever owns the role.
                 Some("CreateRole") => ("CreateRole", form.get("RoleName").cloned().unwrap_or_default()),
                 Some("DeleteRole") => ("DeleteRole", form.get("RoleName").cloned().unwrap_or_default()),
-                other => ("?", format!("{other:?}")),
+                other => {
+                    let other = if other == Some("GetPolicy") { Some(IAMS_GET_POLICY) } else { other };
+                    let read = IAM_READS.into_iter().find(|read| other == Some(*read));
+                    (read.unwrap_or("?"), form.get("RoleName").cloned().unwrap_or_else(|| format!("{other:?}")))
+                }
             };
             return Call { operation, about, body, query: form };
         }
@@ -237,6 +254,10 @@ pub(crate) struct World {
     pub(super) ids: u32,
     /// The trust policy of the roles; `None`: one that lets Lambda assume them.
     pub(super) trust: Option<Json>,
+    /// What the simulator decides of everything, and whether for lack of context; `None`: nobody may ask it.
+    pub(super) simulated: Option<(&'static str, bool)>,
+    /// The policies of the roles, one attached and one of their own; `None`: nobody may read them.
+    pub(super) policies: Option<[Json; 2]>,
     /// Takes what is not known to be taken: mappings on a fresh table, permissions and tags during an update.
     pub(super) lenient: bool,
     /// What a list of the mappings of a function shows that is gone.
@@ -292,6 +313,13 @@ impl World {
             }
             "GetCallerIdentity" => Ok(identity()),
             "FilterLogEvents" => Ok(Reply::ok(&json!({ "events": [], "searchedLogStreams": [] }))),
+            "SimulatePrincipalPolicy" if self.simulated.is_some() => Ok(self.simulate(call)),
+            read if IAM_READS[..5].contains(&read) && self.policies.is_some() => Ok(self.policies(read, call)),
+            // What hardly anybody may ask.
+            denied if IAM_READS.contains(&denied) => {
+                let text = format!("User: X is not authorized to perform: iam:{denied} on resource: {}", call.about);
+                Err(Reply::query(403, "AccessDenied", &text))
+            }
             "Metadata" => Ok(Reply::ok(&json!({
                 "AccessKeyId": "AKIAEXAMPLE",
                 "SecretAccessKey": "secret",
@@ -304,6 +332,60 @@ impl World {
     }
 
     // Roles.
+
+    fn simulate(&self, call: &Call) -> Reply {
+        let (decision, lacks_context) = self.simulated.unwrap();
+        let missing = if lacks_context { "<member>aws:SourceVpc</member>" } else { "" };
+        let missing = format!("<MissingContextValues>{missing}</MissingContextValues>");
+        let listed = |list: &str| {
+            let of_list = call.query.iter().filter(|(name, _)| name.starts_with(&format!("{list}.member.")));
+            of_list.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        let resources = listed("ResourceArns");
+        let result = |action: &String| {
+            let inner = resources.iter().map(|resource| {
+                format!(
+                    "<member><EvalResourceName>{resource}</EvalResourceName>                     <EvalResourceDecision>{decision}</EvalResourceDecision>{missing}</member>"
+                )
+            });
+            // Of one resource the result itself tells.
+            let inner = if resources.len() > 1 { inner.collect() } else { String::new() };
+            format!(
+                "<member><EvalActionName>{action}</EvalActionName><EvalResourceName>{}</EvalResourceName>                 <EvalDecision>{decision}</EvalDecision>{missing}                 <ResourceSpecificResults>{inner}</ResourceSpecificResults></member>",
+                resources[0]
+            )
+        };
+        let results: String = listed("ActionNames").iter().map(result).collect();
+        iam("SimulatePrincipalPolicy", &format!("<EvaluationResults>{results}</EvaluationResults>"))
+    }
+
+    /// A role with one managed policy and one of its own.
+    fn policies(&self, read: &str, call: &Call) -> Reply {
+        let [attached, own] = self.policies.as_ref().unwrap();
+        let encoded = |policy: &Json| utf8_percent_encode(&policy.to_string(), NON_ALPHANUMERIC).to_string();
+        let arn = "arn:aws:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole";
+        match read {
+            "ListAttachedRolePolicies" => iam(
+                read,
+                &format!(
+                    "<AttachedPolicies><member><PolicyName>managed</PolicyName><PolicyArn>{arn}</PolicyArn></member>                     </AttachedPolicies>"
+                ),
+            ),
+            "ListRolePolicies" => iam(read, "<PolicyNames><member>own</member></PolicyNames>"),
+            "GetRolePolicy" => iam(
+                read,
+                &format!(
+                    "<RoleName>{}</RoleName><PolicyName>own</PolicyName><PolicyDocument>{}</PolicyDocument>",
+                    call.about,
+                    encoded(own)
+                ),
+            ),
+            "GetPolicyVersion" => {
+                iam(read, &format!("<PolicyVersion><Document>{}</Document></PolicyVersion>", encoded(attached)))
+            }
+            _ => iam("GetPolicy", "<Policy><DefaultVersionId>v7</DefaultVersionId></Policy>"),
+        }
+    }
 
     fn get_role(&mut self, name: &str) -> Result<Reply, Reply> {
         let Some(path) = self.roles.get(name) else {
@@ -344,4 +426,15 @@ fn identity() -> Reply {
 
 fn role_arn(path: &str, name: &str) -> String {
     format!("arn:aws:iam::{ACCOUNT}:role{path}{name}")
+}
+
+/// What IAM answers.
+fn iam(operation: &str, result: &str) -> Reply {
+    Reply::xml(
+        200,
+        format!(
+            "<{operation}Response xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><{operation}Result>\
+             <IsTruncated>false</IsTruncated>{result}</{operation}Result></{operation}Response>"
+        ),
+    )
 }

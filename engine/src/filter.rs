@@ -3,11 +3,27 @@
 //! The rules are those of docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html. What is not in them, or
 //! not known of the record, is never held against it.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
+
+use crate::records::Happening;
+
+/// What Lambda shows of a change on a stream of that view type, for the filters to judge; `null` stands for what is there
+/// and not known.
+pub fn record(change: Happening, view: &str, keys: &Json, image: &Json) -> Json {
+    let mut dynamodb = json!({ "Keys": keys, "StreamViewType": view });
+    let shows = |side: &str| view == side || view == "NEW_AND_OLD_IMAGES";
+    if change != Happening::Remove && shows("NEW_IMAGE") {
+        dynamodb["NewImage"] = image.clone();
+    }
+    if change != Happening::Insert && shows("OLD_IMAGE") {
+        dynamodb["OldImage"] = image.clone();
+    }
+    json!({ "eventName": change.word(), "eventSource": "aws:dynamodb", "dynamodb": dynamodb })
+}
 
 /// Whether every one of the filters drops the record for certain; no filters drop nothing. What is `null` in the record
 /// is there, and not known.
-pub(super) fn drop_for_certain(filters: &[Json], record: &Json) -> bool {
+pub fn drop_for_certain(filters: &[Json], record: &Json) -> bool {
     !filters.is_empty() && filters.iter().all(|filter| judge(filter, record) == Verdict::No)
 }
 
@@ -48,6 +64,7 @@ fn all_of(fields: &Map<String, Json>, record: &Json) -> Verdict {
             // What should be absent in something that is absent is a rule of its own.
             None if mentions_absence(wanted) => Verdict::Unknown,
             None => Verdict::No,
+            Some(Json::Null) => Verdict::Unknown,
             Some(found) => all_of(inner, found),
         },
         (name, Json::Array(ways)) => {

@@ -1,0 +1,176 @@
+//! What stands in the way of an apply, told before anything is made: by `engine check`, and by `apply` of what it is about
+//! to do.
+//!
+//! **Invariant:** it never writes, and the answers about rights only warn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format as TimeFormat;
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::aws::rights;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::live::Leftovers;
+use crate::plan::{Action, Goal, Options, Plan};
+use crate::preflight::{self, Question, Who};
+use crate::spec::{Declared, Depth};
+
+use super::session::{self, Intent, Run, Session, Target};
+use super::terminal::{Failure, Terminal, telling};
+use super::{CheckArgs, Exit, Global, ListFormat, on_runtime};
+
+/// Questions to the simulator at the same time.
+const AT_ONCE: usize = 16;
+
+/// Checks all specs of the command line.
+pub(super) fn run(global: &Global, terminal: &Terminal, args: &CheckArgs) -> Result<Exit, Failure> {
+    let options = Options { assume_owner: args.spec.assume_owner, ..Options::default() };
+    let sessions = session::open(global, terminal, &args.spec, &options, Depth::Full)?;
+    on_runtime(|interrupt| check(sessions, args.format, interrupt))
+}
+
+async fn check(
+    sessions: Vec<Session<'_>>,
+    format: ListFormat,
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
+    let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
+    let runs = session::read(sessions, intent, &interrupt).await?;
+    let waits = || vec!["IAM to tell what the roles may do".to_owned()];
+    let quiet = runs.first().is_some_and(|run| run.session.terminal.quiet);
+    let all = join_all(runs.iter().map(|run| async {
+        let mut asked = ask(run, &|_| true).await;
+        look_up(run, &mut asked).await;
+        asked
+    }));
+    let all = tokio::select! {
+        all = telling(quiet, waits, all) => all,
+        () = interrupted(&interrupt) => return Ok(Exit::Interrupted),
+    };
+    let mut exit = Exit::Done;
+    for (run, asked) in runs.iter().zip(all) {
+        let Session { spec, terminal, .. } = &run.session;
+        let mut findings = run.refusals(&run.plan(Goal::Present));
+        findings.extend(self::findings(run, &asked));
+        let unchecked = unchecked(run, &asked);
+        let n_certain = findings.iter().filter(|it| it.severity == Severity::Error).count();
+        match format {
+            ListFormat::Json => {
+                let site = &run.inventory.site;
+                let document = json!({
+                    "format_version": 1, "team": spec.team, "stack": spec.stack, "region": site.region,
+                    "account": site.account, "findings": findings, "not_checked": unchecked,
+                });
+                terminal.print(&format!("{document}\n"));
+            }
+            ListFormat::Human => {
+                terminal.problems(&findings);
+                let unchecked: String = unchecked.iter().map(|it| format!("Could not check {it}.\n")).collect();
+                let verdict = match (n_certain, findings.len()) {
+                    (0, 0) => "Nothing stands in the way of an apply.".to_owned(),
+                    (0, n) => format!("Nothing certain stands in the way of an apply. Warnings: {n}."),
+                    (n, _) => format!("An apply would stop before its first write. Errors: {n}."),
+                };
+                terminal.print(&format!("{}\n{unchecked}{verdict}\n", run.heading()));
+            }
+        }
+        if n_certain > 0 {
+            exit = Exit::Failed;
+        }
+    }
+    Ok(exit)
+}
+
+async fn interrupted(interrupt: &watch::Receiver<bool>) {
+    if interrupt.clone().wait_for(|pressed| *pressed).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What there is to say before an apply carries `plan` out, after one wave of questions at most.
+pub(super) async fn before(run: &Run<'_>, plan: &Plan) -> Vec<Diagnostic> {
+    if plan.steps.is_empty() {
+        return Vec::new();
+    }
+    let is_touched = |declared: &Declared| {
+        let is_made = |action| matches!(action, Action::Create | Action::Update | Action::Replace | Action::Adopt);
+        plan.changes.iter().any(|change| change.resource == declared.name && is_made(change.action))
+    };
+    findings(run, &ask(run, &is_touched).await)
+}
+
+fn findings(run: &Run<'_>, asked: &[Question]) -> Vec<Diagnostic> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let day = DateTime::from_secs(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    let day = day.fmt(TimeFormat::DateTime).unwrap_or_default();
+    preflight::findings(&run.session.spec, &run.inventory, &run.cx.aws.seen.trusts(), asked, (&day, now_ms))
+}
+
+/// Asks IAM's simulator. The local AWS has no rights to speak of.
+async fn ask(run: &Run<'_>, is_meant: &dyn Fn(&Declared) -> bool) -> Vec<Question> {
+    if matches!(run.session.target, Target::Local(_)) {
+        return Vec::new();
+    }
+    let caller = run.cx.aws.seen.principal();
+    let mut questions = preflight::questions(&run.session.spec, &run.inventory, caller.as_deref(), is_meant);
+    let answers = stream::iter(&questions).map(|it| rights::simulate(&run.cx, &it.principal, &it.needs));
+    let answers = timeout(rights::PATIENCE, answers.buffered(AT_ONCE).collect::<Vec<_>>()).await;
+    for (question, answer) in questions.iter_mut().zip(answers.unwrap_or_default()) {
+        question.decisions = answer.ok();
+    }
+    questions
+}
+
+/// Reads the policies of the roles of which the simulator has told nothing.
+async fn look_up(run: &Run<'_>, questions: &mut [Question]) {
+    let roles: BTreeSet<String> = questions
+        .iter()
+        .filter(|question| question.decisions.is_none())
+        .filter_map(|question| match &question.who {
+            Who::Role(role) => Some(role.clone()),
+            Who::Caller => None,
+        })
+        .collect();
+    let read = roles.into_iter().map(|role| async {
+        let policies = rights::policies(&run.cx, &role).await.ok()?;
+        Some((role, policies))
+    });
+    let policies: BTreeMap<String, Vec<String>> = join_all(read).await.into_iter().flatten().collect();
+    for question in questions.iter_mut().filter(|question| question.decisions.is_none()) {
+        if let Who::Role(role) = &question.who
+            && let Some(policies) = policies.get(role)
+        {
+            question.decisions = Some(question.needs.iter().map(|need| rights::decide(policies, need)).collect());
+        }
+    }
+}
+
+/// What nobody could tell, in words to follow "could not check".
+fn unchecked(run: &Run<'_>, asked: &[Question]) -> Vec<String> {
+    if matches!(run.session.target, Target::Local(_)) {
+        return vec!["rights: the local AWS has none".to_owned()];
+    }
+    let open = |is_callers: bool| {
+        let open = asked.iter().filter(move |it| (it.who == Who::Caller) == is_callers && it.decisions.is_none());
+        open.map(|it| format!("`{}`", it.function)).collect::<Vec<_>>().join(", ")
+    };
+    let mut unchecked = Vec::new();
+    match open(false) {
+        none if none.is_empty() => {}
+        functions => unchecked.push(format!(
+            "what the role of {functions} may do: you may neither ask IAM's simulator nor read the role's policies"
+        )),
+    }
+    if run.cx.aws.seen.principal().is_none() || !open(true).is_empty() {
+        unchecked.push("whether you may hand the role to Lambda: IAM does not tell".to_owned());
+    }
+    unchecked
+}

@@ -1,0 +1,359 @@
+//! What can be told of a spec before anything is made: facts in, findings out.
+//!
+//! An error is certain, and stops a run before its first write; a warning is worth knowing.
+//!
+//! **Invariant:** no I/O and no clock. What can't be known is never an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use crate::aws::rights::{Decision, Need};
+use crate::aws::trust::{LAMBDA, Trust};
+use crate::diagnostic::Diagnostic;
+use crate::filter;
+use crate::inventory::Inventory;
+use crate::records::Happening;
+use crate::schema::{Home, Site};
+use crate::spec::{Declared, Spec};
+use crate::value::{Hole, Path, Value};
+
+/// What Lambda does with a function's role to read a stream
+/// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
+const STREAM_ACTIONS: [&str; 4] =
+    ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
+/// And to keep what the function logs (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
+const LOG_ACTIONS: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
+/// Once, before there is a group to keep it in.
+const LOG_GROUP_ACTION: &str = "logs:CreateLogGroup";
+/// What whoever makes a function has to be allowed on its role.
+const PASS_ROLE: &str = "iam:PassRole";
+
+/// IAM takes about that long to let all of AWS know of a role, in milliseconds.
+const SPREADING_MS: i64 = 60_000;
+
+/// When runtimes go out of support, those that a spec can name and whose day is known
+/// (docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html). Those on Amazon Linux 2 had theirs moved without a new
+/// one. What AWS takes no longer is no choice in a spec.
+const OUT_OF_SUPPORT: [(&str, &str); 9] = [
+    ("dotnet8", "2026-11-10"),
+    ("nodejs20.x", "2026-04-30"),
+    ("nodejs22.x", "2027-04-30"),
+    ("nodejs24.x", "2028-04-30"),
+    ("python3.12", "2028-10-31"),
+    ("python3.13", "2029-06-30"),
+    ("ruby3.2", "2026-03-31"),
+    ("ruby3.3", "2027-03-31"),
+    ("ruby3.4", "2028-03-31"),
+];
+
+/// What is asked about rights, and what came of it.
+#[derive(Debug)]
+pub struct Question {
+    /// The function that needs them, by its name in the spec.
+    pub function: String,
+    /// Whose they are.
+    pub who: Who,
+    /// Its ARN.
+    pub principal: String,
+    /// Which.
+    pub needs: Vec<Need>,
+    /// One decision for each; `None`: nobody could tell.
+    pub decisions: Option<Vec<Decision>>,
+}
+
+/// Whose rights are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// The function's role, by its name.
+    Role(String),
+    /// Whoever runs the command.
+    Caller,
+}
+
+/// Everything that can be told from what a run has read. `now`: the time in UTC, as `2026-11-25T17:30:00Z`; `now_ms`: the
+/// same in milliseconds since 1970.
+pub fn findings(
+    spec: &Spec,
+    inventory: &Inventory,
+    trusts: &BTreeMap<String, Trust>,
+    asked: &[Question],
+    (now, now_ms): (&str, i64),
+) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    for declared in spec.resources.iter().filter(|declared| !declared.imported) {
+        foreign_arns(spec, declared, &inventory.site, &mut findings);
+    }
+    for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
+        let is_used =
+            of_kind(spec, "function").any(|function| role_of(spec, function).is_some_and(|it| it.name == role.name));
+        if let Some(Trust::Missing(others)) = trusts.get(&role.id.name).filter(|_| is_used) {
+            let born = inventory.live(&role.name).and_then(|live| live.age.born);
+            let is_settled = born.is_some_and(|born| now_ms.saturating_sub(born) >= SPREADING_MS);
+            findings.push(at(spec, role, &Path::property("import"), untrusting(role, others, is_settled)));
+        }
+    }
+    asked.iter().for_each(|question| rights(spec, question, &mut findings));
+    of_kind(spec, "function").for_each(|function| runtime(spec, function, now, &mut findings));
+    of_kind(spec, "table").for_each(|table| capacity(spec, table, &mut findings));
+    of_kind(spec, "mapping").for_each(|mapping| settings(spec, mapping, &mut findings));
+    findings
+}
+
+/// What is worth asking for the functions that `is_meant`: what a function's role has to be allowed, and whether whoever
+/// runs the command, as `caller`, may hand it over.
+pub fn questions(
+    spec: &Spec,
+    inventory: &Inventory,
+    caller: Option<&str>,
+    is_meant: &dyn Fn(&Declared) -> bool,
+) -> Vec<Question> {
+    let Site { partition, region, account } = &inventory.site;
+    let mut questions = Vec::new();
+    let mut handed = BTreeSet::new();
+    for function in of_kind(spec, "function") {
+        let mappings: Vec<&Declared> =
+            of_kind(spec, "mapping").filter(|it| targets(it, "function").contains(&function.name.as_str())).collect();
+        if !is_meant(function) && !mappings.iter().any(|it| is_meant(it)) {
+            continue;
+        }
+        let Some(role) = role_of(spec, function) else { continue };
+        let Some(arn) = inventory.live(&role.name).and_then(|live| live.outputs.get("arn")) else { continue };
+        let group = match function.desired.get("log_group").and_then(Value::as_str) {
+            Some(group) => group.to_owned(),
+            None => format!("/aws/lambda/{}", function.id.name),
+        };
+        let group = format!("arn:{partition}:logs:{region}:{account}:log-group:{group}");
+        let mut needs = vec![(LOG_GROUP_ACTION, group.clone())];
+        // Whatever comes last in these ARNs, a policy can't sensibly name it.
+        needs.extend(LOG_ACTIONS.map(|action| (action, format!("{group}:log-stream:any"))));
+        let tables: BTreeSet<&str> = mappings.iter().flat_map(|it| targets(it, "event_source_arn")).collect();
+        for table in tables.into_iter().filter_map(|name| spec.resource(name)) {
+            let stream = format!("arn:{partition}:dynamodb:{region}:{account}:table/{}/stream/any", table.id.name);
+            needs.extend(STREAM_ACTIONS.map(|action| (action, stream.clone())));
+        }
+        let mut ask = |who: Who, principal: &str, needs: Vec<Need>| {
+            let (function, principal) = (function.name.clone(), principal.to_owned());
+            questions.push(Question { function, who, principal, needs, decisions: None });
+        };
+        ask(Who::Role(role.id.name.clone()), arn, needs);
+        if let Some(caller) = caller.filter(|_| handed.insert(arn)) {
+            ask(Who::Caller, caller, vec![(PASS_ROLE, arn.clone())]);
+        }
+    }
+    questions
+}
+
+fn of_kind<'s>(spec: &'s Spec, kind: &'static str) -> impl Iterator<Item = &'s Declared> {
+    spec.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
+}
+
+/// The resources that a property refers to.
+fn targets<'s>(declared: &'s Declared, property: &str) -> Vec<&'s str> {
+    match declared.desired.get(property) {
+        Some(Value::Unknown(template)) => {
+            let named = template.holes().filter_map(|hole| match hole {
+                Hole::Output { resource, .. } => Some(resource.as_str()),
+                _ => None,
+            });
+            named.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn role_of<'s>(spec: &'s Spec, function: &Declared) -> Option<&'s Declared> {
+    let role = targets(function, "role").first().and_then(|name| spec.resource(name))?;
+    Some(role).filter(|role| role.schema().kind == "role")
+}
+
+fn at(spec: &Spec, declared: &Declared, path: &Path, finding: Diagnostic) -> Diagnostic {
+    match spec.place(&declared.name, path) {
+        Some(place) => finding.at(place),
+        None => finding,
+    }
+}
+
+/// ARNs of another account or region, where the property has to be at home.
+fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Vec<Diagnostic>) {
+    for property in &declared.schema().properties {
+        let (field, word, ours) = match property.home {
+            Some(Home::Region) => (3, "region", &site.region),
+            Some(Home::Account) => (4, "account", &site.account),
+            None => continue,
+        };
+        let arns: Vec<&str> = match declared.desired.get(property.name) {
+            Some(Value::String(arn)) => vec![arn],
+            Some(Value::List(values)) => values.iter().filter_map(Value::as_str).collect(),
+            _ => continue,
+        };
+        for arn in arns.into_iter().filter(|arn| arn.starts_with("arn:")) {
+            let Some(named) = arn.split(':').nth(field).filter(|named| !named.is_empty() && named != ours) else {
+                continue;
+            };
+            let problem = format!("this ARN is of the {word} `{named}`, and the run is in `{ours}`");
+            let finding = Diagnostic::error(problem)
+                .why(format!(
+                    "AWS takes none of another {word} for `{}` of a {}",
+                    property.name,
+                    declared.schema().kind
+                ))
+                .hint(format!("name one in `{ours}`, or use the {word} `{named}`"));
+            findings.push(at(spec, declared, &Path::property(property.name), finding));
+        }
+    }
+}
+
+fn runtime(spec: &Spec, function: &Declared, now: &str, findings: &mut Vec<Diagnostic>) {
+    let Some(runtime) = function.desired.get("runtime").and_then(Value::as_str) else { return };
+    // Days compare as texts.
+    let Some((_, day)) = OUT_OF_SUPPORT.iter().find(|(name, day)| *name == runtime && *day <= now) else { return };
+    let finding = Diagnostic::warning(format!("the runtime `{runtime}` is deprecated since {day}"))
+        .why("it gets no security updates, and after a while Lambda refuses new functions and then changes with it")
+        .hint(
+            "take a newer one, like `nodejs22.x`; docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html has them",
+        );
+    findings.push(at(spec, function, &Path::property("runtime"), finding));
+}
+
+/// What throttles a table although its own capacity would do
+/// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html).
+fn capacity(spec: &Spec, table: &Declared, findings: &mut Vec<Diagnostic>) {
+    let Some(units) = table.desired.get("write_capacity").and_then(integer) else { return };
+    let Some(Value::Map(indexes)) = table.desired.get("global_secondary_indexes") else { return };
+    for (name, index) in indexes {
+        let Value::Map(index) = index else { continue };
+        let Some(fewer) = index.get("write_capacity").and_then(integer).filter(|fewer| *fewer < units) else {
+            continue;
+        };
+        let problem = format!("the index `{name}` takes {fewer} write units a second, and its table {units}");
+        let finding = Diagnostic::warning(problem)
+            .why("a write that the index has no capacity for is throttled as a whole")
+            .hint(format!("give the index at least the table's `write_capacity: {units}`"));
+        let path = Path::property("global_secondary_indexes").key(name).key("write_capacity");
+        findings.push(at(spec, table, &path, finding));
+    }
+}
+
+/// What in a mapping and what it connects does not fit together.
+fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
+    let name = &mapping.name;
+    let number = |of: &Declared, property: &str| of.desired.get(property).and_then(integer);
+    let mut find = |property: &str, finding: Diagnostic| {
+        findings.push(at(spec, mapping, &Path::property(property), finding));
+    };
+    let factor = number(mapping, "parallelization_factor").unwrap_or(1);
+    let (retries, age) =
+        (number(mapping, "maximum_retry_attempts"), number(mapping, "maximum_record_age_in_seconds").unwrap_or(-1));
+    if let Some(function) = targets(mapping, "function").first().and_then(|name| spec.resource(name)) {
+        match number(function, "reserved_concurrent_executions") {
+            Some(0) => {
+                let problem = format!("`{}` may not run, so `{name}` delivers nothing", function.name);
+                let finding = Diagnostic::warning(problem)
+                    .why("its `reserved_concurrent_executions` is 0")
+                    .hint("set it to more than 0, or drop it");
+                find("function", finding);
+            }
+            Some(reserved) if reserved < factor => {
+                let problem =
+                    format!("`{name}` sends up to {factor} batches at once, and `{}` runs {reserved}", function.name);
+                let finding = Diagnostic::warning(problem)
+                    .why("the rest is throttled and waits")
+                    .hint("lower `parallelization_factor`, or raise the function's `reserved_concurrent_executions`");
+                find("parallelization_factor", finding);
+            }
+            _ => {}
+        }
+        let timeout = number(function, "timeout").unwrap_or_default();
+        if (0..timeout).contains(&age) {
+            let problem = format!("`{name}` gives records up after {age} s, and one try may take {timeout} s");
+            let finding = Diagnostic::warning(problem)
+                .why("what follows a slow try is dropped untried")
+                .hint("raise `maximum_record_age_in_seconds` over the function's `timeout`");
+            find("maximum_record_age_in_seconds", finding);
+        }
+    }
+    let has_destination = mapping.desired.get("on_failure_destination_arn").and_then(Value::as_str).is_some();
+    if has_destination && retries == Some(-1) && age == -1 {
+        let problem =
+            format!("the destination of `{name}` hears of a failing record only when it expires, after 24 hours");
+        let finding = Diagnostic::warning(problem)
+            .why("without a limit Lambda tries a failing batch again until then, and the shard waits")
+            .hint("set `maximum_retry_attempts` or `maximum_record_age_in_seconds`");
+        find("on_failure_destination_arn", finding);
+    }
+    let table = targets(mapping, "event_source_arn").first().and_then(|name| spec.resource(name));
+    let view = table.and_then(|table| table.desired.get("stream_view_type")).and_then(Value::as_str);
+    if let (Some(view), Some(Value::List(filters))) = (view, mapping.desired.get("filters")) {
+        let filters: Vec<Json> = filters.iter().map(Json::from).collect();
+        let record = |change| filter::record(change, view, &Json::Null, &Json::Null);
+        if Happening::ALL.into_iter().all(|change| filter::drop_for_certain(&filters, &record(change))) {
+            let finding = Diagnostic::warning(format!("the filters of `{name}` let no change of any item pass"))
+                .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and shows {}", images(view)))
+                .hint("correct `filters`, or the table's `stream_view_type`");
+            find("filters", finding);
+        }
+    }
+}
+
+fn images(view: &str) -> &'static str {
+    match view {
+        "KEYS_ONLY" => "`Keys`, no image",
+        "NEW_IMAGE" => "`Keys` and `NewImage`, no `OldImage`",
+        "OLD_IMAGE" => "`Keys` and `OldImage`, no `NewImage`",
+        _ => "`Keys`, `NewImage` and `OldImage`",
+    }
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        _ => None,
+    }
+}
+
+fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> Diagnostic {
+    let name = &role.id.name;
+    let whom = match others.iter().cloned().collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "nobody".to_owned(),
+        some => format!("only {some}"),
+    };
+    let problem = format!("Lambda may not assume the role `{name}`");
+    let finding = if is_settled { Diagnostic::error(problem) } else { Diagnostic::warning(problem) };
+    finding.why(format!("its trust policy lets {whom} do that")).hint(format!(
+        "ask whoever owns the role to let the service `{LAMBDA}` do `sts:AssumeRole` in it, or import another role"
+    ))
+}
+
+/// What is missing. Neither the simulator nor the policies show everything, so that is at most a warning.
+fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
+    let (Some(function), Some(decisions)) = (spec.resource(&question.function), &question.decisions) else { return };
+    for (wanted, why) in [
+        (Decision::Denied, "a statement of a policy denies that"),
+        (Decision::NotAllowed, "no statement of a policy allows that"),
+    ] {
+        let missing = question.needs.iter().zip(decisions).filter(|(_, decision)| **decision == wanted);
+        let mut by_resource: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for ((action, resource), _) in missing {
+            by_resource.entry(resource).or_default().push(format!("`{action}`"));
+        }
+        for (resource, actions) in by_resource {
+            let actions = actions.join(", ");
+            let (problem, hint) = match &question.who {
+                Who::Caller => (
+                    format!("you may not hand the role of `{}` to Lambda: {actions} is missing", function.name),
+                    format!("ask whoever gave you your keys for `{PASS_ROLE}` on `{resource}`"),
+                ),
+                Who::Role(role) => (
+                    format!("the role `{role}` seems to lack {actions}"),
+                    format!(
+                        "ask whoever owns the role to allow it on `{}`",
+                        resource.strip_suffix("any").map_or_else(|| resource.to_owned(), |known| format!("{known}*"))
+                    ),
+                ),
+            };
+            let finding = Diagnostic::warning(problem).why(format!("as far as IAM tells, {why}")).hint(hint);
+            findings.push(at(spec, function, &Path::property("role"), finding));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `check` of a real role in the local AWS.
+
+use super::TEAM;
+use super::project::{ACCOUNT, Project};
+
+const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
+
+#[test]
+fn a_role_that_lambda_may_not_assume_is_told_before_anything_is_made() {
+    let project = Project::new();
+    let check = || project.run(&["check", TEAM, "--local"]);
+    check().expect(0, &["Nothing stands in the way of an apply.", "Could not check rights"]);
+    let aws = project.account(ACCOUNT);
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},
+        "Action":"sts:AssumeRole"}]}"#;
+    aws.wait(aws.iam.update_assume_role_policy().role_name(ROLE).policy_document(trust).send());
+    // The role is not a minute old, so whoever made it may be about to change it: that stops nothing.
+    let told = check().expect(0, &["Warnings: 1."]);
+    assert!(told.stderr.contains("warning: Lambda may not assume the role"), "{}", told.stderr);
+    assert!(told.stderr.contains("import: fhms-pulumi"), "{}", told.stderr);
+    let applied = project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
+    assert!(applied.stderr.contains("warning: Lambda may not assume the role"), "{}", applied.stderr);
+    assert_eq!(aws.tags().len(), 3);
+    // Nobody is warned where nothing is written.
+    let again = project.run(&["apply", TEAM, "--local"]).expect(0, &["No changes."]);
+    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+}

@@ -1,0 +1,238 @@
+//! What is told before anything is made: by a check, and by an apply of what it is about to do.
+
+use serde_json::{Value as Json, json};
+
+use super::server::Cloud;
+use super::world::World;
+use super::{Project, deployed_world, replaced, writes};
+
+const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
+
+fn trusting(statement: Json) -> World {
+    World { trust: Some(json!({ "Version": "2012-10-17", "Statement": [statement] })), ..World::empty() }
+}
+
+fn for_ec2() -> Json {
+    json!({ "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" })
+}
+
+/// What a check says of `world`, told in full on 80 columns.
+#[track_caller]
+fn check(world: World, project: &Project, code: i32, words: &[&str]) {
+    let cloud = Cloud::start(world);
+    let run = project.run(&cloud, &["check"]);
+    run.ends_with(code);
+    words.iter().for_each(|words| {
+        run.complains(words);
+    });
+    if words.is_empty() {
+        run.says("Nothing stands in the way of an apply.");
+    }
+    assert_eq!(writes(&cloud).iter().filter(|it| !is_question(it)).count(), 0);
+    assert!(cloud.count("GetRole") <= 1, "a role is read once");
+}
+
+fn is_question(operation: &str) -> bool {
+    operation == "SimulatePrincipalPolicy" || operation.contains("Polic")
+}
+
+/// What an apply says of `world`, and whether it has written anything.
+#[track_caller]
+fn apply(world: World, project: &Project, code: i32, words: &[&str]) -> bool {
+    let cloud = Cloud::start(world);
+    let run = project.run(&cloud, &["apply", "--yes"]);
+    run.ends_with(code);
+    words.iter().for_each(|words| {
+        run.complains(words);
+    });
+    cloud.count("CreateTable") > 0
+}
+
+#[test]
+fn a_check_says_what_nobody_could_tell() {
+    let cloud = Cloud::start(World::empty());
+    let run = Project::usual().run(&cloud, &["check"]);
+    run.ends_with(0).says("Nothing stands in the way of an apply.");
+    run.says("Could not check what the role of `logger` may do").says("Could not check whether you may hand the role");
+    assert_eq!(cloud.count("SimulatePrincipalPolicy"), 2, "what the role may do, and whether it may be handed over");
+    assert_eq!(cloud.count("ListAttachedRolePolicies"), 1, "where the simulator may not be asked");
+}
+
+#[test]
+fn only_a_trust_policy_without_lambda_and_without_conditions_is_certain() {
+    let why = ["error: Lambda may not assume the role", "specs/team.yaml:", "only the service `ec2.amazonaws.com`"];
+    check(trusting(for_ec2()), &Project::usual(), 1, &why);
+    assert!(!apply(trusting(for_ec2()), &Project::usual(), 1, &why), "nothing is made");
+    let conditional = json!({
+        "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole",
+        "Condition": { "StringEquals": { "aws:SourceAccount": "123456789012" } },
+    });
+    check(trusting(conditional.clone()), &Project::usual(), 0, &[]);
+    assert!(apply(trusting(conditional), &Project::usual(), 0, &[]));
+    // What has been made a moment ago may be about to change.
+    let young = World { roles_born: Some("2999-01-01T00:00:00Z"), ..trusting(for_ec2()) };
+    check(young, &Project::usual(), 0, &["warning: Lambda may not assume the role"]);
+}
+
+#[test]
+fn a_missing_role_is_certain() {
+    let why = ["`execution-role` is refused", "specs/team.yaml:"];
+    check(World::default(), &Project::usual(), 1, &why);
+    assert!(!apply(World::default(), &Project::usual(), 1, &why));
+}
+
+#[test]
+fn another_account_or_region_in_an_arn_is_certain() {
+    // Where the spec does not say it, only AWS tells which account this is.
+    let elsewhere = |arn: &'static str| Project::new(move |text| replaced(&text, "${execution-role.arn}", arn));
+    let why = ["error: this ARN is of the account `999999999999`", "specs/team.yaml:", "`role` of a function"];
+    let role = "arn:aws:iam::999999999999:role/somebodys";
+    check(World::empty(), &elsewhere(role), 1, &why);
+    assert!(!apply(World::empty(), &elsewhere(role), 1, &why));
+    check(World::empty(), &elsewhere("arn:aws:iam::123456789012:role/somebodys"), 0, &[]);
+}
+
+#[test]
+fn what_does_not_fit_together_is_told_and_stops_nothing() {
+    let mapping = |lines: &'static str| Project::new(move |text| format!("{text}{lines}"));
+    let function = |lines: &'static str| {
+        Project::new(move |text| replaced(&text, "    code: ../", &format!("{lines}\n    code: ../")))
+    };
+    let runtime = |from: &'static str| Project::new(move |text| replaced(&text, "nodejs22.x", from));
+    let index = |units: u32| {
+        Project::new(move |text| {
+            let index = format!(
+                "    global_secondary_indexes: {{ by-id: {{ hash_key: id, projection_type: ALL, read_capacity: 1, \
+                 write_capacity: {units} }} }}\n    write_capacity: 2"
+            );
+            replaced(&text, "    write_capacity: 1", &index)
+        })
+    };
+    let cases: [(Project, &[&str]); 13] = [
+        (Project::usual(), &[]),
+        (runtime("nodejs20.x"), &["warning: the runtime `nodejs20.x` is deprecated since 2026-04-30"]),
+        (runtime("python3.13"), &[]),
+        (function("    reserved_concurrent_executions: 0"), &["`logger` may not run, so `todos-to-logger` delivers"]),
+        (index(1), &["the index `by-id` takes 1 write units a second, and its table 2"]),
+        (index(2), &[]),
+        (mapping("    filters: [{ eventName: [DELETE] }]\n"), &["the filters of `todos-to-logger` let no change"]),
+        (mapping("    filters: [{ eventName: [REMOVE] }]\n"), &[]),
+        (mapping("    filters: [{ dynamodb: { NewImage: { done: { BOOL: [true] } } } }]\n"), &[]),
+        (mapping("    maximum_record_age_in_seconds: 60\n"), &[]),
+        (
+            mapping("    on_failure_destination_arn: arn:aws:sqs:eu-central-1:123456789012:lost\n"),
+            &["the destination of `todos-to-logger` hears of a failing record only when it expires"],
+        ),
+        (
+            Project::new(|text| {
+                let text = replaced(&text, "    code: ../", "    timeout: 90\n    code: ../");
+                format!("{text}    maximum_record_age_in_seconds: 60\n")
+            }),
+            &["gives records up after 60 s, and one try may take 90 s"],
+        ),
+        (
+            Project::new(|text| {
+                let text = replaced(&text, "    code: ../", "    reserved_concurrent_executions: 2\n    code: ../");
+                format!("{text}    parallelization_factor: 3\n")
+            }),
+            &["`todos-to-logger` sends up to 3 batches at once, and `logger` runs 2"],
+        ),
+    ];
+    for (project, words) in cases {
+        check(World::empty(), &project, 0, words);
+    }
+    let images = Project::new(|text| {
+        let text = replaced(&text, "NEW_AND_OLD_IMAGES", "KEYS_ONLY");
+        format!("{text}    filters: [{{ dynamodb: {{ NewImage: {{ done: {{ BOOL: [true] }} }} }} }}]\n")
+    });
+    check(World::empty(), &images, 0, &["let no change of any item pass", "`Keys`, no image"]);
+    assert!(apply(World::empty(), &images, 0, &["warning: the filters of `todos-to-logger` let no change"]));
+}
+
+/// Lines of a diagnostic are broken at 80 columns, so only what stays on one is looked for.
+const ROLE_LACKS: &str = "seems to lack `dynamodb:DescribeStream`";
+const MAY_NOT_PASS: &str = "warning: you may not hand the role of `logger` to Lambda";
+
+#[test]
+fn what_the_simulator_says_only_warns() {
+    let cases: [(&str, bool, &[&str]); 4] = [
+        ("allowed", false, &[]),
+        ("explicitDeny", false, &[ROLE_LACKS, MAY_NOT_PASS, "a statement of a policy denies that"]),
+        ("implicitDeny", false, &[ROLE_LACKS, MAY_NOT_PASS, "no statement of a policy allows that"]),
+        ("implicitDeny", true, &[]),
+    ];
+    for (decision, lacks_context, words) in cases {
+        let world = World { simulated: Some((decision, lacks_context)), ..World::empty() };
+        check(world.clone(), &Project::usual(), 0, words);
+        assert!(apply(world, &Project::usual(), 0, words));
+    }
+}
+
+#[test]
+fn where_the_simulator_may_not_be_asked_a_check_reads_the_policies() {
+    let policy = |effect: &str, action: &str, resource: &str| json!({ "Statement": { "Effect": effect, "Action": action, "Resource": resource } });
+    let everything = || policy("Allow", "*", "*");
+    let logs = || policy("Allow", "logs:*", "*");
+    let nothing = || json!({ "Statement": [] });
+    let stream = "arn:aws:dynamodb:eu-central-1:123456789012:table/blue-owls-*";
+    let conditional = json!({ "Statement": [{
+        "Effect": "Allow", "Action": "*", "Resource": "*", "Condition": { "Bool": { "aws:SecureTransport": "true" } },
+    }] });
+    let variable = policy("Allow", "dynamodb:*", "arn:aws:dynamodb:*:*:table/${aws:PrincipalTag/team}-*");
+    let but = json!({ "Statement": { "Effect": "Allow", "NotAction": "iam:*", "Resource": "*" } });
+    let cases: [([Json; 2], &[&str]); 9] = [
+        ([everything(), nothing()], &[]),
+        ([nothing(), everything()], &[]),
+        ([logs(), policy("Allow", "dynamodb:*Stream*", stream)], &["seems to lack `dynamodb:GetRecords`"]),
+        ([logs(), nothing()], &[ROLE_LACKS, "no statement of a policy allows that"]),
+        ([logs(), policy("Allow", "DynamoDB:*", stream)], &[]),
+        (
+            [everything(), policy("Deny", "dynamodb:Describe*", "*")],
+            &[ROLE_LACKS, "a statement of a policy denies that"],
+        ),
+        ([conditional, nothing()], &[]),
+        ([logs(), variable], &[]),
+        ([but, nothing()], &[]),
+    ];
+    for (policies, words) in cases {
+        let world = World { policies: Some(policies), ..World::empty() };
+        check(world.clone(), &Project::usual(), 0, words);
+        // An apply waits for no second wave.
+        let cloud = Cloud::start(world);
+        Project::usual().run(&cloud, &["apply"]).ends_with(0);
+        assert_eq!(cloud.count("ListAttachedRolePolicies"), 0);
+    }
+}
+
+#[test]
+fn an_apply_asks_one_wave_more_than_a_diff_and_none_where_nothing_hangs_on_it() {
+    let questions = |world: World, edit: fn(String) -> String| {
+        let cloud = Cloud::start(World { simulated: Some(("allowed", false)), ..world });
+        Project::new(edit).run(&cloud, &["apply", "--yes"]).ends_with(0);
+        let calls = cloud.calls();
+        let first = calls.iter().position(|call| call.operation == "SimulatePrincipalPolicy");
+        let last = calls.iter().rposition(|call| call.operation == "SimulatePrincipalPolicy");
+        if let (Some(first), Some(last)) = (first, last) {
+            assert_eq!(last - first + 1, cloud.count("SimulatePrincipalPolicy"), "one wave: {calls:#?}");
+        }
+        cloud.count("SimulatePrincipalPolicy")
+    };
+    assert_eq!(questions(World::empty(), |text| text), 2);
+    assert_eq!(questions(deployed_world(), |text| text), 0, "nothing is written");
+    assert_eq!(questions(deployed_world(), |text| replaced(&text, "read_capacity: 1", "read_capacity: 2")), 0);
+    assert_eq!(questions(deployed_world(), |text| format!("{text}    batch_size: 10\n")), 2);
+}
+
+#[test]
+fn a_check_for_programs_has_places_and_what_was_not_checked() {
+    let cloud = Cloud::start(trusting(for_ec2()));
+    let run = Project::usual().run(&cloud, &["check", "--format", "json"]);
+    run.ends_with(1);
+    let document: Json = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(document["findings"][0]["severity"], "error");
+    assert_eq!(document["findings"][0]["file"], "specs/team.yaml");
+    assert!(document["findings"][0]["line"].is_u64());
+    let problem = document["findings"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains(ROLE), "{problem}");
+    assert_eq!(document["not_checked"].as_array().unwrap().len(), 2);
+}
