@@ -6,9 +6,11 @@
 
 mod check;
 mod commands;
+mod init;
 mod logs;
 mod session;
 mod terminal;
+mod validate;
 mod verify;
 
 use std::collections::BTreeSet;
@@ -166,6 +168,30 @@ Examples:
   engine check --local               against the local AWS, which has no rights to check
   engine check specs/team.yaml --format json")]
     Check(CheckArgs),
+    /// Write a first spec with a function's code, to start from
+    #[command(after_help = "\
+Examples:
+  engine init                                    asks for the team
+  engine init demo --team red-foxes              into the folder demo
+  engine init other --yes --template dead-letter
+                                                 with a queue for what fails")]
+    Init(InitArgs),
+    /// Say everything that is wrong with specs, without AWS
+    #[command(after_help = "\
+Examples:
+  engine validate                                        specs/team.yaml
+  engine validate specs/team.yaml specs/examples/adopt.yaml --var suffix=9z8y7x6
+                                                         several, all errors at once
+  engine validate --teams specs/examples/teams.txt       for each team of a list
+  engine validate --format github                        as annotations of a pull request")]
+    Validate(ValidateArgs),
+    /// Print the JSON Schema of a spec, for editors and other programs
+    #[command(after_help = "\
+Examples:
+  engine schema                             what a spec may hold
+  engine schema > specs/spec.schema.json    for editors: the first line of a spec then says
+                                            # yaml-language-server: $schema=spec.schema.json")]
+    Schema,
     /// Say what a kind takes, and what a change of it means
     #[command(after_help = "\
 Examples:
@@ -378,6 +404,52 @@ struct CheckArgs {
     format: ListFormat,
 }
 
+#[derive(Debug, Args)]
+struct InitArgs {
+    /// Where; without it the present folder
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// The team, with which every name in AWS begins
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// The role that the function runs with: its name or ARN
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    role: Option<String>,
+    /// Which pipeline
+    #[arg(long, value_enum, default_value_t = Template::Pipeline)]
+    template: Template,
+    /// Don't ask: the folder's name is the team's, unless it is given
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Template {
+    /// A table whose every change ends as a log line of a function
+    Pipeline,
+    /// The same, with a queue that hears of what the function could not handle
+    DeadLetter,
+    /// The same, behind a table that another tool has made
+    ExistingTable,
+}
+
+#[derive(Debug, Args)]
+struct ValidateArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// How the problems are printed
+    #[arg(long, value_enum, default_value_t = ValidateFormat::Human)]
+    format: ValidateFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ValidateFormat {
+    Human,
+    Json,
+    /// Workflow commands for GitHub Actions
+    Github,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ListFormat {
     Human,
@@ -419,6 +491,14 @@ pub enum Exit {
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+fn role(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-/:".contains(c);
+    match !text.is_empty() && text.chars().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("give the name or the ARN of a role".to_owned()),
+    }
 }
 
 fn url(text: &str) -> Result<String, String> {
@@ -463,6 +543,12 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::List(args) => list(&global, &terminal, &args),
         Command::Verify(args) => verify::run(&global, &terminal, &args),
         Command::Logs(args) => logs::logs(&global, &terminal, args),
+        Command::Init(args) => init::run(&global, &terminal, &args),
+        Command::Schema => {
+            terminal.print(&format!("{:#}\n", crate::spec::grammar::json_schema()));
+            Ok(Exit::Done)
+        }
+        Command::Validate(args) => validate::run(&global, &terminal, &args),
         Command::Check(args) => check::run(&global, &terminal, &args),
     };
     let exit = match result {

@@ -94,6 +94,13 @@ pub fn findings(
         }
     }
     asked.iter().for_each(|question| rights(spec, question, &mut findings));
+    findings.extend(offline(spec, now));
+    findings
+}
+
+/// What the spec alone tells: a runtime that is out of support by `now`, settings that don't fit together.
+pub fn offline(spec: &Spec, now: &str) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
     of_kind(spec, "function").for_each(|function| runtime(spec, function, now, &mut findings));
     of_kind(spec, "table").for_each(|table| capacity(spec, table, &mut findings));
     of_kind(spec, "mapping").for_each(|mapping| settings(spec, mapping, &mut findings));

@@ -7,6 +7,7 @@
 
 mod check;
 mod foreign;
+pub mod grammar;
 pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

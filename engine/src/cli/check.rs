@@ -107,11 +107,16 @@ pub(super) async fn before(run: &Run<'_>, plan: &Plan) -> Vec<Diagnostic> {
 }
 
 fn findings(run: &Run<'_>, asked: &[Question]) -> Vec<Diagnostic> {
+    let (today, now_ms) = today();
+    preflight::findings(&run.session.spec, &run.inventory, &run.cx.aws.seen.trusts(), asked, (&today, now_ms))
+}
+
+/// Now, as `2026-11-25T17:30:00Z` and in milliseconds since 1970.
+pub(super) fn today() -> (String, i64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
     let day = DateTime::from_secs(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-    let day = day.fmt(TimeFormat::DateTime).unwrap_or_default();
-    preflight::findings(&run.session.spec, &run.inventory, &run.cx.aws.seen.trusts(), asked, (&day, now_ms))
+    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    (day.fmt(TimeFormat::DateTime).unwrap_or_default(), now_ms)
 }
 
 /// Asks IAM's simulator. The local AWS has no rights to speak of.

@@ -49,11 +49,11 @@ pub(super) struct Session<'t> {
 }
 
 /// A spec and where it came from.
-struct Loaded {
+pub(super) struct Loaded {
     /// None where only team and stack are named.
     path: Option<PathBuf>,
     overrides: Overrides,
-    spec: Spec,
+    pub(super) spec: Spec,
 }
 
 /// Which AWS.
@@ -79,6 +79,36 @@ pub(super) struct Intent {
     pub(super) leftovers: Leftovers,
 }
 
+/// Loads every spec for every team; with what is wrong in any of them, and with several together.
+pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Vec<Loaded>, Vec<Diagnostic>), Failure> {
+    let mut loaded: Vec<Loaded> = Vec::new();
+    let mut errors = Vec::new();
+    if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
+        match Spec::bare(team, stack, global.region.as_deref()) {
+            Ok(spec) => loaded.push(Loaded { path: None, overrides: Overrides::default(), spec }),
+            Err(wrong) => errors.extend(wrong),
+        }
+    } else {
+        let paths = if args.spec.is_empty() { vec![find_spec()?] } else { args.spec.clone() };
+        let teams = match &args.teams {
+            Some(file) => teams(file)?.into_iter().map(Some).collect(),
+            None => vec![args.team.clone()],
+        };
+        for path in &paths {
+            for team in &teams {
+                let overrides = overrides(global, args, team.clone());
+                match Spec::load(path, &overrides, depth) {
+                    Ok(spec) => loaded.push(Loaded { path: Some(path.clone()), overrides, spec }),
+                    Err(wrong) => errors.extend(wrong),
+                }
+            }
+        }
+    }
+    errors.extend(collisions(&loaded));
+    errors.dedup();
+    Ok((loaded, errors))
+}
+
 /// Loads every spec for every team, and starts the local AWS if it is wanted.
 pub(super) fn open<'t>(
     global: &Global,
@@ -97,36 +127,10 @@ pub(super) fn open<'t>(
     if global.region.is_some() {
         notes.push("region from --region".to_owned());
     }
-    let mut loaded: Vec<Loaded> = Vec::new();
-    let mut errors = Vec::new();
-    if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
-        match Spec::bare(team, stack, global.region.as_deref()) {
-            Ok(spec) => loaded.push(Loaded { path: None, overrides: Overrides::default(), spec }),
-            Err(wrong) => errors.extend(wrong),
-        }
-    } else {
-        let paths = if args.spec.is_empty() { vec![find_spec()?] } else { args.spec.clone() };
-        let teams = match &args.teams {
-            Some(file) => teams(file)?.into_iter().map(Some).collect(),
-            None => vec![args.team.clone()],
-        };
-        for path in &paths {
-            for team in &teams {
-                let overrides = overrides(global, args, team.clone());
-                match Spec::load(path, &overrides, depth) {
-                    Ok(spec) => {
-                        terminal.problems(&spec.warnings);
-                        loaded.push(Loaded { path: Some(path.clone()), overrides, spec });
-                    }
-                    Err(wrong) => errors.extend(wrong),
-                }
-            }
-        }
-    }
-    errors.extend(collisions(&loaded));
+    let (loaded, mut errors) = load(global, args, depth)?;
+    loaded.iter().for_each(|it| terminal.problems(&it.spec.warnings));
     errors.extend(unknown_names(&loaded, options, depth));
     if !errors.is_empty() {
-        errors.dedup();
         return Err(Failure { exit: Exit::Failed, diagnostics: errors });
     }
     let mut running: HashMap<PathBuf, Running> = HashMap::new();

@@ -20,22 +20,20 @@ use crate::schema::{
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
+use super::grammar::{META, TOP, takes, words};
 use super::{Declared, Depth, Lifecycle, Overrides, Places, Spec};
 
 pub(super) use references::graph;
 
-const TOP: [&str; 7] = ["team", "region", "account", "stack", "vars", "resources", "outputs"];
-/// Keys of a resource that are no properties of its kind.
-const META: [&str; 8] = ["type", "name", "import", "depends_on", "adopt", "protect", "retain", "ignore_changes"];
 /// How many errors of one file are spelt out; the rest is only counted.
 const MAX_ERRORS: usize = 100;
 /// Most characters of one text about a file.
 const MAX_SAID: usize = 1000;
 /// How many names a hint lists.
 const MAX_LISTED: usize = 40;
-const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
+pub(super) const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
 
-const TEAM: Text = Text {
+pub(super) const TEAM: Text = Text {
     min: 2,
     max: 32,
     allows: |text| {
@@ -44,13 +42,13 @@ const TEAM: Text = Text {
     },
     words: "letters, digits, `-` and `_`, with a letter or digit at both ends",
 };
-const STACK: Text = Text {
+pub(super) const STACK: Text = Text {
     min: 1,
     max: 128,
     allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')),
     words: "letters, digits, `-`, `_` and `.`",
 };
-const RESOURCE: Text = Text {
+pub(super) const RESOURCE: Text = Text {
     min: 1,
     max: 63,
     allows: |text| {
@@ -59,9 +57,10 @@ const RESOURCE: Text = Text {
     },
     words: "letters, digits, `-` and `_`, beginning with a letter",
 };
-const ACCOUNT: Text =
+pub(super) const ACCOUNT: Text =
     Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "twelve digits" };
-const REGION: Text = Text { min: 9, max: 32, allows: is_region, words: "a region's name, like `eu-central-1`" };
+pub(super) const REGION: Text =
+    Text { min: 9, max: 32, allows: is_region, words: "a region's name, like `eu-central-1`" };
 /// For hints only: AWS opens new ones (docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html).
 const REGIONS: [&str; 37] = [
     "af-south-1",
@@ -231,7 +230,7 @@ fn sensitive(root: &Node) -> Vec<Span> {
         }
     }
     fn is_known(key: &str) -> bool {
-        META.contains(&key) || registry().values().any(|kind| kind.schema().property(key).is_some())
+        words(&META).contains(&key) || registry().values().any(|kind| kind.schema().property(key).is_some())
     }
     let mut spans = Vec::new();
     for entry in entries(root) {
@@ -252,7 +251,7 @@ fn sensitive(root: &Node) -> Vec<Span> {
                 }
             }
             "vars" => each_value(&entry.value, &mut spans),
-            key if !TOP.contains(&key) => spans.push(entry.value.span),
+            key if !words(&TOP).contains(&key) => spans.push(entry.value.span),
             _ => {}
         }
     }
@@ -320,13 +319,13 @@ impl Checker<'_> {
             self.error(root.span, "a spec is a mapping with `team:` and `resources:`", "begin with `team: your-team`");
             return None;
         };
-        for entry in top.iter().filter(|entry| !TOP.contains(&entry.key.as_str())) {
+        for entry in top.iter().filter(|entry| !words(&TOP).contains(&entry.key.as_str())) {
             if self.is_only_counted() {
                 continue;
             }
-            let hint = match nearest(&entry.key, TOP) {
+            let hint = match nearest(&entry.key, words(&TOP)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("a spec has {}; resources stand below `resources:`", list(TOP)),
+                None => format!("a spec has {}; resources stand below `resources:`", list(words(&TOP))),
             };
             self.error(entry.key_span, format!("a spec has no `{}`", entry.key), hint);
         }
@@ -553,7 +552,8 @@ impl Checker<'_> {
             written: BTreeSet::new(),
             artifact: None,
         };
-        for Entry { key, key_span, value } in entries.iter().filter(|entry| !META.contains(&entry.key.as_str())) {
+        for Entry { key, key_span, value } in entries.iter().filter(|entry| !words(&META).contains(&entry.key.as_str()))
+        {
             let Some(property) = settable(&schema.properties).find(|property| property.name == key) else {
                 if self.is_only_counted() {
                     continue;
@@ -564,14 +564,10 @@ impl Checker<'_> {
                     key,
                     *key_span,
                     &format!("a {}", schema.kind),
-                    schema.settable().map(|it| it.name).chain(META.into_iter().filter(|key| match *key {
-                        "name" => matches!(schema.naming, Naming::Own { .. }) && schema.managed,
-                        "import" => schema.importable,
-                        "adopt" => schema.adoptable,
-                        "protect" | "ignore_changes" => schema.managed,
-                        "retain" => schema.index.is_some(),
-                        _ => true,
-                    })),
+                    schema
+                        .settable()
+                        .map(|it| it.name)
+                        .chain(words(&META).into_iter().filter(|key| takes(schema, key))),
                 );
                 continue;
             };

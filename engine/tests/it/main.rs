@@ -6,6 +6,7 @@
 mod e2e;
 mod fuzz;
 mod local;
+mod offline;
 mod output;
 #[cfg(unix)]
 mod paths;

@@ -124,6 +124,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spec.yaml");
         fs::write(&path, example(name)).unwrap();
+        crate::offline::expect_in_schema(&example(name));
         let spec = Spec::load(&path, &Overrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("the example of `{name}`: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);

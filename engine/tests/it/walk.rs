@@ -17,6 +17,7 @@ use std::sync::Mutex;
 
 use engine::kinds::registry;
 use engine::schema::{Property, Shape, settable};
+use engine::spec::{Depth, Overrides, Spec};
 use serde_json::Value as Json;
 
 use crate::e2e::Project;
@@ -230,6 +231,11 @@ impl Row {
             }
         }
         text.push_str(self.beside);
+        // Some are made to be refused.
+        let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/team.yaml");
+        if Spec::parse(&beside, text.as_bytes(), &Overrides::default(), Depth::Full).is_ok() {
+            crate::offline::expect_in_schema(&text);
+        }
         text
     }
 }

@@ -38,7 +38,7 @@ const INLINE: &str = "inline-source-sw0rdfish";
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is made to talk, beyond its `--help`.
-const COMMANDS: [(&str, How); 12] = [
+const COMMANDS: [(&str, How); 15] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
@@ -47,6 +47,9 @@ const COMMANDS: [(&str, How); 12] = [
     ("list", How::Scripted),
     ("logs", How::Scripted),
     ("check", How::Scripted),
+    ("init", How::Scripted),
+    ("validate", How::Scripted),
+    ("schema", How::Scripted),
     ("explain", How::Scripted),
     ("verify", How::Scripted),
     ("local", How::Local),
@@ -315,6 +318,9 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "list" => &["list -vv", "list --format json", "list --all-teams -vv --log-format json"],
         "logs" => &["logs -vv", "logs --format json", "logs --raw", "logs nothing -vv"],
         "check" => &["check -vv", "check --format json"],
+        "init" => &["init", "init nowhere --team red-foxes -vv"],
+        "validate" => &["validate -vv", "validate --format json", "validate --format github"],
+        "schema" => &["schema"],
         "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
         "verify" => &["verify -vv --timeout 1", "verify --yes --timeout 1 --format json"],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
@@ -324,7 +330,10 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
 }
 
 fn takes_variables(args: &[&str]) -> bool {
-    matches!(args[0], "apply" | "diff" | "destroy" | "release" | "output" | "list" | "logs" | "verify" | "check")
+    matches!(
+        args[0],
+        "apply" | "diff" | "destroy" | "release" | "output" | "list" | "logs" | "verify" | "check" | "validate"
+    )
 }
 
 /// One command, with the secret variable on its command line where it takes any.

@@ -1,0 +1,152 @@
+//! `engine init`: a first spec, the function's code and the schema for editors, in a folder of one's own.
+//!
+//! **Invariant:** it never writes over anything, and writes nothing at all if the spec can't be written.
+
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, ErrorKind, Write as _};
+use std::path::Path;
+
+use crate::diagnostic::Diagnostic;
+use crate::spec::grammar;
+
+use super::terminal::{Failure, Terminal};
+use super::{Exit, Global, InitArgs, Template};
+
+/// The specs of the repository, which its tests plan and apply.
+const PIPELINE: &str = include_str!("../../../specs/team.yaml");
+const DEAD_LETTER: &str = include_str!("../../../specs/examples/dead-letter.yaml");
+const EXISTING_TABLE: &str = include_str!("../../../specs/examples/existing-table.yaml");
+const HANDLER: &str = include_str!("../../../lambda-src/log-events/index.js");
+const SPEC: &str = "specs/team.yaml";
+/// Somebody may slip this often.
+const TRIES: usize = 3;
+
+/// Writes a project into a folder.
+pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Result<Exit, Failure> {
+    let folder = args.folder.clone().unwrap_or_default();
+    let spec = folder.join(SPEC);
+    // Before anybody is asked anything.
+    if spec.symlink_metadata().is_ok() {
+        let problem = format!("`{}` is there already, and nothing was written", spec.display());
+        return Err(Failure::one(
+            Diagnostic::error(problem).hint("edit it, or name another folder: `engine init FOLDER`"),
+        ));
+    }
+    let team = team(terminal, args, &folder)?;
+    let text = filled(args, global, &team);
+    let schema = format!("{:#}\n", grammar::json_schema());
+    let mut written = Vec::new();
+    // The spec comes last: where it is, all of it is.
+    for (name, text) in [
+        ("lambda-src/log-events/index.js", HANDLER),
+        ("specs/spec.schema.json", schema.as_str()),
+        (SPEC, text.as_str()),
+    ] {
+        let path = folder.join(name);
+        match create(&path, text) {
+            Ok(()) => written.push(format!("  {}", path.display())),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && name != SPEC => {
+                written.push(format!("  {} (it was there, and stays as it is)", path.display()));
+            }
+            Err(error) => {
+                let diagnostic = Diagnostic::error(format!("`{}` can't be written", path.display()));
+                let diagnostic = diagnostic.why(error.to_string()).hint("name a folder in which you may write");
+                return Err(Failure::one(diagnostic));
+            }
+        }
+    }
+    let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", folder.display()));
+    terminal.print(&format!(
+        "Written for team {team}:\n{}\n\nNext:\n{enter}  {:24}try it on this machine, without an account\n  \
+         {:24}prove that every change of an item reaches the function's log\n  {:24}do it on AWS\n",
+        written.join("\n"),
+        "engine apply --local",
+        "engine verify --local",
+        "engine apply",
+    ));
+    Ok(Exit::Done)
+}
+
+fn create(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// The template for that team, as it lies in the new project.
+fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
+    let template = match args.template {
+        Template::Pipeline => PIPELINE,
+        Template::DeadLetter => DEAD_LETTER,
+        Template::ExistingTable => EXISTING_TABLE,
+    };
+    let mut text = String::new();
+    for line in template.lines() {
+        let line = match (line.split(':').next().unwrap_or_default(), &global.region) {
+            ("# yaml-language-server", _) => "# yaml-language-server: $schema=spec.schema.json".to_owned(),
+            ("team", _) => format!("team: {team}"),
+            ("region", Some(region)) => format!("region: {region}"),
+            _ => line.replace("../../lambda-src", "../lambda-src").replace("blue-owls", team),
+        };
+        let line = match &args.role {
+            Some(role) if line.trim_start().starts_with("import:") => format!("    import: {role}"),
+            _ => line,
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The team that was given, or that somebody gives now.
+fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, Failure> {
+    if let Some(team) = &args.team {
+        return match grammar::objection_to_team(team) {
+            None => Ok(team.clone()),
+            Some(objection) => {
+                let problem = format!("the team's name `{team}` {objection}");
+                Err(Failure::usage(problem, format!("it takes {}", grammar::team_words())))
+            }
+        };
+    }
+    let suggested = suggestion(folder);
+    if args.yes {
+        return suggested.ok_or_else(|| {
+            Failure::usage("the folder's name makes no team's name", "name the team: `engine init --team blue-owls`")
+        });
+    }
+    if !Terminal::can_ask() {
+        let problem = "whose spec it is has to be said, and there is no terminal to ask on";
+        return Err(Failure::usage(problem, "name the team: `engine init --team blue-owls`"));
+    }
+    for _ in 0..TRIES {
+        let offer = suggested.as_ref().map_or_else(String::new, |team| format!(" [{team}]"));
+        let _ = write!(std::io::stderr(), "Your team's name, with which every name in AWS begins{offer}: ");
+        let mut line = String::new();
+        match std::io::stdin().lock().read_line(&mut line) {
+            Ok(1..) => {}
+            _ => break,
+        }
+        let team = match (line.trim(), &suggested) {
+            ("", Some(team)) => team.clone(),
+            (team, _) => team.to_owned(),
+        };
+        match grammar::objection_to_team(&team) {
+            None => return Ok(team),
+            Some(objection) => terminal.say(&format!("`{team}` {objection}: it takes {}", grammar::team_words())),
+        }
+    }
+    Err(Failure::one(Diagnostic::error("no team was named, and nothing was written")))
+}
+
+/// A team's name out of a folder's.
+fn suggestion(folder: &Path) -> Option<String> {
+    let absolute = std::path::absolute(Path::new(".").join(folder)).ok()?;
+    let name = absolute.file_name()?.to_string_lossy().to_lowercase();
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = name.trim_matches('-').to_owned();
+    grammar::objection_to_team(&name).is_none().then_some(name)
+}

@@ -1,0 +1,261 @@
+//! The words of a spec beside the properties of its kinds, and the whole of it as a JSON Schema for editors.
+//!
+//! **Invariant:** what the checker takes, the schema lets pass; it comes out of the tables that the checker uses. What it
+//! can't say (names, references, what fits together) only the checker tells.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::kinds::registry;
+use crate::schema::{Naming, Presence, Property, Rule, Schema, Shape, Text};
+
+use super::check::{ACCOUNT, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
+
+/// What a spec may look like; the tests plan and apply it.
+const EXAMPLE: &str = include_str!("../../../specs/team.yaml");
+
+/// What stands at the top of a spec, and what for.
+pub(super) const TOP: [(&str, &str); 7] = [
+    ("team", "whose it is; starts every name in AWS"),
+    ("region", "where it stands; otherwise `--region` or that of the AWS settings"),
+    ("account", "the only account in which anything is shown or written, in quotes"),
+    ("stack", "which of the team's stacks it is; otherwise the file's name"),
+    ("vars", "defaults for `${var.NAME}`; `ENGINE_VAR_NAME` and `--var` override them"),
+    ("resources", "what should stand in AWS"),
+    ("outputs", "what is printed after an apply"),
+];
+
+/// What a resource may have beside the properties of its kind, and what for.
+pub(super) const META: [(&str, &str); 8] = [
+    ("type", "the kind"),
+    ("name", "its name in AWS, instead of TEAM-RESOURCE; begins with the team and `-`, `_` or `.`"),
+    ("import", "name or ARN of what somebody else owns: it is read, never changed"),
+    ("depends_on", "resources that have to be there before, without a value of theirs"),
+    ("adopt", "take over what bears this name and nobody's tags, without a question"),
+    ("protect", "never delete or replace it"),
+    ("retain", "instead of deleting it, take the engine's tags off"),
+    ("ignore_changes", "properties that somebody else changes"),
+];
+
+/// The names in one of these tables.
+pub(super) fn words<const N: usize>(table: &[(&'static str, &'static str); N]) -> [&'static str; N] {
+    table.map(|(word, _)| word)
+}
+
+/// Whether a resource of that kind may have the key `word` of [`META`].
+pub(super) fn takes(schema: &Schema, word: &str) -> bool {
+    match word {
+        "name" => matches!(schema.naming, Naming::Own { .. }) && schema.managed,
+        "import" => schema.importable,
+        "adopt" => schema.adoptable,
+        "protect" | "ignore_changes" => schema.managed,
+        "retain" => schema.index.is_some(),
+        _ => true,
+    }
+}
+
+/// Why `name` can't be a team's, as the end of a sentence that begins with it; `None` if it can.
+pub fn objection_to_team(name: &str) -> Option<String> {
+    TEAM.objection(name)
+}
+
+/// What a team's name takes.
+pub fn team_words() -> String {
+    format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words)
+}
+
+/// The JSON Schema of a spec (draft 7, which editors know best).
+pub fn json_schema() -> Json {
+    let example: Json = serde_yaml::from_str(EXAMPLE).unwrap_or_default();
+    let schemas = || registry().values().map(|kind| kind.schema());
+    let top = |key: &str| match key {
+        "team" => text(TEAM),
+        "region" => text(REGION),
+        "account" => text(ACCOUNT),
+        "stack" => text(STACK),
+        "vars" => json!({
+            "type": "object",
+            "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
+        }),
+        "outputs" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        _ => json!({
+            "type": "object",
+            "propertyNames": {
+                "minLength": RESOURCE.min, "maxLength": RESOURCE.max, "not": { "enum": RESERVED_NAMES },
+            },
+            "additionalProperties": { "$ref": "#/definitions/resource" },
+        }),
+    };
+    let described = |(key, doc): &(&str, &str)| {
+        let mut shape = described(top(key), doc);
+        if let Some(value) = example.get(key).filter(|value| value.is_string()) {
+            shape["examples"] = json!([value]);
+        }
+        ((*key).to_owned(), shape)
+    };
+    let properties: Map<String, Json> = TOP.iter().map(described).collect();
+    let kinds: Vec<Json> = schemas()
+        .map(|schema| {
+            json!({
+                "if": { "properties": { "type": { "const": schema.kind } }, "required": ["type"] },
+                "then": { "$ref": format!("#/definitions/{}", schema.kind) },
+            })
+        })
+        .collect();
+    let names: Vec<&str> = schemas().map(|schema| schema.kind).collect();
+    let summaries: Vec<String> = schemas().map(|schema| format!("{}: {}", schema.kind, schema.summary)).collect();
+    let mut definitions = Map::new();
+    definitions.insert(
+        "resource".to_owned(),
+        json!({
+            "type": "object",
+            "required": ["type"],
+            "properties": { "type": { "enum": names, "description": summaries.join("\n") } },
+            "allOf": kinds,
+        }),
+    );
+    definitions.extend(schemas().map(|schema| (schema.kind.to_owned(), resource(schema, &example))));
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "urn:engine:spec:1",
+        "title": "A spec of engine",
+        "description": "What `engine apply` makes true in AWS: a table, its stream, and the function that hears of it.",
+        "type": "object",
+        // The team may come from `--team`.
+        "required": ["resources"],
+        "additionalProperties": false,
+        "properties": properties,
+        "definitions": definitions,
+        "examples": [example],
+    })
+}
+
+/// A resource of one kind.
+fn resource(schema: &Schema, example: &Json) -> Json {
+    let mut properties = Map::new();
+    for (key, doc) in META.iter().filter(|(key, _)| takes(schema, key)) {
+        let shape = match *key {
+            "type" => json!({ "const": schema.kind }),
+            "depends_on" => json!({ "type": "array", "items": { "type": "string" } }),
+            "ignore_changes" => {
+                let names: Vec<&str> = schema.settable().map(|property| property.name).collect();
+                json!({ "type": "array", "items": { "enum": names } })
+            }
+            "adopt" | "protect" | "retain" => or_variable(json!({ "type": "boolean", "default": false })),
+            _ => json!({ "type": "string", "minLength": 1 }),
+        };
+        properties.insert((*key).to_owned(), described(shape, doc));
+    }
+    let meta: Vec<String> = properties.keys().cloned().collect();
+    properties.extend(members(&mut schema.settable()));
+    let resources = example.get("resources").and_then(Json::as_object);
+    let alike = resources.into_iter().flat_map(Map::values).filter(|it| it["type"] == schema.kind);
+    for (name, value) in alike.filter_map(Json::as_object).flatten().filter(|(name, _)| *name != "type") {
+        if let Some(property) = properties.get_mut(name) {
+            property["examples"] = json!([value]);
+        }
+    }
+    let required: Vec<&str> =
+        schema.settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| it.name).collect();
+    let mut resource = json!({
+        "type": "object",
+        "description": format!("{}\n{}", schema.summary, schema.source),
+        "additionalProperties": false,
+        "properties": properties,
+    });
+    let managed = json!({ "required": required });
+    if !schema.managed {
+        resource["required"] = json!(["import"]);
+    } else if schema.importable {
+        // Of what is imported only little is looked at.
+        let checked = schema.settable().filter(|it| it.change == Rule::Checked).map(|it| it.name.to_owned());
+        let read: Map<String, Json> = meta.into_iter().chain(checked).map(|name| (name, json!(true))).collect();
+        resource["if"] = json!({ "required": ["import"] });
+        resource["then"] = json!({ "additionalProperties": false, "properties": read });
+        resource["else"] = managed;
+    } else {
+        resource["required"] = managed["required"].clone();
+    }
+    resource
+}
+
+/// Properties by name.
+fn members(properties: &mut dyn Iterator<Item = &Property>) -> Map<String, Json> {
+    let member = |property: &Property| {
+        let mut member = described(shape(&property.shape), property.doc);
+        if let Presence::Default(value) = &property.presence {
+            member["default"] = value.clone();
+        }
+        (property.name.to_owned(), member)
+    };
+    properties.map(member).collect()
+}
+
+fn shape(of: &Shape) -> Json {
+    match of {
+        Shape::Bool => or_variable(json!({ "type": "boolean" })),
+        Shape::Integer { min, max } => or_variable(json!({ "type": "integer", "minimum": min, "maximum": max })),
+        Shape::Text(limits) => text(*limits),
+        Shape::Choice(words) => or_variable(json!({ "enum": words, "examples": [words.first()] })),
+        Shape::Link { to, .. } => {
+            let examples: Vec<String> =
+                to.iter().map(|(kind, attribute)| format!("${{my-{kind}.{attribute}}}")).collect();
+            json!({ "type": "string", "minLength": 1, "examples": examples })
+        }
+        Shape::Map { key, value, max } => json!({
+            "type": "object",
+            "maxProperties": max,
+            "propertyNames": { "minLength": key.min, "maxLength": key.max },
+            "additionalProperties": shape(value),
+        }),
+        Shape::Texts { item, max } => {
+            json!({ "anyOf": [text(*item), { "type": "array", "items": text(*item), "minItems": 1, "maxItems": max }] })
+        }
+        Shape::List { item, max } | Shape::Set { item, max } => {
+            // Doubles in a set are one.
+            let most = if matches!(of, Shape::List { .. }) { json!({ "maxItems": max }) } else { json!({}) };
+            let mut list = json!({ "type": "array", "items": shape(item) });
+            if let (Json::Object(list), Json::Object(most)) = (&mut list, most) {
+                list.extend(most);
+            }
+            list
+        }
+        Shape::Json { .. } => json!({ "type": ["object", "string"] }),
+        Shape::Record(properties) => record(properties),
+        Shape::TextOrRecord(limits, properties) => json!({ "anyOf": [text(*limits), record(properties)] }),
+    }
+}
+
+fn record(properties: &[Property]) -> Json {
+    let settable = || crate::schema::settable(properties);
+    let required: Vec<&str> =
+        settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| it.name).collect();
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": required,
+        "properties": members(&mut settable()),
+    })
+}
+
+/// A string; how long it is counts once what stands in `${…}` is filled in.
+fn text(limits: Text) -> Json {
+    json!({
+        "type": "string",
+        "description": format!("it takes {}", limits.words),
+        "anyOf": [{ "minLength": limits.min, "maxLength": limits.max }, { "pattern": FILLED_IN }],
+    })
+}
+
+const FILLED_IN: &str = "\\$\\{";
+
+/// A variable may stand for anything that is not a list or a mapping.
+fn or_variable(plain: Json) -> Json {
+    json!({ "anyOf": [plain, { "type": "string", "pattern": FILLED_IN }] })
+}
+
+/// The same, saying what it is for.
+fn described(mut shape: Json, doc: &str) -> Json {
+    let words = shape.get("description").and_then(Json::as_str).map(|words| format!("{doc}; {words}"));
+    shape["description"] = Json::from(words.unwrap_or_else(|| doc.to_owned()));
+    shape
+}

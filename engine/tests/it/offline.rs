@@ -1,0 +1,278 @@
+//! What works without AWS: `init`, `validate` and `schema`. The binary runs with an empty environment.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value as Json;
+
+use crate::support::{ENGINE, installed};
+
+const TEAM: &str = "specs/team.yaml";
+
+fn engine(folder: &Path, args: &[&str]) -> Output {
+    Command::new(ENGINE)
+        .args(args)
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("ENGINE_CACHE_DIR", installed())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Standard output and standard error of a command that ends with this code.
+#[track_caller]
+fn said(folder: &Path, args: &[&str], code: i32) -> [String; 2] {
+    let output = engine(folder, args);
+    let texts = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {texts:#?}");
+    texts
+}
+
+// The schema.
+
+fn validator() -> &'static jsonschema::Validator {
+    static VALIDATOR: OnceLock<jsonschema::Validator> = OnceLock::new();
+    VALIDATOR.get_or_init(|| {
+        let schema = engine::spec::grammar::json_schema();
+        assert!(jsonschema::draft7::meta::is_valid(&schema));
+        jsonschema::draft7::new(&schema).unwrap()
+    })
+}
+
+/// What the schema has against a spec.
+fn objections(spec: &str) -> Vec<String> {
+    // Comments, anchors and quotes mean to it what they mean to the engine.
+    let spec: Json = serde_yaml::from_str(spec).unwrap();
+    validator().iter_errors(&spec).map(|it| format!("{}: {it}", it.instance_path())).collect()
+}
+
+/// What the engine takes, the schema lets pass.
+#[track_caller]
+pub(crate) fn expect_in_schema(spec: &str) {
+    let objections = objections(spec);
+    assert!(objections.is_empty(), "{objections:#?} in\n{spec}");
+}
+
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|it| it == "yaml")).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_schema_in_the_repository_is_the_one_that_is_printed() {
+    let [printed, _] = said(&root(), &["schema"], 0);
+    let kept = root().join("engine/schemas/spec.schema.json");
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&kept, &printed).unwrap();
+    }
+    assert!(fs::read_to_string(kept).unwrap() == printed, "`UPDATE_README=1 cargo test offline` writes it anew");
+}
+
+#[test]
+fn every_spec_that_works_fits_the_schema_and_names_it_for_editors() {
+    let specs = root().join("specs");
+    for path in [yaml_files(&specs), yaml_files(&specs.join("examples"))].concat() {
+        let text = fs::read_to_string(&path).unwrap();
+        expect_in_schema(&text);
+        let named = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
+        assert!(path.parent().unwrap().join(named).is_file(), "{}", path.display());
+    }
+    let warned = yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/warned"));
+    warned.iter().for_each(|path| expect_in_schema(&fs::read_to_string(path).unwrap()));
+    // Variables may stand for anything that is not a list or a mapping.
+    let team = fs::read_to_string(root().join(TEAM)).unwrap();
+    let varied = team.replace("read_capacity: 1", "read_capacity: ${var.units}").replace("PROVISIONED", "${var.mode}");
+    assert_ne!(varied, team);
+    expect_in_schema(&varied);
+}
+
+/// Broken in its structure, so that an editor can show it: what only the engine can tell is not in the list.
+#[test]
+fn what_is_broken_in_its_structure_does_not_fit_the_schema() {
+    let broken = yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/broken"));
+    let (mut seen, mut unseen) = (Vec::new(), Vec::new());
+    for path in &broken {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = fs::read(path).unwrap();
+        match serde_yaml::from_slice::<Json>(&text) {
+            Ok(spec) if validator().is_valid(&spec) => unseen.push(name),
+            _ => seen.push(name),
+        }
+    }
+    insta::assert_snapshot!(
+        "structure",
+        format!("shown by an editor:\n{}\n\nonly by the engine:\n{}\n", seen.join("\n"), unseen.join("\n"))
+    );
+}
+
+#[test]
+fn every_property_in_the_schema_says_what_it_is() {
+    fn look(node: &Json, place: &str, n: &mut usize) {
+        let Json::Object(node) = node else { return };
+        if let Some(Json::Object(properties)) = node.get("properties") {
+            for (name, property) in properties.iter().filter(|(_, it)| it.is_object() && it.get("const").is_none()) {
+                let words = property["description"].as_str().unwrap_or_default();
+                assert!(words.len() > 5, "{place}.{name}: {property}");
+                *n += 1;
+                look(property, &format!("{place}.{name}"), n);
+            }
+        }
+        for key in ["anyOf", "items", "additionalProperties"] {
+            match node.get(key) {
+                Some(Json::Array(ways)) => ways.iter().for_each(|way| look(way, place, n)),
+                Some(way) => look(way, place, n),
+                None => {}
+            }
+        }
+    }
+    let mut n = 0;
+    let schema = engine::spec::grammar::json_schema();
+    look(&schema, "", &mut n);
+    for (name, definition) in schema["definitions"].as_object().unwrap().iter().filter(|(name, _)| *name != "resource")
+    {
+        look(definition, name, &mut n);
+    }
+    assert!(n > 100, "only {n} properties");
+}
+
+// Validate.
+
+#[test]
+fn validate_tells_all_that_is_wrong_with_all_specs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    said(at, &["init", "--team", "red-foxes"], 0);
+    assert_eq!(said(at, &["validate"], 0), ["`specs/team.yaml` is valid.\n", ""]);
+    let good = fs::read_to_string(at.join(TEAM)).unwrap();
+    // What AWS alone would refuse later, each in a spec of its own.
+    for (from, to, says) in [
+        ("hash_key: id", "hash_key: other", "`other`"),
+        ("nodejs22.x", "nodejs18.x", "nodejs18.x"),
+        ("index.handler", "nothing.handler", "nothing"),
+        ("write_capacity: 1", "write_capacity: 0", "write_capacity"),
+        ("  todos:", "  todos-that-has-a-name-which-nobody-can-read-to-its-end-for-it-is-long:", "63 are allowed"),
+        ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    filters: ['{']", "no JSON"),
+        ("${todos.stream_arn}", "${todos.stream}", "stream_arn"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        fs::write(at.join("specs/broken.yaml"), good.replace(from, to)).unwrap();
+        let [out, err] = said(at, &["validate", TEAM, "specs/broken.yaml"], 1);
+        assert!(err.contains("specs/broken.yaml:") && err.contains(says), "{says}: {err}");
+        assert!(out.contains(" to correct."), "{out}");
+    }
+    let [_, told] = said(at, &["validate", "specs/none.yaml", "specs/broken.yaml"], 1);
+    assert!(told.contains("specs/none.yaml") && told.contains("specs/broken.yaml:"), "{told}");
+    // Worth a look, and no error.
+    fs::write(at.join(TEAM), good.replace("nodejs22.x", "nodejs20.x")).unwrap();
+    let [out, err] = said(at, &["validate"], 0);
+    assert_eq!(out, "`specs/team.yaml` is valid, with 1 warning to look at.\n");
+    assert!(err.contains("warning: the runtime `nodejs20.x` is deprecated"), "{err}");
+}
+
+#[test]
+fn validate_speaks_json_and_githubs_annotations() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    said(at, &["init", "--team", "red-foxes"], 0);
+    let [valid, _] = said(at, &["validate", "--format", "json"], 0);
+    assert_eq!(valid, "{\"format_version\":1,\"valid\":true,\"problems\":[]}\n");
+    assert_eq!(said(at, &["validate", "--format", "github"], 0), ["", ""]);
+    let good = fs::read_to_string(at.join(TEAM)).unwrap();
+    fs::write(
+        at.join("specs/a,b.yaml"),
+        good.replace("billing_mode: PROVISIONED", "billing_mode: 100%") + "stack: ab\n",
+    )
+    .unwrap();
+    let [document, _] = said(at, &["validate", "specs/a,b.yaml", "--format", "json"], 1);
+    let document: Json = serde_json::from_str(&document).unwrap();
+    let line = good.lines().position(|line| line.contains("billing_mode")).unwrap() + 1;
+    assert_eq!(document["valid"], false);
+    assert_eq!(
+        (&document["problems"][0]["file"], &document["problems"][0]["line"]),
+        (&"specs/a,b.yaml".into(), &line.into())
+    );
+    let [lines, _] = said(at, &["validate", "specs/a,b.yaml", "--format", "github"], 1);
+    let first = lines.lines().next().unwrap();
+    assert!(first.starts_with(&format!("::error file=specs/a%2Cb.yaml,line={line},col=19::")), "{first}");
+    assert!(first.contains("100%25"), "{first}");
+    assert!(lines.lines().all(|line| line.starts_with("::")), "{lines}");
+}
+
+// Init.
+
+#[test]
+fn init_writes_what_works_and_never_over_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for template in ["pipeline", "dead-letter", "existing-table"] {
+        let [out, _] =
+            said(at, &["init", template, "--team", "red-foxes", "--template", template, "--role", "my-role"], 0);
+        let project = at.join(template);
+        assert!(out.contains("engine apply --local"), "{out}");
+        said(&project, &["validate"], 0);
+        let spec = fs::read_to_string(project.join(TEAM)).unwrap();
+        expect_in_schema(&spec);
+        assert!(spec.contains("import: my-role") && !spec.contains("blue-owls"), "{spec}");
+        let schema = fs::read_to_string(project.join("specs/spec.schema.json")).unwrap();
+        assert!(spec.starts_with("# yaml-language-server: $schema=spec.schema.json\n") && schema.contains("draft-07"));
+        // Once it is there, nothing is touched, whatever is asked for.
+        let [_, err] = said(at, &["init", template, "--team", "blue-owls"], 1);
+        assert!(err.contains("is there already, and nothing was written"), "{err}");
+        assert_eq!(fs::read_to_string(project.join(TEAM)).unwrap(), spec);
+    }
+    // Code that is there already stays.
+    let own = at.join("own/lambda-src/log-events/index.js");
+    fs::create_dir_all(own.parent().unwrap()).unwrap();
+    fs::write(&own, "exports.handler = async () => 1;\n").unwrap();
+    let [out, _] = said(at, &["init", "own", "--yes"], 0);
+    assert!(out.contains("stays as it is") && out.contains("Written for team own:"), "{out}");
+    assert_eq!(fs::read_to_string(&own).unwrap(), "exports.handler = async () => 1;\n");
+}
+
+#[test]
+fn init_takes_no_name_that_cannot_be_a_teams() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for args in [["--team", "a b"], ["--team", "-x"], ["--team", ""], ["--role", "x: y"], ["--yes", "x!/…"]] {
+        let [_, err] = said(at, &[&["init"], &args[..]].concat(), 64);
+        assert!(!err.is_empty());
+    }
+    // Nobody can be asked.
+    let [_, err] = said(at, &["init"], 64);
+    assert!(err.contains("engine init --team blue-owls"), "{err}");
+    assert_eq!(fs::read_dir(at).unwrap().count(), 0, "nothing is written");
+}
+
+#[cfg(unix)]
+#[test]
+fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let mut command = Command::new(ENGINE);
+    command.args(["init", "demo"]).current_dir(at);
+    let mut terminal = rexpect::session::spawn_command(command, Some(10_000)).unwrap();
+    terminal.exp_string("begins [demo]: ").unwrap();
+    terminal.send_line("no team").unwrap();
+    terminal.exp_string("`no team` can't be written like this").unwrap();
+    terminal.exp_string("[demo]: ").unwrap();
+    terminal.send_line("red-foxes").unwrap();
+    terminal.exp_string("Written for team red-foxes").unwrap();
+    terminal.exp_eof().unwrap();
+    let project = at.join("demo");
+    let [out, _] = said(&project, &["apply", "--local"], 0);
+    assert!(out.contains("Apply complete! Resources: 4 added"), "{out}");
+    let [out, _] = said(&project, &["verify", "--local"], 0);
+    assert!(out.contains("REMOVE"), "{out}");
+    said(&project, &["local", "stop"], 0);
+}
