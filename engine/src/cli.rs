@@ -6,6 +6,7 @@
 
 mod check;
 mod commands;
+mod graph;
 mod init;
 mod logs;
 mod session;
@@ -185,6 +186,13 @@ Examples:
   engine validate --teams specs/examples/teams.txt       for each team of a list
   engine validate --format github                        as annotations of a pull request")]
     Validate(ValidateArgs),
+    /// Draw who needs whom: of a spec, or of what an apply would do
+    #[command(after_help = "\
+Examples:
+  engine graph                               as a table
+  engine graph --plan                        with what an apply would do
+  engine graph --format svg > pipeline.svg   a picture; also dot, mermaid and html")]
+    Graph(GraphArgs),
     /// Print the JSON Schema of a spec, for editors and other programs
     #[command(after_help = "\
 Examples:
@@ -434,6 +442,32 @@ enum Template {
 }
 
 #[derive(Debug, Args)]
+struct GraphArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// How it is drawn
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    format: GraphFormat,
+    /// Also read AWS, and show what an apply would do
+    #[arg(long)]
+    plan: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GraphFormat {
+    /// A table
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Markdown pages
+    Mermaid,
+    /// A picture
+    Svg,
+    /// A page with the picture
+    Html,
+}
+
+#[derive(Debug, Args)]
 struct ValidateArgs {
     #[command(flatten)]
     spec: SpecArgs,
@@ -544,6 +578,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::Verify(args) => verify::run(&global, &terminal, &args),
         Command::Logs(args) => logs::logs(&global, &terminal, args),
         Command::Init(args) => init::run(&global, &terminal, &args),
+        Command::Graph(args) => graph::run(&global, &terminal, &args),
         Command::Schema => {
             terminal.print(&format!("{:#}\n", crate::spec::grammar::json_schema()));
             Ok(Exit::Done)

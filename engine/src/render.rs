@@ -3,6 +3,7 @@
 //! **Invariant:** alone knows colours and columns, and decides nothing. No value of a sensitive property gets past it.
 
 pub mod explain;
+pub mod graph;
 mod list;
 pub mod logs;
 pub mod markdown;

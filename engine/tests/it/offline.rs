@@ -1,4 +1,4 @@
-//! What works without AWS: `init`, `validate` and `schema`. The binary runs with an empty environment.
+//! What works without AWS: `init`, `validate`, `schema` and `graph`. The binary runs with an empty environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -275,4 +275,76 @@ fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
     let [out, _] = said(&project, &["verify", "--local"], 0);
     assert!(out.contains("REMOVE"), "{out}");
     said(&project, &["local", "stop"], 0);
+}
+
+// Graph.
+
+#[test]
+fn a_spec_is_drawn_in_five_ways_and_the_one_in_the_readme_is_fresh() {
+    let mut drawn = String::new();
+    for format in ["text", "mermaid", "dot"] {
+        let [out, err] = said(&root(), &["graph", TEAM, "--format", format], 0);
+        assert_eq!(err, "");
+        drawn += &format!("{format}:\n{out}\n");
+    }
+    insta::assert_snapshot!("graph", drawn);
+    let [svg, _] = said(&root(), &["graph", TEAM, "--format", "svg"], 0);
+    let kept = root().join("engine/docs/pipeline.svg");
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&kept, &svg).unwrap();
+    }
+    assert!(fs::read_to_string(kept).unwrap() == svg, "`UPDATE_README=1 cargo test offline` draws it anew");
+    let [page, _] = said(&root(), &["graph", TEAM, "--format", "html"], 0);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("logger-permission"), "{page}");
+    assert!(
+        !page.contains("http://")
+            || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count()
+    );
+    let [_, err] = said(&root(), &["graph", TEAM, "specs/examples/inline.yaml", "--format", "svg"], 64);
+    assert!(err.contains("one picture is of one spec"), "{err}");
+}
+
+/// A spec of tables, of which each waits for some before it.
+fn tables(needs: &[Vec<usize>]) -> String {
+    let mut text = "team: red-foxes\nresources:\n".to_owned();
+    for (at, needs) in needs.iter().enumerate() {
+        let mut before: Vec<String> = needs.iter().map(|need| need % at.max(1)).map(|it| format!("t{it}")).collect();
+        before.sort();
+        before.dedup();
+        before.truncate(if at == 0 { 0 } else { before.len() });
+        text += &format!(
+            "  t{at}:\n    type: table\n    attributes: {{ id: S }}\n    hash_key: id\n    billing_mode: PAY_PER_REQUEST\n    \
+             depends_on: [{}]\n",
+            before.join(", ")
+        );
+    }
+    text
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_two_boxes_of_a_picture_overlap(needs in proptest::collection::vec(proptest::collection::vec(0..60_usize, 0..4), 1..60)) {
+        use engine::render::graph::{Drawing, Picture};
+        let look = engine::render::Look { colour: false, width: 80 };
+        let spec = engine::spec::Spec::parse(
+            Path::new("team.yaml"), tables(&needs).as_bytes(), &Default::default(), engine::spec::Depth::Full,
+        ).unwrap();
+        let svg = Picture::of_spec(&spec).draw(Drawing::Svg, look);
+        proptest::prop_assert_eq!(&svg, &Picture::of_spec(&spec).draw(Drawing::Svg, look));
+        let number = |text: &str| text.parse::<f64>().unwrap();
+        let boxes: Vec<[f64; 3]> = svg.split("transform=\"translate(").skip(1).map(|rest| {
+            let (place, rest) = rest.split_once(')').unwrap();
+            let (x, y) = place.split_once(' ').unwrap();
+            let width = rest.split("width=\"").nth(1).unwrap().split('"').next().unwrap();
+            [number(x), number(y), number(width)]
+        }).collect();
+        proptest::prop_assert_eq!(boxes.len(), needs.len());
+        for (at, [x, y, width]) in boxes.iter().enumerate() {
+            for [other_x, other_y, other_width] in &boxes[..at] {
+                let apart = x + width <= *other_x || other_x + other_width <= *x || (y - other_y).abs() >= 52.0;
+                proptest::prop_assert!(apart, "{:?}", boxes);
+            }
+        }
+    }
 }

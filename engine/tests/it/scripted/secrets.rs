@@ -38,7 +38,7 @@ const INLINE: &str = "inline-source-sw0rdfish";
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is made to talk, beyond its `--help`.
-const COMMANDS: [(&str, How); 15] = [
+const COMMANDS: [(&str, How); 16] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
@@ -49,6 +49,7 @@ const COMMANDS: [(&str, How); 15] = [
     ("check", How::Scripted),
     ("init", How::Scripted),
     ("validate", How::Scripted),
+    ("graph", How::Scripted),
     ("schema", How::Scripted),
     ("explain", How::Scripted),
     ("verify", How::Scripted),
@@ -321,6 +322,7 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "init" => &["init", "init nowhere --team red-foxes -vv"],
         "validate" => &["validate -vv", "validate --format json", "validate --format github"],
         "schema" => &["schema"],
+        "graph" => &["graph -vv", "graph --plan -vv", "graph --plan --format html", "graph --format dot"],
         "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
         "verify" => &["verify -vv --timeout 1", "verify --yes --timeout 1 --format json"],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
