@@ -8,6 +8,7 @@ mod check;
 mod commands;
 mod init;
 mod logs;
+mod policy;
 mod session;
 mod terminal;
 mod validate;
@@ -211,6 +212,19 @@ Examples:
   engine verify --format json --timeout 600
                                    for a script, with more patience")]
     Verify(verify::VerifyArgs),
+    /// Print the IAM policy that is just enough for a spec
+    #[command(after_help = "\
+Examples:
+  engine policy --account 123456789012   for every command on the spec's team; asks nobody
+  engine policy --for diff --account 123456789012
+                                         for who may look and not touch
+  engine policy --for verify --account 123456789012
+                                         to write test items, and nothing else
+  engine policy --team red-foxes --account 123456789012
+                                         the same for another team
+  engine policy --role --account 123456789012
+                                         what the role has to trust and to allow")]
+    Policy(policy::PolicyArgs),
     /// Control the local AWS of this project
     Local {
         #[command(subcommand)]
@@ -550,6 +564,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         }
         Command::Validate(args) => validate::run(&global, &terminal, &args),
         Command::Check(args) => check::run(&global, &terminal, &args),
+        Command::Policy(args) => policy::run(&global, &terminal, args),
     };
     let exit = match result {
         Ok(exit) => exit,

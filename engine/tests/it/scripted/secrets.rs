@@ -38,7 +38,7 @@ const INLINE: &str = "inline-source-sw0rdfish";
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is made to talk, beyond its `--help`.
-const COMMANDS: [(&str, How); 15] = [
+const COMMANDS: [(&str, How); 16] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
@@ -52,6 +52,7 @@ const COMMANDS: [(&str, How); 15] = [
     ("schema", How::Scripted),
     ("explain", How::Scripted),
     ("verify", How::Scripted),
+    ("policy", How::Scripted),
     ("local", How::Local),
     ("help", How::Scripted),
 ];
@@ -323,6 +324,7 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "schema" => &["schema"],
         "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
         "verify" => &["verify -vv --timeout 1", "verify --yes --timeout 1 --format json"],
+        "policy" => &["policy -vv", "policy --role", "policy --for diff --account 123456789012 -vv"],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
         other => panic!("{other} has nothing to say"),
     };
@@ -332,7 +334,17 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
 fn takes_variables(args: &[&str]) -> bool {
     matches!(
         args[0],
-        "apply" | "diff" | "destroy" | "release" | "output" | "list" | "logs" | "verify" | "check" | "validate"
+        "apply"
+            | "diff"
+            | "destroy"
+            | "release"
+            | "output"
+            | "list"
+            | "logs"
+            | "verify"
+            | "check"
+            | "validate"
+            | "policy"
     )
 }
 
