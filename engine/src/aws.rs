@@ -139,25 +139,34 @@ pub struct LocalSettings {
     pub region: String,
 }
 
+/// The region that the calls go to: `--region`, else the spec's, else that of the AWS settings. Asks nobody.
+///
+/// # Errors
+/// `Rejected` without any.
+pub async fn region(settings: &Settings) -> Result<String, AwsError> {
+    let mut region_in_profile = ProfileFileRegionProvider::builder();
+    if let Some(profile) = &settings.profile {
+        region_in_profile = region_in_profile.profile_name(profile);
+    }
+    let region = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(region_in_profile.build())
+        .region()
+        .await
+        .ok_or_else(|| {
+            let message = "no region is set: write `region:` into the spec, or set AWS_REGION, or pass `--region`";
+            AwsError::own(Class::Rejected, "", "", message)
+        })?;
+    Ok(region.to_string())
+}
+
 impl Connection {
     /// To real AWS (or whatever endpoint the AWS settings name), through the standard chain.
     ///
     /// # Errors
     /// `Rejected` without a region; whatever keeps the chain from naming credentials.
     pub async fn open(settings: &Settings, network: &Network) -> Result<Connection, AwsError> {
-        let mut region_in_profile = ProfileFileRegionProvider::builder();
-        if let Some(profile) = &settings.profile {
-            region_in_profile = region_in_profile.profile_name(profile);
-        }
-        let region = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
-            .or_else(EnvironmentVariableRegionProvider::new())
-            .or_else(region_in_profile.build())
-            .region()
-            .await
-            .ok_or_else(|| {
-                let message = "no region is set: write `region:` into the spec, or set AWS_REGION, or pass `--region`";
-                AwsError::own(Class::Rejected, "", "", message)
-            })?;
+        let region = Region::new(region(settings).await?);
         let http = (network.wrap)(https());
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region.clone())

@@ -9,6 +9,7 @@ mod commands;
 mod graph;
 mod init;
 mod logs;
+mod policy;
 mod session;
 mod terminal;
 mod validate;
@@ -219,6 +220,19 @@ Examples:
   engine verify --format json --timeout 600
                                    for a script, with more patience")]
     Verify(verify::VerifyArgs),
+    /// Print the IAM policy that is just enough for a spec
+    #[command(after_help = "\
+Examples:
+  engine policy --account 123456789012   for every command on the spec's team; asks nobody
+  engine policy --for diff --account 123456789012
+                                         for who may look and not touch
+  engine policy --for verify --account 123456789012
+                                         to write test items, and nothing else
+  engine policy --team red-foxes --account 123456789012
+                                         the same for another team
+  engine policy --role --account 123456789012
+                                         what the role has to trust and to allow")]
+    Policy(policy::PolicyArgs),
     /// Control the local AWS of this project
     Local {
         #[command(subcommand)]
@@ -585,6 +599,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         }
         Command::Validate(args) => validate::run(&global, &terminal, &args),
         Command::Check(args) => check::run(&global, &terminal, &args),
+        Command::Policy(args) => policy::run(&global, &terminal, args),
     };
     let exit = match result {
         Ok(exit) => exit,

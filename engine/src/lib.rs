@@ -18,6 +18,7 @@ pub mod kinds;
 pub mod live;
 pub mod local;
 pub mod plan;
+pub mod policy;
 pub mod preflight;
 pub mod records;
 pub mod render;

@@ -154,7 +154,7 @@ fn every_command_line_of_the_help_runs() {
     let mut n_lines = 0;
     // What looks needs something to look at, and what removes comes last; without its tags a young table would have to
     // be waited for.
-    for command in ["explain", "apply", "diff", "output", "list", "logs", "verify", "destroy", "release"] {
+    for command in ["explain", "apply", "diff", "output", "list", "logs", "verify", "policy", "destroy", "release"] {
         let (_, help) = clone.run(&format!("engine {command} --help"), None);
         let examples = help.split("Examples:\n").nth(1).unwrap();
         let lines = examples.lines().filter_map(|line| line.strip_prefix("  engine "));

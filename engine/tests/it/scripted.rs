@@ -11,6 +11,7 @@ mod lies;
 mod logs;
 mod mapping_updates;
 mod outages;
+mod policy;
 mod preflight;
 mod pruning;
 mod races;

@@ -53,6 +53,7 @@ const COMMANDS: [(&str, How); 16] = [
     ("schema", How::Scripted),
     ("explain", How::Scripted),
     ("verify", How::Scripted),
+    ("policy", How::Scripted),
     ("local", How::Local),
     ("help", How::Scripted),
 ];
@@ -325,6 +326,7 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "graph" => &["graph -vv", "graph --plan -vv", "graph --plan --format html", "graph --format dot"],
         "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
         "verify" => &["verify -vv --timeout 1", "verify --yes --timeout 1 --format json"],
+        "policy" => &["policy -vv", "policy --role", "policy --for diff --account 123456789012 -vv"],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
         other => panic!("{other} has nothing to say"),
     };
@@ -334,7 +336,17 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
 fn takes_variables(args: &[&str]) -> bool {
     matches!(
         args[0],
-        "apply" | "diff" | "destroy" | "release" | "output" | "list" | "logs" | "verify" | "check" | "validate"
+        "apply"
+            | "diff"
+            | "destroy"
+            | "release"
+            | "output"
+            | "list"
+            | "logs"
+            | "verify"
+            | "check"
+            | "validate"
+            | "policy"
     )
 }
 

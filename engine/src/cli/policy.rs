@@ -1,0 +1,137 @@
+//! `engine policy`: the policies for a spec, printed so that they can be handed to IAM as they are.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::aws::{self, Access};
+use crate::diagnostic::Diagnostic;
+use crate::plan::Options;
+use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
+use crate::schema::Site;
+use crate::spec::Depth;
+
+use super::session::{self, Session, Target};
+use super::terminal::{Failure, Terminal};
+use super::{Exit, Global, SpecArgs, on_runtime, variable};
+
+#[derive(Debug, Args)]
+pub(super) struct PolicyArgs {
+    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
+    #[arg(value_name = "SPEC")]
+    spec: Option<PathBuf>,
+    /// What the policy has to be enough for
+    #[arg(long = "for", value_enum, value_name = "COMMAND", default_value_t = Purpose::All)]
+    purpose: Purpose,
+    /// What the spec's roles need instead: their trust and their permissions
+    #[arg(long, conflicts_with = "purpose")]
+    role: bool,
+    /// The account, where the spec does not name it; without either, the credentials tell
+    #[arg(long, value_name = "ID", value_parser = account)]
+    account: Option<String>,
+    /// The team, instead of the spec's
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// A value for `${var.NAME}`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    var: Vec<(String, String)>,
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let fits = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then(|| text.to_owned()).ok_or_else(|| "write its twelve digits".to_owned())
+}
+
+pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Result<Exit, Failure> {
+    let PolicyArgs { spec, purpose, role, account, team, var } = args;
+    let spec = SpecArgs::one(spec.as_deref(), team.as_deref(), &var);
+    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
+    let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
+    let site = site(&session, account)?;
+    if role {
+        let roles = policy::roles(&session.spec, &site);
+        if roles.is_empty() {
+            let diagnostic = Diagnostic::error("the spec names no role");
+            return Err(Failure::one(diagnostic.hint("a function has one as its `role:`")));
+        }
+        for (name, needed) in &roles {
+            explain(terminal, &session.spec.team, &needed.permissions);
+            fits(&format!("of the role `{name}`"), &needed.permissions)?;
+        }
+        terminal.print(&text(&roles));
+    } else {
+        let document = policy::deploying(&session.spec, &site, purpose);
+        explain(terminal, &session.spec.team, &document);
+        fits(&format!("for the team `{}`", session.spec.team), &document)?;
+        terminal.print(&text(&document));
+    }
+    Ok(Exit::Done)
+}
+
+/// Where the policy is for. Whoever asks for it may have no credentials yet, so AWS is only asked for what nobody says.
+fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure> {
+    let declared = match &session.target {
+        Target::Local(local) => Some(&local.account),
+        Target::Account(_) => session.spec.account.as_ref(),
+    };
+    let account = match (account, declared) {
+        (Some(named), Some(declared)) if named != *declared => {
+            let problem = format!("`--account {named}` is not the account of the spec, `{declared}`");
+            return Err(Failure::usage(problem, "leave out `--account`, or change `account:` in the spec"));
+        }
+        (named, declared) => named.or_else(|| declared.cloned()),
+    };
+    let settings = match &session.target {
+        Target::Local(local) => return Ok(Site::new(&local.region, account.as_ref().unwrap_or(&local.account))),
+        Target::Account(settings) => settings,
+    };
+    let mut found = None;
+    on_runtime(async |interrupt| {
+        let region = aws::region(settings).await.map_err(|error| Failure::one(session::aws_diagnostic(&error)))?;
+        let account = match account {
+            Some(account) => account,
+            None => session.reader(Access::ReadOnly, &interrupt).await.map_err(name_it)?.1,
+        };
+        found = Some(Site::new(&region, &account));
+        Ok(Exit::Done)
+    })?;
+    found.ok_or(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() })
+}
+
+/// A policy for what does not stand yet needs no credentials, if only somebody names the account.
+fn name_it(failure: Failure) -> Failure {
+    let hint = "or name the account: `--account ID`, or `account:` in the spec; then AWS is not asked";
+    let diagnostics = failure.diagnostics.into_iter().map(|it| it.hint(hint)).collect();
+    Failure { diagnostics, ..failure }
+}
+
+/// Says what no ARN narrows, and why, and what a prefix means.
+fn explain(terminal: &Terminal, team: &str, document: &Document) {
+    for statement in &document.statement {
+        if let Some(why) = statement.why {
+            terminal.say(&format!("{}: {why}", statement.sid));
+        }
+    }
+    if document.goes_by_prefix(team) {
+        terminal.say(&format!(
+            "`{team}-*` is also what the names of a team `{team}-more` begin with, and IAM can't tell the two apart: let \
+             no team's name go on where another's ends"
+        ));
+    }
+}
+
+fn fits(whose: &str, document: &Document) -> Result<(), Failure> {
+    let n_characters = document.n_characters();
+    if n_characters <= MAX_CHARACTERS {
+        return Ok(());
+    }
+    let problem = format!("the policy {whose} has {n_characters} characters, and IAM takes {MAX_CHARACTERS}");
+    let diagnostic =
+        Diagnostic::error(problem).why("what a spec imports is named one by one, and so are layers and keys");
+    Err(Failure::one(diagnostic.hint("print one for each part of the work (`--for diff`, …), or split the spec")))
+}
+
+fn text(document: &impl serde::Serialize) -> String {
+    // Nothing in it that JSON could not say.
+    serde_json::to_string_pretty(document).map_or_else(|_| String::new(), |text| format!("{text}\n"))
+}

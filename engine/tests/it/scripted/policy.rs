@@ -1,0 +1,690 @@
+//! The printed policies, held against what the engine really asks of AWS: no call without its right, and no right
+//! without a call or a stated reason. A pipeline lives its life on a local AWS, and once more on a scripted one, which
+//! knows what the local one does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use engine::policy::ALONG;
+use serde_json::{Value as Json, json};
+
+use super::server::{Cloud, Fault, Witness};
+use super::world::{ACCOUNT, Call, REGION, ROLE, Reply, World};
+use super::{FUNCTION, Project, TABLE, replaced};
+use crate::e2e;
+use crate::shared::proxy::{Proxy, Request, aged};
+
+const TEAM: &str = "blue-owls";
+/// Every `--for`.
+const PURPOSES: [&str; 7] = ["diff", "apply", "destroy", "verify", "logs", "check", "all"];
+/// Whom AWS knows the caller as.
+const USER: &str = "student";
+
+/// One right that AWS would ask for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    action: String,
+    resource: String,
+    context: BTreeMap<String, String>,
+    /// Whether another call than the one of its name asks for it.
+    along: bool,
+}
+
+/// A call, and what its rights hang on beyond its own words.
+struct Seen<'c> {
+    call: &'c Call,
+    account: &'c str,
+    /// The function and the tags of the mapping that it is about, if it is about one that stands.
+    mapping: Option<(String, BTreeMap<String, String>)>,
+}
+
+/// What AWS asks for, as its service authorization reference says
+/// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html, …/list_amazondynamodb.html,
+/// …/list_amazoncloudwatchlogs.html).
+fn rights(seen: &Seen<'_>) -> Vec<Right> {
+    let Seen { call: Call { operation, about, body, query }, account, mapping } = seen;
+    let arn = |service: &str, resource: &str| format!("arn:aws:{service}:{REGION}:{account}:{resource}");
+    let right = |action: &str, resource: String, context: &[(&str, String)]| Right {
+        action: action.to_owned(),
+        resource,
+        context: context.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        along: false,
+    };
+    let along = |right: Right| Right { along: true, ..right };
+    let named = |service: &str| format!("{service}:{operation}");
+    let table = || arn("dynamodb", &format!("table/{}", about.rsplit('/').next().unwrap()));
+    let function = |name: &str| {
+        let name = name.rsplit_once("function:").map_or(name, |(_, name)| name);
+        arn("lambda", &format!("function:{name}"))
+    };
+    let tags = || ("aws:RequestTag/engine:team", body["Tags"]["engine:team"].as_str().unwrap_or_default().to_owned());
+    let mapping_arn = || arn("lambda", &format!("event-source-mapping:{about}"));
+    let here = || [("aws:RequestedRegion", REGION.to_owned())];
+    let pass = || {
+        let role = body["Role"].as_str().map(str::to_owned);
+        role.map(|role| {
+            along(right("iam:PassRole", role, &[("iam:PassedToService", "lambda.amazonaws.com".to_owned())]))
+        })
+    };
+    match *operation {
+        // Needs no right.
+        "GetCallerIdentity" => Vec::new(),
+        "ListTables" => vec![right(&named("dynamodb"), "*".to_owned(), &here())],
+        "ListFunctions" | "ListEventSourceMappings" => vec![right(&named("lambda"), "*".to_owned(), &here())],
+        "GetResources" => vec![right(&named("tag"), "*".to_owned(), &here())],
+        "GetRole" => vec![right(&named("iam"), format!("arn:aws:iam::{account}:role/{about}"), &[])],
+        "ListAttachedRolePolicies" | "ListRolePolicies" | "GetRolePolicy" => {
+            vec![right(&named("iam"), format!("arn:aws:iam::{account}:role/{about}"), &[])]
+        }
+        "SimulatePrincipalPolicy" => vec![right(&named("iam"), query["PolicySourceArn"].clone(), &[])],
+        // The scripted AWS tells it from Lambda's by a name of its own.
+        "IAM's GetPolicy" => vec![right("iam:GetPolicy", query["PolicyArn"].clone(), &[])],
+        "GetPolicyVersion" => vec![right(&named("iam"), query["PolicyArn"].clone(), &[])],
+        // Its messages name a stream of the group, without a name.
+        "FilterLogEvents" => ["", ":log-stream:"]
+            .map(|rest| right(&named("logs"), arn("logs", &format!("log-group:{about}{rest}")), &[]))
+            .to_vec(),
+        "CreateTable" => {
+            vec![right(&named("dynamodb"), table(), &[]), along(right("dynamodb:TagResource", table(), &[]))]
+        }
+        // The scripted AWS tells DynamoDB's from Lambda's by a name of its own.
+        "TagTable" => vec![right("dynamodb:TagResource", table(), &[])],
+        "UntagTable" => vec![right("dynamodb:UntagResource", table(), &[])],
+        "Scan" | "PutItem" | "UpdateItem" | "DeleteItem" | "ListTagsOfResource" => {
+            vec![right(&named("dynamodb"), table(), &[])]
+        }
+        name if ["Table", "TimeToLive", "ContinuousBackups"].iter().any(|it| name.ends_with(it)) => {
+            vec![right(&named("dynamodb"), table(), &[])]
+        }
+        "CreateEventSourceMapping" => {
+            let feeds = ("lambda:FunctionArn", function(body["FunctionName"].as_str().unwrap()));
+            vec![
+                right(&named("lambda"), "*".to_owned(), &[feeds]),
+                along(right("lambda:TagResource", arn("lambda", "event-source-mapping:new"), &[tags()])),
+            ]
+        }
+        // Of one that is gone nobody can say whose it was.
+        name if name.ends_with("EventSourceMapping") => {
+            let of = mapping.iter().map(|(name, _)| ("lambda:FunctionArn", function(name)));
+            of.map(|feeds| right(&named("lambda"), mapping_arn(), &[feeds])).collect()
+        }
+        "ListTags" | "TagResource" | "UntagResource" if !about.contains(TEAM) => {
+            let owner = mapping.as_ref().and_then(|(_, tags)| tags.get("engine:team").cloned()).unwrap_or_default();
+            let context = [tags(), ("aws:ResourceTag/engine:team", owner)];
+            // What is not tagged, or not with this, is no part of the context.
+            let context: Vec<_> = context.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+            vec![right(&named("lambda"), mapping_arn(), &context)]
+        }
+        "GetFunction" => {
+            vec![right(&named("lambda"), function(about), &[]), along(right("lambda:ListTags", function(about), &[]))]
+        }
+        "CreateFunction" => [right(&named("lambda"), function(about), &[])]
+            .into_iter()
+            .chain([along(right("lambda:TagResource", function(about), &[]))])
+            .chain(pass())
+            .collect(),
+        "UpdateFunctionConfiguration" => {
+            [right(&named("lambda"), function(about), &[])].into_iter().chain(pass()).collect()
+        }
+        _ => vec![right(&named("lambda"), function(about), &[])],
+    }
+}
+
+/// The names of the statements by which IAM would allow it, as far as these policies go.
+fn allowing<'p>(policy: &'p Json, right: &Right) -> Vec<&'p str> {
+    let holds = |statement: &Json| {
+        let conditions = statement["Condition"].as_object().into_iter().flatten();
+        let holds = conditions.into_iter().all(|(operator, keys)| {
+            let if_absent = operator.ends_with("IfExists");
+            keys.as_object().unwrap().iter().all(|(key, patterns)| match right.context.get(key) {
+                Some(value) => texts(patterns).iter().any(|it| like(it, value)),
+                None => if_absent,
+            })
+        });
+        statement["Effect"] == "Allow"
+            && texts(&statement["Action"]).contains(&right.action)
+            && texts(&statement["Resource"])
+                .iter()
+                .any(|it| like(&it.replace("${aws:username}", USER), &right.resource))
+            && holds
+    };
+    let statements = policy["Statement"].as_array().unwrap().iter().filter(|it| holds(it));
+    statements.map(|it| it["Sid"].as_str().unwrap()).collect()
+}
+
+fn allows(policy: &Json, right: &Right) -> bool {
+    !allowing(policy, right).is_empty()
+}
+
+fn texts(value: &Json) -> Vec<String> {
+    match value {
+        Json::Array(items) => items.iter().map(|it| it.as_str().unwrap().to_owned()).collect(),
+        other => vec![other.as_str().unwrap().to_owned()],
+    }
+}
+
+/// `*` stands for anything.
+fn like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text
+            .strip_prefix(start)
+            .is_some_and(|text| (0..=text.len()).any(|at| text.is_char_boundary(at) && like(rest, &text[at..]))),
+    }
+}
+
+/// What the program prints without credentials and without a network, on both streams.
+fn told(project: &Project, args: &[&str]) -> [String; 2] {
+    let output = project.command(&[&["policy", "--account", ACCOUNT], args].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+}
+
+fn printed(project: &Project, args: &[&str]) -> String {
+    let [out, _] = told(project, args);
+    out
+}
+
+fn policy(project: &Project, args: &[&str]) -> Json {
+    serde_json::from_str(&printed(project, args)).unwrap()
+}
+
+fn actions(policy: &Json) -> BTreeSet<String> {
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    statements.flat_map(|it| texts(&it["Action"])).collect()
+}
+
+/// By statement and action.
+type Pair = (String, String);
+
+fn pairs(policy: &Json) -> BTreeSet<Pair> {
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let pairs =
+        statements.flat_map(|it| texts(&it["Action"]).into_iter().map(|action| (it["Sid"].to_string(), action)));
+    pairs.map(|(sid, action)| (sid.trim_matches('"').to_owned(), action)).collect()
+}
+
+/// What was called, held against the policies.
+struct Ledger {
+    /// By `--for`.
+    policies: BTreeMap<&'static str, Json>,
+    /// Other teams'.
+    others: Vec<Json>,
+    /// Which rights of which policy some call has taken.
+    taken: BTreeSet<(&'static str, Pair)>,
+    /// Which commands made a call, by its action and resource.
+    called: BTreeMap<(String, String), BTreeSet<&'static str>>,
+    lacking: Vec<String>,
+}
+
+impl Ledger {
+    fn new(policy: impl Fn(&[&str]) -> Json) -> Ledger {
+        Ledger {
+            policies: PURPOSES.map(|purpose| (purpose, policy(&["--for", purpose]))).into(),
+            others: ["red-foxes", "blue-owls-more"].map(|team| policy(&["--team", team])).into(),
+            taken: BTreeSet::new(),
+            called: BTreeMap::new(),
+            lacking: Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, command: &'static str, rights: Vec<Right>) {
+        assert!(!rights.is_empty(), "{command} calls nothing");
+        for right in rights {
+            for purpose in [command, "all"] {
+                let statements = allowing(&self.policies[purpose], &right);
+                if statements.is_empty() {
+                    self.lacking.push(format!("`--for {purpose}` lacks {right:?}"));
+                }
+                let taken = statements.into_iter().map(|sid| (purpose, (sid.to_owned(), right.action.clone())));
+                self.taken.extend(taken);
+            }
+            // Whoever has another team's keys may look at lists and at whose mappings are, and gets at nothing.
+            let is_ours = right.resource.contains(TEAM) || right.context.values().any(|value| value.contains(TEAM));
+            if is_ours && right.action != "lambda:ListTags" && self.others.iter().any(|it| allows(it, &right)) {
+                self.lacking.push(format!("another team may do {right:?}"));
+            }
+            let what = if right.along { format!("({})", right.action) } else { right.action };
+            // UUIDs differ from run to run.
+            let resource = match right.resource.split_once("event-source-mapping:") {
+                Some((start, _)) => format!("{start}event-source-mapping:…"),
+                None => right.resource,
+            };
+            self.called.entry((what, resource)).or_default().insert(command);
+        }
+    }
+
+    /// The calls and their actions, those in parentheses come along with others.
+    fn table(&self) -> String {
+        let mut table = String::new();
+        for ((action, resource), commands) in &self.called {
+            let commands = commands.iter().copied().collect::<Vec<_>>().join(", ");
+            let _ = writeln!(table, "{action:<40} {resource:<90} {commands}");
+        }
+        table
+    }
+}
+
+/// Writes down what each call would have to be allowed.
+struct Clerk(Arc<Mutex<Vec<Right>>>);
+
+impl Witness for Clerk {
+    fn before(&mut self, call: &Call, world: &mut World) {
+        let mapping = world.mappings.iter().find(|it| it.uuid == call.about);
+        let mapping = mapping.map(|it| (it.function.clone(), it.tags.clone()));
+        self.0.lock().unwrap().extend(rights(&Seen { call, account: ACCOUNT, mapping }));
+    }
+
+    fn after(&mut self, _: &Call, _: &World, _: u16) {}
+}
+
+/// Changes of every kind, in turn.
+const EDITS: [&[(&str, &str)]; 4] = [
+    &[
+        (
+            "stream_view_type: NEW_AND_OLD_IMAGES",
+            "stream_view_type: NEW_AND_OLD_IMAGES\n    ttl_attribute: gone\n    point_in_time_recovery: true\n    \
+             tags: { course: cloud }",
+        ),
+        ("read_capacity: 1", "read_capacity: 2"),
+        ("handler: index.handler", "handler: index.handler\n    reserved_concurrent_executions: 5"),
+        ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    batch_size: 7"),
+    ],
+    &[
+        ("    reserved_concurrent_executions: 5", "    memory_size: 256\n    tags: { course: cloud }"),
+        ("batch_size: 7", "batch_size: 7\n    tags: { course: cloud }"),
+    ],
+    &[
+        ("handler: index.handler\n    memory_size: 256\n    tags: { course: cloud }", "handler: index.handler"),
+        ("batch_size: 7\n    tags: { course: cloud }", "batch_size: 7"),
+        ("point_in_time_recovery: true\n    tags: { course: cloud }", "point_in_time_recovery: true"),
+    ],
+    &[("principal: dynamodb.amazonaws.com", "principal: dynamodb.amazonaws.com\n    source_account: \"123456789012\"")],
+];
+
+/// The spec up to a line.
+fn cut(text: &str, line: &str) -> String {
+    text.split_once(line).unwrap().0.to_owned()
+}
+
+/// The spec whose resources outlive it.
+fn retained(text: &str) -> String {
+    let heads = [("todos", "table"), ("logger", "function"), ("todos-to-logger", "mapping")];
+    let heads = heads.map(|(name, kind)| format!("  {name}:\n    type: {kind}\n"));
+    heads.iter().fold(text.to_owned(), |text, head| replaced(&text, head, &format!("{head}    retain: true\n")))
+}
+
+/// A pipeline's life: each command that runs, with the `--for` that has to be enough for it.
+fn live(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'static str, &[&str])) {
+    let change = |edits: &[(&str, &str)]| {
+        spec(Some(&edits.iter().fold(spec(None), |text, (from, to)| replaced(&text, from, to))));
+    };
+    run("diff", &["diff"]);
+    run("check", &["check"]);
+    run("apply", &["apply", "--yes"]);
+    run("check", &["check"]);
+    run("diff", &["diff", "--destroy"]);
+    run("diff", &["diff", "--prune-scan"]);
+    run("diff", &["list"]);
+    run("diff", &["list", "--all-teams"]);
+    for edits in EDITS {
+        change(edits);
+        run("diff", &["diff"]);
+        run("apply", &["apply", "--yes"]);
+    }
+    let text = spec(None);
+    // Nothing but the table is left, then mapping and permission alone are gone.
+    spec(Some(&cut(&text, "  logger:\n")));
+    run("diff", &["diff"]);
+    spec(Some(&cut(&text, "  # Asked for by the task")));
+    run("diff", &["diff"]);
+    run("apply", &["apply", "--yes"]);
+    spec(Some(&text));
+    run("apply", &["apply", "--yes"]);
+    run("verify", &["verify", "--yes", "--timeout", "60"]);
+    run("logs", &["logs"]);
+    for name in ["todos-to-logger", "logger", "todos"] {
+        run("apply", &["release", name]);
+    }
+    // Taken over again.
+    run("apply", &["apply", "--yes"]);
+    run("apply", &["apply", "--yes", "--replace", "logger"]);
+    run("apply", &["apply", "--yes", "--replace", "todos"]);
+    spec(Some(&retained(&text)));
+    run("destroy", &["destroy", "--yes"]);
+    spec(Some(&text));
+    run("apply", &["apply", "--yes"]);
+    run("destroy", &["destroy", "--yes"]);
+}
+
+/// On the scripted AWS.
+fn scripted_life() -> Ledger {
+    let project = Project::usual();
+    let cloud = Cloud::start(World::empty());
+    cloud.world(|world| {
+        world.index.mappings = true;
+        // The simulator may not be asked, but the policies may be read.
+        world.policies = Some([json!({}), json!({})]);
+    });
+    let mut ledger = Ledger::new(|args| policy(&project, args));
+    let seen: Arc<Mutex<Vec<Right>>> = Arc::default();
+    cloud.watch(Some(Box::new(Clerk(Arc::clone(&seen)))));
+    let spec = |text: Option<&str>| {
+        text.iter().for_each(|text| project.spec(text));
+        std::fs::read_to_string(project.path("specs/team.yaml")).unwrap()
+    };
+    live(spec, |command, args| {
+        // Nobody calls the function there, so the log stays empty.
+        let (args, code) = if args[0] == "verify" { (&["verify", "--timeout", "1"][..], 1) } else { (args, 0) };
+        project.run(&cloud, args).ends_with(code);
+        ledger.enter(command, std::mem::take(&mut seen.lock().unwrap()));
+        // So that nothing has to be waited for until its tags can be read.
+        cloud.world(|world| *world = world.clone().aged());
+        let source = project.path("lambda-src/log-events/index.js");
+        std::fs::write(&source, format!("// New.\n{}", std::fs::read_to_string(&source).unwrap())).unwrap();
+    });
+    // Who may not ask the index looks through lists.
+    let text = "User: X is not authorized to perform: tag:GetResources";
+    cloud.always("GetResources", Fault::Answer(Reply::of("GetResources", 400, "AccessDeniedException", text)));
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    ledger.enter("apply", std::mem::take(&mut seen.lock().unwrap()));
+    // A mapping whose tags are not there is looked at once more.
+    cloud.forget();
+    let none = Reply::of("ListTags", 404, "ResourceNotFoundException", "The resource does not exist.");
+    cloud.fault("ListTags", 1..2, Fault::Answer(none));
+    project.run(&cloud, &["check"]).ends_with(0);
+    ledger.enter("check", std::mem::take(&mut seen.lock().unwrap()));
+    ledger
+}
+
+/// On the local AWS, beside a table and a function of somebody else's.
+fn real_life() -> Ledger {
+    const LOCAL: &str = "000000000001";
+    const SPEC: &str = "specs/team.yaml";
+    let project = e2e::Project::new();
+    // Makes the role.
+    project.run(&["diff", "--local"]).expect(0, &[]);
+    let aws = project.account(LOCAL);
+    aws.create_table("green-newts-todos", &[]);
+    aws.create_function("green-newts-logger", |function| function);
+    let imports = "resources:\n  theirs:\n    type: table\n    import: green-newts-todos\n  helper:\n    \
+                   type: function\n    import: green-newts-logger\n";
+    project.edit(SPEC, &[("resources:\n", imports)]);
+    let print = |args: &[&str]| {
+        let ran = project.run(&[&["policy", "--account", LOCAL], args].concat()).expect(0, &[]);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let mut ledger = Ledger::new(print);
+    let seen: Arc<Mutex<Vec<Right>>> = Arc::default();
+    let proxy = {
+        let seen = Arc::clone(&seen);
+        Proxy::new(&project.endpoint(), move |request| {
+            let call = parsed(request);
+            let mapping = mapping(request, &call);
+            seen.lock().unwrap().extend(rights(&Seen { call: &call, account: LOCAL, mapping }));
+            let answer = request.forward();
+            if request.is("DescribeTable") { aged(&answer) } else { answer }
+        })
+    };
+    let spec = |text: Option<&str>| {
+        text.iter().for_each(|text| project.write(SPEC, text));
+        project.read(SPEC)
+    };
+    live(spec, |command, args| {
+        project.run_at(&proxy.endpoint(), LOCAL, args).expect(0, &[]);
+        ledger.enter(command, std::mem::take(&mut seen.lock().unwrap()));
+    });
+    ledger
+}
+
+fn parsed(request: &Request) -> Call {
+    let mut lines = request.head.split("\r\n");
+    let mut first = lines.next().unwrap().split(' ');
+    let (method, uri) = (first.next().unwrap(), first.next().unwrap());
+    let mut parts = hyper::Request::builder().method(method).uri(uri);
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        parts = parts.header(name, value.trim());
+    }
+    let call = Call::parse(&parts.body(()).unwrap().into_parts().0, &request.body);
+    assert_ne!(call.operation, "?", "{}", call.about);
+    call
+}
+
+/// The function and the tags of the mapping that a call is about.
+fn mapping(request: &Request, call: &Call) -> Option<(String, BTreeMap<String, String>)> {
+    let get = |path: String| -> Json {
+        let answer = request.instead_get(&path);
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap_or_default()
+    };
+    let is_of_lambda = request.head.split(' ').nth(1).unwrap().starts_with("/20");
+    if !is_of_lambda || call.about.is_empty() || call.about.contains(TEAM) {
+        return None;
+    }
+    let found = get(format!("/2015-03-31/event-source-mappings/{}", call.about));
+    let function = found["FunctionArn"].as_str()?.rsplit(':').next()?.to_owned();
+    let tags = get(format!("/2017-03-31/tags/{}", found["EventSourceMappingArn"].as_str()?));
+    Some((function, serde_json::from_value(tags["Tags"].clone()).unwrap_or_default()))
+}
+
+#[test]
+fn no_call_is_made_without_its_right_and_no_right_is_there_without_a_call_or_a_reason() {
+    let ledgers = [scripted_life(), real_life()];
+    for ledger in &ledgers {
+        println!("{}", ledger.table());
+        assert!(ledger.lacking.is_empty(), "{:#?}", ledger.lacking);
+    }
+    let taken: BTreeSet<_> = ledgers.iter().flat_map(|ledger| &ledger.taken).collect();
+    let mut surplus = Vec::new();
+    for purpose in PURPOSES {
+        let all: BTreeSet<Pair> = ledgers.iter().flat_map(|ledger| pairs(&ledger.policies[purpose])).collect();
+        for pair in all.into_iter().filter(|pair| !taken.contains(&(purpose, pair.clone()))) {
+            let (sid, action) = &pair;
+            match ALONG.iter().find(|it| it.0 == action) {
+                Some((.., why)) => println!("`--for {purpose}` {sid}: {action}, since {why}"),
+                None => surplus.push(format!("`--for {purpose}` {sid}: {action}")),
+            }
+        }
+    }
+    assert!(surplus.is_empty(), "{surplus:#?}");
+}
+
+#[test]
+fn who_may_only_look_may_not_write_and_who_verifies_writes_items_alone() {
+    let project = Project::usual();
+    let writes = |purpose: &str| {
+        let of = |action: &&String| {
+            let name = action.split(':').nth(1).unwrap();
+            !["Get", "List", "Describe", "Scan", "Filter", "Simulate"].iter().any(|it| name.starts_with(it))
+        };
+        actions(&policy(&project, &["--for", purpose])).iter().filter(of).cloned().collect::<Vec<_>>()
+    };
+    for purpose in ["diff", "logs", "check"] {
+        assert_eq!(writes(purpose), [""; 0], "{purpose}");
+    }
+    assert_eq!(writes("verify"), ["DeleteItem", "PutItem", "UpdateItem"].map(|it| format!("dynamodb:{it}")));
+    assert!(writes("destroy").iter().all(|it| [":Delete", ":Remove", ":Untag"].iter().any(|verb| it.contains(verb))));
+    // The tables of the spec, not all of the team's.
+    let put = |table: &str| Right {
+        action: "dynamodb:PutItem".to_owned(),
+        resource: arn("dynamodb", &format!("table/{table}")),
+        context: BTreeMap::new(),
+        along: false,
+    };
+    let verify = policy(&project, &["--for", "verify"]);
+    assert!(allows(&verify, &put(TABLE)) && !allows(&verify, &put("blue-owls-lists")), "{verify:#}");
+}
+
+#[test]
+fn what_a_prefix_means_is_told_where_there_is_one() {
+    let project = Project::usual();
+    for (args, is_told) in [(&[][..], true), (&["--for", "verify"], false), (&["--role"], false)] {
+        let [out, said] = told(&project, args);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = said.contains("`blue-owls-*` is also what the names of a team `blue-owls-more` begin with");
+        assert_eq!((told, out.contains("blue-owls-*")), (is_told, is_told), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn the_usual_specs_policies() {
+    let project = Project::usual();
+    for purpose in PURPOSES {
+        insta::assert_snapshot!(format!("policy_for_{purpose}"), printed(&project, &["--for", purpose]));
+        takes(&policy(&project, &["--for", purpose]));
+    }
+    assert_eq!(printed(&project, &[]), printed(&project, &["--for", "all"]));
+    insta::assert_snapshot!("policy_of_the_role", printed(&project, &["--role"]));
+    takes(&policy(&project, &["--role"])[ROLE]["permissions"]);
+}
+
+/// What IAM asks of a document before it takes it
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html), and that no action is a pattern.
+fn takes(policy: &Json) {
+    assert_eq!(policy["Version"], "2012-10-17");
+    let mut sids = BTreeSet::new();
+    for statement in policy["Statement"].as_array().unwrap() {
+        let sid = statement["Sid"].as_str().unwrap();
+        assert!(sid.chars().all(|c| c.is_ascii_alphanumeric()) && sids.insert(sid), "{sid}");
+        let (actions, resources) = (texts(&statement["Action"]), texts(&statement["Resource"]));
+        assert!(!actions.is_empty() && actions.iter().all(|it| it.contains(':') && !it.contains('*')), "{actions:?}");
+        assert!(
+            !resources.is_empty() && resources.iter().all(|it| it == "*" || it.starts_with("arn:")),
+            "{resources:?}"
+        );
+    }
+}
+
+fn arn(service: &str, resource: &str) -> String {
+    format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}")
+}
+
+/// Tables, functions and mappings in such numbers that their names alone would fill more than a policy.
+fn crowded() -> String {
+    let usual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/team.yaml")).unwrap();
+    let mut text = usual.clone();
+    let resources = usual.split_once("resources:\n").unwrap().1;
+    for n in 0..60 {
+        let renamed = resources
+            .split("\n  # Somebody else's")
+            .next()
+            .into_iter()
+            .chain(resources.find("  logger:").map(|at| &resources[at..]))
+            .collect::<Vec<_>>()
+            .join("\n")
+            .replace("todos", &format!("table-number-{n}"))
+            .replace("logger", &format!("function-number-{n}"));
+        text.push_str(&format!("\n{renamed}"));
+    }
+    text
+}
+
+#[test]
+fn many_resources_keep_below_iams_limit() {
+    let project = Project::new(|_| crowded());
+    for args in [&[][..], &["--role"], &["--for", "verify"], &["--for", "logs"]] {
+        let text = printed(&project, args);
+        let parsed: Json = serde_json::from_str(&text).unwrap();
+        let document = if args == ["--role"] { &parsed[ROLE]["permissions"] } else { &parsed };
+        let n_characters = document.to_string().len();
+        assert!(n_characters <= 6144, "{args:?}: {n_characters}");
+        assert!(text.contains("blue-owls-*"), "{text}");
+    }
+}
+
+#[test]
+fn what_no_policy_can_hold_is_told_and_not_printed() {
+    let project = Project::new(|text| {
+        let import = |n: u32| format!("  theirs-{n}:\n    type: table\n    import: red-foxes-table-number-{n}\n");
+        replaced(&text, "resources:\n", &format!("resources:\n{}", (0..90).map(import).collect::<String>()))
+    });
+    let output = project.command(&["policy", "--account", ACCOUNT]).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let said = String::from_utf8(output.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in ["the policy for the team `blue-owls` has", "characters, and IAM takes 6144", "named one by one"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn a_role_may_do_what_the_spec_makes_of_it_and_its_deployer_what_that_takes() {
+    let queue = arn("sqs", "failures");
+    let topic = arn("sns", "letters");
+    let (key, layer) = (arn("kms", "key/1"), arn("lambda", "layer:tools:3"));
+    let project = Project::new(|text| {
+        let more = format!(
+            "handler: index.handler\n    tracing: Active\n    dead_letter_target_arn: {topic}\n    \
+             layers: [\"{layer}\"]\n    log_group: teams/owls"
+        );
+        let text = replaced(&text, "handler: index.handler", &more);
+        let text = replaced(&text, "hash_key: id", &format!("hash_key: id\n    kms_key_arn: {key}"));
+        format!("{}\n    on_failure_destination_arn: {queue}\n", text.trim_end())
+    });
+    let role = &policy(&project, &["--role"])[ROLE]["permissions"];
+    let may = |policy: &Json, action: &str, resource: &str, context: &[(&str, &str)]| {
+        let context = context.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        allows(policy, &Right { action: action.to_owned(), resource: resource.to_owned(), context, along: false })
+    };
+    let via = [("kms:ViaService", "dynamodb.eu-central-1.amazonaws.com")];
+    let stream = arn("dynamodb", &format!("table/{TABLE}/stream/2026"));
+    for (action, resource, context) in [
+        ("sqs:SendMessage", queue.as_str(), &[][..]),
+        ("sns:Publish", &topic, &[]),
+        ("xray:PutTraceSegments", "*", &[]),
+        ("dynamodb:GetRecords", &stream, &[]),
+        ("kms:Decrypt", &key, &via),
+        ("logs:PutLogEvents", &arn("logs", "log-group:teams/owls:log-stream:1"), &[]),
+    ] {
+        assert!(may(role, action, resource, context), "{action} on {resource}: {role:#}");
+    }
+    assert!(!may(role, "sns:Publish", &queue, &[]) && !may(role, "kms:Decrypt", &key, &[]));
+    let all = policy(&project, &[]);
+    assert!(may(&all, "lambda:GetLayerVersion", &layer, &[]) && may(&all, "kms:CreateGrant", &key, &via), "{all:#}");
+    assert!(may(&all, "logs:FilterLogEvents", &arn("logs", "log-group:teams/owls"), &[]), "{all:#}");
+    assert!(!may(&all, "logs:FilterLogEvents", &arn("logs", "log-group:/aws/lambda/red-foxes-logger"), &[]));
+    let usual = policy(&Project::usual(), &[]);
+    assert!(!actions(&usual).iter().any(|it| it.starts_with("kms:")), "no key, no right to one");
+}
+
+#[test]
+fn what_is_imported_is_named_and_only_read() {
+    let project = Project::new(|text| {
+        let theirs = "resources:\n  theirs:\n    type: table\n    import: red-foxes-todos\n";
+        replaced(&text, "resources:\n", theirs)
+    });
+    let all = policy(&project, &[]);
+    let statement = all["Statement"].as_array().unwrap().iter().find(|it| it["Sid"] == "ImportedTables").unwrap();
+    assert_eq!(statement["Resource"], json!([arn("dynamodb", "table/red-foxes-todos")]));
+    let reads = ["DescribeContinuousBackups", "DescribeTable", "DescribeTimeToLive", "ListTagsOfResource"];
+    assert_eq!(statement["Action"], json!(reads.map(|it| format!("dynamodb:{it}"))));
+}
+
+#[test]
+fn a_kind_that_the_spec_does_not_have_is_only_found_and_deleted() {
+    let project = Project::new(|text| text.split("  # Somebody else's").next().unwrap().to_owned());
+    let actions = actions(&policy(&project, &["--for", "apply"]));
+    assert!(actions.contains("lambda:DeleteFunction") && actions.contains("dynamodb:CreateTable"), "{actions:?}");
+    let surplus = ["lambda:CreateFunction", "lambda:AddPermission", "lambda:CreateEventSourceMapping", "iam:PassRole"];
+    assert!(surplus.iter().all(|it| !actions.contains(*it)), "{actions:?}");
+}
+
+#[test]
+fn the_account_comes_from_the_spec_the_command_line_or_aws_and_never_from_a_guess() {
+    let project = Project::usual();
+    let cloud = Cloud::start(World::empty());
+    let asked = project.run(&cloud, &["policy", "-q"]);
+    asked.ends_with(0);
+    assert_eq!(asked.out, printed(&project, &[]));
+    assert_eq!(cloud.count("GetCallerIdentity"), 1);
+    assert_eq!(cloud.calls().len(), 1);
+    let unnamed = project.command(&["policy"]).output().unwrap();
+    assert_eq!(unnamed.status.code(), Some(1));
+    let words = String::from_utf8(unnamed.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("no AWS credentials were found") && words.contains("`--account ID`"), "{words}");
+    project.edit("# account: \"123456789012\"", "account: \"123456789012\"");
+    let other = project.command(&["policy", "--account", "999999999999"]).output().unwrap();
+    assert_eq!(other.status.code(), Some(64));
+    let said = project.command(&["policy", "-q"]).output().unwrap();
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), printed(&project, &[]));
+    assert!(printed(&project, &[]).contains(&FUNCTION.replace("logger", "*")));
+}
