@@ -38,7 +38,7 @@ const INLINE: &str = "inline-source-sw0rdfish";
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is made to talk, beyond its `--help`.
-const COMMANDS: [(&str, How); 16] = [
+const COMMANDS: [(&str, How); 17] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
