@@ -16,7 +16,7 @@ pub mod wait;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
@@ -32,12 +32,18 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::date_time::Format as DateTimeFormat;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::time::Instant;
@@ -265,7 +271,72 @@ impl Connection {
     }
 }
 
+/// What is known of credentials, without any that could be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// What its id begins with: AKIA of a user, ASIA of a session.
+    pub kind: String,
+    /// When it runs out; `None`: it doesn't, as far as is known.
+    pub expiry: Option<SystemTime>,
+    /// The profile that it comes from; `None`: not from a profile of that name.
+    pub profile: Option<String>,
+}
+
+/// The difference between AWS's clock and this machine's, taken from an answer's header.
+#[derive(Debug, Clone, Default)]
+pub struct Skew(Arc<Mutex<Option<i64>>>);
+
+impl Skew {
+    /// Seconds by which this machine is ahead of AWS; `None`: AWS has not answered.
+    pub fn seconds(&self) -> Option<i64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Skew {
+    fn name(&self) -> &'static str {
+        "Skew"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
+        if let Some(date) = date {
+            let now = DateTime::from(SystemTime::now()).secs();
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now - date.secs());
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// What may be told of the credentials.
+    pub async fn key(&self, settings: &Settings) -> Option<Key> {
+        let credentials = self.config.credentials_provider()?.provide_credentials().await.ok()?;
+        let kind = credentials.access_key_id().chars().take(4).collect();
+        Some(Key { kind, expiry: credentials.expiry(), profile: named_profile(settings) })
+    }
+}
+
 impl Aws {
+    /// Who we are, as an ARN, and how the clocks differ.
+    ///
+    /// # Errors
+    /// Whatever keeps STS from answering; the clocks may be known all the same.
+    pub async fn caller(&self, skew: &Skew) -> Result<String, AwsError> {
+        let request = self.sts.get_caller_identity().customize().interceptor(skew.clone());
+        let identity = request.send().await.named("GetCallerIdentity", "")?;
+        let arn = identity.arn.unwrap_or_default();
+        self.seen.note_caller(&arn);
+        Ok(arn)
+    }
+
     /// Clients for a local AWS, alone.
     pub fn local(settings: &LocalSettings, access: Access) -> Aws {
         Connection::local(settings, &Network::default()).clients(access)

@@ -6,6 +6,7 @@
 
 mod check;
 mod commands;
+mod doctor;
 mod graph;
 mod init;
 mod logs;
@@ -18,7 +19,7 @@ mod verify;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
 use crate::aws::Network;
@@ -35,6 +36,8 @@ use logs::LogsArgs;
 use session::Intent;
 use terminal::{Failure, Terminal, signals, start_log};
 
+/// With the commit that it was made from, where that is known.
+const VERSION: &str = env!("ENGINE_VERSION");
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, refused or answered no; 2 changes pending (diff --detailed-exitcode);
 3 applied in part; 64 bad usage; 130 interrupted.";
@@ -42,7 +45,7 @@ Exit codes: 0 done; 1 failed, refused or answered no; 2 changes pending (diff --
 /// Makes AWS match a YAML file: a table, its stream, a function, and what connects them. No state file: the spec says
 /// what should be, AWS says what is.
 #[derive(Debug, Parser)]
-#[command(name = "engine", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "engine", version = VERSION, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -233,6 +236,34 @@ Examples:
   engine policy --role --account 123456789012
                                          what the role has to trust and to allow")]
     Policy(policy::PolicyArgs),
+    /// Look at everything that commands need: settings, credentials, rights, clock, programs
+    #[command(after_help = "\
+Examples:
+  engine doctor                  can be pasted as it is: accounts and keys are masked
+  engine doctor --local          only what the local AWS needs
+  engine doctor --format json")]
+    Doctor(DoctorArgs),
+    /// Print what makes a shell complete this program's command lines
+    #[command(after_help = "\
+Examples:
+  engine completions bash > engine.bash          then: source engine.bash
+  engine completions zsh > _engine               into a folder of $fpath
+  engine completions fish > engine.fish          into ~/.config/fish/completions
+  engine completions powershell > engine.ps1     then: . ./engine.ps1")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or that of a command
+    #[command(after_help = "\
+Examples:
+  engine man > engine.1                then: man ./engine.1
+  engine man apply > engine-apply.1    one command's")]
+    Man {
+        /// A command
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
     /// Control the local AWS of this project
     Local {
         #[command(subcommand)]
@@ -456,6 +487,22 @@ enum Template {
 }
 
 #[derive(Debug, Args)]
+struct DoctorArgs {
+    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
+    #[arg(value_name = "SPEC")]
+    spec: Option<PathBuf>,
+    /// The team, instead of the spec's
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// A value for `${var.NAME}`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    var: Vec<(String, String)>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+    format: ListFormat,
+}
+
+#[derive(Debug, Args)]
 struct GraphArgs {
     #[command(flatten)]
     spec: SpecArgs,
@@ -592,6 +639,9 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::Verify(args) => verify::run(&global, &terminal, &args),
         Command::Logs(args) => logs::logs(&global, &terminal, args),
         Command::Init(args) => init::run(&global, &terminal, &args),
+        Command::Doctor(args) => doctor::run(&global, &terminal, &args),
+        Command::Completions { shell } => completions(&terminal, shell),
+        Command::Man { command } => man(&terminal, command.as_deref()),
         Command::Graph(args) => graph::run(&global, &terminal, &args),
         Command::Schema => {
             terminal.print(&format!("{:#}\n", crate::spec::grammar::json_schema()));
@@ -758,6 +808,31 @@ fn explain(terminal: &Terminal, what: Option<&str>) -> Result<Exit, Failure> {
             return Err(Failure::usage(format!("a {kind} has no property `{}`", property.unwrap_or_default()), hint));
         }
     }
+    Ok(Exit::Done)
+}
+
+fn completions(terminal: &Terminal, shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "engine", &mut script);
+    terminal.print(&String::from_utf8_lossy(&script));
+    Ok(Exit::Done)
+}
+
+fn man(terminal: &Terminal, name: Option<&str>) -> Result<Exit, Failure> {
+    let mut whole = Cli::command();
+    whole.build();
+    let command = match name {
+        None => whole,
+        Some(name) => match whole.find_subcommand(name) {
+            Some(command) => command.clone(),
+            None => return Err(Failure::usage(format!("there is no command `{name}`"), "`engine --help` lists them")),
+        },
+    };
+    let mut page = Vec::new();
+    let title = name.map_or_else(|| "engine".to_owned(), |name| format!("engine-{name}"));
+    let rendered = clap_mangen::Man::new(command).title(title).render(&mut page);
+    rendered.map_err(|error| Failure::one(Diagnostic::error("the page can't be made").why(error.to_string())))?;
+    terminal.print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }
 

@@ -35,11 +35,11 @@ use std::time::Duration;
 
 pub use error::{Attempt, LocalError};
 #[cfg(unix)]
-pub use server::{ensure, reset, status, stop};
+pub use server::{ensure, reset, status, stop, survey};
 #[cfg(unix)]
 pub use supervise::supervise;
 #[cfg(not(unix))]
-pub use unsupported::{ensure, reset, status, stop, supervise};
+pub use unsupported::{ensure, reset, status, stop, supervise, survey};
 
 /// How long a server is kept that no command uses.
 const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
@@ -83,6 +83,9 @@ pub struct Running {
     /// MiniStack's version.
     pub version: String,
 }
+
+/// Something that the local AWS needs, and what was found of it: version and place.
+pub type Part = (&'static str, Result<String, LocalError>);
 
 /// What a supervisor needs to know. Travels as the arguments of the hidden command `local supervise`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]

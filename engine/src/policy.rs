@@ -230,6 +230,19 @@ impl Document {
         Document { version: "2012-10-17", statement }
     }
 
+    /// Each action on something that it is allowed on without a condition; `*` at an end stands for any name.
+    pub fn needs(&self) -> Vec<(&'static str, String)> {
+        let plain = self.statement.iter().filter(|it| it.condition.is_none());
+        let pairs = plain.flat_map(|it| {
+            let any = |resource: &String| match resource.strip_suffix('*') {
+                Some(start) if !start.is_empty() => format!("{start}any"),
+                _ => resource.clone(),
+            };
+            it.action.iter().flat_map(move |action| it.resource.iter().map(move |resource| (*action, any(resource))))
+        });
+        pairs.collect()
+    }
+
     /// Whether something in it is named by the team's prefix alone.
     pub fn goes_by_prefix(&self, team: &str) -> bool {
         let resources = self.statement.iter().flat_map(|it| &it.resource);

@@ -25,7 +25,7 @@ use crate::schema::{Effect, Site};
 use crate::spec::Spec;
 use crate::value::{Path, Tree, Value};
 
-pub use list::{Holder, Owned, outputs, outputs_json, owned, owned_json};
+pub use list::{Holder, Owned, checkup, outputs, outputs_json, owned, owned_json};
 pub use progress::Progress;
 
 /// How to draw on a stream.

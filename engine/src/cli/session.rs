@@ -263,18 +263,28 @@ impl<'t> Session<'t> {
 
     /// A context with that access, before anything has been asked.
     pub(super) async fn context(&self, access: Access, interrupt: &watch::Receiver<bool>) -> Result<Context, Failure> {
-        let aws = match &self.target {
-            Target::Local(settings) => Connection::local(settings, &self.network).clients(access),
-            Target::Account(settings) => {
-                let connection = Connection::open(settings, &self.network).await;
-                connection
-                    .map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?
-                    .clients(access)
-            }
-        };
+        let connection = self.connection().await;
+        let connection = connection.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?;
+        let aws = connection.clients(access);
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
         live::learn(&cx, &self.spec);
         Ok(cx)
+    }
+
+    /// Where the project's local AWS is.
+    pub(super) fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// The way to AWS.
+    ///
+    /// # Errors
+    /// `Rejected` without a region; whatever keeps the chain from naming credentials.
+    pub(super) async fn connection(&self) -> Result<Connection, AwsError> {
+        match &self.target {
+            Target::Local(settings) => Ok(Connection::local(settings, &self.network)),
+            Target::Account(settings) => Connection::open(settings, &self.network).await,
+        }
     }
 
     /// The account where it is known before AWS is asked; it saves a round trip.

@@ -22,6 +22,11 @@ const LOCK: &str = include_str!("ministack-1.5.33.lock.txt");
 /// Names of folders that an installation works in; what bears one and isn't locked was left behind.
 const STAGING_PREFIX: &str = "ministack-installing-";
 
+/// Whether MiniStack is there for this Python.
+pub(super) fn is_installed(cache: &Path, python: &Tool) -> bool {
+    cache.join(folder_name(LOCK, python.version)).is_dir()
+}
+
 /// Returns the folder with MiniStack's packages, installing them on first use.
 pub(super) fn packages(
     cache: &Path,

@@ -13,7 +13,7 @@ use etcetera::BaseStrategy;
 use super::error::LocalError;
 use super::folder::{Folder, Private, Record};
 use super::tools::{self, Tool, Tools};
-use super::{Project, Running, SuperviseArgs, http, install};
+use super::{Part, Project, Running, SuperviseArgs, http, install};
 
 /// Ready after 0.2 s usually; the rest is for a busy machine that compiles the packages first.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -57,6 +57,23 @@ pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, L
     // Starting may have taken longer than the idle limit.
     folder.touch()?;
     Ok(Running { started_now: true, lost_previous, ..running })
+}
+
+/// What the local AWS needs of this machine, looked at and not touched.
+pub fn survey(project: &Project) -> Vec<Part> {
+    let tools = project.tools();
+    let told = |tool: &Tool| format!("{} at {}", tools::dotted(tool.version), tool.executable.display());
+    let python = tools.python();
+    let cache = project.cache().map(|cache| {
+        let installed = python.as_ref().is_ok_and(|python| install::is_installed(&cache, python));
+        let state = if installed { "is installed" } else { "is installed by the first `--local`" };
+        format!("{}; MiniStack {} {state}", cache.display(), install::VERSION)
+    });
+    vec![
+        ("python3", python.map(|tool| told(&tool))),
+        ("Node.js", tools.node().map(|tool| told(&tool))),
+        ("cache", cache),
+    ]
 }
 
 /// The project's running server, if there is one. Does not count as a use, and changes nothing.

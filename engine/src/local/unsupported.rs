@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** does nothing.
 
-use super::{LocalError, Project, Running, SuperviseArgs};
+use super::{LocalError, Part, Project, Running, SuperviseArgs};
 
 /// Refuses.
 ///
@@ -10,6 +10,11 @@ use super::{LocalError, Project, Running, SuperviseArgs};
 /// Always [`LocalError::Windows`].
 pub fn ensure(_: &Project, _: &mut dyn FnMut(&str)) -> Result<Running, LocalError> {
     Err(LocalError::Windows)
+}
+
+/// There is nothing that would help.
+pub fn survey(_: &Project) -> Vec<Part> {
+    vec![("local AWS", Err(LocalError::Windows))]
 }
 
 /// Nothing runs here.

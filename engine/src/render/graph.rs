@@ -354,20 +354,16 @@ impl Picture {
             left += width + GAP;
         }
         for (group, ..) in groups {
-            // What stands first in the file stands above, where the library leaves the choice.
-            let middle =
-                |of: &dyn Fn(&(usize, (f64, f64))) -> f64| group.iter().map(of).sum::<f64>() / count(group.len());
-            let (mean_at, mean_across) = (middle(&|(at, _)| count(*at)), middle(&|(_, (across, _))| *across));
-            let agrees = middle(&|(at, (across, _))| (count(*at) - mean_at) * (across - mean_across)) >= 0.0;
-            let across = |place: f64| if agrees { place } else { -place };
-            let top = group.iter().map(|(_, (x, _))| across(*x)).fold(f64::INFINITY, f64::min);
+            let members: Vec<(usize, f64)> = group.into_iter().map(|(at, (across, _))| (at, across)).collect();
+            let turn = turn(&members);
+            let top = members.iter().map(|(_, across)| across * turn).fold(f64::INFINITY, f64::min);
             let mut lowest = bottom;
-            for (at, (x, _)) in &group {
+            for (at, across) in &members {
                 let (Some(place), Some(rank), Some(width)) = (boxes.get_mut(*at), ranks.get(at), sizes.get(*at)) else {
                     continue;
                 };
                 let left = columns.get(rank).copied().unwrap_or(MARGIN);
-                *place = Place { x: left.round(), y: (bottom + across(*x) - top).round(), width: *width };
+                *place = Place { x: left.round(), y: (bottom + across * turn - top).round(), width: *width };
                 lowest = lowest.max(place.y + HEIGHT);
                 right = right.max(left + *width);
             }
@@ -453,6 +449,15 @@ fn node(declared: &Declared, action: Action) -> Node {
 fn detail(Node { kind, name, .. }: &Node) -> String {
     // The names that a mapping goes by are AWS's.
     if name.is_empty() || *kind == "mapping" { (*kind).to_owned() } else { format!("{kind} {name}") }
+}
+
+/// What stands first in the file stands above, where the library leaves the choice: 1, or -1 to turn it upside down.
+fn turn(members: &[(usize, f64)]) -> f64 {
+    let n = count(members.len());
+    let mean_at = members.iter().map(|(at, _)| count(*at)).sum::<f64>() / n;
+    let mean_across = members.iter().map(|(_, across)| across).sum::<f64>() / n;
+    let agreement = members.iter().map(|(at, across)| (count(*at) - mean_at) * (across - mean_across)).sum::<f64>();
+    if agreement < 0.0 { -1.0 } else { 1.0 }
 }
 
 fn count(n: usize) -> f64 {

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::value::Value;
 
-use super::{FORMAT_VERSION, Look, shown};
+use super::{FORMAT_VERSION, GREEN, Look, RED, YELLOW, shown, wrap};
 
 /// One resource in AWS and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +53,25 @@ pub fn outputs(outputs: &[(String, Value)]) -> String {
 /// The same as a JSON object; what is not known is `null`.
 pub fn outputs_json(outputs: &[(String, Value)]) -> Json {
     Json::Object(outputs.iter().map(|(name, value)| (name.clone(), Json::from(value))).collect())
+}
+
+/// What was looked at, as sign, thing and finding.
+pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> String {
+    let mut text = String::new();
+    for (sign, what, found) in lines {
+        let style = match *sign {
+            "ok" => GREEN,
+            "note" => YELLOW,
+            _ => RED,
+        };
+        let lead = format!("{:>7}  {what:12}", look.paint(style, sign));
+        // Colours take no room.
+        let lead = format!("{:pad$}{lead}", "", pad = 7_usize.saturating_sub(if look.colour { sign.len() } else { 7 }));
+        for (at, line) in wrap(found, look.width.max(60).saturating_sub(22)).into_iter().enumerate() {
+            let _ = if at == 0 { writeln!(text, "{lead} {line}") } else { writeln!(text, "{:22}{line}", "") };
+        }
+    }
+    text
 }
 
 /// Who owns what, as a table.

@@ -3,6 +3,7 @@
 
 #![cfg(unix)]
 
+mod doctor;
 mod foreign;
 mod function_updates;
 mod lambda_reads;

@@ -38,7 +38,7 @@ const INLINE: &str = "inline-source-sw0rdfish";
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is made to talk, beyond its `--help`.
-const COMMANDS: [(&str, How); 17] = [
+const COMMANDS: [(&str, How); 20] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
@@ -54,6 +54,9 @@ const COMMANDS: [(&str, How); 17] = [
     ("explain", How::Scripted),
     ("verify", How::Scripted),
     ("policy", How::Scripted),
+    ("doctor", How::Scripted),
+    ("completions", How::Scripted),
+    ("man", How::Scripted),
     ("local", How::Local),
     ("help", How::Scripted),
 ];
@@ -323,6 +326,9 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "init" => &["init", "init nowhere --team red-foxes -vv"],
         "validate" => &["validate -vv", "validate --format json", "validate --format github"],
         "schema" => &["schema"],
+        "doctor" => &["doctor -vv", "doctor --format json"],
+        "completions" => &["completions bash", "completions zsh"],
+        "man" => &["man", "man apply", "man nothing"],
         "graph" => &["graph -vv", "graph --plan -vv", "graph --plan --format html", "graph --format dot"],
         "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
         "verify" => &["verify -vv --timeout 1", "verify --yes --timeout 1 --format json"],

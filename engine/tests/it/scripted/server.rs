@@ -347,6 +347,11 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         record.end = Some(Instant::now());
         record.status = reply.as_ref().map_or(0, |reply| reply.status);
     }
+    let date = state.world.date;
     drop(state);
-    reply.map(Reply::into_response).ok_or(LineCut)
+    let mut response = reply.map(Reply::into_response).ok_or(LineCut)?;
+    if let Some(date) = date {
+        response.headers_mut().insert("date", date.parse().unwrap());
+    }
+    Ok(response)
 }

@@ -256,6 +256,8 @@ pub(crate) struct World {
     pub(super) trust: Option<Json>,
     /// What the simulator decides of everything, and whether for lack of context; `None`: nobody may ask it.
     pub(super) simulated: Option<(&'static str, bool)>,
+    /// What AWS's clock shows; `None`: the time.
+    pub(super) date: Option<&'static str>,
     /// The policies of the roles, one attached and one of their own; `None`: nobody may read them.
     pub(super) policies: Option<[Json; 2]>,
     /// Takes what is not known to be taken: mappings on a fresh table, permissions and tags during an update.

@@ -1,0 +1,345 @@
+//! `engine doctor`: what this machine, these settings and these credentials are good for, to be read and to be pasted.
+//!
+//! **Invariant:** it changes nothing and starts nothing, and no account, key or home folder is told in full.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::aws::rights::{self, Decision};
+use crate::aws::{self, Access, Settings, Skew};
+use crate::diagnostic::Diagnostic;
+use crate::local::{self, Project};
+use crate::plan::Options;
+use crate::policy::{self, Purpose};
+use crate::schema::Site;
+use crate::spec::Depth;
+
+use super::session::{self, Session, Target};
+use super::terminal::{Failure, Terminal, telling};
+use super::{DoctorArgs, Exit, Global, ListFormat, SpecArgs, on_runtime};
+
+/// AWS refuses what is signed with a clock that is off by more (docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html).
+const MOST_SKEW: i64 = 300;
+/// Credentials that run out sooner are worth a word, in seconds.
+const SOON: u64 = 900;
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Fine,
+    /// Nothing that keeps a command from working, or not known.
+    Note,
+    Problem,
+}
+
+/// One thing that was looked at.
+struct Check {
+    what: &'static str,
+    state: State,
+    found: String,
+    hint: Option<String>,
+}
+
+/// What has been looked at so far.
+#[derive(Default)]
+struct Checks(Vec<Check>);
+
+impl Checks {
+    fn fine(&mut self, what: &'static str, found: impl Into<String>) {
+        self.0.push(Check { what, state: State::Fine, found: found.into(), hint: None });
+    }
+
+    fn note(&mut self, what: &'static str, found: impl Into<String>, hint: impl Into<String>) {
+        self.0.push(Check { what, state: State::Note, found: found.into(), hint: Some(hint.into()) });
+    }
+
+    fn problem(&mut self, what: &'static str, found: impl Into<String>, hint: Option<String>) {
+        self.0.push(Check { what, state: State::Problem, found: found.into(), hint });
+    }
+}
+
+/// Looks at everything.
+pub(super) fn run(global: &Global, terminal: &Terminal, args: &DoctorArgs) -> Result<Exit, Failure> {
+    let mut checks = Checks::default();
+    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    checks.fine("engine", format!("{} on {system}", super::VERSION));
+    let spec = SpecArgs::one(args.spec.as_deref(), args.team.as_deref(), &args.var);
+    // The local AWS is looked at, not started.
+    let on_aws = Global { local: false, ..global.clone() };
+    let session = session_of(&on_aws, terminal, &spec, &mut checks)?;
+    if global.local {
+        checks.note("AWS", "not asked, because of `--local`", "leave that out to look at your account");
+    } else {
+        on_runtime(async |interrupt| {
+            look_at_aws(&session, &mut checks, &interrupt).await;
+            Ok(Exit::Done)
+        })?;
+    }
+    look_at_machine(&session, global.local, &mut checks);
+    let home = etcetera::home_dir().ok();
+    for check in &mut checks.0 {
+        check.found = masked(&check.found, home.as_deref());
+        check.hint = check.hint.as_ref().map(|hint| masked(hint, home.as_deref()));
+    }
+    match args.format {
+        ListFormat::Json => terminal.print(&json(&checks)),
+        ListFormat::Human => terminal.print(&crate::render::checkup(&lines(&checks), terminal.out)),
+    }
+    let is_well = checks.0.iter().all(|check| check.state != State::Problem);
+    Ok(if is_well { Exit::Done } else { Exit::Failed })
+}
+
+/// The spec's session, or one without a spec.
+fn session_of<'t>(
+    global: &Global,
+    terminal: &'t Terminal,
+    spec: &SpecArgs,
+    checks: &mut Checks,
+) -> Result<Session<'t>, Failure> {
+    let bare = || SpecArgs { team: Some("doctor".to_owned()), stack: Some("doctor".to_owned()), ..spec.clone() };
+    let loaded = session::load(global, spec, Depth::Full);
+    let usable = match loaded {
+        Ok((loaded, errors)) if errors.is_empty() => {
+            for it in &loaded {
+                let (file, team, stack) = (it.spec.file.name(), &it.spec.team, &it.spec.stack);
+                checks
+                    .fine("spec", format!("{file}, team {team}, stack {stack}, {} resources", it.spec.resources.len()));
+            }
+            true
+        }
+        Ok((_, errors)) => {
+            let hint = Some("`engine validate` says what and where".to_owned());
+            checks.problem("spec", format!("{} errors", errors.len()), hint);
+            false
+        }
+        Err(failure) => {
+            let problem = failure.diagnostics.first().map_or_else(String::new, |it| it.problem.clone());
+            checks.note("spec", problem, "`engine init` writes a first one");
+            false
+        }
+    };
+    let region = || {
+        // What is wrong elsewhere in the spec does not keep it from naming a place.
+        let (loaded, _) = session::load(global, spec, Depth::Identities).ok()?;
+        loaded.first()?.spec.region.clone()
+    };
+    let (spec, global) = match usable {
+        true => (spec.clone(), global.clone()),
+        false => (bare(), Global { region: global.region.clone().or_else(region), ..global.clone() }),
+    };
+    let sessions = session::open(&global, terminal, &spec, &Options::default(), Depth::Full)?;
+    sessions.into_iter().next().ok_or_else(|| Failure::one(Diagnostic::error("there is no spec to look at")))
+}
+
+async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch::Receiver<bool>) {
+    let Target::Account(settings) = &session.target else { return };
+    match aws::region(settings).await {
+        Ok(region) => checks.fine("region", format!("{region}{}", source_of_region(session, settings))),
+        Err(error) => return checks.problem("region", error.message.to_string(), error.hint()),
+    }
+    checks.fine("endpoint", endpoint(settings));
+    let connection = match session.connection().await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let hint = error.hint().or_else(|| Some("run `aws configure`, or add `--local`".to_owned()));
+            return checks.problem("credentials", error.message.to_string(), hint);
+        }
+    };
+    if let Some(key) = connection.key(settings).await {
+        let source = match &key.profile {
+            Some(profile) => format!("profile {profile}"),
+            None if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() => "environment variables".to_owned(),
+            None => "the usual chain".to_owned(),
+        };
+        let text = format!("{}… from {source}", key.kind);
+        match key.expiry.map(|expiry| expiry.duration_since(SystemTime::now())) {
+            None => checks.fine("credentials", format!("{text}; no end is known")),
+            Some(Ok(left)) if left.as_secs() > SOON => {
+                let minutes = std::time::Duration::from_secs(left.as_secs() / 60 * 60);
+                checks.fine("credentials", format!("{text}, good for {}", humantime::format_duration(minutes)));
+            }
+            Some(Ok(left)) => {
+                let minutes = left.as_secs() / 60;
+                checks.note(
+                    "credentials",
+                    format!("{text}, good for {minutes} more minutes"),
+                    "renew them: `aws sso login`",
+                );
+            }
+            Some(Err(_)) => {
+                checks.problem(
+                    "credentials",
+                    format!("{text}, run out"),
+                    Some("renew them: `aws sso login`".to_owned()),
+                );
+            }
+        }
+    }
+    let Ok(cx) = session.context(Access::ReadOnly, interrupt).await else { return };
+    let skew = Skew::default();
+    let asked = telling(session.terminal.quiet, || cx.waits(), cx.read("", || cx.aws.caller(&skew))).await;
+    match skew.seconds() {
+        Some(ahead) if ahead.abs() > MOST_SKEW => {
+            let hint = "set this machine's clock; AWS refuses what is signed with another time".to_owned();
+            checks.problem("clock", off(ahead), Some(hint));
+        }
+        Some(ahead) => checks.fine("clock", off(ahead)),
+        None => {}
+    }
+    let arn = match asked {
+        Ok(arn) => arn,
+        Err(error) => return checks.problem("account", error.to_string(), error.hint()),
+    };
+    let mut fields = arn.splitn(6, ':').skip(4);
+    let (account, who) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+    match &session.spec.account {
+        Some(wanted) if wanted != account => {
+            let hint = "the spec's `account:` names another; take its credentials (`--profile`)".to_owned();
+            checks.problem("account", format!("{account}, as {who}"), Some(hint));
+        }
+        _ => checks.fine("account", format!("{account}, as {who}")),
+    }
+    if !session.spec.resources.is_empty() {
+        look_at_rights(session, &cx, account, checks).await;
+    }
+}
+
+/// Which of the rights that an apply takes are missing, as far as IAM tells.
+async fn look_at_rights(session: &Session<'_>, cx: &crate::aws::Context, account: &str, checks: &mut Checks) {
+    let site = Site::new(&cx.aws.region, account);
+    let needs = policy::deploying(&session.spec, &site, Purpose::Apply).needs();
+    let unknown = "IAM does not tell you";
+    let ask_for = "`engine policy --for apply` prints what to ask for";
+    let Some(principal) = cx.aws.seen.principal() else { return checks.note("rights", unknown, ask_for) };
+    let Ok(decisions) = rights::simulate(cx, &principal, &needs).await else {
+        return checks.note("rights", unknown, ask_for);
+    };
+    let mut missing: Vec<&str> = needs
+        .iter()
+        .zip(&decisions)
+        .filter(|(_, decision)| matches!(decision, Decision::NotAllowed | Decision::Denied))
+        .map(|((action, _), _)| *action)
+        .collect();
+    missing.dedup();
+    if missing.is_empty() {
+        let mut actions: Vec<&str> = needs.iter().map(|(action, _)| *action).collect();
+        actions.sort_unstable();
+        actions.dedup();
+        checks.fine(
+            "rights",
+            format!("nothing is missing of {} that an apply takes, as far as IAM tells", actions.len()),
+        );
+    } else {
+        checks.note("rights", format!("as far as IAM tells, {} are missing", missing.join(", ")), ask_for);
+    }
+}
+
+fn look_at_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
+    let project = session.project();
+    for (what, found) in local::survey(project) {
+        match found {
+            Ok(found) => checks.fine(what, found),
+            Err(error) if is_local => checks.problem(what, error.problem(), error.hint()),
+            Err(error) => checks.note(what, error.problem(), "only `--local` needs it"),
+        }
+    }
+    match running(project) {
+        Some(port) => checks.fine("local AWS", format!("runs on port {port}")),
+        None => checks.fine("local AWS", "does not run; `--local` starts it"),
+    }
+}
+
+fn running(project: &Project) -> Option<u16> {
+    local::status(project).ok()?.map(|running| running.port)
+}
+
+fn source_of_region(session: &Session<'_>, settings: &Settings) -> &'static str {
+    match (&session.overrides.region, &settings.region) {
+        (Some(_), _) => " (--region)",
+        (None, Some(_)) => " (the spec's)",
+        (None, None) => " (your AWS settings')",
+    }
+}
+
+/// Where the calls go, as far as flags and variables say.
+fn endpoint(settings: &Settings) -> String {
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let named = settings.endpoint_url.clone().map(|url| ("--endpoint-url".to_owned(), url));
+    let named = named.or_else(|| variables.into_iter().find(|(name, _)| name.starts_with("AWS_ENDPOINT_URL")));
+    match named {
+        // A URL may hold a password.
+        Some((from, url)) => {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
+            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            format!("{scheme}://{host} ({from})")
+        }
+        None => "AWS's own, unless your AWS settings name another".to_owned(),
+    }
+}
+
+fn off(ahead: i64) -> String {
+    match ahead {
+        3.. => format!("{ahead} s ahead of AWS's"),
+        -2.. => "as AWS's".to_owned(),
+        _ => format!("{} s behind AWS's", ahead.abs()),
+    }
+}
+
+/// A text that may be shown to strangers: accounts to their last four digits, the home folder as `~`.
+fn masked(text: &str, home: Option<&Path>) -> String {
+    let mut masked = String::new();
+    let mut digits = String::new();
+    let flush = |digits: &mut String, masked: &mut String| {
+        match digits.get(8..) {
+            Some(last) if digits.len() == 12 => masked.push_str(&format!("********{last}")),
+            _ => masked.push_str(digits),
+        }
+        digits.clear();
+    };
+    for c in text.chars() {
+        if c.is_ascii_digit() {
+            digits.push(c);
+            continue;
+        }
+        flush(&mut digits, &mut masked);
+        masked.push(c);
+    }
+    flush(&mut digits, &mut masked);
+    match home.and_then(Path::to_str).filter(|home| home.len() > 1) {
+        Some(home) => masked.replace(home, "~"),
+        None => masked,
+    }
+}
+
+fn lines(checks: &Checks) -> Vec<(&'static str, &'static str, String)> {
+    let line = |check: &Check| {
+        let sign = match check.state {
+            State::Fine => "ok",
+            State::Note => "note",
+            State::Problem => "PROBLEM",
+        };
+        let hint = check.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+        (sign, check.what, format!("{}{hint}", check.found))
+    };
+    checks.0.iter().map(line).collect()
+}
+
+fn json(checks: &Checks) -> String {
+    let checks: Vec<_> = checks
+        .0
+        .iter()
+        .map(|Check { what, state, found, hint }| {
+            let state = match state {
+                State::Fine => "ok",
+                State::Note => "note",
+                State::Problem => "problem",
+            };
+            json!({ "check": what, "state": state, "found": found, "hint": hint })
+        })
+        .collect();
+    format!("{}\n", json!({ "format_version": 1, "checks": checks }))
+}
