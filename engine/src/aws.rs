@@ -140,7 +140,7 @@ impl Connection {
     /// To real AWS (or whatever endpoint the AWS settings name), through the standard chain.
     ///
     /// # Errors
-    /// `Rejected` without a region; whatever keeps the chain from naming credentials.
+    /// `Unaddressed` without a region; whatever keeps the chain from naming credentials.
     pub async fn open(settings: &Settings, network: &Network) -> Result<Connection, AwsError> {
         let mut region_in_profile = ProfileFileRegionProvider::builder();
         if let Some(profile) = &settings.profile {
@@ -153,7 +153,7 @@ impl Connection {
             .await
             .ok_or_else(|| {
                 let message = "no region is set: write `region:` into the spec, or set AWS_REGION, or pass `--region`";
-                AwsError::own(Class::Rejected, "", "", message)
+                AwsError::own(Class::Unaddressed, "", "", message)
             })?;
         let http = (network.wrap)(https());
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())

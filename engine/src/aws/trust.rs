@@ -177,12 +177,9 @@ impl Inquiry {
             Verdict::Right(reason, remedy) => {
                 AwsError { reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
             }
-            Verdict::Hopeless(reason, remedy) => AwsError {
-                class: Class::Rejected,
-                message: format!("{} Waiting would not help: {reason}", error.message).into(),
-                remedy: Some(remedy.into()),
-                ..error
-            },
+            Verdict::Hopeless(reason, remedy) => {
+                AwsError { class: Class::Rejected, reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 #![cfg(unix)]
 
+mod causes;
 mod foreign;
 mod function_updates;
 mod lambda_reads;
@@ -190,7 +191,7 @@ impl Run {
     /// That one cause is one error.
     #[track_caller]
     fn complains_once(&self) -> &Run {
-        let errors = self.err.lines().filter(|line| line.starts_with("error:")).count();
+        let errors = self.err.lines().filter(|line| line.starts_with("error:") || line.starts_with("error[")).count();
         assert_eq!(errors, 1, "{}", self.err);
         self
     }
@@ -675,7 +676,7 @@ fn a_quota_is_not_retried_and_the_rest_goes_on() {
         .run(&cloud, &["apply"])
         .ends_with(3)
         .says(text)
-        .says("LimitExceededException, request scripted-request");
+        .says("aws: LimitExceededException (CreateTable, request scripted-request)");
     assert_eq!(cloud.count("CreateTable"), 1);
     assert_eq!(cloud.count("CreateFunction"), 1, "the function does not need the table");
     assert_eq!(cloud.count("CreateEventSourceMapping"), 0);
