@@ -380,8 +380,8 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines.map(|line| line.replace(TIE, " ")).collect()
 }
 
-/// Stands for a blank at which no line may end. It is no character that is ever shown.
-const TIE: char = '\u{1}';
+/// Stands for a blank at which no line may end.
+const TIE: char = '\u{a0}';
 
 /// What commands that people are told to run begin with.
 const COMMANDS: [&str; 2] = ["engine ", "aws "];
@@ -610,7 +610,9 @@ mod tests {
             "why": null,
             "hints": [
               "change it"
-            ]
+            ],
+            "code": null,
+            "said": null
           },
           {
             "severity": "error",
@@ -619,7 +621,9 @@ mod tests {
             "line": null,
             "column": null,
             "why": "because",
-            "hints": []
+            "hints": [],
+            "code": null,
+            "said": null
           }
         ]
         "#);

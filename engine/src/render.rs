@@ -217,8 +217,8 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look
     text
 }
 
-/// What is to be known of each step that failed. What all of them fail of is told once, and of no place in the spec.
-fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic> {
+/// What is to be known of each step that failed, other than by Ctrl-C. What all of them fail of is told once, and of no place in the spec.
+pub fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic> {
     let mut told = HashSet::new();
     let mut failures = Vec::new();
     for (step, ending) in plan.steps.iter().zip(endings) {

@@ -192,6 +192,7 @@ async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view
         } else {
             Vec::new()
         };
+        terminal.log(&render::failures(&run.session.spec, plan, &endings));
         if view.format != Format::Human {
             it.document(view, status, &endings, &known);
             continue;

@@ -707,6 +707,24 @@ fn programs_read_the_code_of_a_failure() {
     assert!(steps.iter().all(|step| step["code"].is_null() == (step["result"] != "failed")), "{steps:?}");
 }
 
+/// Of a failed step and of a failed read.
+#[test]
+fn json_logs_have_the_code_of_a_failure() {
+    for (operation, args) in [("CreateFunction", ["apply", "--yes"]), ("GetFunction", ["diff", "--show-unchanged"])] {
+        let cloud = Cloud::start(World::empty());
+        let text = "User: x is not authorized to perform: lambda:any";
+        cloud.always(operation, Fault::Answer(Reply::lambda(403, "AccessDeniedException", text)));
+        let run = Project::usual().run(&cloud, &[args[0], args[1], "--log-format", "json"]);
+        let lines = run.err.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+        let [line] = &lines.collect::<Vec<_>>()[..] else { panic!("{}", run.err) };
+        assert_eq!(line["level"], "ERROR");
+        let fields = &line["fields"];
+        assert_eq!((&fields["code"], &fields["file"]), (&json!("access-denied"), &json!("specs/team.yaml")), "{line}");
+        assert!(fields["line"].is_u64() && fields["hint"].as_str().unwrap().contains("`lambda:any`"), "{line}");
+        assert!(fields["said"].as_str().unwrap().contains(text), "{line}");
+    }
+}
+
 /// An error says enough whatever of AWS's answer is missing.
 #[test]
 fn no_class_is_without_words() {

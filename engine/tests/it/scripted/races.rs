@@ -888,7 +888,8 @@ async fn play(case: Case) {
             let (_, endings) = run.unwrap_or_else(|error| panic!("{about}: {error}"));
             let failed = failures(&endings);
             assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [class], "{about}: {failed:?}");
-            let text = format!("{}\n{:?}", failed[0], failed[0].diagnostic(""));
+            let told = failed[0].diagnostic("");
+            let text = format!("{}\n{}\n{:?}\n{}", failed[0], told.problem, told.why, told.hints.join("\n"));
             for says in says {
                 assert!(text.contains(says), "{about}: no `{says}` in {text}");
             }
