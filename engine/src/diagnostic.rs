@@ -29,9 +29,16 @@ pub struct Diagnostic {
     pub why: Option<String>,
     /// What the user can do next.
     pub hints: Vec<String>,
-    /// The name of its cause in the catalogue, for `engine explain`.
-    pub code: Option<&'static str>,
-    /// What somebody else has said about it, in their own words.
+    /// Its cause in the catalogue, if it has one; boxed, since most have none.
+    pub cause: Option<Box<Cause>>,
+}
+
+/// What a problem comes from, where that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The name, for `engine explain`.
+    pub code: &'static str,
+    /// What AWS has said about it, in its own words.
     pub said: Option<String>,
 }
 
@@ -57,7 +64,7 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, problem: String) -> Self {
-        Self { severity, problem, at: None, why: None, hints: Vec::new(), code: None, said: None }
+        Self { severity, problem, at: None, why: None, hints: Vec::new(), cause: None }
     }
 
     /// Says where.
@@ -74,18 +81,21 @@ impl Diagnostic {
         self
     }
 
-    /// Names its cause.
+    /// Names its cause, with what AWS has said.
     #[must_use]
-    pub fn code(mut self, code: &'static str) -> Self {
-        self.code = Some(code);
+    pub fn cause(mut self, code: &'static str, said: Option<String>) -> Self {
+        self.cause = Some(Box::new(Cause { code, said }));
         self
     }
 
-    /// Adds what somebody else has said about it.
-    #[must_use]
-    pub fn said(mut self, said: impl Into<String>) -> Self {
-        self.said = Some(said.into());
-        self
+    /// The name of its cause.
+    pub fn code(&self) -> Option<&'static str> {
+        self.cause.as_ref().map(|cause| cause.code)
+    }
+
+    /// What AWS has said about it.
+    pub fn said(&self) -> Option<&str> {
+        self.cause.as_ref()?.said.as_deref()
     }
 
     /// Adds one thing that the user can do.
@@ -120,8 +130,8 @@ impl Serialize for Diagnostic {
             column: position.map(|(_, column)| column),
             why: self.why.as_deref(),
             hints: &self.hints,
-            code: self.code,
-            said: self.said.as_deref(),
+            code: self.code(),
+            said: self.said(),
         }
         .serialize(serializer)
     }
@@ -292,7 +302,8 @@ pub fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
         (a, b) => a.is_some().cmp(&b.is_some()),
     });
     let mut seen = HashSet::new();
-    ordered.retain(|d| seen.insert((d.at.as_ref().map(Place::key), d.severity, &d.problem, &d.why, &d.hints, d.code)));
+    ordered
+        .retain(|d| seen.insert((d.at.as_ref().map(Place::key), d.severity, &d.problem, &d.why, &d.hints, d.code())));
     ordered
 }
 
@@ -316,7 +327,7 @@ pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String 
     let ordered = in_order(diagnostics);
     let rendered = ordered.iter().map(|diagnostic| render_one(&renderer, diagnostic, width) + "\n");
     let text = rendered.collect::<Vec<_>>().join("\n");
-    let mut codes: Vec<&str> = ordered.iter().filter_map(|diagnostic| diagnostic.code).collect();
+    let mut codes: Vec<&str> = ordered.iter().filter_map(|diagnostic| diagnostic.code()).collect();
     let mut seen = HashSet::new();
     codes.retain(|code| seen.insert(*code));
     if codes.is_empty() {
@@ -333,12 +344,12 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
         Severity::Warning => Level::WARNING,
     };
     let title = level.clone().primary_title(printable(&diagnostic.problem));
-    let title = match diagnostic.code {
+    let title = match diagnostic.code() {
         Some(code) => title.id(code),
         None => title,
     };
     let why = diagnostic.why.iter().map(|why| message("why", why, width));
-    let said = diagnostic.said.iter().map(|said| message("aws", said, width));
+    let said = diagnostic.said().into_iter().map(|said| message("aws", said, width));
     let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint, width))).chain(said);
     let Some(place) = &diagnostic.at else {
         return renderer.render(&[Group::with_title(title).elements(notes)]);

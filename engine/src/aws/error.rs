@@ -228,11 +228,7 @@ impl AwsError {
         let code = self.cause();
         let title = code.entry().title;
         let problem = if doing.is_empty() { title.to_owned() } else { format!("{doing}: {title}") };
-        let diagnostic = Diagnostic::error(problem).code(code.name()).why(self.why()).hint(self.hint());
-        match self.said() {
-            Some(said) => diagnostic.said(said),
-            None => diagnostic,
-        }
+        Diagnostic::error(problem).cause(code.name(), self.said()).why(self.why()).hint(self.hint())
     }
 }
 

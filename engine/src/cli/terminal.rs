@@ -130,7 +130,8 @@ impl Terminal {
             return;
         }
         for it in diagnostic::in_order(diagnostics) {
-            let Diagnostic { problem, why, code, said, .. } = it;
+            let Diagnostic { problem, why, .. } = it;
+            let (code, said) = (it.code(), it.said());
             let (file, hint) = (it.at.as_ref().map(|place| place.file.name()), it.hints.join("; "));
             let line = it.at.as_ref().map(|place| place.line_column().0);
             match it.severity {

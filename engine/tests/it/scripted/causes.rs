@@ -737,10 +737,10 @@ fn no_class_is_without_words() {
             let entry = error.cause().entry();
             let diagnostic = error.diagnostic("create `todos`");
             assert_eq!(diagnostic.problem, format!("create `todos`: {}", entry.title));
-            assert_eq!(diagnostic.code, Some(error.cause().name()));
-            assert!(diagnostic.why.is_some_and(|why| why.contains(entry.why)), "{class:?}");
+            assert_eq!(diagnostic.code(), Some(error.cause().name()));
             assert!(diagnostic.hints.iter().all(|hint| hint.len() > 20) && diagnostic.hints.len() == 1, "{class:?}");
-            assert_eq!(diagnostic.said.is_some(), code.is_some(), "{class:?}");
+            assert_eq!(diagnostic.said().is_some(), code.is_some(), "{class:?}");
+            assert!(diagnostic.why.is_some_and(|why| why.contains(entry.why)), "{class:?}");
         }
     }
 }
