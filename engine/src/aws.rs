@@ -151,10 +151,7 @@ impl Connection {
             .or_else(region_in_profile.build())
             .region()
             .await
-            .ok_or_else(|| {
-                let message = "no region is set: write `region:` into the spec, or set AWS_REGION, or pass `--region`";
-                AwsError::own(Class::Unaddressed, "", "", message)
-            })?;
+            .ok_or_else(|| AwsError::own(Class::Unaddressed, "", "", "no region is set"))?;
         let http = (network.wrap)(https());
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region.clone())

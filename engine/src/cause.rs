@@ -211,7 +211,7 @@ catalogue! {
     }
     OtherAccount "other-account" {
         title: "the credentials are for another account than the spec",
-        why: "`account:` in the spec says where it may be deployed, so nothing was shown or written",
+        why: "`account:` says where the spec may be deployed, so nothing was shown or written",
         next: "use credentials for the spec's account (`--profile NAME`; `aws sts get-caller-identity` shows the present \
                one), or correct `account:`",
         more: "With `account:` nobody deploys into the wrong account by a forgotten AWS_PROFILE. Keys in the environment \
@@ -220,7 +220,7 @@ catalogue! {
     }
     RegionNotUsable "region-not-usable" {
         title: "it can't be told where to send the request",
-        why: "no region is set, or region and endpoint make no address",
+        why: "the region, or an endpoint in its place, makes the address of each service",
         next: "write `region:` into the spec, or set AWS_REGION, or pass `--region`; then run `engine diff` again",
         more: "The region comes from `--region`, else from the spec, else from AWS_REGION, AWS_DEFAULT_REGION or the \
                profile. With a region in the spec, everybody who uses it means the same place.",

@@ -166,9 +166,7 @@ async fn read_once(
 /// `WrongAccount` where it is for another.
 pub fn in_account(spec: &Spec, actual: &str) -> Result<(), AwsError> {
     let Some(wanted) = spec.account.as_ref().filter(|wanted| *wanted != actual) else { return Ok(()) };
-    let message = format!(
-        "the spec is for account {wanted}, but the credentials are for account {actual}; nothing was shown or written"
-    );
+    let message = format!("the spec is for account {wanted}, but the credentials are for account {actual}");
     Err(AwsError::own(Class::WrongAccount, "", "", message))
 }
 
