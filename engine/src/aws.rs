@@ -148,7 +148,7 @@ pub struct LocalSettings {
 /// The region that the calls go to: `--region`, else the spec's, else that of the AWS settings. Asks nobody.
 ///
 /// # Errors
-/// `Rejected` without any.
+/// `Unaddressed` without any.
 pub async fn region(settings: &Settings) -> Result<String, AwsError> {
     let mut region_in_profile = ProfileFileRegionProvider::builder();
     if let Some(profile) = &settings.profile {
@@ -159,10 +159,7 @@ pub async fn region(settings: &Settings) -> Result<String, AwsError> {
         .or_else(region_in_profile.build())
         .region()
         .await
-        .ok_or_else(|| {
-            let message = "no region is set: write `region:` into the spec, or set AWS_REGION, or pass `--region`";
-            AwsError::own(Class::Rejected, "", "", message)
-        })?;
+        .ok_or_else(|| AwsError::own(Class::Unaddressed, "", "", "no region is set"))?;
     Ok(region.to_string())
 }
 
@@ -170,7 +167,7 @@ impl Connection {
     /// To real AWS (or whatever endpoint the AWS settings name), through the standard chain.
     ///
     /// # Errors
-    /// `Rejected` without a region; whatever keeps the chain from naming credentials.
+    /// `Unaddressed` without a region; whatever keeps the chain from naming credentials.
     pub async fn open(settings: &Settings, network: &Network) -> Result<Connection, AwsError> {
         let region = Region::new(region(settings).await?);
         let http = (network.wrap)(https());

@@ -23,6 +23,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
 use crate::aws::Network;
+use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::kinds::registry;
 use crate::live::Leftovers;
@@ -30,7 +31,7 @@ use crate::local::{self, Project, SuperviseArgs};
 use crate::plan::{Goal, Options};
 use crate::render;
 use crate::saved::{Flags, SavedPlan};
-use crate::spec::Depth;
+use crate::spec::{Depth, nearest};
 
 use logs::LogsArgs;
 use session::Intent;
@@ -204,15 +205,16 @@ Examples:
   engine schema > specs/spec.schema.json    for editors: the first line of a spec then says
                                             # yaml-language-server: $schema=spec.schema.json")]
     Schema,
-    /// Say what a kind takes, and what a change of it means
+    /// Say what a kind takes, or what the code of an error means and what to do
     #[command(after_help = "\
 Examples:
-  engine explain                        the kinds
+  engine explain                        the kinds, and the codes of errors
   engine explain table                  a kind's properties
-  engine explain table.ttl_attribute    one of them")]
+  engine explain table.ttl_attribute    one of them
+  engine explain role-not-assumable     an error's code")]
     Explain {
-        /// A kind, or a property of one
-        #[arg(value_name = "KIND[.PROPERTY]")]
+        /// A kind, a property of one, or the code of an error
+        #[arg(value_name = "KIND[.PROPERTY] | CODE")]
         what: Option<String>,
     },
     /// Prove that the pipeline works: one item is put, updated and deleted, and the function's log has to show it
@@ -791,17 +793,30 @@ fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, F
 }
 
 fn explain(terminal: &Terminal, what: Option<&str>) -> Result<Exit, Failure> {
+    let look = terminal.out;
     let schemas = || registry().values().map(|kind| kind.schema());
     let Some(what) = what else {
-        terminal.print(&render::explain::kinds(schemas(), terminal.out));
+        let (kinds, codes) = (render::explain::kinds(schemas(), look), render::explain::codes(look));
+        terminal.print(&format!("{kinds}\nThe codes of errors:\n{codes}"));
         return Ok(Exit::Done);
     };
+    if let Some(code) = Code::named(what) {
+        terminal.print(&render::explain::code(code, look));
+        return Ok(Exit::Done);
+    }
     let (kind, property) = what.split_once('.').map_or((what, None), |(kind, property)| (kind, Some(property)));
     let Some(schema) = schemas().find(|schema| schema.kind == kind) else {
-        let kinds = schemas().map(|schema| format!("`{}`", schema.kind)).collect::<Vec<_>>().join(", ");
-        return Err(Failure::usage(format!("there is no kind `{kind}`"), format!("the kinds are {kinds}")));
+        let kinds = || schemas().map(|schema| schema.kind);
+        let hint = match nearest(what, kinds().chain(Code::ALL.iter().map(|code| code.name()))) {
+            Some(near) => format!("did you mean `{near}`? `engine explain` lists the kinds and the codes"),
+            None => {
+                let kinds = kinds().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+                format!("the kinds are {kinds}; `engine explain` also lists the codes of errors")
+            }
+        };
+        return Err(Failure::usage(format!("there is no kind and no code `{kind}`"), hint));
     };
-    match render::explain::kind(schema, property, terminal.out) {
+    match render::explain::kind(schema, property, look) {
         Some(text) => terminal.print(&text),
         None => {
             let hint = format!("`engine explain {kind}` shows what it has");

@@ -29,6 +29,17 @@ pub struct Diagnostic {
     pub why: Option<String>,
     /// What the user can do next.
     pub hints: Vec<String>,
+    /// Its cause in the catalogue, if it has one; boxed, since most have none.
+    pub cause: Option<Box<Cause>>,
+}
+
+/// What a problem comes from, where that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The name, for `engine explain`.
+    pub code: &'static str,
+    /// What AWS has said about it, in its own words.
+    pub said: Option<String>,
 }
 
 /// How bad a [`Diagnostic`] is.
@@ -53,7 +64,7 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, problem: String) -> Self {
-        Self { severity, problem, at: None, why: None, hints: Vec::new() }
+        Self { severity, problem, at: None, why: None, hints: Vec::new(), cause: None }
     }
 
     /// Says where.
@@ -68,6 +79,23 @@ impl Diagnostic {
     pub fn why(mut self, why: impl Into<String>) -> Self {
         self.why = Some(why.into());
         self
+    }
+
+    /// Names its cause, with what AWS has said.
+    #[must_use]
+    pub fn cause(mut self, code: &'static str, said: Option<String>) -> Self {
+        self.cause = Some(Box::new(Cause { code, said }));
+        self
+    }
+
+    /// The name of its cause.
+    pub fn code(&self) -> Option<&'static str> {
+        self.cause.as_ref().map(|cause| cause.code)
+    }
+
+    /// What AWS has said about it.
+    pub fn said(&self) -> Option<&str> {
+        self.cause.as_ref()?.said.as_deref()
     }
 
     /// Adds one thing that the user can do.
@@ -90,6 +118,8 @@ impl Serialize for Diagnostic {
             column: Option<usize>,
             why: Option<&'a str>,
             hints: &'a [String],
+            code: Option<&'a str>,
+            said: Option<&'a str>,
         }
         let position = self.at.as_ref().map(Place::line_column);
         Flat {
@@ -100,6 +130,8 @@ impl Serialize for Diagnostic {
             column: position.map(|(_, column)| column),
             why: self.why.as_deref(),
             hints: &self.hints,
+            code: self.code(),
+            said: self.said(),
         }
         .serialize(serializer)
     }
@@ -270,7 +302,8 @@ pub fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
         (a, b) => a.is_some().cmp(&b.is_some()),
     });
     let mut seen = HashSet::new();
-    ordered.retain(|d| seen.insert((d.at.as_ref().map(Place::key), d.severity, &d.problem, &d.why, &d.hints)));
+    ordered
+        .retain(|d| seen.insert((d.at.as_ref().map(Place::key), d.severity, &d.problem, &d.why, &d.hints, d.code())));
     ordered
 }
 
@@ -291,8 +324,18 @@ pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String 
         Style::Ansi => Renderer::styled(),
     }
     .term_width(width);
-    let rendered = in_order(diagnostics).into_iter().map(|diagnostic| render_one(&renderer, diagnostic, width) + "\n");
-    rendered.collect::<Vec<_>>().join("\n")
+    let ordered = in_order(diagnostics);
+    let rendered = ordered.iter().map(|diagnostic| render_one(&renderer, diagnostic, width) + "\n");
+    let text = rendered.collect::<Vec<_>>().join("\n");
+    let mut codes: Vec<&str> = ordered.iter().filter_map(|diagnostic| diagnostic.code()).collect();
+    let mut seen = HashSet::new();
+    codes.retain(|code| seen.insert(*code));
+    if codes.is_empty() {
+        return text;
+    }
+    let commands = codes.iter().map(|code| format!("`engine explain {code}`")).collect::<Vec<_>>().join(", ");
+    let tells = if codes.len() == 1 { "tells" } else { "tell" };
+    format!("{text}\n{}\n", wrap(&format!("{commands} {tells} more"), width).join("\n"))
 }
 
 fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> String {
@@ -301,8 +344,13 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
         Severity::Warning => Level::WARNING,
     };
     let title = level.clone().primary_title(printable(&diagnostic.problem));
+    let title = match diagnostic.code() {
+        Some(code) => title.id(code),
+        None => title,
+    };
     let why = diagnostic.why.iter().map(|why| message("why", why, width));
-    let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint, width)));
+    let said = diagnostic.said().into_iter().map(|said| message("aws", said, width));
+    let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint, width))).chain(said);
     let Some(place) = &diagnostic.at else {
         return renderer.render(&[Group::with_title(title).elements(notes)]);
     };
@@ -331,14 +379,34 @@ fn message(name: &'static str, text: &str, width: usize) -> Message<'static> {
     Level::NOTE.with_name(name).message(wrap(&printable(text), room).join("\n"))
 }
 
-/// Text as lines of at most `width` columns. A line that is indented is there to be copied, and stays whole.
+/// Text as lines of at most `width` columns. A line that is indented is there to be copied, and stays whole; so does a
+/// command in backticks, if it fits on a line.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let text = &tied(text, width);
     let options = textwrap::Options::new(width).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
     let lines = text.split('\n').flat_map(|line| match line.starts_with(' ') {
         true => vec![line.to_owned()],
         false => textwrap::wrap(line, &options).into_iter().map(std::borrow::Cow::into_owned).collect(),
     });
-    lines.collect()
+    lines.map(|line| line.replace(TIE, " ")).collect()
+}
+
+/// Stands for a blank at which no line may end.
+const TIE: char = '\u{a0}';
+
+/// What commands that people are told to run begin with.
+const COMMANDS: [&str; 2] = ["engine ", "aws "];
+
+/// The text with the words of each command tied together.
+fn tied(text: &str, width: usize) -> String {
+    // With its backticks, and what may follow them.
+    let fits = |part: &str| part.chars().count() + 3 <= width;
+    let is_command = |part: &str| COMMANDS.iter().any(|program| part.starts_with(program)) && fits(part);
+    let parts = text.split('`').enumerate().map(|(at, part)| match at % 2 == 1 && is_command(part) {
+        true => part.replace(' ', TIE.encode_utf8(&mut [0; 4])),
+        false => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 /// A source line as it may be shown.
@@ -553,7 +621,9 @@ mod tests {
             "why": null,
             "hints": [
               "change it"
-            ]
+            ],
+            "code": null,
+            "said": null
           },
           {
             "severity": "error",
@@ -562,7 +632,9 @@ mod tests {
             "line": null,
             "column": null,
             "why": "because",
-            "hints": []
+            "hints": [],
+            "code": null,
+            "said": null
           }
         ]
         "#);

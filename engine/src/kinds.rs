@@ -139,7 +139,7 @@ fn made_alike(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsE
 
 /// The error for a create that found something of somebody else's in its place.
 fn taken(operation: &str, id: &Id) -> AwsError {
-    AwsError::own(Class::Changed, operation, &id.name, "somebody else made one of that name meanwhile")
+    AwsError::own(Class::Exists, operation, &id.name, "somebody else made one of that name meanwhile")
 }
 
 /// How long what was made may not be found yet, where AWS needs milliseconds to seconds, ...

@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod aws;
+pub mod cause;
 pub mod cli;
 pub mod diagnostic;
 pub mod files;

@@ -163,13 +163,11 @@ async fn read_once(
 /// That `actual` is the account that the spec is for.
 ///
 /// # Errors
-/// `Refused` where it is for another.
+/// `WrongAccount` where it is for another.
 pub fn in_account(spec: &Spec, actual: &str) -> Result<(), AwsError> {
     let Some(wanted) = spec.account.as_ref().filter(|wanted| *wanted != actual) else { return Ok(()) };
-    let message = format!(
-        "the spec is for account {wanted}, but the credentials are for account {actual}; nothing was shown or written"
-    );
-    Err(AwsError::own(Class::Refused, "", "", message))
+    let message = format!("the spec is for account {wanted}, but the credentials are for account {actual}");
+    Err(AwsError::own(Class::WrongAccount, "", "", message))
 }
 
 /// Adds an error; one cause for all reads is one error.

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use crate::aws::rights::{Decision, Need};
-use crate::aws::trust::{LAMBDA, Trust};
+use crate::aws::trust::{Trust, closed};
+use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter;
 use crate::inventory::Inventory;
@@ -184,9 +185,9 @@ fn at(spec: &Spec, declared: &Declared, path: &Path, finding: Diagnostic) -> Dia
 /// ARNs of another account or region, where the property has to be at home.
 fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Vec<Diagnostic>) {
     for property in &declared.schema().properties {
-        let (field, word, ours) = match property.home {
-            Some(Home::Region) => (3, "region", &site.region),
-            Some(Home::Account) => (4, "account", &site.account),
+        let (field, word, ours, code) = match property.home {
+            Some(Home::Region) => (3, "region", &site.region, Code::OtherRegion),
+            Some(Home::Account) => (4, "account", &site.account, Code::RoleOfOtherAccount),
             None => continue,
         };
         let arns: Vec<&str> = match declared.desired.get(property.name) {
@@ -205,7 +206,8 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
                     property.name,
                     declared.schema().kind
                 ))
-                .hint(format!("name one in `{ours}`, or use the {word} `{named}`"));
+                .hint(format!("name one in `{ours}`, or use the {word} `{named}`"))
+                .cause(code.name(), None);
             findings.push(at(spec, declared, &Path::property(property.name), finding));
         }
     }
@@ -321,15 +323,10 @@ fn integer(value: &Value) -> Option<i64> {
 
 fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> Diagnostic {
     let name = &role.id.name;
-    let whom = match others.iter().cloned().collect::<Vec<_>>().join(", ") {
-        none if none.is_empty() => "nobody".to_owned(),
-        some => format!("only {some}"),
-    };
     let problem = format!("Lambda may not assume the role `{name}`");
     let finding = if is_settled { Diagnostic::error(problem) } else { Diagnostic::warning(problem) };
-    finding.why(format!("its trust policy lets {whom} do that")).hint(format!(
-        "ask whoever owns the role to let the service `{LAMBDA}` do `sts:AssumeRole` in it, or import another role"
-    ))
+    let (why, remedy) = closed(name, others);
+    finding.why(why).hint(remedy).cause(Code::RoleNotAssumable.name(), None)
 }
 
 /// What is missing. Neither the simulator nor the policies show everything, so that is at most a warning.
@@ -344,23 +341,33 @@ fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
         for ((action, resource), _) in missing {
             by_resource.entry(resource).or_default().push(format!("`{action}`"));
         }
-        for (resource, actions) in by_resource {
-            let actions = actions.join(", ");
-            let (problem, hint) = match &question.who {
-                Who::Caller => (
-                    format!("you may not hand the role of `{}` to Lambda: {actions} is missing", function.name),
-                    format!("ask whoever gave you your keys for `{PASS_ROLE}` on `{resource}`"),
-                ),
-                Who::Role(role) => (
-                    format!("the role `{role}` seems to lack {actions}"),
-                    format!(
-                        "ask whoever owns the role to allow it on `{}`",
-                        resource.strip_suffix("any").map_or_else(|| resource.to_owned(), |known| format!("{known}*"))
-                    ),
-                ),
-            };
-            let finding = Diagnostic::warning(problem).why(format!("as far as IAM tells, {why}")).hint(hint);
-            findings.push(at(spec, function, &Path::property("role"), finding));
+        if by_resource.is_empty() {
+            continue;
         }
+        let actions: Vec<String> = by_resource.values().flatten().cloned().collect();
+        let name = &function.name;
+        let (problem, whom, prints, code) = match &question.who {
+            Who::Caller => (
+                format!("you may not hand the role of `{name}` to Lambda"),
+                "whoever gave you your keys",
+                "`engine policy --for apply` prints all that you need",
+                Code::AccessDenied,
+            ),
+            Who::Role(_) => (
+                format!("the role of `{name}` seems to lack rights"),
+                "its owner",
+                "`engine policy --role` prints all that it needs",
+                Code::RoleLacksRight,
+            ),
+        };
+        let mut finding = Diagnostic::warning(problem)
+            .why(format!("{}: as far as IAM tells, {why}", actions.join(", ")))
+            .cause(code.name(), None);
+        for (resource, actions) in by_resource {
+            let resource =
+                resource.strip_suffix("any").map_or_else(|| resource.to_owned(), |known| format!("{known}*"));
+            finding = finding.hint(format!("{whom} has to allow {} on `{resource}`", actions.join(", ")));
+        }
+        findings.push(at(spec, function, &Path::property("role"), finding.hint(prints)));
     }
 }

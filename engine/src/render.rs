@@ -10,6 +10,7 @@ pub mod markdown;
 mod progress;
 pub mod verified;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use serde_json::{Value as Json, json};
 use textwrap::core::display_width;
 
 use crate::apply::Ending;
-use crate::aws::Class;
-use crate::diagnostic::{printable, wrap};
+use crate::aws::{AwsError, Class};
+use crate::diagnostic::{self, Diagnostic, printable, wrap};
 use crate::plan::{Action, Change, Op, Plan, Subject};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
@@ -178,7 +179,7 @@ impl Tally {
 }
 
 /// What a run has come to, for people.
-pub fn outcome(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
+pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
     let done = Tally::of(plan, endings).text(destroy);
     let verb = if destroy { "Destroy" } else { "Apply" };
     if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
@@ -194,11 +195,7 @@ pub fn outcome(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> St
                 let _ = writeln!(text, "  {} {what}: {}", look.paint(YELLOW, "stopped"), error.message);
             }
             Ending::Failed(error) => {
-                let _ = writeln!(text, "  {} {what}", look.paint(RED, "failed "));
-                paragraph(&mut text, PLAIN, "          ", &error.to_string(), look);
-                if let Some(hint) = error.hint() {
-                    paragraph(&mut text, PLAIN, "          hint: ", &hint, look);
-                }
+                let _ = writeln!(text, "  {} {what}: {}", look.paint(RED, "failed "), error.cause().entry().title);
             }
             Ending::Skipped(cause) => {
                 let _ = writeln!(text, "  {} {what}: it depends on {cause}", look.paint(YELLOW, "skipped"));
@@ -208,12 +205,41 @@ pub fn outcome(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> St
             }
         }
     }
+    let failures = failures(spec, plan, endings);
+    if !failures.is_empty() {
+        let style = if look.colour { diagnostic::Style::Ansi } else { diagnostic::Style::Plain };
+        let _ = write!(text, "\n{}", diagnostic::render(&failures, style, look.width));
+    }
     let _ = writeln!(
         text,
         "\n{} {done}. Run the same command again to go on.",
         look.paint(RED, &format!("{verb} incomplete:"))
     );
     text
+}
+
+/// What is to be known of each step that failed, other than by Ctrl-C. What all of them fail of is told once, and of no place in the spec.
+pub fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic> {
+    let mut told = HashSet::new();
+    let mut failures = Vec::new();
+    for (step, ending) in plan.steps.iter().zip(endings) {
+        let (Some(change), Ending::Failed(error)) = (plan.changes.get(step.change), ending) else { continue };
+        if error.class == Class::Interrupted {
+            continue;
+        }
+        if error.is_about_the_run() {
+            failures.extend(told.insert(error.cause()).then(|| error.diagnostic("")));
+            continue;
+        }
+        let diagnostic = error.diagnostic(&format!("{} `{}`", verb_of(step.op).0, change.resource));
+        let is_declared = change.subject == Subject::Declared;
+        let place = is_declared.then(|| spec.blamed(&change.resource, error.blames())).flatten();
+        failures.push(match place {
+            Some(place) => diagnostic.at(place),
+            None => diagnostic,
+        });
+    }
+    failures
 }
 
 /// What a step does, as an order, while it lasts, and when it is over.
@@ -566,6 +592,10 @@ pub fn outcome_json(
             Ending::Skipped(cause) => ("skipped", None, Some(format!("it depends on {cause}"))),
             Ending::NotStarted => ("not_started", None, None),
         };
+        let failure = match ending {
+            Ending::Failed(error) => Some(error),
+            _ => None,
+        };
         json!({
             "resource": plan.changes.get(step.change).map(|change| &change.resource),
             "step": match step.op {
@@ -578,6 +608,8 @@ pub fn outcome_json(
             "result": result,
             "seconds": seconds,
             "reason": reason,
+            "code": failure.map(|error| error.cause().name()),
+            "hint": failure.map(AwsError::hint),
         })
     });
     let mut document = plan_json(spec, site, plan);

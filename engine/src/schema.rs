@@ -19,6 +19,8 @@ pub struct Schema {
     pub kind: &'static str,
     /// One line for people.
     pub summary: &'static str,
+    /// What is worth knowing of the whole kind, in whole sentences; empty: nothing.
+    pub remark: &'static str,
     /// The AWS page the table was checked against.
     pub source: &'static str,
     /// What tells one resource of this kind from another in AWS.

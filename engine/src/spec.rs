@@ -15,6 +15,8 @@ use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use check::nearest;
+
 use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::files::{self, Unread};
 use crate::graph::{Cycle, Graph};
@@ -257,6 +259,13 @@ impl Spec {
     /// Where a property of a resource stands in the file, or the closest thing around it.
     pub fn place(&self, resource: &str, path: &Path) -> Option<Place> {
         Some(self.file.place(self.places.get(resource, path)?))
+    }
+
+    /// Where the first of some properties stands that is written at a resource, or else the resource itself.
+    pub fn blamed(&self, resource: &str, mut properties: impl Iterator<Item = String>) -> Option<Place> {
+        let declared = self.resource(resource)?;
+        let written = properties.find(|name| declared.written.contains(name));
+        self.place(resource, &written.map_or_else(Path::default, |name| Path::property(&name)))
     }
 }
 

@@ -1,6 +1,9 @@
 //! What AWS answers when it does not do what was asked, sorted by what that means for us.
 //!
-//! **Invariant:** the only place that looks at AWS's error codes and texts; everybody else asks for the class.
+//! **Invariant:** the only place that looks at AWS's error codes and texts; everybody else asks for the class, or for the
+//! cause.
+
+mod code;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -18,6 +21,8 @@ use serde_json::Value as Json;
 
 use super::budget::Crowded;
 use super::guard::Refusal;
+use crate::cause::Code;
+use crate::diagnostic::Diagnostic;
 
 /// A call to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +39,29 @@ pub struct AwsError {
     pub message: Box<str>,
     /// AWS's request id.
     pub request_id: Option<Box<str>>,
-    /// Why it may pass, in words to follow "since", where more is known than the class tells.
+    /// Why, in words to follow "since", where more is known than the class tells.
     pub reason: Option<Box<str>>,
     /// What to do next, where more is known than the class tells.
     pub remedy: Option<Box<str>>,
 }
 
-/// What a failed call means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+/// The classes, and all of them as a list.
+macro_rules! classes {
+    ($($(#[$doc:meta])+ $class:ident,)*) => {
+        /// What a failed call means.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Class {
+            $($(#[$doc])+ $class,)*
+        }
+
+        impl Class {
+            /// Every class.
+            pub const ALL: &[Class] = &[$(Class::$class),*];
+        }
+    };
+}
+
+classes! {
     /// There is no such thing.
     NotFound,
     /// The name is taken.
@@ -95,8 +114,16 @@ pub enum Class {
     TooSoon,
     /// It is protected against deletion.
     Protected,
-    /// The call is refused by the engine itself, in words of its own.
-    Refused,
+    /// Where to send it can't be told: no region, or one that makes no address.
+    Unaddressed,
+    /// The credentials are for another account than the spec.
+    WrongAccount,
+    /// AWS took it, and failed at it later.
+    Broken,
+    /// AWS took it, and shows something else.
+    Differs,
+    /// It holds items that nobody has given up.
+    NotEmpty,
     /// A defect of the engine.
     Defect,
 }
@@ -139,120 +166,70 @@ impl AwsError {
         )
     }
 
-    /// What to do next, where we know.
-    pub fn hint(&self) -> Option<String> {
+    /// Its cause, under the name by which the user can ask for more.
+    pub fn cause(&self) -> Code {
+        code::of(self)
+    }
+
+    /// The property of a spec that may be to blame, the likeliest first.
+    pub fn blames(&self) -> impl Iterator<Item = String> {
+        let general = self.cause().entry().blames.iter().map(|name| (*name).to_owned());
+        // Handing over a role or a layer takes a right of its own.
+        let denied = match denied(&self.message).0 {
+            Some("iam:PassRole") => Some("role"),
+            Some("lambda:GetLayerVersion") => Some("layers"),
+            _ => None,
+        };
+        let named = denied.map(str::to_owned).or_else(|| code::property(&self.message));
+        named.into_iter().chain(general)
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> String {
         if let Some(remedy) = &self.remedy {
-            return Some(remedy.to_string());
+            return remedy.to_string();
         }
-        Some(match self.class {
-            Class::NoCredentials => {
-                "looked for: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile of AWS_PROFILE or \
-                 `--profile` in ~/.aws/config and ~/.aws/credentials (also SSO and credential_process), a web identity \
-                 token, container and instance roles; run `aws configure` or `aws sso login`, or add `--local` to try \
-                 it without an account"
-                    .to_owned()
-            }
-            Class::BadCredentials => {
-                "get fresh credentials (`aws sso login`, or new keys) and run the same command again; if \
-                 they are fresh, check the profile's name, the region, and this machine's clock"
-                    .to_owned()
-            }
-            Class::Denied => {
+        let code = self.cause();
+        let next = code.entry().next;
+        match code {
+            Code::AccessDenied => {
                 let (action, on) = denied(&self.message);
-                let action = action.unwrap_or(&self.operation);
+                let (action, on) = (action.unwrap_or(&self.operation), on.unwrap_or(&self.resource));
+                let on = if on.is_empty() { String::new() } else { format!(" on `{on}`") };
                 format!(
-                    "ask whoever owns the account for the permission `{action}` on `{}`",
-                    on.unwrap_or(&self.resource)
+                    "ask whoever owns the account for the permission `{action}`{on}; `aws sts get-caller-identity` shows \
+                     who is asking"
                 )
             }
-            Class::NoAnswer | Class::OutOfReach | Class::Garbled => {
-                "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, \
-                 proxy variables), then run the same command again"
-                    .to_owned()
-            }
-            Class::Throttled | Class::ServerFault | Class::Busy | Class::Leaving => {
-                "run the same command again in a minute; what is done stays done".to_owned()
-            }
-            Class::Changed => "run `engine diff` to see what changed, then apply again".to_owned(),
-            Class::RoleNotAssumable => "the role's trust policy must allow `sts:AssumeRole` for the service \
-                 `lambda.amazonaws.com`; ask its owner"
-                .to_owned(),
-            Class::StreamUnknown => {
-                "check the stream's ARN; `${TABLE.stream_arn}` of a table in the spec is always its \
-                 present one"
-                    .to_owned()
-            }
-            Class::StreamNotReadable => "the role needs dynamodb:DescribeStream, dynamodb:GetRecords, \
-                 dynamodb:GetShardIterator and dynamodb:ListStreams on the stream; the managed policy \
-                 AWSLambdaDynamoDBExecutionRole has them; ask the role's owner"
-                .to_owned(),
-            Class::RoleLacksRight => "the role needs the permission that AWS names above; it is added to the role's \
-                 policies, by its owner"
-                .to_owned(),
-            Class::KeyNotUsable => {
-                "the key has to be enabled, and its policy has to let whoever deploys create grants \
-                 (kms:CreateGrant); ask its owner"
-                    .to_owned()
-            }
-            Class::PrincipalUnknown => {
-                "check the ARN: there has to be such a user or role at the moment when the permission is added"
-                    .to_owned()
-            }
-            Class::Overdue => {
-                "look at the resource in the AWS console; running the same command again goes on waiting".to_owned()
-            }
-            Class::Interrupted => "run the same command again to go on".to_owned(),
-            Class::Defect | Class::Guarded => "this is a defect of the engine; please report it".to_owned(),
-            Class::Rejected if self.code.as_deref().is_some_and(|code| code.starts_with("HTTP ")) => {
-                "that is no answer of AWS; check `--endpoint-url`, AWS_ENDPOINT_URL and proxy variables".to_owned()
-            }
-            Class::TooSoon => {
-                "AWS lets a table's time to live be changed once in an hour; run the same command again in \
-                 an hour, what is done stays done"
-                    .to_owned()
-            }
-            Class::NotFound
-            | Class::Exists
-            | Class::Rejected
-            | Class::Refused
-            | Class::Unchanged
-            | Class::Protected => return None,
-        })
+            _ => next.to_owned(),
+        }
     }
-}
 
-/// What to do about an answer that says the same each time.
-fn remedy(code: &str, message: &str) -> Option<&'static str> {
-    let says = |text: &str| message.contains(text);
-    Some(match code {
-        "LimitExceededException" if !is_simultaneous(message) => {
-            "that is a quota of the account, or a change that AWS takes only so often in a day or a month: ask whoever \
-             owns the account for more, or run the same command again once it is over; what is done stays done"
+    /// Why it failed: what is known of this failure, then what is true of each like it.
+    pub fn why(&self) -> String {
+        let why = self.cause().entry().why;
+        match (&self.reason, &self.code) {
+            (Some(reason), _) => reason.to_string(),
+            (None, Some(_)) => why.to_owned(),
+            // Without an answer of AWS's the message is ours.
+            (None, None) => format!("{}; {why}", self.message.trim_end_matches('.')),
         }
-        "CodeStorageExceededException" => {
-            "all functions of the account in this region share the space for their code: delete functions or versions \
-             that nobody needs, or ask whoever owns the account for more"
-        }
-        "PolicyLengthExceededException" => {
-            "the policy of a function has room for 20 KB: remove statements that nobody needs, or let one say what \
-             several say now"
-        }
-        _ if says("not reachable in this region") => {
-            "an ARN in the spec names another region than `region:`; a function can only be used from its own"
-        }
-        _ if says("UnreservedConcurrentExecution") => {
-            "the account has too few concurrent executions to keep so many for one function: choose a smaller \
-             `reserved_concurrent_executions`, or ask whoever owns the account for a higher quota"
-        }
-        _ if says("runtime parameter") && says("no longer supported") => {
-            "Lambda makes and changes no functions of that runtime any more: choose a newer `runtime`"
-        }
-        _ if says("replicated function") => {
-            "CloudFront still has copies of it, and Lambda removes them some hours after the function was taken off \
-             the distribution: run the same command again then"
-        }
-        _ => return None,
-    })
+    }
+
+    /// AWS's own words: the code, what was asked, the request's id, and the text. `None`: AWS has said nothing.
+    pub fn said(&self) -> Option<String> {
+        let code = self.code.as_ref()?;
+        let id = self.request_id.as_ref().map_or_else(String::new, |id| format!(", request {id}"));
+        Some(format!("{code} ({}{id})\n{}", self.operation, self.message))
+    }
+
+    /// The error in the form in which every problem reaches the user; `doing`: what was going on, like "create `logger`".
+    pub fn diagnostic(&self, doing: &str) -> Diagnostic {
+        let code = self.cause();
+        let title = code.entry().title;
+        let problem = if doing.is_empty() { title.to_owned() } else { format!("{doing}: {title}") };
+        Diagnostic::error(problem).cause(code.name(), self.said()).why(self.why()).hint(self.hint())
+    }
 }
 
 /// Whether DynamoDB means what is under way, which passes, and no quota.
@@ -281,9 +258,13 @@ impl fmt::Display for AwsError {
         }
         f.write_str(&self.message)?;
         match (&self.code, &self.request_id) {
-            (Some(code), Some(id)) => write!(f, " ({code}, request {id})"),
-            (Some(code), None) => write!(f, " ({code})"),
-            _ => Ok(()),
+            (Some(code), Some(id)) => write!(f, " ({code}, request {id})")?,
+            (Some(code), None) => write!(f, " ({code})")?,
+            _ => {}
+        }
+        match &self.reason {
+            Some(reason) => write!(f, "; {reason}"),
+            None => Ok(()),
         }
     }
 }
@@ -344,7 +325,7 @@ where
                 message: said(message),
                 request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
                 reason: None,
-                remedy: remedy(code, message).map(Box::from),
+                remedy: None,
             }
         }
         SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
@@ -354,7 +335,7 @@ where
             own(Class::NoAnswer, format!("AWS can't be reached: {reason}"))
         }
         // The cause may quote the request, and with it what must not be shown.
-        _ => own(Class::Rejected, "the request can't be built; check the region and the endpoint".to_owned()),
+        _ => own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned()),
     }
 }
 
@@ -638,7 +619,7 @@ mod tests {
     fn what_aws_takes_once_an_hour_says_when_to_come_back() {
         let message = "Time to live has been modified multiple times within a fixed interval";
         let error = AwsError::own(Class::TooSoon, "UpdateTimeToLive", "t", message);
-        assert!(error.hint().is_some_and(|hint| hint.contains("in an hour")));
+        assert!(error.hint().contains("in an hour"));
     }
 
     /// In the four forms in which the services say it, and what only looks like it.

@@ -65,6 +65,20 @@ pub fn trust(document: &str, service: &str) -> Trust {
     }
 }
 
+/// Why Lambda can't assume a role that only `others` may assume, and what its owner can do about that.
+pub fn closed(role: &str, others: &BTreeSet<String>) -> (String, String) {
+    let others = match others.iter().cloned().collect::<Vec<_>>().join(", ") {
+        nobody if nobody.is_empty() => "nobody".to_owned(),
+        some => format!("only {some}"),
+    };
+    let reason = format!("the trust policy of the role `{role}` lets {others} assume it, not the service `{LAMBDA}`");
+    let remedy = format!(
+        "its owner has to add this statement to it (`aws iam update-assume-role-policy --role-name {role}`): \
+         {{\"Effect\": \"Allow\", \"Principal\": {{\"Service\": \"{LAMBDA}\"}}, \"Action\": \"{ASSUME}\"}}"
+    );
+    (reason, remedy)
+}
+
 /// Whether a statement is about something: the least of several that all have to be, the greatest of alternatives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Covers {
@@ -173,12 +187,9 @@ impl Inquiry {
             Verdict::Right(reason, remedy) => {
                 AwsError { reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
             }
-            Verdict::Hopeless(reason, remedy) => AwsError {
-                class: Class::Rejected,
-                message: format!("{} Waiting would not help: {reason}", error.message).into(),
-                remedy: Some(remedy.into()),
-                ..error
-            },
+            Verdict::Hopeless(reason, remedy) => {
+                AwsError { class: Class::Rejected, reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
+            }
         }
     }
 }
@@ -221,17 +232,7 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
             Verdict::Wait(format!("{SPREADING}; what its trust policy comes to can't be told, since {why}"))
         }
         Trust::Missing(others) => {
-            let others = if others.is_empty() {
-                "nobody".to_owned()
-            } else {
-                format!("only {}", others.into_iter().collect::<Vec<_>>().join(", "))
-            };
-            let reason =
-                format!("the trust policy of the role `{name}` lets {others} assume it, not the service `{LAMBDA}`");
-            let remedy = format!(
-                "its owner has to add this statement to it (`aws iam update-assume-role-policy --role-name {name}`): \
-                 {{\"Effect\": \"Allow\", \"Principal\": {{\"Service\": \"{LAMBDA}\"}}, \"Action\": \"{ASSUME}\"}}"
-            );
+            let (reason, remedy) = closed(&name, &others);
             Verdict::Hopeless(reason, remedy)
         }
     })

@@ -203,14 +203,17 @@ async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view
         } else {
             Vec::new()
         };
+        terminal.log(&render::failures(&run.session.spec, plan, &endings));
         if view.format != Format::Human {
             it.document(view, status, &endings, &known);
             continue;
         }
         if !plan.steps.is_empty() {
             let heading = if several { format!("{}\n", run.heading()) } else { String::new() };
-            terminal
-                .print(&format!("\n{heading}{}", render::outcome(plan, &endings, goal == Goal::Absent, terminal.out)));
+            terminal.print(&format!(
+                "\n{heading}{}",
+                render::outcome(&run.session.spec, plan, &endings, goal == Goal::Absent, terminal.out)
+            ));
         }
         if !known.is_empty() {
             terminal.print(&format!("\nOutputs:\n\n{}", render::outputs(&known)));
@@ -315,7 +318,7 @@ pub(super) async fn list(
     let survey = live::survey(&cx, us, prefixes, &account);
     let survey = telling(terminal.quiet, || cx.waits(), survey).await;
     let survey = survey.map_err(|error| {
-        let mut diagnostic = session::aws_diagnostic(&error);
+        let mut diagnostic = error.diagnostic("look for what is owned");
         if error.class == Class::Denied && prefixes.is_empty() {
             diagnostic = diagnostic.hint("or add `--all-teams --prefixes FILE`, which looks by name");
         }

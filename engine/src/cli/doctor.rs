@@ -138,14 +138,13 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
     let Target::Account(settings) = &session.target else { return };
     match aws::region(settings).await {
         Ok(region) => checks.fine("region", format!("{region}{}", source_of_region(session, settings))),
-        Err(error) => return checks.problem("region", error.message.to_string(), error.hint()),
+        Err(error) => return checks.problem("region", error.message.to_string(), Some(error.hint())),
     }
     checks.fine("endpoint", endpoint(settings));
     let connection = match session.connection().await {
         Ok(connection) => connection,
         Err(error) => {
-            let hint = error.hint().or_else(|| Some("run `aws configure`, or add `--local`".to_owned()));
-            return checks.problem("credentials", error.message.to_string(), hint);
+            return checks.problem("credentials", error.message.to_string(), Some(error.hint()));
         }
     };
     if let Some(key) = connection.key(settings).await {
@@ -191,7 +190,7 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
     }
     let arn = match asked {
         Ok(arn) => arn,
-        Err(error) => return checks.problem("account", error.to_string(), error.hint()),
+        Err(error) => return checks.problem("account", error.to_string(), Some(error.hint())),
     };
     let mut fields = arn.splitn(6, ':').skip(4);
     let (account, who) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());

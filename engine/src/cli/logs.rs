@@ -174,7 +174,7 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
 fn failed(error: &AwsError) -> Failure {
     match error.class {
         Class::Interrupted => Failure { exit: Exit::Interrupted, diagnostics: Vec::new() },
-        _ => Failure::one(session::aws_diagnostic(error)),
+        _ => Failure::one(error.diagnostic("read the log")),
     }
 }
 

@@ -87,7 +87,7 @@ fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure>
     };
     let mut found = None;
     on_runtime(async |interrupt| {
-        let region = aws::region(settings).await.map_err(|error| Failure::one(session::aws_diagnostic(&error)))?;
+        let region = aws::region(settings).await.map_err(|error| Failure::one(error.diagnostic("tell the region")))?;
         let account = match account {
             Some(account) => account,
             None => session.reader(Access::ReadOnly, &interrupt).await.map_err(name_it)?.1,

@@ -239,7 +239,7 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
 /// Makes the roles in the local AWS that on AWS somebody else has made.
 async fn stand_in(session: &Session<'_>, settings: &LocalSettings) -> Result<(), Failure> {
     let made = standin::ensure_roles(settings, &session.spec).await;
-    for role in made.map_err(|error| Failure::one(aws_diagnostic(&error)))? {
+    for role in made.map_err(|error| Failure::one(error.diagnostic("make the stand-ins for imported roles")))? {
         session.terminal.say(&format!(
             "local AWS: made a stand-in for the imported role {role} (trust for Lambda, stream and log rights)"
         ));
@@ -336,8 +336,9 @@ impl<'t> Session<'t> {
     fn read_failure(&self, errors: Vec<ReadError>) -> Failure {
         let interrupted = errors.iter().any(|it| it.error.class == Class::Interrupted);
         let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
-            let mut diagnostic = aws_diagnostic(&error);
-            if let Some(place) = resource.and_then(|name| self.spec.place(&name, &crate::value::Path::default())) {
+            let doing = resource.as_ref().map_or_else(String::new, |name| format!("read `{name}`"));
+            let mut diagnostic = error.diagnostic(&doing);
+            if let Some(place) = resource.and_then(|name| self.spec.blamed(&name, error.blames())) {
                 diagnostic = diagnostic.at(place);
             }
             if error.class == Class::NoCredentials
@@ -484,12 +485,6 @@ fn unknown_names(loaded: &[Loaded], options: &Options, depth: Depth) -> Vec<Diag
             .hint(format!("the resources are {known}"))
     };
     unknown.map(error).collect()
-}
-
-pub(super) fn aws_diagnostic(error: &AwsError) -> Diagnostic {
-    let mut diagnostic = Diagnostic::error(error.to_string());
-    diagnostic.hints.extend(error.hint());
-    diagnostic
 }
 
 /// The account to be in the local AWS: the one that the spec insists on, or that of an imported ARN, so that it is found.

@@ -12,9 +12,10 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use tracing::{error, warn};
 
 use crate::aws::{Context, Reporter};
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::local::LocalError;
 use crate::render::Look;
 
@@ -52,6 +53,7 @@ pub(super) struct Terminal {
     pub(super) err: Look,
     pub(super) quiet: bool,
     pub(super) live: bool,
+    logs: LogFormat,
     /// Why data that was printed did not arrive.
     lost: OnceLock<std::io::Error>,
     /// Set once nobody reads what is printed.
@@ -75,6 +77,7 @@ impl Terminal {
             quiet: global.quiet,
             // Log lines and redrawn lines would tear each other apart.
             live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0,
+            logs: global.log_format,
             lost: OnceLock::new(),
             unheard: OnceLock::new(),
         }
@@ -114,8 +117,28 @@ impl Terminal {
     }
 
     pub(super) fn problems(&self, diagnostics: &[Diagnostic]) {
+        if self.logs == LogFormat::Json {
+            return self.log(diagnostics);
+        }
         let style = if self.err.colour { diagnostic::Style::Ansi } else { diagnostic::Style::Plain };
         let _ = write!(std::io::stderr(), "{}", diagnostic::render(diagnostics, style, self.err.width));
+    }
+
+    /// Problems as log lines, where programs read them.
+    pub(super) fn log(&self, diagnostics: &[Diagnostic]) {
+        if self.logs != LogFormat::Json {
+            return;
+        }
+        for it in diagnostic::in_order(diagnostics) {
+            let Diagnostic { problem, why, .. } = it;
+            let (code, said) = (it.code(), it.said());
+            let (file, hint) = (it.at.as_ref().map(|place| place.file.name()), it.hints.join("; "));
+            let line = it.at.as_ref().map(|place| place.line_column().0);
+            match it.severity {
+                Severity::Error => error!(target: "engine::problem", code, file, line, why, hint, said, "{problem}"),
+                Severity::Warning => warn!(target: "engine::problem", code, file, line, why, hint, said, "{problem}"),
+            }
+        }
     }
 
     /// Whether somebody can be asked.

@@ -65,8 +65,9 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
     let Run { session: Session { spec, .. }, cx, inventory } = &run;
     let pipelines =
         verify::pipelines(spec, inventory).map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
-    let company =
-        verify::company(cx, &pipelines).await.map_err(|error| Failure::one(session::aws_diagnostic(&error)))?;
+    let company = verify::company(cx, &pipelines)
+        .await
+        .map_err(|error| Failure::one(error.diagnostic("look who else reads the streams")))?;
     if !company.is_empty() && !args.yes {
         if !Terminal::can_ask() {
             let problem = "others will see the test item, and there is no terminal to ask on";
@@ -103,13 +104,15 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
         match &outcome.stop {
             Some(Stop::Finding(finding)) => terminal.problems(std::slice::from_ref(&finding.diagnostic)),
             Some(Stop::Failed(error)) if error.class == Class::Interrupted => {}
-            Some(Stop::Failed(error)) => terminal.problems(&[session::aws_diagnostic(error)]),
+            Some(Stop::Failed(error)) => {
+                terminal.problems(&[error.diagnostic(&format!("verify `{}`", pipeline.mapping))])
+            }
             None => {}
         }
         if let Some(error) = &outcome.left {
             let item = verify::item_name(pipeline);
             let problem = format!("the test item `{item}` may still stand in `{}`", pipeline.table);
-            let diagnostic = Diagnostic::error(problem).why(error.to_string());
+            let diagnostic = Diagnostic { problem, hints: Vec::new(), ..error.diagnostic("") };
             terminal.problems(&[diagnostic.hint("the next `engine verify` takes it away")]);
         }
         if outcome.stop.is_some() || outcome.left.is_some() {

@@ -203,6 +203,7 @@ impl Kind for Function {
         Schema {
             kind: "function",
             summary: "a Lambda function from local source",
+            remark: "",
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html",
             naming: Naming::Own { text: NAME },
             managed: true,
@@ -563,7 +564,7 @@ impl Kind for Function {
             match condition(&seen.config) {
                 Condition::Broken(reason) => {
                     let message = format!("Lambda could not make the function: {reason}");
-                    Err(AwsError::own(Class::Rejected, "CreateFunction", &id.name, message))
+                    Err(AwsError::own(Class::Broken, "CreateFunction", &id.name, message))
                 }
                 Condition::Settled => Ok(Some(seen)),
                 _ => Ok(None),
@@ -842,7 +843,7 @@ async fn updated(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsEr
 fn failed_update(id: &Id, config: &FunctionConfiguration) -> AwsError {
     let reason = reason(config.last_update_status_reason());
     let message = format!("Lambda could not update the function, and runs it as it was before: {reason}");
-    AwsError::own(Class::Rejected, "UpdateFunction", &id.name, message)
+    AwsError::own(Class::Broken, "UpdateFunction", &id.name, message)
 }
 
 fn outputs(config: &FunctionConfiguration) -> Outputs {

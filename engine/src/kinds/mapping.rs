@@ -121,6 +121,7 @@ impl Kind for Mapping {
         Schema {
             kind: "mapping",
             summary: "an event source mapping: Lambda reads a stream and calls a function",
+            remark: "",
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html",
             naming: Naming::Assigned,
             managed: true,
@@ -303,13 +304,7 @@ impl Kind for Mapping {
                         return Err(error);
                     }
                     let Some(why) = unheard_of(cx, id, &props.event_source_arn).await else { return Err(error) };
-                    let message = format!("{}: {why}", error.message).into();
-                    return Err(AwsError {
-                        class: Class::Rejected,
-                        message,
-                        remedy: error.hint().map(Into::into),
-                        ..error
-                    });
+                    return Err(AwsError { class: Class::Rejected, reason: Some(why.into()), ..error });
                 }
                 answer => explained(cx, id, &inquiry, answer).await?,
             };
@@ -443,9 +438,8 @@ impl Kind for Mapping {
                 return Ok(None);
             }
             let differing = differing.join(", ");
-            let message =
-                format!("AWS took the mapping, but shows another {differing}; somebody else may have changed it");
-            Err(AwsError::own(Class::Rejected, "GetEventSourceMapping", &id.name, message))
+            let message = format!("AWS took the mapping, but shows another {differing}");
+            Err(AwsError::own(Class::Differs, "GetEventSourceMapping", &id.name, message))
         };
         cx.until(SETTLED, uuid, probe).await
     }

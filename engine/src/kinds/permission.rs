@@ -93,6 +93,13 @@ const BUSY: Wait = Wait {
     budget: Duration::from_secs(300),
 };
 
+/// docs.aws.amazon.com/lambda/latest/dg/with-ddb.html, section "Execution role permissions"
+const REMARK: &str = "A permission is for services and accounts that call a function themselves, like S3, SNS or \
+    EventBridge. DynamoDB does not: Lambda polls the stream with the execution role of the function, so what makes events \
+    arrive are the mapping and the rights of that role. A statement for `dynamodb.amazonaws.com` stands in the example \
+    spec because its task asks for one; it is never used, harms nothing, and leaving it out changes nothing for the \
+    stream. If no event arrives, look at `engine explain stream-not-readable` and run `engine verify`.";
+
 impl Kind for Permission {
     type Props = Props;
 
@@ -100,6 +107,7 @@ impl Kind for Permission {
         Schema {
             kind: "permission",
             summary: "a statement in a function's policy that lets somebody call it",
+            remark: REMARK,
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html",
             naming: Naming::Inner { key: "statement_id", text: STATEMENT },
             managed: true,

@@ -49,6 +49,7 @@ impl Kind for Role {
         Schema {
             kind: "role",
             summary: "an IAM role that somebody else owns, looked up by `import:`",
+            remark: "",
             source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html",
             naming: Naming::Own { text: NAME },
             managed: false,

@@ -189,6 +189,7 @@ impl Kind for Table {
         Schema {
             kind: "table",
             summary: "a DynamoDB table with its stream and indexes",
+            remark: "",
             source: "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html",
             naming: Naming::Own { text: NAME },
             managed: true,
@@ -646,14 +647,11 @@ fn key_loss(before: &Value, after: &Value) -> Vec<String> {
 }
 
 fn protected(id: &Id) -> AwsError {
-    let message = "the table is protected against deletion; write `deletion_protection: false` into the spec and apply \
-                   it, then delete the table";
-    AwsError::own(Class::Refused, "DeleteTable", &id.name, message)
+    AwsError::own(Class::Protected, "DeleteTable", &id.name, "DynamoDB does not delete it")
 }
 
 fn not_empty(id: &Id) -> AwsError {
-    let message = "the table is not empty; its items would be lost. Add --delete-data to delete them too";
-    AwsError::own(Class::Refused, "DeleteTable", &id.name, message)
+    AwsError::own(Class::NotEmpty, "DeleteTable", &id.name, "a last look right before the delete found items in it")
 }
 
 /// The wanted time to live.

@@ -17,11 +17,11 @@ const RIGHTS: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","
 /// Makes every imported role of `spec` that is missing in the local AWS, and returns the names of those it made.
 ///
 /// # Errors
-/// `Refused` if the endpoint is not on this machine; what the local AWS answers.
+/// `Guarded` if the endpoint is not on this machine; what the local AWS answers.
 pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<String>, AwsError> {
     let loopback = settings.endpoint_url.starts_with("http://127.0.0.1:");
     if !loopback {
-        return Err(AwsError::own(Class::Refused, "", "", "stand-ins are only made on this machine"));
+        return Err(AwsError::own(Class::Guarded, "", "", "stand-ins are only made on this machine"));
     }
     let config = aws_sdk_iam::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())

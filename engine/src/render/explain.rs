@@ -1,13 +1,15 @@
-//! The kinds and their properties for people: everything comes out of the tables that checking and planning use.
+//! The kinds, their properties and the codes of errors for people: everything comes out of the tables that checking,
+//! planning and errors use.
 
 use std::fmt::Write as _;
 
+use crate::cause::{Code, Entry};
 use crate::schema::{Effect, Presence, Property, Rule, Schema, Shape, Text};
 
 use super::{BOLD, Look, PLAIN, paragraph};
 
 /// One property as it is documented.
-struct Entry {
+struct Documented {
     /// Its name, with those of what it stands in.
     path: String,
     values: String,
@@ -38,7 +40,11 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
         }
     }
     let mut text = format!("{}: {}\n{}\n", look.paint(BOLD, schema.kind), schema.summary, schema.source);
-    for Entry { path, values, default, change, doc } in &entries {
+    if property.is_none() && !schema.remark.is_empty() {
+        text.push('\n');
+        paragraph(&mut text, PLAIN, "", schema.remark, look);
+    }
+    for Documented { path, values, default, change, doc } in &entries {
         let _ = writeln!(text, "\n  {}", look.paint(BOLD, path));
         paragraph(&mut text, PLAIN, "      ", doc, look);
         paragraph(&mut text, PLAIN, "      values:  ", values, look);
@@ -57,6 +63,32 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
     Some(text)
 }
 
+/// All codes of errors, a line each.
+pub fn codes(look: Look) -> String {
+    let width = Code::ALL.iter().map(|code| code.name().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for code in Code::ALL {
+        let lead = format!("{:width$}  ", code.name());
+        paragraph(&mut text, PLAIN, &lead, code.entry().title, look);
+    }
+    text
+}
+
+/// One code: what it means, why, and what to do.
+pub fn code(code: Code, look: Look) -> String {
+    let Entry { title, why, next, more, blames } = code.entry();
+    let mut text = format!("{}: {title}\n\n", look.paint(BOLD, code.name()));
+    paragraph(&mut text, PLAIN, "  why:  ", why, look);
+    paragraph(&mut text, PLAIN, "  next: ", next, look);
+    if !blames.is_empty() {
+        let blames = blames.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        paragraph(&mut text, PLAIN, "  look: ", &format!("at {blames} in the spec"), look);
+    }
+    text.push('\n');
+    paragraph(&mut text, PLAIN, "  ", more, look);
+    text
+}
+
 /// All kinds with their properties, as Markdown.
 pub fn markdown<'s>(schemas: impl Iterator<Item = &'s Schema>) -> String {
     let mut text = String::new();
@@ -66,7 +98,7 @@ pub fn markdown<'s>(schemas: impl Iterator<Item = &'s Schema>) -> String {
         if !entries.is_empty() {
             text.push_str("| property | values | default | meaning |\n|---|---|---|---|\n");
         }
-        for Entry { path, values, default, doc, .. } in entries {
+        for Documented { path, values, default, doc, .. } in entries {
             let _ = writeln!(text, "| `{path}` | {} | {default} | {doc} |", values.replace('|', "\\|"));
         }
         let outputs: Vec<String> = schema.outputs.iter().map(|it| format!("`{}` ({})", it.name, it.doc)).collect();
@@ -75,7 +107,7 @@ pub fn markdown<'s>(schemas: impl Iterator<Item = &'s Schema>) -> String {
     text
 }
 
-fn entries(schema: &Schema) -> Vec<Entry> {
+fn entries(schema: &Schema) -> Vec<Documented> {
     let mut found = Vec::new();
     for property in schema.settable() {
         found.push(entry(property, property.name.to_owned()));
@@ -92,7 +124,7 @@ fn entries(schema: &Schema) -> Vec<Entry> {
     found
 }
 
-fn entry(property: &Property, path: String) -> Entry {
+fn entry(property: &Property, path: String) -> Documented {
     let default = match &property.presence {
         Presence::Required => "required".to_owned(),
         Presence::Default(value) => format!("`{value}`"),
@@ -105,7 +137,7 @@ fn entry(property: &Property, path: String) -> Entry {
         _ if property.sticky => Some("left out, it stays as it is in AWS".to_owned()),
         _ => None,
     };
-    Entry { path, values: values(&property.shape), default, change, doc: property.doc }
+    Documented { path, values: values(&property.shape), default, change, doc: property.doc }
 }
 
 fn values(shape: &Shape) -> String {

@@ -260,8 +260,11 @@ fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String
                 format!("- stopped: {what}: {}\n", sentence(&error.message))
             }
             Ending::Failed(error) => {
-                let hint = error.hint().map_or_else(String::new, |hint| format!("  - {}\n", sentence(&hint)));
-                format!("- **failed**: {what}: {}\n{hint}", sentence(&error.to_string()))
+                let cause = error.cause();
+                let text =
+                    format!("- **failed** ({}): {what}: {}\n", code(cause.name()), sentence(cause.entry().title));
+                let notes = [Some(error.why()), Some(error.hint()), error.said()].into_iter().flatten();
+                notes.fold(text, |text, note| format!("{text}  - {}\n", sentence(&note)))
             }
             Ending::Skipped(cause) => format!("- skipped: {what}: it depends on {}\n", code(cause)),
             Ending::NotStarted => format!("- left: {what}\n"),

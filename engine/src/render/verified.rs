@@ -81,7 +81,9 @@ pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json
         Some(Stop::Finding(it)) => {
             json!({ "change": it.change, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic })
         }
-        Some(Stop::Failed(error)) => json!({ "cause": "error", "message": error.to_string() }),
+        Some(Stop::Failed(error)) => {
+            json!({ "cause": "error", "code": error.cause().name(), "message": error.to_string() })
+        }
         None => Json::Null,
     };
     let mappings: Vec<Json> = outcomes

@@ -182,7 +182,7 @@ fn name_hint(name: &str, text: Text) -> String {
 }
 
 /// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
-fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // What is this long was no name to begin with, and would take long to compare.
     if word.len() > 100 {
         return None;

@@ -50,24 +50,22 @@ fn shown(pipeline: &Pipeline) -> String {
 /// Why an item was not written.
 pub(super) fn write(pipeline: &Pipeline, change: Happening, error: &AwsError) -> Finding {
     let Pipeline { table, .. } = pipeline;
-    let mut diagnostic = Diagnostic::error(error.to_string());
+    let mut diagnostic = error.diagnostic(&format!("write the test item to `{table}`"));
     let cause = match error.class {
         Class::Throttled => {
             let problem = format!("`{table}` has no write unit left for the test item");
-            diagnostic = Diagnostic::error(problem).why(error.to_string());
+            diagnostic = Diagnostic { problem, hints: Vec::new(), ..diagnostic };
             diagnostic = diagnostic.hint("run it again when less is written, or raise `write_capacity`");
             Cause::Throttled
         }
         Class::Changed => {
             let problem = format!("somebody else has changed the test item `{}`", super::item_name(pipeline));
-            diagnostic = Diagnostic::error(problem).why("perhaps another `engine verify` of this mapping runs");
+            diagnostic = Diagnostic { problem, hints: Vec::new(), ..diagnostic };
+            diagnostic = diagnostic.why("perhaps another `engine verify` of this mapping runs");
             diagnostic = diagnostic.hint("run it again when the other one has ended");
             Cause::Changed
         }
-        _ => {
-            diagnostic.hints.extend(error.hint());
-            Cause::Refused
-        }
+        _ => Cause::Refused,
     };
     Finding { change, hop: Hop::Written, cause, diagnostic }
 }

@@ -361,8 +361,9 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     check(&failed, 4).unwrap();
     assert_snapshot!(failed.strip_prefix(&planned).unwrap().trim(), @"
     #### What did not happen
-    - **failed**: create `logger`: CreateFunction of `owls-logger`: &#64;&#8203;admin says no &#124; really
-      - ask whoever owns the account for the permission `CreateFunction` on `owls-logger`
+    - **failed** (`access-denied`): create `logger`: AWS does not allow this call
+      - &#64;&#8203;admin says no &#124; really; nothing lets the user or role that runs the engine do this
+      - ask whoever owns the account for the permission `CreateFunction` on `owls-logger`; <code>aws sts get-caller-identity</code> shows who is asking
     - skipped: create `allow`: it depends on `logger`
     - left: create `pipe`
 

@@ -33,6 +33,7 @@ fn thing() -> Schema {
     Schema {
         kind: "thing",
         summary: "",
+        remark: "",
         source: "",
         naming: Naming::Own { text: ANY },
         managed: true,

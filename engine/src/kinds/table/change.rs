@@ -261,9 +261,8 @@ async fn alter<V: PartialEq>(
             return Err(changed());
         }
         if count(&lagging, at_rest && now != to) >= LAGGING_LOOKS {
-            let message =
-                "AWS took the change, but the table goes on as it was; somebody else may have changed it back";
-            return Err(AwsError::own(Class::Rejected, "UpdateTable", &id.name, message));
+            let message = "AWS took the change, but the table goes on as it was";
+            return Err(AwsError::own(Class::Differs, "UpdateTable", &id.name, message));
         }
         Ok((settled >= 2).then_some(()))
     };

@@ -135,7 +135,7 @@ async fn what_never_passes_ends_within_its_budget() {
         let failed = failures(&endings);
         assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [class], "{operation}: {endings:?}");
         assert!(seconds.contains(&took), "{operation} took {took} s");
-        assert!(failed[0].hint().unwrap().contains(hint), "{operation}: {:?}", failed[0].hint());
+        assert!(failed[0].hint().contains(hint), "{operation}: {:?}", failed[0].hint());
         assert!(cloud.count(operation) > 10, "{operation} was tried {} times", cloud.count(operation));
         assert!(endings.iter().any(|ending| matches!(ending, Ending::Done(_))), "{operation}: other branches finish");
     }
@@ -179,6 +179,7 @@ impl Kind for Liar {
         Schema {
             kind: "table",
             summary: "",
+            remark: "",
             source: "",
             naming: Naming::Own { text: Text::any(64) },
             managed: true,

@@ -116,8 +116,9 @@ fn a_stream_that_will_never_be_is_told_soon() {
         project.edit("event_source_arn: ${todos.stream_arn}", &format!("event_source_arn: \"{stream}\""));
         let run = project.run(&cloud, &["apply", "--yes"]);
         run.ends_with(3)
-            .says(&format!("Stream not found: {stream}: {why}"))
-            .says("check the stream's ARN")
+            .says(&format!("Stream not found: {stream}"))
+            .says(&format!("= why: {why}"))
+            .says("write `${TABLE.stream_arn}`")
             .complains("waiting for Lambda to know the stream, since AWS says: Stream not found");
         assert!(run.took.as_secs() < 60, "{:?}", run.took);
     }

@@ -222,7 +222,7 @@ fn a_time_to_live_is_switched_and_moves_in_two_runs() {
     let cloud = standing(&project, &a);
     project.spec(&spec(&b));
     let run = project.run(&cloud, &["apply", "--yes"]);
-    run.ends_with(3).says("modified multiple times").says("run the same command again in an hour");
+    run.ends_with(3).says("modified multiple times").says("run `engine apply` again in an hour");
     assert_snapshot!(sent(&cloud), @r#"
     UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":false,"AttributeName":"a"}}
     UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":true,"AttributeName":"b"}}

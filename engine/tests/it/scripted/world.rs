@@ -107,7 +107,7 @@ impl Reply {
 }
 
 /// What can be asked of IAM about a role's rights.
-const IAM_READS: [&str; 6] = [
+pub(super) const IAM_READS: [&str; 6] = [
     IAMS_GET_POLICY,
     "GetPolicyVersion",
     "GetRolePolicy",

@@ -10,7 +10,7 @@ use super::super::server::Witness;
 use super::super::world::{Call, Tags, World};
 use super::case::{Aim, Denied, STACK, Tagged};
 
-const READS: [&str; 14] = [
+const READS: [&str; 15] = [
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
@@ -25,6 +25,7 @@ const READS: [&str; 14] = [
     "ListTags",
     "GetRole",
     "GetResources",
+    "SimulatePrincipalPolicy",
 ];
 
 /// Somebody else's deed, to be done right before a write (the first is 1), or at once.

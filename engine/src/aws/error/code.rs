@@ -1,0 +1,183 @@
+//! Which cause of the catalogue a failure has.
+//!
+//! The class says what the engine does about it, the code what people do: final refusals are one class and many codes.
+
+use super::{AwsError, Class, is_simultaneous};
+use crate::cause::Code;
+
+/// The code of a failure. The class decides where it says enough; what AWS refuses for good is told by its own code and
+/// text.
+pub(super) fn of(error: &AwsError) -> Code {
+    let answer = Answer { code: error.code.as_deref().unwrap_or_default(), text: &error.message };
+    match error.class {
+        Class::NotFound => Code::NotFound,
+        Class::Exists => Code::NameTaken,
+        Class::Busy => Code::Busy,
+        Class::Leaving => Code::BeingDeleted,
+        Class::RoleNotAssumable => Code::RoleNotAssumable,
+        Class::StreamUnknown => Code::StreamUnknown,
+        Class::StreamNotReadable => Code::StreamNotReadable,
+        Class::RoleLacksRight => Code::RoleLacksRight,
+        Class::KeyNotUsable => Code::KmsKeyNotUsable,
+        Class::PrincipalUnknown => Code::PrincipalUnknown,
+        Class::Throttled => Code::Throttled,
+        Class::Changed => Code::ChangedMeanwhile,
+        Class::Denied => answer.denied(),
+        Class::NoCredentials => Code::NoCredentials,
+        Class::BadCredentials => answer.credentials(),
+        Class::NoAnswer => Code::NoAnswer,
+        Class::OutOfReach => Code::OutOfReach,
+        Class::Garbled => Code::NotAws,
+        Class::ServerFault => Code::AwsFault,
+        Class::Rejected => answer.refusal(),
+        Class::Unaddressed => Code::RegionNotUsable,
+        Class::WrongAccount => Code::OtherAccount,
+        Class::Broken => Code::FunctionFailed,
+        Class::Differs => Code::NotAsAsked,
+        Class::NotEmpty => Code::TableNotEmpty,
+        Class::Guarded => Code::Guarded,
+        Class::Interrupted => Code::Interrupted,
+        Class::Overdue => Code::WaitOverdue,
+        Class::Unchanged => Code::NothingToChange,
+        Class::TooSoon => Code::TtlTooSoon,
+        Class::Protected => Code::DeletionProtected,
+        Class::Defect => Code::Defect,
+    }
+}
+
+/// The property that a refusal names, in the spelling of specs: Lambda writes "Value 'x' at 'memorySize' failed to satisfy
+/// constraint", and for some "'MemorySize' value failed to satisfy constraint".
+pub(super) fn property(message: &str) -> Option<String> {
+    let (before, _) = message.split_once(" failed to satisfy constraint")?;
+    let quoted = before.strip_suffix(" value").unwrap_or(before).strip_suffix('\'')?;
+    let name = quoted.rsplit(['\'', '.']).next()?;
+    let is_word = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let snake = name.char_indices().fold(String::new(), |mut snake, (at, c)| {
+        if c.is_ascii_uppercase() && at > 0 {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+        snake
+    });
+    is_word.then_some(snake)
+}
+
+/// What AWS has answered.
+struct Answer<'a> {
+    code: &'a str,
+    text: &'a str,
+}
+
+impl Answer<'_> {
+    fn says(&self, text: &str) -> bool {
+        self.text.contains(text)
+    }
+
+    fn denied(&self) -> Code {
+        match () {
+            // Lambda's answer to a role that is not of the function's account.
+            () if self.says("Cross-account pass role") => Code::RoleOfOtherAccount,
+            () if self.says("explicit deny") => Code::ExplicitDeny,
+            () => Code::AccessDenied,
+        }
+    }
+
+    fn credentials(&self) -> Code {
+        match self.code {
+            "RequestExpired" => Code::ClockWrong,
+            _ if self.says("Signature expired") || self.says("Signature not yet current") => Code::ClockWrong,
+            "ExpiredToken" | "ExpiredTokenException" => Code::CredentialsExpired,
+            _ => Code::CredentialsRefused,
+        }
+    }
+
+    /// What was refused for good. Texts stand before codes where AWS has one code for many things.
+    fn refusal(&self) -> Code {
+        match () {
+            () if self.says("not reachable in this region") => Code::OtherRegion,
+            () if self.says("cannot be assumed by Lambda") => Code::RoleNotAssumable,
+            () if self.says("Stream not found") => Code::StreamUnknown,
+            () if self.says("provided principal was invalid") => Code::PrincipalUnknown,
+            () if self.code.starts_with("KMS") || self.says("KMS ") => Code::KmsKeyNotUsable,
+            () if self.is_about("runtime") || self.says("no longer supported for creating or updating") => {
+                Code::RuntimeNotSupported
+            }
+            () if self.says("runtime parameter") && self.says("no longer supported") => Code::RuntimeNotSupported,
+            () if self.is_about("handler") => Code::HandlerInvalid,
+            () if self.is_about("memory_size") => Code::MemoryNotAllowed,
+            () if self.says("environment variables") && self.says("4KB") => Code::EnvironmentTooLarge,
+            () if self.says("UnreservedConcurrentExecution") => Code::ConcurrencyQuota,
+            () if self.says("replicated function") => Code::FunctionReplicated,
+            () if self.says("Unzipped size must be smaller") || self.says("Layers consume more than") => {
+                Code::CodeTooLarge
+            }
+            () if self.says("Could not unzip") => Code::CodeUnreadable,
+            () if self.says("Layer version") => Code::LayerNotUsable,
+            () if self.says("filter pattern") || self.says("FilterCriteria") => Code::FilterInvalid,
+            () if self.says("SecondaryIndex count exceeds") || self.says("ProjectedAttributes") => Code::IndexQuota,
+            () => self.refusal_by_code(),
+        }
+    }
+
+    fn refusal_by_code(&self) -> Code {
+        match self.code {
+            // The answer has no code where no service of AWS has answered.
+            code if code.starts_with("HTTP 413") => Code::CodeTooLarge,
+            code if code.starts_with("HTTP ") => Code::NotAws,
+            "RequestTooLargeException" | "RequestEntityTooLargeException" => Code::CodeTooLarge,
+            "CodeStorageExceededException" => Code::CodeStorageFull,
+            "InvalidZipFileException" => Code::CodeUnreadable,
+            "PolicyLengthExceededException" => Code::PolicyTooLarge,
+            "OptInRequired" | "SubscriptionRequiredException" => Code::ServiceNotEnabled,
+            "LimitExceededException" if !is_simultaneous(self.text) => self.limit(),
+            "LimitExceeded" | "ServiceQuotaExceededException" => Code::QuotaReached,
+            "ValidationException"
+            | "ValidationError"
+            | "InvalidParameterValueException"
+            | "InvalidParameterValue"
+            | "InvalidRequestContentException"
+            | "InvalidParameterException" => Code::InvalidValue,
+            "" => Code::UnexpectedAnswer,
+            _ => Code::Rejected,
+        }
+    }
+
+    /// DynamoDB has one code for what an account may have and for how often something may be changed.
+    fn limit(&self) -> Code {
+        match () {
+            () if self.says("index") => Code::IndexQuota,
+            () if ["decreases", "UTC day", "table class", "encryption"].iter().any(|it| self.says(it)) => {
+                Code::ChangedTooOften
+            }
+            () => Code::TableQuota,
+        }
+    }
+
+    /// Whether it is this property that AWS does not take.
+    fn is_about(&self, name: &str) -> bool {
+        property(self.text).as_deref() == Some(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::property;
+
+    #[test]
+    fn the_property_to_blame_is_read_out_of_the_text() {
+        for (message, name) in [
+            (
+                "1 validation error detected: Value '5000' at 'memorySize' failed to satisfy constraint: Member must have",
+                Some("memory_size"),
+            ),
+            ("'MemorySize' value failed to satisfy constraint: Member must have value less than", Some("memory_size")),
+            ("Value 'a b' at 'deadLetterConfig.targetArn' failed to satisfy constraint: X", Some("target_arn")),
+            ("Value at '' failed to satisfy constraint: X", None),
+            ("Value at 'a b' failed to satisfy constraint: X", None),
+            (" failed to satisfy constraint", None),
+            ("Stream not found: x", None),
+        ] {
+            assert_eq!(property(message).as_deref(), name, "{message}");
+        }
+    }
+}
