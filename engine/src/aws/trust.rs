@@ -232,7 +232,7 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
             Verdict::Wait(format!("{SPREADING}; what its trust policy comes to can't be told, since {why}"))
         }
         Trust::Missing(others) => {
-            let (reason, remedy) = closed(&name, &others);
+            let (reason, remedy) = closed(name, &others);
             Verdict::Hopeless(reason, remedy)
         }
     })
