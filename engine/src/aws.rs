@@ -132,6 +132,9 @@ pub struct Settings {
     pub region: Option<String>,
     /// `--endpoint-url`.
     pub endpoint_url: Option<String>,
+    /// `--rate`: at most so many of the calls a second that Lambda counts for the account; the same part of every
+    /// other limit.
+    pub rate: Option<u8>,
 }
 
 /// A local AWS on this machine.
@@ -194,7 +197,9 @@ impl Connection {
         Ok(Connection {
             config,
             endpoint: settings.endpoint_url.clone(),
-            budget: Arc::new(Budget::default()),
+            budget: Arc::new(settings.rate.map_or_else(Budget::default, |rate| {
+                Budget::sharing(f64::from(rate) / f64::from(budget::LAMBDAS_RATE))
+            })),
             upload_timeouts: network.upload_timeouts.clone(),
         })
     }

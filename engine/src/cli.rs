@@ -69,6 +69,10 @@ struct Global {
     /// Another address for all AWS services
     #[arg(long, global = true, value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
+    /// This process's part of the 15 control calls a second that Lambda takes from an account, and the same part of
+    /// AWS's other limits: for several that run side by side
+    #[arg(long, global = true, value_name = "CALLS", value_parser = clap::value_parser!(u8).range(1..=15))]
+    rate: Option<u8>,
     /// When to use colours (NO_COLOR is obeyed)
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,

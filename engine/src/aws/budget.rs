@@ -43,6 +43,8 @@ struct Limit {
 /// Lambda takes 15 control-plane calls a second for each account and region, all operations together except reads of a
 /// function or its policy (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 const LAMBDA: Limit = Limit { start: 10.0, ceiling: 14.0, burst: 10.0, reserve: 4.0 };
+/// Lambda's limit, of which `--rate` is a part.
+pub const LAMBDAS_RATE: u8 = 15;
 /// GetFunction has 100 a second for itself (the same page).
 const FUNCTIONS: Limit = Limit { start: 50.0, ceiling: 90.0, burst: 50.0, reserve: 0.0 };
 /// GetPolicy has 15 a second for itself (the same page).
@@ -119,24 +121,40 @@ impl Lanes {
     }
 }
 
+impl Limit {
+    /// That part of it. A burst lets one call through at least, or none ever would.
+    fn part(self, share: f64) -> Limit {
+        let Limit { start, ceiling, burst, reserve } = self;
+        let burst = (burst * share).max(1.0);
+        let reserve = (reserve * share).min(burst - 1.0);
+        Limit { start: (start * share).max(FLOOR), ceiling: (ceiling * share).max(FLOOR), burst, reserve }
+    }
+}
+
 impl Default for Budget {
     fn default() -> Budget {
-        let lanes = Lanes {
-            lambda: Lane::new("Lambda", LAMBDA),
-            functions: Lane::new("Lambda", FUNCTIONS),
-            policies: Lane::new("Lambda", POLICIES),
-            table_writes: Lane::new("DynamoDB", TABLE_WRITES),
-            table_reads: Lane::new("DynamoDB", TABLE_READS),
-            iam: Lane::new("IAM", IAM),
-            tagging: Lane::new("the tag index", TAGGING),
-            logs: Lane::new("CloudWatch Logs", LOGS),
-            sts: Lane::new("STS", STS),
-        };
-        Budget { lanes: Some(lanes), table_writes: Semaphore::new(TABLE_WRITES_AT_ONCE), ended: Notify::new() }
+        Budget::sharing(1.0)
     }
 }
 
 impl Budget {
+    /// A part of what AWS lets an account do, from 0 to 1: for whoever runs several processes in it.
+    pub fn sharing(share: f64) -> Budget {
+        let lane = |name, limit: Limit| Lane::new(name, if share < 1.0 { limit.part(share) } else { limit });
+        let lanes = Lanes {
+            lambda: lane("Lambda", LAMBDA),
+            functions: lane("Lambda", FUNCTIONS),
+            policies: lane("Lambda", POLICIES),
+            table_writes: lane("DynamoDB", TABLE_WRITES),
+            table_reads: lane("DynamoDB", TABLE_READS),
+            iam: lane("IAM", IAM),
+            tagging: lane("the tag index", TAGGING),
+            logs: lane("CloudWatch Logs", LOGS),
+            sts: lane("STS", STS),
+        };
+        Budget { lanes: Some(lanes), table_writes: Semaphore::new(TABLE_WRITES_AT_ONCE), ended: Notify::new() }
+    }
+
     /// No limits: a local AWS has none.
     pub fn unlimited() -> Budget {
         Budget { lanes: None, table_writes: Semaphore::new(Semaphore::MAX_PERMITS), ended: Notify::new() }
@@ -573,6 +591,21 @@ mod tests {
             assert!(n_passed > 4_000, "{n_passed}");
             assert!(n_throttled < n_passed / 2, "{n_throttled} throttled, {n_passed} passed");
             assert!(*least > 100, "{passed:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_of_the_rate_is_kept_to_however_many_calls_there_are() {
+        for rate in [1_u8, 3, 7] {
+            let budget = Budget::sharing(f64::from(rate) / f64::from(LAMBDAS_RATE));
+            let start = Instant::now();
+            let n_calls = 20 * u32::from(rate);
+            for _ in 0..n_calls {
+                budget.admit(&counted()).await.unwrap().taken();
+            }
+            // After its burst, which is a part as well.
+            let took = start.elapsed().as_secs_f64();
+            assert!((17.0..=32.0).contains(&took), "{rate} a second: {n_calls} calls in {took} s");
         }
     }
 

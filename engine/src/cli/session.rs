@@ -157,6 +157,7 @@ pub(super) fn open<'t>(
                 profile: global.profile.clone(),
                 region: spec.region.clone(),
                 endpoint_url: global.endpoint_url.clone(),
+                rate: global.rate,
             })
         };
         let (options, network) = (options.clone(), global.network.clone());

@@ -63,6 +63,14 @@ pub fn team_words() -> String {
     format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words)
 }
 
+/// What a spec and a resource may have beside the properties of a kind, as Markdown.
+pub fn markdown() -> String {
+    let rows = |table: &[(&str, &str)]| -> String {
+        table.iter().map(|(word, doc)| format!("| `{word}` | {} |\n", doc.replace('|', "\\|"))).collect()
+    };
+    format!("| at the top | |\n|---|---|\n{}\n| in each resource | |\n|---|---|\n{}", rows(&TOP), rows(&META))
+}
+
 /// The JSON Schema of a spec (draft 7, which editors know best).
 pub fn json_schema() -> Json {
     let example: Json = serde_yaml::from_str(EXAMPLE).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! The README is true: every command line in it runs, every output in it is what the program prints, and its table of
-//! properties is the schema's. `UPDATE_README=1 cargo test readme` writes the latter two anew.
+//! The README and the pages in `docs` are true: every command line in them runs, every link leads somewhere, every output
+//! in the README is what the program prints, and what can be generated is. `UPDATE_README=1 cargo test readme` writes that
+//! anew.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -174,24 +175,98 @@ fn every_command_line_of_the_help_runs() {
     assert!(n_lines > 15, "{n_lines}");
 }
 
+/// The README and the pages that it leads to.
+fn pages() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(root().join("engine/docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|it| it == "md")).collect();
+    pages.push(root().join("README.md"));
+    pages.sort();
+    pages
+}
+
 #[test]
-fn every_command_line_of_the_readme_runs() {
-    let clone = Clone::new();
-    let mut endpoint = None;
-    let readme = readme();
-    let lines = blocks(&readme, false).into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
+fn every_command_line_of_the_readme_and_the_pages_runs() {
     let mut n_lines = 0;
-    // This very run is the test command.
-    for line in lines.filter(|line| *line != "cargo test") {
-        n_lines += 1;
-        let on_this_machine = line.contains(" local") || line.contains("--local");
-        if !on_this_machine && endpoint.is_none() {
-            endpoint = Some(aws(&clone));
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let clone = Clone::new();
+        let mut endpoint = None;
+        // Those in a list are indented.
+        let text: String = text.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+        let lines = blocks(&text, false).into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
+        // This very run is the test command.
+        for line in lines.filter(|line| *line != "cargo test") {
+            n_lines += 1;
+            let on_this_machine = line.contains(" local") || line.contains("--local");
+            if !on_this_machine && endpoint.is_none() {
+                endpoint = Some(aws(&clone));
+            }
+            let (code, printed) = clone.run(line, endpoint.as_deref().filter(|_| !on_this_machine));
+            let page = page.display();
+            assert!(endings(line).contains(&code), "{page}: `{line}` ended with {code}:\n{printed}");
         }
-        let (code, printed) = clone.run(line, endpoint.as_deref().filter(|_| !on_this_machine));
-        assert!(endings(line).contains(&code), "`{line}` ended with {code}:\n{printed}");
     }
-    assert!(n_lines > 10, "the README's command lines are not where this test looks for them");
+    assert!(n_lines > 60, "the command lines are not where this test looks for them: {n_lines}");
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept.trim_start_matches('#').trim().chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_in_the_readme_and_the_pages_leads_somewhere() {
+    let others = ["engine/ARCHITECTURE.md", "engine/SECURITY.md", "engine/CHANGELOG.md"].map(|name| root().join(name));
+    let mut n_links = 0;
+    for page in pages().into_iter().chain(others) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for rest in text.split("](").skip(1) {
+            let target = rest.split(')').next().unwrap();
+            if target.starts_with("http") || target.contains(' ') {
+                continue;
+            }
+            n_links += 1;
+            let (file, part) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(path.exists(), "{}: {target}", page.display());
+            if !part.is_empty() {
+                let there = std::fs::read_to_string(&path).unwrap();
+                let headings = there.lines().filter(|line| line.starts_with('#')).map(anchor);
+                assert!(headings.into_iter().any(|it| it == part), "{}: {target}", page.display());
+            }
+        }
+    }
+    assert!(n_links > 20, "{n_links}");
+}
+
+/// What stands in a page between two marks is what the program knows.
+fn expect_generated(page: &str, mark: &str, wanted: &str) {
+    let path = root().join("engine/docs").join(page);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- {mark}: begin -->\n"), format!("<!-- {mark}: end -->"));
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (shown, after) = rest.split_once(&end).unwrap();
+    if updating() {
+        std::fs::write(&path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
+    } else {
+        assert_eq!(shown, wanted, "`UPDATE_README=1 cargo test readme` writes {page} anew");
+    }
+}
+
+#[test]
+fn the_reference_of_the_spec_and_the_catalogue_of_errors_are_generated() {
+    expect_generated("spec.md", "properties", &explain::markdown(registry().values().map(|kind| kind.schema())));
+    expect_generated("spec.md", "words", &engine::spec::grammar::markdown());
+    let mut codes = String::new();
+    for code in engine::cause::Code::ALL {
+        let entry = code.entry();
+        codes += &format!("### `{}`: {}\n", code.name(), entry.title);
+        codes += &format!("Why: {}. Next: {}.\n\n{}\n\n", entry.why, entry.next, entry.more);
+    }
+    expect_generated("errors.md", "codes", &codes);
+    expect_generated("errors.md", "causes", &crate::spec::catalogue());
 }
 
 #[test]
@@ -200,18 +275,4 @@ fn the_spec_in_the_readme_is_the_one_in_the_repository() {
     let shown = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     let parse = |text: &str| serde_yaml::from_str::<serde_yaml::Value>(text).unwrap();
     assert_eq!(parse(shown), parse(&std::fs::read_to_string(root().join("specs/team.yaml")).unwrap()));
-}
-
-#[test]
-fn the_table_of_properties_in_the_readme_is_the_schemas() {
-    let (begin, end) = ("<!-- properties: begin -->\n", "<!-- properties: end -->");
-    let readme = readme();
-    let (before, rest) = readme.split_once(begin).unwrap();
-    let (shown, after) = rest.split_once(end).unwrap();
-    let table = explain::markdown(registry().values().map(|kind| kind.schema()));
-    if updating() {
-        std::fs::write(root().join("README.md"), format!("{before}{begin}{table}{end}{after}")).unwrap();
-    } else {
-        assert_eq!(shown, table);
-    }
 }

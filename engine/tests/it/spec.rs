@@ -91,6 +91,26 @@ fn causes() -> Vec<Cause> {
     causes
 }
 
+/// Every cause with what is said of the first spec that has it, as Markdown.
+pub(crate) fn catalogue() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/broken");
+    let mut page = String::new();
+    let mut group = String::new();
+    for it in causes() {
+        if it.group != group {
+            group = it.group;
+            writeln!(page, "### {group}\n| what is wrong | what is said | what to do |\n|---|---|---|").unwrap();
+        }
+        // Codes and code stand in backticks, so only what divides a row has to give way.
+        let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ").replace(folder.to_str().unwrap(), "specs");
+        let errors = Spec::load(&folder.join(&it.files[0]), &Overrides::default(), Depth::Full).unwrap_err();
+        let first = errors.iter().find(|it| it.severity == Severity::Error).unwrap();
+        let hints = first.hints.join("; ");
+        writeln!(page, "| {} | {} | {} |", cell(&it.cause), cell(&first.problem), cell(&hints)).unwrap();
+    }
+    page
+}
+
 /// What is said, without the words of the file: what stands in backticks, numbers, and the lines that are shown.
 fn gist(said: &str) -> String {
     let notes = said.lines().map(str::trim_start).filter(|line| !line.starts_with(['|', '-']));
