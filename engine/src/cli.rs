@@ -12,6 +12,7 @@ mod logs;
 mod policy;
 mod session;
 mod terminal;
+mod timeline;
 mod validate;
 mod verify;
 
@@ -109,10 +110,11 @@ enum Command {
         alias = "deploy",
         after_help = "\
 Examples:
-  engine apply specs/team.yaml --local   try it on this machine, without an account
-  engine apply specs/team.yaml           on AWS
+  engine apply specs/team.yaml --local    try it on this machine, without an account
+  engine apply specs/team.yaml            on AWS
+  engine apply --timeline timeline.html   with a page that shows where the time went
   engine apply --teams specs/examples/teams.txt
-                                         the same spec for each team of a list"
+                                          the same spec for each team of a list"
     )]
     Apply(ApplyArgs),
     /// Show what `apply` would do, without doing it
@@ -329,6 +331,9 @@ struct RunArgs {
     /// How many steps may be in work at once, for each spec
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallelism: u16,
+    /// Write a page that shows where the time went, step by step
+    #[arg(long, value_name = "FILE.html")]
+    timeline: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,9 @@ pub mod graph;
 mod list;
 pub mod logs;
 pub mod markdown;
+mod page;
 mod progress;
+pub mod timeline;
 pub mod verified;
 
 use std::fmt::Write as _;
@@ -23,6 +25,7 @@ use crate::diagnostic::{printable, wrap};
 use crate::plan::{Action, Change, Op, Plan, Subject};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
+use crate::timeline::Timing;
 use crate::value::{Path, Tree, Value};
 
 pub use list::{Holder, Owned, outputs, outputs_json, owned, owned_json};
@@ -557,6 +560,7 @@ pub fn outcome_json(
     plan: &Plan,
     status: &str,
     endings: &[Ending],
+    timing: Option<&Timing>,
     outputs: &[(String, Value)],
 ) -> Json {
     let steps = plan.steps.iter().zip(endings).map(|(step, ending)| {
@@ -568,13 +572,7 @@ pub fn outcome_json(
         };
         json!({
             "resource": plan.changes.get(step.change).map(|change| &change.resource),
-            "step": match step.op {
-                Op::Create => "create",
-                Op::Update => "update",
-                Op::Delete => "delete",
-                Op::Release => "release",
-                Op::Settle => "settle",
-            },
+            "step": step_word(step.op),
             "result": result,
             "seconds": seconds,
             "reason": reason,
@@ -584,9 +582,20 @@ pub fn outcome_json(
     if let Json::Object(map) = &mut document {
         map.insert("status".to_owned(), json!(status));
         map.insert("steps".to_owned(), steps.collect());
+        map.insert("timing".to_owned(), timing.map_or(Json::Null, |timing| timeline::timing_json(plan, timing)));
         map.insert("outputs".to_owned(), outputs_json(outputs));
     }
     document
+}
+
+fn step_word(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Delete => "delete",
+        Op::Release => "release",
+        Op::Settle => "settle",
+    }
 }
 
 fn seconds(elapsed: Duration) -> f64 {

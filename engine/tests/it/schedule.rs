@@ -9,7 +9,7 @@ use std::path::Path as FilePath;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
-use engine::apply::{self, Ending, Event};
+use engine::apply::{self, Ending, Event, Outcome, Times};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Wait};
 use engine::inventory::{Found, Inventory};
 use engine::kind::{DynKind, Loaded, Pending, Want};
@@ -19,6 +19,7 @@ use engine::schema::{
     Reading, Schema, Shape, Site, Text, property,
 };
 use engine::spec::{Declared, Lifecycle, Spec};
+use engine::timeline::Timing;
 use engine::value::{Hole, Part, Template, Tree, Value};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -370,6 +371,7 @@ struct Run {
     endings: Vec<Ending>,
     /// What was told, each after how many milliseconds.
     events: Vec<(u64, Event)>,
+    times: Times,
 }
 
 impl Stage {
@@ -454,8 +456,9 @@ impl Stage {
         let mut hear = |event: &Event| {
             events.borrow_mut().push((u64::try_from(start.elapsed().as_millis()).unwrap(), event.clone()));
         };
-        let endings = apply::apply(&self.cx, &spec, &inventory, &plan, parallelism, &mut hear).await.endings;
-        Run { plan, endings, events: events.into_inner() }
+        let Outcome { endings, times, .. } =
+            apply::apply(&self.cx, &spec, &inventory, &plan, parallelism, &mut hear).await;
+        Run { plan, endings, events: events.into_inner(), times }
     }
 
     async fn deploy(&self, nodes: &[Node]) {
@@ -518,6 +521,14 @@ impl Run {
         story
     }
 
+    /// The critical path, and how long all of it took and could have taken at least.
+    fn timing(&self) -> String {
+        let Timing { total, ideal, path } = Timing::of(&self.plan, &self.times);
+        let links = path.iter().map(|link| format!("{} {}", self.name(link.step), link.share.as_millis()));
+        let links: Vec<String> = links.collect();
+        format!("total {} ideal {}: {}", total.as_millis(), ideal.as_millis(), links.join(" -> "))
+    }
+
     /// Every step began only after all that it waits for; `Made` leaves no event, so there the world itself is strict.
     fn assert_ordered(&self) {
         let mut done = BTreeSet::new();
@@ -574,6 +585,45 @@ async fn a_step_begins_the_moment_its_own_predecessors_are_done() {
     5100 create tie done
     ");
     assert!(stage.is_settled(&nodes).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning() {
+    let nodes = [
+        node("slow"),
+        node("quick"),
+        node("of-made").uses_made(&["slow"]),
+        node("of-all").uses(&["quick"]).uses_made(&["of-made"]),
+        node("tie").ties("slow"),
+    ];
+    for (parallelism, timing) in [
+        // What needs `slow` ready ends the whole, not what needs it made.
+        (16, "total 5100 ideal 5100: create slow 5000 -> create tie 100"),
+        (1, "total 5100 ideal 5100: create slow 5000 -> create tie 100"),
+    ] {
+        let stage = Stage::new();
+        stage.pace("slow", 1000, 4000, 0);
+        assert_eq!(stage.apply(&nodes, Goal::Present, parallelism).await.timing(), timing);
+    }
+    // One that had to stand in line makes the whole longer, not the path.
+    let stage = Stage::new();
+    stage.pace("late", 700, 0, 0);
+    let lined: Vec<Node> = ["first", "second", "late"].map(node).into();
+    let run = stage.apply(&lined, Goal::Present, 1).await;
+    assert_eq!(run.timing(), "total 900 ideal 700: create late 700");
+    let late = run.times.steps[2];
+    assert_eq!(late.started.unwrap() - late.free.unwrap(), Duration::from_millis(200));
+    // What is made is enough for some.
+    let stage = Stage::new();
+    stage.pace("slow", 1000, 500, 0);
+    stage.pace("of-made", 800, 0, 0);
+    let run = stage.apply(&nodes[..3], Goal::Present, 16).await;
+    assert_eq!(run.timing(), "total 1800 ideal 1800: create slow 1000 -> create of-made 800");
+    // A failure ends a chain where it happens, and what is skipped takes no time.
+    let stage = Stage::new();
+    stage.world().faults.insert(1, false);
+    let run = stage.apply(&nodes[..1], Goal::Present, 16).await;
+    assert_eq!(run.timing(), "total 100 ideal 100: create slow 100");
 }
 
 #[tokio::test(start_paused = true)]
@@ -734,8 +784,9 @@ async fn what_changed_since_the_plan_is_not_written_to() {
             let spec = stage.spec(&nodes);
             let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
             meddle(&mut stage.world());
-            let endings = apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await.endings;
-            let run = Run { plan, endings, events: Vec::new() };
+            let Outcome { endings, times, .. } =
+                apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
+            let run = Run { plan, endings, events: Vec::new(), times };
             let said = run.endings.iter().enumerate().map(|(index, ending)| match ending {
                 Ending::Done(_) => format!("{} done", run.name(StepId(index))),
                 Ending::Failed(error) => format!("{} failed: {}", run.name(StepId(index)), error.message),

@@ -22,6 +22,7 @@ mod several;
 mod states;
 mod streams;
 mod table_updates;
+mod timeline;
 mod verify;
 mod waiting;
 mod world;
