@@ -69,6 +69,10 @@ struct Global {
     /// When to use colours (NO_COLOR is obeyed)
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
+    /// For screen readers: whole lines in words, no colours, nothing is drawn over
+    #[arg(long, global = true, env = "ENGINE_PLAIN", value_parser = clap::builder::FalseyValueParser::new(),
+          hide_env = true)]
+    plain: bool,
     /// Log every call to AWS; twice: more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -113,6 +117,7 @@ Examples:
   engine apply specs/team.yaml --local    try it on this machine, without an account
   engine apply specs/team.yaml            on AWS
   engine apply --timeline timeline.html   with a page that shows where the time went
+  engine apply --plain                    for a screen reader
   engine apply --teams specs/examples/teams.txt
                                           the same spec for each team of a list"
     )]

@@ -3,9 +3,11 @@
 //! **Invariant:** nothing is written before everything was shown and every question answered.
 
 use std::cell::RefCell;
+use std::pin::pin;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::apply::{self, Ending, Outcome};
 use crate::aws::recorder::Records;
@@ -16,7 +18,7 @@ use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
 use crate::render::markdown::{self, Page};
 use crate::render::timeline::{self, Ran};
-use crate::render::{self, Holder, Owned, Progress, Rows};
+use crate::render::{self, Holder, Owned, Progress, Rows, TICK};
 use crate::saved::{Flags, Salt, SavedPlan};
 use crate::schema::Ownership;
 use crate::spec::Spec;
@@ -156,7 +158,7 @@ pub(super) async fn apply(
                 .iter()
                 .for_each(|it| terminal.say(&render::plan(&it.plan, goal == Goal::Absent, rows(view), terminal.err)));
         }
-        match confirm(&first.run.cx, goal == Goal::Absent).await.inspect_err(|_| tell("declined"))? {
+        match confirm(terminal, &first.run.cx, goal == Goal::Absent).await.inspect_err(|_| tell("declined"))? {
             Answer::Yes => {}
             Answer::No => {
                 tell("declined");
@@ -198,15 +200,26 @@ async fn carry_out(
             },
         )
         .collect();
-    let works = planned.iter().zip(&prefixes).enumerate().map(|(at, (Planned { run, plan, .. }, prefix))| {
+    for (at, (it, prefix)) in planned.iter().zip(&prefixes).enumerate() {
+        progress.borrow_mut().expect(at, prefix, &it.plan);
+    }
+    let works = planned.iter().enumerate().map(|(at, Planned { run, plan, .. })| {
         let progress = &progress;
         async move {
             let spec = &run.session.spec;
-            let mut report = |event: &apply::Event| progress.borrow_mut().event((at, prefix), plan, event);
+            let mut report = |event: &apply::Event| progress.borrow_mut().event(at, event);
             apply::apply(&run.cx, spec, &run.inventory, plan, parallelism, &mut report).await
         }
     });
-    let all = join_all(works).await;
+    let all = {
+        let mut works = pin!(join_all(works));
+        loop {
+            match timeout(TICK, &mut works).await {
+                Ok(all) => break all,
+                Err(_) => progress.borrow_mut().tick(),
+            }
+        }
+    };
     drop(progress);
     let lost = page.and_then(|page| write_page(page, planned, &all).err());
     let timings: Vec<Timing> =
@@ -247,7 +260,7 @@ async fn carry_out(
     }
     if view.format == Format::Human {
         let runs = prefixes.iter().zip(planned).zip(&timings);
-        let took = timeline::took(runs.map(|((prefix, it), timing)| (prefix.as_str(), &it.plan, timing)));
+        let took = timeline::took(runs.map(|((prefix, it), timing)| (prefix.as_str(), &it.plan, timing)), terminal.err);
         took.inspect(|took| terminal.say(took));
     }
     if let Some(lost) = lost {

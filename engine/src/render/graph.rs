@@ -17,7 +17,7 @@ use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Path};
 
 use super::page::page;
-use super::{Look, face};
+use super::{Face, Look, face};
 
 /// Resources and what leads from one to another.
 #[derive(Debug, Clone)]
@@ -170,7 +170,9 @@ impl Picture {
                 })
                 .collect();
             let needs = if needs.is_empty() { String::new() } else { format!("needs {}", needs.join(", ")) };
-            let symbol = if self.is_plan { face(node.action).symbol } else { "" };
+            let Face { symbol, word, .. } = face(node.action);
+            let symbol = if look.plain { word } else { symbol };
+            let symbol = if self.is_plan { symbol } else { "" };
             table.add_row([symbol, &node.resource, node.kind, &needs]);
         }
         if !self.is_plan
@@ -346,8 +348,7 @@ impl Picture {
         }
         for (group, ..) in groups {
             // What stands first in the file stands above, where the library leaves the choice.
-            let middle =
-                |of: &dyn Fn(&(usize, (f64, f64))) -> f64| group.iter().map(of).sum::<f64>() / count(group.len());
+            let middle = |of: &dyn Fn(&Spot) -> f64| group.iter().map(of).sum::<f64>() / count(group.len());
             let (mean_at, mean_across) = (middle(&|(at, _)| count(*at)), middle(&|(_, (across, _))| *across));
             let agrees = middle(&|(at, (across, _))| (count(*at) - mean_at) * (across - mean_across)) >= 0.0;
             let across = |place: f64| if agrees { place } else { -place };
@@ -420,6 +421,9 @@ const MARGIN: f64 = 16.0;
 const LETTER: f64 = 8.6;
 const SMALL_LETTER: f64 = 6.6;
 const MOST_LABELS: usize = 12;
+
+/// A node, and where the library puts it.
+type Spot = (usize, (f64, f64));
 
 struct Placed {
     boxes: Vec<Place>,

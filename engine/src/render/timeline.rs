@@ -17,7 +17,7 @@ use crate::spec::Spec;
 use crate::timeline::{Axis, Bar, Call, Timeline, Timing, Wait};
 
 use super::page::page;
-use super::verb_of;
+use super::{Look, verb_of};
 
 /// What tells a page of these from any other file.
 pub const GENERATOR: &str = "engine timeline";
@@ -40,7 +40,7 @@ pub struct Ran<'r> {
 
 /// `Took 10.3 s; the longest pole: todos (6.1 s) -> todos-to-logger (4.0 s).`, of the run that took longest. Nothing where
 /// no more than one step began: the step's own line says it all. `prefix` stands before each resource of a run.
-pub fn took<'r>(runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Clone) -> Option<String> {
+pub fn took<'r>(runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Clone, look: Look) -> Option<String> {
     if runs.clone().map(|(_, plan, _)| plan.steps.len()).sum::<usize>() < 2 {
         return None;
     }
@@ -55,7 +55,13 @@ pub fn took<'r>(runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Cl
         format!("{prefix}{label} ({})", seconds(link.share))
     });
     let links: Vec<String> = links.collect();
-    (!links.is_empty()).then(|| format!("Took {}; the longest pole: {}.", seconds(total), links.join(" -> ")))
+    (!links.is_empty()).then(|| {
+        format!(
+            "Took {}; the longest pole: {}.",
+            seconds(total),
+            links.join(if look.plain { ", then " } else { " -> " })
+        )
+    })
 }
 
 /// The same for programs.

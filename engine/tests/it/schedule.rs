@@ -323,7 +323,7 @@ impl Entry {
 
 /// One resource of a spec in this world. References are to earlier ones, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Node {
+pub(crate) struct Node {
     name: String,
     /// What it ties; everything else is a thing.
     ties: Option<String>,
@@ -335,12 +335,12 @@ struct Node {
     depends_on: Vec<String>,
 }
 
-fn node(name: &str) -> Node {
+pub(crate) fn node(name: &str) -> Node {
     Node { name: name.into(), ..Node::default() }
 }
 
 impl Node {
-    fn uses(mut self, others: &[&str]) -> Node {
+    pub(crate) fn uses(mut self, others: &[&str]) -> Node {
         self.uses = others.iter().map(|other| (*other).into()).collect();
         self
     }
@@ -350,18 +350,18 @@ impl Node {
         self
     }
 
-    fn ties(mut self, other: &str) -> Node {
+    pub(crate) fn ties(mut self, other: &str) -> Node {
         self.ties = Some(other.into());
         self
     }
 }
 
 /// A world, and who acts in it.
-struct Stage {
+pub(crate) struct Stage {
     world: Shared,
     thing: &'static dyn DynKind,
     tie: &'static dyn DynKind,
-    cx: Context,
+    pub(crate) cx: Context,
     interrupt: watch::Sender<bool>,
 }
 
@@ -375,7 +375,7 @@ struct Run {
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub(crate) fn new() -> Stage {
         // Nobody listens there: a call would fail.
         static AWS: LazyLock<Arc<Aws>> = LazyLock::new(|| {
             let settings = LocalSettings {
@@ -397,11 +397,16 @@ impl Stage {
         self.world.lock().unwrap()
     }
 
-    fn pace(&self, name: &str, made: u64, ready: u64, delete: u64) {
+    /// Refuses the n-th call, counted from 1.
+    pub(crate) fn refuse(&self, call: usize) {
+        self.world().faults.insert(call, false);
+    }
+
+    pub(crate) fn pace(&self, name: &str, made: u64, ready: u64, delete: u64) {
         self.world().pace.insert(format!("owls-{name}"), Pace { made, ready, delete });
     }
 
-    fn spec(&self, nodes: &[Node]) -> Spec {
+    pub(crate) fn spec(&self, nodes: &[Node]) -> Spec {
         let resources = nodes.iter().map(|node| {
             let serial = |name: &String| {
                 let hole = Hole::Output { resource: name.clone(), attribute: "serial".into() };
@@ -434,7 +439,7 @@ impl Stage {
         Spec::declare(("owls", "main"), resources.collect()).unwrap()
     }
 
-    async fn plan(&self, spec: &Spec, goal: Goal) -> (Inventory, Plan) {
+    pub(crate) async fn plan(&self, spec: &Spec, goal: Goal) -> (Inventory, Plan) {
         let mut found = BTreeMap::new();
         for declared in &spec.resources {
             let live = declared.kind.read(&self.cx, &declared.id).await.unwrap().live;

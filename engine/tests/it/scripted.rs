@@ -61,13 +61,13 @@ const READS: [&str; 13] = [
 ];
 
 /// A folder laid out like this repository, with the spec under test.
-struct Project {
+pub(crate) struct Project {
     folder: tempfile::TempDir,
 }
 
 /// How a run of the binary ended.
 #[derive(Debug)]
-struct Run {
+pub(crate) struct Run {
     code: Option<i32>,
     out: String,
     err: String,
@@ -96,7 +96,7 @@ impl Project {
         project
     }
 
-    fn usual() -> Project {
+    pub(crate) fn usual() -> Project {
         Project::new(|text| text)
     }
 
@@ -109,12 +109,12 @@ impl Project {
     }
 
     /// Replaces a piece of the spec that must be there.
-    fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("specs/team.yaml")).unwrap();
         self.spec(&replaced(&text, from, to));
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(ENGINE);
         command
             .args(args)
@@ -137,7 +137,7 @@ impl Project {
         self.start_on(&cloud.url, args)
     }
 
-    fn run(&self, cloud: &Cloud, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, cloud: &Cloud, args: &[&str]) -> Run {
         self.start(cloud, args).end()
     }
 }
@@ -179,7 +179,7 @@ impl Running {
 
 impl Run {
     #[track_caller]
-    fn ends_with(&self, code: i32) -> &Run {
+    pub(crate) fn ends_with(&self, code: i32) -> &Run {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
