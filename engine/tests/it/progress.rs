@@ -61,7 +61,7 @@ impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let text = std::str::from_utf8(bytes).unwrap();
         // As the system does on the way to a terminal.
-        self.terminal.borrow_mut().feed(&text.replace('\n', "\r\n"));
+        self.terminal.borrow_mut().feed(text.replace('\n', "\r\n"));
         self.frames.set(self.frames.get() + 1);
         Ok(bytes.len())
     }
@@ -144,7 +144,7 @@ async fn steps_stay_in_their_places_until_they_are_done_and_a_failure_stays_visi
 async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
     // What was said before has filled the window.
     let screen = Screen::new(80, 24);
-    screen.terminal.borrow_mut().feed(&"\r\n".repeat(24));
+    screen.terminal.borrow_mut().feed("\r\n".repeat(24));
     let moments: [Moment; 4] = [
         (3000, |screen| screen.resize(40, 24)),
         (5000, |screen| screen.resize(28, 24)),
@@ -193,7 +193,7 @@ async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() 
 // The real program on a real terminal.
 
 /// The program, held while it makes the table and the function.
-fn held<'p>(project: &'p Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -> (PtySession, Screen) {
+fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -> (PtySession, Screen) {
     cloud.hold();
     let mut command = project.command(&[&["apply", "--yes", "--endpoint-url", &cloud.url], args].concat());
     command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
