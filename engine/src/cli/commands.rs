@@ -201,7 +201,7 @@ async fn carry_out(
         )
         .collect();
     for (at, (it, prefix)) in planned.iter().zip(&prefixes).enumerate() {
-        progress.borrow_mut().expect(at, prefix, &it.plan);
+        progress.borrow_mut().begin(at, prefix, &it.plan);
     }
     let works = planned.iter().enumerate().map(|(at, Planned { run, plan, .. })| {
         let progress = &progress;

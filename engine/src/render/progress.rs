@@ -106,7 +106,7 @@ impl Progress {
     }
 
     /// Takes note of what one of several runs is going to do; its resources are shown behind `prefix`.
-    pub fn expect(&mut self, run: usize, prefix: &str, plan: &Plan) {
+    pub fn begin(&mut self, run: usize, prefix: &str, plan: &Plan) {
         for (at, step) in plan.steps.iter().enumerate() {
             let Some(change) = plan.changes.get(step.change) else { continue };
             let (_, doing, done) = verb_of(step.op);

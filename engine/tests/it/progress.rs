@@ -75,7 +75,7 @@ impl Write for Screen {
 async fn watch(stage: &Stage, nodes: &[Node], mut progress: Progress, screen: &Screen, moments: &[Moment]) -> String {
     let spec = stage.spec(nodes);
     let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
-    progress.expect(0, "", &plan);
+    progress.begin(0, "", &plan);
     let progress = RefCell::new(progress);
     let start = Instant::now();
     let mut story = String::new();
