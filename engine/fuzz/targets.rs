@@ -143,7 +143,7 @@ pub(crate) fn log(bytes: &[u8]) {
     let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let joined = records::join(lines, |line| line);
     assert_eq!(joined.join("\n"), text);
-    let mut journal = Journal::new(["logger"].into_iter(), Look { colour: false, width: 80 });
+    let mut journal = Journal::new(["logger"].into_iter(), Look { colour: false, width: 80, plain: false });
     for line in joined.iter().map(|line| records::read(line)).chain([records::read(text), Line::raw(text)]) {
         for said in &line.said {
             let entry = Entry { function: "logger", at: 0, stream: "s", request: line.request.as_deref(), said };

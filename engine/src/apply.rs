@@ -16,6 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::aws::recorder::in_step;
 use crate::aws::{AwsError, Class, Context, Steady};
 use crate::inventory::{Inventory, is_assigned};
 use crate::kind::Want;
@@ -58,6 +59,32 @@ pub struct Outcome {
     pub endings: Vec<Ending>,
     /// What is known of each resource by now.
     pub outputs: BTreeMap<String, Outputs>,
+    /// When everything happened.
+    pub times: Times,
+}
+
+/// When what happened in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Times {
+    /// The run began.
+    pub begun: Instant,
+    /// Nothing was at work any more.
+    pub ended: Instant,
+    /// Of each step of the plan.
+    pub steps: Vec<StepTimes>,
+}
+
+/// When what happened to a step; `None` for what did not happen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepTimes {
+    /// Everything it waits for had happened, so it could begin.
+    pub free: Option<Instant>,
+    /// It began.
+    pub started: Option<Instant>,
+    /// It was made: what needs no more than its outputs could begin.
+    pub made: Option<Instant>,
+    /// It was over, well or not.
+    pub ended: Option<Instant>,
 }
 
 /// How often an update begins anew because something moved under it.
@@ -78,6 +105,7 @@ pub async fn apply(
 ) -> Outcome {
     // Whoever has a plan has reached AWS.
     let cx = &cx.enduring();
+    let begun = Instant::now();
     let (sender, mut messages) = mpsc::unbounded_channel();
     // What is left over may bear the name of what the spec declares.
     let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
@@ -142,7 +170,8 @@ pub async fn apply(
     });
     let endings = endings.collect();
     drop(running);
-    Outcome { endings, outputs: run.outputs.into_inner() }
+    let times = Times { begun, ended: Instant::now(), steps: board.times };
+    Outcome { endings, outputs: run.outputs.into_inner(), times }
 }
 
 /// Whether a step is half of a replacement of which the other half must follow: without its mapping or permission a
@@ -188,6 +217,7 @@ struct Board {
     started: BTreeSet<StepId>,
     made: BTreeSet<StepId>,
     endings: Vec<Option<Ending>>,
+    times: Vec<StepTimes>,
 }
 
 impl Board {
@@ -202,8 +232,14 @@ impl Board {
         }
         let missing: Vec<usize> = plan.steps.iter().map(|step| step.after.len()).collect();
         let free = missing.iter().enumerate().filter(|(_, missing)| **missing == 0).map(|(index, _)| StepId(index));
+        let free: BTreeSet<StepId> = free.collect();
+        let begun = Instant::now();
+        let times =
+            missing.iter().map(|missing| StepTimes { free: (*missing == 0).then_some(begun), ..<_>::default() });
+        let times = times.collect();
         Board {
-            free: free.collect(),
+            free,
+            times,
             waiting,
             missing,
             working: BTreeSet::new(),
@@ -219,12 +255,21 @@ impl Board {
         self.free.remove(&id);
         self.started.insert(id);
         self.working.insert(id);
+        self.note(id, |times| &mut times.started);
         Some(id)
+    }
+
+    /// That something happens to a step now; the first time counts.
+    fn note(&mut self, id: StepId, what: impl FnOnce(&mut StepTimes) -> &mut Option<Instant>) {
+        if let Some(times) = self.times.get_mut(id.0) {
+            what(times).get_or_insert_with(Instant::now);
+        }
     }
 
     fn made(&mut self, id: StepId) {
         self.working.remove(&id);
         if self.made.insert(id) {
+            self.note(id, |times| &mut times.made);
             self.happened(id, Moment::Made);
         }
     }
@@ -235,6 +280,9 @@ impl Board {
                 *missing -= 1;
                 if *missing == 0 {
                     self.free.insert(*waiter);
+                    if let Some(times) = self.times.get_mut(waiter.0) {
+                        times.free = Some(Instant::now());
+                    }
                 }
             }
         }
@@ -243,6 +291,7 @@ impl Board {
     /// Notes an ending; returns it together with the skips that follow from it.
     fn ended(&mut self, plan: &Plan, id: StepId, result: Result<Duration, AwsError>) -> Vec<(StepId, Ending)> {
         let failed = result.is_err();
+        self.note(id, |times| &mut times.ended);
         let mut news = vec![(id, result.map_or_else(Ending::Failed, Ending::Done))];
         if failed {
             self.working.remove(&id);
@@ -314,7 +363,7 @@ impl Run<'_> {
         let start = Instant::now();
         let (sender, last) = (self.sender.clone(), Arc::new(Mutex::new(start)));
         let voice = Voice { id, sender, last };
-        let mut work = Box::pin(self.perform(id, &voice));
+        let mut work = Box::pin(in_step(id.0, self.perform(id, &voice)));
         let result = loop {
             match timeout_at(voice.last() + QUIET, &mut work).await {
                 Ok(result) => break result,

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod error;
 pub mod guard;
 pub mod mask;
+pub mod recorder;
 pub mod rights;
 pub mod tail;
 pub mod trust;
@@ -54,6 +55,7 @@ use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 pub use mask::Secrets;
+pub use recorder::Recorder;
 pub use tail::{LogEvent, Tail};
 pub use wait::{Consent, Context, Reporter, Steady, Wait};
 
@@ -80,6 +82,8 @@ pub struct Aws {
     pub budget: Arc<Budget>,
     /// What no text of theirs may say.
     pub secrets: Arc<Secrets>,
+    /// What was asked and waited for, where somebody wants to know.
+    pub recorder: Arc<Recorder>,
     /// What the reads have shown of roles and of who we are.
     pub seen: rights::Seen,
     /// The region of all of them.
@@ -231,9 +235,11 @@ impl Connection {
     pub fn clients(&self, access: Access) -> Aws {
         let Connection { config, endpoint, budget, upload_timeouts } = self;
         let (guard, budget) = (Arc::new(Guard::new(access)), Arc::clone(budget));
+        let recorder = Arc::<Recorder>::default();
         // Only the clients' requests pass the door; where credentials come from is not its business.
         let door = config.http_client().map(|inner| {
-            SharedHttpClient::new(Front { inner, guard: Arc::clone(&guard), budget: Arc::clone(&budget) })
+            let (guard, budget, recorder) = (Arc::clone(&guard), Arc::clone(&budget), Arc::clone(&recorder));
+            SharedHttpClient::new(Front { inner, guard, budget, recorder })
         });
         let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(config).retry_classifier(error::QuotaIsNoThrottle);
         let mut lambda = aws_sdk_lambda::config::Builder::from(config);
@@ -266,6 +272,7 @@ impl Connection {
             guard,
             budget,
             secrets: Arc::default(),
+            recorder,
             seen: rights::Seen::default(),
             region: config.region().map_or_else(String::new, ToString::to_string),
             upload_timeouts: upload_timeouts.clone(),
@@ -496,6 +503,7 @@ struct Front {
     inner: SharedHttpClient,
     guard: Arc<Guard>,
     budget: Arc<Budget>,
+    recorder: Arc<Recorder>,
 }
 
 #[derive(Debug)]
@@ -503,13 +511,14 @@ struct Door {
     inner: SharedHttpConnector,
     guard: Arc<Guard>,
     budget: Arc<Budget>,
+    recorder: Arc<Recorder>,
 }
 
 impl HttpClient for Front {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
-        let door = Door { inner, guard: Arc::clone(&self.guard), budget: Arc::clone(&self.budget) };
-        SharedHttpConnector::new(door)
+        let (guard, budget) = (Arc::clone(&self.guard), Arc::clone(&self.budget));
+        SharedHttpConnector::new(Door { inner, guard, budget, recorder: Arc::clone(&self.recorder) })
     }
 }
 
@@ -529,6 +538,8 @@ impl HttpConnector for Door {
             return HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(refusal))));
         }
         let (inner, budget, guard) = (self.inner.clone(), Arc::clone(&self.budget), Arc::clone(&self.guard));
+        let recorder = Arc::clone(&self.recorder);
+        let place = recorder.attempt(&parsed, request.headers().get("amz-sdk-invocation-id"));
         HttpConnectorFuture::new(async move {
             let pass = budget.admit(&parsed).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
             if parsed.effect != guard::Effect::Read {
@@ -536,10 +547,12 @@ impl HttpConnector for Door {
                 guard.note_write();
             }
             let start = Instant::now();
+            recorder.left(place);
             let answer = match inner.call(request).await {
                 Ok(response) => error::opened(response).await,
                 Err(error) => Err(error),
             };
+            recorder.answered(place, answer.as_ref().ok());
             match answer.as_ref().map(error::throttle) {
                 Ok(Some(Throttle { pause })) => pass.throttled(pause),
                 Ok(None) => pass.taken(),

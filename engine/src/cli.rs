@@ -13,6 +13,7 @@ mod logs;
 mod policy;
 mod session;
 mod terminal;
+mod timeline;
 mod validate;
 mod verify;
 
@@ -76,6 +77,10 @@ struct Global {
     /// When to use colours (NO_COLOR is obeyed)
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
+    /// For screen readers: whole lines in words, no colours, nothing is drawn over
+    #[arg(long, global = true, env = "ENGINE_PLAIN", value_parser = clap::builder::FalseyValueParser::new(),
+          hide_env = true)]
+    plain: bool,
     /// Log every call to AWS; twice: more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -117,10 +122,12 @@ enum Command {
         alias = "deploy",
         after_help = "\
 Examples:
-  engine apply specs/team.yaml --local   try it on this machine, without an account
-  engine apply specs/team.yaml           on AWS
+  engine apply specs/team.yaml --local    try it on this machine, without an account
+  engine apply specs/team.yaml            on AWS
+  engine apply --timeline timeline.html   with a page that shows where the time went
+  engine apply --plain                    for a screen reader
   engine apply --teams specs/examples/teams.txt
-                                         the same spec for each team of a list"
+                                          the same spec for each team of a list"
     )]
     Apply(ApplyArgs),
     /// Show what `apply` would do, without doing it
@@ -366,6 +373,9 @@ struct RunArgs {
     /// How many steps may be in work at once, for each spec
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallelism: u16,
+    /// Write a page that shows where the time went, step by step
+    #[arg(long, value_name = "FILE.html")]
+    timeline: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

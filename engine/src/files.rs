@@ -1,11 +1,12 @@
-//! Reading what the user names: regular files alone, and never more of one than was asked for.
+//! Reading and writing what the user names: regular files alone, never more of one than was asked for, and all of one or
+//! nothing.
 //!
 //! **Invariant:** it never waits and never reads without an end: a pipe that nobody writes to and a device are refused.
 //! Whatever else a file is, is the caller's business.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
-use std::path::Path;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
 /// Why there is nothing to read.
 #[derive(Debug)]
@@ -77,4 +78,56 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Unread> {
     let mut bytes = Vec::new();
     open(path)?.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Who may read a new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Nobody but its owner.
+    Owner,
+    /// Whoever may by the user's own rules.
+    Usual,
+}
+
+/// Writes all of a file, or nothing: beside its place first, which is then renamed. What stood there is replaced.
+///
+/// # Errors
+/// It names no file, or can't be written; then nothing is left behind.
+pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let new = beside(path)?;
+    let written = create(&new, readers).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    });
+    // What is not there need not be removed.
+    written.inspect_err(|_| drop(std::fs::remove_file(&new)))
+}
+
+/// Whether [`replace`] could write there by now.
+///
+/// # Errors
+/// It names no file, or nothing can be written beside it.
+pub fn probe(path: &Path) -> io::Result<()> {
+    let new = beside(path)?;
+    create(&new, Readers::Owner)?;
+    std::fs::remove_file(&new)
+}
+
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    let mut new = std::ffi::OsString::from(".");
+    new.push(name);
+    new.push(format!(".{}.new", std::process::id()));
+    Ok(path.with_file_name(new))
+}
+
+fn create(path: &Path, readers: Readers) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if readers == Readers::Owner {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    options.open(path)
 }

@@ -27,6 +27,7 @@ pub mod saved;
 pub mod schema;
 pub mod source;
 pub mod spec;
+pub mod timeline;
 pub mod value;
 pub mod verify;
 pub mod yaml;

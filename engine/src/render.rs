@@ -7,7 +7,9 @@ pub mod graph;
 mod list;
 pub mod logs;
 pub mod markdown;
+mod page;
 mod progress;
+pub mod timeline;
 pub mod verified;
 
 use std::collections::HashSet;
@@ -24,10 +26,11 @@ use crate::diagnostic::{self, Diagnostic, printable, wrap};
 use crate::plan::{Action, Change, Op, Plan, Subject};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
+use crate::timeline::Timing;
 use crate::value::{Path, Tree, Value};
 
 pub use list::{Holder, Owned, checkup, outputs, outputs_json, owned, owned_json};
-pub use progress::Progress;
+pub use progress::{Progress, TICK};
 
 /// How to draw on a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Look {
     pub colour: bool,
     /// Columns.
     pub width: usize,
+    /// Whether it is read aloud: words instead of signs, and a line for each thing.
+    pub plain: bool,
 }
 
 /// Which rows of a plan are shown.
@@ -306,21 +311,17 @@ fn row(text: &mut String, change: &Change, look: Look) {
         _ => format!(" {}", change.name),
     };
     let title = format!("{} ({}{name})", look.paint(BOLD, &change.resource), change.kind);
-    let _ = writeln!(
-        text,
-        "{:>width$}{} {title} {}",
-        "",
-        look.paint(style, symbol),
-        told(change),
-        width = 3usize.saturating_sub(symbol.len())
-    );
+    let pad = " ".repeat(3usize.saturating_sub(symbol.len()));
+    let sign = if look.plain { String::new() } else { format!("{pad}{} ", look.paint(style, symbol)) };
+    let _ = writeln!(text, "{sign}{title} {}", told(change));
+    let (note, hint) = if look.plain { ("  note: ", "  hint: ") } else { ("      # ", "      # hint: ") };
     // What must not be overlooked is not toned down.
     let style = if change.asks || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
-        paragraph(text, style, "      # ", reason, look);
+        paragraph(text, style, note, reason, look);
     }
-    if let (Action::Refused, Some(hint)) = (change.action, &change.hint) {
-        paragraph(text, style, "      # hint: ", hint, look);
+    if let (Action::Refused, Some(sentence)) = (change.action, &change.hint) {
+        paragraph(text, style, hint, sentence, look);
     }
     let lines = lines(change);
     let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0);
@@ -328,7 +329,7 @@ fn row(text: &mut String, change: &Change, look: Look) {
         property_line(text, line, columns, look);
     }
     for remark in &change.remarks {
-        paragraph(text, style, "      # ", remark, look);
+        paragraph(text, style, note, remark, look);
     }
 }
 
@@ -444,6 +445,15 @@ const INDENT: usize = 10;
 
 fn property_line(text: &mut String, line: &Line, columns: usize, look: Look) {
     let Line { path, before, after, forces } = line;
+    if look.plain {
+        let force = if *forces { ", which forces replacement" } else { "" };
+        let new = after.on_one_line();
+        let _ = match before {
+            None => writeln!(text, "  {path} = {new}"),
+            Some(before) => writeln!(text, "  {path} from {} to {new}{force}", before.on_one_line()),
+        };
+        return;
+    }
     let room = look.width.saturating_sub(INDENT);
     let pad = " ".repeat(columns.saturating_sub(display_width(path)));
     let Some(before) = before else {
@@ -538,7 +548,8 @@ fn tall(value: &Value, room: usize) -> Vec<String> {
 /// A sentence, wrapped to the width and indented below its lead.
 fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: Look) {
     let columns = lead.chars().count();
-    for (at, line) in wrap(sentence, look.width.max(40).saturating_sub(columns)).into_iter().enumerate() {
+    let width = if look.plain { usize::MAX } else { look.width };
+    for (at, line) in wrap(sentence, width.max(40).saturating_sub(columns)).into_iter().enumerate() {
         // Lines to be copied stand where a spec has them.
         let is_copied = line.starts_with(' ');
         let (lead, columns) = if at == 0 { (lead, columns) } else { ("", if is_copied { 0 } else { columns }) };
@@ -583,6 +594,7 @@ pub fn outcome_json(
     plan: &Plan,
     status: &str,
     endings: &[Ending],
+    timing: Option<&Timing>,
     outputs: &[(String, Value)],
 ) -> Json {
     let steps = plan.steps.iter().zip(endings).map(|(step, ending)| {
@@ -598,13 +610,7 @@ pub fn outcome_json(
         };
         json!({
             "resource": plan.changes.get(step.change).map(|change| &change.resource),
-            "step": match step.op {
-                Op::Create => "create",
-                Op::Update => "update",
-                Op::Delete => "delete",
-                Op::Release => "release",
-                Op::Settle => "settle",
-            },
+            "step": step_word(step.op),
             "result": result,
             "seconds": seconds,
             "reason": reason,
@@ -616,9 +622,20 @@ pub fn outcome_json(
     if let Json::Object(map) = &mut document {
         map.insert("status".to_owned(), json!(status));
         map.insert("steps".to_owned(), steps.collect());
+        map.insert("timing".to_owned(), timing.map_or(Json::Null, |timing| timeline::timing_json(plan, timing)));
         map.insert("outputs".to_owned(), outputs_json(outputs));
     }
     document
+}
+
+fn step_word(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Delete => "delete",
+        Op::Release => "release",
+        Op::Settle => "settle",
+    }
 }
 
 fn seconds(elapsed: Duration) -> f64 {

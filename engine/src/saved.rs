@@ -19,9 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::Write as _;
 use std::path::Path as FilePath;
 
 use serde::{Deserialize, Serialize};
@@ -29,7 +27,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::diagnostic::Diagnostic;
-use crate::files::{self, Unread};
+use crate::files::{self, Readers, Unread};
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
 use crate::schema::{Condition, Live, Ownership};
@@ -274,23 +272,9 @@ impl SavedPlan {
                 return Err(taken.why("it would be overwritten").hint("name another file"));
             }
         }
-        let Some(name) = path.file_name() else { return Err(unwritable(&"it names no file")) };
         let mut text = serde_json::to_string_pretty(self).map_err(|error| unwritable(&error))?;
         text.push('\n');
-        let mut new = std::ffi::OsString::from(".");
-        new.push(name);
-        new.push(format!(".{}.new", std::process::id()));
-        let new = path.with_file_name(new);
-        let written = private(&new).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, path)
-        });
-        written.map_err(|error| {
-            // What is not there need not be removed.
-            let _ = fs::remove_file(&new);
-            unwritable(&error)
-        })
+        files::replace(path, text.as_bytes(), Readers::Owner).map_err(|error| unwritable(&error))
     }
 
     /// What is not as it was when this was saved, a sentence each; nothing, if the plan may be carried out. `now` has to
@@ -347,15 +331,6 @@ impl SavedPlan {
         }
         moved
     }
-}
-
-/// A file that did not exist, which only its owner may read.
-fn private(path: &FilePath) -> std::io::Result<fs::File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 impl Flags {

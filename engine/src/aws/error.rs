@@ -438,25 +438,29 @@ pub(super) fn throttle(response: &HttpResponse) -> Option<Throttle> {
     if !(status.is_client_error() || status.is_server_error()) {
         return None;
     }
+    let is_throttle = status.as_u16() == 429 || codes(response).any(|code| THROTTLES.contains(&code.as_str()));
+    let seconds = || response.headers().get("retry-after")?.parse().ok();
+    is_throttle.then(|| Throttle { pause: seconds().map(Duration::from_secs) })
+}
+
+/// What an opened answer calls its error, wherever it may say so.
+pub(super) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
     let body = response.body().bytes().unwrap_or_default();
-    let says = |code: &str| {
-        // `com.amazonaws.dynamodb.v20120810#ThrottlingException`, `TooManyRequestsException:http://…`.
-        let code = code.rsplit('#').next().unwrap_or_default();
-        THROTTLES.contains(&code.split(':').next().unwrap_or_default())
-    };
-    let in_header = || response.headers().get("x-amzn-errortype").is_some_and(says);
+    let in_header = response.headers().get("x-amzn-errortype").map(str::to_owned);
     let in_json = || {
-        let body: Option<Json> = serde_json::from_slice(body).ok();
-        body.and_then(|body| body.get("__type")?.as_str().map(says)) == Some(true)
+        let body: Json = serde_json::from_slice(body).ok()?;
+        Some(body.get("__type")?.as_str()?.to_owned())
     };
     let in_xml = || {
         let text = std::str::from_utf8(body).unwrap_or_default();
-        let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-        code.is_some_and(|(code, _)| says(code))
+        Some(text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned())
     };
-    let is_throttle = status.as_u16() == 429 || in_header() || in_json() || in_xml();
-    let seconds = || response.headers().get("retry-after")?.parse().ok();
-    is_throttle.then(|| Throttle { pause: seconds().map(Duration::from_secs) })
+    // `com.amazonaws.dynamodb.v20120810#ThrottlingException`, `TooManyRequestsException:http://…`.
+    let bare = |code: String| {
+        let code = code.rsplit('#').next().unwrap_or_default();
+        code.split(':').next().unwrap_or_default().to_owned()
+    };
+    [in_header, in_json(), in_xml()].into_iter().flatten().map(bare)
 }
 
 /// Sorts an answer by code and, where AWS gives several meanings one code, by text.

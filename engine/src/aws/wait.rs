@@ -101,6 +101,7 @@ const READ: Wait = Wait { what: "AWS to answer", since: "", look: "", counted: t
 pub(super) const SPREADING: &str = "IAM takes up to a minute or so to let all of AWS know of a role and its rights";
 /// How long AWS may be out of reach in the middle of a run: for a train's tunnel, or the way to the next room.
 const OUT_OF_REACH: Duration = Duration::from_secs(600);
+const TURN: &str = "its turn, since what writes to one function goes one after another";
 const NETWORK: &str = "the network to come back (AWS gives no answer)";
 /// How often a create that AWS failed at, or gave no readable answer to, is sent again: its 5xx can be repeatable.
 const FAULTS_OF_A_CREATE: u32 = 3;
@@ -140,6 +141,11 @@ impl Context {
             let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
             queues.entry(name.to_owned()).or_default().clone()
         };
+        if let Ok(turn) = Arc::clone(&queue).try_lock_owned() {
+            return turn;
+        }
+        let _pause = self.aws.recorder.pause(TURN);
+        (self.report)(TURN);
         queue.lock_owned().await
     }
 
@@ -475,6 +481,7 @@ impl Context {
         what: &str,
         resource: &str,
     ) -> Result<(), AwsError> {
+        let _pause = self.aws.recorder.pause(what);
         let mut over = pin!(over);
         loop {
             (self.report)(what);

@@ -3,26 +3,32 @@
 //! **Invariant:** nothing is written before everything was shown and every question answered.
 
 use std::cell::RefCell;
+use std::pin::pin;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::apply::{self, Ending, Outcome};
+use crate::aws::recorder::Records;
 use crate::aws::{Access, Class};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::inventory::Inventory;
 use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
 use crate::render::markdown::{self, Page};
-use crate::render::{self, Holder, Owned, Progress, Rows};
+use crate::render::timeline::{self, Ran};
+use crate::render::{self, Holder, Owned, Progress, Rows, TICK};
 use crate::saved::{Flags, Salt, SavedPlan};
 use crate::schema::Ownership;
 use crate::spec::Spec;
+use crate::timeline::{Axis, Timeline, Timing};
 use crate::value::{Hole, Value};
 
 use super::check;
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Answer, Failure, Terminal, confirm, telling};
+use super::timeline::PageFile;
 use super::{DiffArgs, Exit, Format, ListArgs, ListFormat, RunArgs, ViewArgs};
 
 /// Shows what would happen.
@@ -73,13 +79,20 @@ struct Planned<'t> {
 
 impl Planned<'_> {
     /// One JSON document, where that is wanted.
-    fn document(&self, view: &ViewArgs, status: &str, endings: &[Ending], outputs: &[(String, Value)]) {
+    fn document(
+        &self,
+        view: &ViewArgs,
+        status: &str,
+        endings: &[Ending],
+        timing: Option<&Timing>,
+        outputs: &[(String, Value)],
+    ) {
         let Session { spec, terminal, .. } = &self.run.session;
         match view.format {
             Format::Human => {}
             Format::Json => {
                 let site = &self.run.inventory.site;
-                let json = render::outcome_json(spec, site, &self.plan, status, endings, outputs);
+                let json = render::outcome_json(spec, site, &self.plan, status, endings, timing, outputs);
                 terminal.print(&format!("{json}\n"));
             }
             Format::Markdown => {
@@ -91,7 +104,7 @@ impl Planned<'_> {
 
 /// Shows what will happen, asks where somebody has to agree, and does it.
 pub(super) async fn apply(
-    sessions: Vec<Session<'_>>,
+    mut sessions: Vec<Session<'_>>,
     intent: Intent,
     saved: Option<&SavedPlan>,
     args: &RunArgs,
@@ -99,6 +112,8 @@ pub(super) async fn apply(
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let goal = intent.goal;
+    let page = args.timeline.as_deref().map(PageFile::new).transpose()?;
+    sessions.iter_mut().for_each(|session| session.is_recorded = page.is_some());
     let runs = session::read(sessions, intent, &interrupt).await?;
     let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect();
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
@@ -106,7 +121,7 @@ pub(super) async fn apply(
     if view.format == Format::Human {
         planned.iter().enumerate().for_each(|(at, it)| show(at, &it.run, &it.plan, goal, view));
     }
-    let tell = |status: &str| planned.iter().for_each(|it| it.document(view, status, &[], &[]));
+    let tell = |status: &str| planned.iter().for_each(|it| it.document(view, status, &[], None, &[]));
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
     if !refusals.is_empty() {
         tell("refused");
@@ -143,7 +158,7 @@ pub(super) async fn apply(
                 .iter()
                 .for_each(|it| terminal.say(&render::plan(&it.plan, goal == Goal::Absent, rows(view), terminal.err)));
         }
-        match confirm(&first.run.cx, goal == Goal::Absent).await.inspect_err(|_| tell("declined"))? {
+        match confirm(terminal, &first.run.cx, goal == Goal::Absent).await.inspect_err(|_| tell("declined"))? {
             Answer::Yes => {}
             Answer::No => {
                 tell("declined");
@@ -162,29 +177,56 @@ pub(super) async fn apply(
     if planned.iter().filter(local).any(|it| it.plan.changes.iter().any(runs_code)) {
         terminal.say("local AWS: the functions' code will run on this machine, with your rights");
     }
-    carry_out(&planned, goal, usize::from(args.parallelism), view).await
+    carry_out(&planned, goal, usize::from(args.parallelism), view, page.as_ref()).await
 }
 
 /// Carries all plans out side by side, and tells how each ended.
-async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view: &ViewArgs) -> Result<Exit, Failure> {
+async fn carry_out(
+    planned: &[Planned<'_>],
+    goal: Goal,
+    parallelism: usize,
+    view: &ViewArgs,
+    page: Option<&PageFile<'_>>,
+) -> Result<Exit, Failure> {
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
     let terminal = first.run.session.terminal;
     let progress = RefCell::new(Progress::new(terminal.err, terminal.live, terminal.quiet));
     let several = planned.len() > 1;
+    let prefixes: Vec<String> = planned
+        .iter()
+        .map(
+            |Planned { run: Run { session: Session { spec, .. }, .. }, .. }| {
+                if several { format!("{}/{}/", spec.team, spec.stack) } else { String::new() }
+            },
+        )
+        .collect();
+    for (at, (it, prefix)) in planned.iter().zip(&prefixes).enumerate() {
+        progress.borrow_mut().begin(at, prefix, &it.plan);
+    }
     let works = planned.iter().enumerate().map(|(at, Planned { run, plan, .. })| {
         let progress = &progress;
         async move {
             let spec = &run.session.spec;
-            let prefix = if several { format!("{}/{}/", spec.team, spec.stack) } else { String::new() };
-            let mut report = |event: &apply::Event| progress.borrow_mut().event((at, &prefix), plan, event);
+            let mut report = |event: &apply::Event| progress.borrow_mut().event(at, event);
             apply::apply(&run.cx, spec, &run.inventory, plan, parallelism, &mut report).await
         }
     });
-    let all = join_all(works).await;
+    let all = {
+        let mut works = pin!(join_all(works));
+        loop {
+            match timeout(TICK, &mut works).await {
+                Ok(all) => break all,
+                Err(_) => progress.borrow_mut().tick(),
+            }
+        }
+    };
     drop(progress);
+    let lost = page.and_then(|page| write_page(page, planned, &all).err());
+    let timings: Vec<Timing> =
+        planned.iter().zip(&all).map(|(it, outcome)| Timing::of(&it.plan, &outcome.times)).collect();
     let mut exit = Exit::Done;
     let (mut n_complete, mut n_failed) = (0_usize, 0_usize);
-    for (it, Outcome { endings, outputs }) in planned.iter().zip(all) {
+    for ((it, Outcome { endings, outputs, .. }), timing) in planned.iter().zip(all).zip(&timings) {
         let Planned { run, plan, .. } = it;
         let complete = endings.iter().all(|ending| matches!(ending, Ending::Done(_)));
         let (status, ended) = match () {
@@ -205,7 +247,7 @@ async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view
         };
         terminal.log(&render::failures(&run.session.spec, plan, &endings));
         if view.format != Format::Human {
-            it.document(view, status, &endings, &known);
+            it.document(view, status, &endings, Some(timing), &known);
             continue;
         }
         if !plan.steps.is_empty() {
@@ -219,8 +261,32 @@ async fn carry_out(planned: &[Planned<'_>], goal: Goal, parallelism: usize, view
             terminal.print(&format!("\nOutputs:\n\n{}", render::outputs(&known)));
         }
     }
+    if view.format == Format::Human {
+        let runs = prefixes.iter().zip(planned).zip(&timings);
+        let took = timeline::took(runs.map(|((prefix, it), timing)| (prefix.as_str(), &it.plan, timing)), terminal.err);
+        took.inspect(|took| terminal.say(took));
+    }
+    if let Some(lost) = lost {
+        terminal.problems(&[lost]);
+        exit = worse(exit, Exit::Failed);
+    }
     // Where one is done and another is not, the whole is done in part.
     Ok(if exit == Exit::Failed && n_complete > 0 && n_failed > 0 { Exit::Partial } else { exit })
+}
+
+/// Shows afterwards where the time went.
+fn write_page(page: &PageFile<'_>, planned: &[Planned<'_>], outcomes: &[Outcome]) -> Result<(), Diagnostic> {
+    let records: Vec<Records> = planned.iter().map(|it| it.run.cx.aws.recorder.records()).collect();
+    let Some(axis) = Axis::of(outcomes.iter().map(|outcome| &outcome.times).zip(&records)) else { return Ok(()) };
+    let runs = planned.iter().zip(outcomes).zip(&records).map(|((Planned { run, plan, .. }, outcome), records)| Ran {
+        spec: &run.session.spec,
+        site: &run.inventory.site,
+        plan,
+        endings: &outcome.endings,
+        timeline: Timeline::new(&axis, plan, outcome, records),
+        secrets: &run.cx.aws.secrets,
+    });
+    page.write(&axis, &runs.collect::<Vec<Ran<'_>>>())
 }
 
 /// 130 beats 3 beats 1 beats 0.
@@ -254,7 +320,7 @@ pub(super) async fn release(
     if !refusals.is_empty() {
         return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
     }
-    carry_out(&planned, intent.goal, 1, &view).await
+    carry_out(&planned, intent.goal, 1, &view, None).await
 }
 
 /// Prints the spec's outputs as they are in AWS.

@@ -124,7 +124,7 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
     }
     for _ in 0..TRIES {
         let offer = suggested.as_ref().map_or_else(String::new, |team| format!(" [{team}]"));
-        let _ = write!(std::io::stderr(), "Your team's name, with which every name in AWS begins{offer}: ");
+        terminal.prompt(&format!("Your team's name, with which every name in AWS begins{offer}:"));
         let mut line = String::new();
         match std::io::stdin().lock().read_line(&mut line) {
             Ok(1..) => {}

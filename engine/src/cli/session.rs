@@ -43,6 +43,8 @@ pub(super) struct Session<'t> {
     /// What the command line overrides in the spec, for the plan's first line.
     pub(super) notes: Vec<String>,
     pub(super) options: Options,
+    /// Whether what it asks and waits for is recorded.
+    pub(super) is_recorded: bool,
     network: Network,
     /// Where the project's local AWS would be.
     project: Project,
@@ -161,7 +163,17 @@ pub(super) fn open<'t>(
             })
         };
         let (options, network) = (options.clone(), global.network.clone());
-        sessions.push(Session { terminal, spec, overrides, target, notes, options, network, project });
+        sessions.push(Session {
+            terminal,
+            spec,
+            overrides,
+            target,
+            notes,
+            options,
+            is_recorded: false,
+            network,
+            project,
+        });
     }
     Ok(sessions)
 }
@@ -181,6 +193,9 @@ pub(super) async fn read<'t>(
         .map(|(session, aws)| {
             let Options { assume_owner, delete_data, .. } = session.options;
             let consent = Consent { delete_data, assume_owner };
+            if session.is_recorded {
+                aws.recorder.start();
+            }
             Context::new(Arc::new(aws), consent, interrupt.clone()).reporting(said_once(quiet))
         })
         .collect();

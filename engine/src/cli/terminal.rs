@@ -63,6 +63,7 @@ pub(super) struct Terminal {
 impl Terminal {
     pub(super) fn new(global: &Global) -> Terminal {
         let choice = match global.color {
+            _ if global.plain => ColorChoice::Never,
             Colour::Auto => ColorChoice::Auto,
             Colour::Always => ColorChoice::Always,
             Colour::Never => ColorChoice::Never,
@@ -70,13 +71,19 @@ impl Terminal {
         choice.write_global();
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0)).max(40);
         let colour = |choice: ColorChoice| choice != ColorChoice::Never;
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let dumb = env("TERM").is_none_or(|term| term == "dumb");
         Terminal {
-            out: Look { colour: colour(AutoStream::choice(&std::io::stdout())), width },
-            err: Look { colour: colour(AutoStream::choice(&std::io::stderr())), width },
+            out: Look { colour: colour(AutoStream::choice(&std::io::stdout())), width, plain: global.plain },
+            err: Look { colour: colour(AutoStream::choice(&std::io::stderr())), width, plain: global.plain },
             quiet: global.quiet,
             // Log lines and redrawn lines would tear each other apart.
-            live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0,
+            // A CI system may have a terminal, but keeps what was written there as a log.
+            live: std::io::stderr().is_terminal()
+                && !dumb
+                && global.verbose == 0
+                && !global.plain
+                && env("CI").is_none(),
             logs: global.log_format,
             lost: OnceLock::new(),
             unheard: OnceLock::new(),
@@ -114,6 +121,11 @@ impl Terminal {
             // A terminal that went away is no reason to stop working.
             let _ = writeln!(std::io::stderr(), "{text}");
         }
+    }
+
+    /// Asks for a line; a screen reader reads the question when its own line ends.
+    pub(super) fn prompt(&self, question: &str) {
+        let _ = write!(std::io::stderr(), "{question}{}", if self.err.plain { "\n" } else { " " });
     }
 
     pub(super) fn problems(&self, diagnostics: &[Diagnostic]) {
@@ -216,7 +228,7 @@ pub(super) enum Answer {
     Interrupted,
 }
 
-pub(super) async fn confirm(cx: &Context, destroy: bool) -> Result<Answer, Failure> {
+pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) -> Result<Answer, Failure> {
     if !Terminal::can_ask() {
         let what = if destroy { "destroying" } else { "this plan destroys, replaces or takes over something, which" };
         let diagnostic = Diagnostic::error(format!("{what} needs an answer, and there is no terminal to ask on"));
@@ -224,7 +236,7 @@ pub(super) async fn confirm(cx: &Context, destroy: bool) -> Result<Answer, Failu
     }
     let question =
         if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
-    match ask(cx, question).await {
+    match ask(terminal, cx, question).await {
         Answer::Interrupted => {
             let _ = writeln!(std::io::stderr(), "\ninterrupted; nothing was changed");
             Ok(Answer::Interrupted)
@@ -234,8 +246,9 @@ pub(super) async fn confirm(cx: &Context, destroy: bool) -> Result<Answer, Failu
 }
 
 /// Asks on the terminal; only `yes` is one.
-pub(super) async fn ask(cx: &Context, question: &str) -> Answer {
-    let _ = write!(std::io::stderr(), "\n{question} Only 'yes' will be accepted: ");
+pub(super) async fn ask(terminal: &Terminal, cx: &Context, question: &str) -> Answer {
+    let space = if terminal.err.plain { "" } else { "\n" };
+    terminal.prompt(&format!("{space}{question} Only 'yes' will be accepted:"));
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line).map(|_| line)

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Place, Severity, printable};
 use crate::preflight;
 use crate::spec::Depth;
 
@@ -78,7 +78,7 @@ fn annotation(problem: &Diagnostic) -> String {
         format!(" file={},line={line},col={column}", escaped(place.file.name()).replace(':', "%3A").replace(',', "%2C"))
     });
     let whole = [Some(&problem.problem), problem.why.as_ref()].into_iter().flatten().chain(&problem.hints);
-    let text = whole.map(String::as_str).collect::<Vec<_>>().join("\n");
+    let text = whole.map(|text| printable(text)).collect::<Vec<_>>().join("\n");
     format!("::{level}{place}::{}\n", escaped(&text))
 }
 

@@ -76,7 +76,7 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
         }
         terminal.say("Others will see the test item:");
         company.iter().for_each(|line| terminal.say(&format!("  - {line}")));
-        match ask(cx, "Do you want to write it?").await {
+        match ask(terminal, cx, "Do you want to write it?").await {
             Answer::Yes => {}
             Answer::No => {
                 terminal.say("Nothing was written.");

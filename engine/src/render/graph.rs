@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 use rust_sugiyama::configure::Config;
 use rust_sugiyama::from_vertices_and_edges;
 
@@ -16,7 +16,8 @@ use crate::plan::{Action, Plan, Subject};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Path};
 
-use super::{Look, face};
+use super::page::page;
+use super::{Face, Look, face};
 
 /// Resources and what leads from one to another.
 #[derive(Debug, Clone)]
@@ -169,7 +170,9 @@ impl Picture {
                 })
                 .collect();
             let needs = if needs.is_empty() { String::new() } else { format!("needs {}", needs.join(", ")) };
-            let symbol = if self.is_plan { face(node.action).symbol } else { "" };
+            let Face { symbol, word, .. } = face(node.action);
+            let symbol = if look.plain { word } else { symbol };
+            let symbol = if self.is_plan { symbol } else { "" };
             table.add_row([symbol, &node.resource, node.kind, &needs]);
         }
         if !self.is_plan
@@ -286,32 +289,22 @@ impl Picture {
         let mut actions: Vec<Action> = self.nodes.iter().map(|node| node.action).collect();
         actions.sort_unstable();
         actions.dedup();
-        html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    title { "engine: " (self.title) }
-                    style { (PreEscaped(css())) (PreEscaped(PAGE)) }
-                }
-                body {
-                    h1 { (self.title) }
-                    p {
-                        (self.nodes.len()) " resources. An arrow leads from what is needed to who needs it; it is called after \
-                         the property that refers to it."
+        let body = html! {
+            h1 { (self.title) }
+            p {
+                (self.nodes.len()) " resources. An arrow leads from what is needed to who needs it; it is called after \
+                 the property that refers to it."
+            }
+            @if self.is_plan {
+                ul class="legend" {
+                    @for action in actions {
+                        li class={ "node " (face(action).word) } { (face(action).symbol) " " (face(action).told) }
                     }
-                    @if self.is_plan {
-                        ul class="legend" {
-                            @for action in actions {
-                                li class={ "node " (face(action).word) } { (face(action).symbol) " " (face(action).told) }
-                            }
-                        }
-                    }
-                    div class="picture" { (self.svg(false)) }
                 }
             }
-        }
+            div class="picture" { (self.svg(false)) }
+        };
+        page("engine graph", &self.title, &(css() + PAGE), &body)
     }
 
     /// Where everything stands: layers from left to right.
@@ -508,6 +501,4 @@ const DARK: &str = "\
 .box{fill:#161b22}.name{fill:#e6edf3}.detail,.label{fill:#9198a1}.line{stroke:#6e7681}.head{fill:#6e7681}\
 .label{stroke:#0d1117}";
 const PAGE: &str = "\
-body{margin:24px;font-family:system-ui,sans-serif;color:#1f2328;background:#fff}h1{font-size:20px}\
-.picture{overflow:auto}.legend{display:flex;flex-wrap:wrap;gap:16px;padding:0;list-style:none;font-weight:600}\
-@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}}";
+.picture{overflow:auto}.legend{display:flex;flex-wrap:wrap;gap:16px;padding:0;list-style:none;font-weight:600}";

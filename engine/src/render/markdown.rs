@@ -34,7 +34,7 @@ const VALUE: usize = 1_000;
 const COLUMN: usize = 40;
 
 /// No colours, and no width that a comment would have.
-const LOOK: Look = Look { colour: false, width: usize::MAX };
+const LOOK: Look = Look { colour: false, width: usize::MAX, plain: false };
 
 /// What a plan is about.
 #[derive(Debug, Clone, Copy)]

@@ -1,41 +1,60 @@
-//! Progress on stderr: one live line for each running step on a terminal, plain lines everywhere else.
+//! Progress on stderr: on a terminal one line for each step that is not done, in a fixed order; plain lines everywhere else.
 //!
 //! **Invariant:** it hears events and draws; nothing waits for it.
 
-use std::collections::HashMap;
-use std::io::Write as _;
-use std::time::{Duration, Instant};
+mod region;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::apply::{Ending, Event};
 use crate::aws::Class;
 use crate::plan::{Plan, StepId};
 
-use super::{GREEN, Look, RED, YELLOW, verb_of};
+use super::{DIM, GREEN, Look, PLAIN, RED, YELLOW, verb_of};
+use region::{Region, Row as Drawn};
 
 /// A wait is worth a plain line once it has lasted so long, and again each time as long as [`REMINDER`].
 const PATIENCE: Duration = Duration::from_secs(3);
 const REMINDER: Duration = Duration::from_secs(20);
 
+/// How often [`Progress::tick`] wants to be called, so that seconds count and a resized window looks right soon.
+pub const TICK: Duration = Duration::from_millis(250);
+
 /// Draws what happens.
 pub struct Progress {
     look: Look,
     style: Drawing,
+    out: Box<dyn Write>,
     interrupted: bool,
-    /// Of each run, by its number.
-    running: HashMap<(usize, StepId), Running>,
+    /// The steps of each run, by its number.
+    rows: BTreeMap<(usize, StepId), Row>,
 }
 
 enum Drawing {
-    Live(MultiProgress),
+    Live(Region),
     Plain,
     Silent,
 }
 
-struct Running {
-    talk: Talk,
-    bar: Option<ProgressBar>,
+/// A step.
+struct Row {
+    label: String,
+    doing: &'static str,
+    done: &'static str,
+    /// What it waits for before it begins.
+    needs: Vec<StepId>,
+    state: State,
+}
+
+enum State {
+    Queued,
+    Running { talk: Talk, what: Option<String> },
+    Failed { after: Duration, why: String },
+    Over,
 }
 
 /// Which waits of a step are worth a plain line.
@@ -63,80 +82,59 @@ impl Talk {
 impl Progress {
     /// `live`: stderr is a terminal that can redraw lines. `quiet`: say nothing.
     pub fn new(look: Look, live: bool, quiet: bool) -> Progress {
-        let style = match (quiet, live) {
-            (true, _) => Drawing::Silent,
-            (_, true) => Drawing::Live(MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
-            (_, false) => Drawing::Plain,
+        let size = || {
+            let (width, height) = terminal_size::terminal_size_of(std::io::stderr())?;
+            Some((usize::from(width.0), usize::from(height.0)))
         };
-        Progress { look, style, running: HashMap::new(), interrupted: false }
+        Progress::on(Box::new(std::io::stderr()), Box::new(size), look, live, quiet)
     }
 
-    /// Takes note of an event of one of several runs; its resources are shown behind `prefix`.
-    pub fn event(&mut self, (run, prefix): (usize, &str), plan: &Plan, event: &Event) {
-        if matches!(self.style, Drawing::Silent) {
-            return;
-        }
-        let label = |id: StepId| {
-            let step = plan.steps.get(id.0)?;
-            Some((format!("{prefix}{}", plan.changes.get(step.change)?.resource), verb_of(step.op)))
+    /// The same on `out`, of which `size` says columns and lines, where they are known.
+    pub fn on(
+        out: Box<dyn Write>,
+        size: Box<dyn Fn() -> Option<(usize, usize)>>,
+        look: Look,
+        live: bool,
+        quiet: bool,
+    ) -> Progress {
+        let style = match (quiet, live) {
+            (true, _) => Drawing::Silent,
+            (_, true) => Drawing::Live(Region::new(size)),
+            (_, false) => Drawing::Plain,
         };
+        Progress { look, style, out, rows: BTreeMap::new(), interrupted: false }
+    }
+
+    /// Takes note of what one of several runs is going to do; its resources are shown behind `prefix`.
+    pub fn begin(&mut self, run: usize, prefix: &str, plan: &Plan) {
+        for (at, step) in plan.steps.iter().enumerate() {
+            let Some(change) = plan.changes.get(step.change) else { continue };
+            let (_, doing, done) = verb_of(step.op);
+            let label = format!("{prefix}{}", change.resource);
+            let needs = step.after.iter().map(|(before, _)| *before).collect();
+            self.rows.insert((run, StepId(at)), Row { label, doing, done, needs, state: State::Queued });
+        }
+    }
+
+    /// Takes note of an event of a run.
+    pub fn event(&mut self, run: usize, event: &Event) {
         match event {
             Event::Started(id) => {
-                let Some((resource, (_, doing, _))) = label(*id) else { return };
-                let bar = match &self.style {
-                    Drawing::Live(bars) => {
-                        let bar = bars.add(ProgressBar::new_spinner());
-                        // The template is ours and constant, so the fallback is never drawn.
-                        let style = ProgressStyle::with_template("  {spinner} {msg} {elapsed}");
-                        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-                        bar.set_message(format!("{resource}: {doing}..."));
-                        bar.enable_steady_tick(Duration::from_millis(100));
-                        Some(bar)
-                    }
-                    _ => {
-                        self.line(&format!("{resource}: {doing}..."));
-                        None
-                    }
-                };
-                self.running.insert((run, *id), Running { talk: Talk::new(Instant::now()), bar });
-            }
-            Event::Waiting(id, what) => {
-                let Some((resource, (_, doing, _))) = label(*id) else { return };
-                let Some(running) = self.running.get_mut(&(run, *id)) else { return };
-                if let Some(bar) = &running.bar {
-                    bar.set_message(format!("{resource}: {doing}, waiting for {what}..."));
-                    return;
-                }
-                if running.talk.is_due(Instant::now(), what) {
-                    let seconds = running.talk.since.elapsed().as_secs();
-                    self.line(&format!("{resource}: still {doing}, waiting for {what} ({seconds} s)"));
+                let Some(row) = self.rows.get_mut(&(run, *id)) else { return };
+                row.state = State::Running { talk: Talk::new(Instant::now()), what: None };
+                let text = format!("{}: {}...", row.label, row.doing);
+                match self.style {
+                    Drawing::Live(_) => self.draw(&[]),
+                    Drawing::Plain | Drawing::Silent => self.line(&text),
                 }
             }
-            Event::Finished(id, ending) => {
-                let Some((resource, (_, doing, done))) = label(*id) else { return };
-                if let Some(bar) = self.running.remove(&(run, *id)).and_then(|running| running.bar) {
-                    bar.finish_and_clear();
+            Event::Waiting(id, news) => {
+                if let Some(Row { state: State::Running { what, .. }, .. }) = self.rows.get_mut(&(run, *id)) {
+                    *what = Some(news.clone());
                 }
-                match ending {
-                    Ending::Done(elapsed) => {
-                        let sign = self.look.paint(GREEN, "ok");
-                        self.line(&format!("{resource}: {done} after {} {sign}", duration(*elapsed)));
-                    }
-                    Ending::Failed(error) if error.class == Class::Interrupted => {
-                        self.line(&format!("{resource}: {}", error.message));
-                    }
-                    // Why stands in the outcome, with what to do.
-                    Ending::Failed(_) => {
-                        let sign = self.look.paint(RED, "failed");
-                        self.line(&format!("{resource}: {doing} {sign}"));
-                    }
-                    Ending::Skipped(cause) => {
-                        let sign = self.look.paint(YELLOW, "skipped");
-                        self.line(&format!("{resource}: {sign}, it depends on {cause}"));
-                    }
-                    Ending::NotStarted => {}
-                }
+                self.tick();
             }
+            Event::Finished(id, ending) => self.finished(run, *id, ending),
             Event::Interrupted if self.interrupted => {}
             Event::Interrupted => {
                 self.interrupted = true;
@@ -145,24 +143,137 @@ impl Progress {
         }
     }
 
-    /// One line that stays.
-    pub fn line(&self, text: &str) {
-        match &self.style {
-            // A terminal that went away is no reason to stop working.
-            Drawing::Live(bars) => drop(bars.println(text)),
-            Drawing::Plain => drop(writeln!(std::io::stderr(), "{text}")),
+    fn finished(&mut self, run: usize, id: StepId, ending: &Ending) {
+        let (look, is_live) = (self.look, matches!(self.style, Drawing::Live(_)));
+        let Some(row) = self.rows.get_mut(&(run, id)) else { return };
+        let before = std::mem::replace(&mut row.state, State::Over);
+        let Row { label, doing, done, .. } = &row;
+        let text = match ending {
+            Ending::Done(elapsed) => {
+                format!("{label}: {done} after {} {}", duration(*elapsed), look.paint(GREEN, "ok"))
+            }
+            Ending::Failed(error) if error.class == Class::Interrupted => format!("{label}: {}", error.message),
+            // On a terminal it stays where it is until everything is over.
+            Ending::Failed(error) if is_live => {
+                let after = match before {
+                    State::Running { talk, .. } => talk.since.elapsed(),
+                    _ => Duration::ZERO,
+                };
+                row.state = State::Failed { after, why: error.message.to_string() };
+                return self.draw(&[]);
+            }
+            // Why stands in the outcome, with what to do.
+            Ending::Failed(_) => failed(label, doing, look),
+            Ending::Skipped(cause) => {
+                format!("{label}: {}, it depends on {cause}", look.paint(YELLOW, "skipped"))
+            }
+            Ending::NotStarted => return,
+        };
+        self.line(&text);
+    }
+
+    /// Time has passed: lines that count it are drawn anew, and a step that was silent for a while is told to be at work.
+    pub fn tick(&mut self) {
+        let now = Instant::now();
+        match self.style {
+            Drawing::Live(_) => self.draw(&[]),
+            Drawing::Plain => {
+                // A step that has nothing to say of itself is soon told to wait for an answer.
+                let due = self.rows.values_mut().filter_map(|row| {
+                    let Row { label, doing, state: State::Running { talk, what: Some(what) }, .. } = row else {
+                        return None;
+                    };
+                    let seconds = (now - talk.since).as_secs();
+                    let due = talk.is_due(now, what);
+                    due.then(|| format!("{label}: still {doing}, waiting for {what} ({seconds} s)"))
+                });
+                let due: Vec<String> = due.collect();
+                due.iter().for_each(|text| self.line(text));
+            }
             Drawing::Silent => {}
         }
     }
+
+    /// One line that stays.
+    pub fn line(&mut self, text: &str) {
+        match &self.style {
+            Drawing::Live(_) => self.draw(&[text]),
+            // A terminal that went away is no reason to stop working.
+            Drawing::Plain => drop(writeln!(self.out, "{text}")),
+            Drawing::Silent => {}
+        }
+    }
+
+    /// Draws the steps that are not over, below lines that stay.
+    fn draw(&mut self, above: &[&str]) {
+        let rows: Vec<Drawn> = self.rows.iter().filter_map(|((run, _), row)| self.drawn(*run, row)).collect();
+        if let Drawing::Live(region) = &mut self.style {
+            region.draw(&mut self.out, above, &rows, self.look);
+        }
+    }
+
+    fn drawn(&self, run: usize, row: &Row) -> Option<Drawn> {
+        let Row { label, doing, needs, state, .. } = row;
+        Some(match state {
+            State::Over => return None,
+            State::Failed { after, why } => Drawn {
+                rank: 0,
+                time: clock(*after),
+                parts: vec![
+                    (PLAIN, format!("{label}: {doing} ")),
+                    (RED, "failed".to_owned()),
+                    (PLAIN, format!(": {why}")),
+                ],
+            },
+            State::Running { talk, what } => {
+                let waits = what.as_ref().map_or_else(String::new, |what| format!(", waiting for {what}"));
+                let parts = vec![(PLAIN, format!("{label}: {doing}{waits}"))];
+                Drawn { rank: 1, time: clock(talk.since.elapsed()), parts }
+            }
+            State::Queued => {
+                let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));
+                let mut open: Vec<&str> =
+                    open.filter(|it| !matches!(it.state, State::Over)).map(|it| it.label.as_str()).collect();
+                open.dedup();
+                let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
+                Drawn { rank: 2, time: String::new(), parts: vec![(DIM, format!("{label}: waits for {waits}"))] }
+            }
+        })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        let Drawing::Live(region) = &mut self.style else { return };
+        // What failed was shown where it was; now it stays.
+        let failed = self.rows.values().filter(|row| matches!(row.state, State::Failed { .. }));
+        let failed: Vec<String> = failed.map(|row| failed_line(row, self.look)).collect();
+        let failed: Vec<&str> = failed.iter().map(String::as_str).collect();
+        region.draw(&mut self.out, &failed, &[], self.look);
+    }
+}
+
+fn failed_line(row: &Row, look: Look) -> String {
+    failed(&row.label, row.doing, look)
+}
+
+fn failed(label: &str, doing: &str, look: Look) -> String {
+    format!("{label}: {doing} {}", look.paint(RED, "failed"))
 }
 
 /// `0.3s`, `12s`, `2m05s`.
 fn duration(elapsed: Duration) -> String {
-    let seconds = elapsed.as_secs();
-    match seconds {
+    match elapsed.as_secs() {
         0..10 => format!("{:.1}s", elapsed.as_secs_f64()),
-        10..60 => format!("{seconds}s"),
-        _ => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => clock(elapsed),
+    }
+}
+
+/// `3s`, `2m05s`: time as it goes by.
+fn clock(elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds => format!("{}m{:02}s", seconds / 60, seconds % 60),
     }
 }
 

@@ -11,6 +11,8 @@ mod output;
 #[cfg(unix)]
 mod paths;
 mod plan;
+#[cfg(unix)]
+mod progress;
 mod readme;
 mod saved;
 mod schedule;

@@ -326,7 +326,7 @@ proptest::proptest! {
     #[test]
     fn no_two_boxes_of_a_picture_overlap(needs in proptest::collection::vec(proptest::collection::vec(0..60_usize, 0..4), 1..60)) {
         use engine::render::graph::{Drawing, Picture};
-        let look = engine::render::Look { colour: false, width: 80 };
+        let look = engine::render::Look { colour: false, width: 80, plain: false };
         let spec = engine::spec::Spec::parse(
             Path::new("team.yaml"), tables(&needs).as_bytes(), &Default::default(), engine::spec::Depth::Full,
         ).unwrap();

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::plan::{DEPLOYED, PIPELINE, load, planned, with};
 
-const NARROW: Look = Look { colour: false, width: 80 };
+const NARROW: Look = Look { colour: false, width: 80, plain: false };
 
 fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Change {
     Change {

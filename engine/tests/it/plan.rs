@@ -178,7 +178,7 @@ fn plan_of(spec: &str, live: &str) -> String {
 }
 
 fn shown(plan: &Plan, destroy: bool) -> String {
-    let mut text = render::plan(plan, destroy, Rows::Noteworthy, Look { colour: false, width: 100 });
+    let mut text = render::plan(plan, destroy, Rows::Noteworthy, Look { colour: false, width: 100, plain: false });
     let name = |index: usize| {
         let step = &plan.steps[index];
         let verb = match step.op {

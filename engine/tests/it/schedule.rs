@@ -9,7 +9,7 @@ use std::path::Path as FilePath;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
-use engine::apply::{self, Ending, Event};
+use engine::apply::{self, Ending, Event, Outcome, Times};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Wait};
 use engine::inventory::{Found, Inventory};
 use engine::kind::{DynKind, Loaded, Pending, Want};
@@ -19,6 +19,7 @@ use engine::schema::{
     Reading, Schema, Shape, Site, Text, property,
 };
 use engine::spec::{Declared, Lifecycle, Spec};
+use engine::timeline::Timing;
 use engine::value::{Hole, Part, Template, Tree, Value};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -323,7 +324,7 @@ impl Entry {
 
 /// One resource of a spec in this world. References are to earlier ones, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Node {
+pub(crate) struct Node {
     name: String,
     /// What it ties; everything else is a thing.
     ties: Option<String>,
@@ -335,12 +336,12 @@ struct Node {
     depends_on: Vec<String>,
 }
 
-fn node(name: &str) -> Node {
+pub(crate) fn node(name: &str) -> Node {
     Node { name: name.into(), ..Node::default() }
 }
 
 impl Node {
-    fn uses(mut self, others: &[&str]) -> Node {
+    pub(crate) fn uses(mut self, others: &[&str]) -> Node {
         self.uses = others.iter().map(|other| (*other).into()).collect();
         self
     }
@@ -350,18 +351,18 @@ impl Node {
         self
     }
 
-    fn ties(mut self, other: &str) -> Node {
+    pub(crate) fn ties(mut self, other: &str) -> Node {
         self.ties = Some(other.into());
         self
     }
 }
 
 /// A world, and who acts in it.
-struct Stage {
+pub(crate) struct Stage {
     world: Shared,
     thing: &'static dyn DynKind,
     tie: &'static dyn DynKind,
-    cx: Context,
+    pub(crate) cx: Context,
     interrupt: watch::Sender<bool>,
 }
 
@@ -371,10 +372,11 @@ struct Run {
     endings: Vec<Ending>,
     /// What was told, each after how many milliseconds.
     events: Vec<(u64, Event)>,
+    times: Times,
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub(crate) fn new() -> Stage {
         // Nobody listens there: a call would fail.
         static AWS: LazyLock<Arc<Aws>> = LazyLock::new(|| {
             let settings = LocalSettings {
@@ -396,11 +398,16 @@ impl Stage {
         self.world.lock().unwrap()
     }
 
-    fn pace(&self, name: &str, made: u64, ready: u64, delete: u64) {
+    /// Refuses the n-th call, counted from 1.
+    pub(crate) fn refuse(&self, call: usize) {
+        self.world().faults.insert(call, false);
+    }
+
+    pub(crate) fn pace(&self, name: &str, made: u64, ready: u64, delete: u64) {
         self.world().pace.insert(format!("owls-{name}"), Pace { made, ready, delete });
     }
 
-    fn spec(&self, nodes: &[Node]) -> Spec {
+    pub(crate) fn spec(&self, nodes: &[Node]) -> Spec {
         let resources = nodes.iter().map(|node| {
             let serial = |name: &String| {
                 let hole = Hole::Output { resource: name.clone(), attribute: "serial".into() };
@@ -433,7 +440,7 @@ impl Stage {
         Spec::declare(("owls", "main"), resources.collect()).unwrap()
     }
 
-    async fn plan(&self, spec: &Spec, goal: Goal) -> (Inventory, Plan) {
+    pub(crate) async fn plan(&self, spec: &Spec, goal: Goal) -> (Inventory, Plan) {
         let mut found = BTreeMap::new();
         for declared in &spec.resources {
             let live = declared.kind.read(&self.cx, &declared.id).await.unwrap().live;
@@ -455,8 +462,9 @@ impl Stage {
         let mut hear = |event: &Event| {
             events.borrow_mut().push((u64::try_from(start.elapsed().as_millis()).unwrap(), event.clone()));
         };
-        let endings = apply::apply(&self.cx, &spec, &inventory, &plan, parallelism, &mut hear).await.endings;
-        Run { plan, endings, events: events.into_inner() }
+        let Outcome { endings, times, .. } =
+            apply::apply(&self.cx, &spec, &inventory, &plan, parallelism, &mut hear).await;
+        Run { plan, endings, events: events.into_inner(), times }
     }
 
     async fn deploy(&self, nodes: &[Node]) {
@@ -519,6 +527,14 @@ impl Run {
         story
     }
 
+    /// The critical path, and how long all of it took and could have taken at least.
+    fn timing(&self) -> String {
+        let Timing { total, ideal, path } = Timing::of(&self.plan, &self.times);
+        let links = path.iter().map(|link| format!("{} {}", self.name(link.step), link.share.as_millis()));
+        let links: Vec<String> = links.collect();
+        format!("total {} ideal {}: {}", total.as_millis(), ideal.as_millis(), links.join(" -> "))
+    }
+
     /// Every step began only after all that it waits for; `Made` leaves no event, so there the world itself is strict.
     fn assert_ordered(&self) {
         let mut done = BTreeSet::new();
@@ -575,6 +591,45 @@ async fn a_step_begins_the_moment_its_own_predecessors_are_done() {
     5100 create tie done
     ");
     assert!(stage.is_settled(&nodes).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning() {
+    let nodes = [
+        node("slow"),
+        node("quick"),
+        node("of-made").uses_made(&["slow"]),
+        node("of-all").uses(&["quick"]).uses_made(&["of-made"]),
+        node("tie").ties("slow"),
+    ];
+    for (parallelism, timing) in [
+        // What needs `slow` ready ends the whole, not what needs it made.
+        (16, "total 5100 ideal 5100: create slow 5000 -> create tie 100"),
+        (1, "total 5100 ideal 5100: create slow 5000 -> create tie 100"),
+    ] {
+        let stage = Stage::new();
+        stage.pace("slow", 1000, 4000, 0);
+        assert_eq!(stage.apply(&nodes, Goal::Present, parallelism).await.timing(), timing);
+    }
+    // One that had to stand in line makes the whole longer, not the path.
+    let stage = Stage::new();
+    stage.pace("late", 700, 0, 0);
+    let lined: Vec<Node> = ["first", "second", "late"].map(node).into();
+    let run = stage.apply(&lined, Goal::Present, 1).await;
+    assert_eq!(run.timing(), "total 900 ideal 700: create late 700");
+    let late = run.times.steps[2];
+    assert_eq!(late.started.unwrap() - late.free.unwrap(), Duration::from_millis(200));
+    // What is made is enough for some.
+    let stage = Stage::new();
+    stage.pace("slow", 1000, 500, 0);
+    stage.pace("of-made", 800, 0, 0);
+    let run = stage.apply(&nodes[..3], Goal::Present, 16).await;
+    assert_eq!(run.timing(), "total 1800 ideal 1800: create slow 1000 -> create of-made 800");
+    // A failure ends a chain where it happens, and what is skipped takes no time.
+    let stage = Stage::new();
+    stage.world().faults.insert(1, false);
+    let run = stage.apply(&nodes[..1], Goal::Present, 16).await;
+    assert_eq!(run.timing(), "total 100 ideal 100: create slow 100");
 }
 
 #[tokio::test(start_paused = true)]
@@ -735,8 +790,9 @@ async fn what_changed_since_the_plan_is_not_written_to() {
             let spec = stage.spec(&nodes);
             let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
             meddle(&mut stage.world());
-            let endings = apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await.endings;
-            let run = Run { plan, endings, events: Vec::new() };
+            let Outcome { endings, times, .. } =
+                apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
+            let run = Run { plan, endings, events: Vec::new(), times };
             let said = run.endings.iter().enumerate().map(|(index, ending)| match ending {
                 Ending::Done(_) => format!("{} done", run.name(StepId(index))),
                 Ending::Failed(error) => format!("{} failed: {}", run.name(StepId(index)), error.message),

@@ -24,6 +24,7 @@ mod several;
 mod states;
 mod streams;
 mod table_updates;
+mod timeline;
 mod verify;
 mod waiting;
 mod world;
@@ -62,13 +63,13 @@ const READS: [&str; 13] = [
 ];
 
 /// A folder laid out like this repository, with the spec under test.
-struct Project {
+pub(crate) struct Project {
     folder: tempfile::TempDir,
 }
 
 /// How a run of the binary ended.
 #[derive(Debug)]
-struct Run {
+pub(crate) struct Run {
     code: Option<i32>,
     out: String,
     err: String,
@@ -97,7 +98,7 @@ impl Project {
         project
     }
 
-    fn usual() -> Project {
+    pub(crate) fn usual() -> Project {
         Project::new(|text| text)
     }
 
@@ -110,12 +111,12 @@ impl Project {
     }
 
     /// Replaces a piece of the spec that must be there.
-    fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("specs/team.yaml")).unwrap();
         self.spec(&replaced(&text, from, to));
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(ENGINE);
         command
             .args(args)
@@ -138,7 +139,7 @@ impl Project {
         self.start_on(&cloud.url, args)
     }
 
-    fn run(&self, cloud: &Cloud, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, cloud: &Cloud, args: &[&str]) -> Run {
         self.start(cloud, args).end()
     }
 }
@@ -180,7 +181,7 @@ impl Running {
 
 impl Run {
     #[track_caller]
-    fn ends_with(&self, code: i32) -> &Run {
+    pub(crate) fn ends_with(&self, code: i32) -> &Run {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }

@@ -102,7 +102,12 @@ pub(crate) fn catalogue() -> String {
             writeln!(page, "### {group}\n| what is wrong | what is said | what to do |\n|---|---|---|").unwrap();
         }
         // Codes and code stand in backticks, so only what divides a row has to give way.
-        let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ").replace(folder.to_str().unwrap(), "specs");
+        let cell = |text: &str| {
+            diagnostic::printable(text)
+                .replace('|', "\\|")
+                .replace('\n', " ")
+                .replace(folder.to_str().unwrap(), "specs")
+        };
         let errors = Spec::load(&folder.join(&it.files[0]), &Overrides::default(), Depth::Full).unwrap_err();
         let first = errors.iter().find(|it| it.severity == Severity::Error).unwrap();
         let hints = first.hints.join("; ");

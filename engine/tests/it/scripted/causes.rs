@@ -581,7 +581,7 @@ async fn fly(cloud: &Cloud, project: &Project) -> String {
     let inventory = read(&cx, &mut spec).await.unwrap();
     let plan = plan::plan(&spec, &inventory, Goal::Present, &Options::default());
     let outcome = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
-    render::outcome(&spec, &plan, &outcome.endings, false, Look { colour: false, width: 80 })
+    render::outcome(&spec, &plan, &outcome.endings, false, Look { colour: false, width: 80, plain: false })
 }
 
 /// How many play at the same time.

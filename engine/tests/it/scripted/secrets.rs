@@ -305,7 +305,12 @@ fn every_command_is_in_the_hunt_for_secrets() {
 /// What each command is asked, in the order of a life; `*`: in each of these ways.
 fn says(command: &str) -> Vec<Vec<&'static str>> {
     let lines: &[&str] = match command {
-        "apply" => &["apply --yes", "apply --yes -vv", "apply --yes --format json", "apply --yes --format markdown"],
+        "apply" => &[
+            "apply --yes --timeline timeline.html",
+            "apply --yes -vv",
+            "apply --yes --format json",
+            "apply --yes --format markdown",
+        ],
         "diff" => &[
             "diff",
             "diff -v",
@@ -412,7 +417,7 @@ fn no_command_says_a_secret_in_any_format() {
         }
     }
     hunt.files("files of the project", &project.path(""), &PLANTED);
-    assert!(project.path("saved.json").exists());
+    assert!(project.path("saved.json").exists() && project.path("timeline.html").exists());
     hunt.end("formats");
 }
 
@@ -463,7 +468,7 @@ fn no_error_says_a_secret() {
             for args in [vec![command], vec![command, "-vv", "--log-format", "json"]] {
                 let mut args = args;
                 if command != "diff" && command != "list" {
-                    args.push("--yes");
+                    args.extend(["--yes", "--timeline", "timeline.html"]);
                 }
                 let run =
                     ask(&mut hunt, &project, &cloud.url, From::Environment, &format!("{operation} {what}"), &args);

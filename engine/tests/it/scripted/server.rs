@@ -171,12 +171,12 @@ impl Cloud {
     }
 
     /// From now on no answer leaves until [`Cloud::release`].
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.state().held = true;
     }
 
     /// Waits until so many calls are held, and names them in alphabetical order.
-    pub(super) fn held(&self, calls: usize) -> Vec<String> {
+    pub(crate) fn held(&self, calls: usize) -> Vec<String> {
         let names = || {
             let state = self.state();
             let mut names: Vec<String> = state.calls.iter().filter(|call| call.end.is_none()).map(named).collect();
@@ -187,7 +187,7 @@ impl Cloud {
     }
 
     /// Lets all answers leave that are held now, and waits until they have left; later calls are held again.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         let waiting = self.calls().iter().filter(|call| call.end.is_none()).count();
         let answered = self.calls().len() - waiting;
         self.shared.open.send_modify(|wave| *wave += 1);
@@ -196,7 +196,7 @@ impl Cloud {
     }
 
     /// Lets all answers leave, now and later.
-    pub(super) fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.state().held = false;
         self.shared.open.send_modify(|wave| *wave += 1);
     }

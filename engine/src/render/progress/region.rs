@@ -1,0 +1,121 @@
+//! The lines at the end of a terminal that are drawn over again, below others that stay.
+//!
+//! Each is cut to the window's width and there are never more than it has room for, so none is ever wrapped and the first
+//! of them is always known. Only when the window becomes narrower the terminal itself wraps what was drawn for a wider one;
+//! how many lines that makes is known as well.
+//!
+//! **Invariant:** it knows lines and terminals, and nothing of what they say.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use anstyle::Style;
+use textwrap::core::display_width;
+
+use super::super::{DIM, Look};
+
+/// What a terminal without a size is taken for.
+const USUAL: (usize, usize) = (80, 24);
+/// Columns of the time.
+const TIME: usize = 6;
+const CUT: &str = "...";
+
+/// The end of a terminal.
+pub(super) struct Region {
+    size: Box<dyn Fn() -> Option<(usize, usize)>>,
+    /// How wide each line is that stands there, and what was drawn in which size.
+    widths: Vec<usize>,
+    last: (String, (usize, usize)),
+}
+
+/// A line.
+pub(super) struct Row {
+    /// Where there is no room for all, those of a higher number are left out first.
+    pub(super) rank: u8,
+    pub(super) time: String,
+    pub(super) parts: Vec<(Style, String)>,
+}
+
+impl Region {
+    pub(super) fn new(size: Box<dyn Fn() -> Option<(usize, usize)>>) -> Region {
+        Region { size, widths: Vec::new(), last: Default::default() }
+    }
+
+    /// Writes lines that stay, and `rows` below them.
+    pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[Row], look: Look) {
+        let size @ (width, height) = (self.size)().unwrap_or(USUAL);
+        // The last column stays free: some terminals wrap what fills it. The last line is the cursor's, and one shows what
+        // was said before.
+        let (width, room) = (width.saturating_sub(1).max(1), height.saturating_sub(2).max(1));
+        let (mut text, mut widths) = (String::new(), Vec::new());
+        for row in fitting(rows, room) {
+            let (line, width) = cut(&row, width, look);
+            // Writing to a string never fails.
+            let _ = writeln!(text, "{line}\x1b[K");
+            widths.push(width);
+        }
+        if above.is_empty() && self.last.1 == size && self.last.0 == text {
+            return;
+        }
+        let up: usize = self.widths.iter().map(|drawn| drawn.div_ceil(width + 1).max(1)).sum();
+        let mut frame = "\r".to_owned();
+        if up > 0 {
+            let _ = write!(frame, "\x1b[{up}A");
+        }
+        if !above.is_empty() || self.last.1 != size {
+            frame.push_str("\x1b[J");
+        }
+        for line in above {
+            let _ = writeln!(frame, "{line}");
+        }
+        frame.push_str(&text);
+        frame.push_str("\x1b[J");
+        // A terminal that went away is no reason to stop working.
+        let _ = out.write_all(frame.as_bytes()).and_then(|()| out.flush());
+        (self.widths, self.last) = (widths, (text, size));
+    }
+}
+
+/// The rows for which there is room, in their order, and how many more there are.
+fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
+    let copy = |row: &Row| Row { rank: row.rank, time: row.time.clone(), parts: row.parts.clone() };
+    if rows.len() <= room {
+        return rows.iter().map(copy).collect();
+    }
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|at| rows.get(*at).map(|row| row.rank));
+    let mut kept: Vec<usize> = order.into_iter().take(room.saturating_sub(1)).collect();
+    kept.sort_unstable();
+    let more = rows.len() - kept.len();
+    let mut fitting: Vec<Row> = kept.into_iter().filter_map(|at| rows.get(at)).map(copy).collect();
+    fitting.push(Row { rank: 0, time: String::new(), parts: vec![(DIM, format!("and {more} more"))] });
+    fitting
+}
+
+/// A row as a line of at most so many columns, and how many it has.
+fn cut(row: &Row, width: usize, look: Look) -> (String, usize) {
+    let whole: usize = TIME + 1 + row.parts.iter().map(|(_, text)| display_width(text)).sum::<usize>();
+    let room = if whole > width { width.saturating_sub(CUT.len()) } else { width };
+    let time = format!("{:>TIME$} ", row.time);
+    let parts =
+        std::iter::once((DIM, time.as_str())).chain(row.parts.iter().map(|(style, text)| (*style, text.as_str())));
+    let (mut line, mut used) = (String::new(), 0);
+    for (style, text) in parts {
+        let mut piece = String::new();
+        for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+            let columns = display_width(c.encode_utf8(&mut [0; 4]));
+            if used + columns > room {
+                break;
+            }
+            piece.push(c);
+            used += columns;
+        }
+        line.push_str(&look.paint(style, &piece));
+    }
+    if whole > width {
+        let dots: String = CUT.chars().take(width).collect();
+        used += dots.len();
+        line.push_str(&dots);
+    }
+    (line, used)
+}

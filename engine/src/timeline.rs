@@ -1,0 +1,289 @@
+//! Where the time of an apply went: when each step ran, what it waited for and asked of AWS, and what took longest.
+//!
+//! Two lengths are compared: the *total*, from the beginning of the run to its end, and the *ideal*, which is what the
+//! same steps would take if each began at the moment at which those it needs allow it. The longest chain of such steps is
+//! the critical path: nothing but a shorter step on it makes the whole shorter.
+//!
+//! **Invariant:** pure; every time in it comes from the run.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::apply::{Outcome, Times};
+use crate::aws::recorder::{Answer, Attempt, Pause, Records};
+use crate::plan::{Plan, StepId};
+use crate::schema::Moment;
+
+/// How long a run took, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timing {
+    /// From its beginning to its end.
+    pub total: Duration,
+    /// The length of the critical path.
+    pub ideal: Duration,
+    /// The critical path, from its first step to its last.
+    pub path: Vec<Link>,
+}
+
+/// A step of the critical path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Which.
+    pub step: StepId,
+    /// Its part of the path: until it was what the next one needs, of the last one until it was ready.
+    pub share: Duration,
+}
+
+/// How long it was until a step was made, and until it was over.
+#[derive(Clone, Copy, Default)]
+struct Length {
+    made: Duration,
+    ready: Duration,
+}
+
+impl Timing {
+    /// Finds the critical path. What never began takes no time.
+    pub fn of(plan: &Plan, times: &Times) -> Timing {
+        let lengths: Vec<Length> = times
+            .steps
+            .iter()
+            .map(|step| {
+                let Some(started) = step.started else { return Length::default() };
+                let ready = step.ended.unwrap_or(times.ended).saturating_duration_since(started);
+                Length { made: step.made.map_or(ready, |made| made.saturating_duration_since(started)), ready }
+            })
+            .collect();
+        let length = |id: StepId| lengths.get(id.0).copied().unwrap_or_default();
+        let share = |id: StepId, moment: Moment| match moment {
+            Moment::Made => length(id).made,
+            Moment::Ready => length(id).ready,
+        };
+        // When each would begin, and whom it would have waited for last. There are no circles, and so no more rounds than
+        // steps.
+        let mut begins: Vec<(Duration, Option<Link>)> = vec![(Duration::ZERO, None); plan.steps.len()];
+        for _ in &plan.steps {
+            let mut is_settled = true;
+            for (at, step) in plan.steps.iter().enumerate() {
+                for (before, moment) in &step.after {
+                    let link = Link { step: *before, share: share(*before, *moment) };
+                    let least = begins.get(before.0).map_or(Duration::ZERO, |(begin, _)| *begin) + link.share;
+                    if let Some(begin) = begins.get_mut(at).filter(|(begin, _)| *begin < least) {
+                        (*begin, is_settled) = ((least, Some(link)), false);
+                    }
+                }
+            }
+            if is_settled {
+                break;
+            }
+        }
+        let ends = begins.iter().enumerate().map(|(at, (begin, _))| (*begin + length(StepId(at)).ready, at));
+        // Of two that end together the first of the plan.
+        let last = ends.rev().max_by_key(|(end, _)| *end).filter(|(end, _)| !end.is_zero());
+        let mut path: Vec<Link> = Vec::new();
+        let mut next = last.map(|(_, at)| Link { step: StepId(at), share: length(StepId(at)).ready });
+        while let Some(link) = next {
+            path.push(link);
+            next = begins.get(link.step.0).and_then(|(_, before)| *before);
+        }
+        path.reverse();
+        let total = times.ended.saturating_duration_since(times.begun);
+        Timing { total, ideal: last.map_or(Duration::ZERO, |(end, _)| end), path }
+    }
+}
+
+/// The runs of one command, on one axis. It begins with the first read; the time in which the plan was shown and somebody
+/// was asked is cut out.
+#[derive(Debug, Clone, Copy)]
+pub struct Axis {
+    first_read: Instant,
+    begun: Instant,
+    /// How long was read before anything was begun.
+    pub reading: Duration,
+    /// From the first read to the end of the last run.
+    pub length: Duration,
+}
+
+/// What one run did, on the axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timeline {
+    /// Its lengths.
+    pub timing: Timing,
+    /// What was read before anything was begun.
+    pub reads: Option<Bar>,
+    /// Each step of the plan that began.
+    pub bars: Vec<(StepId, Bar)>,
+}
+
+/// A bar: from, to, and what happened meanwhile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bar {
+    /// It could begin. Later than `begin` never, earlier where as many steps as are allowed were at work.
+    pub free: Duration,
+    /// It began.
+    pub begin: Duration,
+    /// It was made.
+    pub made: Option<Duration>,
+    /// It was over.
+    pub end: Duration,
+    /// What it waited for.
+    pub waits: Vec<Wait>,
+    /// What it asked of AWS.
+    pub calls: Vec<Call>,
+}
+
+/// Something waited for in one go; looks at how far it is don't interrupt it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wait {
+    /// It began.
+    pub begin: Duration,
+    /// It was over.
+    pub end: Duration,
+    /// For what and why, to follow "waiting for".
+    pub reason: String,
+}
+
+/// A call with all its attempts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// The operation, as AWS calls it.
+    pub operation: String,
+    /// What it is about, by its name in AWS; may be empty.
+    pub target: String,
+    /// It was sent first, or asked for its place in the rate limit.
+    pub begin: Duration,
+    /// The last answer came.
+    pub end: Duration,
+    /// Whether it may change something.
+    pub writes: bool,
+    /// What came back of each attempt; `None` if the run ended first.
+    pub answers: Vec<Option<Answer>>,
+    /// How long its attempts waited for their places in the rate limit.
+    pub held: Duration,
+    /// Whether it had been sent before and come to nothing.
+    pub is_again: bool,
+}
+
+impl Call {
+    /// Whether that answer came to nothing. A read that finds nothing has found that out; a write that is refused has not
+    /// done it.
+    pub fn is_vain(&self, answer: &Option<Answer>) -> bool {
+        match answer {
+            Some(Answer::Done) => false,
+            Some(Answer::Error(status, _)) => self.writes || *status >= 500,
+            Some(Answer::Throttled | Answer::Nothing) | None => true,
+        }
+    }
+}
+
+impl Bar {
+    /// How often something was sent that had been sent before and come to nothing.
+    pub fn retries(&self) -> usize {
+        self.calls.iter().map(|call| call.answers.len().saturating_sub(1) + usize::from(call.is_again)).sum()
+    }
+
+    /// How often AWS said that there were too many calls.
+    pub fn throttled(&self) -> usize {
+        self.calls.iter().flat_map(|call| &call.answers).filter(|it| **it == Some(Answer::Throttled)).count()
+    }
+}
+
+impl Axis {
+    /// The axis of these runs.
+    pub fn of<'r>(runs: impl Iterator<Item = (&'r Times, &'r Records)> + Clone) -> Option<Axis> {
+        let begun = runs.clone().map(|(times, _)| times.begun).min()?;
+        let ended = runs.clone().map(|(times, _)| times.ended).max()?;
+        let reads = || runs.clone().flat_map(|(_, records)| &records.attempts).filter(|it| it.step.is_none());
+        let first_read = reads().map(|it| it.begun).min().unwrap_or(begun).min(begun);
+        let read = reads().filter_map(|it| Some(it.answer.as_ref()?.0)).max().unwrap_or(first_read).min(begun);
+        let reading = read.saturating_duration_since(first_read);
+        Some(Axis { first_read, begun, reading, length: reading + ended.saturating_duration_since(begun) })
+    }
+
+    fn place(&self, at: Instant) -> Duration {
+        match at < self.begun {
+            true => at.saturating_duration_since(self.first_read).min(self.reading),
+            false => self.reading + at.saturating_duration_since(self.begun),
+        }
+    }
+}
+
+impl Timeline {
+    /// What a run did.
+    pub fn new(axis: &Axis, plan: &Plan, Outcome { times, .. }: &Outcome, records: &Records) -> Timeline {
+        let bars = times.steps.iter().enumerate().filter_map(|(at, step)| {
+            let begin = axis.place(step.started?);
+            let end = step.ended.unwrap_or(times.ended);
+            let bar = Bar {
+                free: step.free.map_or(begin, |free| axis.place(free)),
+                begin,
+                made: step.made.map(|made| axis.place(made)),
+                end: axis.place(end),
+                waits: waits(axis, records, Some(at), end),
+                calls: calls(axis, records, Some(at), end),
+            };
+            Some((StepId(at), bar))
+        });
+        let calls = calls(axis, records, None, times.begun);
+        let begin = calls.iter().map(|call| call.begin).min();
+        let reads = begin.map(|begin| Bar {
+            free: begin,
+            begin,
+            made: None,
+            end: calls.iter().map(|call| call.end).max().unwrap_or(begin),
+            waits: waits(axis, records, None, times.begun),
+            calls,
+        });
+        Timeline { timing: Timing::of(plan, times), reads, bars: bars.collect() }
+    }
+}
+
+/// The pauses of a step. Those for the same reason are one wait, unless something was written between them.
+fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<Wait> {
+    let mut waits: Vec<(Instant, Wait)> = Vec::new();
+    for Pause { reason, begun, ended: over, .. } in records.pauses.iter().filter(|it| it.step == step) {
+        let over = over.unwrap_or(ended);
+        let writes = |from: Instant| {
+            let mut writes = records.attempts.iter().filter(|it| it.step == step && it.writes);
+            writes.any(|it| (from..*begun).contains(&it.begun))
+        };
+        match waits.iter_mut().rev().find(|(last, wait)| wait.reason == *reason && !writes(*last)) {
+            Some((last, wait)) => (*last, wait.end) = (over.max(*last), wait.end.max(axis.place(over))),
+            None => {
+                let (begin, end) = (axis.place(*begun), axis.place(over));
+                waits.push((over, Wait { begin, end, reason: reason.clone() }));
+            }
+        }
+    }
+    waits.into_iter().map(|(_, wait)| wait).collect()
+}
+
+/// The calls of a step.
+fn calls(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<Call> {
+    let mut calls: Vec<(&Attempt, Call)> = Vec::new();
+    for attempt in records.attempts.iter().filter(|it| it.step == step) {
+        let end = axis.place(attempt.answer.as_ref().map_or(ended, |(when, _)| *when));
+        let answer = attempt.answer.as_ref().map(|(_, answer)| answer.clone());
+        let held = attempt.left.unwrap_or(ended).saturating_duration_since(attempt.begun);
+        let same = |it: &&mut (&Attempt, Call)| !attempt.call.is_empty() && it.0.call == attempt.call;
+        if let Some((_, call)) = calls.iter_mut().rev().find(same) {
+            call.answers.push(answer);
+            (call.end, call.held) = (end, call.held + held);
+            continue;
+        }
+        let mut before = calls.iter().rev().map(|(_, call)| call);
+        let before = before.find(|call| (&call.operation, &call.target) == (&attempt.operation, &attempt.target));
+        let call = Call {
+            operation: attempt.operation.clone(),
+            target: attempt.target.clone(),
+            begin: axis.place(attempt.begun),
+            end,
+            writes: attempt.writes,
+            answers: vec![answer],
+            held,
+            is_again: before.is_some_and(|call| call.answers.last().is_some_and(|last| call.is_vain(last))),
+        };
+        calls.push((attempt, call));
+    }
+    calls.into_iter().map(|(_, call)| call).collect()
+}

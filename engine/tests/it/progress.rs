@@ -1,0 +1,305 @@
+//! What somebody sees while an apply runs: on a terminal that is wide, narrow, low or resized, on one that can't draw, in a
+//! log, and through a screen reader. In virtual time on a terminal without a screen, and the real program on a real one.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use avt::Terminal;
+use engine::apply::{self, Event};
+use engine::plan::Goal;
+use engine::render::{Look, Progress, TICK};
+use insta::assert_snapshot;
+use rexpect::session::PtySession;
+use rustix::termios::{Winsize, tcsetwinsize};
+use tokio::time::{Instant, sleep};
+
+use crate::schedule::{Node, Stage, node};
+use crate::scripted::{Cloud, Project, World};
+
+const PLAIN: Look = Look { colour: false, width: 80, plain: false };
+
+/// A terminal that keeps what was scrolled away, and wraps what it has when it becomes narrower.
+#[derive(Clone)]
+struct Screen {
+    terminal: Rc<RefCell<Terminal>>,
+    size: Rc<Cell<(usize, usize)>>,
+    frames: Rc<Cell<usize>>,
+}
+
+impl Screen {
+    fn new(columns: usize, lines: usize) -> Screen {
+        let terminal = Terminal::with_scrollback(columns, lines, None).unwrap();
+        Screen {
+            terminal: Rc::new(RefCell::new(terminal)),
+            size: Rc::new(Cell::new((columns, lines))),
+            frames: Rc::default(),
+        }
+    }
+
+    fn resize(&self, columns: usize, lines: usize) {
+        self.size.set((columns, lines));
+        self.terminal.borrow_mut().resize(columns, lines);
+    }
+
+    /// All lines, also those that are scrolled away.
+    fn text(&self) -> String {
+        let terminal = self.terminal.borrow();
+        let lines: Vec<String> = terminal.screen().all_lines().map(|line| line.text().trim_end().to_owned()).collect();
+        lines.join("\n").trim_matches('\n').to_owned()
+    }
+
+    fn progress(&self, look: Look, live: bool) -> Progress {
+        let size = Rc::clone(&self.size);
+        Progress::on(Box::new(self.clone()), Box::new(move || Some(size.get())), look, live, false)
+    }
+}
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let text = std::str::from_utf8(bytes).unwrap();
+        // As the system does on the way to a terminal.
+        self.terminal.borrow_mut().feed(text.replace('\n', "\r\n"));
+        self.frames.set(self.frames.get() + 1);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Applies, and looks at the screen at these milliseconds, before what is done to it then.
+async fn watch(stage: &Stage, nodes: &[Node], mut progress: Progress, screen: &Screen, moments: &[Moment]) -> String {
+    let spec = stage.spec(nodes);
+    let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
+    progress.begin(0, "", &plan);
+    let progress = RefCell::new(progress);
+    let start = Instant::now();
+    let mut story = String::new();
+    {
+        let mut hear = |event: &Event| progress.borrow_mut().event(0, event);
+        let run = apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut hear);
+        let mut run = std::pin::pin!(run);
+        let mut moments = moments.iter();
+        let mut next = moments.next();
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut run => break,
+                () = sleep(TICK) => {}
+            }
+            progress.borrow_mut().tick();
+            let now = u64::try_from(start.elapsed().as_millis()).unwrap();
+            if let Some((at, meddle)) = next.filter(|(at, _)| *at <= now) {
+                writeln!(story, "-- after {at} ms, {} x {}", screen.size.get().0, screen.size.get().1).unwrap();
+                writeln!(story, "{}", screen.text()).unwrap();
+                meddle(screen);
+                next = moments.next();
+            }
+        }
+    }
+    drop(progress);
+    writeln!(story, "-- at the end\n{}", screen.text()).unwrap();
+    story
+}
+
+type Moment = (u64, fn(&Screen));
+
+/// Two chains, one that fails, and what depends on it.
+fn nodes() -> Vec<Node> {
+    vec![
+        node("slow"),
+        node("quick"),
+        node("broken"),
+        node("after-slow").uses(&["slow"]),
+        node("after-broken").uses(&["broken", "slow"]),
+        node("tie").ties("slow"),
+    ]
+}
+
+fn stage() -> Stage {
+    let stage = Stage::new();
+    stage.pace("slow", 1000, 9000, 0);
+    stage.pace("broken", 2000, 0, 0);
+    stage.refuse(3);
+    stage
+}
+
+const NOTHING: fn(&Screen) = |_| {};
+
+#[tokio::test(start_paused = true)]
+async fn steps_stay_in_their_places_until_they_are_done_and_a_failure_stays_visible() {
+    let screen = Screen::new(80, 24);
+    let moments: [Moment; 4] = [(250, NOTHING), (1500, NOTHING), (6000, NOTHING), (10_050, NOTHING)];
+    let story = watch(&stage(), &nodes(), screen.progress(PLAIN, true), &screen, &moments).await;
+    assert_snapshot!(story);
+    // Redrawn when something is new, which is each second and each event.
+    assert!(screen.frames.get() < 40, "{}", screen.frames.get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
+    // What was said before has filled the window.
+    let screen = Screen::new(80, 24);
+    screen.terminal.borrow_mut().feed("\r\n".repeat(24));
+    let moments: [Moment; 4] = [
+        (3000, |screen| screen.resize(40, 24)),
+        (5000, |screen| screen.resize(28, 24)),
+        (6000, |screen| screen.resize(100, 24)),
+        (8000, NOTHING),
+    ];
+    let story = watch(&stage(), &nodes(), screen.progress(PLAIN, true), &screen, &moments).await;
+    assert_snapshot!(story);
+    assert!(!screen.text().contains(": creating,"), "{story}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_low_window_shows_what_has_room_and_counts_the_rest() {
+    let names: Vec<String> = (0..30).map(|n| format!("thing-{n:02}")).collect();
+    let nodes: Vec<Node> = names.iter().map(|name| node(name)).collect();
+    let stage = Stage::new();
+    names.iter().for_each(|name| stage.pace(name, 2000, 3000, 0));
+    stage.pace("thing-29", 500, 0, 0);
+    stage.refuse(3);
+    let screen = Screen::new(60, 10);
+    let moments: [Moment; 2] = [(1000, NOTHING), (3000, |screen| screen.resize(60, 2))];
+    let story = watch(&stage, &nodes, screen.progress(PLAIN, true), &screen, &moments).await;
+    let (before, _) = story.split_once("-- at the end").unwrap();
+    assert_snapshot!(before);
+    let last = screen.text();
+    assert!(last.contains("thing-02: creating failed") && !last.contains("more"), "{last}");
+    assert_eq!(last.lines().filter(|line| line.contains(": created after")).count(), 29, "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() {
+    let stage = Stage::new();
+    stage.pace("silent", 65_000, 0, 0);
+    stage.pace("waits", 100, 30_000, 0);
+    stage.refuse(3);
+    let nodes = [node("silent"), node("waits"), node("broken"), node("after-broken").uses(&["broken"])];
+    let screen = Screen::new(200, 60);
+    let story = watch(&stage, &nodes, screen.progress(PLAIN, false), &screen, &[]).await;
+    assert_snapshot!(story);
+    let colour = Look { colour: true, ..PLAIN };
+    let plain = Screen::new(200, 60);
+    watch(&stage, &[node("other")], plain.progress(colour, false), &plain, &[]).await;
+    assert!(plain.text().contains("other: created after 0.1s ok"), "{}", plain.text());
+}
+
+// The real program on a real terminal.
+
+/// The program, held while it makes the table and the function.
+fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -> (PtySession, Screen) {
+    cloud.hold();
+    let mut command = project.command(&[&["apply", "--yes", "--endpoint-url", &cloud.url], args].concat());
+    command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+    command.env("TERM", "xterm-256color").envs(env.iter().copied());
+    let session = rexpect::session::spawn_command(command, Some(30_000)).unwrap();
+    let screen = Screen::new(80, 40);
+    resize(&session, &screen, 80, 40);
+    cloud.held(8);
+    cloud.release();
+    cloud.held(2);
+    (session, screen)
+}
+
+fn resize(session: &PtySession, screen: &Screen, columns: u16, lines: u16) {
+    let size = Winsize { ws_col: columns, ws_row: lines, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(session.process().get_file_handle().unwrap(), size).unwrap();
+    screen.resize(columns.into(), lines.into());
+}
+
+/// Shows on `screen` what comes until it looks as it should.
+fn shows(session: &mut PtySession, screen: &Screen, what: &str, done: impl Fn(&str) -> bool) -> String {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut news = String::new();
+        while let Some(c) = session.try_read() {
+            news.push(c);
+        }
+        screen.terminal.borrow_mut().feed(&news);
+        let text = screen.text();
+        if done(&text) {
+            return text;
+        }
+        assert!(std::time::Instant::now() < deadline, "no {what} on\n{text}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn once(text: &str, piece: &str) -> bool {
+    text.matches(piece).count() == 1
+}
+
+#[test]
+fn a_real_terminal_is_drawn_on_wide_narrow_and_resized() {
+    let (project, cloud) = (Project::usual(), Cloud::start(World::empty()));
+    let (mut session, screen) = held(&project, &cloud, &[], &[]);
+    let wide =
+        shows(&mut session, &screen, "waits", |text| text.contains("s todos: creating, waiting for AWS to answer"));
+    let rows = ["todos: creating", "logger: creating", "logger-permission: waits for", "todos-to-logger: waits for"];
+    let places: Vec<usize> =
+        rows.iter().map(|row| wide.find(row).unwrap_or_else(|| panic!("no {row} in {wide}"))).collect();
+    assert!(places.is_sorted(), "{wide}");
+    resize(&session, &screen, 40, 40);
+    let narrow = shows(&mut session, &screen, "cut lines", |text| text.contains("todos: creating, waiting for ..."));
+    let region: Vec<&str> = narrow.lines().rev().take(4).collect();
+    assert!(region.iter().all(|line| line.chars().count() < 40), "{narrow}");
+    assert!(once(&narrow, " todos: creating") && once(&narrow, "logger-permission: waits for"), "{narrow}");
+    resize(&session, &screen, 80, 40);
+    shows(&mut session, &screen, "whole lines", |text| text.contains("todos: creating, waiting for AWS to answer"));
+    cloud.let_go();
+    let end = shows(&mut session, &screen, "an end", |text| text.contains("the longest pole"));
+    for done in ["todos: created after", "logger: created after", "todos-to-logger: created after"] {
+        assert!(once(&end, &format!("\n{done}")), "{end}");
+    }
+    assert!(!end.contains("waits for") && !end.contains(": creating"), "{end}");
+}
+
+#[test]
+fn a_terminal_that_cannot_draw_a_ci_systems_and_a_screen_reader_get_whole_lines() {
+    let dumb: (&[&str], &[(&str, &str)]) = (&[], &[("TERM", "dumb")]);
+    for (args, env) in [dumb, (&[], &[("CI", "true")]), (&["--plain"], &[]), (&[], &[("ENGINE_PLAIN", "1")])] {
+        let (project, cloud) = (Project::usual(), Cloud::start(World::empty()));
+        let (mut session, _) = held(&project, &cloud, args, env);
+        let mut said = session.exp_string("todos: still creating, waiting for AWS to answer (").unwrap();
+        cloud.let_go();
+        said += &session.exp_eof().unwrap();
+        let is_plain = !args.is_empty() || env[0].0 == "ENGINE_PLAIN";
+        assert!(!is_plain || !said.contains('\x1b'), "{said}");
+        assert!(!said.contains("\x1b[A") && !said.contains("\x1b[K") && !said.contains("\r\r"), "{said}");
+        assert!(said.contains("\ntodos: creating...\r\n") && said.contains("todos: created after "), "{said}");
+    }
+}
+
+#[test]
+fn a_screen_reader_hears_words_for_signs_and_a_question_as_a_line() {
+    let project = Project::usual();
+    let cloud = Cloud::start(World::empty());
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    project.edit("starting_position: TRIM_HORIZON", "starting_position: LATEST");
+    project.edit("read_capacity: 1", "read_capacity: 2");
+    let mut command = project.command(&["apply", "--plain", "--endpoint-url", &cloud.url]);
+    command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+    command.env("TERM", "xterm-256color").stdin(std::process::Stdio::inherit());
+    let mut session = rexpect::session::spawn_command(command, Some(30_000)).unwrap();
+    let asked = session.exp_string("Only 'yes' will be accepted:\r\n").unwrap();
+    session.send_line("yes").unwrap();
+    let said = asked + "Only 'yes' will be accepted:\n" + &session.exp_eof().unwrap();
+    let mut lines: Vec<String> = said.replace('\r', "").lines().map(str::to_owned).collect();
+    for line in &mut lines {
+        if let Some((what, _)) = line.split_once(" after ").filter(|_| line.ends_with("ok")) {
+            *line = format!("{what} after a while");
+        } else if line.starts_with("Took ") {
+            assert!(!line.contains("->") && line.contains(", then "), "{line}");
+            *line = "Took a while".to_owned();
+        }
+    }
+    // How long a wait lasts is told where it lasts.
+    lines.retain(|line| !line.contains(": still "));
+    assert_snapshot!(lines.join("\n"));
+}

@@ -1,0 +1,291 @@
+//! `--timeline`: what the page shows of an apply that waits, is throttled, fails or is interrupted; that a browser shows it;
+//! and that nothing is begun where it could not be written.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use engine::apply;
+use engine::aws::recorder::Answer;
+use engine::live::{self, Leftovers};
+use engine::plan::{self, Goal, Options};
+use engine::timeline::{Axis, Timeline};
+
+use super::library::{context, load, team};
+use super::server::{Cloud, Fault};
+use super::world::{Reply, World};
+use super::{Project, Run, TABLE, writes};
+
+const PAGE: &str = "timeline.html";
+
+/// An apply with everything that a page can show: waits, a throttled call, and one that is sent again.
+fn eventful() -> Cloud {
+    let cloud = Cloud::start(World::empty());
+    let throttled = Reply::dynamodb("ThrottlingException", "Rate exceeded");
+    cloud.fault("CreateTable", 1..2, Fault::Answer(throttled));
+    let busy = Reply::lambda(409, "ResourceConflictException", "The operation cannot be performed at this time.");
+    cloud.fault("AddPermission", 1..2, Fault::Answer(busy));
+    cloud
+}
+
+fn applied(project: &Project, cloud: &Cloud) -> (Run, String) {
+    let run = project.run(cloud, &["apply", "--yes", "--timeline", PAGE]);
+    let page = fs::read_to_string(project.path(PAGE)).unwrap_or_else(|error| panic!("{error}: {}", run.err));
+    (run, page)
+}
+
+/// The page's text, a line for each block, without times and what hangs on them.
+fn words(page: &str) -> Vec<String> {
+    let (_, body) = page.split_once("<body>").unwrap();
+    let blocks = ["<h1", "<h2", "<p", "<li", "<dt", "<summary", "<tr", "<div", "<dd", "<section"];
+    let mut text = String::new();
+    for piece in body.split_inclusive('>') {
+        let (before, tag) = piece.split_at(piece.find('<').unwrap_or(piece.len()));
+        text.push_str(before);
+        match blocks.iter().any(|block| tag.starts_with(block)) {
+            true => text.push('\n'),
+            false => text.push_str(if tag.starts_with("<td") { " | " } else { "" }),
+        }
+    }
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| line.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")).collect()
+}
+
+/// How often a class is in the page.
+fn n_of(page: &str, class: &str) -> usize {
+    let (_, chart) = page.split_once("<div class=\"chart\"").unwrap();
+    let (chart, _) = chart.split_once("<section class=\"legend\">").unwrap();
+    chart
+        .split("class=\"")
+        .skip(1)
+        .filter(|rest| rest.split('"').next().unwrap().split(' ').any(|it| it == class))
+        .count()
+}
+
+#[test]
+fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_path() {
+    let (run, page) = applied(&Project::usual(), &eventful());
+    run.ends_with(0);
+    assert_eq!((n_of(&page, "row"), n_of(&page, "bar")), (5, 5), "four steps and the reads");
+    let words = words(&page);
+    let says = |piece: &str| assert!(words.iter().any(|line| line.contains(piece)), "no `{piece}` in {words:#?}");
+    says("Critical path: todos (");
+    says(") → todos-to-logger (");
+    says("for the table to become ACTIVE, since AWS makes it in the background");
+    says("for a free place in AWS's rate limit");
+    says("since AWS says: The operation cannot be performed at this time");
+    says("CreateTable again");
+    says("too many calls");
+    says("AddPermission again");
+    says("ResourceConflictException");
+    says("2 sent again, 1 throttled");
+    assert_eq!(n_of(&page, "critical"), 2, "of both its steps, and of nothing else");
+    assert!(n_of(&page, "wait") >= 4 && n_of(&page, "call") > 20, "{page}");
+    let last = run.err.lines().last().unwrap();
+    assert!(last.starts_with("Took ") && last.contains("; the longest pole: todos ("), "{last}");
+    assert!(last.contains(" s) -> todos-to-logger (") && last.ends_with(" s)."), "{last}");
+}
+
+#[test]
+fn a_page_loads_nothing() {
+    let (_, page) = applied(&Project::usual(), &eventful());
+    for word in ["http:", "https:", "<script", "<link", "<img", "<iframe", "src=", "url(", "@import", "href="] {
+        assert!(!page.contains(word), "{word}");
+    }
+    assert!(page.contains("Content-Security-Policy\" content=\"default-src 'none'"));
+}
+
+#[test]
+fn a_failure_an_interrupt_and_nothing_to_do_have_a_page_as_well() {
+    let project = Project::usual();
+    let cloud = Cloud::start(World::empty());
+    cloud.always("CreateTable", Fault::Answer(Reply::dynamodb("ValidationException", "no <such> table")));
+    let (run, page) = applied(&project, &cloud);
+    run.ends_with(3);
+    let said = words(&page);
+    let has = |said: &[String], piece: &str| assert!(said.iter().any(|line| line.contains(piece)), "{said:#?}");
+    has(&said, "creating failed, ");
+    has(&said, "no <such> table");
+    has(&said, "skipped, it depends on todos");
+    assert!(!page.contains("<such>"), "what AWS says is text");
+    assert!(run.err.lines().last().unwrap().starts_with("Took "), "{}", run.err);
+
+    let cloud = Cloud::start(World::empty());
+    cloud.hold();
+    let running = project.start(&cloud, &["apply", "--yes", "--timeline", PAGE]);
+    cloud.held(8);
+    cloud.release();
+    cloud.held(2);
+    running.press_ctrl_c();
+    super::until("an interrupt", || running.said(), |said| said.contains("nothing new begins"));
+    cloud.let_go();
+    running.end().ends_with(130);
+    has(&words(&fs::read_to_string(project.path(PAGE)).unwrap()), "not begun");
+
+    let (run, page) = applied(&project, &super::deployed());
+    run.ends_with(0);
+    has(&words(&page), "Nothing was to be done.");
+    assert!(!run.err.contains("Took "), "{}", run.err);
+}
+
+#[test]
+fn several_specs_share_a_page_and_an_axis() {
+    let project = Project::usual();
+    fs::write(project.path("teams.txt"), "blue-owls\nred-foxes\n").unwrap();
+    let cloud = Cloud::start(World::empty());
+    let args = ["apply", "--yes", "--teams", "teams.txt", "--timeline", PAGE];
+    let run = project.run(&cloud, &args);
+    run.ends_with(0);
+    let page = fs::read_to_string(project.path(PAGE)).unwrap();
+    let headings: Vec<String> = words(&page).into_iter().filter(|line| line.contains("/team account")).collect();
+    assert_eq!(headings.len(), 2, "{headings:?}");
+    assert_eq!(page.matches("<div class=\"scale\"").count(), 2);
+    assert!(run.err.lines().last().unwrap().contains("; the longest pole: "), "{}", run.err);
+    assert!(run.err.lines().last().unwrap().contains("/team/todos ("), "{}", run.err);
+}
+
+#[test]
+fn where_no_page_can_be_written_nothing_is_begun() {
+    let project = Project::usual();
+    fs::create_dir(project.path("folder")).unwrap();
+    fs::write(project.path("notes.html"), "<!DOCTYPE html>mine").unwrap();
+    let cloud = Cloud::start(World::empty());
+    let cases = [
+        ("nowhere/page.html", "No such file or directory"),
+        ("folder", "it is a folder"),
+        ("notes.html/page.html", "Not a directory"),
+        ("notes.html", "is there already, and it is no timeline"),
+        ("specs/team.yaml", "is there already, and it is no timeline"),
+        ("/dev/null", "it is no regular file"),
+        ("/proc/page.html", ""),
+    ];
+    for (file, why) in cases {
+        let run = project.run(&cloud, &["apply", "--yes", "--timeline", file]);
+        run.ends_with(1).complains(why);
+        assert_eq!(cloud.calls().len(), 0, "{file}");
+    }
+    assert_eq!(fs::read_to_string(project.path("notes.html")).unwrap(), "<!DOCTYPE html>mine");
+    // A page of ours is replaced, and nothing is left beside it.
+    fs::create_dir(project.path("pages")).unwrap();
+    for _ in 0..2 {
+        project.run(&cloud, &["apply", "--yes", "--timeline", "pages/page.html"]).ends_with(0);
+        let names: Vec<_> = fs::read_dir(project.path("pages")).unwrap().map(|it| it.unwrap().file_name()).collect();
+        assert_eq!(names, ["page.html"]);
+    }
+}
+
+#[test]
+fn what_is_not_carried_out_has_no_page() {
+    let project = Project::usual();
+    let cloud = super::deployed();
+    project.run(&cloud, &["destroy", "--timeline", PAGE]).ends_with(1).complains("needs an answer");
+    assert!(!project.path(PAGE).exists() && writes(&cloud).is_empty());
+    project.run(&cloud, &["destroy", "--yes", "--delete-data", "--timeline", PAGE]).ends_with(0);
+    assert!(fs::read_to_string(project.path(PAGE)).unwrap().contains("destroyed, "));
+}
+
+#[test]
+fn a_program_reads_the_longest_pole_as_fields() {
+    let run = Project::usual().run(&Cloud::start(World::empty()), &["apply", "--yes", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&run.ends_with(0).out).unwrap();
+    let timing = &document["timing"];
+    let path: Vec<_> = timing["longest_pole"].as_array().unwrap().iter().map(|it| it["resource"].clone()).collect();
+    assert_eq!(path, ["todos", "todos-to-logger"]);
+    assert!(timing["seconds"].as_f64() >= timing["ideal_seconds"].as_f64());
+    assert!(!run.err.contains("Took "), "{}", run.err);
+}
+
+/// Times as the run has them, on a paused clock: what hangs for so long is shown for so long.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_is_as_long_as_it_hung() {
+    let cloud = Cloud::join(World::empty()).await;
+    cloud.fault("CreateTable", 1..2, Fault::Silence);
+    let mut spec = load(&Project::usual().path("specs/team.yaml"));
+    let (cx, _press) = context(&cloud, team());
+    cx.aws.recorder.start();
+    let options = Options::default();
+    let inventory = live::read(&cx, &spec, Goal::Present, &options, Leftovers::Ignored, None).await.unwrap();
+    spec.resources.iter_mut().for_each(|declared| declared.id.site = Some(inventory.site.clone()));
+    let plan = plan::plan(&spec, &inventory, Goal::Present, &options);
+    let outcome = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
+    let records = cx.aws.recorder.records();
+    let axis = Axis::of([(&outcome.times, &records)].into_iter()).unwrap();
+    let timeline = Timeline::new(&axis, &plan, &outcome, &records);
+    let (_, table) = &timeline.bars[0];
+    let create = table.calls.iter().find(|call| call.operation == "CreateTable").unwrap();
+    assert_eq!((create.target.as_str(), create.answers.as_slice()), (TABLE, &[Some(Answer::Nothing)][..]));
+    // The time limit of a call.
+    let hung = create.end - create.begin;
+    assert!((Duration::from_secs(29)..Duration::from_secs(32)).contains(&hung), "{hung:?}");
+    let again = table.calls.iter().filter(|call| call.operation == "CreateTable").nth(1);
+    assert!(again.is_some_and(|call| call.is_again && call.answers == [Some(Answer::Done)]), "{:#?}", table.calls);
+    assert!(table.waits.iter().any(|wait| wait.reason.starts_with("the table to become ACTIVE")), "{:#?}", table.waits);
+    let reads = timeline.reads.as_ref().unwrap();
+    assert!(reads.end <= table.begin && reads.calls.iter().any(|call| call.operation == "DescribeTable"));
+    for (_, bar) in &timeline.bars {
+        assert!(bar.free <= bar.begin && bar.begin <= bar.end && bar.end <= axis.length, "{bar:#?}");
+        let within = |begin, end| begin >= bar.begin && end <= bar.end && begin <= end;
+        assert!(bar.calls.iter().all(|call| within(call.begin, call.end)), "{bar:#?}");
+        assert!(bar.waits.iter().all(|wait| within(wait.begin, wait.end)), "{bar:#?}");
+    }
+    let timing = &timeline.timing;
+    assert_eq!(timing.ideal, timing.path.iter().map(|link| link.share).sum::<Duration>());
+    assert!(timing.ideal <= timing.total && timing.total >= hung, "{timing:?}");
+}
+
+/// A browser of this machine.
+fn chromium() -> Option<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let path = std::env::var_os("PATH")?;
+    names.iter().find_map(|name| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|it| it.is_file()))
+}
+
+fn browse(chromium: &Path, page: &Path, args: &[&str]) -> (String, String) {
+    let profile = tempfile::tempdir().unwrap();
+    let mut command = Command::new(chromium);
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--hide-scrollbars",
+    ]);
+    command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+    command.args(["--enable-logging=stderr", "--v=0", "--window-size=1100,700"]).args(args);
+    command.arg(format!("--user-data-dir={}", profile.path().display())).arg(format!("file://{}", page.display()));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_browser_shows_the_page_without_a_complaint() {
+    let Some(chromium) = chromium() else {
+        // Not through a macro, whose words nobody sees where a test passes.
+        let _ = writeln!(std::io::stderr(), "NOT RUN: no chromium on PATH to open the timeline in");
+        return;
+    };
+    let project = Project::usual();
+    let (run, _) = applied(&project, &eventful());
+    run.ends_with(0);
+    let page = fs::canonicalize(project.path(PAGE)).unwrap();
+    let (shown, said) = browse(&chromium, &page, &["--dump-dom"]);
+    assert!(!said.contains("CONSOLE"), "{said}");
+    assert_eq!((n_of(&shown, "row"), n_of(&shown, "bar"), n_of(&shown, "critical")), (5, 5, 2), "{shown}");
+    let picture = project.path("page.png");
+    for flags in [&["--blink-settings=preferredColorScheme=1"][..], &["--blink-settings=preferredColorScheme=0"]] {
+        let screenshot = format!("--screenshot={}", picture.display());
+        let (_, said) = browse(&chromium, &page, &[flags, &[screenshot.as_str()]].concat());
+        assert!(!said.contains("CONSOLE"), "{said}");
+        // An empty page of that size is a few thousand bytes.
+        assert!(fs::metadata(&picture).unwrap().len() > 20_000);
+    }
+    // The log is where a complaint would be.
+    let broken = project.path("broken.html");
+    let text = fs::read_to_string(&page).unwrap().replace("</body>", "<script>1</script></body>");
+    fs::write(&broken, text).unwrap();
+    assert!(browse(&chromium, &fs::canonicalize(broken).unwrap(), &["--dump-dom"]).1.contains("CONSOLE"));
+}
