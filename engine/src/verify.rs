@@ -98,6 +98,8 @@ pub enum Cause {
     MappingDisabled,
     /// The mapping reads a stream that is not the table's present one.
     StreamGone,
+    /// The trust policy of the function's role does not let Lambda assume it.
+    RoleNotTrusting,
     /// The mapping's last result is a problem.
     MappingProblem,
     /// The mapping's filters drop the record.

@@ -1,6 +1,8 @@
 //! Which hop failed, and what was found there.
 
+use crate::aws::trust::{Trust, closed};
 use crate::aws::{AwsError, Class, Context, Named};
+use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter;
 use crate::records::Happening;
@@ -108,6 +110,13 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
     if matches!(state, "Disabled" | "Disabling") {
         return finding(Hop::Invoked, Cause::MappingDisabled, disabled(pipeline, state));
     }
+    let role = pipeline.role.rsplit('/').next().unwrap_or_default();
+    if let Some(Trust::Missing(others)) = cx.aws.seen.trusts().get(role) {
+        let (why, remedy) = closed(role, others);
+        let diagnostic = Diagnostic::error(format!("Lambda may not assume the role of `{function}`")).why(why);
+        let diagnostic = diagnostic.hint(remedy).cause(Code::RoleNotAssumable.name(), None);
+        return finding(Hop::Invoked, Cause::RoleNotTrusting, diagnostic);
+    }
     if result.starts_with("PROBLEM") || result == "FAILED" {
         let diagnostic = Diagnostic::error(format!("Lambda has a problem with `{mapping}`")).why(mask(result));
         let hint = format!(
@@ -115,7 +124,9 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
              Lambda must be able to assume it",
             pipeline.role
         );
-        return finding(Hop::Invoked, Cause::MappingProblem, diagnostic.hint(hint));
+        let diagnostic = diagnostic.hint(hint).hint("`engine policy --role` prints all that it needs");
+        let diagnostic = diagnostic.cause(Code::StreamNotReadable.name(), None);
+        return finding(Hop::Invoked, Cause::MappingProblem, diagnostic);
     }
     if !log.exists && result.starts_with("OK") {
         let problem = format!("`{function}` was called, but there is no log group {log_group}");
@@ -125,7 +136,8 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
             "the role {} needs logs:CreateLogGroup, logs:CreateLogStream and logs:PutLogEvents; ask its owner",
             pipeline.role
         );
-        return finding(Hop::Logged, Cause::NoLogGroup, diagnostic.hint(hint));
+        let diagnostic = diagnostic.hint(hint).hint("`engine policy --role` prints all that it needs");
+        return finding(Hop::Logged, Cause::NoLogGroup, diagnostic.cause(Code::RoleLacksRight.name(), None));
     }
     let mut diagnostic = Diagnostic::error(format!("`{function}` was not called for the {word} of the test item"));
     let mut found = vec![format!("the mapping is {state}, its last result is \"{}\"", mask(result))];

@@ -169,3 +169,25 @@ fn each_mapping_of_a_spec_is_verified() {
     let ran = project.run(&["verify", TEAM, "--local"]);
     ran.expect(1, &["others will see the test item", "hands it to `blue-owls-second`"]);
 }
+
+#[test]
+fn who_would_see_the_test_item_is_told_and_asked_about() {
+    let project = deployed(&[], None);
+    let aws = project.account(ACCOUNT);
+    aws.put_item(TABLE, "7", "buy milk");
+    // Nobody can be asked.
+    let ran = project.run(&["verify", TEAM, "--local"]).expect(1, &[]);
+    assert!(ran.stderr.contains("others will see the test item") && ran.stderr.contains("--yes"), "{ran:#?}");
+    let ask = |answer: &str, ends: &[&str]| {
+        let mut terminal = rexpect::session::spawn_command(project.command(&["verify", TEAM, "--local"]), Some(60_000));
+        let terminal = terminal.as_mut().unwrap();
+        terminal.exp_string("Others will see the test item:").unwrap();
+        terminal.exp_string("Only 'yes' will be accepted").unwrap();
+        terminal.send_line(answer).unwrap();
+        ends.iter().for_each(|text| drop(terminal.exp_string(text).unwrap()));
+        terminal.exp_eof().unwrap();
+    };
+    ask("no", &["Nothing was written."]);
+    ask("yes", &["Verified in"]);
+    assert_eq!(aws.n_items(TABLE), 1, "the item that was there stays");
+}

@@ -70,6 +70,13 @@ fn the_hop_that_fails_on_aws_is_named() {
     cloud.always("FilterLogEvents", no_group());
     fails(&cloud, &["Lambda has a problem with `todos-to-logger`", "Cannot access stream", "dynamodb:DescribeStream"]);
 
+    let cloud = after(|world| {
+        let statement =
+            json!([{ "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:*" }]);
+        world.trust = Some(json!({ "Version": "2012-10-17", "Statement": statement }));
+    });
+    fails(&cloud, &["error[role-not-assumable]: Lambda may not assume the role of", "update-assume-role-policy"]);
+
     fails(&deployed(), &["`blue-owls-logger` was not called for the INSERT", "with a longer --timeout"]);
 }
 
