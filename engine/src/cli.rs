@@ -41,6 +41,13 @@ use terminal::{Failure, Terminal, signals, start_log};
 /// With the commit that it was made from, where that is known.
 const VERSION: &str = env!("ENGINE_VERSION");
 const EXIT_CODES: &str = "\
+Examples:
+  engine init                 a first spec
+  engine apply --local        try it on this machine, without an account
+  engine diff                 what would change on AWS
+  engine apply                change it
+  engine verify               prove that it works
+
 Exit codes: 0 done; 1 failed, refused or answered no; 2 changes pending (diff --detailed-exitcode);
 3 applied in part; 64 bad usage; 130 interrupted.";
 
@@ -278,6 +285,12 @@ Examples:
         command: Option<String>,
     },
     /// Control the local AWS of this project
+    #[command(after_help = "\
+Examples:
+  engine local start     or any command with --local
+  engine local status    where it runs
+  engine local reset     empty it
+  engine local stop      it also ends after an hour without use")]
     Local {
         #[command(subcommand)]
         command: LocalCommand,

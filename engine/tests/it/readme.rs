@@ -160,7 +160,7 @@ fn every_command_line_of_the_help_runs() {
     // What looks needs something to look at, and what removes comes last; without its tags a young table would have to
     // be waited for.
     let commands = "explain init validate schema graph completions man apply diff check output list logs verify policy doctor \
-                    destroy release";
+                    destroy release local";
     for command in commands.split_whitespace() {
         let (_, help) = clone.run(&format!("engine {command} --help"), None);
         let examples = help.split("Examples:\n").nth(1).unwrap();
@@ -269,6 +269,7 @@ fn the_reference_of_the_spec_and_the_catalogue_of_errors_are_generated() {
     }
     expect_generated("errors.md", "codes", &codes);
     expect_generated("errors.md", "causes", &crate::spec::catalogue());
+    expect_generated("errors.md", "said", &crate::catalogue::markdown());
 }
 
 #[test]
