@@ -421,7 +421,7 @@ border-radius:8px;color:var(--mark);font-size:12px}\
 .call{background:var(--good)}.track .call{top:27px;height:5px}.call.vain{background:var(--bad)}.track .vain{height:7px}\
 .notes{grid-column:2;font-size:12px;color:var(--quiet);overflow-wrap:anywhere}.failure,.failed .how,tr.vain{color:var(--bad)}\
 details{overflow-x:auto}details table{border-collapse:collapse;margin:4px 0}summary{cursor:pointer}\
-th,td{padding:1px 14px 1px 0;text-align:left;font-weight:400;vertical-align:top}th{color:var(--ink)}\
+th,td{white-space:nowrap;padding:1px 14px 1px 0;text-align:left;font-weight:400;vertical-align:top}th{color:var(--ink)}\
 .legend ul{list-style:none;padding:0}.legend li{display:flex;gap:8px;align-items:center;margin:3px 0}\
 .key{flex:none;width:28px;height:12px}.key.made{width:2px;margin:0 13px}.key.call{height:5px}.legend p{max-width:70ch}\
 .legend .badge{flex:none}\
