@@ -419,7 +419,7 @@ border-radius:8px;color:var(--mark);font-size:12px}\
 .queued{background:repeating-linear-gradient(135deg,var(--queued) 0 2px,transparent 2px 6px);border:1px solid var(--queued)}\
 .made{width:2px;background:var(--ink)}.track .made{top:0;height:26px}\
 .call{background:var(--good)}.track .call{top:27px;height:5px}.call.vain{background:var(--bad)}.track .vain{height:7px}\
-.notes{grid-column:2;font-size:12px;color:var(--quiet);overflow-wrap:anywhere}.failure,.failed .how,tr.vain{color:var(--bad)}\
+.notes{grid-column:2;min-width:0;font-size:12px;color:var(--quiet);overflow-wrap:anywhere}.failure,.failed .how,tr.vain{color:var(--bad)}\
 details{overflow-x:auto}details table{border-collapse:collapse;margin:4px 0}summary{cursor:pointer}\
 th,td{white-space:nowrap;padding:1px 14px 1px 0;text-align:left;font-weight:400;vertical-align:top}th{color:var(--ink)}\
 .legend ul{list-style:none;padding:0}.legend li{display:flex;gap:8px;align-items:center;margin:3px 0}\
