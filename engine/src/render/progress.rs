@@ -1,4 +1,5 @@
-//! Progress on stderr: on a terminal one line for each step that is not done, in a fixed order; plain lines everywhere else.
+//! Progress on stderr: on a terminal one line for each step that is not done, in a fixed order; plain lines everywhere
+//! else.
 //!
 //! **Invariant:** it hears events and draws; nothing waits for it.
 
@@ -172,7 +173,8 @@ impl Progress {
         self.line(&text);
     }
 
-    /// Time has passed: lines that count it are drawn anew, and a step that was silent for a while is told to be at work.
+    /// Time has passed: lines that count it are drawn anew, and a step that was silent for a while is told to be at
+    /// work.
     pub fn tick(&mut self) {
         let now = Instant::now();
         match self.style {

@@ -1,8 +1,8 @@
 //! The lines at the end of a terminal that are drawn over again, below others that stay.
 //!
-//! Each is cut to the window's width and there are never more than it has room for, so none is ever wrapped and the first
-//! of them is always known. Only when the window becomes narrower the terminal itself wraps what was drawn for a wider one;
-//! how many lines that makes is known as well.
+//! Each is cut to the window's width and there are never more than it has room for, so none is ever wrapped and the
+//! first of them is always known. Only when the window becomes narrower the terminal itself wraps what was drawn for a
+//! wider one; how many lines that makes is known as well.
 //!
 //! **Invariant:** it knows lines and terminals, and nothing of what they say.
 
@@ -49,8 +49,8 @@ impl Region {
     /// Writes lines that stay, and `rows` below them.
     pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[Row], look: Look) {
         let size @ (width, height) = (self.size)().unwrap_or(USUAL);
-        // The last column stays free: some terminals wrap what fills it. The last line is the cursor's, and one shows what
-        // was said before.
+        // The last column stays free: some terminals wrap what fills it. The last line is the cursor's, and one shows
+        // what was said before.
         let (width, room) = (width.saturating_sub(1).max(1), height.saturating_sub(2).max(1));
         let (mut text, mut widths) = (String::new(), Vec::new());
         for row in fitting(rows, room) {

@@ -1,5 +1,5 @@
-//! `--timeline`: what the page shows of an apply that waits, is throttled, fails or is interrupted; that a browser shows it;
-//! and that nothing is begun where it could not be written.
+//! `--timeline`: what the page shows of an apply that waits, is throttled, fails or is interrupted; that a browser
+//! shows it; and that nothing is begun where it could not be written.
 
 use std::fs;
 use std::io::Write as _;
