@@ -1,5 +1,5 @@
-//! Reading and writing what the user names: regular files alone, never more of one than was asked for, and all of one or
-//! nothing.
+//! Reading and writing what the user names: regular files alone, never more of one than was asked for, and all of one
+//! or nothing.
 //!
 //! **Invariant:** it never waits and never reads without an end: a pipe that nobody writes to and a device are refused.
 //! Whatever else a file is, is the caller's business.

@@ -1,8 +1,8 @@
 //! Where the time of an apply went: when each step ran, what it waited for and asked of AWS, and what took longest.
 //!
 //! Two lengths are compared: the *total*, from the beginning of the run to its end, and the *ideal*, which is what the
-//! same steps would take if each began at the moment at which those it needs allow it. The longest chain of such steps is
-//! the critical path: nothing but a shorter step on it makes the whole shorter.
+//! same steps would take if each began at the moment at which those it needs allow it. The longest chain of such steps
+//! is the critical path: nothing but a shorter step on it makes the whole shorter.
 //!
 //! **Invariant:** pure; every time in it comes from the run.
 
@@ -59,8 +59,8 @@ impl Timing {
             Moment::Made => length(id).made,
             Moment::Ready => length(id).ready,
         };
-        // When each would begin, and whom it would have waited for last. There are no circles, and so no more rounds than
-        // steps.
+        // When each would begin, and whom it would have waited for last. There are no circles, and so no more rounds
+        // than steps.
         let mut begins: Vec<(Duration, Option<Link>)> = vec![(Duration::ZERO, None); plan.steps.len()];
         for _ in &plan.steps {
             let mut is_settled = true;
@@ -92,8 +92,8 @@ impl Timing {
     }
 }
 
-/// The runs of one command, on one axis. It begins with the first read; the time in which the plan was shown and somebody
-/// was asked is cut out.
+/// The runs of one command, on one axis. It begins with the first read; the time in which the plan was shown and
+/// somebody was asked is cut out.
 #[derive(Debug, Clone, Copy)]
 pub struct Axis {
     first_read: Instant,
@@ -165,8 +165,8 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether that answer came to nothing. A read that finds nothing has found that out; a write that is refused has not
-    /// done it.
+    /// Whether that answer came to nothing. A read that finds nothing has found that out; a write that is refused has
+    /// not done it.
     pub fn is_vain(&self, answer: &Option<Answer>) -> bool {
         match answer {
             Some(Answer::Done) => false,

@@ -1,4 +1,5 @@
-//! Progress on stderr: on a terminal one line for each step that is not done, in a fixed order; plain lines everywhere else.
+//! Progress on stderr: on a terminal one line for each step that is not done, in a fixed order; plain lines everywhere
+//! else.
 //!
 //! **Invariant:** it hears events and draws; nothing waits for it.
 
@@ -172,7 +173,8 @@ impl Progress {
         self.line(&text);
     }
 
-    /// Time has passed: lines that count it are drawn anew, and a step that was silent for a while is told to be at work.
+    /// Time has passed: lines that count it are drawn anew, and a step that was silent for a while is told to be at
+    /// work.
     pub fn tick(&mut self) {
         let now = Instant::now();
         match self.style {
@@ -224,11 +226,13 @@ impl Progress {
                     (RED, "failed".to_owned()),
                     (PLAIN, format!(": {why}")),
                 ],
+                short: format!("{label}: failed: {why}"),
             },
             State::Running { talk, what } => {
                 let waits = what.as_ref().map_or_else(String::new, |what| format!(", waiting for {what}"));
                 let parts = vec![(PLAIN, format!("{label}: {doing}{waits}"))];
-                Drawn { rank: 1, time: clock(talk.since.elapsed()), parts }
+                let short = what.as_ref().map_or_else(String::new, |what| format!("{label}: waits for {what}"));
+                Drawn { rank: 1, time: clock(talk.since.elapsed()), parts, short }
             }
             State::Queued => {
                 let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));
@@ -236,7 +240,8 @@ impl Progress {
                     open.filter(|it| !matches!(it.state, State::Over)).map(|it| it.label.as_str()).collect();
                 open.dedup();
                 let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
-                Drawn { rank: 2, time: String::new(), parts: vec![(DIM, format!("{label}: waits for {waits}"))] }
+                let parts = vec![(DIM, format!("{label}: waits for {waits}"))];
+                Drawn { rank: 2, time: String::new(), parts, short: String::new() }
             }
         })
     }

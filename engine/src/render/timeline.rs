@@ -1,7 +1,7 @@
 //! Where the time of an apply went: as one line at its end, and as a page with a bar for each step.
 //!
-//! **Invariant:** names, numbers, times and masked texts alone: no value of a spec is in it. The page needs no script and
-//! no network.
+//! **Invariant:** names, numbers, times and masked texts alone: no value of a spec is in it. The page needs no script
+//! and no network.
 
 use std::time::{Duration, SystemTime};
 
@@ -38,8 +38,8 @@ pub struct Ran<'r> {
     pub secrets: &'r Secrets,
 }
 
-/// `Took 10.3 s; the longest pole: todos (6.1 s) -> todos-to-logger (4.0 s).`, of the run that took longest. Nothing where
-/// no more than one step began: the step's own line says it all. `prefix` stands before each resource of a run.
+/// `Took 10.3 s; the longest pole: todos (6.1 s) -> todos-to-logger (4.0 s).`, of the run that took longest. Nothing
+/// where no more than one step began: the step's own line says it all. `prefix` stands before each resource of a run.
 pub fn took<'r>(runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Clone, look: Look) -> Option<String> {
     if runs.clone().map(|(_, plan, _)| plan.steps.len()).sum::<usize>() < 2 {
         return None;
@@ -116,14 +116,10 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
         section {
             h2 { (spec.team) "/" (spec.stack) span class="quiet" { " account " (site.account) ", " (site.region) } }
             dl class="facts" {
-                div { dt { "total" } dd { (length(timing.total)) } dd class="quiet" { "first step's beginning to last step's end" } }
-                div { dt { "ideal" } dd { (length(timing.ideal)) } dd class="quiet" { "the critical path, without a moment between its steps" } }
-                div { dt { "reading" } dd { (length(reading)) } dd class="quiet" { "before the plan was shown" } }
-                div {
-                    dt { "calls" }
-                    dd { (calls) }
-                    dd class="quiet" { (again) " sent again, " (throttled) " throttled" }
-                }
+                (fact("total", &length(timing.total), "first step's beginning to last step's end"))
+                (fact("ideal", &length(timing.ideal), "the critical path, without a moment between its steps"))
+                (fact("reading", &length(reading), "before the plan was shown"))
+                (fact("calls", &calls.to_string(), &format!("{again} sent again, {throttled} throttled")))
             }
             @if plan.steps.is_empty() {
                 p { "Nothing was to be done." }
@@ -150,13 +146,25 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
                     @for (step, bar) in &timeline.bars { (row(axis, run, *step, bar)) }
                     @for (step, why) in unbegun {
                         li class="row" {
-                            div class="name" { strong { (label(plan, step)) } " " span class="quiet" { (kind(plan, step)) } }
+                            div class="name" {
+                                strong { (label(plan, step)) } " " span class="quiet" { (kind(plan, step)) }
+                            }
                             div class="track" {}
                             div class="notes" { p { (why) } }
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+fn fact(what: &str, value: &str, meaning: &str) -> Markup {
+    html! {
+        div {
+            dt { (what) }
+            dd { (value) }
+            dd class="quiet" { (meaning) }
         }
     }
 }
@@ -209,7 +217,9 @@ fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
     let at = |at: Duration| format!("left:{}", percent(at, axis.length));
     html! {
         div class="track" aria-hidden="true" {
-            @if bar.begin.saturating_sub(bar.free) >= TELLING { span class="queued" style=(span(bar.free, bar.begin)) {} }
+            @if bar.begin.saturating_sub(bar.free) >= TELLING {
+                span class="queued" style=(span(bar.free, bar.begin)) {}
+            }
             span class={ "bar" @if !class.is_empty() { " " (class) } } style=(span(bar.begin, bar.end)) {}
             @for wait in &bar.waits {
                 span class="wait" style=(span(wait.begin, wait.end)) title=(wait.reason) {}
@@ -264,8 +274,8 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
     }
 }
 
-/// Calls in their order. What was asked several times running, and answered each time, is one row; with how often that was
-/// and how long it took together.
+/// Calls in their order. What was asked several times running, and answered each time, is one row; with how often that
+/// was and how long it took together.
 fn grouped(calls: &[Call]) -> Vec<(&Call, usize, Duration)> {
     let mut rows: Vec<(&Call, usize, Duration)> = Vec::new();
     for call in calls {
@@ -347,16 +357,22 @@ fn legend() -> Markup {
                 li { span class="key bar" {} "at work: calls, and what lies between them" }
                 li { span class="key bar failed" {} "the same, of what failed" }
                 li { span class="key wait" {} "waiting, for what the words below the bar say" }
-                li { span class="key queued" {} "could have begun: as many steps as " code { "--parallelism" } " allows were at work" }
+                li {
+                    span class="key queued" {}
+                    "could have begun: as many steps as " code { "--parallelism" } " allows were at work"
+                }
                 li { span class="key made" {} "made: what needs no more than its outputs could begin" }
                 li { span class="key call" {} "a call to AWS" }
                 li { span class="key call vain" {} "a call that came to nothing at least once" }
-                li { span class="badge" { "critical path" } "the chain of steps that took longest; only what is on it makes the whole shorter" }
+                li {
+                    span class="badge" { "critical path" }
+                    "the chain of steps that took longest; only what is on it makes the whole shorter"
+                }
             }
             p {
-                "The total is the time from the first step's beginning to the last one's end. The ideal is what the same \
-                 steps would have taken had each begun at the moment at which those it needs allowed it. Reading comes \
-                 before both. The axis leaves out the time in which the plan was shown and a question answered."
+                "The total is the time from the first step's beginning to the last one's end. The ideal is what the \
+                 same steps would have taken had each begun at the moment at which those it needs allowed it. Reading \
+                 comes before both. The axis leaves out the time in which the plan was shown and a question answered."
             }
         }
     }
@@ -401,27 +417,33 @@ const CSS: &str = "\
 --mark:#a371f7}}\
 body{max-width:1200px;font-size:14px;line-height:1.45}h2{font-size:16px;margin:28px 0 12px}h2 span{font-weight:400}\
 .quiet{color:var(--quiet)}p{margin:4px 0}\
-.facts{display:flex;flex-wrap:wrap;gap:12px 32px;margin:0 0 12px}.facts div{max-width:190px}.facts dt{color:var(--quiet)}\
+.facts{display:flex;flex-wrap:wrap;gap:12px 32px;margin:0 0 12px}.facts div{max-width:190px}\
+.facts dt{color:var(--quiet)}\
 .facts dd{margin:0;font-size:22px;font-weight:600}.facts dd.quiet{font-size:12px;font-weight:400;line-height:1.3}\
 .path{border-left:4px solid var(--mark);padding-left:10px}\
 .chart ol{list-style:none;margin:0;padding:0}\
-.scale{position:relative;height:20px;margin-left:232px;font-size:12px;color:var(--quiet)}.scale span{position:absolute;white-space:nowrap}.scale .last{transform:translateX(-100%)}\
+.scale{position:relative;height:20px;margin-left:232px;font-size:12px;color:var(--quiet)}\
+.scale span{position:absolute;white-space:nowrap}.scale .last{transform:translateX(-100%)}\
 .row{display:grid;grid-template-columns:220px 1fr;column-gap:12px;padding:8px 0;border-top:1px solid var(--line)}\
-.row.critical .name{border-left:4px solid var(--mark);padding-left:8px}.row .name{padding-left:12px;overflow-wrap:anywhere}\
+.row.critical .name{border-left:4px solid var(--mark);padding-left:8px}\
+.row .name{padding-left:12px;overflow-wrap:anywhere}\
 .how{font-size:12px;color:var(--quiet)}.badge{display:inline-block;padding:0 6px;border:1px solid var(--mark);\
 border-radius:8px;color:var(--mark);font-size:12px}\
-.track{position:relative;min-height:34px;background:linear-gradient(to right,var(--line) 1px,transparent 1px) 0 0/var(--tick) 100%}\
+.track{position:relative;min-height:34px;\
+background:linear-gradient(to right,var(--line) 1px,transparent 1px) 0 0/var(--tick) 100%}\
 .track span{position:absolute;box-sizing:border-box;min-width:2px}\
 .bar,.wait,.queued{top:4px;height:18px;border-radius:3px}.bar{background:var(--work)}.bar.failed{background:var(--bad)}\
 .critical .bar{outline:2px solid var(--mark);outline-offset:1px}\
 .wait{background:repeating-linear-gradient(135deg,var(--wait) 0 6px,transparent 6px 9px),var(--ground)}\
 .track .wait{top:7px;height:12px;border-radius:0}\
-.queued{background:repeating-linear-gradient(135deg,var(--queued) 0 2px,transparent 2px 6px);border:1px solid var(--queued)}\
+.queued{background:repeating-linear-gradient(135deg,var(--queued) 0 2px,transparent 2px 6px);\
+border:1px solid var(--queued)}\
 .made{width:2px;background:var(--ink)}.track .made{top:0;height:26px}\
 .call{background:var(--good)}.track .call{top:27px;height:5px}.call.vain{background:var(--bad)}.track .vain{height:7px}\
-.notes{grid-column:2;font-size:12px;color:var(--quiet);overflow-wrap:anywhere}.failure,.failed .how,tr.vain{color:var(--bad)}\
+.notes{grid-column:2;min-width:0;font-size:12px;color:var(--quiet);overflow-wrap:anywhere}\
+.failure,.failed .how,tr.vain{color:var(--bad)}\
 details{overflow-x:auto}details table{border-collapse:collapse;margin:4px 0}summary{cursor:pointer}\
-th,td{padding:1px 14px 1px 0;text-align:left;font-weight:400;vertical-align:top}th{color:var(--ink)}\
+th,td{white-space:nowrap;padding:1px 14px 1px 0;text-align:left;font-weight:400;vertical-align:top}th{color:var(--ink)}\
 .legend ul{list-style:none;padding:0}.legend li{display:flex;gap:8px;align-items:center;margin:3px 0}\
 .key{flex:none;width:28px;height:12px}.key.made{width:2px;margin:0 13px}.key.call{height:5px}.legend p{max-width:70ch}\
 .legend .badge{flex:none}\

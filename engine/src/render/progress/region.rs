@@ -1,8 +1,8 @@
 //! The lines at the end of a terminal that are drawn over again, below others that stay.
 //!
-//! Each is cut to the window's width and there are never more than it has room for, so none is ever wrapped and the first
-//! of them is always known. Only when the window becomes narrower the terminal itself wraps what was drawn for a wider one;
-//! how many lines that makes is known as well.
+//! Each is cut to the window's width and there are never more than it has room for, so none is ever wrapped and the
+//! first of them is always known. Only when the window becomes narrower the terminal itself wraps what was drawn for a
+//! wider one; how many lines that makes is known as well.
 //!
 //! **Invariant:** it knows lines and terminals, and nothing of what they say.
 
@@ -12,12 +12,14 @@ use std::io::Write;
 use anstyle::Style;
 use textwrap::core::display_width;
 
-use super::super::{DIM, Look};
+use super::super::{DIM, Look, PLAIN};
 
 /// What a terminal without a size is taken for.
 const USUAL: (usize, usize) = (80, 24);
 /// Columns of the time.
 const TIME: usize = 6;
+/// In a window of fewer columns a long line says in short what it says.
+const NARROW: usize = 60;
 const CUT: &str = "...";
 
 /// The end of a terminal.
@@ -29,11 +31,14 @@ pub(super) struct Region {
 }
 
 /// A line.
+#[derive(Clone)]
 pub(super) struct Row {
     /// Where there is no room for all, those of a higher number are left out first.
     pub(super) rank: u8,
     pub(super) time: String,
     pub(super) parts: Vec<(Style, String)>,
+    /// What matters most of it, for a window that is too narrow for all; may be empty.
+    pub(super) short: String,
 }
 
 impl Region {
@@ -44,8 +49,8 @@ impl Region {
     /// Writes lines that stay, and `rows` below them.
     pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[Row], look: Look) {
         let size @ (width, height) = (self.size)().unwrap_or(USUAL);
-        // The last column stays free: some terminals wrap what fills it. The last line is the cursor's, and one shows what
-        // was said before.
+        // The last column stays free: some terminals wrap what fills it. The last line is the cursor's, and one shows
+        // what was said before.
         let (width, room) = (width.saturating_sub(1).max(1), height.saturating_sub(2).max(1));
         let (mut text, mut widths) = (String::new(), Vec::new());
         for row in fitting(rows, room) {
@@ -78,27 +83,31 @@ impl Region {
 
 /// The rows for which there is room, in their order, and how many more there are.
 fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
-    let copy = |row: &Row| Row { rank: row.rank, time: row.time.clone(), parts: row.parts.clone() };
     if rows.len() <= room {
-        return rows.iter().map(copy).collect();
+        return rows.to_vec();
     }
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|at| rows.get(*at).map(|row| row.rank));
     let mut kept: Vec<usize> = order.into_iter().take(room.saturating_sub(1)).collect();
     kept.sort_unstable();
     let more = rows.len() - kept.len();
-    let mut fitting: Vec<Row> = kept.into_iter().filter_map(|at| rows.get(at)).map(copy).collect();
-    fitting.push(Row { rank: 0, time: String::new(), parts: vec![(DIM, format!("and {more} more"))] });
+    let mut fitting: Vec<Row> = kept.into_iter().filter_map(|at| rows.get(at)).cloned().collect();
+    let parts = vec![(DIM, format!("and {more} more"))];
+    fitting.push(Row { rank: 0, time: String::new(), parts, short: String::new() });
     fitting
 }
 
 /// A row as a line of at most so many columns, and how many it has.
 fn cut(row: &Row, width: usize, look: Look) -> (String, usize) {
-    let whole: usize = TIME + 1 + row.parts.iter().map(|(_, text)| display_width(text)).sum::<usize>();
+    let short = [(PLAIN, row.short.clone())];
+    let long = TIME + 1 + row.parts.iter().map(|(_, text)| display_width(text)).sum::<usize>();
+    let (parts, whole) = match long > width && width < NARROW && !row.short.is_empty() {
+        true => (&short[..], TIME + 1 + display_width(&row.short)),
+        false => (row.parts.as_slice(), long),
+    };
     let room = if whole > width { width.saturating_sub(CUT.len()) } else { width };
     let time = format!("{:>TIME$} ", row.time);
-    let parts =
-        std::iter::once((DIM, time.as_str())).chain(row.parts.iter().map(|(style, text)| (*style, text.as_str())));
+    let parts = std::iter::once((DIM, time.as_str())).chain(parts.iter().map(|(style, text)| (*style, text.as_str())));
     let (mut line, mut used) = (String::new(), 0);
     for (style, text) in parts {
         let mut piece = String::new();

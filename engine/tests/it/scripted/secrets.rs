@@ -371,6 +371,11 @@ fn ask(hunt: &mut Hunt, project: &Project, url: &str, from: From, what: &str, ar
     let url = if ["explain", "help", "--version"].contains(&args[0]) { "" } else { url };
     let run = project.loudly(url, from, &args);
     hunt.run(&format!("{what}: engine {}", args.join(" ")), &run);
+    // The next one writes over it.
+    if args.contains(&"--timeline") {
+        let page = fs::read_to_string(project.path("timeline.html")).unwrap_or_default();
+        hunt.search(&format!("{what}: the page of engine {}", args.join(" ")), &page);
+    }
     run
 }
 

@@ -1,5 +1,5 @@
-//! `--timeline`: what the page shows of an apply that waits, is throttled, fails or is interrupted; that a browser shows it;
-//! and that nothing is begun where it could not be written.
+//! `--timeline`: what the page shows of an apply that waits, is throttled, fails or is interrupted; that a browser
+//! shows it; and that nothing is begun where it could not be written.
 
 use std::fs;
 use std::io::Write as _;
@@ -69,18 +69,29 @@ fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_
     let (run, page) = applied(&Project::usual(), &eventful());
     run.ends_with(0);
     assert_eq!((n_of(&page, "row"), n_of(&page, "bar")), (5, 5), "four steps and the reads");
-    let words = words(&page);
-    let says = |piece: &str| assert!(words.iter().any(|line| line.contains(piece)), "no `{piece}` in {words:#?}");
-    says("Critical path: todos (");
-    says(") → todos-to-logger (");
-    says("for the table to become ACTIVE, since AWS makes it in the background");
-    says("for a free place in AWS's rate limit");
-    says("since AWS says: The operation cannot be performed at this time");
-    says("CreateTable again");
-    says("too many calls");
-    says("AddPermission again");
-    says("ResourceConflictException");
-    says("2 sent again, 1 throttled");
+    let all = words(&page);
+    let says = |said: &[String], piece: &str| {
+        assert!(said.iter().any(|line| line.contains(piece)), "no `{piece}` in {said:#?}");
+    };
+    says(&all, "Critical path: todos (");
+    says(&all, ") → todos-to-logger (");
+    says(&all, "2 sent again, 1 throttled");
+    // Everything stands in the row of the step that did it.
+    let rows: Vec<Vec<String>> =
+        page.split("<li class=\"row").skip(1).map(|row| words(&format!("<body>{row}"))).collect();
+    let [reads, table, function, permission, mapping] = rows.as_slice() else { panic!("{rows:#?}") };
+    says(reads, "DescribeTable | blue-owls-todos | ");
+    assert!(!reads.iter().any(|line| line.contains("Create") || line.contains("waited")), "{reads:#?}");
+    says(table, "for the table to become ACTIVE, since AWS makes it in the background");
+    says(table, "for a free place in AWS's rate limit");
+    says(table, "CreateTable again");
+    says(table, "too many calls");
+    says(function, "CreateFunction | blue-owls-logger | ");
+    says(permission, "since AWS says: The operation cannot be performed at this time");
+    says(permission, "AddPermission again");
+    says(permission, "ResourceConflictException");
+    says(mapping, "CreateEventSourceMapping | ");
+    says(mapping, "for the mapping to settle");
     assert_eq!(n_of(&page, "critical"), 2, "of both its steps, and of nothing else");
     assert!(n_of(&page, "wait") >= 4 && n_of(&page, "call") > 20, "{page}");
     let last = run.err.lines().last().unwrap();
