@@ -516,6 +516,47 @@ catalogue! {
                function whose update failed goes on running as it was before.",
         blames: [],
     }
+    MappingDisabled "mapping-disabled" {
+        title: "the mapping is disabled",
+        why: "somebody has disabled it, or the spec says `enabled: false`; nobody reads the stream meanwhile",
+        next: "run `engine apply`, which enables it unless the spec says otherwise, then `engine verify`",
+        more: "What is written while a mapping is disabled waits in the stream for 24 hours, and is read once it is enabled \
+               again. AWS disables a mapping by itself where the stream or the function is gone.",
+        blames: ["enabled"],
+    }
+    RecordsFiltered "records-filtered" {
+        title: "the mapping's filters drop the records",
+        why: "a record that matches none of the filters is never sent to the function",
+        next: "change `filters` in the spec, look with `engine validate`, then run `engine apply` and `engine verify`",
+        more: "A pattern names what a record has, like `eventName: [INSERT]` or `dynamodb: { NewImage: { done: { BOOL: [true] } } }`. \
+               What the stream's view type does not show is not there to be matched.",
+        blames: ["filters"],
+    }
+    FunctionFails "function-fails" {
+        title: "the function fails",
+        why: "the code threw an error, ran out of time or memory, or could not be loaded",
+        next: "mend the code; `engine logs --follow` shows each error with its trace, and `engine apply` puts the new code in place",
+        more: "A batch whose invocation fails is sent again until it passes or its records expire after 24 hours, and what \
+               follows in the shard waits behind it. `maximum_retry_attempts`, `bisect_batch_on_function_error` and \
+               `report_batch_item_failures` of the mapping limit that.",
+        blames: ["code"],
+    }
+    NotLogged "not-logged" {
+        title: "the function was called, and its log does not show the item",
+        why: "the code logs nothing of it, or fails before it comes to that",
+        next: "log the record whole, like `console.log(JSON.stringify(record))`; `engine logs --raw` shows what is logged",
+        more: "`engine verify` looks for the item's key and the word INSERT, MODIFY or REMOVE, or the words of the same meaning. \
+               A log that shows neither is no proof, for events of others look the same.",
+        blames: ["code"],
+    }
+    NotInvoked "not-invoked" {
+        title: "the function was not called",
+        why: "the mapping has not read the record yet, or could not",
+        next: "run `engine verify --timeout 600` again; `engine check` tells what the role lacks",
+        more: "A mapping that was just made may take minutes until it reads its stream. The role that the function runs with \
+               has to be allowed to read the stream, for Lambda polls it in the role's name.",
+        blames: [],
+    }
     NotAsAsked "not-as-asked" {
         title: "AWS took the change and shows something else",
         why: "somebody else may have changed it, or AWS has dropped the change silently",

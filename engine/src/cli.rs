@@ -846,7 +846,10 @@ fn explain(terminal: &Terminal, what: Option<&str>) -> Result<Exit, Failure> {
     match render::explain::kind(schema, property, look) {
         Some(text) => terminal.print(&text),
         None => {
-            let hint = format!("`engine explain {kind}` shows what it has");
+            let known = schema.settable().map(|property| property.name);
+            let meant = nearest(property.unwrap_or_default(), known);
+            let meant = meant.map_or_else(String::new, |near| format!("did you mean `{kind}.{near}`? "));
+            let hint = format!("{meant}`engine explain {kind}` shows what it has");
             return Err(Failure::usage(format!("a {kind} has no property `{}`", property.unwrap_or_default()), hint));
         }
     }
@@ -867,7 +870,12 @@ fn man(terminal: &Terminal, name: Option<&str>) -> Result<Exit, Failure> {
         None => whole,
         Some(name) => match whole.find_subcommand(name) {
             Some(command) => command.clone(),
-            None => return Err(Failure::usage(format!("there is no command `{name}`"), "`engine --help` lists them")),
+            None => {
+                let meant = nearest(name, whole.get_subcommands().map(clap::Command::get_name));
+                let meant = meant.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+                let hint = format!("{meant}`engine --help` lists them");
+                return Err(Failure::usage(format!("there is no command `{name}`"), hint));
+            }
         },
     };
     let mut page = Vec::new();

@@ -544,8 +544,17 @@ impl<'a> Planner<'a> {
 
     fn imported(&self, row: Change, declared: &Declared, found: Option<&Found>) -> Change {
         let Some(live) = found.and_then(|found| found.live.as_ref()) else {
-            let reason =
-                format!("the {} `{}` does not exist in account {}", row.kind, row.name, self.inventory.site.account);
+            let account = &self.inventory.site.account;
+            let named = declared.id.arn.as_ref().and_then(|arn| arn.split(':').nth(4));
+            if let Some(named) = named.filter(|named| !named.is_empty() && *named != account) {
+                let reason = format!("its ARN is of the account {named}, and the credentials are for {account}");
+                return refused(
+                    row,
+                    reason,
+                    "import one of this account, or take the other one's credentials".to_owned(),
+                );
+            }
+            let reason = format!("the {} `{}` does not exist in account {account}", row.kind, row.name);
             return refused(row, reason, "check the name, the account and the region".to_owned());
         };
         if let (Some(wanted), Some(arn)) = (&declared.id.arn, live.outputs.get("arn"))

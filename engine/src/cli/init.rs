@@ -50,14 +50,21 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
             }
             Err(error) => {
                 let diagnostic = Diagnostic::error(format!("`{}` can't be written", path.display()));
-                let diagnostic = diagnostic.why(error.to_string()).hint("name a folder in which you may write");
+                let diagnostic = diagnostic
+                    .why(error.to_string())
+                    .hint("name a folder that is one, or can be made, and that is yours to write to");
                 return Err(Failure::one(diagnostic));
             }
         }
     }
-    let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", folder.display()));
+    let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", quoted(folder)));
+    let first = match args.template {
+        Template::Pipeline => "",
+        Template::DeadLetter => "  make the queue that the spec names, or write the name of yours\n",
+        Template::ExistingTable => "  write your table's name, key and capacity into specs/team.yaml\n",
+    };
     terminal.print(&format!(
-        "Written for team {team}:\n{}\n\nNext:\n{enter}  {:24}try it on this machine, without an account\n  \
+        "Written for team {team}:\n{}\n\nNext:\n{enter}{first}  {:24}try it on this machine, without an account\n  \
          {:24}prove that every change of an item reaches the function's log\n  {:24}do it on AWS\n",
         written.join("\n"),
         "engine apply --local",
@@ -65,6 +72,13 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
         "engine apply",
     ));
     Ok(Exit::Done)
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = text.chars().all(|c| c.is_alphanumeric() || "-_./".contains(c));
+    if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn create(path: &Path, text: &str) -> std::io::Result<()> {

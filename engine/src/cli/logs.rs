@@ -15,7 +15,7 @@ use crate::live;
 use crate::plan::Options;
 use crate::records::{self, Line};
 use crate::render::logs::{self, Entry, Journal};
-use crate::spec::{Declared, Depth, Spec};
+use crate::spec::{Declared, Depth, Spec, nearest};
 use crate::value::{Path, Value};
 
 use super::session::{self, Session, Target};
@@ -133,6 +133,10 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
         let text: String = news.iter().map(|it| printed(it, args, &mut journal)).collect();
         // Once more, since a text that was taken apart may say what it said in another form.
         terminal.print(&cx.aws.secrets.mask(&text));
+        if let Some(filter) = args.filter.as_ref().filter(|_| text.is_empty() && silent.is_empty() && !args.follow) {
+            let since = humantime::format_duration(args.since);
+            silent.push(format!("nothing of what was logged in the last {since} has `{filter}`"));
+        }
         silent.iter().for_each(|text| terminal.say(text));
         if !args.follow || !terminal.is_heard() {
             return Ok(exit);
@@ -167,7 +171,12 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
             let problem = format!("`{named}` is a {}, and only functions have a log", declared.schema().kind);
             Err(Failure::one(Diagnostic::error(problem).hint(hint)))
         }
-        None => Err(Failure::one(Diagnostic::error(format!("the spec has no resource `{named}`")).hint(hint))),
+        None => {
+            let near = nearest(named, all.iter().map(|declared| declared.name.as_str()));
+            let meant = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+            let diagnostic = Diagnostic::error(format!("the spec has no resource `{named}`"));
+            Err(Failure::one(diagnostic.hint(format!("{meant}{hint}"))))
+        }
     }
 }
 

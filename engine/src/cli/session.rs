@@ -19,7 +19,7 @@ use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::{self, SavedPlan};
 use crate::schema::{Id, Naming};
-use crate::spec::{Depth, Overrides, Spec};
+use crate::spec::{Depth, Overrides, Spec, nearest};
 
 use super::terminal::{Failure, Terminal, said_once, telling};
 use super::{Exit, Global, SpecArgs};
@@ -496,9 +496,11 @@ fn unknown_names(loaded: &[Loaded], options: &Options, depth: Depth) -> Vec<Diag
     let unknown = named.filter(|(_, name)| loaded.iter().all(|it| it.spec.resource(name).is_none()));
     let known = loaded.iter().flat_map(|it| &it.spec.resources).map(|it| format!("`{}`", it.name));
     let known = known.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
+    let names = || loaded.iter().flat_map(|it| &it.spec.resources).map(|it| it.name.as_str());
     let error = |(flag, name): (&str, &String)| {
+        let meant = nearest(name, names()).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
         Diagnostic::error(format!("`--{flag} {name}`: there is no such resource in the spec"))
-            .hint(format!("the resources are {known}"))
+            .hint(format!("{meant}the resources are {known}"))
     };
     unknown.map(error).collect()
 }
@@ -527,7 +529,7 @@ pub(super) fn find_spec() -> Result<PathBuf, Failure> {
         [only] => Ok(only.clone()),
         [] => Err(Failure::one(
             Diagnostic::error("no spec is named, and there is none in `specs/`")
-                .hint("give the path of a YAML file, like `engine diff specs/team.yaml`"),
+                .hint("`engine init` writes a first one; or give the path of a YAML file"),
         )),
         several => {
             let list = several.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");

@@ -7,12 +7,13 @@ use clap::Args;
 use tokio::sync::watch;
 
 use crate::aws::{Access, Class};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::live::Leftovers;
 use crate::plan::{Goal, Options};
 use crate::render::verified;
-use crate::spec::Depth;
-use crate::verify::{self, Pace, Stop};
+use crate::spec::{Depth, Spec};
+use crate::value::Path;
+use crate::verify::{self, Cause, Pace, Pipeline, Stop};
 
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Answer, Failure, Terminal, ask, telling};
@@ -88,7 +89,11 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
     let mut outcomes = Vec::new();
     for pipeline in &pipelines {
         let mut report = |step: &verify::Step, hop| terminal.say(&verified::progress(pipeline, step, hop));
-        outcomes.push((pipeline, verify::verify(cx, pipeline, pace, &mut report).await));
+        let mut outcome = verify::verify(cx, pipeline, pace, &mut report).await;
+        if let Some(Stop::Finding(finding)) = &mut outcome.stop {
+            finding.diagnostic.at = place(spec, pipeline, finding.cause);
+        }
+        outcomes.push((pipeline, outcome));
         if cx.interrupted() {
             break;
         }
@@ -120,4 +125,23 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
         }
     }
     Ok(if cx.interrupted() { Exit::Interrupted } else { exit })
+}
+
+/// The line of the spec that is to blame, or that of the mapping.
+fn place(spec: &Spec, pipeline: &Pipeline, cause: Cause) -> Option<Place> {
+    let of_function = |property| {
+        let function =
+            spec.resources.iter().find(|it| it.schema().kind == "function" && it.id.name == pipeline.function);
+        Some((function?.name.as_str(), property))
+    };
+    let blamed = match cause {
+        Cause::MappingDisabled => Some((pipeline.mapping.as_str(), "enabled")),
+        Cause::StreamGone => Some((pipeline.mapping.as_str(), "event_source_arn")),
+        Cause::Filtered => Some((pipeline.mapping.as_str(), "filters")),
+        Cause::FunctionError | Cause::NotLogged => of_function("code"),
+        Cause::RoleNotTrusting | Cause::MappingProblem | Cause::NoLogGroup => of_function("role"),
+        Cause::Throttled | Cause::NotInvoked | Cause::Changed | Cause::Refused => None,
+    };
+    let (resource, property) = blamed.unwrap_or((pipeline.mapping.as_str(), ""));
+    spec.place(resource, &Path::property(property)).or_else(|| spec.place(resource, &Path::default()))
 }

@@ -77,7 +77,7 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> St
 /// Who owns what, as a table.
 pub fn owned(owned: &[Owned], look: Look) -> String {
     if owned.is_empty() {
-        return "Nothing is owned by anybody.\n".to_owned();
+        return "Nothing was found.\n".to_owned();
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

@@ -185,7 +185,8 @@ fn measured(report: &Report) -> String {
     let Report { duration, memory, used, init, status, .. } = report;
     let status = status.as_ref().map(|status| format!("{} after ", printable(status))).unwrap_or_default();
     let mut text = format!("{status}{duration} ms");
-    if let (Some(used), Some(memory)) = (used, memory) {
+    // A local AWS does not measure it.
+    if let (Some(used), Some(memory)) = (used.as_ref().filter(|used| used.to_string() != "0"), memory) {
         let _ = write!(text, ", {used} of {memory} MB");
     }
     if let Some(init) = init {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::apply::{Ending, Event};
 use crate::aws::Class;
-use crate::plan::{Plan, StepId};
+use crate::plan::{Action, Plan, StepId};
 
 use super::{DIM, GREEN, Look, PLAIN, RED, YELLOW, verb_of};
 use region::{Region, Row as Drawn};
@@ -44,6 +44,8 @@ enum Drawing {
 /// A step.
 struct Row {
     label: String,
+    /// What is called so while it waits.
+    task: String,
     doing: &'static str,
     done: &'static str,
     /// What it waits for before it begins.
@@ -112,8 +114,13 @@ impl Progress {
             let Some(change) = plan.changes.get(step.change) else { continue };
             let (_, doing, done) = verb_of(step.op);
             let label = format!("{prefix}{}", change.resource);
+            // Who is made anew has two steps of one name.
+            let task = match change.action {
+                Action::Replace => format!("{} {label}", verb_of(step.op).0),
+                _ => label.clone(),
+            };
             let needs = step.after.iter().map(|(before, _)| *before).collect();
-            self.rows.insert((run, StepId(at)), Row { label, doing, done, needs, state: State::Queued });
+            self.rows.insert((run, StepId(at)), Row { label, task, doing, done, needs, state: State::Queued });
         }
     }
 
@@ -215,7 +222,7 @@ impl Progress {
     }
 
     fn drawn(&self, run: usize, row: &Row) -> Option<Drawn> {
-        let Row { label, doing, needs, state, .. } = row;
+        let Row { label, task, doing, needs, state, .. } = row;
         Some(match state {
             State::Over => return None,
             State::Failed { after, why } => Drawn {
@@ -237,10 +244,10 @@ impl Progress {
             State::Queued => {
                 let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));
                 let mut open: Vec<&str> =
-                    open.filter(|it| !matches!(it.state, State::Over)).map(|it| it.label.as_str()).collect();
+                    open.filter(|it| !matches!(it.state, State::Over)).map(|it| it.task.as_str()).collect();
                 open.dedup();
                 let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
-                let parts = vec![(DIM, format!("{label}: waits for {waits}"))];
+                let parts = vec![(DIM, format!("{task}: waits for {waits}"))];
                 Drawn { rank: 2, time: String::new(), parts, short: String::new() }
             }
         })

@@ -54,6 +54,10 @@ fn last(function: &str, outcome: &Outcome) -> String {
             let seconds = outcome.took.as_secs_f64();
             format!("Verified in {seconds:.1} s: the log of {function} shows INSERT, MODIFY and REMOVE.")
         }
+        // What can't arrive is not written.
+        Some(Stop::Finding(finding)) if outcome.steps.is_empty() => {
+            format!("Not verified, and nothing was written: a record would not pass \"{}\".", finding.hop.words())
+        }
         Some(Stop::Finding(finding)) => {
             format!("Not verified: {} failed at \"{}\".", finding.change.word(), finding.hop.words())
         }

@@ -188,13 +188,21 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         return None;
     }
     let snake = snake_case(word);
-    let cut_off = snake.chars().count().div_ceil(3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&snake, &snake_case(candidate)), candidate))
-        .filter(|(distance, _)| *distance <= cut_off)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let length = snake.chars().count();
+    // Of so short a word hardly anything would be left.
+    let cut_off = match length {
+        0..2 => 0,
+        2..5 => 1,
+        _ => length.div_ceil(3),
+    };
+    let rank = |candidate: &'a str| {
+        let meant = snake_case(candidate);
+        let distance = strsim::damerau_levenshtein(&snake, &meant);
+        // A beginning is as good as a slip, where nothing is nearer.
+        let is_begun = length >= 4 && meant.starts_with(&snake);
+        (distance <= cut_off || is_begun).then_some(((distance > cut_off, distance), candidate))
+    };
+    candidates.into_iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
 }
 
 /// The kind that another tool's word means: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or only `lambda`.

@@ -33,15 +33,15 @@ pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
     let change = Happening::ALL.into_iter().find(dropped)?;
     let problem = format!("the filters of `{mapping}` drop the {} of the test item", change.word());
     let diagnostic = Diagnostic::error(problem).why(shown(pipeline));
-    let hint = "change `filters` so that all three pass, if they should; the test item has its key, `engine_verify` and \
-                `engine_note`, all texts";
-    finding(change, Cause::Filtered, diagnostic.hint(hint))
+    let hint = "change `filters` so that all three pass, if they should; beside its key the test item has the texts \
+                `engine_verify` and `engine_note`";
+    finding(change, Cause::Filtered, diagnostic.hint(hint).cause(Code::RecordsFiltered.name(), None))
 }
 
 fn disabled(pipeline: &Pipeline, state: &str) -> Diagnostic {
     let problem = format!("`{}` is {state}, so nobody reads the stream", pipeline.mapping);
     let hint = "`engine apply` enables it, unless the spec says `enabled: false`";
-    Diagnostic::error(problem).hint(hint)
+    Diagnostic::error(problem).hint(hint).cause(Code::MappingDisabled.name(), None)
 }
 
 fn shown(pipeline: &Pipeline) -> String {
@@ -83,7 +83,8 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
         let trace = trouble.trace.iter().map(|line| mask(line)).collect::<Vec<_>>().join("\n");
         let diagnostic = if trace.is_empty() { diagnostic } else { diagnostic.why(trace) };
         let hint = format!("mend the function, then run it again; the whole log stands in {log_group}");
-        return finding(Hop::Logged, Cause::FunctionError, diagnostic.hint(hint));
+        let diagnostic = diagnostic.hint(hint).cause(Code::FunctionFails.name(), None);
+        return finding(Hop::Logged, Cause::FunctionError, diagnostic);
     }
     let get = || async {
         cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", mapping)
@@ -93,7 +94,10 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
     if log.shows_a_call() {
         let problem = format!("`{function}` was called, but its log does not name the {word} of the test item");
         let why = match log.n_own_lines() {
-            0 => "it logged nothing of its own".to_owned(),
+            0 => "it logged nothing of its own: it says nothing of its records, or fails before it comes to that, as with an \
+                  error in its syntax"
+                .to_owned(),
+            1 => "its only line does not name it".to_owned(),
             n if log.names_a_change() => {
                 format!("of its {n} lines some name a change, but none with `{}`", item::names(pipeline).join("` or `"))
             }
@@ -105,7 +109,8 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
         if !pipeline.filters.is_empty() {
             diagnostic = diagnostic.hint(format!("the call may have been for another item: {}", shown(pipeline)));
         }
-        return finding(Hop::Logged, Cause::NotLogged, diagnostic);
+        let diagnostic = diagnostic.hint("`engine validate` shows what can be seen of errors in its code");
+        return finding(Hop::Logged, Cause::NotLogged, diagnostic.cause(Code::NotLogged.name(), None));
     }
     if matches!(state, "Disabled" | "Disabling") {
         return finding(Hop::Invoked, Cause::MappingDisabled, disabled(pipeline, state));
@@ -150,5 +155,5 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
     diagnostic = diagnostic.why(found.join("; "));
     let hint =
         "a mapping that was just made may take minutes to read its stream: run it again, with a longer --timeout";
-    finding(Hop::Invoked, Cause::NotInvoked, diagnostic.hint(hint))
+    finding(Hop::Invoked, Cause::NotInvoked, diagnostic.hint(hint).cause(Code::NotInvoked.name(), None))
 }

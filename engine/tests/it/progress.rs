@@ -6,7 +6,6 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::io::Write;
 use std::rc::Rc;
-use std::time::Duration;
 
 use avt::Terminal;
 use engine::apply::{self, Event};
@@ -19,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::schedule::{Node, Stage, node};
 use crate::scripted::{Cloud, Project, World};
+use crate::support::eventually;
 
 const PLAIN: Look = Look { colour: false, width: 80, plain: false };
 
@@ -204,6 +204,9 @@ fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -
     resize(&session, &screen, 80, 40);
     cloud.held(8);
     cloud.release();
+    // What the role may do, and whether it may be handed over.
+    cloud.held(2);
+    cloud.release();
     cloud.held(2);
     (session, screen)
 }
@@ -216,20 +219,17 @@ fn resize(session: &PtySession, screen: &Screen, columns: u16, lines: u16) {
 
 /// Shows on `screen` what comes until it looks as it should.
 fn shows(session: &mut PtySession, screen: &Screen, what: &str, done: impl Fn(&str) -> bool) -> String {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    loop {
+    let mut shown = String::new();
+    eventually(what, || {
         let mut news = String::new();
         while let Some(c) = session.try_read() {
             news.push(c);
         }
         screen.terminal.borrow_mut().feed(&news);
-        let text = screen.text();
-        if done(&text) {
-            return text;
-        }
-        assert!(std::time::Instant::now() < deadline, "no {what} on\n{text}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        shown = screen.text();
+        done(&shown)
+    });
+    shown
 }
 
 fn once(text: &str, piece: &str) -> bool {

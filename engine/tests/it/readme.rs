@@ -2,6 +2,7 @@
 //! in the README is what the program prints, and what can be generated is. `UPDATE_README=1 cargo test readme` writes that
 //! anew.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -161,6 +162,11 @@ fn every_command_line_of_the_help_runs() {
     // be waited for.
     let commands = "explain init validate schema graph completions man apply diff check output list logs verify policy doctor \
                     destroy release local";
+    let (_, help) = clone.run("engine --help", None);
+    let listed = help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
+    let listed = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let listed: BTreeSet<&str> = listed.filter(|name| !["", "help"].contains(name)).collect();
+    assert_eq!(listed, commands.split_whitespace().collect(), "each has examples");
     for command in commands.split_whitespace() {
         let (_, help) = clone.run(&format!("engine {command} --help"), None);
         let examples = help.split("Examples:\n").nth(1).unwrap();

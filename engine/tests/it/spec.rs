@@ -317,7 +317,8 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
     1 | team: ${var.team}
       |       ^^^^^^^^^^^
       |
-      = hint: add it to `vars:`, pass `--var team=…`, or set ENGINE_VAR_team
+      = hint: did you mean `${var.teams}`? Or add it to `vars:`, pass `--var
+              team=…`, or set ENGINE_VAR_team
     ");
 }
 

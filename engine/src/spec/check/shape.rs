@@ -297,8 +297,12 @@ impl Checker<'_> {
                         Some(value) => parts.push(Part::Text(value.clone())),
                         None => {
                             let problem = format!("the variable `{variable}` has no value");
-                            let hint =
-                                format!("add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}");
+                            let near = nearest(&variable, self.scope.vars.keys().map(String::as_str));
+                            let meant =
+                                near.map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Or "));
+                            let hint = format!(
+                                "{meant}add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}"
+                            );
                             self.error(node.span, problem, hint);
                             complete = false;
                         }

@@ -43,7 +43,12 @@ const DESTROY: How = How::Binary(&["destroy", "--yes"]);
 const ALWAYS: Range<usize> = 1..usize::MAX;
 
 /// What no answer of AWS can lead to, and why.
-const UNREACHED: [(&str, &str); 3] = [
+const UNREACHED: [(&str, &str); 8] = [
+    ("mapping-disabled", "`verify` finds it, and its tests show it"),
+    ("records-filtered", "`verify` finds it, and its tests show it"),
+    ("function-fails", "`verify` finds it, and its tests show it"),
+    ("not-logged", "`verify` finds it, and its tests show it"),
+    ("not-invoked", "`verify` finds it, and its tests show it"),
     ("nothing-to-change", "AWS's answers of this class are taken for done; the class is there to tell them apart"),
     ("interrupted", "an interrupted step is no error: it is told in a line of its own, and by its code in JSON"),
     ("guarded", "the guard stops what only a defect of the engine can send; its own tests make it do so"),

@@ -128,6 +128,7 @@ fn a_failure_an_interrupt_and_nothing_to_do_have_a_page_as_well() {
     let running = project.start(&cloud, &["apply", "--yes", "--timeline", PAGE]);
     cloud.held(8);
     cloud.release();
+    // Questions about rights come before the first write, so nothing has begun.
     cloud.held(2);
     running.press_ctrl_c();
     super::until("an interrupt", || running.said(), |said| said.contains("nothing new begins"));

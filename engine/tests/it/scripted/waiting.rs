@@ -96,6 +96,9 @@ fn the_real_program_says_what_it_reads_and_what_it_waits_for() {
         },
     );
     cloud.release();
+    // Questions about rights come before the first write.
+    cloud.held(2);
+    cloud.release();
     cloud.held(2);
     let says = |words: &'static str| until("a message", || running.said(), move |said| said.contains(words));
     says("todos: still creating, waiting for AWS to answer (");
