@@ -886,9 +886,9 @@ fn man(terminal: &Terminal, name: Option<&str>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Of a part of a spec nobody can say what is left over.
+/// Of a part of a spec nobody can say what is left over, but what hangs on it.
 fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
-    if options.targets.is_empty() { leftovers } else { Leftovers::Ignored }
+    if options.targets.is_empty() { leftovers } else { Leftovers::Hanging }
 }
 
 /// Runs `command` on a runtime that listens for Ctrl-C.

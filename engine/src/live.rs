@@ -42,6 +42,8 @@ const OWNER: Wait = Wait {
 pub enum Leftovers {
     /// Not at all.
     Ignored,
+    /// On what the spec declares, and nowhere else.
+    Hanging,
     /// In the tag index.
     Indexed,
     /// In the tag index, and by the team's prefix where that can't be asked.
@@ -194,7 +196,7 @@ struct Search {
 /// What passes: then nobody has to do with less than there is. What may not be asked is told in the outcome.
 async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Result<Search, AwsError> {
     let complete = inventory::Search::Complete;
-    if leftovers == Leftovers::Ignored {
+    if matches!(leftovers, Leftovers::Ignored | Leftovers::Hanging) {
         return Ok(Search::default());
     }
     let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };

@@ -11,10 +11,6 @@ use super::{Action, Change, FEEDS_WHAT_GOES, Goal, MAY_NOT_READ, Planner, Subjec
 impl Planner<'_> {
     /// The rows of what no declaration means.
     pub(super) fn leftovers(&self, goal: Goal, changes: &mut Vec<Change>) {
-        let targets = &self.options.targets;
-        if !targets.is_empty() && goal != Goal::Released {
-            return;
-        }
         let inventory = self.inventory;
         if inventory.leftovers.is_empty() {
             return;
@@ -41,6 +37,11 @@ impl Planner<'_> {
         if goal == Goal::Released {
             return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
         }
+        // Of a part of the spec nobody can say what is left over, but what hangs on what goes.
+        let is_part = !self.options.targets.is_empty();
+        if is_part && matches!(declared.schema().naming, Naming::Own { .. }) {
+            return None;
+        }
         let us = (self.spec.team.as_str(), self.spec.stack.as_str());
         let is_ours = |owner: &Owner| (owner.team.as_str(), owner.stack.as_str()) == us;
         let named_ours = |name: &str| is_of_team(name, us.0);
@@ -61,6 +62,9 @@ impl Planner<'_> {
         let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
         let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);
+        if is_part && !dies {
+            return None;
+        }
         // Without a spec there is nothing that it could have left.
         let heir = self.spec.resource(&declared.name).filter(|it| it.schema().kind == row.kind);
         let moved = heir.map(|heir| format!("`{}` is another one now, by what the spec says of it", heir.name));

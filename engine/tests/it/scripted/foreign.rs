@@ -111,7 +111,7 @@ async fn drive(
     };
     let leftovers = match run.aim {
         Aim::Release => Leftovers::IndexedOrScanned,
-        _ if !options.targets.is_empty() => Leftovers::Ignored,
+        _ if !options.targets.is_empty() => Leftovers::Hanging,
         Aim::Apply => Leftovers::IndexedOrScanned,
         _ => Leftovers::Scanned,
     };

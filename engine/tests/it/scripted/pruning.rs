@@ -185,3 +185,26 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
         }
     }
 }
+
+#[test]
+fn who_destroys_one_function_sees_all_that_hangs_on_it() {
+    // A mapping of another stack, on a function that the spec has no mapping for.
+    for is_declared in [true, false] {
+        let cloud = deployed();
+        cloud.world(|world| {
+            let tags = &mut world.mappings[0].tags;
+            tags.insert("engine:stack".to_owned(), "other".to_owned());
+        });
+        let project = Project::new(move |text| if is_declared { text } else { without_mapping(&text) });
+        let run = project.run(&cloud, &["destroy", "--target", "logger", "--yes"]);
+        run.ends_with(1).complains("stack `other`");
+        assert_eq!(writes(&cloud), Vec::<String>::new(), "declared: {is_declared}");
+    }
+    // One that nobody owns goes with it, and is listed; the table stays, and so does what else is left over.
+    let cloud = deployed();
+    cloud.world(|world| world.mappings[0].tags.clear());
+    let project = Project::new(|text| without_mapping(&text));
+    let run = project.run(&cloud, &["destroy", "--target", "logger", "--yes"]);
+    run.ends_with(0).says("the function that it feeds goes");
+    assert!(cloud.world(|world| world.mappings.iter().all(|it| it.is_leaving()) && world.tables.len() == 1));
+}
