@@ -62,7 +62,13 @@ impl Planner<'_> {
         let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
         let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);
-        if is_part && !dies {
+        let is_remade = container.is_some_and(|row| row.action == Action::Replace);
+        let is_anothers = match &live.owner {
+            Ownership::Engine(owner) => !is_ours(owner),
+            Ownership::CloudFormation(_) => true,
+            _ => false,
+        };
+        if is_part && !(dies || is_remade && is_anothers) {
             return None;
         }
         // Without a spec there is nothing that it could have left.
@@ -113,13 +119,14 @@ impl Planner<'_> {
                 }
             },
             Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref()),
-            Ownership::Engine(_) | Ownership::CloudFormation(_) if dies => {
+            Ownership::Engine(_) | Ownership::CloudFormation(_) if dies || is_remade => {
                 let whose = match &live.owner {
                     Ownership::CloudFormation(stack) => format!("the CloudFormation stack `{stack}`"),
                     Ownership::Engine(owner) => owner.to_string(),
                     _ => String::new(),
                 };
-                let reason = format!("it belongs to {whose}, and the function that it feeds would go");
+                let end = if dies { "would go" } else { "would be made anew" };
+                let reason = format!("it belongs to {whose}, and the function that it feeds {end}");
                 Some(refused(row, reason, "its owner has to delete it first".to_owned()))
             }
             Ownership::Nobody

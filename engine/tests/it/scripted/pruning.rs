@@ -200,6 +200,12 @@ fn who_destroys_one_function_sees_all_that_hangs_on_it() {
         run.ends_with(1).complains("stack `other`");
         assert_eq!(writes(&cloud), Vec::<String>::new(), "declared: {is_declared}");
     }
+    // Nor is a function made anew under it.
+    let cloud = deployed();
+    cloud.world(|world| drop(world.mappings[0].tags.insert("engine:stack".to_owned(), "other".to_owned())));
+    let run = Project::new(|text| without_mapping(&text)).run(&cloud, &["apply", "--replace", "logger", "--yes"]);
+    run.ends_with(1).complains("the function that it feeds would be made anew");
+    assert_eq!(writes(&cloud), Vec::<String>::new());
     // One that nobody owns goes with it, and is listed; the table stays, and so does what else is left over.
     let cloud = deployed();
     cloud.world(|world| world.mappings[0].tags.clear());
