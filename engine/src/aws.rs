@@ -28,6 +28,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -339,11 +340,14 @@ impl Aws {
     /// # Errors
     /// Whatever keeps STS from answering; the clocks may be known all the same.
     pub async fn caller(&self, skew: &Skew) -> Result<String, AwsError> {
+        Ok(self.identity(skew).await?.arn.unwrap_or_default())
+    }
+
+    async fn identity(&self, skew: &Skew) -> Result<GetCallerIdentityOutput, AwsError> {
         let request = self.sts.get_caller_identity().customize().interceptor(skew.clone());
         let identity = request.send().await.named("GetCallerIdentity", "")?;
-        let arn = identity.arn.unwrap_or_default();
-        self.seen.note_caller(&arn);
-        Ok(arn)
+        self.seen.note_caller(identity.arn().unwrap_or_default());
+        Ok(identity)
     }
 
     /// Clients for a local AWS, alone.
@@ -389,8 +393,7 @@ impl Aws {
     /// # Errors
     /// Whatever keeps STS from answering.
     pub async fn account(&self) -> Result<String, AwsError> {
-        let identity = self.sts.get_caller_identity().send().await.named("GetCallerIdentity", "")?;
-        self.seen.note_caller(identity.arn().unwrap_or_default());
+        let identity = self.identity(&Skew::default()).await?;
         identity.account.ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "AWS named no account"))
     }
 }

@@ -22,6 +22,7 @@ use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
 use crate::schema::{Id, Owner, Ownership, Property, Shape, property};
 
+pub use function::default_log_group;
 pub use permission::properties_of_policy;
 
 /// Every kind that `type:` can name, in alphabetical order.

@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::aws::trust::LAMBDA;
+use crate::kinds::default_log_group;
 use crate::schema::{Site, TAG_TEAM, name_in_arn};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
@@ -23,9 +25,6 @@ use Purpose::{Apply, Check, Destroy, Diff, Logs, Verify};
 /// Most characters of a managed policy, without white space
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 pub const MAX_CHARACTERS: usize = 6144;
-
-/// Who runs the functions, and to whom a role may be passed.
-const LAMBDA: &str = "lambda.amazonaws.com";
 
 /// What a policy has to be enough for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -310,8 +309,8 @@ fn running(ground: &Ground<'_>, functions: &[&Declared]) -> Document {
     };
     for function in functions {
         let logs = match ground.text(function.desired.get("log_group")) {
-            Some(group) if ground.exact || group != usual_log_group(&function.id.name) => log_group(site, &group),
-            _ => vec![site_arn(site, "logs", &format!("log-group:{}", usual_log_group(&ground.prefix("-"))))],
+            Some(group) if ground.exact || group != default_log_group(&function.id.name) => log_group(site, &group),
+            _ => vec![site_arn(site, "logs", &format!("log-group:{}", default_log_group(&ground.prefix("-"))))],
         };
         add("WriteLogs", &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], logs, None, None);
         if ground.text(function.desired.get("tracing")).as_deref() == Some("Active") {
@@ -490,7 +489,7 @@ impl<'s> Ground<'s> {
         };
         let imported = self.spec.resources.iter().filter(|it| it.imported && it.schema().kind == kind);
         let resources: Vec<String> = match scope {
-            Scope::LogGroups => imported.flat_map(|it| log_group(self.site, &usual_log_group(&it.id.name))).collect(),
+            Scope::LogGroups => imported.flat_map(|it| log_group(self.site, &default_log_group(&it.id.name))).collect(),
             _ => imported.map(|it| self.arn(it)).collect(),
         };
         let why = (scope == Scope::LogGroups).then_some("where somebody else's function logs is not known beforehand");
@@ -565,12 +564,12 @@ impl<'s> Ground<'s> {
     fn log_groups(&self) -> Vec<String> {
         let mut groups = BTreeSet::new();
         for function in self.functions() {
-            let usual = usual_log_group(&function.id.name);
+            let usual = default_log_group(&function.id.name);
             match self.text(function.desired.get("log_group")) {
                 Some(group) if self.exact || group != usual => groups.extend(log_group(self.site, &group)),
                 _ => groups.extend(self.ours("function").iter().map(|arn| {
                     let name = arn.rsplit(':').next().unwrap_or_default();
-                    site_arn(self.site, "logs", &format!("log-group:{}", usual_log_group(name)))
+                    site_arn(self.site, "logs", &format!("log-group:{}", default_log_group(name)))
                 })),
             }
         }
@@ -622,10 +621,6 @@ const UUID: &str = "AWS names a mapping by a UUID of its own, so the condition s
 const OPTIONAL: &str = "`engine check` and `engine apply` can warn of more with it, and do without it";
 const CALLER: &str =
     "IAM has a variable for a user's name and none for a role's, so whoever calls as a role has to name it by hand";
-
-fn usual_log_group(function: &str) -> String {
-    format!("/aws/lambda/{function}")
-}
 
 /// A log group and its streams: IAM writes them both ways
 /// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html).

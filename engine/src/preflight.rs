@@ -14,6 +14,7 @@ use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter;
 use crate::inventory::Inventory;
+use crate::kinds::default_log_group;
 use crate::records::Happening;
 use crate::schema::{Home, Site};
 use crate::spec::{Declared, Spec};
@@ -129,7 +130,7 @@ pub fn questions(
         let Some(arn) = inventory.live(&role.name).and_then(|live| live.outputs.get("arn")) else { continue };
         let group = match function.desired.get("log_group").and_then(Value::as_str) {
             Some(group) => group.to_owned(),
-            None => format!("/aws/lambda/{}", function.id.name),
+            None => default_log_group(&function.id.name),
         };
         let group = format!("arn:{partition}:logs:{region}:{account}:log-group:{group}");
         let mut needs = vec![(LOG_GROUP_ACTION, group.clone())];

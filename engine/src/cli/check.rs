@@ -44,15 +44,15 @@ async fn check(
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
     let runs = session::read(sessions, intent, &interrupt).await?;
     let waits = || vec!["IAM to tell what the roles may do".to_owned()];
-    let quiet = runs.first().is_some_and(|run| run.session.terminal.quiet);
+    let Some(first) = runs.first() else { return Ok(Exit::Done) };
     let all = join_all(runs.iter().map(|run| async {
         let mut asked = ask(run, &|_| true).await;
         look_up(run, &mut asked).await;
         asked
     }));
     let all = tokio::select! {
-        all = telling(quiet, waits, all) => all,
-        () = interrupted(&interrupt) => return Ok(Exit::Interrupted),
+        all = telling(first.session.terminal.quiet, waits, all) => all,
+        () = first.cx.interrupt() => return Ok(Exit::Interrupted),
     };
     let mut exit = Exit::Done;
     for (run, asked) in runs.iter().zip(all) {
@@ -86,12 +86,6 @@ async fn check(
         }
     }
     Ok(exit)
-}
-
-async fn interrupted(interrupt: &watch::Receiver<bool>) {
-    if interrupt.clone().wait_for(|pressed| *pressed).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// What there is to say before an apply carries `plan` out, after one wave of questions at most.

@@ -211,7 +211,7 @@ impl Kind for Function {
             adoptable: true,
             holds_data: false,
             locked: None,
-            leaves: Some(|name| format!("its log group /aws/lambda/{name} stays")),
+            leaves: Some(|name| format!("its log group {} stays", default_log_group(name))),
             outage: Some(Outage {
                 deleted: "calls of it fail from then on; its versions and aliases go with it",
                 replaced: "calls of it fail until it is made anew; its versions and aliases, and whatever else the spec does not say of it, are gone",
@@ -889,7 +889,8 @@ fn milliseconds(text: &str) -> Option<i64> {
     DateTime::from_str(&format!("{rest}:{minutes}"), Format::DateTimeWithOffset).ok()?.to_millis().ok()
 }
 
-fn default_log_group(name: &str) -> String {
+/// Where a function logs that names no group (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
+pub fn default_log_group(name: &str) -> String {
     format!("/aws/lambda/{name}")
 }
 

@@ -64,9 +64,9 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> St
             "note" => YELLOW,
             _ => RED,
         };
-        let lead = format!("{:>7}  {what:12}", look.paint(style, sign));
-        // Colours take no room.
-        let lead = format!("{:pad$}{lead}", "", pad = 7_usize.saturating_sub(if look.colour { sign.len() } else { 7 }));
+        // Padded by hand: colours take no room.
+        let pad = 7_usize.saturating_sub(sign.len());
+        let lead = format!("{:pad$}{}  {what:12}", "", look.paint(style, sign));
         for (at, line) in wrap(found, look.width.max(60).saturating_sub(22)).into_iter().enumerate() {
             let _ = if at == 0 { writeln!(text, "{lead} {line}") } else { writeln!(text, "{:22}{line}", "") };
         }
