@@ -1,9 +1,9 @@
 //! What the JavaScript of a package shows by its syntax alone: whether Lambda will find the
 //! handler's file, load it as the module system it is written in, and find the export.
 //!
-//! **Invariant**: it reads the bytes it is given and nothing else, and it only warns. Exports that
-//! are computed at run time cannot be known from syntax, so whatever might make one counts as "may
-//! export anything".
+//! **Invariant**: it reads the bytes it is given and nothing else, and calls certain only what no run of
+//! the file could make right. Exports that are computed at run time cannot be known from syntax, so
+//! whatever might make one counts as "may export anything".
 //!
 //! The lookup rules are those of Lambda's own loader, `UserFunction.js` in
 //! github.com/aws/aws-lambda-nodejs-runtime-interface-client.
@@ -12,9 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree_sitter::{Node, Parser};
 
-/// Something that will probably fail on AWS: a warning, since syntax is no proof.
+/// Something that makes every call of the function fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// Whether syntax proves it, as long as no layer brings or wraps the handler.
+    pub is_certain: bool,
     /// What is wrong.
     pub problem: String,
     /// The rule, or the observation, behind it.
@@ -63,6 +65,7 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
     }
     let Some((module, export)) = split_handler(handler) else {
         return vec![Finding {
+            is_certain: true,
             problem: format!("handler `{handler}` is not of the form `file.export`"),
             why: "Lambda splits the handler at the first dot after the last slash, and refuses `..`".into(),
             hint: "write `index.handler` for the export `handler` of `index.js` or `index.mjs`".into(),
@@ -81,7 +84,9 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
 
     let mut findings = Vec::new();
     if let Some(line) = syntax.error {
+        // This parser may be older than the syntax.
         findings.push(Finding {
+            is_certain: false,
             problem: format!("`{name}` seems to have a syntax error near line {line}"),
             why: "if Node.js agrees, every call on AWS fails with `Runtime.UserCodeSyntaxError`".into(),
             hint: format!("run `node --check {name}`"),
@@ -151,6 +156,7 @@ fn missing_file(
             _ => None,
         });
     Some(Finding {
+        is_certain: true,
         problem: format!("handler `{handler}` names no file of the package"),
         why: format!(
             "Lambda looks for `{module}.js`, `{module}.mjs` and `{module}.cjs`; the package holds {}",
@@ -182,6 +188,7 @@ fn missing_export(name: &str, module: &str, export: &str, syntax: &Syntax) -> Op
         format!("exports.{wanted} = …")
     };
     Some(Finding {
+        is_certain: true,
         problem: format!("`{name}` does not export `{wanted}`"),
         why: match exports().next() {
             Some(_) => format!("it exports {}", list(exports())),
@@ -205,6 +212,7 @@ fn module_in_commonjs(name: &str, syntax: &Syntax) -> Option<Finding> {
         None => ("`.cjs` is always CommonJS", name.trim_end_matches(".cjs")),
     };
     Some(Finding {
+        is_certain: true,
         problem: format!("`{name}` has an `{keyword}` statement on line {line}, but Lambda loads it as CommonJS"),
         why: why.into(),
         hint: format!("rename it to `{stem}.mjs`; the handler stays the same"),
@@ -220,7 +228,9 @@ fn commonjs_in_module(name: &str, syntax: &Syntax) -> Option<Finding> {
             format!("rename it to `{}.cjs`", name.trim_end_matches(".js")),
         ),
     };
+    // Something that ran before it may have made a global of that name.
     Some(Finding {
+        is_certain: false,
         problem: format!("`{name}` uses `{code}` on line {line}, but Lambda loads it as an ES module"),
         why: format!("{rule}, and ES modules have no `require`, `module` or `exports`"),
         hint: format!("{hint}, or write it with `import` and `export`"),
@@ -308,6 +318,12 @@ impl Syntax {
                 "require" if is_field(*parent, "name", node) => self.declares_require = true,
                 _ => {}
             },
+            "this" if ancestors.iter().all(|above| !HAS_OWN_THIS.contains(&above.kind())) => {
+                let commonjs = self.commonjs.take();
+                self.exports_object(node, ancestors, text);
+                // An ES module has a `this` as well, which is nothing.
+                self.commonjs = commonjs;
+            }
             "member_expression" if is_module_exports(node, text) => self.exports_object(node, ancestors, text),
             _ => {}
         }
@@ -363,6 +379,8 @@ impl Syntax {
             },
             "member_expression" | "subscript_expression" => return,
             "unary_expression" => return,
+            // What comes out of `exports && …` is what stands behind it.
+            "binary_expression" if is_field(*parent, "left", node) && has_and(*parent) => return,
             "assignment_expression" if is_field(*parent, "left", node) => {
                 // Assigning to `exports` alone only rebinds a local variable.
                 if node.kind() == "member_expression" {
@@ -447,6 +465,16 @@ fn is_field(parent: Node, field: &str, node: Node) -> bool {
     parent.child_by_field_name(field) == Some(node)
 }
 
+/// Where `this` is something else than the object that a CommonJS file exports.
+const HAS_OWN_THIS: [&str; 6] = [
+    "function_declaration",
+    "function_expression",
+    "generator_function",
+    "generator_function_declaration",
+    "method_definition",
+    "class_body",
+];
+
 /// A parse error wraps its surroundings, so statements inside one count as top-level too.
 fn is_top_level(ancestors: &[Node]) -> bool {
     ancestors.iter().all(|node| node.kind() == "program" || node.is_error())
@@ -468,6 +496,10 @@ fn is_load_time(ancestors: &[Node]) -> bool {
                 | "arguments"
         )
     })
+}
+
+fn has_and(binary: Node) -> bool {
+    binary.child_by_field_name("operator").is_some_and(|operator| operator.kind() == "&&")
 }
 
 fn is_module_exports(node: Node, text: &[u8]) -> bool {
@@ -574,6 +606,13 @@ mod tests {
             "const api = exports; api.h = 1",
             "const api = module.exports = {}; api.h = 1",
             "fill(module)",
+            "this.h = 1",
+            "var __importDefault = (this && this.__importDefault) || f",
+            "(function (root) { root.h = 1 })(this)",
+            "const f = () => { this.h = 1 }",
+            "function f() { this.h = 1 } class C { d = this.h; m() { fill(this) } }",
+            "exports && f()",
+            "const api = exports || {}",
         ]), @r#"
         exports.h = async (event) => event  =>  [h]
         exports.h ??= 1  =>  [h]
@@ -603,6 +642,13 @@ mod tests {
         const api = exports; api.h = 1  =>  [?]
         const api = module.exports = {}; api.h = 1  =>  [?]
         fill(module)  =>  [?]
+        this.h = 1  =>  [h]
+        var __importDefault = (this && this.__importDefault) || f  =>  []
+        (function (root) { root.h = 1 })(this)  =>  [?]
+        const f = () => { this.h = 1 }  =>  [h]
+        function f() { this.h = 1 } class C { d = this.h; m() { fill(this) } }  =>  []
+        exports && f()  =>  []
+        const api = exports || {}  =>  [?]
         "#);
     }
 

@@ -618,7 +618,7 @@ mod tests {
         let common = "exports.handler = async () => {};";
         let es = "import fs from 'node:fs';\nexport const handler = async () => {};";
         assert_snapshot!(named(common, "index.handler", RUNTIME), @"index.js []");
-        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Finding { problem: "`src/api.mjs` does not export `v1`", why: "it exports `handler`", hint: "write `export const v1 = …` in it, or name another export in `handler`" }]"#);
+        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Finding { is_certain: true, problem: "`src/api.mjs` does not export `v1`", why: "it exports `handler`", hint: "write `export const v1 = …` in it, or name another export in `handler`" }]"#);
         assert_snapshot!(named("const m = import('m'); exports.handler = 1 // export", HANDLER, RUNTIME), @"index.js []");
         assert_snapshot!(named("def handler(event, context): pass", "pkg.app.handler", "python3.13"), @"pkg/app.py []");
         assert_snapshot!(named(common, "handler", RUNTIME), @r"

@@ -418,7 +418,9 @@ impl Kind for Function {
             },
             _ => return Loaded::default(),
         };
-        pack(&source, handler, runtime, &path)
+        // A layer can bring the handler's file, or wrap it.
+        let has_layers = matches!(desired.get("layers"), Some(Value::List(layers)) if !layers.is_empty());
+        pack(&source, handler, runtime, &path, has_layers)
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
@@ -766,7 +768,7 @@ async fn reserve(cx: &Context, id: &Id, executions: Option<i32>) -> Result<(), A
     cx.send(BUSY, &id.name, send).await
 }
 
-fn pack(source: &Source, handler: &str, runtime: &str, path: &Path) -> Loaded {
+fn pack(source: &Source, handler: &str, runtime: &str, path: &Path, has_layers: bool) -> Loaded {
     match source::package(source, handler, runtime) {
         Ok(package) => Loaded {
             derived: Tree::from([
@@ -782,7 +784,7 @@ fn pack(source: &Source, handler: &str, runtime: &str, path: &Path) -> Loaded {
                     problem: finding.problem,
                     why: Some(finding.why),
                     hint: Some(finding.hint),
-                    warning: true,
+                    warning: !finding.is_certain || has_layers,
                 })
                 .collect(),
         },

@@ -174,7 +174,7 @@ fn every_broken_spec_is_refused_with_place_and_remedy() {
 }
 
 #[test]
-fn suspicious_source_is_a_warning_that_stops_nothing() {
+fn what_syntax_does_not_prove_is_a_warning_that_stops_nothing() {
     let mut all = String::new();
     for path in corpus("warned") {
         let spec = Spec::load(&path, &Overrides::default(), Depth::Full)

@@ -1,0 +1,2 @@
+const fs = require("node:fs");
+export const handler = async () => fs;
