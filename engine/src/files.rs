@@ -114,6 +114,49 @@ pub fn probe(path: &Path) -> io::Result<()> {
     std::fs::remove_file(&new)
 }
 
+/// Writes new files, all or none, with the folders they need. What is there already stays, and is told apart in the
+/// answer by `false`.
+///
+/// # Errors
+/// One of them can't be written; then nothing is left behind.
+pub fn create_all(files: &[(PathBuf, &str)]) -> Result<Vec<bool>, (PathBuf, io::Error)> {
+    let mut made = Vec::new();
+    let is_new: Result<Vec<bool>, _> =
+        files.iter().map(|(path, text)| create_new(path, text, &mut made).map_err(|it| (path.clone(), it))).collect();
+    if is_new.is_err() {
+        // Newest first, so that folders are empty; what somebody else has put there meanwhile keeps its folder.
+        for path in made.iter().rev() {
+            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
+        }
+    }
+    is_new
+}
+
+fn create_new(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> io::Result<bool> {
+    let folders: Vec<&Path> = path.ancestors().skip(1).filter(|it| !it.as_os_str().is_empty()).collect();
+    for folder in folders.into_iter().rev() {
+        match std::fs::create_dir(folder) {
+            Ok(()) => made.push(folder.to_owned()),
+            Err(_) if folder.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotADirectory,
+                    format!("`{}` is no folder", folder.display()),
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut file = match create(path, Readers::Usual) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        other => other?,
+    };
+    made.push(path.to_owned());
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(true)
+}
+
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
     let mut new = std::ffi::OsString::from(".");

@@ -2,11 +2,11 @@
 //!
 //! **Invariant:** it never writes over anything, and writes nothing at all if the spec can't be written.
 
-use std::fs::OpenOptions;
-use std::io::{BufRead as _, ErrorKind, Write as _};
+use std::io::{BufRead as _, ErrorKind};
 use std::path::Path;
 
 use crate::diagnostic::Diagnostic;
+use crate::files;
 use crate::spec::grammar;
 
 use super::terminal::{Failure, Terminal};
@@ -35,28 +35,21 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
     let team = team(terminal, args, &folder)?;
     let text = filled(args, global, &team);
     let schema = format!("{:#}\n", grammar::json_schema());
-    let mut written = Vec::new();
     // The spec comes last: where it is, all of it is.
-    for (name, text) in [
-        ("lambda-src/log-events/index.js", HANDLER),
-        ("specs/spec.schema.json", schema.as_str()),
-        (SPEC, text.as_str()),
-    ] {
-        let path = folder.join(name);
-        match create(&path, text) {
-            Ok(()) => written.push(format!("  {}", path.display())),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && name != SPEC => {
-                written.push(format!("  {} (it was there, and stays as it is)", path.display()));
-            }
-            Err(error) => {
-                let diagnostic = Diagnostic::error(format!("`{}` can't be written", path.display()));
-                let diagnostic = diagnostic
-                    .why(error.to_string())
-                    .hint("name a folder that is one, or can be made, and that is yours to write to");
-                return Err(Failure::one(diagnostic));
-            }
-        }
-    }
+    let files = [
+        (folder.join("lambda-src/log-events/index.js"), HANDLER),
+        (folder.join("specs/spec.schema.json"), schema.as_str()),
+        (spec, text.as_str()),
+    ];
+    let is_new = files::create_all(&files).map_err(|(path, error)| unwritable(&path, &error))?;
+    let written: Vec<String> = files
+        .iter()
+        .zip(is_new)
+        .map(|((path, _), is_new)| {
+            let but = if is_new { "" } else { " (it was there, and stays as it is)" };
+            format!("  {}{but}", path.display())
+        })
+        .collect();
     let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", quoted(folder)));
     let first = match args.template {
         Template::Pipeline => "",
@@ -81,13 +74,14 @@ fn quoted(path: &Path) -> String {
     if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-fn create(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "name a folder that is yours to write to",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk, and run it again",
+        _ => "name another folder: `engine init FOLDER`",
+    };
+    let problem = format!("`{}` can't be written, so nothing was", path.display());
+    Failure::one(Diagnostic::error(problem).why(error.to_string()).hint(hint))
 }
 
 /// The template for that team, as it lies in the new project.

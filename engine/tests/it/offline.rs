@@ -240,6 +240,43 @@ fn init_writes_what_works_and_never_over_anything() {
     assert_eq!(fs::read_to_string(&own).unwrap(), "exports.handler = async () => 1;\n");
 }
 
+/// Every path under a folder, and where links lead.
+#[cfg(unix)]
+fn tree(folder: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            paths.extend(tree(&path));
+        }
+        paths.push(path);
+    }
+    paths.sort();
+    paths
+}
+
+#[cfg(unix)]
+#[test]
+fn init_leaves_nothing_behind_where_it_fails() {
+    use std::os::unix::fs::symlink;
+    type Spoil = fn(&Path);
+    let spoils: [(&str, Spoil); 3] = [
+        ("`{}/specs` is no folder", |at| fs::write(at.join("specs"), "").unwrap()),
+        ("`{}/specs` is no folder", |at| symlink("nowhere", at.join("specs")).unwrap()),
+        ("`{}/lambda-src` is no folder", |at| fs::write(at.join("lambda-src"), "").unwrap()),
+    ];
+    for (wanted, spoil) in spoils {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("new");
+        fs::create_dir(&at).unwrap();
+        spoil(&at);
+        let before = tree(&at);
+        let [_, err] = said(folder.path(), &["init", "new", "--yes"], 1);
+        assert!(err.contains(&wanted.replace("{}", "new")), "{err}");
+        assert_eq!(tree(&at), before);
+    }
+}
+
 #[test]
 fn init_takes_no_name_that_cannot_be_a_teams() {
     let folder = tempfile::tempdir().unwrap();
