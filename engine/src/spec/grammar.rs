@@ -12,6 +12,10 @@ use super::check::{ACCOUNT, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
 
 /// What a spec may look like; the tests plan and apply it.
 const EXAMPLE: &str = include_str!("../../../specs/team.yaml");
+/// Every word of a spec, with values that go together.
+const EVERYTHING: &str = include_str!("../../../specs/examples/everything.yaml");
+/// As many examples help, where there are more.
+const MOST_EXAMPLES: usize = 3;
 
 /// What stands at the top of a spec, and what for.
 pub(super) const TOP: [(&str, &str); 7] = [
@@ -74,6 +78,8 @@ pub fn markdown() -> String {
 /// The JSON Schema of a spec (draft 7, which editors know best).
 pub fn json_schema() -> Json {
     let example: Json = serde_yaml::from_str(EXAMPLE).unwrap_or_default();
+    let everything: Json = serde_yaml::from_str(EVERYTHING).unwrap_or_default();
+    let specs = [&example, &everything];
     let schemas = || registry().values().map(|kind| kind.schema());
     let top = |key: &str| match key {
         "team" => text(TEAM),
@@ -95,9 +101,9 @@ pub fn json_schema() -> Json {
     };
     let described = |(key, doc): &(&str, &str)| {
         let mut shape = described(top(key), doc);
-        if let Some(value) = example.get(key).filter(|value| value.is_string()) {
-            shape["examples"] = json!([value]);
-        }
+        specs.iter().filter(|_| *key != "resources").filter_map(|spec| spec.get(key)).for_each(|value| {
+            exemplify(&mut shape, value);
+        });
         ((*key).to_owned(), shape)
     };
     let properties: Map<String, Json> = TOP.iter().map(described).collect();
@@ -121,7 +127,7 @@ pub fn json_schema() -> Json {
             "allOf": kinds,
         }),
     );
-    definitions.extend(schemas().map(|schema| (schema.kind.to_owned(), resource(schema, &example))));
+    definitions.extend(schemas().map(|schema| (schema.kind.to_owned(), resource(schema, &specs))));
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": "urn:engine:spec:1",
@@ -137,31 +143,34 @@ pub fn json_schema() -> Json {
     })
 }
 
-/// A resource of one kind.
-fn resource(schema: &Schema, example: &Json) -> Json {
+/// A resource of one kind, with examples out of specs.
+fn resource(schema: &Schema, specs: &[&Json]) -> Json {
+    let words = || json!({ "type": "string", "minLength": 1 });
     let mut properties = Map::new();
     for (key, doc) in META.iter().filter(|(key, _)| takes(schema, key)) {
-        let shape = match *key {
-            "type" => json!({ "const": schema.kind }),
-            "depends_on" => json!({ "type": "array", "items": { "type": "string" } }),
-            "ignore_changes" => {
-                let names: Vec<&str> = schema.settable().map(|property| property.name).collect();
-                json!({ "type": "array", "items": { "enum": names } })
+        let names: Vec<&str> = schema.settable().map(|property| property.name).collect();
+        let (shape, example) = match *key {
+            "type" => (json!({ "const": schema.kind }), None),
+            "depends_on" => {
+                (json!({ "type": "array", "items": { "type": "string" } }), Some(json!(["another-resource"])))
             }
-            "adopt" | "protect" | "retain" => or_variable(json!({ "type": "boolean", "default": false })),
-            _ => json!({ "type": "string", "minLength": 1 }),
+            "ignore_changes" => {
+                (json!({ "type": "array", "items": { "enum": names } }), names.last().map(|name| json!([name])))
+            }
+            "adopt" | "protect" | "retain" => {
+                (or_variable(json!({ "type": "boolean", "default": false })), Some(json!(true)))
+            }
+            "name" => (words(), Some(json!(format!("${{team}}-my-{}", schema.kind)))),
+            _ => (words(), Some(json!(format!("the-{}-of-somebody-else", schema.kind)))),
         };
-        properties.insert((*key).to_owned(), described(shape, doc));
+        let mut shape = described(shape, doc);
+        if let Some(example) = example {
+            shape["examples"] = json!([example]);
+        }
+        properties.insert((*key).to_owned(), shape);
     }
     let meta: Vec<String> = properties.keys().cloned().collect();
     properties.extend(members(&mut schema.settable()));
-    let resources = example.get("resources").and_then(Json::as_object);
-    let alike = resources.into_iter().flat_map(Map::values).filter(|it| it["type"] == schema.kind);
-    for (name, value) in alike.filter_map(Json::as_object).flatten().filter(|(name, _)| *name != "type") {
-        if let Some(property) = properties.get_mut(name) {
-            property["examples"] = json!([value]);
-        }
-    }
     let required: Vec<&str> =
         schema.settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| it.name).collect();
     let mut resource = json!({
@@ -170,6 +179,10 @@ fn resource(schema: &Schema, example: &Json) -> Json {
         "additionalProperties": false,
         "properties": properties,
     });
+    let resources = specs.iter().filter_map(|spec| spec.get("resources").and_then(Json::as_object));
+    for alike in resources.flat_map(Map::values).filter(|it| it["type"] == schema.kind) {
+        exemplify_members(&mut resource, alike);
+    }
     let managed = json!({ "required": required });
     if !schema.managed {
         resource["required"] = json!(["import"]);
@@ -184,6 +197,36 @@ fn resource(schema: &Schema, example: &Json) -> Json {
         resource["required"] = managed["required"].clone();
     }
     resource
+}
+
+/// Takes a value, and what is in it, as examples of what they are values of.
+fn exemplify(shape: &mut Json, value: &Json) {
+    let is_fixed = shape.get("const").is_some();
+    if let Some(shape) = shape.as_object_mut().filter(|_| !is_fixed) {
+        let examples = shape.entry("examples").or_insert_with(|| json!([]));
+        if let Some(examples) = examples.as_array_mut().filter(|it| it.len() < MOST_EXAMPLES && !it.contains(value)) {
+            examples.push(value.clone());
+        }
+    }
+    let has_members = |shape: &Json| ["properties", "additionalProperties"].iter().any(|it| shape.get(it).is_some());
+    if has_members(shape) {
+        return exemplify_members(shape, value);
+    }
+    let alternatives = shape.get_mut("anyOf").and_then(Json::as_array_mut);
+    for alternative in alternatives.into_iter().flatten().filter(|it| has_members(it)) {
+        exemplify_members(alternative, value);
+    }
+}
+
+/// The same for each member of an object.
+fn exemplify_members(shape: &mut Json, value: &Json) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        if let Some(member) = shape.get_mut("properties").and_then(|it| it.get_mut(name)) {
+            exemplify(member, value);
+        } else if let Some(member) = shape.get_mut("additionalProperties").filter(|it| it.get("properties").is_some()) {
+            exemplify_members(member, value);
+        }
+    }
 }
 
 /// Properties by name.

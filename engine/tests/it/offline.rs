@@ -117,13 +117,22 @@ fn what_is_broken_in_its_structure_does_not_fit_the_schema() {
 }
 
 #[test]
-fn every_property_in_the_schema_says_what_it_is() {
+fn every_property_in_the_schema_says_what_it_is_and_gives_examples() {
     fn look(node: &Json, place: &str, n: &mut usize) {
         let Json::Object(node) = node else { return };
         if let Some(Json::Object(properties)) = node.get("properties") {
             for (name, property) in properties.iter().filter(|(_, it)| it.is_object() && it.get("const").is_none()) {
                 let words = property["description"].as_str().unwrap_or_default();
                 assert!(words.len() > 5, "{place}.{name}: {property}");
+                let examples = property["examples"].as_array().map_or(&[][..], Vec::as_slice);
+                assert!(!examples.is_empty() || name == "resources", "{place}.{name} has no example");
+                // A definition elsewhere is not to be had from here.
+                if name != "resources" {
+                    let shape = jsonschema::draft7::new(property).unwrap();
+                    for value in examples.iter().chain(property.get("default")) {
+                        assert!(shape.is_valid(value), "{place}.{name}: {value} does not fit");
+                    }
+                }
                 *n += 1;
                 look(property, &format!("{place}.{name}"), n);
             }

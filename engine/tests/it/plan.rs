@@ -961,7 +961,7 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
 fn every_spec_of_the_repository_can_be_planned() {
     let specs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
     let mut all = String::new();
-    for name in ["team.yaml", "examples/inline.yaml", "examples/adopt.yaml"] {
+    for name in ["team.yaml", "examples/inline.yaml", "examples/adopt.yaml", "examples/everything.yaml"] {
         let spec = Spec::load(&specs.join(name), &Overrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
