@@ -307,25 +307,27 @@ pub fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
     ordered
 }
 
-/// Whether rendered text carries ANSI escape sequences for colour.
+/// How rendered text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Text only.
     Plain,
-    /// With colours.
+    /// With ANSI escape sequences for colour.
     Ansi,
+    /// For a screen reader: each thing on a line of its own that says what it is; nothing is drawn or wrapped.
+    Words,
 }
 
 /// All diagnostics as text, [`in_order`], a blank line between two. Source lines are cut to `width` columns around what is
 /// marked; notes are wrapped, problems are not. Whatever comes from outside loses its control characters.
 pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String {
-    let renderer = match style {
-        Style::Plain => Renderer::plain(),
-        Style::Ansi => Renderer::styled(),
-    }
-    .term_width(width);
+    let width = if style == Style::Words { UNWRAPPED } else { width };
     let ordered = in_order(diagnostics);
-    let rendered = ordered.iter().map(|diagnostic| render_one(&renderer, diagnostic, width) + "\n");
+    let rendered = ordered.iter().map(|diagnostic| match style {
+        Style::Plain => render_one(&Renderer::plain().term_width(width), diagnostic, width) + "\n",
+        Style::Ansi => render_one(&Renderer::styled().term_width(width), diagnostic, width) + "\n",
+        Style::Words => in_words(diagnostic),
+    });
     let text = rendered.collect::<Vec<_>>().join("\n");
     let mut codes: Vec<&str> = ordered.iter().filter_map(|diagnostic| diagnostic.code()).collect();
     let mut seen = HashSet::new();
@@ -336,6 +338,36 @@ pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String 
     let commands = codes.iter().map(|code| format!("`engine explain {code}`")).collect::<Vec<_>>().join(", ");
     let tells = if codes.len() == 1 { "tells" } else { "tell" };
     format!("{text}\n{}\n", wrap(&format!("{commands} {tells} more"), width).join("\n"))
+}
+
+/// As many columns as no text has.
+const UNWRAPPED: usize = 1 << 20;
+/// As much of a source line as is read out.
+const READ_OUT: usize = 200;
+
+fn in_words(diagnostic: &Diagnostic) -> String {
+    let level = match diagnostic.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let code = diagnostic.code().map_or_else(String::new, |code| format!("[{code}]"));
+    let mut text = format!("{level}{code}: {}\n", printable(&diagnostic.problem));
+    if let Some(place) = &diagnostic.at {
+        let name = printable(place.file.name()).replace(['\n', '\t'], " ");
+        let (line, column) = place.line_column();
+        let shown = shown_line(place, READ_OUT).text;
+        let where_ = match place.file.text().is_empty() {
+            true => format!("where: {name}\n"),
+            false => format!("where: {name}, line {line}, column {column}: {}\n", shown.trim()),
+        };
+        text += &where_;
+    }
+    let notes = diagnostic.why.iter().map(|why| ("why", why.as_str()));
+    let notes = notes.chain(diagnostic.hints.iter().map(|hint| ("hint", hint.as_str())));
+    for (name, note) in notes.chain(diagnostic.said().map(|said| ("aws", said))) {
+        text += &format!("{name}: {}\n", printable(note));
+    }
+    text
 }
 
 fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> String {

@@ -79,6 +79,16 @@ const PLAIN: Style = Style::new();
 const DIM: Style = Style::new().dimmed();
 
 impl Look {
+    /// What is wrong.
+    pub fn problems(self, diagnostics: &[Diagnostic]) -> String {
+        let style = match self {
+            Look { plain: true, .. } => diagnostic::Style::Words,
+            Look { colour: true, .. } => diagnostic::Style::Ansi,
+            _ => diagnostic::Style::Plain,
+        };
+        diagnostic::render(diagnostics, style, self.width)
+    }
+
     fn paint(self, style: Style, text: &str) -> String {
         if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
@@ -212,8 +222,7 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look
     }
     let failures = failures(spec, plan, endings);
     if !failures.is_empty() {
-        let style = if look.colour { diagnostic::Style::Ansi } else { diagnostic::Style::Plain };
-        let _ = write!(text, "\n{}", diagnostic::render(&failures, style, look.width));
+        let _ = write!(text, "\n{}", look.problems(&failures));
     }
     let _ = writeln!(
         text,

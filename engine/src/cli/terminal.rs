@@ -132,8 +132,7 @@ impl Terminal {
         if self.logs == LogFormat::Json {
             return self.log(diagnostics);
         }
-        let style = if self.err.colour { diagnostic::Style::Ansi } else { diagnostic::Style::Plain };
-        let _ = write!(std::io::stderr(), "{}", diagnostic::render(diagnostics, style, self.err.width));
+        let _ = write!(std::io::stderr(), "{}", self.err.problems(diagnostics));
     }
 
     /// Problems as log lines, where programs read them.

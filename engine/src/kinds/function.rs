@@ -82,26 +82,27 @@ const HANDLER: Text = Text {
     words: "a file and an export without blanks, like `index.handler`",
 };
 /// docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
+/// Of each language the newest first, after the one to begin with: what is no longer taken is answered with it.
 const RUNTIMES: &[&str] = &[
-    "nodejs20.x",
     "nodejs22.x",
     "nodejs24.x",
-    "python3.10",
-    "python3.11",
-    "python3.12",
-    "python3.13",
+    "nodejs20.x",
     "python3.14",
-    "ruby3.2",
-    "ruby3.3",
+    "python3.13",
+    "python3.12",
+    "python3.11",
+    "python3.10",
     "ruby3.4",
-    "java11",
-    "java17",
-    "java21",
+    "ruby3.3",
+    "ruby3.2",
     "java25",
-    "dotnet8",
+    "java21",
+    "java17",
+    "java11",
     "dotnet10",
-    "provided.al2",
+    "dotnet8",
     "provided.al2023",
+    "provided.al2",
 ];
 const VARIABLE: Text = Text {
     min: 2,
@@ -219,7 +220,13 @@ impl Kind for Function {
             renewal: None,
             index: Some("lambda:function"),
             properties: vec![
-                property("runtime", Shape::Choice(RUNTIMES), "the language and its version").required().literal(),
+                property(
+                    "runtime",
+                    Shape::Choice(RUNTIMES),
+                    "the language and its version, of those that Lambda takes",
+                )
+                .required()
+                .literal(),
                 property("handler", Shape::Text(HANDLER), "file and export that Lambda calls").required().literal(),
                 property(
                     "role",

@@ -22,7 +22,7 @@ impl Checker<'_> {
         }
         for draft in drafts.iter_mut() {
             for (name, span) in &draft.depends_on {
-                if !targets.contains_key(name) && !self.is_only_counted() {
+                if !targets.contains_key(name) && !self.is_declared(name) && !self.is_only_counted() {
                     let diagnostic = no_resource(name, targets.keys().map(String::as_str));
                     self.push(diagnostic.at(self.file.place(*span)));
                 }
@@ -56,9 +56,17 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether there is a resource of that name, be it one of which nothing can be made: that is told already.
+    fn is_declared(&self, name: &str) -> bool {
+        self.places.get(name, &Path::default()).is_some()
+    }
+
     pub(super) fn follow(&mut self, reference: &Reference, targets: &BTreeMap<String, Declared>) {
         let Reference { resource, attribute, span, .. } = reference;
         let Some(target) = targets.get(resource) else {
+            if self.is_declared(resource) {
+                return;
+            }
             if reference.sensitive {
                 let hint = "write `$${` if it is not meant as a reference";
                 self.error(
