@@ -511,9 +511,11 @@ impl Drop for Open {
     }
 }
 
-/// What is waited for, and why.
+/// Stands between what is waited for and why.
+pub const BECAUSE: &str = ", since ";
+
 fn since(what: &str, why: &str) -> String {
-    if why.is_empty() { what.to_owned() } else { format!("{what}, since {why}") }
+    if why.is_empty() { what.to_owned() } else { format!("{what}{BECAUSE}{why}") }
 }
 
 /// Why a call was refused for the moment, to follow "since".

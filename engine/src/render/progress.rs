@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::apply::{Ending, Event};
-use crate::aws::Class;
+use crate::aws::{BECAUSE, Class};
 use crate::plan::{Action, Plan, StepId};
 
 use super::{DIM, GREEN, Look, PLAIN, RED, YELLOW, verb_of};
@@ -225,21 +225,27 @@ impl Progress {
         let Row { label, task, doing, needs, state, .. } = row;
         Some(match state {
             State::Over => return None,
-            State::Failed { after, why } => Drawn {
-                rank: 0,
-                time: clock(*after),
-                parts: vec![
-                    (PLAIN, format!("{label}: {doing} ")),
-                    (RED, "failed".to_owned()),
-                    (PLAIN, format!(": {why}")),
-                ],
-                short: format!("{label}: failed: {why}"),
+            State::Failed { after, why } => {
+                let said = |doing: &str| {
+                    vec![(PLAIN, format!("{label}: {doing}")), (RED, "failed".to_owned()), (PLAIN, format!(": {why}"))]
+                };
+                Drawn { rank: 0, time: clock(*after), ways: vec![said(&format!("{doing} ")), said("")] }
+            }
+            State::Running { talk, what: None } => Drawn {
+                rank: 1,
+                time: clock(talk.since.elapsed()),
+                ways: vec![vec![(PLAIN, format!("{label}: {doing}"))]],
             },
-            State::Running { talk, what } => {
-                let waits = what.as_ref().map_or_else(String::new, |what| format!(", waiting for {what}"));
-                let parts = vec![(PLAIN, format!("{label}: {doing}{waits}"))];
-                let short = what.as_ref().map_or_else(String::new, |what| format!("{label}: waits for {what}"));
-                Drawn { rank: 1, time: clock(talk.since.elapsed()), parts, short }
+            State::Running { talk, what: Some(what) } => {
+                // Where there is no room for the reason, what is waited for has to do.
+                let short = what.split_once(BECAUSE).map_or(what.as_str(), |(what, _)| what);
+                let ways = [
+                    format!("{label}: {doing}, waiting for {what}"),
+                    format!("{label}: {doing}, waiting for {short}"),
+                    format!("{label}: waits for {short}"),
+                ];
+                let ways = ways.map(|text| vec![(PLAIN, text)]).to_vec();
+                Drawn { rank: 1, time: clock(talk.since.elapsed()), ways }
             }
             State::Queued => {
                 let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));
@@ -247,8 +253,11 @@ impl Progress {
                     open.filter(|it| !matches!(it.state, State::Over)).map(|it| it.task.as_str()).collect();
                 open.dedup();
                 let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
-                let parts = vec![(DIM, format!("{task}: waits for {waits}"))];
-                Drawn { rank: 2, time: String::new(), parts, short: String::new() }
+                let mut ways = vec![vec![(DIM, format!("{task}: waits for {waits}"))]];
+                if open.len() > 1 {
+                    ways.push(vec![(DIM, format!("{task}: waits for {} others", open.len()))]);
+                }
+                Drawn { rank: 2, time: String::new(), ways }
             }
         })
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use avt::Terminal;
 use engine::apply::{self, Event};
-use engine::plan::Goal;
+use engine::plan::{Goal, StepId};
 use engine::render::{Look, Progress, TICK};
 use insta::assert_snapshot;
 use rexpect::session::PtySession;
@@ -139,6 +139,24 @@ async fn steps_stay_in_their_places_until_they_are_done_and_a_failure_stays_visi
     assert_snapshot!(story);
     // Redrawn when something is new, which is each second and each event.
     assert!(screen.frames.get() < 40, "{}", screen.frames.get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_step_waits_for_is_told_as_far_as_there_is_room() {
+    let stage = Stage::new();
+    let spec = stage.spec(&[node("todos"), node("other"), node("pipe").uses(&["todos", "other"])]);
+    let (_, plan) = stage.plan(&spec, Goal::Present).await;
+    let news = "the table to become ACTIVE, since AWS makes it in the background, some seconds as a rule";
+    let mut story = String::new();
+    for columns in [160, 80, 60, 50, 30] {
+        let screen = Screen::new(columns, 24);
+        let mut progress = screen.progress(PLAIN, true);
+        progress.begin(0, "", &plan);
+        progress.event(0, &Event::Started(StepId(0)));
+        progress.event(0, &Event::Waiting(StepId(0), news.to_owned()));
+        writeln!(story, "{}", screen.text()).unwrap();
+    }
+    assert_snapshot!(story);
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,6 +293,15 @@ fn a_terminal_that_cannot_draw_a_ci_systems_and_a_screen_reader_get_whole_lines(
         assert!(!said.contains("\x1b[A") && !said.contains("\x1b[K") && !said.contains("\r\r"), "{said}");
         assert!(said.contains("\ntodos: creating...\r\n") && said.contains("todos: created after "), "{said}");
     }
+}
+
+#[test]
+fn a_screen_reader_hears_errors_in_lines_of_words() {
+    let project = Project::usual();
+    project.edit("hash_key: id", "hash_key: key");
+    let mut command = project.command(&["validate", "--plain"]);
+    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert_snapshot!(said);
 }
 
 #[test]

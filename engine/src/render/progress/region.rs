@@ -12,14 +12,12 @@ use std::io::Write;
 use anstyle::Style;
 use textwrap::core::display_width;
 
-use super::super::{DIM, Look, PLAIN};
+use super::super::{DIM, Look};
 
 /// What a terminal without a size is taken for.
 const USUAL: (usize, usize) = (80, 24);
 /// Columns of the time.
 const TIME: usize = 6;
-/// In a window of fewer columns a long line says in short what it says.
-const NARROW: usize = 60;
 const CUT: &str = "...";
 
 /// The end of a terminal.
@@ -36,10 +34,11 @@ pub(super) struct Row {
     /// Where there is no room for all, those of a higher number are left out first.
     pub(super) rank: u8,
     pub(super) time: String,
-    pub(super) parts: Vec<(Style, String)>,
-    /// What matters most of it, for a window that is too narrow for all; may be empty.
-    pub(super) short: String,
+    /// What it says, the whole of it first, and then ever shorter: the first that fits is shown.
+    pub(super) ways: Vec<Parts>,
 }
+
+pub(super) type Parts = Vec<(Style, String)>;
 
 impl Region {
     pub(super) fn new(size: Box<dyn Fn() -> Option<(usize, usize)>>) -> Region {
@@ -92,19 +91,17 @@ fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
     kept.sort_unstable();
     let more = rows.len() - kept.len();
     let mut fitting: Vec<Row> = kept.into_iter().filter_map(|at| rows.get(at)).cloned().collect();
-    let parts = vec![(DIM, format!("and {more} more"))];
-    fitting.push(Row { rank: 0, time: String::new(), parts, short: String::new() });
+    let ways = vec![vec![(DIM, format!("and {more} more"))]];
+    fitting.push(Row { rank: 0, time: String::new(), ways });
     fitting
 }
 
 /// A row as a line of at most so many columns, and how many it has.
 fn cut(row: &Row, width: usize, look: Look) -> (String, usize) {
-    let short = [(PLAIN, row.short.clone())];
-    let long = TIME + 1 + row.parts.iter().map(|(_, text)| display_width(text)).sum::<usize>();
-    let (parts, whole) = match long > width && width < NARROW && !row.short.is_empty() {
-        true => (&short[..], TIME + 1 + display_width(&row.short)),
-        false => (row.parts.as_slice(), long),
-    };
+    let columns = |parts: &Parts| TIME + 1 + parts.iter().map(|(_, text)| display_width(text)).sum::<usize>();
+    let fits = row.ways.iter().find(|parts| columns(parts) <= width);
+    let parts = fits.or(row.ways.last()).map_or(&[][..], Vec::as_slice);
+    let whole = fits.or(row.ways.last()).map_or(0, columns);
     let room = if whole > width { width.saturating_sub(CUT.len()) } else { width };
     let time = format!("{:>TIME$} ", row.time);
     let parts = std::iter::once((DIM, time.as_str())).chain(parts.iter().map(|(style, text)| (*style, text.as_str())));
