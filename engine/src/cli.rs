@@ -14,6 +14,7 @@ mod policy;
 mod session;
 mod terminal;
 mod timeline;
+mod usage;
 mod validate;
 mod verify;
 
@@ -62,7 +63,7 @@ pub struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Default, Args, Clone)]
 struct Global {
     /// Run against a local AWS on this machine instead of the account: no credentials, no Docker
     #[arg(long, global = true, env = "ENGINE_LOCAL", value_parser = clap::builder::FalseyValueParser::new(),
@@ -79,7 +80,7 @@ struct Global {
     endpoint_url: Option<String>,
     /// This process's part of the 15 control calls a second that Lambda takes from an account, and the same part of
     /// AWS's other limits: for several that run side by side
-    #[arg(long, global = true, value_name = "CALLS", value_parser = clap::value_parser!(u8).range(1..=15))]
+    #[arg(long, global = true, value_name = "CALLS", value_parser = |text: &str| usage::whole::<u8>(text, 1, 15))]
     rate: Option<u8>,
     /// When to use colours (NO_COLOR is obeyed)
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
@@ -102,15 +103,17 @@ struct Global {
     network: Network,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Colour {
+    #[default]
     Auto,
     Always,
     Never,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
+    #[default]
     Text,
     Json,
 }
@@ -384,7 +387,7 @@ struct RunArgs {
     #[arg(long)]
     delete_data: bool,
     /// How many steps may be in work at once, for each spec
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = |text: &str| usage::whole::<u16>(text, 1, 256))]
     parallelism: u16,
     /// Write a page that shows where the time went, step by step
     #[arg(long, value_name = "FILE.html")]
@@ -613,8 +616,10 @@ pub enum Exit {
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
 }
 
 fn role(text: &str) -> Result<String, String> {
@@ -640,16 +645,10 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
 
 /// The same, with something of the caller's between the clients and AWS.
 pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: Network) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<_> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let printed = error.print();
-            return match printed {
-                _ if error.use_stderr() => Exit::Usage,
-                Err(lost) if lost.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failed,
-                _ => Exit::Done,
-            };
-        }
+        Err(error) => return usage::tell(&error, args),
     };
     start_log(&cli.global);
     // The local AWS blocks and brings its own runtime, so it comes before ours.

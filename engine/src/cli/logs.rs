@@ -38,7 +38,7 @@ pub(super) struct LogsArgs {
     #[arg(short, long)]
     follow: bool,
     /// How far to look back, like 90s, 10m, 2h or 1d
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::usage::duration)]
     since: Duration,
     /// Only lines that contain this text
     #[arg(long, value_name = "TEXT")]

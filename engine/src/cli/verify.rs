@@ -34,7 +34,7 @@ pub(super) struct VerifyArgs {
     #[arg(short, long)]
     yes: bool,
     /// Seconds for each mapping; without it 300, or 15 with --local
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", value_parser = |text: &str| super::usage::whole::<u64>(text, 1, 86_400))]
     timeout: Option<u64>,
     /// How the outcome is printed
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]

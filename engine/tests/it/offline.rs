@@ -37,6 +37,51 @@ fn said(folder: &Path, args: &[&str], code: i32) -> [String; 2] {
     texts
 }
 
+// The command line.
+
+#[test]
+fn what_a_command_line_can_not_mean_is_told_like_any_other_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut story = String::new();
+    for line in [
+        "aply",
+        "apply --foo",
+        "apply --tem red-foxes",
+        "apply --team",
+        "apply --team a --team b",
+        "apply --var =1",
+        "diff --color blue",
+        "--plain diff --format hum",
+        "diff --rate abc",
+        "diff --rate 16",
+        "apply --parallelism 0",
+        "diff --local --profile mine",
+        "diff --endpoint-url host",
+        "release",
+        "schema more",
+        "logs --since 10",
+        "verify --timeout 0",
+        "policy --account 12",
+        "init --role a:b:c:!",
+        "local stat",
+        "completions",
+        "completions tcsh",
+        "explain tabel",
+        "explain table.hash",
+        "man aply",
+        "--log-format json diff --foo",
+    ] {
+        let [out, err] = said(folder.path(), &line.split(' ').collect::<Vec<_>>(), 64);
+        assert_eq!(out, "", "{line}");
+        let err = match err.split_once("\"timestamp\":\"") {
+            Some((before, rest)) => format!("{before}\"timestamp\":\"…{}", &rest[27..]),
+            None => err,
+        };
+        story += &format!("$ engine {line}\n{err}");
+    }
+    insta::assert_snapshot!("usage", story);
+}
+
 // The schema.
 
 fn validator() -> &'static jsonschema::Validator {
