@@ -64,6 +64,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Default, Args, Clone)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Run against a local AWS on this machine instead of the account: no credentials, no Docker
     #[arg(long, global = true, env = "ENGINE_LOCAL", value_parser = clap::builder::FalseyValueParser::new(),
@@ -911,7 +912,7 @@ fn on_runtime(command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, F
 fn local_command(terminal: &Terminal, command: LocalCommand) -> Result<Exit, Failure> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     // As a spec's project is found from anywhere below it.
-    let root = here.ancestors().find(|folder| folder.join(".engine").is_dir() || folder.join("specs").is_dir());
+    let root = here.ancestors().find(|folder| session::is_project(folder));
     let project = Project::new(root.unwrap_or(&here));
     match command {
         LocalCommand::Start => {

@@ -311,13 +311,17 @@ fn told(change: &Change) -> &'static str {
     if change.undecided { "can't be judged yet" } else { face(change.action).told }
 }
 
+/// The name in AWS. The id that AWS has picked for a mapping tells nobody anything, unless it is one of several.
+fn telling_name(change: &Change) -> Option<&str> {
+    let is_told = change.kind != "mapping" || matches!(change.subject, Subject::Leftover(_));
+    is_told.then_some(change.name.as_str())
+}
+
 fn row(text: &mut String, change: &Change, look: Look) {
     let Face { symbol, style, .. } = face(change.action);
     let name = match change.subject {
-        // The id that AWS has picked tells nobody anything, unless it is one of several.
-        Subject::Declared if change.kind == "mapping" => String::new(),
         Subject::Leftover(_) if change.name == change.resource => String::new(),
-        _ => format!(" {}", change.name),
+        _ => telling_name(change).map_or_else(String::new, |name| format!(" {name}")),
     };
     let title = format!("{} ({}{name})", look.paint(BOLD, &change.resource), change.kind);
     let pad = " ".repeat(3usize.saturating_sub(symbol.len()));

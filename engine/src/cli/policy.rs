@@ -44,6 +44,13 @@ fn account(text: &str) -> Result<String, String> {
 
 pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Result<Exit, Failure> {
     let PolicyArgs { spec, purpose, role, account, team, var } = args;
+    if global.local {
+        let problem = "a policy is for an account, and the local AWS checks no rights";
+        return Err(Failure::usage(
+            problem,
+            "leave out `--local` (or ENGINE_LOCAL), and name the account: `--account ID`",
+        ));
+    }
     let spec = SpecArgs::one(spec.as_deref(), team.as_deref(), &var);
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
@@ -70,10 +77,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Res
 
 /// Where the policy is for. Whoever asks for it may have no credentials yet, so AWS is only asked for what nobody says.
 fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure> {
-    let declared = match &session.target {
-        Target::Local(local) => Some(&local.account),
-        Target::Account(_) => session.spec.account.as_ref(),
-    };
+    let declared = session.spec.account.as_ref();
     let account = match (account, declared) {
         (Some(named), Some(declared)) if named != *declared => {
             let problem = format!("`--account {named}` is not the account of the spec, `{declared}`");
@@ -81,9 +85,8 @@ fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure>
         }
         (named, declared) => named.or_else(|| declared.cloned()),
     };
-    let settings = match &session.target {
-        Target::Local(local) => return Ok(Site::new(&local.region, account.as_ref().unwrap_or(&local.account))),
-        Target::Account(settings) => settings,
+    let Target::Account(settings) = &session.target else {
+        return Err(Failure::usage("the local AWS has no account to write a policy for", "leave out `--local`"));
     };
     let mut found = None;
     on_runtime(async |interrupt| {

@@ -540,12 +540,24 @@ pub(super) fn find_spec() -> Result<PathBuf, Failure> {
     }
 }
 
-/// The folder that holds `specs/`, or else the spec's own.
+/// The folder of the project that a spec belongs to: the one that holds its `specs/`, one between it and the command, or
+/// else its own.
 pub(super) fn project_of(spec: &Path) -> PathBuf {
     let absolute = std::path::absolute(spec).unwrap_or_else(|_| spec.to_owned());
     let specs = absolute.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name == "specs"));
-    let folder = specs.and_then(Path::parent).or_else(|| absolute.parent());
-    folder.map_or_else(|| PathBuf::from("."), Path::to_owned)
+    if let Some(project) = specs.and_then(Path::parent) {
+        return project.to_owned();
+    }
+    // One that lies elsewhere in the project that the command is given in belongs to that.
+    let here = std::env::current_dir().unwrap_or_default();
+    let folder = absolute.parent().unwrap_or(Path::new("."));
+    let within = folder.ancestors().take_while(|it| it.starts_with(&here));
+    within.into_iter().find(|it| is_project(it)).unwrap_or(folder).to_owned()
+}
+
+/// Whether a folder looks like that of a project.
+pub(super) fn is_project(folder: &Path) -> bool {
+    folder.join(".engine").is_dir() || folder.join("specs").is_dir()
 }
 
 fn announce(terminal: &Terminal, running: &Running) {

@@ -47,6 +47,22 @@ impl From<LocalError> for Failure {
     }
 }
 
+/// Whether whoever read what is printed has gone, as `head` does.
+#[cfg(unix)]
+fn is_closed() -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let out = std::io::stdout();
+    // Errors are told without being asked for.
+    let mut pipe = [PollFd::new(&out, PollFlags::empty())];
+    let ready = poll(&mut pipe, Some(&Default::default()));
+    ready.is_ok() && pipe[0].revents().contains(PollFlags::ERR)
+}
+
+#[cfg(not(unix))]
+fn is_closed() -> bool {
+    false
+}
+
 /// Where output goes, and how it may look there.
 pub(super) struct Terminal {
     pub(super) out: Look,
@@ -104,7 +120,7 @@ impl Terminal {
 
     /// Whether what is printed arrives somewhere, as far as is known.
     pub(super) fn is_heard(&self) -> bool {
-        self.unheard.get().is_none() && self.lost.get().is_none()
+        self.unheard.get().is_none() && self.lost.get().is_none() && !is_closed()
     }
 
     /// Tells that data got lost on its way out, and returns whether it did: a script must not take what is left for all.

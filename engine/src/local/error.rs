@@ -174,6 +174,9 @@ impl LocalError {
             Self::CacheFolder { .. } | Self::NoCacheFolder => {
                 "set `ENGINE_CACHE_DIR` to a folder that can be written and has 100 MB free".into()
             }
+            Self::ProjectFolder { path, .. } if path.exists() && !path.is_dir() && path.ends_with(".engine") => {
+                "rename that file: the local AWS needs a folder of this name".into()
+            }
             Self::ProjectFolder { .. } => "make the project's folder writable, on a file system that has file locks".into(),
             Self::NotStarted { log, packages, .. } => format!(
                 "see `{}`; if MiniStack itself looks broken, delete `{}` and try again",

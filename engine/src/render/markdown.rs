@@ -17,7 +17,7 @@ use crate::plan::{Action, Change, Plan};
 use crate::schema::Site;
 use crate::spec::Spec;
 
-use super::{Line, Look, Rows, Tally, face, grouped, lines, summary, told, verb_of};
+use super::{Line, Look, Rows, Tally, face, grouped, lines, summary, telling_name, told, verb_of};
 
 /// The most characters that come out.
 pub const LIMIT: usize = 60_000;
@@ -133,7 +133,7 @@ fn table(part: &mut Part, rows: &[&Change]) {
             face(change.action).symbol.replace(' ', "·"),
             code(&change.resource),
             code(change.kind),
-            code(&change.name),
+            telling_name(change).map_or_else(String::new, code),
             told(change),
         )
     };

@@ -270,7 +270,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     | `~` | `todos` | `table` | `owls-todos` | will be updated in-place |
     | `<=` | `runner` | `role` | `runner` | is read |
     | `-/+` | `allow` | `permission` | `owls-allow` | must be replaced |
-    | `-/+` | `pipe` | `mapping` | `owls-pipe` | must be replaced |
+    | `-/+` | `pipe` | `mapping` |  | must be replaced |
     | `!` | `old` | `table` | `owls-old` | is refused |
     | `+` | `new` | `function` | `owls-new` | will be created |
 

@@ -262,7 +262,7 @@ fn a_change_in_place_touches_nothing_else() {
     let spec = with(
         &spec,
         "code: { inline: 'exports",
-        "environment: { SECRET: swordfish, OTHER: x }\n    code: { inline: '// new\n      exports",
+        "environment: { SECRET: swordfish, OTHER: x }\n    code: { inline: '/* new */ exports",
     );
     let live = with(DEPLOYED, "environment: {}", "environment: { OLD: x, OTHER: x }");
     let live = with(&live, "code_sha256: =", "code_sha256: abc=");
@@ -274,7 +274,7 @@ fn a_change_in_place_touches_nothing_else() {
             ~ tags.cost     = null -> "low"
        <= runner (role runner) is read
         ~ logger (function owls-logger) will be updated in-place
-            ~ code               = abc= (99 bytes) -> nT4eFMKFiHm+… (154 bytes)
+            ~ code               = abc= (99 bytes) -> 3EPnY1Vrpez9… (157 bytes)
             ~ environment.OLD    = (sensitive) -> null
             ~ environment.SECRET = null -> (sensitive)
 

@@ -246,7 +246,7 @@ proptest! {
         let [environment, source, variable, tag, from_env] = &secrets.iter().map(|it| format!("Q{it}Q")).collect::<Vec<_>>()[..] else {
             unreachable!()
         };
-        let code = format!("environment: {{ LEVEL: '{environment}', OTHER: '${{var.other}}' }}\n    code: {{ inline: '// {source}\n      exports");
+        let code = format!("environment: {{ LEVEL: '{environment}', OTHER: '${{var.other}}' }}\n    code: {{ inline: '/* {source} */ exports");
         let text = with(PIPELINE, "code: { inline: 'exports", &code);
         let text = with(&text, "    hash_key: id\n", &format!("    hash_key: id\n    tags: {{ cost: '{tag}', more: '${{var.more}}' }}\n"));
         let given = Given {
