@@ -62,6 +62,7 @@ fn what_a_command_line_can_not_mean_is_told_like_any_other_error() {
         "logs --since 10",
         "verify --timeout 0",
         "policy --account 12",
+        "policy --local",
         "init --role a:b:c:!",
         "local stat",
         "completions",
@@ -365,7 +366,19 @@ fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
     assert!(out.contains("Apply complete! Resources: 4 added"), "{out}");
     let [out, _] = said(&project, &["verify", "--local"], 0);
     assert!(out.contains("REMOVE"), "{out}");
+    // A spec elsewhere in the project has the same local AWS.
+    let spec = fs::read_to_string(project.join(TEAM)).unwrap();
+    fs::create_dir(project.join("more")).unwrap();
+    fs::write(project.join("more/team.yaml"), spec).unwrap();
+    let [out, _] = said(&project, &["diff", "more/team.yaml", "--local"], 0);
+    assert!(out.contains("No changes."), "{out}");
+    assert!(!project.join("more/.engine").exists());
     said(&project, &["local", "stop"], 0);
+    // What stands where the local AWS wants to keep its own.
+    fs::remove_dir_all(project.join(".engine")).unwrap();
+    fs::write(project.join(".engine"), "").unwrap();
+    let [_, err] = said(&project, &["diff", "--local"], 1);
+    assert!(err.contains("rename that file"), "{err}");
 }
 
 // Graph.

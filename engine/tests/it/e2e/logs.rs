@@ -117,3 +117,16 @@ fn who_follows_sees_each_change_as_it_happens() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(130));
 }
+
+#[test]
+fn following_ends_with_its_reader() {
+    let project = deployed(None);
+    let mut command = project.command(&["logs", "--follow", "--spec", TEAM, "--local"]);
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    project.account(ACCOUNT).put_item(TABLE, "0", "first");
+    next(&mut lines, "INSERT  id=0");
+    // As `head -1` does; nothing is ever written again.
+    drop(lines);
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+}
