@@ -74,7 +74,7 @@ impl Stage {
         let stage = Stage { folder: tempfile::tempdir().unwrap(), url, account, cloud, runtime };
         fs::create_dir(stage.folder.path().join("specs")).unwrap();
         for (name, text) in [
-            ("one/index.js", "exports.handler = async () => 1;\n"),
+            ("one/index.js", "exports.handler = exports.one = exports.two = async () => 1;\n"),
             ("two/index.js", "exports.handler = async () => 'two';\n"),
             ("many/index.js", "exports.handler = async () => 3;\n"),
             ("many/a.txt", "a\n"),
