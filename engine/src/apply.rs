@@ -103,75 +103,113 @@ pub async fn apply(
     parallelism: usize,
     on_event: &mut dyn FnMut(&Event),
 ) -> Outcome {
-    // Whoever has a plan has reached AWS.
-    let cx = &cx.enduring();
-    let begun = Instant::now();
-    let (sender, mut messages) = mpsc::unbounded_channel();
-    // What is left over may bear the name of what the spec declares.
-    let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
-    let planned = declared.map(|change| (change.resource.clone(), change.outputs.clone())).collect();
-    let run = Run { cx, spec, inventory, plan, outputs: RefCell::new(planned), sender };
-    let mut board = Board::new(plan);
-    let mut running = FuturesUnordered::new();
-    let mut drain_until: Option<Instant> = None;
-    loop {
-        if cx.interrupted() && drain_until.is_none() {
-            drain_until = Some(Instant::now() + DRAIN);
-            on_event(&Event::Interrupted);
-        }
-        while board.working.len() < parallelism.max(1) {
-            // A replacement that has begun is completed even after Ctrl-C.
-            let may_start = |id, endings: &[_]| drain_until.is_none() || completes(&run, endings, id);
-            let Some(id) = board.next(may_start) else { break };
-            on_event(&Event::Started(id));
-            running.push(run.step(id));
-        }
-        if running.is_empty() {
-            break;
-        }
-        let turn = async {
-            tokio::select! {
-                // Messages first: a step that has ended has sent everything it had to say.
-                biased;
-                Some(message) = messages.recv() => Turn::Message(message),
-                Some((id, result)) = running.next() => Turn::Ended(id, result),
-                () = cx.interrupt(), if drain_until.is_none() => Turn::Interrupt,
+    let course = Course::new(plan);
+    course.run(cx, spec, inventory, parallelism, on_event).await;
+    course.outcome()
+}
+
+/// How far a plan has been carried out: what is known of that can be told at any moment, also once nobody carries it
+/// out any more.
+pub struct Course<'p> {
+    plan: &'p Plan,
+    begun: Instant,
+    board: RefCell<Board>,
+    /// What is known of each resource by now: the plan's promises, then AWS's answers.
+    outputs: RefCell<BTreeMap<String, Outputs>>,
+}
+
+impl<'p> Course<'p> {
+    /// Nothing has begun.
+    pub fn new(plan: &'p Plan) -> Course<'p> {
+        // What is left over may bear the name of what the spec declares.
+        let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
+        let planned = declared.map(|change| (change.resource.clone(), change.outputs.clone())).collect();
+        let board = RefCell::new(Board::new(plan));
+        Course { plan, begun: Instant::now(), board, outputs: RefCell::new(planned) }
+    }
+
+    /// Carries out the plan, at most `parallelism` steps at a time.
+    pub async fn run(
+        &self,
+        cx: &Context,
+        spec: &Spec,
+        inventory: &Inventory,
+        parallelism: usize,
+        on_event: &mut dyn FnMut(&Event),
+    ) {
+        // Whoever has a plan has reached AWS.
+        let cx = &cx.enduring();
+        let (sender, mut messages) = mpsc::unbounded_channel();
+        let run = Run { cx, spec, inventory, plan: self.plan, outputs: &self.outputs, sender };
+        let mut running = FuturesUnordered::new();
+        let mut drain_until: Option<Instant> = None;
+        loop {
+            if cx.interrupted() && drain_until.is_none() {
+                drain_until = Some(Instant::now() + DRAIN);
+                on_event(&Event::Interrupted);
             }
-        };
-        let unmade = |id: &StepId| !board.made.contains(id) && board.endings.get(id.0).is_some_and(Option::is_none);
-        let mending = board.started.iter().any(|id| mends(&run, *id) && unmade(id))
-            || board.free.iter().any(|id| completes(&run, &board.endings, *id));
-        let turn = match drain_until.filter(|_| !mending) {
-            Some(deadline) => match timeout_at(deadline, turn).await {
-                Ok(turn) => turn,
-                Err(_) => break,
-            },
-            None => turn.await,
-        };
-        match turn {
-            Turn::Message(Message::Made(id)) => board.made(id),
-            Turn::Message(Message::Waiting(id, what)) => on_event(&Event::Waiting(id, what)),
-            Turn::Ended(id, result) => {
-                for (id, ending) in board.ended(plan, id, result) {
-                    on_event(&Event::Finished(id, ending));
+            while self.board.borrow().working.len() < parallelism.max(1) {
+                // A replacement that has begun is completed even after Ctrl-C.
+                let may_start = |id, endings: &[_]| drain_until.is_none() || completes(&run, endings, id);
+                let Some(id) = self.board.borrow_mut().next(may_start) else { break };
+                on_event(&Event::Started(id));
+                running.push(run.step(id));
+            }
+            if running.is_empty() {
+                break;
+            }
+            let turn = async {
+                tokio::select! {
+                    // Messages first: a step that has ended has sent everything it had to say.
+                    biased;
+                    Some(message) = messages.recv() => Turn::Message(message),
+                    Some((id, result)) = running.next() => Turn::Ended(id, result),
+                    () = cx.interrupt(), if drain_until.is_none() => Turn::Interrupt,
                 }
+            };
+            let mending = {
+                let board = self.board.borrow();
+                let unmade =
+                    |id: &StepId| !board.made.contains(id) && board.endings.get(id.0).is_some_and(Option::is_none);
+                board.started.iter().any(|id| mends(&run, *id) && unmade(id))
+                    || board.free.iter().any(|id| completes(&run, &board.endings, *id))
+            };
+            let turn = match drain_until.filter(|_| !mending) {
+                Some(deadline) => match timeout_at(deadline, turn).await {
+                    Ok(turn) => turn,
+                    Err(_) => break,
+                },
+                None => turn.await,
+            };
+            match turn {
+                Turn::Message(Message::Made(id)) => self.board.borrow_mut().made(id),
+                Turn::Message(Message::Waiting(id, what)) => on_event(&Event::Waiting(id, what)),
+                Turn::Ended(id, result) => {
+                    let news = self.board.borrow_mut().ended(self.plan, id, result);
+                    for (id, ending) in news {
+                        on_event(&Event::Finished(id, ending));
+                    }
+                }
+                Turn::Interrupt => {}
             }
-            Turn::Interrupt => {}
         }
     }
-    let lost = || {
-        let message = "interrupted while a call was in flight; whether AWS has done it is not known";
-        AwsError::own(Class::Interrupted, "", "", message)
-    };
-    let endings = board.endings.into_iter().enumerate().map(|(index, ending)| {
-        ending.unwrap_or_else(|| {
-            if board.started.contains(&StepId(index)) { Ending::Failed(lost()) } else { Ending::NotStarted }
-        })
-    });
-    let endings = endings.collect();
-    drop(running);
-    let times = Times { begun, ended: Instant::now(), steps: board.times };
-    Outcome { endings, outputs: run.outputs.into_inner(), times }
+
+    /// What it has come to by now. What is at work counts as interrupted.
+    pub fn outcome(&self) -> Outcome {
+        let lost = || {
+            let message = "interrupted while a call was in flight; whether AWS has done it is not known";
+            AwsError::own(Class::Interrupted, "", "", message)
+        };
+        let board = self.board.borrow();
+        let endings = board.endings.iter().enumerate().map(|(index, ending)| match ending {
+            Some(ending) => ending.clone(),
+            None if board.started.contains(&StepId(index)) => Ending::Failed(lost()),
+            None => Ending::NotStarted,
+        });
+        let times = Times { begun: self.begun, ended: Instant::now(), steps: board.times.clone() };
+        Outcome { endings: endings.collect(), outputs: self.outputs.borrow().clone(), times }
+    }
 }
 
 /// Whether a step is half of a replacement of which the other half must follow: without its mapping or permission a
@@ -326,8 +364,7 @@ struct Run<'a> {
     spec: &'a Spec,
     inventory: &'a Inventory,
     plan: &'a Plan,
-    /// What is known of each resource by now: the plan's promises, then AWS's answers.
-    outputs: RefCell<BTreeMap<String, Outputs>>,
+    outputs: &'a RefCell<BTreeMap<String, Outputs>>,
     sender: mpsc::UnboundedSender<Message>,
 }
 

@@ -237,9 +237,9 @@ catalogue! {
     }
     NoAnswer "no-answer" {
         title: "AWS gives no answer",
-        why: "the network, a proxy or the endpoint keeps requests from arriving, so whether AWS has done it is not known",
+        why: "the network, a proxy or the endpoint keeps requests from arriving, or their answers from coming back",
         next: "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, proxy \
-               variables), then run the same command again; `engine diff` shows what has been done",
+               variables), then run the same command again; `engine doctor` looks at the way to AWS",
         more: "Each command looks at what stands in AWS before it does anything, so running it again never makes a \
                thing twice. A region that does not exist has no address, and looks like a network that is gone. Once a \
                run has reached AWS, an outage of up to ten minutes is waited for.",
@@ -249,7 +249,7 @@ catalogue! {
         title: "AWS could not be reached any more",
         why: "an outage in the middle of a run is waited for, and this one took longer than that",
         next: "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, proxy \
-               variables), then run the same command again; `engine diff` shows what has been done",
+               variables), then run the same command again; `engine doctor` looks at the way to AWS",
         more: "What is done stays done. The next run reads everything anew, goes on where this one ended, and finds what \
                a call whose answer was lost has made.",
         blames: [],
@@ -258,15 +258,15 @@ catalogue! {
         title: "the answer is not one of AWS",
         why: "something else has answered: a proxy, a sign-in page, or another server at that address",
         next: "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL and proxy \
-               variables), then run the same command again; `engine diff` shows what has been done",
+               variables), then run the same command again; `engine doctor` looks at the way to AWS",
         more: "Networks in hotels and companies answer with a page of their own until somebody has signed in there. What \
                AWS has done with such a request is not known, so the next run looks first.",
         blames: [],
     }
     AwsFault "aws-fault" {
         title: "AWS has failed",
-        why: "the service could not carry out the request for a reason of its own, so whether it has done it is not known",
-        next: "run the same command again in a minute; what is done stays done, and `engine diff` shows what is left",
+        why: "the service could not carry out the request for a reason of its own",
+        next: "run the same command again in a minute; `engine doctor` tells what answers",
         more: "Faults are repeated some times before the engine gives up. If one stays, look at \
                https://health.aws.amazon.com, and have the request id ready for AWS's support. A request that AWS can't \
                cope with, such as a key of the wrong kind for a table, may fail in this way each time.",

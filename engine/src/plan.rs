@@ -117,6 +117,12 @@ impl Change {
             Subject::Leftover(at) => inventory.leftovers.get(at)?.found.live.as_ref(),
         }
     }
+
+    /// What it hangs on in AWS, as property, kind and name.
+    pub fn hangs_on(&self, spec: &Spec, inventory: &Inventory) -> Vec<(&'static str, &'static str, String)> {
+        let stands = self.declared(spec, inventory).zip(self.live(inventory));
+        stands.map(|(declared, live)| steps::hangs_on(declared, live)).unwrap_or_default()
+    }
 }
 
 /// What happens to a resource.

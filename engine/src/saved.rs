@@ -20,6 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::path::Path as FilePath;
 
 use serde::{Deserialize, Serialize};
@@ -251,30 +252,35 @@ impl SavedPlan {
         serde_json::from_slice(bytes).map(Some).map_err(|_| unusable("the saved plan is damaged".to_owned()))
     }
 
+    /// Whether one could be written to `path` by now. Nothing is left there.
+    ///
+    /// # Errors
+    /// Something else stands there, or the file can't be written.
+    pub fn has_room_at(path: &FilePath) -> Result<(), Diagnostic> {
+        let refused = |error: io::Error| Err(unwritable(path, &error));
+        match files::read(path, MAX_BYTES) {
+            Ok(bytes) if !matches!(SavedPlan::parse(&bytes), Ok(None)) => {}
+            Err(Unread::Missing) => {}
+            Err(Unread::Refused(error)) => return refused(error),
+            Err(Unread::Folder) => return Err(unwritable(path, &"it is a folder")),
+            Ok(_) | Err(Unread::Special) => {
+                let taken =
+                    Diagnostic::error(format!("`{}` is there already, and it is no saved plan", path.display()));
+                return Err(taken.why("it would be overwritten").hint("name another file"));
+            }
+        }
+        files::probe(path).or_else(refused)
+    }
+
     /// Writes it to `path`, all or nothing, for its owner's eyes only.
     ///
     /// # Errors
     /// Something else stands there, or the file can't be written.
     pub fn write(&self, path: &FilePath) -> Result<(), Diagnostic> {
-        let shown = path.display();
-        let unwritable = |error: &dyn std::fmt::Display| {
-            Diagnostic::error(format!("the plan can't be saved as `{shown}`"))
-                .why(error.to_string())
-                .hint("name a file in a folder that you may write to")
-        };
-        match files::read(path, MAX_BYTES) {
-            Ok(bytes) if !matches!(SavedPlan::parse(&bytes), Ok(None)) => {}
-            Err(Unread::Missing) => {}
-            Err(Unread::Refused(error)) => return Err(unwritable(&error)),
-            Err(Unread::Folder) => return Err(unwritable(&"it is a folder")),
-            Ok(_) | Err(_) => {
-                let taken = Diagnostic::error(format!("`{shown}` is there already, and it is no saved plan"));
-                return Err(taken.why("it would be overwritten").hint("name another file"));
-            }
-        }
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| unwritable(&error))?;
+        Self::has_room_at(path)?;
+        let mut text = serde_json::to_string_pretty(self).map_err(|error| unwritable(path, &error))?;
         text.push('\n');
-        files::replace(path, text.as_bytes(), Readers::Owner).map_err(|error| unwritable(&error))
+        files::replace(path, text.as_bytes(), Readers::Owner).map_err(|error| unwritable(path, &error))
     }
 
     /// What is not as it was when this was saved, a sentence each; nothing, if the plan may be carried out. `now` has to
@@ -459,4 +465,10 @@ fn canonical(value: &Value) -> Json {
 
 fn tree(tree: &Tree) -> Json {
     Json::Object(tree.iter().map(|(key, value)| (key.clone(), canonical(value))).collect())
+}
+
+fn unwritable(path: &FilePath, error: &dyn std::fmt::Display) -> Diagnostic {
+    Diagnostic::error(format!("the plan can't be saved as `{}`", path.display()))
+        .why(error.to_string())
+        .hint("name a file in a folder that you may write to")
 }

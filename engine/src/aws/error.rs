@@ -20,7 +20,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 
 use super::budget::Crowded;
-use super::guard::Refusal;
+use super::guard::{self, Refusal};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 
@@ -201,6 +201,9 @@ impl AwsError {
                      who is asking"
                 )
             }
+            _ if self.leaves_open() => {
+                format!("{next}; what is done stays done, and `engine diff` shows what is left")
+            }
             _ => next.to_owned(),
         }
     }
@@ -208,12 +211,18 @@ impl AwsError {
     /// Why it failed: what is known of this failure, then what is true of each like it.
     pub fn why(&self) -> String {
         let why = self.cause().entry().why;
-        match (&self.reason, &self.code) {
+        let why = match (&self.reason, &self.code) {
             (Some(reason), _) => reason.to_string(),
             (None, Some(_)) => why.to_owned(),
             // Without an answer of AWS's the message is ours.
             (None, None) => format!("{}; {why}", self.message.trim_end_matches('.')),
-        }
+        };
+        if self.leaves_open() { format!("{why}; whether AWS has done it is not known") } else { why }
+    }
+
+    /// Whether it leaves open if something was changed. A read changes nothing, whatever becomes of it.
+    fn leaves_open(&self) -> bool {
+        (self.is_ambiguous() || self.class == Class::OutOfReach) && guard::changes(&self.operation)
     }
 
     /// AWS's own words: the code, what was asked, the request's id, and the text. `None`: AWS has said nothing.
@@ -624,6 +633,19 @@ mod tests {
         let message = "Time to live has been modified multiple times within a fixed interval";
         let error = AwsError::own(Class::TooSoon, "UpdateTimeToLive", "t", message);
         assert!(error.hint().contains("in an hour"));
+    }
+
+    #[test]
+    fn a_doubt_about_what_was_done_is_told_of_a_change_alone() {
+        for class in [Class::NoAnswer, Class::OutOfReach, Class::Garbled, Class::ServerFault] {
+            for (operation, changes) in [("CreateTable", true), ("DescribeTable", false), ("GetCallerIdentity", false)]
+            {
+                let error = AwsError::own(class, operation, "t", "nothing came back");
+                let told = [error.why(), error.hint()].join("\n");
+                assert_eq!(told.contains("whether AWS has done it is not known"), changes, "{told}");
+                assert_eq!(told.contains("`engine diff` shows what is left"), changes, "{told}");
+            }
+        }
     }
 
     /// In the four forms in which the services say it, and what only looks like it.

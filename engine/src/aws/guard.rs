@@ -160,6 +160,11 @@ pub const OPERATIONS: [(&str, &str, Effect); 45] = [
     ("tagging", "GetResources", Effect::Read),
 ];
 
+/// Whether an operation of that name may change something.
+pub(super) fn changes(operation: &str) -> bool {
+    OPERATIONS.iter().any(|(_, name, effect)| *name == operation && *effect != Effect::Read)
+}
+
 impl Guard {
     /// A guard that has seen nothing yet.
     pub fn new(access: Access) -> Guard {

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::apply::{self, Ending, Outcome};
+use crate::apply::{Course, Ending, Event, Outcome};
 use crate::aws::recorder::Records;
 use crate::aws::{Access, Class};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -42,6 +42,9 @@ pub(super) async fn diff(
     let mut exit = Exit::Done;
     let mut refusals = Vec::new();
     let mut terminal = None;
+    if let Some(out) = &args.out {
+        SavedPlan::has_room_at(out).map_err(Failure::one)?;
+    }
     for (at, run) in session::read(sessions, intent, &interrupt).await?.into_iter().enumerate() {
         let plan = run.plan(intent.goal);
         show(at, &run, &plan, intent.goal, &args.view);
@@ -203,25 +206,25 @@ async fn carry_out(
     for (at, (it, prefix)) in planned.iter().zip(&prefixes).enumerate() {
         progress.borrow_mut().begin(at, prefix, &it.plan);
     }
-    let works = planned.iter().enumerate().map(|(at, Planned { run, plan, .. })| {
-        let progress = &progress;
-        async move {
-            let spec = &run.session.spec;
-            let mut report = |event: &apply::Event| progress.borrow_mut().event(at, event);
-            apply::apply(&run.cx, spec, &run.inventory, plan, parallelism, &mut report).await
-        }
-    });
-    let all = {
-        let mut works = pin!(join_all(works));
-        loop {
-            match timeout(TICK, &mut works).await {
-                Ok(all) => break all,
-                Err(_) => progress.borrow_mut().tick(),
+    let courses: Vec<Course<'_>> = planned.iter().map(|it| Course::new(&it.plan)).collect();
+    let due = page.map(|page| PageDue { page, planned, courses: &courses });
+    {
+        let works = planned.iter().zip(&courses).enumerate().map(|(at, (Planned { run, .. }, course))| {
+            let progress = &progress;
+            async move {
+                let spec = &run.session.spec;
+                let mut report = |event: &Event| progress.borrow_mut().event(at, event);
+                course.run(&run.cx, spec, &run.inventory, parallelism, &mut report).await;
             }
+        });
+        let mut works = pin!(join_all(works));
+        while timeout(TICK, &mut works).await.is_err() {
+            progress.borrow_mut().tick();
         }
-    };
+    }
     drop(progress);
-    let lost = page.and_then(|page| write_page(page, planned, &all).err());
+    let all: Vec<Outcome> = courses.iter().map(Course::outcome).collect();
+    let lost = due.and_then(|due| due.write(&all).err());
     let timings: Vec<Timing> =
         planned.iter().zip(&all).map(|(it, outcome)| Timing::of(&it.plan, &outcome.times)).collect();
     let mut exit = Exit::Done;
@@ -274,7 +277,31 @@ async fn carry_out(
     Ok(if exit == Exit::Failed && n_complete > 0 && n_failed > 0 { Exit::Partial } else { exit })
 }
 
-/// Shows afterwards where the time went.
+/// A page that is not written yet. It is in any case: a second Ctrl-C ends the command wherever it is, and drops this.
+struct PageDue<'d> {
+    page: &'d PageFile<'d>,
+    planned: &'d [Planned<'d>],
+    courses: &'d [Course<'d>],
+}
+
+impl PageDue<'_> {
+    fn write(self, outcomes: &[Outcome]) -> Result<(), Diagnostic> {
+        let written = write_page(self.page, self.planned, outcomes);
+        std::mem::forget(self);
+        written
+    }
+}
+
+impl Drop for PageDue<'_> {
+    fn drop(&mut self) {
+        let outcomes: Vec<Outcome> = self.courses.iter().map(Course::outcome).collect();
+        if let (Err(lost), Some(first)) = (write_page(self.page, self.planned, &outcomes), self.planned.first()) {
+            first.run.session.terminal.problems(&[lost]);
+        }
+    }
+}
+
+/// Shows where the time went.
 fn write_page(page: &PageFile<'_>, planned: &[Planned<'_>], outcomes: &[Outcome]) -> Result<(), Diagnostic> {
     let records: Vec<Records> = planned.iter().map(|it| it.run.cx.aws.recorder.records()).collect();
     let Some(axis) = Axis::of(outcomes.iter().map(|outcome| &outcome.times).zip(&records)) else { return Ok(()) };

@@ -1,5 +1,6 @@
 //! `engine verify`: proves that each mapping of a spec works, hop by hop.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,15 +43,31 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &VerifyArgs) -> Result<Exit, Failure> {
+    let is_told = Cell::new(args.format == ListFormat::Human);
+    let result = open(global, terminal, args, &is_told);
+    // Who reads documents gets one in any case.
+    if !is_told.get() {
+        let problems = result.as_ref().err().map(|failure| failure.diagnostics.as_slice()).unwrap_or_default();
+        terminal.print(&format!("{}\n", verified::unbegun(problems)));
+    }
+    result
+}
+
+fn open(global: &Global, terminal: &Terminal, args: &VerifyArgs, is_told: &Cell<bool>) -> Result<Exit, Failure> {
     let spec = SpecArgs::one(args.path.as_deref(), args.team.as_deref(), &args.var);
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     super::on_runtime(async |interrupt| match sessions.into_iter().next() {
-        Some(session) => verify(session, args, interrupt).await,
+        Some(session) => verify(session, args, is_told, interrupt).await,
         None => Ok(Exit::Done),
     })
 }
 
-async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Receiver<bool>) -> Result<Exit, Failure> {
+async fn verify(
+    session: Session<'_>,
+    args: &VerifyArgs,
+    is_told: &Cell<bool>,
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
     let terminal = session.terminal;
     let timeout = args.timeout.map(Duration::from_secs);
     let pace = match session.target {
@@ -86,24 +103,31 @@ async fn verify(session: Session<'_>, args: &VerifyArgs, interrupt: watch::Recei
             Answer::Interrupted => return Ok(Exit::Interrupted),
         }
     }
+    // What people read is told as it comes, and once.
+    let show = |text: &str| {
+        if args.format == ListFormat::Human && !text.is_empty() {
+            terminal.print(text);
+        }
+    };
+    show(&format!("{}\n\n", run.heading()));
     let mut outcomes = Vec::new();
     for pipeline in &pipelines {
-        let mut report = |step: &verify::Step, hop| terminal.say(&verified::progress(pipeline, step, hop));
-        let mut outcome = verify::verify(cx, pipeline, pace, &mut report).await;
+        show(&verified::pipeline(pipeline));
+        let mut report = |step: &verify::Step, hop| show(&verified::progress(pipeline, step, hop));
+        let verified = verify::verify(cx, pipeline, pace, &mut report);
+        let mut outcome = telling(terminal.quiet, || cx.waits(), verified).await;
         if let Some(Stop::Finding(finding)) = &mut outcome.stop {
             finding.diagnostic.at = place(spec, pipeline, finding.cause);
         }
+        show(&verified::outcome(pipeline, &outcome));
         outcomes.push((pipeline, outcome));
         if cx.interrupted() {
             break;
         }
     }
-    terminal.print(&match args.format {
-        ListFormat::Json => format!("{}\n", verified::json(spec, &inventory.site, &outcomes)),
-        ListFormat::Human => {
-            format!("{}\n\n{}", run.heading(), verified::outcome(&outcomes))
-        }
-    });
+    if !is_told.replace(true) {
+        terminal.print(&format!("{}\n", verified::json(spec, &inventory.site, &outcomes)));
+    }
     let mut exit = Exit::Done;
     for (pipeline, outcome) in &outcomes {
         match &outcome.stop {

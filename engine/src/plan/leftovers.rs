@@ -59,8 +59,8 @@ impl Planner<'_> {
             }
             Some(row)
         };
-        let container = steps::hangs_on(declared, live).into_iter().find(|(kind, _)| *kind == "function");
-        let container = container.and_then(|(kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
+        let container = steps::hangs_on(declared, live).into_iter().find(|(_, kind, _)| *kind == "function");
+        let container = container.and_then(|(_, kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);
         let is_remade = container.is_some_and(|row| row.action == Action::Replace);
         let is_anothers = match &live.owner {

@@ -75,10 +75,9 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
             steps[main.0].after.push((delete, Moment::Ready));
         }
         let Some(declared) = change.declared(spec, inventory) else { continue };
-        for target in change.live(inventory).map(|live| hangs_on(declared, live)).unwrap_or_default() {
+        for (_, kind, name) in change.live(inventory).map(|live| hangs_on(declared, live)).unwrap_or_default() {
             // What it hangs on now may be another thing than what the spec ties it to.
-            let Some(&on) = in_aws.get(&(target.0, target.1.as_str())).filter(|on| !wanted.contains(&(at, **on)))
-            else {
+            let Some(&on) = in_aws.get(&(kind, name.as_str())).filter(|on| !wanted.contains(&(at, **on))) else {
                 continue;
             };
             match (own[at].delete, own[at].main, own[on].delete, own[on].main) {
@@ -106,8 +105,8 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
     steps
 }
 
-/// What something in AWS hangs on, as kind and name: what its identity properties refer to there.
-pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, String)> {
+/// What something in AWS hangs on, as property, kind and name: what its identity properties refer to there.
+pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, &'static str, String)> {
     let identities = declared.schema().properties.iter().filter(|property| property.identity);
     let targets = identities.filter_map(|property| {
         let Shape::Link { to, .. } = &property.shape else { return None };
@@ -117,7 +116,7 @@ pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, S
             // A qualifier names a part of it.
             _ => declared.id.anchors.get(property.name)?.split(':').next()?.to_owned(),
         };
-        Some((*kind, name))
+        Some((property.name, *kind, name))
     });
     targets.collect()
 }

@@ -1,23 +1,25 @@
 //! The dependency graph as a picture: of a spec alone, or with what a plan does to it.
 //!
-//! The layers and their order come from a layout library; text, DOT, Mermaid, SVG and HTML are five ways to draw the same
-//! nodes and edges. **Invariant:** the same picture is drawn in the same way each time, and no value of a spec is in it.
+//! Text, DOT, Mermaid, SVG and HTML are five ways to draw the same nodes and edges. Where things stand in the last two
+//! is the business of `layout`. **Invariant:** the same picture is drawn in the same way each time, and no value of a
+//! spec is in it.
+
+mod layout;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use comfy_table::{ContentArrangement, Table, presets};
 use maud::{Markup, PreEscaped, html};
-use rust_sugiyama::configure::Config;
-use rust_sugiyama::from_vertices_and_edges;
 
+use crate::diagnostic::wrap;
 use crate::inventory::Inventory;
-use crate::plan::{Action, Plan, Subject};
+use crate::plan::{Action, Change, Plan, Subject};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Path};
 
 use super::page::page;
-use super::{Face, Look, face};
+use super::{ACTIONS, Face, Look, face, summary};
+use layout::{Extent, Layout, Link, Place, Run, count, layout};
 
 /// Resources and what leads from one to another.
 #[derive(Debug, Clone)]
@@ -25,8 +27,8 @@ pub struct Picture {
     title: String,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
-    /// Whether it says what happens.
-    is_plan: bool,
+    /// How many of each the plan makes, changes and destroys; `None` of a spec alone.
+    summary: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,25 +95,39 @@ impl Picture {
             }
             edges.extend(by_target.into_iter().map(|(from, properties)| Edge { from, to, properties }));
         }
-        Picture { title: format!("{}/{}", spec.team, spec.stack), nodes, edges, is_plan: false }
+        Picture { title: format!("{}/{}", spec.team, spec.stack), nodes, edges, summary: None }
     }
 
     /// The same with what the plan does, and what is no longer declared.
     pub fn of_plan(spec: &Spec, inventory: &Inventory, plan: &Plan) -> Picture {
-        let mut picture = Picture { is_plan: true, ..Picture::of_spec(spec) };
+        let uncoloured = Look { colour: false, width: usize::MAX, plain: false };
+        let mut picture = Picture { summary: Some(summary(plan, false, uncoloured)), ..Picture::of_spec(spec) };
+        // By kind and name in AWS: what is no longer declared refers to that.
+        let mut in_aws: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut leftovers: Vec<(usize, &Change)> = Vec::new();
         for change in &plan.changes {
-            match change.subject {
-                Subject::Declared => {
-                    let node = picture.nodes.iter_mut().find(|node| node.resource == change.resource);
-                    if let Some(node) = node {
-                        node.action = change.action;
-                    }
-                }
-                Subject::Leftover(_) => {
-                    let declared = change.declared(spec, inventory);
-                    picture.nodes.extend(declared.map(|declared| node(declared, change.action)));
+            let at = match change.subject {
+                Subject::Declared => picture.nodes.iter().position(|node| node.resource == change.resource),
+                Subject::Leftover(_) => change.declared(spec, inventory).map(|declared| {
+                    picture.nodes.push(node(declared, change.action));
+                    leftovers.push((picture.nodes.len() - 1, change));
+                    picture.nodes.len() - 1
+                }),
+            };
+            let Some(at) = at else { continue };
+            in_aws.insert((change.kind, &change.name), at);
+            if let Some(node) = picture.nodes.get_mut(at) {
+                node.action = change.action;
+            }
+        }
+        for (to, change) in leftovers {
+            let mut by_target: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+            for (property, kind, name) in change.hangs_on(spec, inventory) {
+                if let Some(from) = in_aws.get(&(kind, name.as_str())) {
+                    by_target.entry(*from).or_default().push(property.to_owned());
                 }
             }
+            picture.edges.extend(by_target.into_iter().map(|(from, properties)| Edge { from, to, properties }));
         }
         picture
     }
@@ -127,63 +143,77 @@ impl Picture {
         }
     }
 
-    /// Each after what it needs.
+    /// Each after what it needs, and otherwise as in the file.
     fn order(&self) -> Vec<usize> {
-        let layers = self.layers();
-        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
-        order.sort_by_key(|at| (layers.get(*at).copied(), *at));
+        let mut order: Vec<usize> = Vec::new();
+        for at in 0..self.nodes.len() {
+            let mut path = vec![at];
+            while let Some(at) = path.last().copied() {
+                let needed = self.edges.iter().filter(|edge| edge.to == at).map(|edge| edge.from);
+                // There are no circles, so the path has an end.
+                match needed.filter(|from| !order.contains(from)).min() {
+                    Some(from) => path.push(from),
+                    None => {
+                        path.pop();
+                        if !order.contains(&at) {
+                            order.push(at);
+                        }
+                    }
+                }
+            }
+        }
         order
     }
 
-    /// How many steps lead to each at most. There are no circles, and so no more steps than nodes.
-    fn layers(&self) -> Vec<usize> {
-        let mut layers = vec![0; self.nodes.len()];
-        for _ in 0..self.nodes.len() {
-            let mut is_settled = true;
-            for Edge { from, to, .. } in &self.edges {
-                let least = layers.get(*from).map_or(0, |layer: &usize| layer + 1);
-                if let Some(layer) = layers.get_mut(*to).filter(|layer| **layer < least) {
-                    (*layer, is_settled) = (least, false);
-                }
-            }
-            if is_settled {
-                break;
-            }
-        }
-        layers
-    }
-
     fn text(&self, look: Look) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(look.width).unwrap_or(u16::MAX));
+        let longest = |text: fn(&Node) -> &str| {
+            self.nodes.iter().map(|node| text(node).chars().count()).max().unwrap_or_default()
+        };
+        let (names, kinds) = (longest(|node| &node.resource), longest(|node| node.kind));
+        let signs = match (&self.summary, look.plain) {
+            (None, _) => 0,
+            (Some(_), false) => 4,
+            (Some(_), true) => longest(|node| face(node.action).word) + 1,
+        };
+        let lead = signs + names + 2 + kinds + 2;
+        let room = if look.plain { usize::MAX } else { look.width.saturating_sub(lead) };
+        let is_beside = room >= LEAST_ROOM;
+        let (indent, room) = if is_beside { (lead, room) } else { (6, look.width.saturating_sub(6)) };
+        let mut text = String::new();
         for at in self.order() {
             let Some(node) = self.nodes.get(at) else { continue };
-            let needs: Vec<String> = self
-                .edges
-                .iter()
-                .filter(|edge| edge.to == at)
-                .filter_map(|edge| {
-                    let from = self.nodes.get(edge.from)?;
-                    Some(format!("{} ({})", from.resource, edge.properties.join(", ")))
-                })
-                .collect();
-            let needs = if needs.is_empty() { String::new() } else { format!("needs {}", needs.join(", ")) };
-            let Face { symbol, word, .. } = face(node.action);
-            let symbol = if look.plain { word } else { symbol };
-            let symbol = if self.is_plan { symbol } else { "" };
-            table.add_row([symbol, &node.resource, node.kind, &needs]);
+            let Face { symbol, word, style, .. } = face(node.action);
+            let sign = match (&self.summary, look.plain) {
+                (None, _) => String::new(),
+                (Some(_), true) => format!("{word:signs$}"),
+                // Padded by hand: colours take no room.
+                (Some(_), false) => {
+                    format!("{:1$}{2} ", "", 3_usize.saturating_sub(symbol.len()), look.paint(style, symbol))
+                }
+            };
+            let name = if self.is_changed(node) { look.paint(style, &node.resource) } else { node.resource.clone() };
+            let pad = names - node.resource.chars().count();
+            let _ = write!(text, "{sign}{name}{:pad$}  {}", "", node.kind);
+            let needs = self.edges.iter().filter(|edge| edge.to == at).filter_map(|edge| {
+                let from = self.nodes.get(edge.from)?;
+                // What belongs together stays in one line.
+                Some(format!("{} ({})", from.resource, edge.properties.join(", ")).replace(' ', "\u{a0}"))
+            });
+            let needs: Vec<String> = needs.collect();
+            let lines = if needs.is_empty() { Vec::new() } else { wrap(&format!("needs {}", needs.join(", ")), room) };
+            for (nth, line) in lines.iter().enumerate() {
+                let line = line.replace('\u{a0}', " ");
+                let _ = match nth == 0 && is_beside {
+                    true => write!(text, "{:1$}{line}", "", 2 + kinds - node.kind.chars().count()),
+                    false => write!(text, "\n{:indent$}{line}", ""),
+                };
+            }
+            text.push('\n');
         }
-        if !self.is_plan
-            && let Some(column) = table.column_mut(0)
-        {
-            column.set_constraint(comfy_table::ColumnConstraint::Hidden);
+        if let Some(summary) = &self.summary {
+            let _ = writeln!(text, "\n{summary}");
         }
-        table.to_string().lines().fold(String::new(), |mut text, line| {
-            let _ = writeln!(text, "{}", line.trim_end());
-            text
-        })
+        text
     }
 
     fn dot(&self) -> String {
@@ -194,10 +224,19 @@ impl Picture {
              fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", fontsize=10];\n",
             quoted(&self.title)
         );
+        if let Some(summary) = &self.summary {
+            let _ = writeln!(text, "  label={};", quoted(summary));
+        }
         for (at, node) in self.nodes.iter().enumerate() {
-            let Paint { light, .. } = paint(node.action);
-            let label = quoted(&format!("{}\n{}", self.caption(node), node.kind));
-            let _ = writeln!(text, "  n{at} [label={label}, color=\"{light}\"];");
+            let label = quoted(&format!("{}\n{}", self.caption(node), self.kind_and_action(node)));
+            let Face { word, .. } = face(node.action);
+            let width = if self.is_changed(node) { 3 } else { 1 };
+            let _ = writeln!(
+                text,
+                "  n{at} [label={label}, class={}, color=\"{}\", penwidth={width}];",
+                quoted(word),
+                paint(node.action).light
+            );
         }
         for Edge { from, to, properties } in &self.edges {
             let _ = writeln!(text, "  n{from} -> n{to} [label={}];", quoted(&properties.join(", ")));
@@ -209,54 +248,73 @@ impl Picture {
     fn mermaid(&self) -> String {
         // Its labels are HTML, with entities of its own.
         let label = |text: &str| {
-            let special = |c: char| !(c.is_alphanumeric() || "-_./+~=<>! ".contains(c));
+            let special = |c: char| !(c.is_alphanumeric() || "-_./+~=!,() ".contains(c));
             text.chars().fold(String::new(), |mut text, c| {
-                match c {
-                    '<' => text.push_str("#lt;"),
-                    '>' => text.push_str("#gt;"),
-                    c if special(c) => drop(write!(text, "#{};", u32::from(c))),
-                    c => text.push(c),
+                match special(c) {
+                    true => drop(write!(text, "#{};", u32::from(c))),
+                    false => text.push(c),
                 }
                 text
             })
         };
         let mut text = "flowchart LR\n".to_owned();
         for (at, node) in self.nodes.iter().enumerate() {
-            let class = if self.is_plan { format!(":::{}", face(node.action).word) } else { String::new() };
-            let _ = writeln!(text, "  n{at}[\"{}<br/>{}\"]{class}", label(&self.caption(node)), node.kind);
+            let class = self.summary.as_ref().map_or_else(String::new, |_| format!(":::{}", face(node.action).word));
+            let (caption, kind) = (label(&self.caption(node)), label(&self.kind_and_action(node)));
+            let _ = writeln!(text, "  n{at}[\"{caption}<br/>{kind}\"]{class}");
         }
         for Edge { from, to, properties } in &self.edges {
-            let _ = writeln!(text, "  n{from} -->|{}| n{to}", label(&properties.join(" ")));
+            let _ = writeln!(text, "  n{from} -->|\"{}\"| n{to}", label(&properties.join(", ")));
         }
-        if self.is_plan {
-            let mut actions: Vec<Action> = self.nodes.iter().map(|node| node.action).collect();
-            actions.sort_unstable();
-            actions.dedup();
-            for action in actions {
-                let _ =
-                    writeln!(text, "  classDef {} stroke:{},stroke-width:3px", face(action).word, paint(action).light);
+        if self.summary.is_some() {
+            for (action, _) in self.actions() {
+                let (Face { word, .. }, Paint { light, .. }) = (face(action), paint(action));
+                let _ = writeln!(text, "  classDef {word} stroke:{light},stroke-width:3px");
             }
         }
         text
     }
 
-    /// What a node is called, with what happens to it.
+    /// What happens, and to how many.
+    fn actions(&self) -> Vec<(Action, usize)> {
+        let n_of = |action: Action| self.nodes.iter().filter(|node| node.action == action).count();
+        ACTIONS.into_iter().map(|action| (action, n_of(action))).filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// Whether something happens to it.
+    fn is_changed(&self, node: &Node) -> bool {
+        self.summary.is_some() && !matches!(node.action, Action::None | Action::Import)
+    }
+
+    /// What a node is called, with the sign of what happens to it.
     fn caption(&self, node: &Node) -> String {
         match face(node.action).symbol.trim() {
-            symbol if self.is_plan && !symbol.is_empty() => format!("{symbol} {}", node.resource),
+            symbol if self.summary.is_some() && !symbol.is_empty() => format!("{symbol} {}", node.resource),
             _ => node.resource.clone(),
         }
     }
 
+    /// The kind, and what happens, where no legend says so.
+    fn kind_and_action(&self, node: &Node) -> String {
+        let Face { word, .. } = face(node.action);
+        if self.is_changed(node) { format!("{} ({word})", node.kind) } else { node.kind.to_owned() }
+    }
+
     /// The picture; on its own it brings its colours along.
     fn svg(&self, is_alone: bool) -> Markup {
-        let Placed { boxes, width, height } = self.placed();
-        // Where there are many, words on the lines would hide them.
-        let has_labels = self.edges.len() <= MOST_LABELS;
+        let (turned, Layout { places, lines, along, across }) = self.placed();
+        let legend = if self.summary.is_some() { self.actions() } else { Vec::new() };
+        let sentences = legend.iter().map(|(action, n)| (*action, format!("{} ({n})", face(*action).told)));
+        let sentences: Vec<(Action, String)> = sentences.collect();
+        let (right, bottom) = turned.point(along, across);
+        let needed = sentences.iter().map(|(_, text)| LEGEND_LEAD + width(text, SMALL_LETTER)).fold(right, f64::max);
+        let legend_top = 2.0 * MARGIN + bottom;
+        let legend_height = if legend.is_empty() { 0.0 } else { MARGIN + LEGEND_LINE * count(legend.len()) };
+        let (width, height) = (needed.ceil() + 2.0 * MARGIN, (bottom + legend_height).ceil() + 2.0 * MARGIN);
         let style = if is_alone { css() } else { String::new() };
         html! {
             svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height)
-                role="img" font-family="system-ui, sans-serif" {
+                role="img" font-family="system-ui, sans-serif" class=[self.summary.as_ref().map(|_| "plan")] {
                 title { "The dependencies of " (self.title) }
                 style { (PreEscaped(style)) }
                 defs {
@@ -264,173 +322,155 @@ impl Picture {
                         path class="head" d="M0 0L10 5L0 10z" {}
                     }
                 }
-                @for edge in &self.edges { (self.line(edge, &boxes, has_labels)) }
-                @for (node, place) in self.nodes.iter().zip(&boxes) { (self.node(node, *place)) }
+                rect class="ground" width=(width) height=(height) {}
+                g transform={ "translate(" (MARGIN) " " (MARGIN) ")" } {
+                    @for (edge, runs) in self.edges.iter().zip(&lines) { (line(edge, runs, turned)) }
+                    @for (node, place) in self.nodes.iter().zip(&places) { (self.node(node, *place, turned)) }
+                }
+                @for (nth, (action, text)) in sentences.iter().enumerate() {
+                    g class={ "key " (face(*action).word) }
+                        transform={ "translate(" (MARGIN) " " (legend_top + LEGEND_LINE * count(nth)) ")" } {
+                        rect class="box" width="34" height="18" rx="4" {}
+                        text class="name" x="17" y="14" text-anchor="middle" { (face(*action).symbol.trim()) }
+                        text class="detail" x=(LEGEND_LEAD) y="13" { (text) }
+                    }
+                }
             }
         }
     }
 
-    fn node(&self, node: &Node, Place { x, y, width }: Place) -> Markup {
+    fn node(&self, node: &Node, place: Place, turned: Turned) -> Markup {
         let Node { kind, name, action, .. } = node;
         let word = face(*action).word;
-        let told = if self.is_plan { face(*action).told } else { "" };
+        let told = if self.summary.is_some() { face(*action).told } else { "" };
+        let (x, y) = turned.point(place.along, place.across);
+        let (width, height) = turned.point(place.extent_along, place.extent_across);
+        let middle = (height / 2.0).round();
         html! {
             g class={ "node " (word) } transform={ "translate(" (x) " " (y) ")" } {
                 title { (node.resource) " (" (kind) " " (name) ") " (told) }
-                rect class="box" width=(width) height=(HEIGHT) rx="8" {}
-                rect class={ "kind " (kind) } width="6" height=(HEIGHT) rx="3" {}
-                text class="name" x="18" y="22" { (self.caption(node)) }
-                text class="detail" x="18" y="40" { (detail(node)) }
+                rect class="box" width=(width) height=(height) rx="8" {}
+                rect class={ "kind " (kind) } width="6" height=(height) rx="3" {}
+                text class="name" x="18" y=(middle - 4.0) { (self.caption(node)) }
+                text class="detail" x="18" y=(middle + 14.0) { (detail(node)) }
             }
         }
     }
 
     fn page(&self) -> Markup {
-        let mut actions: Vec<Action> = self.nodes.iter().map(|node| node.action).collect();
-        actions.sort_unstable();
-        actions.dedup();
+        let resources = if self.nodes.len() == 1 { "resource" } else { "resources" };
         let body = html! {
             h1 { (self.title) }
             p {
-                (self.nodes.len()) " resources. An arrow leads from what is needed to who needs it; it is called after \
+                (self.nodes.len()) " " (resources) ". An arrow leads from what is needed to who needs it; beside it stands \
                  the property that refers to it."
             }
-            @if self.is_plan {
-                ul class="legend" {
-                    @for action in actions {
-                        li class={ "node " (face(action).word) } { (face(action).symbol) " " (face(action).told) }
-                    }
-                }
-            }
+            @if let Some(summary) = &self.summary { p { strong { (summary) } } }
             div class="picture" { (self.svg(false)) }
         };
         page("engine graph", &self.title, &(css() + PAGE), &body)
     }
 
-    /// Where everything stands: layers from left to right.
-    fn placed(&self) -> Placed {
-        let sizes: Vec<f64> = self.nodes.iter().map(|node| self.width_of(node)).collect();
-        // The library draws from top to bottom, so width and height change places.
-        let vertices: Vec<(u32, (f64, f64))> =
-            sizes.iter().zip(0..).map(|(width, at)| (at, (HEIGHT, *width + GAP))).collect();
-        let id = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let edges: Vec<(u32, u32)> = self.edges.iter().map(|edge| (id(edge.from), id(edge.to))).collect();
-        let config = Config { vertex_spacing: SPACING, ..Config::default() };
-        let mut boxes = vec![Place { x: 0.0, y: 0.0, width: 0.0 }; self.nodes.len()];
-        let mut bottom = MARGIN;
-        let mut right: f64 = 0.0;
-        // What hangs together stands together, the largest first.
-        let mut groups = from_vertices_and_edges(&vertices, &edges, &config);
-        for (group, ..) in &mut groups {
-            group.sort_by_key(|(at, _)| *at);
+    /// Where everything stands, and which way the lines lead: to the right, or down where that would get too wide.
+    fn placed(&self) -> (Turned, Layout) {
+        let right = self.placed_along(Turned::Right);
+        if right.along <= WIDEST || right.along <= 2.0 * right.across {
+            return (Turned::Right, right);
         }
-        groups.sort_by_key(|(group, ..)| (std::cmp::Reverse(group.len()), group.first().map(|(at, _)| *at)));
-        // A rank of the library's is a column, as wide as its widest box.
-        let ranks = groups.iter().flat_map(|(group, ..)| {
-            let mut ranks: Vec<f64> = group.iter().map(|(_, (_, down))| *down).collect();
-            ranks.sort_by(f64::total_cmp);
-            ranks.dedup();
-            group
-                .iter()
-                .map(move |(at, (_, down))| (*at, ranks.iter().position(|rank| rank == down).unwrap_or_default()))
-        });
-        let ranks: HashMap<usize, usize> = ranks.collect();
-        let mut columns: BTreeMap<usize, f64> = BTreeMap::new();
-        for (at, rank) in &ranks {
-            let column = columns.entry(*rank).or_default();
-            *column = column.max(sizes.get(*at).copied().unwrap_or_default());
-        }
-        let mut left = MARGIN;
-        for column in columns.values_mut() {
-            let width = *column;
-            *column = left;
-            left += width + GAP;
-        }
-        for (group, ..) in groups {
-            let members: Vec<(usize, f64)> = group.into_iter().map(|(at, (across, _))| (at, across)).collect();
-            let turn = turn(&members);
-            let top = members.iter().map(|(_, across)| across * turn).fold(f64::INFINITY, f64::min);
-            let mut lowest = bottom;
-            for (at, across) in &members {
-                let (Some(place), Some(rank), Some(width)) = (boxes.get_mut(*at), ranks.get(at), sizes.get(*at)) else {
-                    continue;
-                };
-                let left = columns.get(rank).copied().unwrap_or(MARGIN);
-                *place = Place { x: left.round(), y: (bottom + across * turn - top).round(), width: *width };
-                lowest = lowest.max(place.y + HEIGHT);
-                right = right.max(left + *width);
-            }
-            bottom = lowest + SPACING;
-        }
-        Placed { boxes, width: right + MARGIN, height: bottom - SPACING + MARGIN }
+        (Turned::Down, self.placed_along(Turned::Down))
     }
 
-    /// A line from box to box. It leaves its row in the gap where it meets fewest boxes on its way, and arrives at a place
-    /// of its own.
-    fn line(&self, edge: &Edge, boxes: &[Place], has_label: bool) -> Markup {
-        let (Some(from), Some(to)) = (boxes.get(edge.from), boxes.get(edge.to)) else { return html! {} };
-        let mut arriving: Vec<(&Edge, f64)> = self
-            .edges
-            .iter()
-            .filter(|it| it.to == edge.to)
-            .filter_map(|it| Some((it, boxes.get(it.from)?.y)))
-            .collect();
-        arriving.sort_by(|(_, one), (_, other)| one.total_cmp(other));
-        let place = arriving.iter().position(|(it, _)| it.from == edge.from).unwrap_or_default();
-        let (x1, y1) = (from.x + from.width, from.y + HEIGHT / 2.0);
-        let (x2, y2) = (to.x, (to.y + HEIGHT * count(place + 1) / count(arriving.len() + 1)).round());
-        let met = |y: f64| {
-            let between = boxes.iter().filter(|it| it.x >= x1 && it.x + it.width <= x2);
-            between.filter(|it| (it.y - 4.0..=it.y + HEIGHT + 4.0).contains(&y)).count()
+    fn placed_along(&self, turned: Turned) -> Layout {
+        let extent = |width: f64, height: f64| {
+            let (along, across) = turned.point(width, height);
+            Extent { along, across }
         };
-        let bend = GAP / 2.0;
-        let path = if met(y1) <= met(y2) {
-            let turn = (x2 - GAP).max(x1);
-            format!("M{x1} {y1}H{turn}C{} {y1} {} {y2} {x2} {y2}", turn + bend, x2 - bend)
-        } else {
-            let turn = (x1 + GAP).min(x2);
-            format!("M{x1} {y1}C{} {y1} {} {y2} {turn} {y2}H{x2}", x1 + bend, turn - bend)
-        };
-        let words = edge.properties.join(", ");
-        html! {
-            g class="edge" {
-                title { (words) }
-                path class="line" d=(path) marker-end="url(#arrow)" {}
-                @if has_label {
-                    text class="label" x=(x2 - 12.0) y=(y2 - 4.0) text-anchor="end" { (words) }
-                }
-            }
-        }
+        let boxes: Vec<Extent> = self.nodes.iter().map(|node| extent(self.width_of(node), HEIGHT)).collect();
+        let links = self.edges.iter().map(|Edge { from, to, properties }| {
+            let words = extent(width(&properties.join(", "), LABEL_LETTER) + LABEL_PAD, LABEL_HEIGHT);
+            Link { from: *from, to: *to, words }
+        });
+        layout(&boxes, &links.collect::<Vec<Link>>())
     }
 
     fn width_of(&self, node: &Node) -> f64 {
-        let width = |text: &str, letter: f64| count(text.chars().count()) * letter;
-        (width(&self.caption(node), LETTER).max(width(&detail(node), SMALL_LETTER)) + 32.0).max(120.0).round()
+        let widest = width(&self.caption(node), LETTER).max(width(&detail(node), SMALL_LETTER));
+        (widest + 32.0).max(120.0).round()
     }
 }
 
+/// A line from box to box, with the properties that it stands for beside its last straight part.
+fn line(edge: &Edge, runs: &[Run], turned: Turned) -> Markup {
+    let mut path = String::new();
+    let mut before = None::<Run>;
+    for run in runs {
+        let point = |along: f64, across: f64| {
+            let (x, y) = turned.point(along, across);
+            format!("{x} {y}")
+        };
+        let _ = match before {
+            None => write!(path, "M{}", point(run.begin, run.across)),
+            Some(last) => {
+                let half = (last.end + run.begin) / 2.0;
+                let (out, back) = (point(half, last.across), point(half, run.across));
+                write!(path, "C{out} {back} {}", point(run.begin, run.across))
+            }
+        };
+        let _ = write!(path, "L{}", point(run.end, run.across));
+        before = Some(*run);
+    }
+    let words = edge.properties.join(", ");
+    let (end, across) = before.map_or((0.0, 0.0), |last| (last.end, last.across));
+    let (x, y) = turned.point(end, across);
+    let (x, y, anchor) = match turned {
+        Turned::Right => (x - 12.0, y - 5.0, "end"),
+        Turned::Down => (x + 6.0, y - 10.0, "start"),
+    };
+    html! {
+        g class="edge" {
+            title { (words) }
+            path class="line" d=(path) marker-end="url(#arrow)" {}
+            text class="label" x=(x) y=(y) text-anchor=(anchor) { (words) }
+        }
+    }
+}
+
+/// Which way lines lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turned {
+    Right,
+    Down,
+}
+
+impl Turned {
+    /// From along and across to x and y, and back.
+    fn point(self, along: f64, across: f64) -> (f64, f64) {
+        match self {
+            Turned::Right => (along, across),
+            Turned::Down => (across, along),
+        }
+    }
+}
+
+fn width(text: &str, letter: f64) -> f64 {
+    count(text.chars().count()) * letter
+}
+
 const HEIGHT: f64 = 52.0;
-/// Between the columns: room for the words on the lines.
-const GAP: f64 = 120.0;
-const SPACING: f64 = 24.0;
 const MARGIN: f64 = 16.0;
 /// Letters are that wide, on the average of what names are made of, bold and small.
 const LETTER: f64 = 8.6;
 const SMALL_LETTER: f64 = 6.6;
-const MOST_LABELS: usize = 12;
-
-struct Placed {
-    boxes: Vec<Place>,
-    width: f64,
-    height: f64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    x: f64,
-    y: f64,
-    width: f64,
-}
+/// Those on the lines are all as wide.
+const LABEL_LETTER: f64 = 6.6;
+const LABEL_HEIGHT: f64 = 16.0;
+const LABEL_PAD: f64 = 12.0;
+const LEGEND_LEAD: f64 = 44.0;
+const LEGEND_LINE: f64 = 24.0;
+/// A picture that is wider, and much wider than high, is turned.
+const WIDEST: f64 = 1600.0;
+/// Columns for what a resource needs, beside it.
+const LEAST_ROOM: usize = 30;
 
 fn node(declared: &Declared, action: Action) -> Node {
     let action = if declared.imported { Action::Import } else { action };
@@ -442,19 +482,6 @@ fn node(declared: &Declared, action: Action) -> Node {
 fn detail(Node { kind, name, .. }: &Node) -> String {
     // The names that a mapping goes by are AWS's.
     if name.is_empty() || *kind == "mapping" { (*kind).to_owned() } else { format!("{kind} {name}") }
-}
-
-/// What stands first in the file stands above, where the library leaves the choice: 1, or -1 to turn it upside down.
-fn turn(members: &[(usize, f64)]) -> f64 {
-    let n = count(members.len());
-    let mean_at = members.iter().map(|(at, _)| count(*at)).sum::<f64>() / n;
-    let mean_across = members.iter().map(|(_, across)| across).sum::<f64>() / n;
-    let agreement = members.iter().map(|(at, across)| (count(*at) - mean_at) * (across - mean_across)).sum::<f64>();
-    if agreement < 0.0 { -1.0 } else { 1.0 }
-}
-
-fn count(n: usize) -> f64 {
-    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
 /// An action's colour on light and on dark ground, each readable there.
@@ -476,29 +503,27 @@ fn paint(action: Action) -> Paint {
 
 /// The colours, for light and dark.
 fn css() -> String {
-    let mut css = BASE.to_owned();
-    for action in super::ACTIONS {
-        let Paint { light, .. } = paint(action);
-        let _ = write!(css, ".{0} .box{{stroke:{light}}}li.{0}{{color:{light}}}", face(action).word);
-    }
-    css.push_str("@media(prefers-color-scheme:dark){");
-    css.push_str(DARK);
-    for action in super::ACTIONS {
-        let Paint { dark, .. } = paint(action);
-        let _ = write!(css, ".{0} .box{{stroke:{dark}}}li.{0}{{color:{dark}}}", face(action).word);
-    }
-    css.push('}');
-    css
+    let colours = |colour: fn(Paint) -> &'static str| {
+        ACTIONS.into_iter().fold(String::new(), |mut css, action| {
+            let (Face { word, .. }, colour) = (face(action), colour(paint(action)));
+            let _ = write!(css, ".{word} .box{{stroke:{colour}}}");
+            if !matches!(action, Action::None | Action::Import) {
+                let _ = write!(css, ".{word} .box{{stroke-width:2.5;fill:{colour};fill-opacity:.12}}");
+            }
+            css
+        })
+    };
+    let (light, dark) = (colours(|it| it.light), colours(|it| it.dark));
+    format!("{BASE}{light}@media(prefers-color-scheme:dark){{{DARK}{dark}}}")
 }
 
 const BASE: &str = "\
-.box{fill:#fff;stroke-width:1.5}.name{font-size:14px;font-weight:600;fill:#1f2328}.detail{font-size:12px;fill:#59636e}\
-.line{fill:none;stroke:#8c959f;stroke-width:1.5}.head{fill:#8c959f}\
-.label{font-size:11px;fill:#59636e;paint-order:stroke;stroke:#fff;stroke-width:4px}\
+.ground{fill:#fff}.box{fill:#fff;stroke-width:1.5}.name{font-size:14px;font-weight:600;fill:#1f2328}\
+.detail{font-size:12px;fill:#59636e}.line{fill:none;stroke:#8c959f;stroke-width:1.5}.head{fill:#8c959f}\
+.label{font:11px ui-monospace,monospace;fill:#59636e}.plan .none .name{font-weight:400}\
 .kind{fill:#8c959f}.kind.table{fill:#3b6fd4}.kind.function{fill:#d9730d}.kind.mapping{fill:#8250df}\
 .kind.permission{fill:#bf3989}.kind.role{fill:#57606a}.import .box{stroke-dasharray:5 4}";
 const DARK: &str = "\
-.box{fill:#161b22}.name{fill:#e6edf3}.detail,.label{fill:#9198a1}.line{stroke:#6e7681}.head{fill:#6e7681}\
-.label{stroke:#0d1117}";
-const PAGE: &str = "\
-.picture{overflow:auto}.legend{display:flex;flex-wrap:wrap;gap:16px;padding:0;list-style:none;font-weight:600}";
+.ground{fill:#0d1117}.box{fill:#161b22}.name{fill:#e6edf3}.detail,.label{fill:#9198a1}.line{stroke:#6e7681}\
+.head{fill:#6e7681}";
+const PAGE: &str = ".picture{overflow:auto}";

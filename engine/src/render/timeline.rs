@@ -104,6 +104,12 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
     let (again, throttled): (usize, usize) =
         bars().fold((0, 0), |(again, throttled), bar| (again + bar.retries(), throttled + bar.throttled()));
     let reading = timeline.reads.as_ref().map(|reads| reads.end.saturating_sub(reads.begin)).unwrap_or_default();
+    let is_interrupted = endings.iter().any(|ending| match ending {
+        Ending::NotStarted => true,
+        Ending::Failed(error) => error.class == Class::Interrupted,
+        Ending::Done(_) | Ending::Skipped(_) => false,
+    });
+    let n_failed = endings.iter().filter(|ending| matches!(ending, Ending::Failed(_) | Ending::Skipped(_))).count();
     let unbegun = endings.iter().enumerate().filter_map(|(at, ending)| {
         let why = match ending {
             Ending::Skipped(cause) => format!("skipped, it depends on {cause}"),
@@ -115,6 +121,11 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
     html! {
         section {
             h2 { (spec.team) "/" (spec.stack) span class="quiet" { " account " (site.account) ", " (site.region) } }
+            @if is_interrupted {
+                p class="failure" { "Interrupted: this is what was known by then. AWS may go on with what was at work." }
+            } @else if n_failed > 0 {
+                p class="failure" { "Incomplete: " (n_failed) " of " (plan.steps.len()) " steps failed or were skipped." }
+            }
             dl class="facts" {
                 (fact("total", &length(timing.total), "first step's beginning to last step's end"))
                 (fact("ideal", &length(timing.ideal), "the critical path, without a moment between its steps"))

@@ -1,51 +1,47 @@
 //! What a verification has seen, for people and for programs.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use crate::aws::Class;
+use crate::diagnostic::Diagnostic;
 use crate::records::Happening;
 use crate::schema::Site;
 use crate::spec::Spec;
 use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};
 
-use super::headed;
+use super::{FORMAT_VERSION, headed};
 
-/// One hop, as it was seen.
+/// What is verified.
+pub fn pipeline(pipeline: &Pipeline) -> String {
+    format!("{}: {} -> {}\n", pipeline.mapping, pipeline.table, pipeline.function)
+}
+
+/// One hop, as it was seen: the head of the table with the first one, and a line with the last one of each change.
 pub fn progress(pipeline: &Pipeline, step: &Step, hop: Hop) -> String {
-    let time = match hop {
-        Hop::Written => step.written,
-        Hop::Invoked => step.invoked,
-        Hop::Logged => step.logged,
-    };
-    format!("{}: {} {} after {}", pipeline.mapping, step.change.word(), hop.words(), shown(time))
-}
-
-fn shown(time: Option<Duration>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| format!("{:.3} s", time.as_secs_f64()))
-}
-
-/// The outcome, a table for each mapping.
-pub fn outcome(outcomes: &[(&Pipeline, Outcome)]) -> String {
-    let mut text = String::new();
-    for (pipeline, outcome) in outcomes {
-        let Pipeline { mapping, table, function, .. } = pipeline;
-        // Writing to a string never fails.
-        let _ = writeln!(text, "{mapping}: {table} -> {function}");
-        if !outcome.steps.is_empty() {
-            let _ = writeln!(text, "  item {}", item_name(pipeline));
+    match (hop, step.change) {
+        (Hop::Written, Happening::Insert) => {
             let [written, invoked, logged] = [Hop::Written, Hop::Invoked, Hop::Logged].map(Hop::words);
-            let _ = writeln!(text, "  {:8}{written:>14}{invoked:>18}{logged:>16}", "");
+            format!("  item {}\n  {:8}{written:>14}{invoked:>18}{logged:>16}\n", item_name(pipeline), "")
         }
-        for step in &outcome.steps {
-            let [written, invoked, logged] = [step.written, step.invoked, step.logged].map(shown);
-            let _ = writeln!(text, "  {:8}{written:>14}{invoked:>18}{logged:>16}", step.change.word());
-        }
-        let _ = writeln!(text, "{}", last(function, outcome));
+        (Hop::Logged, _) => row(step),
+        _ => String::new(),
     }
-    text
+}
+
+fn row(step: &Step) -> String {
+    let shown =
+        |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), |time| format!("{:.3} s", time.as_secs_f64()));
+    let [written, invoked, logged] = [step.written, step.invoked, step.logged].map(shown);
+    format!("  {:8}{written:>14}{invoked:>18}{logged:>16}\n", step.change.word())
+}
+
+/// How it ended: how far the last change has come, if not to its end, and what that means.
+pub fn outcome(pipeline: &Pipeline, outcome: &Outcome) -> String {
+    // Of what was not written nothing is to be said.
+    let halfway = outcome.steps.iter().filter(|step| step.written.is_some() && step.logged.is_none());
+    format!("{}{}\n", halfway.map(row).collect::<String>(), last(&pipeline.function, outcome))
 }
 
 fn last(function: &str, outcome: &Outcome) -> String {
@@ -111,5 +107,13 @@ pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json
         .collect();
     let all = outcomes.iter().all(|(_, outcome)| verified(outcome));
     let complete = outcomes.iter().all(|(_, outcome)| outcome.steps.len() == Happening::ALL.len());
-    headed(spec, site, json!({ "verified": all && complete, "mappings": mappings }))
+    headed(spec, site, json!({ "verified": all && complete, "mappings": mappings, "problems": [] }))
+}
+
+/// The same where nothing could be begun, for these reasons.
+pub fn unbegun(problems: &[Diagnostic]) -> Json {
+    json!({
+        "format_version": FORMAT_VERSION, "team": null, "stack": null, "region": null, "account": null,
+        "verified": false, "mappings": [], "problems": problems,
+    })
 }

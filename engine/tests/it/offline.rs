@@ -408,47 +408,188 @@ fn a_spec_is_drawn_in_five_ways_and_the_one_in_the_readme_is_fresh() {
     assert!(err.contains("one picture is of one spec"), "{err}");
 }
 
-/// A spec of tables, of which each waits for some before it.
-fn tables(needs: &[Vec<usize>]) -> String {
+/// A spec of tables, of which each needs some before it, one property or another; the first ones are a chain.
+fn tables(needs: &[Vec<usize>], n_chained: usize) -> String {
     let mut text = "team: red-foxes\nresources:\n".to_owned();
     for (at, needs) in needs.iter().enumerate() {
-        let mut before: Vec<String> = needs.iter().map(|need| need % at.max(1)).map(|it| format!("t{it}")).collect();
+        let mut before: Vec<usize> = needs.iter().map(|need| need % at.max(1)).collect();
+        before.extend((0..n_chained).contains(&at).then(|| at.saturating_sub(1)));
         before.sort();
         before.dedup();
         before.truncate(if at == 0 { 0 } else { before.len() });
+        let (tagged, waited): (Vec<usize>, Vec<usize>) = before.into_iter().partition(|need| need % 3 == 0);
+        let tags: Vec<String> = tagged.iter().map(|it| format!("a{it}: \"${{t{it}.arn}}\"")).collect();
+        let waited: Vec<String> = waited.iter().map(|it| format!("t{it}")).collect();
         text += &format!(
             "  t{at}:\n    type: table\n    attributes: {{ id: S }}\n    hash_key: id\n    billing_mode: PAY_PER_REQUEST\n    \
-             depends_on: [{}]\n",
-            before.join(", ")
+             tags: {{ {} }}\n    depends_on: [{}]\n",
+            tags.join(", "),
+            waited.join(", ")
         );
     }
     text
 }
 
+fn parsed(text: &str) -> engine::spec::Spec {
+    engine::spec::Spec::parse(Path::new("team.yaml"), text.as_bytes(), &Default::default(), engine::spec::Depth::Full)
+        .unwrap()
+}
+
+/// From left to right and from top to bottom.
+#[derive(Debug, Clone, Copy)]
+struct Area {
+    x: [f64; 2],
+    y: [f64; 2],
+}
+
+impl Area {
+    fn overlaps(&self, other: &Area) -> bool {
+        let overlap = |one: [f64; 2], other: [f64; 2]| one[0] < other[1] && other[0] < one[1];
+        overlap(self.x, other.x) && overlap(self.y, other.y)
+    }
+}
+
+/// What is in a picture: boxes, and of each line its pieces and its words.
+struct Drawn {
+    boxes: Vec<Area>,
+    lines: Vec<(Vec<Area>, Area)>,
+}
+
+fn attribute<'t>(element: &'t str, name: &str) -> &'t str {
+    let (_, rest) = element.split_once(&format!(" {name}=\"")).unwrap_or_else(|| panic!("{name} in {element}"));
+    rest.split('"').next().unwrap()
+}
+
+fn number(element: &str, name: &str) -> f64 {
+    attribute(element, name).parse().unwrap()
+}
+
+fn drawn(svg: &str) -> Drawn {
+    let boxes = svg.split("<g class=\"node").skip(1).map(|node| {
+        let place = attribute(node, "transform").strip_prefix("translate(").unwrap().strip_suffix(')').unwrap();
+        let (x, y) =
+            place.split_once(' ').map(|(x, y)| (x.parse::<f64>().unwrap(), y.parse::<f64>().unwrap())).unwrap();
+        let (_, rect) = node.split_once("<rect").unwrap();
+        Area { x: [x, x + number(rect, "width")], y: [y, y + number(rect, "height")] }
+    });
+    let lines = svg.split("<g class=\"edge").skip(1).map(|edge| {
+        let (_, label) = edge.split_once("<text").unwrap();
+        let words = label.split(['>', '<']).nth(1).unwrap();
+        // Letters of one width, eleven high.
+        let (x, y, width) = (number(label, "x"), number(label, "y"), words.len() as f64 * 6.6);
+        let left = if attribute(label, "text-anchor") == "end" { x - width } else { x };
+        (pieces(attribute(edge, "d")), Area { x: [left, left + width], y: [y - 9.0, y + 2.5] })
+    });
+    Drawn { boxes: boxes.collect(), lines: lines.collect() }
+}
+
+/// A path in pieces so short that each fills its area.
+fn pieces(path: &str) -> Vec<Area> {
+    let mut points: Vec<[f64; 2]> = Vec::new();
+    let mut rest = path;
+    while let Some(command) = rest.chars().next() {
+        let end = rest[1..].find(char::is_alphabetic).map_or(rest.len(), |at| at + 1);
+        let numbers: Vec<f64> = rest[1..end].split_whitespace().map(|it| it.parse().unwrap()).collect();
+        let to: Vec<[f64; 2]> = numbers.chunks(2).map(|it| [it[0], it[1]]).collect();
+        match (command, &to[..]) {
+            ('M', [to]) => points.push(*to),
+            ('L', [to]) => points.push(*to),
+            ('C', [one, two, to]) => {
+                let from = *points.last().unwrap();
+                points.extend((1..=40).map(|n| {
+                    let t = f64::from(n) / 40.0;
+                    let part = |of: usize| {
+                        let u = 1.0 - t;
+                        u * u * u * from[of]
+                            + 3.0 * u * u * t * one[of]
+                            + 3.0 * u * t * t * two[of]
+                            + t * t * t * to[of]
+                    };
+                    [part(0), part(1)]
+                }));
+            }
+            other => panic!("{other:?} in {path}"),
+        }
+        rest = &rest[end..];
+    }
+    let piece = |pair: &[[f64; 2]]| {
+        let span = |of: usize| [pair[0][of].min(pair[1][of]) - 0.5, pair[0][of].max(pair[1][of]) + 0.5];
+        Area { x: span(0), y: span(1) }
+    };
+    points.windows(2).map(piece).collect()
+}
+
+/// What lies over something else in a picture.
+fn overlaps(Drawn { boxes, lines }: &Drawn) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, one) in boxes.iter().enumerate() {
+        found.extend(boxes[..at].iter().filter(|it| one.overlaps(it)).map(|it| format!("boxes {one:?} {it:?}")));
+    }
+    for (at, (pieces, words)) in lines.iter().enumerate() {
+        let on_box = boxes.iter().filter(|it| it.overlaps(words)).map(|it| format!("words {words:?} on a box {it:?}"));
+        found.extend(on_box);
+        for (other, (others, other_words)) in lines.iter().enumerate().filter(|(other, _)| *other != at) {
+            if other < at && other_words.overlaps(words) {
+                found.push(format!("words {words:?} on words {other_words:?}"));
+            }
+            found.extend(
+                others.iter().find(|it| it.overlaps(words)).map(|it| format!("words {words:?} on a line {it:?}")),
+            );
+        }
+        if pieces.iter().any(|it| it.overlaps(words)) {
+            found.push(format!("words {words:?} on their own line"));
+        }
+        // It begins and ends at the edge of a box.
+        let inner = |it: &Area| Area { x: [it.x[0] + 1.0, it.x[1] - 1.0], y: [it.y[0] + 1.0, it.y[1] - 1.0] };
+        found.extend(
+            boxes
+                .iter()
+                .filter(|it| pieces.iter().any(|piece| piece.overlaps(&inner(it))))
+                .map(|it| format!("a line through {it:?}")),
+        );
+    }
+    found
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
-    fn no_two_boxes_of_a_picture_overlap(needs in proptest::collection::vec(proptest::collection::vec(0..60_usize, 0..4), 1..60)) {
+    fn nothing_in_a_picture_lies_over_anything_else(
+        needs in proptest::collection::vec(proptest::collection::vec(0..60_usize, 0..4), 1..60), n_chained in 0..60_usize,
+    ) {
         use engine::render::graph::{Drawing, Picture};
         let look = engine::render::Look { colour: false, width: 80, plain: false };
-        let spec = engine::spec::Spec::parse(
-            Path::new("team.yaml"), tables(&needs).as_bytes(), &Default::default(), engine::spec::Depth::Full,
-        ).unwrap();
+        let spec = parsed(&tables(&needs, n_chained / 2));
         let svg = Picture::of_spec(&spec).draw(Drawing::Svg, look);
         proptest::prop_assert_eq!(&svg, &Picture::of_spec(&spec).draw(Drawing::Svg, look));
-        let number = |text: &str| text.parse::<f64>().unwrap();
-        let boxes: Vec<[f64; 3]> = svg.split("transform=\"translate(").skip(1).map(|rest| {
-            let (place, rest) = rest.split_once(')').unwrap();
-            let (x, y) = place.split_once(' ').unwrap();
-            let width = rest.split("width=\"").nth(1).unwrap().split('"').next().unwrap();
-            [number(x), number(y), number(width)]
-        }).collect();
-        proptest::prop_assert_eq!(boxes.len(), needs.len());
-        for (at, [x, y, width]) in boxes.iter().enumerate() {
-            for [other_x, other_y, other_width] in &boxes[..at] {
-                let apart = x + width <= *other_x || other_x + other_width <= *x || (y - other_y).abs() >= 52.0;
-                proptest::prop_assert!(apart, "{:?}", boxes);
-            }
-        }
+        let drawn = drawn(&svg);
+        proptest::prop_assert_eq!(drawn.boxes.len(), needs.len());
+        let overlaps = overlaps(&drawn);
+        proptest::prop_assert!(overlaps.is_empty(), "{:#?}", overlaps);
     }
+}
+
+#[test]
+fn a_long_chain_is_drawn_downwards_and_what_hangs_on_nothing_in_rows() {
+    use engine::render::graph::{Drawing, Picture};
+    let look = engine::render::Look { colour: false, width: 80, plain: false };
+    for (needs, n_chained, most) in [(30, 30, [200.0, 3400.0]), (40, 0, [1000.0, 700.0])] {
+        let svg = Picture::of_spec(&parsed(&tables(&vec![Vec::new(); needs], n_chained))).draw(Drawing::Svg, look);
+        let drawn = drawn(&svg);
+        assert_eq!(overlaps(&drawn), Vec::<String>::new());
+        let (width, height) = (number(&svg, "width"), number(&svg, "height"));
+        assert!(width <= most[0] && height <= most[1], "{width} x {height}");
+    }
+}
+
+#[test]
+fn a_table_of_who_needs_what_fits_the_window() {
+    use engine::render::graph::{Drawing, Picture};
+    let spec = engine::spec::Spec::load(&root().join(TEAM), &Default::default(), engine::spec::Depth::Full).unwrap();
+    let at = |width| {
+        let look = engine::render::Look { colour: false, width, plain: false };
+        Picture::of_spec(&spec).draw(Drawing::Text, look)
+    };
+    insta::assert_snapshot!("widths", [50, 80, 200].map(|width| format!("{width}:\n{}", at(width))).join("\n"));
+    assert!([50, 80].iter().all(|width| at(*width).lines().all(|line| line.chars().count() <= *width)));
 }

@@ -5,8 +5,10 @@
 
 mod causes;
 mod doctor;
+mod files;
 mod foreign;
 mod function_updates;
+mod graph;
 mod lambda_reads;
 mod library;
 mod lies;

@@ -72,11 +72,7 @@ impl Outage {
         if clock.passed() - since < budget {
             return Ok(());
         }
-        let message = format!(
-            "for {} s AWS could not be reached, and whether it has done what was asked last is not known: {}",
-            budget.as_secs(),
-            error.message
-        );
+        let message = format!("for {} s AWS could not be reached: {}", budget.as_secs(), error.message);
         Err(AwsError { class: Class::OutOfReach, message: message.into(), ..error })
     }
 

@@ -36,7 +36,13 @@ fn outcome(project: &Project, code: i32) -> Json {
 fn a_pipeline_that_works_is_verified_hop_by_hop_and_nothing_is_left() {
     let project = deployed(&[], None);
     let ran = project.run(&["verify", TEAM, "--local"]);
-    let ran = ran.expect(0, &["INSERT item written after", "REMOVE log line found after", "Verified in"]);
+    let ran = ran.expect(0, &["INSERT", "REMOVE", "Verified in"]);
+    // Each thing is told once, all of it where results are read.
+    let told = ran.stdout.clone() + &ran.stderr;
+    for word in ["\n  INSERT ", "\n  MODIFY ", "\n  REMOVE ", "item written", "team blue-owls", "todos-to-logger: "] {
+        assert_eq!(told.matches(word).count(), 1, "{word}: {told}");
+    }
+    assert!(ran.stdout.starts_with("team blue-owls") && !ran.stderr.contains("INSERT"), "{told}");
     eprintln!("{}{}", ran.stderr, ran.stdout);
     let aws = project.account(ACCOUNT);
     assert_eq!(aws.n_items(TABLE), 0);

@@ -8,7 +8,7 @@ use super::world::{ACCOUNT, REGION, Reply, World};
 use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, nth, writes};
 
 /// The spec without its mapping.
-fn without_mapping(spec: &str) -> String {
+pub(super) fn without_mapping(spec: &str) -> String {
     spec.split_once("\n  todos-to-logger:").unwrap().0.to_owned() + "\n"
 }
 

@@ -16,7 +16,7 @@ use engine::timeline::{Axis, Timeline};
 use super::library::{context, load, team};
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
-use super::{Project, Run, TABLE, writes};
+use super::{Project, Run, TABLE, deployed, writes};
 
 const PAGE: &str = "timeline.html";
 
@@ -118,6 +118,7 @@ fn a_failure_an_interrupt_and_nothing_to_do_have_a_page_as_well() {
     let said = words(&page);
     let has = |said: &[String], piece: &str| assert!(said.iter().any(|line| line.contains(piece)), "{said:#?}");
     has(&said, "creating failed, ");
+    has(&said, "Incomplete: 3 of 4 steps failed or were skipped.");
     has(&said, "no <such> table");
     has(&said, "skipped, it depends on todos");
     assert!(!page.contains("<such>"), "what AWS says is text");
@@ -134,12 +135,42 @@ fn a_failure_an_interrupt_and_nothing_to_do_have_a_page_as_well() {
     super::until("an interrupt", || running.said(), |said| said.contains("nothing new begins"));
     cloud.let_go();
     running.end().ends_with(130);
-    has(&words(&fs::read_to_string(project.path(PAGE)).unwrap()), "not begun");
+    let said = words(&fs::read_to_string(project.path(PAGE)).unwrap());
+    has(&said, "not begun");
+    has(&said, "Interrupted: this is what was known by then.");
 
-    let (run, page) = applied(&project, &super::deployed());
+    let (run, page) = applied(&project, &deployed());
     run.ends_with(0);
     has(&words(&page), "Nothing was to be done.");
     assert!(!run.err.contains("Took "), "{}", run.err);
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_a_page_of_what_is_known_by_then() {
+    let project = Project::usual();
+    let cloud = Cloud::start(World::empty());
+    cloud.always("CreateTable", Fault::Silence);
+    let running = project.start(&cloud, &["apply", "--yes", "--timeline", PAGE]);
+    cloud.wait_for("CreateTable", 1);
+    cloud.wait_for("CreateFunction", 1);
+    running.press_ctrl_c();
+    super::until("the first one to be heard", || running.said(), |said| said.contains("nothing new begins"));
+    assert!(!project.path(PAGE).exists(), "the table still hangs");
+    running.press_ctrl_c();
+    running.end().ends_with(130);
+    let page = fs::read_to_string(project.path(PAGE)).unwrap();
+    let said = words(&page);
+    let has = |piece: &str| assert!(said.iter().any(|line| line.contains(piece)), "no `{piece}` in {said:#?}");
+    has("Interrupted: this is what was known by then.");
+    has("creating interrupted, ");
+    has("CreateTable | blue-owls-todos | ");
+    has("none before the end");
+    has("CreateFunction | blue-owls-logger | ");
+    // The function may have been made in time or not.
+    assert!(said.iter().any(|line| line == "not begun" || line == "skipped, it depends on logger"), "{said:#?}");
+    // A page of what is whole says nothing of the kind.
+    let (_, page) = applied(&project, &deployed());
+    assert!(!page.contains("Interrupted: ") && !page.contains("Incomplete: "));
 }
 
 #[test]
@@ -191,7 +222,7 @@ fn where_no_page_can_be_written_nothing_is_begun() {
 #[test]
 fn what_is_not_carried_out_has_no_page() {
     let project = Project::usual();
-    let cloud = super::deployed();
+    let cloud = deployed();
     project.run(&cloud, &["destroy", "--timeline", PAGE]).ends_with(1).complains("needs an answer");
     assert!(!project.path(PAGE).exists() && writes(&cloud).is_empty());
     project.run(&cloud, &["destroy", "--yes", "--delete-data", "--timeline", PAGE]).ends_with(0);

@@ -101,3 +101,36 @@ fn a_table_that_is_not_ours_is_not_written_to() {
     });
     fails(&cloud, &["the table `blue-owls-todos` belongs to team `red-foxes`, stack `team`"]);
 }
+
+#[test]
+fn who_reads_documents_gets_one_also_where_nothing_can_be_begun() {
+    let project = Project::usual();
+    let args = ["verify", "--format", "json"];
+    let broken = Project::new(|text| super::replaced(&text, "hash_key: id", "hash_key: other"));
+    // Nobody listens there.
+    let nowhere = project.start_on("http://127.0.0.1:9", &args).end();
+    for (run, problem) in [
+        (project.run(&Cloud::start(World::empty()), &args), "`todos-to-logger` can't be verified"),
+        (broken.run(&deployed(), &args), "`other`"),
+        (project.run(&deployed(), &["verify", "specs/none.yaml", "--format", "json"]), "specs/none.yaml"),
+        (nowhere, "AWS gives no answer"),
+    ] {
+        let document: serde_json::Value = serde_json::from_str(&run.ends_with(1).out).unwrap();
+        assert_eq!((&document["verified"], &document["mappings"]), (&json!(false), &json!([])), "{document}");
+        assert!(document["problems"][0]["problem"].as_str().unwrap().contains(problem), "{document}");
+        run.complains(problem);
+    }
+    let run = project.run(&deployed(), &["verify", "--timeout", "1", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&run.ends_with(1).out).unwrap();
+    assert_eq!((&document["verified"], &document["problems"]), (&json!(false), &json!([])), "{document}");
+    assert_eq!(document["mappings"][0]["failed"]["hop"], "invoked");
+}
+
+#[test]
+fn without_a_network_a_read_says_nothing_of_what_was_done() {
+    for command in ["diff", "apply"] {
+        let run = Project::usual().start_on("http://127.0.0.1:9", &[command]).end();
+        run.ends_with(1).complains("AWS gives no answer").complains("check the network");
+        assert!(!run.err.contains("done"), "{}", run.err);
+    }
+}

@@ -1,0 +1,282 @@
+//! Where boxes, lines and words of a picture stand.
+//!
+//! Boxes stand in columns, each after what it needs. A layout library says which column and in which order; a line that
+//! passes a column has a place of its own there, like a box. Between two columns there is first room in which lines
+//! bend, and then room in which they run straight, each with its words beside it. So no words meet a box, other words or
+//! somebody else's line, and no line runs through a box.
+//!
+//! *Along* is the direction in which lines lead, *across* the other one.
+//!
+//! **Invariant:** numbers in, numbers out; it knows neither names nor how anything is drawn.
+
+use std::collections::HashMap;
+
+use rust_sugiyama::configure::Config;
+use rust_sugiyama::from_vertices_and_edges;
+
+/// Between two boxes of a column.
+pub(super) const SPACING: f64 = 24.0;
+/// Room in which lines bend: at least, at most, and for how far they go across.
+const BEND: (f64, f64) = (24.0, 120.0);
+const SLOPE: f64 = 0.3;
+/// Room for the arrow's head.
+const HEAD: f64 = 16.0;
+/// A line that passes a column.
+const LANE: f64 = 2.0;
+/// What hangs on nothing stands in rows that are at least as long.
+const LEAST_ROW: f64 = 900.0;
+
+/// A box to be placed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) along: f64,
+    /// At least; a box at which many lines arrive gets longer.
+    pub(super) across: f64,
+}
+
+/// A line to be drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    /// How much room its words take.
+    pub(super) words: Extent,
+}
+
+/// A box that has its place.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Place {
+    pub(super) along: f64,
+    pub(super) across: f64,
+    pub(super) extent_along: f64,
+    pub(super) extent_across: f64,
+}
+
+/// A straight part of a line; from its end a bend leads to the beginning of the next one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Run {
+    pub(super) begin: f64,
+    pub(super) end: f64,
+    pub(super) across: f64,
+}
+
+/// Everything in its place, from 0 on.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    /// In the order of the boxes.
+    pub(super) places: Vec<Place>,
+    /// In the order of the lines. The words stand on the last run.
+    pub(super) lines: Vec<Vec<Run>>,
+    pub(super) along: f64,
+    pub(super) across: f64,
+}
+
+/// Places everything. There are no circles.
+pub(super) fn layout(boxes: &[Extent], links: &[Link]) -> Layout {
+    let boxes = grown(boxes, links);
+    let is_linked = |at: &usize| links.iter().any(|link| link.from == *at || link.to == *at);
+    let (linked, single): (Vec<usize>, Vec<usize>) = (0..boxes.len()).partition(is_linked);
+    let mut layout = Layout { places: vec![Place::default(); boxes.len()], ..Layout::default() };
+    if !linked.is_empty() {
+        columns(&mut layout, &boxes, links, &linked);
+    }
+    rows(&mut layout, &boxes, &single);
+    layout
+}
+
+/// The boxes, each with room for all that arrives: of two lines side by side, both have their words.
+fn grown(boxes: &[Extent], links: &[Link]) -> Vec<Extent> {
+    let grown = boxes.iter().enumerate().map(|(at, own)| {
+        let arriving = links.iter().filter(|link| link.to == at);
+        let slot = arriving.clone().map(|link| link.words.across).fold(0.0, f64::max);
+        Extent { across: own.across.max(slot * count(arriving.count() + 1)).ceil(), ..*own }
+    });
+    grown.collect()
+}
+
+/// What hangs together, in columns.
+fn columns(layout: &mut Layout, boxes: &[Extent], links: &[Link], linked: &[usize]) {
+    let ranks = ranks(links, linked);
+    let rank = |at: usize| ranks.get(&at).copied().unwrap_or_default();
+    // Each line as a way from place to place; the places between its ends are lanes.
+    let mut spots: Vec<Spot> =
+        boxes.iter().enumerate().map(|(at, it)| Spot { rank: rank(at), across: it.across }).collect();
+    let mut ways: Vec<Vec<usize>> = Vec::new();
+    for link in links {
+        let lanes = (rank(link.from) + 1..rank(link.to)).map(|rank| {
+            spots.push(Spot { rank, across: LANE });
+            spots.len() - 1
+        });
+        let lanes: Vec<usize> = lanes.collect();
+        ways.push([vec![link.from], lanes, vec![link.to]].concat());
+    }
+    let mids = mids(&spots, &ways, linked, boxes.len());
+    let mid = |at: usize| mids.get(&at).copied().unwrap_or_default();
+
+    // Where each column begins, where it ends, and where the room before it begins in which lines run straight.
+    let n_columns = ranks.values().max().map_or(0, |last| last + 1);
+    let mut columns: Vec<Column> = Vec::new();
+    let mut left = 0.0;
+    for rank in 0..n_columns {
+        let arriving = links.iter().filter(|link| ranks.get(&link.to) == Some(&rank));
+        let words = arriving.map(|link| link.words.along).fold(0.0, f64::max);
+        let widest = linked.iter().filter(|at| ranks.get(at) == Some(&rank)).filter_map(|at| boxes.get(*at));
+        let widest = widest.map(|it| it.along).fold(0.0, f64::max);
+        let bends = ways.iter().flat_map(|way| way.windows(2)).filter_map(|it| Some((*it.first()?, *it.last()?)));
+        let bends = bends.filter(|(_, to)| spots.get(*to).is_some_and(|spot| spot.rank == rank));
+        let furthest = bends.map(|(from, to)| (mid(from) - mid(to)).abs()).fold(0.0, f64::max);
+        let bend = (BEND.0 + furthest * SLOPE).round().min(BEND.1);
+        let straight = left + if rank == 0 { 0.0 } else { bend };
+        let begin = straight + if rank == 0 { 0.0 } else { words + HEAD };
+        columns.push(Column { straight, begin, end: begin + widest });
+        left = begin + widest;
+    }
+    let column = |at: usize| {
+        let rank = spots.get(at).map_or(0, |spot| spot.rank);
+        columns.get(rank).copied().unwrap_or_default()
+    };
+
+    for at in linked {
+        let (Some(own), Some(place)) = (boxes.get(*at), layout.places.get_mut(*at)) else { continue };
+        let Extent { along, across } = *own;
+        let top = (mid(*at) - across / 2.0).round();
+        *place = Place { along: column(*at).begin, across: top, extent_along: along, extent_across: across };
+    }
+    layout.along = left;
+    let ends = spots.iter().enumerate().filter_map(|(at, spot)| Some(mids.get(&at)? + spot.across / 2.0));
+    layout.across = ends.fold(0.0, f64::max).ceil();
+    for way in &ways {
+        let runs = way.iter().enumerate().map(|(nth, at)| {
+            let own = layout.places.get(*at).copied().unwrap_or_default();
+            match (nth, nth + 1 == way.len()) {
+                (0, _) => Run { begin: own.along + own.extent_along, end: column(*at).end, across: mid(*at) },
+                (_, false) => Run { begin: column(*at).straight, end: column(*at).end, across: mid(*at) },
+                (_, true) => {
+                    // It arrives at a place of its own, in the order in which the lines come.
+                    let from = |way: &Vec<usize>| way.iter().rev().nth(1).map(|before| mid(*before));
+                    let mut arriving: Vec<&Vec<usize>> = ways.iter().filter(|it| it.last() == Some(at)).collect();
+                    arriving
+                        .sort_by(|one, other| from(one).partial_cmp(&from(other)).unwrap_or(std::cmp::Ordering::Equal));
+                    let place = arriving.iter().position(|it| *it == way).unwrap_or_default();
+                    let share = count(place + 1) / count(arriving.len() + 1);
+                    let across = (own.across + own.extent_across * share).round();
+                    Run { begin: column(*at).straight, end: own.along, across }
+                }
+            }
+        });
+        let runs = runs.collect();
+        layout.lines.push(runs);
+    }
+}
+
+/// A box or a lane.
+struct Spot {
+    rank: usize,
+    across: f64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Column {
+    straight: f64,
+    begin: f64,
+    end: f64,
+}
+
+/// The column of each box.
+fn ranks(links: &[Link], linked: &[usize]) -> HashMap<usize, usize> {
+    let boxes: Vec<(usize, f64)> = linked.iter().map(|at| (*at, 1.0)).collect();
+    let steps: Vec<(usize, usize)> = links.iter().map(|link| (link.from, link.to)).collect();
+    let groups = placed(&boxes, &steps);
+    let ranks = groups.iter().flat_map(|group| {
+        let mut depths: Vec<f64> = group.iter().map(|(_, (_, down))| *down).collect();
+        depths.sort_by(f64::total_cmp);
+        depths.dedup();
+        group.iter().map(move |(at, (_, down))| (*at, depths.iter().position(|it| it == down).unwrap_or_default()))
+    });
+    ranks.collect()
+}
+
+/// Where the library places what is so large across, by its number; what hangs together is a group, the largest first.
+/// It draws from top to bottom.
+fn placed(spots: &[(usize, f64)], steps: &[(usize, usize)]) -> Vec<Vec<(usize, (f64, f64))>> {
+    // It takes numbers without gaps alone.
+    let id = |at: usize| spots.iter().position(|(it, _)| *it == at).and_then(|id| u32::try_from(id).ok());
+    let vertices: Vec<(u32, (f64, f64))> =
+        spots.iter().filter_map(|(at, across)| Some((id(*at)?, (*across, 1.0)))).collect();
+    let edges: Vec<(u32, u32)> = steps.iter().filter_map(|(from, to)| Some((id(*from)?, id(*to)?))).collect();
+    let config = Config { vertex_spacing: SPACING, ..Config::default() };
+    let groups = from_vertices_and_edges(&vertices, &edges, &config).into_iter().map(|(group, ..)| {
+        let mut group: Vec<(usize, (f64, f64))> =
+            group.into_iter().filter_map(|(id, place)| Some((spots.get(id)?.0, place))).collect();
+        group.sort_by_key(|(at, _)| *at);
+        group
+    });
+    let mut groups: Vec<_> = groups.collect();
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.len()), group.first().map(|(at, _)| *at)));
+    groups
+}
+
+/// The middle of each spot, across: what hangs together stands together.
+fn mids(spots: &[Spot], ways: &[Vec<usize>], linked: &[usize], n_boxes: usize) -> HashMap<usize, f64> {
+    let numbers = linked.iter().copied().chain(n_boxes..spots.len());
+    let sized: Vec<(usize, f64)> = numbers.filter_map(|at| Some((at, spots.get(at)?.across))).collect();
+    let steps = ways.iter().flat_map(|way| way.windows(2)).filter_map(|it| Some((*it.first()?, *it.last()?)));
+    let groups = placed(&sized, &steps.collect::<Vec<(usize, usize)>>());
+    let mut mids = HashMap::new();
+    let mut bottom = 0.0;
+    for group in groups {
+        let mut members: Vec<(usize, f64)> = group.into_iter().map(|(at, (across, _))| (at, across)).collect();
+        let turn = turn(&members);
+        members.iter_mut().for_each(|(_, across)| *across *= turn);
+        // The library knows how far apart two should stand, but not always keeps to it.
+        members.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+        let half = |at: usize| spots.get(at).map_or(0.0, |spot| spot.across / 2.0);
+        let top = members.iter().map(|(at, across)| across - half(*at)).fold(f64::INFINITY, f64::min);
+        let mut filled: HashMap<usize, f64> = HashMap::new();
+        let mut lowest: f64 = bottom;
+        for (at, across) in members {
+            let Some(spot) = spots.get(at) else { continue };
+            let free = filled.get(&spot.rank).map_or(bottom, |filled| filled + SPACING);
+            let mid = (bottom + across - top).max(free + half(at));
+            filled.insert(spot.rank, mid + half(at));
+            lowest = lowest.max(mid + half(at));
+            mids.insert(at, mid.round());
+        }
+        bottom = (lowest + SPACING).ceil();
+    }
+    mids
+}
+
+/// What stands first in the file stands above, where the library leaves the choice: 1, or -1 to turn it upside down.
+fn turn(members: &[(usize, f64)]) -> f64 {
+    let n = count(members.len());
+    let mean_at = members.iter().map(|(at, _)| count(*at)).sum::<f64>() / n;
+    let mean_across = members.iter().map(|(_, across)| across).sum::<f64>() / n;
+    let agreement = members.iter().map(|(at, across)| (count(*at) - mean_at) * (across - mean_across)).sum::<f64>();
+    if agreement < 0.0 { -1.0 } else { 1.0 }
+}
+
+/// What hangs on nothing, in rows below.
+fn rows(layout: &mut Layout, boxes: &[Extent], single: &[usize]) {
+    let cell = |extent: fn(&Extent) -> f64| {
+        single.iter().filter_map(|at| boxes.get(*at)).map(extent).fold(0.0, f64::max) + SPACING
+    };
+    let (along, across) = (cell(|it| it.along), cell(|it| it.across));
+    let room = layout.along.max(LEAST_ROW);
+    let top = if layout.across > 0.0 { layout.across + SPACING } else { 0.0 };
+    let (mut left, mut row) = (0.0, top);
+    for at in single {
+        let (Some(own), Some(place)) = (boxes.get(*at), layout.places.get_mut(*at)) else { continue };
+        if left > 0.0 && left + own.along > room {
+            (left, row) = (0.0, row + across);
+        }
+        *place = Place { along: left, across: row, extent_along: own.along, extent_across: own.across };
+        layout.along = layout.along.max(left + own.along);
+        layout.across = layout.across.max(row + own.across);
+        left += along;
+    }
+}
+
+pub(super) fn count(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}
