@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use super::project::{ACCOUNT, Project, ROLE};
+use super::project::{ACCOUNT, Project, ROLE, Ran};
 use super::{NO_CHANGES, TEAM};
 use crate::support::ENGINE;
 
@@ -353,6 +354,37 @@ fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
     // The merge was the answer to what a person would be asked.
     project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
     runner.job(&ours, "apply").expect(false, &["Apply complete! Resources: 1 added, 0 changed, 1 destroyed."]);
+}
+
+#[test]
+fn a_merge_whose_run_is_cancelled_ends_in_good_order_and_the_next_completes_it() {
+    let project = Project::new();
+    let ours = workflow("engine/docs/github-actions.yml");
+    let steps = ours["jobs"]["apply"]["steps"].as_array().unwrap();
+    let apply = steps.iter().find(|it| it["name"] == "Apply").unwrap();
+    project.write("step", apply["run"].as_str().unwrap());
+    fs::create_dir(project.path("bin")).unwrap();
+    std::os::unix::fs::symlink(ENGINE, project.path("bin/engine")).unwrap();
+    let usual = std::env::var_os("PATH").unwrap();
+    let path = [project.path("bin")].into_iter().chain(std::env::split_paths(&usual));
+    let path = std::env::join_paths(path).unwrap();
+    let step = || {
+        let mut command = project.program("bash");
+        command.args(["--noprofile", "--norc", "-eo", "pipefail", "step"]).envs(entries(&ours["env"]));
+        command.env("PATH", &path).env("ENGINE_LOCAL", "1").env("CI", "true").stdin(Stdio::null());
+        command
+    };
+    let mut cancelled = step().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(cancelled.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("creating...")));
+    // The runner signals the process that it has started, and none that this one has.
+    let process = rustix::process::Pid::from_child(&cancelled);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let rest = said.collect::<Vec<_>>().join("\n");
+    assert_eq!(cancelled.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("interrupted: calls in flight finish"), "{rest}");
+    Ran::of(step().output().unwrap()).expect(0, &["Apply complete!"]);
+    project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
 }
 
 #[test]
