@@ -12,6 +12,7 @@ mod init;
 mod logs;
 mod policy;
 mod session;
+mod shell;
 mod terminal;
 mod timeline;
 mod usage;
@@ -21,7 +22,7 @@ mod verify;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
 use crate::aws::Network;
@@ -130,7 +131,7 @@ enum Format {
 enum Command {
     /// Show the plan and carry it out
     #[command(
-        alias = "deploy",
+        visible_alias = "deploy",
         after_help = "\
 Examples:
   engine apply specs/team.yaml --local    try it on this machine, without an account
@@ -143,7 +144,7 @@ Examples:
     Apply(ApplyArgs),
     /// Show what `apply` would do, without doing it
     #[command(
-        alias = "plan",
+        visible_alias = "plan",
         after_help = "\
 Examples:
   engine diff                       the plan for specs/team.yaml
@@ -282,11 +283,12 @@ Examples:
     #[command(after_help = "\
 Examples:
   engine man > engine.1                then: man ./engine.1
-  engine man apply > engine-apply.1    one command's")]
+  engine man apply > engine-apply.1    one command's
+  engine man local stop                as its page is called: local-stop")]
     Man {
-        /// A command
+        /// A command, and one of its own
         #[arg(value_name = "COMMAND")]
-        command: Option<String>,
+        command: Vec<String>,
     },
     /// Control the local AWS of this project
     #[command(after_help = "\
@@ -669,8 +671,8 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::Logs(args) => logs::logs(&global, &terminal, args),
         Command::Init(args) => init::run(&global, &terminal, &args),
         Command::Doctor(args) => doctor::run(&global, &terminal, &args),
-        Command::Completions { shell } => completions(&terminal, shell),
-        Command::Man { command } => man(&terminal, command.as_deref()),
+        Command::Completions { shell } => shell::completions(&terminal, shell),
+        Command::Man { command } => shell::man(&terminal, &command),
         Command::Graph(args) => graph::run(&global, &terminal, &args),
         Command::Schema => {
             terminal.print(&format!("{:#}\n", crate::spec::grammar::json_schema()));
@@ -853,36 +855,6 @@ fn explain(terminal: &Terminal, what: Option<&str>) -> Result<Exit, Failure> {
             return Err(Failure::usage(format!("a {kind} has no property `{}`", property.unwrap_or_default()), hint));
         }
     }
-    Ok(Exit::Done)
-}
-
-fn completions(terminal: &Terminal, shell: clap_complete::Shell) -> Result<Exit, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "engine", &mut script);
-    terminal.print(&String::from_utf8_lossy(&script));
-    Ok(Exit::Done)
-}
-
-fn man(terminal: &Terminal, name: Option<&str>) -> Result<Exit, Failure> {
-    let mut whole = Cli::command();
-    whole.build();
-    let command = match name {
-        None => whole,
-        Some(name) => match whole.find_subcommand(name) {
-            Some(command) => command.clone(),
-            None => {
-                let meant = nearest(name, whole.get_subcommands().map(clap::Command::get_name));
-                let meant = meant.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-                let hint = format!("{meant}`engine --help` lists them");
-                return Err(Failure::usage(format!("there is no command `{name}`"), hint));
-            }
-        },
-    };
-    let mut page = Vec::new();
-    let title = name.map_or_else(|| "engine".to_owned(), |name| format!("engine-{name}"));
-    let rendered = clap_mangen::Man::new(command).title(title).render(&mut page);
-    rendered.map_err(|error| Failure::one(Diagnostic::error("the page can't be made").why(error.to_string())))?;
-    terminal.print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }
 

@@ -18,6 +18,8 @@ mod throttle;
 mod throttled;
 mod together;
 mod verify;
+#[cfg(target_os = "linux")]
+mod workflows;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

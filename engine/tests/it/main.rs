@@ -20,6 +20,8 @@ mod schedule;
 mod scripted;
 #[path = "../shared/mod.rs"]
 mod shared;
+#[cfg(unix)]
+mod shell;
 mod spec;
 mod support;
 mod tidy;

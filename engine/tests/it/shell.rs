@@ -1,0 +1,104 @@
+//! What shells complete, and the manual pages, are the program's own command line.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use engine::kinds::registry;
+
+use crate::support::ENGINE;
+
+/// What the program prints, and its exit code.
+fn engine(args: &[&str]) -> (i32, String) {
+    let ran = Command::new(ENGINE).args(args).output().unwrap();
+    let printed = [ran.stdout, ran.stderr].map(|it| String::from_utf8(it).unwrap()).concat();
+    (ran.status.code().unwrap(), printed)
+}
+
+/// What bash offers for the last of `words`.
+fn offered(script: &std::path::Path, words: &[&str]) -> Vec<String> {
+    let ask = r#"source "$1"; shift; COMP_WORDS=(engine "$@"); COMP_CWORD=$#
+        _engine engine "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    let ran = bash.args(["--noprofile", "--norc", "-c", ask, "bash"]).arg(script).args(words).output().unwrap();
+    assert!(ran.stderr.is_empty(), "{ran:?}");
+    let lines = String::from_utf8(ran.stdout).unwrap();
+    lines.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_their_other_names_and_the_words_that_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("engine.bash");
+    fs::write(&script, engine(&["completions", "bash"]).1).unwrap();
+    let offered = |words: &[&str]| offered(&script, words);
+    assert_eq!(offered(&["pl"]), ["plan"]);
+    assert_eq!(offered(&["de"]), ["deploy", "destroy"]);
+    for command in ["apply", "deploy"] {
+        assert_eq!(offered(&[command, "--format", ""]), ["human", "json", "markdown"], "{command}");
+        assert_eq!(offered(&[command, "--delete"]), ["--delete-data"], "{command}");
+    }
+    let explained = offered(&["explain", ""]);
+    assert!(registry().keys().all(|kind| explained.contains(&(*kind).to_owned())), "{explained:?}");
+    assert!(explained.contains(&"role-not-assumable".to_owned()));
+    assert_eq!(offered(&["explain", "mapp"])[0], "mapping");
+    assert_eq!(offered(&["man", "local-st"]), ["local-start", "local-stop", "local-status"]);
+    assert_eq!(offered(&["local", "st"]), ["start", "stop", "status"]);
+    assert!(offered(&["local", "su"]).is_empty());
+}
+
+#[test]
+fn no_script_offers_what_is_hidden_and_each_loads_where_its_shell_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (code, script) = engine(&["completions", shell]);
+        assert_eq!(code, 0, "{script}");
+        assert!(!script.contains("supervise"), "{shell}");
+        for word in ["deploy", "destroy", "local", "delete-data"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        fs::write(folder.path().join(shell), script).unwrap();
+    }
+    let load = [
+        (
+            "zsh",
+            r#"mv zsh _engine; fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; autoload +X _engine; [ "$_comps[engine]" = _engine ]"#,
+        ),
+        (
+            "fish",
+            r#"source fish; complete -C 'engine explain perm' | string match -q 'permission*'; and complete -C 'engine deploy --delete' | string match -q -- '--delete-data*'"#,
+        ),
+    ];
+    for (shell, line) in load {
+        let ran = Command::new(shell).args(["-c", line]).current_dir(folder.path()).env("HOME", folder.path()).output();
+        // Where it is not installed, nobody completes with it.
+        if let Ok(ran) = ran {
+            assert!(ran.status.success() && ran.stderr.is_empty(), "{shell}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn there_is_a_page_for_each_command_and_each_page_that_a_page_names() {
+    let mut left = vec![("engine".to_owned(), Vec::new())];
+    let mut seen = BTreeSet::new();
+    while let Some((name, words)) = left.pop() {
+        let (code, page) = engine(&[&["man"], &words.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+        let page = page.replace("\\-", "-");
+        assert!(code == 0 && page.contains(&format!(".SH NAME\n{name} - ")), "{name}: {page}");
+        assert!(page.contains(concat!("engine ", env!("CARGO_PKG_VERSION"))), "{name}: {page}");
+        for named in page.lines().filter_map(|line| line.strip_suffix("(1)")) {
+            left.push((named.to_owned(), vec![named.strip_prefix("engine-").unwrap().to_owned()]));
+        }
+        seen.insert(name);
+    }
+    assert!(["engine-apply", "engine-local", "engine-local-stop"].iter().all(|it| seen.contains(*it)), "{seen:?}");
+    assert_eq!(engine(&["man", "local", "stop"]), engine(&["man", "local-stop"]));
+    assert_eq!(engine(&["man", "plan"]), engine(&["man", "diff"]));
+    let (code, said) = engine(&["man", "local", "stopp"]);
+    assert!(
+        code == 64 && said.contains("there is no command `local stopp`") && said.contains("`local-stop`"),
+        "{said}"
+    );
+    assert_eq!(engine(&["man", "local-supervise"]).0, 64);
+}
