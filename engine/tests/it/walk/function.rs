@@ -72,7 +72,7 @@ pub(super) fn rows() -> Vec<Row> {
             json!({ "Role": "arn:aws:iam::{account}:role/fhms-pulumi-challenge-lambda-execution-role" }),
         )
         .required("no `role`"),
-        code("code", "code: ../one", "code: ../two", [147, 151, 0]).required("no `code`"),
+        code("code", "code: ../one", "code: ../two", [175, 151, 0]).required("no `code`"),
         code(
             "code.inline",
             "code: { inline: 'exports.handler = async () => 1000;' }",
@@ -80,7 +80,7 @@ pub(super) fn rows() -> Vec<Row> {
             [149, 147, 0],
         )
         .required("`code` needs either `inline` or `path`"),
-        code("code.path", "code: { path: ../one }", "code: { path: ../two }", [147, 151, 0])
+        code("code.path", "code: { path: ../one }", "code: { path: ../two }", [175, 151, 0])
             .required("`code` needs either `inline` or `path`"),
         code(
             "code.exclude",
