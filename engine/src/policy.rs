@@ -398,19 +398,15 @@ impl<'s> Ground<'s> {
             Scope::Mappings | Scope::NewMappings | Scope::TaggedMappings => "mapping",
             _ => return true,
         };
-        commands.contains(&Diff) || commands.contains(&Destroy) || self.managed(kind).next().is_some()
-    }
-
-    fn managed(&self, kind: &'static str) -> impl Iterator<Item = &'s Declared> {
-        self.spec.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
+        commands.contains(&Diff) || commands.contains(&Destroy) || self.spec.managed(kind).next().is_some()
     }
 
     fn functions(&self) -> impl Iterator<Item = &'s Declared> {
-        self.managed("function")
+        self.spec.managed("function")
     }
 
     fn mappings(&self, function: &str) -> impl Iterator<Item = &'s Declared> {
-        self.managed("mapping").filter(move |it| it.host().is_some_and(|(_, name)| name == function))
+        self.spec.managed("mapping").filter(move |it| it.host().is_some_and(|(_, name)| name == function))
     }
 
     /// One right as a statement; none where there is nothing that it could be about.
@@ -504,12 +500,12 @@ impl<'s> Ground<'s> {
     /// The ARNs of the team's tables or functions.
     fn ours(&self, kind: &'static str) -> Vec<String> {
         if self.exact {
-            return self.managed(kind).map(|it| self.arn(it)).collect();
+            return self.spec.managed(kind).map(|it| self.arn(it)).collect();
         }
         let marks = ["-", "_", "."].into_iter().filter(|mark| {
             let begins =
                 |it: &Declared| it.id.name.strip_prefix(&self.spec.team).is_some_and(|it| it.starts_with(mark));
-            *mark == "-" || self.managed(kind).any(begins)
+            *mark == "-" || self.spec.managed(kind).any(begins)
         });
         marks.map(|mark| self.arn_of(kind, &self.prefix(mark))).collect()
     }
@@ -539,14 +535,10 @@ impl<'s> Ground<'s> {
 
     /// The name and the ARNs of a function's role.
     fn role(&self, function: &Declared) -> Option<(String, Vec<String>)> {
-        let role = function.desired.get("role")?;
-        if let Value::Unknown(template) = role
-            && let Some(Hole::Output { resource, .. }) = template.sole_hole()
-        {
-            let role = self.spec.resource(resource)?;
+        if let Some(role) = self.spec.target(function, "role") {
             return Some((role.id.name.clone(), self.role_arns(role)));
         }
-        let arn = self.text(Some(role))?;
+        let arn = self.text(function.desired.get("role"))?;
         Some((name_in_arn(&arn).to_owned(), vec![arn]))
     }
 
@@ -586,20 +578,16 @@ impl<'s> Ground<'s> {
     }
 
     fn keys(&self) -> Vec<String> {
-        let keys = self.managed("table").filter_map(|it| self.text(it.desired.get("kms_key_arn")));
+        let keys = self.spec.managed("table").filter_map(|it| self.text(it.desired.get("kms_key_arn")));
         keys.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The stream that a mapping reads, under any label, and its table where the spec has it.
     fn stream(&self, mapping: &Declared) -> (String, Option<&'s Declared>) {
-        let source = mapping.desired.get("event_source_arn");
-        if let Some(Value::Unknown(template)) = source
-            && let Some(Hole::Output { resource, .. }) = template.sole_hole()
-            && let Some(table) = self.spec.resource(resource)
-        {
-            return (format!("{}/stream/*", self.arn(table)), Some(table));
+        match self.spec.target(mapping, "event_source_arn") {
+            Some(table) => (format!("{}/stream/*", self.arn(table)), Some(table)),
+            None => (self.text(mapping.desired.get("event_source_arn")).unwrap_or_default(), None),
         }
-        (self.text(source).unwrap_or_default(), None)
     }
 
     /// A text of the spec, if all of it is known without AWS.

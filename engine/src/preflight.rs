@@ -18,7 +18,7 @@ use crate::kinds::default_log_group;
 use crate::records::Happening;
 use crate::schema::{Home, Site};
 use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Path, Value};
+use crate::value::{Path, Value};
 
 /// What Lambda does with a function's role to read a stream
 /// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
@@ -88,7 +88,7 @@ pub fn findings(
     }
     for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
         let is_used =
-            of_kind(spec, "function").any(|function| role_of(spec, function).is_some_and(|it| it.name == role.name));
+            spec.managed("function").any(|function| role_of(spec, function).is_some_and(|it| it.name == role.name));
         if let Some(Trust::Missing(others)) = trusts.get(&role.id.name).filter(|_| is_used) {
             let born = inventory.live(&role.name).and_then(|live| live.age.born);
             let is_settled = born.is_some_and(|born| now_ms.saturating_sub(born) >= SPREADING_MS);
@@ -103,9 +103,9 @@ pub fn findings(
 /// What the spec alone tells: a runtime that is out of support by `now`, settings that don't fit together.
 pub fn offline(spec: &Spec, now: &str) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
-    of_kind(spec, "function").for_each(|function| runtime(spec, function, now, &mut findings));
-    of_kind(spec, "table").for_each(|table| capacity(spec, table, &mut findings));
-    of_kind(spec, "mapping").for_each(|mapping| settings(spec, mapping, &mut findings));
+    spec.managed("function").for_each(|function| runtime(spec, function, now, &mut findings));
+    spec.managed("table").for_each(|table| capacity(spec, table, &mut findings));
+    spec.managed("mapping").for_each(|mapping| settings(spec, mapping, &mut findings));
     findings
 }
 
@@ -120,9 +120,11 @@ pub fn questions(
     let Site { partition, region, account } = &inventory.site;
     let mut questions = Vec::new();
     let mut handed = BTreeSet::new();
-    for function in of_kind(spec, "function") {
-        let mappings: Vec<&Declared> =
-            of_kind(spec, "mapping").filter(|it| targets(it, "function").contains(&function.name.as_str())).collect();
+    for function in spec.managed("function") {
+        let mappings: Vec<&Declared> = spec
+            .managed("mapping")
+            .filter(|it| spec.target(it, "function").is_some_and(|it| it.name == function.name))
+            .collect();
         if !is_meant(function) && !mappings.iter().any(|it| is_meant(it)) {
             continue;
         }
@@ -136,9 +138,10 @@ pub fn questions(
         let mut needs = vec![(LOG_GROUP_ACTION, group.clone())];
         // Whatever comes last in these ARNs, a policy can't sensibly name it.
         needs.extend(LOG_ACTIONS.map(|action| (action, format!("{group}:log-stream:any"))));
-        let tables: BTreeSet<&str> = mappings.iter().flat_map(|it| targets(it, "event_source_arn")).collect();
-        for table in tables.into_iter().filter_map(|name| spec.resource(name)) {
-            let stream = format!("arn:{partition}:dynamodb:{region}:{account}:table/{}/stream/any", table.id.name);
+        let tables = mappings.iter().filter_map(|it| spec.target(it, "event_source_arn"));
+        let tables: BTreeSet<&str> = tables.map(|table| table.id.name.as_str()).collect();
+        for table in tables {
+            let stream = format!("arn:{partition}:dynamodb:{region}:{account}:table/{table}/stream/any");
             needs.extend(STREAM_ACTIONS.map(|action| (action, stream.clone())));
         }
         let mut ask = |who: Who, principal: &str, needs: Vec<Need>| {
@@ -153,27 +156,8 @@ pub fn questions(
     questions
 }
 
-fn of_kind<'s>(spec: &'s Spec, kind: &'static str) -> impl Iterator<Item = &'s Declared> {
-    spec.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
-}
-
-/// The resources that a property refers to.
-fn targets<'s>(declared: &'s Declared, property: &str) -> Vec<&'s str> {
-    match declared.desired.get(property) {
-        Some(Value::Unknown(template)) => {
-            let named = template.holes().filter_map(|hole| match hole {
-                Hole::Output { resource, .. } => Some(resource.as_str()),
-                _ => None,
-            });
-            named.collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
 fn role_of<'s>(spec: &'s Spec, function: &Declared) -> Option<&'s Declared> {
-    let role = targets(function, "role").first().and_then(|name| spec.resource(name))?;
-    Some(role).filter(|role| role.schema().kind == "role")
+    spec.target(function, "role").filter(|role| role.schema().kind == "role")
 }
 
 fn at(spec: &Spec, declared: &Declared, path: &Path, finding: Diagnostic) -> Diagnostic {
@@ -255,7 +239,7 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
     let factor = number(mapping, "parallelization_factor").unwrap_or(1);
     let (retries, age) =
         (number(mapping, "maximum_retry_attempts"), number(mapping, "maximum_record_age_in_seconds").unwrap_or(-1));
-    if let Some(function) = targets(mapping, "function").first().and_then(|name| spec.resource(name)) {
+    if let Some(function) = spec.target(mapping, "function") {
         match number(function, "reserved_concurrent_executions") {
             Some(0) => {
                 let problem = format!("`{}` may not run, so `{name}` delivers nothing", function.name);
@@ -292,7 +276,7 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
             .hint("set `maximum_retry_attempts` or `maximum_record_age_in_seconds`");
         find("on_failure_destination_arn", finding);
     }
-    let table = targets(mapping, "event_source_arn").first().and_then(|name| spec.resource(name));
+    let table = spec.target(mapping, "event_source_arn");
     let view = table.and_then(|table| table.desired.get("stream_view_type")).and_then(Value::as_str);
     if let (Some(view), Some(Value::List(filters))) = (view, mapping.desired.get("filters")) {
         let filters: Vec<Json> = filters.iter().map(Json::from).collect();
@@ -327,6 +311,12 @@ fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> D
     let problem = format!("Lambda may not assume the role `{name}`");
     let finding = if is_settled { Diagnostic::error(problem) } else { Diagnostic::warning(problem) };
     let (why, remedy) = closed(name, others);
+    let why = match is_settled {
+        true => why,
+        false => {
+            format!("{why}; the role may be younger than a minute, and AWS still on the way to show its trust policy")
+        }
+    };
     finding.why(why).hint(remedy).cause(Code::RoleNotAssumable.name(), None)
 }
 

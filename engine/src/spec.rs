@@ -22,7 +22,7 @@ use crate::files::{self, Unread};
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, DynKind};
 use crate::schema::{Id, Schema, Shape};
-use crate::value::{Path, Tree, Value};
+use crate::value::{Hole, Path, Tree, Value};
 use crate::yaml;
 
 /// A spec that can be planned.
@@ -254,6 +254,20 @@ impl Spec {
     /// The resource of that name.
     pub fn resource(&self, name: &str) -> Option<&Declared> {
         self.resources.get(*self.positions.get(name)?)
+    }
+
+    /// What the engine makes of a kind.
+    pub fn managed(&self, kind: &'static str) -> impl Iterator<Item = &Declared> {
+        self.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
+    }
+
+    /// The resource that a property takes an attribute of, if that is all its value is made of.
+    pub fn target(&self, declared: &Declared, property: &str) -> Option<&Declared> {
+        let Some(Value::Unknown(template)) = declared.desired.get(property) else { return None };
+        match template.sole_hole()? {
+            Hole::Output { resource, .. } => self.resource(resource),
+            Hole::Account | Hole::Region => None,
+        }
     }
 
     /// Where a property of a resource stands in the file, or the closest thing around it.
