@@ -880,7 +880,10 @@ fn man(terminal: &Terminal, name: Option<&str>) -> Result<Exit, Failure> {
     let mut page = Vec::new();
     let title = name.map_or_else(|| "engine".to_owned(), |name| format!("engine-{name}"));
     let rendered = clap_mangen::Man::new(command).title(title).render(&mut page);
-    rendered.map_err(|error| Failure::one(Diagnostic::error("the page can't be made").why(error.to_string())))?;
+    rendered.map_err(|error| {
+        let diagnostic = Diagnostic::error("the page can't be made").why(error.to_string());
+        Failure::one(diagnostic.hint("`--help` behind the command says the same"))
+    })?;
     terminal.print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }
@@ -893,7 +896,8 @@ fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
 /// Runs `command` on a runtime that listens for Ctrl-C.
 fn on_runtime(command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::one(Diagnostic::error("the program can't start its runtime").why(error.to_string()))
+        let diagnostic = Diagnostic::error("the program can't start its runtime").why(error.to_string());
+        Failure::one(diagnostic.hint("close other programs, or raise `ulimit -n`, and run the command again"))
     })?;
     let (sender, receiver) = watch::channel(false);
     let result = runtime.block_on(async {

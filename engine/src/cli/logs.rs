@@ -161,7 +161,10 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
     };
     let Some(named) = named else {
         return match all.is_empty() {
-            true => Err(Failure::one(Diagnostic::error("the spec has no function whose log could be shown"))),
+            true => {
+                let diagnostic = Diagnostic::error("the spec has no function whose log could be shown");
+                Err(Failure::one(diagnostic.hint("declare a `type: function`, and run `engine apply`")))
+            }
             false => Ok(all),
         };
     };

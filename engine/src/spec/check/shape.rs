@@ -12,7 +12,7 @@ use crate::value::{Hole, Part, Path, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
-use super::{Around, Checker, Reference, list, name_hint, nearest};
+use super::{Around, Checker, Reference, list, nearest, text_hint};
 
 impl Checker<'_> {
     /// A value of a shape; `None` after an error.
@@ -424,7 +424,7 @@ impl Checker<'_> {
         let Some(known) = value.as_str() else { return Some(()) };
         let Some(objection) = text.objection(known) else { return Some(()) };
         let hidden = self.hides(span, around);
-        let hint = if hidden { text.remedy(known) } else { name_hint(known, *text) };
+        let hint = if hidden { text.remedy(known) } else { text_hint(known, *text) };
         let problem = match text.is_malformed(known) && !hidden && known.chars().count() <= 80 {
             true => format!("`{name}` can't be `{known}`"),
             false => format!("`{name}` {objection}"),
