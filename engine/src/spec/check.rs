@@ -741,7 +741,7 @@ impl Checker<'_> {
     /// The name and, if one was given, the ARN of what is imported.
     fn import(&mut self, entry: &Entry, schema: &Schema, around: Around<'_>) -> Option<(String, Option<String>)> {
         if !schema.importable {
-            let hint = "a permission or mapping is always made by the spec that holds its function";
+            let hint = "remove `import:`; a permission or mapping is always made by the spec that holds its function";
             self.error(entry.key_span, format!("a {} can't be imported", schema.kind), hint);
             return None;
         }

@@ -713,6 +713,14 @@ impl<'a> Reader<'a> {
         self.called(&parameters, arguments, |reader| reader.visit_expr(&closure.body));
     }
 
+    /// What an argument says: its text, or the class that it names.
+    fn given(&mut self, argument: &'a Expr) -> Vec<Text> {
+        match ending(argument) {
+            Some((owner, class)) if owner == "Class" => vec![Text::plain(class)],
+            _ => self.texts(argument),
+        }
+    }
+
     fn closure(&mut self, expr: &Expr) -> Option<&'a syn::ExprClosure> {
         match self.bound(&name(expr)?)?.value? {
             Expr::Closure(closure) => Some(closure),
@@ -890,15 +898,5 @@ impl<'a> Visit<'a> for Reader<'a> {
             self.make_of_variant(&variant, said);
         }
         visit::visit_expr_struct(self, it);
-    }
-}
-
-impl<'a> Reader<'a> {
-    /// What an argument says: its text, or the class that it names.
-    fn given(&mut self, argument: &'a Expr) -> Vec<Text> {
-        match ending(argument) {
-            Some((owner, class)) if owner == "Class" => vec![Text::plain(class)],
-            _ => self.texts(argument),
-        }
     }
 }
