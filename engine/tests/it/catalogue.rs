@@ -2,6 +2,8 @@
 //! error, a warning or a refusal is made of, with what is advised beside it.
 
 mod reading;
+mod syntax;
+mod texts;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
