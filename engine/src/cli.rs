@@ -866,7 +866,8 @@ fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
 /// Runs `command` on a runtime that listens for Ctrl-C.
 fn on_runtime(command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::one(Diagnostic::error("the program can't start its runtime").why(error.to_string()))
+        let diagnostic = Diagnostic::error("the program can't start its runtime").why(error.to_string());
+        Failure::one(diagnostic.hint("close other programs, or raise `ulimit -n`, and run the command again"))
     })?;
     let (sender, receiver) = watch::channel(false);
     let result = runtime.block_on(async {

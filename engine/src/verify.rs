@@ -248,9 +248,12 @@ fn pipeline(spec: &Spec, inventory: &Inventory, mapping: &Declared) -> Result<Pi
         |kind: &str, name: &str| spec.resources.iter().find(|it| it.schema().kind == kind && it.id.name == name);
     let table = of_kind("table", name);
     let table = table.filter(|table| !table.imported).ok_or_else(|| {
-        problem(format!("the table `{name}` is not this spec's")).why(
-            "a test item is only written to a table that the spec manages; what is imported, or not in it, is never written",
-        )
+        problem(format!("the table `{name}` is not this spec's"))
+            .why(
+                "a test item is only written to a table that the spec manages; what is imported, or not in it, is never \
+                 written",
+            )
+            .hint("declare the table in this spec, or have an item changed by its owner and look at `engine logs`")
     })?;
     let live_table = inventory.live(&table.name).ok_or_else(|| missing("its table"))?;
     let somebody = match &live_table.owner {
@@ -263,7 +266,8 @@ fn pipeline(spec: &Spec, inventory: &Inventory, mapping: &Declared) -> Result<Pi
         _ => None,
     };
     if let Some(somebody) = somebody {
-        return Err(problem(format!("the table `{name}` belongs to {somebody}")));
+        let hint = "have an item changed by its owner, and look at `engine logs`";
+        return Err(problem(format!("the table `{name}` belongs to {somebody}")).hint(hint));
     }
     let (_, function) = mapping.host().unwrap_or_default();
     let function_live = of_kind("function", function).and_then(|it| inventory.live(&it.name));

@@ -248,9 +248,16 @@ pub(super) struct Crowded {
     at: &'static str,
 }
 
+impl Crowded {
+    /// What is told of it.
+    pub(super) fn wording(&self) -> String {
+        format!("there was no free place in the rate limit of {}, which the whole account shares", self.at)
+    }
+}
+
 impl fmt::Display for Crowded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there was no free place in the rate limit of {}, which the whole account shares", self.at)
+        f.write_str(&self.wording())
     }
 }
 

@@ -304,7 +304,7 @@ where
         return own(Class::Guarded, refusal.to_string());
     }
     if let Some(crowded) = find::<Crowded>(error) {
-        return own(Class::Throttled, crowded.to_string());
+        return own(Class::Throttled, crowded.wording());
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
         // Fresh ones can't be fetched without a network either.

@@ -488,9 +488,7 @@ impl Context {
             tokio::select! {
                 biased;
                 () = self.interrupt(), if self.steady < steady => {
-                    let rest = if what.starts_with(PLACE) { "" } else { "; AWS goes on working on it" };
-                    let message = format!("interrupted while waiting for {what}{rest}");
-                    return Err(AwsError::own(Class::Interrupted, "wait", resource, message));
+                    return Err(given_up(what, resource));
                 }
                 () = &mut over => return Ok(()),
                 () = sleep(NEWS) => {}
@@ -513,6 +511,12 @@ impl Drop for Open {
 
 /// Stands between what is waited for and why.
 pub const BECAUSE: &str = ", since ";
+
+/// That somebody has ended a wait.
+fn given_up(what: &str, resource: &str) -> AwsError {
+    let rest = if what.starts_with(PLACE) { "" } else { "; AWS goes on working on it" };
+    AwsError::own(Class::Interrupted, "wait", resource, format!("interrupted while waiting for {what}{rest}"))
+}
 
 fn since(what: &str, why: &str) -> String {
     if why.is_empty() { what.to_owned() } else { format!("{what}{BECAUSE}{why}") }

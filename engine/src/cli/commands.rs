@@ -368,8 +368,10 @@ pub(super) async fn output(
         });
         if let Some(name) = name.filter(|name| !known.iter().any(|(known, _)| known == name)) {
             let names = known.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let hint =
-                if names.is_empty() { "the spec has no `outputs:`".to_owned() } else { format!("it has {names}") };
+            let hint = match names.is_empty() {
+                true => "the spec has no `outputs:`; add `outputs: { name: ${resource.attribute} }`".to_owned(),
+                false => format!("it has {names}"),
+            };
             return Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`")).hint(hint)));
         }
         let wanted: Vec<(String, Value)> =

@@ -131,7 +131,9 @@ fn session_of<'t>(
         false => (bare(), Global { region: global.region.clone().or_else(region), ..global.clone() }),
     };
     let sessions = session::open(&global, terminal, &spec, &Options::default(), Depth::Full)?;
-    sessions.into_iter().next().ok_or_else(|| Failure::one(Diagnostic::error("there is no spec to look at")))
+    sessions.into_iter().next().ok_or_else(|| {
+        Failure::one(Diagnostic::error("there is no spec to look at").hint("`engine init` writes a first one"))
+    })
 }
 
 async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch::Receiver<bool>) {
@@ -241,7 +243,7 @@ fn look_at_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
     for (what, found) in local::survey(project) {
         match found {
             Ok(found) => checks.fine(what, found),
-            Err(error) if is_local => checks.problem(what, error.problem(), error.hint()),
+            Err(error) if is_local => checks.problem(what, error.problem(), Some(error.hint())),
             Err(error) => checks.note(what, error.problem(), "only `--local` needs it"),
         }
     }

@@ -147,7 +147,8 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
             Some(objection) => terminal.say(&format!("`{team}` {objection}: it takes {}", grammar::team_words())),
         }
     }
-    Err(Failure::one(Diagnostic::error("no team was named, and nothing was written")))
+    let diagnostic = Diagnostic::error("no team was named, and nothing was written");
+    Err(Failure::one(diagnostic.hint("name the team: `engine init --team blue-owls`")))
 }
 
 /// A team's name out of a folder's.

@@ -156,12 +156,15 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
     let all: Vec<&Declared> = spec.resources.iter().filter(is_function).collect();
     let names = all.iter().map(|declared| format!("`{}`", declared.name)).collect::<Vec<_>>().join(", ");
     let hint = match all.is_empty() {
-        true => "the spec has no function".to_owned(),
+        true => "the spec has no function; declare a `type: function`".to_owned(),
         false => format!("the spec's functions are {names}"),
     };
     let Some(named) = named else {
         return match all.is_empty() {
-            true => Err(Failure::one(Diagnostic::error("the spec has no function whose log could be shown"))),
+            true => {
+                let diagnostic = Diagnostic::error("the spec has no function whose log could be shown");
+                Err(Failure::one(diagnostic.hint("declare a `type: function`, and run `engine apply`")))
+            }
             false => Ok(all),
         };
     };

@@ -79,7 +79,10 @@ pub(super) fn man(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure
     let mut page = Vec::new();
     let man = clap_mangen::Man::new(command.clone()).source(format!("engine {VERSION}"));
     let rendered = man.render(&mut page);
-    rendered.map_err(|error| Failure::one(Diagnostic::error("the page can't be made").why(error.to_string())))?;
+    rendered.map_err(|error| {
+        let diagnostic = Diagnostic::error("the page can't be made").why(error.to_string());
+        Failure::one(diagnostic.hint("`--help` behind the command says the same"))
+    })?;
     terminal.print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }

@@ -42,8 +42,7 @@ impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Failure {
         let mut diagnostic = Diagnostic::error(error.problem());
         diagnostic.why = error.why();
-        diagnostic.hints.extend(error.hint());
-        Failure::one(diagnostic)
+        Failure::one(diagnostic.hint(error.hint()))
     }
 }
 

@@ -152,8 +152,8 @@ impl LocalError {
 
     /// What to do next.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
+    pub fn hint(&self) -> String {
+        match self {
             Self::Windows => "run the engine inside WSL (Windows Subsystem for Linux)".into(),
             Self::ToolMissing { program, needed } => {
                 format!("install {} {needed} or newer so that `{program}` is in `PATH`", product(program))
@@ -183,10 +183,12 @@ impl LocalError {
                 log.display(),
                 packages.display()
             ),
-            Self::System { .. } => return None,
+            Self::System { .. } => {
+                "mend what the system names, and run the command again; `engine doctor --local` looks at what is needed".into()
+            }
             Self::NotReset { .. } => "`engine local stop` gives a fresh one with the next command".into(),
             Self::NotStopped { group } => format!("`kill -KILL -- -{group}` ends them by hand"),
-        })
+        }
     }
 }
 

@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn said(error: &LocalError) -> String {
-        format!("{}\n{}\n{}", error.problem(), error.why().unwrap_or_default(), error.hint().unwrap_or_default())
+        format!("{}\n{}\n{}", error.problem(), error.why().unwrap_or_default(), error.hint())
     }
 
     #[test]

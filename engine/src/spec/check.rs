@@ -157,23 +157,29 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
     let wrong = given.into_iter().filter_map(|(flag, value, text)| {
         let value = value?;
         let problem = format!("`--{flag} {value}`: a {flag}'s name {}", text.objection(value)?);
-        Some(Diagnostic::error(problem).hint(name_hint(value, text)))
+        Some(Diagnostic::error(problem).hint(text_hint(value, text)))
     });
     wrong.collect()
+}
+
+/// What to write instead of a text that does not fit.
+fn text_hint(value: &str, text: Text) -> String {
+    if text.words == REGION.words { region_hint(value) } else { name_hint(value, text) }
+}
+
+fn region_hint(name: &str) -> String {
+    let zone = name.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|region| is_region(region));
+    match (zone, nearest(name, REGIONS)) {
+        (Some(region), _) => format!("`{name}` is an availability zone; its region is `{region}`"),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => REGION.remedy(name),
+    }
 }
 
 /// What to write instead of a name that does not fit: if that is clear, the name that was meant.
 fn name_hint(name: &str, text: Text) -> String {
     let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let mended = mended.trim_matches(['-', '_']);
-    if text.words == REGION.words {
-        let zone = name.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|region| is_region(region));
-        return match (zone, nearest(name, REGIONS)) {
-            (Some(region), _) => format!("`{name}` is an availability zone; its region is `{region}`"),
-            (None, Some(near)) => format!("did you mean `{near}`?"),
-            (None, None) => text.remedy(name),
-        };
-    }
     let is_ours = [TEAM.words, STACK.words, RESOURCE.words].contains(&text.words);
     match is_ours && text.is_malformed(name) && text.objection(mended).is_none() {
         true => format!("did you mean `{mended}`? It takes {}", text.words),
@@ -345,7 +351,7 @@ impl Checker<'_> {
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
             let problem = format!("`--region {region}` is no region");
-            self.push(Diagnostic::error(problem).hint(name_hint(region, REGION)));
+            self.push(Diagnostic::error(problem).hint(region_hint(region)));
         }
         self.scope.region.clone_from(&region);
         let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
@@ -735,7 +741,7 @@ impl Checker<'_> {
     /// The name and, if one was given, the ARN of what is imported.
     fn import(&mut self, entry: &Entry, schema: &Schema, around: Around<'_>) -> Option<(String, Option<String>)> {
         if !schema.importable {
-            let hint = "a permission or mapping is always made by the spec that holds its function";
+            let hint = "remove `import:`; a permission or mapping is always made by the spec that holds its function";
             self.error(entry.key_span, format!("a {} can't be imported", schema.kind), hint);
             return None;
         }

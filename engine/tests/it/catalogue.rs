@@ -1,114 +1,64 @@
-//! Everything that the program may say went wrong, gathered from its source for the page of errors: each text where an
-//! error, a warning or a refusal is made, with what is advised beside it.
+//! Everything that the program may say went wrong, gathered from its source for the page of errors: each text that an
+//! error, a warning or a refusal is made of, with what is advised beside it.
+
+mod reading;
+mod syntax;
+mod texts;
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use regex_lite::Regex;
+use insta::assert_snapshot;
 
-/// A text in the source, and what stands before it.
-struct Literal {
-    before: String,
-    text: String,
+/// What gives no advice of its own, and what is said instead.
+const WITHOUT_ADVICE: &[(&str, &str)] = &[
+    ("`…` is refused: …", "what its row of the plan says, below `plan`"),
+    ("`…` is refused: it can't be done", "what its row of the plan says, below `plan`"),
+    ("`…`: a `${…}` in it is no reference", "what is said below `spec/template`"),
+];
+
+/// What makes an error of a text that it does not have itself, and where that is read instead.
+const UNREAD: &[(&str, &str)] = &[
+    ("aws/error: convert", "what `aws/guard` refuses"),
+    ("aws/error: defect", "where it is called"),
+    ("aws/error: diagnostic", "the title of a cause"),
+    ("cli/terminal: from", "an error of `local/error`"),
+    ("cli/terminal: usage", "where it is called"),
+    ("diagnostic: new", "where it is called"),
+    ("diagnostic: serialize", "an error that is there already"),
+    ("kinds/function: pack", "an error of `source`, a finding of `javascript`"),
+    ("plan: absent", "where `Standing` is told"),
+    ("plan: wanted", "where `Standing` is told"),
+    ("schema: error", "where it is called"),
+    ("spec/check: error", "where it is called"),
+    ("spec/check: problems", "a problem of a kind"),
+];
+
+fn errors() -> Vec<(String, reading::Found)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let named = |(path, found): (PathBuf, _)| {
+        (path.strip_prefix(&root).unwrap().with_extension("").display().to_string(), found)
+    };
+    reading::errors(&root).into_iter().map(named).collect()
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(sources(&path)),
-            false if path.extension().is_some_and(|it| it == "rs") => found.push(path),
-            false => {}
-        }
-    }
-    found.sort();
-    found
-}
-
-/// The texts of a file, in order, without those of its tests and comments.
-fn literals(source: &str) -> Vec<Literal> {
-    let source = source.split("\n#[cfg(test)]").next().unwrap();
-    let code: String =
-        source.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect();
-    let mut literals = Vec::new();
-    let mut from = 0;
-    let bytes = code.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        // A quote alone is a character.
-        if bytes[at] != b'"' || bytes.get(at.wrapping_sub(1)) == Some(&b'\'') {
-            at += 1;
-            continue;
-        }
-        let mut end = at + 1;
-        while end < bytes.len() && bytes[end] != b'"' {
-            end += if bytes[end] == b'\\' { 2 } else { 1 };
-        }
-        let before: Vec<&str> = code[from..at].split_whitespace().collect();
-        let before = before.join(" ");
-        // An empty one only keeps a place.
-        if end > at + 1 {
-            literals.push(Literal { before, text: shown(&code[at + 1..end]) });
-            from = end + 1;
-        }
-        at = end + 1;
-    }
-    literals
-}
-
-/// A text as it is said, with `…` for what is filled in.
-fn shown(text: &str) -> String {
-    static CONTINUED: OnceLock<Regex> = OnceLock::new();
-    static FILLED: OnceLock<Regex> = OnceLock::new();
-    let continued = CONTINUED.get_or_init(|| Regex::new(r"\\\n\s*").unwrap());
-    let filled = FILLED.get_or_init(|| Regex::new(r"\{[^{}]*\}").unwrap());
-    let text = continued.replace_all(text, "").replace("\\\"", "\"").replace("\\n", " ").replace("\\\\", "\\");
-    let text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
-    filled.replace_all(&text, "…").replace('\u{1}', "{").replace('\u{2}', "}")
+fn unread() -> Vec<String> {
+    let of_file = |(module, found): (String, reading::Found)| {
+        found.unread.into_iter().map(move |function| format!("{module}: {function}"))
+    };
+    errors().into_iter().flat_map(of_file).collect()
 }
 
 /// The catalogue as Markdown, module by module.
 pub(crate) fn markdown() -> String {
-    let hinted = Regex::new(r"\.hint\( ?(format!\( ?)?$").unwrap();
-    let said = Regex::new(concat!(
-        r"(Diagnostic::(error|warning)\(|Failure::usage\(|let (problem|reason|message) =|#\[error\(|",
-        r"\.error\([^()]*(\([^()]*\))?[^()]*,|Problem::(error|warning)\([^;]*,|return refused\(row,|",
-        r##"AwsError::own\(Class::\w+,( ?("",|[^"();]*,))*) ?(format!\( ?)?$"##,
-    ))
-    .unwrap();
-    let advised = Regex::new(r", ?(format!\( ?)?$").unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let cell = |text: &str| text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ");
     let mut page = String::new();
-    for path in sources(&root) {
-        let mut rows: Vec<(String, Vec<String>)> = Vec::new();
-        let mut is_open = false;
-        for Literal { before, text } in literals(&fs::read_to_string(&path).unwrap()) {
-            let is_sentence = text.chars().filter(|c| c.is_alphabetic()).count() > 8 && text.contains(' ');
-            if said.is_match(&before) && is_sentence {
-                rows.push((text, Vec::new()));
-                is_open = true;
-            } else if is_open
-                && is_sentence
-                && (hinted.is_match(&before) || (advised.is_match(&before) && !before.contains(';')))
-            {
-                rows.last_mut().unwrap().1.push(text);
-            } else if before.contains('}') {
-                is_open = false;
-            }
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        rows.retain(|(text, _)| seen.insert(text.clone()));
-        if rows.is_empty() {
-            continue;
-        }
-        let module = path.strip_prefix(&root).unwrap().with_extension("");
-        let _ = writeln!(page, "### `{}`\n| what is said | what to do |\n|---|---|", module.display());
-        for (text, hints) in rows {
-            let cell = |text: &str| text.replace('|', "\\|");
-            let _ = writeln!(page, "| {} | {} |", cell(&text), cell(&hints.join("; ")));
+    for (module, found) in errors().into_iter().filter(|(_, found)| !found.rows.is_empty()) {
+        let _ = writeln!(page, "### `{module}`\n| what is said | what to do |\n|---|---|");
+        for row in found.rows {
+            let instead = WITHOUT_ADVICE.iter().find(|(said, _)| *said == row.said).map(|(_, it)| (*it).to_owned());
+            let advice: Vec<String> = row.advice.into_iter().chain(instead).collect();
+            let _ = writeln!(page, "| {} | {} |", cell(&row.said), cell(&advice.join(" / ")));
         }
     }
     page
@@ -118,15 +68,57 @@ pub(crate) fn markdown() -> String {
 fn what_is_said_is_found_where_it_is_made() {
     let page = markdown();
     let n_rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what is said")).count();
-    assert!(n_rows > 200, "{n_rows}");
-    for said in [
+    assert!(n_rows > 350, "{n_rows}");
+    for row in [
         "| the saved plan no longer holds, so nothing was changed | look at the plan above, and save it anew with \
          `engine diff --out` |",
-        "| `…` has no value | give it one, or remove the line |",
-        "| the local AWS does not run on Windows itself |",
-        "| no AWS credentials were found |",
-        "it would be replaced, but its tags may not be read, so it may not be ours",
+        "| `…` has no value | give it one, or remove the line",
+        "| the local AWS does not run on Windows itself | run the engine inside WSL (Windows Subsystem for Linux) |",
+        "| no AWS credentials were found | looked for: AWS_ACCESS_KEY_ID",
+        "| it would be replaced, but its tags may not be read, so it may not be ours | ask for the right to read its \
+         tags, or add --assume-owner |",
+        "| `code` has both `inline` and `path` | keep one of them |",
+        "| `…` does not export `…` | set `handler: ….…`, or rename the export / write `export const … = …` in it",
+        "| this file is a web page, not a spec | save the raw file, not the page that shows it |",
+        "| the mapping is gone | run `engine diff` to see what changed",
+        "| no free port was found on 127.0.0.1 | mend what the system names",
     ] {
-        assert!(page.contains(said), "{said} is not in\n{page}");
+        assert!(page.contains(row), "{row} is not in\n{page}");
     }
+}
+
+#[test]
+fn nothing_is_said_without_something_to_do() {
+    let rows = || errors().into_iter().flat_map(|(_, found)| found.rows);
+    let without: Vec<String> = rows().filter(|row| row.advice.is_empty()).map(|row| row.said).collect();
+    assert_eq!(without, WITHOUT_ADVICE.iter().map(|(said, _)| *said).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_place_that_makes_an_error_is_read() {
+    assert_eq!(unread(), UNREAD.iter().map(|(function, _)| *function).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_text_is_followed_to_its_literals() {
+    let found = reading::errors_in(include_str!("catalogue/sample.rs"));
+    let rows: Vec<String> =
+        found.rows.iter().map(|row| format!("{} -> {}", row.said, row.advice.join(" / "))).collect();
+    assert_snapshot!(rows.join("\n"), @r"
+    `…` is chained -> first / second
+    it is hinted later -> by one arm / by the other
+    there is no one thing -> what one needs
+    there is no other thing -> shared advice
+    it is refused: it comes too early -> go on / wait until somebody says so
+    it is refused: it comes too late -> go on / wait until somebody says so
+    the shape is wrong -> write {} or []
+    the property is wrong -> shared advice
+    the finding is found -> look …
+    the pair is handed on -> with its advice
+    the row is refused -> shared advice
+    the call is throttled -> run the same command again in a minute; what is done stays done, and `engine diff` shows what is left (`throttled`)
+    `…` is in the way -> move it away
+    the system says no -> mend the system
+    ");
+    assert_eq!(found.unread.into_iter().collect::<Vec<_>>(), ["unreadable"]);
 }

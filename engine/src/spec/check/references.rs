@@ -39,7 +39,7 @@ impl Checker<'_> {
                         _ => {
                             let span = self.places.get(&declared.name, &Path::property(property.name));
                             let problem = format!("`{}` must be one reference, nothing around it", property.name);
-                            let hint = "it tells which resource in AWS is meant, so it must be known while planning";
+                            let hint = "write the reference alone: it tells which resource in AWS is meant";
                             if let Some(span) = span {
                                 self.error(span, problem, hint);
                             }

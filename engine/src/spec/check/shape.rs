@@ -12,7 +12,7 @@ use crate::value::{Hole, Part, Path, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
-use super::{Around, Checker, Reference, list, name_hint, nearest};
+use super::{Around, Checker, Reference, list, nearest, text_hint};
 
 impl Checker<'_> {
     /// A value of a shape; `None` after an error.
@@ -345,19 +345,18 @@ impl Checker<'_> {
         let digits = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'_')
         };
-        let problem = match &node.value {
-            Yaml::String(text) if !(node.plain && digits(text)) => return Some(text.clone()),
-            Yaml::String(_) | Yaml::Number(_) => format!("`{name}` is a bare number, but text is wanted"),
-            Yaml::Bool(_) => format!("`{name}` is a bare true or false, but text is wanted"),
-            Yaml::Null => format!("`{name}` has no value"),
-            Yaml::List(_) => format!("`{name}` is a list, but text is wanted"),
-            Yaml::Map(_) => format!("`{name}` is a mapping, but text is wanted"),
+        let quoted = || match around.sensitive {
+            true => "quote it".to_owned(),
+            false => format!("quote it: `{name}: \"{written}\"`"),
         };
-        let hint = match &node.value {
-            Yaml::Null => "give it one, or remove the line".to_owned(),
-            Yaml::List(_) | Yaml::Map(_) => format!("write `{name}: text` on one line"),
-            _ if around.sensitive => "quote it".to_owned(),
-            _ => format!("quote it: `{name}: \"{written}\"`"),
+        let in_line = || format!("write `{name}: text` on one line");
+        let (problem, hint) = match &node.value {
+            Yaml::String(text) if !(node.plain && digits(text)) => return Some(text.clone()),
+            Yaml::String(_) | Yaml::Number(_) => (format!("`{name}` is a bare number, but text is wanted"), quoted()),
+            Yaml::Bool(_) => (format!("`{name}` is a bare true or false, but text is wanted"), quoted()),
+            Yaml::Null => (format!("`{name}` has no value"), "give it one, or remove the line".to_owned()),
+            Yaml::List(_) => (format!("`{name}` is a list, but text is wanted"), in_line()),
+            Yaml::Map(_) => (format!("`{name}` is a mapping, but text is wanted"), in_line()),
         };
         self.error(node.span, problem, hint);
         None
@@ -424,7 +423,7 @@ impl Checker<'_> {
         let Some(known) = value.as_str() else { return Some(()) };
         let Some(objection) = text.objection(known) else { return Some(()) };
         let hidden = self.hides(span, around);
-        let hint = if hidden { text.remedy(known) } else { name_hint(known, *text) };
+        let hint = if hidden { text.remedy(known) } else { text_hint(known, *text) };
         let problem = match text.is_malformed(known) && !hidden && known.chars().count() <= 80 {
             true => format!("`{name}` can't be `{known}`"),
             false => format!("`{name}` {objection}"),
