@@ -75,6 +75,11 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Res
     Ok(Exit::Done)
 }
 
+fn not_local() -> Failure {
+    let problem = "a policy is for an account, and the local AWS checks no rights";
+    Failure::usage(problem, "leave out `--local` (or ENGINE_LOCAL), and name the account: `--account ID`")
+}
+
 /// Where the policy is for. Whoever asks for it may have no credentials yet, so AWS is only asked for what nobody says.
 fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure> {
     let declared = session.spec.account.as_ref();
@@ -86,7 +91,7 @@ fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure>
         (named, declared) => named.or_else(|| declared.cloned()),
     };
     let Target::Account(settings) = &session.target else {
-        return Err(Failure::usage("the local AWS has no account to write a policy for", "leave out `--local`"));
+        return Err(not_local());
     };
     let mut found = None;
     on_runtime(async |interrupt| {
