@@ -58,7 +58,7 @@ pub use guard::{Access, Guard};
 pub use mask::Secrets;
 pub use recorder::Recorder;
 pub use tail::{LogEvent, Tail};
-pub use wait::{BECAUSE, Consent, Context, Reporter, Steady, Wait};
+pub use wait::{ANSWER, BECAUSE, Consent, Context, Reporter, Steady, Wait};
 
 /// A resource's tags.
 pub type Tags = BTreeMap<String, String>;

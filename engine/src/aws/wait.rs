@@ -329,7 +329,7 @@ impl Context {
         F: Future<Output = Result<T, AwsError>>,
     {
         let about = if resource.is_empty() { String::new() } else { format!(" about {resource}") };
-        let _open = self.open(format!("an answer of AWS{about}"));
+        let _open = self.open(format!("{ANSWER}{about}"));
         let attempt = || {
             let read = call();
             // Only what passes comes out as an error that `send` would repeat.
@@ -508,6 +508,9 @@ impl Drop for Open {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
+
+/// What a read waits for; behind it may stand what it is about.
+pub const ANSWER: &str = "an answer of AWS";
 
 /// Stands between what is waited for and why.
 pub const BECAUSE: &str = ", since ";

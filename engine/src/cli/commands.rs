@@ -3,6 +3,7 @@
 //! **Invariant:** nothing is written before everything was shown and every question answered.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::pin::pin;
 
 use futures_util::future::join_all;
@@ -45,8 +46,8 @@ pub(super) async fn diff(
     if let Some(out) = &args.out {
         SavedPlan::has_room_at(out).map_err(Failure::one)?;
     }
-    for (at, run) in session::read(sessions, intent, &interrupt).await?.into_iter().enumerate() {
-        let plan = run.plan(intent.goal);
+    let planned = planned(session::read(sessions, intent, &interrupt).await?, intent.goal)?;
+    for (at, Planned { run, plan, .. }) in planned.into_iter().enumerate() {
         show(at, &run, &plan, intent.goal, &args.view);
         refusals.extend(run.refusals(&plan));
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
@@ -78,6 +79,22 @@ struct Planned<'t> {
     run: Run<'t>,
     plan: Plan,
     goal: Goal,
+}
+
+/// What is to be done for each spec, if what `--target` names is known to one of them or to AWS.
+fn planned(runs: Vec<Run<'_>>, goal: Goal) -> Result<Vec<Planned<'_>>, Failure> {
+    let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect();
+    let targets = planned.iter().flat_map(|it| &it.run.session.options.targets).collect::<BTreeSet<_>>();
+    let is_known = |name: &str| {
+        planned.iter().any(|Planned { run, plan, .. }| {
+            run.session.spec.resource(name).is_some() || plan.changes.iter().any(|it| it.resource == name)
+        })
+    };
+    let specs: Vec<&Spec> = planned.iter().map(|it| &it.run.session.spec).collect();
+    let unknown =
+        targets.into_iter().filter(|name| !is_known(name)).map(|name| session::no_target("target", name, &specs));
+    let unknown: Vec<Diagnostic> = unknown.collect();
+    if unknown.is_empty() { Ok(planned) } else { Err(Failure { exit: Exit::Failed, diagnostics: unknown }) }
 }
 
 impl Planned<'_> {
@@ -118,7 +135,7 @@ pub(super) async fn apply(
     let page = args.timeline.as_deref().map(PageFile::new).transpose()?;
     sessions.iter_mut().for_each(|session| session.is_recorded = page.is_some());
     let runs = session::read(sessions, intent, &interrupt).await?;
-    let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect();
+    let planned = planned(runs, goal)?;
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
     let terminal = first.run.session.terminal;
     if view.format == Format::Human {

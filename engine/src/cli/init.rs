@@ -127,7 +127,7 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
         });
     }
     if !Terminal::can_ask() {
-        let problem = "whose spec it is has to be said, and there is no terminal to ask on";
+        let problem = "whose spec it is has to be said, and there is nobody to ask: no terminal, or CI is set";
         return Err(Failure::usage(problem, "name the team: `engine init --team blue-owls`"));
     }
     for _ in 0..TRIES {

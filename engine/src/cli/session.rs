@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** everything that can be wrong without AWS is told for all specs before the first call.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -494,15 +494,19 @@ fn unknown_names(loaded: &[Loaded], options: &Options, depth: Depth) -> Vec<Diag
     }
     let named = options.targets.iter().map(|it| ("target", it)).chain(options.replace.iter().map(|it| ("replace", it)));
     let unknown = named.filter(|(_, name)| loaded.iter().all(|it| it.spec.resource(name).is_none()));
-    let known = loaded.iter().flat_map(|it| &it.spec.resources).map(|it| format!("`{}`", it.name));
-    let known = known.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
-    let names = || loaded.iter().flat_map(|it| &it.spec.resources).map(|it| it.name.as_str());
-    let error = |(flag, name): (&str, &String)| {
-        let meant = nearest(name, names()).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-        Diagnostic::error(format!("`--{flag} {name}`: there is no such resource in the spec"))
-            .hint(format!("{meant}the resources are {known}"))
-    };
-    unknown.map(error).collect()
+    let specs: Vec<&Spec> = loaded.iter().map(|it| &it.spec).collect();
+    unknown.map(|(flag, name)| no_target(flag, name, &specs)).collect()
+}
+
+/// An option names a resource that none of the specs has.
+pub(super) fn no_target(flag: &str, name: &str, specs: &[&Spec]) -> Diagnostic {
+    let resources = || specs.iter().flat_map(|spec| &spec.resources);
+    let known: BTreeSet<String> = resources().map(|it| format!("`{}`", it.name)).collect();
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    let meant = nearest(name, resources().map(|it| it.name.as_str()));
+    let meant = meant.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    Diagnostic::error(format!("`--{flag} {name}`: there is no such resource in the spec"))
+        .hint(format!("{meant}the resources are {known}"))
 }
 
 /// The account to be in the local AWS: the one that the spec insists on, or that of an imported ARN, so that it is found.

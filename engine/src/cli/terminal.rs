@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-use crate::aws::{Context, Reporter};
+use crate::aws::{ANSWER, Context, Reporter};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::local::LocalError;
 use crate::render::Look;
@@ -94,11 +94,7 @@ impl Terminal {
             quiet: global.quiet,
             // Log lines and redrawn lines would tear each other apart.
             // A CI system may have a terminal, but keeps what was written there as a log.
-            live: std::io::stderr().is_terminal()
-                && !dumb
-                && global.verbose == 0
-                && !global.plain
-                && env("CI").is_none(),
+            live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0 && !global.plain && !is_ci(),
             logs: global.log_format,
             lost: OnceLock::new(),
             unheard: OnceLock::new(),
@@ -167,9 +163,9 @@ impl Terminal {
         }
     }
 
-    /// Whether somebody can be asked.
+    /// Whether somebody can be asked. A CI system may have a terminal, and nobody who sits at it.
     pub(super) fn can_ask() -> bool {
-        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !is_ci()
     }
 }
 
@@ -228,12 +224,27 @@ pub(super) async fn telling<T>(quiet: bool, waits: impl Fn() -> Vec<String>, wor
 
 /// `waiting for A, B, C and 4 more`.
 fn said_of(waits: &[String]) -> String {
+    // What several wait for alike is said once.
+    let about = |wait: &'_ String| wait.strip_prefix(ANSWER)?.strip_prefix(" about ").map(str::to_owned);
+    let about: Vec<String> = waits.iter().filter_map(about).collect();
+    let is_alike = about.len() > 1 && waits.iter().all(|wait| wait.starts_with(ANSWER));
+    if is_alike {
+        let named = about.iter().take(NAMED_WAITS).cloned().collect::<Vec<_>>().join(", ");
+        let more = about.len().saturating_sub(NAMED_WAITS);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        return format!("waiting for {ANSWER} about {named}{more}");
+    }
     let named: Vec<&str> = waits.iter().take(NAMED_WAITS).map(String::as_str).collect();
     match waits.len() - named.len() {
-        0 if named.is_empty() => "waiting for an answer of AWS".to_owned(),
+        0 if named.is_empty() => format!("waiting for {ANSWER}"),
         0 => format!("waiting for {}", named.join(", ")),
         more => format!("waiting for {} and {more} more", named.join(", ")),
     }
+}
+
+/// As CI systems say by a variable of this name.
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
 }
 
 pub(super) enum Answer {
@@ -245,7 +256,8 @@ pub(super) enum Answer {
 pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) -> Result<Answer, Failure> {
     if !Terminal::can_ask() {
         let what = if destroy { "destroying" } else { "this plan destroys, replaces or takes over something, which" };
-        let diagnostic = Diagnostic::error(format!("{what} needs an answer, and there is no terminal to ask on"));
+        let diagnostic =
+            Diagnostic::error(format!("{what} needs an answer, and there is nobody to ask: no terminal, or CI is set"));
         return Err(Failure::one(diagnostic.why("nothing was changed").hint("look at the plan, then add --yes")));
     }
     let question =

@@ -88,7 +88,7 @@ async fn verify(
         .map_err(|error| Failure::one(error.diagnostic("look who else reads the streams")))?;
     if !company.is_empty() && !args.yes {
         if !Terminal::can_ask() {
-            let problem = "others will see the test item, and there is no terminal to ask on";
+            let problem = "others will see the test item, and there is nobody to ask: no terminal, or CI is set";
             let diagnostic = Diagnostic::error(problem).why(company.join("; "));
             return Err(Failure::one(diagnostic.hint("nothing was written; if that is fine, add --yes")));
         }

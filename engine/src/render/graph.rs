@@ -307,7 +307,7 @@ impl Picture {
         let sentences = legend.iter().map(|(action, n)| (*action, format!("{} ({n})", face(*action).told)));
         let sentences: Vec<(Action, String)> = sentences.collect();
         let (right, bottom) = turned.point(along, across);
-        let needed = sentences.iter().map(|(_, text)| LEGEND_LEAD + width(text, SMALL_LETTER)).fold(right, f64::max);
+        let needed = sentences.iter().map(|(_, text)| LEGEND_LEAD + room(text, REGULAR)).fold(right, f64::max);
         let legend_top = 2.0 * MARGIN + bottom;
         let legend_height = if legend.is_empty() { 0.0 } else { MARGIN + LEGEND_LINE * count(legend.len()) };
         let (width, height) = (needed.ceil() + 2.0 * MARGIN, (bottom + legend_height).ceil() + 2.0 * MARGIN);
@@ -394,7 +394,7 @@ impl Picture {
     }
 
     fn width_of(&self, node: &Node) -> f64 {
-        let widest = width(&self.caption(node), LETTER).max(width(&detail(node), SMALL_LETTER));
+        let widest = room(&self.caption(node), BOLD).max(room(&detail(node), REGULAR));
         (widest + 32.0).max(120.0).round()
     }
 }
@@ -456,11 +456,24 @@ fn width(text: &str, letter: f64) -> f64 {
     count(text.chars().count()) * letter
 }
 
+/// How wide a text may get, in parts of a letter that is neither narrow nor wide, in the widest of the usual fonts.
+fn room(text: &str, letter: f64) -> f64 {
+    let parts = text.chars().map(|c| match c {
+        'i' | 'j' | 'l' | '.' | ',' | ':' | '\'' | ' ' => 0.55,
+        'f' | 't' | 'r' | '-' | '(' | ')' | '/' => 0.7,
+        'm' | 'w' | 'M' | 'W' => 1.5,
+        c if c.is_ascii_lowercase() || c.is_ascii_digit() => 1.0,
+        c if c.is_ascii() => 1.2,
+        _ => 1.5,
+    });
+    parts.sum::<f64>() * letter
+}
+
 const HEIGHT: f64 = 52.0;
 const MARGIN: f64 = 16.0;
-/// Letters are that wide, on the average of what names are made of, bold and small.
-const LETTER: f64 = 8.6;
-const SMALL_LETTER: f64 = 6.6;
+/// A usual letter of a name, and of what stands below it.
+const BOLD: f64 = 10.0;
+const REGULAR: f64 = 7.4;
 /// Those on the lines are all as wide.
 const LABEL_LETTER: f64 = 6.6;
 const LABEL_HEIGHT: f64 = 16.0;

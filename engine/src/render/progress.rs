@@ -16,7 +16,7 @@ use crate::aws::{BECAUSE, Class};
 use crate::plan::{Action, Plan, StepId};
 
 use super::{DIM, GREEN, Look, PLAIN, RED, YELLOW, verb_of};
-use region::{Region, Row as Drawn};
+use region::{AT_WORK, Region, Row as Drawn};
 
 /// A wait is worth a plain line once it has lasted so long, and again each time as long as [`REMINDER`].
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -160,7 +160,10 @@ impl Progress {
             Ending::Done(elapsed) => {
                 format!("{label}: {done} after {} {}", duration(*elapsed), look.paint(GREEN, "ok"))
             }
-            Ending::Failed(error) if error.class == Class::Interrupted => format!("{label}: {}", error.message),
+            // Of what, and what AWS does with it, is told in the outcome.
+            Ending::Failed(error) if error.class == Class::Interrupted => {
+                format!("{label}: {}", look.paint(YELLOW, "stopped"))
+            }
             // On a terminal it stays where it is until everything is over.
             Ending::Failed(error) if is_live => {
                 let after = match before {
@@ -232,7 +235,7 @@ impl Progress {
                 Drawn { rank: 0, time: clock(*after), ways: vec![said(&format!("{doing} ")), said("")] }
             }
             State::Running { talk, what: None } => Drawn {
-                rank: 1,
+                rank: AT_WORK,
                 time: clock(talk.since.elapsed()),
                 ways: vec![vec![(PLAIN, format!("{label}: {doing}"))]],
             },
@@ -245,7 +248,7 @@ impl Progress {
                     format!("{label}: waits for {short}"),
                 ];
                 let ways = ways.map(|text| vec![(PLAIN, text)]).to_vec();
-                Drawn { rank: 1, time: clock(talk.since.elapsed()), ways }
+                Drawn { rank: AT_WORK, time: clock(talk.since.elapsed()), ways }
             }
             State::Queued => {
                 let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));

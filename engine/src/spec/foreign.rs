@@ -9,7 +9,9 @@ use crate::diagnostic::{Diagnostic, SourceFile, Span};
 /// What is told about a file that somebody has made for another tool; `None` where it may be meant as a spec.
 pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
     const OTHER_TOOL: &str =
-        "write what it deploys as a spec, which begins with `team:`; `engine explain` lists the kinds";
+        "write what it deploys as a spec: `engine init` writes a first one, and `engine explain` lists the kinds";
+    const KNOWN_TOOL: &str = "write what it deploys as a spec: `engine init` writes a first one, `engine explain` lists the \
+                              kinds, and engine/docs/from-terraform-or-pulumi.md says what is called how";
     let keys: Vec<&str> = file.text().lines().map(str::trim_end).filter_map(key).collect();
     let has = |key: &str| keys.contains(&key);
     let begins = |starts: &[&str]| file.text().lines().any(|line| starts.iter().any(|start| line.starts_with(start)));
@@ -22,12 +24,14 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
         () if begins(&["Transform: AWS::Serverless"]) => ("an AWS SAM template", OTHER_TOOL),
         () if has("AWSTemplateFormatVersion") => ("a CloudFormation template", OTHER_TOOL),
         () if begins(&["terraform {", "resource \"", "provider \"", "module \"", "variable \""]) => {
-            ("a Terraform configuration", OTHER_TOOL)
+            ("a Terraform configuration", KNOWN_TOOL)
         }
+        () if is_json && has("terraform_version") => ("a state of Terraform", KNOWN_TOOL),
+        () if is_json && (has("terraform") || has("provider")) => ("a Terraform configuration", KNOWN_TOOL),
         () if has("service") && has("provider") => ("a configuration of the Serverless Framework", OTHER_TOOL),
         () if has("apiVersion") && has("kind") => ("a Kubernetes manifest", OTHER_TOOL),
         () if has("services") => ("a Docker Compose file", OTHER_TOOL),
-        () if has("name") && has("runtime") => ("a Pulumi project", OTHER_TOOL),
+        () if has("name") && has("runtime") => ("a Pulumi project", KNOWN_TOOL),
         () if is_json && has("name") && (has("version") || has("scripts") || has("dependencies")) => {
             ("the manifest of a Node.js package", "name the spec instead, like `engine diff specs/team.yaml`")
         }

@@ -352,7 +352,7 @@ fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let mut command = Command::new(ENGINE);
-    command.args(["init", "demo"]).current_dir(at);
+    command.args(["init", "demo"]).current_dir(at).env_remove("CI");
     let mut terminal = rexpect::session::spawn_command(command, Some(10_000)).unwrap();
     terminal.exp_string("begins [demo]: ").unwrap();
     terminal.send_line("no team").unwrap();

@@ -19,6 +19,8 @@ const USUAL: (usize, usize) = (80, 24);
 /// Columns of the time.
 const TIME: usize = 6;
 const CUT: &str = "...";
+/// The rank of what is at work.
+pub(super) const AT_WORK: u8 = 1;
 
 /// The end of a terminal.
 pub(super) struct Region {
@@ -52,8 +54,12 @@ impl Region {
         // what was said before.
         let (width, room) = (width.saturating_sub(1).max(1), height.saturating_sub(2).max(1));
         let (mut text, mut widths) = (String::new(), Vec::new());
-        for row in fitting(rows, room) {
-            let (line, width) = cut(&row, width, look);
+        let rows = fitting(rows, room);
+        // Side by side, the same is said in the same words.
+        let shortest = rows.iter().filter(|row| row.rank == AT_WORK).map(|row| first_fitting(row, width)).max();
+        for row in rows {
+            let from = if row.rank == AT_WORK { shortest.unwrap_or_default() } else { first_fitting(&row, width) };
+            let (line, width) = cut(&row, from, width, look);
             // Writing to a string never fails.
             let _ = writeln!(text, "{line}\x1b[K");
             widths.push(width);
@@ -96,12 +102,21 @@ fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
     fitting
 }
 
-/// A row as a line of at most so many columns, and how many it has.
-fn cut(row: &Row, width: usize, look: Look) -> (String, usize) {
-    let columns = |parts: &Parts| TIME + 1 + parts.iter().map(|(_, text)| display_width(text)).sum::<usize>();
-    let fits = row.ways.iter().find(|parts| columns(parts) <= width);
-    let parts = fits.or(row.ways.last()).map_or(&[][..], Vec::as_slice);
-    let whole = fits.or(row.ways.last()).map_or(0, columns);
+/// How many columns a way to say a row takes.
+fn columns(parts: &Parts) -> usize {
+    TIME + 1 + parts.iter().map(|(_, text)| display_width(text)).sum::<usize>()
+}
+
+/// The first way for which there is room, or the last.
+fn first_fitting(row: &Row, width: usize) -> usize {
+    let fits = row.ways.iter().position(|parts| columns(parts) <= width);
+    fits.unwrap_or(row.ways.len().saturating_sub(1))
+}
+
+/// A row as a line of at most so many columns, said in that way, and how many it has.
+fn cut(row: &Row, way: usize, width: usize, look: Look) -> (String, usize) {
+    let said = row.ways.get(way).or(row.ways.last());
+    let (parts, whole) = said.map_or((&[][..], 0), |parts| (parts.as_slice(), columns(parts)));
     let room = if whole > width { width.saturating_sub(CUT.len()) } else { width };
     let time = format!("{:>TIME$} ", row.time);
     let parts = std::iter::once((DIM, time.as_str())).chain(parts.iter().map(|(style, text)| (*style, text.as_str())));

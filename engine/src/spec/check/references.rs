@@ -68,11 +68,13 @@ impl Checker<'_> {
                 return;
             }
             if reference.sensitive {
-                let hint = "write `$${` if it is not meant as a reference";
+                // What stands there may be a secret; which resource it resembles is none.
+                let near = nearest(resource, targets.keys().map(String::as_str).take(MOST_COMPARED));
+                let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? Otherwise "));
                 self.error(
                     *span,
                     format!("`{}` refers to a resource that this spec does not have", reference.path),
-                    hint,
+                    format!("{near}write `$${{` if it is not meant as a reference"),
                 );
                 return;
             }
@@ -88,9 +90,10 @@ impl Checker<'_> {
             if self.is_only_counted() {
                 return;
             }
-            let attribute = if reference.sensitive { "…" } else { attribute };
             let known = || schema.outputs.iter().map(|output| output.name);
-            let hint = match nearest(attribute, known()) {
+            let near = nearest(attribute, known());
+            let attribute = if reference.sensitive { "…" } else { attribute };
+            let hint = match near {
                 Some(near) => format!("did you mean `${{{resource}.{near}}}`? A {} has {}", schema.kind, list(known())),
                 None => format!("a {} has {}", schema.kind, list(known())),
             };
@@ -210,11 +213,13 @@ fn references<'t>(schema: &'static Schema, desired: &'t Tree) -> Vec<(&'t str, M
     found
 }
 
+/// To compare with more would take longer than it is worth.
+const MOST_COMPARED: usize = 1000;
+
 fn no_resource<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Diagnostic {
     let known: Vec<&str> = known.collect();
     let diagnostic = Diagnostic::error(format!("there is no resource `{name}` in this spec"));
-    // To compare with more than that would take longer than it is worth.
-    match nearest(name, known.iter().copied().take(1000)) {
+    match nearest(name, known.iter().copied().take(MOST_COMPARED)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic.hint(format!("the resources are {}", list(known))),
     }

@@ -134,6 +134,10 @@ fn a_part_of_a_spec_comes_with_what_it_takes_and_prunes_nothing() {
     assert!(!part.stdout.contains("- logger-permission"), "{}", part.stdout);
     let before = aws.snapshot().len();
     run(&["diff", TEAM, "--destroy", "--target", "todos-to-logger"]).expect(0, &["1 to destroy"]);
+    for command in [&["diff", "--destroy"][..], &["destroy", "--yes"]] {
+        let typo = run(&[command, &[TEAM, "--target", "todso"]].concat());
+        typo.expect(1, &["there is no such resource in the spec", "did you mean `todos`?"]);
+    }
     let gone = run(&["destroy", TEAM, "--target", "todos", "--yes"]);
     let rows = ["- todos (table", "- may-call (permission", "- todos-to-logger (mapping)", "Resources: 3 destroyed."];
     gone.expect(0, &rows);

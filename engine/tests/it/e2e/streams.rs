@@ -77,7 +77,7 @@ fn a_new_view_type_makes_a_new_stream_and_items_go_on_to_the_log() {
         "Plan: 2 to add, 1 to change, 2 to destroy.",
     ];
     run(&["diff"]).expect(0, &told);
-    run(&["apply"]).expect(1, &["there is no terminal to ask on", "add --yes"]);
+    run(&["apply"]).expect(1, &["there is nobody to ask", "add --yes"]);
     assert_eq!((aws.mappings(), aws.stream()), (vec![old.clone()], stream.clone()), "nothing happens unasked");
     run(&["apply", "--yes"]).expect(0, &["Resources: 2 added, 1 changed, 2 destroyed."]);
     assert!(aws.flows("after") != old && aws.stream() != stream);

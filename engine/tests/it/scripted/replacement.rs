@@ -81,7 +81,7 @@ fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
                     let cloud = standing(&project, before);
                     project.spec(after);
                     let run = project.run(&cloud, &[&["apply"][..], flags].concat());
-                    run.ends_with(1).says(told).complains("there is no terminal to ask on").complains("add --yes");
+                    run.ends_with(1).says(told).complains("there is nobody to ask").complains("add --yes");
                     assert_eq!(writes(&cloud), [""; 0], "{told}");
                     project.run(&cloud, &[&["apply", "--yes"][..], flags].concat()).ends_with(0);
                     assert!(!done(&cloud).is_empty(), "{told}");

@@ -52,7 +52,7 @@ fn one_mapping_reads_the_live_stream(cloud: &Cloud) -> String {
 /// That nothing is written unasked, and what happens then.
 #[track_caller]
 fn apply_asks(project: &Project, cloud: &Cloud) -> Run {
-    project.run(cloud, &["apply"]).ends_with(1).complains("there is no terminal to ask on").complains("add --yes");
+    project.run(cloud, &["apply"]).ends_with(1).complains("there is nobody to ask").complains("add --yes");
     assert_eq!(writes(cloud), [""; 0], "nothing is written unasked");
     cloud.forget();
     let run = project.run(cloud, &["apply", "--yes"]);
