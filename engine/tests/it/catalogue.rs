@@ -54,7 +54,7 @@ pub(crate) fn markdown() -> String {
     let cell = |text: &str| text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ");
     let mut page = String::new();
     for (module, found) in errors().into_iter().filter(|(_, found)| !found.rows.is_empty()) {
-        let _ = writeln!(page, "### `{module}`\n| what is said | what to do |\n|---|---|");
+        let _ = writeln!(page, "### `{module}`\n{}\n\n| what is said | what to do |\n|---|---|", found.about);
         for row in found.rows {
             let instead = WITHOUT_ADVICE.iter().find(|(said, _)| *said == row.said).map(|(_, it)| (*it).to_owned());
             let advice: Vec<String> = row.advice.into_iter().chain(instead).collect();

@@ -22,6 +22,8 @@ pub(super) struct Row {
 /// What is found in a file.
 #[derive(Debug)]
 pub(super) struct Found {
+    /// What the file is about, by the first sentence in it.
+    pub(super) about: String,
     pub(super) rows: Vec<Row>,
     /// The functions that make an error of a text that can't be followed.
     pub(super) unread: BTreeSet<String>,
@@ -64,9 +66,26 @@ fn read(files: &'static [syn::File]) -> Vec<Found> {
     let one = |(at, file)| {
         reader.index.file = at;
         reader.visit_file(file);
-        Found { rows: merged(mem::take(&mut reader.made)), unread: mem::take(&mut reader.unread) }
+        let (rows, unread) = (merged(mem::take(&mut reader.made)), mem::take(&mut reader.unread));
+        Found { about: first_sentence(file), rows, unread }
     };
     files.iter().enumerate().map(one).collect()
+}
+
+fn first_sentence(file: &syn::File) -> String {
+    let lines = file.attrs.iter().filter_map(|attr| match &attr.meta {
+        syn::Meta::NameValue(it) if it.path.is_ident("doc") => Some(literal(&it.value)?.trim().to_owned()),
+        _ => None,
+    });
+    let text = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    text.split_inclusive(". ").next().unwrap_or_default().trim().to_owned()
+}
+
+fn literal(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
+        _ => None,
+    }
 }
 
 /// Each text once, with all that is advised about it somewhere.
