@@ -224,7 +224,7 @@ async fn carry_out(
         progress.borrow_mut().begin(at, prefix, &it.plan);
     }
     let courses: Vec<Course<'_>> = planned.iter().map(|it| Course::new(&it.plan)).collect();
-    let due = page.map(|page| PageDue { page, planned, courses: &courses });
+    let due = page.map(|page| PageDue { page, planned, courses: &courses, is_due: true });
     {
         let works = planned.iter().zip(&courses).enumerate().map(|(at, (Planned { run, .. }, course))| {
             let progress = &progress;
@@ -299,18 +299,21 @@ struct PageDue<'d> {
     page: &'d PageFile<'d>,
     planned: &'d [Planned<'d>],
     courses: &'d [Course<'d>],
+    is_due: bool,
 }
 
 impl PageDue<'_> {
-    fn write(self, outcomes: &[Outcome]) -> Result<(), Diagnostic> {
-        let written = write_page(self.page, self.planned, outcomes);
-        std::mem::forget(self);
-        written
+    fn write(mut self, outcomes: &[Outcome]) -> Result<(), Diagnostic> {
+        self.is_due = false;
+        write_page(self.page, self.planned, outcomes)
     }
 }
 
 impl Drop for PageDue<'_> {
     fn drop(&mut self) {
+        if !self.is_due {
+            return;
+        }
         let outcomes: Vec<Outcome> = self.courses.iter().map(Course::outcome).collect();
         if let (Err(lost), Some(first)) = (write_page(self.page, self.planned, &outcomes), self.planned.first()) {
             first.run.session.terminal.problems(&[lost]);
