@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::aws::rights::{self, Decision};
 use crate::aws::{self, Access, Settings, Skew};
+use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::local::{self, Project};
 use crate::plan::Options;
@@ -140,13 +141,13 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
     let Target::Account(settings) = &session.target else { return };
     match aws::region(settings).await {
         Ok(region) => checks.fine("region", format!("{region}{}", source_of_region(session, settings))),
-        Err(error) => return checks.problem("region", error.message.to_string(), Some(error.hint())),
+        Err(error) => return checks.problem(missing_of(&error, "region"), error.brief(), Some(error.hint())),
     }
     checks.fine("endpoint", endpoint(settings));
     let connection = match session.connection().await {
         Ok(connection) => connection,
         Err(error) => {
-            return checks.problem("credentials", error.message.to_string(), Some(error.hint()));
+            return checks.problem(missing_of(&error, "credentials"), error.brief(), Some(error.hint()));
         }
     };
     if let Some(key) = connection.key(settings).await {
@@ -255,6 +256,11 @@ fn look_at_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
 
 fn running(project: &Project) -> Option<u16> {
     local::status(project).ok()?.map(|running| running.port)
+}
+
+/// What is to be looked at: a profile that there is not has no region or credentials either.
+fn missing_of(error: &aws::AwsError, what: &'static str) -> &'static str {
+    if error.cause() == Code::ProfileUnknown { "profile" } else { what }
 }
 
 fn source_of_region(session: &Session<'_>, settings: &Settings) -> &'static str {

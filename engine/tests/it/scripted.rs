@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod causes;
+mod credentials;
 mod doctor;
 mod files;
 mod foreign;
