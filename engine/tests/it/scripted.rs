@@ -6,6 +6,7 @@
 mod causes;
 mod credentials;
 mod doctor;
+mod elsewhere;
 mod files;
 mod foreign;
 mod function_updates;
