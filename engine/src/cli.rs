@@ -595,7 +595,7 @@ enum LocalCommand {
     #[command(after_help = "\
 Examples:
   engine local start                       or any command with --local
-  engine verify --local                    then, as often as you like")]
+  engine apply --local                     fill it with what the spec says")]
     Start,
     /// Stop it; what is deployed there is gone
     #[command(after_help = "\

@@ -18,6 +18,7 @@ use crate::policy::{self, Purpose};
 use crate::schema::Site;
 use crate::spec::Depth;
 
+use super::names::quoted;
 use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal, telling};
 use super::{DoctorArgs, Exit, Global, ListFormat, SpecArgs, on_runtime};
@@ -157,6 +158,10 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
             None => "the usual chain".to_owned(),
         };
         let text = format!("{}… from {source}", key.kind);
+        let renew = match key.profile.as_deref().filter(|name| *name != "default") {
+            Some(name) => format!("renew them: `aws sso login --profile {}`", quoted(Path::new(name))),
+            None => "renew them: `aws sso login`".to_owned(),
+        };
         match key.expiry.map(|expiry| expiry.duration_since(SystemTime::now())) {
             None => checks.fine("credentials", format!("{text}; no end is known")),
             Some(Ok(left)) if left.as_secs() > SOON => {
@@ -165,18 +170,10 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
             }
             Some(Ok(left)) => {
                 let minutes = left.as_secs() / 60;
-                checks.note(
-                    "credentials",
-                    format!("{text}, good for {minutes} more minutes"),
-                    "renew them: `aws sso login`",
-                );
+                checks.note("credentials", format!("{text}, good for {minutes} more minutes"), renew);
             }
             Some(Err(_)) => {
-                checks.problem(
-                    "credentials",
-                    format!("{text}, run out"),
-                    Some("renew them: `aws sso login`".to_owned()),
-                );
+                checks.problem("credentials", format!("{text}, run out"), Some(renew));
             }
         }
     }

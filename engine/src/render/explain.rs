@@ -45,9 +45,7 @@ pub fn spec(word: Option<&str>, look: Look) -> Option<String> {
     let mut text = format!("{}: what should stand in AWS, as YAML\n", look.paint(BOLD, "spec"));
     let n_words = top.map(|(word, doc)| explain_word(&mut text, word, doc, look)).count();
     if word.is_none() {
-        text.push_str(
-            "\nIn each resource, beside the properties of its kind (`engine explain KIND` shows which it takes):\n",
-        );
+        text.push_str("\nIn each resource, beside the properties of its kind:\n");
         grammar::META.iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
     }
     (n_words > 0).then_some(text)
@@ -89,7 +87,7 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
             word.for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
         }
         None => {
-            text.push_str("\nBeside these, as far as they fit its kind, each resource may have:\n");
+            text.push_str("\nBeside these, what the engine itself takes:\n");
             words_of(schema).for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
             text.push_str("\nOthers can refer to:\n");
         }

@@ -106,7 +106,7 @@ fn the_words_of_a_spec_are_explained_beside_the_kinds_and_alone() {
     let folder = tempfile::tempdir().unwrap();
     let explained = |words: &[&str]| said(folder.path(), &[&["explain"], words].concat(), 0)[0].clone();
     let table = explained(&["table"]);
-    let (_, beside) = table.split_once("each resource may have:").unwrap();
+    let (_, beside) = table.split_once("what the engine itself takes:").unwrap();
     for word in ["name", "protect", "retain", "ignore_changes", "depends_on"] {
         assert!(beside.contains(&format!("\n  {word}\n")), "{word}: {beside}");
     }
