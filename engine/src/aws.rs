@@ -8,6 +8,7 @@ pub mod budget;
 pub mod error;
 pub mod guard;
 pub mod mask;
+mod profiles;
 pub mod recorder;
 pub mod rights;
 pub mod tail;
@@ -26,6 +27,7 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
@@ -51,11 +53,14 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::time::Instant;
 use tracing::debug;
 
+use crate::cause::Code;
+
 pub use budget::Budget;
 use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 pub use mask::Secrets;
+use profiles::Profiles;
 pub use recorder::Recorder;
 pub use tail::{LogEvent, Tail};
 pub use wait::{ANSWER, BECAUSE, Consent, Context, Reporter, Steady, Wait};
@@ -156,7 +161,7 @@ pub struct LocalSettings {
 /// The region that the calls go to: `--region`, else the spec's, else that of the AWS settings. Asks nobody.
 ///
 /// # Errors
-/// `Unaddressed` without any.
+/// `Unaddressed` without any; `NoCredentials` where it is the profile that there is not.
 pub async fn region(settings: &Settings) -> Result<String, AwsError> {
     let mut region_in_profile = ProfileFileRegionProvider::builder();
     if let Some(profile) = &settings.profile {
@@ -167,7 +172,10 @@ pub async fn region(settings: &Settings) -> Result<String, AwsError> {
         .or_else(region_in_profile.build())
         .region()
         .await
-        .ok_or_else(|| AwsError::own(Class::Unaddressed, "", "", "no region is set"))?;
+        .ok_or_else(|| {
+            let unset = || AwsError::own(Class::Unaddressed, "", "", "no region is set");
+            Profiles::read(settings).unknown().unwrap_or_else(unset)
+        })?;
     Ok(region.to_string())
 }
 
@@ -197,7 +205,11 @@ impl Connection {
             loader = loader.endpoint_url(endpoint);
         }
         let config = loader.load().await;
-        let credentials = authenticate(&config, profile.as_deref()).await?;
+        let profiles = Profiles::read(settings);
+        if let Some(unknown) = profile.as_ref().and_then(|_| profiles.unknown()) {
+            return Err(unknown);
+        }
+        let credentials = authenticate(&config, profiles, profile.is_some()).await?;
         let config = config.into_builder().credentials_provider(credentials).build();
         Ok(Connection {
             config,
@@ -406,26 +418,28 @@ fn named_profile(settings: &Settings) -> Option<String> {
 
 /// Gets credentials once, before the first call: their absence is then one error, not one for each read, and a process
 /// or a single sign-on behind them is asked once for all clients.
-async fn authenticate(config: &SdkConfig, profile: Option<&str>) -> Result<SharedCredentialsProvider, AwsError> {
+async fn authenticate(
+    config: &SdkConfig,
+    profiles: Profiles,
+    is_named: bool,
+) -> Result<SharedCredentialsProvider, AwsError> {
     let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found");
     let source = config.credentials_provider().ok_or_else(missing)?;
     // Where nothing on this machine names a source, only an instance role could supply them, and that answers fast.
-    let configured = profile.is_some() || credentials_are_configured();
+    let configured = is_named || credentials_are_configured();
     let patience = Duration::from_secs(if configured { 60 } else { 2 });
     match tokio::time::timeout(patience, source.provide_credentials()).await {
-        Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source })),
-        Ok(Err(error)) => Err(match (error::from_credentials(&error), profile) {
-            (error, Some(profile)) if error.class == Class::NoCredentials => {
-                let message = format!("the profile `{profile}` does not exist, or names no source of credentials");
-                AwsError::own(Class::NoCredentials, "", "", message)
-            }
+        Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles })),
+        Ok(Err(error)) => Err(match error::from_credentials(&error, &profiles) {
+            error if is_named && error.class == Class::NoCredentials => profiles.empty(),
             // Whatever an instance role's address answered where there is none is no news.
-            (error, _) if configured => error,
+            error if configured => error,
             _ => missing(),
         }),
         Err(_) if configured => {
             let message = format!("the source of AWS credentials did not answer within {} s", patience.as_secs());
-            Err(AwsError::own(Class::BadCredentials, "", "", message))
+            let error = AwsError::own(Class::BadCredentials, "", "", message);
+            Err(AwsError { known: Some(Code::CredentialsNotFetched), ..error })
         }
         Err(_) => Err(missing()),
     }
@@ -436,6 +450,7 @@ async fn authenticate(config: &SdkConfig, profile: Option<&str>) -> Result<Share
 struct Prefetched {
     first: Credentials,
     source: SharedCredentialsProvider,
+    profiles: Profiles,
 }
 
 /// Credentials that run out sooner are not handed out again.
@@ -449,7 +464,10 @@ impl ProvideCredentials for Prefetched {
         if self.first.expiry().is_none_or(|expiry| expiry > SystemTime::now() + FRESH) {
             return future::ProvideCredentials::ready(Ok(self.first.clone()));
         }
-        self.source.provide_credentials()
+        future::ProvideCredentials::new(async {
+            let told = |error| CredentialsError::provider_error(error::from_credentials(&error, &self.profiles));
+            self.source.provide_credentials().await.map_err(told)
+        })
     }
 }
 

@@ -182,13 +182,32 @@ catalogue! {
     }
     CredentialsRefused "credentials-refused" {
         title: "AWS does not take the credentials",
-        why: "the keys are wrong, were deleted, belong to another AWS, or can't be fetched from their source",
+        why: "the keys are wrong, were deleted, or belong to another AWS",
         next: "get fresh credentials (`aws sso login`, or new keys) and run the same command again; if they are fresh, \
                check the profile's name, the region, and this machine's clock; `aws sts get-caller-identity` shows \
                whether they work",
         more: "Temporary credentials have three parts, and a session token that is missing or from another session \
                makes them invalid. A region that has to be switched on for an account, like `eu-south-1`, answers in \
                the same way before that. Keys in the environment win over a profile, unless `--profile` names it.",
+        blames: [],
+    }
+    CredentialsNotFetched "credentials-not-fetched" {
+        title: "the AWS credentials can't be fetched",
+        why: "the source that the AWS settings name for them has given none",
+        next: "`aws sts get-caller-identity` shows whether other tools get any; mend the profile in ~/.aws/config, or \
+               choose another with `--profile`",
+        more: "A profile may name a command (`credential_process`), a role to assume (`role_arn`), a file with a token \
+               (`web_identity_token_file`) or a single sign-on as its source. The engine asks that once, before its first \
+               call. What a command writes is never shown, for it may be the keys.",
+        blames: [],
+    }
+    ProfileUnknown "profile-unknown" {
+        title: "there is no such AWS profile",
+        why: "`--profile` or AWS_PROFILE names one that the AWS settings don't have",
+        next: "`aws configure list-profiles` shows which there are; choose one with `--profile`",
+        more: "Profiles stand in ~/.aws/config, as `[profile NAME]`, and in ~/.aws/credentials, as `[NAME]`; AWS_CONFIG_FILE \
+               and AWS_SHARED_CREDENTIALS_FILE name other files. Without `--profile` and AWS_PROFILE it is the profile \
+               `default`.",
         blames: [],
     }
     ClockWrong "clock-wrong" {

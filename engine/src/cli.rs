@@ -10,6 +10,7 @@ mod doctor;
 mod graph;
 mod init;
 mod logs;
+mod names;
 mod policy;
 mod session;
 mod shell;
@@ -34,7 +35,7 @@ use crate::local::{self, Project, SuperviseArgs};
 use crate::plan::{Goal, Options};
 use crate::render;
 use crate::saved::{Flags, SavedPlan};
-use crate::spec::{Depth, nearest};
+use crate::spec::{Depth, kind_elsewhere, nearest};
 
 use logs::LogsArgs;
 use session::Intent;
@@ -234,11 +235,13 @@ Examples:
   engine explain                        the kinds, and the codes of errors
   engine explain table                  a kind's properties
   engine explain table.ttl_attribute    one of them
+  engine explain table protect          a word that each resource may have
+  engine explain spec                   the words at the top of a spec
   engine explain role-not-assumable     an error's code")]
     Explain {
-        /// A kind, a property of one, or the code of an error
-        #[arg(value_name = "KIND[.PROPERTY] | CODE")]
-        what: Option<String>,
+        /// A kind, a property of one (`table.hash_key` or `table hash_key`), `spec`, or the code of an error
+        #[arg(value_name = "KIND[.PROPERTY] | spec | CODE", num_args = 0..=2)]
+        what: Vec<String>,
     },
     /// Prove that the pipeline works: one item is put, updated and deleted, and the function's log has to show it
     #[command(after_help = "\
@@ -589,16 +592,32 @@ enum ListFormat {
 #[derive(Debug, Subcommand)]
 enum LocalCommand {
     /// Start it, or say where it runs
+    #[command(after_help = "\
+Examples:
+  engine local start                       or any command with --local
+  engine apply --local                     fill it with what the spec says")]
     Start,
     /// Stop it; what is deployed there is gone
+    #[command(after_help = "\
+Examples:
+  engine local stop                        it also ends after an hour without use")]
     Stop,
     /// Say whether and where it runs
+    #[command(after_help = "\
+Examples:
+  engine local status                      its address, for other tools: aws --endpoint-url URL")]
     Status,
     /// Empty it: all accounts, all regions
+    #[command(after_help = "\
+Examples:
+  engine local reset                       then: engine apply --local")]
     Reset,
     #[command(hide = true)]
     Supervise(SuperviseArgs),
 }
+
+/// Under this name `explain` tells what is around the kinds.
+const SPEC: &str = "spec";
 
 /// How a run ended, as the documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -660,7 +679,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
     let terminal = Terminal::new(&global);
     let result = match command {
         Command::Local { command } => local_command(&terminal, command),
-        Command::Explain { what } => explain(&terminal, what.as_deref()),
+        Command::Explain { what } => explain(&terminal, &what),
         Command::Apply(args) => apply(&global, &terminal, &args),
         Command::Diff(args) => diff(&global, &terminal, &args),
         Command::Destroy(args) => destroy(&global, &terminal, args),
@@ -797,6 +816,8 @@ fn destroy(global: &Global, terminal: &Terminal, args: DestroyArgs) -> Result<Ex
 }
 
 fn release(global: &Global, terminal: &Terminal, args: ReleaseArgs) -> Result<Exit, Failure> {
+    let swapped = args.spec.spec.first().and_then(|it| it.to_str()).unwrap_or("NAME");
+    names::refuse_spec(Some(&args.name), |path| format!("engine release {swapped} {path}"))?;
     let targets = BTreeSet::from([args.name.clone()]);
     let options = Options { assume_owner: args.spec.assume_owner, targets, ..Options::default() };
     let intent = Intent { goal: Goal::Released, writes: true, leftovers: Leftovers::IndexedOrScanned };
@@ -806,6 +827,10 @@ fn release(global: &Global, terminal: &Terminal, args: ReleaseArgs) -> Result<Ex
 
 fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit, Failure> {
     let spec = SpecArgs::from(&args.spec);
+    if let Some(name) = args.name.as_deref() {
+        names::refuse_spec(Some(name), |path| format!("engine output --spec {path}"))?;
+        names::check(global, &spec, Depth::Full, |spec| commands::has_output(spec, name))?;
+    }
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     on_runtime(|interrupt| commands::output(sessions, intent, args.name.as_deref(), args.format, interrupt))
@@ -821,40 +846,55 @@ fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, F
     on_runtime(|interrupt| commands::list(sessions, args, &prefixes, interrupt))
 }
 
-fn explain(terminal: &Terminal, what: Option<&str>) -> Result<Exit, Failure> {
+fn explain(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure> {
     let look = terminal.out;
     let schemas = || registry().values().map(|kind| kind.schema());
-    let Some(what) = what else {
+    if words.is_empty() {
         let (kinds, codes) = (render::explain::kinds(schemas(), look), render::explain::codes(look));
-        terminal.print(&format!("{kinds}\nThe codes of errors:\n{codes}"));
+        terminal.print(&format!(
+            "{kinds}\n`engine explain spec` shows the words around them.\n\nThe codes of errors:\n{codes}"
+        ));
         return Ok(Exit::Done);
-    };
-    if let Some(code) = Code::named(what) {
+    }
+    // `table hash_key` is `table.hash_key`.
+    let what = words.join(".");
+    if let Some(code) = Code::named(&what) {
         terminal.print(&render::explain::code(code, look));
         return Ok(Exit::Done);
     }
-    let (kind, property) = what.split_once('.').map_or((what, None), |(kind, property)| (kind, Some(property)));
-    let Some(schema) = schemas().find(|schema| schema.kind == kind) else {
-        let kinds = || schemas().map(|schema| schema.kind);
-        let hint = match nearest(what, kinds().chain(Code::ALL.iter().map(|code| code.name()))) {
-            Some(near) => format!("did you mean `{near}`? `engine explain` lists the kinds and the codes"),
-            None => {
-                let kinds = kinds().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
-                format!("the kinds are {kinds}; `engine explain` also lists the codes of errors")
-            }
-        };
-        return Err(Failure::usage(format!("there is no kind and no code `{kind}`"), hint));
-    };
-    match render::explain::kind(schema, property, look) {
-        Some(text) => terminal.print(&text),
-        None => {
-            let known = schema.settable().map(|property| property.name);
-            let meant = nearest(property.unwrap_or_default(), known);
-            let meant = meant.map_or_else(String::new, |near| format!("did you mean `{kind}.{near}`? "));
-            let hint = format!("{meant}`engine explain {kind}` shows what it has");
-            return Err(Failure::usage(format!("a {kind} has no property `{}`", property.unwrap_or_default()), hint));
+    let (kind, property) = what.split_once('.').map_or((&*what, None), |(kind, property)| (kind, Some(property)));
+    let (text, known): (_, Vec<&str>) = match schemas().find(|schema| schema.kind == kind) {
+        Some(schema) => {
+            let words = render::explain::words_of(schema).map(|(word, _)| word);
+            let known = schema.settable().map(|property| property.name).chain(words).collect();
+            (render::explain::kind(schema, property, look), known)
         }
-    }
+        None if kind == SPEC => (render::explain::spec(property, look), render::explain::words_of_spec().collect()),
+        None => {
+            let kinds = || schemas().map(|schema| schema.kind).chain([SPEC]);
+            let near = nearest(kind, kinds().chain(Code::ALL.iter().map(|code| code.name())));
+            let rest = property.map_or_else(String::new, |property| format!(".{property}"));
+            let hint = match near.or_else(|| kind_elsewhere(kind)) {
+                Some(near) if kinds().any(|kind| kind == near) => {
+                    format!("did you mean `{near}{rest}`? `engine explain` lists the kinds and the codes")
+                }
+                Some(near) => format!("did you mean `{near}`? `engine explain` lists the kinds and the codes"),
+                None => {
+                    let kinds = kinds().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+                    format!("the kinds are {kinds}; `engine explain` also lists the codes of errors")
+                }
+            };
+            return Err(Failure::usage(format!("there is no kind and no code `{kind}`"), hint));
+        }
+    };
+    let Some(text) = text else {
+        let property = property.unwrap_or_default();
+        let meant = nearest(property, known);
+        let meant = meant.map_or_else(String::new, |near| format!("did you mean `{kind}.{near}`? "));
+        let hint = format!("{meant}`engine explain {kind}` shows what it has");
+        return Err(Failure::usage(format!("a {kind} has no property `{property}`"), hint));
+    };
+    terminal.print(&text);
     Ok(Exit::Done)
 }
 

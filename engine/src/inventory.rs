@@ -189,3 +189,41 @@ fn identities<'d>(declared: &'d Declared, inventory: &Inventory) -> Vec<(&'d str
 pub fn is_assigned(declared: &Declared) -> bool {
     matches!(declared.schema().naming, Naming::Assigned)
 }
+
+/// Where something was looked for, for texts that say that it is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Searched {
+    /// The place, to follow "does not stand".
+    place: String,
+    is_local: bool,
+}
+
+impl Searched {
+    /// In an account.
+    pub fn account(site: &Site) -> Searched {
+        Searched { place: format!("in {}, account {}", site.region, site.account), is_local: false }
+    }
+
+    /// In the local AWS of this machine.
+    pub fn locally() -> Searched {
+        Searched { place: "in the local AWS".to_owned(), is_local: true }
+    }
+
+    /// The place: "in eu-west-1, account 123456789012".
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What to do if it was the wrong place to look at, to be said before anything that would make something there.
+    pub fn elsewhere(&self) -> &'static str {
+        match self.is_local {
+            true => "if it stands in your account, leave out `--local`",
+            false => "if it stands elsewhere, pass `--region` or `--profile`; `engine doctor` shows where this looks",
+        }
+    }
+
+    /// The command that makes what is missing there.
+    pub fn apply(&self) -> &'static str {
+        if self.is_local { "engine apply --local" } else { "engine apply" }
+    }
+}

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use check::nearest;
+pub(crate) use check::{kind_elsewhere, nearest};
 
 use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::files::{self, Unread};

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named, Steady};
 use crate::diagnostic::Diagnostic;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Searched};
 use crate::records::Happening;
 use crate::schema::Ownership;
 use crate::spec::{Declared, Spec};
@@ -218,11 +218,11 @@ impl Pace {
 ///
 /// # Errors
 /// What keeps one from being verified: it does not stand, or its table is not ours.
-pub fn pipelines(spec: &Spec, inventory: &Inventory) -> Result<Vec<Pipeline>, Vec<Diagnostic>> {
+pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &Searched) -> Result<Vec<Pipeline>, Vec<Diagnostic>> {
     let mappings = spec.resources.iter().filter(|declared| declared.schema().kind == "mapping");
     let (mut pipelines, mut errors) = (Vec::new(), Vec::new());
     for mapping in mappings {
-        match pipeline(spec, inventory, mapping) {
+        match pipeline(spec, inventory, searched, mapping) {
             Ok(pipeline) => pipelines.push(pipeline),
             Err(error) => errors.push(match spec.place(&mapping.name, &crate::value::Path::default()) {
                 Some(place) => error.at(place),
@@ -237,10 +237,17 @@ pub fn pipelines(spec: &Spec, inventory: &Inventory) -> Result<Vec<Pipeline>, Ve
     if errors.is_empty() { Ok(pipelines) } else { Err(errors) }
 }
 
-fn pipeline(spec: &Spec, inventory: &Inventory, mapping: &Declared) -> Result<Pipeline, Diagnostic> {
+fn pipeline(
+    spec: &Spec,
+    inventory: &Inventory,
+    searched: &Searched,
+    mapping: &Declared,
+) -> Result<Pipeline, Diagnostic> {
     let problem = |what: String| Diagnostic::error(format!("`{}` can't be verified: {what}", mapping.name));
-    let missing =
-        |what: &str| problem(format!("{what} does not stand in AWS")).hint("`engine apply` makes what is missing");
+    let missing = |what: &str| {
+        let diagnostic = problem(format!("{what} does not stand {}", searched.place())).hint(searched.elsewhere());
+        diagnostic.hint(format!("otherwise `{}` makes what is missing", searched.apply()))
+    };
     let live = inventory.live(&mapping.name).ok_or_else(|| missing("the mapping"))?;
     let stream = text(&live.props, "event_source_arn");
     let name = stream.split_once(":table/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();

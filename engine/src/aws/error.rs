@@ -21,6 +21,7 @@ use serde_json::Value as Json;
 
 use super::budget::Crowded;
 use super::guard::{self, Refusal};
+use super::profiles::Profiles;
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 
@@ -33,7 +34,7 @@ pub struct AwsError {
     pub resource: Box<str>,
     /// What it means for us.
     pub class: Class,
-    /// AWS's code.
+    /// AWS's code; `AWS SDK` where that has failed before AWS was asked.
     pub code: Option<Box<str>>,
     /// AWS's text, or ours.
     pub message: Box<str>,
@@ -43,6 +44,8 @@ pub struct AwsError {
     pub reason: Option<Box<str>>,
     /// What to do next, where more is known than the class tells.
     pub remedy: Option<Box<str>>,
+    /// The cause, where more is known than class, code and text tell.
+    pub known: Option<Code>,
 }
 
 /// The classes, and all of them as a list.
@@ -140,7 +143,18 @@ impl AwsError {
             request_id: None,
             reason: None,
             remedy: None,
+            known: None,
         }
+    }
+
+    /// The same error with its cause, why and what to do.
+    pub(super) fn known(self, code: Code, why: String, remedy: String) -> Self {
+        AwsError { known: Some(code), reason: Some(why.into()), remedy: Some(remedy.into()), ..self }
+    }
+
+    /// What has happened in one line, without AWS's own words where more is known.
+    pub fn brief(&self) -> &str {
+        if self.known.is_some() { self.reason.as_ref().unwrap_or(&self.message) } else { &self.message }
     }
 
     /// A defect of the engine, reported instead of a panic.
@@ -201,6 +215,21 @@ impl AwsError {
                      who is asking"
                 )
             }
+            Code::Rejected => match guard::page(&self.operation) {
+                Some((kind, page)) => {
+                    let kind = kind.map_or_else(String::new, |kind| format!("`engine explain {kind}` and "));
+                    let on = match &*self.resource {
+                        "" => String::new(),
+                        name => format!(" on `{name}`"),
+                    };
+                    format!(
+                        "{next}; {kind}{page} say what `{}`{on} takes. If the text can't be understood, please report it: \
+                         all lines below `aws:`, and this resource's part of the spec",
+                        self.operation
+                    )
+                }
+                None => next.to_owned(),
+            },
             _ if self.leaves_open() => {
                 format!("{next}; what is done stays done, and `engine diff` shows what is left")
             }
@@ -229,6 +258,9 @@ impl AwsError {
     pub fn said(&self) -> Option<String> {
         let code = self.code.as_ref()?;
         let id = self.request_id.as_ref().map_or_else(String::new, |id| format!(", request {id}"));
+        if self.operation.is_empty() {
+            return Some(format!("{code}{id}\n{}", self.message));
+        }
         Some(format!("{code} ({}{id})\n{}", self.operation, self.message))
     }
 
@@ -306,12 +338,18 @@ where
     if let Some(crowded) = find::<Crowded>(error) {
         return own(Class::Throttled, crowded.wording());
     }
+    // What was told when fresh credentials were fetched.
+    if let Some(told) = find::<AwsError>(error) {
+        return match told.class {
+            Class::NoAnswer => own(Class::NoAnswer, told.message.to_string()),
+            _ => told.clone(),
+        };
+    }
     if let Some(credentials) = find::<CredentialsError>(error) {
-        // Fresh ones can't be fetched without a network either.
-        if let Some(cause) = find::<ConnectorError>(credentials).filter(|_| !is_of_the_instance(credentials)) {
-            return own(Class::NoAnswer, format!("no fresh credentials can be fetched: {}", chain(cause)));
-        }
-        return from_credentials(credentials);
+        return match from_credentials(credentials, &Profiles::default()) {
+            AwsError { class: Class::NoAnswer, message, .. } => own(Class::NoAnswer, message.into()),
+            other => other,
+        };
     }
     // What AWS has said no one can tell; that it said yes is no proof, for others answer so as well.
     let unreadable =
@@ -335,6 +373,7 @@ where
                 request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
                 reason: None,
                 remedy: None,
+                known: None,
             }
         }
         SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
@@ -357,24 +396,44 @@ fn said(message: &str) -> Box<str> {
     }
 }
 
+/// Which part of the settings did not supply credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A single sign-on without a valid session.
+    SignOn,
+    /// A command.
+    Process,
+    /// The profile itself.
+    Settings,
+    Other,
+}
+
 /// What it means that the credential chain failed.
-pub(super) fn from_credentials(error: &CredentialsError) -> AwsError {
+pub(super) fn from_credentials(error: &CredentialsError, profiles: &Profiles) -> AwsError {
+    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found");
     match error {
-        CredentialsError::CredentialsNotLoaded(_) => {
-            AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
-        }
+        CredentialsError::CredentialsNotLoaded(_) => missing(),
         // The instance's own role is the last source of the chain, so nothing before it was configured.
-        other if is_of_the_instance(other) => {
-            AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found")
-        }
+        other if is_of_the_instance(other) => missing(),
         other => {
-            let reason = chain(other);
-            // What a `credential_process` has written may be the very keys.
-            let reason = match reason.split_once(" Stderr:") {
-                Some((reason, _)) => format!("{reason} What it wrote is not shown, since it may hold keys"),
-                None => reason,
+            // Fresh ones can't be fetched without a network either.
+            if let Some(cause) = find::<ConnectorError>(other) {
+                let message = format!("no fresh credentials can be fetched: {}", chain(cause));
+                return AwsError::own(Class::NoAnswer, "", "", message);
+            }
+            let text = chain(other);
+            let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+            let source = match other {
+                CredentialsError::InvalidConfiguration(_) => Source::Settings,
+                _ if says(&["external process"]) => Source::Process,
+                _ if says(&["SSO token", "sso/cache", "access token", "UnauthorizedException"]) => Source::SignOn,
+                _ => Source::Other,
             };
-            AwsError::own(Class::BadCredentials, "", "", format!("the AWS credentials can't be used: {reason}"))
+            // What a `credential_process` has written may be the very keys.
+            let end = [" Stderr:", ": invalid JSON", ": Error at offset"].iter().filter_map(|it| text.find(it)).min();
+            let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+            let text = text.strip_prefix("an error occurred while loading credentials: ").unwrap_or(text);
+            profiles.failed(source, text.to_owned())
         }
     }
 }

@@ -165,6 +165,31 @@ pub(super) fn changes(operation: &str) -> bool {
     OPERATIONS.iter().any(|(_, name, effect)| *name == operation && *effect != Effect::Read)
 }
 
+/// The kind that an operation is about, and its page in AWS's API reference. `None`: it is no operation of AWS's.
+pub(super) fn page(operation: &str) -> Option<(Option<&'static str>, String)> {
+    let mut services = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| service);
+    // Of a name that two services have it can't be told which is meant.
+    let (Some(service), None) = (services.next(), services.next()) else { return None };
+    let kind = match *service {
+        "dynamodb" => Some("table"),
+        "lambda" if operation.contains("EventSourceMapping") => Some("mapping"),
+        "lambda" if operation.contains("Permission") => Some("permission"),
+        "lambda" => Some("function"),
+        "iam" => Some("role"),
+        _ => None,
+    };
+    let folder = match *service {
+        "dynamodb" => "amazondynamodb/latest/APIReference",
+        "lambda" => "lambda/latest/api",
+        "iam" => "IAM/latest/APIReference",
+        "sts" => "STS/latest/APIReference",
+        "logs" => "AmazonCloudWatchLogs/latest/APIReference",
+        "tagging" => "resourcegroupstagging/latest/APIReference",
+        _ => return None,
+    };
+    Some((kind, format!("https://docs.aws.amazon.com/{folder}/API_{operation}.html")))
+}
+
 impl Guard {
     /// A guard that has seen nothing yet.
     pub fn new(access: Access) -> Guard {

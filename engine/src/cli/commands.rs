@@ -21,12 +21,13 @@ use crate::render::markdown::{self, Page};
 use crate::render::timeline::{self, Ran};
 use crate::render::{self, Holder, Owned, Progress, Rows, TICK};
 use crate::saved::{Flags, Salt, SavedPlan};
-use crate::schema::Ownership;
-use crate::spec::Spec;
+use crate::schema::{Ownership, Site};
+use crate::spec::{Spec, nearest};
 use crate::timeline::{Axis, Timeline, Timing};
 use crate::value::{Hole, Value};
 
 use super::check;
+use super::names;
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Answer, Failure, Terminal, confirm, telling};
 use super::timeline::PageFile;
@@ -359,7 +360,16 @@ pub(super) async fn release(
     let planned: Vec<Planned<'_>> =
         runs.into_iter().map(|run| Planned { plan: run.plan(intent.goal), run, goal: intent.goal }).collect();
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
-        let diagnostic = Diagnostic::error(format!("this team and stack own nothing called `{name}`"));
+        let searched = planned.first().map(|it| names::searched(&it.run.session.target, &it.run.inventory.site));
+        let place = searched.as_ref().map_or_else(String::new, |searched| format!(" {}", searched.place()));
+        let diagnostic = Diagnostic::error(format!("this team and stack own nothing called `{name}`{place}"));
+        let known = planned.iter().flat_map(|it| &it.run.session.spec.resources).map(|it| it.name.as_str());
+        let known = known.filter(|known| *known != name);
+        let diagnostic = match (nearest(name, known), searched) {
+            (Some(near), _) => diagnostic.hint(format!("did you mean `{near}`?")),
+            (None, Some(searched)) => diagnostic.hint(searched.elsewhere()),
+            (None, None) => diagnostic,
+        };
         return Err(Failure::one(diagnostic.hint("`engine list` shows what they own")));
     }
     planned.iter().enumerate().for_each(|(at, it)| show(at, &it.run, &it.plan, intent.goal, &view));
@@ -368,6 +378,22 @@ pub(super) async fn release(
         return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
     }
     carry_out(&planned, intent.goal, 1, &view, None).await
+}
+
+/// Whether the spec has an output of that name.
+pub(super) fn has_output(spec: &Spec, name: &str) -> Result<(), Failure> {
+    let known = || spec.outputs.iter().map(|(known, _)| known.as_str());
+    if known().any(|known| known == name) {
+        return Ok(());
+    }
+    let names = known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let meant = nearest(name, known()).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    let hint = match (names.is_empty(), meant.is_empty()) {
+        (true, _) => "the spec has no `outputs:`; add `outputs: { name: ${resource.attribute} }`".to_owned(),
+        (false, true) => format!("it has {names}"),
+        (false, false) => format!("{meant}It has {names}"),
+    };
+    Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`")).hint(hint)))
 }
 
 /// Prints the spec's outputs as they are in AWS.
@@ -379,26 +405,21 @@ pub(super) async fn output(
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     for run in session::read(sessions, intent, &interrupt).await? {
-        let Run { session: Session { spec, terminal, .. }, inventory, .. } = &run;
+        let Run { session: Session { spec, terminal, target, .. }, inventory, .. } = &run;
         let known = values(spec, inventory, |resource, attribute| {
             let declared = spec.resource(resource)?;
             let computed = declared.schema().computed(&inventory.site, &declared.id.name);
             let live = inventory.live(resource)?;
             live.outputs.get(attribute).or_else(|| computed.get(attribute)).cloned()
         });
-        if let Some(name) = name.filter(|name| !known.iter().any(|(known, _)| known == name)) {
-            let names = known.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let hint = match names.is_empty() {
-                true => "the spec has no `outputs:`; add `outputs: { name: ${resource.attribute} }`".to_owned(),
-                false => format!("it has {names}"),
-            };
-            return Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`")).hint(hint)));
-        }
         let wanted: Vec<(String, Value)> =
             known.into_iter().filter(|(known, _)| name.is_none_or(|name| name == known)).collect();
         if let Some((missing, _)) = wanted.iter().find(|(_, value)| value.has_unknown()) {
-            let problem = format!("the output `{missing}` is not known: what it refers to does not stand in AWS");
-            return Err(Failure::one(Diagnostic::error(problem).hint("run `engine apply` first")));
+            let searched = names::searched(target, &inventory.site);
+            let place = searched.place();
+            let problem = format!("the output `{missing}` is not known: what it refers to does not stand {place}");
+            let diagnostic = Diagnostic::error(problem).hint(searched.elsewhere());
+            return Err(Failure::one(diagnostic.hint(format!("otherwise run `{}` first", searched.apply()))));
         }
         terminal.print(&match (format, name, wanted.as_slice()) {
             (ListFormat::Json, _, _) => format!("{}\n", render::outputs_json(&wanted)),
@@ -454,11 +475,30 @@ pub(super) async fn list(
         })
         .collect();
     owned.sort();
-    terminal.print(&match args.format {
-        ListFormat::Json => format!("{}\n", render::owned_json(&owned)),
-        ListFormat::Human => render::owned(&owned, terminal.out),
-    });
+    let searched = names::searched(&session.target, &Site::new(&cx.aws.region, &account));
+    let whose = match us {
+        Some((team, stack)) => format!("team {team}, stack {stack}"),
+        None => "all teams".to_owned(),
+    };
+    match args.format {
+        ListFormat::Json => terminal.print(&format!("{}\n", render::owned_json(&owned))),
+        ListFormat::Human if owned.is_empty() => terminal.print(&format!(
+            "Nothing was found. Looked {} for what is owned by {whose}.\n{}\n",
+            searched.place(),
+            sentence(searched.elsewhere())
+        )),
+        ListFormat::Human => {
+            terminal.print(&render::owned(&owned, terminal.out));
+            terminal.say(&format!("owned by {whose}, {}", searched.place()));
+        }
+    }
     Ok(Exit::Done)
+}
+
+/// A hint as a sentence of its own.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
 }
 
 /// Shows one of several plans, a blank line between two.

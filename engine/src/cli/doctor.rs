@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::aws::rights::{self, Decision};
 use crate::aws::{self, Access, Settings, Skew};
+use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::local::{self, Project};
 use crate::plan::Options;
@@ -17,6 +18,7 @@ use crate::policy::{self, Purpose};
 use crate::schema::Site;
 use crate::spec::Depth;
 
+use super::names::quoted;
 use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal, telling};
 use super::{DoctorArgs, Exit, Global, ListFormat, SpecArgs, on_runtime};
@@ -140,13 +142,13 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
     let Target::Account(settings) = &session.target else { return };
     match aws::region(settings).await {
         Ok(region) => checks.fine("region", format!("{region}{}", source_of_region(session, settings))),
-        Err(error) => return checks.problem("region", error.message.to_string(), Some(error.hint())),
+        Err(error) => return checks.problem(missing_of(&error, "region"), error.brief(), Some(error.hint())),
     }
     checks.fine("endpoint", endpoint(settings));
     let connection = match session.connection().await {
         Ok(connection) => connection,
         Err(error) => {
-            return checks.problem("credentials", error.message.to_string(), Some(error.hint()));
+            return checks.problem(missing_of(&error, "credentials"), error.brief(), Some(error.hint()));
         }
     };
     if let Some(key) = connection.key(settings).await {
@@ -156,6 +158,10 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
             None => "the usual chain".to_owned(),
         };
         let text = format!("{}… from {source}", key.kind);
+        let renew = match key.profile.as_deref().filter(|name| *name != "default") {
+            Some(name) => format!("renew them: `aws sso login --profile {}`", quoted(Path::new(name))),
+            None => "renew them: `aws sso login`".to_owned(),
+        };
         match key.expiry.map(|expiry| expiry.duration_since(SystemTime::now())) {
             None => checks.fine("credentials", format!("{text}; no end is known")),
             Some(Ok(left)) if left.as_secs() > SOON => {
@@ -164,18 +170,10 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
             }
             Some(Ok(left)) => {
                 let minutes = left.as_secs() / 60;
-                checks.note(
-                    "credentials",
-                    format!("{text}, good for {minutes} more minutes"),
-                    "renew them: `aws sso login`",
-                );
+                checks.note("credentials", format!("{text}, good for {minutes} more minutes"), renew);
             }
             Some(Err(_)) => {
-                checks.problem(
-                    "credentials",
-                    format!("{text}, run out"),
-                    Some("renew them: `aws sso login`".to_owned()),
-                );
+                checks.problem("credentials", format!("{text}, run out"), Some(renew));
             }
         }
     }
@@ -255,6 +253,11 @@ fn look_at_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
 
 fn running(project: &Project) -> Option<u16> {
     local::status(project).ok()?.map(|running| running.port)
+}
+
+/// What is to be looked at: a profile that there is not has no region or credentials either.
+fn missing_of(error: &aws::AwsError, what: &'static str) -> &'static str {
+    if error.cause() == Code::ProfileUnknown { "profile" } else { what }
 }
 
 fn source_of_region(session: &Session<'_>, settings: &Settings) -> &'static str {

@@ -9,6 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::spec::grammar;
 
+use super::names::quoted;
 use super::terminal::{Failure, Terminal};
 use super::{Exit, Global, InitArgs, Template};
 
@@ -65,13 +66,6 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
         "engine apply",
     ));
     Ok(Exit::Done)
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = text.chars().all(|c| c.is_alphanumeric() || "-_./".contains(c));
-    if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {

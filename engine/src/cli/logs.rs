@@ -11,13 +11,16 @@ use tokio::sync::watch;
 
 use crate::aws::{Access, AwsError, Class, Context, LogEvent, Tail};
 use crate::diagnostic::Diagnostic;
+use crate::inventory::Searched;
 use crate::live;
 use crate::plan::Options;
 use crate::records::{self, Line};
 use crate::render::logs::{self, Entry, Journal};
+use crate::schema::Site;
 use crate::spec::{Declared, Depth, Spec, nearest};
 use crate::value::{Path, Value};
 
+use super::names;
 use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal, said_once, telling};
 use super::{Exit, Global, ListFormat, OneSpecArgs, SpecArgs, on_runtime};
@@ -65,6 +68,11 @@ struct Feed {
 
 pub(super) fn logs(global: &Global, terminal: &Terminal, args: LogsArgs) -> Result<Exit, Failure> {
     let spec = SpecArgs::from(&args.spec);
+    if let Some(name) = args.resource.as_deref() {
+        let follow = if args.follow { " --follow" } else { "" };
+        names::refuse_spec(Some(name), |path| format!("engine logs --spec {path}{follow}"))?;
+        names::check(global, &spec, Depth::Identities, |spec| functions(spec, Some(name)).map(drop))?;
+    }
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Identities)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
     on_runtime(async |interrupt| show(&session, &args, interrupt).await)
@@ -78,6 +86,7 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
     live::in_account(spec, &account).map_err(|error| failed(&error))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let start = i64::try_from(now.saturating_sub(args.since).as_millis()).unwrap_or_default();
+    let searched = names::searched(target, &Site::new(&cx.aws.region, &account));
     let found = join_all(functions.iter().map(|declared| live::read_again(&cx, declared)));
     let found = telling(terminal.quiet, || cx.waits(), found).await;
     let (mut feeds, mut missing) = (Vec::new(), Vec::new());
@@ -89,7 +98,7 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
                 let (function, tail) = (declared.name.clone(), Tail::new(&group, start));
                 feeds.push(Feed { function, group, tail, told: false });
             }
-            None => missing.push(absent(spec, declared)),
+            None => missing.push(absent(spec, declared, &searched)),
         }
     }
     terminal.problems(&missing);
@@ -190,18 +199,19 @@ fn failed(error: &AwsError) -> Failure {
     }
 }
 
-/// That a function does not stand in AWS.
-fn absent(spec: &Spec, declared: &Declared) -> Diagnostic {
+/// That a function does not stand where it was looked for.
+fn absent(spec: &Spec, declared: &Declared, searched: &Searched) -> Diagnostic {
     let Declared { name, id, .. } = declared;
-    let diagnostic = Diagnostic::error(format!("`{name}` has no log: there is no function `{}` in AWS", id.name));
+    let problem = format!("`{name}` has no log: there is no function `{}` {}", id.name, searched.place());
+    let diagnostic = Diagnostic::error(problem);
     let diagnostic = match spec.place(name, &Path::default()) {
         Some(place) => diagnostic.at(place),
         None => diagnostic,
     };
-    diagnostic.hint(match declared.imported {
-        true => "ask whoever owns it, or import another one",
-        false => "run `engine apply` first",
-    })
+    match declared.imported {
+        true => diagnostic.hint(searched.elsewhere()).hint("otherwise ask whoever owns it, or import another one"),
+        false => diagnostic.hint(searched.elsewhere()).hint(format!("otherwise run `{}` first", searched.apply())),
+    }
 }
 
 /// Why there is nothing to show.

@@ -46,7 +46,7 @@ fn words_for_fish(command: &Command) -> String {
 fn completed() -> Command {
     let whole = manual();
     let named: Vec<String> = pages(&whole).into_iter().map(|(name, _)| name).collect();
-    let kinds = registry().values().map(|kind| kind.schema().kind);
+    let kinds = registry().values().map(|kind| kind.schema().kind).chain([super::SPEC]);
     let explained: Vec<&str> = kinds.chain(Code::ALL.iter().map(|code| code.name())).collect();
     let values = |command: Command, arg: &str, values: PossibleValuesParser| {
         command.mut_arg(arg, |arg| arg.value_parser(values))

@@ -10,6 +10,51 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use super::terminal::{Failure, Terminal};
 use super::{Cli, Exit, Global};
 
+/// What other tools call their commands, and what does that here, or why nothing does.
+const ELSEWHERE: [(&[&str], &str); 15] = [
+    (&["version"], "`engine --version` prints it"),
+    (&["up", "create", "sync"], "`engine apply` shows the plan, asks, and carries it out"),
+    (&["preview", "changes"], "`engine diff` shows what an apply would do"),
+    (
+        &["remove", "delete", "down", "rm", "undeploy"],
+        "`engine destroy` deletes what the team and stack own; what leaves the spec goes with the next `engine apply`",
+    ),
+    (
+        &["import"],
+        "there is no such step: a resource with `import: NAME` in the spec is read and never changed, one with \
+         `adopt: true` takes over what nobody owns; `engine explain spec` says more",
+    ),
+    (
+        &["refresh"],
+        "there is nothing to refresh: every command reads AWS itself, and `engine diff` shows what is different there",
+    ),
+    (
+        &["state"],
+        "there is no state file: tags in AWS say whose things are; `engine list` shows them, `engine release NAME` takes \
+         them off",
+    ),
+    (&["fmt", "format"], "specs are not formatted; `engine validate` says what is wrong with one"),
+    (&["lint"], "`engine validate` says everything that is wrong with a spec"),
+    (&["test"], "`engine verify` proves that the pipeline works; with `--local` it does so on this machine"),
+    (
+        &["terraform", "tofu", "pulumi", "cdk", "sam", "serverless"],
+        "the engine works on its own: `engine diff`, `engine apply`, `engine destroy`",
+    ),
+    (&["new"], "`engine init` writes a first spec"),
+    (&["status", "show"], "`engine list` shows what is there, `engine diff` whether it is as the spec says"),
+    (&["rollback"], "apply the earlier spec again: `engine apply` makes true whatever the spec says"),
+    (&["tail"], "`engine logs --follow` shows what the functions log, as it comes"),
+];
+
+/// Options of other tools, and what does the same here.
+const OPTIONS: [(&str, &str); 5] = [
+    ("--no-color", "`--color never` does that, and so does NO_COLOR"),
+    ("--no-colour", "`--color never` does that, and so does NO_COLOR"),
+    ("--auto-approve", "`--yes` does that"),
+    ("--dry-run", "`engine diff` shows what an apply would do"),
+    ("--debug", "`-v` logs every call to AWS, `-vv` more"),
+];
+
 /// Tells why a command line was not understood, or what it asked for: help, the version.
 pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -21,10 +66,10 @@ pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
         };
     }
     // As far as it can be understood.
-    let matches = Cli::command().ignore_errors(true).try_get_matches_from(args).unwrap_or_default();
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(&args).unwrap_or_default();
     let (command, global) = innermost(&matches);
     super::start_log(&global);
-    let failure = failure(error, &command);
+    let failure = failure(error, &command, &args);
     Terminal::new(&global).problems(&failure.diagnostics);
     failure.exit
 }
@@ -39,7 +84,23 @@ fn innermost(matches: &ArgMatches) -> (String, Global) {
     (command, Global::from_arg_matches(at).unwrap_or_default())
 }
 
-fn failure(error: &Error, command: &str) -> Failure {
+/// A long option that is written with one dash, which the parser reads as several short ones.
+fn one_dash(short: &str, args: &[OsString]) -> Option<(String, String)> {
+    let is_meant =
+        |arg: &&str| !arg.starts_with("--") && short.len() == 2 && arg.contains(short.trim_start_matches('-'));
+    let mut texts = args.iter().filter_map(|arg| arg.to_str()).filter(|arg| arg.starts_with('-')).filter(is_meant);
+    texts.find_map(|arg| {
+        let name = arg.get(1..)?.split('=').next()?;
+        has_long(&Cli::command(), name).then(|| (format!("-{name}"), format!("--{name}")))
+    })
+}
+
+fn has_long(command: &clap::Command, name: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_long() == Some(name))
+        || command.get_subcommands().any(|command| has_long(command, name))
+}
+
+fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
     let text = |kind: ContextKind| texts(error, kind).into_iter().next();
     let near = |kind: ContextKind| text(kind).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
     // An option without the name of its value.
@@ -49,12 +110,23 @@ fn failure(error: &Error, command: &str) -> Failure {
     let helps = format!("`{command} --help` shows what it takes");
     match error.kind() {
         ErrorKind::UnknownArgument if name.starts_with('-') => {
+            if let Some((one, two)) = one_dash(name, args) {
+                let hint = format!("did you mean `{two}`? {helps}");
+                return Failure::usage(format!("`{command}` has no option `{one}`"), hint);
+            }
+            if let Some((_, here)) = OPTIONS.iter().find(|(option, _)| *option == name) {
+                return Failure::usage(format!("`{command}` has no option `{name}`"), *here);
+            }
             let hint = format!("{}{helps}", near(ContextKind::SuggestedArg));
             Failure::usage(format!("`{command}` has no option `{name}`"), hint)
         }
         ErrorKind::UnknownArgument => Failure::usage(format!("`{command}` has no place for `{name}`"), helps),
         ErrorKind::InvalidSubcommand => {
             let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let there = ELSEWHERE.iter().find(|(words, _)| command == "engine" && words.contains(&name.as_str()));
+            if let Some((_, here)) = there {
+                return Failure::usage(format!("`{command}` has no command `{name}`"), *here);
+            }
             let known = Cli::command();
             let known = known.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name);
             let meant = match command {

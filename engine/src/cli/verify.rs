@@ -16,6 +16,7 @@ use crate::spec::{Depth, Spec};
 use crate::value::Path;
 use crate::verify::{self, Cause, Pace, Pipeline, Stop};
 
+use super::names::searched;
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Answer, Failure, Terminal, ask, telling};
 use super::{Exit, Global, ListFormat, SpecArgs, variable};
@@ -80,9 +81,9 @@ async fn verify(
     let intent = Intent { goal: Goal::Present, writes: true, leftovers: Leftovers::Ignored };
     let read = session.read(cx.clone(), intent);
     let run = telling(terminal.quiet, || cx.waits(), read).await?;
-    let Run { session: Session { spec, .. }, cx, inventory } = &run;
-    let pipelines =
-        verify::pipelines(spec, inventory).map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
+    let Run { session: Session { spec, target, .. }, cx, inventory } = &run;
+    let pipelines = verify::pipelines(spec, inventory, &searched(target, &inventory.site))
+        .map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
     let company = verify::company(cx, &pipelines)
         .await
         .map_err(|error| Failure::one(error.diagnostic("look who else reads the streams")))?;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::cause::{Code, Entry};
 use crate::schema::{Effect, Presence, Property, Rule, Schema, Shape, Text};
+use crate::spec::grammar;
 
 use super::{BOLD, Look, PLAIN, paragraph};
 
@@ -28,6 +29,33 @@ pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, look: Look) -> Strin
     text
 }
 
+/// The words that a resource of a kind may have beside its properties, and what for.
+pub fn words_of(schema: &Schema) -> impl Iterator<Item = (&'static str, &'static str)> {
+    grammar::META.iter().copied().filter(|(word, _)| grammar::takes(schema, word))
+}
+
+/// The words at the top of a spec.
+pub fn words_of_spec() -> impl Iterator<Item = &'static str> {
+    grammar::TOP.iter().map(|(word, _)| *word)
+}
+
+/// The words at the top of a spec and in each resource, or one of those at the top (`None` if there is no such word).
+pub fn spec(word: Option<&str>, look: Look) -> Option<String> {
+    let top = grammar::TOP.iter().filter(|(top, _)| word.is_none_or(|word| word == *top));
+    let mut text = format!("{}: what should stand in AWS, as YAML\n", look.paint(BOLD, "spec"));
+    let n_words = top.map(|(word, doc)| explain_word(&mut text, word, doc, look)).count();
+    if word.is_none() {
+        text.push_str("\nIn each resource, beside the properties of its kind:\n");
+        grammar::META.iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
+    }
+    (n_words > 0).then_some(text)
+}
+
+fn explain_word(text: &mut String, word: &str, doc: &str, look: Look) {
+    let _ = writeln!(text, "\n  {}", look.paint(BOLD, word));
+    paragraph(text, PLAIN, "      ", doc, look);
+}
+
 /// One kind with its properties, or one property of it (`None` if it has no such property).
 pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<String> {
     let mut entries = entries(schema);
@@ -35,7 +63,7 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
         entries.retain(|entry| {
             entry.path.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         });
-        if entries.is_empty() {
+        if entries.is_empty() && !words_of(schema).any(|(word, _)| word == wanted) {
             return None;
         }
     }
@@ -51,6 +79,17 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
         paragraph(&mut text, PLAIN, "      default: ", default, look);
         if let Some(change) = change {
             paragraph(&mut text, PLAIN, "      change:  ", change, look);
+        }
+    }
+    match property {
+        Some(wanted) => {
+            let word = words_of(schema).filter(|(word, _)| *word == wanted);
+            word.for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
+        }
+        None => {
+            text.push_str("\nBeside these, what the engine itself takes:\n");
+            words_of(schema).for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
+            text.push_str("\nOthers can refer to:\n");
         }
     }
     if property.is_none() {

@@ -76,9 +76,6 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> St
 
 /// Who owns what, as a table.
 pub fn owned(owned: &[Owned], look: Look) -> String {
-    if owned.is_empty() {
-        return "Nothing was found.\n".to_owned();
-    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(look.width).unwrap_or(u16::MAX));

@@ -212,7 +212,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// The kind that another tool's word means: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or only `lambda`.
-fn kind_elsewhere(word: &str) -> Option<&'static str> {
+pub(crate) fn kind_elsewhere(word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
     let schemas = || registry().values().map(|kind| kind.schema());
     let service = |index: &'static str| index.split(':').next().is_some_and(|service| word.ends_with(service));

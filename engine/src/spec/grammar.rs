@@ -18,7 +18,7 @@ const EVERYTHING: &str = include_str!("../../../specs/examples/everything.yaml")
 const MOST_EXAMPLES: usize = 3;
 
 /// What stands at the top of a spec, and what for.
-pub(super) const TOP: [(&str, &str); 7] = [
+pub(crate) const TOP: [(&str, &str); 7] = [
     ("team", "whose it is; starts every name in AWS"),
     ("region", "where it stands; otherwise `--region` or that of the AWS settings"),
     ("account", "the only account in which anything is shown or written, in quotes"),
@@ -29,7 +29,7 @@ pub(super) const TOP: [(&str, &str); 7] = [
 ];
 
 /// What a resource may have beside the properties of its kind, and what for.
-pub(super) const META: [(&str, &str); 8] = [
+pub(crate) const META: [(&str, &str); 8] = [
     ("type", "the kind"),
     ("name", "its name in AWS, instead of TEAM-RESOURCE; begins with the team and `-`, `_` or `.`"),
     ("import", "name or ARN of what somebody else owns: it is read, never changed"),
@@ -46,7 +46,7 @@ pub(super) fn words<const N: usize>(table: &[(&'static str, &'static str); N]) -
 }
 
 /// Whether a resource of that kind may have the key `word` of [`META`].
-pub(super) fn takes(schema: &Schema, word: &str) -> bool {
+pub(crate) fn takes(schema: &Schema, word: &str) -> bool {
     match word {
         "name" => matches!(schema.naming, Naming::Own { .. }) && schema.managed,
         "import" => schema.importable,

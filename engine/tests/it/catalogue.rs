@@ -22,6 +22,7 @@ const UNREAD: &[(&str, &str)] = &[
     ("aws/error: convert", "what `aws/guard` refuses"),
     ("aws/error: defect", "where it is called"),
     ("aws/error: diagnostic", "the title of a cause"),
+    ("aws/profiles: failed", "the credentials of a cause"),
     ("cli/terminal: from", "an error of `local/error`"),
     ("cli/terminal: usage", "where it is called"),
     ("diagnostic: new", "where it is called"),

@@ -69,6 +69,24 @@ fn what_a_command_line_can_not_mean_is_told_like_any_other_error() {
         "completions tcsh",
         "explain tabel",
         "explain table.hash",
+        "explain lambda",
+        "explain DynamoDB hash_key",
+        "explain table protekt",
+        "explain spec.tem",
+        "version",
+        "up",
+        "import",
+        "state",
+        "terraform apply",
+        "testt",
+        "diff --no-color",
+        "diff -local",
+        "apply -team=red-foxes",
+        "logs specs/team.yaml",
+        "logs --follow a's.yaml",
+        "output specs/team.yaml",
+        "release specs/team.yaml",
+        "release specs/team.yaml todos",
         "man aply",
         "--log-format json diff --foo",
     ] {
@@ -81,6 +99,45 @@ fn what_a_command_line_can_not_mean_is_told_like_any_other_error() {
         story += &format!("$ engine {line}\n{err}");
     }
     insta::assert_snapshot!("usage", story);
+}
+
+#[test]
+fn the_words_of_a_spec_are_explained_beside_the_kinds_and_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let explained = |words: &[&str]| said(folder.path(), &[&["explain"], words].concat(), 0)[0].clone();
+    let table = explained(&["table"]);
+    let (_, beside) = table.split_once("what the engine itself takes:").unwrap();
+    for word in ["name", "protect", "retain", "ignore_changes", "depends_on"] {
+        assert!(beside.contains(&format!("\n  {word}\n")), "{word}: {beside}");
+    }
+    assert!(explained(&["table", "protect"]).contains("never delete or replace it"));
+    assert!(explained(&["role.import"]).contains("name or ARN of what somebody else owns"));
+    // What a kind does not take is not explained as if it did.
+    assert!(said(folder.path(), &["explain", "role.protect"], 64)[1].contains("a role has no property `protect`"));
+    assert_eq!(explained(&["table", "hash_key"]), explained(&["table.hash_key"]));
+    let spec = explained(&["spec"]);
+    for word in ["team", "region", "account", "stack", "vars", "resources", "outputs", "type", "import"] {
+        assert!(spec.contains(&format!("\n  {word}\n")), "{word}: {spec}");
+    }
+    assert!(
+        explained(&["spec.team"]).contains("starts every name in AWS") && !explained(&["spec.team"]).contains("vars")
+    );
+}
+
+#[test]
+fn a_name_that_the_spec_lacks_is_told_before_anything_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = root();
+    let spec = root.join("specs/examples/inline.yaml");
+    let spec = spec.to_str().unwrap();
+    for (line, words) in [
+        (["logs", "loger", "--spec", spec, "--local"], "the spec has no resource `loger`"),
+        (["output", "foo", "--spec", spec, "--local"], "the spec has no output `foo`"),
+    ] {
+        let [out, err] = said(folder.path(), &line, 1);
+        assert!(out.is_empty() && err.contains(words) && !err.contains("local AWS"), "{err}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 // The schema.

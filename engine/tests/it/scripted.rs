@@ -4,7 +4,9 @@
 #![cfg(unix)]
 
 mod causes;
+mod credentials;
 mod doctor;
+mod elsewhere;
 mod files;
 mod foreign;
 mod function_updates;

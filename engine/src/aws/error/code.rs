@@ -8,6 +8,9 @@ use crate::cause::Code;
 /// The code of a failure. The class decides where it says enough; what AWS refuses for good is told by its own code and
 /// text.
 pub(super) fn of(error: &AwsError) -> Code {
+    if let Some(known) = error.known {
+        return known;
+    }
     let answer = Answer { code: error.code.as_deref().unwrap_or_default(), text: &error.message };
     match error.class {
         Class::NotFound => Code::NotFound,

@@ -102,7 +102,7 @@ fn outputs_are_printed_after_an_apply_and_asked_for_later() {
     );
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     let output = |args: &[&str]| run(&[&["output", "--spec", TEAM], args].concat());
-    let unknown = ["is not known: what it refers to does not stand in AWS", "run `engine apply` first"];
+    let unknown = ["what it refers to does not stand in the local AWS", "run `engine apply --local` first"];
     output(&[]).expect(1, &unknown);
     output(&["stream"]).expect(1, &unknown);
     let applied = run(&["apply", TEAM]).expect(0, &["Outputs:", r#"table = "blue-owls-todos""#]);
@@ -111,7 +111,8 @@ fn outputs_are_printed_after_an_apply_and_asked_for_later() {
     assert_eq!(output(&["stream"]).expect(0, &[]).stdout, format!("at {stream}\n"));
     let all = output(&["--format", "json"]).expect(0, &[]).json();
     assert_eq!(all, [json!({ "table": "blue-owls-todos", "stream": format!("at {stream}") })]);
-    output(&["streem"]).expect(1, &["the spec has no output `streem`", "it has `table`, `stream`"]);
+    output(&["streem"])
+        .expect(1, &["the spec has no output `streem`", "did you mean `stream`? It has `table`, `stream`"]);
     project.write(SPEC, &notes("acme", "app"));
     run(&["output", "--spec", SPEC, "any"]).expect(1, &["the spec has no `outputs:`"]);
 }

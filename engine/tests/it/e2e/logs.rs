@@ -66,7 +66,9 @@ fn each_change_of_an_item_is_a_line() {
     project.run(&["logs", "todos", "--spec", TEAM, "--local"]).expect(1, &["`todos` is a table"]);
     project.run(&["logs", "nobody", "--spec", TEAM, "--local"]).expect(1, &["the spec's functions are `logger`"]);
     project.run(&["destroy", TEAM, "--local", "--yes", "--delete-data"]).expect(0, &[]);
-    project.run(&["logs", "--spec", TEAM, "--local"]).expect(1, &["there is no function", "run `engine apply` first"]);
+    project
+        .run(&["logs", "--spec", TEAM, "--local"])
+        .expect(1, &["there is no function", "in the local AWS", "run `engine apply --local` first"]);
 }
 
 #[test]

@@ -22,8 +22,8 @@ use super::{FUNCTION, Project, ROLE, Running, TABLE, deployed_world, replaced};
 enum How {
     /// The binary, with these arguments.
     Binary(&'static [&'static str]),
-    /// The binary without credentials.
-    Nobody,
+    /// The binary without credentials, with these variables.
+    Nobody(&'static [(&'static str, &'static str)]),
     /// The library on a paused clock, for what the engine waits for first.
     Flying,
 }
@@ -40,6 +40,7 @@ struct Case {
 const APPLY: How = How::Binary(&["apply", "--yes"]);
 const DIFF: How = How::Binary(&["diff"]);
 const DESTROY: How = How::Binary(&["destroy", "--yes"]);
+const ROLE_TO_ASSUME: &str = "arn:aws:iam::123456789012:role/deployer";
 const ALWAYS: Range<usize> = 1..usize::MAX;
 
 /// What no answer of AWS can lead to, and why.
@@ -94,6 +95,13 @@ fn cases() -> Vec<Case> {
     let new = |code, how, operation, fault| case(code, how, World::empty, same, operation, ALWAYS, fault);
     let with = |code, edit, operation, fault| case(code, APPLY, World::empty, edit, operation, ALWAYS, fault);
     let old = |code, how, edit, operation, fault| case(code, how, deployed_world, edit, operation, ALWAYS, fault);
+    let nobody = |code, variables| Case {
+        code,
+        edit: same,
+        world: World::empty,
+        faults: Vec::new(),
+        how: How::Nobody(variables),
+    };
     let lambda = |status, code: &str, text: &str| Fault::Answer(Reply::lambda(status, code, text));
     let invalid = |text: &str| lambda(400, "InvalidParameterValueException", text);
     let table = |code: &str, text: &str| Fault::Answer(Reply::dynamodb(code, text));
@@ -200,7 +208,12 @@ fn cases() -> Vec<Case> {
                 ),
             ),
         ),
-        Case { code: "no-credentials", edit: same, world: World::empty, faults: Vec::new(), how: How::Nobody },
+        nobody("no-credentials", &[]),
+        nobody(
+            "credentials-not-fetched",
+            &[("AWS_WEB_IDENTITY_TOKEN_FILE", "no/token"), ("AWS_ROLE_ARN", ROLE_TO_ASSUME)],
+        ),
+        nobody("profile-unknown", &[("AWS_PROFILE", "blue-owl")]),
         new(
             "credentials-expired",
             DIFF,
@@ -567,8 +580,10 @@ fn play(case: &Case) -> String {
             assert!(matches!(run.code, Some(1 | 3)), "{}: {:?}\n{}{}", case.code, run.code, run.out, run.err);
             format!("{}{}", run.out, run.err).replace(&cloud.url, "http://ADDRESS")
         }
-        How::Nobody => {
-            let run = Running::start(project.command(&["diff"]), &project.path("run")).end();
+        How::Nobody(variables) => {
+            let mut command = project.command(&["diff"]);
+            command.envs(variables.iter().copied());
+            let run = Running::start(command, &project.path("run")).end();
             format!("{}{}", run.out, run.err)
         }
     };

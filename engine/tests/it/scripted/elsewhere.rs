@@ -1,0 +1,43 @@
+//! A wrong region or account: what is not there is told with the place, before a command that would make it there.
+
+use super::server::Cloud;
+use super::world::World;
+use super::{Project, replaced};
+
+const PLACE: &str = "in eu-west-1, account 123456789012";
+const ELSEWHERE: &str =
+    "if it stands elsewhere, pass `--region` or `--profile`; `engine doctor` shows where this looks";
+
+#[test]
+fn what_is_not_found_names_the_place_first_and_the_apply_last() {
+    let cloud = Cloud::start(World::empty());
+    let project =
+        Project::new(|text| replaced(&text, "resources:", "outputs:\n  stream: ${todos.stream_arn}\n\nresources:"));
+    for (command, apply) in [
+        (&["logs"][..], "otherwise run `engine apply` first"),
+        (&["output"], "otherwise run `engine apply` first"),
+        (&["verify", "--yes"], "otherwise `engine apply` makes what is missing"),
+    ] {
+        let run = project.run(&cloud, &[command, &["--region", "eu-west-1"]].concat());
+        run.ends_with(1);
+        let line = run.err.split_whitespace().filter(|word| *word != "|").collect::<Vec<_>>().join(" ");
+        let at = |words: &str| line.find(words).unwrap_or_else(|| panic!("{command:?}: {words}: {line}"));
+        assert!(at(PLACE) < at(ELSEWHERE) && at(ELSEWHERE) < at(apply), "{line}");
+    }
+    let run = project.run(&cloud, &["list", "--region", "eu-west-1"]);
+    run.ends_with(0);
+    assert_eq!(
+        run.out,
+        format!(
+            "Nothing was found. Looked {PLACE} for what is owned by team blue-owls, stack team.\nIf it stands elsewhere, \
+             pass `--region` or `--profile`; `engine doctor` shows where this looks.\n"
+        )
+    );
+}
+
+#[test]
+fn a_name_to_release_that_nothing_has_is_compared_with_those_of_the_spec() {
+    let cloud = Cloud::start(World::empty());
+    let run = Project::usual().run(&cloud, &["release", "todso"]);
+    run.ends_with(1).complains("own nothing called `todso` in eu-central-1").complains("did you mean `todos`?");
+}
