@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
+pub(crate) use crate::diagnostic::nearest;
 use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
@@ -187,30 +188,6 @@ fn name_hint(name: &str, text: Text) -> String {
     }
 }
 
-/// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // What is this long was no name to begin with, and would take long to compare.
-    if word.len() > 100 {
-        return None;
-    }
-    let snake = snake_case(word);
-    let length = snake.chars().count();
-    // Of so short a word hardly anything would be left.
-    let cut_off = match length {
-        0..2 => 0,
-        2..5 => 1,
-        _ => length.div_ceil(3),
-    };
-    let rank = |candidate: &'a str| {
-        let meant = snake_case(candidate);
-        let distance = strsim::damerau_levenshtein(&snake, &meant);
-        // A beginning is as good as a slip, where nothing is nearer.
-        let is_begun = length >= 4 && meant.starts_with(&snake);
-        (distance <= cut_off || is_begun).then_some(((distance > cut_off, distance), candidate))
-    };
-    candidates.into_iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
-}
-
 /// The kind that another tool's word means: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or only `lambda`.
 fn kind_elsewhere(word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
@@ -218,20 +195,6 @@ fn kind_elsewhere(word: &str) -> Option<&'static str> {
     let service = |index: &'static str| index.split(':').next().is_some_and(|service| word.ends_with(service));
     let named = schemas().find(|schema| word.contains(schema.kind));
     named.or_else(|| schemas().find(|schema| schema.index.is_some_and(service))).map(|schema| schema.kind)
-}
-
-/// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
-fn snake_case(text: &str) -> String {
-    let mut snake = String::new();
-    let mut before = '_';
-    for c in text.chars() {
-        if c.is_ascii_uppercase() && before.is_ascii_lowercase() {
-            snake.push('_');
-        }
-        snake.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
-        before = c;
-    }
-    snake
 }
 
 /// Where secrets may stand: values of `environment`, `inline` source, variables, which feed both, and whatever stands
