@@ -5,6 +5,8 @@
 //! hash of the zip it was given, and that hash is the only way to see whether code has changed.
 //! This module knows nothing of AWS clients, specs or plans.
 
+mod handler;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Cursor, Read};
@@ -234,11 +236,13 @@ pub fn package(source: &Source, handler: &str, runtime: &str) -> Result<Package,
         )]),
     };
     let zip = archive(&files, MAX_ZIP).map_err(|error| vec![error])?;
+    let mut findings = javascript::findings(&files, handler, runtime);
+    findings.extend(self::handler::findings(&files, handler, runtime));
     Ok(Package {
         code_sha256: base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&zip)),
         zip,
         unzipped: size(&files),
-        findings: javascript::findings(&files, handler, runtime),
+        findings,
         files: files.into_keys().collect(),
     })
 }
@@ -253,10 +257,8 @@ fn inline_name(text: &str, handler: &str, runtime: &str) -> Result<String, Sourc
         let extension = if javascript::is_module(text) { "mjs" } else { "js" };
         Ok(format!("{module}.{extension}"))
     } else if runtime.starts_with("python") {
-        // Python's runtime splits at the last dot, and a dot before that separates packages, as a
-        // slash does.
-        let module = handler.rsplit_once('.').ok_or_else(malformed)?.0.replace('.', "/");
-        if module.split('/').any(str::is_empty) { Err(malformed()) } else { Ok(format!("{module}.py")) }
+        let (module, _) = self::handler::split_python(handler).ok_or_else(malformed)?;
+        Ok(format!("{module}.py"))
     } else {
         Err(SourceError::Runtime { runtime: runtime.into() })
     }
