@@ -543,6 +543,16 @@ fn printable_char(c: char) -> char {
     }
 }
 
+/// Says with the last one in its file that there are more errors than these, so that nobody takes them for all.
+pub fn add_unsaid(told: &mut [Diagnostic], n_unsaid: usize) {
+    let errors = told.iter_mut().filter(|it| it.severity == Severity::Error);
+    if n_unsaid > 0
+        && let Some(last) = errors.max_by_key(|it| it.at.as_ref().map(|place| place.span))
+    {
+        last.hints.push(format!("mend these first; the file has {n_unsaid} more errors"));
+    }
+}
+
 /// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // What is this long was no name to begin with, and would take long to compare.

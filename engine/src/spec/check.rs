@@ -11,7 +11,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 pub(crate) use crate::diagnostic::nearest;
-use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
+use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
@@ -142,13 +142,7 @@ pub(super) fn check(
     };
     let spec = checker.file(root, stem);
     let unsaid = checker.n_errors.saturating_sub(MAX_ERRORS);
-    if unsaid > 0 {
-        let last = checker.diagnostics.iter().filter_map(|it| it.at.as_ref()).max_by_key(|place| place.span).cloned();
-        let mut more =
-            Diagnostic::error(format!("and {unsaid} more errors in this file")).hint("mend those above first");
-        more.at = last;
-        checker.diagnostics.push(more);
-    }
+    diagnostic::add_unsaid(&mut checker.diagnostics, unsaid);
     (spec, checker.diagnostics)
 }
 
@@ -513,6 +507,8 @@ impl Checker<'_> {
         }
         let (aws_name, arn) = match &import {
             Some(imported) => imported.clone().unwrap_or_default(),
+            // That it can't be made is told already.
+            None if !schema.managed => Default::default(),
             None => {
                 let key = if let Naming::Inner { key, .. } = schema.naming { key } else { "name" };
                 (self.own_name(find(key), entry, schema, around), None)
@@ -768,6 +764,8 @@ impl Checker<'_> {
     fn own_name(&mut self, entry: Option<&Entry>, resource: &Entry, schema: &Schema, around: Around<'_>) -> String {
         let usual = format!("{}-{}", self.scope.team, resource.key);
         let (name, span) = match (entry, &schema.naming) {
+            // What the resource's own name has wrong is told already.
+            (None, _) if RESOURCE.objection(&resource.key).is_some() => return usual,
             (None, _) => (usual, resource.key_span),
             (Some(entry), Naming::Own { .. } | Naming::Inner { .. }) => {
                 let Some(value) = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key)) else {
