@@ -106,7 +106,10 @@ fn fields_faults(fields: &Map<String, Json>, path: &Path, faults: &mut Vec<Fault
             }
             value => fault(
                 format!("`{name}` in a filter is a single value, and a list is wanted"),
-                format!("write `{name}: [{}]`", bare(value)),
+                match value {
+                    Json::Number(number) if name == "N" => format!("write `N: [\"{number}\"]`"),
+                    value => format!("write `{name}: [{}]`", bare(value)),
+                },
             ),
         }
     }
@@ -293,7 +296,13 @@ mod tests {
             (json!({ "eventName": [{ "prefix": "INS" }] }), false),
             (json!({ "eventName": [{ "prefix": "MOD" }] }), true),
             (json!({ "eventName": [{ "anything-but": ["INSERT"] }] }), true),
+            (json!({ "eventName": [{ "anything-but": "INSERT" }] }), true),
             (json!({ "eventName": [{ "wildcard": "M*" }] }), false),
+            // AWS takes none of these, so they drop nothing.
+            (json!({ "eventName": "REMOVE" }), false),
+            (json!({ "eventName": [] }), false),
+            (json!({ "eventName": [{ "prefx": "MOD" }] }), false),
+            (json!({ "eventName": [{ "prefix": "MOD", "suffix": "IFY" }] }), false),
             (json!({ "eventName": [{ "equals-ignore-case": "insert" }] }), false),
             (json!({ "dynamodb": { "NewImage": { "kind": { "S": ["todo"] } } } }), true),
             (json!({ "dynamodb": { "OldImage": { "kind": { "S": ["todo"] } } } }), true),

@@ -329,7 +329,8 @@ fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Ve
     let mut found = BTreeMap::new();
     let mut errors = Vec::new();
     let mut size = 0;
-    let mut steps = WalkDir::new(root).min_depth(1).follow_links(true).into_iter();
+    // In order, so that of many errors the first is the same on every machine.
+    let mut steps = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
     while let Some(step) = steps.next() {
         let path = match &step {
             Ok(entry) => entry.path().to_path_buf(),
