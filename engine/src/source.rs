@@ -730,11 +730,11 @@ mod tests {
         ");
         let exclude = ["to-*", "lib/up", "broken", "socket", "caf*"];
         assert_snapshot!(outcome_in(root.path(), package_path(&code, &exclude)), @r"
-        `root/code/inside/up` is a link to a folder that contains it
-          hint: remove the link, or leave it out with `exclude`
         the name of `root/code/caf�` is not UTF-8
           why: names in the zip are UTF-8, so that they are the same on every machine
           hint: rename it
+        `root/code/inside/up` is a link to a folder that contains it
+          hint: remove the link, or leave it out with `exclude`
         ");
     }
 

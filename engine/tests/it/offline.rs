@@ -290,8 +290,8 @@ fn validate_takes_a_folder_and_all_that_take_several_specs_a_pattern() {
     let [graph, _] = said(at, &["graph", "specs/*.yml"], 0);
     assert!(graph.contains("todos-to-logger"), "{graph}");
     for (args, says) in [
-        (["validate", "specs/*.json"], "no file fits the pattern `specs/*.json`"),
-        (["graph", "specs/*.json"], "no file fits the pattern `specs/*.json`"),
+        (["validate", "specs/*.toml"], "no file fits the pattern `specs/*.toml`"),
+        (["graph", "specs/*.toml"], "no file fits the pattern `specs/*.toml`"),
         (["validate", ".engine-none/*"], "no file fits the pattern `.engine-none/*`"),
         (["graph", "specs"], "`engine validate specs` checks all"),
     ] {
