@@ -515,7 +515,8 @@ catalogue! {
         next: "correct `filters`; `engine explain mapping.filters` says what it takes",
         more: "A pattern looks like `{ eventName: [INSERT] }`, and below `dynamodb` it names items as DynamoDB writes \
                them: `{ dynamodb: { NewImage: { done: { BOOL: [true] } } } }`. A mapping takes five patterns of at most \
-               4,096 characters. https://docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html",
+               4,096 characters, and up to ten once AWS has raised that quota for the account. \
+               https://docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html",
         blames: ["filters"],
     }
     FunctionReplicated "function-replicated" {

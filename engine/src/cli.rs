@@ -11,6 +11,7 @@ mod graph;
 mod init;
 mod logs;
 mod names;
+mod patterns;
 mod policy;
 mod session;
 mod shell;
@@ -212,6 +213,7 @@ Examples:
   engine validate                                        specs/team.yaml
   engine validate specs/team.yaml specs/examples/adopt.yaml --var suffix=9z8y7x6
                                                          several, all errors at once
+  engine validate specs                                  every YAML file right in the folder
   engine validate --teams specs/examples/teams.txt       for each team of a list
   engine validate --format github                        as annotations of a pull request")]
     Validate(ValidateArgs),
@@ -326,6 +328,9 @@ struct SpecArgs {
     /// Set where a command works without a spec.
     #[arg(skip)]
     stack: Option<String>,
+    /// Set where a command takes one spec, which then is a name and no pattern.
+    #[arg(skip)]
+    is_one: bool,
 }
 
 /// One spec, where a name or nothing comes before it.
@@ -358,6 +363,7 @@ impl SpecArgs {
             var: var.to_vec(),
             assume_owner: false,
             stack: None,
+            is_one: true,
         }
     }
 }

@@ -543,6 +543,54 @@ fn printable_char(c: char) -> char {
     }
 }
 
+/// Says with the last one in its file that there are more errors than these, so that nobody takes them for all.
+pub fn add_unsaid(told: &mut [Diagnostic], n_unsaid: usize) {
+    let errors = told.iter_mut().filter(|it| it.severity == Severity::Error);
+    if n_unsaid > 0
+        && let Some(last) = errors.max_by_key(|it| it.at.as_ref().map(|place| place.span))
+    {
+        last.hints.push(format!("mend these first; the file has {n_unsaid} more errors"));
+    }
+}
+
+/// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What is this long was no name to begin with, and would take long to compare.
+    if word.len() > 100 {
+        return None;
+    }
+    let snake = snake_case(word);
+    let length = snake.chars().count();
+    // Of so short a word hardly anything would be left.
+    let cut_off = match length {
+        0..2 => 0,
+        2..5 => 1,
+        _ => length.div_ceil(3),
+    };
+    let rank = |candidate: &'a str| {
+        let meant = snake_case(candidate);
+        let distance = strsim::damerau_levenshtein(&snake, &meant);
+        // A beginning is as good as a slip, where nothing is nearer.
+        let is_begun = length >= 4 && meant.starts_with(&snake);
+        (distance <= cut_off || is_begun).then_some(((distance > cut_off, distance), candidate))
+    };
+    candidates.into_iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
+}
+
+/// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
+fn snake_case(text: &str) -> String {
+    let mut snake = String::new();
+    let mut before = '_';
+    for c in text.chars() {
+        if c.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            snake.push('_');
+        }
+        snake.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
+        before = c;
+    }
+    snake
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {

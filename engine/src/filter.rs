@@ -1,11 +1,28 @@
-//! Whether a mapping's filters let a record through, as far as that can be told for certain.
+//! The patterns of a mapping's filters: what is wrong with one, and whether it lets a record through, as far as either can be
+//! told for certain.
 //!
-//! The rules are those of docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html. What is not in them, or
-//! not known of the record, is never held against it.
+//! The rules are those of docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html, and what these leave open
+//! those of docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html, on which they are built. What
+//! is not in them, or not known of the record, is never held against a pattern.
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::diagnostic::nearest;
 use crate::records::Happening;
+use crate::value::Path;
+
+/// Something wrong with a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub path: Path,
+    /// What.
+    pub problem: String,
+    /// What to write instead.
+    pub hint: String,
+    /// Whether AWS takes it, and it does nothing good.
+    pub is_harmless: bool,
+}
 
 /// What Lambda shows of a change on a stream of that view type, for the filters to judge; `null` stands for what is there
 /// and not known.
@@ -45,6 +62,164 @@ const UNKNOWN: [&str; 7] = [
     "SizeBytes",
 ];
 
+/// What is wrong with a pattern that stands at `path`.
+pub fn faults(pattern: &Json, path: &Path) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if let Json::Object(fields) = pattern {
+        fields_faults(fields, path, &mut faults);
+    }
+    faults
+}
+
+fn fields_faults(fields: &Map<String, Json>, path: &Path, faults: &mut Vec<Fault>) {
+    for (name, wanted) in fields {
+        let path = path.key(name);
+        let mut fault = |problem: String, hint: String| {
+            faults.push(Fault { path: path.clone(), problem, hint, is_harmless: false });
+        };
+        match wanted {
+            Json::Object(inner) => fields_faults(inner, &path, faults),
+            Json::Array(ways) if ways.is_empty() => {
+                fault(format!("`{name}` in a filter lists nothing"), "name what it may be, or remove it".to_owned());
+            }
+            Json::Array(ways) if name == "$or" && ways.iter().all(Json::is_object) => {
+                for (at, way) in ways.iter().enumerate() {
+                    faults.extend(self::faults(way, &path.index(at)));
+                }
+            }
+            Json::Array(ways) => {
+                for (at, way) in ways.iter().enumerate() {
+                    let path = path.index(at);
+                    if let Err((problem, hint)) = Test::of(way) {
+                        let problem = format!("`{name}` in a filter {problem}");
+                        faults.push(Fault { path, problem, hint, is_harmless: false });
+                    } else if name == "N" && (way.is_number() || way.get("numeric").is_some()) {
+                        let problem = "no record matches a number at `N`: DynamoDB writes numbers as text".to_owned();
+                        let hint = match way {
+                            Json::Number(number) => format!("write `N: [\"{number}\"]`"),
+                            _ => "list the texts that it may be, like `N: [\"1\", \"2\"]`, or compare in the function"
+                                .to_owned(),
+                        };
+                        faults.push(Fault { path, problem, hint, is_harmless: true });
+                    }
+                }
+            }
+            value => fault(
+                format!("`{name}` in a filter is a single value, and a list is wanted"),
+                match value {
+                    Json::Number(number) if name == "N" => format!("write `N: [\"{number}\"]`"),
+                    value => format!("write `{name}: [{}]`", bare(value)),
+                },
+            ),
+        }
+    }
+}
+
+/// A value as it is written in YAML between brackets.
+fn bare(value: &Json) -> String {
+    let is_word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    match value {
+        Json::String(text) if is_word(text) && !matches!(&**text, "true" | "false" | "null") => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// One item of the list that stands for a field: what the field's value has to be.
+enum Test<'p> {
+    Is(&'p Json),
+    Exists(bool),
+    Prefix(&'p str),
+    Suffix(&'p str),
+    IgnoreCase(&'p str),
+    AnythingBut(Vec<&'p Json>),
+    /// Understood, and not followed any further.
+    Other,
+}
+
+const OPERATORS: [&str; 9] =
+    ["prefix", "suffix", "equals-ignore-case", "anything-but", "exists", "numeric", "cidr", "wildcard", "exactly"];
+
+impl<'p> Test<'p> {
+    /// What the item means; or, to follow the field's name, why AWS refuses it, and what to write instead.
+    fn of(item: &'p Json) -> Result<Test<'p>, (String, String)> {
+        let rule = match item {
+            Json::Object(rule) => rule,
+            Json::Array(_) => {
+                let hint = "put its items into the outer list; each of them is an alternative";
+                return Err(("has a list in its list".to_owned(), hint.to_owned()));
+            }
+            value => return Ok(Test::Is(value)),
+        };
+        let mut entries = rule.iter();
+        let (Some((operator, operand)), None) = (entries.next(), entries.next()) else {
+            let hint =
+                "write each operator as an item of its own, like `[{ prefix: a }, { suffix: b }]`: any of them will do";
+            return Err((format!("has an item with {} operators, and each has one", rule.len()), hint.to_owned()));
+        };
+        let wrong =
+            |takes: &str, example: &str| Err((format!("gives `{operator}` {takes}"), format!("write `{example}`")));
+        let text = |test: fn(&'p str) -> Test<'p>| match operand {
+            Json::String(text) => Ok(test(text)),
+            // Of a prefix that ignores case, only EventBridge's page speaks.
+            Json::Object(_) if matches!(&**operator, "prefix" | "suffix") => Ok(Test::Other),
+            _ => wrong("no text", &format!("{{ {operator}: text }}")),
+        };
+        match operator.as_str() {
+            "prefix" => text(Test::Prefix),
+            "suffix" => text(Test::Suffix),
+            "equals-ignore-case" => text(Test::IgnoreCase),
+            "cidr" | "wildcard" | "exactly" => text(|_| Test::Other),
+            "exists" => match operand {
+                Json::Bool(exists) => Ok(Test::Exists(*exists)),
+                _ => wrong("neither true nor false", "{ exists: true }"),
+            },
+            "numeric" if is_range(operand) => Ok(Test::Other),
+            "numeric" => wrong("no comparison", "{ numeric: [\">\", 0, \"<=\", 100] }"),
+            "anything-but" => match operand {
+                Json::Object(_) => Ok(Test::Other),
+                Json::String(_) | Json::Number(_) => Ok(Test::AnythingBut(vec![operand])),
+                Json::Array(others)
+                    if !others.is_empty()
+                        && (others.iter().all(Json::is_string) || others.iter().all(Json::is_number)) =>
+                {
+                    Ok(Test::AnythingBut(others.iter().collect()))
+                }
+                _ => wrong("neither texts nor numbers alone", "{ anything-but: [one, two] }"),
+            },
+            unknown => Err((
+                format!("has the unknown operator `{unknown}`"),
+                match nearest(unknown, OPERATORS) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => {
+                        let known: Vec<String> = OPERATORS.iter().map(|it| format!("`{it}`")).collect();
+                        format!(
+                            "the operators are {}; a field within the field stands below it without a list",
+                            known.join(", ")
+                        )
+                    }
+                },
+            )),
+        }
+    }
+}
+
+/// Whether it is one comparison, or a lower bound and then an upper one.
+fn is_range(operand: &Json) -> bool {
+    let Json::Array(terms) = operand else { return false };
+    let sign = |term: &Json, signs: &[&str]| term.as_str().is_some_and(|it| signs.contains(&it));
+    match terms.as_slice() {
+        [one, number] => sign(one, &["=", "<", "<=", ">", ">="]) && number.is_number(),
+        [low, from, high, to] => {
+            sign(low, &[">", ">="])
+                && sign(high, &["<", "<="])
+                && from.as_f64().zip(to.as_f64()).is_some_and(|(from, to)| from <= to)
+        }
+        _ => false,
+    }
+}
+
 fn judge(filter: &Json, record: &Json) -> Verdict {
     match filter {
         // As the text that AWS keeps.
@@ -82,22 +257,19 @@ fn mentions_absence(filter: &Json) -> bool {
 /// One alternative of a rule, held against what the record has there.
 fn one_of(way: &Json, found: Option<&Json>) -> Verdict {
     let told = |is: bool| if is { Verdict::Yes } else { Verdict::No };
-    let exists = way.get("exists").and_then(Json::as_bool);
-    match (way, found) {
-        (_, None) => told(exists == Some(false)),
-        (_, Some(_)) if exists.is_some() => told(exists == Some(true)),
+    // What AWS refuses drops nothing.
+    let Ok(test) = Test::of(way) else { return Verdict::Unknown };
+    match (test, found) {
+        (Test::Exists(wanted), found) => told(wanted == found.is_some()),
+        (_, None) => Verdict::No,
         (_, Some(Json::Null)) => Verdict::Unknown,
-        (Json::Object(rule), Some(Json::String(text))) => match rule.iter().next() {
-            Some((name, Json::String(part))) if name == "prefix" => told(text.starts_with(part.as_str())),
-            Some((name, Json::String(part))) if name == "suffix" => told(text.ends_with(part.as_str())),
-            Some((name, Json::String(other))) if name == "equals-ignore-case" => told(text.eq_ignore_ascii_case(other)),
-            Some((name, Json::Array(others))) if name == "anything-but" => {
-                told(!others.iter().any(|other| other.as_str() == Some(text)))
-            }
-            // `N` is a text, and numeric rules do not work on it.
-            _ => Verdict::Unknown,
-        },
-        (Json::String(wanted), Some(Json::String(text))) => told(wanted == text),
+        (Test::Is(Json::String(wanted)), Some(Json::String(text))) => told(wanted == text),
+        (Test::Prefix(part), Some(Json::String(text))) => told(text.starts_with(part)),
+        (Test::Suffix(part), Some(Json::String(text))) => told(text.ends_with(part)),
+        (Test::IgnoreCase(other), Some(Json::String(text))) => told(text.eq_ignore_ascii_case(other)),
+        (Test::AnythingBut(others), Some(Json::String(text))) => {
+            told(!others.iter().any(|other| other.as_str() == Some(text)))
+        }
         _ => Verdict::Unknown,
     }
 }
@@ -124,7 +296,13 @@ mod tests {
             (json!({ "eventName": [{ "prefix": "INS" }] }), false),
             (json!({ "eventName": [{ "prefix": "MOD" }] }), true),
             (json!({ "eventName": [{ "anything-but": ["INSERT"] }] }), true),
+            (json!({ "eventName": [{ "anything-but": "INSERT" }] }), true),
             (json!({ "eventName": [{ "wildcard": "M*" }] }), false),
+            // AWS takes none of these, so they drop nothing.
+            (json!({ "eventName": "REMOVE" }), false),
+            (json!({ "eventName": [] }), false),
+            (json!({ "eventName": [{ "prefx": "MOD" }] }), false),
+            (json!({ "eventName": [{ "prefix": "MOD", "suffix": "IFY" }] }), false),
             (json!({ "eventName": [{ "equals-ignore-case": "insert" }] }), false),
             (json!({ "dynamodb": { "NewImage": { "kind": { "S": ["todo"] } } } }), true),
             (json!({ "dynamodb": { "OldImage": { "kind": { "S": ["todo"] } } } }), true),

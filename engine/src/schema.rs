@@ -10,6 +10,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use crate::filter::Fault;
 use crate::value::{Path, Tree, Value};
 
 /// One resource type: how it is named, what can be set, what can be referred to.
@@ -180,6 +181,10 @@ pub enum Shape {
     Json {
         /// Most characters, written as compact JSON.
         max: usize,
+        /// What is one, in YAML.
+        example: &'static str,
+        /// What is wrong with one that stands at the path.
+        faults: fn(&Json, &Path) -> Vec<Fault>,
     },
     /// A mapping with fixed keys.
     Record(Vec<Property>),
@@ -551,6 +556,11 @@ impl Problem {
     /// An error at a property.
     pub fn error(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
         Problem { path, problem: problem.into(), why: None, hint: Some(hint.into()), warning: false }
+    }
+
+    /// A warning at a property.
+    pub fn warning(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
+        Problem { warning: true, ..Problem::error(path, problem, hint) }
     }
 
     /// Adds the reason.

@@ -5,6 +5,8 @@
 //! hash of the zip it was given, and that hash is the only way to see whether code has changed.
 //! This module knows nothing of AWS clients, specs or plans.
 
+mod handler;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Cursor, Read};
@@ -234,11 +236,13 @@ pub fn package(source: &Source, handler: &str, runtime: &str) -> Result<Package,
         )]),
     };
     let zip = archive(&files, MAX_ZIP).map_err(|error| vec![error])?;
+    let mut findings = javascript::findings(&files, handler, runtime);
+    findings.extend(self::handler::findings(&files, handler, runtime));
     Ok(Package {
         code_sha256: base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&zip)),
         zip,
         unzipped: size(&files),
-        findings: javascript::findings(&files, handler, runtime),
+        findings,
         files: files.into_keys().collect(),
     })
 }
@@ -253,10 +257,8 @@ fn inline_name(text: &str, handler: &str, runtime: &str) -> Result<String, Sourc
         let extension = if javascript::is_module(text) { "mjs" } else { "js" };
         Ok(format!("{module}.{extension}"))
     } else if runtime.starts_with("python") {
-        // Python's runtime splits at the last dot, and a dot before that separates packages, as a
-        // slash does.
-        let module = handler.rsplit_once('.').ok_or_else(malformed)?.0.replace('.', "/");
-        if module.split('/').any(str::is_empty) { Err(malformed()) } else { Ok(format!("{module}.py")) }
+        let (module, _) = self::handler::split_python(handler).ok_or_else(malformed)?;
+        Ok(format!("{module}.py"))
     } else {
         Err(SourceError::Runtime { runtime: runtime.into() })
     }
@@ -327,7 +329,8 @@ fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Ve
     let mut found = BTreeMap::new();
     let mut errors = Vec::new();
     let mut size = 0;
-    let mut steps = WalkDir::new(root).min_depth(1).follow_links(true).into_iter();
+    // In order, so that of many errors the first is the same on every machine.
+    let mut steps = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
     while let Some(step) = steps.next() {
         let path = match &step {
             Ok(entry) => entry.path().to_path_buf(),
@@ -727,11 +730,11 @@ mod tests {
         ");
         let exclude = ["to-*", "lib/up", "broken", "socket", "caf*"];
         assert_snapshot!(outcome_in(root.path(), package_path(&code, &exclude)), @r"
-        `root/code/inside/up` is a link to a folder that contains it
-          hint: remove the link, or leave it out with `exclude`
         the name of `root/code/caf�` is not UTF-8
           why: names in the zip are UTF-8, so that they are the same on every machine
           hint: rename it
+        `root/code/inside/up` is a link to a folder that contains it
+          hint: remove the link, or leave it out with `exclude`
         ");
     }
 

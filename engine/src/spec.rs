@@ -292,6 +292,10 @@ fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
             Unread::Special => {
                 error.why("what a spec names is looked for beside it, so it has to be a file").hint(hint)
             }
+            Unread::Folder => {
+                let folder = path.display();
+                error.hint(format!("name a file in it; `engine validate {folder}` checks all that are right in it"))
+            }
             Unread::Refused(_) => error.hint("make it readable, or name another file"),
             _ => error.hint(hint),
         }

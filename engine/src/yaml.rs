@@ -13,7 +13,7 @@ use std::sync::Arc;
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StructureStyle};
 use serde_json::Number;
 
-use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, add_unsaid};
 
 /// The largest file that is read, in bytes. A reader need not load more than one byte beyond it.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -400,13 +400,7 @@ impl Reader<'_> {
                 }),
             }
         }
-        if let Some(unsaid) = self.n_errors.checked_sub(MAX_ERRORS).filter(|unsaid| *unsaid > 0) {
-            let last = self.errors.iter().filter_map(|error| error.at.as_ref()).max_by_key(|place| place.span);
-            let mut more =
-                Diagnostic::error(format!("and {unsaid} more errors in this file")).hint("mend those above first");
-            more.at = last.cloned();
-            self.errors.push(more);
-        }
+        add_unsaid(&mut self.errors, self.n_errors.saturating_sub(MAX_ERRORS));
         (root.filter(|_| self.n_errors == self.n_harmless), self.errors)
     }
 
@@ -1312,7 +1306,7 @@ mod tests {
         let too_deep = "lists and mappings nest more than 64 levels deep here";
         let anchors = "anchors and aliases (`&`, `*`) are not supported";
         let cases = [
-            (format!("a0: &a0 x\n{aliases}"), anchors, 101),
+            (format!("a0: &a0 x\n{aliases}"), anchors, 100),
             ("[".repeat(10 << 20), too_large, 1),
             (format!("{{{keys}}}"), too_large, 1),
             ("[".repeat(MAX_BYTES), too_deep, 1),
@@ -1321,8 +1315,8 @@ mod tests {
             ("? ".repeat(200_000), too_deep, 1),
             (stairs, too_deep, 1),
             ("- ".repeat(40) + &"[".repeat(40) + &"]".repeat(40), too_deep, 1),
-            (format!("{{{}b}}", "a, ".repeat(20_000)), "`a` is set more than once", 101),
-            ("- &a [*a]\n".repeat(5_000), anchors, 101),
+            (format!("{{{}b}}", "a, ".repeat(20_000)), "`a` is set more than once", 100),
+            ("- &a [*a]\n".repeat(5_000), anchors, 100),
         ];
         for (text, problem, n_errors) in cases {
             let problems = problems_of(text.as_bytes());
@@ -1331,8 +1325,8 @@ mod tests {
         let many_keys: String = (0..20_000).map(|i| format!("k{i}: 1, ")).collect();
         assert!(parse("s.yaml", format!("{{{many_keys}}}").as_bytes()).1.is_ok());
         assert!(parse("s.yaml", format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)).as_bytes()).1.is_ok());
-        let duplicates = problems_of("a: 1\n".repeat(1_000).as_bytes());
-        assert_eq!(duplicates.last().unwrap(), "and 899 more errors in this file");
+        let duplicates = errors_of("a: 1\n".repeat(1_000).as_bytes());
+        assert_eq!(duplicates.last().unwrap().hints.last().unwrap(), "mend these first; the file has 899 more errors");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::schema::{Id, Naming};
 use crate::spec::{Depth, Overrides, Spec, nearest};
 
 use super::terminal::{Failure, Terminal, said_once, telling};
-use super::{Exit, Global, SpecArgs};
+use super::{Exit, Global, SpecArgs, patterns};
 
 /// The account of the local AWS, where the spec names none.
 const LOCAL_ACCOUNT: &str = "000000000001";
@@ -91,7 +91,11 @@ pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Ve
             Err(wrong) => errors.extend(wrong),
         }
     } else {
-        let paths = if args.spec.is_empty() { vec![find_spec()?] } else { args.spec.clone() };
+        let paths = match args.spec.as_slice() {
+            [] => vec![find_spec()?],
+            [one] if args.is_one => vec![one.clone()],
+            specs => patterns::fitting(specs)?,
+        };
         let teams = match &args.teams {
             Some(file) => teams(file)?.into_iter().map(Some).collect(),
             None => vec![args.team.clone()],
@@ -522,14 +526,7 @@ pub(super) fn find_spec() -> Result<PathBuf, Failure> {
     if usual.exists() {
         return Ok(usual);
     }
-    let mut found: Vec<PathBuf> = std::fs::read_dir("specs")
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
-    found.retain(|path| {
-        path.is_file() && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
-    });
-    found.sort();
-    match found.as_slice() {
+    match patterns::yaml_files(Path::new("specs")).as_slice() {
         [only] => Ok(only.clone()),
         [] => Err(Failure::one(
             Diagnostic::error("no spec is named, and there is none in `specs/`")

@@ -11,11 +11,12 @@ use crate::spec::Depth;
 use super::check::today;
 use super::session;
 use super::terminal::{Failure, Terminal};
-use super::{Exit, Global, ValidateArgs, ValidateFormat};
+use super::{Exit, Global, SpecArgs, ValidateArgs, ValidateFormat, patterns};
 
 /// Checks all specs of the command line.
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> Result<Exit, Failure> {
-    let (loaded, mut problems) = session::load(global, &args.spec, Depth::Full)?;
+    let specs = SpecArgs { spec: patterns::in_folders(&args.spec.spec)?, ..args.spec.clone() };
+    let (loaded, mut problems) = session::load(global, &specs, Depth::Full)?;
     let (today, _) = today();
     for it in &loaded {
         problems.extend(it.spec.warnings.iter().cloned());

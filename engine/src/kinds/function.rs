@@ -17,6 +17,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem::discriminant;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
@@ -796,15 +797,18 @@ fn pack(source: &Source, handler: &str, runtime: &str, path: &Path, has_layers: 
                 .collect(),
         },
         Err(errors) => Loaded {
-            problems: errors
+            problems: of_each_kind(errors)
                 .into_iter()
-                .map(|error| Problem {
+                .map(|(error, n_more)| Problem {
                     path: match error {
                         SourceError::Pattern { .. } => Path::property("code").key("exclude"),
                         SourceError::Handler { .. } => Path::property("handler"),
                         _ => path.clone(),
                     },
-                    problem: error.to_string(),
+                    problem: match n_more {
+                        0 => error.to_string(),
+                        n => format!("{error}, and {n} more like it"),
+                    },
                     why: error.why().map(str::to_owned),
                     hint: Some(error.hint().to_owned()),
                     warning: false,
@@ -813,6 +817,20 @@ fn pack(source: &Source, handler: &str, runtime: &str, path: &Path, has_layers: 
             ..Loaded::default()
         },
     }
+}
+
+/// The first error of each kind, with how many more there are: in a wrong folder, one mistake shows in every file. Patterns
+/// are each written by hand.
+fn of_each_kind(errors: Vec<SourceError>) -> Vec<(SourceError, usize)> {
+    let mut kinds: Vec<(SourceError, usize)> = Vec::new();
+    for error in errors {
+        let is_like = |it: &SourceError| discriminant(it) == discriminant(&error);
+        match kinds.iter_mut().find(|(first, _)| is_like(first)) {
+            Some((_, n_more)) if !matches!(error, SourceError::Pattern { .. }) => *n_more += 1,
+            _ => kinds.push((error, 0)),
+        }
+    }
+    kinds
 }
 
 /// The function as it is now; `None`: there is none (yet).

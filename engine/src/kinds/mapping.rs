@@ -41,6 +41,7 @@ use serde_json::{Value as Json, json};
 use crate::aws::guard::function_name;
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::filter;
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
@@ -81,10 +82,11 @@ const DESTINATION: Text = Text {
     allows: |text| super::text::is_arn_of(text, &["sqs", "sns", "s3"]) && !text.ends_with(".fifo"),
     words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO, or of an S3 bucket",
 };
-/// Most characters of a filter's pattern, and most filters of a mapping, of which AWS allows five unless asked for more
-/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
-const PATTERN: usize = 4096;
+/// A filter's pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
+const PATTERN: Shape = Shape::Json { max: 4096, example: "{ eventName: [INSERT] }", faults: filter::faults };
+/// Most filters of a mapping, once a quota is raised, and without that (the same page).
 const FILTERS: usize = 10;
+const USUAL_FILTERS: usize = 5;
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the mapping to finish",
@@ -170,7 +172,7 @@ impl Kind for Mapping {
                 .default(0),
                 property(
                     "filters",
-                    Shape::Set { item: Box::new(Shape::Json { max: PATTERN }), max: FILTERS },
+                    Shape::Set { item: Box::new(PATTERN), max: FILTERS },
                     "patterns of which a record has to match one; none: every record",
                 )
                 .default(json!([])),
@@ -219,6 +221,14 @@ impl Kind for Mapping {
     }
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Some(Value::List(filters)) = desired.get("filters")
+            && (USUAL_FILTERS + 1..=FILTERS).contains(&filters.len())
+        {
+            let problem = format!("`filters` has {} patterns, and AWS takes {USUAL_FILTERS} as a rule", filters.len());
+            let hint = "join some with `$or`, or have the account's quota raised, to ten at most";
+            problems.push(Problem::warning(Path::property("filters"), problem, hint));
+        }
         let age = match desired.get("maximum_record_age_in_seconds") {
             Some(Value::Number(number)) => number.as_i64(),
             _ => None,
@@ -228,7 +238,8 @@ impl Kind for Mapping {
             let problem = format!("`maximum_record_age_in_seconds` is {age}, neither -1 nor at least 60");
             Problem::error(path, problem, "choose a number from 60 to 604800, or -1 for no limit")
         };
-        age.filter(|age| (0..60).contains(age)).map(problem).into_iter().collect()
+        problems.extend(age.filter(|age| (0..60).contains(age)).map(problem));
+        problems
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {

@@ -28,6 +28,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Sighting;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::diagnostic::nearest;
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
@@ -85,6 +86,58 @@ const ORGANIZATION: Text = Text {
     },
     words: "an organization's id, like `o-a1b2c3d4e5`",
 };
+/// What can be done with a function, whatever of it makes sense to allow others
+/// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html).
+const OPERATIONS: [&str; 45] = [
+    "AddPermission",
+    "CreateAlias",
+    "CreateFunctionUrlConfig",
+    "DeleteAlias",
+    "DeleteFunction",
+    "DeleteFunctionCodeSigningConfig",
+    "DeleteFunctionConcurrency",
+    "DeleteFunctionEventInvokeConfig",
+    "DeleteFunctionUrlConfig",
+    "DeleteProvisionedConcurrencyConfig",
+    "DisableReplication",
+    "EnableReplication",
+    "GetAlias",
+    "GetFunction",
+    "GetFunctionCodeSigningConfig",
+    "GetFunctionConcurrency",
+    "GetFunctionConfiguration",
+    "GetFunctionEventInvokeConfig",
+    "GetFunctionRecursionConfig",
+    "GetFunctionUrlConfig",
+    "GetPolicy",
+    "GetProvisionedConcurrencyConfig",
+    "GetRuntimeManagementConfig",
+    "InvokeAsync",
+    "InvokeFunction",
+    "InvokeFunctionUrl",
+    "ListAliases",
+    "ListFunctionEventInvokeConfigs",
+    "ListFunctionUrlConfigs",
+    "ListProvisionedConcurrencyConfigs",
+    "ListTags",
+    "ListVersionsByFunction",
+    "PublishVersion",
+    "PutFunctionCodeSigningConfig",
+    "PutFunctionConcurrency",
+    "PutFunctionEventInvokeConfig",
+    "PutProvisionedConcurrencyConfig",
+    "RemovePermission",
+    "TagResource",
+    "UntagResource",
+    "UpdateAlias",
+    "UpdateFunctionCode",
+    "UpdateFunctionConfiguration",
+    "UpdateFunctionEventInvokeConfig",
+    "UpdateFunctionUrlConfig",
+];
+/// How the names of services end; Alexa's on `.amazon.com`.
+const SERVICES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazon.com"];
+
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
     since: "Lambda takes one at a time",
@@ -195,7 +248,30 @@ impl Kind for Permission {
             let problem = "an account's root is written as the account's number".to_owned();
             Problem::error(Path::property("principal"), problem, format!("write `principal: \"{account}\"`"))
         };
-        principal.map(problem).into_iter().collect()
+        let mut problems: Vec<Problem> = principal.map(problem).into_iter().collect();
+        let text = |name: &str| desired.get(name).and_then(Value::as_str);
+        problems.extend(text("principal").and_then(service));
+        let is_open = |name: &str| desired.get(name) == Some(&Value::Null);
+        if text("principal") == Some("*")
+            && ["source_arn", "source_account", "principal_org_id"].iter().all(|it| is_open(it))
+        {
+            let problem = "anybody in any account may call the function: `principal` is `*`, and nothing narrows it";
+            let hint = "add `source_arn`, `source_account` or `principal_org_id`, or name who is meant";
+            problems.push(Problem::warning(Path::property("principal"), problem, hint));
+        }
+        if let Some(operation) = text("action").and_then(|action| action.strip_prefix("lambda:"))
+            && operation != "*"
+            && !OPERATIONS.contains(&operation)
+        {
+            let problem = format!("the engine knows no operation `lambda:{operation}` on a function");
+            let hint = match nearest(operation, OPERATIONS) {
+                Some(_) if operation == "Invoke" => "did you mean `lambda:InvokeFunction`?".to_owned(),
+                Some(near) => format!("did you mean `lambda:{near}`?"),
+                None => "to let somebody call it, write `lambda:InvokeFunction`".to_owned(),
+            };
+            problems.push(Problem::warning(Path::property("action"), problem, hint));
+        }
+        problems
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
@@ -299,6 +375,31 @@ fn once() -> Override {
 }
 
 /// `123456789012` in `arn:aws:iam::123456789012:root`, in any partition.
+/// What is wrong with a principal that can only be meant for a service.
+fn service(principal: &str) -> Option<Problem> {
+    let is_other = principal == "*" || principal.contains([':', '/']) || principal.bytes().all(|b| b.is_ascii_digit());
+    // AWS's ids of users and roles are in capitals.
+    let is_id = principal.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    if is_other || is_id || SERVICES.iter().any(|end| principal.ends_with(end)) {
+        return None;
+    }
+    let path = Path::property("principal");
+    Some(match principal.split_once('.') {
+        None => {
+            let problem = format!("`{principal}` is no principal: the name of a service has a domain");
+            Problem::error(
+                path,
+                problem,
+                format!("write `principal: {}.amazonaws.com`", principal.to_ascii_lowercase()),
+            )
+        }
+        Some((name, _)) => {
+            let problem = format!("`{principal}` does not look like a service: their names end on `.amazonaws.com`");
+            Problem::warning(path, problem, format!("did you mean `{name}.amazonaws.com`?"))
+        }
+    })
+}
+
 fn account_of_root(principal: &str) -> Option<&str> {
     let (_, rest) = principal.strip_prefix("arn:")?.split_once(":iam::")?;
     rest.strip_suffix(":root")

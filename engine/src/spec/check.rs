@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Severity, SourceFile, Span};
+pub(crate) use crate::diagnostic::nearest;
+use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
@@ -141,13 +142,7 @@ pub(super) fn check(
     };
     let spec = checker.file(root, stem);
     let unsaid = checker.n_errors.saturating_sub(MAX_ERRORS);
-    if unsaid > 0 {
-        let last = checker.diagnostics.iter().filter_map(|it| it.at.as_ref()).max_by_key(|place| place.span).cloned();
-        let mut more =
-            Diagnostic::error(format!("and {unsaid} more errors in this file")).hint("mend those above first");
-        more.at = last;
-        checker.diagnostics.push(more);
-    }
+    diagnostic::add_unsaid(&mut checker.diagnostics, unsaid);
     (spec, checker.diagnostics)
 }
 
@@ -187,30 +182,6 @@ fn name_hint(name: &str, text: Text) -> String {
     }
 }
 
-/// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // What is this long was no name to begin with, and would take long to compare.
-    if word.len() > 100 {
-        return None;
-    }
-    let snake = snake_case(word);
-    let length = snake.chars().count();
-    // Of so short a word hardly anything would be left.
-    let cut_off = match length {
-        0..2 => 0,
-        2..5 => 1,
-        _ => length.div_ceil(3),
-    };
-    let rank = |candidate: &'a str| {
-        let meant = snake_case(candidate);
-        let distance = strsim::damerau_levenshtein(&snake, &meant);
-        // A beginning is as good as a slip, where nothing is nearer.
-        let is_begun = length >= 4 && meant.starts_with(&snake);
-        (distance <= cut_off || is_begun).then_some(((distance > cut_off, distance), candidate))
-    };
-    candidates.into_iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
-}
-
 /// The kind that another tool's word means: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or only `lambda`.
 pub(crate) fn kind_elsewhere(word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
@@ -218,20 +189,6 @@ pub(crate) fn kind_elsewhere(word: &str) -> Option<&'static str> {
     let service = |index: &'static str| index.split(':').next().is_some_and(|service| word.ends_with(service));
     let named = schemas().find(|schema| word.contains(schema.kind));
     named.or_else(|| schemas().find(|schema| schema.index.is_some_and(service))).map(|schema| schema.kind)
-}
-
-/// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
-fn snake_case(text: &str) -> String {
-    let mut snake = String::new();
-    let mut before = '_';
-    for c in text.chars() {
-        if c.is_ascii_uppercase() && before.is_ascii_lowercase() {
-            snake.push('_');
-        }
-        snake.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
-        before = c;
-    }
-    snake
 }
 
 /// Where secrets may stand: values of `environment`, `inline` source, variables, which feed both, and whatever stands
@@ -550,6 +507,8 @@ impl Checker<'_> {
         }
         let (aws_name, arn) = match &import {
             Some(imported) => imported.clone().unwrap_or_default(),
+            // That it can't be made is told already.
+            None if !schema.managed => Default::default(),
             None => {
                 let key = if let Naming::Inner { key, .. } = schema.naming { key } else { "name" };
                 (self.own_name(find(key), entry, schema, around), None)
@@ -805,6 +764,8 @@ impl Checker<'_> {
     fn own_name(&mut self, entry: Option<&Entry>, resource: &Entry, schema: &Schema, around: Around<'_>) -> String {
         let usual = format!("{}-{}", self.scope.team, resource.key);
         let (name, span) = match (entry, &schema.naming) {
+            // What the resource's own name has wrong is told already.
+            (None, _) if RESOURCE.objection(&resource.key).is_some() => return usual,
             (None, _) => (usual, resource.key_span),
             (Some(entry), Naming::Own { .. } | Naming::Inner { .. }) => {
                 let Some(value) = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key)) else {

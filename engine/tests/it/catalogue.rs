@@ -14,6 +14,9 @@ use insta::assert_snapshot;
 const WITHOUT_ADVICE: &[(&str, &str)] = &[
     ("`…` is refused: …", "what its row of the plan says, below `plan`"),
     ("`…` is refused: it can't be done", "what its row of the plan says, below `plan`"),
+    ("`…` in a filter …", "what is said of its operator, below"),
+    ("…, and … more like it", "what is said below `source`"),
+    ("handler `…` is not of the form `…`", "write `index.handler`"),
     ("`…`: a `${…}` in it is no reference", "what is said below `spec/template`"),
 ];
 
@@ -27,10 +30,12 @@ const UNREAD: &[(&str, &str)] = &[
     ("cli/terminal: usage", "where it is called"),
     ("diagnostic: new", "where it is called"),
     ("diagnostic: serialize", "an error that is there already"),
-    ("kinds/function: pack", "an error of `source`, a finding of `javascript`"),
+    ("kinds/function: pack", "an error of `source`, a finding of `javascript` or of `source/handler`"),
     ("plan: absent", "where `Standing` is told"),
     ("plan: wanted", "where `Standing` is told"),
     ("schema: error", "where it is called"),
+    ("schema: warning", "where it is called"),
+    ("spec/check/shape: faults", "a fault of `filter`"),
     ("spec/check: error", "where it is called"),
     ("spec/check: problems", "a problem of a kind"),
 ];

@@ -321,6 +321,60 @@ fn validate_speaks_json_and_githubs_annotations() {
     assert!(lines.lines().all(|line| line.starts_with("::")), "{lines}");
 }
 
+#[test]
+fn validate_takes_a_folder_and_all_that_take_several_specs_a_pattern() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    said(at, &["init", "--team", "red-foxes"], 0);
+    let good = fs::read_to_string(at.join(TEAM)).unwrap();
+    fs::create_dir(at.join("specs/below")).unwrap();
+    for (name, stack) in [("b.yml", "b"), (".hidden.yaml", "h"), ("below/c.yaml", "c"), ("notes.txt", "n")] {
+        let other = good.replace("team: red-foxes", "team: blue-owls") + &format!("stack: {stack}\n");
+        let other = if name.starts_with("below") { other.replace("../lambda-src", "../../lambda-src") } else { other };
+        fs::write(at.join("specs").join(name), other).unwrap();
+    }
+    let valid = |specs: &str| said(at, &["validate", specs], 0)[0].clone();
+    assert_eq!(valid("specs/*.yaml"), "`specs/team.yaml` is valid.\n");
+    assert_eq!(valid("specs/*.y*ml"), "2 specs are valid.\n");
+    assert_eq!(valid("*/?.yml"), "`specs/b.yml` is valid.\n");
+    assert_eq!(valid("./specs/**/c.yaml"), "`./specs/below/c.yaml` is valid.\n");
+    // A name is a name, whatever stands in it.
+    fs::write(at.join("specs/[a].yaml"), good.clone() + "stack: a\n").unwrap();
+    assert_eq!(valid("specs/[a].yaml"), "`specs/[a].yaml` is valid.\n");
+    fs::remove_file(at.join("specs/[a].yaml")).unwrap();
+    fs::remove_file(at.join("specs/.hidden.yaml")).unwrap();
+    assert_eq!(valid("specs"), "2 specs are valid.\n");
+    let [graph, _] = said(at, &["graph", "specs/*.yml"], 0);
+    assert!(graph.contains("todos-to-logger"), "{graph}");
+    for (args, says) in [
+        (["validate", "specs/*.toml"], "no file fits the pattern `specs/*.toml`"),
+        (["graph", "specs/*.toml"], "no file fits the pattern `specs/*.toml`"),
+        (["validate", ".engine-none/*"], "no file fits the pattern `.engine-none/*`"),
+        (["graph", "specs"], "`engine validate specs` checks all"),
+    ] {
+        let [_, err] = said(at, &args, 1);
+        assert!(err.replace("\n           ", "").contains(says), "{err}");
+    }
+    fs::create_dir(at.join("empty")).unwrap();
+    let [_, err] = said(at, &["validate", "empty"], 1);
+    assert!(err.contains("the folder `empty` has no `.yaml` or `.yml` file"), "{err}");
+}
+
+#[test]
+fn what_is_only_counted_has_no_place_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let entries: String = (0..150).map(|n| format!("wrong{n}: 1\n")).collect();
+    fs::write(at.join("s.yaml"), format!("team: owls\nresources: {{}}\n{entries}")).unwrap();
+    let [document, _] = said(at, &["validate", "s.yaml", "--format", "json"], 1);
+    let document: Json = serde_json::from_str(&document).unwrap();
+    let problems = document["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 100);
+    assert!(problems.iter().all(|it| it["problem"].as_str().unwrap().contains("wrong")), "{problems:?}");
+    let hints = problems[99]["hints"].as_array().unwrap();
+    assert_eq!(hints.last().unwrap(), "mend these first; the file has 50 more errors");
+}
+
 // Init.
 
 #[test]

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use crate::diagnostic::Span;
-use crate::schema::{Property, Shape, Text, settable};
+use crate::filter::Fault;
+use crate::schema::{Problem, Property, Shape, Text, settable};
 use crate::value::{Hole, Part, Path, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
@@ -107,7 +108,11 @@ impl Checker<'_> {
                     _ => Some(Value::List(values)),
                 }
             }
-            Shape::Json { max } => self.json(*max, node, name, around, path),
+            Shape::Json { max, example, faults } => {
+                let json = self.json(*max, example, node, name, around, path)?;
+                self.faults(*faults, &json, node, around, path);
+                Some(Value::from(json))
+            }
             Shape::Record(properties) => self.record(properties, node, name, around, path),
             Shape::TextOrRecord(text, properties) => match node.value {
                 Yaml::Map(_) => self.record(properties, node, name, around, path),
@@ -147,11 +152,24 @@ impl Checker<'_> {
 
     /// A JSON object, written as YAML or as text. Variables are filled in, references have no place in it: what AWS
     /// names only later could not be compared key by key.
-    fn json(&mut self, max: usize, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
+    fn json(
+        &mut self,
+        max: usize,
+        example: &str,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Json> {
         let around = Around { literal: true, ..around };
         let json = match &node.value {
             Yaml::Map(_) => self.plain(node, name, around, path)?,
-            _ => {
+            Yaml::Null | Yaml::Bool(_) | Yaml::Number(_) | Yaml::List(_) => {
+                let problem = format!("each of `{name}` is a mapping, and this is none");
+                self.error(node.span, problem, format!("write it like `{name}: [{example}]`"));
+                return None;
+            }
+            Yaml::String(_) => {
                 let text = self.text(node, name, around, path)?;
                 match serde_json::from_str(text.as_str().unwrap_or_default()) {
                     Ok(json @ Json::Object(_)) => json,
@@ -173,11 +191,30 @@ impl Checker<'_> {
             self.error(node.span, problem, "make it shorter");
             return None;
         }
-        Some(Value::from(json))
+        Some(json)
+    }
+
+    fn faults(
+        &mut self,
+        faults: fn(&Json, &Path) -> Vec<Fault>,
+        json: &Json,
+        node: &Node,
+        around: Around<'_>,
+        path: &Path,
+    ) {
+        // As it is written, if it holds a variable: what that stands for may be a secret.
+        let written = self.hides(node.span, around).then(|| as_written(node));
+        let problem = |Fault { path, problem, hint, is_harmless }| Problem {
+            warning: is_harmless,
+            ..Problem::error(path, problem, hint)
+        };
+        let faults = faults(written.as_ref().unwrap_or(json), path);
+        self.problems(around.resource, faults.into_iter().map(problem).collect());
     }
 
     /// YAML as JSON, without a schema.
     fn plain(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Json> {
+        self.places.set(around.resource, path.clone(), node.span);
         Some(match &node.value {
             Yaml::Null => Json::Null,
             Yaml::Bool(bool) => Json::Bool(*bool),
@@ -439,5 +476,17 @@ impl Checker<'_> {
             None => format!("it has {}", list(known)),
         };
         self.error(span, format!("{owner} has no property `{key}`"), hint);
+    }
+}
+
+/// YAML as JSON, nothing filled in.
+fn as_written(node: &Node) -> Json {
+    match &node.value {
+        Yaml::Null => Json::Null,
+        Yaml::Bool(bool) => Json::Bool(*bool),
+        Yaml::Number(number) => Json::Number(number.clone()),
+        Yaml::String(text) => Json::String(text.clone()),
+        Yaml::List(items) => items.iter().map(as_written).collect(),
+        Yaml::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), as_written(&entry.value))).collect(),
     }
 }

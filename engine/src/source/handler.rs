@@ -1,0 +1,208 @@
+//! What the files of a Python or Ruby package show about its handler: whether Lambda will find its file, and in Python
+//! whether the file knows the function's name at all.
+//!
+//! The lookup rules are those of Lambda's own loaders: `bootstrap.py` in
+//! github.com/aws/aws-lambda-python-runtime-interface-client, and `lambda_handler.rb` in
+//! github.com/aws/aws-lambda-ruby-runtime-interface-client.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostic::nearest;
+use crate::javascript::Finding;
+
+/// How many files a reason lists.
+const MAX_LISTED: usize = 5;
+/// By what a Python file can get names that do not stand in it.
+const NAMES_FROM_ELSEWHERE: [&str; 9] =
+    ["import *", "exec", "eval", "globals", "locals", "vars", "setattr", "__getattr__", "__dict__"];
+
+/// Looks at the handler's file among `files` (name to content); for other runtimes always empty.
+pub(super) fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str) -> Vec<Finding> {
+    // One that begins with a slash names a file of a layer.
+    if handler.starts_with('/') {
+        return Vec::new();
+    }
+    let finding = match () {
+        () if runtime.starts_with("python") => python(files, handler),
+        () if runtime.starts_with("ruby") => ruby(files, handler),
+        () => None,
+    };
+    finding.into_iter().collect()
+}
+
+/// The module of a Python handler as a path, and the function: both a dot and a slash lead into a package.
+pub(super) fn split_python(handler: &str) -> Option<(String, &str)> {
+    let (module, function) = handler.rsplit_once('.')?;
+    let module = module.replace('.', "/");
+    let is_whole = !function.is_empty() && !module.split('/').any(str::is_empty);
+    is_whole.then_some((module, function))
+}
+
+fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
+    let Some((module, function)) = split_python(handler) else {
+        return Some(malformed(
+            handler,
+            "module.function",
+            "Lambda splits the handler at its last dot",
+            "write `index.handler` for the function `handler` of `index.py`",
+        ));
+    };
+    let [file, package] = [format!("{module}.py"), format!("{module}/__init__.py")];
+    // The folder comes before the file of the same name.
+    let Some((name, text)) = files.get_key_value(&package).or_else(|| files.get_key_value(&file)) else {
+        // A compiled module has its version in its name, and a folder is a package without `__init__.py` as well.
+        let is_there = files
+            .keys()
+            .any(|name| name.strip_prefix(&module).is_some_and(|rest| rest.starts_with('/') || rest.starts_with('.')));
+        let looked = format!("Lambda looks for `{file}` and `{package}`");
+        return (!is_there).then(|| missing(files, handler, &module, function, ".py", &looked));
+    };
+    missing_function(name, std::str::from_utf8(text).ok()?, function)
+}
+
+/// A function whose name is nowhere in the file, and that nothing in it can bring from elsewhere.
+fn missing_function(file: &str, text: &str, function: &str) -> Option<Finding> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    if text.split(|c| !is_word(c)).any(|word| word == function)
+        || NAMES_FROM_ELSEWHERE.iter().any(|it| text.contains(it))
+    {
+        return None;
+    }
+    let defined = || {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("async ").unwrap_or(line).strip_prefix("def "));
+        lines.filter_map(|line| line.split(|c| !is_word(c)).next()).filter(|name| !name.is_empty())
+    };
+    Some(Finding {
+        is_certain: true,
+        problem: format!("`{file}` has no `{function}`"),
+        why: match defined().next() {
+            Some(_) => format!("its functions are {}", list(defined())),
+            None => "it defines no function".to_owned(),
+        },
+        hint: match nearest(function, defined()) {
+            Some(near) => format!("name `{near}` in `handler`, or rename the function"),
+            None => format!("write `def {function}(event, context):` in it, or name another function in `handler`"),
+        },
+    })
+}
+
+fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
+    let parts: Vec<&str> = handler.split('.').collect();
+    let ([module, rest @ ..], 2 | 3, false) = (parts.as_slice(), parts.len(), parts.contains(&"")) else {
+        return Some(malformed(
+            handler,
+            "file.method",
+            "Lambda takes two parts, or three with a class between them",
+            "write `index.handler` for the method `handler` of `index.rb`",
+        ));
+    };
+    // What is vendored is on the path that Ruby looks along.
+    let is_there = ["rb", "so"].iter().any(|extension| files.contains_key(&format!("{module}.{extension}")))
+        || files.contains_key(*module)
+        || files.keys().any(|name| name.starts_with("vendor/"));
+    let looked = format!("Lambda looks for `{module}.rb`");
+    (!is_there).then(|| missing(files, handler, module, &rest.join("."), ".rb", &looked))
+}
+
+fn malformed(handler: &str, form: &str, why: &str, hint: &str) -> Finding {
+    let problem = format!("handler `{handler}` is not of the form `{form}`");
+    Finding { is_certain: true, problem, why: why.to_owned(), hint: hint.to_owned() }
+}
+
+fn missing(
+    files: &BTreeMap<String, Vec<u8>>,
+    handler: &str,
+    module: &str,
+    function: &str,
+    extension: &str,
+    looked: &str,
+) -> Finding {
+    let modules: Vec<&str> = files.keys().filter_map(|name| name.strip_suffix(extension)).collect();
+    let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
+    let same = modules.iter().copied().find(|candidate| last(candidate) == last(module));
+    let meant = same.or_else(|| nearest(module, modules.iter().copied())).or(match modules.as_slice() {
+        [only] => Some(*only),
+        _ => None,
+    });
+    Finding {
+        is_certain: true,
+        problem: format!("handler `{handler}` names no file of the package"),
+        why: format!("{looked}; the package holds {}", list(files.keys().map(String::as_str))),
+        hint: match meant {
+            Some(meant) => format!("set `handler: {meant}.{function}`, or rename the file"),
+            None => "write `handler` as the file's path without extension, a dot, and the function".to_owned(),
+        },
+    }
+}
+
+fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let distinct: BTreeSet<&str> = names.collect();
+    let mut shown: Vec<String> = distinct.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
+    if distinct.len() > MAX_LISTED {
+        shown.push(format!("and {} more", distinct.len() - MAX_LISTED));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(files: &[(&str, &str)], handler: &str, runtime: &str) -> Option<String> {
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+        findings(&files, handler, runtime).pop().map(|it| format!("{}; {}; {}", it.problem, it.why, it.hint))
+    }
+
+    #[test]
+    fn python_finds_modules_and_packages_by_dots_and_slashes() {
+        let code = "def handler(event, context):\n    pass\n";
+        for (file, handler) in [
+            ("index.py", "index.handler"),
+            ("index/__init__.py", "index.handler"),
+            ("index/part.py", "index.handler"),
+            ("a/b.py", "a/b.handler"),
+            ("a/b.py", "a.b.handler"),
+            ("index.cpython-313-x86_64-linux-gnu.so", "index.handler"),
+            ("other.py", "/opt/index.handler"),
+        ] {
+            assert_eq!(problem(&[(file, code)], handler, "python3.13"), None, "{file} {handler}");
+        }
+        let said = problem(&[("app/main.py", code)], "main.handler", "python3.13").unwrap_or_default();
+        assert_eq!(
+            said,
+            "handler `main.handler` names no file of the package; Lambda looks for `main.py` and `main/__init__.py`; \
+             the package holds `app/main.py`; set `handler: app/main.handler`, or rename the file"
+        );
+        assert!(problem(&[("index.py", code)], "index", "python3.13").is_some_and(|it| it.contains("not of the form")));
+    }
+
+    #[test]
+    fn a_python_function_is_missed_only_if_nothing_can_bring_it() {
+        let cases = [
+            ("def handler(event, context): pass", None),
+            ("from other import handler", None),
+            ("handler = lambda event, context: None", None),
+            ("from other import *", None),
+            ("exec(open('other.py').read())", None),
+            ("def handle(event, context): pass", Some("name `handle` in `handler`, or rename the function")),
+            ("x = 1", Some("write `def handler(event, context):` in it, or name another function in `handler`")),
+        ];
+        for (code, hint) in cases {
+            let said = problem(&[("index.py", code)], "index.handler", "python3.13");
+            assert_eq!(said.as_deref().and_then(|it| it.rsplit("; ").next()), hint, "{code}");
+        }
+    }
+
+    #[test]
+    fn ruby_needs_a_file_and_two_or_three_parts() {
+        let code = "def handler(event:, context:)\nend\n";
+        assert_eq!(problem(&[("index.rb", code)], "index.handler", "ruby3.4"), None);
+        assert_eq!(problem(&[("lib/index.rb", code)], "lib/index.Class.handler", "ruby3.4"), None);
+        assert_eq!(problem(&[("vendor/bundle/x.rb", code)], "index.handler", "ruby3.4"), None);
+        for (handler, says) in [("other.handler", "set `handler: index.handler`"), ("index", "two parts")] {
+            let said = problem(&[("index.rb", code)], handler, "ruby3.4").unwrap_or_default();
+            assert!(said.contains(says), "{said}");
+        }
+        assert_eq!(problem(&[("Main.class", "")], "example.Main::run", "java21"), None);
+    }
+}
