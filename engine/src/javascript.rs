@@ -309,8 +309,11 @@ impl Syntax {
             }
             "identifier" => match source(node, text) {
                 "exports" => self.exports_object(node, ancestors, text),
-                "module" if matches!(parent.kind(), "arguments" | "subscript_expression") => {
-                    self.exports_unknown = true
+                "module" if !is_only_looked_at(*parent, node) => self.exports_unknown = true,
+                "eval" if is_field(*parent, "function", node) => self.exports_unknown = true,
+                // Node.js calls the file itself with what it is made of.
+                "arguments" if ancestors.iter().all(|above| !HAS_OWN_THIS.contains(&above.kind())) => {
+                    self.exports_unknown = true;
                 }
                 "require" if is_field(*parent, "function", node) && is_load_time(ancestors) => {
                     self.commonjs.get_or_insert((line, "require".into()));
@@ -324,9 +327,18 @@ impl Syntax {
                 // An ES module has a `this` as well, which is nothing.
                 self.commonjs = commonjs;
             }
+            "shorthand_property_identifier" if matches!(source(node, text), "module" | "exports") => {
+                self.exports_unknown = true;
+            }
             "member_expression" if is_module_exports(node, text) => self.exports_object(node, ancestors, text),
             _ => {}
         }
+    }
+
+    /// Takes note of an export. One that is written with an escape, or stands for the prototype, may be any.
+    fn export(&mut self, name: String) {
+        self.exports_unknown |= name.contains('\\') || name == "__proto__";
+        self.exports.insert(name);
     }
 
     /// `export …`: names, or everything that another module exports.
@@ -371,12 +383,19 @@ impl Syntax {
         let assigned = outer.kind().ends_with("assignment_expression") && is_field(*outer, "left", *parent);
         match parent.kind() {
             "member_expression" if assigned => {
-                self.exports.extend(parent.child_by_field_name("property").map(|name| literal(name, text)));
+                parent.child_by_field_name("property").into_iter().for_each(|name| self.export(literal(name, text)));
             }
             "subscript_expression" if assigned => match parent.child_by_field_name("index") {
-                Some(index) if index.kind() == "string" => _ = self.exports.insert(literal(index, text)),
+                Some(index) if index.kind() == "string" => self.export(literal(index, text)),
                 _ => self.exports_unknown = true,
             },
+            // Taking something apart assigns as well, and so does a loop.
+            "member_expression" | "subscript_expression"
+                if outer.kind().ends_with("pattern")
+                    || is_field(*outer, "left", *parent) && outer.kind().starts_with("for") =>
+            {
+                self.exports_unknown = true;
+            }
             "member_expression" | "subscript_expression" => return,
             "unary_expression" => return,
             // What comes out of `exports && …` is what stands behind it.
@@ -388,7 +407,7 @@ impl Syntax {
                 }
             }
             "arguments" if is_define_property(*outer, text) => match parent.named_child(1) {
-                Some(name) if name.kind() == "string" => _ = self.exports.insert(literal(name, text)),
+                Some(name) if name.kind() == "string" => self.export(literal(name, text)),
                 _ => self.exports_unknown = true,
             },
             _ => self.exports_unknown = true,
@@ -407,10 +426,19 @@ impl Syntax {
         if !user.is_some_and(|user| unused.contains(&user.kind())) {
             self.exports_unknown = true;
         }
+        let outer = ancestors.iter().rev().take_while(|node| node.kind() == "assignment_expression");
+        let mut chain: Vec<Node> = outer.copied().collect();
         let mut value = assignment.child_by_field_name("right");
         while let Some(inner) = value.filter(|value| value.kind() == "assignment_expression") {
+            chain.push(inner);
             value = inner.child_by_field_name("right");
         }
+        // As in `module.exports = api = {}`.
+        let is_alias = |link: &Node| {
+            let left = link.child_by_field_name("left").map_or("", |left| source(left, text));
+            left != "exports" && left != "module.exports"
+        };
+        self.exports_unknown |= chain.iter().any(is_alias);
         match value {
             Some(object) if object.kind() == "object" => {
                 for member in children(object).filter(Node::is_named) {
@@ -419,9 +447,7 @@ impl Syntax {
                         _ => member.child_by_field_name("key").or(member.child_by_field_name("name")),
                     };
                     match name {
-                        Some(name) if name.kind() != "computed_property_name" => {
-                            _ = self.exports.insert(literal(name, text))
-                        }
+                        Some(name) if name.kind() != "computed_property_name" => self.export(literal(name, text)),
                         None if member.kind() == "comment" => {}
                         _ => self.exports_unknown = true,
                     }
@@ -496,6 +522,21 @@ fn is_load_time(ancestors: &[Node]) -> bool {
                 | "arguments"
         )
     })
+}
+
+/// Whether a use of `module` hands it on to nobody: a member of it, a question what it is.
+fn is_only_looked_at(parent: Node, node: Node) -> bool {
+    match parent.kind() {
+        "member_expression" => is_field(parent, "object", node),
+        "unary_expression" => true,
+        "binary_expression" => match parent.child_by_field_name("operator") {
+            Some(operator) if matches!(operator.kind(), "&&" | "||" | "??") => {
+                operator.kind() == "&&" && is_field(parent, "left", node)
+            }
+            _ => true,
+        },
+        _ => false,
+    }
 }
 
 fn has_and(binary: Node) -> bool {
@@ -612,6 +653,21 @@ mod tests {
             "const f = () => { this.h = 1 }",
             "function f() { this.h = 1 } class C { d = this.h; m() { fill(this) } }",
             "exports && f()",
+            "var api; module.exports = api = {}; api.h = 1",
+            "let api; exports = module.exports = api = {}; api.h = 1",
+            "var e; e = module.exports = {}; e.h = 1",
+            "var m = module; m.exports.h = 1",
+            "const { exports: e } = module; e.h = 1",
+            "const o = { module }; o.module.exports.h = 1",
+            "if (typeof module === 'object' && module && module.exports) f()",
+            "({ a: exports.h } = f())",
+            "[exports.h] = f()",
+            "for (exports.h of f()) break",
+            "eval('exports.h = 1')",
+            "arguments[0].h = 1",
+            "function f() { return arguments }",
+            "exports['\\x68'] = 1",
+            "module.exports = { __proto__: f() }",
             "const api = exports || {}",
         ]), @r#"
         exports.h = async (event) => event  =>  [h]
@@ -648,6 +704,21 @@ mod tests {
         const f = () => { this.h = 1 }  =>  [h]
         function f() { this.h = 1 } class C { d = this.h; m() { fill(this) } }  =>  []
         exports && f()  =>  []
+        var api; module.exports = api = {}; api.h = 1  =>  [?]
+        let api; exports = module.exports = api = {}; api.h = 1  =>  [?]
+        var e; e = module.exports = {}; e.h = 1  =>  [?]
+        var m = module; m.exports.h = 1  =>  [?]
+        const { exports: e } = module; e.h = 1  =>  [?]
+        const o = { module }; o.module.exports.h = 1  =>  [?]
+        if (typeof module === 'object' && module && module.exports) f()  =>  [?]
+        ({ a: exports.h } = f())  =>  [?]
+        [exports.h] = f()  =>  [?]
+        for (exports.h of f()) break  =>  [?]
+        eval('exports.h = 1')  =>  [?]
+        arguments[0].h = 1  =>  [?]
+        function f() { return arguments }  =>  []
+        exports['\x68'] = 1  =>  [\x68 ?]
+        module.exports = { __proto__: f() }  =>  [__proto__ ?]
         const api = exports || {}  =>  [?]
         "#);
     }

@@ -153,6 +153,15 @@ impl Profiles {
     /// What is true where a profile that there is has nothing to offer.
     pub(super) fn empty(&self) -> AwsError {
         let (name, config) = (&self.name, &self.files[0]);
+        if name.contains(char::is_whitespace) {
+            let why = format!("the AWS SDK reads no profile whose name has a blank, as that of `{name}` has");
+            let remedy = format!("give it another name in `{config}`, and `--profile` that name");
+            return AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found").known(
+                Code::NoCredentials,
+                why,
+                remedy,
+            );
+        }
         let why = format!("the profile `{name}` has no keys, and names no source of any");
         let quoted = quoted(name);
         let remedy = format!(

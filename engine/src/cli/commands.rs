@@ -82,20 +82,16 @@ struct Planned<'t> {
     goal: Goal,
 }
 
-/// What is to be done for each spec, if what `--target` names is known to one of them or to AWS.
+/// What is to be done for each spec, if some spec has what `--target` names.
 fn planned(runs: Vec<Run<'_>>, goal: Goal) -> Result<Vec<Planned<'_>>, Failure> {
-    let planned: Vec<Planned<'_>> = runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect();
-    let targets = planned.iter().flat_map(|it| &it.run.session.options.targets).collect::<BTreeSet<_>>();
-    let is_known = |name: &str| {
-        planned.iter().any(|Planned { run, plan, .. }| {
-            run.session.spec.resource(name).is_some() || plan.changes.iter().any(|it| it.resource == name)
-        })
-    };
-    let specs: Vec<&Spec> = planned.iter().map(|it| &it.run.session.spec).collect();
-    let unknown =
-        targets.into_iter().filter(|name| !is_known(name)).map(|name| session::no_target("target", name, &specs));
-    let unknown: Vec<Diagnostic> = unknown.collect();
-    if unknown.is_empty() { Ok(planned) } else { Err(Failure { exit: Exit::Failed, diagnostics: unknown }) }
+    let specs: Vec<&Spec> = runs.iter().map(|run| &run.session.spec).collect();
+    let targets: BTreeSet<&String> = runs.iter().flat_map(|run| &run.session.options.targets).collect();
+    let unknown = targets.into_iter().filter(|name| specs.iter().all(|spec| spec.resource(name).is_none()));
+    let unknown: Vec<Diagnostic> = unknown.map(|name| session::no_target("target", name, &specs)).collect();
+    if !unknown.is_empty() {
+        return Err(Failure { exit: Exit::Failed, diagnostics: unknown });
+    }
+    Ok(runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect())
 }
 
 impl Planned<'_> {

@@ -502,15 +502,21 @@ fn unknown_names(loaded: &[Loaded], options: &Options, depth: Depth) -> Vec<Diag
     unknown.map(|(flag, name)| no_target(flag, name, &specs)).collect()
 }
 
-/// An option names a resource that none of the specs has.
+/// An option names a resource that none of the specs has. What has left them is no part that could be named: nobody says
+/// any more what hangs on it.
 pub(super) fn no_target(flag: &str, name: &str, specs: &[&Spec]) -> Diagnostic {
     let resources = || specs.iter().flat_map(|spec| &spec.resources);
     let known: BTreeSet<String> = resources().map(|it| format!("`{}`", it.name)).collect();
     let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    let problem = format!("`--{flag} {name}`: there is no such resource in the spec");
+    if known.is_empty() {
+        return Diagnostic::error(problem).hint("a part is named by the spec; without one only all of a stack can go");
+    }
     let meant = nearest(name, resources().map(|it| it.name.as_str()));
     let meant = meant.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    Diagnostic::error(format!("`--{flag} {name}`: there is no such resource in the spec"))
+    Diagnostic::error(problem)
         .hint(format!("{meant}the resources are {known}"))
+        .hint("what has left the spec is deleted by a whole `engine apply`, which shows it first")
 }
 
 /// The account to be in the local AWS: the one that the spec insists on, or that of an imported ARN, so that it is found.

@@ -791,7 +791,10 @@ fn pack(source: &Source, handler: &str, runtime: &str, path: &Path, has_layers: 
                     path: path.clone(),
                     problem: finding.problem,
                     why: Some(finding.why),
-                    hint: Some(finding.hint),
+                    hint: Some(match has_layers {
+                        true => format!("leave it, if a layer brings or wraps the handler; otherwise {}", finding.hint),
+                        false => finding.hint,
+                    }),
                     warning: !finding.is_certain || has_layers,
                 })
                 .collect(),

@@ -88,7 +88,7 @@ const ORGANIZATION: Text = Text {
 };
 /// What can be done with a function, whatever of it makes sense to allow others
 /// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html).
-const OPERATIONS: [&str; 45] = [
+const OPERATIONS: &[&str] = &[
     "AddPermission",
     "CreateAlias",
     "CreateFunctionUrlConfig",
@@ -108,6 +108,7 @@ const OPERATIONS: [&str; 45] = [
     "GetFunctionConfiguration",
     "GetFunctionEventInvokeConfig",
     "GetFunctionRecursionConfig",
+    "GetFunctionScalingConfig",
     "GetFunctionUrlConfig",
     "GetPolicy",
     "GetProvisionedConcurrencyConfig",
@@ -125,7 +126,10 @@ const OPERATIONS: [&str; 45] = [
     "PutFunctionCodeSigningConfig",
     "PutFunctionConcurrency",
     "PutFunctionEventInvokeConfig",
+    "PutFunctionRecursionConfig",
+    "PutFunctionScalingConfig",
     "PutProvisionedConcurrencyConfig",
+    "PutRuntimeManagementConfig",
     "RemovePermission",
     "TagResource",
     "UntagResource",
@@ -136,7 +140,7 @@ const OPERATIONS: [&str; 45] = [
     "UpdateFunctionUrlConfig",
 ];
 /// How the names of services end; Alexa's on `.amazon.com`.
-const SERVICES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazon.com"];
+const SERVICES: [&str; 4] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".amazon.com"];
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
@@ -264,7 +268,7 @@ impl Kind for Permission {
             && !OPERATIONS.contains(&operation)
         {
             let problem = format!("the engine knows no operation `lambda:{operation}` on a function");
-            let hint = match nearest(operation, OPERATIONS) {
+            let hint = match nearest(operation, OPERATIONS.iter().copied()) {
                 Some(_) if operation == "Invoke" => "did you mean `lambda:InvokeFunction`?".to_owned(),
                 Some(near) => format!("did you mean `lambda:{near}`?"),
                 None => "to let somebody call it, write `lambda:InvokeFunction`".to_owned(),

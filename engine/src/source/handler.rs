@@ -14,7 +14,7 @@ use crate::javascript::Finding;
 const MAX_LISTED: usize = 5;
 /// By what a Python file can get names that do not stand in it.
 const NAMES_FROM_ELSEWHERE: [&str; 9] =
-    ["import *", "exec", "eval", "globals", "locals", "vars", "setattr", "__getattr__", "__dict__"];
+    ["sys.modules", "exec", "eval", "globals", "locals", "vars", "setattr", "__getattr__", "__dict__"];
 
 /// Looks at the handler's file among `files` (name to content); for other runtimes always empty.
 pub(super) fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str) -> Vec<Finding> {
@@ -63,7 +63,13 @@ fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
 /// A function whose name is nowhere in the file, and that nothing in it can bring from elsewhere.
 fn missing_function(file: &str, text: &str, function: &str) -> Option<Finding> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    if text.split(|c| !is_word(c)).any(|word| word == function)
+    // Between the two there may be blanks, or a line that goes on.
+    let has_star = text
+        .split("import")
+        .skip(1)
+        .any(|rest| rest.trim_start_matches(|c: char| c.is_whitespace() || "(\\".contains(c)).starts_with('*'));
+    if has_star
+        || text.split(|c| !is_word(c)).any(|word| word == function)
         || NAMES_FROM_ELSEWHERE.iter().any(|it| text.contains(it))
     {
         return None;
@@ -183,6 +189,10 @@ mod tests {
             ("from other import handler", None),
             ("handler = lambda event, context: None", None),
             ("from other import *", None),
+            ("from other import  *", None),
+            ("from other import*", None),
+            ("from other import \\\n    *", None),
+            ("sys.modules[__name__] = other", None),
             ("exec(open('other.py').read())", None),
             ("def handle(event, context): pass", Some("name `handle` in `handler`, or rename the function")),
             ("x = 1", Some("write `def handler(event, context):` in it, or name another function in `handler`")),
