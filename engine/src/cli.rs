@@ -827,7 +827,8 @@ fn release(global: &Global, terminal: &Terminal, args: ReleaseArgs) -> Result<Ex
     let targets = BTreeSet::from([args.name.clone()]);
     let options = Options { assume_owner: args.spec.assume_owner, targets, ..Options::default() };
     let intent = Intent { goal: Goal::Released, writes: true, leftovers: Leftovers::IndexedOrScanned };
-    let sessions = session::open(global, terminal, &args.spec, &options, Depth::Identities)?;
+    // What has left the spec can be handed over as well.
+    let sessions = session::open_checked(global, terminal, &args.spec, &options, Depth::Identities, |_| Vec::new())?;
     on_runtime(|interrupt| commands::release(sessions, intent, &args.name, interrupt))
 }
 
@@ -835,10 +836,10 @@ fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit
     let spec = SpecArgs::from(&args.spec);
     if let Some(name) = args.name.as_deref() {
         names::refuse_spec(Some(name), |path| format!("engine output --spec {path}"))?;
-        names::check(global, &spec, Depth::Full, |spec| commands::has_output(spec, name))?;
     }
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
-    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
+    let unknown = names::unknown(args.name.as_deref(), commands::has_output);
+    let sessions = session::open_checked(global, terminal, &spec, &Options::default(), Depth::Full, unknown)?;
     on_runtime(|interrupt| commands::output(sessions, intent, args.name.as_deref(), args.format, interrupt))
 }
 

@@ -577,6 +577,23 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates.into_iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
 }
 
+/// Words in backticks, at most so many of them, and how many more there are.
+pub fn listed<'n>(words: impl IntoIterator<Item = &'n str>, most: usize) -> String {
+    let mut words = words.into_iter();
+    let mut shown: Vec<String> = words.by_ref().take(most).map(|word| format!("`{word}`")).collect();
+    let unsaid = words.count();
+    if unsaid > 0 {
+        shown.push(format!("and {unsaid} more"));
+    }
+    shown.join(", ")
+}
+
+/// A text as a POSIX shell takes it for one word, for commands that are there to be pasted.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_./@+".contains(c));
+    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
 fn snake_case(text: &str) -> String {
     let mut snake = String::new();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Settings;
 use super::error::{AwsError, Class, Source};
 use crate::cause::Code;
+use crate::diagnostic::{nearest, shell_word};
 
 /// So many names are told, and the rest counted.
 const TOLD: usize = 12;
@@ -112,33 +113,17 @@ impl Profiles {
         };
         let [config, credentials] = &self.files;
         let why = format!("{named_by} names `{last}`, and neither `{config}` nor `{credentials}` has that profile");
-        let near = self.nearest(last).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+        let near = nearest(last, self.known.keys().map(String::as_str))
+            .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
         let remedy = match self.names() {
             names if names.is_empty() => {
-                format!("there are no profiles at all; `aws configure --profile {}` makes one", quoted(last))
+                format!("there are no profiles at all; `aws configure --profile {}` makes one", shell_word(last))
             }
             names if near.is_empty() => format!("there are {names}"),
             names => format!("{near}There are {names}"),
         };
         let error = AwsError::own(Class::NoCredentials, "", "", format!("there is no AWS profile `{last}`"));
         Some(error.known(Code::ProfileUnknown, why, remedy))
-    }
-
-    /// The profile that was meant, where a name is a slip of the pen.
-    fn nearest(&self, name: &str) -> Option<&str> {
-        if name.len() > 100 {
-            return None;
-        }
-        let name = name.to_lowercase();
-        let most = name.chars().count().div_ceil(3);
-        let rank = |known: &str| {
-            let known = known.to_lowercase();
-            let distance = strsim::damerau_levenshtein(&name, &known);
-            let is_part = name.len() > 2 && known.contains(&name);
-            (distance <= most || is_part).then_some(distance)
-        };
-        let ranked = self.known.keys().filter_map(|known| Some((rank(known)?, known.as_str())));
-        ranked.min().map(|(_, known)| known)
     }
 
     /// What there is, to be chosen from.
@@ -163,7 +148,7 @@ impl Profiles {
             );
         }
         let why = format!("the profile `{name}` has no keys, and names no source of any");
-        let quoted = quoted(name);
+        let quoted = shell_word(name);
         let remedy = format!(
             "`aws configure sso --profile {quoted}` or `aws configure --profile {quoted}` gives it some (`{config}` shows \
              what it has now); or choose another with `--profile`: there are {}; `--local` needs none",
@@ -188,7 +173,7 @@ impl Profiles {
         let config = &self.files[0];
         let named = |name: &str| match name {
             "default" => String::new(),
-            name => format!(" --profile {}", quoted(name)),
+            name => format!(" --profile {}", shell_word(name)),
         };
         let (code, why, remedy) = match source {
             Source::SignOn => {
@@ -266,12 +251,6 @@ impl Profiles {
         let error = std::fs::File::open(Path::new(&file)).err()?;
         Some((PathBuf::from(file), by, error))
     }
-}
-
-/// A name as a shell takes it.
-fn quoted(name: &str) -> String {
-    let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_./@+".contains(c));
-    if is_plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

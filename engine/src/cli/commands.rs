@@ -3,7 +3,6 @@
 //! **Invariant:** nothing is written before everything was shown and every question answered.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::pin::pin;
 
 use futures_util::future::join_all;
@@ -47,7 +46,7 @@ pub(super) async fn diff(
     if let Some(out) = &args.out {
         SavedPlan::has_room_at(out).map_err(Failure::one)?;
     }
-    let planned = planned(session::read(sessions, intent, &interrupt).await?, intent.goal)?;
+    let planned = planned(session::read(sessions, intent, &interrupt).await?, intent.goal);
     for (at, Planned { run, plan, .. }) in planned.into_iter().enumerate() {
         show(at, &run, &plan, intent.goal, &args.view);
         refusals.extend(run.refusals(&plan));
@@ -82,16 +81,9 @@ struct Planned<'t> {
     goal: Goal,
 }
 
-/// What is to be done for each spec, if some spec has what `--target` names.
-fn planned(runs: Vec<Run<'_>>, goal: Goal) -> Result<Vec<Planned<'_>>, Failure> {
-    let specs: Vec<&Spec> = runs.iter().map(|run| &run.session.spec).collect();
-    let targets: BTreeSet<&String> = runs.iter().flat_map(|run| &run.session.options.targets).collect();
-    let unknown = targets.into_iter().filter(|name| specs.iter().all(|spec| spec.resource(name).is_none()));
-    let unknown: Vec<Diagnostic> = unknown.map(|name| session::no_target("target", name, &specs)).collect();
-    if !unknown.is_empty() {
-        return Err(Failure { exit: Exit::Failed, diagnostics: unknown });
-    }
-    Ok(runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect())
+/// What is to be done for each spec.
+fn planned(runs: Vec<Run<'_>>, goal: Goal) -> Vec<Planned<'_>> {
+    runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect()
 }
 
 impl Planned<'_> {
@@ -132,7 +124,7 @@ pub(super) async fn apply(
     let page = args.timeline.as_deref().map(PageFile::new).transpose()?;
     sessions.iter_mut().for_each(|session| session.is_recorded = page.is_some());
     let runs = session::read(sessions, intent, &interrupt).await?;
-    let planned = planned(runs, goal)?;
+    let planned = planned(runs, goal);
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
     let terminal = first.run.session.terminal;
     if view.format == Format::Human {
@@ -353,8 +345,7 @@ pub(super) async fn release(
 ) -> Result<Exit, Failure> {
     let view = ViewArgs { format: Format::Human, show_unchanged: false };
     let runs = session::read(sessions, intent, &interrupt).await?;
-    let planned: Vec<Planned<'_>> =
-        runs.into_iter().map(|run| Planned { plan: run.plan(intent.goal), run, goal: intent.goal }).collect();
+    let planned = planned(runs, intent.goal);
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
         let searched = planned.first().map(|it| names::searched(&it.run.session.target, &it.run.inventory.site));
         let place = searched.as_ref().map_or_else(String::new, |searched| format!(" {}", searched.place()));

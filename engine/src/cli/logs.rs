@@ -71,9 +71,9 @@ pub(super) fn logs(global: &Global, terminal: &Terminal, args: LogsArgs) -> Resu
     if let Some(name) = args.resource.as_deref() {
         let follow = if args.follow { " --follow" } else { "" };
         names::refuse_spec(Some(name), |path| format!("engine logs --spec {path}{follow}"))?;
-        names::check(global, &spec, Depth::Identities, |spec| functions(spec, Some(name)).map(drop))?;
     }
-    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Identities)?;
+    let unknown = names::unknown(args.resource.as_deref(), |spec, name| functions(spec, Some(name)).map(drop));
+    let sessions = session::open_checked(global, terminal, &spec, &Options::default(), Depth::Identities, unknown)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
     on_runtime(async |interrupt| show(&session, &args, interrupt).await)
 }

@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
+use crate::diagnostic::{Diagnostic, shell_word};
 use crate::inventory::Searched;
 use crate::schema::Site;
-use crate::spec::{Depth, Spec};
+use crate::spec::Spec;
 
-use super::session::{self, Target};
+use super::session::{Loaded, Target};
 use super::terminal::Failure;
-use super::{Global, SpecArgs};
 
 /// Where a session has looked.
 pub(super) fn searched(target: &Target, site: &Site) -> Searched {
@@ -20,18 +20,14 @@ pub(super) fn searched(target: &Target, site: &Site) -> Searched {
     }
 }
 
-/// Looks for a name in the spec before the local AWS is started or AWS is asked. What is wrong with the spec itself is
-/// told later.
-pub(super) fn check(
-    global: &Global,
-    spec: &SpecArgs,
-    depth: Depth,
-    has: impl Fn(&Spec) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let (loaded, errors) = session::load(global, spec, depth)?;
-    match loaded.first() {
-        Some(loaded) if errors.is_empty() => has(&loaded.spec),
-        _ => Ok(()),
+/// Looks for a name in the spec, as [`session::open_checked`] does before anything is started.
+pub(super) fn unknown(
+    name: Option<&str>,
+    has: impl Fn(&Spec, &str) -> Result<(), Failure>,
+) -> impl FnOnce(&[Loaded]) -> Vec<Diagnostic> {
+    move |loaded| {
+        let looked = name.zip(loaded.first()).map(|(name, loaded)| has(&loaded.spec, name));
+        looked.and_then(Result::err).map_or_else(Vec::new, |failure| failure.diagnostics)
     }
 }
 
@@ -49,7 +45,5 @@ fn is_path(name: &str) -> bool {
 
 /// A path as a shell takes it.
 pub(super) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = text.chars().all(|c| c.is_alphanumeric() || "-_./".contains(c));
-    if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    shell_word(&path.display().to_string())
 }

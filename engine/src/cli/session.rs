@@ -115,13 +115,26 @@ pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Ve
     Ok((loaded, errors))
 }
 
-/// Loads every spec for every team, and starts the local AWS if it is wanted.
+/// Loads every spec for every team, and starts the local AWS if it is wanted. Resources that options name are in a spec.
 pub(super) fn open<'t>(
     global: &Global,
     terminal: &'t Terminal,
     args: &SpecArgs,
     options: &Options,
     depth: Depth,
+) -> Result<Vec<Session<'t>>, Failure> {
+    open_checked(global, terminal, args, options, depth, |loaded| unknown_names(loaded, options))
+}
+
+/// The same with another look at the names of the command line, before anything is started; `unknown` returns what is
+/// wrong with them.
+pub(super) fn open_checked<'t>(
+    global: &Global,
+    terminal: &'t Terminal,
+    args: &SpecArgs,
+    options: &Options,
+    depth: Depth,
+    unknown: impl FnOnce(&[Loaded]) -> Vec<Diagnostic>,
 ) -> Result<Vec<Session<'t>>, Failure> {
     let mut notes = Vec::new();
     if args.team.is_some() {
@@ -135,7 +148,7 @@ pub(super) fn open<'t>(
     }
     let (loaded, mut errors) = load(global, args, depth)?;
     loaded.iter().for_each(|it| terminal.problems(&it.spec.warnings));
-    errors.extend(unknown_names(&loaded, options, depth));
+    errors.extend(unknown(&loaded));
     if !errors.is_empty() {
         return Err(Failure { exit: Exit::Failed, diagnostics: errors });
     }
@@ -491,9 +504,8 @@ fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
 }
 
 /// Names on the command line that no spec has.
-fn unknown_names(loaded: &[Loaded], options: &Options, depth: Depth) -> Vec<Diagnostic> {
-    // What is only looked up by its identity may also be something that has left the spec.
-    if depth == Depth::Identities || loaded.is_empty() {
+fn unknown_names(loaded: &[Loaded], options: &Options) -> Vec<Diagnostic> {
+    if loaded.is_empty() {
         return Vec::new();
     }
     let named = options.targets.iter().map(|it| ("target", it)).chain(options.replace.iter().map(|it| ("replace", it)));
@@ -504,7 +516,7 @@ fn unknown_names(loaded: &[Loaded], options: &Options, depth: Depth) -> Vec<Diag
 
 /// An option names a resource that none of the specs has. What has left them is no part that could be named: nobody says
 /// any more what hangs on it.
-pub(super) fn no_target(flag: &str, name: &str, specs: &[&Spec]) -> Diagnostic {
+fn no_target(flag: &str, name: &str, specs: &[&Spec]) -> Diagnostic {
     let resources = || specs.iter().flat_map(|spec| &spec.resources);
     let known: BTreeSet<String> = resources().map(|it| format!("`{}`", it.name)).collect();
     let known = known.into_iter().collect::<Vec<_>>().join(", ");

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostic::nearest;
+use crate::diagnostic::{listed, nearest};
 use crate::javascript::Finding;
 
 /// How many files a reason lists.
@@ -143,11 +143,7 @@ fn missing(
 
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let distinct: BTreeSet<&str> = names.collect();
-    let mut shown: Vec<String> = distinct.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
-    if distinct.len() > MAX_LISTED {
-        shown.push(format!("and {} more", distinct.len() - MAX_LISTED));
-    }
-    shown.join(", ")
+    listed(distinct, MAX_LISTED)
 }
 
 #[cfg(test)]

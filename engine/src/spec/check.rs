@@ -904,11 +904,5 @@ struct Draft {
 }
 
 fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
-    let mut words = words.into_iter();
-    let mut shown: Vec<String> = words.by_ref().take(MAX_LISTED).map(|word| format!("`{word}`")).collect();
-    let unsaid = words.count();
-    if unsaid > 0 {
-        shown.push(format!("and {unsaid} more"));
-    }
-    shown.join(", ")
+    diagnostic::listed(words, MAX_LISTED)
 }
