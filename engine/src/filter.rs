@@ -57,12 +57,12 @@ struct Wrong {
     problem: String,
     hint: String,
     /// Whether AWS may know what it means: it adds operators.
-    is_unheard_of: bool,
+    is_unknown: bool,
 }
 
 impl Wrong {
     fn new(problem: impl Into<String>, hint: impl Into<String>) -> Wrong {
-        Wrong { problem: problem.into(), hint: hint.into(), is_unheard_of: false }
+        Wrong { problem: problem.into(), hint: hint.into(), is_unknown: false }
     }
 }
 
@@ -105,9 +105,9 @@ fn fields_faults(fields: &Map<String, Json>, path: &Path, faults: &mut Vec<Fault
             Json::Array(ways) => {
                 for (at, way) in ways.iter().enumerate() {
                     let path = path.index(at);
-                    if let Err(Wrong { problem, hint, is_unheard_of }) = Test::of(way) {
+                    if let Err(Wrong { problem, hint, is_unknown }) = Test::of(way) {
                         let problem = format!("`{name}` in a filter {problem}");
-                        faults.push(Fault { path, problem, hint, is_harmless: is_unheard_of });
+                        faults.push(Fault { path, problem, hint, is_harmless: is_unknown });
                     } else if name == "N" && (way.is_number() || way.get("numeric").is_some()) {
                         let problem = "no record matches a number at `N`: DynamoDB writes numbers as text".to_owned();
                         let hint = match way {
@@ -205,7 +205,7 @@ impl<'p> Test<'p> {
                 _ => wrong("neither texts nor numbers alone", "{ anything-but: [one, two] }"),
             },
             unknown => Err(Wrong {
-                is_unheard_of: true,
+                is_unknown: true,
                 problem: format!("has the operator `{unknown}`, which engine doesn't know"),
                 hint: match nearest(unknown, OPERATORS) {
                     Some(near) => format!("did you mean `{near}`?"),

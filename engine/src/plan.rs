@@ -294,8 +294,9 @@ impl<'a> Planner<'a> {
         about
     }
 
-    /// The resource that means the same in AWS and was planned before. A spec that was read from a file has none.
-    fn doubled(&mut self, declared: &Declared) -> Option<String> {
+    /// The resource with the same identity in AWS that was planned before. [`Spec::parse`] lets none through; a spec of a caller
+    /// of the library may have one.
+    fn duplicate_of(&mut self, declared: &Declared) -> Option<String> {
         let key = (declared.schema().kind, declared.identity()?);
         match self.identities.get(&key) {
             Some(first) => Some(first.clone()),
@@ -329,7 +330,7 @@ impl<'a> Planner<'a> {
             keep(declared, &live.props, &mut desired);
         }
         let mut row = Change { desired, ..blank(declared) };
-        if let Some(first) = self.doubled(declared) {
+        if let Some(first) = self.duplicate_of(declared) {
             let reason = format!("`{first}` is the same {} in AWS", schema.kind);
             return refused(row, reason, "remove one of them from the spec, or give them different names".to_owned());
         }

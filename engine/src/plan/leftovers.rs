@@ -31,8 +31,8 @@ impl Planner<'_> {
         changes.append(&mut found);
     }
 
-    /// The row of what a resource was called in AWS before its `name` changed. Another value of a variable may have made it, so
-    /// it is deleted only where that is asked for.
+    /// The row of an orphan whose resource the spec declares under another name. Another value of a variable may have created
+    /// it, so it is deleted only on request.
     fn moved(&self, goal: Goal, row: Change, heir: &Declared) -> Change {
         let (name, now) = (&heir.name, &heir.id.name);
         let row = Change { remarks: Vec::new(), asks: false, ..row };
@@ -45,8 +45,7 @@ impl Planner<'_> {
             return Change { action: Action::None, reason: Some(reason), hint: None, ..row };
         }
         let reason = format!(
-            "`{name}` is still in the spec, under the name `{now}`, so `{}` may be another value's of a variable",
-            row.name
+            "`{name}` is still in the spec under the name `{now}`, and another value of a variable may have created this one"
         );
         let hint = format!(
             "to delete it, add `--replace {name}`; to keep it as `{name}`, give it that `name:` again; to keep both, use a spec \
@@ -55,12 +54,12 @@ impl Planner<'_> {
         refused(row, reason, hint)
     }
 
-    /// Whether something of ours bears a resource's tag and another name than the spec gives it.
+    /// Whether something in AWS has the tags of this declaration and another name than the spec gives it.
     pub(super) fn has_former(&self, declared: &Declared) -> bool {
         self.inventory.leftovers.iter().any(|it| self.is_former(it, declared))
     }
 
-    /// Whether that is what `leftover` is to the resource of its tag.
+    /// Whether `leftover` has the tags of `heir`.
     fn is_former(&self, leftover: &Leftover, heir: &Declared) -> bool {
         let owner = leftover.found.live.as_ref().map(|live| &live.owner);
         matches!(heir.schema().naming, Naming::Own { .. })

@@ -262,14 +262,14 @@ impl Checker<'_> {
         if let (Some(entry), Some(region)) = (find("region"), spec_region.as_deref().filter(|it| !is_known_region(it)))
         {
             let around = Around { resource: "", literal: true, sensitive: false };
-            self.unheard_of(region, &regions().collect::<Vec<_>>(), entry.value.span, "region", around);
+            self.warn_of_unknown(region, &regions().collect::<Vec<_>>(), entry.value.span, "region", around);
         }
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
             let problem = format!("`--region {region}` is no region");
             self.push(Diagnostic::error(problem).hint(region_hint(region)));
         } else if let Some(region) = self.overrides.region.as_ref().filter(|region| !is_known_region(region)) {
-            self.push(shape::unheard_of(
+            self.push(shape::unknown_word(
                 format!("`--region` is `{region}`, which engine doesn't know"),
                 region,
                 regions(),
@@ -788,7 +788,7 @@ impl Checker<'_> {
                     return usual;
                 };
                 let name = value.as_str().unwrap_or_default().to_owned();
-                self.is_fixed(entry, &resource.key);
+                self.warn_of_variable(entry, &resource.key);
                 let team = &self.scope.team;
                 if !is_of_team(&name, team) {
                     let problem =
@@ -831,9 +831,9 @@ impl Checker<'_> {
         name
     }
 
-    /// Warns of a name that a variable decides: with another value it means another resource in AWS, and the one before has
-    /// left the spec.
-    fn is_fixed(&mut self, name: &Entry, resource: &str) {
+    /// Warns of a name that depends on a variable: with another value it means another resource in AWS, and the earlier one is
+    /// orphaned.
+    fn warn_of_variable(&mut self, name: &Entry, resource: &str) {
         if !self.file.slice(name.value.span).contains("${var.") {
             return;
         }

@@ -1015,7 +1015,7 @@ fn what_a_resource_was_called_before_is_deleted_only_on_request() {
         let (former, _) = rows(deployed, "logger", Goal::Present, Options::default());
         assert_eq!(former.action, Action::Refused);
         let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()];
-        assert!(reason.contains("`logger` is still in the spec, under the name `owls-prod`"), "{reason}");
+        assert!(reason.contains("`logger` is still in the spec under the name `owls-prod`"), "{reason}");
         assert!(hint.contains("`--replace logger`"), "{hint}");
         // The one that goes is the former one; what bears the spec's name stays as it is.
         let (former, now) = rows(deployed, "logger", Goal::Present, replace());

@@ -133,7 +133,7 @@ impl Checker<'_> {
         for draft in &*drafts {
             let Declared { name, .. } = &draft.declared;
             let schema = draft.declared.schema();
-            // Where it has none, that is told already.
+            // A declaration without one is reported already.
             let Some(identity) = draft.declared.identity() else { continue };
             if draft.declared.imported {
                 imported.insert((schema.kind, identity.clone()));

@@ -58,16 +58,16 @@ impl Checker<'_> {
             Shape::Choice(words) => {
                 let value = self.text(node, name, Around { literal: true, ..around }, path)?;
                 let word = value.as_str()?;
-                if words.contains(&word) { Some(value) } else { self.no_choice(word, words, span, name, around) }
+                if words.contains(&word) { Some(value) } else { self.choice_error(word, words, span, name, around) }
             }
             Shape::OpenChoice { offered, retired, form } => {
                 let value = self.text(node, name, Around { literal: true, ..around }, path)?;
                 let word = value.as_str()?;
                 if form.objection(word).is_some() {
-                    return self.no_choice(word, offered, span, name, around);
+                    return self.choice_error(word, offered, span, name, around);
                 }
                 if !offered.contains(&word) && !retired.contains(&word) {
-                    self.unheard_of(word, offered, span, name, around);
+                    self.warn_of_unknown(word, offered, span, name, around);
                 }
                 Some(value)
             }
@@ -134,7 +134,14 @@ impl Checker<'_> {
     }
 
     /// The error for a word that is none of those allowed.
-    fn no_choice(&mut self, word: &str, words: &[&str], span: Span, name: &str, around: Around<'_>) -> Option<Value> {
+    fn choice_error(
+        &mut self,
+        word: &str,
+        words: &[&str],
+        span: Span,
+        name: &str,
+        around: Around<'_>,
+    ) -> Option<Value> {
         if self.is_only_counted() {
             return None;
         }
@@ -151,12 +158,12 @@ impl Checker<'_> {
     }
 
     /// The warning for a word that AWS may know: its lists grow.
-    pub(super) fn unheard_of(&mut self, word: &str, words: &[&str], span: Span, name: &str, around: Around<'_>) {
+    pub(super) fn warn_of_unknown(&mut self, word: &str, words: &[&str], span: Span, name: &str, around: Around<'_>) {
         let problem = match self.hides(span, around) {
             true => format!("engine doesn't know this value of `{name}`"),
             false => format!("`{name}` is `{word}`, which engine doesn't know"),
         };
-        self.push(unheard_of(problem, word, words.iter().copied()).at(self.file.place(span)));
+        self.push(unknown_word(problem, word, words.iter().copied()).at(self.file.place(span)));
     }
 
     /// `None` after an error: the first `max` entries are still looked at, and nothing is made of a file's hundred thousand.
@@ -352,7 +359,7 @@ impl Checker<'_> {
                 return None;
             }
         };
-        self.fits(&tokens, node.span, name)?;
+        self.check_length(&tokens, node.span, name)?;
         let before = self.references.len();
         let mut parts = Vec::new();
         let mut complete = true;
@@ -416,7 +423,7 @@ impl Checker<'_> {
     }
 
     /// Refuses a text that is too long once its variables are filled in, before it is built.
-    fn fits(&mut self, tokens: &[Token], span: Span, name: &str) -> Option<()> {
+    fn check_length(&mut self, tokens: &[Token], span: Span, name: &str) -> Option<()> {
         let Scope { team, region, account, vars } = &self.scope;
         let length = |token: &Token| match token {
             Token::Text(text) => text.len(),
@@ -552,7 +559,11 @@ impl Checker<'_> {
 }
 
 /// The warning for a word that is on none of the lists that engine has.
-pub(super) fn unheard_of<'n>(problem: String, word: &str, words: impl Iterator<Item = &'n str> + Clone) -> Diagnostic {
+pub(super) fn unknown_word<'n>(
+    problem: String,
+    word: &str,
+    words: impl Iterator<Item = &'n str> + Clone,
+) -> Diagnostic {
     let warning = Diagnostic::warning(problem).why("AWS extends this list, so AWS decides whether it exists");
     match nearest(word, words.clone()) {
         Some(near) => warning.hint(format!("if it is a typo: did you mean `{near}`?")),
