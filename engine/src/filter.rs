@@ -20,7 +20,7 @@ pub struct Fault {
     pub problem: String,
     /// What to write instead.
     pub hint: String,
-    /// Whether AWS takes it, and it does nothing good.
+    /// Whether it is only worth a warning: AWS takes it, or may know what is not known here.
     pub is_harmless: bool,
 }
 
@@ -49,6 +49,21 @@ enum Verdict {
     No,
     Unknown,
     Yes,
+}
+
+/// What is wrong with an item of a field's list.
+struct Wrong {
+    /// To follow the field's name.
+    problem: String,
+    hint: String,
+    /// Whether AWS may know what it means: it adds operators.
+    is_unknown: bool,
+}
+
+impl Wrong {
+    fn new(problem: impl Into<String>, hint: impl Into<String>) -> Wrong {
+        Wrong { problem: problem.into(), hint: hint.into(), is_unknown: false }
+    }
 }
 
 /// Parts of a record that are always there, and of which nothing is known beforehand.
@@ -90,9 +105,9 @@ fn fields_faults(fields: &Map<String, Json>, path: &Path, faults: &mut Vec<Fault
             Json::Array(ways) => {
                 for (at, way) in ways.iter().enumerate() {
                     let path = path.index(at);
-                    if let Err((problem, hint)) = Test::of(way) {
+                    if let Err(Wrong { problem, hint, is_unknown }) = Test::of(way) {
                         let problem = format!("`{name}` in a filter {problem}");
-                        faults.push(Fault { path, problem, hint, is_harmless: false });
+                        faults.push(Fault { path, problem, hint, is_harmless: is_unknown });
                     } else if name == "N" && (way.is_number() || way.get("numeric").is_some()) {
                         let problem = "no record matches a number at `N`: DynamoDB writes numbers as text".to_owned();
                         let hint = match way {
@@ -142,13 +157,13 @@ const OPERATORS: [&str; 9] =
     ["prefix", "suffix", "equals-ignore-case", "anything-but", "exists", "numeric", "cidr", "wildcard", "exactly"];
 
 impl<'p> Test<'p> {
-    /// What the item means; or, to follow the field's name, why AWS refuses it, and what to write instead.
-    fn of(item: &'p Json) -> Result<Test<'p>, (String, String)> {
+    /// What the item means, or why AWS refuses it, and what to write instead.
+    fn of(item: &'p Json) -> Result<Test<'p>, Wrong> {
         let rule = match item {
             Json::Object(rule) => rule,
             Json::Array(_) => {
                 let hint = "put its items into the outer list; each of them is an alternative";
-                return Err(("has a list in its list".to_owned(), hint.to_owned()));
+                return Err(Wrong::new("has a list in its list", hint));
             }
             value => return Ok(Test::Is(value)),
         };
@@ -156,10 +171,11 @@ impl<'p> Test<'p> {
         let (Some((operator, operand)), None) = (entries.next(), entries.next()) else {
             let hint =
                 "write each operator as an item of its own, like `[{ prefix: a }, { suffix: b }]`: any of them will do";
-            return Err((format!("has an item with {} operators, and each has one", rule.len()), hint.to_owned()));
+            return Err(Wrong::new(format!("has an item with {} operators, and each has one", rule.len()), hint));
         };
-        let wrong =
-            |takes: &str, example: &str| Err((format!("gives `{operator}` {takes}"), format!("write `{example}`")));
+        let wrong = |takes: &str, example: &str| {
+            Err(Wrong::new(format!("gives `{operator}` {takes}"), format!("write `{example}`")))
+        };
         let text = |test: fn(&'p str) -> Test<'p>| match operand {
             Json::String(text) => Ok(test(text)),
             // Of a prefix that ignores case, only EventBridge's page speaks.
@@ -188,9 +204,10 @@ impl<'p> Test<'p> {
                 }
                 _ => wrong("neither texts nor numbers alone", "{ anything-but: [one, two] }"),
             },
-            unknown => Err((
-                format!("has the unknown operator `{unknown}`"),
-                match nearest(unknown, OPERATORS) {
+            unknown => Err(Wrong {
+                is_unknown: true,
+                problem: format!("has the operator `{unknown}`, which engine doesn't know"),
+                hint: match nearest(unknown, OPERATORS) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => {
                         let known: Vec<String> = OPERATORS.iter().map(|it| format!("`{it}`")).collect();
@@ -200,7 +217,7 @@ impl<'p> Test<'p> {
                         )
                     }
                 },
-            )),
+            }),
         }
     }
 }
@@ -260,6 +277,8 @@ fn one_of(way: &Json, found: Option<&Json>) -> Verdict {
     // What AWS refuses drops nothing.
     let Ok(test) = Test::of(way) else { return Verdict::Unknown };
     match (test, found) {
+        // Lambda looks for leaves only; what it makes of something that has parts is said nowhere.
+        (Test::Exists(_), Some(Json::Null | Json::Object(_) | Json::Array(_))) => Verdict::Unknown,
         (Test::Exists(wanted), found) => told(wanted == found.is_some()),
         (_, None) => Verdict::No,
         (_, Some(Json::Null)) => Verdict::Unknown,
@@ -308,6 +327,14 @@ mod tests {
             (json!({ "dynamodb": { "OldImage": { "kind": { "S": ["todo"] } } } }), true),
             (json!({ "dynamodb": { "NewImage": { "kind": { "S": [{ "exists": false }] } } } }), false),
             (json!({ "dynamodb": { "NewImage": { "id": { "S": [{ "exists": true }] } } } }), false),
+            // An object is no leaf.
+            (json!({ "dynamodb": { "NewImage": [{ "exists": false }] } }), false),
+            (json!({ "dynamodb": { "NewImage": { "id": [{ "exists": false }] } } }), false),
+            (json!({ "dynamodb": { "Keys": [{ "exists": true }] } }), false),
+            (json!({ "dynamodb": { "OldImage": [{ "exists": true }] } }), true),
+            // AWS marks what the time to live has deleted, and nothing else.
+            (json!({ "userIdentity": { "type": ["Service"] } }), true),
+            (json!({ "userIdentity": { "type": [{ "exists": false }] } }), false),
             (json!({ "dynamodb": { "NewImage": { "engine_verify": { "S": ["x"] } } } }), false),
             (json!({ "dynamodb": { "Keys": { "id": { "S": ["other"] } } } }), true),
             (json!({ "dynamodb": { "SizeBytes": [{ "numeric": [">", 1000] }] } }), false),

@@ -7,6 +7,7 @@ mod function;
 mod mapping;
 mod permission;
 mod role;
+pub mod runtimes;
 mod table;
 mod text;
 
@@ -20,7 +21,8 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
-use crate::schema::{Id, Owner, Ownership, Property, Shape, property};
+use crate::schema::{Id, Owner, Ownership, Problem, Property, Shape, property};
+use crate::value::{Path, Tree, Value};
 
 pub use function::default_log_group;
 pub use permission::properties_of_policy;
@@ -46,6 +48,20 @@ pub fn registry() -> &'static BTreeMap<&'static str, Box<dyn DynKind>> {
 fn tags() -> Property {
     let shape = Shape::Map { key: text::TAG_KEY, value: Box::new(Shape::Text(text::TAG_VALUE)), max: 47 };
     property("tags", shape, "tags to ensure; others are left alone").default(json!({})).ensured()
+}
+
+/// A list of words that AWS extends, and of which engine only passes one on.
+fn open(offered: &[&'static str]) -> Shape {
+    Shape::OpenChoice { offered: offered.to_vec(), retired: Vec::new(), form: text::WORD }
+}
+
+/// What is worth a warning about an ARN of a service to which Lambda was not known to send.
+fn unusual_target(desired: &Tree, property: &str, services: &[&str]) -> Option<Problem> {
+    let arn = desired.get(property).and_then(Value::as_str)?;
+    let service = arn.split(':').nth(2).filter(|service| !services.contains(service))?;
+    let problem = format!("engine knows no `{property}` of the service `{service}`");
+    let hint = format!("if AWS refuses it: it takes one of {}", services.join(", "));
+    Some(Problem::warning(Path::property(property), problem, hint))
 }
 
 /// The tags in AWS that are people's, without ours and AWS's own.

@@ -12,7 +12,7 @@ mod diff;
 mod leftovers;
 mod steps;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::inventory::{Found, Inventory, Search};
 use crate::schema::{
@@ -224,7 +224,8 @@ impl Plan {
 
 /// Plans a run.
 pub fn plan(spec: &Spec, inventory: &Inventory, goal: Goal, options: &Options) -> Plan {
-    let mut planner = Planner { spec, inventory, options, rows: BTreeMap::new(), cautious: false };
+    let mut planner =
+        Planner { spec, inventory, options, rows: BTreeMap::new(), identities: HashMap::new(), cautious: false };
     let about = planner.about(goal);
     for name in spec.graph.order().filter(|name| about.contains(name)) {
         if let Some(declared) = spec.resource(name) {
@@ -244,6 +245,8 @@ struct Planner<'a> {
     inventory: &'a Inventory,
     options: &'a Options,
     rows: BTreeMap<String, Change>,
+    /// By kind and [`Declared::identity`], the resource that was planned first.
+    identities: HashMap<(&'static str, String), String>,
     /// Some tags may not be read.
     cautious: bool,
 }
@@ -291,6 +294,19 @@ impl<'a> Planner<'a> {
         about
     }
 
+    /// The resource with the same identity in AWS that was planned before. [`Spec::parse`] lets none through; a spec of a caller
+    /// of the library may have one.
+    fn duplicate_of(&mut self, declared: &Declared) -> Option<String> {
+        let key = (declared.schema().kind, declared.identity()?);
+        match self.identities.get(&key) {
+            Some(first) => Some(first.clone()),
+            None => {
+                self.identities.insert(key, declared.name.clone());
+                None
+            }
+        }
+    }
+
     fn present(&mut self, declared: &Declared) -> Change {
         let mut row = self.wanted(declared);
         if row.action == Action::Refused {
@@ -314,6 +330,10 @@ impl<'a> Planner<'a> {
             keep(declared, &live.props, &mut desired);
         }
         let mut row = Change { desired, ..blank(declared) };
+        if let Some(first) = self.duplicate_of(declared) {
+            let reason = format!("`{first}` is the same {} in AWS", schema.kind);
+            return refused(row, reason, "remove one of them from the spec, or give them different names".to_owned());
+        }
         if declared.imported {
             return self.imported(row, declared, found);
         }
@@ -328,6 +348,13 @@ impl<'a> Planner<'a> {
         if let Some((hole, target)) = self.missing_output(&row.desired) {
             let reason = format!("it refers to `{hole}`, and the {target} has no such thing in AWS");
             return refused(row, reason, format!("its owner has to provide it, or remove what refers to `{hole}`"));
+        }
+        let unsent = undeliverable(declared, live, &row.desired);
+        if let Some((change, other)) = unsent.filter(|_| !self.options.replace.contains(&declared.name)) {
+            let reason =
+                format!("AWS takes a change of `{change}` only along with `{other}`, whose changes are ignored");
+            let hint = format!("undo the change of `{change}`, or remove `{other}` from `ignore_changes`");
+            return refused(row, reason, hint);
         }
         let Some(live) = live else {
             row.action = Action::Create;
@@ -422,7 +449,8 @@ impl<'a> Planner<'a> {
 
     /// Why a resource has to be made anew, whatever its properties look like.
     fn made_anew(&self, declared: &Declared, live: &Live) -> Option<String> {
-        if self.options.replace.contains(&declared.name) {
+        // Where it has had another name, that one is meant.
+        if self.options.replace.contains(&declared.name) && !self.has_former(declared) {
             return Some("asked for by --replace".to_owned());
         }
         if let Condition::Broken(reason) = &live.condition {
@@ -794,6 +822,17 @@ fn refused(row: Change, reason: String, hint: String) -> Change {
 fn unread<'d>(declared: &'d Declared, live: &Live) -> Option<&'d str> {
     let compared = declared.schema().settable().filter(|property| property.is_compared());
     compared.map(|it| it.name).find(|name| declared.written.contains(*name) && !live.props.contains_key(*name))
+}
+
+/// A property that changes and can't be sent, with the ignored one that AWS wants along with it.
+fn undeliverable(declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(&'static str, &'static str)> {
+    let ignored = &declared.lifecycle.ignore_changes;
+    let live = live?;
+    declared.schema().properties.iter().find_map(|property| {
+        let other = property.sent_with.filter(|other| ignored.contains(*other))?;
+        let differs = live.props.get(property.name).is_some_and(|have| desired.get(property.name) != Some(have));
+        differs.then_some((property.name, other))
+    })
 }
 
 /// What comes out of a resource that lives on: what it has, but for what its changes make AWS choose anew.

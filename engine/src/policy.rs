@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::trust::LAMBDA;
 use crate::kinds::default_log_group;
-use crate::schema::{Site, TAG_TEAM, name_in_arn};
+use crate::schema::{Site, TAG_TEAM, name_in_arn, partition_of};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
 
@@ -626,7 +626,7 @@ fn in_region(site: &Site) -> Json {
 
 fn via_dynamodb(site: &Site) -> Json {
     // docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
-    let domain = if site.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let domain = partition_of(&site.region).dns_suffix;
     json!({ "StringEquals": { "kms:ViaService": format!("dynamodb.{}.{domain}", site.region) } })
 }
 

@@ -14,7 +14,7 @@ use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter;
 use crate::inventory::Inventory;
-use crate::kinds::default_log_group;
+use crate::kinds::{default_log_group, runtimes};
 use crate::records::Happening;
 use crate::schema::{Home, Site};
 use crate::spec::{Declared, Spec};
@@ -33,21 +33,6 @@ const PASS_ROLE: &str = "iam:PassRole";
 
 /// IAM takes about that long to let all of AWS know of a role, in milliseconds.
 const SPREADING_MS: i64 = 60_000;
-
-/// When runtimes go out of support, those that a spec can name and whose day is known
-/// (docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html). Those on Amazon Linux 2 had theirs moved without a new
-/// one. What AWS takes no longer is no choice in a spec.
-const OUT_OF_SUPPORT: [(&str, &str); 9] = [
-    ("dotnet8", "2026-11-10"),
-    ("nodejs20.x", "2026-04-30"),
-    ("nodejs22.x", "2027-04-30"),
-    ("nodejs24.x", "2028-04-30"),
-    ("python3.12", "2028-10-31"),
-    ("python3.13", "2029-06-30"),
-    ("ruby3.2", "2026-03-31"),
-    ("ruby3.3", "2027-03-31"),
-    ("ruby3.4", "2028-03-31"),
-];
 
 /// What is asked about rights, and what came of it.
 #[derive(Debug)]
@@ -198,15 +183,32 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
     }
 }
 
+/// What AWS's schedule says of a function's runtime by today. AWS moves these days, so none of them stops a run.
 fn runtime(spec: &Spec, function: &Declared, now: &str, findings: &mut Vec<Diagnostic>) {
-    let Some(runtime) = function.desired.get("runtime").and_then(Value::as_str) else { return };
+    let name = function.desired.get("runtime").and_then(Value::as_str);
+    let Some(runtime) = name.and_then(runtimes::known) else { return };
     // Days compare as texts.
-    let Some((_, day)) = OUT_OF_SUPPORT.iter().find(|(name, day)| *name == runtime && *day <= now) else { return };
-    let finding = Diagnostic::warning(format!("the runtime `{runtime}` is deprecated since {day}"))
-        .why("it gets no security updates, and after a while Lambda refuses new functions and then changes with it")
-        .hint(
-            "take a newer one, like `nodejs22.x`; docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html has them",
-        );
+    let is_past = |day: Option<&'static str>| day.filter(|day| *day <= now);
+    let Some(deprecated) = is_past(runtime.deprecated) else { return };
+    let name = runtime.name;
+    let blocked = |what: &str, day: Option<&str>| match day {
+        Some(day) if day <= now => format!(", {what} are blocked since {day}"),
+        Some(day) => format!(", {what} are blocked from {day}"),
+        None => String::new(),
+    };
+    let problem = match (is_past(runtime.update_blocked), is_past(runtime.create_blocked)) {
+        (Some(_), _) => format!("Lambda no longer creates or updates functions with the runtime `{name}`"),
+        (None, Some(_)) => format!("Lambda no longer creates functions with the runtime `{name}`"),
+        (None, None) => format!("the runtime `{name}` is deprecated since {deprecated} and gets no security updates"),
+    };
+    let why = format!(
+        "by AWS's schedule it is deprecated since {deprecated}{}{}",
+        blocked("new functions", runtime.create_blocked),
+        blocked("changes", runtime.update_blocked)
+    );
+    let page = "docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html";
+    let hint = format!("use `{}`; AWS's current schedule: {page}", runtimes::successor(name, now));
+    let finding = Diagnostic::warning(problem).why(why).hint(hint);
     findings.push(at(spec, function, &Path::property("runtime"), finding));
 }
 
@@ -280,7 +282,14 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
     let view = table.and_then(|table| table.desired.get("stream_view_type")).and_then(Value::as_str);
     if let (Some(view), Some(Value::List(filters))) = (view, mapping.desired.get("filters")) {
         let filters: Vec<Json> = filters.iter().map(Json::from).collect();
-        let record = |change| filter::record(change, view, &Json::Null, &Json::Null);
+        let record = |change| {
+            let mut record = filter::record(change, view, &Json::Null, &Json::Null);
+            // What the time to live deletes bears who did it (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
+            if change == Happening::Remove {
+                record["userIdentity"] = Json::Null;
+            }
+            record
+        };
         if Happening::ALL.into_iter().all(|change| filter::drop_for_certain(&filters, &record(change))) {
             let finding = Diagnostic::warning(format!("the filters of `{name}` let no change of any item pass"))
                 .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and shows {}", images(view)))

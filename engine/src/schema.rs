@@ -4,6 +4,9 @@
 //!
 //! **Invariant:** data and pure functions only. No I/O, no AWS client, and no kind is named here.
 
+mod ignored;
+mod partition;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +15,9 @@ use serde_json::Value as Json;
 
 use crate::filter::Fault;
 use crate::value::{Path, Tree, Value};
+
+pub use ignored::{Unignorable, has_parts, part_of};
+pub use partition::{PARTITIONS, Partition, is_known_region, is_region, partition_of, regions};
 
 /// One resource type: how it is named, what can be set, what can be referred to.
 #[derive(Debug)]
@@ -122,6 +128,21 @@ pub struct Property {
     pub home: Option<Home>,
     /// Whether AWS itself may change it, so that another value is no sign of somebody else's hand.
     pub restless: bool,
+    /// The most that AWS takes unless it was asked for more; a larger number or more entries are a warning.
+    pub quota: Option<Quota>,
+    /// The property that people write instead of this one, which is worked out from it.
+    pub derived_from: Option<&'static str>,
+    /// The property without which AWS takes no change of this one.
+    pub sent_with: Option<&'static str>,
+}
+
+/// A limit that AWS can raise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// The limit without that: of a number its value, of a list or mapping the number of its entries.
+    pub most: i64,
+    /// When AWS takes more, as a whole clause.
+    pub beyond: &'static str,
 }
 
 /// What values a property takes.
@@ -138,8 +159,19 @@ pub enum Shape {
     },
     /// A string.
     Text(Text),
-    /// One of a few words.
+    /// One of a few words. For lists whose words engine's own rules depend on: if AWS added one, engine would have to
+    /// learn what it means before it could plan with it.
     Choice(&'static [&'static str]),
+    /// A word that engine only passes on, of a list that AWS extends: one that is not on it is a warning, since AWS is
+    /// the judge.
+    OpenChoice {
+        /// What people may choose from, the usual one first.
+        offered: Vec<&'static str>,
+        /// What AWS has taken once, and is not worth offering.
+        retired: Vec<&'static str>,
+        /// What a word of the list looks like.
+        form: Text,
+    },
     /// A string that names another resource, usually as `${name.attribute}`.
     Link {
         /// The pairs of kind and attribute that fit.
@@ -308,22 +340,9 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site; the partition follows from the region
-    /// (docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html).
+    /// A site; the partition follows from the region.
     pub fn new(region: &str, account: &str) -> Site {
-        Site { partition: partition_of(region), region: region.to_owned(), account: account.to_owned() }
-    }
-}
-
-/// The partition a region belongs to.
-pub fn partition_of(region: &str) -> &'static str {
-    match region {
-        _ if region.starts_with("cn-") => "aws-cn",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ if region.starts_with("us-iso-") => "aws-iso",
-        _ if region.starts_with("us-isob-") => "aws-iso-b",
-        _ if region.starts_with("eusc-") => "aws-eusc",
-        _ => "aws",
+        Site { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
     }
 }
 
@@ -592,6 +611,12 @@ impl Schema {
         maps.flatten().filter_map(Value::as_str)
     }
 
+    /// Whether `ignore_changes` may name a property: it is compared, or others are that follow from it.
+    pub fn is_ignorable(&self, property: &Property) -> bool {
+        let stands_for = |name| self.properties.iter().any(|it| it.derived_from == Some(name));
+        !property.identity && (property.is_compared() || stands_for(property.name))
+    }
+
     /// The properties people may write.
     pub fn settable(&self) -> impl Iterator<Item = &Property> {
         settable(&self.properties)
@@ -630,6 +655,9 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
         bound: None,
         home: None,
         restless: false,
+        quota: None,
+        derived_from: None,
+        sent_with: None,
     }
 }
 
@@ -657,6 +685,27 @@ impl Property {
     #[must_use]
     pub fn derived(mut self) -> Self {
         self.presence = Presence::Derived;
+        self
+    }
+
+    /// Filled in from what that property names.
+    #[must_use]
+    pub fn derived_from(mut self, other: &'static str) -> Self {
+        self.derived_from = Some(other);
+        self.derived()
+    }
+
+    /// AWS takes no change of it without the other property.
+    #[must_use]
+    pub fn sent_with(mut self, other: &'static str) -> Self {
+        self.sent_with = Some(other);
+        self
+    }
+
+    /// More than `most` is a warning; `beyond` says when AWS takes it.
+    #[must_use]
+    pub fn quota(mut self, most: i64, beyond: &'static str) -> Self {
+        self.quota = Some(Quota { most, beyond });
         self
     }
 

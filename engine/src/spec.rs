@@ -21,7 +21,7 @@ use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::files::{self, Unread};
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, DynKind};
-use crate::schema::{Id, Schema, Shape};
+use crate::schema::{Id, Naming, Schema, Shape};
 use crate::value::{Hole, Path, Tree, Value};
 use crate::yaml;
 
@@ -113,6 +113,21 @@ impl Declared {
         Some((to.first()?.0, self.id.anchors.get(property.name)?.split(':').next()?))
     }
 
+    /// What tells it from all others of its kind in AWS: two declarations of one identity would undo each other for ever.
+    /// `None`: what it is attached to is not known.
+    pub fn identity(&self) -> Option<String> {
+        let schema = self.schema();
+        let n_anchors = schema.properties.iter().filter(|property| property.identity).count();
+        let anchors = || self.id.anchors.values().cloned().collect::<Vec<_>>().join(" and ");
+        match schema.naming {
+            Naming::Own { .. } => Some(self.id.name.clone()),
+            _ if self.id.anchors.len() < n_anchors => None,
+            // A statement is its id and its function, a mapping what it connects.
+            Naming::Inner { .. } => Some(format!("{} on {}", self.id.name, anchors())),
+            Naming::Assigned => Some(anchors()),
+        }
+    }
+
     /// The table of its kind.
     pub fn schema(&self) -> &'static Schema {
         self.kind.schema()
@@ -150,18 +165,22 @@ pub enum Depth {
 
 /// Where the parts of a spec stand.
 #[derive(Debug, Default)]
-struct Places(HashMap<(String, Path), Span>);
+struct Places(HashMap<String, HashMap<Path, Span>>);
 
 impl Places {
     fn set(&mut self, resource: &str, path: Path, span: Span) {
-        self.0.insert((resource.to_owned(), path), span);
+        match self.0.get_mut(resource) {
+            Some(places) => drop(places.insert(path, span)),
+            None => drop(self.0.insert(resource.to_owned(), HashMap::from([(path, span)]))),
+        }
     }
 
     /// The place of a property, or of the closest thing around it that stands in the file.
     fn get(&self, resource: &str, path: &Path) -> Option<Span> {
+        let places = self.0.get(resource)?;
         let mut path = path.clone();
         loop {
-            if let Some(span) = self.0.get(&(resource.to_owned(), path.clone())) {
+            if let Some(span) = places.get(&path) {
                 return Some(*span);
             }
             path = path.parent()?;

@@ -2,8 +2,11 @@
 //!
 //! **Invariant:** nothing here knows what a resource, a kind or AWS is.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use serde_json::{Number, Value as Json};
 
@@ -191,13 +194,50 @@ pub fn tree_to_json(tree: &Tree) -> Json {
 }
 
 /// Where in a resource a value stands: `environment.LOG_LEVEL`, `layers[0]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Path(Vec<Segment>);
+///
+/// A path shares the way to its parent, so a step down costs the same however deep or long that way is: a file decides
+/// both, and a spec keeps the path of each of its values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Path(Option<Arc<Link>>);
+
+#[derive(Debug)]
+struct Link {
+    parent: Path,
+    segment: Segment,
+    /// Of the whole path.
+    hash: u64,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Segment {
     Key(String),
     Index(usize),
+}
+
+impl PartialEq for Link {
+    fn eq(&self, other: &Link) -> bool {
+        self.hash == other.hash && self.segment == other.segment && self.parent == other.parent
+    }
+}
+
+impl Eq for Link {}
+
+impl Hash for Link {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialOrd for Path {
+    fn partial_cmp(&self, other: &Path) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Path {
+    fn cmp(&self, other: &Path) -> Ordering {
+        self.segments().cmp(&other.segments())
+    }
 }
 
 impl Path {
@@ -218,7 +258,7 @@ impl Path {
 
     /// The name of the property that the path begins with.
     pub fn root(&self) -> Option<&str> {
-        match self.0.first() {
+        match self.segments().first() {
             Some(Segment::Key(key)) => Some(key),
             _ => None,
         }
@@ -226,20 +266,28 @@ impl Path {
 
     /// One step up; nothing above the top.
     pub fn parent(&self) -> Option<Path> {
-        let (_, above) = self.0.split_last()?;
-        Some(Path(above.to_vec()))
+        Some(self.0.as_ref()?.parent.clone())
     }
 
     fn with(&self, segment: Segment) -> Path {
-        let mut segments = self.0.clone();
-        segments.push(segment);
-        Path(segments)
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        segment.hash(&mut hasher);
+        Path(Some(Arc::new(Link { parent: self.clone(), segment, hash: hasher.finish() })))
+    }
+
+    /// From the top down.
+    fn segments(&self) -> Vec<&Segment> {
+        let links = std::iter::successors(self.0.as_deref(), |link| link.parent.0.as_deref());
+        let mut segments: Vec<&Segment> = links.map(|link| &link.segment).collect();
+        segments.reverse();
+        segments
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, segment) in self.0.iter().enumerate() {
+        for (position, segment) in self.segments().into_iter().enumerate() {
             match segment {
                 Segment::Key(key) if position == 0 => f.write_str(key)?,
                 Segment::Key(key) => write!(f, ".{key}")?,

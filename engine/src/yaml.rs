@@ -18,6 +18,10 @@ use crate::diagnostic::{Diagnostic, SourceFile, Span, add_unsaid};
 /// The largest file that is read, in bytes. A reader need not load more than one byte beyond it.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// The longest key, in bytes. YAML has the same limit for keys without a `?` (yaml.org/spec/1.2.2 section 7.4), and paths are
+/// made of keys.
+const MAX_KEY: usize = 1024;
+
 /// How deep lists and mappings may nest. serde_yaml stops at 128 itself.
 const MAX_DEPTH: usize = 64;
 
@@ -319,6 +323,10 @@ impl Reader<'_> {
     /// The text of a key, or an error and none.
     fn key(&mut self, node: Node) -> Option<String> {
         let refusal = match node.value {
+            Yaml::String(key) if key.len() > MAX_KEY => {
+                Diagnostic::error(format!("this key has {} bytes, {MAX_KEY} are allowed", key.len()))
+                    .hint("shorten it; a key is a name, and a long text is a value")
+            }
             Yaml::String(key) if node.plain && key.contains(is_invisible) => invisible_error(&key),
             Yaml::String(key) if node.plain && key == "<<" => Diagnostic::error("merge keys (`<<`) are not supported")
                 .hint("write the keys out, or use `vars:` for a value that repeats"),

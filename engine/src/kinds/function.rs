@@ -82,29 +82,6 @@ const HANDLER: Text = Text {
     allows: |text| !text.contains(char::is_whitespace),
     words: "a file and an export without blanks, like `index.handler`",
 };
-/// docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
-/// Of each language the newest first, after the one to begin with: what is no longer taken is answered with it.
-const RUNTIMES: &[&str] = &[
-    "nodejs22.x",
-    "nodejs24.x",
-    "nodejs20.x",
-    "python3.14",
-    "python3.13",
-    "python3.12",
-    "python3.11",
-    "python3.10",
-    "ruby3.4",
-    "ruby3.3",
-    "ruby3.2",
-    "java25",
-    "java21",
-    "java17",
-    "java11",
-    "dotnet10",
-    "dotnet8",
-    "provided.al2023",
-    "provided.al2",
-];
 const VARIABLE: Text = Text {
     min: 2,
     max: 256,
@@ -121,10 +98,11 @@ const LOG_GROUP: Text = Text {
     allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte)),
     words: "letters, digits and `.-_/#`",
 };
-/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
+/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html; the SDK's model has 2,048 characters since 2025, and 140
+/// before.
 const LAYER: Text = Text {
     min: 1,
-    max: 140,
+    max: 2048,
     allows: |text| layer(text).is_some(),
     words: "a layer version's ARN (`arn:aws:lambda:region:account:layer:name:1`)",
 };
@@ -132,11 +110,14 @@ const LAYER: Text = Text {
 const DEAD_LETTER: Text = Text {
     min: 1,
     max: 2048,
-    allows: |text| super::text::is_arn_of(text, &["sqs", "sns"]) && !text.ends_with(".fifo"),
+    allows: super::text::is_target,
     words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO",
 };
-/// All variables of a function together (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html).
+/// All variables of a function together, as compact JSON
+/// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda takes 4,096 bytes of it and refuses 4,097).
 const ENVIRONMENT_BYTES: usize = 4096;
+/// The SDK's model takes 1,800 seconds and 32,768 MB.
+const MANAGED: &str = "Lambda takes more only for functions on managed instances";
 /// Set by Lambda itself; a function can't redefine them (same page).
 const RESERVED: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
@@ -221,13 +202,7 @@ impl Kind for Function {
             renewal: None,
             index: Some("lambda:function"),
             properties: vec![
-                property(
-                    "runtime",
-                    Shape::Choice(RUNTIMES),
-                    "the language and its version, of those that Lambda takes",
-                )
-                .required()
-                .literal(),
+                property("runtime", super::runtimes::shape(), "the language and its version").required().literal(),
                 property("handler", Shape::Text(HANDLER), "file and export that Lambda calls").required().literal(),
                 property(
                     "role",
@@ -253,18 +228,27 @@ impl Kind for Function {
                 .required()
                 .literal()
                 .local(),
-                property("code_sha256", Shape::Text(Text::any(64)), "the hash of the packed source").derived(),
+                property("code_sha256", Shape::Text(Text::any(64)), "the hash of the packed source")
+                    .derived_from("code"),
                 property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "bytes of the packed source")
-                    .derived()
+                    .derived_from("code")
                     .shown_with("code_sha256"),
                 property("description", Shape::Text(Text::any(256)), "what it is for, in a line").default(""),
-                property("memory_size", Shape::Integer { min: 128, max: 10240 }, "memory in MB").default(128),
-                property("timeout", Shape::Integer { min: 1, max: 900 }, "seconds until an invocation is ended")
-                    .default(3),
+                property("memory_size", Shape::Integer { min: 128, max: i32::MAX.into() }, "memory in MB")
+                    .quota(10240, MANAGED)
+                    .default(128),
+                property(
+                    "timeout",
+                    Shape::Integer { min: 1, max: i32::MAX.into() },
+                    "seconds until an invocation is ended",
+                )
+                .quota(900, MANAGED)
+                .default(3),
                 property("environment", variables, "variables for the code, 4 KB in all")
                     .default(json!({}))
                     .sensitive(),
-                property("architecture", Shape::Choice(&["x86_64", "arm64"]), "the processor that it runs on")
+                property("architecture", super::open(&["x86_64", "arm64"]), "the processor that it runs on")
+                    .sent_with("code")
                     .default("x86_64"),
                 property(
                     "layers",
@@ -277,7 +261,7 @@ impl Kind for Function {
                     .default(512),
                 property(
                     "tracing",
-                    Shape::Choice(&["PassThrough", "Active"]),
+                    super::open(&["PassThrough", "Active"]),
                     "whether X-Ray samples calls of its own, or follows the caller's",
                 )
                 .default("PassThrough"),
@@ -285,12 +269,12 @@ impl Kind for Function {
                 property("log_group", Shape::Text(LOG_GROUP), "where it logs; absent: /aws/lambda/ and its name"),
                 property(
                     "application_log_level",
-                    Shape::Choice(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),
+                    super::open(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),
                     "least level of the code's own lines, with JSON alone; absent: INFO",
                 ),
                 property(
                     "system_log_level",
-                    Shape::Choice(&["DEBUG", "INFO", "WARN"]),
+                    super::open(&["DEBUG", "INFO", "WARN"]),
                     "least level of Lambda's lines, with JSON alone; absent: INFO",
                 ),
                 property(
@@ -344,6 +328,7 @@ impl Kind for Function {
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
+        problems.extend(super::unusual_target(desired, "dead_letter_target_arn", &["sqs", "sns"]));
         if desired.get("log_format").and_then(Value::as_str) == Some("Text") {
             for level in ["application_log_level", "system_log_level"] {
                 if desired.get(level).is_some_and(|value| *value != Value::Null) {
@@ -390,10 +375,13 @@ impl Kind for Function {
                 let problem = format!("the variable `{name}` is set by Lambda itself");
                 problems.push(Problem::error(path.key(name), problem, "choose another name"));
             }
-            let bytes: usize =
-                variables.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len)).sum();
+            // What only AWS can name counts for nothing, so the sum is the least that it can come to.
+            let known = |value: &Value| Json::from(value.as_str().unwrap_or_default());
+            let json: Json = variables.iter().map(|(name, value)| (name.clone(), known(value))).collect();
+            let bytes = json.to_string().len();
             if bytes > ENVIRONMENT_BYTES {
-                let problem = format!("the environment has {bytes} bytes, {ENVIRONMENT_BYTES} are allowed");
+                let problem =
+                    format!("the environment has {bytes} bytes as compact JSON, {ENVIRONMENT_BYTES} are allowed");
                 problems.push(Problem::error(path, problem, "keep large values in a file of the source, or elsewhere"));
             }
         }
@@ -929,7 +917,7 @@ fn layer(arn: &str) -> Option<&str> {
     let (layer, version) = arn.rsplit_once(':')?;
     let [_, _, _, _, _, "layer", name] = layer.split(':').collect::<Vec<_>>()[..] else { return None };
     let numbered = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
-    (super::text::is_arn_of(arn, &["lambda"]) && !name.is_empty() && numbered).then_some(layer)
+    (super::text::is_arn(arn, "lambda") && !name.is_empty() && numbered).then_some(layer)
 }
 
 /// An empty map clears the variables; leaving the field out would keep them.

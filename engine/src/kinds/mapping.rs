@@ -79,14 +79,15 @@ pub(super) struct Props {
 const DESTINATION: Text = Text {
     min: 1,
     max: 350,
-    allows: |text| super::text::is_arn_of(text, &["sqs", "sns", "s3"]) && !text.ends_with(".fifo"),
+    allows: super::text::is_target,
     words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO, or of an S3 bucket",
 };
 /// A filter's pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
 const PATTERN: Shape = Shape::Json { max: 4096, example: "{ eventName: [INSERT] }", faults: filter::faults };
-/// Most filters of a mapping, once a quota is raised, and without that (the same page).
-const FILTERS: usize = 10;
-const USUAL_FILTERS: usize = 5;
+/// AWS takes so many filters of a mapping, and ten once the quota was raised (the same page); more is for AWS to judge.
+const USUAL_FILTERS: i64 = 5;
+/// A bound of ours.
+const MAX_FILTERS: usize = 1000;
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the mapping to finish",
@@ -172,8 +173,12 @@ impl Kind for Mapping {
                 .default(0),
                 property(
                     "filters",
-                    Shape::Set { item: Box::new(PATTERN), max: FILTERS },
+                    Shape::Set { item: Box::new(PATTERN), max: MAX_FILTERS },
                     "patterns of which a record has to match one; none: every record",
+                )
+                .quota(
+                    USUAL_FILTERS,
+                    "AWS raises the account's quota if it is asked to, to ten as a rule; `$or` joins patterns into one",
                 )
                 .default(json!([])),
                 property(
@@ -222,17 +227,24 @@ impl Kind for Mapping {
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if let Some(Value::List(filters)) = desired.get("filters")
-            && (USUAL_FILTERS + 1..=FILTERS).contains(&filters.len())
-        {
-            let problem = format!("`filters` has {} patterns, and AWS takes {USUAL_FILTERS} as a rule", filters.len());
-            let hint = "join some with `$or`, or have the account's quota raised, to ten at most";
-            problems.push(Problem::warning(Path::property("filters"), problem, hint));
-        }
-        let age = match desired.get("maximum_record_age_in_seconds") {
+        problems.extend(super::unusual_target(desired, "on_failure_destination_arn", &["sqs", "sns", "s3"]));
+        let number = |name: &str| match desired.get(name) {
             Some(Value::Number(number)) => number.as_i64(),
             _ => None,
         };
+        // docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html: a window's state is handed from call to call.
+        if number("tumbling_window_in_seconds").is_some_and(|window| window > 0)
+            && let Some(factor) = number("parallelization_factor").filter(|factor| *factor > 1)
+        {
+            let problem = format!("Lambda may refuse a `parallelization_factor` of {factor} with a tumbling window");
+            let hint = "remove `parallelization_factor`, or `tumbling_window_in_seconds`";
+            problems.push(
+                Problem::warning(Path::property("parallelization_factor"), problem, hint).why(
+                    "each call of a window gets the state of the call before it, so Lambda reads a shard in order",
+                ),
+            );
+        }
+        let age = number("maximum_record_age_in_seconds");
         let problem = |age: i64| {
             let path = Path::property("maximum_record_age_in_seconds");
             let problem = format!("`maximum_record_age_in_seconds` is {age}, neither -1 nor at least 60");

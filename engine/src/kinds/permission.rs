@@ -31,8 +31,8 @@ use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::diagnostic::nearest;
 use crate::kind::{Kind, Want};
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Text, is_of_team, property,
+    Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, PARTITIONS, Problem,
+    Reading, Schema, Shape, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -139,8 +139,6 @@ const OPERATIONS: &[&str] = &[
     "UpdateFunctionEventInvokeConfig",
     "UpdateFunctionUrlConfig",
 ];
-/// How the names of services end; Alexa's on `.amazon.com`.
-const SERVICES: [&str; 4] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".amazon.com"];
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
@@ -384,7 +382,10 @@ fn service(principal: &str) -> Option<Problem> {
     let is_other = principal == "*" || principal.contains([':', '/']) || principal.bytes().all(|b| b.is_ascii_digit());
     // AWS's ids of users and roles are in capitals.
     let is_id = principal.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    if is_other || is_id || SERVICES.iter().any(|end| principal.ends_with(end)) {
+    // A service's name ends with the domain of its partition; Alexa's with `amazon.com`.
+    let mut domains = PARTITIONS.iter().map(|it| it.dns_suffix).chain(["amazon.com"]);
+    let is_service = |domain| principal.strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
+    if is_other || is_id || domains.any(is_service) {
         return None;
     }
     let path = Path::property("principal");

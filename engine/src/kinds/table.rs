@@ -248,7 +248,7 @@ impl Kind for Table {
                     .loses(period_loss),
                 property("deletion_protection", Shape::Bool, "whether AWS refuses to delete the table; absent: it stays as it is, off for a new one")
                     .sticky(),
-                property("table_class", Shape::Choice(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "whether storage or throughput is cheap")
+                property("table_class", super::open(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "whether storage or throughput is cheap")
                     .default("STANDARD"),
                 property("kms_key_arn", Shape::Text(KMS_KEY), "the key that encrypts the table; absent: one of AWS's own")
                     .at_home(Home::Region)

@@ -31,6 +31,14 @@ pub(super) const STREAM_ARN: Text = Text {
     words: "a reference like `${todos.stream_arn}` or a stream's ARN (`arn:aws:dynamodb:…:table/name/stream/label`)",
 };
 
+/// One of the words that AWS uses for choices.
+pub(super) const WORD: Text = Text {
+    min: 1,
+    max: 64,
+    allows: |text| text.starts_with(|c: char| c.is_ascii_alphabetic()) && word(text),
+    words: "letters, digits, `-` and `_`",
+};
+
 /// Any ARN.
 pub(super) const ARN: Text = Text {
     min: 12,
@@ -44,12 +52,14 @@ pub(super) fn word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Whether it is the ARN of something of one of these services.
-pub(super) fn is_arn_of(text: &str, services: &[&str]) -> bool {
-    services.iter().any(|service| is_arn(text, service))
+/// Whether it is the ARN of something to which Lambda could send: AWS adds services, and none takes FIFO.
+pub(super) fn is_target(text: &str) -> bool {
+    let service = text.split(':').nth(2).unwrap_or_default();
+    !service.is_empty() && is_arn(text, service) && !text.ends_with(".fifo")
 }
 
-fn is_arn(text: &str, service: &str) -> bool {
+/// Whether it is the ARN of something of that service.
+pub(super) fn is_arn(text: &str, service: &str) -> bool {
     let mut fields = text.split(':');
     fields.next() == Some("arn")
         && fields.next().is_some_and(|partition| partition.starts_with("aws"))

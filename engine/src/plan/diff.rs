@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::schema::{Effect, Presence, Property, Rule, Schema};
+use crate::schema::{Effect, Presence, Property, Rule, Schema, part_of};
 use crate::spec::Declared;
 use crate::value::{Path, Tree, Value};
 
@@ -100,15 +100,47 @@ fn compare<'v>(
     }
 }
 
-/// Lets what AWS has stand for what the spec leaves to somebody else: ignored properties, and those that stay as they
-/// are unless they are written.
+/// Lets what AWS has stand for what the spec leaves to others: ignored properties and parts of them, and those that stay as
+/// they are unless they are written.
 pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) {
-    for property in declared.schema().properties.iter().filter(|property| {
-        declared.lifecycle.ignore_changes.contains(property.name)
-            || (property.sticky && !declared.written.contains(property.name))
-    }) {
-        if let Some(value) = live.get(property.name) {
-            desired.insert(property.name.to_owned(), value.clone());
+    let ignored = &declared.lifecycle.ignore_changes;
+    for property in &declared.schema().properties {
+        // What may not be read is not known to live.
+        let Some(have) = live.get(property.name) else { continue };
+        let is_kept = ignored.contains(property.name)
+            || property.derived_from.is_some_and(|other| ignored.contains(other))
+            || (property.sticky && !declared.written.contains(property.name));
+        if is_kept {
+            desired.insert(property.name.to_owned(), have.clone());
+            continue;
+        }
+        let parts = ignored.iter().filter_map(|path| path.strip_prefix(property.name)?.strip_prefix('.'));
+        for part in parts.filter_map(|rest| part_of(property.name, &property.shape, rest).ok()) {
+            if let Some(want) = desired.get_mut(property.name) {
+                keep_part(&part, have, want);
+            }
+        }
+    }
+}
+
+/// The same for one part. What AWS does not have of a mapping is not sent either; what lies in something that is new, or that
+/// goes, is no part of what lives.
+fn keep_part(part: &[&str], have: &Value, want: &mut Value) {
+    let ([step, deeper @ ..], Value::Map(have), Value::Map(want)) = (part, have, want) else { return };
+    let keys: BTreeSet<String> = match *step {
+        "*" => have.keys().chain(want.keys()).cloned().collect(),
+        key => BTreeSet::from([key.to_owned()]),
+    };
+    for key in keys {
+        match (have.get(&key), deeper.is_empty()) {
+            (Some(value), true) => drop(want.insert(key, value.clone())),
+            (None, true) => drop(want.remove(&key)),
+            (Some(value), false) => {
+                if let Some(want) = want.get_mut(&key) {
+                    keep_part(deeper, value, want);
+                }
+            }
+            (None, false) => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::inventory::Leftover;
 use crate::schema::{Condition, Naming, Owner, Ownership, is_of_team};
+use crate::spec::Declared;
 
 use super::{Action, Change, FEEDS_WHAT_GOES, Goal, MAY_NOT_READ, Planner, Subject, blank, refused, steps};
 
@@ -28,6 +29,43 @@ impl Planner<'_> {
         found.extend(inner);
         found.sort_by(|a, b| (a.kind, &a.resource, &a.name).cmp(&(b.kind, &b.resource, &b.name)));
         changes.append(&mut found);
+    }
+
+    /// The row of an orphan whose resource the spec declares under another name. Another value of a variable may have created
+    /// it, so it is deleted only on request.
+    fn moved(&self, goal: Goal, row: Change, heir: &Declared) -> Change {
+        let (name, now) = (&heir.name, &heir.id.name);
+        let row = Change { remarks: Vec::new(), asks: false, ..row };
+        if goal == Goal::Absent {
+            let (team, stack, region) = (&self.spec.team, &self.spec.stack, &self.inventory.site.region);
+            let reason = format!(
+                "left alone: the spec now has `{name}` under the name `{now}`; \
+                 `engine destroy --team {team} --stack {stack} --region {region}` deletes all of the stack"
+            );
+            return Change { action: Action::None, reason: Some(reason), hint: None, ..row };
+        }
+        let reason = format!(
+            "`{name}` is still in the spec under the name `{now}`, and another value of a variable may have created this one"
+        );
+        let hint = format!(
+            "to delete it, add `--replace {name}`; to keep it as `{name}`, give it that `name:` again; to keep both, use a spec \
+             for each with a `stack:` of its own"
+        );
+        refused(row, reason, hint)
+    }
+
+    /// Whether something in AWS has the tags of this declaration and another name than the spec gives it.
+    pub(super) fn has_former(&self, declared: &Declared) -> bool {
+        self.inventory.leftovers.iter().any(|it| self.is_former(it, declared))
+    }
+
+    /// Whether `leftover` has the tags of `heir`.
+    fn is_former(&self, leftover: &Leftover, heir: &Declared) -> bool {
+        let owner = leftover.found.live.as_ref().map(|live| &live.owner);
+        matches!(heir.schema().naming, Naming::Own { .. })
+            && !heir.imported
+            && leftover.declared.schema().kind == heir.schema().kind
+            && matches!(owner, Some(Ownership::Engine(owner)) if *owner == heir.id.owner)
     }
 
     fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[&Change]) -> Option<Change> {
@@ -84,6 +122,12 @@ impl Planner<'_> {
             }
             Ownership::Engine(owner) if is_ours(owner) => {
                 let mut row = gone(duplicate.as_deref().or(left))?;
+                if let Some(heir) = heir.filter(|heir| self.is_former(leftover, heir))
+                    && row.action != Action::Release
+                    && !self.options.replace.contains(&heir.name)
+                {
+                    return Some(self.moved(goal, row, heir));
+                }
                 // Another name in the spec is another one in AWS, unless that is written.
                 let is_named = matches!(declared.schema().naming, Naming::Own { .. }) && heir.is_none();
                 let is_new = |it: &&&Change| it.kind == row.kind && it.action == Action::Create;

@@ -176,7 +176,11 @@ fn entry(property: &Property, path: String) -> Documented {
         _ if property.sticky => Some("left out, it stays as it is in AWS".to_owned()),
         _ => None,
     };
-    Documented { path, values: values(&property.shape), default, change, doc: property.doc }
+    let values = match (&property.shape, property.quota) {
+        (Shape::Integer { min, .. }, Some(quota)) => format!("{min} to {}, more with a warning", quota.most),
+        _ => values(&property.shape),
+    };
+    Documented { path, values, default, change, doc: property.doc }
 }
 
 fn values(shape: &Shape) -> String {
@@ -185,6 +189,10 @@ fn values(shape: &Shape) -> String {
         Shape::Bool => "true or false".to_owned(),
         Shape::Integer { min, max } => format!("{min} to {max}"),
         Shape::Text(limits) | Shape::TextOrRecord(limits, _) => text(limits),
+        Shape::OpenChoice { offered, .. } => {
+            let words = offered.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+            format!("{words}, or another word that AWS knows")
+        }
         Shape::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Shape::Link { to, literal } => {
             let links = to.iter().map(|(kind, attribute)| format!("`${{{kind}.{attribute}}}`")).collect::<Vec<_>>();

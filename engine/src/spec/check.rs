@@ -16,7 +16,8 @@ use crate::graph::Graph;
 use crate::kind::{DynKind, Loaded};
 use crate::kinds::registry;
 use crate::schema::{
-    Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, is_of_team, name_in_arn, settable,
+    Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, Unignorable, is_known_region, is_of_team,
+    is_region, name_in_arn, part_of, regions, settable,
 };
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
@@ -30,6 +31,10 @@ pub(super) use references::graph;
 const MAX_ERRORS: usize = 100;
 /// Most characters of one text about a file.
 const MAX_SAID: usize = 1000;
+/// Most bytes of one text, and of all texts of a spec together, once their variables are filled in. A file of one megabyte
+/// can ask for sixteen gigabytes.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+const MAX_SPEC_BYTES: usize = 16 << 20;
 /// How many names a hint lists.
 const MAX_LISTED: usize = 40;
 pub(super) const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
@@ -62,60 +67,6 @@ pub(super) const ACCOUNT: Text =
     Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "twelve digits" };
 pub(super) const REGION: Text =
     Text { min: 9, max: 32, allows: is_region, words: "a region's name, like `eu-central-1`" };
-/// For hints only: AWS opens new ones (docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html).
-const REGIONS: [&str; 37] = [
-    "af-south-1",
-    "ap-east-1",
-    "ap-east-2",
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-northeast-3",
-    "ap-south-1",
-    "ap-south-2",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-southeast-3",
-    "ap-southeast-4",
-    "ap-southeast-5",
-    "ap-southeast-7",
-    "ca-central-1",
-    "ca-west-1",
-    "cn-north-1",
-    "cn-northwest-1",
-    "eu-central-1",
-    "eu-central-2",
-    "eu-north-1",
-    "eu-south-1",
-    "eu-south-2",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "il-central-1",
-    "me-central-1",
-    "me-south-1",
-    "mx-central-1",
-    "sa-east-1",
-    "us-east-1",
-    "us-east-2",
-    "us-gov-east-1",
-    "us-gov-west-1",
-    "us-west-1",
-    "us-west-2",
-];
-
-/// An area, a direction and a number. Areas come and go; the directions have been the same from the beginning.
-fn is_region(text: &str) -> bool {
-    let directions = ["central", "north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest"];
-    let Some((area, rest)) = text.rsplit_once('-').and_then(|(front, number)| Some((front.rsplit_once('-')?, number)))
-    else {
-        return false;
-    };
-    let (area, direction) = area;
-    let number = !rest.is_empty() && rest.len() <= 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
-    let lower = |part: &str| part.len() >= 2 && part.bytes().all(|byte| byte.is_ascii_lowercase());
-    number && directions.contains(&direction) && area.split('-').all(lower)
-}
-
 /// Checks a whole file.
 pub(super) fn check(
     file: &Arc<SourceFile>,
@@ -139,6 +90,7 @@ pub(super) fn check(
         used_vars: BTreeSet::new(),
         untouchable: BTreeSet::new(),
         is_anything_barred: false,
+        n_bytes: 0,
     };
     let spec = checker.file(root, stem);
     let unsaid = checker.n_errors.saturating_sub(MAX_ERRORS);
@@ -164,7 +116,7 @@ fn text_hint(value: &str, text: Text) -> String {
 
 fn region_hint(name: &str) -> String {
     let zone = name.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|region| is_region(region));
-    match (zone, nearest(name, REGIONS)) {
+    match (zone, nearest(name, regions())) {
         (Some(region), _) => format!("`{name}` is an availability zone; its region is `{region}`"),
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) => REGION.remedy(name),
@@ -252,6 +204,8 @@ struct Checker<'a> {
     untouchable: BTreeSet<String>,
     /// Something is imported whose name can't be told.
     is_anything_barred: bool,
+    /// Of all texts so far, with their variables filled in.
+    n_bytes: usize,
 }
 
 /// What variables stand for.
@@ -305,10 +259,21 @@ impl Checker<'_> {
         let team = self.team(find("team"), root);
         self.scope.team = team.clone().unwrap_or_else(|| "team".to_owned());
         let spec_region = find("region").and_then(|entry| self.header(entry, REGION));
+        if let (Some(entry), Some(region)) = (find("region"), spec_region.as_deref().filter(|it| !is_known_region(it)))
+        {
+            let around = Around { resource: "", literal: true, sensitive: false };
+            self.warn_of_unknown(region, &regions().collect::<Vec<_>>(), entry.value.span, "region", around);
+        }
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
             let problem = format!("`--region {region}` is no region");
             self.push(Diagnostic::error(problem).hint(region_hint(region)));
+        } else if let Some(region) = self.overrides.region.as_ref().filter(|region| !is_known_region(region)) {
+            self.push(shape::unknown_word(
+                format!("`--region` is `{region}`, which engine doesn't know"),
+                region,
+                regions(),
+            ));
         }
         self.scope.region.clone_from(&region);
         let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
@@ -560,6 +525,7 @@ impl Checker<'_> {
                 if let Some(home) = property.home {
                     self.all_at_home(home, value, &found);
                 }
+                self.within_quota(property, &found, value.span);
                 declared.desired.insert(key.clone(), found);
             }
         }
@@ -581,8 +547,35 @@ impl Checker<'_> {
         Some(Draft { declared, depends_on })
     }
 
+    /// Warns of what AWS takes only once it was asked for more.
+    fn within_quota(&mut self, property: &Property, found: &Value, span: Span) {
+        let Some(quota) = property.quota else { return };
+        let length = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let (n, is_count) = match found {
+            Value::Number(number) => (number.as_i64().unwrap_or_default(), false),
+            Value::List(items) => (length(items.len()), true),
+            Value::Map(map) => (length(map.len()), true),
+            _ => return,
+        };
+        if n > quota.most {
+            let (name, most) = (property.name, quota.most);
+            let problem = match is_count {
+                true => format!("`{name}` has {n} entries, above AWS's default limit of {most}"),
+                false => format!("`{name}` is {n}, above AWS's default limit of {most}"),
+            };
+            let warning = Diagnostic::warning(problem).at(self.file.place(span)).why(quota.beyond);
+            self.push(warning.hint(format!("use at most {most}, unless AWS allows more in this account")));
+        }
+    }
+
     /// What is said about a resource's coming and going.
-    fn lifecycle(&mut self, entries: &[Entry], imported: bool, schema: &Schema, around: Around<'_>) -> Lifecycle {
+    fn lifecycle(
+        &mut self,
+        entries: &[Entry],
+        imported: bool,
+        schema: &'static Schema,
+        around: Around<'_>,
+    ) -> Lifecycle {
         let mut lifecycle = Lifecycle::default();
         for Entry { key, key_span, value } in entries {
             let slot = match key.as_str() {
@@ -614,24 +607,47 @@ impl Checker<'_> {
         lifecycle
     }
 
-    fn ignored(&mut self, node: &Node, schema: &Schema, around: Around<'_>) -> BTreeSet<String> {
+    fn ignored(&mut self, node: &Node, schema: &'static Schema, around: Around<'_>) -> BTreeSet<String> {
         let Yaml::List(items) = &node.value else {
             let hint = "write `ignore_changes: [read_capacity]`";
             self.error(node.span, "`ignore_changes` is a list of properties", hint);
             return BTreeSet::new();
         };
-        let can = || schema.settable().filter(|it| it.is_compared() && !it.identity).map(|it| it.name);
+        let can = || schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| it.name);
         let mut ignored = BTreeSet::new();
         for item in items {
-            let Some(name) = self.raw_text(item, "ignore_changes", around) else { continue };
-            if !can().any(|known| known == name) && !self.is_only_counted() {
-                let hint = match nearest(&name, can()) {
-                    Some(near) if schema.property(&name).is_none() => format!("did you mean `{near}`?"),
-                    _ => format!("it takes {}", list(can())),
-                };
-                self.error(item.span, format!("changes of `{name}` can't be ignored in a {}", schema.kind), hint);
+            let Some(path) = self.raw_text(item, "ignore_changes", around) else { continue };
+            let (name, rest) = path.split_once('.').map_or((&*path, None), |(name, rest)| (name, Some(rest)));
+            let property = schema.settable().find(|it| it.name == name && schema.is_ignorable(it));
+            if self.is_only_counted() {
+                continue;
             }
-            ignored.insert(name);
+            match (property, rest) {
+                (None, _) => {
+                    let hint = match nearest(name, can()) {
+                        Some(near) if schema.property(name).is_none() => format!("did you mean `{near}`?"),
+                        _ => format!("it takes {}", list(can())),
+                    };
+                    self.error(item.span, format!("changes of `{name}` can't be ignored in a {}", schema.kind), hint);
+                }
+                (Some(property), Some(rest)) => match part_of(name, &property.shape, rest) {
+                    Ok(_) => {}
+                    Err(Unignorable::Whole(name)) => {
+                        let problem =
+                            format!("`{path}` names a part of `{name}`, which can only be ignored as a whole");
+                        self.error(item.span, problem, format!("write `ignore_changes: [{name}]`"));
+                    }
+                    Err(Unignorable::Unknown { name, known }) => {
+                        let hint = match nearest(name, known.iter().copied()) {
+                            Some(near) => format!("did you mean `{near}`?"),
+                            None => format!("it has {}", list(known)),
+                        };
+                        self.error(item.span, format!("`{path}` ends in `{name}`, which is no property there"), hint);
+                    }
+                },
+                (Some(_), None) => {}
+            }
+            ignored.insert(path);
         }
         ignored
     }
@@ -772,6 +788,7 @@ impl Checker<'_> {
                     return usual;
                 };
                 let name = value.as_str().unwrap_or_default().to_owned();
+                self.warn_of_variable(entry, &resource.key);
                 let team = &self.scope.team;
                 if !is_of_team(&name, team) {
                     let problem =
@@ -812,6 +829,20 @@ impl Checker<'_> {
             );
         }
         name
+    }
+
+    /// Warns of a name that depends on a variable: with another value it means another resource in AWS, and the earlier one is
+    /// orphaned.
+    fn warn_of_variable(&mut self, name: &Entry, resource: &str) {
+        if !self.file.slice(name.value.span).contains("${var.") {
+            return;
+        }
+        let problem = format!("the name of `{resource}` depends on a variable");
+        let warning = Diagnostic::warning(problem)
+            .at(self.file.place(name.value.span))
+            .why("with another value, `engine apply` creates another resource and finds this one orphaned")
+            .hint("write the name out; for several copies use one spec each, with a `stack:` of its own");
+        self.push(warning);
     }
 
     /// Fills in defaults, and misses what must be there.

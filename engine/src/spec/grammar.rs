@@ -6,7 +6,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::kinds::registry;
-use crate::schema::{Naming, Presence, Property, Rule, Schema, Shape, Text};
+use crate::schema::{Naming, Presence, Property, Rule, Schema, Shape, Text, has_parts};
 
 use super::check::{ACCOUNT, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
 
@@ -37,7 +37,10 @@ pub(crate) const META: [(&str, &str); 8] = [
     ("adopt", "take over what bears this name and nobody's tags, without a question"),
     ("protect", "never delete or replace it"),
     ("retain", "instead of deleting it, take the engine's tags off"),
-    ("ignore_changes", "properties that somebody else changes"),
+    (
+        "ignore_changes",
+        "properties, or parts like `environment.NAME`, that are set on create and left alone afterwards",
+    ),
 ];
 
 /// The names in one of these tables.
@@ -148,14 +151,21 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
     let words = || json!({ "type": "string", "minLength": 1 });
     let mut properties = Map::new();
     for (key, doc) in META.iter().filter(|(key, _)| takes(schema, key)) {
-        let names: Vec<&str> = schema.settable().map(|property| property.name).collect();
         let (shape, example) = match *key {
             "type" => (json!({ "const": schema.kind }), None),
             "depends_on" => {
                 (json!({ "type": "array", "items": { "type": "string" } }), Some(json!(["another-resource"])))
             }
             "ignore_changes" => {
-                (json!({ "type": "array", "items": { "enum": names } }), names.last().map(|name| json!([name])))
+                let names: Vec<&str> =
+                    schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| it.name).collect();
+                let parts: Vec<&str> = schema.settable().filter(|it| has_parts(&it.shape)).map(|it| it.name).collect();
+                let pattern = format!("^({})\\.", parts.join("|"));
+                let items = match parts.is_empty() {
+                    true => json!({ "enum": names }),
+                    false => json!({ "anyOf": [{ "enum": names }, { "type": "string", "pattern": pattern }] }),
+                };
+                (json!({ "type": "array", "items": items }), names.last().map(|name| json!([name])))
             }
             "adopt" | "protect" | "retain" => {
                 (or_variable(json!({ "type": "boolean", "default": false })), Some(json!(true)))
@@ -247,6 +257,16 @@ fn shape(of: &Shape) -> Json {
         Shape::Integer { min, max } => or_variable(json!({ "type": "integer", "minimum": min, "maximum": max })),
         Shape::Text(limits) => text(*limits),
         Shape::Choice(words) => or_variable(json!({ "enum": words, "examples": [words.first()] })),
+        // No more than a hint for an editor: AWS may know words that are not offered.
+        Shape::OpenChoice { offered, form, .. } => json!({
+            "type": "string",
+            "anyOf": [
+                { "enum": offered },
+                { "minLength": form.min, "maxLength": form.max },
+                { "pattern": FILLED_IN },
+            ],
+            "examples": [offered.first()],
+        }),
         Shape::Link { to, .. } => {
             let examples: Vec<String> =
                 to.iter().map(|(kind, attribute)| format!("${{my-{kind}.{attribute}}}")).collect();

@@ -8,13 +8,14 @@ use std::path::Path;
 
 use engine::aws::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
-use engine::plan::{Goal, Op, Options, Plan, plan};
+use engine::plan::{Action, Change, Goal, Op, Options, Plan, plan};
 use engine::render::{self, Look, Rows};
-use engine::schema::{Age, Condition, Contents, Live, Moment, Owner, Ownership, Presence, Site};
+use engine::schema::{Age, Condition, Contents, Id, Live, Moment, Owner, Ownership, Presence, Site};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::value::{Tree, Value};
 use insta::assert_snapshot;
 use serde::Deserialize;
+use serde_json::{Value as Json, json};
 
 pub(crate) const PIPELINE: &str = "
 team: owls
@@ -972,4 +973,195 @@ fn every_spec_of_the_repository_can_be_planned() {
         writeln!(all, "## {name}\n{text}\n").unwrap();
     }
     assert_snapshot!(all);
+}
+
+/// Something of a stack in AWS that no declaration means, as `name` and with the tag of `resource`.
+fn orphan(spec: &Spec, inventory: &mut Inventory, like: &str, name: &str, resource: &str, owner: Option<Ownership>) {
+    let declared = spec.resource(like).unwrap();
+    let id = Id {
+        name: name.to_owned(),
+        owner: Owner { resource: resource.to_owned(), ..declared.id.owner.clone() },
+        ..declared.id.clone()
+    };
+    let live = Live {
+        props: Tree::new(),
+        outputs: BTreeMap::new(),
+        owner: owner.unwrap_or_else(|| Ownership::Engine(id.owner.clone())),
+        condition: Condition::Settled,
+        incarnation: None,
+        age: Age::default(),
+        notes: Vec::new(),
+    };
+    inventory.leave(spec, declared.kind, id, live, None);
+}
+
+#[test]
+fn what_a_resource_was_called_before_is_deleted_only_on_request() {
+    let spec = load(&with(
+        PIPELINE,
+        "  logger:\n    type: function\n",
+        "  logger:\n    type: function\n    name: owls-prod\n",
+    ));
+    let rows = |deployed: bool, resource: &str, goal: Goal, options: Options| {
+        let live = if deployed { DEPLOYED.to_owned() } else { without(&["logger", "allow", "pipe"]) };
+        let mut inventory = standing(&spec, &live);
+        orphan(&spec, &mut inventory, "logger", "owls-dev", resource, None);
+        let plan = plan(&spec, &inventory, goal, &options);
+        let row = |subject: &dyn Fn(&Change) -> bool| plan.changes.iter().find(|it| subject(it)).cloned().unwrap();
+        (row(&|it| it.name == "owls-dev"), row(&|it| it.name == "owls-prod"))
+    };
+    let replace = || Options { replace: ["logger".to_owned()].into(), ..Options::default() };
+    for deployed in [true, false] {
+        let (former, _) = rows(deployed, "logger", Goal::Present, Options::default());
+        assert_eq!(former.action, Action::Refused);
+        let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()];
+        assert!(reason.contains("`logger` is still in the spec under the name `owls-prod`"), "{reason}");
+        assert!(hint.contains("`--replace logger`"), "{hint}");
+        // The one that goes is the former one; what bears the spec's name stays as it is.
+        let (former, now) = rows(deployed, "logger", Goal::Present, replace());
+        assert_eq!((former.action, now.action), (Action::Delete, if deployed { Action::None } else { Action::Create }));
+        // Another value's is not destroyed along with this one's.
+        let (former, now) = rows(deployed, "logger", Goal::Absent, Options::default());
+        assert_eq!((former.action, now.action), (Action::None, if deployed { Action::Delete } else { Action::None }));
+        let reason = former.reason.unwrap();
+        assert!(reason.contains("`engine destroy --team owls --stack main --region eu-central-1`"), "{reason}");
+        // What has left the spec for good goes as ever.
+        for goal in [Goal::Present, Goal::Absent] {
+            assert_eq!(rows(deployed, "gone", goal, Options::default()).0.action, Action::Delete);
+        }
+    }
+}
+
+#[test]
+fn two_declarations_of_one_thing_are_refused_where_only_the_plan_sees_them() {
+    for name in ["todos", "logger", "allow", "pipe"] {
+        let spec = load(PIPELINE);
+        let mut resources: Vec<_> = spec.resources.iter().map(|it| (it.clone(), Vec::new())).collect();
+        let (mut double, _) = resources.iter().find(|(it, _)| it.name == name).unwrap().clone();
+        double.name = "double".to_owned();
+        double.id.owner.resource = "double".to_owned();
+        resources.push((double, vec![name.to_owned()]));
+        let spec = Spec::declare(("owls", "main"), resources).unwrap();
+        let plan = planned(
+            &spec,
+            "runner: { owner: nobody, outputs: { arn: a, name: runner } }",
+            Goal::Present,
+            Options::default(),
+        );
+        let refused: Vec<&Change> = plan.refusals().collect();
+        let [row] = refused.as_slice() else { panic!("{name}: {refused:?}") };
+        assert_eq!(row.resource, "double");
+        assert!(row.reason.as_ref().unwrap().contains(&format!("`{name}` is the same")), "{:?}", row.reason);
+    }
+}
+
+#[test]
+fn what_is_ignored_is_set_on_create_and_left_alone_afterwards() {
+    const INDEXED: &str =
+        "team: owls\nstack: main\nresources:\n  todos:\n    type: table\n    attributes: { id: S, day: S }
+    hash_key: id\n    read_capacity: 1\n    write_capacity: 1\n    tags: { a.b: spec, c: spec }
+    global_secondary_indexes:\n      by-day: { hash_key: day, read_capacity: 2, write_capacity: 2 }\n";
+    const SCALED: &str = "todos:\n  props: { attributes: { id: S, day: S }, hash_key: id, read_capacity: 1, write_capacity: 1,
+      tags: { a.b: live, c: live }, global_secondary_indexes: { by-day: { hash_key: day, range_key: ~, projection_type: ALL,
+      non_key_attributes: ~, read_capacity: 7, write_capacity: 7 } } }\n  outputs: { arn: a, name: owls-todos }\n";
+    let function = format!(
+        "{PIPELINE}  other:\n    type: function\n    runtime: nodejs22.x\n    handler: index.handler\n    \
+        role: ${{runner.arn}}\n    code: {{ inline: 'exports.handler = async () => {{}};' }}\n    \
+        environment: {{ AA: spec, BB: spec, CC: spec }}\n"
+    );
+    let live = format!(
+        "{DEPLOYED}other:\n  props: {{ runtime: nodejs22.x, handler: index.handler, \
+        role: 'arn:aws:iam::123456789012:role/runner', code_sha256: other, code_size: 1, environment: {{ AA: live, BB: spec }} }}\n  \
+        outputs: {{ arn: b, name: owls-other }}\n"
+    );
+    // What is ignored, and what still changes.
+    let cases: &[(&str, &str, &str, &[&str])] = &[
+        (
+            INDEXED,
+            SCALED,
+            "",
+            &[
+                "global_secondary_indexes.by-day.read_capacity",
+                "global_secondary_indexes.by-day.write_capacity",
+                "tags.a.b",
+                "tags.c",
+            ],
+        ),
+        (
+            INDEXED,
+            SCALED,
+            "global_secondary_indexes.*.read_capacity, tags",
+            &["global_secondary_indexes.by-day.write_capacity"],
+        ),
+        (
+            INDEXED,
+            SCALED,
+            "global_secondary_indexes.by-day.write_capacity, tags.c",
+            &["global_secondary_indexes.by-day.read_capacity", "tags.a.b"],
+        ),
+        (INDEXED, SCALED, "global_secondary_indexes.by-day, tags.a.b", &["tags.c"]),
+        (INDEXED, SCALED, "global_secondary_indexes.*, tags.*", &[]),
+        (
+            INDEXED,
+            SCALED,
+            "global_secondary_indexes.other.read_capacity, tags",
+            &["global_secondary_indexes.by-day.read_capacity", "global_secondary_indexes.by-day.write_capacity"],
+        ),
+        (&function, &live, "", &["code_sha256", "code_size", "environment.AA", "environment.CC"]),
+        (&function, &live, "code", &["environment.AA", "environment.CC"]),
+        (&function, &live, "code, environment.AA", &["environment.CC"]),
+        // What AWS does not have is not sent either: it was left out or taken away by whoever looks after it.
+        (&function, &live, "code, environment.AA, environment.CC", &[]),
+        (&function, &live, "code, environment.*", &[]),
+    ];
+    for (spec, live, ignored, changed) in cases {
+        let spec = load(&format!("{spec}    ignore_changes: [{ignored}]\n"));
+        let name = &spec.resources.last().unwrap().name;
+        let row = |live: &str| {
+            let plan = planned(&spec, live, Goal::Present, Options::default());
+            plan.changes.into_iter().find(|it| it.resource == *name).unwrap()
+        };
+        let paths: Vec<String> = row(live).properties.iter().map(|it| it.path.to_string()).collect();
+        assert_eq!(paths, *changed, "{ignored}");
+        let desired = &row(live).desired;
+        if ignored.contains("environment.CC") {
+            assert_eq!(Json::from(&desired["environment"]), json!({ "AA": "live", "BB": "spec" }), "{ignored}");
+        }
+        // On create it is set.
+        let runner = "runner: { owner: nobody, outputs: { arn: a, name: runner } }";
+        let created = row(runner);
+        assert_eq!(created.action, Action::Create);
+        assert_eq!(created.desired["tags"], spec.resources.last().unwrap().desired["tags"]);
+        let all = if name == "other" { "environment" } else { "global_secondary_indexes" };
+        assert_eq!(created.desired[all], spec.resources.last().unwrap().desired[all], "{ignored}");
+        // Adopting it resets nothing of that.
+        let adopted = row(&live
+            .replace(
+                "  props: { runtime: nodejs22.x, handler: index.handler, role",
+                "  owner: nobody\n  props: { runtime: nodejs22.x, handler: index.handler, role",
+            )
+            .replace("todos:\n  props", "todos:\n  owner: nobody\n  props"));
+        if changed.is_empty() {
+            assert!(matches!(adopted.action, Action::Adopt | Action::None), "{ignored}: {adopted:?}");
+            assert_eq!(adopted.properties, [], "{ignored}");
+        }
+    }
+    // A new index has no capacity yet that could be left alone.
+    let spec = load(&format!("{INDEXED}    ignore_changes: [global_secondary_indexes.*.read_capacity, tags]\n"));
+    let plan = planned(&spec, &with(SCALED, "by-day:", "by-night:"), Goal::Present, Options::default());
+    let indexes = Json::from(&plan.changes[0].desired["global_secondary_indexes"]);
+    assert_eq!((indexes["by-day"]["read_capacity"].as_i64(), indexes.get("by-night")), (Some(2), None));
+}
+
+#[test]
+fn a_change_that_needs_what_is_ignored_is_refused() {
+    let spec = with(
+        PIPELINE,
+        "    runtime: nodejs22.x\n",
+        "    runtime: nodejs22.x\n    architecture: arm64\n    ignore_changes: [code]\n",
+    );
+    let plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
+    let row = plan.changes.iter().find(|it| it.resource == "logger").unwrap();
+    assert_eq!(row.action, Action::Refused);
+    assert!(row.reason.as_ref().unwrap().contains("`architecture` only along with `code`"), "{:?}", row.reason);
 }

@@ -1,7 +1,7 @@
 //! What a spec may hold, and what is said about one that holds something else. Nothing here gets as far as AWS: the
 //! binary runs with an empty environment, so a call would end as a missing credential.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use engine::diagnostic::{self, Diagnostic, Severity, Style};
+use engine::kinds::registry;
+use engine::preflight;
+use engine::schema::Shape;
 use engine::spec::{Depth, Overrides, Spec};
 use engine::yaml::{self, Yaml};
 use insta::assert_snapshot;
@@ -255,6 +258,122 @@ fn what_is_allowed_at_the_edge_is_accepted() {
 }
 
 #[test]
+fn a_limit_is_met_to_the_byte() {
+    let environment = |n: usize| format!("{PIPELINE}    environment: {{ AA: {} }}\n", "x".repeat(n));
+    // `{"AA":"…"}`; a quote in it takes two bytes, an umlaut two of UTF-8.
+    let overhead = r#"{"AA":""}"#.len();
+    let quoted = format!("{PIPELINE}    environment: {{ AA: '{}\"ä' }}\n", "x".repeat(4096 - overhead - 4));
+    let layer = |n: usize| {
+        let arn = "arn:aws:lambda:eu-central-1:123456789012:layer::1";
+        format!("{PIPELINE}    layers: [\"{}\"]\n", arn.replace("::1", &format!(":{}:1", "l".repeat(n - arn.len()))))
+    };
+    let filled = |n: usize, times: usize, outputs: usize| {
+        let output = |at| format!("  o{at}: \"{}\"\n", "${var.x}".repeat(times));
+        let outputs: String = (0..outputs).map(output).collect();
+        format!("team: owls\nresources: {{}}\nvars: {{ x: {} }}\noutputs:\n{outputs}", "x".repeat(n))
+    };
+    let cases = [
+        (environment(4096 - overhead), true),
+        (environment(4097 - overhead), false),
+        (quoted.clone(), true),
+        (quoted.replace("ä", "äx"), false),
+        (layer(2048), true),
+        (layer(2049), false),
+        (filled(1 << 10, 1 << 10, 1), true),
+        (filled(1 << 10, (1 << 10) + 1, 1), false),
+        // The team's name is a text, too.
+        (filled((1 << 20) / 4 - 1, 4, 16), true),
+        (filled((1 << 20) / 4, 4, 16), false),
+    ];
+    for (spec, is_taken) in cases {
+        let loaded = load(&spec, &Overrides::default());
+        assert_eq!(loaded.is_ok(), is_taken, "{:.300} {:.300}", loaded.err().unwrap_or_default(), spec);
+    }
+}
+
+/// Every list of words that a spec can choose from, and whether AWS decides what is on it. Closed are those whose words
+/// engine's own rules depend on: capacity goes with the billing mode, the images of a record with the view type, levels
+/// with the log format, attributes with INCLUDE and with their types, another property with AT_TIMESTAMP.
+fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
+    use aws_sdk_dynamodb::types as dynamodb;
+    use aws_sdk_lambda::types as lambda;
+    vec![
+        ("function.runtime", true, lambda::Runtime::values().to_vec()),
+        ("function.architecture", true, lambda::Architecture::values().to_vec()),
+        ("function.tracing", true, lambda::TracingMode::values().to_vec()),
+        ("function.log_format", false, lambda::LogFormat::values().to_vec()),
+        ("function.application_log_level", true, lambda::ApplicationLogLevel::values().to_vec()),
+        ("function.system_log_level", true, lambda::SystemLogLevel::values().to_vec()),
+        // AT_TIMESTAMP is Kinesis' alone.
+        ("mapping.starting_position", false, vec!["TRIM_HORIZON", "LATEST"]),
+        ("table.attributes", false, dynamodb::ScalarAttributeType::values().to_vec()),
+        ("table.billing_mode", false, dynamodb::BillingMode::values().to_vec()),
+        ("table.global_secondary_indexes.projection_type", false, dynamodb::ProjectionType::values().to_vec()),
+        ("table.local_secondary_indexes.projection_type", false, dynamodb::ProjectionType::values().to_vec()),
+        ("table.stream_view_type", false, dynamodb::StreamViewType::values().to_vec()),
+        ("table.table_class", true, dynamodb::TableClass::values().to_vec()),
+    ]
+}
+
+#[test]
+fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
+    fn collect(path: &str, shape: &Shape, found: &mut Vec<(String, bool, BTreeSet<&'static str>)>) {
+        match shape {
+            Shape::Choice(words) => found.push((path.to_owned(), false, words.iter().copied().collect())),
+            Shape::OpenChoice { offered, retired, .. } => {
+                found.push((path.to_owned(), true, offered.iter().chain(retired).copied().collect()));
+            }
+            Shape::Map { value: item, .. } | Shape::List { item, .. } | Shape::Set { item, .. } => {
+                collect(path, item, found);
+            }
+            Shape::Record(properties) | Shape::TextOrRecord(_, properties) => {
+                properties.iter().for_each(|it| collect(&format!("{path}.{}", it.name), &it.shape, found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    for (kind, it) in registry() {
+        it.schema().settable().for_each(|it| collect(&format!("{kind}.{}", it.name), &it.shape, &mut found));
+    }
+    let decided: BTreeMap<&str, (bool, Vec<&str>)> =
+        lists().into_iter().map(|(path, is_open, words)| (path, (is_open, words))).collect();
+    assert_eq!(found.iter().map(|it| it.0.as_str()).collect::<BTreeSet<_>>(), decided.keys().copied().collect());
+    for (path, is_open, words) in found {
+        let (decided, of_aws) = &decided[path.as_str()];
+        assert_eq!(is_open, *decided, "{path}");
+        let missing: Vec<&&str> = of_aws.iter().filter(|word| !words.contains(*word)).collect();
+        assert!(missing.is_empty(), "`{path}` lacks {missing:?}, which the SDK has");
+    }
+}
+
+#[test]
+fn a_runtime_is_warned_of_by_the_days_that_aws_has_named() {
+    let warned = |runtime: &str, day: &str| {
+        let spec = load(&PIPELINE.replace("nodejs22.x", runtime), &Overrides::default()).unwrap();
+        let findings = preflight::offline(&spec, day);
+        assert!(findings.iter().all(|it| it.severity == Severity::Warning));
+        findings.into_iter().map(|it| format!("{}; {}", it.problem, it.why.unwrap_or_default())).collect::<String>()
+    };
+    let cases = [
+        ("nodejs22.x", "2026-11-30", ""),
+        ("nodejs26.x", "2036-11-30", ""),
+        ("nodejs28.x", "2036-11-30", ""),
+        ("nodejs20.x", "2026-04-29", ""),
+        ("nodejs20.x", "2026-04-30", "deprecated since 2026-04-30 and gets no security updates"),
+        ("nodejs20.x", "2027-01-31", "new functions are blocked from 2027-02-01, changes are blocked from 2027-03-03"),
+        ("nodejs20.x", "2027-02-01", "no longer creates functions with the runtime `nodejs20.x`"),
+        ("nodejs20.x", "2027-02-01", "new functions are blocked since 2027-02-01, changes are blocked from 2027-03-03"),
+        ("nodejs20.x", "2027-03-03", "no longer creates or updates functions with the runtime `nodejs20.x`"),
+        ("nodejs12.x", "2026-11-30", "no longer creates or updates functions with the runtime `nodejs12.x`"),
+    ];
+    for (runtime, day, said) in cases {
+        let found = warned(runtime, day);
+        assert!(found.contains(said) && found.is_empty() == said.is_empty(), "{runtime} on {day}: {found}");
+    }
+}
+
+#[test]
 fn variables_come_from_the_flag_then_the_environment_then_the_spec() {
     let spec = "team: owls
 vars: { memory: 256, level: info }
@@ -305,6 +424,20 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
      |
      = hint: `eu-central-1b` is an availability zone; its region is
              `eu-central-1`
+    ");
+    assert_snapshot!(refusal(PIPELINE.replace("team: owls\n", "").as_bytes(), &["--region", "mars-north-1"]), @r"
+    warning: `--region` is `mars-north-1`, which engine doesn't know
+     |
+     = why: AWS extends this list, so AWS decides whether it exists
+     = hint: if it is a typo: did you mean `eu-north-1`?
+
+    error: the spec names no team
+     --> spec.yaml:1:1
+      |
+    1 | resources:
+      | ^^^^^^^^^^
+      |
+      = hint: add `team: your-team` at the top, or pass `--team`
     ");
     assert_snapshot!(refusal(PIPELINE.replace("owls", "${var.team}").as_bytes(), &["--var", "teams=owls"]), @r"
     warning: `--var teams=…` is not used by this spec
@@ -415,8 +548,25 @@ fn hostile_specs_end_in_an_error_quickly() {
         _ => format!("    read_capacity_{at}: 1\n"),
     };
     let reference = |at: usize| match at {
-        0 => PIPELINE.replace("team: owls\nresources:\n", "") + "    layers:\n",
-        _ => format!("      - ${{r{at}.arn}}\n"),
+        0 => PIPELINE.replace("team: owls\nresources:\n", "") + "outputs:\n",
+        _ => format!("  o{at}: ${{r{at}.arn}}\n"),
+    };
+    // Half a megabyte, as often as the rest of the file asks for it.
+    let filled = |outputs: &str| {
+        let spec = format!("team: owls\nresources: {{}}\nvars: {{ x: {} }}\noutputs:\n{outputs}", "x".repeat(500_000));
+        assert!(spec.len() < yaml::MAX_BYTES, "{}", spec.len());
+        spec.into_bytes()
+    };
+    // A path of so many keys of that length leads to so many items.
+    let pattern = |depth: usize, length: usize, items: usize| {
+        let mut spec =
+            PIPELINE.to_owned() + "  pipe:\n    type: mapping\n    function: ${logger.arn}\n    filters:\n      - ";
+        for _ in 0..depth {
+            write!(spec, "{{ ? {} : ", "k".repeat(length)).unwrap();
+        }
+        write!(spec, "[{}]{}", "1,".repeat(items), "}".repeat(depth)).unwrap();
+        assert!(spec.len() < yaml::MAX_BYTES, "{}", spec.len());
+        spec.into_bytes()
     };
     let mut all = String::new();
     for (name, spec) in [
@@ -431,6 +581,31 @@ fn hostile_specs_end_in_an_error_quickly() {
         ("ten thousand times the same key", b"team: owls\n".repeat(10_000)),
         ("resources that are none", many(60_000, &|at| format!("  r{at}: 1\n"))),
         ("properties that are none", many(30_000, &property)),
+        ("a variable that fills memory", filled(&format!("  a: \"{}\"\n", "${var.x}".repeat(50_000)))),
+        (
+            "many that fill it together",
+            filled(&(0..600).map(|at| format!("  o{at}: \"${{var.x}}${{var.x}}\"\n")).collect::<String>()),
+        ),
+        (
+            "a long name with many properties",
+            many(60_000, &|at| match at {
+                0 => format!("  {}:\n    type: table\n", "n".repeat(1_000)),
+                at => format!("    a{at}: 1\n"),
+            }),
+        ),
+        ("a deep pattern with many items", pattern(55, 1_000, 200_000)),
+        ("a long key with many items", pattern(1, 1_000, 400_000)),
+        (
+            "more attributes and keys than a table may have",
+            many(40_000, &|at| match at {
+                0 => "  todos:\n    type: table\n    hash_key: id\n    global_secondary_indexes:\n".to_owned(),
+                20_000 => "    attributes:\n".to_owned(),
+                at => format!(
+                    "      k{at}: {}\n",
+                    if at < 20_000 { format!("{{ hash_key: h{at} }}") } else { "S".to_owned() }
+                ),
+            }),
+        ),
         ("references that lead nowhere", many(40_000, &reference)),
         ("names that lead nowhere", many(15_000, &|at| role(at, &format!("q{at}")))),
         ("a circle of fifteen thousand", many(15_000, &|at| role(at, &format!("r{}", (at + 1) % 15_000)))),

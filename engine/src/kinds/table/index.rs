@@ -22,8 +22,10 @@ pub(super) const GLOBAL: &str = "global_secondary_indexes";
 /// The property that holds the local ones.
 pub(super) const LOCAL: &str = "local_secondary_indexes";
 /// Limits of docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html: indexes of a table,
-/// attributes of one half of a global index's key, attributes that one index or all of them together project.
-const MAX_GLOBAL: usize = 20;
+/// attributes of one half of a global index's key, attributes that one index or all of them together project. AWS raises
+/// the number of global indexes, so that one is a warning, with a bound of ours.
+const USUAL_GLOBAL: i64 = 20;
+const MAX_GLOBAL: usize = 1000;
 const MAX_LOCAL: usize = 5;
 const MAX_KEYS: usize = 4;
 const MAX_PROJECTED: usize = 20;
@@ -90,6 +92,7 @@ pub(super) fn global() -> Property {
     ];
     let indexes = Shape::Map { key: NAME, value: Box::new(Shape::Record(index)), max: MAX_GLOBAL };
     property(GLOBAL, indexes, "indexes with a partition key of their own, by name")
+        .quota(USUAL_GLOBAL, "AWS raises the account's quota if it is asked to")
         .default(json!({}))
         .literal()
         .loses(losses)
@@ -197,6 +200,14 @@ pub(super) fn are_readable(desired: &Tree) -> bool {
     })
 }
 
+/// What an index projects although it is a key of the table or of the index
+/// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.Projections).
+fn projected_keys<'t>(desired: &'t Tree, index: &'t Tree) -> Vec<&'t str> {
+    let halves = |tree: &'t Tree| ["hash_key", "range_key"].into_iter().flat_map(move |half| texts(tree.get(half)));
+    let keys: BTreeSet<&str> = halves(desired).chain(halves(index)).collect();
+    texts(index.get("non_key_attributes")).filter(|name| keys.contains(name)).collect()
+}
+
 /// What AWS would refuse of the indexes of a table.
 pub(super) fn check(desired: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -242,6 +253,14 @@ pub(super) fn check(desired: &Tree) -> Vec<Problem> {
                 "remove it, or write `projection_type: INCLUDE`",
             ));
         }
+        problems.extend(projected_keys(desired, index).into_iter().map(|key| {
+            Problem::warning(
+                path.key("non_key_attributes"),
+                format!("`non_key_attributes` names `{key}`, which is part of a key"),
+                "remove it",
+            )
+            .why("an index holds the keys of the table and its own anyway")
+        }));
         if text("billing_mode") == Some("PAY_PER_REQUEST") {
             for capacity in CAPACITIES.iter().filter(|it| matches!(index.get(**it), Some(Value::Number(_)))) {
                 problems.push(Problem::error(

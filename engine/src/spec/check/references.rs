@@ -131,14 +131,10 @@ impl Checker<'_> {
         let mut seen: HashMap<(&str, String), &str> = HashMap::new();
         let mut imported: HashSet<(&str, String)> = HashSet::new();
         for draft in &*drafts {
-            let Declared { name, id, .. } = &draft.declared;
+            let Declared { name, .. } = &draft.declared;
             let schema = draft.declared.schema();
-            // A mapping is what it connects; all else is its name.
-            let identity = match schema.naming {
-                Naming::Own { .. } => id.name.clone(),
-                Naming::Inner { .. } => continue,
-                Naming::Assigned => id.anchors.values().cloned().collect::<Vec<_>>().join(" and "),
-            };
+            // A declaration without one is reported already.
+            let Some(identity) = draft.declared.identity() else { continue };
             if draft.declared.imported {
                 imported.insert((schema.kind, identity.clone()));
             }

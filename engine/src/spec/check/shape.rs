@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use crate::diagnostic::Span;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::filter::Fault;
 use crate::schema::{Problem, Property, Shape, Text, settable};
 use crate::value::{Hole, Part, Path, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
-use super::{Around, Checker, Reference, list, nearest, text_hint};
+use super::{Around, Checker, MAX_SPEC_BYTES, MAX_TEXT_BYTES, Reference, Scope, list, nearest, text_hint};
 
 impl Checker<'_> {
     /// A value of a shape; `None` after an error.
@@ -35,6 +35,11 @@ impl Checker<'_> {
             Shape::Bool => self.bool(node, name, around).map(Value::Bool),
             Shape::Integer { min, max } => {
                 let number = self.integer(node, name, around)?;
+                if number < *min && *max == i64::from(i32::MAX) {
+                    let problem = format!("`{name}` is {number}, and the smallest value is {min}");
+                    self.error(span, problem, format!("choose {min} or more"));
+                    return None;
+                }
                 if !(*min..=*max).contains(&number) {
                     self.error(
                         span,
@@ -53,25 +58,25 @@ impl Checker<'_> {
             Shape::Choice(words) => {
                 let value = self.text(node, name, Around { literal: true, ..around }, path)?;
                 let word = value.as_str()?;
-                if !words.contains(&word) {
-                    if self.is_only_counted() {
-                        return None;
-                    }
-                    let hint = match nearest(word, words.iter().copied()) {
-                        Some(near) => format!("did you mean `{near}`? It is one of {}", list(words.iter().copied())),
-                        None => format!("it is one of {}", list(words.iter().copied())),
-                    };
-                    self.error(span, format!("`{name}` can't be `{word}`"), hint);
-                    return None;
+                if words.contains(&word) { Some(value) } else { self.choice_error(word, words, span, name, around) }
+            }
+            Shape::OpenChoice { offered, retired, form } => {
+                let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+                let word = value.as_str()?;
+                if form.objection(word).is_some() {
+                    return self.choice_error(word, offered, span, name, around);
+                }
+                if !offered.contains(&word) && !retired.contains(&word) {
+                    self.warn_of_unknown(word, offered, span, name, around);
                 }
                 Some(value)
             }
             Shape::Link { to, literal } => self.link(to, literal.as_ref(), node, name, around, path),
             Shape::Map { key, value, max } => {
                 let entries = self.entries(node, name)?;
-                self.bounded(entries.len(), *max, span, name);
+                let bounded = self.bounded(entries.len(), *max, span, name);
                 let mut map = Tree::new();
-                for Entry { key: entry, key_span, value: node } in entries {
+                for Entry { key: entry, key_span, value: node } in entries.iter().take(*max) {
                     if let Some(objection) = key.objection(entry) {
                         let problem = format!("the key `{entry}` of `{name}` {objection}");
                         self.error(*key_span, problem, key.remedy(entry));
@@ -80,6 +85,7 @@ impl Checker<'_> {
                     let value = self.value(value, node, entry, around, &path.key(entry)).unwrap_or(Value::Null);
                     map.insert(entry.clone(), value);
                 }
+                bounded?;
                 Some(Value::Map(map))
             }
             Shape::List { item, max } => self.list(item, *max, node, name, around, path).map(Value::List),
@@ -96,9 +102,11 @@ impl Checker<'_> {
                     Some(value)
                 };
                 let Yaml::List(items) = &node.value else { return one(self, node, path) };
-                self.bounded(items.len(), *max, span, name);
-                let values = items.iter().enumerate().map(|(index, node)| one(self, node, &path.index(index)));
+                let bounded = self.bounded(items.len(), *max, span, name);
+                let items = items.iter().take(*max).enumerate();
+                let values = items.map(|(index, node)| one(self, node, &path.index(index)));
                 let mut values = values.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
+                bounded?;
                 match values.len() {
                     0 => {
                         self.error(span, format!("`{name}` is empty"), "name at least one");
@@ -125,10 +133,46 @@ impl Checker<'_> {
         }
     }
 
-    fn bounded(&mut self, length: usize, max: usize, span: Span, name: &str) {
-        if length > max {
-            self.error(span, format!("`{name}` has {length} entries, {max} are allowed"), "remove some");
+    /// The error for a word that is none of those allowed.
+    fn choice_error(
+        &mut self,
+        word: &str,
+        words: &[&str],
+        span: Span,
+        name: &str,
+        around: Around<'_>,
+    ) -> Option<Value> {
+        if self.is_only_counted() {
+            return None;
         }
+        let hint = match nearest(word, words.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? It is one of {}", list(words.iter().copied())),
+            None => format!("it is one of {}", list(words.iter().copied())),
+        };
+        let problem = match self.hides(span, around) {
+            true => format!("`{name}` can't have this value"),
+            false => format!("`{name}` can't be `{word}`"),
+        };
+        self.error(span, problem, hint);
+        None
+    }
+
+    /// The warning for a word that AWS may know: its lists grow.
+    pub(super) fn warn_of_unknown(&mut self, word: &str, words: &[&str], span: Span, name: &str, around: Around<'_>) {
+        let problem = match self.hides(span, around) {
+            true => format!("engine doesn't know this value of `{name}`"),
+            false => format!("`{name}` is `{word}`, which engine doesn't know"),
+        };
+        self.push(unknown_word(problem, word, words.iter().copied()).at(self.file.place(span)));
+    }
+
+    /// `None` after an error: the first `max` entries are still looked at, and nothing is made of a file's hundred thousand.
+    fn bounded(&mut self, length: usize, max: usize, span: Span, name: &str) -> Option<()> {
+        if length <= max {
+            return Some(());
+        }
+        self.error(span, format!("`{name}` has {length} entries, {max} are allowed"), "remove some");
+        None
     }
 
     fn list(
@@ -144,10 +188,12 @@ impl Checker<'_> {
             self.error(node.span, format!("`{name}` is not a list"), format!("write `{name}: [one, two]`"));
             return None;
         };
-        self.bounded(items.len(), max, node.span, name);
-        let values =
-            items.iter().enumerate().map(|(index, node)| self.value(item, node, name, around, &path.index(index)));
-        values.collect::<Vec<_>>().into_iter().collect()
+        let bounded = self.bounded(items.len(), max, node.span, name);
+        let items = items.iter().take(max).enumerate();
+        let values = items.map(|(index, node)| self.value(item, node, name, around, &path.index(index)));
+        let values = values.collect::<Vec<_>>();
+        bounded?;
+        values.into_iter().collect()
     }
 
     /// A JSON object, written as YAML or as text. Variables are filled in, references have no place in it: what AWS
@@ -313,6 +359,7 @@ impl Checker<'_> {
                 return None;
             }
         };
+        self.check_length(&tokens, node.span, name)?;
         let before = self.references.len();
         let mut parts = Vec::new();
         let mut complete = true;
@@ -373,6 +420,38 @@ impl Checker<'_> {
             return None;
         }
         complete.then_some(value)
+    }
+
+    /// Refuses a text that is too long once its variables are filled in, before it is built.
+    fn check_length(&mut self, tokens: &[Token], span: Span, name: &str) -> Option<()> {
+        let Scope { team, region, account, vars } = &self.scope;
+        let length = |token: &Token| match token {
+            Token::Text(text) => text.len(),
+            Token::Name(Name::Team) => team.len(),
+            Token::Name(Name::Region) => region.as_ref().map_or(0, String::len),
+            Token::Name(Name::Account) => account.as_ref().map_or(0, String::len),
+            Token::Name(Name::Variable(variable)) => vars.get(variable).map_or(0, String::len),
+            Token::Name(Name::Output { resource, attribute }) => resource.len() + attribute.len(),
+        };
+        let n_bytes = tokens.iter().map(length).fold(0, usize::saturating_add);
+        if n_bytes > MAX_TEXT_BYTES {
+            let problem =
+                format!("`{name}` has {n_bytes} bytes with its variables filled in, {MAX_TEXT_BYTES} are allowed");
+            self.error(span, problem, "shorten the variables, or use them less often");
+            return None;
+        }
+        let before = self.n_bytes;
+        self.n_bytes = before.saturating_add(n_bytes);
+        if self.n_bytes <= MAX_SPEC_BYTES {
+            return Some(());
+        }
+        // Reported where the limit is passed, not at each text behind it.
+        if before <= MAX_SPEC_BYTES {
+            let problem = format!("up to here the spec has {} bytes with its variables filled in", self.n_bytes);
+            let hint = format!("shorten the variables, or split the spec: {MAX_SPEC_BYTES} bytes are allowed");
+            self.error(span, problem, hint);
+        }
+        None
     }
 
     /// A string as written; a bare number or boolean is asked to be quoted.
@@ -476,6 +555,19 @@ impl Checker<'_> {
             None => format!("it has {}", list(known)),
         };
         self.error(span, format!("{owner} has no property `{key}`"), hint);
+    }
+}
+
+/// The warning for a word that is on none of the lists that engine has.
+pub(super) fn unknown_word<'n>(
+    problem: String,
+    word: &str,
+    words: impl Iterator<Item = &'n str> + Clone,
+) -> Diagnostic {
+    let warning = Diagnostic::warning(problem).why("AWS extends this list, so AWS decides whether it exists");
+    match nearest(word, words.clone()) {
+        Some(near) => warning.hint(format!("if it is a typo: did you mean `{near}`?")),
+        None => warning.hint(format!("engine knows {}", list(words))),
     }
 }
 

@@ -113,7 +113,7 @@ fn what_does_not_fit_together_is_told_and_stops_nothing() {
             replaced(&text, "    write_capacity: 1", &index)
         })
     };
-    let cases: [(Project, &[&str]); 13] = [
+    let cases: [(Project, &[&str]); 16] = [
         (Project::usual(), &[]),
         (runtime("nodejs20.x"), &["warning: the runtime `nodejs20.x` is deprecated since 2026-04-30"]),
         (runtime("python3.13"), &[]),
@@ -123,6 +123,13 @@ fn what_does_not_fit_together_is_told_and_stops_nothing() {
         (mapping("    filters: [{ eventName: [DELETE] }]\n"), &["the filters of `todos-to-logger` let no change"]),
         (mapping("    filters: [{ eventName: [REMOVE] }]\n"), &[]),
         (mapping("    filters: [{ dynamodb: { NewImage: { done: { BOOL: [true] } } } }]\n"), &[]),
+        // What the time to live deletes, and an object that nobody can call missing.
+        (mapping("    filters: [{ userIdentity: { type: [Service], principalId: [dynamodb.amazonaws.com] } }]\n"), &[]),
+        (mapping("    filters: [{ dynamodb: { NewImage: [{ exists: false }] } }]\n"), &[]),
+        (
+            mapping("    filters: [{ userIdentity: { type: [Service] }, eventName: [INSERT] }]\n"),
+            &["the filters of `todos-to-logger` let no change"],
+        ),
         (mapping("    maximum_record_age_in_seconds: 60\n"), &[]),
         (
             mapping("    on_failure_destination_arn: arn:aws:sqs:eu-central-1:123456789012:lost\n"),

@@ -228,7 +228,11 @@ fn what_is_left_over_under_a_declared_name_does_not_stand_in_for_it() {
     });
     let project = Project::usual();
     project.edit(HANDLER, &format!("{HANDLER}    environment: {{ TABLE: \"${{todos.stream_arn}}\" }}\n"));
+    // It may as well be what another value of a variable made.
     let run = project.run(&cloud, &["apply", "--yes"]);
+    run.ends_with(1).complains("`todos` is still in the spec under the name `blue-owls-todos`");
+    assert_eq!(writes(&cloud), [""; 0]);
+    let run = project.run(&cloud, &["apply", "--yes", "--replace", "todos"]);
     run.ends_with(0).says("- todos (table blue-owls-before) will be destroyed");
     let (tables, variables) = cloud.world(|world| {
         let variables = world.functions[FUNCTION].config["Environment"]["Variables"].clone();

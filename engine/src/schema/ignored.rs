@@ -1,0 +1,51 @@
+//! Parts of a property, as `ignore_changes` names them: `environment.API_URL`, `global_secondary_indexes.*.read_capacity`.
+//!
+//! **Invariant:** it knows shapes, no values; which keys there are decides whoever walks along the part.
+
+use super::{Property, Shape, settable};
+
+/// Why a path names no part of a property.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unignorable<'p> {
+    /// What the path names up to there has no parts.
+    Whole(&'p str),
+    /// None of the parts that there are has this name.
+    Unknown {
+        /// The name.
+        name: &'p str,
+        /// The names that there are.
+        known: Vec<&'static str>,
+    },
+}
+
+/// Whether there are parts that could be named.
+pub fn has_parts(shape: &Shape) -> bool {
+    matches!(shape, Shape::Map { .. } | Shape::Record(_))
+}
+
+/// The steps from a property of that shape down to its part; `*` stands for every key. A key may have dots, so it ends where
+/// the shape says that something else has to follow.
+///
+/// # Errors
+/// The shape has no such part.
+pub fn part_of<'p>(name: &'p str, shape: &'static Shape, rest: &'p str) -> Result<Vec<&'p str>, Unignorable<'p>> {
+    match shape {
+        Shape::Map { value, .. } => match (&**value, rest.rsplit_once('.')) {
+            (Shape::Record(properties), Some((key, last))) => Ok(vec![key, member(properties, last)?.0]),
+            _ => Ok(vec![rest]),
+        },
+        Shape::Record(properties) => {
+            let (first, deeper) = rest.split_once('.').map_or((rest, None), |(first, deeper)| (first, Some(deeper)));
+            let (first, property) = member(properties, first)?;
+            let deeper = deeper.map(|deeper| part_of(first, &property.shape, deeper)).transpose()?;
+            Ok(std::iter::once(first).chain(deeper.into_iter().flatten()).collect())
+        }
+        _ => Err(Unignorable::Whole(name)),
+    }
+}
+
+fn member<'p>(properties: &'static [Property], name: &'p str) -> Result<(&'p str, &'static Property), Unignorable<'p>> {
+    let known = || settable(properties).map(|it| it.name).collect();
+    let found = settable(properties).find(|it| it.name == name);
+    found.map(|it| (name, it)).ok_or_else(|| Unignorable::Unknown { name, known: known() })
+}

@@ -1,0 +1,173 @@
+//! AWS's partitions: each an AWS of its own, with its own ARNs, domain and regions.
+//!
+//! **Invariant:** data alone. AWS opens regions, so none of these lists decides what a spec may name.
+
+/// One partition.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// As it is written in ARNs.
+    pub name: &'static str,
+    /// What the names of its regions begin with, and no other partition's do.
+    prefix: &'static str,
+    /// What the names of its endpoints end with.
+    pub dns_suffix: &'static str,
+    /// The regions that are known.
+    regions: &'static [&'static str],
+}
+
+/// All that are known, from the table that every AWS SDK carries
+/// (github.com/boto/botocore/blob/develop/botocore/data/partitions.json). A test compares it with the one in the Rust SDK,
+/// which has no public way to its own.
+pub const PARTITIONS: [Partition; 8] = [
+    Partition {
+        name: "aws",
+        prefix: "",
+        dns_suffix: "amazonaws.com",
+        regions: &[
+            "af-south-1",
+            "ap-east-1",
+            "ap-east-2",
+            "ap-northeast-1",
+            "ap-northeast-2",
+            "ap-northeast-3",
+            "ap-south-1",
+            "ap-south-2",
+            "ap-southeast-1",
+            "ap-southeast-2",
+            "ap-southeast-3",
+            "ap-southeast-4",
+            "ap-southeast-5",
+            "ap-southeast-6",
+            "ap-southeast-7",
+            "ca-central-1",
+            "ca-west-1",
+            "eu-central-1",
+            "eu-central-2",
+            "eu-north-1",
+            "eu-south-1",
+            "eu-south-2",
+            "eu-west-1",
+            "eu-west-2",
+            "eu-west-3",
+            "il-central-1",
+            "me-central-1",
+            "me-south-1",
+            "mx-central-1",
+            "sa-east-1",
+            "us-east-1",
+            "us-east-2",
+            "us-west-1",
+            "us-west-2",
+        ],
+    },
+    Partition {
+        name: "aws-cn",
+        prefix: "cn-",
+        dns_suffix: "amazonaws.com.cn",
+        regions: &["cn-north-1", "cn-northwest-1"],
+    },
+    Partition { name: "aws-eusc", prefix: "eusc-de-", dns_suffix: "amazonaws.eu", regions: &["eusc-de-east-1"] },
+    Partition {
+        name: "aws-iso",
+        prefix: "us-iso-",
+        dns_suffix: "c2s.ic.gov",
+        regions: &["us-iso-east-1", "us-iso-west-1"],
+    },
+    Partition {
+        name: "aws-iso-b",
+        prefix: "us-isob-",
+        dns_suffix: "sc2s.sgov.gov",
+        regions: &["us-isob-east-1", "us-isob-west-1"],
+    },
+    Partition { name: "aws-iso-e", prefix: "eu-isoe-", dns_suffix: "cloud.adc-e.uk", regions: &["eu-isoe-west-1"] },
+    Partition {
+        name: "aws-iso-f",
+        prefix: "us-isof-",
+        dns_suffix: "csp.hci.ic.gov",
+        regions: &["us-isof-east-1", "us-isof-south-1"],
+    },
+    Partition {
+        name: "aws-us-gov",
+        prefix: "us-gov-",
+        dns_suffix: "amazonaws.com",
+        regions: &["us-gov-east-1", "us-gov-west-1"],
+    },
+];
+
+/// The partition that a region belongs to. An unknown region with no prefix of a partition is taken for one of `aws`, as
+/// the SDKs do.
+pub fn partition_of(region: &str) -> &'static Partition {
+    let [usual, others @ ..] = &PARTITIONS;
+    others.iter().find(|partition| region.starts_with(partition.prefix)).unwrap_or(usual)
+}
+
+/// The regions that are known, the usual partition's first.
+pub fn regions() -> impl Iterator<Item = &'static str> + Clone {
+    PARTITIONS.iter().flat_map(|partition| partition.regions).copied()
+}
+
+/// Whether it is one of [`regions`].
+pub fn is_known_region(text: &str) -> bool {
+    regions().any(|region| region == text)
+}
+
+/// Whether it looks like a region's name: words and a number between dashes, as the SDKs' own patterns have it.
+pub fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [words @ .., number] = parts.as_slice() else { return false };
+    let lower = |word: &&str| word.len() >= 2 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_number = (1..=2).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    words.len() >= 2 && words.iter().all(lower) && is_number
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::config::endpoint as iam;
+    use aws_sdk_iam::config::endpoint::ResolveEndpoint as _;
+    use aws_sdk_lambda::config::endpoint as lambda;
+    use aws_sdk_lambda::config::endpoint::ResolveEndpoint as _;
+
+    use super::*;
+
+    /// The hosts of Lambda and IAM in a region, as the SDK resolves them.
+    async fn hosts(region: &str) -> (String, String) {
+        let params = lambda::Params::builder().region(region).build().expect("a region is enough");
+        let of_lambda = lambda::DefaultResolver::new().resolve_endpoint(&params).await.expect("a regional endpoint");
+        let params = iam::Params::builder().region(region).build().expect("a region is enough");
+        let of_iam = iam::DefaultResolver::new().resolve_endpoint(&params).await.expect("the partition's endpoint");
+        let host = |url: &str| url.trim_start_matches("https://").to_owned();
+        (host(of_lambda.url()), host(of_iam.url()))
+    }
+
+    #[tokio::test]
+    async fn the_table_says_of_known_and_future_regions_what_the_sdk_says() {
+        let mut compared = 0;
+        for partition in &PARTITIONS {
+            let prefix = if partition.prefix.is_empty() { "eu-" } else { partition.prefix };
+            let future = [format!("{prefix}north-9"), format!("{prefix}southwest-12")];
+            for region in partition.regions.iter().map(|it| (*it).to_owned()).chain(future) {
+                assert!(is_region(&region), "{region}");
+                assert_eq!(partition_of(&region).name, partition.name, "{region}");
+                let (host, iam) = hosts(&region).await;
+                assert_eq!(host, format!("lambda.{region}.{}", partition.dns_suffix), "{region}");
+                // These two share a domain, and IAM has one endpoint for each.
+                match partition.name {
+                    "aws" => assert_eq!(iam, "iam.amazonaws.com", "{region}"),
+                    "aws-us-gov" => assert_eq!(iam, "iam.us-gov.amazonaws.com", "{region}"),
+                    _ => assert!(iam.ends_with(&format!(".{}", partition.dns_suffix)), "{region}: {iam}"),
+                }
+                compared += 1;
+            }
+        }
+        assert!(compared > 60, "{compared}");
+    }
+
+    #[test]
+    fn what_is_no_region_is_not_taken_for_one() {
+        for text in
+            ["", "Frankfurt", "EU-CENTRAL-1", "eu-central-1a", "eu-central", "eu-1", "eu--central-1", "eu-central-123"]
+        {
+            assert!(!is_region(text), "{text}");
+        }
+    }
+}
