@@ -109,7 +109,7 @@ pub enum SourceError {
     },
     /// A path into `/proc`, `/sys` or `/dev`, or to all of the file system.
     #[error("code `{}` leads to `{}`, which belongs to the operating system", path.display(), target.display())]
-    System {
+    OperatingSystem {
         /// As in the spec.
         path: PathBuf,
         /// Where it leads.
@@ -211,8 +211,8 @@ impl SourceError {
                 "a spec could otherwise send any file of this machine to AWS; the project is the nearest folder with \
                  `.git`, else the one that holds `specs/`, else the spec's own",
             ),
-            Self::System { .. } => {
-                Some("what `/proc`, `/sys` and `/dev` show is no code, and no folder reaches around them")
+            Self::OperatingSystem { .. } => {
+                Some("`/proc`, `/sys` and `/dev` show devices and processes, never code, and `/` contains them")
             }
             Self::NotZip { .. } => Some("a `.zip` or `.jar` is sent as it is, and Lambda unpacks it"),
             Self::EmptyArchive(_) => Some("Lambda refuses an empty package"),
@@ -247,7 +247,7 @@ impl SourceError {
             Self::EmptyFolder(_) => "put the handler's file into it, or narrow `exclude`",
             Self::EmptyFile(_) | Self::EmptyInline => "write the handler's source into it",
             Self::Outside { .. } => "move it into the project, or pass `--allow-code-outside`",
-            Self::System { .. } => "name the folder of the function's code",
+            Self::OperatingSystem { .. } => "name the folder of the function's code",
             Self::NotZip { .. } => "build it again, or name the folder it was made from in `code`",
             Self::EmptyArchive(_) => "build it again with the handler's file in it",
             Self::Encrypted { .. } => "build it again without a password",
@@ -376,7 +376,7 @@ fn accessible(path: &Path, boundary: Option<&Path>) -> Result<fs::Metadata, Sour
     })?;
     let target = fs::canonicalize(path).map_err(unreadable)?;
     if target.parent().is_none() || SYSTEM.iter().any(|folder| target.starts_with(folder)) {
-        return Err(SourceError::System { path: path.into(), target });
+        return Err(SourceError::OperatingSystem { path: path.into(), target });
     }
     match boundary.filter(|project| !target.starts_with(project)) {
         Some(project) => Err(SourceError::Outside { path: path.into(), target, project: project.into() }),
@@ -785,7 +785,7 @@ mod tests {
             let source = Source::Path { path: path.into(), boundary: boundary.map(Into::into), exclude: Vec::new() };
             package(&source, entry(HANDLER, RUNTIME)).map_err(|errors| match errors.as_slice() {
                 [SourceError::Outside { .. }] => "outside",
-                [SourceError::System { .. }] => "system",
+                [SourceError::OperatingSystem { .. }] => "system",
                 _ => "other",
             })
         };

@@ -286,12 +286,19 @@ impl Spec {
 }
 
 /// The project that specs in this folder belong to: the nearest folder with `.git`, a folder or the file of a worktree;
-/// else the one that holds `specs/`; else the specs' own.
+/// else the nearest that holds `specs/`, with the spec in it or the command given in it; else the specs' own.
 fn project(folder: &FilePath) -> PathBuf {
     let folder = if folder.as_os_str().is_empty() { FilePath::new(".") } else { folder };
     let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_default();
     let repository = folder.ancestors().find(|it| it.join(".git").exists());
-    let holder = || folder.ancestors().find(|it| it.file_name().is_some_and(|name| name == "specs"))?.parent();
+    let here = std::env::current_dir().and_then(std::fs::canonicalize).ok();
+    // Above the command's folder, another project's `specs/` says nothing of this one.
+    let is_within = |it: &FilePath| here.as_ref().is_some_and(|here| it.starts_with(here));
+    let is_holder = |it: &FilePath| {
+        let specs = it.join("specs");
+        specs.is_dir() && (folder.starts_with(&specs) || is_within(it))
+    };
+    let holder = || folder.ancestors().find(|it| is_holder(it));
     repository.or_else(holder).unwrap_or(&folder).to_owned()
 }
 

@@ -926,7 +926,8 @@ fn notes(seen: &Seen) -> Vec<String> {
     let Seen { config, image, .. } = seen;
     let mut notes = Vec::new();
     if image.is_some() {
-        notes.push("it runs a container image, and Lambda never turns that into a zip package".to_owned());
+        let package_type = config.package_type().map_or("unknown", PackageType::as_str);
+        notes.push(format!("its package type is {package_type}, which Lambda never changes to Zip"));
     }
     if config.state() == Some(&State::Inactive) {
         notes.push("it is idle; Lambda wakes it at the next call".to_owned());

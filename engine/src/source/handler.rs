@@ -144,7 +144,7 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Find
         return if first.ends_with(b"\r") {
             finding(
                 "the first line of `bootstrap` ends with a carriage return".to_owned(),
-                "Linux takes it for a part of the interpreter's name, which then does not exist",
+                "Linux reads it as part of the interpreter's name, and finds no such program",
                 "save it with the line endings of Unix (LF), and write `bootstrap text eol=lf` into `.gitattributes`",
             )
         } else {

@@ -342,6 +342,7 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
         ("plain/specs/team.yaml", "../../elsewhere", false),
         ("alone/team.yaml", "code", true),
         ("alone/deploy/team.yaml", "../code", false),
+        ("plain/deploy/team.yaml", "../code", true),
     ];
     let absolute = place.path("elsewhere").display().to_string();
     let absolute = ("alone/team.yaml", absolute.as_str(), false);
@@ -362,7 +363,12 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
         assert!(allowed.starts_with(ACCEPTED), "{spec} {code}: {allowed}");
     }
     assert_eq!(n_outside, 8);
+    // Another project's `specs/`, above the command's folder, says nothing.
+    let mut command = place.command(&place.program);
+    command.args(["diff", "team.yaml"]).current_dir(place.path("plain/deploy"));
+    assert!(place.end(command).failure().contains("outside the project folder `HERE/plain/deploy`"));
     let spec = "alone/deploy/team.yaml";
+    assert_snapshot!(place.engine(["diff", spec]).failure());
     let commands: [&[&str]; 9] = [
         &["validate", spec],
         &["apply", spec],

@@ -34,8 +34,9 @@ fn a_container_image_is_replaced_after_a_question_and_never_tagged_or_updated() 
         let cloud = with_image(package_type);
         let project = Project::usual();
         let diff = project.run(&cloud, &["diff"]);
-        diff.ends_with(0).says(&format!("image = \"{URI}\" -> null # forces replacement"));
-        diff.says("logger (function blue-owls-logger) must be replaced").says("it runs a container image");
+        diff.ends_with(0).says(&format!("image # forces replacement \"{URI}\" -> null"));
+        diff.says("logger (function blue-owls-logger) must be replaced");
+        diff.says(&format!("its package type is {package_type}, which Lambda never changes to Zip"));
         project.run(&cloud, &["apply"]).ends_with(1);
         assert_eq!(writes(&cloud), [""; 0], "nobody was there to answer");
         project.edit("  logger:\n    type: function\n", "  logger:\n    type: function\n    protect: true\n");
