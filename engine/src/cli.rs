@@ -325,12 +325,22 @@ struct SpecArgs {
     /// Believe names where tags may not be read
     #[arg(long)]
     assume_owner: bool,
+    #[command(flatten)]
+    code: CodeArgs,
     /// Set where a command works without a spec.
     #[arg(skip)]
     stack: Option<String>,
     /// Set where a command takes one spec, which then is a name and no pattern.
     #[arg(skip)]
     is_one: bool,
+}
+
+/// Which code a spec may name.
+#[derive(Debug, Default, Clone, Copy, Args)]
+struct CodeArgs {
+    /// Allow `code:` outside the project (the nearest folder with .git, else the one that holds specs/)
+    #[arg(long)]
+    allow_code_outside: bool,
 }
 
 /// One spec, where a name or nothing comes before it.
@@ -345,11 +355,13 @@ struct OneSpecArgs {
     /// A value for `${var.NAME}`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     var: Vec<(String, String)>,
+    #[command(flatten)]
+    code: CodeArgs,
 }
 
 impl From<&OneSpecArgs> for SpecArgs {
-    fn from(OneSpecArgs { path, team, var }: &OneSpecArgs) -> SpecArgs {
-        SpecArgs::one(path.as_deref(), team.as_deref(), var)
+    fn from(OneSpecArgs { path, team, var, code }: &OneSpecArgs) -> SpecArgs {
+        SpecArgs { code: *code, ..SpecArgs::one(path.as_deref(), team.as_deref(), var) }
     }
 }
 
@@ -362,6 +374,7 @@ impl SpecArgs {
             teams: None,
             var: var.to_vec(),
             assume_owner: false,
+            code: CodeArgs::default(),
             stack: None,
             is_one: true,
         }
@@ -541,6 +554,8 @@ struct DoctorArgs {
     /// A value for `${var.NAME}`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     var: Vec<(String, String)>,
+    #[command(flatten)]
+    code: CodeArgs,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,

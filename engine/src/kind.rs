@@ -6,7 +6,7 @@
 //! **Invariant:** no kind is named here, and nothing of plan, graph or scheduler.
 
 use std::future::Future;
-use std::path::Path as FilePath;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -27,6 +27,15 @@ pub struct Want<P> {
     pub props: P,
     /// What [`Kind::load`] packed.
     pub artifact: Option<Artifact>,
+}
+
+/// Where a spec's local files are.
+#[derive(Debug, Clone)]
+pub struct SpecFolder {
+    /// The folder of the spec, which relative paths in it begin at.
+    pub path: PathBuf,
+    /// The project's folder, which no path may lead out of; `None`: paths may lead anywhere (`--allow-code-outside`).
+    pub boundary: Option<PathBuf>,
 }
 
 /// What local files add to a declaration.
@@ -59,8 +68,8 @@ pub trait Kind: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Folds local files into the declaration as content hashes. Files only; `dir` is the spec's folder.
-    fn load(&self, _desired: &Tree, _dir: &FilePath) -> Loaded {
+    /// Folds local files into the declaration as content hashes. Files only.
+    fn load(&self, _desired: &Tree, _folder: &SpecFolder) -> Loaded {
         Loaded::default()
     }
 
@@ -142,7 +151,7 @@ pub trait DynKind: Send + Sync {
     /// See [`Kind::check`].
     fn check(&self, desired: &Tree) -> Vec<Problem>;
     /// See [`Kind::load`].
-    fn load(&self, desired: &Tree, dir: &FilePath) -> Loaded;
+    fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded;
     /// See [`Kind::queue`].
     fn queue<'a>(&self, id: &'a Id) -> Option<&'a str>;
     /// See [`Kind::read`].
@@ -221,8 +230,8 @@ impl<K: Kind> DynKind for Erased<K> {
         self.kind.check(desired)
     }
 
-    fn load(&self, desired: &Tree, dir: &FilePath) -> Loaded {
-        self.kind.load(desired, dir)
+    fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {
+        self.kind.load(desired, folder)
     }
 
     fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {

@@ -36,7 +36,7 @@ use crate::spec::{Overrides, Spec};
 use crate::value::{Part, Tree, Value};
 
 /// What the file says it is.
-const KIND: &str = "engine saved plan";
+const KIND: &str = files::SAVED_PLAN;
 /// The version of the file's form.
 const FORMAT_VERSION: u32 = 1;
 /// More than any saved plan has, in bytes.

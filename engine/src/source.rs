@@ -1,10 +1,12 @@
-//! A function's source (a folder, a file, or text in the spec) as the zip that Lambda takes.
+//! A function's source (a folder, a file, an archive, or text in the spec) as the zip that Lambda takes.
 //!
 //! **Invariant**: the zip's bytes follow from the files' names and contents alone, never from
 //! times, modes, the order of a directory, the operating system or a clock: Lambda answers with the
 //! hash of the zip it was given, and that hash is the only way to see whether code has changed.
+//! Line endings are content and are never rewritten: a package is what the folder holds.
 //! This module knows nothing of AWS clients, specs or plans.
 
+mod archive;
 mod handler;
 
 use std::collections::BTreeMap;
@@ -25,10 +27,13 @@ use crate::javascript::{self, Finding};
 /// Where a function's code comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A folder with all below it, or a single file under its own name.
+    /// A folder with all below it, a single file under its own name, or a `.zip` or `.jar` as it is.
     Path {
         /// Absolute, or relative to the working directory.
         path: PathBuf,
+        /// The folder that the path must not lead out of, as [`fs::canonicalize`] returns it; `None`: it may lead
+        /// anywhere but into the operating system's own folders.
+        boundary: Option<PathBuf>,
         /// Globs on the `/`-separated path relative to the folder. `*` stays within one folder and
         /// `**` does not; matching a folder leaves out all of it. A single file is never left out.
         exclude: Vec<String>,
@@ -38,6 +43,17 @@ pub enum Source {
     /// cannot have in a package without a `package.json`, and otherwise `.js`; for `python` it is
     /// `.py`.
     Inline(String),
+}
+
+/// What Lambda is to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// As in the spec.
+    pub handler: &'a str,
+    /// As in the spec.
+    pub runtime: &'a str,
+    /// As in the spec; `None` if it is not known yet.
+    pub architecture: Option<&'a str>,
 }
 
 /// A function's code, ready for `CreateFunction` and `UpdateFunctionCode`.
@@ -81,9 +97,54 @@ pub enum SourceError {
     /// Inline source without content.
     #[error("the inline source is empty")]
     EmptyInline,
-    /// A zip given as the source.
-    #[error("code `{}` is already an archive", .0.display())]
-    Archive(PathBuf),
+    /// A path that leads out of the project.
+    #[error("code `{}` leads to `{}`, outside the project folder `{}`", path.display(), target.display(), project.display())]
+    Outside {
+        /// As in the spec.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+        /// The project's folder.
+        project: PathBuf,
+    },
+    /// A path into `/proc`, `/sys` or `/dev`, or to all of the file system.
+    #[error("code `{}` leads to `{}`, which belongs to the operating system", path.display(), target.display())]
+    OperatingSystem {
+        /// As in the spec.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// An archive that no zip program can open.
+    #[error("archive `{}` is not a zip file: {error}", path.display())]
+    NotZip {
+        /// The archive.
+        path: PathBuf,
+        /// The parser's reason.
+        error: zip::result::ZipError,
+    },
+    /// An archive without files.
+    #[error("archive `{}` has no file", .0.display())]
+    EmptyArchive(PathBuf),
+    /// An archive that takes a password.
+    #[error("`{name}` in archive `{}` is encrypted", path.display())]
+    Encrypted {
+        /// The archive.
+        path: PathBuf,
+        /// The file in it.
+        name: String,
+    },
+    /// An archive that Lambda refuses for its size.
+    #[error("archive `{}` is larger than Lambda allows: {limit}", path.display())]
+    ArchiveTooLarge {
+        /// The archive.
+        path: PathBuf,
+        /// The limit it exceeds.
+        limit: &'static str,
+    },
+    /// Patterns beside an archive.
+    #[error("`exclude` can't leave anything out of archive `{}`", .0.display())]
+    ExcludeFromArchive(PathBuf),
     /// A file name that is not UTF-8.
     #[error("the name of `{}` is not UTF-8", .0.display())]
     NotUtf8(PathBuf),
@@ -146,7 +207,17 @@ impl SourceError {
             Self::EmptyFolder(_) => {
                 Some("Lambda refuses an empty package; version control and editor files are always left out")
             }
-            Self::Archive(_) => Some("the engine builds the zip itself, so that equal files give equal bytes"),
+            Self::Outside { .. } => Some(
+                "a spec could otherwise send any file of this machine to AWS; the project is the nearest folder with \
+                 `.git`, else the one that holds `specs/`, else the spec's own",
+            ),
+            Self::OperatingSystem { .. } => {
+                Some("`/proc`, `/sys` and `/dev` show devices and processes, never code, and `/` contains them")
+            }
+            Self::NotZip { .. } => Some("a `.zip` or `.jar` is sent as it is, and Lambda unpacks it"),
+            Self::EmptyArchive(_) => Some("Lambda refuses an empty package"),
+            Self::Encrypted { .. } => Some("Lambda has no password to unpack it with"),
+            Self::ExcludeFromArchive(_) => Some("a `.zip` or `.jar` is sent as it is"),
             Self::NotUtf8(_) => Some("names in the zip are UTF-8, so that they are the same on every machine"),
             Self::LinkOutside { .. } => Some("the package would depend on files elsewhere on this machine"),
             Self::Handler { .. } => Some("the file is named by what stands before the dot of the handler"),
@@ -175,7 +246,17 @@ impl SourceError {
             Self::Changed(_) => "run the command again once nothing writes to the folder any more",
             Self::EmptyFolder(_) => "put the handler's file into it, or narrow `exclude`",
             Self::EmptyFile(_) | Self::EmptyInline => "write the handler's source into it",
-            Self::Archive(_) => "point `code` at the folder that it was made from",
+            Self::Outside { .. } => "move it into the project, or pass `--allow-code-outside`",
+            Self::OperatingSystem { .. } => "name the folder of the function's code",
+            Self::NotZip { .. } => "build it again, or name the folder it was made from in `code`",
+            Self::EmptyArchive(_) => "build it again with the handler's file in it",
+            Self::Encrypted { .. } => "build it again without a password",
+            Self::ArchiveTooLarge { .. } => {
+                "build it without what the function does not need, or move libraries to a layer"
+            }
+            Self::ExcludeFromArchive(_) => {
+                "remove `exclude`, or name the folder that the archive was made from in `code`"
+            }
             Self::NotUtf8(_) => "rename it",
             Self::Special(_) => "remove it, or leave it out with `exclude`",
             Self::LinkOutside { .. } => "copy its target into the folder, or leave the link out with `exclude`",
@@ -203,8 +284,13 @@ const MAX_ZIP: u64 = 50 << 20;
 /// on no compressor and so stays the same when one is upgraded.
 const MAX_STORED: u64 = 1 << 20;
 
-/// Left out of every package: version control, and what editors and file managers leave behind.
-const ALWAYS_LEFT_OUT: [&str; 13] = [
+/// Never code, and no two machines have the same in them.
+const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Left out of every package: version control, what editors and file managers leave behind, and engine's own folder.
+/// What engine writes under other names is recognized by [`files::is_own_output`] and [`files::is_draft`].
+const ALWAYS_LEFT_OUT: [&str; 14] = [
+    "**/.engine",
     "**/.git",
     "**/.gitattributes",
     "**/.gitignore",
@@ -227,27 +313,44 @@ type Files = BTreeMap<String, Vec<u8>>;
 ///
 /// # Errors
 /// All that is wrong with the source, not only the first.
-pub fn package(source: &Source, handler: &str, runtime: &str) -> Result<Package, Vec<SourceError>> {
+pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
     let files = match source {
-        Source::Path { path, exclude } => read(path, exclude)?,
-        Source::Inline(text) => Files::from([(
-            inline_name(text, handler, runtime).map_err(|error| vec![error])?,
-            text.clone().into_bytes(),
-        )]),
+        Source::Path { path, boundary, exclude } => {
+            let left_out = patterns(exclude)?;
+            let metadata = accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
+            if archive::is_one(path, &metadata) {
+                let patterned = (!exclude.is_empty()).then(|| SourceError::ExcludeFromArchive(path.clone()));
+                return patterned.map_or_else(|| archive::package(path, entry), Err).map_err(|error| vec![error]);
+            }
+            read(path, &metadata, &left_out)?
+        }
+        Source::Inline(text) => {
+            let name = inline_name(text, entry).map_err(|error| vec![error])?;
+            Files::from([(name, text.clone().into_bytes())])
+        }
     };
-    let zip = archive(&files, MAX_ZIP).map_err(|error| vec![error])?;
-    let mut findings = javascript::findings(&files, handler, runtime);
-    findings.extend(self::handler::findings(&files, handler, runtime));
+    let zip = build(&files, MAX_ZIP).map_err(|error| vec![error])?;
     Ok(Package {
-        code_sha256: base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&zip)),
+        code_sha256: code_sha256(&zip),
         zip,
         unzipped: size(&files),
-        findings,
+        findings: findings(&files, entry),
         files: files.into_keys().collect(),
     })
 }
 
-fn inline_name(text: &str, handler: &str, runtime: &str) -> Result<String, SourceError> {
+fn code_sha256(zip: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip))
+}
+
+fn findings(files: &Files, entry: Entry<'_>) -> Vec<Finding> {
+    let mut findings = javascript::findings(files, entry.handler, entry.runtime);
+    findings.extend(handler::findings(files, entry));
+    findings
+}
+
+fn inline_name(text: &str, entry: Entry<'_>) -> Result<String, SourceError> {
+    let Entry { handler, runtime, .. } = entry;
     let malformed = || SourceError::Handler { handler: handler.into() };
     if text.trim().is_empty() {
         return Err(SourceError::EmptyInline);
@@ -264,20 +367,32 @@ fn inline_name(text: &str, handler: &str, runtime: &str) -> Result<String, Sourc
     }
 }
 
-fn read(path: &Path, exclude: &[String]) -> Result<Files, Vec<SourceError>> {
-    let left_out = patterns(exclude)?;
-    let metadata = fs::metadata(path).map_err(|error| {
-        vec![match Unread::from(error) {
-            Unread::Refused(error) => SourceError::Unreadable { path: path.into(), error },
-            _ => SourceError::Missing(path.into()),
-        }]
+/// What a path leads to, where it may lead there: links are followed, and judged by where they end.
+fn accessible(path: &Path, boundary: Option<&Path>) -> Result<fs::Metadata, SourceError> {
+    let unreadable = |error| SourceError::Unreadable { path: path.into(), error };
+    let metadata = fs::metadata(path).map_err(|error| match Unread::from(error) {
+        Unread::Refused(error) => unreadable(error),
+        _ => SourceError::Missing(path.into()),
     })?;
-    let found = if metadata.is_dir() {
-        walk(path, &left_out)?
-    } else {
-        single(path, &metadata).map_err(|error| vec![error])?
-    };
-    contents(path, found)
+    let target = fs::canonicalize(path).map_err(unreadable)?;
+    if target.parent().is_none() || SYSTEM.iter().any(|folder| target.starts_with(folder)) {
+        return Err(SourceError::OperatingSystem { path: path.into(), target });
+    }
+    match boundary.filter(|project| !target.starts_with(project)) {
+        Some(project) => Err(SourceError::Outside { path: path.into(), target, project: project.into() }),
+        None => Ok(metadata),
+    }
+}
+
+fn read(path: &Path, metadata: &fs::Metadata, left_out: &GlobSet) -> Result<Files, Vec<SourceError>> {
+    if !metadata.is_dir() {
+        let found = single(path, metadata).map_err(|error| vec![error])?;
+        return contents(path, found);
+    }
+    let mut files = contents(path, walk(path, left_out)?)?;
+    // A name is the user's choice, so only the content shows them.
+    files.retain(|_, content| !files::is_own_output(content));
+    if files.is_empty() { Err(vec![SourceError::EmptyFolder(path.into())]) } else { Ok(files) }
 }
 
 /// Reads what was found. It may have changed since.
@@ -313,9 +428,6 @@ fn single(path: &Path, metadata: &fs::Metadata) -> Result<BTreeMap<String, PathB
     if metadata.len() >= MAX_UNZIPPED {
         return Err(SourceError::UnzippedTooLarge { path });
     }
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) {
-        return Err(SourceError::Archive(path));
-    }
     match path.file_name().and_then(|name| name.to_str()) {
         Some(name) => Ok(BTreeMap::from([(name.to_owned(), path)])),
         None => Err(SourceError::NotUtf8(path)),
@@ -339,7 +451,8 @@ fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Ve
         let name = archive_name(root, &path);
         // Asked before anything else, so that what is left out can do no harm: editors' lock files
         // are broken links.
-        let is_left_out = name.as_ref().is_some_and(|name| left_out.is_match(name));
+        let is_draft = |name: &str| files::is_draft(name.rsplit('/').next().unwrap_or(name));
+        let is_left_out = name.as_ref().is_some_and(|name| left_out.is_match(name) || is_draft(name));
         let is_folder = step.as_ref().is_ok_and(|entry| entry.file_type().is_dir());
         let file = match (step, name) {
             _ if is_left_out => Ok(None),
@@ -432,21 +545,31 @@ fn size(files: &Files) -> u64 {
     files.values().map(|content| content.len() as u64).sum()
 }
 
-/// Builds the zip: files only, in the order of their names, all from the first second of 1980 with
-/// mode 0644. Lambda needs no executable bit to load a handler, and a bit that a checkout can lose
-/// would show as drift.
-fn archive(files: &Files, max: u64) -> Result<Vec<u8>, SourceError> {
+/// The mode of a file, which Lambda gives it when it unpacks the zip
+/// (docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html): executable is what Linux can start, a script
+/// that names its interpreter or an ELF file, and `bootstrap`, which Lambda starts itself
+/// (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html).
+///
+/// The content decides, since the file system's own bit does not travel: Windows has none, and an unpacked archive, a
+/// checkout or a umask can lose it. What has a bit too many is loaded just the same.
+fn mode(name: &str, content: &[u8]) -> u32 {
+    let is_executable = name == handler::BOOTSTRAP || content.starts_with(b"#!") || content.starts_with(handler::ELF);
+    if is_executable { 0o755 } else { 0o644 }
+}
+
+/// Builds the zip: files only, in the order of their names, all from the first second of 1980.
+fn build(files: &Files, max: u64) -> Result<Vec<u8>, SourceError> {
     let method = if size(files) <= MAX_STORED { CompressionMethod::Stored } else { CompressionMethod::Deflated };
     let options = SimpleFileOptions::default()
         .compression_method(method)
         .compression_level((method == CompressionMethod::Deflated).then_some(6))
         .last_modified_time(DateTime::default())
-        .unix_permissions(0o644)
         // Otherwise the header names the system that the zip was built on.
         .system(System::Unix);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let mut compressed = 0;
     for (name, content) in files {
+        let options = options.unix_permissions(mode(name, content));
         let entry = PreparedZipFile::from_data(name, options, content)?;
         compressed += entry.compressed_size();
         if compressed > max {
@@ -474,6 +597,10 @@ mod tests {
     const HANDLER: &str = "index.handler";
     const RUNTIME: &str = "nodejs22.x";
 
+    fn entry<'a>(handler: &'a str, runtime: &'a str) -> Entry<'a> {
+        Entry { handler, runtime, architecture: Some("x86_64") }
+    }
+
     fn folder(files: &[(&str, &str)]) -> TempDir {
         let folder = TempDir::new().unwrap();
         for (name, content) in files {
@@ -490,11 +617,11 @@ mod tests {
 
     fn package_path(path: &Path, exclude: &[&str]) -> Result<Package, Vec<SourceError>> {
         let exclude = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
-        package(&Source::Path { path: path.into(), exclude }, HANDLER, RUNTIME)
+        package(&Source::Path { path: path.into(), boundary: None, exclude }, entry(HANDLER, RUNTIME))
     }
 
     fn package_inline(text: &str, handler: &str, runtime: &str) -> Result<Package, Vec<SourceError>> {
-        package(&Source::Inline(text.into()), handler, runtime)
+        package(&Source::Inline(text.into()), entry(handler, runtime))
     }
 
     /// The names of the package, or its errors.
@@ -541,6 +668,164 @@ mod tests {
         let deflated = package_path(large.path(), &[]).unwrap();
         assert!(deflated.unzipped > MAX_STORED && (deflated.zip.len() as u64) < deflated.unzipped / 2);
         assert_eq!(deflated.code_sha256, "IrbZoNlR4n+UVXuWA574c75W67hIAsrJIxBB3+79QW0=");
+    }
+
+    /// The modes in a zip, by name.
+    fn modes(zip: &[u8]) -> Vec<(String, u32)> {
+        let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+        (0..archive.len())
+            .map(|at| {
+                let file = archive.by_index(at).unwrap();
+                (file.name().unwrap().into_owned(), file.unix_mode().unwrap())
+            })
+            .collect()
+    }
+
+    /// Modes on disk, as a umask leaves them, times what decides: the name, and the first bytes.
+    #[cfg(unix)]
+    #[test]
+    fn what_linux_can_start_is_executable_whatever_its_mode_on_disk() {
+        let files: [(&str, &[u8], u32); 11] = [
+            ("bin/tool", b"\x7fELF\x02\x01\x01", 0o755),
+            ("bin/tool.sh", b"#!/bin/sh\necho hi\n", 0o755),
+            ("bin/windows.sh", b"#!/bin/sh\r\necho hi\r\n", 0o755),
+            ("bootstrap", b"anything", 0o755),
+            ("data.bin", b"\x00\x7fELF", 0o644),
+            ("index.js", b"exports.handler = async () => {};\n", 0o644),
+            ("lib/bootstrap", b"not the one that Lambda starts", 0o644),
+            ("mac", b"\xcf\xfa\xed\xfe", 0o644),
+            ("notes.md", b" #! not in front\n", 0o644),
+            ("short", b"\x7fEL", 0o644),
+            ("windows.exe", b"MZ\x90", 0o644),
+        ];
+        let expected: Vec<(String, u32)> =
+            files.iter().map(|(name, _, mode)| ((*name).to_owned(), 0o100_000 | mode)).collect();
+        let mut n = 0;
+        for umask in [0o000, 0o002, 0o022, 0o027, 0o077] {
+            for mode in [0o600, 0o644, 0o666, 0o700, 0o755, 0o777] {
+                let root = TempDir::new().unwrap();
+                for (name, content, _) in &files {
+                    write(root.path(), name, content);
+                    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode & !umask);
+                    fs::set_permissions(root.path().join(name), mode).unwrap();
+                }
+                let package = package_path(root.path(), &[]).unwrap();
+                assert_eq!(modes(&package.zip), expected, "mode {mode:o}, umask {umask:o}");
+                assert_eq!(package.code_sha256, "Sruuhe4Sieic7BMzW/9pvT9GiNkapyLNlAvoQB9Et34=");
+                n += files.len();
+            }
+        }
+        assert_eq!(n, 330);
+    }
+
+    /// A timeline, a saved plan and what a killed process has left, as engine writes them or a tool has laid them out anew.
+    #[test]
+    fn what_engine_writes_is_never_packed() {
+        let plan = "{\n  \"kind\": \"engine saved plan\",\n  \"format_version\": 1\n}\n";
+        let page = crate::files::TIMELINE;
+        let page = format!(
+            "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"generator\" content=\"{page}\">"
+        );
+        let plain =
+            folder(&[("index.js", "exports.handler = 1"), ("plan.json", "{}"), ("page.html", "<!DOCTYPE html>")]);
+        let before = package_path(plain.path(), &[]).unwrap();
+        for (name, content) in [
+            (".engine/local.json", "{}"),
+            (".engine/local.log", "started"),
+            ("lib/.engine/lock", ""),
+            ("plan.out", plan),
+            ("deep/tomorrow.txt", plan),
+            ("half.json", plan.get(..40).unwrap()),
+            ("dense.json", "{\"kind\":\"engine saved plan\""),
+            ("marked.json", "\u{feff}{ \"kind\": \"engine saved plan\" }"),
+            ("crlf.json", "{\r\n  \"kind\": \"engine saved plan\",\r\n"),
+            ("timeline.html", page.as_str()),
+            ("where/the-time-went", page.as_str()),
+            (".plan.out.4711.new", ""),
+            ("lib/.timeline.html.1.new", "<!DOC"),
+        ] {
+            write(plain.path(), name, content.as_bytes());
+            let after = package_path(plain.path(), &[]).unwrap();
+            assert_eq!(after.files, before.files, "{name}");
+            assert_eq!(after.code_sha256, before.code_sha256, "{name}");
+        }
+        // What only looks like it is the user's.
+        for (name, content) in [
+            ("other.json", "{\"kind\": \"engine\"}"),
+            ("nested.json", "{\"plan\": {\"kind\": \"engine saved plan\"}}"),
+            ("says.html", "<p>engine timeline</p>"),
+            (".a.new", ""),
+            (".a.b.new", ""),
+            ("a.1.new", ""),
+        ] {
+            write(plain.path(), name, content.as_bytes());
+            assert!(package_path(plain.path(), &[]).unwrap().files.contains(&name.to_owned()), "{name}");
+        }
+        let only = folder(&[("plan.json", plan)]);
+        assert!(matches!(package_path(only.path(), &[]).err().unwrap().as_slice(), [SourceError::EmptyFolder(_)]));
+        // Named by itself, it is what was asked for.
+        assert_eq!(package_path(&only.path().join("plan.json"), &[]).unwrap().files, ["plan.json"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_judged_by_where_its_links_end() {
+        use std::os::unix::fs::symlink;
+
+        let root = folder(&[("project/code/index.js", "x"), ("project/one.js", "x"), ("elsewhere/index.js", "x")]);
+        let real = fs::canonicalize(root.path()).unwrap();
+        let project = real.join("project");
+        symlink("code", project.join("inside")).unwrap();
+        symlink("inside", project.join("chain")).unwrap();
+        symlink("../elsewhere", project.join("out")).unwrap();
+        symlink("../elsewhere/index.js", project.join("out.js")).unwrap();
+        symlink("/dev/null", project.join("null.js")).unwrap();
+        symlink("/", project.join("all")).unwrap();
+        let packed = |path: &Path, boundary: Option<&Path>| {
+            let source = Source::Path { path: path.into(), boundary: boundary.map(Into::into), exclude: Vec::new() };
+            package(&source, entry(HANDLER, RUNTIME)).map_err(|errors| match errors.as_slice() {
+                [SourceError::Outside { .. }] => "outside",
+                [SourceError::OperatingSystem { .. }] => "system",
+                _ => "other",
+            })
+        };
+        let within = project.as_path();
+        for (path, alone, allowed) in [
+            ("code", Ok(()), Ok(())),
+            ("code/../code", Ok(()), Ok(())),
+            ("inside", Ok(()), Ok(())),
+            ("chain", Ok(()), Ok(())),
+            ("one.js", Ok(()), Ok(())),
+            ("out", Err("outside"), Ok(())),
+            ("out.js", Err("outside"), Ok(())),
+            ("out/../code", Err("other"), Err("other")),
+            ("../elsewhere", Err("outside"), Ok(())),
+            ("../project", Ok(()), Ok(())),
+            ("..", Err("outside"), Ok(())),
+            ("null.js", Err("system"), Err("system")),
+            ("all", Err("system"), Err("system")),
+            ("/dev", Err("system"), Err("system")),
+            ("/dev/zero", Err("system"), Err("system")),
+            #[cfg(target_os = "linux")]
+            ("/proc/self/environ", Err("system"), Err("system")),
+            #[cfg(target_os = "linux")]
+            ("/proc/self/fd", Err("system"), Err("system")),
+            #[cfg(target_os = "linux")]
+            ("/sys", Err("system"), Err("system")),
+            #[cfg(target_os = "linux")]
+            ("/proc/self/root/etc/passwd", Err("outside"), Ok(())),
+        ] {
+            // Links inside that lead out of the code folder are refused with or without the flag.
+            let is_whole = matches!(path, ".." | "../project");
+            for (boundary, wanted) in [(Some(within), alone), (None, allowed)] {
+                let seen = packed(&project.join(path), boundary).map(drop);
+                let wanted = if is_whole && wanted.is_ok() { Err("other") } else { wanted };
+                assert_eq!(seen, wanted, "{path} {boundary:?}");
+            }
+        }
+        // A sibling whose name begins alike is outside.
+        write(&real, "project-2/index.js", b"x");
+        assert_eq!(packed(&real.join("project-2"), Some(within)).map(drop), Err("outside"));
     }
 
     fn file_tree() -> impl Strategy<Value = BTreeMap<String, Vec<u8>>> {
@@ -656,7 +941,7 @@ mod tests {
 
     #[test]
     fn a_path_that_holds_no_code_is_an_error() {
-        let root = folder(&[("empty.js", ""), ("code.zip", "PK")]);
+        let root = folder(&[("empty.js", "")]);
         fs::create_dir(root.path().join("none")).unwrap();
         let report = |name: &str| outcome_in(root.path(), package_path(&root.path().join(name), &[]));
         assert_snapshot!(report("gone"), @r"
@@ -672,11 +957,6 @@ mod tests {
         assert_snapshot!(report("empty.js"), @r"
         code `root/empty.js` is empty
           hint: write the handler's source into it
-        ");
-        assert_snapshot!(report("code.zip"), @r"
-        code `root/code.zip` is already an archive
-          why: the engine builds the zip itself, so that equal files give equal bytes
-          hint: point `code` at the folder that it was made from
         ");
     }
 
@@ -776,14 +1056,14 @@ mod tests {
           hint: leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer
         ");
         let files = Files::from([("a".into(), vec![0; 80])]);
-        let size = archive(&files, MAX_ZIP).unwrap().len() as u64;
-        assert!(archive(&files, size).is_ok());
-        let error = archive(&files, size - 1).unwrap_err();
+        let size = build(&files, MAX_ZIP).unwrap().len() as u64;
+        assert!(build(&files, size).is_ok());
+        let error = build(&files, size - 1).unwrap_err();
         assert_snapshot!(outcome_in(root.path(), Err(vec![error])), @r"
         the zip is larger than 50 MiB
           why: Lambda takes no more in one request
           hint: leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer
         ");
-        assert!(matches!(archive(&files, 79), Err(SourceError::ZipTooLarge)));
+        assert!(matches!(build(&files, 79), Err(SourceError::ZipTooLarge)));
     }
 }

@@ -152,6 +152,8 @@ pub struct Overrides {
     pub region: Option<String>,
     /// `ENGINE_VAR_name`, by name.
     pub env: BTreeMap<String, String>,
+    /// `--allow-code-outside`: code may lie outside the project.
+    pub allow_code_outside: bool,
 }
 
 /// How much of a spec is needed.
@@ -300,6 +302,23 @@ impl Spec {
         let written = properties.find(|name| declared.written.contains(name));
         self.place(resource, &written.map_or_else(Path::default, |name| Path::property(&name)))
     }
+}
+
+/// The project that specs in this folder belong to: the nearest folder with `.git`, a folder or the file of a worktree;
+/// else the nearest that holds `specs/`, with the spec in it or the command given in it; else the specs' own.
+fn project(folder: &FilePath) -> PathBuf {
+    let folder = if folder.as_os_str().is_empty() { FilePath::new(".") } else { folder };
+    let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_default();
+    let repository = folder.ancestors().find(|it| it.join(".git").exists());
+    let here = std::env::current_dir().and_then(std::fs::canonicalize).ok();
+    // Above the command's folder, another project's `specs/` says nothing of this one.
+    let is_within = |it: &FilePath| here.as_ref().is_some_and(|here| it.starts_with(here));
+    let is_holder = |it: &FilePath| {
+        let specs = it.join("specs");
+        specs.is_dir() && (folder.starts_with(&specs) || is_within(it))
+    };
+    let holder = || folder.ancestors().find(|it| is_holder(it));
+    repository.or_else(holder).unwrap_or(&folder).to_owned()
 }
 
 /// Reads the file, but hardly more than a spec may have.

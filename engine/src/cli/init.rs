@@ -19,6 +19,12 @@ const DEAD_LETTER: &str = include_str!("../../../specs/examples/dead-letter.yaml
 const EXISTING_TABLE: &str = include_str!("../../../specs/examples/existing-table.yaml");
 const HANDLER: &str = include_str!("../../../lambda-src/log-events/index.js");
 const SPEC: &str = "specs/team.yaml";
+/// Beside the code, where it holds whatever else the project's own says.
+const ATTRIBUTES: &str = "\
+# Line endings are part of a function's package and decide its hash, so Git keeps them the same on every machine.
+# What Git takes for binary stays as it is.
+* text=auto eol=lf
+";
 /// Somebody may slip this often.
 const TRIES: usize = 3;
 
@@ -38,6 +44,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
     let schema = format!("{:#}\n", grammar::json_schema());
     // The spec comes last: where it is, all of it is.
     let files = [
+        (folder.join("lambda-src/.gitattributes"), ATTRIBUTES),
         (folder.join("lambda-src/log-events/index.js"), HANDLER),
         (folder.join("specs/spec.schema.json"), schema.as_str()),
         (spec, text.as_str()),

@@ -13,7 +13,7 @@ use crate::spec::Depth;
 
 use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal};
-use super::{Exit, Global, SpecArgs, on_runtime, variable};
+use super::{CodeArgs, Exit, Global, SpecArgs, on_runtime, variable};
 
 #[derive(Debug, Args)]
 pub(super) struct PolicyArgs {
@@ -35,6 +35,8 @@ pub(super) struct PolicyArgs {
     /// A value for `${var.NAME}`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     var: Vec<(String, String)>,
+    #[command(flatten)]
+    code: CodeArgs,
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -43,7 +45,7 @@ fn account(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Result<Exit, Failure> {
-    let PolicyArgs { spec, purpose, role, account, team, var } = args;
+    let PolicyArgs { spec, purpose, role, account, team, var, code } = args;
     if global.local {
         let problem = "a policy is for an account, and the local AWS checks no rights";
         return Err(Failure::usage(
@@ -51,7 +53,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Res
             "leave out `--local` (or ENGINE_LOCAL), and name the account: `--account ID`",
         ));
     }
-    let spec = SpecArgs::one(spec.as_deref(), team.as_deref(), &var);
+    let spec = SpecArgs { code, ..SpecArgs::one(spec.as_deref(), team.as_deref(), &var) };
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
     let site = site(&session, account)?;

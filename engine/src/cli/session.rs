@@ -435,6 +435,7 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Override
         vars: args.var.iter().cloned().collect(),
         region: global.region.clone(),
         env: from_env.collect::<BTreeMap<_, _>>(),
+        allow_code_outside: args.code.allow_code_outside,
     }
 }
 

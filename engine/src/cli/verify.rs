@@ -19,7 +19,7 @@ use crate::verify::{self, Cause, Pace, Pipeline, Stop};
 use super::names::searched;
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Answer, Failure, Terminal, ask, telling};
-use super::{Exit, Global, ListFormat, SpecArgs, variable};
+use super::{CodeArgs, Exit, Global, ListFormat, SpecArgs, variable};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -32,6 +32,8 @@ pub(super) struct VerifyArgs {
     /// A value for `${var.NAME}`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     var: Vec<(String, String)>,
+    #[command(flatten)]
+    code: CodeArgs,
     /// Write the test item without asking, also where others see it
     #[arg(short, long)]
     yes: bool,
@@ -55,7 +57,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &VerifyArgs) -> Re
 }
 
 fn open(global: &Global, terminal: &Terminal, args: &VerifyArgs, is_told: &Cell<bool>) -> Result<Exit, Failure> {
-    let spec = SpecArgs::one(args.path.as_deref(), args.team.as_deref(), &args.var);
+    let spec = SpecArgs { code: args.code, ..SpecArgs::one(args.path.as_deref(), args.team.as_deref(), &args.var) };
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     super::on_runtime(async |interrupt| match sessions.into_iter().next() {
         Some(session) => verify(session, args, is_told, interrupt).await,

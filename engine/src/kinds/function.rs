@@ -18,14 +18,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem::discriminant;
-use std::path::Path as FilePath;
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
 use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
 use aws_sdk_lambda::types::{
     Architecture, DeadLetterConfig, Environment, EphemeralStorage, FunctionCode, FunctionConfiguration,
-    LastUpdateStatus, LogFormat, LoggingConfig, Runtime, State, TracingConfig, TracingMode,
+    LastUpdateStatus, LogFormat, LoggingConfig, PackageType, Runtime, State, TracingConfig, TracingMode,
 };
 use aws_smithy_types::date_time::Format;
 use aws_smithy_types::retry::RetryConfig;
@@ -35,12 +34,12 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait};
-use crate::kind::{Kind, Loaded, Want};
+use crate::kind::{Kind, Loaded, SpecFolder, Want};
 use crate::schema::{
-    Age, Condition, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Text, is_of_team, property,
+    Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
+    Reading, Schema, Shape, Text, is_of_team, property,
 };
-use crate::source::{self, Source, SourceError};
+use crate::source::{self, Entry, Source, SourceError};
 use crate::value::{Path, Tree, Value};
 
 use super::Sighting;
@@ -57,6 +56,7 @@ pub(super) struct Props {
     code: Json,
     code_sha256: String,
     code_size: i64,
+    image: Option<String>,
     description: String,
     memory_size: i32,
     timeout: i32,
@@ -177,8 +177,12 @@ impl Kind for Function {
             )
             .literal()
             .sensitive(),
-            property("path", Shape::Text(Text { min: 1, ..Text::any(4096) }), "a folder or file, relative to the spec")
-                .literal(),
+            property(
+                "path",
+                Shape::Text(Text { min: 1, ..Text::any(4096) }),
+                "a folder, a file, or a `.zip` or `.jar` that is sent as it is, relative to the spec",
+            )
+            .literal(),
             property("exclude", exclude, "patterns of files in the folder to leave out").literal(),
         ];
         let variables =
@@ -223,7 +227,7 @@ impl Kind for Function {
                 property(
                     "code",
                     Shape::TextOrRecord(Text { min: 1, ..Text::any(4096) }, code),
-                    "a folder or file relative to the spec, or `inline:` source",
+                    "a folder, file, `.zip` or `.jar` relative to the spec, or `inline:` source",
                 )
                 .required()
                 .literal()
@@ -233,6 +237,11 @@ impl Kind for Function {
                 property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "bytes of the packed source")
                     .derived_from("code")
                     .shown_with("code_sha256"),
+                // A function is of one package type for life
+                // (docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html, PackageType).
+                property("image", Shape::Text(Text::any(2048)), "the container image that it runs instead of a zip")
+                    .derived()
+                    .on_change(Effect::Replace),
                 property("description", Shape::Text(Text::any(256)), "what it is for, in a line").default(""),
                 property("memory_size", Shape::Integer { min: 128, max: i32::MAX.into() }, "memory in MB")
                     .quota(10240, MANAGED)
@@ -388,15 +397,19 @@ impl Kind for Function {
         problems
     }
 
-    fn load(&self, desired: &Tree, dir: &FilePath) -> Loaded {
+    fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {
         let text = |name: &str| desired.get(name).and_then(Value::as_str);
         let (Some(handler), Some(runtime)) = (text("handler"), text("runtime")) else { return Loaded::default() };
+        let entry = Entry { handler, runtime, architecture: text("architecture") };
+        let at = |path: &str, exclude| Source::Path {
+            path: folder.path.join(path),
+            boundary: folder.boundary.clone(),
+            exclude,
+        };
         let (source, path) = match desired.get("code") {
             // A source that is taken for a path is none to be looked for, nor to be shown.
             Some(Value::String(path)) if glued(path).is_some() => return Loaded::default(),
-            Some(Value::String(path)) => {
-                (Source::Path { path: dir.join(path), exclude: Vec::new() }, Path::property("code"))
-            }
+            Some(Value::String(path)) => (at(path, Vec::new()), Path::property("code")),
             Some(Value::Map(code)) => match (code.get("inline"), code.get("path")) {
                 (Some(Value::String(inline)), _) => {
                     (Source::Inline(inline.clone()), Path::property("code").key("inline"))
@@ -408,7 +421,7 @@ impl Kind for Function {
                         }
                         _ => Vec::new(),
                     };
-                    (Source::Path { path: dir.join(path), exclude }, Path::property("code").key("path"))
+                    (at(path, exclude), Path::property("code").key("path"))
                 }
                 _ => return Loaded::default(),
             },
@@ -416,7 +429,7 @@ impl Kind for Function {
         };
         // A layer can bring the handler's file, or wrap it.
         let has_layers = matches!(desired.get("layers"), Some(Value::List(layers)) if !layers.is_empty());
-        pack(&source, handler, runtime, &path, has_layers)
+        pack(&source, entry, &path, has_layers)
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
@@ -646,6 +659,8 @@ impl Props {
 /// A function as one GetFunction shows it.
 struct Seen {
     config: FunctionConfiguration,
+    /// What it runs instead of a zip; where that has no address, its package type.
+    image: Option<String>,
     reserved: Option<i32>,
     tags: BTreeMap<String, String>,
     owner: Ownership,
@@ -655,8 +670,14 @@ impl Seen {
     fn of(answer: GetFunctionOutput) -> Option<Seen> {
         let tags = answer.tags.unwrap_or_default();
         let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let config = answer.configuration?;
+        let uri = answer.code.and_then(|code| code.image_uri).filter(|uri| !uri.is_empty());
+        // Types that are newer than this are no zip either.
+        let other = config.package_type().filter(|it| **it != PackageType::Zip);
+        let image = other.map(|it| uri.unwrap_or_else(|| it.as_str().to_owned()));
         Some(Seen {
-            config: answer.configuration?,
+            config,
+            image,
             reserved: answer.concurrency.and_then(|it| it.reserved_concurrent_executions),
             tags: super::own_tags(pairs()),
             // Without the right to list tags the answer simply has none, and newer answers say so.
@@ -679,7 +700,7 @@ impl Seen {
             condition: condition(&self.config),
             incarnation: None,
             age: Age { born: None, changed: self.config.last_modified().and_then(milliseconds) },
-            notes: notes(&self.config),
+            notes: notes(&self),
             props: self.props(),
             owner: self.owner,
         }
@@ -687,7 +708,7 @@ impl Seen {
 
     /// Its properties, with AWS's default for whatever the answer leaves out or empty.
     fn props(&self) -> Props {
-        let Seen { config, reserved, tags, owner: _ } = self;
+        let Seen { config, image, reserved, tags, owner: _ } = self;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let logging = config.logging_config();
         let json = logging.and_then(LoggingConfig::log_format) == Some(&LogFormat::Json);
@@ -702,6 +723,7 @@ impl Seen {
             code: Json::Null,
             code_sha256: text(config.code_sha256()),
             code_size: config.code_size(),
+            image: image.clone(),
             description: text(config.description()),
             memory_size: config.memory_size().unwrap_or(128),
             timeout: config.timeout().unwrap_or(3),
@@ -764,10 +786,11 @@ async fn reserve(cx: &Context, id: &Id, executions: Option<i32>) -> Result<(), A
     cx.send(BUSY, &id.name, send).await
 }
 
-fn pack(source: &Source, handler: &str, runtime: &str, path: &Path, has_layers: bool) -> Loaded {
-    match source::package(source, handler, runtime) {
+fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loaded {
+    match source::package(source, entry) {
         Ok(package) => Loaded {
             derived: Tree::from([
+                ("image".to_owned(), Value::Null),
                 ("code_sha256".to_owned(), Value::String(package.code_sha256)),
                 ("code_size".to_owned(), Value::Number(package.zip.len().into())),
             ]),
@@ -792,7 +815,9 @@ fn pack(source: &Source, handler: &str, runtime: &str, path: &Path, has_layers: 
                 .into_iter()
                 .map(|(error, n_more)| Problem {
                     path: match error {
-                        SourceError::Pattern { .. } => Path::property("code").key("exclude"),
+                        SourceError::Pattern { .. } | SourceError::ExcludeFromArchive(_) => {
+                            Path::property("code").key("exclude")
+                        }
                         SourceError::Handler { .. } => Path::property("handler"),
                         _ => path.clone(),
                     },
@@ -885,8 +910,13 @@ fn condition(config: &FunctionConfiguration) -> Condition {
     }
 }
 
-fn notes(config: &FunctionConfiguration) -> Vec<String> {
+fn notes(seen: &Seen) -> Vec<String> {
+    let Seen { config, image, .. } = seen;
     let mut notes = Vec::new();
+    if image.is_some() {
+        let package_type = config.package_type().map_or("unknown", PackageType::as_str);
+        notes.push(format!("its package type is {package_type}, which Lambda never changes to Zip"));
+    }
     if config.state() == Some(&State::Inactive) {
         notes.push("it is idle; Lambda wakes it at the next call".to_owned());
     }

@@ -56,7 +56,9 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
                 .and_then(|root| schema.property(root))
                 .is_some_and(|it| matches!(it.presence, Presence::Derived))
     };
-    let is_unsayable = row.properties.iter().any(unsayable);
+    let unsayables: Vec<String> =
+        row.properties.iter().filter(|it| unsayable(it)).map(|it| format!("`{}`", it.path)).collect();
+    let is_unsayable = !unsayables.is_empty();
     if !is_unsayable && (!add.is_empty() || !correct.is_empty()) {
         let reason = match is_reset {
             true => "adopting never resets, and the spec does not declare what it has",
@@ -71,7 +73,10 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
         return refused(row, reason, hint);
     }
     if row.action == Action::Replace {
-        let reason = "adopting it would mean to replace it; only what is ours is replaced".to_owned();
+        let reason = match is_unsayable {
+            true => format!("adopting it would replace it, since its {} can't change", unsayables.join(" and ")),
+            false => "adopting it would mean to replace it; only what is ours is replaced".to_owned(),
+        };
         // A spec can't say what it is.
         return refused(row, reason, format!("delete that {}, or declare another one", schema.kind));
     }

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use crate::apply::Ending;
 use crate::aws::recorder::Answer;
 use crate::aws::{Class, Secrets};
+use crate::files;
 use crate::plan::{Plan, StepId};
 use crate::schema::Site;
 use crate::spec::Spec;
@@ -20,7 +21,7 @@ use super::page::page;
 use super::{Look, verb_of};
 
 /// What tells a page of these from any other file.
-pub const GENERATOR: &str = "engine timeline";
+pub const GENERATOR: &str = files::TIMELINE;
 
 /// One run of a command, as the page shows it.
 pub struct Ran<'r> {

@@ -1,5 +1,6 @@
-//! What the files of a Python or Ruby package show about its handler: whether Lambda will find its file, and in Python
-//! whether the file knows the function's name at all.
+//! What the files of a package show about its handler, in Python, in Ruby and where the package brings its own runtime:
+//! whether Lambda will find the file, in Python whether the file knows the function's name at all, and whether Linux can
+//! start `bootstrap`.
 //!
 //! The lookup rules are those of Lambda's own loaders: `bootstrap.py` in
 //! github.com/aws/aws-lambda-python-runtime-interface-client, and `lambda_handler.rb` in
@@ -10,6 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostic::{listed, nearest};
 use crate::javascript::Finding;
 
+use super::Entry;
+
+/// What Lambda starts where the runtime is only the operating system
+/// (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html).
+pub(super) const BOOTSTRAP: &str = "bootstrap";
+/// How a Linux program begins.
+pub(super) const ELF: &[u8] = b"\x7fELF";
+/// Where an ELF file says what processor it is for, and which number stands for which (`e_machine` in elf.h).
+const ELF_MACHINE: std::ops::Range<usize> = 18..20;
+const MACHINES: [(u16, &str); 2] = [(62, "x86_64"), (183, "arm64")];
+
 /// How many files a reason lists.
 const MAX_LISTED: usize = 5;
 /// By what a Python file can get names that do not stand in it.
@@ -17,7 +29,11 @@ const NAMES_FROM_ELSEWHERE: [&str; 9] =
     ["sys.modules", "exec", "eval", "globals", "locals", "vars", "setattr", "__getattr__", "__dict__"];
 
 /// Looks at the handler's file among `files` (name to content); for other runtimes always empty.
-pub(super) fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str) -> Vec<Finding> {
+pub(super) fn findings(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Vec<Finding> {
+    let Entry { handler, runtime, .. } = entry;
+    if runtime.starts_with("provided") {
+        return bootstrap(files, entry).into_iter().collect();
+    }
     // One that begins with a slash names a file of a layer.
     if handler.starts_with('/') {
         return Vec::new();
@@ -110,6 +126,65 @@ fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
     (!is_there).then(|| missing(files, handler, module, &rest.join("."), ".rb", &looked))
 }
 
+/// Whether there is a `bootstrap` that Linux can start on the function's processor. Its own handler may be anything.
+fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Finding> {
+    let finding = |problem: String, why: &str, hint: &str| {
+        Some(Finding { is_certain: true, problem, why: why.to_owned(), hint: hint.to_owned() })
+    };
+    let Some(content) = files.get(BOOTSTRAP) else {
+        return Some(Finding {
+            is_certain: true,
+            problem: format!("runtime `{}` starts `bootstrap`, and the package has none", entry.runtime),
+            why: format!("the package holds {}", list(files.keys().map(String::as_str))),
+            hint: "put the program at the top of the folder that `code` names, under the name `bootstrap`".to_owned(),
+        });
+    };
+    if content.starts_with(b"#!") {
+        let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        return if first.ends_with(b"\r") {
+            finding(
+                "the first line of `bootstrap` ends with a carriage return".to_owned(),
+                "Linux reads it as part of the interpreter's name, and finds no such program",
+                "save it with the line endings of Unix (LF), and write `bootstrap text eol=lf` into `.gitattributes`",
+            )
+        } else {
+            None
+        };
+    }
+    if !content.starts_with(ELF) {
+        return finding(
+            "`bootstrap` is neither a Linux program nor a script that begins with `#!`".to_owned(),
+            "Lambda runs on Linux, and fails with `Runtime.InvalidEntrypoint` or `exec format error`",
+            "build it for Linux (`GOOS=linux`, `--target x86_64-unknown-linux-musl`), or begin the script with `#!/bin/sh`",
+        );
+    }
+    let number = content.get(ELF_MACHINE).and_then(|it| Some(u16::from_le_bytes(it.try_into().ok()?)))?;
+    let (_, built_for) = MACHINES.iter().find(|(machine, _)| *machine == number)?;
+    if entry.architecture.is_none_or(|wanted| wanted == *built_for) {
+        return None;
+    }
+    finding(
+        format!("`bootstrap` is built for {built_for}, and the function runs on {}", entry.architecture?),
+        "Lambda fails with `Runtime.InvalidEntrypoint` or `exec format error`",
+        &format!("set `architecture: {built_for}`, or build it for the other processor"),
+    )
+}
+
+/// How the zip library reads the mode of a file from an archive that was made on Windows.
+const NO_MODE: u32 = 0o664;
+
+/// That `bootstrap` can't be started for its mode, which is the archive's own business. What a file of an archive without
+/// modes ends as is not certain.
+pub(super) fn not_executable(mode: Option<u32>, entry: Entry<'_>) -> Option<Finding> {
+    (entry.runtime.starts_with("provided") && mode.is_none_or(|mode| mode & 0o111 == 0)).then(|| Finding {
+        is_certain: mode.is_some_and(|mode| mode & 0o777 != NO_MODE),
+        problem: "`bootstrap` in the archive is not executable".to_owned(),
+        why: "Lambda keeps the modes of an archive, and fails with `permission denied`".to_owned(),
+        hint: "run `chmod 755 bootstrap` before you pack it, or name the folder in `code` and let engine pack it"
+            .to_owned(),
+    })
+}
+
 fn malformed(handler: &str, form: &str, why: &str, hint: &str) -> Finding {
     let problem = format!("handler `{handler}` is not of the form `{form}`");
     Finding { is_certain: true, problem, why: why.to_owned(), hint: hint.to_owned() }
@@ -152,7 +227,8 @@ mod tests {
 
     fn problem(files: &[(&str, &str)], handler: &str, runtime: &str) -> Option<String> {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-        findings(&files, handler, runtime).pop().map(|it| format!("{}; {}; {}", it.problem, it.why, it.hint))
+        let entry = Entry { handler, runtime, architecture: Some("x86_64") };
+        findings(&files, entry).pop().map(|it| format!("{}; {}; {}", it.problem, it.why, it.hint))
     }
 
     #[test]
@@ -210,5 +286,42 @@ mod tests {
             assert!(said.contains(says), "{said}");
         }
         assert_eq!(problem(&[("Main.class", "")], "example.Main::run", "java21"), None);
+    }
+
+    #[test]
+    fn a_runtime_of_ones_own_needs_a_bootstrap_that_linux_can_start() {
+        let elf = |machine: u8| {
+            let mut program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
+            program.extend([machine, 0]);
+            program
+        };
+        let of = |name: &str, content: &[u8], architecture| {
+            let files = BTreeMap::from([(name.to_owned(), content.to_vec())]);
+            let entry = Entry { handler: "/any thing", runtime: "provided.al2023", architecture };
+            findings(&files, entry).pop().map(|it| it.problem)
+        };
+        let (x86, arm) = (Some("x86_64"), Some("arm64"));
+        for (name, content, architecture, says) in [
+            ("bootstrap", elf(62), x86, None),
+            ("bootstrap", elf(183), arm, None),
+            ("bootstrap", elf(183), None, None),
+            // Of what processor it is nobody knows here.
+            ("bootstrap", elf(8), x86, None),
+            ("bootstrap", b"\x7fELF".to_vec(), x86, None),
+            ("bootstrap", elf(62), arm, Some("is built for x86_64")),
+            ("bootstrap", elf(183), x86, Some("is built for arm64")),
+            ("bootstrap", b"#!/bin/sh\necho\n".to_vec(), arm, None),
+            ("bootstrap", b"#!/bin/sh".to_vec(), arm, None),
+            ("bootstrap", b"#!/bin/sh\r\necho\r\n".to_vec(), arm, Some("carriage return")),
+            ("bootstrap", b"\xcf\xfa\xed\xfe".to_vec(), arm, Some("neither a Linux program")),
+            ("bootstrap", b"MZ".to_vec(), x86, Some("neither a Linux program")),
+            ("bootstrap", b"echo hi".to_vec(), x86, Some("neither a Linux program")),
+            ("main", elf(62), x86, Some("the package has none")),
+            ("bin/bootstrap", elf(62), x86, Some("the package has none")),
+        ] {
+            let said = of(name, &content, architecture);
+            assert_eq!(said.is_some(), says.is_some(), "{name} {content:?}: {said:?}");
+            assert!(said.unwrap_or_default().contains(says.unwrap_or("")), "{name} {content:?}");
+        }
     }
 }

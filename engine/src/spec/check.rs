@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(crate) use crate::diagnostic::nearest;
 use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
-use crate::kind::{DynKind, Loaded};
+use crate::kind::{DynKind, Loaded, SpecFolder};
 use crate::kinds::registry;
 use crate::schema::{
     Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, Unignorable, is_known_region, is_of_team,
@@ -872,9 +872,11 @@ impl Checker<'_> {
         if self.depth == Depth::Identities {
             return;
         }
+        let boundary = (!self.overrides.allow_code_outside).then(|| super::project(self.dir));
+        let folder = SpecFolder { path: self.dir.to_owned(), boundary };
         for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
             let Declared { name, kind, desired, artifact, .. } = &mut draft.declared;
-            let Loaded { derived, artifact: packed, problems } = kind.load(desired, self.dir);
+            let Loaded { derived, artifact: packed, problems } = kind.load(desired, &folder);
             desired.extend(derived);
             *artifact = packed;
             let name = name.clone();

@@ -6,6 +6,7 @@ mod check;
 mod lifecycle;
 mod logs;
 mod ownership;
+mod packages;
 mod project;
 mod pruning;
 mod replacement;

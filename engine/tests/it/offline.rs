@@ -406,6 +406,63 @@ fn init_writes_what_works_and_never_over_anything() {
     assert_eq!(fs::read_to_string(&own).unwrap(), "exports.handler = async () => 1;\n");
 }
 
+fn git(folder: &Path, args: &[&str]) {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "init.defaultBranch=main"]).args(args);
+    // Neither the settings nor the repository of whoever runs the tests.
+    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", folder);
+    let output = command.env("GIT_CONFIG_NOSYSTEM", "1").output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn code_hash(project: &Path) -> String {
+    let spec = engine::spec::Spec::load(&project.join(TEAM), &Default::default(), engine::spec::Depth::Full).unwrap();
+    Json::from(&spec.resource("logger").unwrap().desired["code_sha256"]).as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_checkout_with_the_line_endings_of_windows_has_the_same_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    said(at, &["init", "project", "--team", "red-foxes"], 0);
+    let project = at.join("project");
+    let code = project.join("lambda-src/log-events");
+    // Line breaks in what is binary belong to it, and a script is text.
+    fs::write(code.join("logo.png"), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\n\0\r\n").unwrap();
+    fs::write(code.join("tool"), "#!/bin/sh\necho\n").unwrap();
+    let hash = code_hash(&project);
+    git(&project, &["init", "--quiet"]);
+    git(&project, &["add", "."]);
+    git(&project, &["commit", "--quiet", "--message", "first"]);
+    for ending in ["lf", "crlf"] {
+        let eol = format!("core.eol={ending}");
+        let autocrlf = format!("core.autocrlf={}", ending == "crlf");
+        git(at, &["clone", "--quiet", "--config", &eol, "--config", &autocrlf, "project", ending]);
+        let checkout = at.join(ending);
+        // The spec shows which of the two it is: source in it is read by YAML, to which all line breaks are one.
+        let is_crlf = fs::read(checkout.join(TEAM)).unwrap().windows(2).any(|two| two == b"\r\n");
+        assert_eq!(is_crlf, ending == "crlf");
+        assert_eq!(code_hash(&checkout), hash, "{ending}");
+    }
+    // Without the attributes the two would take turns.
+    fs::remove_file(project.join("lambda-src/.gitattributes")).unwrap();
+    git(&project, &["commit", "--quiet", "--all", "--message", "second"]);
+    git(at, &["clone", "--quiet", "--config", "core.autocrlf=true", "project", "without"]);
+    assert_ne!(code_hash(&at.join("without")), hash);
+}
+
+#[test]
+fn source_in_a_spec_is_the_same_whatever_ends_its_lines() {
+    let text = fs::read_to_string(root().join("specs/examples/inline.yaml")).unwrap();
+    let hash = |text: &str| {
+        let depth = engine::spec::Depth::Full;
+        let spec =
+            engine::spec::Spec::parse(Path::new("team.yaml"), text.as_bytes(), &Default::default(), depth).unwrap();
+        Json::from(&spec.resource("logger").unwrap().desired["code_sha256"])
+    };
+    assert_eq!(hash(&text.replace('\n', "\r\n")), hash(&text));
+}
+
 /// Every path under a folder, and where links lead.
 #[cfg(unix)]
 fn tree(folder: &Path) -> Vec<PathBuf> {

@@ -310,6 +310,93 @@ fn code_that_cannot_be_opened_is_told() {
     assert_snapshot!(all);
 }
 
+/// Code elsewhere, with what the project is there and how the code is named. The flag opens the way to all but the
+/// operating system's own folders.
+#[test]
+fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
+    let place = Place::new();
+    for folder in ["git/code", "worktree/code", "plain/code", "alone/code", "elsewhere", "git/module/code"] {
+        place.write(format!("{folder}/index.js"), SOURCE);
+    }
+    fs::create_dir(place.path("git/.git")).unwrap();
+    place.write("worktree/.git", "gitdir: /elsewhere\n");
+    place.write("git/module/.git", "gitdir: ../.git/modules/module\n");
+    symlink("../elsewhere", place.path("plain/link")).unwrap();
+    symlink("code", place.path("plain/alias")).unwrap();
+    let cases = [
+        // The repository, whatever lies between.
+        ("git/specs/deep/team.yaml", "../../code", true),
+        ("git/deploy/team.yaml", "../code", true),
+        ("git/deploy/team.yaml", "../../elsewhere", false),
+        ("worktree/deploy/team.yaml", "../code", true),
+        ("worktree/deploy/team.yaml", "../../elsewhere", false),
+        // The nearest repository.
+        ("git/module/specs/team.yaml", "../code", true),
+        ("git/module/specs/team.yaml", "../../code", false),
+        // Without one, what holds `specs/`, or else the spec's own folder.
+        ("plain/specs/team.yaml", "../code", true),
+        ("plain/specs/examples/team.yaml", "../../code", true),
+        ("plain/specs/team.yaml", "../alias", true),
+        ("plain/specs/team.yaml", "../link", false),
+        ("plain/specs/team.yaml", "{ path: ../link/index.js }", false),
+        ("plain/specs/team.yaml", "../../elsewhere", false),
+        ("alone/team.yaml", "code", true),
+        ("alone/deploy/team.yaml", "../code", false),
+        ("plain/deploy/team.yaml", "../code", true),
+    ];
+    let absolute = place.path("elsewhere").display().to_string();
+    let absolute = ("alone/team.yaml", absolute.as_str(), false);
+    let mut n_outside = 0;
+    for (spec, code, is_inside) in cases.into_iter().chain([absolute]) {
+        place.write(spec, FUNCTION.replace("CODE", code));
+        let said = place.engine(["diff", spec]).failure();
+        assert_eq!(said.starts_with(ACCEPTED), is_inside, "{spec} {code}: {said}");
+        if !is_inside {
+            n_outside += 1;
+            assert!(
+                said.contains("outside the project folder `HERE/") && said.contains("--allow-code-outside"),
+                "{said}"
+            );
+        }
+        // As every command that reads code.
+        let allowed = place.engine(["diff", spec, "--allow-code-outside"]).failure();
+        assert!(allowed.starts_with(ACCEPTED), "{spec} {code}: {allowed}");
+    }
+    assert_eq!(n_outside, 8);
+    // Another project's `specs/`, above the command's folder, says nothing.
+    let mut command = place.command(&place.program);
+    command.args(["diff", "team.yaml"]).current_dir(place.path("plain/deploy"));
+    assert!(place.end(command).failure().contains("outside the project folder `HERE/plain/deploy`"));
+    let spec = "alone/deploy/team.yaml";
+    assert_snapshot!(place.engine(["diff", spec]).failure());
+    let commands: [&[&str]; 9] = [
+        &["validate", spec],
+        &["apply", spec],
+        &["check", spec],
+        &["graph", spec],
+        &["verify", spec],
+        &["policy", spec, "--account", "123456789012"],
+        &["output", "--spec", spec],
+        &["doctor", spec],
+        &["diff", spec],
+    ];
+    for command in commands {
+        let told = |ran: &Ran| format!("{}{}", ran.out, ran.err).contains("--allow-code-outside");
+        let ran = place.engine(command);
+        let counts = ran.out.contains("1 errors");
+        assert!(told(&ran) || counts, "{command:?}: {}{}", ran.out, ran.err);
+        let allowed = place.engine([command, &["--allow-code-outside"]].concat());
+        assert!(!told(&allowed) && !allowed.out.contains("1 errors"), "{command:?}: {}{}", allowed.out, allowed.err);
+    }
+    // What needs no code does not look for it.
+    assert!(place.engine(["destroy", spec]).failure().starts_with(ACCEPTED));
+    for code in ["/dev/zero", "/dev", "/"] {
+        place.write(spec, FUNCTION.replace("CODE", code));
+        let said = place.engine(["diff", spec, "--allow-code-outside"]).failure();
+        assert!(said.contains("which belongs to the operating system"), "{said}");
+    }
+}
+
 /// What stands in the package of a spec's only function.
 fn packed(spec: &Path) -> Vec<String> {
     let spec = Spec::load(spec, &Overrides::default(), Depth::Full).unwrap();
@@ -363,7 +450,9 @@ fn too_much_code_names_the_limit_before_any_call() {
     place.write("holes/index.js", SOURCE);
     fs::File::create(place.path("holes/data.bin")).unwrap().set_len(300 << 20).unwrap();
     let mut all = String::new();
-    for code in ["noise", "holes", "holes/data.bin"] {
+    // As it is, so it can't be made smaller.
+    place.write("noise.zip", &noise);
+    for code in ["noise", "holes", "holes/data.bin", "noise.zip"] {
         place.write("team.yaml", FUNCTION.replace("CODE", code));
         let ran = place.shell(&format!("ulimit -t 100; ulimit -v {MEMORY} && exec \"$0\" diff team.yaml"));
         writeln!(all, "{}", ran.failure()).unwrap();

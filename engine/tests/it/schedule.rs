@@ -5,14 +5,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::future::Future;
-use std::path::Path as FilePath;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 use engine::apply::{self, Ending, Event, Outcome, Times};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Wait};
 use engine::inventory::{Found, Inventory};
-use engine::kind::{DynKind, Loaded, Pending, Want};
+use engine::kind::{DynKind, Loaded, Pending, SpecFolder, Want};
 use engine::plan::{Goal, Options, Plan, StepId, plan};
 use engine::schema::{
     Age, Condition, Contents, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Problem,
@@ -215,7 +214,7 @@ impl DynKind for Fake {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn load(&self, _: &Tree, _: &FilePath) -> Loaded {
+    fn load(&self, _: &Tree, _: &SpecFolder) -> Loaded {
         Loaded::default()
     }
 

@@ -17,6 +17,7 @@ mod lies;
 mod logs;
 mod mapping_updates;
 mod outages;
+mod packages;
 mod policy;
 mod preflight;
 mod pruning;

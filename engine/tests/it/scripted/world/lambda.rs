@@ -160,8 +160,12 @@ impl World {
             }
         }
         config["RevisionId"] = json!(function.revision.to_string());
-        let mut answer =
-            json!({ "Configuration": config, "Code": { "RepositoryType": "S3", "Location": "https://s3/" } });
+        let code = match config["ImageUri"].take() {
+            Json::String(uri) => json!({ "RepositoryType": "ECR", "ImageUri": uri, "ResolvedImageUri": uri }),
+            _ => json!({ "RepositoryType": "S3", "Location": "https://s3/" }),
+        };
+        config.as_object_mut().unwrap().remove("ImageUri");
+        let mut answer = json!({ "Configuration": config, "Code": code });
         if denied {
             answer["TagsError"] = json!({ "ErrorCode": "AccessDenied", "Message": "not authorized: lambda:ListTags" });
         } else if !function.tags.is_empty() {
@@ -235,6 +239,9 @@ impl World {
         if !body["Architectures"].is_null() {
             return Err(invalid("Unknown field: Architectures"));
         }
+        if function.config["PackageType"] != "Zip" && !(body["Runtime"].is_null() && body["Handler"].is_null()) {
+            return Err(invalid("Runtime and Handler are not supported for functions created with container images."));
+        }
         configure(&mut function.config, body)?;
         Ok(function.begin_update())
     }
@@ -243,6 +250,9 @@ impl World {
         let function = self.function(name)?;
         function.quiet()?;
         function.locked(body)?;
+        if function.config["PackageType"] != "Zip" {
+            return Err(invalid("Please provide ImageUri when updating a function with packageType Image."));
+        }
         set_code(&mut function.config, &body["ZipFile"], &body["Architectures"])?;
         Ok(function.begin_update())
     }
