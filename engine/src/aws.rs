@@ -42,14 +42,16 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::DateTime;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format as DateTimeFormat;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -569,10 +571,16 @@ impl HttpConnector for Door {
             }
             let start = Instant::now();
             recorder.left(place);
-            let answer = match inner.call(request).await {
+            let mut answer = match inner.call(request).await {
                 Ok(response) => error::opened(response).await,
                 Err(error) => Err(error),
             };
+            if parsed.shows_parents() {
+                answer = match answer {
+                    Ok(response) => read_by(&guard, &parsed, response).await,
+                    lost => lost,
+                };
+            }
             recorder.answered(place, answer.as_ref().ok());
             match answer.as_ref().map(error::throttle) {
                 Ok(Some(Throttle { pause })) => pass.throttled(pause),
@@ -590,6 +598,23 @@ impl HttpConnector for Door {
             answer
         })
     }
+}
+
+/// An answer that the guard has read, and that is whole again.
+///
+/// # Errors
+/// If the connection ends within it.
+async fn read_by(
+    guard: &Guard,
+    request: &guard::Request,
+    mut response: HttpResponse,
+) -> Result<HttpResponse, ConnectorError> {
+    let body = response.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
+    if response.status().is_success() {
+        guard.observe_answer(request, &body);
+    }
+    *response.body_mut() = SdkBody::from(body);
+    Ok(response)
 }
 
 impl fmt::Debug for Network {

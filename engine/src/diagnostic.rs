@@ -13,6 +13,9 @@ use std::sync::{Arc, OnceLock};
 use annotate_snippets::{AnnotationKind, Group, Level, Message, Origin, Renderer, Snippet};
 use serde::{Serialize, Serializer};
 
+pub use crate::sanitize::printable;
+use crate::sanitize::printable_char;
+
 /// What a hidden stretch of source is shown as. Its length is fixed, so that the length of a secret doesn't show.
 const MASK: &str = "***";
 
@@ -519,28 +522,6 @@ fn cells(file: &SourceFile, stretch: Stretch, marked: Span) -> impl DoubleEndedI
             if hidden { (span.start, span.end) } else { (span.start + i, span.start + i + c.len_utf8()) };
         (printable_char(c), start < marked.end && marked.start < end)
     })
-}
-
-/// `text` without what could steer a terminal or reorder what is read: control characters, escape sequences among them,
-/// bidirectional and invisible formatting.
-pub fn printable(text: &str) -> String {
-    text.chars().map(printable_char).collect()
-}
-
-fn printable_char(c: char) -> char {
-    match c {
-        '\n' | '\t' => c,
-        '\u{61c}'
-        | '\u{200b}'
-        | '\u{200e}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}' => char::REPLACEMENT_CHARACTER,
-        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
-        _ => c,
-    }
 }
 
 /// Says with the last one in its file that there are more errors than these, so that nobody takes them for all.

@@ -1,8 +1,11 @@
 //! Reading and writing what the user names: regular files alone, never more of one than was asked for, and all of one
 //! or nothing.
 //!
+//! A path that the user gives is followed. What the program keeps under names of its own inside of a project ([`own`]) is
+//! not: a cloned repository could have a link there that leads anywhere.
+//!
 //! **Invariant:** it never waits and never reads without an end: a pipe that nobody writes to and a device are refused.
-//! Whatever else a file is, is the caller's business.
+//! Whatever else a file is, is the caller's business. Nothing is ever written through a link in the last part of a path.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -69,6 +72,8 @@ pub fn open(path: &Path) -> Result<File, Unread> {
 
 #[cfg(unix)]
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+#[cfg(unix)]
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The first `limit` bytes of a regular file. Who has to know that it has more asks for one more than is allowed.
 ///
@@ -80,6 +85,82 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Unread> {
     Ok(bytes)
 }
 
+/// Files and folders under names of the program's own, where none may be a link.
+pub mod own {
+    use std::fs::{File, OpenOptions};
+    use std::io::{self, Read as _};
+    use std::path::Path;
+
+    use super::Readers;
+
+    /// Makes a folder, unless it is there.
+    ///
+    /// # Errors
+    /// Something else is there, a link for instance, or it can't be made.
+    pub fn folder(path: &Path) -> io::Result<()> {
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => is_folder(path),
+            made => made,
+        }
+    }
+
+    /// That a folder is one, and no link to one.
+    ///
+    /// # Errors
+    /// It is something else, or missing.
+    pub fn is_folder(path: &Path) -> io::Result<()> {
+        let kind = path.symlink_metadata()?.file_type();
+        match kind.is_dir() {
+            true => Ok(()),
+            false if kind.is_symlink() => Err(link()),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// The first `limit` bytes of a file.
+    ///
+    /// # Errors
+    /// It is a link or no regular file, is missing, or can't be read.
+    pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        open(OpenOptions::new().read(true), path)?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Opens a file to write to it, and makes it if it is missing. What it holds stays.
+    ///
+    /// # Errors
+    /// It is a link or no regular file, or can't be written.
+    pub fn keep(path: &Path) -> io::Result<File> {
+        open(OpenOptions::new().write(true).create(true).truncate(false), path)
+    }
+
+    /// Makes a new file in the place of whatever is there.
+    ///
+    /// # Errors
+    /// What is there can't be removed, or the file can't be made.
+    pub fn renew(path: &Path) -> io::Result<File> {
+        super::renew(path, Readers::Owner)
+    }
+
+    fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, super::NONBLOCK | super::NOFOLLOW);
+        let file = options.open(path).map_err(|error| match path.is_symlink() {
+            true => link(),
+            false => error,
+        })?;
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+        }
+    }
+
+    fn link() -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link, which is not followed here")
+    }
+}
+
 /// Who may read a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
@@ -89,13 +170,14 @@ pub enum Readers {
     Usual,
 }
 
-/// Writes all of a file, or nothing: beside its place first, which is then renamed. What stood there is replaced.
+/// Writes all of a file, or nothing: beside its place first, which is then renamed. What stood there is replaced, a link
+/// as well, and not what it leads to.
 ///
 /// # Errors
 /// It names no file, or can't be written; then nothing is left behind.
 pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let new = beside(path)?;
-    let written = create(&new, readers).and_then(|mut file| {
+    let written = renew(&new, readers).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&new, path)
@@ -110,7 +192,7 @@ pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
 /// It names no file, or nothing can be written beside it.
 pub fn probe(path: &Path) -> io::Result<()> {
     let new = beside(path)?;
-    create(&new, Readers::Owner)?;
+    renew(&new, Readers::Owner)?;
     std::fs::remove_file(&new)
 }
 
@@ -187,6 +269,14 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(new))
 }
 
+/// Makes a new file in the place of whatever is there, such as what an earlier process of the same number has left.
+fn renew(path: &Path, readers: Readers) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => create(path, readers),
+    }
+}
+
 #[cfg_attr(not(unix), allow(unused_variables))]
 fn create(path: &Path, readers: Readers) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -196,4 +286,60 @@ fn create(path: &Path, readers: Readers) -> io::Result<File> {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     }
     options.open(path)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Each way to a file of the program's own, with a link in its place, to a file and to nothing.
+    #[test]
+    fn nothing_is_read_or_written_through_a_link() {
+        type Way = fn(&Path) -> io::Result<()>;
+        let ways: [(&str, bool, Way); 8] = [
+            ("read", false, |path| own::read(path, 10).map(drop)),
+            ("keep", false, |path| own::keep(path).map(drop)),
+            ("folder", false, own::folder),
+            ("is_folder", false, own::is_folder),
+            ("renew", true, |path| own::renew(path)?.write_all(b"new")),
+            ("replace", true, |path| replace(path, b"new", Readers::Usual)),
+            ("replace for its owner", true, |path| replace(path, b"new", Readers::Owner)),
+            ("create_all", false, |path| match create_all(&[(path.to_owned(), "new")]) {
+                Ok(made) if made == [true] => Ok(()),
+                _ => Err(io::ErrorKind::AlreadyExists.into()),
+            }),
+        ];
+        for target in ["file", "folder", "missing"] {
+            for (name, replaces, way) in &ways {
+                let place = tempfile::tempdir().unwrap();
+                let [link, real] = ["link", target].map(|it| place.path().join(it));
+                fs::write(place.path().join("file"), "precious").unwrap();
+                fs::create_dir(place.path().join("folder")).unwrap();
+                symlink(&real, &link).unwrap();
+                assert_eq!(way(&link).is_ok(), *replaces, "{name} of a link to a {target}");
+                assert_eq!(fs::read(place.path().join("file")).unwrap(), b"precious", "{name}");
+                assert!(fs::read_dir(place.path().join("folder")).unwrap().next().is_none(), "{name}");
+                assert!(!place.path().join("missing").exists(), "{name}");
+                assert_eq!(link.is_symlink(), !replaces, "{name}: a link that is not followed stays, or is replaced");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_process_has_left_beside_a_file_is_in_nobodys_way() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("plan.json");
+        fs::write(place.path().join("precious"), "precious").unwrap();
+        symlink(place.path().join("precious"), beside(&path).unwrap()).unwrap();
+        probe(&path).unwrap();
+        symlink(place.path().join("precious"), beside(&path).unwrap()).unwrap();
+        replace(&path, b"new", Readers::Owner).unwrap();
+        assert_eq!(fs::read(place.path().join("precious")).unwrap(), b"precious");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
 }

@@ -19,6 +19,8 @@ pub struct Inventory {
     pub found: BTreeMap<String, Found>,
     /// What may be this owner's, or hangs on what is, and no declaration means.
     pub leftovers: Vec<Leftover>,
+    /// Who owns what leftovers are attached to, by kind and name, where nothing else was read of it.
+    pub parents: BTreeMap<(&'static str, String), Ownership>,
     /// How far leftovers were looked for.
     pub search: Search,
 }
@@ -67,7 +69,13 @@ pub enum Search {
 impl Inventory {
     /// With nothing found yet.
     pub fn new(site: Site) -> Inventory {
-        Inventory { site, found: BTreeMap::new(), leftovers: Vec::new(), search: Search::Complete }
+        Inventory {
+            site,
+            found: BTreeMap::new(),
+            leftovers: Vec::new(),
+            parents: BTreeMap::new(),
+            search: Search::Complete,
+        }
     }
 
     /// What the declaration of that name means.

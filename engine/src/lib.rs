@@ -23,6 +23,7 @@ pub mod policy;
 pub mod preflight;
 pub mod records;
 pub mod render;
+pub mod sanitize;
 pub mod saved;
 pub mod schema;
 pub mod source;

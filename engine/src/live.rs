@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** it never writes, and what it learns about owners it tells the guard before anybody can write.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Duration;
@@ -14,7 +14,7 @@ use crate::kinds::registry;
 use crate::plan::{Goal, Options};
 use crate::schema::{
     Age, Condition, Id, Live, Naming, Outputs, Owner, Ownership, Reading, Shape, Site, TAG_RESOURCE, TAG_STACK,
-    TAG_TEAM, name_in_arn,
+    TAG_TEAM, is_of_team, name_in_arn,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::Tree;
@@ -98,7 +98,10 @@ async fn read_once(
 ) -> Result<Inventory, Vec<ReadError>> {
     let whole = |error| vec![ReadError { resource: None, error }];
     for declared in spec.resources.iter().filter(|declared| declared.imported) {
-        cx.aws.guard.observe_import(declared.schema(), &declared.id);
+        cx.aws.guard.observe_import(declared.schema().kind, &declared.id.name);
+    }
+    for name in &spec.untouchable {
+        registry().keys().for_each(|kind| cx.aws.guard.observe_import(kind, name));
     }
     learn(cx, spec);
     let site = account.map(|account| Site::new(&cx.aws.region, account));
@@ -152,14 +155,56 @@ async fn read_once(
     let Search { hits, outcome } = hits;
     inventory.search = outcome;
     neighbours.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, kind, id, live, None));
-    Box::pin(confirm(cx, spec, &mut inventory, hits)).await.map_err(|(name, error)| {
+    let failed = |(name, error): (String, AwsError)| {
+        let mut errors = Vec::new();
         note(&mut errors, Some(&name), error);
         errors
-    })?;
+    };
+    Box::pin(confirm(cx, spec, &mut inventory, hits)).await.map_err(failed)?;
     for leftover in &inventory.leftovers {
         observe(cx, &leftover.declared, leftover.found.live.as_ref());
     }
+    Box::pin(read_parents(cx, spec, &mut inventory)).await.map_err(failed)?;
     Ok(inventory)
+}
+
+/// Reads whose the functions are that leftover mappings are attached to, where nothing else has shown it: tags are easily
+/// copied. What can't be read keeps nobody from going by its name.
+///
+/// # Errors
+/// What passes, and the name of what was to be read.
+async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), (String, AwsError)> {
+    let is_known = |(kind, name): &(&str, &str)| {
+        let is_it = |it: &Declared| it.schema().kind == *kind && it.id.name == *name;
+        spec.resources.iter().any(is_it) || inventory.leftovers.iter().any(|it| is_it(&it.declared))
+    };
+    let parents = inventory.leftovers.iter().filter(|it| is_assigned(&it.declared)).filter_map(|it| it.declared.host());
+    let unknown: BTreeSet<(&str, &str)> =
+        parents.filter(|(_, name)| is_of_team(name, &spec.team)).filter(|it| !is_known(it)).collect();
+    let reads = unknown.into_iter().filter_map(|(kind, name)| {
+        let id = Id {
+            owner: Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() },
+            name: name.to_owned(),
+            arn: None,
+            anchors: BTreeMap::new(),
+            site: Some(inventory.site.clone()),
+            incarnation: None,
+        };
+        let kind = registry().get(kind)?;
+        Some(async move { (&**kind, look(cx, &**kind, &id).await, id) })
+    });
+    for (kind, reading, id) in join_all(reads).await {
+        match reading {
+            Ok(Reading { live: Some(live), .. }) => {
+                let key = (kind.schema().kind, id.name.clone());
+                observe(cx, &Declared::leftover(kind, id), Some(&live));
+                inventory.parents.insert(key, live.owner);
+            }
+            Err(error) if error.passes() => return Err((id.name, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// That `actual` is the account that the spec is for.

@@ -500,6 +500,9 @@ impl<'a> Planner<'a> {
         if let Some(reason) = live.undecided() {
             return Change { reason: Some(reason), undecided: true, ..row };
         }
+        if let Some(why) = self.barred_parent(declared) {
+            return Change { reason: Some(format!("not deleted: {why}")), ..row };
+        }
         let untagged = || "left alone: it bears no tags of the engine".to_owned();
         match self.standing(declared, live) {
             Standing::Ours | Standing::Renamed(_) => self.gone(row, declared, found, None),
@@ -562,6 +565,9 @@ impl<'a> Planner<'a> {
         if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&row.name, &declared.id.owner.team) {
             let reason = format!("its name does not begin with `{}`, so it is nothing of ours", self.spec.team);
             return refused(row, reason, "whoever owns it can take its tags off".to_owned());
+        }
+        if let Some(why) = self.barred_parent(declared) {
+            return refused(row, why, "the function's owner can remove its tags".to_owned());
         }
         match &live.owner {
             Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
@@ -709,6 +715,34 @@ impl<'a> Planner<'a> {
     fn container_owner(&self, declared: &Declared) -> Option<&Ownership> {
         let container = identity_targets(declared).next()?;
         Some(&self.inventory.found.get(container)?.live.as_ref()?.owner)
+    }
+
+    /// Why nothing may happen to something because of the function that it is attached to: tags are easily copied, so those
+    /// of a mapping count only on a function of this team. One that no longer exists is no obstacle.
+    fn barred_parent(&self, declared: &Declared) -> Option<String> {
+        let (kind, name) = declared.host()?;
+        let is_it = |it: &Declared| it.schema().kind == kind && it.id.name == name;
+        let is_imported = |it: &Declared| it.imported && is_it(it);
+        if self.spec.untouchable.contains(name) || self.spec.resources.iter().any(is_imported) {
+            return Some(format!("the {kind} `{name}` that it is attached to is imported"));
+        }
+        let team = &self.spec.team;
+        if !is_of_team(name, team) {
+            return Some(format!("the {kind} `{name}` that it is attached to does not begin with `{team}`"));
+        }
+        let declared = self.spec.resources.iter().filter(|it| is_it(it));
+        let declared = declared.filter_map(|it| self.inventory.live(&it.name));
+        let orphaned = self.inventory.leftovers.iter().filter(|it| is_it(&it.declared));
+        let owners = declared.chain(orphaned.filter_map(|it| it.found.live.as_ref())).map(|live| &live.owner);
+        owners.chain(self.inventory.parents.get(&(kind, name.to_owned()))).find_map(|owner| match owner {
+            Ownership::Engine(owner) if owner.team != *team => {
+                Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
+            }
+            Ownership::CloudFormation(stack) => Some(format!(
+                "the {kind} `{name}` that it is attached to belongs to the CloudFormation stack `{stack}`"
+            )),
+            _ => None,
+        })
     }
 
     /// Whether it is about a function that is deleted: it would live on, and feed the next one of that name.

@@ -12,6 +12,7 @@ mod progress;
 pub mod timeline;
 pub mod verified;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::apply::Ending;
 use crate::aws::{AwsError, Class};
 use crate::diagnostic::{self, Diagnostic, printable, wrap};
 use crate::plan::{Action, Change, Op, Plan, Subject};
+use crate::sanitize::{self, Reader, is_ci};
 use crate::schema::{Effect, Site};
 use crate::spec::Spec;
 use crate::timeline::Timing;
@@ -87,6 +89,11 @@ impl Look {
             _ => diagnostic::Style::Plain,
         };
         diagnostic::render(diagnostics, style, self.width)
+    }
+
+    /// A text as whoever reads such a stream gets it; see [`sanitize`].
+    fn clean(self, text: &str) -> Cow<'_, str> {
+        sanitize::clean(text, Reader { color: self.colour, runner: is_ci(), raw: false })
     }
 
     fn paint(self, style: Style, text: &str) -> String {

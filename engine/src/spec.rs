@@ -23,7 +23,7 @@ use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, DynKind};
 use crate::schema::{Id, Naming, Schema, Shape};
 use crate::value::{Hole, Path, Tree, Value};
-use crate::yaml;
+use crate::yaml::{self, Yaml};
 
 /// A spec that can be planned.
 #[derive(Debug)]
@@ -208,9 +208,21 @@ impl Spec {
     pub fn parse(path: &FilePath, bytes: &[u8], overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
         let name = path.display().to_string();
         let (file, root, errors) = yaml::read(&name, bytes);
+        let may_be_spec = foreign::may_be_spec(&file, root.as_ref());
+        if !may_be_spec {
+            // It may be any file of this machine, so nothing of its text is shown.
+            file.reveal_except(vec![Span::new(0, file.text().len())]);
+        }
         if let Some(foreign) = foreign::recognised(&file) {
             return Err(vec![foreign]);
         }
+        if let Some(Yaml::Map(_)) = root.as_ref().map(|root| &root.value).filter(|_| !may_be_spec) {
+            return Err(vec![foreign::unrecognised(&file)]);
+        }
+        let errors = match if may_be_spec { errors } else { yaml::without_keys(errors) } {
+            none if none.is_empty() && root.is_none() => vec![foreign::unrecognised(&file)],
+            errors => errors,
+        };
         let Some(root) = root else {
             let hint =
                 "without the spec, `engine destroy --team TEAM --stack STACK --region REGION` deletes what they own";

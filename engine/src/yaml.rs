@@ -28,6 +28,15 @@ const MAX_DEPTH: usize = 64;
 /// How many errors of one file are spelt out; the rest is only counted.
 const MAX_ERRORS: usize = 100;
 
+/// What is said of a key that comes twice: the only text that repeats something of the file.
+const REPEATED: &str = "is set more than once";
+
+/// The errors of a file of which nothing may be repeated, not even its keys.
+pub fn without_keys(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    errors.retain(|error| !error.problem.ends_with(REPEATED));
+    errors
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -375,7 +384,7 @@ impl Reader<'_> {
             self.n_harmless += 1;
             self.error(entry.key_span, |file| {
                 let (line, _) = file.line_column(first.start);
-                Diagnostic::error(format!("{} is set more than once", key_name(&entry.key)))
+                Diagnostic::error(format!("{} {REPEATED}", key_name(&entry.key)))
                     .why(format!("it is already set on line {line}"))
                     .hint("keep one of the two")
             });

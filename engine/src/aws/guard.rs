@@ -2,10 +2,11 @@
 //!
 //! It lets reads through, and a write only where it is certain that the thing written is ours: its name begins with
 //! the team's, a read of this run has shown that nobody else owns it, and it was not imported. The prefix alone is no
-//! proof: `acme-extra-todos` may belong to team `acme-extra`.
+//! proof: `acme-extra-todos` may belong to team `acme-extra`. A mapping has no name, and its tags are easily copied, so
+//! the function that it is attached to has to be the team's as well.
 //!
-//! **Invariant:** it trusts the request alone, never what a kind says it is about to do. A request it does not know is
-//! refused.
+//! **Invariant:** it trusts the request alone, and what AWS has answered, never what a kind says it is about to do. A
+//! request it does not know is refused.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -42,6 +43,8 @@ pub struct Guard {
     access: Access,
     site: Mutex<Option<(String, String)>>,
     known: Mutex<HashMap<(String, String), Standing>>,
+    /// The name of the function that each mapping is attached to, by its UUID, as AWS has answered.
+    parents: Mutex<HashMap<String, String>>,
     /// What AWS refused to make, and nobody has looked at since.
     refused: Mutex<HashSet<(String, String)>>,
     n_writes: AtomicUsize,
@@ -55,6 +58,8 @@ enum Standing {
     Unproven,
     /// Not ours; the reason in words.
     Barred(String),
+    /// The same, and not of our team either: what is attached to it is barred as well.
+    Foreign(String),
     /// Somebody else's by declaration, whatever a read finds.
     Imported,
 }
@@ -197,6 +202,7 @@ impl Guard {
             access,
             site: Mutex::default(),
             known: Mutex::default(),
+            parents: Mutex::default(),
             refused: Mutex::default(),
             n_writes: AtomicUsize::new(0),
         }
@@ -213,9 +219,12 @@ impl Guard {
             Ownership::Engine(owner) if (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack) => {
                 Standing::Writable
             }
-            Ownership::Engine(owner) => Standing::Barred(format!("it belongs to {owner}")),
+            Ownership::Engine(owner) if owner.team == id.owner.team => {
+                Standing::Barred(format!("it belongs to {owner}"))
+            }
+            Ownership::Engine(owner) => Standing::Foreign(format!("it belongs to {owner}")),
             Ownership::CloudFormation(stack) => {
-                Standing::Barred(format!("it belongs to the CloudFormation stack `{stack}`"))
+                Standing::Foreign(format!("it belongs to the CloudFormation stack `{stack}`"))
             }
             Ownership::NotYetReadable(_) => Standing::Barred("its tags can't be read yet".to_owned()),
             Ownership::Nobody | Ownership::Inherited => Standing::Writable,
@@ -236,8 +245,24 @@ impl Guard {
     }
 
     /// Tells the guard that a thing is somebody else's by declaration.
-    pub fn observe_import(&self, schema: &Schema, id: &Id) {
-        self.know((schema.kind.to_owned(), id.name.clone()), Standing::Imported);
+    pub fn observe_import(&self, kind: &str, name: &str) {
+        self.know((kind.to_owned(), name.to_owned()), Standing::Imported);
+    }
+
+    /// Takes note of which functions mappings are attached to, where that is what AWS was asked about.
+    pub(super) fn observe_answer(&self, request: &Request, body: &[u8]) {
+        let Ok(answer) = serde_json::from_slice::<Mapping>(body) else { return };
+        let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = request.target.as_ref().filter(|(kind, _)| *kind == "mapping").map(|(_, uuid)| uuid.clone());
+        let Mapping { mappings, uuid, function_arn } = answer;
+        let one = uuid.or(asked).map(|uuid| (uuid, function_arn));
+        let several = mappings.into_iter().filter_map(|it| Some((it.uuid?, it.function_arn)));
+        for (uuid, function) in one.into_iter().chain(several) {
+            match function.map(|arn| function_name(&arn)).filter(|name| !name.is_empty()) {
+                Some(name) => drop(parents.insert(uuid, name)),
+                None => drop(parents.remove(&uuid)),
+            }
+        }
     }
 
     /// Takes note that AWS has not done what was asked. Where a create was refused, something else may stand, so it is not
@@ -311,6 +336,11 @@ impl Guard {
         if let Some(statement) = request.statement.as_ref().filter(|statement| !is_of_team(statement, team)) {
             return refuse(format!("the statement `{statement}` does not begin with the team's name `{team}`"));
         }
+        if *kind == "mapping"
+            && let Some(why) = self.barred_parent(name, team)
+        {
+            return refuse(why);
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ((*kind).to_owned(), name.clone());
         // Lifting a function's reserved concurrency deletes no more than a setting, and an item is not its table.
@@ -319,7 +349,9 @@ impl Guard {
                 && request.operation.starts_with("Delete")
                 && request.operation != "DeleteFunctionConcurrency");
         match (known.get(&key), request.effect) {
-            (Some(Standing::Barred(reason)), _) => return refuse(format!("the {kind} `{name}` is not ours: {reason}")),
+            (Some(Standing::Barred(reason) | Standing::Foreign(reason)), _) => {
+                return refuse(format!("the {kind} `{name}` is not ours: {reason}"));
+            }
             (Some(Standing::Imported), _) => {
                 return refuse(format!("the {kind} `{name}` is imported, and what is imported is never changed"));
             }
@@ -331,6 +363,25 @@ impl Guard {
             (None, _) => return refuse(format!("no read of this run has shown whose the {kind} `{name}` is")),
         }
         Ok(())
+    }
+
+    /// Why nothing may be written to a mapping because of the function that it is attached to. One that has been deleted
+    /// is no obstacle.
+    fn barred_parent(&self, uuid: &str, team: &str) -> Option<String> {
+        let parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(function) = parents.get(uuid) else {
+            return Some(format!("no read of this run has shown which function the mapping `{uuid}` is attached to"));
+        };
+        let of = format!("the mapping `{uuid}` is attached to the function `{function}`");
+        if !is_of_team(function, team) {
+            return Some(format!("{of}, which does not begin with the team's name `{team}`"));
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&("function".to_owned(), function.clone())) {
+            Some(Standing::Imported) => Some(format!("{of}, which is imported, and what is imported is never changed")),
+            Some(Standing::Foreign(reason)) => Some(format!("{of}, and {reason}")),
+            _ => None,
+        }
     }
 }
 
@@ -353,10 +404,28 @@ struct Body {
     statement_id: Option<String>,
 }
 
+/// What Lambda answers about one mapping or several
+/// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Mapping {
+    #[serde(rename = "EventSourceMappings")]
+    mappings: Vec<Mapping>,
+    #[serde(rename = "UUID")]
+    uuid: Option<String>,
+    #[serde(rename = "FunctionArn")]
+    function_arn: Option<String>,
+}
+
 /// What a request is about: kind, name or UUID, and region and account where an ARN says so.
 type Target = (&'static str, String, Option<(String, String)>);
 
 impl Request {
+    /// Whether its answer says which functions mappings are attached to.
+    pub(super) fn shows_parents(&self) -> bool {
+        matches!(self.operation.as_str(), "GetEventSourceMapping" | "ListEventSourceMappings")
+    }
+
     /// Reads a request off the wire. `None`: not one that the engine makes.
     pub fn parse(method: &str, uri: &str, target: Option<&str>, body: &[u8]) -> Option<Request> {
         let path = uri.split_once("://").map_or(uri, |(_, rest)| rest.find('/').map_or("/", |slash| &rest[slash..]));
@@ -740,6 +809,7 @@ mod tests {
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), "what we made is ours");
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
         guard.observe(registry()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
+        answer(&guard, "u-1", "acme-f");
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok(), "a read vouches for a UUID");
     }
 
@@ -791,12 +861,97 @@ mod tests {
     fn what_is_imported_stays_barred_whatever_a_read_finds() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         let schema = registry()["table"].schema();
-        guard.observe_import(schema, &id("acme-t"));
+        guard.observe_import("table", "acme-t");
         guard.observe(schema, &id("acme-t"), &live(Ownership::Engine(owner("acme", "s"))));
         for effect in [Effect::Write, Effect::Create] {
             let refusal = guard.check(&write("table", "acme-t", effect)).unwrap_err().to_string();
             assert!(refusal.contains("imported"), "{refusal}");
         }
+    }
+
+    /// What GetEventSourceMapping answers of a mapping that is attached to a function.
+    fn answer(guard: &Guard, uuid: &str, function: &str) {
+        let path = format!("/2015-03-31/event-source-mappings/{uuid}");
+        let request = parse("GET", &path, "", "").unwrap();
+        assert!(request.shows_parents());
+        let arn = format!("arn:aws:lambda:eu-central-1:123456789012:function:{function}");
+        let body = serde_json::json!({ "UUID": uuid, "FunctionArn": arn, "BatchSize": 1 });
+        guard.observe_answer(&request, body.to_string().as_bytes());
+    }
+
+    /// Every write on a mapping, and every one on what lives in a function, by whose the function is.
+    #[test]
+    fn what_is_attached_to_a_function_is_written_only_if_the_function_is_ours() {
+        let arn = |resource: &str| format!("arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3A{resource}");
+        let tags = format!("/2017-03-31/tags/{}", arn("event-source-mapping%3Au-1"));
+        let mapping = "/2015-03-31/event-source-mappings/u-1";
+        let on_mapping = [
+            ("PUT", mapping.to_owned(), "{}".to_owned()),
+            ("DELETE", mapping.to_owned(), String::new()),
+            ("POST", tags.clone(), "{}".to_owned()),
+            ("DELETE", format!("{tags}?tagKeys=x"), String::new()),
+        ];
+        let on_function = |function: &str| {
+            let (policy, create) =
+                (format!("/2015-03-31/functions/{function}/policy"), "/2015-03-31/event-source-mappings".to_owned());
+            [
+                ("POST", policy.clone(), r#"{"StatementId":"acme-s"}"#.to_owned()),
+                ("DELETE", format!("{policy}/acme-s"), String::new()),
+                ("POST", create, format!(r#"{{"FunctionName":"{function}"}}"#)),
+            ]
+        };
+        let ours = Some(Ownership::Engine(owner("acme", "s")));
+        let theirs = Some(Ownership::Engine(owner("acme-extra", "s")));
+        let by_cloudformation = Some(Ownership::CloudFormation("cfn".to_owned()));
+        let parents = [
+            ("acme-f", ours.clone(), false, true, "own"),
+            ("acme-f", Some(Ownership::Denied), false, true, "own, as far as its name says"),
+            ("acme-f", ours, true, false, "imported under our prefix"),
+            ("billing-f", None, true, false, "imported"),
+            ("billing-f", None, false, false, "another team's by its name"),
+            ("Acme-f", None, false, false, "another team's by a hair"),
+            ("acme-extra-f", theirs, false, false, "another team's by its tags"),
+            ("acme-f", by_cloudformation, false, false, "CloudFormation's"),
+        ];
+        for (function, owned, is_imported, allowed, whose) in parents {
+            let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+            guard.observe_site(&Site::new("eu-central-1", "123456789012"));
+            guard.observe(registry()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
+            if is_imported {
+                guard.observe_import("function", function);
+            }
+            if let Some(owner) = owned {
+                guard.observe(registry()["function"].schema(), &id(function), &live(owner));
+            }
+            let check = |(method, path, body): &(&str, String, String)| {
+                let request = parse(method, path, "", body).expect(path);
+                guard.check(&request).map_err(|refusal| refusal.to_string())
+            };
+            for write in &on_mapping {
+                let refusal = check(write).expect_err("nobody has read it yet");
+                assert!(refusal.contains("which function"), "{refusal}");
+            }
+            answer(&guard, "u-1", &format!("{function}:live"));
+            for write in on_mapping.iter().chain(&on_function(function)) {
+                assert_eq!(check(write).is_ok(), allowed, "{whose}: {write:?}: {:?}", check(write));
+            }
+        }
+        // A function that is gone keeps nobody from deleting what was attached to it.
+        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        guard.observe(registry()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
+        answer(&guard, "u-1", "acme-gone");
+        assert_eq!(guard.check(&write("mapping", "u-1", Effect::Write)), Ok(()));
+        // The last answer counts, also one that no longer says it.
+        answer(&guard, "u-1", "billing-f");
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
+        let list = parse("GET", "/2015-03-31/event-source-mappings", "", "").unwrap();
+        guard.observe_answer(
+            &list,
+            br#"{"EventSourceMappings":[{"UUID":"u-1","FunctionArn":"arn:aws:lambda:r:1:function:acme-f"}]}"#,
+        );
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok());
+        guard.observe_answer(&list, br#"{"EventSourceMappings":[{"UUID":"u-1"}]}"#);
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
     }
 
     #[test]

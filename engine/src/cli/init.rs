@@ -25,6 +25,8 @@ const ATTRIBUTES: &str = "\
 # What Git takes for binary stays as it is.
 * text=auto eol=lf
 ";
+/// What is made below the folder that is named.
+const FOLDERS: [&str; 3] = ["specs", "lambda-src", "lambda-src/log-events"];
 /// Somebody may slip this often.
 const TRIES: usize = 3;
 
@@ -32,6 +34,13 @@ const TRIES: usize = 3;
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Result<Exit, Failure> {
     let folder = args.folder.clone().unwrap_or_default();
     let spec = folder.join(SPEC);
+    // Nobody has named these, so none is followed anywhere else.
+    for linked in FOLDERS.iter().map(|name| folder.join(name)).filter(|it| it.is_symlink()) {
+        let problem = format!("`{}` is a symbolic link, and nothing was written", linked.display());
+        return Err(Failure::one(
+            Diagnostic::error(problem).hint("remove the link, or name another folder: `engine init FOLDER`"),
+        ));
+    }
     // Before anybody is asked anything.
     if spec.symlink_metadata().is_ok() {
         let problem = format!("`{}` is there already, and nothing was written", spec.display());

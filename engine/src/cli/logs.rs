@@ -141,7 +141,11 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
         news.sort_by_key(|(_, event, _)| event.at);
         let text: String = news.iter().map(|it| printed(it, args, &mut journal)).collect();
         // Once more, since a text that was taken apart may say what it said in another form.
-        terminal.print(&cx.aws.secrets.mask(&text));
+        let text = cx.aws.secrets.mask(&text);
+        match args.raw && args.format == ListFormat::Human {
+            true => terminal.print_raw(&text),
+            false => terminal.print(&text),
+        }
         if let Some(filter) = args.filter.as_ref().filter(|_| text.is_empty() && silent.is_empty() && !args.follow) {
             let since = humantime::format_duration(args.since);
             silent.push(format!("nothing of what was logged in the last {since} has `{filter}`"));

@@ -1,5 +1,7 @@
 //! Which specs a command line means: a folder's, and those that a pattern fits, which not every shell expands.
 //!
+//! What is found so is followed within its folder alone: a cloned repository could have links that lead anywhere.
+//!
 //! **Invariant:** it looks at names, and reads no file.
 
 use std::path::{Component, Path, PathBuf};
@@ -9,6 +11,8 @@ use walkdir::WalkDir;
 
 use crate::diagnostic::Diagnostic;
 
+use super::Exit;
+use super::names::quoted;
 use super::terminal::Failure;
 
 /// The YAML files right in each folder that is named, in the order of their names, and all else as it is.
@@ -24,7 +28,7 @@ pub(super) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             let problem = format!("the folder `{}` has no `.yaml` or `.yml` file", path.display());
             return Err(Failure::one(Diagnostic::error(problem).hint("name the folder that the specs are right in")));
         }
-        specs.extend(found);
+        specs.extend(within(path, found)?);
     }
     Ok(specs)
 }
@@ -35,6 +39,26 @@ pub(super) fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_yaml(path)).collect();
     files.sort();
     files
+}
+
+/// The files that were found in a folder, if none of them is a link out of it.
+pub(super) fn within(folder: &Path, found: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    let root = std::fs::canonicalize(Path::new(".").join(folder)).unwrap_or_default();
+    // What can't be resolved can't be read either, and is told where it is read.
+    let leads_out = |path: &&PathBuf| std::fs::canonicalize(path).is_ok_and(|real| !real.starts_with(&root));
+    let refused: Vec<Diagnostic> = found.iter().filter(leads_out).map(|path| link_out(folder, path)).collect();
+    match refused.is_empty() {
+        true => Ok(found),
+        false => Err(Failure { exit: Exit::Failed, diagnostics: refused }),
+    }
+}
+
+fn link_out(folder: &Path, path: &Path) -> Diagnostic {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    Diagnostic::error(format!("`{}` is a link that leads out of `{}`", path.display(), folder.display()))
+        .why("engine follows such a link only if you name the file yourself: it could lead to any file of this machine")
+        .hint(format!("name the file on the command line, if you trust it: `{}`", quoted(path)))
+        .hint("or remove the link")
 }
 
 fn is_yaml(path: &Path) -> bool {
@@ -51,7 +75,7 @@ pub(super) fn fitting(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
                 let problem = format!("no file fits the pattern `{}`", path.display());
                 return Err(Failure::one(Diagnostic::error(problem).hint("correct it, or name the specs one by one")));
             }
-            Some(found) => specs.extend(found),
+            Some(found) => specs.extend(within(&named_part(path), found)?),
         }
     }
     Ok(specs)
@@ -62,10 +86,18 @@ fn is_pattern(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.contains(['*', '?', '['])) && path.symlink_metadata().is_err()
 }
 
+/// The folder in front of a pattern, which is named as it is.
+fn named_part(pattern: &Path) -> PathBuf {
+    pattern.components().take_while(is_plain).collect()
+}
+
+fn is_plain(part: &Component<'_>) -> bool {
+    !part.as_os_str().to_string_lossy().contains(['*', '?', '['])
+}
+
 /// `None` where it is no pattern after all. As in a shell, what begins with a dot is only found by a dot.
 fn files_that_fit(path: &Path) -> Option<Vec<PathBuf>> {
-    let is_plain = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
-    let folder: PathBuf = path.components().take_while(is_plain).collect();
+    let folder = named_part(path);
     let parts: Vec<&str> =
         path.components().skip_while(is_plain).map(|part| part.as_os_str().to_str()).collect::<Option<_>>()?;
     let glob = GlobBuilder::new(&parts.join("/")).literal_separator(true).build().ok()?.compile_matcher();

@@ -19,7 +19,7 @@ use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::{self, SavedPlan};
 use crate::schema::{Id, Naming};
-use crate::spec::{Depth, Overrides, Spec, nearest};
+use crate::spec::{Depth, Overrides, Spec, grammar, nearest};
 
 use super::terminal::{Failure, Terminal, said_once, telling};
 use super::{Exit, Global, SpecArgs, patterns};
@@ -30,6 +30,8 @@ const LOCAL_ACCOUNT: &str = "000000000001";
 const LOCAL_REGION: &str = "eu-central-1";
 /// No more of a list of teams is read, in bytes.
 const MAX_TEAMS_BYTES: usize = 1 << 20;
+/// Where a spec is looked for if none is named.
+const SPECS: &str = "specs";
 /// Taken where no spec is named.
 const USUAL_SPEC: &str = "specs/team.yaml";
 
@@ -448,8 +450,17 @@ pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
     };
     let bytes = files::read(file, MAX_TEAMS_BYTES).map_err(|unread| unusable(&unread.reason()))?;
     let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let teams: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).zip(1_usize..);
+    let lines = lines.filter(|(line, _)| !line.is_empty());
+    let (teams, wrong): (Vec<_>, Vec<_>) = lines.partition(|(line, _)| grammar::objection_to_team(line).is_none());
+    if let Some((_, first)) = wrong.first() {
+        // What such a line says may be a secret, if this is another file than was meant.
+        let more = if wrong.len() > 1 { format!(", and {} more", wrong.len() - 1) } else { String::new() };
+        let problem = format!("line {first} of the list of teams `{shown}`{more} can't be the name of a team");
+        let hint = format!("give a text file with one team a line; a name takes {}", grammar::team_words());
+        return Err(Failure::one(Diagnostic::error(problem).hint(hint)));
+    }
+    let teams: Vec<String> = teams.into_iter().map(|(line, _)| line.to_owned()).collect();
     if teams.is_empty() {
         let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` names none"));
         return Err(Failure::one(diagnostic.hint("write one team a line")));
@@ -541,11 +552,11 @@ fn local_account(spec: &Spec) -> String {
 
 /// The spec to use where none is named: the usual one, or the only one.
 pub(super) fn find_spec() -> Result<PathBuf, Failure> {
-    let usual = PathBuf::from(USUAL_SPEC);
-    if usual.exists() {
-        return Ok(usual);
-    }
-    match patterns::yaml_files(Path::new("specs")).as_slice() {
+    let (usual, folder) = (PathBuf::from(USUAL_SPEC), Path::new(SPECS));
+    let found = if usual.exists() { vec![usual] } else { patterns::yaml_files(folder) };
+    // The folder has not been named either.
+    let root = if folder.is_symlink() { Path::new("") } else { folder };
+    match patterns::within(root, found)?.as_slice() {
         [only] => Ok(only.clone()),
         [] => Err(Failure::one(
             Diagnostic::error("no spec is named, and there is none in `specs/`")

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::ColorChoice;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
@@ -18,6 +18,7 @@ use crate::aws::{ANSWER, Context, Reporter};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::local::LocalError;
 use crate::render::Look;
+use crate::sanitize::{Screen, is_ci, wants_color};
 
 use super::{Colour, Exit, Global, LogFormat};
 
@@ -85,16 +86,16 @@ impl Terminal {
         };
         choice.write_global();
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0)).max(40);
-        let colour = |choice: ColorChoice| choice != ColorChoice::Never;
+        let (out, err) = (std::io::stdout(), std::io::stderr());
         let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let dumb = env("TERM").is_none_or(|term| term == "dumb");
         Terminal {
-            out: Look { colour: colour(AutoStream::choice(&std::io::stdout())), width, plain: global.plain },
-            err: Look { colour: colour(AutoStream::choice(&std::io::stderr())), width, plain: global.plain },
+            out: Look { colour: wants_color(&out), width, plain: global.plain },
+            err: Look { colour: wants_color(&err), width, plain: global.plain },
             quiet: global.quiet,
             // Log lines and redrawn lines would tear each other apart.
             // A CI system may have a terminal, but keeps what was written there as a log.
-            live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0 && !global.plain && !is_ci(),
+            live: err.is_terminal() && !dumb && global.verbose == 0 && !global.plain && !is_ci(),
             logs: global.log_format,
             lost: OnceLock::new(),
             unheard: OnceLock::new(),
@@ -103,8 +104,21 @@ impl Terminal {
 
     /// Data, on stdout.
     pub(super) fn print(&self, text: &str) {
-        let printed = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
-        match printed {
+        self.print_on(Screen::stdout(), text);
+    }
+
+    /// Commands to the CI runner that reads stdout.
+    pub(super) fn print_commands(&self, text: &str) {
+        self.print_on(Screen::stdout().for_commands(), text);
+    }
+
+    /// Data as somebody else has written it, for programs that want it so.
+    pub(super) fn print_raw(&self, text: &str) {
+        self.print_on(Screen::stdout().for_programs(), text);
+    }
+
+    fn print_on(&self, mut screen: Screen, text: &str) {
+        match screen.write_all(text.as_bytes()).and_then(|()| screen.flush()) {
             Ok(()) => {}
             // Whoever closed the pipe (`| head`) has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(self.unheard.set(())),
@@ -129,21 +143,20 @@ impl Terminal {
     /// A line for people, on stderr.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {
-            // A terminal that went away is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            put(&format!("{text}\n"));
         }
     }
 
     /// Asks for a line; a screen reader reads the question when its own line ends.
     pub(super) fn prompt(&self, question: &str) {
-        let _ = write!(std::io::stderr(), "{question}{}", if self.err.plain { "\n" } else { " " });
+        put(&format!("{question}{}", if self.err.plain { "\n" } else { " " }));
     }
 
     pub(super) fn problems(&self, diagnostics: &[Diagnostic]) {
         if self.logs == LogFormat::Json {
             return self.log(diagnostics);
         }
-        let _ = write!(std::io::stderr(), "{}", self.err.problems(diagnostics));
+        put(&self.err.problems(diagnostics));
     }
 
     /// Problems as log lines, where programs read them.
@@ -169,6 +182,12 @@ impl Terminal {
     }
 }
 
+/// Text for people, on stderr.
+fn put(text: &str) {
+    // A terminal that went away is no reason to stop working.
+    drop(Screen::stderr().write_all(text.as_bytes()));
+}
+
 pub(super) fn start_log(global: &Global) {
     use tracing_subscriber::EnvFilter;
     // Only our own lines: the SDK's may hold what must not be shown.
@@ -178,10 +197,10 @@ pub(super) fn start_log(global: &Global) {
         (_, 1) => "engine=debug",
         _ => "engine=trace",
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(Screen::stderr);
     // Otherwise a log line that can't be written ends as a panic.
     let builder = builder.log_internal_errors(false);
-    let builder = builder.with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
+    let builder = builder.with_ansi(wants_color(&std::io::stderr()));
     match global.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
@@ -193,8 +212,7 @@ pub(super) fn said_once(quiet: bool) -> Reporter {
     let said: Mutex<BTreeSet<String>> = Mutex::default();
     Arc::new(move |what: &str| {
         if !quiet && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
-            // A terminal that went away is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "waiting for {what}...");
+            put(&format!("waiting for {what}...\n"));
         }
     })
 }
@@ -216,8 +234,7 @@ pub(super) async fn telling<T>(quiet: bool, waits: impl Fn() -> Vec<String>, wor
         }
         next = Instant::now() + REMINDER;
         if !quiet {
-            // A terminal that went away is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "{} ({} s)", said_of(&waits()), start.elapsed().as_secs());
+            put(&format!("{} ({} s)\n", said_of(&waits()), start.elapsed().as_secs()));
         }
     }
 }
@@ -242,11 +259,6 @@ fn said_of(waits: &[String]) -> String {
     }
 }
 
-/// As CI systems say by a variable of this name.
-fn is_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
-}
-
 pub(super) enum Answer {
     Yes,
     No,
@@ -264,7 +276,7 @@ pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) ->
         if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
     match ask(terminal, cx, question).await {
         Answer::Interrupted => {
-            let _ = writeln!(std::io::stderr(), "\ninterrupted; nothing was changed");
+            put("\ninterrupted; nothing was changed\n");
             Ok(Answer::Interrupted)
         }
         answer => Ok(answer),

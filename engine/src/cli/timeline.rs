@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use crate::diagnostic::Diagnostic;
 use crate::files::{self, Readers, Unread};
 use crate::render::timeline::{GENERATOR, Ran, document};
+use crate::sanitize::{self, Reader, is_ci};
 use crate::timeline::Axis;
 
 use super::terminal::Failure;
@@ -46,6 +47,8 @@ impl<'a> PageFile<'a> {
     /// What it was fit for at first it is no longer.
     pub(super) fn write(&self, axis: &Axis, runs: &[Ran<'_>]) -> Result<(), Diagnostic> {
         let text = document(axis, runs, self.when);
+        let reader = Reader { runner: is_ci(), ..Reader::default() };
+        let text = sanitize::clean(&text, reader);
         files::replace(self.path, text.as_bytes(), Readers::Usual)
             .map_err(|error| unwritable(self.path, error.to_string()))
     }

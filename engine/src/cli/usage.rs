@@ -3,9 +3,12 @@
 //! **Invariant:** nothing is printed in the words of the parser, but help that was asked for.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+
+use crate::sanitize::Screen;
 
 use super::terminal::{Failure, Terminal};
 use super::{Cli, Exit, Global};
@@ -59,7 +62,7 @@ const OPTIONS: [(&str, &str); 5] = [
 pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return match error.print() {
+        return match help(error) {
             _ if !asked => Exit::Usage,
             Err(lost) if lost.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failed,
             _ => Exit::Done,
@@ -72,6 +75,14 @@ pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
     let failure = failure(error, &command, &args);
     Terminal::new(&global).problems(&failure.diagnostics);
     failure.exit
+}
+
+/// Prints what the parser has to show where it belongs.
+fn help(error: &Error) -> std::io::Result<()> {
+    let mut screen = if error.use_stderr() { Screen::stderr() } else { Screen::stdout() };
+    let text = error.render();
+    let text = if screen.has_color() { text.ansi().to_string() } else { text.to_string() };
+    screen.write_all(text.as_bytes()).and_then(|()| screen.flush())
 }
 
 /// The command that was given, and what holds for all of them.

@@ -57,7 +57,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> 
         }
         ValidateFormat::Github => {
             let lines: String = distinct.iter().map(annotation).collect();
-            terminal.print(&lines);
+            terminal.print_commands(&lines);
         }
     }
     Ok(if n_errors == 0 { Exit::Done } else { Exit::Failed })

@@ -5,6 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::diagnostic::shell_word;
+
 /// One way of installing that was tried, and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -173,6 +175,9 @@ impl LocalError {
             }
             Self::CacheFolder { .. } | Self::NoCacheFolder => {
                 "set `ENGINE_CACHE_DIR` to a folder that can be written and has 100 MB free".into()
+            }
+            Self::ProjectFolder { path, .. } if path.is_symlink() => {
+                format!("remove it, if you did not make it yourself: `rm {}`", shell_word(&path.display().to_string()))
             }
             Self::ProjectFolder { path, .. } if path.exists() && !path.is_dir() && path.ends_with(".engine") => {
                 "rename that file: the local AWS needs a folder of this name".into()

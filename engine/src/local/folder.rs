@@ -1,15 +1,17 @@
 //! The project's `.engine/` folder: the lock, the mark of the last use, the log, and the record of the server.
 //!
 //! **Invariant:** the record is whole or absent, and every name that leads to a kill or a delete is checked here against
-//! something that a file alone could not claim.
+//! something that a file alone could not claim. No link is followed here: a cloned repository may bring any.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use crate::files::{self, Readers, own};
 
 use super::error::LocalError;
 use super::install::{VERSION, random_name};
@@ -22,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A supervisor needs up to four seconds to end the group of its server; see [`process::end_group`].
 const SUPERVISOR_LIMIT: Duration = Duration::from_secs(6);
+
+/// More of a log or a record is not read.
+const MAX_BYTES: u64 = 16 << 20;
 
 const PRIVATE_PREFIX: &str = "engine-local-";
 
@@ -39,18 +44,20 @@ impl Folder {
             |source| LocalError::ProjectFolder { path, source }
         };
         let path = fs::canonicalize(project).map_err(at(project))?.join(".engine");
-        fs::create_dir_all(&path).map_err(at(&path))?;
-        let ignore = path.join(".gitignore");
-        if !ignore.exists() {
-            fs::write(&ignore, "*\n").map_err(at(&ignore))?;
-        }
+        own::folder(&path).map_err(at(&path))?;
+        files::create_all(&[(path.join(".gitignore"), "*\n")])
+            .map_err(|(path, source)| LocalError::ProjectFolder { path, source })?;
         Ok(Self { path })
     }
 
     /// The folder, if the project has one.
-    pub(super) fn open(project: &Path) -> Option<Self> {
-        let path = fs::canonicalize(project.join(".engine")).ok()?;
-        path.is_dir().then_some(Self { path })
+    pub(super) fn open(project: &Path) -> Result<Option<Self>, LocalError> {
+        let Ok(path) = fs::canonicalize(project).map(|project| project.join(".engine")) else { return Ok(None) };
+        match own::is_folder(&path) {
+            Ok(()) => Ok(Some(Self { path })),
+            Err(source) if path.is_symlink() => Err(LocalError::ProjectFolder { path, source }),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The folder that the supervisor was told.
@@ -67,7 +74,7 @@ impl Folder {
     }
 
     pub(super) fn log_tail(&self) -> String {
-        let log = fs::read(self.log()).unwrap_or_default();
+        let log = own::read(&self.log(), MAX_BYTES).unwrap_or_default();
         last_lines(&String::from_utf8_lossy(&log), 10)
     }
 
@@ -100,29 +107,26 @@ impl Folder {
 
     /// How long the server has not been used; nothing without a mark.
     pub(super) fn idle(&self) -> Option<Duration> {
-        let used = fs::metadata(self.path.join("last-used")).ok()?.modified().ok()?;
+        let used = fs::symlink_metadata(self.path.join("last-used")).ok()?.modified().ok()?;
         // A mark in the future means that the clock was set back; then it was used just now.
         Some(SystemTime::now().duration_since(used).unwrap_or_default())
     }
 
     /// What is known of a server; `None` also when it was written by an engine that words it differently.
     pub(super) fn record(&self) -> Option<Record> {
-        let text = fs::read(self.path.join("local.json")).ok()?;
+        let text = own::read(&self.path.join("local.json"), MAX_BYTES).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
     /// Whether a server was started here and not stopped by command, known or not.
     pub(super) fn has_record(&self) -> bool {
-        self.path.join("local.json").exists()
+        self.path.join("local.json").symlink_metadata().is_ok()
     }
 
     pub(super) fn write(&self, record: &Record) -> Result<(), LocalError> {
         let failed = |source| self.error("local.json", source);
         let json = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
-        let draft = self.path.join("local.json.new");
-        let mut file = File::create(&draft).map_err(failed)?;
-        file.write_all(&json).map_err(failed)?;
-        fs::rename(&draft, self.path.join("local.json")).map_err(failed)
+        files::replace(&self.path.join("local.json"), &json, Readers::Owner).map_err(failed)
     }
 
     pub(super) fn forget(&self) -> Result<(), LocalError> {
@@ -133,8 +137,7 @@ impl Folder {
     }
 
     fn open_file(&self, name: &str) -> Result<File, LocalError> {
-        let file = File::options().create(true).truncate(false).write(true).open(self.path.join(name));
-        file.map_err(|source| self.error(name, source))
+        own::keep(&self.path.join(name)).map_err(|source| self.error(name, source))
     }
 
     fn error(&self, name: &str, source: io::Error) -> LocalError {

@@ -2,13 +2,14 @@
 //!
 //! **Invariant:** whoever changes which server a project has holds the project's lock.
 
-use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use etcetera::BaseStrategy;
+
+use crate::files::own;
 
 use super::error::LocalError;
 use super::folder::{Folder, Private, Record};
@@ -79,9 +80,9 @@ pub fn survey(project: &Project) -> Vec<Part> {
 /// The project's running server, if there is one. Does not count as a use, and changes nothing.
 ///
 /// # Errors
-/// None today: what cannot be read is not running.
+/// The project's folder is a link. What cannot be read is not running.
 pub fn status(project: &Project) -> Result<Option<Running>, LocalError> {
-    let record = Folder::open(&project.dir).and_then(|folder| folder.record());
+    let record = Folder::open(&project.dir)?.and_then(|folder| folder.record());
     Ok(record.as_ref().and_then(Record::running))
 }
 
@@ -90,7 +91,7 @@ pub fn status(project: &Project) -> Result<Option<Running>, LocalError> {
 /// # Errors
 /// When the project's folder cannot be used, or a process outlives SIGKILL.
 pub fn stop(project: &Project) -> Result<bool, LocalError> {
-    let Some(folder) = Folder::open(&project.dir) else {
+    let Some(folder) = Folder::open(&project.dir)? else {
         return Ok(false);
     };
     let _lock = folder.lock(&mut |_| {})?;
@@ -105,7 +106,7 @@ pub fn stop(project: &Project) -> Result<bool, LocalError> {
 /// # Errors
 /// When the server doesn't confirm it, or the project's folder cannot be used.
 pub fn reset(project: &Project) -> Result<(), LocalError> {
-    let Some(folder) = Folder::open(&project.dir) else {
+    let Some(folder) = Folder::open(&project.dir)? else {
         return Ok(());
     };
     let _lock = folder.lock(&mut |_| {})?;
@@ -181,7 +182,7 @@ fn wait_until_ready(folder: &Folder, private: &Private, supervisor: &mut Child) 
 /// The supervisor needs nothing of the user's environment, so it gets nothing: it outlives the command by an hour.
 fn spawn(executable: &Path, folder: &Folder, args: &SuperviseArgs) -> Result<Child, LocalError> {
     let in_log = |source| LocalError::ProjectFolder { path: folder.log(), source };
-    let log = File::create(folder.log()).map_err(in_log)?;
+    let log = own::renew(&folder.log()).map_err(in_log)?;
     let mut command = Command::new(executable);
     command.args(args.to_args()).env_clear().current_dir("/").stdin(Stdio::null());
     command.stderr(log.try_clone().map_err(in_log)?).stdout(log);

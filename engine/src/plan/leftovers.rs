@@ -89,6 +89,11 @@ impl Planner<'_> {
             let reason = format!("left alone: it bears our tags, but its name does not begin with `{}`", us.0);
             return claimed.then_some(Change { reason: Some(reason), ..row });
         }
+        if let Some(why) = self.barred_parent(declared) {
+            let claimed = matches!(&live.owner, Ownership::Engine(owner) if is_ours(owner));
+            let reason = format!("not deleted: it has this stack's tags, but {why}");
+            return claimed.then_some(Change { reason: Some(reason), ..row });
+        }
         let gone = |why: Option<&str>| {
             let mut row = self.gone(row.clone(), declared, Some(found), why.map(str::to_owned));
             if instead.is_some() {

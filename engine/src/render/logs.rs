@@ -86,9 +86,12 @@ impl Journal {
     }
 }
 
-/// One entry without anything of ours.
+/// One entry as it was logged, with whatever it holds.
 pub fn raw(entry: &Entry<'_>) -> String {
-    format!("{}\n", shown(entry.said).head)
+    match entry.said {
+        Said::Text { text, .. } => format!("{text}\n"),
+        said => format!("{}\n", shown(said).head),
+    }
 }
 
 /// Whether an entry, as it is shown to people, contains `text`.

@@ -211,7 +211,7 @@ impl Progress {
         match &self.style {
             Drawing::Live(_) => self.draw(&[text]),
             // A terminal that went away is no reason to stop working.
-            Drawing::Plain => drop(writeln!(self.out, "{text}")),
+            Drawing::Plain => drop(self.out.write_all(self.look.clean(&format!("{text}\n")).as_bytes())),
             Drawing::Silent => {}
         }
     }

@@ -1,10 +1,37 @@
 //! Files that are no spec but look familiar: one sentence about all of it helps more than one about each line.
 //!
-//! **Invariant:** it only names what a file is; a file that names a team is always taken for a spec.
+//! **Invariant:** it only names what a file is, and shows none of its text: it may have been found through a link, and be
+//! any file of this machine. A file that names a team is always taken for a spec.
 
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, nearest};
+use crate::yaml::{Node, Yaml};
+
+/// Of these, a spec has one at least.
+const TELLING: [&str; 2] = ["team", "resources"];
+
+/// Whether somebody may have written a file as a spec, however much is wrong with it.
+pub(super) fn may_be_spec(file: &Arc<SourceFile>, root: Option<&Node>) -> bool {
+    let tells = |key: &str| nearest(key, TELLING).is_some();
+    match root.map(|root| &root.value) {
+        Some(Yaml::Map(entries)) => entries.iter().any(|entry| tells(&entry.key)),
+        Some(_) => false,
+        // All that can be told of what is no YAML.
+        None => file.text().lines().any(|line| {
+            let key = line.split(':').next().unwrap_or_default();
+            tells(key.trim_matches(|c: char| c.is_whitespace() || "{\"'".contains(c)))
+        }),
+    }
+}
+
+/// The error of a mapping that has nothing of a spec.
+pub(super) fn unrecognised(file: &Arc<SourceFile>) -> Diagnostic {
+    Diagnostic::error("this file is not a spec: it has neither `team:` nor `resources:`")
+        .why("nothing of its text is shown, since it may not be meant for engine")
+        .at(file.place(Span::new(0, 0)))
+        .hint("name the spec instead, like `engine diff specs/team.yaml`; `engine init` writes a first one")
+}
 
 /// What is told about a file that somebody has made for another tool; `None` where it may be meant as a spec.
 pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {

@@ -224,6 +224,166 @@ fn a_path_that_is_no_spec_is_told_and_never_waited_for() {
     assert_snapshot!(all);
 }
 
+/// Files that hold secrets, as their tools write them. Each secret has `s3cr3t` in it, keys too.
+const SECRET_FILES: [(&str, &str); 18] = [
+    (".env", "DATABASE_URL=postgres://app:s3cr3t-db@db.example.com/app\nAPI_KEY=s3cr3t-key\n"),
+    (".env.local", "API_KEY: s3cr3t-one\ns3cr3t-name: s3cr3t-two\ns3cr3t-name: again\n"),
+    (
+        "id_rsa",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\ns3cr3tb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+    ),
+    ("server.pem", "-----BEGIN PRIVATE KEY-----\ns3cr3tMIIEvQIBADANBgkqhkiG9w0B=\n-----END PRIVATE KEY-----\n"),
+    ("credentials", "[default]\naws_access_key_id = AKIAs3cr3tEXAMPLE\naws_secret_access_key = s3cr3t/K7MDENG\n"),
+    (".netrc", "machine api.example.com login me password s3cr3t-netrc\n"),
+    ("key.json", "{\n  \"type\": \"service_account\",\n  \"private_key\": \"s3cr3t-MIIE\",\n  \"s3cr3t\": 1\n}\n"),
+    ("one-line.json", "{\"accessKeyId\":\"AKIAs3cr3t\",\"secretAccessKey\":\"s3cr3t-json\"}"),
+    ("kubeconfig", "apiVersion: v1\nkind: Config\nusers:\n- name: admin\n  user:\n    token: s3cr3t-token\n"),
+    (".pgpass", "localhost:5432:app:app:s3cr3t-pg\ns3cr3t-trailing:\n"),
+    (".npmrc", "//registry.npmjs.org/:_authToken=npm_s3cr3t\nalways-auth=true\n"),
+    (
+        ".bash_history",
+        "export TOKEN=s3cr3t-history\ncurl -H \"Authorization: Bearer s3cr3t\" https://api.example.com\n",
+    ),
+    (".my.cnf", "[client]\nuser=app\npassword=\"s3cr3t-my\"\n"),
+    (".git-credentials", "https://me:s3cr3t-git@github.com\n"),
+    (".vault-token", "hvs.s3cr3tCAESIJ"),
+    ("shadow", "root:$6$s3cr3t$abcdef:19000:0:99999:7:::\n"),
+    ("terraform.tfstate", "{\"terraform_version\":\"1.9\",\"resources\":[{\"password\":\"s3cr3t-state\"}]}"),
+    ("secrets.yaml", "\tdb_password: s3cr3t-tab\ns3cr3t_key:\n"),
+];
+
+/// No line and no secret of such a file, whatever is asked of it and however it is told.
+#[test]
+fn a_file_that_is_no_spec_is_told_without_its_text() {
+    let place = Place::new();
+    let mut files: Vec<String> = Vec::new();
+    for (name, content) in SECRET_FILES {
+        place.write(Path::new("secrets").join(name), content);
+        files.push(format!("secrets/{name}"));
+    }
+    place.write("good.yaml", "team: owls\nregion: eu-central-1\nresources: {}\n");
+    let mut runs: Vec<Vec<&str>> = Vec::new();
+    for options in [
+        &["diff"][..],
+        &["diff", "--plain", "-vv"],
+        &["diff", "--color", "always", "--log-format", "json", "-vv"],
+        &["apply", "--yes", "--format", "markdown"],
+        &["destroy", "--yes", "--format", "json"],
+        &["check", "--format", "json"],
+        &["validate"],
+        &["validate", "--format", "json"],
+        &["validate", "--format", "github", "--color", "always"],
+        &["graph", "--format", "html"],
+        &["policy", "--account", "123456789012"],
+    ] {
+        runs.push(options.iter().copied().chain(files.iter().map(String::as_str)).collect());
+    }
+    for file in &files {
+        runs.push(vec!["diff", "good.yaml", "--teams", file]);
+        runs.push(vec!["list", "--all-teams", "--prefixes", file, "-vv"]);
+    }
+    for args in runs {
+        let ran = place.engine(&args);
+        let (code, said) = (ran.code, format!("{}{}", ran.out, ran.err));
+        assert!(code.is_some_and(|code| code == 1 || code == 64), "{args:?}: {said}");
+        assert!(!said.contains("s3cr3t"), "{args:?}: {said}");
+        for line in SECRET_FILES.iter().flat_map(|(_, text)| text.lines()).map(str::trim).filter(|it| it.len() > 3) {
+            assert!(!said.contains(line), "{args:?}: `{line}` in {said}");
+        }
+    }
+}
+
+/// What a cloned repository may bring: links under the names that are looked for.
+#[test]
+fn what_was_found_is_no_link_out_of_its_folder() {
+    let place = Place::new();
+    let (good, secret) = ("team: owls\nregion: eu-central-1\nresources: {}\n", "password: s3cr3t\n");
+    place.write("outside/team.yaml", good);
+    place.write("outside/.env", secret);
+    place.write("outside/deep/one.yaml", good);
+    let projects: [(&str, &str, &[&str]); 7] = [
+        ("the usual spec", "specs/team.yaml -> ../../outside/team.yaml", &["diff"]),
+        ("the only spec", "specs/x.yaml -> ../../outside/.env", &["diff"]),
+        ("a folder of the usual name", "specs -> ../outside", &["diff"]),
+        ("in a folder", "specs/x.yaml -> ../../outside/.env", &["validate", "specs"]),
+        ("by a pattern", "specs/x.yaml -> ../../outside/.env", &["validate", "specs/*.yaml"]),
+        ("by a deep pattern", "specs/more -> ../../outside/deep", &["diff", "**/*.yaml"]),
+        ("by a pattern of folders", "specs/more -> ../../outside/deep", &["diff", "specs/*/one.yaml"]),
+    ];
+    for (at, (what, link, args)) in projects.into_iter().enumerate() {
+        let (link, target) = link.split_once(" -> ").unwrap();
+        let project = place.path(at.to_string());
+        fs::create_dir_all(project.join(link).parent().unwrap()).unwrap();
+        symlink(target, project.join(link)).unwrap();
+        let run = |args: &[&str]| {
+            let mut command = place.command(&place.program);
+            command.args(args).current_dir(&project);
+            place.end(command)
+        };
+        let said = run(args).failure();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("is a link that leads out of `") && !said.contains("s3cr3t"), "{what}: {said}");
+        assert!(said.contains("name the file on the command line, if you trust it: `"), "{what}: {said}");
+        // Who names it means it.
+        let name = match link {
+            "specs" => "specs/team.yaml",
+            "specs/more" => "specs/more/one.yaml",
+            link => link,
+        };
+        let named = run(&["validate", name]);
+        assert_eq!(named.code, Some(if target.ends_with(".env") { 1 } else { 0 }), "{what}: {}", named.err);
+        assert!(!named.err.contains("leads out"), "{what}: {}", named.err);
+    }
+    // Within the folder it may lead anywhere.
+    place.write("inside/specs/real/team.yaml", good);
+    symlink("real/team.yaml", place.path("inside/specs/team.yaml")).unwrap();
+    assert!(place.shell("cd inside && exec \"$0\" diff").failure().starts_with(ACCEPTED));
+    assert_eq!(place.shell("cd inside && exec \"$0\" validate 'specs/*.yaml'").code, Some(0));
+    // Nor does `init` write through one.
+    fs::create_dir(place.path("fresh")).unwrap();
+    symlink("../outside", place.path("fresh/specs")).unwrap();
+    let said = place.engine(["init", "fresh", "--team", "owls"]).failure();
+    assert!(said.contains("`fresh/specs` is a symbolic link"), "{said}");
+}
+
+/// Each name below `.engine/` that the program reads or writes, and the folder itself, as a link to something precious.
+#[test]
+fn no_link_below_the_projects_own_folder_is_followed() {
+    let place = Place::own();
+    empty_project(&place);
+    fs::create_dir(place.path("precious")).unwrap();
+    symlink("../precious", place.path("project/.engine")).unwrap();
+    for command in ["start", "status", "stop", "reset"] {
+        let said = place.project(&format!("exec \"$0\" local {command}")).failure();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("symbolic link") && said.contains("`rm HERE/project/.engine`"), "{command}: {said}");
+    }
+    let said = place.project("exec \"$0\" diff --local").failure();
+    assert!(said.contains("symbolic link"), "{said}");
+    assert_eq!(fs::read_dir(place.path("precious")).unwrap().count(), 0);
+
+    fs::remove_file(place.path("project/.engine")).unwrap();
+    fs::create_dir(place.path("project/.engine")).unwrap();
+    let link = |name: &str| {
+        place.write(format!("precious/{name}"), "precious");
+        symlink(format!("../../precious/{name}"), place.path(format!("project/.engine/{name}"))).unwrap();
+    };
+    for name in ["lock", "last-used"] {
+        link(name);
+        let said = place.project("exec \"$0\" local start").failure();
+        assert!(said.contains(&format!("`HERE/project/.engine/{name}` cannot be used")), "{said}");
+        fs::remove_file(place.path(format!("project/.engine/{name}"))).unwrap();
+    }
+    fs::remove_file(place.path("project/.engine/.gitignore")).unwrap();
+    for name in [".gitignore", "local.json", "local.json.new", "local.log"] {
+        link(name);
+    }
+    assert_eq!(place.project("\"$0\" local start && exec \"$0\" local stop").code, Some(0));
+    for entry in fs::read_dir(place.path("precious")).unwrap().map(Result::unwrap) {
+        assert_eq!(fs::read(entry.path()).unwrap(), b"precious", "{:?}", entry.file_name());
+    }
+}
+
 #[test]
 fn a_spec_comes_from_a_file_however_it_is_named() {
     let place = Place::new();

@@ -11,6 +11,7 @@ mod files;
 mod foreign;
 mod function_updates;
 mod graph;
+mod hostile;
 mod lambda_reads;
 mod library;
 mod lies;
@@ -157,7 +158,17 @@ impl Running {
         Running { child: command.spawn().unwrap(), output, start }
     }
 
-    fn end(mut self) -> Run {
+    /// How it ended; nothing that it printed may steer a terminal.
+    fn end(self) -> Run {
+        let run = self.ended();
+        for printed in [&run.out, &run.err] {
+            // Colors are looked at where they are asked for.
+            assert_eq!(hostile::steering(&printed.replace('\u{1b}', "")), None, "{printed:?}");
+        }
+        run
+    }
+
+    fn ended(mut self) -> Run {
         let deadline = self.start + Duration::from_secs(90);
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {

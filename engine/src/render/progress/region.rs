@@ -12,6 +12,8 @@ use std::io::Write;
 use anstyle::Style;
 use textwrap::core::display_width;
 
+use crate::sanitize::is_steering;
+
 use super::super::{DIM, Look};
 
 /// What a terminal without a size is taken for.
@@ -76,7 +78,7 @@ impl Region {
             frame.push_str("\x1b[J");
         }
         for line in above {
-            let _ = writeln!(frame, "{line}");
+            let _ = writeln!(frame, "{}", look.clean(line));
         }
         frame.push_str(&text);
         frame.push_str("\x1b[J");
@@ -123,7 +125,7 @@ fn cut(row: &Row, way: usize, width: usize, look: Look) -> (String, usize) {
     let (mut line, mut used) = (String::new(), 0);
     for (style, text) in parts {
         let mut piece = String::new();
-        for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        for c in text.chars().map(|c| if is_steering(c) || matches!(c, '\n' | '\t') { ' ' } else { c }) {
             let columns = display_width(c.encode_utf8(&mut [0; 4]));
             if used + columns > room {
                 break;

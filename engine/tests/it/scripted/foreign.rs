@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::Project;
 use super::server::{Cloud, Fault};
-use super::world::{ACCOUNT, REGION, Reply};
+use super::world::{ACCOUNT, REGION, Reply, Tags, World, function_arn};
 use case::{Aim, Case, Denied, Run, STACK, case, declared, known};
 use judge::{Deed, Judge, Rules, contents};
 
@@ -257,6 +257,65 @@ fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
         prop_assert!(!ended.err.contains("the guard stopped"), "only the guard stopped something in {}", told());
     }
     Ok(())
+}
+
+/// A mapping with copied tags, on a function that is not ours: the plan says so, nothing is written, and the run goes on.
+#[test]
+fn a_mapping_with_our_tags_on_a_function_of_another_team_stays() {
+    let tags = |team: &str, resource: &str| -> Tags {
+        let tags = [("engine:team", team), ("engine:stack", STACK), ("engine:resource", resource)];
+        tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+    };
+    let head = format!("team: acme\nstack: {STACK}\nregion: {REGION}\nresources:");
+    let import = |of: &str| format!("{head}\n  theirs: {{ type: function, import: \"{of}\" }}\n");
+    let mapping = "  feed:\n    type: mapping\n    function: ${theirs.arn}\n    event_source_arn: ${todos.stream_arn}\n    \
+                   starting_position: LATEST\n  todos: { type: table, import: acme-todos }\n";
+    let (billing, stream) = ("billing-sync", "arn:aws:dynamodb:eu-central-1:123456789012:table/x/stream/1");
+    let empty = format!("{head} {{}}\n");
+    let specs = [
+        ("imported", billing, import(billing), "is imported"),
+        ("imported by ARN", billing, import(&function_arn(billing)), "is imported"),
+        ("imported, with the mapping declared", billing, import(billing) + mapping, "is imported"),
+        ("imported under our prefix", "acme-sync", import("acme-sync"), "is imported"),
+        ("not in the spec", billing, empty.clone(), "does not begin with `acme`"),
+        ("under our prefix by its name alone", "acme-extra-sync", empty, "belongs to team `acme-extra`"),
+    ];
+    for (what, function, spec, why) in specs {
+        let mut world = World::empty();
+        let owner = if function.starts_with("acme-extra") { "acme-extra" } else { "billing" };
+        world.stand_function(function, tags(owner, "sync"));
+        world.stand_table("acme-todos", true, tags("acme", "todos"));
+        world.stand_mapping(&format!("{function}:live"), stream, tags("acme", "feed"));
+        world.stand_mapping(function, stream, tags("acme", "feed"));
+        world.index.mappings = true;
+        let cloud = Cloud::start(world);
+        let project = Project::usual();
+        project.spec(&spec);
+        let before = cloud.world(|world| contents(world));
+        let bare = ["destroy", "--team", "acme", "--stack", STACK, "--region", REGION, "--yes", "--delete-data"];
+        let mut runs = vec![vec!["destroy", "--yes", "--delete-data"], vec!["diff", "--destroy"]];
+        if !spec.contains("type: mapping") {
+            runs.push(vec!["apply", "--yes", "--delete-data"]);
+        }
+        for args in runs {
+            // The table is ours, unless it is imported.
+            let kept = |key: &String| !key.starts_with("table ");
+            let ran = project.run(&cloud, &args);
+            ran.ends_with(0);
+            ran.says(why).says("not deleted: ");
+            let after = cloud.world(|world| contents(world));
+            let (before, after): (Vec<_>, Vec<_>) =
+                (before.iter().filter(|it| kept(it.0)).collect(), after.iter().filter(|it| kept(it.0)).collect());
+            assert_eq!(before, after, "{what}: {args:?}");
+        }
+        let ran = project.run(&cloud, &["release", "feed"]);
+        ran.ends_with(1);
+        ran.complains("that it is attached to");
+        if function == billing {
+            project.run(&cloud, &bare).ends_with(0).says("does not begin with `acme`");
+        }
+        assert!(super::writes(&cloud).iter().all(|it| it == "DeleteTable"), "{what}: {:?}", super::writes(&cloud));
+    }
 }
 
 #[test]

@@ -191,6 +191,9 @@ impl Judge {
             }
             "mapping" => {
                 let mapping = world.mappings.iter().find(|it| it.uuid == name)?;
+                if let Some(why) = self.barred_parent(world, mapping.function.split(':').next().unwrap()) {
+                    return Some(why);
+                }
                 let function = format!("function {}", mapping.function);
                 let host = self.barred(world, &function);
                 match whose(&mapping.tags, us) {
@@ -206,6 +209,25 @@ impl Judge {
                 host.or_else(|| (!has_prefix(id, us)).then(|| format!("it does not bear the name of {us}")))
             }
             _ => Some("it is nobody's business".to_owned()),
+        }
+    }
+
+    /// Why nothing may change about what is attached to a function, whatever tags it has itself.
+    fn barred_parent(&self, world: &World, name: &str) -> Option<String> {
+        let Rules { us, imported, denied, .. } = &self.rules;
+        let key = format!("function {name}");
+        if self.is_unseen(&key) {
+            return None;
+        }
+        if imported.contains(&key) || !has_prefix(name, us) {
+            return Some(format!("{key}, to which it is attached, is imported or not of {us}"));
+        }
+        let tags = &world.functions.get(name).filter(|_| !denied.functions)?.tags;
+        let is_ours = tags.get("engine:team").is_some_and(|team| team == us);
+        let is_stacked = tags.contains_key("aws:cloudformation:stack-name");
+        match whose(tags, us) {
+            Whose::Other(owner) if is_stacked || !is_ours => Some(format!("{key}, to which it is attached: {owner}")),
+            _ => None,
         }
     }
 
