@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LocalError;
 use super::install::{VERSION, random_name};
+use super::key::ServerKey;
 use super::process::{self, Identity};
 use super::tools::last_lines;
 use super::{Running, http};
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SUPERVISOR_LIMIT: Duration = Duration::from_secs(6);
 
 const PRIVATE_PREFIX: &str = "engine-local-";
+
+/// The variable that names the server in the environment of its processes. MiniStack repeats its value when asked.
+pub(super) const MARK: &str = "MINISTACK_EDITION";
 
 /// The `.engine/` folder of a project.
 #[derive(Debug, Clone)]
@@ -40,6 +44,8 @@ impl Folder {
         };
         let path = fs::canonicalize(project).map_err(at(project))?.join(".engine");
         fs::create_dir_all(&path).map_err(at(&path))?;
+        // The record in it holds the server's key.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(at(&path))?;
         let ignore = path.join(".gitignore");
         if !ignore.exists() {
             fs::write(&ignore, "*\n").map_err(at(&ignore))?;
@@ -120,7 +126,9 @@ impl Folder {
         let failed = |source| self.error("local.json", source);
         let json = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
         let draft = self.path.join("local.json.new");
-        let mut file = File::create(&draft).map_err(failed)?;
+        // What an earlier write left would keep its mode.
+        let _ = fs::remove_file(&draft);
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
         file.write_all(&json).map_err(failed)?;
         fs::rename(&draft, self.path.join("local.json")).map_err(failed)
     }
@@ -146,8 +154,11 @@ impl Folder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) version: String,
+    /// Where the door listens on 127.0.0.1.
     pub(super) port: u16,
+    pub(super) key: ServerKey,
     pub(super) private: Private,
+    /// Keeps the door as well.
     pub(super) supervisor: Identity,
     /// The leader of the group in which the functions' processes run too.
     pub(super) server: Identity,
@@ -159,7 +170,7 @@ impl Record {
         let mut ready = false;
         process::wait_until(PATIENCE, || {
             let lives = self.version == VERSION && self.supervisor.is_alive() && self.server.is_alive();
-            ready = lives && http::is_ready(self.port, VERSION, self.private.name());
+            ready = lives && http::is_ready(&self.private.socket(), VERSION, self.private.name());
             ready || !lives
         });
         ready.then(|| self.as_running())
@@ -169,6 +180,7 @@ impl Record {
         Running {
             port: self.port,
             endpoint: format!("http://127.0.0.1:{}", self.port),
+            key: self.key.clone(),
             pid: self.server.pid.unsigned_abs(),
             started_now: false,
             lost_previous: false,
@@ -189,6 +201,7 @@ impl Record {
         if orphaned && !process::end_group(group) {
             return Err(LocalError::NotStopped { group });
         }
+        process::end_marked(&self.private.mark());
         self.private.remove();
         Ok(supervised || orphaned)
     }
@@ -225,6 +238,16 @@ impl Private {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where the server listens.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.path.join("socket")
+    }
+
+    /// What the environment of the server has in it, and with it that of every process that a function starts.
+    pub(super) fn mark(&self) -> String {
+        format!("{MARK}={}", self.name)
     }
 
     /// What cannot be removed stays for the system's own cleaning of its temporary folder.
