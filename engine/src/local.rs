@@ -33,6 +33,8 @@ mod supervise;
 mod tools;
 #[cfg(not(unix))]
 mod unsupported;
+#[cfg(unix)]
+mod wheels;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -41,11 +43,11 @@ use std::time::Duration;
 pub use error::{Attempt, LocalError};
 pub use key::ServerKey;
 #[cfg(unix)]
-pub use server::{ensure, reset, status, stop, survey};
+pub use server::{ensure, reset, status, stop, survey, uninstall};
 #[cfg(unix)]
 pub use supervise::supervise;
 #[cfg(not(unix))]
-pub use unsupported::{ensure, reset, status, stop, supervise, survey};
+pub use unsupported::{ensure, reset, status, stop, supervise, survey, uninstall};
 
 /// How long a server is kept that no command uses.
 const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);

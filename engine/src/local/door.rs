@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -39,6 +39,9 @@ const INVOCATIONS: usize = 16;
 
 /// How many connections the system holds for us until we accept them.
 const BACKLOG: u32 = 4096;
+
+/// How much of a refused request is read.
+const DRAINED: usize = 1 << 20;
 
 /// The pause after the system had no room for a connection.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
@@ -162,7 +165,11 @@ impl Door {
         let original = parts.headers.clone();
         let caller = match admit(&mut parts, &self.key) {
             Ok(caller) => caller,
-            Err(refusal) => return refusal.answer(&original),
+            Err(refusal) => {
+                // Who still sends doesn't read the answer.
+                let _ = Limited::new(body, DRAINED).collect().await;
+                return refusal.answer(&original);
+            }
         };
         if !caller.is_function {
             self.used.store(self.opened.elapsed().as_secs(), Ordering::Relaxed);

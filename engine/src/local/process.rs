@@ -280,7 +280,8 @@ mod tests {
     fn ps_and_proc_tell_the_same() {
         let me = i32::try_from(std::process::id()).unwrap_or_default();
         let (from_proc, from_ps) = (linux::find(me), ps::find(me));
-        let facts = |process: Option<Process>| process.map(|it| (it.pid, it.parent, it.group, it.arguments.trim().to_owned()));
+        let facts =
+            |process: Option<Process>| process.map(|it| (it.pid, it.parent, it.group, it.arguments.trim().to_owned()));
         assert!(from_ps.as_ref().is_some_and(|process| process.started.split(' ').count() == 5));
         assert_eq!(facts(from_proc), facts(from_ps));
         assert!(ps::all().iter().any(|process| process.pid == me));

@@ -37,7 +37,7 @@ pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, L
     if let Some(running) = previous.as_ref().and_then(Record::running) {
         return Ok(running);
     }
-    let tools = project.tools();
+    let tools = project.tools()?;
     let python = tools.python()?;
     let node = tools.node()?;
     let packages = install::packages(&project.cache()?, &tools, &python, say)?;
@@ -57,7 +57,10 @@ pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, L
 
 /// What the local AWS needs of this machine, looked at and not touched.
 pub fn survey(project: &Project) -> Vec<Part> {
-    let tools = project.tools();
+    let tools = match project.tools() {
+        Ok(tools) => tools,
+        Err(error) => return vec![("local AWS", Err(error))],
+    };
     let told = |tool: &Tool| format!("{} at {}", tools::dotted(tool.version), tool.executable.display());
     let python = tools.python();
     let cache = project.cache().map(|cache| {
@@ -110,6 +113,16 @@ pub fn reset(project: &Project) -> Result<(), LocalError> {
         Some(record) => http::reset(&record.private.socket()).map_err(|said| LocalError::NotReset { said }),
         None => Ok(()),
     }
+}
+
+/// Stops the project's server and deletes MiniStack from the cache folder; the next [`ensure`] installs it anew. Returns
+/// whether there was an installation.
+///
+/// # Errors
+/// Those of [`stop`], and when the cache folder can't be written.
+pub fn uninstall(project: &Project) -> Result<bool, LocalError> {
+    stop(project)?;
+    install::remove(&project.cache()?)
 }
 
 /// Starts a supervisor and waits until its server is ready.
@@ -179,7 +192,7 @@ fn spawn(executable: &Path, folder: &Folder, args: &SuperviseArgs) -> Result<Chi
 }
 
 impl Project {
-    fn tools(&self) -> Tools {
+    fn tools(&self) -> Result<Tools, LocalError> {
         let path = self.path.clone().or_else(|| std::env::var_os("PATH"));
         Tools::new(path.unwrap_or_default())
     }

@@ -56,8 +56,7 @@ pub fn supervise(args: SuperviseArgs) -> Result<(), LocalError> {
         let signals = Signals::new().map_err(refused("the supervisor could not listen to signals"))?;
         let (listener, port) = Door::listen().map_err(refused("no free port was found on 127.0.0.1"))?;
         let key = ServerKey::random().map_err(refused("the system gives no random numbers"))?;
-        let (server, input) =
-            start(&args, &private, port, &key).map_err(refused("`python3` could not be started"))?;
+        let (server, input) = start(&args, &private, port, &key).map_err(refused("`python3` could not be started"))?;
         let door = Arc::new(Door::new(key.clone(), private.socket()));
         let serving = tokio::spawn(Arc::clone(&door).serve(listener));
         // The lock is kept until all is over, so that the next command finds either this server or nothing of it.
