@@ -26,6 +26,9 @@ const SUPERVISOR_LIMIT: Duration = Duration::from_secs(6);
 
 const PRIVATE_PREFIX: &str = "engine-local-";
 
+/// The longest path of a folder for temporary files in which a server's socket has a place.
+const LONGEST_TEMPORARY: usize = 57;
+
 /// The variable that names the server in the environment of its processes. MiniStack repeats its value when asked.
 pub(super) const MARK: &str = "MINISTACK_EDITION";
 
@@ -223,7 +226,9 @@ impl Private {
     /// Makes a new folder that only this user can enter.
     pub(super) fn create() -> Result<Self, LocalError> {
         let name = format!("{PRIVATE_PREFIX}{}", random_name());
-        let path = std::env::temp_dir().join(&name);
+        // The path of a socket takes 104 bytes on macOS, 108 on Linux.
+        let usual = Some(std::env::temp_dir()).filter(|folder| folder.as_os_str().len() <= LONGEST_TEMPORARY);
+        let path = usual.unwrap_or_else(|| PathBuf::from("/tmp")).join(&name);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)

@@ -355,7 +355,10 @@ fn poison(folder: &Path) -> Vec<(&'static str, String)> {
     write("config/pip/pip.conf", nasty);
     write("evil.js", format!("require('fs').writeFileSync({:?}, '')", here("canaries/NODE_OPTIONS")));
     write("evil.sh", format!("touch {}\n", here("canaries/BASH_ENV")));
+    let temporary = "a-folder-for-temporary-files-whose-name-leaves-no-room-for-sockets";
+    fs::create_dir(folder.join(temporary)).unwrap();
     vec![
+        ("TMPDIR", here(temporary)),
         ("XDG_CONFIG_HOME", here("config")),
         ("PYTHONPATH", here("")),
         ("PYTHONHOME", here("")),
@@ -387,7 +390,8 @@ fn two_first_installations_at_once_in_poisoned_projects_download_once_and_run_no
         // What this machine has set about its package index stays.
         let mut command = Command::new(ENGINE);
         command.args(["local", "start"]).current_dir(sandbox.folder.path()).env("ENGINE_CACHE_DIR", cache.path());
-        command.envs(poison(sandbox.folder.path())).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        let piped = std::process::Stdio::piped;
+        command.envs(poison(sandbox.folder.path())).stdout(piped()).stderr(piped()).spawn().unwrap()
     });
     let said = started.map(|child| child.wait_with_output().unwrap()).map(|output| {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -726,7 +730,7 @@ fn only_local_env_prints_the_key_and_only_the_user_can_read_it() {
     );
     let (_, out, _) = ask(&["local", "env", "--account", "123456789012", "--region", "eu-west-1"]);
     assert!(out.contains("=eu-west-1\n") && out.contains(&running.key.access_key_id("123456789012")), "{out}");
-    assert_eq!(ask(&["local", "env", "--account", "12345678901"]).0, 2);
+    assert_eq!(ask(&["local", "env", "--account", "12345678901"]).0, 64);
 
     sandbox.create_function(&running, "kept", "");
     for args in [&["local", "status", "-vv"][..], &["local", "start", "-vv"], &["doctor"], &["local", "reset", "-vv"]] {
