@@ -105,6 +105,8 @@ pub struct Aws {
 pub struct Connection {
     config: SdkConfig,
     endpoint: Option<String>,
+    /// The secret of a local AWS; empty on AWS.
+    key: String,
     budget: Arc<Budget>,
     upload_timeouts: TimeoutConfig,
 }
@@ -150,14 +152,31 @@ pub struct Settings {
 }
 
 /// A local AWS on this machine.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LocalSettings {
     /// Where it listens.
     pub endpoint_url: String,
+    /// The secret that access key ids begin with, in front of the account; empty if it wants none.
+    pub key: String,
     /// The account to be: any 12 digits.
     pub account: String,
     /// The region to be in.
     pub region: String,
+}
+
+impl LocalSettings {
+    /// The access key id with which it takes a client for one of the account.
+    #[must_use]
+    pub fn access_key_id(&self) -> String {
+        format!("{}{}", self.key, self.account)
+    }
+}
+
+impl std::fmt::Debug for LocalSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { endpoint_url, account, region, .. } = self;
+        write!(f, "LocalSettings({endpoint_url}, {account}, {region})")
+    }
 }
 
 /// The region that the calls go to: `--region`, else the spec's, else that of the AWS settings. Asks nobody.
@@ -216,6 +235,7 @@ impl Connection {
         Ok(Connection {
             config,
             endpoint: settings.endpoint_url.clone(),
+            key: String::new(),
             budget: Arc::new(settings.rate.map_or_else(Budget::default, |rate| {
                 Budget::sharing(f64::from(rate) / f64::from(budget::LAMBDAS_RATE))
             })),
@@ -225,7 +245,7 @@ impl Connection {
 
     /// To a local AWS; no AWS variable, profile or proxy of this machine has a say.
     pub fn local(settings: &LocalSettings, network: &Network) -> Connection {
-        let credentials = Credentials::from_keys(&settings.account, "local", None);
+        let credentials = Credentials::from_keys(settings.access_key_id(), "local", None);
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(settings.region.clone()))
@@ -241,6 +261,7 @@ impl Connection {
         Connection {
             config,
             endpoint: Some(settings.endpoint_url.clone()),
+            key: settings.key.clone(),
             budget: Arc::new(Budget::unlimited()),
             upload_timeouts: network.upload_timeouts.clone(),
         }
@@ -248,9 +269,11 @@ impl Connection {
 
     /// The clients of one run, behind a guard that has seen nothing yet.
     pub fn clients(&self, access: Access) -> Aws {
-        let Connection { config, endpoint, budget, upload_timeouts } = self;
+        let Connection { config, endpoint, key, budget, upload_timeouts } = self;
         let (guard, budget) = (Arc::new(Guard::new(access)), Arc::clone(budget));
         let recorder = Arc::<Recorder>::default();
+        let secrets = Secrets::default();
+        secrets.learn(key);
         // Only the clients' requests pass the door; where credentials come from is not its business.
         let door = config.http_client().map(|inner| {
             let (guard, budget, recorder) = (Arc::clone(&guard), Arc::clone(&budget), Arc::clone(&recorder));
@@ -286,7 +309,7 @@ impl Connection {
             tagging: aws_sdk_resourcegroupstagging::Client::from_conf(tagging.build()),
             guard,
             budget,
-            secrets: Arc::default(),
+            secrets: Arc::new(secrets),
             recorder,
             seen: rights::Seen::default(),
             region: config.region().map_or_else(String::new, ToString::to_string),

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 use crate::aws::Network;
 use crate::cause::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, shell_word};
 use crate::kinds::registry;
 use crate::live::Leftovers;
 use crate::local::{self, Project, SuperviseArgs};
@@ -300,6 +300,7 @@ Examples:
 Examples:
   engine local start     or any command with --local
   engine local status    where it runs
+  engine local env       variables for other AWS clients
   engine local reset     empty it
   engine local stop      it also ends after an hour without use")]
     Local {
@@ -626,13 +627,27 @@ Examples:
     /// Say whether and where it runs
     #[command(after_help = "\
 Examples:
-  engine local status                      its address, for other tools: aws --endpoint-url URL")]
+  engine local status                      its address; `engine local env` is for other tools")]
     Status,
+    /// Print the variables with which AWS clients reach it, its key included
+    #[command(after_help = "\
+Examples:
+  eval \"$(engine local env)\"               then: aws dynamodb list-tables")]
+    Env {
+        /// The account to be in
+        #[arg(long, value_name = "ID", value_parser = account_id)]
+        account: Option<String>,
+    },
     /// Empty it: all accounts, all regions
     #[command(after_help = "\
 Examples:
-  engine local reset                       then: engine apply --local")]
-    Reset,
+  engine local reset                       then: engine apply --local
+  engine local reset --install             stop it, and install it again with the next start")]
+    Reset {
+        /// Stop it and delete what is installed, so that the next start installs it again
+        #[arg(long)]
+        install: bool,
+    },
     #[command(hide = true)]
     Supervise(SuperviseArgs),
 }
@@ -673,6 +688,11 @@ fn role(text: &str) -> Result<String, String> {
     }
 }
 
+fn account_id(text: &str) -> Result<String, String> {
+    let is_id = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_id { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
+}
+
 fn url(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     match host {
@@ -699,7 +719,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
     let global = Global { network, ..global };
     let terminal = Terminal::new(&global);
     let result = match command {
-        Command::Local { command } => local_command(&terminal, command),
+        Command::Local { command } => local_command(&global, &terminal, command),
         Command::Explain { what } => explain(&terminal, &what),
         Command::Apply(args) => apply(&global, &terminal, &args),
         Command::Diff(args) => diff(&global, &terminal, &args),
@@ -944,7 +964,22 @@ fn on_runtime(command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, F
     result
 }
 
-fn local_command(terminal: &Terminal, command: LocalCommand) -> Result<Exit, Failure> {
+/// Lines for a shell that lead AWS clients to the local AWS, and nowhere else.
+fn environment(running: &local::Running, account: &str, region: &str) -> String {
+    let key = running.key.access_key_id(account);
+    let variables = [
+        ("AWS_ENDPOINT_URL", running.endpoint.as_str()),
+        ("AWS_REGION", region),
+        ("AWS_DEFAULT_REGION", region),
+        ("AWS_ACCESS_KEY_ID", &key),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ];
+    let exports = variables.map(|(name, value)| format!("export {name}={}\n", shell_word(value))).concat();
+    // A profile may win over the keys, and a token of another session belongs to other keys.
+    format!("{exports}unset AWS_PROFILE AWS_SESSION_TOKEN\n")
+}
+
+fn local_command(global: &Global, terminal: &Terminal, command: LocalCommand) -> Result<Exit, Failure> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     // As a spec's project is found from anywhere below it.
     let root = here.ancestors().find(|folder| session::is_project(folder));
@@ -968,7 +1003,20 @@ fn local_command(terminal: &Terminal, command: LocalCommand) -> Result<Exit, Fai
             )),
             None => terminal.print("not running\n"),
         },
-        LocalCommand::Reset => {
+        LocalCommand::Env { account } => {
+            let Some(running) = local::status(&project)? else {
+                let diagnostic = Diagnostic::error("the local AWS of this project is not running");
+                return Err(Failure::one(diagnostic.hint("run `engine local start` first")));
+            };
+            let region = global.region.as_deref().unwrap_or(session::LOCAL_REGION);
+            let account = account.as_deref().unwrap_or(session::LOCAL_ACCOUNT);
+            terminal.print(&environment(&running, account, region));
+        }
+        LocalCommand::Reset { install: true } => {
+            let removed = local::uninstall(&project)?;
+            terminal.print(if removed { "removed; the next start installs it again\n" } else { "not installed\n" });
+        }
+        LocalCommand::Reset { install: false } => {
             let running = local::status(&project)?.is_some();
             local::reset(&project)?;
             terminal.print(if running { "emptied\n" } else { "not running\n" });

@@ -1,7 +1,8 @@
 //! The embedded local AWS: a pinned MiniStack per project, in the background on a loopback port.
 //!
 //! Commands call [`ensure`], which installs, starts or reuses. A supervisor process (see [`supervise`]) owns the server
-//! and ends it after a time without use. What a command must know of a server stands in `.engine/local.json`; deployed
+//! and ends it after a time without use. It also keeps the door in front of the server, which lets only requests with
+//! the server's [`ServerKey`] through; nothing else listens on a port. What a command must know of a server stands in `.engine/local.json`; deployed
 //! things live in the server's memory and go with it.
 //!
 //! All functions block and bring a runtime of their own: call them on a thread that drives none, such as one of
@@ -10,6 +11,8 @@
 //! **Invariant:** knows no spec, no AWS client and no credentials, and reaches no address but 127.0.0.1; only the
 //! installer talks to a package index. Nothing it starts sees the user's `AWS_*` variables.
 
+#[cfg(unix)]
+mod door;
 mod error;
 #[cfg(unix)]
 mod folder;
@@ -17,6 +20,8 @@ mod folder;
 mod http;
 #[cfg(unix)]
 mod install;
+#[cfg_attr(not(unix), allow(dead_code))]
+mod key;
 #[cfg(unix)]
 mod process;
 #[cfg(unix)]
@@ -28,18 +33,21 @@ mod supervise;
 mod tools;
 #[cfg(not(unix))]
 mod unsupported;
+#[cfg(unix)]
+mod wheels;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::{Attempt, LocalError};
+pub use key::ServerKey;
 #[cfg(unix)]
-pub use server::{ensure, reset, status, stop, survey};
+pub use server::{ensure, reset, status, stop, survey, uninstall};
 #[cfg(unix)]
 pub use supervise::supervise;
 #[cfg(not(unix))]
-pub use unsupported::{ensure, reset, status, stop, supervise, survey};
+pub use unsupported::{ensure, reset, status, stop, supervise, survey, uninstall};
 
 /// How long a server is kept that no command uses.
 const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
@@ -74,6 +82,8 @@ pub struct Running {
     pub port: u16,
     /// `http://127.0.0.1:PORT`, as AWS clients want it.
     pub endpoint: String,
+    /// What opens the door that listens there.
+    pub key: ServerKey,
     /// The process of the server, and the group of the functions' processes.
     pub pid: u32,
     /// Whether this call started it.
@@ -105,9 +115,6 @@ pub struct SuperviseArgs {
     /// The folder with the `node` that runs functions
     #[arg(long)]
     pub node_folder: PathBuf,
-    /// The port on 127.0.0.1
-    #[arg(long)]
-    pub port: u16,
     /// Seconds without use after which the server ends
     #[arg(long)]
     pub idle_seconds: u64,
@@ -130,7 +137,6 @@ impl SuperviseArgs {
             option("packages", self.packages.clone().into()),
             option("python", self.python.clone().into()),
             option("node-folder", self.node_folder.clone().into()),
-            option("port", self.port.to_string().into()),
             option("idle-seconds", self.idle_seconds.to_string().into()),
         ]
     }
@@ -158,11 +164,10 @@ mod tests {
         #[test]
         fn the_arguments_survive_the_command_line(
             paths in prop::array::uniform5("[ -~äß]{1,20}".prop_map(PathBuf::from)),
-            port: u16,
             idle_seconds: u64,
         ) {
             let [folder, private, packages, python, node_folder] = paths;
-            let args = SuperviseArgs { folder, private, packages, python, node_folder, port, idle_seconds };
+            let args = SuperviseArgs { folder, private, packages, python, node_folder, idle_seconds };
             let line = std::iter::once("engine".into()).chain(args.to_args());
             let Cli::Local(Local::Supervise(parsed)) = Cli::parse_from(line);
             prop_assert_eq!(parsed, args);

@@ -9,7 +9,7 @@ use clap::Args;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::aws::{Access, AwsError, Class, Context, LogEvent, Tail};
+use crate::aws::{Access, AwsError, Class, Context, LocalSettings, LogEvent, Tail};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Searched;
 use crate::live;
@@ -119,6 +119,7 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
     let names = feeds.iter().map(|feed| feed.function.as_str()).filter(|_| functions.len() > 1);
     let mut journal = Journal::new(names, look);
     let (busy, idle) = if matches!(target, Target::Local(_)) { (LOCAL, LOCAL) } else { (BUSY, IDLE) };
+    let mut target = target.clone();
     let mut pause = busy;
     loop {
         let looks = join_all(feeds.iter_mut().map(|feed| feed.tail.next(&cx)));
@@ -126,6 +127,13 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
             looks = telling(terminal.quiet, || cx.waits(), looks) => looks,
             // Reads change nothing, so none has to be waited for.
             () = cx.interrupt() => return Ok(Exit::Interrupted),
+            settings = restarted(session, &target), if args.follow => {
+                terminal.say("the local AWS was restarted; following the new one");
+                cx = session.moved(&cx, &settings, &interrupt).reporting(said_once(terminal.quiet)).enduring();
+                feeds.iter_mut().for_each(|feed| feed.tail = Tail::new(&feed.group, start));
+                target = Target::Local(settings);
+                continue;
+            }
         };
         let mut news = Vec::new();
         let mut silent = Vec::new();
@@ -160,6 +168,14 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
             () = tokio::time::sleep(pause) => {}
             () = cx.interrupt() => return Ok(Exit::Interrupted),
         }
+    }
+}
+
+/// Returns when another local AWS has taken the place of the one in `target`: never for AWS itself.
+async fn restarted(session: &Session<'_>, target: &Target) -> LocalSettings {
+    match target {
+        Target::Local(settings) => session.restarted(settings).await,
+        Target::Account(_) => std::future::pending().await,
     }
 }
 

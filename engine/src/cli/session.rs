@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -25,14 +26,17 @@ use super::terminal::{Failure, Terminal, said_once, telling};
 use super::{Exit, Global, SpecArgs, patterns};
 
 /// The account of the local AWS, where the spec names none.
-const LOCAL_ACCOUNT: &str = "000000000001";
+pub(super) const LOCAL_ACCOUNT: &str = "000000000001";
 /// The region of the local AWS, where neither spec nor flag name one.
-const LOCAL_REGION: &str = "eu-central-1";
+pub(super) const LOCAL_REGION: &str = "eu-central-1";
 /// No more of a list of teams is read, in bytes.
 const MAX_TEAMS_BYTES: usize = 1 << 20;
 /// Where a spec is looked for if none is named.
 const SPECS: &str = "specs";
 /// Taken where no spec is named.
+/// Between two looks whether a local AWS that does not answer has a successor.
+const RESTART_INTERVAL: Duration = Duration::from_millis(250);
+
 const USUAL_SPEC: &str = "specs/team.yaml";
 
 /// A loaded spec, and how to reach AWS.
@@ -167,9 +171,10 @@ pub(super) fn open_checked<'t>(
                 announce(terminal, &server);
                 running.insert(root.clone(), server);
             }
-            let endpoint = running.get(&root).map(|server| server.endpoint.clone()).unwrap_or_default();
+            let server = running.get(&root);
             Target::Local(LocalSettings {
-                endpoint_url: endpoint,
+                endpoint_url: server.map(|server| server.endpoint.clone()).unwrap_or_default(),
+                key: server.map(|server| server.key.expose().to_owned()).unwrap_or_default(),
                 account: local_account(&spec),
                 region: spec.region.clone().unwrap_or_else(|| LOCAL_REGION.to_owned()),
             })
@@ -304,6 +309,28 @@ impl<'t> Session<'t> {
         let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
         live::learn(&cx, &self.spec);
         Ok(cx)
+    }
+
+    /// Waits until the project has another local AWS than `current`, and returns the way to it.
+    pub(super) async fn restarted(&self, current: &LocalSettings) -> LocalSettings {
+        loop {
+            tokio::time::sleep(RESTART_INTERVAL).await;
+            let project = self.project.clone();
+            let found = tokio::task::spawn_blocking(move || local::status(&project)).await;
+            if let Ok(Ok(Some(Running { endpoint, key, .. }))) = found
+                && key.expose() != current.key
+            {
+                return LocalSettings { endpoint_url: endpoint, key: key.expose().to_owned(), ..current.clone() };
+            }
+        }
+    }
+
+    /// The context `cx` with clients of another local AWS.
+    pub(super) fn moved(&self, cx: &Context, settings: &LocalSettings, interrupt: &watch::Receiver<bool>) -> Context {
+        let mut aws = Connection::local(settings, &self.network).clients(Access::ReadOnly);
+        cx.aws.secrets.learn(&settings.key);
+        aws.secrets = Arc::clone(&cx.aws.secrets);
+        Context::new(Arc::new(aws), Consent::default(), interrupt.clone())
     }
 
     /// Where the project's local AWS is.

@@ -77,6 +77,12 @@ pub enum LocalError {
         /// The system's reason.
         source: io::Error,
     },
+    /// What is installed is not what was installed.
+    #[error("the installed MiniStack in `{path}` is damaged", path = path.display())]
+    CacheDamaged {
+        /// The folder of the installation.
+        path: PathBuf,
+    },
     /// No cache folder is known, because the user has no home.
     #[error("no cache folder is known")]
     NoCacheFolder,
@@ -145,6 +151,9 @@ impl LocalError {
             Self::CacheFolder { source, .. } | Self::ProjectFolder { source, .. } | Self::System { source, .. } => {
                 Some(source.to_string())
             }
+            Self::CacheDamaged { .. } => {
+                Some("its files have changed since the installation, so nothing of it was run".into())
+            }
             Self::NoCacheFolder => Some("the user has no home folder".into()),
             Self::NotStarted { log_tail, .. } if log_tail.is_empty() => None,
             Self::NotStarted { log_tail, .. } => Some(format!("the last lines of its log are:\n{log_tail}")),
@@ -173,6 +182,7 @@ impl LocalError {
             Self::HashMismatch { .. } => {
                 "don't install it by hand; try another network, or tell whoever runs the package mirror".into()
             }
+            Self::CacheDamaged { .. } => "run `engine local reset --install` to install it again".into(),
             Self::CacheFolder { .. } | Self::NoCacheFolder => {
                 "set `ENGINE_CACHE_DIR` to a folder that can be written and has 100 MB free".into()
             }

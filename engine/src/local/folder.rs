@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +15,7 @@ use crate::files::{self, Readers, own};
 
 use super::error::LocalError;
 use super::install::{VERSION, random_name};
+use super::key::ServerKey;
 use super::process::{self, Identity};
 use super::tools::last_lines;
 use super::{Running, http};
@@ -29,6 +30,12 @@ const SUPERVISOR_LIMIT: Duration = Duration::from_secs(6);
 const MAX_BYTES: u64 = 16 << 20;
 
 const PRIVATE_PREFIX: &str = "engine-local-";
+
+/// The longest path of a folder for temporary files in which a server's socket has a place.
+const LONGEST_TEMPORARY: usize = 57;
+
+/// The variable that names the server in the environment of its processes. MiniStack repeats its value when asked.
+pub(super) const MARK: &str = "MINISTACK_EDITION";
 
 /// The `.engine/` folder of a project.
 #[derive(Debug, Clone)]
@@ -45,6 +52,8 @@ impl Folder {
         };
         let path = fs::canonicalize(project).map_err(at(project))?.join(".engine");
         own::folder(&path).map_err(at(&path))?;
+        // The record in it holds the server's key.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(at(&path))?;
         files::create_all(&[(path.join(".gitignore"), "*\n")])
             .map_err(|(path, source)| LocalError::ProjectFolder { path, source })?;
         Ok(Self { path })
@@ -149,8 +158,11 @@ impl Folder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) version: String,
+    /// Where the door listens on 127.0.0.1.
     pub(super) port: u16,
+    pub(super) key: ServerKey,
     pub(super) private: Private,
+    /// Keeps the door as well.
     pub(super) supervisor: Identity,
     /// The leader of the group in which the functions' processes run too.
     pub(super) server: Identity,
@@ -162,7 +174,7 @@ impl Record {
         let mut ready = false;
         process::wait_until(PATIENCE, || {
             let lives = self.version == VERSION && self.supervisor.is_alive() && self.server.is_alive();
-            ready = lives && http::is_ready(self.port, VERSION, self.private.name());
+            ready = lives && http::is_ready(&self.private.socket(), VERSION, self.private.name());
             ready || !lives
         });
         ready.then(|| self.as_running())
@@ -172,6 +184,7 @@ impl Record {
         Running {
             port: self.port,
             endpoint: format!("http://127.0.0.1:{}", self.port),
+            key: self.key.clone(),
             pid: self.server.pid.unsigned_abs(),
             started_now: false,
             lost_previous: false,
@@ -192,6 +205,7 @@ impl Record {
         if orphaned && !process::end_group(group) {
             return Err(LocalError::NotStopped { group });
         }
+        process::end_marked(&self.private.mark());
         self.private.remove();
         Ok(supervised || orphaned)
     }
@@ -213,7 +227,9 @@ impl Private {
     /// Makes a new folder that only this user can enter.
     pub(super) fn create() -> Result<Self, LocalError> {
         let name = format!("{PRIVATE_PREFIX}{}", random_name());
-        let path = std::env::temp_dir().join(&name);
+        // The path of a socket takes 104 bytes on macOS, 108 on Linux.
+        let usual = Some(std::env::temp_dir()).filter(|folder| folder.as_os_str().len() <= LONGEST_TEMPORARY);
+        let path = usual.unwrap_or_else(|| PathBuf::from("/tmp")).join(&name);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
@@ -228,6 +244,16 @@ impl Private {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where the server listens.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.path.join("socket")
+    }
+
+    /// What the environment of the server has in it, and with it that of every process that a function starts.
+    pub(super) fn mark(&self) -> String {
+        format!("{MARK}={}", self.name)
     }
 
     /// What cannot be removed stays for the system's own cleaning of its temporary folder.

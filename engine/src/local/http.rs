@@ -1,9 +1,9 @@
-//! Two requests to a server on this machine: is it ours and ready, and forget everything.
+//! Two requests to a server behind its door: whether it is ours and ready, and to forget everything.
 //!
-//! **Invariant:** talks to 127.0.0.1 alone, without credentials; knows no AWS protocol.
+//! **Invariant:** talks to a socket on this machine alone, without credentials; knows no AWS protocol.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 
 /// A probe that takes longer counts as no answer: the server does one thing at a time and may be busy.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
@@ -26,40 +26,39 @@ struct Health {
     edition: String,
 }
 
-/// Whether the server on `port` is ready, has this version and was started under this identity.
+/// Whether the server at `socket` is ready, has this version and was started under this identity.
 ///
-/// The identity travels as `MINISTACK_EDITION`, which MiniStack does nothing with but repeat. Without it, another
-/// project's server that took the port in between would pass for ours.
-pub(super) fn is_ready(port: u16, version: &str, identity: &str) -> bool {
-    let ready = request(port, Method::GET, "/_ministack/ready", PROBE_LIMIT);
+/// The identity travels as `MINISTACK_EDITION`, which MiniStack does nothing with but repeat.
+pub(super) fn is_ready(socket: &Path, version: &str, identity: &str) -> bool {
+    let ready = request(socket, Method::GET, "/_ministack/ready", PROBE_LIMIT);
     if !ready.is_ok_and(|(status, _)| status == StatusCode::OK) {
         return false;
     }
-    let health = request(port, Method::GET, "/_ministack/health", PROBE_LIMIT);
+    let health = request(socket, Method::GET, "/_ministack/health", PROBE_LIMIT);
     let health = health.ok().and_then(|(_, body)| serde_json::from_slice::<Health>(&body).ok());
     health.is_some_and(|health| health.version == version && health.edition == identity)
 }
 
 /// Empties all accounts and regions and ends the functions' processes.
-pub(super) fn reset(port: u16) -> Result<(), String> {
-    match request(port, Method::POST, "/_ministack/reset", RESET_LIMIT) {
+pub(super) fn reset(socket: &Path) -> Result<(), String> {
+    match request(socket, Method::POST, "/_ministack/reset", RESET_LIMIT) {
         Ok((StatusCode::OK, _)) => Ok(()),
         Ok((status, _)) => Err(format!("it answered with status {status}")),
         Err(error) => Err(error.to_string()),
     }
 }
 
-fn request(port: u16, method: Method, path: &str, limit: Duration) -> io::Result<(StatusCode, Bytes)> {
+fn request(socket: &Path, method: Method, path: &str, limit: Duration) -> io::Result<(StatusCode, Bytes)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exchange = async {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        let stream = UnixStream::connect(socket).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, format!("127.0.0.1:{port}"))
+            .header(header::HOST, "127.0.0.1")
             .body(Empty::<Bytes>::new())
             .map_err(io::Error::other)?;
         let answer = sender.send_request(request).await.map_err(io::Error::other)?;
@@ -75,14 +74,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
     /// A server that gives this answer to everything, for as long as the test runs.
-    fn answering(body: &'static str) -> u16 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+    fn answering(body: &'static str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let _ = stream.read(&mut [0; 1024]);
@@ -90,15 +89,16 @@ mod tests {
                 let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
             }
         });
-        port
+        folder
     }
 
     #[test]
     fn only_the_server_we_started_counts_as_ready() {
         let ours = answering(r#"{"version": "1.5.33", "edition": "engine-local-1", "services": {}}"#);
-        assert!(is_ready(ours, "1.5.33", "engine-local-1"));
-        assert!(!is_ready(ours, "1.5.33", "engine-local-2"), "another project's server");
-        assert!(!is_ready(ours, "1.5.34", "engine-local-1"), "another version");
-        assert!(!is_ready(answering("ready"), "1.5.33", "engine-local-1"), "another program");
+        assert!(is_ready(&ours.path().join("socket"), "1.5.33", "engine-local-1"));
+        assert!(!is_ready(&ours.path().join("socket"), "1.5.33", "engine-local-2"), "another project's server");
+        assert!(!is_ready(&ours.path().join("socket"), "1.5.34", "engine-local-1"), "another version");
+        let other = answering("ready");
+        assert!(!is_ready(&other.path().join("socket"), "1.5.33", "engine-local-1"), "another program");
     }
 }

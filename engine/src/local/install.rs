@@ -1,10 +1,15 @@
 //! MiniStack in the user's cache folder: one version, every package by its hash, whole or not at all.
 //!
+//! pip or uv only download. What they bring is checked here against the hashes in the lock file, unpacked and compiled,
+//! and a digest of the result is checked at each start.
+//!
 //! **Invariant:** knows nothing of projects or servers. A folder that bears the final name is complete.
 
+use std::collections::HashMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::{Attempt, LocalError};
 use super::tools::{Tool, Tools, last_lines};
+use super::wheels::{self, BadWheel};
 
 /// The MiniStack release, which changes its behaviour every few days (<https://pypi.org/project/ministack/>).
 pub(super) const VERSION: &str = "1.5.33";
@@ -19,15 +25,47 @@ pub(super) const VERSION: &str = "1.5.33";
 /// Made by `echo ministack==1.5.33 | uv pip compile --universal --generate-hashes --python-version 3.10 -`.
 const LOCK: &str = include_str!("ministack-1.5.33.lock.txt");
 
+/// The pip that uv fetches where Python has none, since uv itself can't download without installing.
+const PIP_LOCK: &str = "pip==25.3 --hash=sha256:9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd\n";
+
+/// Counts changes of what is in the folder beside the packages, so that an older engine's folder is not taken for ours.
+const FORMAT: u32 = 2;
+
 /// Names of folders that an installation works in; what bears one and isn't locked was left behind.
 const STAGING_PREFIX: &str = "ministack-installing-";
+
+/// Compiles what is in a folder, which tracebacks name by its final path. Python never compares such files with their source, and writes none of its own.
+const COMPILE: &str = "import compileall, py_compile, sys; \
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
+    sys.exit(not compileall.compile_dir(sys.argv[1], ddir=sys.argv[2], quiet=2, invalidation_mode=mode))";
+
+/// Runs the pip in a folder.
+const RUN_PIP: &str =
+    "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('pip', run_name='__main__')";
+
+/// The settings of pip that say where packages come from and how to get there. All others could change what is
+/// downloaded, or run something.
+const PIP_SETTINGS: [&str; 11] = [
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "no-index",
+    "trusted-host",
+    "proxy",
+    "cert",
+    "client-cert",
+    "cache-dir",
+    "default-timeout",
+    "retries",
+];
 
 /// Whether MiniStack is there for this Python.
 pub(super) fn is_installed(cache: &Path, python: &Tool) -> bool {
     cache.join(folder_name(LOCK, python.version)).is_dir()
 }
 
-/// Returns the folder with MiniStack's packages, installing them on first use.
+/// Returns the folder with MiniStack's packages, installing them on first use, and checks that nothing in it has changed
+/// since.
 pub(super) fn packages(
     cache: &Path,
     tools: &Tools,
@@ -35,26 +73,67 @@ pub(super) fn packages(
     say: &mut dyn FnMut(&str),
 ) -> Result<PathBuf, LocalError> {
     let folder = cache.join(folder_name(LOCK, python.version));
-    if folder.is_dir() {
-        return Ok(folder);
+    if !folder.is_dir() {
+        install(cache, &folder, tools, python, say)?;
     }
+    let packages = folder.join("packages");
+    let recorded = fs::read_to_string(folder.join("digest")).ok();
+    if recorded.is_none() || recorded != wheels::digest(&packages).ok() {
+        return Err(LocalError::CacheDamaged { path: folder });
+    }
+    Ok(packages)
+}
+
+/// Deletes the installations of this version; returns whether there was one.
+pub(super) fn remove(cache: &Path) -> Result<bool, LocalError> {
     let in_cache = |source| LocalError::CacheFolder { path: cache.to_owned(), source };
-    fs::create_dir_all(cache).map_err(in_cache)?;
+    if !cache.is_dir() {
+        return Ok(false);
+    }
+    let _lock = lock(cache, &mut |_| {})?;
+    let mut found = false;
+    for entry in fs::read_dir(cache).map_err(in_cache)?.flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(format!("ministack-{VERSION}-").as_bytes()) {
+            // Under another name first, so that no half of it bears the final one.
+            let staging = cache.join(format!("{STAGING_PREFIX}{}", random_name()));
+            fs::rename(entry.path(), &staging).and_then(|()| fs::remove_dir_all(&staging)).map_err(in_cache)?;
+            found = true;
+        }
+    }
+    Ok(found)
+}
+
+fn lock(cache: &Path, say: &mut dyn FnMut(&str)) -> Result<fs::File, LocalError> {
+    let in_cache = |source| LocalError::CacheFolder { path: cache.to_owned(), source };
     let lock = fs::File::create(cache.join("ministack.lock")).map_err(in_cache)?;
     if lock.try_lock().is_err() {
         say("waiting for another command that is installing MiniStack");
         lock.lock().map_err(in_cache)?;
     }
+    Ok(lock)
+}
+
+fn install(
+    cache: &Path,
+    folder: &Path,
+    tools: &Tools,
+    python: &Tool,
+    say: &mut dyn FnMut(&str),
+) -> Result<(), LocalError> {
+    let in_cache = |source| LocalError::CacheFolder { path: cache.to_owned(), source };
+    fs::create_dir_all(cache).map_err(in_cache)?;
+    let _lock = lock(cache, say)?;
     if folder.is_dir() {
-        return Ok(folder);
+        return Ok(());
     }
     remove_left_behind(cache);
     say(&format!("installing MiniStack {VERSION} into `{}`", folder.display()));
     let staging = cache.join(format!("{STAGING_PREFIX}{}", random_name()));
-    let done = install_into(&staging, tools, python).and_then(|site| fs::rename(site, &folder).map_err(in_cache));
+    let done =
+        install_into(&staging, folder, tools, python).and_then(|done| fs::rename(done, folder).map_err(in_cache));
     // What cannot be removed now is removed by the next installation.
     let _ = fs::remove_dir_all(&staging);
-    done.map(|()| folder)
+    done
 }
 
 /// Sixteen characters that nobody has used before.
@@ -65,9 +144,9 @@ pub(super) fn random_name() -> String {
 /// Another lock file, or another minor version of Python, for which the lock file may name other packages, gets another
 /// folder.
 fn folder_name(lock: &str, [major, minor, _]: [u32; 3]) -> String {
-    let hash = Sha256::digest(lock.as_bytes());
-    let prefix: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("ministack-{VERSION}-{prefix}-py{major}.{minor}")
+    let hash = wheels::hex(&Sha256::digest(lock.as_bytes()));
+    let prefix = hash.get(..12).unwrap_or_default();
+    format!("ministack-{VERSION}-{prefix}-py{major}.{minor}-{FORMAT}")
 }
 
 /// Only the holder of the installation lock may call this.
@@ -79,20 +158,45 @@ fn remove_left_behind(cache: &Path) {
     }
 }
 
-/// Tries the ways to install in turn and returns the folder in `staging` that holds the packages.
-fn install_into(staging: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf, LocalError> {
+/// Downloads, checks, unpacks and compiles, and returns the folder in `staging` that is the whole installation.
+fn install_into(staging: &Path, folder: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf, LocalError> {
     let in_staging = |source| LocalError::CacheFolder { path: staging.to_owned(), source };
-    fs::create_dir(staging).map_err(in_staging)?;
+    let make = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path).map_err(in_staging);
+    make(staging)?;
+    let downloads = download(staging, tools, python)?;
+    let done = staging.join("done");
+    make(&done)?;
+    let packages = done.join("packages");
+    make(&packages)?;
+    wheels::unpack(LOCK, python.version, &downloads, &packages).map_err(|error| match error {
+        BadWheel::Refused(said) => LocalError::HashMismatch { said },
+        BadWheel::Io(source) => in_staging(source),
+    })?;
+    let mut compile = tools.command(&python.executable);
+    let said = run(compile.args(["-I", "-S", "-B", "-c", COMPILE]).arg(&packages).arg(folder.join("packages")));
+    said.map_err(|said| match cause_of(&said) {
+        Cause::Space => in_staging(io::ErrorKind::StorageFull.into()),
+        _ => LocalError::ToolBroken { path: python.executable.clone(), said: last_lines(&said, 4) },
+    })?;
+    let digest = wheels::digest(&packages).map_err(in_staging)?;
+    fs::write(done.join("digest"), digest).map_err(in_staging)?;
+    Ok(done)
+}
+
+/// Tries the ways to download in turn and returns the folder in `staging` that holds the wheels.
+fn download(staging: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf, LocalError> {
+    let in_staging = |source| LocalError::CacheFolder { path: staging.to_owned(), source };
     let lock = staging.join("lock.txt");
     fs::write(&lock, LOCK).map_err(in_staging)?;
+    fs::write(staging.join("pip.txt"), PIP_LOCK).map_err(in_staging)?;
 
     let mut attempts = Vec::new();
     let mut no_network = false;
-    for way in [Way::Uv, Way::Pip, Way::Venv] {
+    for way in [Way::Pip, Way::Uv, Way::Venv] {
         // A folder of its own, so that nothing of a failed attempt remains in it.
-        let site = staging.join(way.name());
-        let said = match way.run(tools, python, staging, &site, &lock) {
-            Ok(()) => return Ok(site),
+        let wheels = staging.join(way.name());
+        let said = match way.run(tools, python, staging, &wheels, &lock) {
+            Ok(()) => return Ok(wheels),
             Err(said) => said,
         };
         attempts.push(Attempt { way: way.name(), said: last_lines(&said, 4) });
@@ -103,9 +207,9 @@ fn install_into(staging: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf,
             Cause::Space => return Err(in_staging(io::ErrorKind::StorageFull.into())),
             Cause::Network => {
                 no_network = true;
-                // A proxy or a certificate may be configured for pip alone, so uv's word is not the last; the pip of a
+                // A proxy or a certificate may be configured for uv alone, so pip's word is not the last; the pip of a
                 // virtual environment would only wait for the same answer once more.
-                if way == Way::Pip {
+                if way == Way::Uv || tools.find("uv").is_none() {
                     break;
                 }
             }
@@ -115,12 +219,12 @@ fn install_into(staging: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf,
     Err(if no_network { LocalError::NoNetwork { attempts } } else { LocalError::NoInstaller { attempts } })
 }
 
-/// A way to put packages into a folder.
+/// A way to download packages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    Uv,
-    /// Also allowed on 'externally managed' Pythons, because of `--target`.
     Pip,
+    /// A pip that uv fetches.
+    Uv,
     /// Debian's `python3` comes with neither pip nor always this.
     Venv,
 }
@@ -134,31 +238,98 @@ impl Way {
         }
     }
 
-    /// Installs into `site`; the error is all that the program said.
-    fn run(self, tools: &Tools, python: &Tool, staging: &Path, site: &Path, lock: &Path) -> Result<(), String> {
-        let mut command = match self {
+    /// Downloads into `wheels`; the error is all that the program said.
+    fn run(self, tools: &Tools, python: &Tool, staging: &Path, wheels: &Path, lock: &Path) -> Result<(), String> {
+        let pip = match self {
+            Self::Pip => Pip { python: python.executable.clone(), folder: None },
             Self::Uv => {
                 let uv = tools.find("uv").ok_or("`uv` was not found")?;
+                let folder = staging.join("tools");
                 let mut command = tools.command(&uv);
-                command.args(["pip", "install", "--no-progress", "--python"]).arg(&python.executable);
-                command
+                command.args(["--no-config", "pip", "install", "--no-progress", "--no-python-downloads", "--python"]);
+                command.arg(&python.executable).args(["--no-deps", "--require-hashes", "--only-binary", ":all:"]);
+                run(command.arg("--target").arg(&folder).arg("--requirement").arg(staging.join("pip.txt")))?;
+                Pip { python: python.executable.clone(), folder: Some(folder) }
             }
-            Self::Pip => pip(tools, &python.executable),
             Self::Venv => {
                 let environment = staging.join("environment");
-                run(tools.command(&python.executable).args(["-m", "venv"]).arg(&environment))?;
-                pip(tools, &environment.join("bin/python3"))
+                run(tools.command(&python.executable).args(["-I", "-m", "venv"]).arg(&environment))?;
+                Pip { python: environment.join("bin/python3"), folder: None }
             }
         };
-        command.args(["--require-hashes", "--only-binary", ":all:"]);
-        run(command.arg("--target").arg(site).arg("--requirement").arg(lock))
+        let mut command = pip.command(tools);
+        command.env("PIP_CONFIG_FILE", "/dev/null").envs(pip.settings(tools));
+        command.args(["download", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]);
+        command.args(["--no-deps", "--require-hashes", "--only-binary", ":all:"]);
+        run(command.arg("--dest").arg(wheels).arg("--requirement").arg(lock))
     }
 }
 
-fn pip(tools: &Tools, python: &Path) -> Command {
-    let mut command = tools.command(python);
-    command.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]);
-    command
+/// One pip: that of a Python, or one in a folder.
+struct Pip {
+    python: PathBuf,
+    folder: Option<PathBuf>,
+}
+
+impl Pip {
+    fn command(&self, tools: &Tools) -> Command {
+        let mut command = tools.command(&self.python);
+        match &self.folder {
+            Some(folder) => command.args(["-I", "-S", "-B", "-c", RUN_PIP]).arg(folder),
+            None => command.args(["-I", "-m", "pip"]),
+        };
+        command
+    }
+
+    /// What pip's files say about where packages come from, as variables. The files themselves are not used for the
+    /// download: they may also name what else to install, and where.
+    fn settings(&self, tools: &Tools) -> HashMap<String, String> {
+        let mut command = self.command(tools);
+        let listed = command.args(["config", "list"]).env("PIP_DISABLE_PIP_VERSION_CHECK", "1").output();
+        let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        settings_in(&listed)
+    }
+}
+
+/// Reads `pip config list`: `SECTION.NAME='VALUE'` lines, whose later sections win.
+fn settings_in(listed: &str) -> HashMap<String, String> {
+    let mut found: Vec<(usize, String, String)> = listed.lines().filter_map(setting).collect();
+    found.sort_by_key(|(rank, ..)| *rank);
+    found.into_iter().map(|(_, name, value)| (name, value)).collect()
+}
+
+/// The rank of a setting's section, its variable, and its value.
+fn setting(line: &str) -> Option<(usize, String, String)> {
+    let (name, value) = line.trim_end().split_once('=')?;
+    let (section, name) = name.rsplit_once('.')?;
+    let rank = ["global", "install", "download", ":env:"].iter().position(|it| *it == section)?;
+    let name = if name == "timeout" { "default-timeout" } else { name };
+    if !PIP_SETTINGS.contains(&name) {
+        return None;
+    }
+    let name = format!("PIP_{}", name.to_ascii_uppercase().replace('-', "_"));
+    Some((rank, name, unquoted(value)?))
+}
+
+/// A text in the quotes and escapes of Python's `repr`.
+fn unquoted(text: &str) -> Option<String> {
+    let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
+    let mut value = String::new();
+    let mut chars = inner.chars();
+    while let Some(char) = chars.next() {
+        value.push(match char {
+            '\\' => match chars.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                plain @ ('\\' | '\'' | '"') => plain,
+                _ => return None,
+            },
+            plain => plain,
+        });
+    }
+    Some(value)
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
@@ -200,7 +371,7 @@ mod tests {
     #[test]
     fn another_lock_or_python_gets_another_folder() {
         let name = folder_name("ministack", [3, 11, 7]);
-        assert_eq!(name, "ministack-1.5.33-0837e6ba5608-py3.11");
+        assert_eq!(name, "ministack-1.5.33-0837e6ba5608-py3.11-2");
         assert_eq!(name, folder_name("ministack", [3, 11, 9]));
         assert_ne!(name, folder_name("ministack\n", [3, 11, 7]));
         assert_ne!(name, folder_name("ministack", [3, 10, 7]));
@@ -212,6 +383,25 @@ mod tests {
         let packages = LOCK.lines().filter(|line| line.contains("==") && !line.starts_with(['#', ' ']));
         assert!(packages.clone().count() >= 17);
         assert!(packages.clone().all(|line| line.ends_with('\\')), "a hash follows each package");
+    }
+
+    #[test]
+    fn only_settings_about_where_packages_come_from_are_taken_from_pip() {
+        let listed = "global.index-url='https://mirror.example/simple'\nglobal.timeout='7'\n\
+            global.requirement='/tmp/evil.txt'\nglobal.user='true'\ninstall.target='/tmp'\n\
+            download.index-url=\"https://it's.example/simple\"\nwheel.index-url='https://other.example'\n\
+            global.find-links='/a\\n/b'\nglobal.proxy='odd\\x00'\n:env:.config-file='/etc/x'\nnonsense\n";
+        let mut found: Vec<(String, String)> = settings_in(listed).into_iter().collect();
+        found.sort();
+        let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("PIP_DEFAULT_TIMEOUT", "7"),
+                ("PIP_FIND_LINKS", "/a\n/b"),
+                ("PIP_INDEX_URL", "https://it's.example/simple"),
+            ]
+        );
     }
 
     /// Texts as pip 23.2 and uv 0.9 wrote them.

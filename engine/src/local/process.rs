@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 use serde::{Deserialize, Serialize};
 
 /// How long a process gets between SIGTERM and SIGKILL, and then to vanish.
@@ -46,6 +46,7 @@ impl Identity {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Process {
     pub(super) pid: i32,
+    parent: i32,
     group: i32,
     started: String,
     /// The command line, its words joined by spaces.
@@ -74,6 +75,56 @@ pub(super) fn end_group(number: i32) -> bool {
     false
 }
 
+/// Makes this process the parent of whatever loses its own, so that nothing that a function starts gets away, in
+/// whatever session. Only Linux has this.
+pub(super) fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    // Without it, the mark in the environment still finds nearly all.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
+
+/// Takes note of children that have ended, which otherwise stay as zombies, and returns whether `server` is among them.
+pub(super) fn reap(server: i32) -> bool {
+    let mut has_ended = false;
+    while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
+        has_ended |= pid.as_raw_nonzero().get() == server;
+    }
+    has_ended
+}
+
+/// Kills all children of this process with what they have started. Returns whether none is left.
+pub(super) fn end_descendants() -> bool {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    kill_all(|| {
+        let all = all();
+        let mut found = vec![own];
+        let mut next = 0;
+        while let Some(parent) = found.get(next).copied() {
+            found.extend(all.iter().filter(|process| process.parent == parent).map(|process| process.pid));
+            next += 1;
+        }
+        reap(0);
+        found.split_off(1)
+    })
+}
+
+/// Kills all processes that have `mark`, a variable with its value, in their environment. Returns whether none is left.
+pub(super) fn end_marked(mark: &str) -> bool {
+    kill_all(|| marked(mark))
+}
+
+/// Kills what `find` finds until it finds nothing: a process may start another one meanwhile.
+fn kill_all(find: impl Fn() -> Vec<i32>) -> bool {
+    wait_until(GRACE, || {
+        let found = find();
+        for pid in found.iter().filter_map(|pid| target(*pid)) {
+            // It may end by itself in between.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        found.is_empty()
+    })
+}
+
 /// Polls until `done` or until the time is over, and returns which.
 pub(super) fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
@@ -94,9 +145,9 @@ fn target(number: i32) -> Option<Pid> {
 }
 
 #[cfg(target_os = "linux")]
-use linux::{all, find};
+use linux::{all, find, marked};
 #[cfg(not(target_os = "linux"))]
-use ps::{all, find};
+use ps::{all, find, marked};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -111,24 +162,33 @@ mod linux {
 
     pub(super) fn find(pid: i32) -> Option<Process> {
         let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).ok();
-        let (group, ticks) = parse_stat(&String::from_utf8_lossy(&read("stat")?))?;
+        let (parent, group, ticks) = parse_stat(&String::from_utf8_lossy(&read("stat")?))?;
         let mut arguments = read("cmdline")?;
         arguments.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
         // Ticks count from the boot, so they mean nothing without it.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).into_owned();
-        Some(Process { pid, group, started: format!("{} {ticks}", boot.trim()), arguments })
+        Some(Process { pid, parent, group, started: format!("{} {ticks}", boot.trim()), arguments })
     }
 
-    /// Group and start time out of `/proc/PID/stat`: fields 5 and 22 of proc_pid_stat(5). The name in field 2 may hold
+    /// Processes with this variable; those of other users can't be read and don't count.
+    pub(super) fn marked(mark: &str) -> Vec<i32> {
+        let has_mark = |process: &Process| {
+            let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        all().into_iter().filter(has_mark).map(|process| process.pid).collect()
+    }
+
+    /// Parent, group and start time out of `/proc/PID/stat`: fields 4, 5 and 22 of proc_pid_stat(5). The name in field 2 may hold
     /// spaces and parentheses, so counting starts behind its last one. `None` for a zombie or a dead process.
-    fn parse_stat(stat: &str) -> Option<(i32, u64)> {
+    fn parse_stat(stat: &str) -> Option<(i32, i32, u64)> {
         let (_, behind_name) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = behind_name.split_whitespace().collect();
         if matches!(*fields.first()?, "Z" | "X" | "x") {
             return None;
         }
-        Some((fields.get(2)?.parse().ok()?, fields.get(19)?.parse().ok()?))
+        Some((fields.get(1)?.parse().ok()?, fields.get(2)?.parse().ok()?, fields.get(19)?.parse().ok()?))
     }
 
     #[cfg(test)]
@@ -138,7 +198,7 @@ mod linux {
         #[test]
         fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
             let stat = "7 (a) R (b c) S 1 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1 1";
-            assert_eq!(parse_stat(stat), Some((42, 98765)));
+            assert_eq!(parse_stat(stat), Some((1, 42, 98765)));
         }
 
         #[test]
@@ -162,6 +222,16 @@ mod ps {
         ask(&["-A"])
     }
 
+    /// Processes with this variable. `-E` shows the environment of this user's processes behind their arguments, on
+    /// macOS alone.
+    pub(super) fn marked(mark: &str) -> Vec<i32> {
+        if cfg!(not(target_os = "macos")) {
+            return Vec::new();
+        }
+        let has_mark = |process: &Process| process.arguments.split(' ').any(|word| word == mark);
+        ask(&["-A", "-E"]).into_iter().filter(has_mark).map(|process| process.pid).collect()
+    }
+
     pub(super) fn find(pid: i32) -> Option<Process> {
         ask(&["-p", &pid.to_string()]).into_iter().find(|process| process.pid == pid)
     }
@@ -170,7 +240,7 @@ mod ps {
         let mut command = Command::new("ps");
         // The start time is a text in the user's language and time zone unless both are fixed.
         command.env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null());
-        command.args(["-ww", "-o", "pid=,pgid=,stat=,lstart=,command="]).args(selection);
+        command.args(["-ww", "-o", "pid=,ppid=,pgid=,stat=,lstart=,command="]).args(selection);
         let output = command.output().map(|output| output.stdout).unwrap_or_default();
         String::from_utf8_lossy(&output).lines().filter_map(parse_line).collect()
     }
@@ -178,11 +248,12 @@ mod ps {
     fn parse_line(line: &str) -> Option<Process> {
         let mut words = line.split_whitespace();
         let pid = words.next()?.parse().ok()?;
+        let parent = words.next()?.parse().ok()?;
         let group = words.next()?.parse().ok()?;
         let zombie = words.next()?.starts_with('Z');
         let started: Vec<&str> = words.by_ref().take(5).collect();
         let arguments: Vec<&str> = words.collect();
-        (!zombie).then(|| Process { pid, group, started: started.join(" "), arguments: arguments.join(" ") })
+        (!zombie).then(|| Process { pid, parent, group, started: started.join(" "), arguments: arguments.join(" ") })
     }
 }
 
@@ -209,7 +280,8 @@ mod tests {
     fn ps_and_proc_tell_the_same() {
         let me = i32::try_from(std::process::id()).unwrap_or_default();
         let (from_proc, from_ps) = (linux::find(me), ps::find(me));
-        let facts = |process: Option<Process>| process.map(|it| (it.pid, it.group, it.arguments.trim().to_owned()));
+        let facts =
+            |process: Option<Process>| process.map(|it| (it.pid, it.parent, it.group, it.arguments.trim().to_owned()));
         assert!(from_ps.as_ref().is_some_and(|process| process.started.split(' ').count() == 5));
         assert_eq!(facts(from_proc), facts(from_ps));
         assert!(ps::all().iter().any(|process| process.pid == me));

@@ -2,7 +2,6 @@
 //!
 //! **Invariant:** whoever changes which server a project has holds the project's lock.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,9 +19,6 @@ use super::{Part, Project, Running, SuperviseArgs, http, install};
 const START_LIMIT: Duration = Duration::from_secs(15);
 
 const READY_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Another program may take the port between our choosing it and the server's binding it; hardly three times in a row.
-const START_ATTEMPTS: u32 = 3;
 
 /// The Node.js that AWS runs the specs' functions with.
 const NODE_MAJOR: u32 = 22;
@@ -42,7 +38,7 @@ pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, L
     if let Some(running) = previous.as_ref().and_then(Record::running) {
         return Ok(running);
     }
-    let tools = project.tools();
+    let tools = project.tools()?;
     let python = tools.python()?;
     let node = tools.node()?;
     let packages = install::packages(&project.cache()?, &tools, &python, say)?;
@@ -62,7 +58,10 @@ pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, L
 
 /// What the local AWS needs of this machine, looked at and not touched.
 pub fn survey(project: &Project) -> Vec<Part> {
-    let tools = project.tools();
+    let tools = match project.tools() {
+        Ok(tools) => tools,
+        Err(error) => return vec![("local AWS", Err(error))],
+    };
     let told = |tool: &Tool| format!("{} at {}", tools::dotted(tool.version), tool.executable.display());
     let python = tools.python();
     let cache = project.cache().map(|cache| {
@@ -111,13 +110,23 @@ pub fn reset(project: &Project) -> Result<(), LocalError> {
     };
     let _lock = folder.lock(&mut |_| {})?;
     folder.touch()?;
-    match folder.record().as_ref().and_then(Record::running) {
-        Some(running) => http::reset(running.port).map_err(|said| LocalError::NotReset { said }),
+    match folder.record().filter(|record| record.running().is_some()) {
+        Some(record) => http::reset(&record.private.socket()).map_err(|said| LocalError::NotReset { said }),
         None => Ok(()),
     }
 }
 
-/// Starts a supervisor on a free port and waits until its server is ready.
+/// Stops the project's server and deletes MiniStack from the cache folder; the next [`ensure`] installs it anew. Returns
+/// whether there was an installation.
+///
+/// # Errors
+/// Those of [`stop`], and when the cache folder can't be written.
+pub fn uninstall(project: &Project) -> Result<bool, LocalError> {
+    stop(project)?;
+    install::remove(&project.cache()?)
+}
+
+/// Starts a supervisor and waits until its server is ready.
 fn start(
     project: &Project,
     folder: &Folder,
@@ -126,34 +135,27 @@ fn start(
     node: &Tool,
 ) -> Result<Running, LocalError> {
     let executable = project.executable()?;
-    let mut reason = String::new();
-    for _ in 0..START_ATTEMPTS {
-        let private = Private::create()?;
-        let args = SuperviseArgs {
-            folder: folder.path().to_owned(),
-            private: private.path().to_owned(),
-            packages: packages.to_owned(),
-            python: python.executable.clone(),
-            node_folder: node.executable.parent().unwrap_or(Path::new("/")).to_owned(),
-            port: free_port()?,
-            idle_seconds: project.idle_limit.as_secs().max(1),
-        };
-        let mut supervisor = spawn(&executable, folder, &args).inspect_err(|_| private.remove())?;
-        let unready = match wait_until_ready(folder, &private, &mut supervisor) {
-            Ok(record) => return Ok(record.as_running()),
-            Err(unready) => unready,
-        };
-        let own = folder.record().filter(|record| record.private == private);
-        own.map_or(Ok(false), |record| record.end())?;
-        private.remove();
-        match unready {
-            Unready::Ended => reason = "it ended by itself".to_owned(),
-            Unready::Silent => {
-                reason = format!("it was not ready after {} s", START_LIMIT.as_secs());
-                break;
-            }
-        }
-    }
+    let private = Private::create()?;
+    let args = SuperviseArgs {
+        folder: folder.path().to_owned(),
+        private: private.path().to_owned(),
+        packages: packages.to_owned(),
+        python: python.executable.clone(),
+        node_folder: node.executable.parent().unwrap_or(Path::new("/")).to_owned(),
+        idle_seconds: project.idle_limit.as_secs().max(1),
+    };
+    let mut supervisor = spawn(&executable, folder, &args).inspect_err(|_| private.remove())?;
+    let unready = match wait_until_ready(folder, &private, &mut supervisor) {
+        Ok(record) => return Ok(record.as_running()),
+        Err(unready) => unready,
+    };
+    let own = folder.record().filter(|record| record.private == private);
+    own.map_or(Ok(false), |record| record.end())?;
+    private.remove();
+    let reason = match unready {
+        Unready::Ended => "it ended by itself".to_owned(),
+        Unready::Silent => format!("it was not ready after {} s", START_LIMIT.as_secs()),
+    };
     let (log, log_tail) = (folder.log(), folder.log_tail());
     Err(LocalError::NotStarted { reason, log_tail, log, packages: packages.to_owned() })
 }
@@ -171,7 +173,7 @@ fn wait_until_ready(folder: &Folder, private: &Private, supervisor: &mut Child) 
             return Err(Unready::Ended);
         }
         let record = folder.record().filter(|record| record.private == *private);
-        if let Some(record) = record.filter(|record| http::is_ready(record.port, install::VERSION, private.name())) {
+        if let Some(record) = record.filter(|_| http::is_ready(&private.socket(), install::VERSION, private.name())) {
             return Ok(record);
         }
         std::thread::sleep(READY_INTERVAL);
@@ -190,15 +192,8 @@ fn spawn(executable: &Path, folder: &Folder, args: &SuperviseArgs) -> Result<Chi
     command.spawn().map_err(refused)
 }
 
-/// A port that was free a moment ago. MiniStack cannot choose itself: given 0, it puts `:0` into the URLs it hands out.
-fn free_port() -> Result<u16, LocalError> {
-    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    let refused = |source| LocalError::System { what: "no free port was found on 127.0.0.1", source };
-    bound.map(|address| address.port()).map_err(refused)
-}
-
 impl Project {
-    fn tools(&self) -> Tools {
+    fn tools(&self) -> Result<Tools, LocalError> {
         let path = self.path.clone().or_else(|| std::env::var_os("PATH"));
         Tools::new(path.unwrap_or_default())
     }

@@ -26,7 +26,7 @@ pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<S
     let config = aws_sdk_iam::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
-        .credentials_provider(Credentials::new(&settings.account, "local", None, None, "local"))
+        .credentials_provider(Credentials::new(settings.access_key_id(), "local", None, None, "local"))
         .endpoint_url(&settings.endpoint_url)
         .http_client(HttpBuilder::new().build_http())
         .build();

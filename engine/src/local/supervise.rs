@@ -1,24 +1,30 @@
-//! The background process that looks after one server: starts it, watches the mark of the last use, and ends it with
-//! everything that it started.
+//! The background process that looks after one server: keeps its door, starts it, watches the mark of the last use,
+//! and ends it with everything that it started.
 //!
 //! It is our own program run again, because a process can leave the terminal's session only by calling `setsid` itself,
 //! and calling it between fork and exec would need `unsafe`.
 //!
+//! Server and supervisor end together, however one of them ends: the server reads standard input, whose other end this
+//! process holds.
+//!
 //! **Invariant:** at most one supervisor lives on for a project: one that the record doesn't name ends itself.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::SuperviseArgs;
+use super::door::Door;
 use super::error::LocalError;
-use super::folder::{Folder, Private, Record};
+use super::folder::{Folder, MARK, Private, Record};
 use super::install::VERSION;
+use super::key::ServerKey;
 use super::process::{self, Identity};
 
 /// The longest time between two looks at mark and record. The mark of a server in use moves with each command.
@@ -43,43 +49,70 @@ pub fn supervise(args: SuperviseArgs) -> Result<(), LocalError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(refused("the supervisor could not be started"))?;
 
+    process::adopt_orphans();
+    raise_file_limit();
     let outcome = runtime.block_on(async {
         // Before the server starts, so that no signal finds the default action, which would leave the server behind.
         let signals = Signals::new().map_err(refused("the supervisor could not listen to signals"))?;
-        let server = server_command(&args, private.path(), private.name()).spawn();
-        let server = server.map_err(refused("`python3` could not be started"))?;
-        let group = i32::try_from(server.id()).unwrap_or_default();
+        let (listener, port) = Door::listen().map_err(refused("no free port was found on 127.0.0.1"))?;
+        let key = ServerKey::random().map_err(refused("the system gives no random numbers"))?;
+        let (server, input) = start(&args, &private, port, &key).map_err(refused("`python3` could not be started"))?;
+        let door = Arc::new(Door::new(key.clone(), private.socket()));
+        let serving = tokio::spawn(Arc::clone(&door).serve(listener));
         // The lock is kept until all is over, so that the next command finds either this server or nothing of it.
-        let lock = watch(&args, &private, group, server, signals).await;
-        process::end_group(group);
+        let lock = Watch { args: &args, private: &private, port, key, door: &door }.run(&server, signals).await;
+        serving.abort();
+        process::end_group(group_of(&server));
+        process::end_descendants();
+        process::end_marked(&private.mark());
+        drop(input);
         lock
     });
     private.remove();
     outcome.map(drop)
 }
 
-/// `-S` keeps the machine's own packages out: a Docker SDK there would change how functions are run. The environment is
-/// built from empty, because a function inherits all of it.
-fn server_command(args: &SuperviseArgs, private: &Path, identity: &str) -> Command {
+/// Each connection takes a file descriptor on both sides of the door; many systems give 1,024 unless asked for more.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // macOS refuses "unlimited"; the limit stays as it is.
+    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
+}
+
+fn group_of(server: &Child) -> i32 {
+    i32::try_from(server.id()).unwrap_or_default()
+}
+
+/// Starts the server and gives it the key. Its standard input has to stay open for as long as it shall live.
+fn start(args: &SuperviseArgs, private: &Private, port: u16, key: &ServerKey) -> io::Result<(Child, ChildStdin)> {
+    let mut server = server_command(args, private, port).spawn()?;
+    let mut input = server.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    // A server that ended at once is noticed by its end.
+    let _ = writeln!(input, "{}", key.expose());
+    Ok((server, input))
+}
+
+/// `-I` and `-S` keep this machine's packages and Python's variables out: a Docker SDK there would change how functions
+/// are run. The environment is built from empty, because a function inherits all of it.
+fn server_command(args: &SuperviseArgs, private: &Private, port: u16) -> Command {
     let mut path = args.node_folder.clone().into_os_string();
     path.push(":/usr/bin:/bin");
     let mut command = Command::new(&args.python);
     command
-        .args(["-S", "-m", "ministack"])
+        .args(["-I", "-S", "-B", "-c", include_str!("launcher.py")])
+        .args([&args.packages, private.path()])
         .env_clear()
-        .env("PYTHONPATH", &args.packages)
         .env("PATH", path)
-        .env("BIND_HOST", "127.0.0.1")
-        .env("GATEWAY_PORT", args.port.to_string())
-        .env("TMPDIR", private)
-        .env("HOME", private)
+        // Where the door listens: MiniStack puts it into the URLs that it hands out.
+        .env("GATEWAY_PORT", port.to_string())
+        .env("TMPDIR", private.path())
+        .env("HOME", private.path())
         .env("IOT_MTLS_ENABLED", "0")
         .env("SFTP_ENABLED", "0")
         .env("LOG_LEVEL", "WARNING")
-        .env("MINISTACK_EDITION", identity)
-        // Python looks for modules in the current folder first.
-        .current_dir(private)
-        .stdin(Stdio::null())
+        .env(MARK, private.name())
+        .current_dir(private.path())
+        .stdin(Stdio::piped())
         .process_group(0);
     command
 }
@@ -102,38 +135,48 @@ impl Signals {
     }
 }
 
-/// Returns when the server shall end or has ended, with the project's lock if that was for want of use.
-async fn watch(
-    args: &SuperviseArgs,
-    private: &Private,
-    group: i32,
-    mut server: Child,
-    mut signals: Signals,
-) -> Result<Option<File>, LocalError> {
-    let own = i32::try_from(std::process::id()).ok().and_then(Identity::of);
-    let (Some(supervisor), Some(identity)) = (own, Identity::of(group)) else {
-        return Ok(None);
-    };
-    let folder = Folder::known(args.folder.clone());
-    let record =
-        Record { version: VERSION.to_owned(), port: args.port, private: private.clone(), supervisor, server: identity };
-    folder.write(&record)?;
+struct Watch<'a> {
+    args: &'a SuperviseArgs,
+    private: &'a Private,
+    port: u16,
+    key: ServerKey,
+    door: &'a Door,
+}
 
-    let idle_limit = Duration::from_secs(args.idle_seconds);
-    loop {
-        if !matches!(server.try_wait(), Ok(None)) {
+impl Watch<'_> {
+    /// Returns when the server shall end or has ended, with the project's lock if that was for want of use.
+    async fn run(self, server: &Child, mut signals: Signals) -> Result<Option<File>, LocalError> {
+        let own = i32::try_from(std::process::id()).ok().and_then(Identity::of);
+        let (Some(supervisor), Some(identity)) = (own, Identity::of(group_of(server))) else {
             return Ok(None);
-        }
-        let pause = match look(&folder, &record, idle_limit)? {
-            Look::End(lock) => return Ok(lock),
-            Look::Again(pause) => pause,
         };
-        tokio::select! {
-            _ = signals.terminate.recv() => return Ok(None),
-            _ = signals.interrupt.recv() => return Ok(None),
-            _ = signals.hangup.recv() => return Ok(None),
-            _ = signals.child.recv() => {}
-            () = tokio::time::sleep(pause) => {}
+        let folder = Folder::known(self.args.folder.clone());
+        let record = Record {
+            version: VERSION.to_owned(),
+            port: self.port,
+            key: self.key,
+            private: self.private.clone(),
+            supervisor,
+            server: identity,
+        };
+        folder.write(&record)?;
+
+        let idle_limit = Duration::from_secs(self.args.idle_seconds);
+        loop {
+            if process::reap(record.server.pid) {
+                return Ok(None);
+            }
+            let pause = match look(&folder, &record, self.door, idle_limit)? {
+                Look::End(lock) => return Ok(lock),
+                Look::Again(pause) => pause,
+            };
+            tokio::select! {
+                _ = signals.terminate.recv() => return Ok(None),
+                _ = signals.interrupt.recv() => return Ok(None),
+                _ = signals.hangup.recv() => return Ok(None),
+                _ = signals.child.recv() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 }
@@ -144,18 +187,20 @@ enum Look {
 }
 
 /// Looks whether the server is still ours to keep and in use.
-fn look(folder: &Folder, record: &Record, idle_limit: Duration) -> Result<Look, LocalError> {
-    let unused = |folder: &Folder| folder.idle().is_none_or(|idle| idle >= idle_limit);
+fn look(folder: &Folder, record: &Record, door: &Door, idle_limit: Duration) -> Result<Look, LocalError> {
+    // Used by a command or by a request from outside.
+    let idle = || folder.idle().map_or(Duration::MAX, |idle| idle.min(door.idle()));
+    let unused = || idle() >= idle_limit;
     if folder.record().as_ref() != Some(record) {
         return Ok(Look::End(None));
     }
-    if !unused(folder) {
-        let left = idle_limit.saturating_sub(folder.idle().unwrap_or_default());
+    if !unused() {
+        let left = idle_limit.saturating_sub(idle());
         return Ok(Look::Again(left.min(LOOK_INTERVAL)));
     }
     // Who holds the lock is about to use the server, or to end it by a signal. Under our lock nobody can begin to.
     match folder.try_lock()? {
-        Some(lock) if unused(folder) => Ok(Look::End(Some(lock))),
+        Some(lock) if unused() => Ok(Look::End(Some(lock))),
         _ => Ok(Look::Again(LOCKED_INTERVAL)),
     }
 }

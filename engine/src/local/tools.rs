@@ -1,17 +1,88 @@
 //! The programs of this machine that the local AWS needs: `python3` and `node`, and whatever installs packages.
 //!
-//! **Invariant:** installs and starts nothing; a program it runs never sees an `AWS_*` variable.
+//! **Invariant:** installs and starts nothing. A program that it runs sees nothing of the project: it starts in a private
+//! empty folder, with the few variables of [`PASSED_ON`].
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::LocalError;
+use super::install::random_name;
 
 /// A search path and what is found on it.
 pub(super) struct Tools {
     path: OsString,
+    /// Where programs start.
+    empty: PathBuf,
 }
+
+impl Drop for Tools {
+    fn drop(&mut self) {
+        // What can't be removed stays for the system's own cleaning of its temporary folder.
+        let _ = fs::remove_dir_all(&self.empty);
+    }
+}
+
+/// The variables that programs get. Where packages come from, proxies, certificates and caches; where the user's own
+/// files and version managers are; the language. All others could change what a program does or runs: `PIP_REQUIREMENT`,
+/// `PYTHONPATH`, `UV_CONFIG_FILE`, `NODE_OPTIONS`, `LD_PRELOAD` and whatever comes next.
+const PASSED_ON: [&str; 52] = [
+    "PIP_CONFIG_FILE",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "PIP_NO_INDEX",
+    "PIP_TRUSTED_HOST",
+    "PIP_PROXY",
+    "PIP_CERT",
+    "PIP_CLIENT_CERT",
+    "PIP_CACHE_DIR",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_TIMEOUT",
+    "UV_INDEX",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_INSECURE_HOST",
+    "UV_NATIVE_TLS",
+    "UV_SYSTEM_CERTS",
+    "UV_CACHE_DIR",
+    "UV_HTTP_TIMEOUT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSL_CLIENT_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NETRC",
+    "HOME",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_CONFIG_DIRS",
+    "XDG_DATA_HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "PYENV_ROOT",
+    "NODENV_ROOT",
+    "NVM_DIR",
+    "VOLTA_HOME",
+    "ASDF_DIR",
+    "ASDF_DATA_DIR",
+    "MISE_DATA_DIR",
+];
 
 /// A program behind whatever shim stands in `PATH` (pyenv, nvm, Volta): the server is started with an environment in
 /// which a shim would not work.
@@ -25,29 +96,37 @@ pub(super) struct Tool {
 struct Asked {
     program: &'static str,
     /// Arguments that make it print its version and its own file, a line each.
-    question: [&'static str; 2],
+    question: &'static [&'static str],
     needed: &'static str,
     lowest: [u32; 3],
 }
 
 const PYTHON: Asked = Asked {
     program: "python3",
-    question: ["-c", "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable)"],
+    question: &["-I", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable)"],
     needed: "3.10",
     lowest: [3, 10, 0],
 };
 
 const NODE: Asked = Asked {
     program: "node",
-    question: ["-p", "process.versions.node + '\\n' + process.execPath"],
+    question: &["-p", "process.versions.node + '\\n' + process.execPath"],
     needed: "18",
     lowest: [18, 0, 0],
 };
 
 impl Tools {
     /// Looks in `path`, which is written like the variable `PATH`.
-    pub(super) fn new(path: OsString) -> Self {
-        Self { path }
+    ///
+    /// # Errors
+    /// When the folder for temporary files can't be written.
+    pub(super) fn new(path: OsString) -> Result<Self, LocalError> {
+        let empty = std::env::temp_dir().join(format!("engine-empty-{}", random_name()));
+        let made = std::path::absolute(&empty).and_then(|empty| {
+            fs::DirBuilder::new().mode(0o700).create(&empty)?;
+            Ok(Self { path, empty })
+        });
+        made.map_err(|source| LocalError::System { what: "a private temporary folder could not be made", source })
     }
 
     /// The Python that runs MiniStack, whose newest botocore needs 3.10.
@@ -65,16 +144,11 @@ impl Tools {
         which::which_in(program, Some(&self.path), Path::new("/")).ok()
     }
 
-    /// A command that inherits the user's environment (proxies, mirrors, certificates) but no
-    /// credentials and none of a spec's variables.
+    /// A command that sees nothing of the project.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.stdin(Stdio::null()).env("PATH", &self.path);
-        for (name, _) in std::env::vars_os() {
-            if is_secret(&name) {
-                command.env_remove(name);
-            }
-        }
+        command.stdin(Stdio::null()).env_clear().env("PATH", &self.path).current_dir(&self.empty);
+        command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command
     }
 
@@ -108,11 +182,6 @@ pub(super) fn last_lines(text: &str, count: usize) -> String {
     lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 
-/// AWS's own variables, and those that stand in for a spec's, which may hold a function's secrets.
-fn is_secret(name: &OsStr) -> bool {
-    [&b"AWS_"[..], b"ENGINE_VAR_"].iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix))
-}
-
 fn parse_version(line: &str) -> Option<[u32; 3]> {
     let parts: Vec<u32> = line.trim().split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     parts.try_into().ok()
@@ -132,7 +201,7 @@ mod tests {
         let file = folder.path().join(program);
         std::fs::write(&file, format!("#!/bin/sh\n{answer}\n")).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let tools = Tools::new(folder.path().as_os_str().to_owned());
+        let tools = Tools::new(folder.path().as_os_str().to_owned()).unwrap();
         (folder, tools)
     }
 
@@ -153,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_says_what_to_install() {
-        let tools = Tools::new("/nonexistent".into());
+        let tools = Tools::new("/nonexistent".into()).unwrap();
         insta::assert_snapshot!(said(&tools.node().unwrap_err()), @r"
         `node` was not found
         the local AWS is a Python program that runs functions with the Node.js of this machine

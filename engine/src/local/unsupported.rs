@@ -37,6 +37,14 @@ pub fn stop(_: &Project) -> Result<bool, LocalError> {
 ///
 /// # Errors
 /// Always [`LocalError::Windows`].
+pub fn uninstall(_: &Project) -> Result<bool, LocalError> {
+    Err(LocalError::Windows)
+}
+
+/// Refuses.
+///
+/// # Errors
+/// Always [`LocalError::Windows`].
 pub fn reset(_: &Project) -> Result<(), LocalError> {
     Err(LocalError::Windows)
 }

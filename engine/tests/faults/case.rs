@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 use crate::layer::{AS_ENGINE, Fault};
 use crate::picture::{Picture, clear, differences};
 use crate::scenario::Scenario;
+use crate::shared::access_key_id;
 use crate::shared::account::{Account, ROLE};
 use crate::shared::project::{Project, Ran};
 use crate::shared::proxy::{Proxy, Request, aged, existing_mapping};
@@ -120,7 +121,8 @@ impl<'l> Case<'l> {
         command.args(self.args()).stdin(Stdio::null());
         if !self.scenario.command.contains(&"--local") {
             command.args(["--endpoint-url", endpoint]);
-            command.env("AWS_ACCESS_KEY_ID", &self.aws.id).env("AWS_SECRET_ACCESS_KEY", "secret");
+            command.env("AWS_ACCESS_KEY_ID", access_key_id(endpoint, &self.aws.id));
+            command.env("AWS_SECRET_ACCESS_KEY", "secret");
         }
         command
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::shared::account::Account;
-use crate::shared::{DEADLINE, eventually};
+use crate::shared::{DEADLINE, access_key_id, eventually};
 
 /// What others own in every account, and what is imported.
 pub(crate) const FOREIGN: [&str; 3] = ["blue-owls-archive", "blue-owls-archivist", crate::shared::account::ROLE];
@@ -204,7 +204,7 @@ fn iam(aws: &Account, body: &str) -> Json {
 fn ask(aws: &Account, service: &str, method: &str, path: &str, more: &str, body: &str) -> Json {
     let mut stream = TcpStream::connect(aws.endpoint.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let scope = format!("{}/20260101/eu-central-1/{service}/aws4_request", aws.id);
+    let scope = access_key_id(&aws.endpoint, &aws.id) + &format!("/20260101/eu-central-1/{service}/aws4_request");
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: AWS4-HMAC-SHA256 Credential={scope}, \
          SignedHeaders=host, Signature=0\r\n{more}content-length: {}\r\nconnection: close\r\n\r\n{body}",

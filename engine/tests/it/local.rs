@@ -7,7 +7,9 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -52,8 +54,30 @@ impl Sandbox {
         self.record()["private"].as_str().unwrap().into()
     }
 
+    /// The engine in this project, with nothing of this machine's environment but the search path.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(ENGINE);
+        command.args(args).current_dir(self.folder.path()).env_clear().env("ENGINE_CACHE_DIR", installed());
+        command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.folder.path());
+        command
+    }
+
+    /// Makes a function of this JavaScript.
+    fn create_function(&self, running: &Running, name: &str, source: &str) {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(source.as_bytes()).unwrap();
+        let code = base64::engine::general_purpose::STANDARD.encode(zip.finish().unwrap().into_inner());
+        let function = serde_json::json!({
+            "FunctionName": name, "Runtime": "nodejs22.x", "Handler": "index.handler", "Timeout": 900,
+            "Role": "arn:aws:iam::000000000001:role/any", "Code": { "ZipFile": code },
+        });
+        let made = post(running, "/2015-03-31/functions", "", &function.to_string());
+        assert!(made.contains("FunctionArn"), "{made}");
+    }
+
     /// Starts a function that runs for ever and turns a deaf ear to SIGTERM. Returns its process and its environment.
-    fn run_an_endless_function(&self, port: u16) -> (u32, serde_json::Value) {
+    fn run_an_endless_function(&self, running: &Running) -> (u32, serde_json::Value) {
         let report = self.folder.path().join("report.json");
         let source = format!(
             "exports.handler = async () => {{
@@ -64,20 +88,16 @@ impl Sandbox {
                 for (;;);
             }};"
         );
-        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
-        zip.write_all(source.as_bytes()).unwrap();
-        let code = base64::engine::general_purpose::STANDARD.encode(zip.finish().unwrap().into_inner());
-        let function = serde_json::json!({
-            "FunctionName": "endless", "Runtime": "nodejs22.x", "Handler": "index.handler", "Timeout": 900,
-            "Role": "arn:aws:iam::000000000001:role/any", "Code": { "ZipFile": code },
-        });
-        assert!(post(port, "/2015-03-31/functions", "", &function.to_string()).contains("FunctionArn"));
-        post(port, "/2015-03-31/functions/endless/invocations", "X-Amz-Invocation-Type: Event\r\n", "{}");
+        self.create_function(running, "endless", &source);
+        post(running, &invocation("endless"), "X-Amz-Invocation-Type: Event\r\n", "{}");
         eventually("the function runs", || report.exists());
         let mut told: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
         (told["pid"].as_u64().unwrap().try_into().unwrap(), told["env"].take())
     }
+}
+
+fn invocation(function: &str) -> String {
+    format!("/2015-03-31/functions/{function}/invocations")
 }
 
 impl Drop for Sandbox {
@@ -86,20 +106,32 @@ impl Drop for Sandbox {
     }
 }
 
-fn post(port: u16, path: &str, headers: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let scope = "000000000001/20260101/eu-central-1/lambda/aws4_request";
-    let length = body.len();
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\
-         Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\r\n{body}"
+fn post(running: &Running, path: &str, headers: &str, body: &str) -> String {
+    let authorization = authorization(&running.key.access_key_id("000000000001"));
+    exchange(
+        running.port,
+        &format!("POST {path} HTTP/1.1"),
+        &format!("Host: 127.0.0.1\r\n{headers}{authorization}"),
+        body.as_bytes(),
     )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+}
+
+/// A header as AWS clients send it.
+fn authorization(access_key_id: &str) -> String {
+    let scope = "20260101/eu-central-1/lambda/aws4_request";
+    format!("Authorization: AWS4-HMAC-SHA256 Credential={access_key_id}/{scope}, SignedHeaders=host, Signature=0\r\n")
+}
+
+/// The whole answer to one request.
+fn exchange(port: u16, line: &str, headers: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE * 4)).unwrap();
+    let length = body.len();
+    write!(stream, "{line}\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n").unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Whether the process is there and not a zombie, which a container without an init keeps.
@@ -147,7 +179,7 @@ fn two_commands_at_once_get_one_server() {
 fn stop_ends_everything_even_an_endless_function() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
-    let (function, _) = sandbox.run_an_endless_function(running.port);
+    let (function, _) = sandbox.run_an_endless_function(&running);
     let (supervisor, private) = (sandbox.supervisor(), sandbox.private());
     assert!([running.pid, function, supervisor].into_iter().all(is_alive) && private.exists());
 
@@ -160,24 +192,62 @@ fn stop_ends_everything_even_an_endless_function() {
 }
 
 #[test]
-fn what_a_killed_supervisor_leaves_is_cleaned_up_by_stop_and_by_start() {
+fn what_functions_have_detached_ends_with_the_server() {
+    let sandbox = Sandbox::new();
+    let detach = |running: &Running| {
+        let reports: Vec<PathBuf> = ["plain", "forked"].map(|it| sandbox.folder.path().join(it)).into();
+        reports.iter().for_each(|it| drop(fs::remove_file(it)));
+        // In a session of its own; and without a parent, and without an environment by which it could be known.
+        let source = format!(
+            "exports.handler = async () => {{
+                const {{ spawn }} = require('child_process');
+                const away = {{ detached: true, stdio: 'ignore' }};
+                const script = 'echo $$ >\"$0.new\"; mv \"$0.new\" \"$0\"; exec sleep 600';
+                spawn('sh', ['-c', script, {:?}], away).unref();
+                spawn('sh', ['-c', '(sh -c \"$1\" \"$0\" &)', {:?}, script], {{ ...away, env: {{}} }}).unref();
+            }};",
+            reports[0], reports[1]
+        );
+        sandbox.create_function(running, "detaching", &source);
+        post(running, &invocation("detaching"), "", "{}");
+        eventually("both are away", || reports.iter().all(|it| it.exists()));
+        let pids: Vec<u32> = reports.iter().map(|it| fs::read_to_string(it).unwrap().trim().parse().unwrap()).collect();
+        assert!(pids.iter().all(|pid| is_alive(*pid)));
+        pids
+    };
+    let detached = detach(&sandbox.ensure());
+    assert!(local::stop(&sandbox.project).unwrap());
+    // Elsewhere than on Linux, what has no parent and no environment can't be found.
+    let n_found = if cfg!(target_os = "linux") { 2 } else { 1 };
+    detached[..n_found].iter().for_each(|pid| assert!(!is_alive(*pid), "{pid}"));
+
+    // Without a supervisor the environment still tells; the other one has lost all that could.
+    let running = sandbox.ensure();
+    let detached = detach(&running);
+    kill(sandbox.supervisor());
+    eventually("the server ends", || !is_alive(running.pid));
+    local::stop(&sandbox.project).unwrap();
+    assert!(!is_alive(detached[0]));
+    let _ = Command::new("kill").args(["-KILL", &detached[1].to_string()]).status();
+}
+
+#[test]
+fn a_killed_supervisor_takes_the_server_and_its_functions_along() {
     let sandbox = Sandbox::new();
     let first = sandbox.ensure();
-    let (function, _) = sandbox.run_an_endless_function(first.port);
+    let (function, _) = sandbox.run_an_endless_function(&first);
     kill(sandbox.supervisor());
-    assert!(is_alive(first.pid));
+    eventually("server and function end", || ![first.pid, function].into_iter().any(is_alive));
     let second = sandbox.ensure();
     assert!(second.started_now && second.lost_previous);
-    assert_eq!([first.pid, function].map(is_alive), [false; 2]);
 
-    // Without server and supervisor, only the function's own command line tells whose it is.
+    // Server and supervisor at once: only the function's own command line tells whose it is.
     fs::remove_file(sandbox.folder.path().join("report.json")).unwrap();
-    let (function, _) = sandbox.run_an_endless_function(second.port);
-    kill(sandbox.supervisor());
-    kill(second.pid);
-    assert!(is_alive(function));
-    assert!(local::stop(&sandbox.project).unwrap());
-    assert!(!is_alive(function));
+    let (function, _) = sandbox.run_an_endless_function(&second);
+    let both = [second.pid, sandbox.supervisor()].map(|pid| pid.to_string());
+    assert!(Command::new("kill").arg("-KILL").args(&both).status().unwrap().success());
+    local::stop(&sandbox.project).unwrap();
+    eventually("the function ends", || !is_alive(function));
 }
 
 #[test]
@@ -223,11 +293,11 @@ fn reset_empties_the_server_and_keeps_it() {
     let sandbox = Sandbox::new();
     local::reset(&sandbox.project).unwrap();
     let running = sandbox.ensure();
-    let (function, _) = sandbox.run_an_endless_function(running.port);
+    let (function, _) = sandbox.run_an_endless_function(&running);
     local::reset(&sandbox.project).unwrap();
     assert_eq!(local::status(&sandbox.project).unwrap().map(|now| now.pid), Some(running.pid));
     eventually("the function ends", || !is_alive(function));
-    let invoked = post(running.port, "/2015-03-31/functions/endless/invocations", "", "{}");
+    let invoked = post(&running, &invocation("endless"), "", "{}");
     assert!(invoked.starts_with("HTTP/1.1 404"), "{invoked}");
 }
 
@@ -245,38 +315,167 @@ fn a_function_sees_nothing_of_the_users_environment() {
         .unwrap();
     assert!(status.success());
     let running = local::status(&sandbox.project).unwrap().expect("the command leaves a server behind");
-    let (_, environment) = sandbox.run_an_endless_function(running.port);
+    let (_, environment) = sandbox.run_an_endless_function(&running);
     assert!(environment["AWS_LAMBDA_FUNCTION_NAME"] == "endless");
     assert!(!environment.to_string().contains("canary"), "{environment}");
 }
 
+/// What a stranger's project, a user's configuration and the environment could do to an installation. Each leaves a file
+/// of its name in `$CANARIES` if it runs.
+fn poison(folder: &Path) -> Vec<(&'static str, String)> {
+    let canaries = folder.join("canaries");
+    fs::create_dir_all(&canaries).unwrap();
+    let write = |path: &str, text: String| {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let here = |path: &str| folder.join(path).display().to_string();
+    let python = |name: &str| format!("open({:?}, 'w').close()\n", here(&format!("canaries/{name}")));
+    // In the folder that commands run in.
+    for module in ["pip/__main__", "pip/__init__", "venv", "compileall", "runpy", "asyncio", "ministack/app", "site"] {
+        write(&format!("{module}.py"), python(&module.replace('/', ".")));
+    }
+    write("sitecustomize.py", python("sitecustomize"));
+    write("usercustomize.py", python("usercustomize"));
+    write(".python-version", "no-such-python\n".into());
+    write(".tool-versions", "python no-such-python\nnodejs no-such-node\n".into());
+    write("uv.toml", "index-url = \"http://127.0.0.1:1/simple\"\n".into());
+    write("pip.conf", "[global]\nindex-url = http://127.0.0.1:1/simple\n".into());
+    // A package whose build runs code.
+    write("evil/setup.py", python("setup.py") + "from setuptools import setup\nsetup(name='evil', version='1')\n");
+    write("requirements.txt", here("evil") + "\n");
+    let nasty = format!(
+        "[global]\nrequirement = {0}\nuser = true\ntarget = {1}\nprefix = {1}\ndry-run = true\nno-binary = :all:\n\
+         require-virtualenv = true\npython = {2}\n[download]\nrequirement = {0}\ndest = {1}\n",
+        here("requirements.txt"),
+        here("elsewhere"),
+        here("evil/python"),
+    );
+    write("config/pip/pip.conf", nasty);
+    write("evil.js", format!("require('fs').writeFileSync({:?}, '')", here("canaries/NODE_OPTIONS")));
+    write("evil.sh", format!("touch {}\n", here("canaries/BASH_ENV")));
+    let temporary = "a-folder-for-temporary-files-whose-name-leaves-no-room-for-sockets";
+    fs::create_dir(folder.join(temporary)).unwrap();
+    vec![
+        ("TMPDIR", here(temporary)),
+        ("XDG_CONFIG_HOME", here("config")),
+        ("PYTHONPATH", here("")),
+        ("PYTHONHOME", here("")),
+        ("PYTHONSTARTUP", here("venv.py")),
+        ("PYTHONUSERBASE", here("")),
+        ("PYENV_VERSION", "no-such-python".into()),
+        ("PIP_REQUIREMENT", here("requirements.txt")),
+        ("PIP_TARGET", here("elsewhere")),
+        ("PIP_USER", "1".into()),
+        ("PIP_PREFIX", here("elsewhere")),
+        ("PIP_DRY_RUN", "1".into()),
+        ("PIP_NO_BINARY", ":all:".into()),
+        ("PIP_PYTHON", here("evil/python")),
+        ("PIP_REQUIRE_VIRTUALENV", "1".into()),
+        ("UV_CONFIG_FILE", here("uv.toml")),
+        ("NODE_OPTIONS", format!("--require {}", here("evil.js"))),
+        ("BASH_ENV", here("evil.sh")),
+        ("ENV", here("evil.sh")),
+    ]
+}
+
 #[test]
-fn two_first_installations_at_once_download_once_and_leave_no_half_folder() {
+fn two_first_installations_at_once_in_poisoned_projects_download_once_and_run_nothing_of_theirs() {
     let cache = tempfile::tempdir().unwrap();
     // Left by an installation that was killed.
     fs::create_dir(cache.path().join("ministack-installing-0123456789abcdef")).unwrap();
-    let sandboxes = [(); 2].map(|()| {
-        let mut sandbox = Sandbox::new();
-        sandbox.project.cache = Some(cache.path().to_owned());
-        sandbox
+    let sandboxes = [(); 2].map(|()| Sandbox::new());
+    let started = sandboxes.each_ref().map(|sandbox| {
+        // What this machine has set about its package index stays.
+        let mut command = Command::new(ENGINE);
+        command.args(["local", "start"]).current_dir(sandbox.folder.path()).env("ENGINE_CACHE_DIR", cache.path());
+        let piped = std::process::Stdio::piped;
+        command.envs(poison(sandbox.folder.path())).stdout(piped()).stderr(piped()).spawn().unwrap()
     });
-    let installations: usize = std::thread::scope(|scope| {
-        let started = sandboxes.each_ref().map(|sandbox| {
-            scope.spawn(|| {
-                let mut lines = Vec::new();
-                local::ensure(&sandbox.project, &mut |line| lines.push(line.to_owned())).unwrap();
-                lines.iter().filter(|line| line.starts_with("installing MiniStack 1.5.33")).count()
-            })
-        });
-        started.into_iter().map(|thread| thread.join().unwrap()).sum()
+    let said = started.map(|child| child.wait_with_output().unwrap()).map(|output| {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).unwrap()
     });
-    assert_eq!(installations, 1);
-    let mut names: Vec<String> =
-        fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(said.concat().matches("installing MiniStack 1.5.33").count(), 1);
+    for sandbox in &sandboxes {
+        let ran: Vec<_> = fs::read_dir(sandbox.folder.path().join("canaries")).unwrap().flatten().collect();
+        assert!(ran.is_empty(), "{ran:?}");
+        assert!(!sandbox.folder.path().join("elsewhere").exists());
+        // None of it counts for the server either.
+        let running = local::status(&sandbox.project).unwrap().unwrap();
+        sandbox.create_function(&running, "any", "exports.handler = async () => 'fine'");
+        assert!(post(&running, &invocation("any"), "", "{}").ends_with("\"fine\""));
+        let ran: Vec<_> = fs::read_dir(sandbox.folder.path().join("canaries")).unwrap().flatten().collect();
+        assert!(ran.is_empty(), "{ran:?}");
+    }
+    let mut names = names_in(cache.path());
+    assert_eq!(names.pop().unwrap(), "ministack.lock");
+    assert!(names.len() == 1 && names[0].starts_with("ministack-1.5.33-"), "{names:?}");
+    // The same as where nothing is poisoned.
+    let packages = |cache: &Path| names_in(&cache.join(&names[0]).join("packages"));
+    let clean = Sandbox::new();
+    clean.ensure();
+    assert_eq!(packages(cache.path()), packages(&installed()));
+    // A run of the server has written nothing into it.
+    sandboxes.iter().for_each(|sandbox| assert!(local::stop(&sandbox.project).unwrap()));
+    let again = Project { cache: Some(cache.path().to_owned()), ..clean.project.clone() };
+    local::stop(&again).unwrap();
+    local::ensure(&again, &mut |_| {}).unwrap();
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert!(
-        matches!(&names[..], [folder, lock] if folder.starts_with("ministack-1.5.33-") && lock == "ministack.lock")
-    );
+    names
+}
+
+#[test]
+fn a_damaged_installation_is_named_and_nothing_of_it_runs() {
+    let mut sandbox = Sandbox::new();
+    sandbox.ensure();
+    local::stop(&sandbox.project).unwrap();
+    let cache = sandbox.folder.path().join("cache");
+    let copied = Command::new("cp").arg("-R").arg(installed()).arg(&cache).status().unwrap();
+    assert!(copied.success());
+    sandbox.project.cache = Some(cache.clone());
+    sandbox.ensure();
+    local::stop(&sandbox.project).unwrap();
+    let name = names_in(&cache).into_iter().find(|it| it.starts_with("ministack-1.5.33-")).unwrap();
+    let folder = cache.join(name);
+    let at = |path: &str| folder.join("packages").join(path);
+    let canary = sandbox.folder.path().join("ran");
+    let evil = format!("open({canary:?}, 'w').close()\n");
+    let init = fs::read(at("ministack/__init__.py")).unwrap();
+    let changes: [(&str, Option<&str>); 5] = [
+        ("ministack/__init__.py", Some(&evil)),
+        ("ministack/extra.py", Some("")),
+        ("sitecustomize.py", Some(&evil)),
+        ("../digest", None),
+        ("ministack/__init__.py", None),
+    ];
+    for (path, text) in changes {
+        let before = fs::read(at(path)).ok();
+        match text {
+            Some(text) => fs::write(at(path), text).unwrap(),
+            None => fs::remove_file(at(path)).unwrap(),
+        }
+        let error = local::ensure(&sandbox.project, &mut |_| {}).unwrap_err();
+        assert!(matches!(&error, LocalError::CacheDamaged { path } if *path == folder), "{path}: {error}");
+        assert_eq!(error.hint(), "run `engine local reset --install` to install it again");
+        match before {
+            Some(before) => fs::write(at(path), before).unwrap(),
+            None => fs::remove_file(at(path)).unwrap(),
+        }
+    }
+    assert!(!canary.exists());
+    assert_eq!(fs::read(at("ministack/__init__.py")).unwrap(), init);
+    sandbox.ensure();
+    let reset = sandbox.command(&["local", "reset", "--install"]).env("ENGINE_CACHE_DIR", &cache).output().unwrap();
+    assert!(reset.status.success());
+    assert_eq!(local::status(&sandbox.project).unwrap(), None);
+    assert_eq!(names_in(&cache), ["ministack.lock"]);
 }
 
 #[test]
@@ -300,14 +499,280 @@ fn a_server_that_cannot_start_is_shown_with_the_end_of_its_log() {
     let mut sandbox = Sandbox::new();
     sandbox.ensure();
     local::stop(&sandbox.project).unwrap();
-    // The installation is there but empty.
-    let cache = tempfile::tempdir().unwrap();
-    let installed = fs::read_dir(installed()).unwrap().map(|entry| entry.unwrap());
-    for entry in installed.filter(|entry| entry.path().is_dir()) {
-        fs::create_dir(cache.path().join(entry.file_name())).unwrap();
-    }
-    sandbox.project.cache = Some(cache.path().to_owned());
+    // A Python that says its version and nothing else.
+    let bin = sandbox.folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let question = "import sys; print('%d.%d.%d' % sys.version_info[:3])";
+    let version = Command::new("python3").args(["-c", question]).output().unwrap().stdout;
+    let version = String::from_utf8(version).unwrap();
+    let wrapper = bin.join("python3");
+    let script = format!(
+        "#!/bin/sh\ncase $# in 3) echo {}; echo {} ;; *) echo 'no server today' >&2; exit 1 ;; esac\n",
+        version.trim(),
+        wrapper.display()
+    );
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    sandbox.project.path = Some(format!("{}:{path}", bin.display()).into());
     let error = local::ensure(&sandbox.project, &mut |_| {}).unwrap_err();
     assert!(matches!(error, LocalError::NotStarted { .. }), "{error}");
-    assert!(error.why().unwrap().contains("No module named ministack"), "{:?}", error.why());
+    assert!(error.why().unwrap().contains("no server today"), "{:?}", error.why());
+}
+
+/// A request that the door has to refuse: what it is, its first line, its headers.
+type Intruder = (&'static str, String, String);
+
+fn intruders(running: &Running) -> Vec<Intruder> {
+    let key = running.key.access_key_id("000000000001");
+    let (signed, host) = (authorization(&key), "Host: 127.0.0.1\r\n");
+    let other = key.replace(running.key.expose(), "LOCAL0123456789012345678901234567890123456789");
+    let post = || "POST / HTTP/1.1".to_owned();
+    let credential = |key: &str| format!("X-Amz-Credential={key}%2F20260101%2Feu-central-1%2Fs3%2Faws4_request");
+    let evil = "Origin: https://evil.example\r\n";
+    vec![
+        // What web pages send.
+        (
+            "preflight",
+            "OPTIONS / HTTP/1.1".into(),
+            format!(
+                "{host}{evil}Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n"
+            ),
+        ),
+        ("preflight with the key", "OPTIONS / HTTP/1.1".into(), format!("{host}{signed}")),
+        ("no-cors GET", "GET /2015-03-31/functions HTTP/1.1".into(), format!("{host}Sec-Fetch-Mode: no-cors\r\n")),
+        ("no-cors POST", post(), format!("{host}{evil}Content-Type: text/plain\r\n")),
+        ("form", post(), format!("{host}{evil}Content-Type: application/x-www-form-urlencoded\r\n")),
+        ("form of a sandboxed frame", post(), format!("{host}Origin: null\r\nContent-Type: text/plain\r\n")),
+        ("form without Origin", post(), format!("{host}Content-Type: application/x-www-form-urlencoded\r\n")),
+        ("fetch with the key", post(), format!("{host}{signed}{evil}")),
+        ("fetch from this machine with the key", post(), format!("{host}{signed}Origin: http://localhost:3000\r\n")),
+        ("rebound name", post(), format!("Host: evil.example\r\n{signed}")),
+        ("rebound name and port", post(), format!("Host: evil.example:{}\r\n{signed}", running.port)),
+        ("name that only begins well", post(), format!("Host: 127.0.0.1.evil.example\r\n{signed}")),
+        ("user in the host", post(), format!("Host: 127.0.0.1@evil.example\r\n{signed}")),
+        ("two hosts", post(), format!("{host}Host: localhost\r\n{signed}")),
+        ("no host", "POST / HTTP/1.0".into(), signed.clone()),
+        // What other users of the machine may try.
+        ("unsigned", post(), host.into()),
+        ("an account", post(), format!("{host}{}", authorization("000000000001"))),
+        ("another server's key", post(), format!("{host}{}", authorization(&other))),
+        ("the key without an account", post(), format!("{host}{}", authorization(running.key.expose()))),
+        ("the key in lower case", post(), format!("{host}{}", authorization(&key.to_lowercase()))),
+        ("half of the key", post(), format!("{host}{}", authorization(&key[..20]))),
+        ("two signatures", post(), format!("{host}{signed}{signed}")),
+        ("two credentials", post(), format!("{host}{}", signed.replace(", ", &format!(", Credential={key}/x, ")))),
+        ("header and query", format!("POST /?{} HTTP/1.1", credential(&key)), format!("{host}{signed}")),
+        ("two in the query", format!("POST /?{0}&x-amz-credential=1 HTTP/1.1", credential(&key)), host.into()),
+        ("a wrong one in the query", format!("POST /?{} HTTP/1.1", credential(&other)), host.into()),
+        ("version 2", post(), format!("{host}Authorization: AWS {key}:signature\r\n")),
+        ("version 2 in the query", format!("GET /?AWSAccessKeyId={key} HTTP/1.1"), host.into()),
+        ("bearer", post(), format!("{host}Authorization: Bearer {key}\r\n")),
+        ("reset", "POST /_ministack/reset HTTP/1.1".into(), host.into()),
+        ("health", "GET /_ministack/health HTTP/1.1".into(), host.into()),
+        ("as a proxy", "GET http://127.0.0.1/ HTTP/1.1".into(), format!("{host}{signed}")),
+        ("as a tunnel", "CONNECT 127.0.0.1:80 HTTP/1.1".into(), format!("{host}{signed}")),
+        ("trace", "TRACE / HTTP/1.1".into(), format!("{host}{signed}")),
+    ]
+}
+
+#[test]
+fn the_door_lets_no_web_page_and_nobody_without_the_key_through() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.ensure();
+    sandbox.create_function(&running, "kept", "");
+    let body = "Action=CreateRole&RoleName=evil&AssumeRolePolicyDocument=%7B%7D&Version=2010-05-08";
+    let intruders = intruders(&running);
+    for (what, line, headers) in &intruders {
+        let answer = exchange(running.port, line, headers, body.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 403 ") || answer.starts_with("HTTP/1.0 403 "), "{what}: {answer}");
+        assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{what}: {answer}");
+        assert!(!answer.contains(running.key.expose()), "{what}: {answer}");
+        assert!(answer.contains("local AWS: "), "{what}: {answer}");
+        if *what == "unsigned" {
+            assert!(answer.contains("`engine local env`"), "{answer}");
+        }
+    }
+    eprintln!("{} requests were refused", intruders.len());
+    // Nothing of it has happened.
+    let host = "Host: localhost\r\n";
+    let signed = authorization(&running.key.access_key_id("000000000001"));
+    let kept = exchange(running.port, "GET /2015-03-31/functions/kept HTTP/1.1", &format!("{host}{signed}"), b"");
+    assert!(kept.starts_with("HTTP/1.1 200"), "{kept}");
+    assert!(!kept.to_ascii_lowercase().contains("access-control-"), "{kept}");
+    let form = format!("{host}{signed}Content-Type: application/x-www-form-urlencoded\r\n").replace("lambda", "iam");
+    let role = exchange(running.port, "POST / HTTP/1.1", &form, b"Action=GetRole&RoleName=evil&Version=2010-05-08");
+    assert!(role.contains("NoSuchEntity"), "{role}");
+    // The account comes from the key.
+    let elsewhere = authorization(&running.key.access_key_id("000000000002"));
+    let line = "GET /2015-03-31/functions/kept HTTP/1.1";
+    assert!(exchange(running.port, line, &format!("{host}{elsewhere}"), b"").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn presigned_urls_large_bodies_and_kept_connections_pass_the_door() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.ensure();
+    let key = running.key.access_key_id("000000000001");
+    let host = "Host: 127.0.0.1\r\n";
+    let signed = authorization(&key).replace("eu-central-1/lambda", "us-east-1/s3");
+    let made = exchange(running.port, "PUT /bucket HTTP/1.1", &format!("{host}{signed}"), b"");
+    assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+    let large: Vec<u8> = (0..20_000_000_u32).map(|it| b'a' + (it % 23) as u8).collect();
+    let headers = format!("{host}{signed}Expect: 100-continue\r\n");
+    let put = exchange(running.port, "PUT /bucket/large HTTP/1.1", &headers, &large);
+    assert!(put.contains("HTTP/1.1 200"), "{put}");
+    let query = format!(
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={key}%2F20260101%2Fus-east-1%2Fs3\
+        %2Faws4_request&X-Amz-Date=20260101T000000Z&X-Amz-Expires=999999999&X-Amz-SignedHeaders=host&X-Amz-Signature=0"
+    );
+    let got = exchange(running.port, &format!("GET /bucket/large?{query} HTTP/1.1"), host, b"");
+    let body = got.split_once("\r\n\r\n").unwrap().1;
+    assert!(body.as_bytes() == large, "{} bytes: {}", body.len(), &got[..got.len().min(600)]);
+
+    // One connection for many calls, and what the door costs.
+    let mut stream = TcpStream::connect(("127.0.0.1", running.port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let request = format!("GET /bucket/none HTTP/1.1\r\n{host}{signed}\r\n");
+    let private = sandbox.private();
+    let mut behind = std::os::unix::net::UnixStream::connect(private.join("socket")).unwrap();
+    let direct = format!("GET /bucket/none HTTP/1.1\r\n{host}{}\r\n", signed.replace(&key, "000000000001"));
+    let (mut through, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..100 {
+        through.push(timed(&mut stream, &request));
+        beside.push(timed(&mut behind, &direct));
+    }
+    through.sort();
+    beside.sort();
+    eprintln!("a call takes {:?} through the door and {:?} without it (median of 100)", through[50], beside[50]);
+}
+
+/// How long a small answer takes that says that there is no such thing.
+fn timed(stream: &mut (impl Read + Write), request: &str) -> Duration {
+    let began = Instant::now();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"</Error>") {
+        let mut part = [0; 4096];
+        let count = stream.read(&mut part).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&part[..count]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&answer));
+    began.elapsed()
+}
+
+#[test]
+fn five_hundred_cold_invocations_at_once_are_all_answered_also_those_that_call_others() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.ensure();
+    sandbox.create_function(&running, "inner", "exports.handler = async () => 'done'");
+    // With what it finds in its environment, as an SDK would.
+    let outer = "exports.handler = async () => {
+        const { AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID } = process.env;
+        const scope = `${AWS_ACCESS_KEY_ID}/20260101/eu-central-1/lambda/aws4_request`;
+        const authorization = `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=0`;
+        const url = `${AWS_ENDPOINT_URL}/2015-03-31/functions/inner/invocations`;
+        return (await fetch(url, { method: 'POST', body: '{}', headers: { authorization } })).json();
+    };";
+    sandbox.create_function(&running, "outer", outer);
+    let began = Instant::now();
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let call = |n: u32| {
+            let function = if n.is_multiple_of(10) { "outer" } else { "inner" };
+            let running = &running;
+            scope.spawn(move || post(running, &invocation(function), "", "{}"))
+        };
+        let calls: Vec<_> = (0..500).map(call).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    for answer in &answers {
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\"done\""), "{answer}");
+    }
+    eprintln!("{} invocations in {:?}", answers.len(), began.elapsed());
+}
+
+#[test]
+fn only_local_env_prints_the_key_and_only_the_user_can_read_it() {
+    let sandbox = Sandbox::new();
+    let ask = |args: &[&str]| {
+        let output = sandbox.command(args).output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+        (output.status.code().unwrap(), out, err)
+    };
+    let (code, out, err) = ask(&["local", "env"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(
+        err.contains("the local AWS of this project is not running") && err.contains("engine local start"),
+        "{err}"
+    );
+    // An older engine's folder may be open to others.
+    fs::create_dir(sandbox.folder.path().join(".engine")).unwrap();
+    fs::set_permissions(sandbox.folder.path().join(".engine"), fs::Permissions::from_mode(0o755)).unwrap();
+    let running = sandbox.ensure();
+    let mode = |path: &str| sandbox.folder.path().join(path).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(".engine"), mode(".engine/local.json")), (0o700, 0o600));
+    assert_eq!(sandbox.private().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+
+    let key = running.key.access_key_id("000000000001");
+    let endpoint = &running.endpoint;
+    assert_eq!(
+        ask(&["local", "env"]),
+        (
+            0,
+            format!(
+                "export AWS_ENDPOINT_URL='{endpoint}'\nexport AWS_REGION=eu-central-1\n\
+                 export AWS_DEFAULT_REGION=eu-central-1\nexport AWS_ACCESS_KEY_ID={key}\n\
+                 export AWS_SECRET_ACCESS_KEY=local\nunset AWS_PROFILE AWS_SESSION_TOKEN\n"
+            ),
+            String::new()
+        )
+    );
+    let (_, out, _) = ask(&["local", "env", "--account", "123456789012", "--region", "eu-west-1"]);
+    assert!(out.contains("=eu-west-1\n") && out.contains(&running.key.access_key_id("123456789012")), "{out}");
+    assert_eq!(ask(&["local", "env", "--account", "12345678901"]).0, 64);
+
+    sandbox.create_function(&running, "kept", "");
+    for args in [&["local", "status", "-vv"][..], &["local", "start", "-vv"], &["doctor"], &["local", "reset", "-vv"]] {
+        let (_, out, err) = ask(args);
+        assert!(!out.contains(running.key.expose()) && !err.contains(running.key.expose()), "{args:?}: {out}{err}");
+    }
+    let log = fs::read_to_string(sandbox.folder.path().join(".engine/local.log")).unwrap();
+    assert!(!log.contains(running.key.expose()), "{log}");
+    let listed = Command::new("ps").args(["-A", "-ww", "-o", "args="]).output().unwrap().stdout;
+    assert!(!String::from_utf8_lossy(&listed).contains(running.key.expose()));
+    assert!(!format!("{running:?}").contains(running.key.expose()));
+}
+
+/// Only root can be somebody else.
+#[test]
+fn another_user_reaches_neither_the_server_nor_the_key() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.ensure();
+    let owner = rustix::process::getuid().as_raw();
+    let other = if owner == 0 { 65534 } else { owner };
+    // Nothing but the modes of our own folders stands between.
+    fs::set_permissions(sandbox.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "
+        const net = require('net'), fs = require('fs'), [socket, record, port] = process.argv.slice(1);
+        const request = 'POST /_ministack/reset HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\n\\r\\n';
+        const ask = (to) => new Promise((done) => {
+            let got = '';
+            const line = net.connect(to, () => line.write(request));
+            line.on('data', (part) => (got += part)).on('end', () => done(got.slice(9, 12)));
+            line.on('error', (error) => done(error.code));
+        });
+        let read = 'read';
+        try { fs.readFileSync(record); } catch (error) { read = error.code; }
+        Promise.all([ask(socket), ask(+port)]).then((both) => console.log(read, ...both));";
+    let mut command = Command::new("node");
+    command.args(["-e", script]).arg(sandbox.private().join("socket"));
+    command.arg(sandbox.folder.path().join(".engine/local.json")).arg(running.port.to_string()).current_dir("/");
+    if owner == 0 {
+        command.uid(other).gid(other);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let wanted = if owner == 0 { "EACCES EACCES 403\n" } else { "read 200 403\n" };
+    assert_eq!(said, wanted, "{}", String::from_utf8_lossy(&output.stderr));
 }

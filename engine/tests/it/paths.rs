@@ -711,12 +711,11 @@ fn a_broken_installation_is_told_with_what_to_delete() {
     assert_eq!(place.project("\"$0\" local start && \"$0\" local stop").code, Some(0));
     // The folders of real ones, with half of the first file in them.
     for entry in fs::read_dir(installed()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
-        place.write(Path::new("cache").join(entry.file_name()).join("ministack/__init__.py"), "def (");
+        place.write(Path::new("cache").join(entry.file_name()).join("packages/ministack/__init__.py"), "def (");
     }
     let said = place.project("ENGINE_CACHE_DIR=\"$PWD/../cache\" exec \"$0\" diff --local").failure();
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    for part in ["error: the local AWS did not start", "SyntaxError", "if MiniStack itself looks broken, delete `HERE/"]
-    {
+    for part in ["error: the installed MiniStack in `HERE/", "is damaged", "run `engine local reset --install`"] {
         assert!(said.contains(part), "{said}");
     }
 }
@@ -728,7 +727,7 @@ fn a_record_of_nothing_or_of_others_is_replaced_and_nobody_is_killed() {
     let mut bystander = place.command("sleep").arg("600").process_group(0).spawn().unwrap();
     let identity = format!(r#"{{"pid":{},"started":"another-boot 4711"}}"#, bystander.id());
     let other = format!(
-        r#"{{"version":"1.5.33","port":1,"private":"/tmp/engine-local-0123456789abcdef","supervisor":{identity},"server":{identity}}}"#
+        r#"{{"version":"1.5.33","port":1,"key":"LOCAL0123456789012345678901234567890123456789","private":"/tmp/engine-local-0123456789abcdef","supervisor":{identity},"server":{identity}}}"#
     );
     fs::create_dir(place.path("project/.engine")).unwrap();
     let record = place.path("project/.engine/local.json");

@@ -36,7 +36,10 @@ impl Clone {
         command.env("HOME", self.folder.path()).env("ENGINE_CACHE_DIR", installed());
         if let Some(endpoint) = endpoint {
             command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_EC2_METADATA_DISABLED", "true");
-            command.env("AWS_ACCESS_KEY_ID", "000000000001").env("AWS_SECRET_ACCESS_KEY", "any");
+            let record = std::fs::read(self.folder.path().join(".engine/local.json")).unwrap_or_default();
+            let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
+            let key = record["key"].as_str().unwrap_or_default();
+            command.env("AWS_ACCESS_KEY_ID", format!("{key}000000000001")).env("AWS_SECRET_ACCESS_KEY", "any");
         }
         let output = command.output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())

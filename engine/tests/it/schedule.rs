@@ -380,6 +380,7 @@ impl Stage {
         static AWS: LazyLock<Arc<Aws>> = LazyLock::new(|| {
             let settings = LocalSettings {
                 endpoint_url: "http://127.0.0.1:1".into(),
+                key: String::new(),
                 account: "123456789012".into(),
                 region: "eu-central-1".into(),
             };

@@ -106,6 +106,7 @@ fn example(kind: &str) -> String {
 fn context() -> (Context, tokio::sync::watch::Sender<bool>) {
     let settings = LocalSettings {
         endpoint_url: "http://127.0.0.1:1".into(),
+        key: String::new(),
         account: "123456789012".into(),
         region: "eu-central-1".into(),
     };

@@ -18,10 +18,12 @@ pub(crate) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
 
 /// How the SDK reaches one account of the local AWS at `endpoint`.
 pub(crate) fn config(endpoint: &str, account: &str) -> SdkConfig {
+    let access_key_id = super::access_key_id(endpoint, account);
+    let credentials = Credentials::new(access_key_id, "secret", None, None, "test");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(account, "secret", None, None, "test")))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
         .http_client(HttpBuilder::new().build_http())
         .build()

@@ -7,7 +7,9 @@ pub(crate) mod project;
 #[cfg(unix)]
 pub(crate) mod proxy;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -19,6 +21,24 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 /// The cache folder of all tests that are not about installing. Kept between runs.
 pub(crate) fn installed() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-cache")
+}
+
+/// The keys of local AWSs, by the endpoints that lead to them.
+static KEYS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+/// Takes note of the key of the local AWS at `endpoint`.
+pub(crate) fn learn_key(endpoint: &str, key: &str) {
+    KEYS.lock().unwrap().insert(endpoint.to_owned(), key.to_owned());
+}
+
+/// The key of the local AWS to which `endpoint` leads; empty for a scripted one.
+pub(crate) fn key_of(endpoint: &str) -> String {
+    KEYS.lock().unwrap().get(endpoint).cloned().unwrap_or_default()
+}
+
+/// With what a client is in `account` at `endpoint`.
+pub(crate) fn access_key_id(endpoint: &str, account: &str) -> String {
+    format!("{}{account}", key_of(endpoint))
 }
 
 /// Waits until `holds`, for as long as [`DEADLINE`].

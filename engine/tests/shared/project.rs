@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use engine::local;
 use std::os::unix::process::CommandExt as _;
 
-use super::{ENGINE, installed};
+use super::{ENGINE, access_key_id, installed, learn_key};
 
 /// How a command ended.
 #[derive(Debug)]
@@ -96,7 +96,8 @@ impl Project {
     pub(crate) fn command_at(&self, endpoint: &str, account: &str, args: &[&str]) -> Command {
         let mut command = self.command(args);
         command.args(["--endpoint-url", endpoint]);
-        command.env("AWS_ACCESS_KEY_ID", account).env("AWS_SECRET_ACCESS_KEY", "secret").stdin(Stdio::null());
+        command.env("AWS_ACCESS_KEY_ID", access_key_id(endpoint, account));
+        command.env("AWS_SECRET_ACCESS_KEY", "secret").stdin(Stdio::null());
         command
     }
 
@@ -107,7 +108,15 @@ impl Project {
     /// Where the local AWS of this project listens; starts it if need be.
     pub(crate) fn endpoint(&self) -> String {
         let told = self.run(&["local", "start"]).expect(0, &["running: http://127.0.0.1:"]).stdout;
-        told.split_whitespace().nth(1).unwrap().to_owned()
+        let endpoint = told.split_whitespace().nth(1).unwrap().to_owned();
+        learn_key(&endpoint, &self.key());
+        endpoint
+    }
+
+    /// What opens the door of the running local AWS.
+    pub(crate) fn key(&self) -> String {
+        let record: serde_json::Value = serde_json::from_str(&self.read(".engine/local.json")).unwrap();
+        record["key"].as_str().unwrap().to_owned()
     }
 }
 
@@ -127,9 +136,8 @@ fn install() {
         cache: Some(installed()),
         ..local::Project::new(folder.path())
     };
-    let there = fs::read_dir(installed()).is_ok_and(|mut entries| {
-        entries.any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("ministack-1"))
-    });
+    let there =
+        local::survey(&project).iter().any(|(_, part)| part.as_ref().is_ok_and(|it| it.ends_with("is installed")));
     if !there {
         local::ensure(&project, &mut |_| {}).unwrap();
         local::stop(&project).unwrap();

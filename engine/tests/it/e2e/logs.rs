@@ -121,6 +121,33 @@ fn who_follows_sees_each_change_as_it_happens() {
 }
 
 #[test]
+fn who_follows_goes_on_after_a_restart_of_the_local_aws() {
+    let project = deployed(None);
+    // A function may show its own key; nobody shall see it.
+    project.edit(
+        "lambda-src/log-events/index.js",
+        &[("for (", "console.log('own', process.env.AWS_ACCESS_KEY_ID);\n  for (")],
+    );
+    let mut command = project.command(&["logs", "--follow", "--raw", "--spec", TEAM, "--local"]);
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    project.account(ACCOUNT).put_item(TABLE, "0", "first");
+    next(&mut lines, "INSERT");
+    let keys = [(); 2].map(|()| {
+        project.run(&["local", "stop"]).expect(0, &["stopped"]);
+        project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
+        project.account(ACCOUNT).put_item(TABLE, "1", "second");
+        next(&mut lines, "own ***000000000001F");
+        next(&mut lines, "INSERT");
+        project.key()
+    });
+    assert_ne!(keys[0], keys[1]);
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn following_ends_with_its_reader() {
     let project = deployed(None);
     let mut command = project.command(&["logs", "--follow", "--spec", TEAM, "--local"]);

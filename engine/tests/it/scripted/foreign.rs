@@ -124,8 +124,12 @@ async fn drive(
         count(&tally.unloadable, 1);
         return Vec::new();
     };
-    let settings =
-        LocalSettings { endpoint_url: cloud.url.clone(), account: ACCOUNT.to_owned(), region: REGION.to_owned() };
+    let settings = LocalSettings {
+        endpoint_url: cloud.url.clone(),
+        key: String::new(),
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+    };
     let access = Access::Team { team: case.us().to_owned(), assume_owner: run.assume_owner };
     let consent = Consent { delete_data: run.delete_data, assume_owner: run.assume_owner };
     let (_press, interrupt) = watch::channel(false);

@@ -25,8 +25,12 @@ pub(super) fn load(path: &Path) -> Spec {
 }
 
 pub(super) fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
-    let settings =
-        LocalSettings { endpoint_url: cloud.url.clone(), account: ACCOUNT.to_owned(), region: REGION.to_owned() };
+    let settings = LocalSettings {
+        endpoint_url: cloud.url.clone(),
+        key: String::new(),
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+    };
     let aws = Aws::local(&settings, access);
     let (press, interrupt) = watch::channel(false);
     (Context::new(Arc::new(aws), Consent::default(), interrupt), press)

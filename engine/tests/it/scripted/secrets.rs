@@ -60,7 +60,7 @@ const COMMANDS: [(&str, How); 20] = [
     ("local", How::Local),
     ("help", How::Scripted),
 ];
-const LOCAL_COMMANDS: [&str; 5] = ["start", "stop", "status", "reset", "help"];
+const LOCAL_COMMANDS: [&str; 6] = ["start", "stop", "status", "env", "reset", "help"];
 
 /// Against which AWS.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -146,6 +146,17 @@ impl Hunt {
         let all = keys.chain(VALUES.iter().map(|(_, value)| *value)).chain(VARIABLES).chain([INLINE]);
         let secrets: Vec<Secret> = all.map(Secret::new).collect();
         Hunt { secrets, n_surfaces: 0, n_bytes: 0, found: Vec::new() }
+    }
+
+    /// Adds the key of the local AWS with this record, once.
+    fn learn_key_of(&mut self, record: &Path) -> Option<String> {
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
+        let key = record["key"].as_str()?.to_owned();
+        let is_new = self.secrets.iter().all(|secret| secret.plain != key);
+        is_new.then(|| {
+            self.secrets.push(Secret::new(&key));
+            key
+        })
     }
 
     /// Searches one text.
@@ -628,6 +639,10 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
     for args in &asked {
         let ended = run(args);
         ended.ends_with(0);
+        if let Some(key) = hunt.learn_key_of(&project.path(".engine/local.json")) {
+            // The one command that is for it.
+            assert!(run(&["local", "env"]).out.contains(&key));
+        }
         hunt.run(&format!("engine {}", args.join(" ")), &ended);
     }
     // The server, its supervisor and the functions' workers, by what the system knows of them.
@@ -647,7 +662,9 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
         n_processes += 1;
         hunt.search(&format!("command line of {command:?}"), &command.replace('\0', " "));
         let environ = fs::read_to_string(entry.path().join("environ")).unwrap_or_default();
-        hunt.search(&format!("environment of {command:?}"), &environ.replace('\0', "\n"));
+        // Functions reach the local AWS with its key.
+        let environ = environ.split('\0').filter(|variable| !variable.starts_with("AWS_ACCESS_KEY_ID=LOCAL"));
+        hunt.search(&format!("environment of {command:?}"), &environ.collect::<Vec<_>>().join("\n"));
     }
     for args in [&["destroy", "--local", "--yes", "-vv", "--var", &flagged][..], &["local", "stop", "-vv"]] {
         let ended = run(args);

@@ -11,6 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Json, json};
 
 use crate::scripted::{Cloud, World};
+use crate::shared::access_key_id;
 use crate::support::{ENGINE, eventually};
 
 pub(super) const TABLE: &str = "blue-owls-todos";
@@ -113,7 +114,8 @@ impl Stage {
         command.args(args).args(["--endpoint-url", &self.url]).current_dir(home).env_clear().stdin(Stdio::null());
         command.env("SSL_CERT_FILE", NO_ROOTS);
         command.env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
-        command.env("AWS_ACCESS_KEY_ID", &self.account).env("AWS_SECRET_ACCESS_KEY", "secret");
+        command.env("AWS_ACCESS_KEY_ID", access_key_id(&self.url, &self.account));
+        command.env("AWS_SECRET_ACCESS_KEY", "secret");
         let output = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
@@ -126,7 +128,7 @@ impl Stage {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut request = hyper::Request::builder().method(method).uri(path).header("host", address);
         // The local AWS takes the account from the key.
-        let scope = format!("{}/20261122/eu-central-1/{service}/aws4_request", self.account);
+        let scope = access_key_id(&self.url, &self.account) + &format!("/20261122/eu-central-1/{service}/aws4_request");
         let key = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
         request = request.header("authorization", key);
         request = match (service, target) {

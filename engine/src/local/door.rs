@@ -1,0 +1,324 @@
+//! The door in front of the server: the only way to it, for those who have its key.
+//!
+//! The server runs the code that it is given, answers any `Origin` and `Host`, and verifies no signature. So it listens
+//! on a Unix socket in a folder that only this user can enter, and the door is what listens on 127.0.0.1. Web pages,
+//! other users and whatever else reaches the port lack the key.
+//!
+//! **Invariant:** knows no AWS operation. Every check of a request is in [`admit`], and a request that could be read in
+//! two ways is refused.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Either, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::{PathAndQuery, Uri};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
+use tokio::sync::{Mutex, Semaphore};
+
+use super::key::{Caller, ServerKey};
+
+/// How many invocations from outside run at once; the rest wait here. Each may cost the server a Node.js process of
+/// 43 MiB, and hundreds at once make it drop connections. The calls of functions don't wait, or functions that invoke
+/// others would wait for themselves.
+const INVOCATIONS: usize = 16;
+
+/// How many connections the system holds for us until we accept them.
+const BACKLOG: u32 = 4096;
+
+/// How much of a refused request is read.
+const DRAINED: usize = 1 << 20;
+
+/// The pause after the system had no room for a connection.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Headers that are about one connection (RFC 9110, section 7.6.1); hyper writes its own.
+const CONNECTION_HEADERS: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    // Answered here: the server's own answer would come too late.
+    header::EXPECT,
+];
+
+type Answer = Response<Either<Incoming, Full<Bytes>>>;
+
+/// A server's door.
+pub(super) struct Door {
+    key: ServerKey,
+    socket: PathBuf,
+    invocations: Semaphore,
+    opened: Instant,
+    /// Seconds from `opened` to the last request from outside.
+    used: AtomicU64,
+}
+
+/// Why a request is not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Method,
+    Target,
+    Host,
+    Origin,
+    Key,
+    Unreachable,
+}
+
+impl Refusal {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Method => "it answers no OPTIONS, CONNECT or TRACE requests",
+            Self::Target => "it is no proxy: send the path alone",
+            Self::Host => "the `Host` header must be 127.0.0.1, localhost or [::1]",
+            Self::Origin => "it takes no requests of web pages (`Origin` header)",
+            Self::Key => "the request lacks its access key id: `engine local env` prints it",
+            Self::Unreachable => "the server behind it has ended: `engine local start` starts another one",
+        }
+    }
+
+    /// In the form of the AWS protocols, so that SDKs show the text.
+    fn answer(self, request: &HeaderMap) -> Answer {
+        let (status, code) = match self {
+            Self::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            _ => (StatusCode::FORBIDDEN, "UnrecognizedClientException"),
+        };
+        let text = format!("local AWS: {}", self.reason());
+        let form = request.get(header::CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/x-www"));
+        let (kind, body) = match form {
+            true => (
+                "text/xml",
+                format!("<ErrorResponse><Error><Code>{code}</Code><Message>{text}</Message></Error></ErrorResponse>"),
+            ),
+            false => ("application/json", serde_json::json!({ "__type": code, "message": text }).to_string()),
+        };
+        let mut answer = Response::new(Either::Right(Full::from(body)));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(code));
+        answer
+    }
+}
+
+/// One client's connection to the server, opened with the first request and kept as long as the client's own.
+type Upstream = Mutex<Option<SendRequest<Incoming>>>;
+
+impl Door {
+    pub(super) fn new(key: ServerKey, socket: PathBuf) -> Self {
+        let invocations = Semaphore::new(INVOCATIONS);
+        Self { key, socket, invocations, opened: Instant::now(), used: AtomicU64::new(0) }
+    }
+
+    /// A free port on 127.0.0.1 to listen on.
+    pub(super) fn listen() -> io::Result<(TcpListener, u16)> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let listener = socket.listen(BACKLOG)?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
+    }
+
+    /// How long no request came from outside.
+    pub(super) fn idle(&self) -> Duration {
+        self.opened.elapsed().saturating_sub(Duration::from_secs(self.used.load(Ordering::Relaxed)))
+    }
+
+    /// Answers requests for as long as it is polled.
+    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(tokio::spawn(Arc::clone(&self).serve_one(stream))),
+                // No file descriptor is free: those who are being served will free some.
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
+            }
+        }
+    }
+
+    async fn serve_one(self: Arc<Self>, stream: TcpStream) {
+        // Answers are small, and a delayed one costs 40 ms.
+        let _ = stream.set_nodelay(true);
+        let upstream = Upstream::default();
+        let service = service_fn(async |request| Ok::<_, Infallible>(self.answer(request, &upstream).await));
+        // A connection that breaks is the client's business.
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>, upstream: &Upstream) -> Answer {
+        let (mut parts, body) = request.into_parts();
+        let original = parts.headers.clone();
+        let caller = match admit(&mut parts, &self.key) {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                // Who still sends doesn't read the answer.
+                let _ = Limited::new(body, DRAINED).collect().await;
+                return refusal.answer(&original);
+            }
+        };
+        if !caller.is_function {
+            self.used.store(self.opened.elapsed().as_secs(), Ordering::Relaxed);
+        }
+        let waits = !caller.is_function && is_invocation(parts.uri.path());
+        let _permit = if waits { self.invocations.acquire().await.ok() } else { None };
+        match self.forward(Request::from_parts(parts, body), upstream).await {
+            Some(answer) => outward(answer),
+            None => Refusal::Unreachable.answer(&original),
+        }
+    }
+
+    async fn forward(&self, mut request: Request<Incoming>, upstream: &Upstream) -> Option<Response<Incoming>> {
+        let mut kept = upstream.lock().await;
+        loop {
+            let (mut sender, is_new) = match kept.take() {
+                Some(sender) => (sender, false),
+                None => (self.connect().await?, true),
+            };
+            if sender.ready().await.is_err() && !is_new {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(answer) => {
+                    *kept = Some(sender);
+                    return Some(answer);
+                }
+                // Nothing of it was sent.
+                Err(mut failed) => request = failed.take_message().filter(|_| !is_new)?,
+            }
+        }
+    }
+
+    async fn connect(&self) -> Option<SendRequest<Incoming>> {
+        let stream = loop {
+            match UnixStream::connect(&self.socket).await {
+                Ok(stream) => break stream,
+                // As many as the server can hold are waiting to be accepted.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(RETRY_INTERVAL).await,
+                Err(_) => return None,
+            }
+        };
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        Some(sender)
+    }
+}
+
+/// Lambda's paths end so for all kinds of invocation, also for the streamed ones.
+fn is_invocation(path: &str) -> bool {
+    path.contains("/functions/") && path.ends_with("invocations")
+}
+
+/// Checks a request and gives it the form in which the server wants it: the account in place of the key.
+fn admit(parts: &mut Parts, key: &ServerKey) -> Result<Caller, Refusal> {
+    if matches!(parts.method, Method::OPTIONS | Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::Method);
+    }
+    if parts.uri.authority().is_some() || !parts.uri.path().starts_with('/') {
+        return Err(Refusal::Target);
+    }
+    if !only(&parts.headers, header::HOST).is_some_and(|host| is_loopback(&host)) {
+        return Err(Refusal::Host);
+    }
+    if parts.headers.contains_key(header::ORIGIN) {
+        return Err(Refusal::Origin);
+    }
+    let caller = replace_key(parts, key).ok_or(Refusal::Key)?;
+    remove_connection_headers(&mut parts.headers);
+    Ok(caller)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port),
+        _ => (host, ""),
+    };
+    matches!(name, "127.0.0.1" | "localhost" | "[::1]") && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The value of a header that is there once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?.to_owned();
+    values.next().is_none().then_some(value)
+}
+
+/// Finds the one access key id of a request, in the header or in the query of a presigned URL, and puts the account in
+/// its place.
+fn replace_key(parts: &mut Parts, key: &ServerKey) -> Option<Caller> {
+    let query: Vec<&str> = parts.uri.query().unwrap_or_default().split('&').collect();
+    let mut signed = query.iter().enumerate().filter(|(_, pair)| is_credential(pair));
+    match (parts.headers.contains_key(header::AUTHORIZATION), signed.next(), signed.next()) {
+        (true, None, _) => {
+            let value = only(&parts.headers, header::AUTHORIZATION)?;
+            let (before, credential) = value.split_once("Credential=")?;
+            if !before.starts_with("AWS4-HMAC-SHA256 ") || credential.contains("Credential=") {
+                return None;
+            }
+            let (access_key_id, scope) = credential.split_once('/')?;
+            let caller = key.caller(access_key_id)?;
+            let value = format!("{before}Credential={}/{scope}", caller.account);
+            parts.headers.insert(header::AUTHORIZATION, HeaderValue::try_from(value).ok()?);
+            Some(caller)
+        }
+        (false, Some((place, pair)), None) => {
+            let value = percent_decode_str(pair.split_once('=')?.1).decode_utf8().ok()?;
+            let (access_key_id, scope) = value.split_once('/')?;
+            let caller = key.caller(access_key_id)?;
+            let credential = format!("{}/{scope}", caller.account);
+            let pair = format!("X-Amz-Credential={}", utf8_percent_encode(&credential, NON_ALPHANUMERIC));
+            let mut query = query.clone();
+            *query.get_mut(place)? = &pair;
+            let target = format!("{}?{}", parts.uri.path(), query.join("&"));
+            parts.uri = Uri::from(PathAndQuery::try_from(target).ok()?);
+            Some(caller)
+        }
+        _ => None,
+    }
+}
+
+fn is_credential(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default();
+    percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case("X-Amz-Credential")
+}
+
+fn remove_connection_headers(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        // These say where the body ends.
+        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING && *name != header::HOST)
+        .collect();
+    for name in CONNECTION_HEADERS.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+/// The server's answer without what would let a web page read it.
+fn outward(answer: Response<Incoming>) -> Answer {
+    let (mut parts, body) = answer.into_parts();
+    remove_connection_headers(&mut parts.headers);
+    let open: Vec<HeaderName> =
+        parts.headers.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
+    for name in open {
+        parts.headers.remove(name);
+    }
+    Response::from_parts(parts, Either::Left(body))
+}
