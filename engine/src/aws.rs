@@ -5,8 +5,10 @@
 //! **Invariant:** nothing here knows a kind, a plan or a spec.
 
 pub mod budget;
+mod ca_bundle;
 pub mod error;
 pub mod guard;
+mod headers;
 pub mod mask;
 mod profiles;
 pub mod recorder;
@@ -17,6 +19,7 @@ pub mod wait;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -50,6 +53,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format as DateTimeFormat;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -176,6 +180,7 @@ pub async fn region(settings: &Settings) -> Result<String, AwsError> {
             let unset = || AwsError::own(Class::Unaddressed, "", "", "no region is set");
             Profiles::read(settings).unknown().unwrap_or_else(unset)
         })?;
+    headers::check_region(region.as_ref())?;
     Ok(region.to_string())
 }
 
@@ -186,14 +191,15 @@ impl Connection {
     /// `Unaddressed` without a region; whatever keeps the chain from naming credentials.
     pub async fn open(settings: &Settings, network: &Network) -> Result<Connection, AwsError> {
         let region = Region::new(region(settings).await?);
-        let http = (network.wrap)(https());
+        let (profile, profiles) = (named_profile(settings), Profiles::read(settings));
+        headers::check_settings(&profiles, profile.is_some())?;
+        let http = (network.wrap)(https(ca_bundle::read(&profiles)?));
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region.clone())
             .http_client(http.clone())
             .retry_config(retries())
             .timeout_config(network.timeouts.clone())
             .stalled_stream_protection(stalls());
-        let profile = named_profile(settings);
         if let Some(profile) = &profile {
             // Without this, keys in the environment would win over `--profile`, and a name that does not exist would
             // fall through to the instance's role.
@@ -205,7 +211,6 @@ impl Connection {
             loader = loader.endpoint_url(endpoint);
         }
         let config = loader.load().await;
-        let profiles = Profiles::read(settings);
         if let Some(unknown) = profile.as_ref().and_then(|_| profiles.unknown()) {
             return Err(unknown);
         }
@@ -428,8 +433,9 @@ async fn authenticate(
     // Where nothing on this machine names a source, only an instance role could supply them, and that answers fast.
     let configured = is_named || credentials_are_configured();
     let patience = Duration::from_secs(if configured { 60 } else { 2 });
-    match tokio::time::timeout(patience, source.provide_credentials()).await {
-        Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles })),
+    let origin = profiles.source(is_named);
+    match tokio::time::timeout(patience, provided(&source, &origin)).await {
+        Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles, origin })),
         Ok(Err(error)) => Err(match error::from_credentials(&error, &profiles) {
             error if is_named && error.class == Class::NoCredentials => profiles.empty(),
             // Whatever an instance role's address answered where there is none is no news.
@@ -445,12 +451,23 @@ async fn authenticate(
     }
 }
 
+/// Credentials that can be sent. What a `credential_process` gives to a role's profile is signed with inside of the SDK,
+/// out of reach of any check of ours, so a panic of its signer is caught here.
+async fn provided(source: &SharedCredentialsProvider, origin: &str) -> Result<Credentials, CredentialsError> {
+    let asked = AssertUnwindSafe(source.provide_credentials()).catch_unwind().await;
+    let credentials = asked.unwrap_or_else(|_| Err(CredentialsError::provider_error(headers::unsendable(origin))))?;
+    headers::check_credentials(&credentials, origin).map_err(CredentialsError::provider_error)?;
+    Ok(credentials)
+}
+
 /// Credentials that are there already, and their source for when they run out.
 #[derive(Debug)]
 struct Prefetched {
     first: Credentials,
     source: SharedCredentialsProvider,
     profiles: Profiles,
+    /// Where they come from, in words.
+    origin: String,
 }
 
 /// Credentials that run out sooner are not handed out again.
@@ -466,7 +483,7 @@ impl ProvideCredentials for Prefetched {
         }
         future::ProvideCredentials::new(async {
             let told = |error| CredentialsError::provider_error(error::from_credentials(&error, &self.profiles));
-            self.source.provide_credentials().await.map_err(told)
+            provided(&self.source, &self.origin).await.map_err(told)
         })
     }
 }
@@ -506,15 +523,20 @@ fn stalls() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::enabled().upload_enabled(false).build()
 }
 
-/// HTTPS with the system's certificates and proxy variables.
-fn https() -> SharedHttpClient {
-    HttpBuilder::new().build_with_connector_fn(|settings, components| {
+/// HTTPS with the proxy variables, and the system's certificates or those of a bundle.
+fn https(trusted: Option<tls::TrustStore>) -> SharedHttpClient {
+    let context = trusted.and_then(|trusted| tls::TlsContext::builder().with_trust_store(trusted).build().ok());
+    HttpBuilder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
         if let Some(components) = components {
             connector.set_sleep_impl(components.sleep_impl());
         }
-        connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build()
+        let connector = connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+        match &context {
+            Some(context) => connector.tls_context(context.clone()).build(),
+            None => connector.build(),
+        }
     })
 }
 

@@ -21,6 +21,7 @@ use serde_json::Value as Json;
 
 use super::budget::Crowded;
 use super::guard::{self, Refusal};
+use super::headers;
 use super::profiles::Profiles;
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
@@ -383,7 +384,9 @@ where
             own(Class::NoAnswer, format!("AWS can't be reached: {reason}"))
         }
         // The cause may quote the request, and with it what must not be shown.
-        _ => own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned()),
+        _ => headers::unsendable_environment().unwrap_or_else(|| {
+            own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned())
+        }),
     }
 }
 
@@ -410,6 +413,9 @@ pub(super) enum Source {
 
 /// What it means that the credential chain failed.
 pub(super) fn from_credentials(error: &CredentialsError, profiles: &Profiles) -> AwsError {
+    if let Some(ours) = find::<AwsError>(error) {
+        return ours.clone();
+    }
     let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found");
     match error {
         CredentialsError::CredentialsNotLoaded(_) => missing(),
