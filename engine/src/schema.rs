@@ -4,6 +4,8 @@
 //!
 //! **Invariant:** data and pure functions only. No I/O, no AWS client, and no kind is named here.
 
+mod member;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -34,8 +36,8 @@ pub struct Schema {
     pub adoptable: bool,
     /// Whether it holds what can't be made again, so that deleting it needs a word of its own.
     pub holds_data: bool,
-    /// What stays in AWS when it is deleted, by its name.
-    pub leaves: Option<fn(&str) -> String>,
+    /// What stays in AWS when one with these properties is deleted, where they say so.
+    pub leaves: Option<fn(&Tree) -> Option<String>>,
     /// What people have to do without once it is deleted or while it is made anew; `None`: nothing.
     pub outage: Option<Outage>,
     /// Why one with these properties can't be deleted, and what to do about that, where AWS refuses it.
@@ -122,6 +124,11 @@ pub struct Property {
     pub home: Option<Home>,
     /// Whether AWS itself may change it, so that another value is no sign of somebody else's hand.
     pub restless: bool,
+    /// AWS's name for it in requests and errors, as a path (`ProvisionedThroughput.ReadCapacityUnits`); `None`: its own
+    /// name in CamelCase.
+    pub member: Option<&'static str>,
+    /// Why a living value can't be compared with a wanted one, if it can't; then it is kept.
+    pub unclear: Option<fn(&Value, &Value) -> Option<&'static str>>,
 }
 
 /// What values a property takes.
@@ -630,6 +637,8 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
         bound: None,
         home: None,
         restless: false,
+        member: None,
+        unclear: None,
     }
 }
 
@@ -727,6 +736,20 @@ impl Property {
     #[must_use]
     pub fn sticky(mut self) -> Self {
         self.sticky = true;
+        self
+    }
+
+    /// AWS's name for it, where that is not its own in CamelCase.
+    #[must_use]
+    pub fn member(mut self, member: &'static str) -> Self {
+        self.member = Some(member);
+        self
+    }
+
+    /// When its living value can't be compared with the wanted one, and why.
+    #[must_use]
+    pub fn unclear(mut self, unclear: fn(&Value, &Value) -> Option<&'static str>) -> Self {
+        self.unclear = Some(unclear);
         self
     }
 

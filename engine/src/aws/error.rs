@@ -186,17 +186,26 @@ impl AwsError {
         code::of(self)
     }
 
-    /// The property of a spec that may be to blame, the likeliest first.
-    pub fn blames(&self) -> impl Iterator<Item = String> {
-        let general = self.cause().entry().blames.iter().map(|name| (*name).to_owned());
-        // Handing over a role or a layer takes a right of its own.
-        let denied = match denied(&self.message).0 {
+    /// The property that a right is missing for: handing over a role or a layer takes one of its own.
+    pub fn lacking(&self) -> Option<&'static str> {
+        match denied(&self.message).0 {
             Some("iam:PassRole") => Some("role"),
             Some("lambda:GetLayerVersion") => Some("layers"),
             _ => None,
-        };
-        let named = denied.map(str::to_owned).or_else(|| code::property(&self.message));
-        named.into_iter().chain(general)
+        }
+    }
+
+    /// What AWS's text may name as members of the request, in its order.
+    pub fn members(&self) -> Vec<&str> {
+        match self.code {
+            Some(_) => code::members(&self.message),
+            None => Vec::new(),
+        }
+    }
+
+    /// The properties of a spec that may be to blame for errors of its cause, the likeliest first.
+    pub fn blames(&self) -> &'static [&'static str] {
+        self.cause().entry().blames
     }
 
     /// What to do next.
@@ -209,7 +218,8 @@ impl AwsError {
         match code {
             Code::AccessDenied => {
                 let (action, on) = denied(&self.message);
-                let (action, on) = (action.unwrap_or(&self.operation), on.unwrap_or(&self.resource));
+                let action = action.map_or_else(|| guard::permission(&self.operation), str::to_owned);
+                let on = on.unwrap_or(&self.resource);
                 let on = if on.is_empty() { String::new() } else { format!(" on `{on}`") };
                 format!(
                     "ask whoever owns the account for the permission `{action}`{on}; `aws sts get-caller-identity` shows \

@@ -371,7 +371,7 @@ impl<'t> Session<'t> {
         let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
             let doing = resource.as_ref().map_or_else(String::new, |name| format!("read `{name}`"));
             let mut diagnostic = error.diagnostic(&doing);
-            if let Some(place) = resource.and_then(|name| self.spec.blamed(&name, error.blames())) {
+            if let Some(place) = resource.and_then(|name| self.spec.blamed(&name, &error)) {
                 diagnostic = diagnostic.at(place);
             }
             if error.class == Class::NoCredentials

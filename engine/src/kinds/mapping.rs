@@ -147,6 +147,7 @@ impl Kind for Mapping {
                     Shape::Link { to: &[("function", "arn"), ("function", "name")], literal: None },
                     "the function that is called",
                 )
+                .member("FunctionName")
                 .required()
                 .identity()
                 .local()
@@ -175,6 +176,7 @@ impl Kind for Mapping {
                     Shape::Set { item: Box::new(PATTERN), max: FILTERS },
                     "patterns of which a record has to match one; none: every record",
                 )
+                .member("FilterCriteria.Filters")
                 .default(json!([])),
                 property(
                     "maximum_retry_attempts",
@@ -203,12 +205,14 @@ impl Kind for Mapping {
                     Shape::Bool,
                     "whether the function says which records of a batch have failed",
                 )
+                .member("FunctionResponseTypes")
                 .default(false),
                 property(
                     "on_failure_destination_arn",
                     Shape::Text(DESTINATION),
                     "where news of records goes that were given up",
-                ),
+                )
+                .member("DestinationConfig.OnFailure.Destination"),
                 property("enabled", Shape::Bool, "whether the stream is read").default(true).restless(),
                 super::tags(),
             ],

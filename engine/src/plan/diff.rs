@@ -100,15 +100,19 @@ fn compare<'v>(
     }
 }
 
-/// Lets what AWS has stand for what the spec leaves to somebody else: ignored properties, and those that stay as they
-/// are unless they are written.
-pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) {
-    for property in declared.schema().properties.iter().filter(|property| {
-        declared.lifecycle.ignore_changes.contains(property.name)
-            || (property.sticky && !declared.written.contains(property.name))
-    }) {
-        if let Some(value) = live.get(property.name) {
-            desired.insert(property.name.to_owned(), value.clone());
+/// Lets what AWS has stand for what the spec leaves to somebody else: ignored properties, those that stay as they are
+/// unless they are written, and those whose values can't be compared. Returns what to say of the last.
+pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String> {
+    let mut notes = Vec::new();
+    for property in &declared.schema().properties {
+        let (Some(value), name) = (live.get(property.name), property.name) else { continue };
+        let is_left =
+            declared.lifecycle.ignore_changes.contains(name) || (property.sticky && !declared.written.contains(name));
+        let why = property.unclear.and_then(|unclear| unclear(value, desired.get(name)?)).filter(|_| !is_left);
+        notes.extend(why.map(|why| format!("`{name}` is not compared: {why}")));
+        if is_left || why.is_some() {
+            desired.insert(name.to_owned(), value.clone());
         }
     }
+    notes
 }
