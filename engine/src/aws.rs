@@ -184,6 +184,11 @@ pub async fn region(settings: &Settings) -> Result<String, AwsError> {
     Ok(region.to_string())
 }
 
+/// Endpoints to which requests would go unencrypted over a network: where each is named, and its address.
+pub fn unencrypted_endpoints(settings: &Settings) -> Vec<(String, String)> {
+    headers::unencrypted(settings.endpoint_url.as_deref(), &Profiles::read(settings))
+}
+
 impl Connection {
     /// To real AWS (or whatever endpoint the AWS settings name), through the standard chain.
     ///
@@ -309,6 +314,16 @@ pub struct Key {
     pub profile: Option<String>,
 }
 
+/// AWS refuses what is signed with a clock that is off by more seconds
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html).
+pub const MOST_SKEW: i64 = 300;
+
+/// Seconds by which this machine is ahead of the one that has written a `date` header.
+fn seconds_ahead(date: &str) -> Option<i64> {
+    let date = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
+    Some(DateTime::from(SystemTime::now()).secs() - date.secs())
+}
+
 /// The difference between AWS's clock and this machine's, taken from an answer's header.
 #[derive(Debug, Clone, Default)]
 pub struct Skew(Arc<Mutex<Option<i64>>>);
@@ -332,11 +347,8 @@ impl Intercept for Skew {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
-        if let Some(date) = date {
-            let now = DateTime::from(SystemTime::now()).secs();
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now - date.secs());
+        if let Some(ahead) = context.response().headers().get("date").and_then(seconds_ahead) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
         }
         Ok(())
     }

@@ -375,7 +375,7 @@ where
             let code = meta.code().unwrap_or_default();
             let message = meta.message().unwrap_or_default();
             let header = |name: &str| service.raw().headers().get(name).map(Box::from);
-            AwsError {
+            let error = AwsError {
                 operation: operation.into(),
                 resource: resource.into(),
                 class: classify(operation, code, message, status),
@@ -385,6 +385,10 @@ where
                 reason: None,
                 remedy: None,
                 known: None,
+            };
+            match service.raw().headers().get("date").and_then(super::seconds_ahead) {
+                Some(ahead) if error.class == Class::BadCredentials => of_clock(error, ahead),
+                _ => error,
             }
         }
         SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
@@ -398,6 +402,20 @@ where
             own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned())
         }),
     }
+}
+
+/// A refusal of credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS judges a signature by the
+/// time that it was made, and what it says of that is not always about the time.
+fn of_clock(error: AwsError, ahead: i64) -> AwsError {
+    if ahead.abs() <= super::MOST_SKEW {
+        return error;
+    }
+    let (n, side) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
+    let off = humantime::format_duration(Duration::from_secs(n));
+    let why = format!(
+        "this machine's clock is {off} {side} AWS's, which takes no request that is off by more than some minutes"
+    );
+    error.known(Code::ClockWrong, why, Code::ClockWrong.entry().next.to_owned())
 }
 
 /// AWS's text. Lambda repeats a function's whole environment where it is too large, so that part stays unsaid.

@@ -103,6 +103,47 @@ pub(super) fn unsendable_environment() -> Option<AwsError> {
     error(Class::Unaddressed, &faults)
 }
 
+/// Endpoints to which requests would go unencrypted over a network, each as `(where it is named, its address without
+/// credentials)`.
+pub(super) fn unencrypted(named: Option<&str>, profiles: &Profiles) -> Vec<(String, String)> {
+    let is_ignored =
+        || variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|it| it.eq_ignore_ascii_case("true"));
+    let mut endpoints: Vec<(String, String)> = Vec::new();
+    match named {
+        Some(url) => endpoints.push(("--endpoint-url".to_owned(), url.to_owned())),
+        None if is_ignored() => {}
+        None => {
+            let variables = std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+            endpoints.extend(variables.filter(|(name, _)| name.starts_with(ENDPOINT)));
+            let of_profile = profiles
+                .in_use("endpoint_url")
+                .map(|(name, url)| (format!("`endpoint_url` of the profile `{name}`"), url.to_owned()));
+            endpoints.extend(of_profile);
+        }
+    }
+    let open = |(source, url): (String, String)| {
+        let rest =
+            url.split_at_checked("http://".len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http://"))?.1;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let address = authority.rsplit('@').next().unwrap_or_default();
+        (!is_loopback(address)).then(|| (source, format!("http://{address}")))
+    };
+    endpoints.into_iter().filter_map(open).collect()
+}
+
+/// Whether an address, with or without a port, is this machine's own.
+fn is_loopback(address: &str) -> bool {
+    let host = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => address.split(':').next().unwrap_or_default(),
+    };
+    let host = host.to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Checks a region, wherever it comes from; a spec's has been checked more strictly.
 ///
 /// # Errors
@@ -137,4 +178,19 @@ pub(super) fn check_credentials(credentials: &Credentials, source: &str) -> Resu
     ];
     let faults = parts.into_iter().filter_map(|(part, value)| Some((format!("{part} from {source}"), fault(value?)?)));
     error(Class::BadCredentials, &faults.collect::<Vec<_>>()).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for address in ["localhost:4566", "LOCALHOST", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "x.localhost"] {
+            assert!(is_loopback(address), "{address}");
+        }
+        for address in ["localhost.example.com", "10.0.0.1:80", "[::2]", "127.0.0.1.example.com", "example", ""] {
+            assert!(!is_loopback(address), "{address}");
+        }
+    }
 }

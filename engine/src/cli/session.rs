@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Network, Settings};
+use crate::aws::{self, Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Network, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::inventory::{Inventory, Leftover};
@@ -152,6 +152,9 @@ pub(super) fn open_checked<'t>(
     if !errors.is_empty() {
         return Err(Failure { exit: Exit::Failed, diagnostics: errors });
     }
+    if !global.local {
+        terminal.problems(&unencrypted(global));
+    }
     let mut running: HashMap<PathBuf, Running> = HashMap::new();
     let mut sessions = Vec::new();
     for Loaded { path, overrides, spec } in loaded {
@@ -193,6 +196,21 @@ pub(super) fn open_checked<'t>(
         });
     }
     Ok(sessions)
+}
+
+/// Warnings of endpoints that anybody on the way can read along with.
+fn unencrypted(global: &Global) -> Vec<Diagnostic> {
+    let settings =
+        Settings { profile: global.profile.clone(), endpoint_url: global.endpoint_url.clone(), ..Settings::default() };
+    let warning = |(source, address): (String, String)| {
+        Diagnostic::warning(format!("requests go unencrypted to {address}"))
+            .why(format!(
+                "{source} names an `http://` endpoint that is not on this machine, so others on the network can read code \
+                 and variables, and change answers"
+            ))
+            .hint("use an `https://` endpoint, or `--local` for a local AWS")
+    };
+    aws::unencrypted_endpoints(&settings).into_iter().map(warning).collect()
 }
 
 /// Connects and reads all sessions side by side.
