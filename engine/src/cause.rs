@@ -214,8 +214,8 @@ catalogue! {
         title: "the AWS profile needs a one-time code",
         why: "a profile with `mfa_serial` gets its role's credentials only together with a code from your device, which \
               engine doesn't prompt for",
-        next: "let the AWS CLI ask for the code and pass the session on: `eval \"$(aws configure export-credentials \
-               --profile NAME --format env)\"`, then run the same command again without `--profile`",
+        next: "`aws configure export-credentials --profile NAME --format env` asks for the code and prints the session; set \
+               it with `eval \"$(…)\"`, then run the same command again without `--profile`",
         more: "The session lasts an hour by default. Tools that act as a `credential_process` (aws-vault, granted) ask \
                for the code themselves, and a single sign-on needs none.",
         blames: [],

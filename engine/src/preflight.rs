@@ -171,20 +171,21 @@ pub fn named_role(function: &Declared) -> Option<&str> {
 /// What is wrong with a role that is named by its ARN.
 fn misfit(arn: &str, found: &RoleLookup) -> Option<Diagnostic> {
     let name = arn.rsplit('/').next().unwrap_or_default();
-    let (problem, (why, remedy)) = match found {
-        RoleLookup::Missing => {
-            let remedy = format!("check the ARN, or ask whoever owns the account to create the role `{name}`");
-            (format!("there is no role `{name}` in this account"), ("IAM finds none of that name".to_owned(), remedy))
-        }
+    let finding = match found {
+        RoleLookup::Missing => Diagnostic::error(format!("there is no role `{name}` in this account"))
+            .why("IAM finds none of that name")
+            .hint(format!("check the ARN, or ask whoever owns the account to create the role `{name}`")),
         RoleLookup::Found(actual, _) if actual != arn => {
-            (format!("this is not the ARN of the role `{name}`"), misnamed(arn, actual))
+            let (why, remedy) = misnamed(arn, actual);
+            Diagnostic::error(format!("this is not the ARN of the role `{name}`")).why(why).hint(remedy)
         }
         RoleLookup::Found(_, Trust::Missing(others)) => {
-            (format!("Lambda can't assume the role `{name}`"), closed(name, others))
+            let (why, remedy) = closed(name, others);
+            Diagnostic::error(format!("Lambda can't assume the role `{name}`")).why(why).hint(remedy)
         }
         RoleLookup::Found(..) => return None,
     };
-    Some(Diagnostic::error(problem).why(why).hint(remedy).cause(Code::RoleNotAssumable.name(), None))
+    Some(finding.cause(Code::RoleNotAssumable.name(), None))
 }
 
 fn role_of<'s>(spec: &'s Spec, function: &Declared) -> Option<&'s Declared> {

@@ -283,7 +283,7 @@ impl Spec {
         let named = error.members().into_iter().filter_map(|it| declared.schema().place_of(it, &declared.desired));
         let lacking = error.lacking().into_iter().map(Path::property);
         let usual = error.blames().iter().map(|name| Path::property(name));
-        let is_written = |path: &Path| path.root().is_some_and(|root| declared.written.contains(root));
+        let is_written = |path: &Path| path.root().is_some_and(|it| it == "name" || declared.written.contains(it));
         let path = lacking.chain(named).chain(usual).find(is_written);
         self.place(resource, &path.unwrap_or_default())
     }

@@ -449,6 +449,8 @@ pub(super) fn from_credentials(error: &CredentialsError, profiles: &Profiles) ->
         CredentialsError::CredentialsNotLoaded(_) => missing(),
         // The instance's own role is the last source of the chain, so nothing before it was configured.
         other if is_of_the_instance(other) => missing(),
+        // The signer's words for a header that can't be: what a command has printed as the keys of a role's source.
+        other if chain(other).contains("canonical request") => headers::unsendable(&profiles.source(true)),
         other => {
             // Fresh ones can't be fetched without a network either.
             if let Some(cause) = find::<ConnectorError>(other) {

@@ -48,8 +48,11 @@ fn error(class: Class, faults: &[(String, &str)]) -> Option<AwsError> {
     let why = faults.iter().map(|(name, fault)| format!("{name} has {fault}")).collect::<Vec<_>>().join("; ");
     let remedy =
         format!("set {first} again without it; a value that was copied from a file often ends in a line break");
-    let error = AwsError::own(class, "", "", "an AWS setting can't be sent");
-    Some(error.known(Code::SettingMalformed, format!("{why}, which no HTTP header may contain"), remedy))
+    Some(AwsError::own(class, "", "", "an AWS setting can't be sent").known(
+        Code::SettingMalformed,
+        format!("{why}, which no HTTP header may contain"),
+        remedy,
+    ))
 }
 
 /// Whether the environment has keys, readable or not.

@@ -73,6 +73,11 @@ fn fit<'s>(member: &[String], name: &'s [String]) -> Option<(Fit, &'s [String])>
     let is_end =
         member.len().checked_sub(name.len()).and_then(|at| member.get(at..)).is_some_and(|end| agree(end, name));
     let is_start = member.get(..name.len()).is_some_and(|start| agree(start, name));
+    let shares_start =
+        name.first().zip(member.first()).is_some_and(|(one, other)| name.len() > 1 && is_same(one, other));
+    if shares_start && !is_end && !is_start {
+        return Some((Fit { is_whole: false, n_segments: 1, is_end: false }, &[]));
+    }
     (is_end || is_start).then_some((Fit { is_whole: false, n_segments: name.len(), is_end }, &[]))
 }
 
@@ -133,6 +138,7 @@ mod tests {
             ("GlobalSecondaryIndexes", "GlobalSecondaryIndex", Some(0)),
             ("GlobalSecondaryIndexes", "globalSecondaryIndexes.2.member.indexName", Some(2)),
             ("memorysize", "memorySize", Some(0)),
+            ("SSESpecification.KMSMasterKeyId", "sSESpecification.sSEType", Some(0)),
             ("memorysize", "size", None),
             ("", "size", None),
             ("size", "", None),

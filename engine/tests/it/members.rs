@@ -86,7 +86,7 @@ resources:
     source_account: "123456789012"
 "#;
 
-/// Texts as the services write them: the resource, the code, the text, and the beginning of the line that is meant.
+/// What is a block in the spec is shown at its first line. Texts as the services write them: the resource, the code, the text, and the beginning of the line that is meant.
 /// `''`: AWS names no member, and the line follows from the cause or is the resource's own.
 const TEXTS: &[(&str, &str, &str, &str)] = &[
     (
@@ -225,7 +225,7 @@ const TEXTS: &[(&str, &str, &str, &str)] = &[
         "todos",
         "ValidationException",
         "1 validation error detected: Value 'a' at 'globalSecondaryIndexes.2.member.indexName' failed to satisfy constraint: Member must have length greater than or equal to 3",
-        "by-owner:",
+        "hash_key: owner",
     ),
     (
         "todos",
@@ -237,13 +237,13 @@ const TEXTS: &[(&str, &str, &str, &str)] = &[
         "todos",
         "ValidationException",
         "One or more parameter values were invalid: GlobalSecondaryIndex count exceeds the per-table limit of 20",
-        "global_secondary_indexes:",
+        "by-day:",
     ),
     (
         "todos",
         "ValidationException",
         "One or more parameter values were invalid: Number of LocalSecondaryIndexes exceeds per-table limit of 5",
-        "local_secondary_indexes:",
+        "by-place:",
     ),
     ("todos", "ValidationException", "KMS validation error: the key is disabled", "kms_key_arn:"),
     (
@@ -352,7 +352,7 @@ const TEXTS: &[(&str, &str, &str, &str)] = &[
         "logger",
         "InvalidParameterValueException",
         "Layers are not in the same region as the function. Layers are expected to be in region eu-central-1.",
-        "layers:",
+        "- arn:aws:lambda:eu-central-1:123456789012:layer:one:1",
     ),
     (
         "logger",
@@ -364,7 +364,7 @@ const TEXTS: &[(&str, &str, &str, &str)] = &[
         "logger",
         "InvalidParameterValueException",
         "Layer version arn:aws:lambda:eu-central-1:123456789012:layer:one:1 does not exist.",
-        "layers:",
+        "- arn:aws:lambda:eu-central-1:123456789012:layer:one:1",
     ),
     ("logger", "AccessDeniedException", "User: u is not authorized to perform: iam:PassRole on resource: r", "role:"),
     (

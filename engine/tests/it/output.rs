@@ -410,7 +410,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     #### What did not happen
     - **failed** (`access-denied`): create `logger`: AWS does not allow this call
       - &#64;&#8203;admin says no &#124; really; nothing lets the user or role that runs the engine do this
-      - ask whoever owns the account for the permission `CreateFunction` on `owls-logger`; <code>aws sts get-caller-identity</code> shows who is asking
+      - ask whoever owns the account for the permission `lambda:CreateFunction` on `owls-logger`; <code>aws sts get-caller-identity</code> shows who is asking
     - skipped: create `allow`: it depends on `logger`
     - left: create `pipe`
 

@@ -283,3 +283,40 @@ fn a_bundle_of_certificates_is_read_before_aws_is_asked() {
         run.ends_with(1).complains_once().complains("error[ca-bundle-unusable]").complains(words);
     }
 }
+
+/// A signature is refused for its time, whatever AWS says of it; its own time is in each answer.
+#[test]
+fn a_wrong_clock_is_told_by_the_time_of_the_answer() {
+    let cloud = deployed();
+    let mut refusal = Reply::query(403, "SignatureDoesNotMatch", "The request signature we calculated does not match");
+    refusal.headers.push(("date", "Wed, 25 Nov 2020 12:00:00 GMT".into()));
+    cloud.always("GetCallerIdentity", Fault::Answer(refusal));
+    let project = Project::usual();
+    for args in [&["diff"][..], &["doctor"]] {
+        let run = project.run(&cloud, args);
+        run.ends_with(1);
+        let text = format!("{}{}", run.out, run.err);
+        assert!(text.contains("ahead of"), "{text}");
+    }
+    project.run(&cloud, &["diff"]).complains("error[clock-wrong]").complains("this machine's clock is");
+}
+
+#[test]
+fn an_endpoint_off_this_machine_without_tls_is_warned_of() {
+    let project = Project::usual();
+    let far = "http://user:CANARY@aws.example.invalid:4566/path";
+    for (variable, args, words) in [
+        (None, &["diff", "--endpoint-url", far][..], "--endpoint-url names an `http://` endpoint"),
+        (Some("AWS_ENDPOINT_URL"), &["diff"], "AWS_ENDPOINT_URL names an `http://` endpoint"),
+        (Some("AWS_ENDPOINT_URL_DYNAMODB"), &["diff"], "AWS_ENDPOINT_URL_DYNAMODB names"),
+    ] {
+        let mut command = project.command(args);
+        variable.map(|name| command.env(name, far));
+        let run = Running::start(command, &project.path("run")).end();
+        run.ends_with(1).complains("requests go unencrypted to http://aws.example.invalid:4566").complains(words);
+        assert!(!run.err.contains(CANARY), "{}", run.err);
+    }
+    let command = project.command(&["diff", "--endpoint-url", "http://127.0.0.1:9"]);
+    let run = Running::start(command, &project.path("run")).end();
+    assert!(!run.err.contains("unencrypted"), "{}", run.err);
+}
