@@ -42,8 +42,8 @@ use crate::value::{Part, Tree, Value};
 const KIND: &str = "engine saved plan";
 /// The version of the file's form.
 const FORMAT_VERSION: u32 = 2;
-/// How often a secret is hashed: some hundredths of a second for us, and for each guess of somebody else's.
-const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
+/// How often a secret is hashed: some milliseconds for each of ours, and for each guess of somebody else's.
+const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
 /// More than any saved plan has, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
 /// This program's.

