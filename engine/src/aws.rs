@@ -5,8 +5,10 @@
 //! **Invariant:** nothing here knows a kind, a plan or a spec.
 
 pub mod budget;
+mod ca_bundle;
 pub mod error;
 pub mod guard;
+mod headers;
 pub mod mask;
 mod profiles;
 pub mod recorder;
@@ -17,6 +19,7 @@ pub mod wait;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -52,6 +55,7 @@ use aws_smithy_types::date_time::Format as DateTimeFormat;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use http_body_util::BodyExt as _;
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -197,7 +201,13 @@ pub async fn region(settings: &Settings) -> Result<String, AwsError> {
             let unset = || AwsError::own(Class::Unaddressed, "", "", "no region is set");
             Profiles::read(settings).unknown().unwrap_or_else(unset)
         })?;
+    headers::check_region(region.as_ref())?;
     Ok(region.to_string())
+}
+
+/// Endpoints to which requests would go unencrypted over a network: where each is named, and its address.
+pub fn unencrypted_endpoints(settings: &Settings) -> Vec<(String, String)> {
+    headers::unencrypted(settings.endpoint_url.as_deref(), &Profiles::read(settings))
 }
 
 impl Connection {
@@ -207,14 +217,15 @@ impl Connection {
     /// `Unaddressed` without a region; whatever keeps the chain from naming credentials.
     pub async fn open(settings: &Settings, network: &Network) -> Result<Connection, AwsError> {
         let region = Region::new(region(settings).await?);
-        let http = (network.wrap)(https());
+        let (profile, profiles) = (named_profile(settings), Profiles::read(settings));
+        headers::check_settings(&profiles, profile.is_some())?;
+        let http = (network.wrap)(https(ca_bundle::read(&profiles)?));
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region.clone())
             .http_client(http.clone())
             .retry_config(retries())
             .timeout_config(network.timeouts.clone())
             .stalled_stream_protection(stalls());
-        let profile = named_profile(settings);
         if let Some(profile) = &profile {
             // Without this, keys in the environment would win over `--profile`, and a name that does not exist would
             // fall through to the instance's role.
@@ -226,7 +237,6 @@ impl Connection {
             loader = loader.endpoint_url(endpoint);
         }
         let config = loader.load().await;
-        let profiles = Profiles::read(settings);
         if let Some(unknown) = profile.as_ref().and_then(|_| profiles.unknown()) {
             return Err(unknown);
         }
@@ -329,6 +339,16 @@ pub struct Key {
     pub profile: Option<String>,
 }
 
+/// AWS refuses what is signed with a clock that is off by more seconds
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html).
+pub const MOST_SKEW: i64 = 300;
+
+/// Seconds by which this machine is ahead of the one that has written a `date` header.
+fn seconds_ahead(date: &str) -> Option<i64> {
+    let date = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
+    Some(DateTime::from(SystemTime::now()).secs() - date.secs())
+}
+
 /// The difference between AWS's clock and this machine's, taken from an answer's header.
 #[derive(Debug, Clone, Default)]
 pub struct Skew(Arc<Mutex<Option<i64>>>);
@@ -352,11 +372,8 @@ impl Intercept for Skew {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
-        if let Some(date) = date {
-            let now = DateTime::from(SystemTime::now()).secs();
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now - date.secs());
+        if let Some(ahead) = context.response().headers().get("date").and_then(seconds_ahead) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
         }
         Ok(())
     }
@@ -453,8 +470,9 @@ async fn authenticate(
     // Where nothing on this machine names a source, only an instance role could supply them, and that answers fast.
     let configured = is_named || credentials_are_configured();
     let patience = Duration::from_secs(if configured { 60 } else { 2 });
-    match tokio::time::timeout(patience, source.provide_credentials()).await {
-        Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles })),
+    let origin = profiles.source(is_named);
+    match tokio::time::timeout(patience, provided(&source, &origin)).await {
+        Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles, origin })),
         Ok(Err(error)) => Err(match error::from_credentials(&error, &profiles) {
             error if is_named && error.class == Class::NoCredentials => profiles.empty(),
             // Whatever an instance role's address answered where there is none is no news.
@@ -470,12 +488,23 @@ async fn authenticate(
     }
 }
 
+/// Credentials that can be sent. What a `credential_process` gives to a role's profile is signed with inside of the SDK,
+/// out of reach of any check of ours, so a panic of its signer is caught here.
+async fn provided(source: &SharedCredentialsProvider, origin: &str) -> Result<Credentials, CredentialsError> {
+    let asked = AssertUnwindSafe(source.provide_credentials()).catch_unwind().await;
+    let credentials = asked.unwrap_or_else(|_| Err(CredentialsError::provider_error(headers::unsendable(origin))))?;
+    headers::check_credentials(&credentials, origin).map_err(CredentialsError::provider_error)?;
+    Ok(credentials)
+}
+
 /// Credentials that are there already, and their source for when they run out.
 #[derive(Debug)]
 struct Prefetched {
     first: Credentials,
     source: SharedCredentialsProvider,
     profiles: Profiles,
+    /// Where they come from, in words.
+    origin: String,
 }
 
 /// Credentials that run out sooner are not handed out again.
@@ -491,7 +520,7 @@ impl ProvideCredentials for Prefetched {
         }
         future::ProvideCredentials::new(async {
             let told = |error| CredentialsError::provider_error(error::from_credentials(&error, &self.profiles));
-            self.source.provide_credentials().await.map_err(told)
+            provided(&self.source, &self.origin).await.map_err(told)
         })
     }
 }
@@ -531,15 +560,20 @@ fn stalls() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::enabled().upload_enabled(false).build()
 }
 
-/// HTTPS with the system's certificates and proxy variables.
-fn https() -> SharedHttpClient {
-    HttpBuilder::new().build_with_connector_fn(|settings, components| {
+/// HTTPS with the proxy variables, and the system's certificates or those of a bundle.
+fn https(trusted: Option<tls::TrustStore>) -> SharedHttpClient {
+    let context = trusted.and_then(|trusted| tls::TlsContext::builder().with_trust_store(trusted).build().ok());
+    HttpBuilder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
         if let Some(components) = components {
             connector.set_sleep_impl(components.sleep_impl());
         }
-        connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build()
+        let connector = connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+        match &context {
+            Some(context) => connector.tls_context(context.clone()).build(),
+            None => connector.build(),
+        }
     })
 }
 

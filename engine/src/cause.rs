@@ -210,6 +210,36 @@ catalogue! {
                `default`.",
         blames: [],
     }
+    MfaRequired "mfa-required" {
+        title: "the AWS profile needs a one-time code",
+        why: "a profile with `mfa_serial` gets its role's credentials only together with a code from your device, which \
+              engine doesn't prompt for",
+        next: "`aws configure export-credentials --profile NAME --format env` asks for the code and prints the session; set \
+               it with `eval \"$(…)\"`, then run the same command again without `--profile`",
+        more: "The session lasts an hour by default. Tools that act as a `credential_process` (aws-vault, granted) ask \
+               for the code themselves, and a single sign-on needs none.",
+        blames: [],
+    }
+    SettingMalformed "setting-malformed" {
+        title: "an AWS setting has a character that can't be sent",
+        why: "keys, tokens, regions and endpoints become part of HTTP headers, which take no line break, no control \
+              character and nothing outside ASCII",
+        next: "set the value again without that character (`aws configure` asks for the keys), then run the same command \
+               again",
+        more: "A key that was copied from a file or a web page often ends in a line break. The value itself is never \
+               shown. Variables in the environment win over a profile, unless `--profile` names it.",
+        blames: [],
+    }
+    CaBundleUnusable "ca-bundle-unusable" {
+        title: "the certificates of AWS_CA_BUNDLE can't be used",
+        why: "AWS_CA_BUNDLE or the profile's `ca_bundle` names a file that can't be read or is no bundle of PEM \
+              certificates",
+        next: "correct the path or the file, or remove the setting to trust the system's certificates; `engine doctor` \
+               shows whether AWS can be reached",
+        more: "A bundle takes the place of the system's certificates, as with AWS's other tools, so behind a proxy that \
+               opens TLS it needs the proxy's certificate. The variable wins over the profile.",
+        blames: [],
+    }
     ClockWrong "clock-wrong" {
         title: "this machine's clock is wrong",
         why: "AWS takes no request whose time differs from its own by more than some minutes",
@@ -226,7 +256,7 @@ catalogue! {
         more: "A mapping, its function and its stream have to be in the same region. References like `${logger.arn}` \
                always name the spec's own region, so ARNs that were copied are the usual cause. `--region` wins over \
                `region:` in the spec.",
-        blames: ["function", "event_source_arn", "role"],
+        blames: ["function", "event_source_arn", "layers", "role"],
     }
     OtherAccount "other-account" {
         title: "the credentials are for another account than the spec",

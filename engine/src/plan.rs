@@ -326,10 +326,8 @@ impl<'a> Planner<'a> {
             Some(live) if live.condition == Condition::Leaving => None,
             live => live,
         };
-        if let Some(live) = live {
-            keep(declared, &live.props, &mut desired);
-        }
-        let mut row = Change { desired, ..blank(declared) };
+        let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
+        let mut row = Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) };
         if let Some(first) = self.duplicate_of(declared) {
             let reason = format!("`{first}` is the same {} in AWS", schema.kind);
             return refused(row, reason, "remove one of them from the spec, or give them different names".to_owned());
@@ -540,7 +538,9 @@ impl<'a> Planner<'a> {
         }
         let schema = declared.schema();
         let outage = schema.outage.map(|outage| outage.deleted.to_owned());
-        let remarks = outage.into_iter().chain(schema.leaves.map(|leaves| leaves(&row.name))).collect();
+        let live = found.and_then(|found| found.live.as_ref());
+        let left = schema.leaves.and_then(|leaves| leaves(&live?.props));
+        let remarks = outage.into_iter().chain(left).collect();
         Change { action: Action::Delete, asks: true, remarks, reason, ..row }
     }
 

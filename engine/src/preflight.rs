@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use crate::aws::rights::{Decision, Need};
-use crate::aws::trust::{Trust, closed};
+use crate::aws::trust::{RoleLookup, Trust, closed, misnamed};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter;
@@ -58,12 +58,14 @@ pub enum Who {
     Caller,
 }
 
-/// Everything that can be told from what a run has read. `now`: the time in UTC, as `2026-11-25T17:30:00Z`; `now_ms`: the
+/// Everything that can be told from what a run has read. `roles`: what IAM says of those that functions name by their
+/// ARNs. `now`: the time in UTC, as `2026-11-25T17:30:00Z`; `now_ms`: the
 /// same in milliseconds since 1970.
 pub fn findings(
     spec: &Spec,
     inventory: &Inventory,
     trusts: &BTreeMap<String, Trust>,
+    roles: &BTreeMap<String, RoleLookup>,
     asked: &[Question],
     (now, now_ms): (&str, i64),
 ) -> Vec<Diagnostic> {
@@ -79,6 +81,11 @@ pub fn findings(
             let is_settled = born.is_some_and(|born| now_ms.saturating_sub(born) >= SPREADING_MS);
             findings.push(at(spec, role, &Path::property("import"), untrusting(role, others, is_settled)));
         }
+    }
+    for function in spec.managed("function") {
+        let Some(arn) = named_role(function) else { continue };
+        let finding = roles.get(arn).and_then(|found| misfit(arn, found));
+        findings.extend(finding.map(|it| at(spec, function, &Path::property("role"), it)));
     }
     asked.iter().for_each(|question| rights(spec, question, &mut findings));
     findings.extend(offline(spec, now));
@@ -139,6 +146,31 @@ pub fn questions(
         }
     }
     questions
+}
+
+/// The ARN of the role that a function names without a reference.
+pub fn named_role(function: &Declared) -> Option<&str> {
+    function.desired.get("role").and_then(Value::as_str).filter(|role| role.starts_with("arn:"))
+}
+
+/// What is wrong with a role that is named by its ARN.
+fn misfit(arn: &str, found: &RoleLookup) -> Option<Diagnostic> {
+    let name = arn.rsplit('/').next().unwrap_or_default();
+    let finding = match found {
+        RoleLookup::Missing => Diagnostic::error(format!("there is no role `{name}` in this account"))
+            .why("IAM finds none of that name")
+            .hint(format!("check the ARN, or ask whoever owns the account to create the role `{name}`")),
+        RoleLookup::Found(actual, _) if actual != arn => {
+            let (why, remedy) = misnamed(arn, actual);
+            Diagnostic::error(format!("this is not the ARN of the role `{name}`")).why(why).hint(remedy)
+        }
+        RoleLookup::Found(_, Trust::Missing(others)) => {
+            let (why, remedy) = closed(name, others);
+            Diagnostic::error(format!("Lambda can't assume the role `{name}`")).why(why).hint(remedy)
+        }
+        RoleLookup::Found(..) => return None,
+    };
+    Some(finding.cause(Code::RoleNotAssumable.name(), None))
 }
 
 fn role_of<'s>(spec: &'s Spec, function: &Declared) -> Option<&'s Declared> {

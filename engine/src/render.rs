@@ -254,7 +254,7 @@ pub fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic>
         }
         let diagnostic = error.diagnostic(&format!("{} `{}`", verb_of(step.op).0, change.resource));
         let is_declared = change.subject == Subject::Declared;
-        let place = is_declared.then(|| spec.blamed(&change.resource, error.blames())).flatten();
+        let place = is_declared.then(|| spec.blamed(&change.resource, error)).flatten();
         failures.push(match place {
             Some(place) => diagnostic.at(place),
             None => diagnostic,

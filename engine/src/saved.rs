@@ -14,15 +14,18 @@
 //! ```
 //!
 //! **Invariant:** only names of the spec's own things (resources, properties, keys, variables) are kept as they are. A
-//! digest is SHA-256 over a random salt, what is digested, and its value as canonical JSON. The salt stands in the same
-//! file, so a short secret could still be guessed from its digest: only the owner may read the file.
+//! digest is SHA-256 over a random salt, what is digested, and its value as canonical JSON. The salt is in the same file,
+//! so whoever has the file can guess values and compare: what may be secret (the spec's text, variables, sensitive
+//! properties) is hashed slowly first, and only the owner may read the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path as FilePath;
 
+use ring::pbkdf2::{PBKDF2_HMAC_SHA256, derive};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
@@ -31,14 +34,16 @@ use crate::diagnostic::Diagnostic;
 use crate::files::{self, Readers, Unread};
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
-use crate::schema::{Condition, Live, Ownership};
-use crate::spec::{Overrides, Spec};
+use crate::schema::{Condition, Live, Ownership, Rule, Schema};
+use crate::spec::{Declared, Overrides, Spec};
 use crate::value::{Part, Tree, Value};
 
 /// What the file says it is.
 const KIND: &str = files::SAVED_PLAN;
 /// The version of the file's form.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
+/// How often a secret is hashed: some milliseconds for each of ours, and for each guess of somebody else's.
+const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
 /// More than any saved plan has, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
 /// This program's.
@@ -159,12 +164,29 @@ impl Salt {
 
     /// The digest of `value`, which is what `label` says. Under another label the same value has another digest.
     fn digest(&self, label: &[&str], value: &Json) -> Digest {
-        let hash = Sha256::digest(json!([self.0, label, value]).to_string());
-        Digest(hash.iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        }))
+        Digest(hex(&Sha256::digest(json!([self.0, label, value]).to_string())))
     }
+
+    /// The digest of what may be secret: guessing it takes a slow hash for each guess (RFC 8018, PBKDF2).
+    fn slow_digest(&self, label: &[&str], value: &Json) -> Digest {
+        let mut key = [0; 32];
+        let salt = json!([self.0, label]).to_string();
+        derive(PBKDF2_HMAC_SHA256, ROUNDS, salt.as_bytes(), value.to_string().as_bytes(), &mut key);
+        Digest(hex(&key))
+    }
+
+    /// The digest of one property; an empty value gives nothing away.
+    fn property(&self, label: &[&str], value: &Json, is_sensitive: bool) -> Digest {
+        let is_empty = *value == Json::Null || *value == json!({}) || *value == json!("");
+        if is_sensitive && !is_empty { self.slow_digest(label, value) } else { self.digest(label, value) }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 impl SavedPlan {
@@ -181,20 +203,21 @@ impl SavedPlan {
         let set: BTreeMap<&String, &String> = overrides.env.iter().chain(&overrides.vars).collect();
         // The environment may have some for other specs.
         let used = set.into_iter().filter(|(name, _)| text.contains(&format!("var.{name}")));
-        let variables = used.map(|(name, value)| (name.clone(), salt.digest(&["variable", name], &json!(value))));
+        let variables = used.map(|(name, value)| (name.clone(), salt.slow_digest(&["variable", name], &json!(value))));
         let sources = spec.resources.iter().filter_map(|declared| {
             let hash = declared.desired.get("code_sha256")?;
             Some((declared.name.clone(), salt.digest(&["source", &declared.name], &canonical(hash))))
         });
         let found = inventory.found.iter().filter_map(|(name, found)| {
             let live = found.live.as_ref()?;
-            Some((name.clone(), Facets::new(live, &["found", name], &salt)))
+            let schema = spec.resource(name)?.schema();
+            Some((name.clone(), Facets::new(live, schema, &["found", name], &salt)))
         });
         let leftovers = inventory.leftovers.iter().filter_map(|leftover| {
             let (live, id) = (leftover.found.live.as_ref()?, &leftover.declared.id);
             let kind = leftover.declared.schema().kind.to_owned();
             let key = salt.digest(&["leftover", &kind], &json!([id.name, id.incarnation, id.anchors]));
-            let facets = Facets::new(live, &["leftover", &key.0], &salt);
+            let facets = Facets::new(live, leftover.declared.schema(), &["leftover", &key.0], &salt);
             Some((key, Leftover { kind, resource: leftover.declared.name.clone(), facets }))
         });
         SavedPlan {
@@ -207,12 +230,12 @@ impl SavedPlan {
             region: inventory.site.region.clone(),
             account: inventory.site.account.clone(),
             flags,
-            spec_text: salt.digest(&["spec"], &json!(text)),
+            spec_text: salt.slow_digest(&["spec"], &json!(text)),
             variables: variables.collect(),
             sources: sources.collect(),
             found: found.collect(),
             leftovers: leftovers.collect(),
-            rows: plan.changes.iter().map(|change| Row::new(change, &salt)).collect(),
+            rows: plan.changes.iter().map(|change| Row::new(change, spec, &salt)).collect(),
             salt,
         }
     }
@@ -356,10 +379,12 @@ impl Flags {
 }
 
 impl Facets {
-    fn new(live: &Live, label: &[&str], salt: &Salt) -> Facets {
+    fn new(live: &Live, schema: &Schema, label: &[&str], salt: &Salt) -> Facets {
         let digest = |what: &[&str], value: &Json| salt.digest(&[label, what].concat(), value);
-        let properties =
-            live.props.iter().map(|(name, value)| (name.clone(), digest(&["property", name], &canonical(value))));
+        let properties = live.props.iter().map(|(name, value)| {
+            let label = [label, &["property", name]].concat();
+            (name.clone(), salt.property(&label, &canonical(value), is_sensitive(schema, name)))
+        });
         let outputs = live.outputs.iter().map(|(name, value)| (name.clone(), digest(&["output", name], &json!(value))));
         Facets {
             owner: digest(&["owner"], &owner(&live.owner)),
@@ -401,13 +426,28 @@ fn differing<'m, K: Ord, V: PartialEq>(a: &'m BTreeMap<K, V>, b: &'m BTreeMap<K,
 }
 
 impl Row {
-    fn new(change: &Change, salt: &Salt) -> Row {
+    fn new(change: &Change, spec: &Spec, salt: &Salt) -> Row {
         let kind = change.kind.to_owned();
+        let schema = spec.resource(&change.resource).map(Declared::schema);
+        let is_sensitive = |name: &str| schema.is_some_and(|schema| is_sensitive(schema, name));
+        let label = |name: &str| ["row".to_owned(), change.resource.clone(), name.to_owned()];
+        let digest = |name: &str, value: Json| {
+            let label = label(name);
+            // A path to a source is no secret, a source may hold one.
+            let is_path = name == "code" && value.is_string();
+            salt.property(&label.each_ref().map(String::as_str), &value, is_sensitive(name) && !is_path)
+        };
+        let desired = change.desired.iter().map(|(name, value)| json!([name, digest(name, canonical(value)).0]));
         let values = change.properties.iter().map(|property| {
             let effect = format!("{:?}", property.effect);
-            json!([property.path.to_string(), canonical(&property.before), canonical(&property.after), effect])
+            let both = |value: &Value| match property.sensitive {
+                // Both sides are in the digests of what was read and of what is wanted.
+                true => Json::Null,
+                false => canonical(value),
+            };
+            json!([property.path.to_string(), both(&property.before), both(&property.after), effect])
         });
-        let digested = json!([change.name, tree(&change.desired), values.collect::<Vec<_>>()]);
+        let digested = json!([change.name, desired.collect::<Vec<_>>(), values.collect::<Vec<_>>()]);
         Row {
             resource: change.resource.clone(),
             digest: salt.digest(&["row", &kind, &change.resource], &digested),
@@ -416,6 +456,11 @@ impl Row {
             paths: change.properties.iter().map(|property| property.path.to_string()).collect(),
         }
     }
+}
+
+/// Whether a property's values are never shown.
+fn is_sensitive(schema: &Schema, name: &str) -> bool {
+    schema.property(name).is_some_and(|property| property.sensitive || property.change == Rule::Local)
 }
 
 fn action(action: Action) -> String {

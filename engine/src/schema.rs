@@ -5,6 +5,7 @@
 //! **Invariant:** data and pure functions only. No I/O, no AWS client, and no kind is named here.
 
 mod ignored;
+mod member;
 mod partition;
 
 use std::collections::BTreeMap;
@@ -40,8 +41,8 @@ pub struct Schema {
     pub adoptable: bool,
     /// Whether it holds what can't be made again, so that deleting it needs a word of its own.
     pub holds_data: bool,
-    /// What stays in AWS when it is deleted, by its name.
-    pub leaves: Option<fn(&str) -> String>,
+    /// What stays in AWS when one with these properties is deleted, where they say so.
+    pub leaves: Option<fn(&Tree) -> Option<String>>,
     /// What people have to do without once it is deleted or while it is made anew; `None`: nothing.
     pub outage: Option<Outage>,
     /// Why one with these properties can't be deleted, and what to do about that, where AWS refuses it.
@@ -134,6 +135,11 @@ pub struct Property {
     pub derived_from: Option<&'static str>,
     /// The property without which AWS takes no change of this one.
     pub sent_with: Option<&'static str>,
+    /// AWS's name for it in requests and errors, as a path (`ProvisionedThroughput.ReadCapacityUnits`); `None`: its own
+    /// name in CamelCase.
+    pub member: Option<&'static str>,
+    /// Why a living value can't be compared with a wanted one, if it can't; then it is kept.
+    pub unclear: Option<fn(&Value, &Value) -> Option<&'static str>>,
 }
 
 /// A limit that AWS can raise.
@@ -658,6 +664,8 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
         quota: None,
         derived_from: None,
         sent_with: None,
+        member: None,
+        unclear: None,
     }
 }
 
@@ -776,6 +784,20 @@ impl Property {
     #[must_use]
     pub fn sticky(mut self) -> Self {
         self.sticky = true;
+        self
+    }
+
+    /// AWS's name for it, where that is not its own in CamelCase.
+    #[must_use]
+    pub fn member(mut self, member: &'static str) -> Self {
+        self.member = Some(member);
+        self
+    }
+
+    /// When its living value can't be compared with the wanted one, and why.
+    #[must_use]
+    pub fn unclear(mut self, unclear: fn(&Value, &Value) -> Option<&'static str>) -> Self {
+        self.unclear = Some(unclear);
         self
     }
 

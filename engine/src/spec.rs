@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 pub(crate) use check::{kind_elsewhere, nearest};
 
+use crate::aws::AwsError;
 use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::files::{self, Unread};
 use crate::graph::{Cycle, Graph};
@@ -308,11 +309,16 @@ impl Spec {
         Some(self.file.place(self.places.get(resource, path)?))
     }
 
-    /// Where the first of some properties stands that is written at a resource, or else the resource itself.
-    pub fn blamed(&self, resource: &str, mut properties: impl Iterator<Item = String>) -> Option<Place> {
+    /// Where stands what an error of AWS is about: the property that it names, else one that is often to blame for its
+    /// cause, else the resource itself.
+    pub fn blamed(&self, resource: &str, error: &AwsError) -> Option<Place> {
         let declared = self.resource(resource)?;
-        let written = properties.find(|name| declared.written.contains(name));
-        self.place(resource, &written.map_or_else(Path::default, |name| Path::property(&name)))
+        let named = error.members().into_iter().filter_map(|it| declared.schema().place_of(it, &declared.desired));
+        let lacking = error.lacking().into_iter().map(Path::property);
+        let usual = error.blames().iter().map(|name| Path::property(name));
+        let is_written = |path: &Path| path.root().is_some_and(|it| it == "name" || declared.written.contains(it));
+        let path = lacking.chain(named).chain(usual).find(is_written);
+        self.place(resource, &path.unwrap_or_default())
     }
 }
 

@@ -190,6 +190,8 @@ pub struct Pace {
     pub again: Option<Duration>,
     /// How long a function that fails may take to mend by itself.
     pub grace: Duration,
+    /// How far this machine's clock may be ahead of that of the log.
+    pub skew: Duration,
 }
 
 impl Pace {
@@ -200,6 +202,7 @@ impl Pace {
             look: Duration::from_millis(500),
             again: Some(Duration::from_secs(15)),
             grace: Duration::from_secs(20),
+            skew: Duration::from_secs(60),
         }
     }
 
@@ -210,6 +213,8 @@ impl Pace {
             look: Duration::from_millis(15),
             again: None,
             grace: Duration::from_secs(3),
+            // The log is written by this machine.
+            skew: Duration::ZERO,
         }
     }
 }
@@ -408,7 +413,11 @@ async fn prove(
     }
     let deadline = Instant::now() + pace.timeout + pipeline.window * 3;
     let names = item::names(pipeline);
-    let mut log = Log::follow(cx, &pipeline.log_group).await?;
+    let (mut log, before) = futures_util::future::try_join(Log::follow(cx, &pipeline.log_group, pace.skew), async {
+        Ok(diagnosis::result(cx, pipeline).await.ok())
+    })
+    .await?;
+    let mut before = before.map(|(_, result)| result);
     for change in Happening::ALL {
         let step = Step { change, n_writes: 0, written: None, invoked: None, logged: None, sighting: None };
         steps.push(step);
@@ -452,11 +461,13 @@ async fn prove(
                 failing = None;
             }
             if fails || now >= deadline {
-                let finding = diagnosis::of(cx, pipeline, change, &log).await?;
+                let finding = diagnosis::of(cx, pipeline, change, &log, before.as_deref()).await?;
                 return Err(Stop::Finding(Box::new(finding)));
             }
             cx.rest(pace.look, "the function's log", &pipeline.function).await?;
         }
+        // From the second change on, the result may be that of the one before.
+        before = None;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use serde_json::Value as Json;
 
 use super::budget::Crowded;
 use super::guard::{self, Refusal};
+use super::headers;
 use super::profiles::Profiles;
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
@@ -185,17 +186,26 @@ impl AwsError {
         code::of(self)
     }
 
-    /// The property of a spec that may be to blame, the likeliest first.
-    pub fn blames(&self) -> impl Iterator<Item = String> {
-        let general = self.cause().entry().blames.iter().map(|name| (*name).to_owned());
-        // Handing over a role or a layer takes a right of its own.
-        let denied = match denied(&self.message).0 {
+    /// The property that a right is missing for: handing over a role or a layer takes one of its own.
+    pub fn lacking(&self) -> Option<&'static str> {
+        match denied(&self.message).0 {
             Some("iam:PassRole") => Some("role"),
             Some("lambda:GetLayerVersion") => Some("layers"),
             _ => None,
-        };
-        let named = denied.map(str::to_owned).or_else(|| code::property(&self.message));
-        named.into_iter().chain(general)
+        }
+    }
+
+    /// What AWS's text may name as members of the request, in its order.
+    pub fn members(&self) -> Vec<&str> {
+        match self.code {
+            Some(_) => code::members(&self.message),
+            None => Vec::new(),
+        }
+    }
+
+    /// The properties of a spec that may be to blame for errors of its cause, the likeliest first.
+    pub fn blames(&self) -> &'static [&'static str] {
+        self.cause().entry().blames
     }
 
     /// What to do next.
@@ -208,7 +218,8 @@ impl AwsError {
         match code {
             Code::AccessDenied => {
                 let (action, on) = denied(&self.message);
-                let (action, on) = (action.unwrap_or(&self.operation), on.unwrap_or(&self.resource));
+                let action = action.map_or_else(|| guard::permission(&self.operation), str::to_owned);
+                let on = on.unwrap_or(&self.resource);
                 let on = if on.is_empty() { String::new() } else { format!(" on `{on}`") };
                 format!(
                     "ask whoever owns the account for the permission `{action}`{on}; `aws sts get-caller-identity` shows \
@@ -364,7 +375,7 @@ where
             let code = meta.code().unwrap_or_default();
             let message = meta.message().unwrap_or_default();
             let header = |name: &str| service.raw().headers().get(name).map(Box::from);
-            AwsError {
+            let error = AwsError {
                 operation: operation.into(),
                 resource: resource.into(),
                 class: classify(operation, code, message, status),
@@ -374,6 +385,10 @@ where
                 reason: None,
                 remedy: None,
                 known: None,
+            };
+            match service.raw().headers().get("date").and_then(super::seconds_ahead) {
+                Some(ahead) if error.class == Class::BadCredentials => of_clock(error, ahead),
+                _ => error,
             }
         }
         SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
@@ -383,8 +398,24 @@ where
             own(Class::NoAnswer, format!("AWS can't be reached: {reason}"))
         }
         // The cause may quote the request, and with it what must not be shown.
-        _ => own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned()),
+        _ => headers::unsendable_environment().unwrap_or_else(|| {
+            own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned())
+        }),
     }
+}
+
+/// A refusal of credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS judges a signature by the
+/// time that it was made, and what it says of that is not always about the time.
+fn of_clock(error: AwsError, ahead: i64) -> AwsError {
+    if ahead.abs() <= super::MOST_SKEW {
+        return error;
+    }
+    let (n, side) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
+    let off = humantime::format_duration(Duration::from_secs(n));
+    let why = format!(
+        "this machine's clock is {off} {side} AWS's, which takes no request that is off by more than some minutes"
+    );
+    error.known(Code::ClockWrong, why, Code::ClockWrong.entry().next.to_owned())
 }
 
 /// AWS's text. Lambda repeats a function's whole environment where it is too large, so that part stays unsaid.
@@ -410,11 +441,16 @@ pub(super) enum Source {
 
 /// What it means that the credential chain failed.
 pub(super) fn from_credentials(error: &CredentialsError, profiles: &Profiles) -> AwsError {
+    if let Some(ours) = find::<AwsError>(error) {
+        return ours.clone();
+    }
     let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found");
     match error {
         CredentialsError::CredentialsNotLoaded(_) => missing(),
         // The instance's own role is the last source of the chain, so nothing before it was configured.
         other if is_of_the_instance(other) => missing(),
+        // The signer's words for a header that can't be: what a command has printed as the keys of a role's source.
+        other if chain(other).contains("canonical request") => headers::unsendable(&profiles.source(true)),
         other => {
             // Fresh ones can't be fetched without a network either.
             if let Some(cause) = find::<ConnectorError>(other) {

@@ -170,6 +170,19 @@ pub(super) fn changes(operation: &str) -> bool {
     OPERATIONS.iter().any(|(_, name, effect)| *name == operation && *effect != Effect::Read)
 }
 
+/// The permission that an operation takes, with its service (docs.aws.amazon.com/service-authorization/latest/reference).
+/// Of a name that two services have these are two.
+pub(super) fn permission(operation: &str) -> String {
+    let of = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| match *service {
+        "tagging" => format!("tag:{operation}"),
+        service => format!("{service}:{operation}"),
+    });
+    match of.collect::<Vec<_>>() {
+        none if none.is_empty() => operation.to_owned(),
+        some => some.join("` or `"),
+    }
+}
+
 /// The kind that an operation is about, and its page in AWS's API reference. `None`: it is no operation of AWS's.
 pub(super) fn page(operation: &str) -> Option<(Option<&'static str>, String)> {
     let mut services = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| service);

@@ -1,15 +1,36 @@
 //! What must not be said: AWS's texts may quote what they object to, so every one of them is held against the secrets
 //! that the run has met.
 //!
+//! How short a secret may be: one of up to two characters is masked where it stands in quotes of its own, for it is part of
+//! every sentence by chance; one of three to five as it is and quoted; one of six and more also encoded and cut off.
+//!
 //! **Invariant:** it keeps texts to look for, and shows none of them.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Fewer characters are looked for neither encoded nor cut off: they stand in other texts by chance.
+const ENCODED: usize = 6;
+/// What people leave as it is in a URL (RFC 3986, "unreserved").
+const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// What stands where a text was cut off.
+const ELLIPSES: [&str; 2] = ["...", "…"];
+
 /// The secrets of a run, in every form in which AWS or a log may quote one.
 #[derive(Default)]
-pub struct Secrets(Mutex<BTreeSet<Form>>);
+pub struct Secrets(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    forms: BTreeSet<Form>,
+    /// The forms that may be cut off.
+    plain: BTreeSet<String>,
+}
 
 /// Sorted by length, the longest first, so that no part of one is left over where another begins like it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -19,20 +40,50 @@ impl Secrets {
     /// Takes note of a secret.
     pub fn learn(&self, secret: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(forms(secret).into_iter().map(|form| Form(std::cmp::Reverse(form.len()), form)));
+        known.forms.extend(forms(secret).into_iter().map(|form| Form(std::cmp::Reverse(form.len()), form)));
+        if secret.chars().count() > ENCODED {
+            known.plain.extend([secret.to_owned(), inner(&json(secret))]);
+        }
     }
 
     /// The text without any of them.
     pub fn mask(&self, text: &str) -> String {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = text.to_owned();
-        for Form(_, form) in &*known {
+        for Form(_, form) in &known.forms {
             if text.contains(form.as_str()) {
                 text = text.replace(form, if form.starts_with('"') { "\"***\"" } else { "***" });
             }
         }
-        text
+        known.plain.iter().fold(text, |text, secret| without_pieces(text, secret))
     }
+}
+
+/// The text without the beginnings of a secret where it was cut off: at its end, at a line's, and before an ellipsis.
+fn without_pieces(text: String, secret: &str) -> String {
+    let Some(start) = secret.char_indices().nth(ENCODED).and_then(|(at, _)| secret.get(..at)) else { return text };
+    let mut masked = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, from)) = rest.find(start).and_then(|at| rest.split_at_checked(at)) {
+        let same =
+            from.chars().zip(secret.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum::<usize>();
+        let (piece, after) = from.split_at_checked(same).unwrap_or((from, ""));
+        let is_cut = after.is_empty() || after.starts_with('\n') || ELLIPSES.iter().any(|it| after.starts_with(it));
+        masked.push_str(before);
+        masked.push_str(if is_cut { "***" } else { piece });
+        rest = after;
+    }
+    masked.push_str(rest);
+    masked
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A quoted text without its quotes.
+fn inner(quoted: &str) -> String {
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
 
 impl fmt::Debug for Secrets {
@@ -42,7 +93,7 @@ impl fmt::Debug for Secrets {
 }
 
 fn forms(secret: &str) -> BTreeSet<String> {
-    let quoted = serde_json::Value::from(secret).to_string();
+    let quoted = json(secret);
     if secret.is_empty() {
         return BTreeSet::new();
     }
@@ -50,10 +101,9 @@ fn forms(secret: &str) -> BTreeSet<String> {
     if secret.chars().count() <= 2 {
         return BTreeSet::from([quoted]);
     }
-    let inner = |text: &str| text.get(1..text.len() - 1).unwrap_or_default().to_owned();
-    let json = inner(&quoted);
+    let once = inner(&quoted);
     let mut ascii = String::new();
-    for c in json.chars() {
+    for c in once.chars() {
         match c {
             c if c.is_ascii() => ascii.push(c),
             c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
@@ -62,18 +112,57 @@ fn forms(secret: &str) -> BTreeSet<String> {
             }),
         }
     }
-    let twice = inner(&serde_json::Value::from(json.as_str()).to_string());
+    let twice = |text: &str| inner(&json(text));
     let mut forms = BTreeSet::from([
         secret.to_owned(),
-        ascii,
-        twice,
+        twice(&once),
+        twice(&twice(&once)),
+        twice(&ascii),
         inner(&format!("{secret:?}")),
         secret.escape_default().to_string(),
         secret.replace('\'', "''"),
-        json,
+        ascii,
+        once,
     ]);
+    if secret.chars().count() >= ENCODED {
+        forms.extend(encoded(secret));
+    }
     // Each line of a key is one, too.
     forms.extend(secret.lines().map(str::trim).filter(|line| line.chars().count() > 4).map(str::to_owned));
+    forms
+}
+
+/// A secret as URLs, forms, pages and headers have it.
+fn encoded(secret: &str) -> Vec<String> {
+    let lower = |text: &str| {
+        let mut pieces = text.split('%');
+        let first = pieces.next().unwrap_or_default().to_owned();
+        pieces.fold(first, |text, piece| match piece.split_at_checked(2) {
+            Some((hex, rest)) => format!("{text}%{}{rest}", hex.to_ascii_lowercase()),
+            None => format!("{text}%{piece}"),
+        })
+    };
+    let urls = [URL, NON_ALPHANUMERIC].map(|set| utf8_percent_encode(secret, set).to_string());
+    let form = urls[0].replace("%20", "+");
+    let page = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let quoted = page.replace('"', "&quot;");
+    let pages = ["&#39;", "&#x27;", "&apos;"].map(|quote| quoted.replace('\'', quote));
+    let mut forms: Vec<String> = urls.iter().chain([&form]).map(|it| lower(it)).collect();
+    forms.extend(urls);
+    forms.extend(pages);
+    forms.extend([form, page, quoted]);
+    // Within a longer text a secret begins at any of three places of a group; what is the same wherever it stands is
+    // looked for. `user:password` in a header is such a text.
+    for before in 0..3 {
+        let bytes = [vec![0; before], secret.as_bytes().to_vec()].concat();
+        let whole = bytes.len() * 8 / 6;
+        for engine in [STANDARD, URL_SAFE] {
+            let text = engine.encode(&bytes);
+            let core = text.get([0, 2, 3][before]..whole).unwrap_or_default();
+            forms.extend((core.len() >= 2 * ENCODED - 4).then(|| core.to_owned()));
+        }
+    }
+    forms.extend([STANDARD.encode(secret), URL_SAFE.encode(secret)].map(|it| it.trim_end_matches('=').to_owned()));
     forms
 }
 
@@ -97,6 +186,41 @@ mod tests {
             ("nothing on it", "nothing on it"),
         ] {
             assert_eq!(secrets.mask(text), masked);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_masked_encoded_and_cut_off() {
+        let secrets = Secrets::default();
+        for secret in ["pa ss/w&rd'1\"<x>", "correct-horse-battery", "abcd"] {
+            secrets.learn(secret);
+        }
+        for (text, masked) in [
+            ("https://x/?t=pa%20ss%2Fw%26rd%271%22%3Cx%3E&b", "https://x/?t=***&b"),
+            ("https://x/?t=pa%20ss%2fw%26rd%271%22%3cx%3e", "https://x/?t=***"),
+            ("t=pa+ss%2Fw%26rd%271%22%3Cx%3E", "t=***"),
+            ("<b>pa ss/w&amp;rd&#39;1&quot;&lt;x&gt;</b>", "<b>***</b>"),
+            ("<b>pa ss/w&amp;rd'1\"&lt;x&gt;</b>", "<b>***</b>"),
+            (
+                r#"{"a":"{\"b\":\"{\\\"c\\\":\\\"pa ss/w&rd'1\\\\\\\"<x>\\\"}\"}"}"#,
+                r#"{"a":"{\"b\":\"{\\\"c\\\":\\\"***\\\"}\"}"}"#,
+            ),
+            ("Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5", "***"),
+            // `user:correct-horse-battery`, `me:…` and `bob:…`.
+            ("Basic dXNlcjpjb3JyZWN0LWhvcnNlLWJhdHRlcnk=", "Basic dXNlcjp***k="),
+            ("Basic bWU6Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5", "Basic bWU6***"),
+            ("Basic Ym9iOmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==", "Basic Ym9iOm***Q=="),
+            ("Value 'correct-horse-ba...' is bad", "Value '***...' is bad"),
+            ("Value correct-hors…", "Value ***…"),
+            ("the rest is correct-ho\nnext", "the rest is ***\nnext"),
+            ("correct-horse", "***"),
+            // Too short to be told from other texts, or not cut off.
+            ("correct", "***"),
+            ("corre", "corre"),
+            ("correct-horse-power is fine", "correct-horse-power is fine"),
+            ("YWJjZA is no abcd", "YWJjZA is no ***"),
+        ] {
+            assert_eq!(secrets.mask(text), masked, "{text}");
         }
     }
 }

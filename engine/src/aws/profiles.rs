@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Settings;
 use super::error::{AwsError, Class, Source};
+use super::headers::{self, KEY_SETTINGS};
 use crate::cause::Code;
 use crate::diagnostic::{nearest, shell_word};
 
@@ -25,13 +26,26 @@ pub(super) struct Profiles {
     name: String,
     /// Who names it; `None`: nobody does, so it is the default.
     named_by: Option<&'static str>,
+    /// Keys that can't be sent, by profile and setting: what is wrong with them, and in which of the files.
+    unsendable: BTreeMap<(String, String), (&'static str, usize)>,
 }
 
-/// Settings whose value is the name of something.
-const NAMES: [&str; 2] = ["source_profile", "web_identity_token_file"];
+/// Settings whose value is the name or the address of something.
+const NAMES: [&str; 6] =
+    ["source_profile", "web_identity_token_file", "credential_source", "ca_bundle", "endpoint_url", "mfa_serial"];
+
+/// A value without the comment behind it, which begins with a blank.
+fn without_comment(value: &str) -> &str {
+    let is_comment = |(at, _): &(usize, char)| {
+        let rest = value.get(*at..).unwrap_or_default();
+        rest.starts_with([' ', '\t']) && rest.get(1..).is_some_and(|rest| rest.starts_with(['#', ';']))
+    };
+    let end = value.char_indices().find(is_comment).map_or(value.len(), |(at, _)| at);
+    value.get(..end).unwrap_or_default().trim()
+}
 
 /// A variable that says something.
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -77,7 +91,11 @@ impl Profiles {
                 }
             } else if let (Some((key, value)), Some(name), false) = (line.split_once('='), &current, is_nested) {
                 let key = key.trim().to_owned();
-                let value = if NAMES.contains(&key.as_str()) { value.trim() } else { "" };
+                let value = without_comment(value);
+                if let Some(fault) = headers::fault(value).filter(|_| KEY_SETTINGS.contains(&key.as_str())) {
+                    self.unsendable.insert((name.clone(), key.clone()), (fault, usize::from(!is_config)));
+                }
+                let value = if NAMES.contains(&key.as_str()) { value } else { "" };
                 self.known.entry(name.clone()).or_default().insert(key, value.to_owned());
             }
         }
@@ -93,6 +111,39 @@ impl Profiles {
             chain.push(next);
         }
         chain
+    }
+
+    /// What no header can take of the keys that the profile in use has, or gets from others.
+    pub(super) fn unsendable(&self) -> Vec<(String, &'static str)> {
+        let chain = self.chain();
+        let of_profiles = self.unsendable.iter().filter(|((name, _), _)| chain.contains(&name.as_str()));
+        let words = |((name, key), (fault, at)): (&(String, String), &(&'static str, usize))| {
+            let file = self.files.get(*at).map_or("", String::as_str);
+            (format!("`{key}` of the profile `{name}` in `{file}`"), *fault)
+        };
+        of_profiles.map(words).collect()
+    }
+
+    /// Whether the profile in use signs with the keys of the environment.
+    pub(super) fn uses_environment(&self) -> bool {
+        let is_environment = |name: &&str| self.setting(name, "credential_source") == Some("Environment");
+        self.chain().iter().any(is_environment)
+    }
+
+    /// What the profile in use, or the one it gets its credentials from, sets.
+    pub(super) fn in_use(&self, key: &str) -> Option<(&str, &str)> {
+        self.chain().into_iter().find_map(|name| Some((name, self.setting(name, key)?)))
+    }
+
+    /// Where the credentials in use come from, in words; `is_named`: somebody asked for the profile by name.
+    pub(super) fn source(&self, is_named: bool) -> String {
+        let process = self.in_use("credential_process").map(|(name, _)| name);
+        match (is_named, process) {
+            (false, _) if headers::has_environment_keys() => "the environment".to_owned(),
+            (_, Some(name)) => format!("`credential_process` of the profile `{name}`"),
+            (true, None) => format!("the profile `{}`", self.name),
+            (false, None) => "the source of the AWS credentials".to_owned(),
+        }
     }
 
     fn setting(&self, profile: &str, key: &str) -> Option<&str> {
@@ -215,6 +266,21 @@ impl Profiles {
                 format!("what the profile `{}` says of its credentials can't be used", self.name),
                 format!("mend it in `{config}` as the text below says, or choose another with `--profile`"),
             ),
+            Source::Other if with("mfa_serial").is_some() => {
+                let name = with("mfa_serial").unwrap_or(&self.name);
+                (
+                    Code::MfaRequired,
+                    format!(
+                        "the profile `{name}` has an `mfa_serial`, so its role asks for a one-time code, which engine \
+                         doesn't prompt for"
+                    ),
+                    format!(
+                        "let the AWS CLI ask for the code and pass the session on: `eval \"$(aws configure \
+                         export-credentials{} --format env)\"`, then run the same command again without `--profile`",
+                        named(&self.name)
+                    ),
+                )
+            }
             Source::Other => match self.token_file(&chain) {
                 Some((file, by, error)) => (
                     Code::CredentialsNotFetched,

@@ -36,12 +36,24 @@ pub struct Tail {
     last: i64,
     /// What has been handed out and may come again, by its id.
     seen: BTreeMap<String, i64>,
+    /// A moment of which there are more events than can be read.
+    crowded: Option<i64>,
 }
 
 impl Tail {
     /// Of the log group `group`, what is written from `start` on (milliseconds since 1970).
     pub fn new(group: &str, start: i64) -> Tail {
-        Tail { group: group.to_owned(), start, last: start, seen: BTreeMap::new() }
+        Tail { group: group.to_owned(), start, last: start, seen: BTreeMap::new(), crowded: None }
+    }
+
+    /// Reads nothing that was written before `start` from now on.
+    pub fn skip_to(&mut self, start: i64) {
+        self.start = self.start.max(start);
+    }
+
+    /// The millisecond of which the last looks have not shown everything, if there is one: AWS hands out one page of it.
+    pub fn take_crowded(&mut self) -> Option<i64> {
+        self.crowded.take()
     }
 
     /// What has come since the last look, in the order of time; `None`: there is no such log group (yet).
@@ -61,8 +73,13 @@ impl Tail {
                 }
             }
             // A full page may be cut off without a word about what follows.
-            if n_events < PAGE.unsigned_abs() as usize || news.len() == n_before {
+            if n_events < PAGE.unsigned_abs() as usize {
                 break;
+            }
+            if news.len() == n_before {
+                // All of it is known and of one moment, of which the rest can't be reached; what comes later can.
+                self.crowded = Some(from);
+                from += 1;
             }
         }
         self.last = self.last.max(from);

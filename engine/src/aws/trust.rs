@@ -79,6 +79,39 @@ pub fn closed(role: &str, others: &BTreeSet<String>) -> (String, String) {
     (reason, remedy)
 }
 
+/// What is wrong with an ARN by which IAM does not know the role of that name, and what to do. Roles are looked up by
+/// their name, so one with another path or in another partition is found all the same.
+pub fn misnamed(named: &str, actual: &str) -> (String, String) {
+    let reason = format!("the ARN of that role is `{actual}`, not `{named}`: Lambda compares all of it, with the path");
+    (
+        reason,
+        format!("write `{actual}`, or import the role by its name (`type: role`, `import:`) and refer to its `arn`"),
+    )
+}
+
+/// What IAM knows of a role that is named by its ARN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoleLookup {
+    /// The ARN of the role that bears the name, with what its trust policy says of Lambda.
+    Found(String, Trust),
+    /// There is no role of that name.
+    Missing,
+}
+
+/// Looks a role up by the name at the end of its ARN; `None`: IAM doesn't tell.
+pub async fn look_up(cx: &Context, arn: &str) -> Option<RoleLookup> {
+    let name = arn.rsplit('/').next()?;
+    let read = || async { cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) };
+    match cx.read(name, read).await {
+        Ok(answer) => {
+            let role = answer.role?;
+            let policy = role.assume_role_policy_document.as_deref().unwrap_or_default();
+            Some(RoleLookup::Found(role.arn, trust(policy, LAMBDA)))
+        }
+        Err(error) => (error.class == Class::NotFound).then_some(RoleLookup::Missing),
+    }
+}
+
 /// Whether a statement is about something: the least of several that all have to be, the greatest of alternatives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Covers {
@@ -218,7 +251,12 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
         Err(_) => return Ok(Verdict::Wait(format!("{SPREADING}; its trust policy may not be looked at"))),
         Ok(answer) => answer,
     };
-    let Some(role) = answer.role else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
+    let Some(found) = answer.role else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
+    if found.arn != role {
+        let (reason, remedy) = misnamed(role, &found.arn);
+        return Ok(Verdict::Hopeless(reason, remedy));
+    }
+    let role = found;
     Ok(match trust(role.assume_role_policy_document.as_deref().unwrap_or_default(), LAMBDA) {
         Trust::Granted => Verdict::Right(
             format!("its trust policy is right, and {SPREADING}"),

@@ -9,13 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format as TimeFormat;
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::aws::rights;
+use crate::aws::trust::{self, RoleLookup};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::live::Leftovers;
 use crate::plan::{Action, Goal, Options, Plan};
@@ -46,19 +47,20 @@ async fn check(
     let waits = || vec!["IAM to tell what the roles may do".to_owned()];
     let Some(first) = runs.first() else { return Ok(Exit::Done) };
     let all = join_all(runs.iter().map(|run| async {
+        let roles = named_roles(run, &|_| true).await;
         let mut asked = ask(run, &|_| true).await;
         look_up(run, &mut asked).await;
-        asked
+        (roles, asked)
     }));
     let all = tokio::select! {
         all = telling(first.session.terminal.quiet, waits, all) => all,
         () = first.cx.interrupt() => return Ok(Exit::Interrupted),
     };
     let mut exit = Exit::Done;
-    for (run, asked) in runs.iter().zip(all) {
+    for (run, (roles, asked)) in runs.iter().zip(all) {
         let Session { spec, terminal, .. } = &run.session;
         let mut findings = run.refusals(&run.plan(Goal::Present));
-        findings.extend(self::findings(run, &asked));
+        findings.extend(self::findings(run, &roles, &asked));
         let unchecked = unchecked(run, &asked);
         let n_certain = findings.iter().filter(|it| it.severity == Severity::Error).count();
         match format {
@@ -97,12 +99,28 @@ pub(super) async fn before(run: &Run<'_>, plan: &Plan) -> Vec<Diagnostic> {
         let is_made = |action| matches!(action, Action::Create | Action::Update | Action::Replace | Action::Adopt);
         plan.changes.iter().any(|change| change.resource == declared.name && is_made(change.action))
     };
-    findings(run, &ask(run, &is_touched).await)
+    let (roles, asked) = join(named_roles(run, &is_touched), ask(run, &is_touched)).await;
+    findings(run, &roles, &asked)
 }
 
-fn findings(run: &Run<'_>, asked: &[Question]) -> Vec<Diagnostic> {
+fn findings(run: &Run<'_>, roles: &BTreeMap<String, RoleLookup>, asked: &[Question]) -> Vec<Diagnostic> {
+    let (spec, trusts) = (&run.session.spec, run.cx.aws.seen.trusts());
     let (today, now_ms) = today();
-    preflight::findings(&run.session.spec, &run.inventory, &run.cx.aws.seen.trusts(), asked, (&today, now_ms))
+    preflight::findings(spec, &run.inventory, &trusts, roles, asked, (&today, now_ms))
+}
+
+/// Looks up the roles of this account that functions name by their ARNs, each once. Those of another account are told
+/// without a look, and the local AWS has stand-ins alone.
+async fn named_roles(run: &Run<'_>, is_meant: &dyn Fn(&Declared) -> bool) -> BTreeMap<String, RoleLookup> {
+    if matches!(run.session.target, Target::Local(_)) {
+        return BTreeMap::new();
+    }
+    let account = run.inventory.site.account.as_str();
+    let functions = run.session.spec.managed("function").filter(|it| is_meant(it));
+    let arns: BTreeSet<&str> = functions.filter_map(preflight::named_role).collect();
+    let arns = arns.into_iter().filter(|arn| arn.split(':').nth(4) == Some(account));
+    let looks = arns.map(|arn| async move { Some((arn.to_owned(), trust::look_up(&run.cx, arn).await?)) });
+    join_all(looks).await.into_iter().flatten().collect()
 }
 
 /// Now, as `2026-11-25T17:30:00Z` and in milliseconds since 1970.

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::aws::rights::{self, Decision};
-use crate::aws::{self, Access, Settings, Skew};
+use crate::aws::{self, Access, MOST_SKEW, Settings, Skew};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::local::{self, Project};
@@ -23,8 +23,6 @@ use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal, telling};
 use super::{DoctorArgs, Exit, Global, ListFormat, SpecArgs, on_runtime};
 
-/// AWS refuses what is signed with a clock that is off by more (docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html).
-const MOST_SKEW: i64 = 300;
 /// Credentials that run out sooner are worth a word, in seconds.
 const SOON: u64 = 900;
 

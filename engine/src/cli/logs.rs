@@ -143,6 +143,11 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
                 silent.push(silence(feed, events.is_some(), args));
             }
             feed.told = true;
+            if let Some(at) = feed.tail.take_crowded() {
+                let at = logs::moment(at);
+                let text = format!("{}: AWS shows only some of the lines that were logged at {at}", feed.function);
+                silent.push(text);
+            }
             news.extend(lines(&cx, feed, events.unwrap_or_default(), args.raw));
         }
         pause = if news.is_empty() { idle.min(pause * 2) } else { busy };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::aws::{Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Network, Settings};
+use crate::aws::{self, Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Network, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::inventory::{Inventory, Leftover};
@@ -158,6 +158,9 @@ pub(super) fn open_checked<'t>(
     if !errors.is_empty() {
         return Err(Failure { exit: Exit::Failed, diagnostics: errors });
     }
+    if !global.local {
+        terminal.problems(&unencrypted(global));
+    }
     let mut running: HashMap<PathBuf, Running> = HashMap::new();
     let mut sessions = Vec::new();
     for Loaded { path, overrides, spec } in loaded {
@@ -200,6 +203,21 @@ pub(super) fn open_checked<'t>(
         });
     }
     Ok(sessions)
+}
+
+/// Warnings of endpoints that anybody on the way can read along with.
+fn unencrypted(global: &Global) -> Vec<Diagnostic> {
+    let settings =
+        Settings { profile: global.profile.clone(), endpoint_url: global.endpoint_url.clone(), ..Settings::default() };
+    let warning = |(source, address): (String, String)| {
+        Diagnostic::warning(format!("requests go unencrypted to {address}"))
+            .why(format!(
+                "{source} names an `http://` endpoint that is not on this machine, so others on the network can read code \
+                 and variables, and change answers"
+            ))
+            .hint("use an `https://` endpoint, or `--local` for a local AWS")
+    };
+    aws::unencrypted_endpoints(&settings).into_iter().map(warning).collect()
 }
 
 /// Connects and reads all sessions side by side.
@@ -400,7 +418,7 @@ impl<'t> Session<'t> {
         let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
             let doing = resource.as_ref().map_or_else(String::new, |name| format!("read `{name}`"));
             let mut diagnostic = error.diagnostic(&doing);
-            if let Some(place) = resource.and_then(|name| self.spec.blamed(&name, error.blames())) {
+            if let Some(place) = resource.and_then(|name| self.spec.blamed(&name, &error)) {
                 diagnostic = diagnostic.at(place);
             }
             if error.class == Class::NoCredentials

@@ -198,7 +198,7 @@ impl Kind for Function {
             adoptable: true,
             holds_data: false,
             locked: None,
-            leaves: Some(|name| format!("its log group {} stays", default_log_group(name))),
+            leaves: Some(|props| Some(format!("its log group {} stays", props.get("log_group")?.as_str()?))),
             outage: Some(Outage {
                 deleted: "calls of it fail from then on; its versions and aliases go with it",
                 replaced: "calls of it fail until it is made anew; its versions and aliases, and whatever else the spec does not say of it, are gone",
@@ -258,6 +258,7 @@ impl Kind for Function {
                     .sensitive(),
                 property("architecture", super::open(&["x86_64", "arm64"]), "the processor that it runs on")
                     .sent_with("code")
+                    .member("Architectures")
                     .default("x86_64"),
                 property(
                     "layers",
@@ -273,19 +274,25 @@ impl Kind for Function {
                     super::open(&["PassThrough", "Active"]),
                     "whether X-Ray samples calls of its own, or follows the caller's",
                 )
+                .member("TracingConfig.Mode")
                 .default("PassThrough"),
-                property("log_format", Shape::Choice(&["Text", "JSON"]), "how log lines are written").default("Text"),
-                property("log_group", Shape::Text(LOG_GROUP), "where it logs; absent: /aws/lambda/ and its name"),
+                property("log_format", Shape::Choice(&["Text", "JSON"]), "how log lines are written")
+                    .member("LoggingConfig.LogFormat")
+                    .default("Text"),
+                property("log_group", Shape::Text(LOG_GROUP), "where it logs; absent: /aws/lambda/ and its name")
+                    .member("LoggingConfig.LogGroup"),
                 property(
                     "application_log_level",
                     super::open(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),
                     "least level of the code's own lines, with JSON alone; absent: INFO",
-                ),
+                )
+                .member("LoggingConfig.ApplicationLogLevel"),
                 property(
                     "system_log_level",
                     super::open(&["DEBUG", "INFO", "WARN"]),
                     "least level of Lambda's lines, with JSON alone; absent: INFO",
-                ),
+                )
+                .member("LoggingConfig.SystemLogLevel"),
                 property(
                     "reserved_concurrent_executions",
                     Shape::Integer { min: 0, max: i32::MAX.into() },
@@ -295,7 +302,8 @@ impl Kind for Function {
                     "dead_letter_target_arn",
                     Shape::Text(DEAD_LETTER),
                     "where the events of asynchronous calls go that failed for good",
-                ),
+                )
+                .member("DeadLetterConfig.TargetArn"),
                 super::tags(),
             ],
             outputs: vec![

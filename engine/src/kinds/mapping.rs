@@ -148,6 +148,7 @@ impl Kind for Mapping {
                     Shape::Link { to: &[("function", "arn"), ("function", "name")], literal: None },
                     "the function that is called",
                 )
+                .member("FunctionName")
                 .required()
                 .identity()
                 .local()
@@ -180,6 +181,7 @@ impl Kind for Mapping {
                     USUAL_FILTERS,
                     "AWS raises the account's quota if it is asked to, to ten as a rule; `$or` joins patterns into one",
                 )
+                .member("FilterCriteria.Filters")
                 .default(json!([])),
                 property(
                     "maximum_retry_attempts",
@@ -208,12 +210,14 @@ impl Kind for Mapping {
                     Shape::Bool,
                     "whether the function says which records of a batch have failed",
                 )
+                .member("FunctionResponseTypes")
                 .default(false),
                 property(
                     "on_failure_destination_arn",
                     Shape::Text(DESTINATION),
                     "where news of records goes that were given up",
-                ),
+                )
+                .member("DestinationConfig.OnFailure.Destination"),
                 property("enabled", Shape::Bool, "whether the stream is read").default(true).restless(),
                 super::tags(),
             ],

@@ -183,6 +183,7 @@ impl Kind for Permission {
                     Shape::Link { to: &[("function", "arn"), ("function", "name")], literal: None },
                     "the function that may be called",
                 )
+                .member("FunctionName")
                 .required()
                 .identity()
                 .local()

@@ -90,6 +90,9 @@ impl Props {
         if want.deletion_protection.is_none() {
             but.push("deletion_protection");
         }
+        if want.kms_key_arn.as_deref() == Some(MANAGED_KEY) && self.kms_key_arn.is_some() {
+            but.push("kms_key_arn");
+        }
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
         super::differing(self, want, &but).into_iter().chain(tags).collect()
     }
@@ -110,7 +113,11 @@ const NAME: Text = Text {
 const ATTRIBUTE: Text = Text { min: 1, max: 255, allows: |_| true, words: "any text" };
 /// The quota for one table is 40,000 units by default and can be raised; the API itself has no upper bound.
 const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
-const KMS_KEY: Text = Text { min: 1, max: 2048, allows: |_| true, words: "the ARN of a KMS key" };
+const KMS_KEY: Text =
+    Text { min: 1, max: 2048, allows: |_| true, words: "the ARN of a KMS key, or `alias/aws/dynamodb`" };
+/// AWS's managed key. It is asked for by naming none, and DynamoDB shows it by its ARN
+/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_SSESpecification.html).
+const MANAGED_KEY: &str = "alias/aws/dynamodb";
 /// What AWS takes for the recovery period where none is given
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PointInTimeRecoverySpecification.html).
 const RECOVERY_PERIOD: i32 = 35;
@@ -215,43 +222,45 @@ impl Kind for Table {
                     attribute_types,
                     "type of each attribute that the table's key or an index's is made of: S (text), N (number) or B (binary)",
                 )
+                .member("AttributeDefinitions")
                 .required()
                 .literal()
                 .decided_by(attribute_change)
                 .loses(attribute_losses),
-                property("hash_key", Shape::Text(ATTRIBUTE), "the attribute that is the partition key")
+                property("hash_key", Shape::Text(ATTRIBUTE), "the attribute that is the partition key").member("KeySchema.1.AttributeName")
                     .required()
                     .literal()
                     .on_change(Effect::Refuse(FIXED_KEY)),
-                property("range_key", Shape::Text(ATTRIBUTE), "the attribute that is the sort key, if there is one")
+                property("range_key", Shape::Text(ATTRIBUTE), "the attribute that is the sort key, if there is one").member("KeySchema.2.AttributeName")
                     .literal()
                     .on_change(Effect::Refuse(FIXED_KEY)),
                 property("billing_mode", Shape::Choice(&["PROVISIONED", "PAY_PER_REQUEST"]), "how capacity is paid")
                     .default("PROVISIONED"),
-                property("read_capacity", CAPACITY, "read units a second; with PROVISIONED only"),
-                property("write_capacity", CAPACITY, "write units a second; with PROVISIONED only"),
+                property("read_capacity", CAPACITY, "read units a second; with PROVISIONED only").member("ProvisionedThroughput.ReadCapacityUnits"),
+                property("write_capacity", CAPACITY, "write units a second; with PROVISIONED only").member("ProvisionedThroughput.WriteCapacityUnits"),
                 index::global(),
                 index::local(),
                 property(
                     "stream_view_type",
                     Shape::Choice(&["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]),
                     "what the stream's records show; absent: no stream",
-                )
+                ).member("StreamSpecification.StreamViewType")
                 .loses(stream_loss),
-                property("ttl_attribute", Shape::Text(ATTRIBUTE), "the attribute that says when an item is deleted, in seconds since 1970; absent: none is")
+                property("ttl_attribute", Shape::Text(ATTRIBUTE), "the attribute that says when an item is deleted, in seconds since 1970; absent: none is").member("TimeToLiveSpecification.AttributeName")
                     .literal()
                     .loses(ttl_loss),
-                property("point_in_time_recovery", Shape::Bool, "whether the table can be restored to any second of the recovery period")
+                property("point_in_time_recovery", Shape::Bool, "whether the table can be restored to any second of the recovery period").member("PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled")
                     .default(false)
                     .loses(recovery_loss),
-                property("recovery_period_in_days", Shape::Integer { min: 1, max: 35 }, "how far back it can be restored; 35 unless given, with point-in-time recovery only")
+                property("recovery_period_in_days", Shape::Integer { min: 1, max: 35 }, "how far back it can be restored; 35 unless given, with point-in-time recovery only").member("PointInTimeRecoverySpecification.RecoveryPeriodInDays")
                     .loses(period_loss),
-                property("deletion_protection", Shape::Bool, "whether AWS refuses to delete the table; absent: it stays as it is, off for a new one")
+                property("deletion_protection", Shape::Bool, "whether AWS refuses to delete the table; absent: it stays as it is, off for a new one").member("DeletionProtectionEnabled")
                     .sticky(),
                 property("table_class", super::open(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "whether storage or throughput is cheap")
                     .default("STANDARD"),
-                property("kms_key_arn", Shape::Text(KMS_KEY), "the key that encrypts the table; absent: one of AWS's own")
+                property("kms_key_arn", Shape::Text(KMS_KEY), "the KMS key that encrypts the table, or `alias/aws/dynamodb` for AWS's managed one; absent: a key that AWS owns").member("SSESpecification.KMSMasterKeyId")
                     .at_home(Home::Region)
+                    .unclear(unclear_key)
                     .loses(key_loss),
                 super::tags(),
             ],
@@ -349,14 +358,14 @@ impl Kind for Table {
                 "remove it, or add `point_in_time_recovery: true`",
             ));
         }
-        if text("kms_key_arn")
-            .is_some_and(|key| !(key.starts_with("arn:") && key.contains(":kms:") && key.contains(":key/")))
-        {
+        if text("kms_key_arn").is_some_and(|key| {
+            key != MANAGED_KEY && !(key.starts_with("arn:") && key.contains(":kms:") && key.contains(":key/"))
+        }) {
             problems.push(
                 Problem::error(
                     Path::property("kms_key_arn"),
                     "`kms_key_arn` is not the ARN of a key",
-                    "write `arn:aws:kms:REGION:ACCOUNT:key/ID`; `aws kms describe-key --key-id …` shows it",
+                    "write `arn:aws:kms:REGION:ACCOUNT:key/ID`, which `aws kms describe-key --key-id …` shows, or `alias/aws/dynamodb` for AWS's managed key",
                 )
                 .why("AWS shows a table's key by its ARN, so an alias or an id would look changed for ever"),
             );
@@ -640,9 +649,16 @@ fn period_loss(before: &Value, after: &Value) -> Vec<String> {
     }
 }
 
+/// DynamoDB shows an account's own key and AWS's managed one alike, each by its ARN; only KMS tells them apart.
+fn unclear_key(live: &Value, wanted: &Value) -> Option<&'static str> {
+    (*live != Value::Null && wanted.as_str() == Some(MANAGED_KEY)).then_some(
+        "DynamoDB doesn't show whether the table's KMS key is AWS's managed key, so the table keeps the key that it has",
+    )
+}
+
 fn key_loss(before: &Value, after: &Value) -> Vec<String> {
     let is_lost = *before != Value::Null && *after == Value::Null;
-    let loss = "the table's own encryption key is switched off; one that belongs to AWS takes its place";
+    let loss = "the table is no longer encrypted with a KMS key of the account; a key that AWS owns takes its place";
     is_lost.then(|| loss.to_owned()).into_iter().collect()
 }
 
@@ -891,10 +907,10 @@ fn throughput(capacity: (Option<i64>, Option<i64>)) -> Result<Option<Provisioned
     throughput.build().map(Some).map_err(incomplete)
 }
 
-/// Encryption with a key of one's own, or with one that AWS owns.
+/// Encryption with a KMS key, or with one that AWS owns.
 fn encryption(key: Option<&str>) -> SseSpecification {
-    let encryption = SseSpecification::builder().enabled(key.is_some());
-    encryption.set_sse_type(key.map(|_| SseType::Kms)).set_kms_master_key_id(key.map(str::to_owned)).build()
+    let encryption = SseSpecification::builder().enabled(key.is_some()).set_sse_type(key.map(|_| SseType::Kms));
+    encryption.set_kms_master_key_id(key.filter(|key| *key != MANAGED_KEY).map(str::to_owned)).build()
 }
 
 fn stream(view_type: Option<&str>) -> Result<Option<StreamSpecification>, AwsError> {

@@ -100,27 +100,31 @@ fn compare<'v>(
     }
 }
 
-/// Lets what AWS has stand for what the spec leaves to others: ignored properties and parts of them, and those that stay as
-/// they are unless they are written.
-pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) {
+/// Lets what AWS has stand for what the spec leaves to others: ignored properties and parts of them, those that stay as
+/// they are unless they are written, and those whose values can't be compared. Returns what to report of the last.
+pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String> {
     let ignored = &declared.lifecycle.ignore_changes;
+    let mut notes = Vec::new();
     for property in &declared.schema().properties {
-        // What may not be read is not known to live.
-        let Some(have) = live.get(property.name) else { continue };
-        let is_kept = ignored.contains(property.name)
+        // What can't be read is not known to live.
+        let (Some(have), name) = (live.get(property.name), property.name) else { continue };
+        let is_left = ignored.contains(name)
             || property.derived_from.is_some_and(|other| ignored.contains(other))
-            || (property.sticky && !declared.written.contains(property.name));
-        if is_kept {
-            desired.insert(property.name.to_owned(), have.clone());
+            || (property.sticky && !declared.written.contains(name));
+        let why = property.unclear.and_then(|unclear| unclear(have, desired.get(name)?)).filter(|_| !is_left);
+        notes.extend(why.map(|why| format!("`{name}` is not compared: {why}")));
+        if is_left || why.is_some() {
+            desired.insert(name.to_owned(), have.clone());
             continue;
         }
-        let parts = ignored.iter().filter_map(|path| path.strip_prefix(property.name)?.strip_prefix('.'));
-        for part in parts.filter_map(|rest| part_of(property.name, &property.shape, rest).ok()) {
-            if let Some(want) = desired.get_mut(property.name) {
+        let parts = ignored.iter().filter_map(|path| path.strip_prefix(name)?.strip_prefix('.'));
+        for part in parts.filter_map(|rest| part_of(name, &property.shape, rest).ok()) {
+            if let Some(want) = desired.get_mut(name) {
                 keep_part(&part, have, want);
             }
         }
     }
+    notes
 }
 
 /// The same for one part. What AWS does not have of a mapping is not sent either; what lies in something that is new, or that

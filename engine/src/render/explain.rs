@@ -24,7 +24,9 @@ struct Documented {
 pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, look: Look) -> String {
     let mut text = String::new();
     for schema in schemas {
-        let _ = writeln!(text, "{:<12}{}", look.paint(BOLD, schema.kind), schema.summary);
+        // Padded apart from the name: colors take no room.
+        let pad = 12_usize.saturating_sub(schema.kind.len());
+        let _ = writeln!(text, "{}{:pad$}{}", look.paint(BOLD, schema.kind), "", schema.summary);
     }
     text
 }

@@ -198,8 +198,8 @@ fn measured(report: &Report) -> String {
     text
 }
 
-/// `2026-11-25T14:23:16.123Z`.
-fn moment(at: i64) -> String {
+/// Milliseconds since 1970 as `2026-11-25T14:23:16.123Z`.
+pub fn moment(at: i64) -> String {
     let since = Duration::from_millis(at.clamp(0, LAST).unsigned_abs());
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }

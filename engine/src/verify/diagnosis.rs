@@ -72,9 +72,26 @@ pub(super) fn write(pipeline: &Pipeline, change: Happening, error: &AwsError) ->
     Finding { change, hop: Hop::Written, cause, diagnostic }
 }
 
-/// Why a change that was written has not come to light in time.
-pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log: &Log) -> Result<Finding, AwsError> {
-    let Pipeline { mapping, function, log_group, uuid, .. } = pipeline;
+/// The mapping's state, and the result of the last batch that it has sent.
+pub(super) async fn result(cx: &Context, pipeline: &Pipeline) -> Result<(String, String), AwsError> {
+    let Pipeline { mapping, uuid, .. } = pipeline;
+    let get = || async {
+        cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", mapping)
+    };
+    let answer = cx.read(mapping, get).await?;
+    Ok((answer.state.unwrap_or_default(), answer.last_processing_result.unwrap_or_default()))
+}
+
+/// Why a change that was written has not come to light in time; `before`: the mapping's result before the first write,
+/// where that could be read.
+pub(super) async fn of(
+    cx: &Context,
+    pipeline: &Pipeline,
+    change: Happening,
+    log: &Log,
+    before: Option<&str>,
+) -> Result<Finding, AwsError> {
+    let Pipeline { mapping, function, log_group, .. } = pipeline;
     let word = change.word();
     let finding = |hop, cause, diagnostic| Ok(Finding { change, hop, cause, diagnostic });
     let mask = |text: &str| cx.aws.secrets.mask(text);
@@ -86,11 +103,8 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
         let diagnostic = diagnostic.hint(hint).cause(Code::FunctionFails.name(), None);
         return finding(Hop::Logged, Cause::FunctionError, diagnostic);
     }
-    let get = || async {
-        cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", mapping)
-    };
-    let answer = cx.read(mapping, get).await?;
-    let (state, result) = (answer.state().unwrap_or_default(), answer.last_processing_result().unwrap_or_default());
+    let (state, result) = self::result(cx, pipeline).await?;
+    let (state, result) = (state.as_str(), result.as_str());
     if log.shows_a_call() {
         let problem = format!("`{function}` was called, but its log does not name the {word} of the test item");
         let why = match log.n_own_lines() {
@@ -144,8 +158,17 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
         let diagnostic = diagnostic.hint(hint).hint("`engine policy --role` prints all that it needs");
         return finding(Hop::Logged, Cause::NoLogGroup, diagnostic.cause(Code::RoleLacksRight.name(), None));
     }
+    let is_newer = before.is_some_and(|before| before != result);
+    if is_newer && result.starts_with("OK") {
+        let problem = format!("`{function}` was called, but no line of that call was found in {log_group}");
+        let why = format!("the mapping's last result has become \"{}\" since the test item was written", mask(result));
+        let hint = format!("`engine logs --raw` shows what {log_group} has by now; a log can lag behind the call");
+        let diagnostic = Diagnostic::error(problem).why(why).hint(hint);
+        return finding(Hop::Logged, Cause::NotLogged, diagnostic.cause(Code::NotLogged.name(), None));
+    }
     let mut diagnostic = Diagnostic::error(format!("`{function}` was not called for the {word} of the test item"));
-    let mut found = vec![format!("the mapping is {state}, its last result is \"{}\"", mask(result))];
+    let of_when = if before == Some(result) { ", as before the item was written" } else { "" };
+    let mut found = vec![format!("the mapping is {state}, its last result is \"{}\"{of_when}", mask(result))];
     if !log.exists {
         found.push(format!("there is no log group {log_group}, as with a function that was never called"));
     }

@@ -11,8 +11,6 @@ use crate::records::Happening;
 
 use super::item::Item;
 
-/// How far this machine's clock may be ahead of the log's; what stands there before the first write is skipped anyway.
-const SKEW: Duration = Duration::from_secs(60);
 /// So many lines of a stack trace are shown.
 const TRACE: usize = 8;
 /// The lines by which Lambda says that a call begins and ends.
@@ -24,6 +22,7 @@ const ENDS: [&str; 4] =
 #[derive(Debug)]
 pub(super) struct Log {
     tail: Tail,
+    skew: Duration,
     /// By stream, what has come since the present change was written.
     lines: HashMap<String, Vec<String>>,
     /// Whether there is such a log group.
@@ -57,21 +56,22 @@ pub(super) struct Trouble {
 }
 
 impl Log {
-    /// Follows a log group; what stands there already is not looked at again.
+    /// Follows a log group; what stands there already is not looked at again. `skew`: how far this machine's clock may be
+    /// ahead of the log's.
     ///
     /// # Errors
     /// As [`Tail::next`].
-    pub(super) async fn follow(cx: &Context, group: &str) -> Result<Log, AwsError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let start = i64::try_from(now.saturating_sub(SKEW).as_millis()).unwrap_or_default();
-        let mut tail = Tail::new(group, start);
+    pub(super) async fn follow(cx: &Context, group: &str, skew: Duration) -> Result<Log, AwsError> {
+        let mut tail = Tail::new(group, before(skew));
         let exists = tail.next(cx).await?.is_some();
-        Ok(Log { tail, lines: HashMap::new(), exists })
+        Ok(Log { tail, skew, lines: HashMap::new(), exists })
     }
 
-    /// Forgets what has come so far: it can't be about what is written from now on.
+    /// Forgets what has come so far: it can't be about what is written from now on. A function that logs a lot would
+    /// otherwise make each look read all of it again.
     pub(super) fn forget(&mut self) {
         self.lines.clear();
+        self.tail.skip_to(before(self.skew));
     }
 
     /// Takes in what has come since the last look.
@@ -128,6 +128,12 @@ impl Log {
             .values()
             .find_map(|lines| (0..lines.len()).rev().find_map(|at| trouble(lines.get(at..).unwrap_or_default())))
     }
+}
+
+/// Now by the slower of two clocks, in milliseconds since 1970.
+fn before(skew: Duration) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.saturating_sub(skew).as_millis()).unwrap_or_default()
 }
 
 /// Whether Lambda itself wrote the line.

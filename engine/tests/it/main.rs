@@ -7,6 +7,7 @@ mod catalogue;
 mod e2e;
 mod fuzz;
 mod local;
+mod members;
 mod offline;
 mod output;
 #[cfg(unix)]

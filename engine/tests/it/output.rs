@@ -227,6 +227,53 @@ fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
     assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), text);
 }
 
+/// Whatever is padded is padded by what is seen of it.
+#[test]
+fn colors_take_no_room_anywhere() {
+    use engine::cause::Code;
+    use engine::records::{self, Line};
+    use engine::render::logs::{Entry, Journal};
+
+    const COLORED: Look = Look { colour: true, ..NARROW };
+    let kinds = engine::kinds::registry();
+    let schemas = || kinds.values().map(|kind| kind.schema());
+    let plan = varied();
+    let log = |look: Look| {
+        let texts = [
+            "START RequestId: 1",
+            "2026\t1\tWARN\tcareful",
+            "REPORT RequestId: 1\tDuration: 1 ms\tBilled Duration: 1 ms",
+        ];
+        let lines: Vec<Line> = texts.iter().map(|text| records::read(text)).collect();
+        let mut journal = Journal::new(["logger", "a-longer-name"].into_iter(), look);
+        let said = lines.iter().flat_map(|line| &line.said);
+        said.map(|said| journal.entry(&Entry { function: "logger", at: 0, stream: "s", request: None, said }))
+            .collect::<String>()
+    };
+    let checks =
+        [("ok", "region", "x ".repeat(60)), ("note", "clock", "y".to_owned()), ("PROBLEM", "account", "z".to_owned())];
+    let mut texts: Vec<Box<dyn Fn(Look) -> String + '_>> = vec![
+        Box::new(|look| render::explain::kinds(schemas(), look)),
+        Box::new(|look| render::explain::spec(None, look).unwrap()),
+        Box::new(render::explain::codes),
+        Box::new(|look| render::plan(&plan, false, Rows::All, look)),
+        Box::new(|look| render::summary(&plan, false, look)),
+        Box::new(|look| render::checkup(&checks, look)),
+        Box::new(log),
+    ];
+    for schema in schemas() {
+        texts.push(Box::new(move |look| render::explain::kind(schema, None, look).unwrap()));
+    }
+    for code in Code::ALL {
+        texts.push(Box::new(|look| render::explain::code(*code, look)));
+    }
+    for text in &texts {
+        let (plain, colored) = (text(NARROW), text(COLORED));
+        assert_eq!(anstream::adapter::strip_str(&colored).to_string(), plain);
+    }
+    assert!(texts.iter().filter(|text| text(COLORED).contains('\x1b')).count() > 60, "{} texts", texts.len());
+}
+
 /// A plan with something of everything.
 fn varied() -> Plan {
     let spec = with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY");
@@ -363,7 +410,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     #### What did not happen
     - **failed** (`access-denied`): create `logger`: AWS does not allow this call
       - &#64;&#8203;admin says no &#124; really; nothing lets the user or role that runs the engine do this
-      - ask whoever owns the account for the permission `CreateFunction` on `owls-logger`; <code>aws sts get-caller-identity</code> shows who is asking
+      - ask whoever owns the account for the permission `lambda:CreateFunction` on `owls-logger`; <code>aws sts get-caller-identity</code> shows who is asking
     - skipped: create `allow`: it depends on `logger`
     - left: create `pipe`
 

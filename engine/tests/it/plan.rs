@@ -327,7 +327,8 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
                 passed are deleted
               # point-in-time recovery is switched off, and with it goes every moment the table could be
                 restored to
-              # the table's own encryption key is switched off; one that belongs to AWS takes its place
+              # the table is no longer encrypted with a KMS key of the account; a key that AWS owns takes
+                its place
 
         Plan: 0 to add, 1 to change, 0 to destroy.
         step: update todos

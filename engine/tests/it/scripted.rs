@@ -11,6 +11,7 @@ mod files;
 mod foreign;
 mod function_updates;
 mod graph;
+mod headers;
 mod hostile;
 mod lambda_reads;
 mod library;

@@ -65,6 +65,33 @@ pub(super) fn property(message: &str) -> Option<String> {
     is_word.then_some(snake)
 }
 
+/// The words of a text that may be members of a request: what is quoted behind `at`, what stands beside the word
+/// `parameter`, and what has a capital letter inside, like `MemorySize`. Plain words mean nothing by themselves.
+pub(super) fn members(message: &str) -> Vec<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.';
+    let words: Vec<(&str, bool)> = message
+        .split_inclusive(|c: char| !is_part(c))
+        .scan("", |before, piece| {
+            let quoted = before.ends_with('\'') && piece.ends_with('\'');
+            *before = piece;
+            Some((piece.trim_matches(|c: char| !c.is_ascii_alphanumeric()), quoted))
+        })
+        .filter(|(word, _)| !word.is_empty())
+        .collect();
+    let has_hump = |word: &str| {
+        let inner = word.trim_start_matches(|c: char| c.is_ascii_uppercase());
+        inner.contains(|c: char| c.is_ascii_uppercase()) && inner.contains(|c: char| c.is_ascii_lowercase())
+    };
+    let at = |index: Option<usize>| index.and_then(|index| words.get(index)).map_or("", |(word, _)| word);
+    let is_member = |(index, (word, quoted)): &(usize, &(&str, bool))| {
+        let (before, after) = (at(index.checked_sub(1)), at(index.checked_add(1)));
+        let is_named =
+            (*quoted && matches!(before, "at" | "parameter")) || before == "parameter" || after == "parameter";
+        is_named || (has_hump(word) && !word.contains("..")) || (word.contains('.') && *quoted)
+    };
+    words.iter().enumerate().filter(is_member).map(|(_, (word, _))| *word).collect()
+}
+
 /// What AWS has answered.
 struct Answer<'a> {
     code: &'a str,
@@ -97,7 +124,7 @@ impl Answer<'_> {
     /// What was refused for good. Texts stand before codes where AWS has one code for many things.
     fn refusal(&self) -> Code {
         match () {
-            () if self.says("not reachable in this region") => Code::OtherRegion,
+            () if self.says("not reachable in this region") || self.says("not in the same region") => Code::OtherRegion,
             () if self.says("cannot be assumed by Lambda") => Code::RoleNotAssumable,
             () if self.says("Stream not found") => Code::StreamUnknown,
             () if self.says("provided principal was invalid") => Code::PrincipalUnknown,
@@ -117,7 +144,12 @@ impl Answer<'_> {
             () if self.says("Could not unzip") => Code::CodeUnreadable,
             () if self.says("Layer version") => Code::LayerNotUsable,
             () if self.says("filter pattern") || self.says("FilterCriteria") => Code::FilterInvalid,
-            () if self.says("SecondaryIndex count exceeds") || self.says("ProjectedAttributes") => Code::IndexQuota,
+            () if self.says("SecondaryIndex count exceeds")
+                || self.says("SecondaryIndexes exceeds")
+                || self.says("ProjectedAttributes") =>
+            {
+                Code::IndexQuota
+            }
             () => self.refusal_by_code(),
         }
     }
@@ -131,7 +163,7 @@ impl Answer<'_> {
             "CodeStorageExceededException" => Code::CodeStorageFull,
             "InvalidZipFileException" => Code::CodeUnreadable,
             "PolicyLengthExceededException" => Code::PolicyTooLarge,
-            "OptInRequired" | "SubscriptionRequiredException" => Code::ServiceNotEnabled,
+            "OptInRequired" | "SubscriptionRequiredException" | "RegionDisabledException" => Code::ServiceNotEnabled,
             "LimitExceededException" if !is_simultaneous(self.text) => self.limit(),
             "LimitExceeded" | "ServiceQuotaExceededException" => Code::QuotaReached,
             "ValidationException"

@@ -19,8 +19,8 @@ use crate::schema::Id;
 
 use super::index::GlobalIndex;
 use super::{
-    BUSY, ENCRYPTION, INDEX, INDEX_GONE, Props, UPDATE, UPKEEP, definitions, describe, encryption, incomplete, props,
-    read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
+    BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, UPDATE, UPKEEP, definitions, describe, encryption,
+    incomplete, props, read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
 };
 
 /// Changes a table that is at rest from `have` to `want`, but for its tags. Safeguards come on first and go off last; what
@@ -46,7 +46,12 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
         let encryption = encryption(want.kms_key_arn.as_deref());
         let edit = |it: UpdateTable| it.sse_specification(encryption.clone());
         let (from, to) = (have.kms_key_arn.clone(), want.kms_key_arn.clone());
-        alter(cx, id, ENCRYPTION, edit, |live| live.kms_key_arn.clone(), from, to).await?;
+        // Whatever key appears where there was none is the one that was asked for.
+        let shown = |live: &Props| match &live.kms_key_arn {
+            Some(_) if to.as_deref() == Some(MANAGED_KEY) => to.clone(),
+            key => key.clone(),
+        };
+        alter(cx, id, ENCRYPTION, edit, shown, from, to.clone()).await?;
     }
     if have.recovery_period_in_days.is_some_and(|now| now != recovery_of(want)) {
         set_recovery(cx, id, recovery_of(want)).await?;

@@ -83,12 +83,17 @@ pub(super) fn global() -> Property {
     let keys = || Shape::Texts { item: ATTRIBUTE, max: MAX_KEYS };
     let [projection_type, non_key_attributes] = projection_properties();
     let index = vec![
-        property("hash_key", keys(), "the attribute that is the partition key, or up to four").required(),
-        property("range_key", keys(), "the attribute that is the sort key, or up to four"),
+        property("hash_key", keys(), "the attribute that is the partition key, or up to four")
+            .member("KeySchema.1.AttributeName")
+            .required(),
+        property("range_key", keys(), "the attribute that is the sort key, or up to four")
+            .member("KeySchema.2.AttributeName"),
         projection_type,
         non_key_attributes,
-        property("read_capacity", CAPACITY, "read units a second, the table's unless given; with PROVISIONED only"),
-        property("write_capacity", CAPACITY, "write units a second, the table's unless given; with PROVISIONED only"),
+        property("read_capacity", CAPACITY, "read units a second, the table's unless given; with PROVISIONED only")
+            .member("ProvisionedThroughput.ReadCapacityUnits"),
+        property("write_capacity", CAPACITY, "write units a second, the table's unless given; with PROVISIONED only")
+            .member("ProvisionedThroughput.WriteCapacityUnits"),
     ];
     let indexes = Shape::Map { key: NAME, value: Box::new(Shape::Record(index)), max: MAX_GLOBAL };
     property(GLOBAL, indexes, "indexes with a partition key of their own, by name")
@@ -100,8 +105,9 @@ pub(super) fn global() -> Property {
 
 pub(super) fn local() -> Property {
     let [projection_type, non_key_attributes] = projection_properties();
-    let range_key =
-        property("range_key", Shape::Text(ATTRIBUTE), "the attribute that is the index's sort key").required();
+    let range_key = property("range_key", Shape::Text(ATTRIBUTE), "the attribute that is the index's sort key")
+        .required()
+        .member("KeySchema.2.AttributeName");
     let index = vec![range_key, projection_type, non_key_attributes];
     let indexes = Shape::Map { key: NAME, value: Box::new(Shape::Record(index)), max: MAX_LOCAL };
     property(LOCAL, indexes, "indexes with the table's partition key and another sort key, by name")
@@ -114,8 +120,10 @@ fn projection_properties() -> [Property; 2] {
     let names = Shape::Set { item: Box::new(Shape::Text(ATTRIBUTE)), max: MAX_PROJECTED };
     [
         property("projection_type", Shape::Choice(&["ALL", "KEYS_ONLY", "INCLUDE"]), "what the index holds of an item")
+            .member("Projection.ProjectionType")
             .default("ALL"),
-        property("non_key_attributes", names, "the attributes that the index holds; with INCLUDE only"),
+        property("non_key_attributes", names, "the attributes that the index holds; with INCLUDE only")
+            .member("Projection.NonKeyAttributes"),
     ]
 }
 

@@ -44,7 +44,8 @@ const ROLE_TO_ASSUME: &str = "arn:aws:iam::123456789012:role/deployer";
 const ALWAYS: Range<usize> = 1..usize::MAX;
 
 /// What no answer of AWS can lead to, and why.
-const UNREACHED: [(&str, &str); 8] = [
+const UNREACHED: [(&str, &str); 9] = [
+    ("mfa-required", "it takes a profile, and the tests of credentials have one"),
     ("mapping-disabled", "`verify` finds it, and its tests show it"),
     ("records-filtered", "`verify` finds it, and its tests show it"),
     ("function-fails", "`verify` finds it, and its tests show it"),
@@ -214,6 +215,11 @@ fn cases() -> Vec<Case> {
             &[("AWS_WEB_IDENTITY_TOKEN_FILE", "no/token"), ("AWS_ROLE_ARN", ROLE_TO_ASSUME)],
         ),
         nobody("profile-unknown", &[("AWS_PROFILE", "blue-owl")]),
+        nobody("setting-malformed", &[("AWS_ACCESS_KEY_ID", "AKIA\n"), ("AWS_SECRET_ACCESS_KEY", "any")]),
+        nobody(
+            "ca-bundle-unusable",
+            &[("AWS_CA_BUNDLE", "no/ca.pem"), ("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "any")],
+        ),
         new(
             "credentials-expired",
             DIFF,
@@ -246,6 +252,14 @@ fn cases() -> Vec<Case> {
                 "Functions from 'us-east-1' are not reachable in this region ('eu-central-1')",
             ),
         ),
+        with(
+            "other-region",
+            |text| function_with(&text, "layers: [\"arn:aws:lambda:eu-central-1:123456789012:layer:tools:1\"]"),
+            "CreateFunction",
+            invalid(
+                "Layers are not in the same region as the function. Layers are expected to be in region eu-central-1.",
+            ),
+        ),
         Case {
             code: "other-account",
             edit: |text| replaced(&text, "# account: \"123456789012\"", "account: \"999999999999\""),
@@ -265,6 +279,23 @@ fn cases() -> Vec<Case> {
             APPLY,
             "CreateFunction",
             lambda(403, "SubscriptionRequiredException", "The AWS Access Key Id needs a subscription for the service"),
+        ),
+        new(
+            "service-not-enabled",
+            DIFF,
+            "GetCallerIdentity",
+            sts(
+                403,
+                "RegionDisabledException",
+                "STS is not activated in this region for account:123456789012. Your account administrator can activate \
+                 STS in this region using the IAM Console.",
+            ),
+        ),
+        new(
+            "access-denied",
+            DIFF,
+            "GetFunction",
+            lambda(403, "AccessDeniedException", "The caller lacks a permission"),
         ),
         new("no-answer", DIFF, "GetCallerIdentity", Fault::Cut),
         Case { code: "out-of-reach", edit: same, world: World::empty, faults: Vec::new(), how: How::Flying },
@@ -391,6 +422,15 @@ fn cases() -> Vec<Case> {
             table(
                 "ValidationException",
                 "One or more parameter values were invalid: GlobalSecondaryIndex count exceeds the per-table limit of 20",
+            ),
+        ),
+        new(
+            "index-quota",
+            APPLY,
+            "CreateTable",
+            table(
+                "ValidationException",
+                "One or more parameter values were invalid: Number of LocalSecondaryIndexes exceeds per-table limit of 5",
             ),
         ),
         with(

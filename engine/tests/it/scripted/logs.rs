@@ -125,6 +125,20 @@ fn all_pages_are_read_also_behind_an_empty_one_and_each_event_is_shown_once() {
     assert_eq!(cloud.count("FilterLogEvents"), 4);
 }
 
+/// Of a millisecond in which more was logged than a page has, the rest can't be reached; what comes later can.
+#[test]
+fn a_crowded_moment_is_passed_and_told() {
+    let cloud = deployed();
+    let event = |at: u64, n: usize| json!({ "eventId": format!("{at}-{n}"), "logStreamName": "s", "timestamp": at, "message": format!("line {n}") });
+    let crowd: Vec<Json> = (0..10_000).map(|n| event(1_795_000_000_000, n)).collect();
+    cloud.fault("FilterLogEvents", 1..3, page(&crowd, None));
+    cloud.always("FilterLogEvents", page(&[event(1_795_000_000_001, 10_000)], None));
+    let run = Project::usual().run(&cloud, &["logs", "--raw", "--since", "3650d"]);
+    run.ends_with(0).complains("logger: AWS shows only some of the lines that were logged at 2026-11-18T06:26:40.000Z");
+    assert!(run.out.ends_with("line 9999\nline 10000\n"), "{}", run.out.len());
+    assert_eq!(cloud.count("FilterLogEvents"), 3);
+}
+
 #[test]
 fn what_keeps_a_log_from_being_read_is_told() {
     for (code, text, ends, says) in [

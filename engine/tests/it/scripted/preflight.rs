@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use super::server::Cloud;
-use super::world::World;
+use super::server::{Cloud, Fault};
+use super::world::{Reply, World};
 use super::{Project, deployed_world, replaced, writes};
 
 const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
@@ -29,7 +29,10 @@ fn check(world: World, project: &Project, code: i32, words: &[&str]) {
         run.says("Nothing stands in the way of an apply.");
     }
     assert!(writes(&cloud).is_empty());
-    assert!(cloud.count("GetRole") <= 1, "a role is read once");
+    let calls = cloud.calls();
+    let roles: Vec<&str> = calls.iter().filter(|it| it.operation == "GetRole").map(|it| it.about.as_str()).collect();
+    let distinct: std::collections::BTreeSet<&str> = roles.iter().copied().collect();
+    assert_eq!(roles.len(), distinct.len(), "a role is read once");
 }
 
 /// What an apply says of `world`, and whether it has written anything.
@@ -94,7 +97,55 @@ fn another_account_or_region_in_an_arn_is_certain() {
     let role = "arn:aws:iam::999999999999:role/somebodys";
     check(World::empty(), &elsewhere(role), 1, &why);
     assert!(!apply(World::empty(), &elsewhere(role), 1, &why));
-    check(World::empty(), &elsewhere("arn:aws:iam::123456789012:role/somebodys"), 0, &[]);
+    check(with_role("/", &[]), &elsewhere("arn:aws:iam::123456789012:role/somebodys"), 0, &[]);
+}
+
+/// An account in which the role `somebodys` has that path.
+fn with_role(path: &str, trusted: &[Json]) -> World {
+    let mut world = if trusted.is_empty() { World::empty() } else { trusting(trusted[0].clone()) };
+    world.roles.insert("somebodys".to_owned(), path.to_owned());
+    world
+}
+
+/// IAM finds a role by its name, and Lambda only by the whole of its ARN.
+#[test]
+fn a_role_that_is_named_by_its_arn_is_compared_by_all_of_it() {
+    let named = |arn: &'static str| Project::new(move |text| replaced(&text, "${execution-role.arn}", arn));
+    let (plain, deep) = ("arn:aws:iam::123456789012:role/somebodys", "arn:aws:iam::123456789012:role/teams/somebodys");
+    let china = "arn:aws-cn:iam::123456789012:role/somebodys";
+    for (path, arn, actual) in [("/teams/", plain, deep), ("/", deep, plain), ("/", china, plain)] {
+        let why = [
+            "error[role-not-assumable]: this is not the ARN of the role `somebodys`",
+            "specs/team.yaml:",
+            &format!("the ARN of that role is `{actual}`, not `{arn}`"),
+            &format!("write `{actual}`"),
+        ];
+        let project = named(arn);
+        let cloud = Cloud::start(with_role(path, &[]));
+        for args in [&["check"][..], &["apply", "--yes"]] {
+            let run = project.run(&cloud, args);
+            run.ends_with(1);
+            for words in why {
+                run.complains(words);
+            }
+        }
+        assert!(writes(&cloud).is_empty(), "nothing is made");
+    }
+    check(with_role("/teams/", &[]), &named(deep), 0, &[]);
+    let none = ["error[role-not-assumable]: there is no role `somebodys` in this account"];
+    check(World::empty(), &named(plain), 1, &none);
+    check(with_role("/", &[for_ec2()]), &named(plain), 1, &["error[role-not-assumable]: Lambda can't assume the role"]);
+    // What may not be looked at stops nothing.
+    let cloud = Cloud::start(World::empty());
+    let denied = Reply::of("GetRole", 403, "AccessDenied", "User: u is not authorized to perform: iam:GetRole");
+    let project = Project::new(|text| {
+        let text = replaced(&text, "${execution-role.arn}", plain);
+        let (before, rest) = text.split_once("  execution-role:").unwrap();
+        let after = rest.find("\n\n").map_or("", |at| &rest[at..]);
+        format!("{before}{after}")
+    });
+    cloud.always("GetRole", Fault::Answer(denied));
+    project.run(&cloud, &["check"]).ends_with(0);
 }
 
 #[test]

@@ -38,7 +38,11 @@ fn destructive() -> Vec<(String, String, &'static str)> {
         (index.to_owned(), plain.to_owned(), "the index `by-due` is deleted"),
         lines("", "    ttl_attribute: expires\n", "items whose time in `expires` has passed are deleted"),
         lines("    point_in_time_recovery: true\n", "", "point-in-time recovery is switched off"),
-        lines(&format!("    kms_key_arn: {KEY}\n"), "", "the table's own encryption key is switched off"),
+        lines(
+            &format!("    kms_key_arn: {KEY}\n"),
+            "",
+            "the table is no longer encrypted with a KMS key of the account",
+        ),
     ]
 }
 

@@ -436,3 +436,32 @@ async fn a_released_table_keeps_everything_but_our_tags() {
     let tags = cloud.world(|world| world.tables[TABLE].tags.clone());
     assert_eq!(tags.into_iter().collect::<Vec<_>>(), [("course".to_owned(), "cloud".to_owned())]);
 }
+
+/// AWS's managed key is asked for by naming none, and shown by an ARN that could be anybody's.
+#[test]
+fn the_managed_key_is_asked_for_once_and_no_table_loses_its_key_by_adoption() {
+    use super::{Cloud, Project, World, replaced};
+
+    let managed = |text: String| {
+        replaced(&text, "    read_capacity: 1", "    kms_key_arn: alias/aws/dynamodb\n    read_capacity: 1")
+    };
+    let wanted = serde_json::json!({ "Enabled": true, "SSEType": "KMS" });
+    let sent = |cloud: &Cloud| {
+        let calls =
+            cloud.calls().into_iter().filter(|it| ["CreateTable", "UpdateTable"].contains(&it.operation.as_str()));
+        calls.map(|it| it.body["SSESpecification"].clone()).collect::<Vec<_>>()
+    };
+    for cloud in [Cloud::start(World::empty()), super::deployed()] {
+        let project = Project::new(managed);
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+        assert_eq!(sent(&cloud), [wanted.clone()]);
+        let run = project.run(&cloud, &["diff", "--detailed-exitcode", "--show-unchanged"]);
+        run.ends_with(0).says("No changes.").says("`kms_key_arn` is not compared");
+        cloud.forget();
+        // Nobody's: as it is, or not at all.
+        cloud.world(|world| world.tables.get_mut(super::TABLE).unwrap().tags.clear());
+        Project::usual().run(&cloud, &["apply", "--yes"]).ends_with(1).complains("adopting never resets");
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+        assert!(sent(&cloud).is_empty(), "{:?}", sent(&cloud));
+    }
+}

@@ -80,6 +80,20 @@ fn the_hop_that_fails_on_aws_is_named() {
     fails(&deployed(), &["`blue-owls-logger` was not called for the INSERT", "with a longer --timeout"]);
 }
 
+/// The mapping shows that a batch was sent, so it is the log that is missing.
+#[test]
+fn a_log_that_is_not_found_is_told_from_a_function_that_was_not_called() {
+    let empty = || Fault::Answer(Reply::ok(&json!({ "events": [] })));
+    let cloud = deployed();
+    cloud.always("FilterLogEvents", empty());
+    cloud.before("PutItem", 1, |world| world.mappings[0].shown["LastProcessingResult"] = json!("OK"));
+    fails(&cloud, &["`blue-owls-logger` was called, but no line of that call was found in", "has become \"OK\" since"]);
+    // A result that was there before proves nothing.
+    let cloud = after(|world| world.mappings[0].shown["LastProcessingResult"] = json!("OK"));
+    cloud.always("FilterLogEvents", empty());
+    fails(&cloud, &["`blue-owls-logger` was not called for the INSERT", "\"OK\", as before the item was written"]);
+}
+
 #[test]
 fn an_item_whose_answers_get_lost_is_taken_away_as_well() {
     let cloud = deployed();

@@ -35,7 +35,7 @@ const READS: u32 = 2;
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
-    headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
     body: String,
 }
 
@@ -154,6 +154,8 @@ impl Call {
             let (operation, about) = match form.get("Action").map(String::as_str) {
                 Some("GetCallerIdentity") => ("GetCallerIdentity", String::new()),
                 Some("GetRole") => ("GetRole", form.get("RoleName").cloned().unwrap_or_default()),
+                // The SDK's, for a profile with a role.
+                Some("AssumeRole") => ("AssumeRole", form.get("RoleArn").cloned().unwrap_or_default()),
                 // Never the engine's: whoever owns the role.
                 Some("CreateRole") => ("CreateRole", form.get("RoleName").cloned().unwrap_or_default()),
                 Some("DeleteRole") => ("DeleteRole", form.get("RoleName").cloned().unwrap_or_default()),

@@ -211,7 +211,7 @@ impl World {
             shown["TableClassSummary"] = json!({ "TableClass": body["TableClass"] });
         }
         if body["SSESpecification"]["Enabled"] == true {
-            shown["SSEDescription"] = encryption("ENABLED", &body["SSESpecification"]["KMSMasterKeyId"]);
+            shown["SSEDescription"] = encryption("ENABLED", &key(&body["SSESpecification"]));
         }
         let table = Table {
             id: format!("table-{id}"),
@@ -647,7 +647,7 @@ fn change_capacity(next: &mut Json, body: &Json, of_indexes: &[&Json]) -> Result
 
 /// Changes the key; returns what is shown until that is done.
 fn encrypted(next: &mut Json, wanted: &Json) -> Result<Json, Reply> {
-    let key = if wanted["Enabled"] == true { &wanted["KMSMasterKeyId"] } else { &Json::Null };
+    let key = &if wanted["Enabled"] == true { key(wanted) } else { Json::Null };
     if *key == next["SSEDescription"]["KMSMasterKeyArn"] {
         return invalid("One or more parameter values were invalid: Table is already encrypted that way");
     }
@@ -658,6 +658,12 @@ fn encrypted(next: &mut Json, wanted: &Json) -> Result<Json, Reply> {
         key => next["SSEDescription"] = encryption("ENABLED", key),
     }
     Ok(meanwhile)
+}
+
+/// AWS's managed key where none is named.
+fn key(wanted: &Json) -> Json {
+    let managed = "arn:aws:kms:eu-central-1:123456789012:key/aaaaaaaa-0000-0000-0000-000000000000";
+    if wanted["KMSMasterKeyId"].is_string() { wanted["KMSMasterKeyId"].clone() } else { json!(managed) }
 }
 
 fn encryption(status: &str, key: &Json) -> Json {

@@ -1,0 +1,149 @@
+//! AWS's names of members, and the properties of a spec that they stand for.
+//!
+//! AWS names what it objects to by the member of its own request, in three spellings: `'provisionedThroughput.readCapacityUnits'`,
+//! `'globalSecondaryIndexes.1.member.indexName'` and plain `ReadCapacityUnits` (docs.aws.amazon.com/lambda/latest/api/
+//! CommonErrors.html and the services' own texts).
+//!
+//! **Invariant:** a name that could stand for two properties stands for none.
+
+use crate::value::{Path, Tree, Value};
+
+use super::{Property, Schema, Shape};
+
+/// What different services put behind the name of a structure.
+const SUFFIXES: [&str; 3] = ["specification", "configuration", "config"];
+
+/// How well a name fits a property: whether they agree as a whole, in how many segments, and whether the name is but the
+/// end of it, which others may have, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    is_whole: bool,
+    n_segments: usize,
+    is_end: bool,
+}
+
+impl Schema {
+    /// Where in a spec stands what AWS calls `member`; `desired` tells which entry is the n-th.
+    pub fn place_of(&self, member: &str, desired: &Tree) -> Option<Path> {
+        let segments = segments(member);
+        let is_name = segments.last().is_some_and(|last| *last == format!("{}name", self.kind));
+        match best(&self.properties, &segments) {
+            Some((property, rest)) => {
+                let path = Path::property(property.name);
+                Some(inside(path, &property.shape, desired.get(property.name), rest))
+            }
+            // What it is called, where that is no property of its own.
+            None => is_name.then(|| Path::property("name")),
+        }
+    }
+}
+
+/// The segments of a member's name in lower case, without the word that AWS puts behind a number.
+fn segments(member: &str) -> Vec<String> {
+    let words = member.split('.').filter(|word| !word.is_empty() && *word != "member");
+    words.map(str::to_ascii_lowercase).collect()
+}
+
+/// The property that fits best, with what of the name goes on inside of it.
+fn best<'p, 's>(properties: &'p [Property], name: &'s [String]) -> Option<(&'p Property, &'s [String])> {
+    let fits = properties.iter().filter_map(|property| {
+        let (fit, rest) = fit(&segments(&property.aws_name()), name)?;
+        Some((fit, property, rest))
+    });
+    let mut best: Option<(Fit, &Property, &[String])> = None;
+    let mut is_ambiguous = false;
+    for (fit, property, rest) in fits {
+        match best {
+            Some((other, ..)) if other > fit => {}
+            Some((other, ..)) if other == fit => is_ambiguous |= fit.is_end,
+            _ => (best, is_ambiguous) = (Some((fit, property, rest)), false),
+        }
+    }
+    best.filter(|_| !is_ambiguous).map(|(_, property, rest)| (property, rest))
+}
+
+/// How AWS's `name` fits a property's `member`: it is its end, its beginning, or goes on behind it.
+fn fit<'s>(member: &[String], name: &'s [String]) -> Option<(Fit, &'s [String])> {
+    let agree = |one: &[String], other: &[String]| {
+        !one.is_empty() && one.len() == other.len() && one.iter().zip(other).all(|(a, b)| is_same(a, b))
+    };
+    if let Some((_, rest)) = name.split_at_checked(member.len()).filter(|(start, _)| agree(start, member)) {
+        return Some((Fit { is_whole: rest.is_empty(), n_segments: member.len(), is_end: false }, rest));
+    }
+    let is_end =
+        member.len().checked_sub(name.len()).and_then(|at| member.get(at..)).is_some_and(|end| agree(end, name));
+    let is_start = member.get(..name.len()).is_some_and(|start| agree(start, name));
+    let shares_start =
+        name.first().zip(member.first()).is_some_and(|(one, other)| name.len() > 1 && is_same(one, other));
+    if shares_start && !is_end && !is_start {
+        return Some((Fit { is_whole: false, n_segments: 1, is_end: false }, &[]));
+    }
+    (is_end || is_start).then_some((Fit { is_whole: false, n_segments: name.len(), is_end }, &[]))
+}
+
+/// Singular and plural, with and without `Specification`.
+fn is_same(one: &str, other: &str) -> bool {
+    let bare = |word: &str| SUFFIXES.iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word).to_owned();
+    let (one, other) = (bare(one), bare(other));
+    let is_plural = |many: &str, single: &str| many.strip_prefix(single).is_some_and(|end| matches!(end, "s" | "es"));
+    one == other || is_plural(&one, &other) || is_plural(&other, &one)
+}
+
+/// Goes on inside of a property: to an entry by its number, and to a property of that entry.
+fn inside(path: Path, shape: &Shape, value: Option<&Value>, rest: &[String]) -> Path {
+    let Some((number, rest)) = rest.split_first().and_then(|(first, rest)| Some((first.parse::<usize>().ok()?, rest)))
+    else {
+        return path;
+    };
+    let at = number.saturating_sub(1);
+    match (shape, value) {
+        (Shape::Map { value: shape, .. }, Some(Value::Map(entries))) => {
+            // In the order in which they are sent.
+            let Some((key, _)) = entries.iter().nth(at) else { return path };
+            let path = path.key(key);
+            match &**shape {
+                Shape::Record(inner) => match best(inner, rest) {
+                    Some((property, _)) => path.key(property.name),
+                    None => path,
+                },
+                _ => path,
+            }
+        }
+        (Shape::List { .. }, Some(Value::List(items))) if at < items.len() => path.index(at),
+        _ => path,
+    }
+}
+
+impl Property {
+    /// AWS's name for it.
+    fn aws_name(&self) -> String {
+        match self.member {
+            Some(member) => member.to_owned(),
+            None => self.name.replace('_', ""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_fits_as_a_whole_by_its_end_and_with_what_is_inside() {
+        for (member, name, rest) in [
+            ("TracingConfig.Mode", "tracingConfig.mode", Some(0)),
+            ("ProvisionedThroughput.ReadCapacityUnits", "ReadCapacityUnits", Some(0)),
+            ("ProvisionedThroughput.ReadCapacityUnits", "provisionedThroughput", Some(0)),
+            ("TimeToLiveSpecification.AttributeName", "TimeToLive", Some(0)),
+            ("GlobalSecondaryIndexes", "GlobalSecondaryIndex", Some(0)),
+            ("GlobalSecondaryIndexes", "globalSecondaryIndexes.2.member.indexName", Some(2)),
+            ("memorysize", "memorySize", Some(0)),
+            ("SSESpecification.KMSMasterKeyId", "sSESpecification.sSEType", Some(0)),
+            ("memorysize", "size", None),
+            ("", "size", None),
+            ("size", "", None),
+        ] {
+            assert_eq!(fit(&segments(member), &segments(name)).map(|(_, rest)| rest.len()), rest, "{member} {name}");
+        }
+    }
+}
