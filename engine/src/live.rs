@@ -445,8 +445,7 @@ pub async fn survey(
     let site = Site::new(&cx.aws.region, account);
     let reads = join_all(hits.into_iter().map(|(kind, id)| {
         let id = Id { site: Some(site.clone()), ..id };
-        let hosted = hung(kind.schema().kind).filter(|(kind, _)| kind.schema().index.is_some());
-        let hosted: Vec<_> = hosted.collect();
+        let hosted: Vec<_> = hung(kind.schema().kind).collect();
         async move {
             let owner = Owner { team: String::new(), stack: String::new(), resource: String::new() };
             let site = id.site.clone();
@@ -456,9 +455,14 @@ pub async fn survey(
             let (read, hosted) = tokio::join!(look(cx, kind, &id), join_all(hosted));
             let Reading { live, others } = read?;
             let hosted = hosted.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
+            let host = live.as_ref().map(|live| live.owner.clone());
+            let hosted = hosted.concat().into_iter().filter_map(|(kind, id, live)| {
+                let owner = if live.owner == Ownership::Inherited { inherited(host.as_ref()?, &id.name)? } else { live.owner.clone() };
+                Some((kind, id, Live { owner, ..live }))
+            });
             let own = live.map(|live| (kind, id.clone(), live)).into_iter();
             let others = others.into_iter().map(|(id, live)| (kind, id, live));
-            Ok::<_, AwsError>(own.chain(others).chain(hosted.concat()).collect::<Vec<_>>())
+            Ok::<_, AwsError>(own.chain(others).chain(hosted).collect::<Vec<_>>())
         }
     }));
     let mut found = Vec::new();
@@ -472,12 +476,21 @@ pub async fn survey(
                 (Ownership::Engine(_), None) => true,
                 (_, None) => !prefixes.is_empty(),
             };
-            if wanted && seen.insert((kind.schema().kind, id.name.clone(), id.incarnation.clone())) {
+            // A name inside a host may occur in each host.
+            let host = id.anchors.values().next().filter(|_| kind.schema().index.is_none()).cloned();
+            if wanted && seen.insert((kind.schema().kind, id.name.clone(), id.incarnation.clone(), host)) {
                 found.push((kind, id, live));
             }
         }
     }
     Ok(found)
+}
+
+/// Who owns what has no tags of its own: the host's owner, if the name begins with the team's.
+fn inherited(host: &Ownership, name: &str) -> Option<Ownership> {
+    let Ownership::Engine(owner) = host else { return None };
+    let resource = name.strip_prefix(&owner.team)?.strip_prefix('-')?.to_owned();
+    Some(Ownership::Engine(Owner { resource, ..owner.clone() }))
 }
 
 /// Waits until it can be told of everything whose it is and what it is; then it is time to read again.

@@ -337,7 +337,7 @@ fn worse(a: Exit, b: Exit) -> Exit {
 }
 
 /// Takes the tags off what is named.
-pub(super) async fn release(
+pub(super) async fn forget(
     sessions: Vec<Session<'_>>,
     intent: Intent,
     name: &str,

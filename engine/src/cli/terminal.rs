@@ -4,20 +4,22 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::aws::{ANSWER, Context, Reporter};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::local::LocalError;
-use crate::render::Look;
+use crate::render::{Look, Progress, reflow};
 
 use super::{Colour, Exit, Global, LogFormat};
 
@@ -68,6 +70,10 @@ pub(super) struct Terminal {
     pub(super) err: Look,
     pub(super) quiet: bool,
     pub(super) live: bool,
+    /// The folder of `-C`.
+    pub(super) directory: Option<PathBuf>,
+    /// Whether somebody reads stdout and stderr in a window of that width.
+    in_window: [bool; 2],
     logs: LogFormat,
     /// Why data that was printed did not arrive.
     lost: OnceLock<std::io::Error>,
@@ -90,11 +96,19 @@ impl Terminal {
         let dumb = env("TERM").is_none_or(|term| term == "dumb");
         Terminal {
             out: Look { colour: colour(AutoStream::choice(&std::io::stdout())), width, plain: global.plain },
-            err: Look { colour: colour(AutoStream::choice(&std::io::stderr())), width, plain: global.plain },
+            err: Look {
+                colour: colour(AutoStream::choice(&std::io::stderr())) && global.log_format == LogFormat::Text,
+                width,
+                plain: global.plain,
+            },
             quiet: global.quiet,
+            directory: global.directory.clone(),
+            in_window: [std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]
+                .map(|is_terminal| is_terminal && !global.plain),
             // Log lines and redrawn lines would tear each other apart.
             // A CI system may have a terminal, but keeps what was written there as a log.
-            live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0 && !global.plain && !is_ci(),
+            live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0 && !global.plain && !is_ci()
+                && global.log_format == LogFormat::Text,
             logs: global.log_format,
             lost: OnceLock::new(),
             unheard: OnceLock::new(),
@@ -113,6 +127,12 @@ impl Terminal {
         }
     }
 
+    /// Text for people, on stdout: no line is longer than the window.
+    pub(super) fn show(&self, text: &str) {
+        let [in_window, _] = self.in_window;
+        self.print(&if in_window { reflow(text, self.out.width) } else { text.to_owned() });
+    }
+
     /// Whether what is printed arrives somewhere, as far as is known.
     pub(super) fn is_heard(&self) -> bool {
         self.unheard.get().is_none() && self.lost.get().is_none() && !is_closed()
@@ -129,13 +149,31 @@ impl Terminal {
     /// A line for people, on stderr.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {
-            // A terminal that went away is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let [_, in_window] = self.in_window;
+            line(&if in_window { reflow(text, self.err.width) } else { text.to_owned() });
+        }
+    }
+
+    /// How a run ended, where programs read stderr.
+    pub(super) fn summary(&self, team: &str, stack: &str, status: &str, text: &str) {
+        if self.logs == LogFormat::Json && !self.quiet {
+            info!(target: "engine::message", team, stack, status, "{}", text.trim());
+        }
+    }
+
+    /// What shows the progress of a run.
+    pub(super) fn progress(&self) -> Progress {
+        match self.logs {
+            LogFormat::Text => Progress::new(self.err, self.live, self.quiet),
+            LogFormat::Json => Progress::on(Box::new(Lines::default()), Box::new(|| None), self.err, false, self.quiet),
         }
     }
 
     /// Asks for a line; a screen reader reads the question when its own line ends.
     pub(super) fn prompt(&self, question: &str) {
+        if self.logs == LogFormat::Json {
+            return line(question.trim());
+        }
         let _ = write!(std::io::stderr(), "{question}{}", if self.err.plain { "\n" } else { " " });
     }
 
@@ -143,7 +181,8 @@ impl Terminal {
         if self.logs == LogFormat::Json {
             return self.log(diagnostics);
         }
-        let _ = write!(std::io::stderr(), "{}", self.err.problems(diagnostics));
+        let (text, [_, in_window]) = (self.err.problems(diagnostics), self.in_window);
+        let _ = write!(std::io::stderr(), "{}", if in_window { reflow(&text, self.err.width) } else { text });
     }
 
     /// Problems as log lines, where programs read them.
@@ -174,6 +213,7 @@ pub(super) fn start_log(global: &Global) {
     // Only our own lines: the SDK's may hold what must not be shown.
     let filter = match (global.quiet, global.verbose) {
         (true, _) => "engine=error",
+        (_, 0) if global.log_format == LogFormat::Json => "engine=warn,engine::message=info",
         (_, 0) => "engine=warn",
         (_, 1) => "engine=debug",
         _ => "engine=trace",
@@ -184,7 +224,42 @@ pub(super) fn start_log(global: &Global) {
     let builder = builder.with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
     match global.log_format {
         LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Json => {
+            IS_JSON.store(true, Ordering::Relaxed);
+            builder.json().init();
+        }
+    }
+}
+
+/// Whether stderr is for programs.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// A line for people on stderr, or a log line for programs.
+fn line(text: &str) {
+    if IS_JSON.load(Ordering::Relaxed) {
+        info!(target: "engine::message", "{text}");
+    } else {
+        // A terminal that went away is no reason to stop working.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+/// Makes each line that is written a log line.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
+            let whole: Vec<u8> = self.0.drain(..=end).collect();
+            line(String::from_utf8_lossy(&whole).trim_end());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -193,8 +268,7 @@ pub(super) fn said_once(quiet: bool) -> Reporter {
     let said: Mutex<BTreeSet<String>> = Mutex::default();
     Arc::new(move |what: &str| {
         if !quiet && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
-            // A terminal that went away is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "waiting for {what}...");
+            line(&format!("waiting for {what}..."));
         }
     })
 }
@@ -216,8 +290,7 @@ pub(super) async fn telling<T>(quiet: bool, waits: impl Fn() -> Vec<String>, wor
         }
         next = Instant::now() + REMINDER;
         if !quiet {
-            // A terminal that went away is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "{} ({} s)", said_of(&waits()), start.elapsed().as_secs());
+            line(&format!("{} ({} s)", said_of(&waits()), start.elapsed().as_secs()));
         }
     }
 }
@@ -242,9 +315,10 @@ fn said_of(waits: &[String]) -> String {
     }
 }
 
-/// As CI systems say by a variable of this name.
+/// CI systems set a variable of this name; people unset it with an empty value, `0` or `false`.
 fn is_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
+    let value = std::env::var_os("CI").unwrap_or_default();
+    !["", "0", "false"].iter().any(|unset| value.eq_ignore_ascii_case(unset))
 }
 
 pub(super) enum Answer {
@@ -264,7 +338,8 @@ pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) ->
         if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
     match ask(terminal, cx, question).await {
         Answer::Interrupted => {
-            let _ = writeln!(std::io::stderr(), "\ninterrupted; nothing was changed");
+            let gap = if IS_JSON.load(Ordering::Relaxed) { "" } else { "\n" };
+            line(&format!("{gap}interrupted; nothing was changed"));
             Ok(Answer::Interrupted)
         }
         answer => Ok(answer),

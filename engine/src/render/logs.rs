@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::Style;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value as Json, json};
 use textwrap::core::display_width;
 
@@ -41,31 +43,31 @@ pub struct Journal {
     /// Columns of the functions' names, with the blanks behind them; 0: they are not shown.
     names: usize,
     day: String,
+    zone: TimeZone,
 }
 
 impl Journal {
-    /// For lines of these functions; without any, no names stand in front.
-    pub fn new<'n>(functions: impl Iterator<Item = &'n str>, look: Look) -> Journal {
+    /// For lines of these functions; without any, no names stand in front. Times are shown as clocks in `zone` show them.
+    pub fn new<'n>(functions: impl Iterator<Item = &'n str>, look: Look, zone: TimeZone) -> Journal {
         let names = functions.map(|name| display_width(name) + 2).max().unwrap_or(0);
-        Journal { look, names, day: String::new() }
+        Journal { look, names, day: String::new(), zone }
     }
 
     /// One entry for people.
     pub fn entry(&mut self, entry: &Entry<'_>) -> String {
         let Journal { look, names, .. } = *self;
-        let moment = moment(entry.at);
-        let (day, time) = moment.trim_end_matches('Z').split_once('T').unwrap_or(("", &moment));
+        let (day, time) = on_clock(entry.at, &self.zone);
         let mut text = String::new();
         if self.day != day {
-            self.day = day.to_owned();
-            let _ = writeln!(text, "{}", look.paint(DIM, &format!("{day} (UTC)")));
+            let _ = writeln!(text, "{}", look.paint(DIM, &day));
+            self.day = day;
         }
         let Shown { label, style, head, body } = shown(entry.said);
         if names > 0 {
             let name = format!("{:names$}", entry.function);
             text.push_str(&look.paint(BOLD, &name));
         }
-        let _ = write!(text, "{}  ", look.paint(DIM, time));
+        let _ = write!(text, "{}  ", look.paint(DIM, &time));
         let mut indent = names + time.len() + 2;
         if !label.is_empty() {
             let padding = LABEL.saturating_sub(label.len()).max(2);
@@ -193,6 +195,14 @@ fn measured(report: &Report) -> String {
         let _ = write!(text, ", cold start {init} ms");
     }
     text
+}
+
+/// The day with its offset, `2026-11-25 (UTC+01:00)`, and the time.
+fn on_clock(at: i64, zone: &TimeZone) -> (String, String) {
+    let timestamp = Timestamp::from_millisecond(at.clamp(0, LAST)).unwrap_or_default();
+    let there = timestamp.to_zoned_datetime(zone.clone());
+    let offset = if there.offset().is_zero() { "" } else { "%:z" };
+    (there.strftime(&format!("%Y-%m-%d (UTC{offset})")).to_string(), there.strftime("%H:%M:%S.%3f").to_string())
 }
 
 /// `2026-11-25T14:23:16.123Z`.
