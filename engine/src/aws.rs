@@ -148,7 +148,7 @@ pub struct Settings {
 }
 
 /// A local AWS on this machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LocalSettings {
     /// Where it listens.
     pub endpoint_url: String,

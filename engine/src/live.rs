@@ -457,7 +457,11 @@ pub async fn survey(
             let hosted = hosted.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
             let host = live.as_ref().map(|live| live.owner.clone());
             let hosted = hosted.concat().into_iter().filter_map(|(kind, id, live)| {
-                let owner = if live.owner == Ownership::Inherited { inherited(host.as_ref()?, &id.name)? } else { live.owner.clone() };
+                let owner = if live.owner == Ownership::Inherited {
+                    inherited(host.as_ref()?, &id.name)?
+                } else {
+                    live.owner.clone()
+                };
                 Some((kind, id, Live { owner, ..live }))
             });
             let own = live.map(|live| (kind, id.clone(), live)).into_iter();

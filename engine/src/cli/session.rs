@@ -18,7 +18,7 @@ use crate::local::{self, Project, Running, standin};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::{self, SavedPlan};
-use crate::schema::{Id, Naming};
+use crate::schema::{Id, Naming, Ownership};
 use crate::spec::{Depth, Overrides, Spec, nearest};
 
 use super::discovery::{self, Search};
@@ -61,7 +61,7 @@ pub(super) struct Loaded {
 }
 
 /// Which AWS.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Target {
     Account(Settings),
     Local(LocalSettings),
@@ -413,9 +413,39 @@ impl Run<'_> {
         render::heading(spec, &self.inventory.site, notes, terminal.out)
     }
 
+    /// The stack of the same team that owns all that the spec declares: the spec's file was renamed.
+    pub(super) fn renamed<'p>(&'p self, plan: &'p Plan) -> Option<&'p str> {
+        let Spec { team, stack, file, .. } = &self.session.spec;
+        let is_from_file = Path::new(file.name()).file_stem().is_some_and(|stem| stem == stack.as_str());
+        let mut other = None;
+        for declared in self.session.spec.resources.iter().filter(|it| is_from_file && !it.imported) {
+            let Some(live) = self.inventory.live(&declared.name) else { continue };
+            match &live.owner {
+                Ownership::Engine(owner) if owner.team == *team && !owner.stack.is_empty() && owner.stack != *stack => {
+                    if *other.get_or_insert(owner.stack.as_str()) != owner.stack {
+                        return None;
+                    }
+                }
+                Ownership::Inherited => {}
+                _ => return None,
+            }
+        }
+        other.filter(|_| plan.refusals().next().is_some())
+    }
+
     /// Where refused rows stand in the file.
     pub(super) fn refusals(&self, plan: &Plan) -> Vec<Diagnostic> {
         let spec = &self.session.spec;
+        if let Some(stack) = self.renamed(plan) {
+            let file = spec.file.name();
+            let problem =
+                format!("the resources of `{file}` belong to the stack `{stack}` of the team `{}`", spec.team);
+            let why = format!(
+                "the stack's name is that of the file unless the spec has `stack:`, so it is `{}` now; nothing was changed",
+                spec.stack
+            );
+            return vec![Diagnostic::error(problem).why(why).hint(format!("add `stack: {stack}` to the spec"))];
+        }
         let refused = plan.refusals().map(|change| {
             let reason = change.reason.as_deref().unwrap_or("it can't be done");
             let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource));

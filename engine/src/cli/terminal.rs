@@ -107,7 +107,11 @@ impl Terminal {
                 .map(|is_terminal| is_terminal && !global.plain),
             // Log lines and redrawn lines would tear each other apart.
             // A CI system may have a terminal, but keeps what was written there as a log.
-            live: std::io::stderr().is_terminal() && !dumb && global.verbose == 0 && !global.plain && !is_ci()
+            live: std::io::stderr().is_terminal()
+                && !dumb
+                && global.verbose == 0
+                && !global.plain
+                && !is_ci()
                 && global.log_format == LogFormat::Text,
             logs: global.log_format,
             lost: OnceLock::new(),
