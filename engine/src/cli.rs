@@ -333,7 +333,7 @@ struct SpecArgs {
     #[arg(value_name = "SPEC")]
     spec: Vec<PathBuf>,
     /// The same as SPEC; may be repeated
-    #[arg(short, long = "spec", value_name = "FILE")]
+    #[arg(short, long = "spec", value_name = "FILE", aliases = ["file", "filename"])]
     file: Vec<PathBuf>,
     /// Use this team instead of the spec's
     #[arg(long, value_name = "TEAM")]
@@ -363,7 +363,7 @@ struct OneSpecArgs {
     #[arg(value_name = "SPEC")]
     spec: Option<PathBuf>,
     /// The same as SPEC
-    #[arg(short, long = "spec", value_name = "FILE", conflicts_with = "spec")]
+    #[arg(short, long = "spec", value_name = "FILE", aliases = ["file", "filename"], conflicts_with = "spec")]
     file: Option<PathBuf>,
     #[command(flatten)]
     overrides: OverrideArgs,

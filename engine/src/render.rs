@@ -723,3 +723,31 @@ fn change_json(change: &Change) -> Json {
         "remarks": change.remarks,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_follows_a_sign_is_aligned_behind_it() {
+        let text =
+            "  + todos (table) will be created\n-/+ logger must be replaced\n      # a note of many words\nshort";
+        let wrapped = "  + todos (table) will be\n    created\n-/+ logger must be\n    replaced\n      # a note of many\n        words\nshort";
+        assert_eq!(reflow(text, 25), wrapped);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_longer_than_the_window_and_no_word_is_lost(
+            words in prop::collection::vec("[a-z+#`]{1,12}", 0..60), lead in 0..12_usize, width in 40..100_usize,
+        ) {
+            let text = format!("{:lead$}{}", "", words.join(" "));
+            let wrapped = reflow(&text, width);
+            prop_assert!(wrapped.lines().all(|line| display_width(line) <= width), "{wrapped}");
+            let of = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            prop_assert_eq!(of(&wrapped), of(&text));
+        }
+    }
+}

@@ -78,7 +78,7 @@ async fn check(
                     (0, n) => format!("Nothing certain stands in the way of an apply. Warnings: {n}."),
                     (n, _) => format!("An apply would stop before its first write. Errors: {n}."),
                 };
-                terminal.print(&format!("{}\n{unchecked}{verdict}\n", run.heading()));
+                terminal.show(&format!("{}\n{unchecked}{verdict}\n", run.heading()));
             }
         }
         if n_certain > 0 {

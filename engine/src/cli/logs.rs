@@ -162,7 +162,7 @@ async fn show(
     }
     let names = feeds.iter().map(|feed| feed.function.as_str()).filter(|_| functions.len() > 1);
     let zone = if args.utc { TimeZone::UTC } else { TimeZone::system() };
-    let mut journal = Journal::new(names, look, zone);
+    let mut journal = Journal::new(names, look).in_zone(zone);
     let (busy, idle) = if matches!(target, Target::Local(_)) { (LOCAL, LOCAL) } else { (BUSY, IDLE) };
     let mut pause = busy;
     // Only of what was there already; what follows is shown.

@@ -66,6 +66,9 @@ pub(super) fn man(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure
     let whole = manual();
     let pages = pages(&whole);
     let wanted = words.join("-");
+    // Under its old name, which is hidden, each is still found.
+    let old = whole.get_subcommands().find(|it| it.get_all_aliases().any(|alias| alias == wanted));
+    let wanted = old.map_or(wanted, |it| it.get_name().to_owned());
     let command = match pages.iter().find(|(name, _)| *name == wanted) {
         Some((_, command)) => command,
         None if wanted.is_empty() => &whole,

@@ -3,6 +3,7 @@
 //! **Invariant:** it knows nothing of specs, plans and AWS.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::future::Future;
 use std::io::{BufRead as _, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -321,7 +322,10 @@ fn said_of(waits: &[String]) -> String {
 
 /// CI systems set a variable of this name; people unset it with an empty value, `0` or `false`.
 fn is_ci() -> bool {
-    let value = std::env::var_os("CI").unwrap_or_default();
+    says_ci(&std::env::var_os("CI").unwrap_or_default())
+}
+
+fn says_ci(value: &OsStr) -> bool {
     !["", "0", "false"].iter().any(|unset| value.eq_ignore_ascii_case(unset))
 }
 
@@ -414,6 +418,26 @@ impl Presses {
         // An error means that it can't be pressed.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_says_no_is_no_ci() {
+        for (value, is_ci) in [
+            ("", false),
+            ("0", false),
+            ("false", false),
+            ("FALSE", false),
+            ("1", true),
+            ("true", true),
+            ("woodpecker", true),
+        ] {
+            assert_eq!(says_ci(OsStr::new(value)), is_ci, "{value}");
         }
     }
 }

@@ -253,3 +253,47 @@ pub(super) fn moment(text: &str) -> Result<Moment, String> {
     let moment = duration(text).ok().map(Moment::Ago).or_else(|| time().map(Moment::At));
     moment.ok_or_else(|| "it takes a duration like `90s`, `10m` or `2h`, or a time like `2026-11-25T14:00`".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        for (text, wanted) in [
+            ("40", Some(40)),
+            ("40s", Some(40)),
+            ("2m", Some(120)),
+            ("1h 30m", Some(5400)),
+            ("1day", Some(86_400)),
+            ("0", Some(0)),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(duration(text).ok(), wanted.map(Duration::from_secs), "{text}");
+        }
+        for (text, fits) in [("0", false), ("1", true), ("1day", true), ("86401s", false), ("x", false)] {
+            assert_eq!(limited(text, 1, 86_400).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_duration_ago_or_a_time() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (text, seconds) in [
+            ("10m", 999_400),
+            ("90", 999_910),
+            ("99999days", 0),
+            ("1970-01-02T00:00:00Z", 86_400),
+            ("1970-01-02T00:00+01:00", 82_800),
+        ] {
+            let moment = moment(text).map(|it| it.before(now));
+            assert_eq!(moment, Ok(UNIX_EPOCH + Duration::from_secs(seconds)), "{text}");
+        }
+        assert!(moment("1970-01-02T00:00").is_ok() && moment("1970-01-02 00:00:00").is_ok());
+        assert!(moment("yesterday").is_err() && moment("").is_err());
+    }
+}

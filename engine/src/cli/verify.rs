@@ -99,7 +99,7 @@ async fn verify(
     // What people read is told as it comes, and once.
     let show = |text: &str| {
         if args.format == ListFormat::Human && !text.is_empty() {
-            terminal.print(text);
+            terminal.show(text);
         }
     };
     show(&format!("{}\n\n", run.heading()));

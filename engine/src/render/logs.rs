@@ -47,10 +47,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// For lines of these functions; without any, no names stand in front. Times are shown as clocks in `zone` show them.
-    pub fn new<'n>(functions: impl Iterator<Item = &'n str>, look: Look, zone: TimeZone) -> Journal {
+    /// For lines of these functions; without any, no names stand in front. Times are in UTC.
+    pub fn new<'n>(functions: impl Iterator<Item = &'n str>, look: Look) -> Journal {
         let names = functions.map(|name| display_width(name) + 2).max().unwrap_or(0);
-        Journal { look, names, day: String::new(), zone }
+        Journal { look, names, day: String::new(), zone: TimeZone::UTC }
+    }
+
+    /// Shows times as clocks in `zone` show them.
+    #[must_use]
+    pub fn in_zone(self, zone: TimeZone) -> Journal {
+        Journal { zone, ..self }
     }
 
     /// One entry for people.
@@ -259,4 +265,25 @@ pub fn json(entry: &Entry<'_>) -> Json {
         Said::Text { level, text } => json!({ "type": "text", "level": level, "text": text }),
     });
     Json::Object(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_zone_with_its_offset() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap_or(TimeZone::UTC);
+        for (at, zone, day, time) in [
+            (1_764_080_596_123, &TimeZone::UTC, "2025-11-25 (UTC)", "14:23:16.123"),
+            (1_764_080_596_123, &zone, "2025-11-25 (UTC+01:00)", "15:23:16.123"),
+            (1_751_322_600_000, &zone, "2025-07-01 (UTC+02:00)", "00:30:00.000"),
+            (-5, &TimeZone::UTC, "1970-01-01 (UTC)", "00:00:00.000"),
+            (i64::MAX, &TimeZone::UTC, "9999-12-30 (UTC)", "22:00:00.000"),
+        ] {
+            let shown = on_clock(at, zone);
+            assert!(shown.0 == day || at == i64::MAX, "{at}: {shown:?}");
+            assert!(shown.1 == time || at == i64::MAX, "{at}: {shown:?}");
+        }
+    }
 }

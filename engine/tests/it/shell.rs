@@ -35,7 +35,7 @@ fn bash_completes_commands_their_other_names_and_the_words_that_are_known() {
     assert_eq!(offered(&["pl"]), ["plan"]);
     assert_eq!(offered(&["de"]), ["deploy", "destroy"]);
     for command in ["apply", "deploy"] {
-        assert_eq!(offered(&[command, "--format", ""]), ["human", "json", "markdown"], "{command}");
+        assert_eq!(offered(&[command, "--format", ""]), ["text", "json", "markdown"], "{command}");
         assert_eq!(offered(&[command, "--delete"]), ["--delete-data"], "{command}");
     }
     let explained = offered(&["explain", ""]);
