@@ -445,25 +445,25 @@ pub async fn survey(
     let site = Site::new(&cx.aws.region, account);
     let reads = join_all(hits.into_iter().map(|(kind, id)| {
         let id = Id { site: Some(site.clone()), ..id };
-        let hosted: Vec<_> = hung(kind.schema().kind).collect();
+        let (indexed, inner): (Vec<_>, Vec<_>) =
+            hung(kind.schema().kind).partition(|(kind, _)| kind.schema().index.is_some());
         async move {
-            let owner = Owner { team: String::new(), stack: String::new(), resource: String::new() };
-            let site = id.site.clone();
-            let hosted = hosted
-                .into_iter()
-                .map(|(kind, property)| on_host(cx, kind, property, &id.name, owner.clone(), site.as_ref()));
-            let (read, hosted) = tokio::join!(look(cx, kind, &id), join_all(hosted));
-            let Reading { live, others } = read?;
-            let hosted = hosted.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
-            let host = live.as_ref().map(|live| live.owner.clone());
-            let hosted = hosted.concat().into_iter().filter_map(|(kind, id, live)| {
-                let owner = if live.owner == Ownership::Inherited {
-                    inherited(host.as_ref()?, &id.name)?
-                } else {
-                    live.owner.clone()
-                };
-                Some((kind, id, Live { owner, ..live }))
-            });
+            let site = id.site.as_ref();
+            let of_nobody = Owner { team: String::new(), stack: String::new(), resource: String::new() };
+            let on_this = async |hung: Vec<(DynKindRef, &'static str)>, owner: &Owner| {
+                let reads = hung.into_iter().map(|(kind, it)| on_host(cx, kind, it, &id.name, owner.clone(), site));
+                join_all(reads).await.into_iter().map(shown).collect::<Result<Vec<_>, _>>()
+            };
+            let (read, hosted) = tokio::join!(look(cx, kind, &id), on_this(indexed, &of_nobody));
+            let (Reading { live, others }, mut hosted) = (read?, hosted?.concat());
+            // What has no tags of its own is known by the team at the beginning of its name.
+            if let Some(Live { owner: Ownership::Engine(owner), .. }) = &live {
+                let owned = on_this(inner, owner).await?.concat();
+                hosted.extend(owned.into_iter().filter_map(|(kind, id, live)| {
+                    let owner = inherited(owner, &id.name).filter(|_| live.owner == Ownership::Inherited)?;
+                    Some((kind, id, Live { owner, ..live }))
+                }));
+            }
             let own = live.map(|live| (kind, id.clone(), live)).into_iter();
             let others = others.into_iter().map(|(id, live)| (kind, id, live));
             Ok::<_, AwsError>(own.chain(others).chain(hosted).collect::<Vec<_>>())
@@ -491,10 +491,9 @@ pub async fn survey(
 }
 
 /// Who owns what has no tags of its own: the host's owner, if the name begins with the team's.
-fn inherited(host: &Ownership, name: &str) -> Option<Ownership> {
-    let Ownership::Engine(owner) = host else { return None };
-    let resource = name.strip_prefix(&owner.team)?.strip_prefix('-')?.to_owned();
-    Some(Ownership::Engine(Owner { resource, ..owner.clone() }))
+fn inherited(host: &Owner, name: &str) -> Option<Ownership> {
+    let resource = name.strip_prefix(&host.team)?.strip_prefix('-')?.to_owned();
+    Some(Ownership::Engine(Owner { resource, ..host.clone() }))
 }
 
 /// Waits until it can be told of everything whose it is and what it is; then it is time to read again.

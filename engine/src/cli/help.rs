@@ -51,11 +51,21 @@ Exit codes:
 
 /// The command line, complete.
 pub(super) fn command() -> Command {
+    assembled(true)
+}
+
+/// The command line as shells complete it: they offer hidden options too, so none is in it.
+pub(super) fn visible() -> Command {
+    assembled(false)
+}
+
+fn assembled(with_hidden: bool) -> Command {
     let root = Cli::command();
     let globals: Vec<Arg> = root.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
     let root = root
-        .mut_args(|arg| if arg.is_global_set() { arg.hide_short_help(true) } else { arg })
-        .mut_subcommands(|it| complete(it, &globals))
+        // What is not handed down by clap is added to each command.
+        .mut_args(|arg| if arg.is_global_set() { arg.global(with_hidden).hide_short_help(true) } else { arg })
+        .mut_subcommands(|it| complete(it, &globals, with_hidden))
         .mut_subcommand("destroy", |it| it.mut_arg("yes", |yes| yes.alias("force")))
         // `logs` takes `-f` for `--follow`.
         .mut_subcommand("output", |it| it.mut_arg("path", |path| path.short('f')));
@@ -74,41 +84,47 @@ fn aws_options(name: &str) -> &'static [&'static str] {
 }
 
 /// A command with everything that its help, its aliases and its formats have in common with others.
-fn complete(command: Command, globals: &[Arg]) -> Command {
+fn complete(command: Command, globals: &[Arg], with_hidden: bool) -> Command {
     let shown = aws_options(command.get_name());
-    let has = |name: &str| command.get_arguments().any(|arg| arg.get_id() == name);
-    let speaks_json = command.get_arguments().any(|arg| arg.get_id() == "format" && has_value(arg, "json"));
-    let asks = has("yes");
-    let long = extended(&command, !shown.is_empty());
-    let mut command = command.after_long_help(long).mut_subcommands(|it| {
+    let long = extended(&command, shown.contains(&"profile"));
+    let mut command = with_json(command.after_long_help(long)).mut_subcommands(|it| {
         let long = extended(&it, false);
-        if it.get_arguments().any(|arg| arg.get_id() == "format" && has_value(arg, "json")) {
-            with_json(it)
-        } else {
+        let it = with_json(it.after_long_help(long));
+        // Below a command, clap hands down what that has.
+        if with_hidden {
             it
+        } else {
+            it.args(globals.iter().filter(|arg| !is_hidden(arg, shown)).map(|arg| arg.clone().global(false)))
         }
-        .after_long_help(long)
     });
-    // A copy under the same id keeps clap from passing its own one down.
     for arg in globals {
-        let id = arg.get_id().as_str();
-        let is_hidden = AWS.contains(&id) && !shown.contains(&id);
-        // `-h` shows a command's own options; trying a thing locally is part of each.
-        command = command.arg(arg.clone().hide_short_help(id != "local").hide(is_hidden));
+        let is_hidden = is_hidden(arg, shown);
+        if with_hidden || !is_hidden {
+            // `-h` shows a command's own options; to try it locally is one of them.
+            let is_long = arg.get_id() != "local";
+            // A copy under the same id keeps clap from handing its own one down.
+            command = command.arg(arg.clone().global(with_hidden).hide_short_help(is_long).hide(is_hidden));
+        }
     }
-    if speaks_json {
-        command = with_json(command);
-    }
+    let asks = command.get_arguments().any(|arg| arg.get_id() == "yes");
     // Terraform's word.
     if asks { command.mut_arg("yes", |yes| yes.alias("auto-approve")) } else { command }
+}
+
+fn is_hidden(global: &Arg, shown: &[&str]) -> bool {
+    let id = global.get_id().as_str();
+    AWS.contains(&id) && !shown.contains(&id)
 }
 
 fn has_value(arg: &Arg, wanted: &str) -> bool {
     arg.get_possible_values().iter().any(|value| value.get_name() == wanted)
 }
 
-/// `--json` is `--format json`.
+/// `--json` is `--format json`, where there is that.
 fn with_json(command: Command) -> Command {
+    if !command.get_arguments().any(|arg| arg.get_id() == "format" && has_value(arg, "json")) {
+        return command;
+    }
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).conflicts_with("format");
     command
         .mut_arg("format", |format| format.default_value_if("json", ArgPredicate::IsPresent, "json"))

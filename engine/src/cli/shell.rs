@@ -51,10 +51,10 @@ fn completed() -> Command {
     let values = |command: Command, arg: &str, values: PossibleValuesParser| {
         command.mut_arg(arg, |arg| arg.value_parser(values))
     };
-    help::command()
+    help::visible()
         .mut_subcommand("local", |local| {
             let shown = local.get_subcommands().filter(|it| !it.is_hide_set()).cloned();
-            let copy = Command::new("local").subcommands(shown).subcommand_required(true);
+            let copy = Command::new("local").args(local.get_arguments()).subcommands(shown).subcommand_required(true);
             local.get_about().map_or(copy.clone(), |about| copy.about(about.clone()))
         })
         .mut_subcommand("explain", |it| values(it, "what", explained.into()))

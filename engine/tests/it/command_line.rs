@@ -141,6 +141,7 @@ fn specs_that_are_not_where_they_are_looked_for_are_offered_by_name() {
     let spec = fs::read_to_string(place.0.path().join("project/specs/team.yaml")).unwrap();
     place.write("loose/team.yaml", &spec);
     place.write("loose/compose.yaml", "services: {}\n");
+    place.write("loose/lambda-src/log-events/index.js", "exports.handler = async () => {};\n");
     place.expect("loose", "diff", 1, &["no spec found", "add `--spec team.yaml`"]);
     assert!(!place.run("loose", "diff").2.contains("compose"));
     place.write("loose/specs/one.yml", &spec);

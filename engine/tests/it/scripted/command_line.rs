@@ -37,7 +37,7 @@ fn with_a_json_log_every_line_of_stderr_is_a_document() {
         let run = project.run(&cloud, &[args, &["--log-format", "json"]].concat());
         run.ends_with(code);
         let lines = run.err.lines().map(|line| serde_json::from_str::<Json>(line).unwrap_or_else(|_| panic!("{line}")));
-        let texts = lines.map(|line| line["fields"]["message"].as_str().unwrap().to_owned());
+        let texts = lines.map(|line| line["fields"]["message"].as_str().unwrap_or_default().to_owned());
         let texts: Vec<String> = texts.collect();
         n_lines += texts.len();
         texts.join("\n")
