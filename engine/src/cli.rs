@@ -63,7 +63,7 @@ Examples:
   engine apply                change it
   engine verify               test it end to end
 
-`engine COMMAND -h` shows the options of a command, `engine COMMAND --help` everything about it."
+`engine COMMAND -h` shows a command's options, `--help` everything about it."
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -734,7 +734,7 @@ mod tests {
     fn what_follows_a_sign_is_aligned_behind_it() {
         let text =
             "  + todos (table) will be created\n-/+ logger must be replaced\n      # a note of many words\nshort";
-        let wrapped = "  + todos (table) will be\n    created\n-/+ logger must be\n    replaced\n      # a note of many\n        words\nshort";
+        let wrapped = "  + todos (table) will\n    be created\n-/+ logger must be\n    replaced\n      # a note of many\n        words\nshort";
         assert_eq!(reflow(text, 25), wrapped);
     }
 

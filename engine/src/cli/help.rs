@@ -171,7 +171,7 @@ mod tests {
         shown.sort_unstable();
         grouped.sort_unstable();
         assert_eq!(grouped, shown);
-        let help = command().render_help().to_string();
+        let help = command().term_width(80).render_help().to_string();
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     }
 }

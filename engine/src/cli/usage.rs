@@ -236,7 +236,7 @@ pub(super) enum Moment {
 impl Moment {
     pub(super) fn before(self, now: SystemTime) -> SystemTime {
         match self {
-            Moment::Ago(duration) => now.checked_sub(duration).unwrap_or(UNIX_EPOCH),
+            Moment::Ago(duration) => now.checked_sub(duration).unwrap_or(UNIX_EPOCH).max(UNIX_EPOCH),
             Moment::At(time) => time,
         }
     }
