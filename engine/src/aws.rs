@@ -156,7 +156,7 @@ pub struct Settings {
 }
 
 /// A local AWS on this machine.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct LocalSettings {
     /// Where it listens.
     pub endpoint_url: String,

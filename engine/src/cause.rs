@@ -602,7 +602,7 @@ catalogue! {
     NotInvoked "not-invoked" {
         title: "the function was not called",
         why: "the mapping has not read the record yet, or could not",
-        next: "run `engine verify --timeout 600` again; `engine check` tells what the role lacks",
+        next: "run `engine verify --timeout 10m` again; `engine preflight` shows what the role lacks",
         more: "A mapping that was just made may take minutes until it reads its stream. The role that the function runs with \
                has to be allowed to read the stream, for Lambda polls it in the role's name.",
         blames: [],

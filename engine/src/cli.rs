@@ -6,8 +6,10 @@
 
 mod check;
 mod commands;
+mod discovery;
 mod doctor;
 mod graph;
+mod help;
 mod init;
 mod logs;
 mod names;
@@ -22,9 +24,10 @@ mod validate;
 mod verify;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use crate::aws::Network;
@@ -32,7 +35,7 @@ use crate::cause::Code;
 use crate::diagnostic::{Diagnostic, shell_word};
 use crate::kinds::registry;
 use crate::live::Leftovers;
-use crate::local::{self, Project, SuperviseArgs};
+use crate::local::{self, Project, Running, SuperviseArgs};
 use crate::plan::{Goal, Options};
 use crate::render;
 use crate::saved::{Flags, SavedPlan};
@@ -44,21 +47,24 @@ use terminal::{Failure, Terminal, signals, start_log};
 
 /// With the commit that it was made from, where that is known.
 const VERSION: &str = env!("ENGINE_VERSION");
-const EXIT_CODES: &str = "\
-Examples:
-  engine init                 a first spec
-  engine apply --local        try it on this machine, without an account
-  engine diff                 what would change on AWS
-  engine apply                change it
-  engine verify               prove that it works
 
-Exit codes: 0 done; 1 failed, refused or answered no; 2 changes pending (diff --detailed-exitcode);
-3 applied in part; 64 bad usage; 130 interrupted.";
-
-/// Makes AWS match a YAML file: a table, its stream, a function, and what connects them. No state file: the spec says
-/// what should be, AWS says what is.
+/// Deploy what a YAML spec declares: DynamoDB tables, their streams, Lambda functions and what connects them. There is no
+/// state file: each command compares the spec with AWS itself.
 #[derive(Debug, Parser)]
-#[command(name = "engine", version = VERSION, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(
+    name = "engine",
+    version = VERSION,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  engine init                 write a first spec
+  engine apply --local        try it on this machine, without an account
+  engine diff                 show what would change on AWS
+  engine apply                change it
+  engine verify               test it end to end
+
+`engine COMMAND -h` shows a command's options, `--help` everything about it."
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -67,39 +73,42 @@ pub struct Cli {
 }
 
 #[derive(Debug, Default, Args, Clone)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = "Global options")]
 struct Global {
-    /// Run against a local AWS on this machine instead of the account: no credentials, no Docker
+    /// Use a local AWS on this machine: no account, credentials or Docker needed
     #[arg(long, global = true, env = "ENGINE_LOCAL", value_parser = clap::builder::FalseyValueParser::new(),
           conflicts_with_all = ["profile", "endpoint_url"], hide_env = true)]
     local: bool,
-    /// The profile of ~/.aws/config to use
+    /// Use this profile of ~/.aws/config
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
-    /// The region, instead of the spec's
+    /// Use this region instead of the spec's
     #[arg(long, global = true, value_name = "REGION")]
     region: Option<String>,
-    /// Another address for all AWS services
+    /// Use this URL for all AWS services
     #[arg(long, global = true, value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
-    /// This process's part of the 15 control calls a second that Lambda takes from an account, and the same part of
-    /// AWS's other limits: for several that run side by side
-    #[arg(long, global = true, value_name = "CALLS", value_parser = |text: &str| usage::whole::<u8>(text, 1, 15))]
+    /// Limit this process to N Lambda control-plane calls per second (account limit: 15), and to the same share of AWS's
+    /// other limits
+    #[arg(long, global = true, value_name = "N", value_parser = |text: &str| usage::whole::<u8>(text, 1, 15))]
     rate: Option<u8>,
-    /// When to use colours (NO_COLOR is obeyed)
+    /// Run as if started in this folder
+    #[arg(short = 'C', long, global = true, value_name = "DIR", alias = "chdir")]
+    directory: Option<PathBuf>,
+    /// When to use color (NO_COLOR is respected)
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
-    /// For screen readers: whole lines in words, no colours, nothing is drawn over
+    /// Print whole lines in words, without color or redrawing, for screen readers
     #[arg(long, global = true, env = "ENGINE_PLAIN", value_parser = clap::builder::FalseyValueParser::new(),
           hide_env = true)]
     plain: bool,
-    /// Log every call to AWS; twice: more
+    /// Log each AWS call; repeat for more detail
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Print results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// How log lines on stderr look
+    /// Format of everything on stderr; json prints one object per line
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
     /// What lies between the clients and AWS; no option, only [`run_through`] sets it.
@@ -124,6 +133,7 @@ enum LogFormat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
+    #[value(name = "text", alias = "human")]
     Human,
     Json,
     Markdown,
@@ -131,20 +141,20 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the plan and carry it out
+    /// Create, update and delete resources until AWS matches the spec
     #[command(
         visible_alias = "deploy",
         after_help = "\
 Examples:
   engine apply specs/team.yaml --local    try it on this machine, without an account
   engine apply specs/team.yaml            on AWS
-  engine apply --timeline timeline.html   with a page that shows where the time went
+  engine apply --timeline timeline.html   also write a page that shows where the time went
   engine apply --plain                    for a screen reader
   engine apply --teams specs/examples/teams.txt
                                           the same spec for each team of a list"
     )]
     Apply(ApplyArgs),
-    /// Show what `apply` would do, without doing it
+    /// Show what `apply` would change
     #[command(
         visible_alias = "plan",
         after_help = "\
@@ -155,51 +165,59 @@ Examples:
   engine diff --out plan.json       what `engine apply plan.json` will do, or nothing"
     )]
     Diff(DiffArgs),
-    /// Delete what the team and stack own, dependents first
+    /// Delete everything that the team and stack own
     #[command(after_help = "\
 Examples:
   engine destroy                          asks first
   engine destroy --yes --delete-data      also a table that is not empty
   engine destroy --team blue-owls --stack team --region eu-central-1
-                                          what is left of a stack whose spec is gone")]
+                                          a stack whose spec no longer exists")]
     Destroy(DestroyArgs),
-    /// Hand resources over: the engine's tags come off, nothing else changes
-    #[command(after_help = "\
+    /// Stop managing a resource: remove engine's tags and keep it in AWS
+    #[command(
+        alias = "release",
+        after_help = "\
 Examples:
-  engine release todos")]
-    Release(ReleaseArgs),
-    /// Show the spec's `outputs:`, as they are in AWS
+  engine forget todos"
+    )]
+    Forget(ForgetArgs),
+    /// Print the spec's outputs
     #[command(after_help = "\
 Examples:
   engine output --spec specs/examples/inline.yaml         all of them
   engine output table --spec specs/examples/inline.yaml   the value of one, alone on a line")]
     Output(OutputArgs),
-    /// Show who owns what in the account
+    /// List managed resources and their owners
     #[command(after_help = "\
 Examples:
   engine list                                      what this team and stack own
   engine list --all-teams                          what all teams own
   engine list --all-teams --prefixes specs/examples/teams.txt
-                                                   also what bears a team's name and no tags")]
+                                                   also untagged resources that begin with a team's name
+  engine list --teams specs/examples/teams.txt     the same spec for each team of a list")]
     List(ListArgs),
-    /// Show what the functions have logged
+    /// Show or follow the logs of the functions
     #[command(after_help = "\
 Examples:
   engine logs                        each change of an item in the last hour
-  engine logs --follow               the same, and what comes
+  engine logs -n 20                  the last 20 entries
+  engine logs --follow               new entries as well
   engine logs logger --since 10m     of one function
   engine logs --filter MODIFY        only lines with this text
   engine logs --raw                  as it was logged
   engine logs --format json          for programs")]
     Logs(LogsArgs),
-    /// Tell what stands in the way of an apply, without making anything
-    #[command(after_help = "\
+    /// Check for problems that would make an apply fail
+    #[command(
+        alias = "check",
+        after_help = "\
 Examples:
-  engine check                       specs/team.yaml, against the account
-  engine check --local               against the local AWS, which has no rights to check
-  engine check specs/team.yaml --format json")]
-    Check(CheckArgs),
-    /// Write a first spec with a function's code, to start from
+  engine preflight                       specs/team.yaml, against the account
+  engine preflight --local               against the local AWS, which has no permissions to check
+  engine preflight specs/team.yaml --json"
+    )]
+    Preflight(PreflightArgs),
+    /// Write a first spec and its function's code
     #[command(after_help = "\
 Examples:
   engine init                                    asks for the team
@@ -207,7 +225,7 @@ Examples:
   engine init other --yes --template dead-letter
                                                  with a queue for what fails")]
     Init(InitArgs),
-    /// Say everything that is wrong with specs, without AWS
+    /// Validate specs offline
     #[command(after_help = "\
 Examples:
   engine validate                                        specs/team.yaml
@@ -217,21 +235,21 @@ Examples:
   engine validate --teams specs/examples/teams.txt       for each team of a list
   engine validate --format github                        as annotations of a pull request")]
     Validate(ValidateArgs),
-    /// Draw who needs whom: of a spec, or of what an apply would do
+    /// Show the dependency graph of a spec or a plan
     #[command(after_help = "\
 Examples:
   engine graph                               as a table
   engine graph --plan                        with what an apply would do
   engine graph --format svg > pipeline.svg   a picture; also dot, mermaid and html")]
     Graph(GraphArgs),
-    /// Print the JSON Schema of a spec, for editors and other programs
+    /// Print the JSON Schema of specs, for editors
     #[command(after_help = "\
 Examples:
   engine schema                             what a spec may hold
   engine schema > specs/spec.schema.json    for editors: the first line of a spec then says
                                             # yaml-language-server: $schema=spec.schema.json")]
     Schema,
-    /// Say what a kind takes, or what the code of an error means and what to do
+    /// Explain a resource type, property or error code
     #[command(after_help = "\
 Examples:
   engine explain                        the kinds, and the codes of errors
@@ -245,15 +263,15 @@ Examples:
         #[arg(value_name = "KIND[.PROPERTY] | spec | CODE", num_args = 0..=2)]
         what: Vec<String>,
     },
-    /// Prove that the pipeline works: one item is put, updated and deleted, and the function's log has to show it
+    /// Test the pipeline end to end with one item and the function's log
     #[command(after_help = "\
 Examples:
   engine verify                    each mapping of specs/team.yaml, hop by hop
   engine verify --yes              also where others see the test item
-  engine verify --format json --timeout 600
-                                   for a script, with more patience")]
+  engine verify --json --timeout 10m
+                                   for a script, with a longer timeout")]
     Verify(verify::VerifyArgs),
-    /// Print the IAM policy that is just enough for a spec
+    /// Print a least-privilege IAM policy for a spec
     #[command(after_help = "\
 Examples:
   engine policy --account 123456789012   for every command on the spec's team; asks nobody
@@ -266,14 +284,14 @@ Examples:
   engine policy --role --account 123456789012
                                          what the role has to trust and to allow")]
     Policy(policy::PolicyArgs),
-    /// Look at everything that commands need: settings, credentials, rights, clock, programs
+    /// Diagnose settings, credentials, permissions, clock and tools
     #[command(after_help = "\
 Examples:
   engine doctor                  can be pasted as it is: accounts and keys are masked
   engine doctor --local          only what the local AWS needs
   engine doctor --format json")]
     Doctor(DoctorArgs),
-    /// Print what makes a shell complete this program's command lines
+    /// Generate shell completions
     #[command(after_help = "\
 Examples:
   engine completions bash > engine.bash          then: source engine.bash
@@ -284,7 +302,7 @@ Examples:
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or that of a command
+    /// Print the man page of engine or of a command
     #[command(after_help = "\
 Examples:
   engine man > engine.1                then: man ./engine.1
@@ -295,7 +313,7 @@ Examples:
         #[arg(value_name = "COMMAND")]
         command: Vec<String>,
     },
-    /// Control the local AWS of this project
+    /// Control this project's local AWS
     #[command(after_help = "\
 Examples:
   engine local start     or any command with --local
@@ -311,19 +329,23 @@ Examples:
 
 #[derive(Debug, Args, Clone)]
 struct SpecArgs {
-    /// The specs; without any specs/team.yaml, or else the only YAML file in specs/
+    /// The specs: files, patterns, or folders with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in
+    /// specs/, in this folder or above
     #[arg(value_name = "SPEC")]
     spec: Vec<PathBuf>,
-    /// The team, instead of the spec's
+    /// The same as SPEC; may be repeated
+    #[arg(short, long = "spec", value_name = "FILE", aliases = ["file", "filename"])]
+    file: Vec<PathBuf>,
+    /// Use this team instead of the spec's
     #[arg(long, value_name = "TEAM")]
     team: Option<String>,
-    /// A file with one team a line: the same spec for each of them
+    /// Use the spec for each team in this file, which has one team per line
     #[arg(long, value_name = "FILE", conflicts_with = "team")]
     teams: Option<PathBuf>,
-    /// A value for `${var.NAME}`; may be repeated
+    /// Set the value of `${var.NAME}`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     var: Vec<(String, String)>,
-    /// Believe names where tags may not be read
+    /// Assume ownership by name if tags can't be read
     #[arg(long)]
     assume_owner: bool,
     #[command(flatten)]
@@ -344,16 +366,38 @@ struct CodeArgs {
     allow_code_outside: bool,
 }
 
-/// One spec, where a name or nothing comes before it.
+/// One spec for one team, where the spec is the only operand.
 #[derive(Debug, Args)]
 struct OneSpecArgs {
-    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
-    #[arg(long = "spec", value_name = "SPEC")]
+    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in this
+    /// folder or above
+    #[arg(value_name = "SPEC")]
+    spec: Option<PathBuf>,
+    /// The same as SPEC
+    #[arg(short, long = "spec", value_name = "FILE", aliases = ["file", "filename"], conflicts_with = "spec")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+}
+
+/// One spec for one team, where the operand is a name.
+#[derive(Debug, Args)]
+struct NamedSpecArgs {
+    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in this
+    /// folder or above
+    #[arg(long = "spec", value_name = "FILE")]
     path: Option<PathBuf>,
-    /// The team, instead of the spec's
+    #[command(flatten)]
+    overrides: OverrideArgs,
+}
+
+/// What the command line sets in a spec.
+#[derive(Debug, Args)]
+struct OverrideArgs {
+    /// Use this team instead of the spec's
     #[arg(long, value_name = "TEAM")]
     team: Option<String>,
-    /// A value for `${var.NAME}`; may be repeated
+    /// Set the value of `${var.NAME}`; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     var: Vec<(String, String)>,
     #[command(flatten)]
@@ -361,34 +405,46 @@ struct OneSpecArgs {
 }
 
 impl From<&OneSpecArgs> for SpecArgs {
-    fn from(OneSpecArgs { path, team, var, code }: &OneSpecArgs) -> SpecArgs {
-        SpecArgs { code: *code, ..SpecArgs::one(path.as_deref(), team.as_deref(), var) }
+    fn from(OneSpecArgs { spec, file, overrides }: &OneSpecArgs) -> SpecArgs {
+        SpecArgs::one(spec.as_ref().or(file.as_ref()), overrides)
+    }
+}
+
+impl From<&NamedSpecArgs> for SpecArgs {
+    fn from(NamedSpecArgs { path, overrides }: &NamedSpecArgs) -> SpecArgs {
+        SpecArgs::one(path.as_ref(), overrides)
     }
 }
 
 impl SpecArgs {
     /// One spec for one team.
-    fn one(path: Option<&Path>, team: Option<&str>, var: &[(String, String)]) -> SpecArgs {
+    fn one(path: Option<&PathBuf>, OverrideArgs { team, var, code }: &OverrideArgs) -> SpecArgs {
         SpecArgs {
-            spec: path.into_iter().map(Path::to_owned).collect(),
-            team: team.map(str::to_owned),
+            spec: path.into_iter().cloned().collect(),
+            file: Vec::new(),
+            team: team.clone(),
             teams: None,
-            var: var.to_vec(),
+            var: var.clone(),
             assume_owner: false,
-            code: CodeArgs::default(),
+            code: *code,
             stack: None,
             is_one: true,
         }
+    }
+
+    /// The specs that are named, in either way.
+    fn named(&self) -> Vec<PathBuf> {
+        [self.spec.as_slice(), &self.file].concat()
     }
 }
 
 /// Which part of the spec, and what of it anew.
 #[derive(Debug, Args)]
 struct PartArgs {
-    /// Only this resource and what it takes; may be repeated
+    /// Only this resource and its dependencies; may be repeated
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
-    /// Delete this resource and make it anew; may be repeated
+    /// Delete and re-create this resource; may be repeated
     #[arg(long, value_name = "NAME")]
     replace: Vec<String>,
 }
@@ -396,26 +452,26 @@ struct PartArgs {
 /// How a plan looks.
 #[derive(Debug, Args)]
 struct ViewArgs {
-    /// How the plan and its outcome are printed
+    /// Output format of the plan and the result
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Also show what stays as it is
+    /// Also show unchanged resources
     #[arg(long)]
     show_unchanged: bool,
 }
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Go ahead without asking
+    /// Skip the confirmation prompt
     #[arg(short, long)]
     yes: bool,
     /// Also delete tables that are not empty
     #[arg(long)]
     delete_data: bool,
-    /// How many steps may be in work at once, for each spec
+    /// Maximum number of concurrent steps per spec
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = |text: &str| usage::whole::<u16>(text, 1, 256))]
     parallelism: u16,
-    /// Write a page that shows where the time went, step by step
+    /// Write an HTML page that shows where the time went
     #[arg(long, value_name = "FILE.html")]
     timeline: Option<PathBuf>,
 }
@@ -438,16 +494,16 @@ struct DiffArgs {
     spec: SpecArgs,
     #[command(flatten)]
     part: PartArgs,
-    /// Exit with 2 if something would change
+    /// Exit with code 2 if anything would change
     #[arg(long)]
     detailed_exitcode: bool,
     /// Show what `destroy` would do
     #[arg(long, conflicts_with = "replace")]
     destroy: bool,
-    /// Where the tag index may not be asked, look for leftovers by the team's prefix
+    /// Find orphans by the team's name prefix if you lack permission to read the tag index
     #[arg(long)]
     prune_scan: bool,
-    /// Save the plan, so that `engine apply FILE` does this or nothing
+    /// Save the plan; `engine apply FILE` then does exactly this, or nothing
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -458,10 +514,10 @@ struct DiffArgs {
 struct DestroyArgs {
     #[command(flatten)]
     spec: SpecArgs,
-    /// The stack, together with --team, where there is no spec any more
-    #[arg(long, value_name = "STACK", requires = "team", conflicts_with_all = ["spec", "teams"])]
+    /// The stack, together with --team, if the spec no longer exists
+    #[arg(long, value_name = "STACK", requires = "team", conflicts_with_all = ["spec", "file", "teams"])]
     stack: Option<String>,
-    /// Only this resource and what hangs on it; may be repeated
+    /// Only this resource and its dependents; may be repeated
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
     #[command(flatten)]
@@ -471,8 +527,8 @@ struct DestroyArgs {
 }
 
 #[derive(Debug, Args)]
-struct ReleaseArgs {
-    /// The resource's name in the spec; several with --name
+struct ForgetArgs {
+    /// The resource's name in the spec
     #[arg(value_name = "NAME", required = true)]
     name: String,
     #[command(flatten)]
@@ -481,12 +537,12 @@ struct ReleaseArgs {
 
 #[derive(Debug, Args)]
 struct OutputArgs {
-    /// Only this one
+    /// Print only this output
     #[arg(value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    spec: OneSpecArgs,
-    /// How they are printed
+    spec: NamedSpecArgs,
+    /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,
 }
@@ -495,41 +551,41 @@ struct OutputArgs {
 struct ListArgs {
     #[command(flatten)]
     spec: SpecArgs,
-    /// What all teams own, not only this one
+    /// List the resources of all teams
     #[arg(long)]
     all_teams: bool,
-    /// A file with one team a line: also look for what bears their names, tagged or not
+    /// Also list untagged resources whose names begin with a team in this file, which has one team per line
     #[arg(long, value_name = "FILE", requires = "all_teams")]
     prefixes: Option<PathBuf>,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,
 }
 
 #[derive(Debug, Args)]
-struct CheckArgs {
+struct PreflightArgs {
     #[command(flatten)]
     spec: SpecArgs,
-    /// How the findings are printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,
 }
 
 #[derive(Debug, Args)]
 struct InitArgs {
-    /// Where; without it the present folder
+    /// The project's folder. Defaults to the current one
     #[arg(value_name = "FOLDER")]
     folder: Option<PathBuf>,
-    /// The team, with which every name in AWS begins
+    /// The team; every name in AWS begins with it
     #[arg(long, value_name = "TEAM")]
     team: Option<String>,
-    /// The role that the function runs with: its name or ARN
+    /// The function's execution role: its name or ARN
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<String>,
-    /// Which pipeline
+    /// The pipeline to start with
     #[arg(long, value_enum, default_value_t = Template::Pipeline)]
     template: Template,
-    /// Don't ask: the folder's name is the team's, unless it is given
+    /// Skip the prompt: without --team, the folder's name becomes the team
     #[arg(short, long)]
     yes: bool,
 }
@@ -546,18 +602,9 @@ enum Template {
 
 #[derive(Debug, Args)]
 struct DoctorArgs {
-    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
-    #[arg(value_name = "SPEC")]
-    spec: Option<PathBuf>,
-    /// The team, instead of the spec's
-    #[arg(long, value_name = "TEAM")]
-    team: Option<String>,
-    /// A value for `${var.NAME}`; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    var: Vec<(String, String)>,
     #[command(flatten)]
-    code: CodeArgs,
-    /// How it is printed
+    spec: OneSpecArgs,
+    /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,
 }
@@ -566,10 +613,10 @@ struct DoctorArgs {
 struct GraphArgs {
     #[command(flatten)]
     spec: SpecArgs,
-    /// How it is drawn
+    /// Output format
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
     format: GraphFormat,
-    /// Also read AWS, and show what an apply would do
+    /// Also read AWS and show what an apply would do
     #[arg(long)]
     plan: bool,
 }
@@ -577,6 +624,7 @@ struct GraphArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum GraphFormat {
     /// A table
+    #[value(alias = "human")]
     Text,
     /// For Graphviz
     Dot,
@@ -592,13 +640,14 @@ enum GraphFormat {
 struct ValidateArgs {
     #[command(flatten)]
     spec: SpecArgs,
-    /// How the problems are printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ValidateFormat::Human)]
     format: ValidateFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ValidateFormat {
+    #[value(name = "text", alias = "human")]
     Human,
     Json,
     /// Workflow commands for GitHub Actions
@@ -607,28 +656,33 @@ enum ValidateFormat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ListFormat {
+    #[value(name = "text", alias = "human")]
     Human,
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 enum LocalCommand {
-    /// Start it, or say where it runs
+    /// Start it, or print where it runs
     #[command(after_help = "\
 Examples:
   engine local start                       or any command with --local
   engine apply --local                     fill it with what the spec says")]
     Start,
-    /// Stop it; what is deployed there is gone
+    /// Stop it and delete what is deployed there
     #[command(after_help = "\
 Examples:
   engine local stop                        it also ends after an hour without use")]
     Stop,
-    /// Say whether and where it runs
+    /// Print whether and where it runs; exit code 1 if it is stopped
     #[command(after_help = "\
 Examples:
   engine local status                      its address; `engine local env` is for other tools")]
-    Status,
+    Status {
+        /// Output format
+        #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+        format: ListFormat,
+    },
     /// Print the variables with which AWS clients reach it, its key included
     #[command(after_help = "\
 Examples:
@@ -638,7 +692,7 @@ Examples:
         #[arg(long, value_name = "ID", value_parser = account_id)]
         account: Option<String>,
     },
-    /// Empty it: all accounts, all regions
+    /// Delete everything in it, in all accounts and regions
     #[command(after_help = "\
 Examples:
   engine local reset                       then: engine apply --local
@@ -709,7 +763,8 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
 /// The same, with something of the caller's between the clients and AWS.
 pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: Network) -> Exit {
     let args: Vec<_> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let parsed = help::command().try_get_matches_from(&args);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return usage::tell(&error, args),
     };
@@ -718,13 +773,17 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
     let Cli { global, command } = cli;
     let global = Global { network, ..global };
     let terminal = Terminal::new(&global);
+    if let Err(failure) = enter(&global) {
+        terminal.problems(&failure.diagnostics);
+        return failure.exit;
+    }
     let result = match command {
         Command::Local { command } => local_command(&global, &terminal, command),
         Command::Explain { what } => explain(&terminal, &what),
         Command::Apply(args) => apply(&global, &terminal, &args),
         Command::Diff(args) => diff(&global, &terminal, &args),
         Command::Destroy(args) => destroy(&global, &terminal, args),
-        Command::Release(args) => release(&global, &terminal, args),
+        Command::Forget(args) => forget(&global, &terminal, args),
         Command::Output(args) => output(&global, &terminal, args),
         Command::List(args) => list(&global, &terminal, &args),
         Command::Verify(args) => verify::run(&global, &terminal, &args),
@@ -739,7 +798,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
             Ok(Exit::Done)
         }
         Command::Validate(args) => validate::run(&global, &terminal, &args),
-        Command::Check(args) => check::run(&global, &terminal, &args),
+        Command::Preflight(args) => check::run(&global, &terminal, &args),
         Command::Policy(args) => policy::run(&global, &terminal, args),
     };
     let exit = match result {
@@ -759,8 +818,18 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
     }
 }
 
+/// Changes to the folder of `-C`.
+fn enter(global: &Global) -> Result<(), Failure> {
+    let Some(folder) = &global.directory else { return Ok(()) };
+    std::env::set_current_dir(folder).map_err(|error| {
+        let problem = format!("can't change to the folder `{}`", folder.display());
+        let diagnostic = Diagnostic::error(problem).why(error.to_string());
+        Failure { exit: Exit::Usage, diagnostics: vec![diagnostic.hint("name an existing folder: `-C DIR`")] }
+    })
+}
+
 fn apply(global: &Global, terminal: &Terminal, args: &ApplyArgs) -> Result<Exit, Failure> {
-    if let Some(saved) = session::saved_plan(&args.spec.spec)? {
+    if let Some(saved) = session::saved_plan(&args.spec.named())? {
         return apply_saved(global, terminal, args, &saved);
     }
     let options = Options {
@@ -796,6 +865,7 @@ fn apply_saved(global: &Global, terminal: &Terminal, args: &ApplyArgs, saved: &S
     };
     let spec = SpecArgs {
         spec: vec![PathBuf::from(&saved.spec)],
+        file: Vec::new(),
         team: flags.team.clone(),
         assume_owner: flags.assume_owner,
         ..spec.clone()
@@ -856,15 +926,15 @@ fn destroy(global: &Global, terminal: &Terminal, args: DestroyArgs) -> Result<Ex
     on_runtime(|interrupt| commands::apply(sessions, intent, None, &args.run, &args.view, interrupt))
 }
 
-fn release(global: &Global, terminal: &Terminal, args: ReleaseArgs) -> Result<Exit, Failure> {
+fn forget(global: &Global, terminal: &Terminal, args: ForgetArgs) -> Result<Exit, Failure> {
     let swapped = args.spec.spec.first().and_then(|it| it.to_str()).unwrap_or("NAME");
-    names::refuse_spec(Some(&args.name), |path| format!("engine release {swapped} {path}"))?;
+    names::refuse_spec(Some(&args.name), |path| format!("engine forget {swapped} {path}"))?;
     let targets = BTreeSet::from([args.name.clone()]);
     let options = Options { assume_owner: args.spec.assume_owner, targets, ..Options::default() };
     let intent = Intent { goal: Goal::Released, writes: true, leftovers: Leftovers::IndexedOrScanned };
     // What has left the spec can be handed over as well.
     let sessions = session::open_checked(global, terminal, &args.spec, &options, Depth::Identities, |_| Vec::new())?;
-    on_runtime(|interrupt| commands::release(sessions, intent, &args.name, interrupt))
+    on_runtime(|interrupt| commands::forget(sessions, intent, &args.name, interrupt))
 }
 
 fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit, Failure> {
@@ -881,7 +951,7 @@ fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit
 fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, Failure> {
     let prefixes = args.prefixes.as_deref().map(session::teams).transpose()?.unwrap_or_default();
     // Who looks after all teams may have none of their specs.
-    let nobody = args.all_teams && args.spec.spec.is_empty() && session::find_spec().is_err();
+    let nobody = args.all_teams && args.spec.named().is_empty() && session::find_spec().is_err();
     let bare = || Some("all-teams".to_owned());
     let spec = if nobody { SpecArgs { team: bare(), stack: bare(), ..args.spec.clone() } } else { args.spec.clone() };
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Identities)?;
@@ -965,7 +1035,7 @@ fn on_runtime(command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, F
 }
 
 /// Lines for a shell that lead AWS clients to the local AWS, and nowhere else.
-fn environment(running: &local::Running, account: &str, region: &str) -> String {
+fn environment(running: &Running, account: &str, region: &str) -> String {
     let key = running.key.access_key_id(account);
     let variables = [
         ("AWS_ENDPOINT_URL", running.endpoint.as_str()),
@@ -979,11 +1049,24 @@ fn environment(running: &local::Running, account: &str, region: &str) -> String 
     format!("{exports}unset AWS_PROFILE AWS_SESSION_TOKEN\n")
 }
 
+/// Whether and where the local AWS runs, as one JSON document.
+fn local_status(running: Option<&Running>) -> Json {
+    let field = |of: fn(&Running) -> Json| running.map_or(Json::Null, of);
+    json!({
+        "format_version": 1,
+        "running": running.is_some(),
+        "endpoint": field(|it| json!(it.endpoint)),
+        "port": field(|it| json!(it.port)),
+        "pid": field(|it| json!(it.pid)),
+        "version": field(|it| json!(it.version)),
+    })
+}
+
 fn local_command(global: &Global, terminal: &Terminal, command: LocalCommand) -> Result<Exit, Failure> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     // As a spec's project is found from anywhere below it.
-    let root = here.ancestors().find(|folder| session::is_project(folder));
-    let project = Project::new(root.unwrap_or(&here));
+    let root = discovery::search(session::is_project).project.map(|up| session::absolute(&up));
+    let project = Project::new(root.unwrap_or(here));
     match command {
         LocalCommand::Start => {
             let running = local::ensure(&project, &mut |text| terminal.say(text))?;
@@ -996,13 +1079,17 @@ fn local_command(global: &Global, terminal: &Terminal, command: LocalCommand) ->
             let stopped = local::stop(&project)?;
             terminal.print(if stopped { "stopped\n" } else { "not running\n" });
         }
-        LocalCommand::Status => match local::status(&project)? {
-            Some(running) => terminal.print(&format!(
-                "running: {} (MiniStack {}, process {})\n",
-                running.endpoint, running.version, running.pid
-            )),
-            None => terminal.print("not running\n"),
-        },
+        LocalCommand::Status { format } => {
+            let running = local::status(&project)?;
+            terminal.print(&match (format, &running) {
+                (ListFormat::Json, running) => format!("{}\n", local_status(running.as_ref())),
+                (ListFormat::Human, Some(running)) => {
+                    format!("running: {} (MiniStack {}, process {})\n", running.endpoint, running.version, running.pid)
+                }
+                (ListFormat::Human, None) => "not running\n".to_owned(),
+            });
+            return Ok(if running.is_some() { Exit::Done } else { Exit::Failed });
+        }
         LocalCommand::Env { account } => {
             let Some(running) = local::status(&project)? else {
                 let diagnostic = Diagnostic::error("the local AWS of this project is not running");

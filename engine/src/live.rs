@@ -490,20 +490,28 @@ pub async fn survey(
     let site = Site::new(&cx.aws.region, account);
     let reads = join_all(hits.into_iter().map(|(kind, id)| {
         let id = Id { site: Some(site.clone()), ..id };
-        let hosted = hung(kind.schema().kind).filter(|(kind, _)| kind.schema().index.is_some());
-        let hosted: Vec<_> = hosted.collect();
+        let (indexed, inner): (Vec<_>, Vec<_>) =
+            hung(kind.schema().kind).partition(|(kind, _)| kind.schema().index.is_some());
         async move {
-            let owner = Owner { team: String::new(), stack: String::new(), resource: String::new() };
-            let site = id.site.clone();
-            let hosted = hosted
-                .into_iter()
-                .map(|(kind, property)| on_host(cx, kind, property, &id.name, owner.clone(), site.as_ref()));
-            let (read, hosted) = tokio::join!(look(cx, kind, &id), join_all(hosted));
-            let Reading { live, others } = read?;
-            let hosted = hosted.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
+            let site = id.site.as_ref();
+            let of_nobody = Owner { team: String::new(), stack: String::new(), resource: String::new() };
+            let on_this = async |hung: Vec<(DynKindRef, &'static str)>, owner: &Owner| {
+                let reads = hung.into_iter().map(|(kind, it)| on_host(cx, kind, it, &id.name, owner.clone(), site));
+                join_all(reads).await.into_iter().map(shown).collect::<Result<Vec<_>, _>>()
+            };
+            let (read, hosted) = tokio::join!(look(cx, kind, &id), on_this(indexed, &of_nobody));
+            let (Reading { live, others }, mut hosted) = (read?, hosted?.concat());
+            // What has no tags of its own is known by the team at the beginning of its name.
+            if let Some(Live { owner: Ownership::Engine(owner), .. }) = &live {
+                let owned = on_this(inner, owner).await?.concat();
+                hosted.extend(owned.into_iter().filter_map(|(kind, id, live)| {
+                    let owner = inherited(owner, &id.name).filter(|_| live.owner == Ownership::Inherited)?;
+                    Some((kind, id, Live { owner, ..live }))
+                }));
+            }
             let own = live.map(|live| (kind, id.clone(), live)).into_iter();
             let others = others.into_iter().map(|(id, live)| (kind, id, live));
-            Ok::<_, AwsError>(own.chain(others).chain(hosted.concat()).collect::<Vec<_>>())
+            Ok::<_, AwsError>(own.chain(others).chain(hosted).collect::<Vec<_>>())
         }
     }));
     let mut found = Vec::new();
@@ -517,12 +525,20 @@ pub async fn survey(
                 (Ownership::Engine(_), None) => true,
                 (_, None) => !prefixes.is_empty(),
             };
-            if wanted && seen.insert((kind.schema().kind, id.name.clone(), id.incarnation.clone())) {
+            // A name inside a host may occur in each host.
+            let host = id.anchors.values().next().filter(|_| kind.schema().index.is_none()).cloned();
+            if wanted && seen.insert((kind.schema().kind, id.name.clone(), id.incarnation.clone(), host)) {
                 found.push((kind, id, live));
             }
         }
     }
     Ok(found)
+}
+
+/// Who owns what has no tags of its own: the host's owner, if the name begins with the team's.
+fn inherited(host: &Owner, name: &str) -> Option<Ownership> {
+    let resource = name.strip_prefix(&host.team)?.strip_prefix('-')?.to_owned();
+    Some(Ownership::Engine(Owner { resource, ..host.clone() }))
 }
 
 /// Waits until it can be told of everything whose it is and what it is; then it is time to read again.

@@ -666,7 +666,7 @@ impl<'a> Planner<'a> {
                 format!("it belongs to {owner}"),
                 format!(
                     "if the spec file was renamed, add `stack: {}` to it; if the resource has moved here from that stack, \
-                     let it be handed over there first (`engine release {}`); otherwise choose another name",
+                     let it be handed over there first (`engine forget {}`); otherwise choose another name",
                     owner.stack, owner.resource
                 ),
             ),

@@ -29,17 +29,18 @@ pub const MAX_CHARACTERS: usize = 6144;
 /// What a policy has to be enough for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Purpose {
-    /// To see what would change, also `output` and `list`
+    /// `diff`, `output` and `list`
     Diff,
-    /// To make, change and prune, also `release`
+    /// `apply` and `forget`
     Apply,
-    /// To delete
+    /// `destroy`
     Destroy,
-    /// To write test items and see them arrive in the logs
+    /// `verify`
     Verify,
-    /// To read what the functions have logged
+    /// `logs`
     Logs,
-    /// To see what stands in the way of an apply
+    /// `preflight`
+    #[value(name = "preflight", alias = "check")]
     Check,
     /// Every command
     All,
@@ -606,7 +607,7 @@ impl<'s> Ground<'s> {
 
 /// Why a mapping is not named.
 const UUID: &str = "AWS names a mapping by a UUID of its own, so the condition says whose it is";
-const OPTIONAL: &str = "`engine check` and `engine apply` can warn of more with it, and do without it";
+const OPTIONAL: &str = "`engine preflight` and `engine apply` can warn of more with it, and do without it";
 const CALLER: &str =
     "IAM has a variable for a user's name and none for a role's, so whoever calls as a role has to name it by hand";
 

@@ -101,12 +101,41 @@ impl Look {
     }
 }
 
+/// Text in which no line is longer than `width`: the rest of a longer one is indented below it.
+pub fn reflow(text: &str, width: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.split('\n') {
+        if display_width(line) <= width {
+            lines.push(line.to_owned());
+            continue;
+        }
+        let content = line.trim_start();
+        let lead = line.len() - content.len();
+        // What follows a sign, like `+` or `-/+`, is aligned behind it.
+        let word = content.split(' ').next().unwrap_or_default();
+        let sign = anstream::adapter::strip_str(word).to_string();
+        let is_sign = sign.len() <= 3 && !sign.contains(char::is_alphanumeric);
+        let hang = lead + if is_sign { sign.len() + 1 } else { 2 };
+        let wrapped = wrap(content, width.saturating_sub(hang).max(20));
+        let indents = std::iter::once(lead).chain(std::iter::repeat(hang));
+        lines.extend(indents.zip(wrapped).map(|(indent, line)| format!("{:indent$}{line}", "")));
+    }
+    lines.join("\n")
+}
+
 /// Who is meant: the first line of every plan.
 pub fn heading(spec: &Spec, site: &Site, notes: &[String], look: Look) -> String {
+    heading_of(&[&spec.team], &spec.stack, site, notes, look)
+}
+
+/// The same for several teams whose plans are equal.
+pub fn heading_of(teams: &[&str], stack: &str, site: &Site, notes: &[String], look: Look) -> String {
+    let named = teams.iter().map(|team| look.paint(BOLD, team)).collect::<Vec<_>>().join(", ");
+    let teams = if let [_] = teams { format!("team {named}") } else { format!("{} teams: {named}", teams.len()) };
     let mut line = format!(
-        "team {}, stack {}, account {}, {}",
-        look.paint(BOLD, &spec.team),
-        look.paint(BOLD, &spec.stack),
+        "{teams}{} stack {}, account {}, {}",
+        if teams.starts_with("team ") { "," } else { ";" },
+        look.paint(BOLD, stack),
         look.paint(BOLD, &site.account),
         look.paint(BOLD, &site.region)
     );
@@ -202,10 +231,8 @@ impl Tally {
 
 /// What a run has come to, for people.
 pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
-    let done = Tally::of(plan, endings).text(destroy);
-    let verb = if destroy { "Destroy" } else { "Apply" };
     if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
-        return format!("{} Resources: {done}.\n", look.paint(GREEN, &format!("{verb} complete!")));
+        return format!("{}\n", closing(plan, endings, destroy, look));
     }
     let mut text = String::new();
     for (step, ending) in plan.steps.iter().zip(endings) {
@@ -231,12 +258,18 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look
     if !failures.is_empty() {
         let _ = write!(text, "\n{}", look.problems(&failures));
     }
-    let _ = writeln!(
-        text,
-        "\n{} {done}. Run the same command again to go on.",
-        look.paint(RED, &format!("{verb} incomplete:"))
-    );
+    let _ = writeln!(text, "\n{}", closing(plan, endings, destroy, look));
     text
+}
+
+/// The last line of an outcome.
+pub fn closing(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
+    let done = Tally::of(plan, endings).text(destroy);
+    let verb = if destroy { "Destroy" } else { "Apply" };
+    if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
+        return format!("{} Resources: {done}.", look.paint(GREEN, &format!("{verb} complete!")));
+    }
+    format!("{} {done}. Run the same command again to go on.", look.paint(RED, &format!("{verb} incomplete:")))
 }
 
 /// What is to be known of each step that failed, other than by Ctrl-C. What all of them fail of is told once, and of no place in the spec.
@@ -696,4 +729,32 @@ fn change_json(change: &Change) -> Json {
         "hint": change.hint,
         "remarks": change.remarks,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_follows_a_sign_is_aligned_behind_it() {
+        let text =
+            "  + todos (table) will be created\n-/+ logger must be replaced\n      # a note of many words\nshort";
+        let wrapped = "  + todos (table) will\n    be created\n-/+ logger must be\n    replaced\n      # a note of many\n        words\nshort";
+        assert_eq!(reflow(text, 25), wrapped);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_longer_than_the_window_and_no_word_is_lost(
+            words in prop::collection::vec("[a-z+#`]{1,12}", 0..60), lead in 0..12_usize, width in 40..100_usize,
+        ) {
+            let text = format!("{:lead$}{}", "", words.join(" "));
+            let wrapped = reflow(&text, width);
+            prop_assert!(wrapped.lines().all(|line| display_width(line) <= width), "{wrapped}");
+            let of = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            prop_assert_eq!(of(&wrapped), of(&text));
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! steers is written as a JSON escape (`\u001b`), which is visible to people, and in a JSON document means the same.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Write};
 
 use anstream::{AutoStream, ColorChoice};
@@ -136,8 +137,13 @@ pub fn printable_char(c: char) -> char {
 /// Whether this runs in a CI system, as they say by variables of these names. Azure Pipelines and TeamCity don't set
 /// `CI`.
 pub fn is_ci() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    ["CI", "GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"].into_iter().any(is_set)
+    let variables = ["CI", "GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"];
+    variables.into_iter().filter_map(std::env::var_os).any(|value| says_ci(&value))
+}
+
+/// People unset such a variable with an empty value, `0` or `false`.
+fn says_ci(value: &OsStr) -> bool {
+    !["", "0", "false"].iter().any(|unset| value.eq_ignore_ascii_case(unset))
 }
 
 /// Whether a stream is to have colors, as the user and the stream say.

@@ -32,6 +32,8 @@ const PAGE: i32 = 10_000;
 pub struct Tail {
     group: String,
     start: i64,
+    /// What was written later is left out.
+    end: Option<i64>,
     /// When the last event was written.
     last: i64,
     /// What has been handed out and may come again, by its id.
@@ -43,7 +45,13 @@ pub struct Tail {
 impl Tail {
     /// Of the log group `group`, what is written from `start` on (milliseconds since 1970).
     pub fn new(group: &str, start: i64) -> Tail {
-        Tail { group: group.to_owned(), start, last: start, seen: BTreeMap::new(), crowded: None }
+        Tail { group: group.to_owned(), start, end: None, last: start, seen: BTreeMap::new(), crowded: None }
+    }
+
+    /// Leaves out what is written after `end`.
+    #[must_use]
+    pub fn until(self, end: Option<i64>) -> Tail {
+        Tail { end, ..self }
     }
 
     /// Reads nothing that was written before `start` from now on.
@@ -94,6 +102,7 @@ impl Tail {
         loop {
             let look = || async {
                 let request = cx.aws.logs.filter_log_events().log_group_name(&self.group).start_time(from).limit(PAGE);
+                let request = request.set_end_time(self.end);
                 request.set_next_token(token.clone()).send().await.named("FilterLogEvents", &self.group)
             };
             let answer = match cx.read(&self.group, look).await {

@@ -1,4 +1,4 @@
-//! What stands in the way of an apply, told before anything is made: by `engine check`, and by `apply` of what it is about
+//! What stands in the way of an apply, told before anything is made: by `engine preflight`, and by `apply` of what it is about
 //! to do.
 //!
 //! **Invariant:** it never writes, and the answers about rights only warn.
@@ -25,13 +25,13 @@ use crate::spec::{Declared, Depth};
 
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Failure, Terminal, telling};
-use super::{CheckArgs, Exit, Global, ListFormat, on_runtime};
+use super::{Exit, Global, ListFormat, PreflightArgs, on_runtime};
 
 /// Questions to the simulator at the same time.
 const AT_ONCE: usize = 16;
 
 /// Checks all specs of the command line.
-pub(super) fn run(global: &Global, terminal: &Terminal, args: &CheckArgs) -> Result<Exit, Failure> {
+pub(super) fn run(global: &Global, terminal: &Terminal, args: &PreflightArgs) -> Result<Exit, Failure> {
     let options = Options { assume_owner: args.spec.assume_owner, ..Options::default() };
     let sessions = session::open(global, terminal, &args.spec, &options, Depth::Full)?;
     on_runtime(|interrupt| check(sessions, args.format, interrupt))
@@ -80,7 +80,7 @@ async fn check(
                     (0, n) => format!("Nothing certain stands in the way of an apply. Warnings: {n}."),
                     (n, _) => format!("An apply would stop before its first write. Errors: {n}."),
                 };
-                terminal.print(&format!("{}\n{unchecked}{verdict}\n", run.heading()));
+                terminal.show(&format!("{}\n{unchecked}{verdict}\n", run.heading()));
             }
         }
         if n_certain > 0 {

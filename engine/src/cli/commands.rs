@@ -3,6 +3,8 @@
 //! **Invariant:** nothing is written before everything was shown and every question answered.
 
 use std::cell::RefCell;
+use std::io::IsTerminal as _;
+use std::path::Path;
 use std::pin::pin;
 
 use futures_util::future::join_all;
@@ -11,17 +13,17 @@ use tokio::time::timeout;
 
 use crate::apply::{Course, Ending, Event, Outcome};
 use crate::aws::recorder::Records;
-use crate::aws::{Access, Class};
+use crate::aws::{Access, Class, Context};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::inventory::Inventory;
 use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
 use crate::render::markdown::{self, Page};
 use crate::render::timeline::{self, Ran};
-use crate::render::{self, Holder, Owned, Progress, Rows, TICK};
+use crate::render::{self, Holder, Look, Owned, Rows, TICK};
 use crate::saved::{Flags, Salt, SavedPlan};
-use crate::schema::{Ownership, Site};
-use crate::spec::{Spec, nearest};
+use crate::schema::{Id, Live, Ownership, Site};
+use crate::spec::{Declared, Spec, nearest};
 use crate::timeline::{Axis, Timeline, Timing};
 use crate::value::{Hole, Value};
 
@@ -47,8 +49,8 @@ pub(super) async fn diff(
         SavedPlan::has_room_at(out).map_err(Failure::one)?;
     }
     let planned = planned(session::read(sessions, intent, &interrupt).await?, intent.goal);
-    for (at, Planned { run, plan, .. }) in planned.into_iter().enumerate() {
-        show(at, &run, &plan, intent.goal, &args.view);
+    show(&planned, &args.view);
+    for Planned { run, plan, .. } in planned {
         refusals.extend(run.refusals(&plan));
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
             if plan.is_undecided() {
@@ -59,7 +61,8 @@ pub(super) async fn diff(
             let Session { spec, overrides, terminal, .. } = &run.session;
             let saved = SavedPlan::new(spec, &run.inventory, &plan, overrides, flags.clone(), salt);
             saved.write(out).map_err(Failure::one)?;
-            terminal.say(&format!("Saved. To do exactly this: engine apply {}", out.display()));
+            let file = names::quoted(out);
+            terminal.say(&format!("Saved the plan to {file}. To apply exactly this plan: engine apply {file}"));
         }
         // What can't be judged yet may change as well.
         if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided()) {
@@ -128,7 +131,7 @@ pub(super) async fn apply(
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
     let terminal = first.run.session.terminal;
     if view.format == Format::Human {
-        planned.iter().enumerate().for_each(|(at, it)| show(at, &it.run, &it.plan, goal, view));
+        show(&planned, view);
     }
     let tell = |status: &str| planned.iter().for_each(|it| it.document(view, status, &[], None, &[]));
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
@@ -199,7 +202,7 @@ async fn carry_out(
 ) -> Result<Exit, Failure> {
     let Some(first) = planned.first() else { return Ok(Exit::Done) };
     let terminal = first.run.session.terminal;
-    let progress = RefCell::new(Progress::new(terminal.err, terminal.live, terminal.quiet));
+    let progress = RefCell::new(terminal.progress());
     let several = planned.len() > 1;
     let prefixes: Vec<String> = planned
         .iter()
@@ -254,14 +257,19 @@ async fn carry_out(
         } else {
             Vec::new()
         };
-        terminal.log(&render::failures(&run.session.spec, plan, &endings));
+        let Session { spec, .. } = &run.session;
+        terminal.log(&render::failures(spec, plan, &endings));
+        if !plan.steps.is_empty() {
+            let closing = render::closing(plan, &endings, goal == Goal::Absent, terminal.err);
+            terminal.summary(&spec.team, &spec.stack, status, &closing);
+        }
         if view.format != Format::Human {
             it.document(view, status, &endings, Some(timing), &known);
             continue;
         }
         if !plan.steps.is_empty() {
             let heading = if several { format!("{}\n", run.heading()) } else { String::new() };
-            terminal.print(&format!(
+            terminal.show(&format!(
                 "\n{heading}{}",
                 render::outcome(&run.session.spec, plan, &endings, goal == Goal::Absent, terminal.out)
             ));
@@ -275,12 +283,37 @@ async fn carry_out(
         let took = timeline::took(runs.map(|((prefix, it), timing)| (prefix.as_str(), &it.plan, timing)), terminal.err);
         took.inspect(|took| terminal.say(took));
     }
-    if let Some(lost) = lost {
-        terminal.problems(&[lost]);
-        exit = worse(exit, Exit::Failed);
+    match (lost, page) {
+        (Some(lost), _) => {
+            terminal.problems(&[lost]);
+            exit = worse(exit, Exit::Failed);
+        }
+        (None, Some(page)) => terminal.say(&format!("Wrote the timeline to {}", names::quoted(page.path()))),
+        (None, None) => {}
+    }
+    if exit == Exit::Done && n_complete > 0 && goal == Goal::Present && view.format == Format::Human {
+        next_command(planned).inspect(|next| terminal.say(next));
     }
     // Where one is done and another is not, the whole is done in part.
     Ok(if exit == Exit::Failed && n_complete > 0 && n_failed > 0 { Exit::Partial } else { exit })
+}
+
+/// What people do after an apply, as the commands to type.
+fn next_command(planned: &[Planned<'_>]) -> Option<String> {
+    let is_mapping = |it: &Declared| it.schema().kind == "mapping" && !it.imported;
+    let Planned { run: Run { session, .. }, .. } =
+        planned.iter().find(|it| it.run.session.spec.resources.iter().any(is_mapping))?;
+    let Session { terminal, spec, overrides, target, .. } = session;
+    let folder =
+        terminal.directory.as_deref().map_or_else(String::new, |folder| format!(" -C {}", names::quoted(folder)));
+    let local = if matches!(target, Target::Local(_)) { " --local" } else { "" };
+    let team = overrides.team.as_ref().map_or_else(String::new, |team| format!(" --team {team}"));
+    let path = Path::new(spec.file.name());
+    let is_usual = session::find_spec().is_ok_and(|usual| usual == path);
+    let named = if is_usual { String::new() } else { format!(" --spec {}", names::quoted(path)) };
+    let options = format!("{local}{named}{team}");
+    let each = if planned.len() > 1 { ", and so for each spec and team" } else { "" };
+    Some(format!("Next: `engine{folder} verify{options}`, then `engine{folder} logs{options}`{each}"))
 }
 
 /// A page that is not written yet. It is in any case: a second Ctrl-C ends the command wherever it is, and drops this.
@@ -337,7 +370,7 @@ fn worse(a: Exit, b: Exit) -> Exit {
 }
 
 /// Takes the tags off what is named.
-pub(super) async fn release(
+pub(super) async fn forget(
     sessions: Vec<Session<'_>>,
     intent: Intent,
     name: &str,
@@ -359,7 +392,7 @@ pub(super) async fn release(
         };
         return Err(Failure::one(diagnostic.hint("`engine list` shows what they own")));
     }
-    planned.iter().enumerate().for_each(|(at, it)| show(at, &it.run, &it.plan, intent.goal, &view));
+    show(&planned, &view);
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
     if !refusals.is_empty() {
         return Err(Failure { exit: Exit::Failed, diagnostics: refusals });
@@ -427,18 +460,72 @@ fn values(spec: &Spec, inventory: &Inventory, lookup: impl Fn(&str, &str) -> Opt
     spec.outputs.iter().map(|(name, value)| (name.clone(), value.resolve(&fill))).collect()
 }
 
-/// Shows who owns what.
+/// Lists who owns what.
 pub(super) async fn list(
     sessions: Vec<Session<'_>>,
     args: &ListArgs,
     prefixes: &[String],
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
-    let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
-    let terminal: &Terminal = session.terminal;
-    let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
-    let us = (!args.all_teams).then_some((session.spec.team.as_str(), session.spec.stack.as_str()));
-    let survey = live::survey(&cx, us, prefixes, &account);
+    let Some(first) = sessions.first() else { return Ok(Exit::Done) };
+    let terminal: &Terminal = first.terminal;
+    // What all teams own does not depend on the spec.
+    let n_asked = if args.all_teams { 1 } else { sessions.len() };
+    let (mut owned, mut places, mut readers) = (Vec::new(), Vec::new(), Vec::new());
+    for session in sessions.iter().take(n_asked) {
+        let known = readers.iter().position(|(target, _, _)| *target == &session.target);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
+                readers.push((&session.target, cx, account));
+                readers.len() - 1
+            }
+        };
+        let Some((target, cx, account)) = readers.get(at) else { continue };
+        let us = (!args.all_teams).then_some((session.spec.team.as_str(), session.spec.stack.as_str()));
+        owned.extend(survey(cx, us, prefixes, account, terminal).await?);
+        let searched = names::searched(target, &Site::new(&cx.aws.region, account));
+        let whose = match us {
+            Some((team, stack)) => format!("team {team}, stack {stack}"),
+            None => "all teams".to_owned(),
+        };
+        places.push((whose, searched));
+    }
+    owned.sort();
+    match args.format {
+        ListFormat::Json => terminal.print(&format!("{}\n", render::owned_json(&owned))),
+        ListFormat::Human if owned.is_empty() => {
+            for (whose, searched) in &places {
+                terminal.show(&format!(
+                    "Nothing was found. Looked {} for what is owned by {whose}.\n{}\n",
+                    searched.place(),
+                    sentence(searched.elsewhere())
+                ));
+            }
+        }
+        ListFormat::Human => {
+            let mut look = terminal.out;
+            if !std::io::stdout().is_terminal() {
+                // Programs want each row in one piece.
+                look.width = usize::MAX;
+            }
+            terminal.print(&render::owned(&owned, look));
+            places.iter().for_each(|(whose, it)| terminal.say(&format!("owned by {whose}, {}", it.place())));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Looks up who owns what, of one team and stack or of all.
+async fn survey(
+    cx: &Context,
+    us: Option<(&str, &str)>,
+    prefixes: &[String],
+    account: &str,
+    terminal: &Terminal,
+) -> Result<Vec<Owned>, Failure> {
+    let survey = live::survey(cx, us, prefixes, account);
     let survey = telling(terminal.quiet, || cx.waits(), survey).await;
     let survey = survey.map_err(|error| {
         let mut diagnostic = error.diagnostic("look for what is owned");
@@ -447,39 +534,33 @@ pub(super) async fn list(
         }
         Failure::one(diagnostic)
     })?;
-    let mut owned: Vec<Owned> = survey
-        .into_iter()
-        .map(|(kind, id, live)| {
-            let (owner, team, stack, resource) = match live.owner {
-                Ownership::Engine(owner) => (Holder::Team, owner.team, owner.stack, owner.resource),
-                Ownership::CloudFormation(stack) => (Holder::CloudFormation, String::new(), stack, String::new()),
-                Ownership::Nobody | Ownership::Inherited => Default::default(),
-                Ownership::Denied | Ownership::NotYetReadable(_) => {
-                    (Holder::Unreadable, String::new(), String::new(), String::new())
-                }
-            };
-            Owned { team, stack, resource, kind: kind.schema().kind, name: id.name, owner }
-        })
-        .collect();
-    owned.sort();
-    let searched = names::searched(&session.target, &Site::new(&cx.aws.region, &account));
-    let whose = match us {
-        Some((team, stack)) => format!("team {team}, stack {stack}"),
-        None => "all teams".to_owned(),
+    let owned = survey.into_iter().map(|(kind, id, live)| {
+        let kind = kind.schema().kind;
+        let link = (kind == "mapping").then(|| link(&id, &live)).flatten();
+        let (owner, team, stack, resource) = match live.owner {
+            Ownership::Engine(owner) => (Holder::Team, owner.team, owner.stack, owner.resource),
+            Ownership::CloudFormation(stack) => (Holder::CloudFormation, String::new(), stack, String::new()),
+            Ownership::Nobody | Ownership::Inherited => Default::default(),
+            Ownership::Denied | Ownership::NotYetReadable(_) => {
+                (Holder::Unreadable, String::new(), String::new(), String::new())
+            }
+        };
+        Owned { team, stack, resource, kind, name: id.name, owner, link }
+    });
+    Ok(owned.collect())
+}
+
+/// The names of the source and the function of a mapping.
+fn link(id: &Id, live: &Live) -> Option<(String, String)> {
+    let property = |name: &'static str| {
+        let anchor = id.anchors.get(name).map(String::as_str).filter(|it| !it.is_empty());
+        anchor.or_else(|| live.props.get(name).and_then(Value::as_str)).map(str::to_owned)
     };
-    match args.format {
-        ListFormat::Json => terminal.print(&format!("{}\n", render::owned_json(&owned))),
-        ListFormat::Human if owned.is_empty() => terminal.print(&format!(
-            "Nothing was found. Looked {} for what is owned by {whose}.\n{}\n",
-            searched.place(),
-            sentence(searched.elsewhere())
-        )),
-        ListFormat::Human => {
-            terminal.print(&render::owned(&owned, terminal.out));
-            terminal.say(&format!("owned by {whose}, {}", searched.place()));
-        }
-    }
-    Ok(Exit::Done)
+    // `arn:…:table/NAME/stream/…`, `arn:…:function:NAME` or a name.
+    let source = property("event_source_arn")?;
+    let source = source.split('/').nth(1).or_else(|| source.rsplit(':').next())?.to_owned();
+    let function = property("function")?.rsplit(':').next()?.to_owned();
+    Some((source, function))
 }
 
 /// A hint as a sentence of its own.
@@ -488,17 +569,74 @@ fn sentence(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
 }
 
-/// Shows one of several plans, a blank line between two.
-fn show(at: usize, run: &Run<'_>, plan: &Plan, goal: Goal, view: &ViewArgs) {
-    let Session { spec, terminal, .. } = &run.session;
-    terminal.print(&match view.format {
-        Format::Json => format!("{}\n", render::plan_json(spec, &run.inventory.site, plan)),
-        Format::Markdown => markdown::plan(&page(run, goal, view), plan),
-        Format::Human => {
-            let text = render::plan(plan, goal == Goal::Absent, rows(view), terminal.out);
-            format!("{}{}\n\n{text}", if at == 0 { "" } else { "\n" }, run.heading())
+/// Shows plans; those of several teams that are equal but for the team, once.
+fn show(planned: &[Planned<'_>], view: &ViewArgs) {
+    for Planned { run, plan, goal } in planned {
+        let Session { spec, terminal, .. } = &run.session;
+        match view.format {
+            Format::Json => terminal.print(&format!("{}\n", render::plan_json(spec, &run.inventory.site, plan))),
+            Format::Markdown => terminal.print(&markdown::plan(&page(run, *goal, view), plan)),
+            Format::Human => {}
         }
-    });
+    }
+    if view.format != Format::Human {
+        return;
+    }
+    for (at, alike) in alike(planned, view).iter().enumerate() {
+        let Some((Planned { run, .. }, text)) = alike.first() else { continue };
+        let Session { spec, notes, terminal, .. } = &run.session;
+        let teams: Vec<&str> = alike.iter().map(|(it, _)| it.run.session.spec.team.as_str()).collect();
+        let heading = render::heading_of(&teams, &spec.stack, &run.inventory.site, notes, terminal.out);
+        let text = if teams.len() > 1 { for_any_team(text, &spec.team) } else { text.clone() };
+        terminal.show(&format!("{}{heading}\n\n{text}", if at == 0 { "" } else { "\n" }));
+    }
+}
+
+/// The plans for people in groups of those that differ in nothing but the team.
+fn alike<'p>(planned: &'p [Planned<'p>], view: &ViewArgs) -> Vec<Vec<(&'p Planned<'p>, String)>> {
+    let mut groups: Vec<(String, Vec<(&Planned<'_>, String)>)> = Vec::new();
+    for it in planned {
+        let Session { spec, notes, terminal, .. } = &it.run.session;
+        let text = it.text(view, terminal.out);
+        let site = &it.run.inventory.site;
+        let key = format!("{} {site:?} {notes:?}\n{}", spec.stack, for_any_team(&text, &spec.team));
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.push((it, text)),
+            None => groups.push((key, vec![(it, text)])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// A text about a team, with a placeholder for the team's name where that stands alone or begins a name.
+fn for_any_team(text: &str, team: &str) -> String {
+    let (mut found, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(team) {
+        let (before, after) = (&rest[..at], &rest[at + team.len()..]);
+        let is_start = !before.ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_');
+        let is_end = !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        found.push_str(before);
+        found.push_str(if is_start && is_end { "<team>" } else { team });
+        rest = after;
+    }
+    found + rest
+}
+
+impl Planned<'_> {
+    /// The plan for people. Why something is refused is told by the errors that follow.
+    fn text(&self, view: &ViewArgs, look: Look) -> String {
+        let Planned { run, plan, goal } = self;
+        let destroy = *goal == Goal::Absent;
+        if run.renamed(plan).is_some() {
+            return format!("{}\n", render::summary(plan, destroy, look));
+        }
+        let changes = plan.changes.iter().cloned().map(|change| match change.action {
+            Action::Refused => Change { reason: None, hint: None, ..change },
+            _ => change,
+        });
+        let brief = Plan { changes: changes.collect(), steps: Vec::new(), remarks: plan.remarks.clone() };
+        render::plan(&brief, destroy, rows(view), look)
+    }
 }
 
 fn page<'r>(run: &'r Run<'_>, goal: Goal, view: &ViewArgs) -> Page<'r> {

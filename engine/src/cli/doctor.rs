@@ -66,7 +66,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &DoctorArgs) -> Re
     let mut checks = Checks::default();
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     checks.fine("engine", format!("{} on {system}", super::VERSION));
-    let spec = SpecArgs { code: args.code, ..SpecArgs::one(args.spec.as_deref(), args.team.as_deref(), &args.var) };
+    let spec = SpecArgs::from(&args.spec);
     // The local AWS is looked at, not started.
     let on_aws = Global { local: false, ..global.clone() };
     let session = session_of(&on_aws, terminal, &spec, &mut checks)?;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use futures_util::future::join_all;
+use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
 use crate::aws::{Access, AwsError, Class, Context, LocalSettings, LogEvent, Tail};
@@ -23,7 +24,8 @@ use crate::value::{Path, Value};
 use super::names;
 use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal, said_once, telling};
-use super::{Exit, Global, ListFormat, OneSpecArgs, SpecArgs, on_runtime};
+use super::usage::{self, Moment};
+use super::{Exit, Global, ListFormat, NamedSpecArgs, SpecArgs, on_runtime};
 
 /// Between two looks at AWS, as long as something comes; twice as long after each that finds nothing, up to [`IDLE`]. All
 /// who follow in an account share its 5 to 10 calls a second.
@@ -34,24 +36,33 @@ const LOCAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// A function's name in the spec; without it all of its functions, each line with a name in front
+    /// A function's name in the spec. Defaults to all functions, each line with the name in front
     #[arg(value_name = "RESOURCE")]
     resource: Option<String>,
-    /// Go on with what comes, until Ctrl-C
+    /// Follow new entries until Ctrl-C
     #[arg(short, long)]
     follow: bool,
-    /// How far to look back, like 90s, 10m, 2h or 1d
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::usage::duration)]
-    since: Duration,
-    /// Only lines that contain this text
+    /// Start this long ago (90s, 10m, 2h, 1d) or at this time (2026-11-25T14:00)
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = usage::moment)]
+    since: Moment,
+    /// End this long ago or at this time
+    #[arg(long, value_name = "TIME", value_parser = usage::moment, conflicts_with = "follow")]
+    until: Option<Moment>,
+    /// Show only the last N entries
+    #[arg(short = 'n', long, value_name = "N", value_parser = |text: &str| usage::whole::<usize>(text, 0, 1 << 32))]
+    tail: Option<usize>,
+    /// Show only entries that contain this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Each event's text as it was logged: nothing folded, left out or put in front
+    /// Print each event as it was logged, without folding or labels
     #[arg(long)]
     raw: bool,
+    /// Show times in UTC instead of local time
+    #[arg(long)]
+    utc: bool,
     #[command(flatten)]
-    spec: OneSpecArgs,
-    /// How lines are printed; json: one document a line
+    spec: NamedSpecArgs,
+    /// Output format; json prints one object per line
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,
 }
@@ -66,7 +77,37 @@ struct Feed {
     told: bool,
 }
 
+impl LogsArgs {
+    /// The time that is asked for, in words.
+    fn period(&self) -> String {
+        let named = |moment: Moment| match moment {
+            Moment::Ago(duration) => format!("{} ago", humantime::format_duration(duration)),
+            Moment::At(time) => humantime::format_rfc3339_seconds(time).to_string(),
+        };
+        match (self.since, self.until) {
+            (Moment::Ago(duration), None) => format!("in the last {}", humantime::format_duration(duration)),
+            (since, None) => format!("since {}", named(since)),
+            (since, Some(until)) => format!("from {} to {}", named(since), named(until)),
+        }
+    }
+
+    /// Begin and end in milliseconds since 1970.
+    fn bounds(&self) -> Result<(i64, Option<i64>), Failure> {
+        let now = SystemTime::now();
+        let at = |moment: Moment| {
+            let since = moment.before(now).duration_since(UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        };
+        let (start, end) = (at(self.since), self.until.map(at));
+        match end.is_some_and(|end| end < start) {
+            true => Err(Failure::usage("`--until` is before `--since`", "swap them, or set an earlier `--since`")),
+            false => Ok((start, end)),
+        }
+    }
+}
+
 pub(super) fn logs(global: &Global, terminal: &Terminal, args: LogsArgs) -> Result<Exit, Failure> {
+    let bounds = args.bounds()?;
     let spec = SpecArgs::from(&args.spec);
     if let Some(name) = args.resource.as_deref() {
         let follow = if args.follow { " --follow" } else { "" };
@@ -75,17 +116,20 @@ pub(super) fn logs(global: &Global, terminal: &Terminal, args: LogsArgs) -> Resu
     let unknown = names::unknown(args.resource.as_deref(), |spec, name| functions(spec, Some(name)).map(drop));
     let sessions = session::open_checked(global, terminal, &spec, &Options::default(), Depth::Identities, unknown)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
-    on_runtime(async |interrupt| show(&session, &args, interrupt).await)
+    on_runtime(async |interrupt| show(&session, &args, bounds, interrupt).await)
 }
 
-async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver<bool>) -> Result<Exit, Failure> {
+async fn show(
+    session: &Session<'_>,
+    args: &LogsArgs,
+    (start, end): (i64, Option<i64>),
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
     let Session { spec, terminal, target, .. } = session;
     let functions = functions(spec, args.resource.as_deref())?;
     let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
     let mut cx = cx.reporting(said_once(terminal.quiet));
     live::in_account(spec, &account).map_err(|error| failed(&error))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let start = i64::try_from(now.saturating_sub(args.since).as_millis()).unwrap_or_default();
     let searched = names::searched(target, &Site::new(&cx.aws.region, &account));
     let found = join_all(functions.iter().map(|declared| live::read_again(&cx, declared)));
     let found = telling(terminal.quiet, || cx.waits(), found).await;
@@ -95,7 +139,7 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
             Some(live) => {
                 // Where it really logs: somebody may have changed that, and a role decides about nothing else.
                 let group = live.props.get("log_group").and_then(Value::as_str).unwrap_or_default().to_owned();
-                let (function, tail) = (declared.name.clone(), Tail::new(&group, start));
+                let (function, tail) = (declared.name.clone(), Tail::new(&group, start).until(end));
                 feeds.push(Feed { function, group, tail, told: false });
             }
             None => missing.push(absent(spec, declared, &searched)),
@@ -117,10 +161,13 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
         look.width = usize::MAX;
     }
     let names = feeds.iter().map(|feed| feed.function.as_str()).filter(|_| functions.len() > 1);
-    let mut journal = Journal::new(names, look);
+    let zone = if args.utc { TimeZone::UTC } else { TimeZone::system() };
+    let mut journal = Journal::new(names, look).in_zone(zone);
     let (busy, idle) = if matches!(target, Target::Local(_)) { (LOCAL, LOCAL) } else { (BUSY, IDLE) };
     let mut target = target.clone();
     let mut pause = busy;
+    // Only of what was there already; what follows is shown.
+    let mut most = args.tail;
     loop {
         let looks = join_all(feeds.iter_mut().map(|feed| feed.tail.next(&cx)));
         let looks = tokio::select! {
@@ -152,7 +199,9 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
         }
         pause = if news.is_empty() { idle.min(pause * 2) } else { busy };
         news.sort_by_key(|(_, event, _)| event.at);
-        let text: String = news.iter().map(|it| printed(it, args, &mut journal)).collect();
+        let entries: Vec<Entry<'_>> = news.iter().flat_map(|it| entries(it, args)).collect();
+        let skipped = most.take().map_or(0, |most| entries.len().saturating_sub(most));
+        let text: String = entries.iter().skip(skipped).map(|entry| printed(entry, args, &mut journal)).collect();
         // Once more, since a text that was taken apart may say what it said in another form.
         let text = cx.aws.secrets.mask(&text);
         match args.raw && args.format == ListFormat::Human {
@@ -160,8 +209,7 @@ async fn show(session: &Session<'_>, args: &LogsArgs, interrupt: watch::Receiver
             false => terminal.print(&text),
         }
         if let Some(filter) = args.filter.as_ref().filter(|_| text.is_empty() && silent.is_empty() && !args.follow) {
-            let since = humantime::format_duration(args.since);
-            silent.push(format!("nothing of what was logged in the last {since} has `{filter}`"));
+            silent.push(format!("no entry logged {} contains `{filter}`", args.period()));
         }
         silent.iter().for_each(|text| terminal.say(text));
         if !args.follow || !terminal.is_heard() {
@@ -242,12 +290,10 @@ fn absent(spec: &Spec, declared: &Declared, searched: &Searched) -> Diagnostic {
 /// Why there is nothing to show.
 fn silence(feed: &Feed, has_group: bool, args: &LogsArgs) -> String {
     let Feed { function, group, .. } = feed;
-    let since = humantime::format_duration(args.since);
+    let period = args.period();
     match (has_group, args.follow) {
-        (true, true) => format!("{function}: nothing was logged in the last {since}"),
-        (true, false) => {
-            format!("{function}: nothing was logged in the last {since} (`--since 1d` looks further back)")
-        }
+        (true, true) => format!("{function}: nothing was logged {period}"),
+        (true, false) => format!("{function}: nothing was logged {period} (`--since 1d` looks further back)"),
         (false, _) => format!(
             "{function}: nothing was ever logged, the log group {group} does not exist. Lambda makes it at the \
              function's first call, if its role allows logs:CreateLogGroup: change an item of the table that it \
@@ -277,14 +323,17 @@ fn lines<'f>(cx: &Context, feed: &'f Feed, mut events: Vec<LogEvent>, raw: bool)
     events.into_iter().map(read).collect()
 }
 
-fn printed((function, event, line): &Read<'_>, args: &LogsArgs, journal: &mut Journal) -> String {
+/// What an event says, as far as it is asked for.
+fn entries<'n>((function, event, line): &'n Read<'_>, args: &LogsArgs) -> impl Iterator<Item = Entry<'n>> {
     let LogEvent { stream, at, .. } = event;
     let said = line.said.iter().filter(|said| args.filter.as_ref().is_none_or(|text| logs::contains(said, text)));
-    let entries = said.map(|said| Entry { function, at: *at, stream, request: line.request.as_deref(), said });
-    let text = entries.map(|entry| match args.format {
-        ListFormat::Json => format!("{}\n", logs::json(&entry)),
-        ListFormat::Human if args.raw => logs::raw(&entry),
-        ListFormat::Human => journal.entry(&entry),
-    });
-    text.collect()
+    said.map(|said| Entry { function, at: *at, stream, request: line.request.as_deref(), said })
+}
+
+fn printed(entry: &Entry<'_>, args: &LogsArgs, journal: &mut Journal) -> String {
+    match args.format {
+        ListFormat::Json => format!("{}\n", logs::json(entry)),
+        ListFormat::Human if args.raw => logs::raw(entry),
+        ListFormat::Human => journal.entry(entry),
+    }
 }

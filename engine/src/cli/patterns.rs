@@ -23,6 +23,8 @@ pub(super) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             specs.push(path.clone());
             continue;
         }
+        let below = path.join("specs");
+        let path = if below.is_dir() { &below } else { path };
         let found = yaml_files(path);
         if found.is_empty() {
             let problem = format!("the folder `{}` has no `.yaml` or `.yml` file", path.display());

@@ -1,7 +1,5 @@
 //! `engine policy`: the policies for a spec, printed so that they can be handed to IAM as they are.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::aws::{self, Access};
@@ -13,30 +11,21 @@ use crate::spec::Depth;
 
 use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal};
-use super::{CodeArgs, Exit, Global, SpecArgs, on_runtime, variable};
+use super::{Exit, Global, OneSpecArgs, SpecArgs, on_runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct PolicyArgs {
-    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
-    #[arg(value_name = "SPEC")]
-    spec: Option<PathBuf>,
-    /// What the policy has to be enough for
+    #[command(flatten)]
+    spec: OneSpecArgs,
+    /// Print the permissions for this command
     #[arg(long = "for", value_enum, value_name = "COMMAND", default_value_t = Purpose::All)]
     purpose: Purpose,
-    /// What the spec's roles need instead: their trust and their permissions
+    /// Print the trust and permissions that the spec's roles need instead
     #[arg(long, conflicts_with = "purpose")]
     role: bool,
-    /// The account, where the spec does not name it; without either, the credentials tell
+    /// The account. Defaults to the spec's, or that of your credentials
     #[arg(long, value_name = "ID", value_parser = account)]
     account: Option<String>,
-    /// The team, instead of the spec's
-    #[arg(long, value_name = "TEAM")]
-    team: Option<String>,
-    /// A value for `${var.NAME}`; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    var: Vec<(String, String)>,
-    #[command(flatten)]
-    code: CodeArgs,
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -45,7 +34,7 @@ fn account(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Result<Exit, Failure> {
-    let PolicyArgs { spec, purpose, role, account, team, var, code } = args;
+    let PolicyArgs { spec, purpose, role, account } = args;
     if global.local {
         let problem = "a policy is for an account, and the local AWS checks no rights";
         return Err(Failure::usage(
@@ -53,7 +42,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Res
             "leave out `--local` (or ENGINE_LOCAL), and name the account: `--account ID`",
         ));
     }
-    let spec = SpecArgs { code, ..SpecArgs::one(spec.as_deref(), team.as_deref(), &var) };
+    let spec = SpecArgs::from(&spec);
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
     let site = site(&session, account)?;

@@ -3,7 +3,7 @@
 //! **Invariant:** everything that can be wrong without AWS is told for all specs before the first call.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +19,11 @@ use crate::local::{self, Project, Running, standin};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::{self, SavedPlan};
-use crate::schema::{Id, Naming};
+use crate::schema::{Id, Naming, Ownership};
 use crate::spec::{Depth, Overrides, Spec, grammar, nearest};
 
+use super::discovery::{self, Search};
+use super::names::quoted;
 use super::terminal::{Failure, Terminal, said_once, telling};
 use super::{Exit, Global, SpecArgs, patterns};
 
@@ -65,7 +67,7 @@ pub(super) struct Loaded {
 }
 
 /// Which AWS.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Target {
     Account(Settings),
     Local(LocalSettings),
@@ -97,11 +99,13 @@ pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Ve
             Err(wrong) => errors.extend(wrong),
         }
     } else {
-        let paths = match args.spec.as_slice() {
+        let named = args.named();
+        let paths = match named.as_slice() {
             [] => vec![find_spec()?],
             [one] if args.is_one => vec![one.clone()],
             specs => patterns::fitting(specs)?,
         };
+        let paths: Vec<PathBuf> = paths.into_iter().map(of_project).collect::<Result<_, _>>()?;
         let teams = match &args.teams {
             Some(file) => teams(file)?.into_iter().map(Some).collect(),
             None => vec![args.team.clone()],
@@ -167,6 +171,9 @@ pub(super) fn open_checked<'t>(
         let root = path.as_deref().map_or_else(|| PathBuf::from("."), project_of);
         let project = Project::new(root.clone());
         let mut notes = notes.clone();
+        if let Some(path) = path.as_ref().filter(|path| args.named().is_empty() && path.starts_with("..")) {
+            notes.push(format!("spec {}", path.display()));
+        }
         let target = if global.local {
             notes.push("local AWS".to_owned());
             if !running.contains_key(&root) {
@@ -453,9 +460,39 @@ impl Run<'_> {
         render::heading(spec, &self.inventory.site, notes, terminal.out)
     }
 
+    /// The stack of the same team that owns all that the spec declares: the spec's file was renamed.
+    pub(super) fn renamed<'p>(&'p self, plan: &'p Plan) -> Option<&'p str> {
+        let Spec { team, stack, file, .. } = &self.session.spec;
+        let is_from_file = Path::new(file.name()).file_stem().is_some_and(|stem| stem == stack.as_str());
+        let mut other = None;
+        for declared in self.session.spec.resources.iter().filter(|it| is_from_file && !it.imported) {
+            let Some(live) = self.inventory.live(&declared.name) else { continue };
+            match &live.owner {
+                Ownership::Engine(owner) if owner.team == *team && !owner.stack.is_empty() && owner.stack != *stack => {
+                    if *other.get_or_insert(owner.stack.as_str()) != owner.stack {
+                        return None;
+                    }
+                }
+                Ownership::Inherited => {}
+                _ => return None,
+            }
+        }
+        other.filter(|_| plan.refusals().next().is_some())
+    }
+
     /// Where refused rows stand in the file.
     pub(super) fn refusals(&self, plan: &Plan) -> Vec<Diagnostic> {
         let spec = &self.session.spec;
+        if let Some(stack) = self.renamed(plan) {
+            let file = spec.file.name();
+            let problem =
+                format!("the resources of `{file}` belong to the stack `{stack}` of the team `{}`", spec.team);
+            let why = format!(
+                "the stack's name is that of the file unless the spec has `stack:`, so it is `{}` now; nothing was changed",
+                spec.stack
+            );
+            return vec![Diagnostic::error(problem).why(why).hint(format!("add `stack: {stack}` to the spec"))];
+        }
         let refused = plan.refusals().map(|change| {
             let reason = change.reason.as_deref().unwrap_or("it can't be done");
             let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource));
@@ -595,31 +632,63 @@ fn local_account(spec: &Spec) -> String {
     spec.account.clone().or_else(imported).unwrap_or_else(|| LOCAL_ACCOUNT.to_owned())
 }
 
-/// The spec to use where none is named: the usual one, or the only one.
+/// The spec to use where none is named: that of the project which the current folder belongs to.
 pub(super) fn find_spec() -> Result<PathBuf, Failure> {
-    let (usual, folder) = (PathBuf::from(USUAL_SPEC), Path::new(SPECS));
-    let found = if usual.exists() { vec![usual] } else { patterns::yaml_files(folder) };
+    let Search { project, foreign } = discovery::search(|folder| folder.join("specs").is_dir());
+    if let Some(project) = project {
+        return spec_in(&project);
+    }
+    let diagnostic = Diagnostic::error("no spec found: there is no `specs/` folder here or in a folder above");
+    let diagnostic = match foreign {
+        Some(folder) => diagnostic.why(format!("`{}` isn't searched: it belongs to another user", folder.display())),
+        None => diagnostic,
+    };
+    Err(Failure::one(offering_specs_here(diagnostic).hint("`engine init` writes a first spec")))
+}
+
+/// Offers each spec in the current folder by name.
+fn offering_specs_here(diagnostic: Diagnostic) -> Diagnostic {
+    let here = discovery::specs_here();
+    here.iter().fold(diagnostic, |diagnostic, path| diagnostic.hint(format!("add `--spec {}`", quoted(path))))
+}
+
+/// The spec of a project: specs/team.yaml, or the only YAML file in specs/.
+fn spec_in(project: &Path) -> Result<PathBuf, Failure> {
+    let (usual, specs) = (project.join(USUAL_SPEC), project.join("specs"));
+    let found = if usual.exists() { vec![usual] } else { patterns::yaml_files(&specs) };
     // The folder has not been named either.
-    let root = if folder.is_symlink() { Path::new("") } else { folder };
+    let root = if specs.is_symlink() { project } else { &specs };
     match patterns::within(root, found)?.as_slice() {
         [only] => Ok(only.clone()),
-        [] => Err(Failure::one(
-            Diagnostic::error("no spec is named, and there is none in `specs/`")
-                .hint("`engine init` writes a first one; or give the path of a YAML file"),
-        )),
+        [] => {
+            let diagnostic = Diagnostic::error(format!("no spec found: `{}` has no YAML file", specs.display()));
+            let diagnostic = offering_specs_here(diagnostic);
+            Err(Failure::one(diagnostic.hint("`engine init` writes a first spec; or name one: `--spec FILE`")))
+        }
         several => {
             let list = several.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
-            Err(Failure::one(
-                Diagnostic::error("no spec is named, and `specs/` has several").hint(format!("name one of {list}")),
-            ))
+            let diagnostic = Diagnostic::error(format!("`{}` has several specs", specs.display()));
+            Err(Failure::one(diagnostic.hint(format!("name one with `--spec FILE`: {list}"))))
         }
     }
+}
+
+/// A folder that has `specs/` stands for the spec of its project.
+fn of_project(path: PathBuf) -> Result<PathBuf, Failure> {
+    if path.join("specs").is_dir() { spec_in(&path) } else { Ok(path) }
+}
+
+/// A path of which no part is `..`, where it leads somewhere.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(Path::new(".").join(path)).unwrap_or_else(|_| path.to_owned());
+    let goes_up = path.components().any(|part| part == Component::ParentDir);
+    if goes_up { absolute.canonicalize().unwrap_or(absolute) } else { absolute }
 }
 
 /// The folder of the project that a spec belongs to: the one that holds its `specs/`, one between it and the command, or
 /// else its own.
 pub(super) fn project_of(spec: &Path) -> PathBuf {
-    let absolute = std::path::absolute(spec).unwrap_or_else(|_| spec.to_owned());
+    let absolute = absolute(spec);
     let specs = absolute.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name == "specs"));
     if let Some(project) = specs.and_then(Path::parent) {
         return project.to_owned();

@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** commands are data here; none is run, and what is hidden from the help is hidden from both.
 
+use clap::Command;
 use clap::builder::PossibleValuesParser;
-use clap::{Command, CommandFactory as _};
 
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
@@ -11,7 +11,7 @@ use crate::kinds::registry;
 use crate::spec::nearest;
 
 use super::terminal::{Failure, Terminal};
-use super::{Cli, Exit, VERSION};
+use super::{Exit, VERSION, help};
 
 /// Prints what makes a shell complete command lines.
 pub(super) fn completions(terminal: &Terminal, shell: clap_complete::Shell) -> Result<Exit, Failure> {
@@ -51,10 +51,10 @@ fn completed() -> Command {
     let values = |command: Command, arg: &str, values: PossibleValuesParser| {
         command.mut_arg(arg, |arg| arg.value_parser(values))
     };
-    Cli::command()
+    help::visible()
         .mut_subcommand("local", |local| {
             let shown = local.get_subcommands().filter(|it| !it.is_hide_set()).cloned();
-            let copy = Command::new("local").subcommands(shown).subcommand_required(true);
+            let copy = Command::new("local").args(local.get_arguments()).subcommands(shown).subcommand_required(true);
             local.get_about().map_or(copy.clone(), |about| copy.about(about.clone()))
         })
         .mut_subcommand("explain", |it| values(it, "what", explained.into()))
@@ -66,6 +66,9 @@ pub(super) fn man(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure
     let whole = manual();
     let pages = pages(&whole);
     let wanted = words.join("-");
+    // Under its old name, which is hidden, each is still found.
+    let old = whole.get_subcommands().find(|it| it.get_all_aliases().any(|alias| alias == wanted));
+    let wanted = old.map_or(wanted, |it| it.get_name().to_owned());
     let command = match pages.iter().find(|(name, _)| *name == wanted) {
         Some((_, command)) => command,
         None if wanted.is_empty() => &whole,
@@ -89,7 +92,7 @@ pub(super) fn man(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure
 
 /// The command line with every name filled in, and without `help`, which has no page.
 fn manual() -> Command {
-    let mut whole = Cli::command().disable_help_subcommand(true);
+    let mut whole = help::command().disable_help_subcommand(true);
     whole = whole.mut_subcommands(|command| command.disable_help_subcommand(true));
     whole.build();
     whole

@@ -4,20 +4,22 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anstream::ColorChoice;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::aws::{ANSWER, Context, Reporter};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::local::LocalError;
-use crate::render::Look;
+use crate::render::{Look, Progress, reflow};
 use crate::sanitize::{Screen, is_ci, wants_color};
 
 use super::{Colour, Exit, Global, LogFormat};
@@ -69,6 +71,10 @@ pub(super) struct Terminal {
     pub(super) err: Look,
     pub(super) quiet: bool,
     pub(super) live: bool,
+    /// The folder of `-C`.
+    pub(super) directory: Option<PathBuf>,
+    /// Whether somebody reads stdout and stderr in a window of that width.
+    in_window: [bool; 2],
     logs: LogFormat,
     /// Why data that was printed did not arrive.
     lost: OnceLock<std::io::Error>,
@@ -91,11 +97,23 @@ impl Terminal {
         let dumb = env("TERM").is_none_or(|term| term == "dumb");
         Terminal {
             out: Look { colour: wants_color(&out), width, plain: global.plain },
-            err: Look { colour: wants_color(&err), width, plain: global.plain },
+            err: Look {
+                colour: wants_color(&err) && global.log_format == LogFormat::Text,
+                width,
+                plain: global.plain,
+            },
             quiet: global.quiet,
+            directory: global.directory.clone(),
+            in_window: [std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]
+                .map(|is_terminal| is_terminal && !global.plain),
             // Log lines and redrawn lines would tear each other apart.
             // A CI system may have a terminal, but keeps what was written there as a log.
-            live: err.is_terminal() && !dumb && global.verbose == 0 && !global.plain && !is_ci(),
+            live: err.is_terminal()
+                && !dumb
+                && global.verbose == 0
+                && !global.plain
+                && !is_ci()
+                && global.log_format == LogFormat::Text,
             logs: global.log_format,
             lost: OnceLock::new(),
             unheard: OnceLock::new(),
@@ -127,6 +145,12 @@ impl Terminal {
         }
     }
 
+    /// Text for people, on stdout: no line is longer than the window.
+    pub(super) fn show(&self, text: &str) {
+        let [in_window, _] = self.in_window;
+        self.print(&if in_window { reflow(text, self.out.width) } else { text.to_owned() });
+    }
+
     /// Whether what is printed arrives somewhere, as far as is known.
     pub(super) fn is_heard(&self) -> bool {
         self.unheard.get().is_none() && self.lost.get().is_none() && !is_closed()
@@ -143,12 +167,31 @@ impl Terminal {
     /// A line for people, on stderr.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {
-            put(&format!("{text}\n"));
+            let [_, in_window] = self.in_window;
+            line(&if in_window { reflow(text, self.err.width) } else { text.to_owned() });
+        }
+    }
+
+    /// How a run ended, where programs read stderr.
+    pub(super) fn summary(&self, team: &str, stack: &str, status: &str, text: &str) {
+        if self.logs == LogFormat::Json && !self.quiet {
+            info!(target: "engine::message", team, stack, status, "{}", text.trim());
+        }
+    }
+
+    /// What shows the progress of a run.
+    pub(super) fn progress(&self) -> Progress {
+        match self.logs {
+            LogFormat::Text => Progress::new(self.err, self.live, self.quiet),
+            LogFormat::Json => Progress::on(Box::new(Lines::default()), Box::new(|| None), self.err, false, self.quiet),
         }
     }
 
     /// Asks for a line; a screen reader reads the question when its own line ends.
     pub(super) fn prompt(&self, question: &str) {
+        if self.logs == LogFormat::Json {
+            return line(question.trim());
+        }
         put(&format!("{question}{}", if self.err.plain { "\n" } else { " " }));
     }
 
@@ -156,7 +199,8 @@ impl Terminal {
         if self.logs == LogFormat::Json {
             return self.log(diagnostics);
         }
-        put(&self.err.problems(diagnostics));
+        let (text, [_, in_window]) = (self.err.problems(diagnostics), self.in_window);
+        put(&if in_window { reflow(&text, self.err.width) } else { text });
     }
 
     /// Problems as log lines, where programs read them.
@@ -193,6 +237,7 @@ pub(super) fn start_log(global: &Global) {
     // Only our own lines: the SDK's may hold what must not be shown.
     let filter = match (global.quiet, global.verbose) {
         (true, _) => "engine=error",
+        (_, 0) if global.log_format == LogFormat::Json => "engine=warn,engine::message=info",
         (_, 0) => "engine=warn",
         (_, 1) => "engine=debug",
         _ => "engine=trace",
@@ -203,7 +248,41 @@ pub(super) fn start_log(global: &Global) {
     let builder = builder.with_ansi(wants_color(&std::io::stderr()));
     match global.log_format {
         LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Json => {
+            IS_JSON.store(true, Ordering::Relaxed);
+            builder.json().init();
+        }
+    }
+}
+
+/// Whether stderr is for programs.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// A line for people on stderr, or a log line for programs.
+fn line(text: &str) {
+    if IS_JSON.load(Ordering::Relaxed) {
+        info!(target: "engine::message", "{text}");
+    } else {
+        put(&format!("{text}\n"));
+    }
+}
+
+/// Makes each line that is written a log line.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
+            let whole: Vec<u8> = self.0.drain(..=end).collect();
+            line(String::from_utf8_lossy(&whole).trim_end());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -212,7 +291,7 @@ pub(super) fn said_once(quiet: bool) -> Reporter {
     let said: Mutex<BTreeSet<String>> = Mutex::default();
     Arc::new(move |what: &str| {
         if !quiet && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
-            put(&format!("waiting for {what}...\n"));
+            line(&format!("waiting for {what}..."));
         }
     })
 }
@@ -234,7 +313,7 @@ pub(super) async fn telling<T>(quiet: bool, waits: impl Fn() -> Vec<String>, wor
         }
         next = Instant::now() + REMINDER;
         if !quiet {
-            put(&format!("{} ({} s)\n", said_of(&waits()), start.elapsed().as_secs()));
+            line(&format!("{} ({} s)", said_of(&waits()), start.elapsed().as_secs()));
         }
     }
 }
@@ -276,7 +355,8 @@ pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) ->
         if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
     match ask(terminal, cx, question).await {
         Answer::Interrupted => {
-            put("\ninterrupted; nothing was changed\n");
+            let gap = if IS_JSON.load(Ordering::Relaxed) { "" } else { "\n" };
+            line(&format!("{gap}interrupted; nothing was changed"));
             Ok(Answer::Interrupted)
         }
         answer => Ok(answer),
@@ -347,6 +427,26 @@ impl Presses {
         // An error means that it can't be pressed.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_says_no_is_no_ci() {
+        for (value, is_ci) in [
+            ("", false),
+            ("0", false),
+            ("false", false),
+            ("FALSE", false),
+            ("1", true),
+            ("true", true),
+            ("woodpecker", true),
+        ] {
+            assert_eq!(says_ci(OsStr::new(value)), is_ci, "{value}");
         }
     }
 }

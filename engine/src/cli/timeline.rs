@@ -43,6 +43,11 @@ impl<'a> PageFile<'a> {
         why.map_or(Ok(page), |why| Err(Failure::one(unwritable(path, why).why("nothing was changed"))))
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.path
+    }
+
     /// # Errors
     /// What it was fit for at first it is no longer.
     pub(super) fn write(&self, axis: &Axis, runs: &[Ran<'_>]) -> Result<(), Diagnostic> {

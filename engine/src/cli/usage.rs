@@ -3,59 +3,64 @@
 //! **Invariant:** nothing is printed in the words of the parser, but help that was asked for.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use clap::{ArgMatches, FromArgMatches as _};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::sanitize::Screen;
 
 use super::terminal::{Failure, Terminal};
-use super::{Cli, Exit, Global};
+use super::{Exit, Global, help};
 
-/// What other tools call their commands, and what does that here, or why nothing does.
+/// Commands of other tools, and what does the same here, or why nothing does.
 const ELSEWHERE: [(&[&str], &str); 15] = [
-    (&["version"], "`engine --version` prints it"),
-    (&["up", "create", "sync"], "`engine apply` shows the plan, asks, and carries it out"),
-    (&["preview", "changes"], "`engine diff` shows what an apply would do"),
+    (&["up", "create", "sync"], "`engine apply` shows the plan, asks, and applies it"),
+    (&["preview", "changes"], "`engine diff` shows what an apply would change"),
     (
         &["remove", "delete", "down", "rm", "undeploy"],
-        "`engine destroy` deletes what the team and stack own; what leaves the spec goes with the next `engine apply`",
+        "`engine destroy` deletes everything that the team and stack own; to delete one resource, remove it from the spec \
+         and run `engine apply`",
     ),
     (
         &["import"],
-        "there is no such step: a resource with `import: NAME` in the spec is read and never changed, one with \
-         `adopt: true` takes over what nobody owns; `engine explain spec` says more",
+        "write `import: NAME` in the spec to read a resource without changing it, or `adopt: true` to start managing it; \
+         see `engine explain spec`",
     ),
-    (
-        &["refresh"],
-        "there is nothing to refresh: every command reads AWS itself, and `engine diff` shows what is different there",
-    ),
+    (&["refresh"], "every command reads AWS itself; `engine diff` shows what differs from the spec"),
     (
         &["state"],
-        "there is no state file: tags in AWS say whose things are; `engine list` shows them, `engine release NAME` takes \
-         them off",
+        "there is no state file, resources are found by their tags: `engine list` shows them, `engine forget NAME` stops \
+         managing one",
     ),
-    (&["fmt", "format"], "specs are not formatted; `engine validate` says what is wrong with one"),
-    (&["lint"], "`engine validate` says everything that is wrong with a spec"),
-    (&["test"], "`engine verify` proves that the pipeline works; with `--local` it does so on this machine"),
+    (&["fmt", "format"], "there is no formatter; `engine validate` checks specs"),
+    (&["lint"], "`engine validate` checks specs offline"),
+    (&["test"], "`engine verify` tests the pipeline end to end; with `--local`, on this machine"),
     (
         &["terraform", "tofu", "pulumi", "cdk", "sam", "serverless"],
-        "the engine works on its own: `engine diff`, `engine apply`, `engine destroy`",
+        "leave that word out: `engine diff`, `engine apply`, `engine destroy`",
     ),
     (&["new"], "`engine init` writes a first spec"),
-    (&["status", "show"], "`engine list` shows what is there, `engine diff` whether it is as the spec says"),
-    (&["rollback"], "apply the earlier spec again: `engine apply` makes true whatever the spec says"),
-    (&["tail"], "`engine logs --follow` shows what the functions log, as it comes"),
+    (&["status", "show"], "`engine list` shows what exists, `engine diff` whether it matches the spec"),
+    (&["rollback"], "apply the earlier spec again with `engine apply`"),
+    (&["tail"], "`engine logs --follow` follows the logs of the functions"),
+    (&["help-all", "usage"], "`engine --help` shows everything"),
 ];
 
 /// Options of other tools, and what does the same here.
-const OPTIONS: [(&str, &str); 5] = [
+const OPTIONS: [(&str, &str); 10] = [
     ("--no-color", "`--color never` does that, and so does NO_COLOR"),
     ("--no-colour", "`--color never` does that, and so does NO_COLOR"),
-    ("--auto-approve", "`--yes` does that"),
-    ("--dry-run", "`engine diff` shows what an apply would do"),
-    ("--debug", "`-v` logs every call to AWS, `-vv` more"),
+    ("--auto-approve", "`apply --yes` and `destroy --yes` skip the confirmation prompt"),
+    ("--force", "`--yes` skips the confirmation prompt; `--replace NAME` re-creates a resource"),
+    ("--dry-run", "`engine diff` shows what an apply would change"),
+    ("--debug", "`-v` logs each AWS call, `-vv` more"),
+    ("--output", "`--json` prints JSON, `engine diff --out FILE` saves a plan"),
+    ("-o", "`--json` prints JSON, `engine diff --out FILE` saves a plan"),
+    ("-n", "`engine diff` shows what an apply would change; `engine logs -n 20` shows the last 20 entries"),
+    ("-t", "write `--team NAME` or `--target NAME`"),
 ];
 
 /// Tells why a command line was not understood, or what it asked for: help, the version.
@@ -68,8 +73,12 @@ pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
             _ => Exit::Done,
         };
     }
+    if error.kind() == ErrorKind::InvalidSubcommand && texts(error, ContextKind::InvalidSubcommand) == ["version"] {
+        Terminal::new(&Global::default()).print(&format!("engine {}\n", super::VERSION));
+        return Exit::Done;
+    }
     // As far as it can be understood.
-    let matches = Cli::command().ignore_errors(true).try_get_matches_from(&args).unwrap_or_default();
+    let matches = help::command().ignore_errors(true).try_get_matches_from(&args).unwrap_or_default();
     let (command, global) = innermost(&matches);
     super::start_log(&global);
     let failure = failure(error, &command, &args);
@@ -102,7 +111,7 @@ fn one_dash(short: &str, args: &[OsString]) -> Option<(String, String)> {
     let mut texts = args.iter().filter_map(|arg| arg.to_str()).filter(|arg| arg.starts_with('-')).filter(is_meant);
     texts.find_map(|arg| {
         let name = arg.get(1..)?.split('=').next()?;
-        has_long(&Cli::command(), name).then(|| (format!("-{name}"), format!("--{name}")))
+        has_long(&help::command(), name).then(|| (format!("-{name}"), format!("--{name}")))
     })
 }
 
@@ -131,14 +140,14 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
             let hint = format!("{}{helps}", near(ContextKind::SuggestedArg));
             Failure::usage(format!("`{command}` has no option `{name}`"), hint)
         }
-        ErrorKind::UnknownArgument => Failure::usage(format!("`{command}` has no place for `{name}`"), helps),
+        ErrorKind::UnknownArgument => Failure::usage(format!("unexpected argument `{name}`"), helps),
         ErrorKind::InvalidSubcommand => {
             let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
             let there = ELSEWHERE.iter().find(|(words, _)| command == "engine" && words.contains(&name.as_str()));
             if let Some((_, here)) = there {
                 return Failure::usage(format!("`{command}` has no command `{name}`"), *here);
             }
-            let known = Cli::command();
+            let known = help::command();
             let known = known.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name);
             let meant = match command {
                 "engine" => crate::spec::nearest(&name, known).map(|near| format!("did you mean `{near}`? ")),
@@ -155,12 +164,12 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
                 near if near.is_empty() => format!("it is one of {words}"),
                 near => format!("{near}It is one of {words}"),
             };
-            Failure::usage(format!("`{name}` can't be `{value}`"), hint)
+            Failure::usage(format!("invalid value `{value}` for `{name}`"), hint)
         }
         // What the value takes says the reader of it.
         ErrorKind::ValueValidation => {
             let hint = std::error::Error::source(error).map_or(helps, ToString::to_string);
-            Failure::usage(format!("`{name}` can't be `{value}`"), hint)
+            Failure::usage(format!("invalid value `{value}` for `{name}`"), hint)
         }
         ErrorKind::ArgumentConflict => {
             let other = text(ContextKind::PriorArg).unwrap_or_default();
@@ -170,6 +179,16 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
                 other if other == name => Failure::usage(format!("`{name}` is given twice"), "leave one of them out"),
                 other => Failure::usage(format!("`{name}` and `{other}` exclude each other"), "leave one of them out"),
             }
+        }
+        ErrorKind::MissingSubcommand if command == "engine" => {
+            let is_local = args.iter().any(|arg| arg == "--local");
+            let hint = match is_local {
+                true => "`engine apply --local` deploys the spec to a local AWS on this machine",
+                false => "`engine diff` shows what an apply would change",
+            };
+            let failure = Failure::usage("a command is missing", hint);
+            let diagnostics = failure.diagnostics.into_iter().map(|it| it.hint("`engine -h` lists the commands"));
+            Failure { diagnostics: diagnostics.collect(), ..failure }
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = texts(error, ContextKind::InvalidArg).join(" ");
@@ -197,7 +216,94 @@ pub(super) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Resul
         .ok_or_else(|| format!("it takes a whole number, {least} to {most}"))
 }
 
-/// Reads how long something lasts.
-pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "it takes a number and its unit, like `10m`, `2h` or `1day`".to_owned())
+/// Reads how long something lasts: `40s`, `2m`, or plain seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds
+        .or_else(|| humantime::parse_duration(text).ok())
+        .ok_or_else(|| "it takes a duration like `40s`, `10m`, `2h` or `1day`, or seconds".to_owned())
+}
+
+/// The same, of at least and at most so many seconds.
+pub(super) fn limited(text: &str, least: u64, most: u64) -> Result<Duration, String> {
+    let [least, most] = [least, most].map(Duration::from_secs);
+    let duration = duration(text)?;
+    let format = |it: Duration| humantime::format_duration(it).to_string();
+    match (least..=most).contains(&duration) {
+        true => Ok(duration),
+        false => Err(format!("it takes a duration from {} to {}", format(least), format(most))),
+    }
+}
+
+/// A point in time, as people name one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// So long ago.
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl Moment {
+    pub(super) fn before(self, now: SystemTime) -> SystemTime {
+        match self {
+            Moment::Ago(duration) => now.checked_sub(duration).unwrap_or(UNIX_EPOCH).max(UNIX_EPOCH),
+            Moment::At(time) => time,
+        }
+    }
+}
+
+/// Reads a duration, which counts back from now, or a time.
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
+    let time = || {
+        let timestamp = text.parse::<Timestamp>().ok();
+        // Without an offset it is the time that clocks here show.
+        let local = || TimeZone::system().to_timestamp(text.parse().ok()?).ok();
+        SystemTime::try_from(timestamp.or_else(local)?).ok()
+    };
+    let moment = duration(text).ok().map(Moment::Ago).or_else(|| time().map(Moment::At));
+    moment.ok_or_else(|| "it takes a duration like `90s`, `10m` or `2h`, or a time like `2026-11-25T14:00`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        for (text, wanted) in [
+            ("40", Some(40)),
+            ("40s", Some(40)),
+            ("2m", Some(120)),
+            ("1h 30m", Some(5400)),
+            ("1day", Some(86_400)),
+            ("0", Some(0)),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(duration(text).ok(), wanted.map(Duration::from_secs), "{text}");
+        }
+        for (text, fits) in [("0", false), ("1", true), ("1day", true), ("86401s", false), ("x", false)] {
+            assert_eq!(limited(text, 1, 86_400).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_duration_ago_or_a_time() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (text, seconds) in [
+            ("10m", 999_400),
+            ("90", 999_910),
+            ("99999days", 0),
+            ("1970-01-02T00:00:00Z", 86_400),
+            ("1970-01-02T00:00+01:00", 82_800),
+        ] {
+            let moment = moment(text).map(|it| it.before(now));
+            assert_eq!(moment, Ok(UNIX_EPOCH + Duration::from_secs(seconds)), "{text}");
+        }
+        assert!(moment("1970-01-02T00:00").is_ok() && moment("1970-01-02 00:00:00").is_ok());
+        assert!(moment("yesterday").is_err() && moment("").is_err());
+    }
 }

@@ -15,7 +15,7 @@ use super::{Exit, Global, SpecArgs, ValidateArgs, ValidateFormat, patterns};
 
 /// Checks all specs of the command line.
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> Result<Exit, Failure> {
-    let specs = SpecArgs { spec: patterns::in_folders(&args.spec.spec)?, ..args.spec.clone() };
+    let specs = SpecArgs { spec: patterns::in_folders(&args.spec.named())?, file: Vec::new(), ..args.spec.clone() };
     let (loaded, mut problems) = session::load(global, &specs, Depth::Full)?;
     let (today, _) = today();
     for it in &loaded {

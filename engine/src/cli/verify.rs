@@ -1,7 +1,6 @@
 //! `engine verify`: proves that each mapping of a spec works, hop by hop.
 
 use std::cell::Cell;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -19,28 +18,19 @@ use crate::verify::{self, Cause, Pace, Pipeline, Stop};
 use super::names::searched;
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Answer, Failure, Terminal, ask, telling};
-use super::{CodeArgs, Exit, Global, ListFormat, SpecArgs, variable};
+use super::{Exit, Global, ListFormat, OneSpecArgs, SpecArgs, usage};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// The spec; without it specs/team.yaml, or else the only YAML file in specs/
-    #[arg(value_name = "SPEC")]
-    path: Option<PathBuf>,
-    /// The team, instead of the spec's
-    #[arg(long, value_name = "TEAM")]
-    team: Option<String>,
-    /// A value for `${var.NAME}`; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    var: Vec<(String, String)>,
     #[command(flatten)]
-    code: CodeArgs,
-    /// Write the test item without asking, also where others see it
+    spec: OneSpecArgs,
+    /// Skip the confirmation prompt, even if others will see the test item
     #[arg(short, long)]
     yes: bool,
-    /// Seconds for each mapping; without it 300, or 15 with --local
-    #[arg(long, value_name = "SECONDS", value_parser = |text: &str| super::usage::whole::<u64>(text, 1, 86_400))]
-    timeout: Option<u64>,
-    /// How the outcome is printed
+    /// How long to wait for each mapping, like 40s or 2m. Defaults to 5m, or 15s with --local
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| usage::limited(text, 1, 86_400))]
+    timeout: Option<Duration>,
+    /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Human)]
     format: ListFormat,
 }
@@ -57,7 +47,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &VerifyArgs) -> Re
 }
 
 fn open(global: &Global, terminal: &Terminal, args: &VerifyArgs, is_told: &Cell<bool>) -> Result<Exit, Failure> {
-    let spec = SpecArgs { code: args.code, ..SpecArgs::one(args.path.as_deref(), args.team.as_deref(), &args.var) };
+    let spec = SpecArgs::from(&args.spec);
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     super::on_runtime(async |interrupt| match sessions.into_iter().next() {
         Some(session) => verify(session, args, is_told, interrupt).await,
@@ -72,7 +62,7 @@ async fn verify(
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let terminal = session.terminal;
-    let timeout = args.timeout.map(Duration::from_secs);
+    let timeout = args.timeout;
     let pace = match session.target {
         Target::Local(_) => Pace::locally(timeout),
         Target::Account(_) => Pace::on_aws(timeout),
@@ -109,7 +99,7 @@ async fn verify(
     // What people read is told as it comes, and once.
     let show = |text: &str| {
         if args.format == ListFormat::Human && !text.is_empty() {
-            terminal.print(text);
+            terminal.show(text);
         }
     };
     show(&format!("{}\n\n", run.heading()));

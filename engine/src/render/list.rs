@@ -24,6 +24,8 @@ pub struct Owned {
     pub name: String,
     /// What sort of owner it has.
     pub owner: Holder,
+    /// What it connects, where it is a mapping.
+    pub link: Option<(String, String)>,
 }
 
 /// What sort of owner something has.
@@ -74,13 +76,19 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> St
     text
 }
 
-/// Who owns what, as a table.
+/// Who owns what, as a table. What AWS calls by a random id is shown by what it connects.
 pub fn owned(owned: &[Owned], look: Look) -> String {
+    let resource_of = |name: &str| {
+        let found = owned.iter().find(|it| it.name == name && !it.resource.is_empty());
+        found.map_or_else(|| name.to_owned(), |it| it.resource.clone())
+    };
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(look.width).unwrap_or(u16::MAX));
     table.set_header(["TEAM", "STACK", "RESOURCE", "KIND", "NAME IN AWS"]);
-    for Owned { team, stack, resource, kind, name, owner } in owned {
+    for Owned { team, stack, resource, kind, name, owner, link } in owned {
+        let linked = link.as_ref().map(|(from, to)| format!("{} -> {}", resource_of(from), resource_of(to)));
+        let name = linked.as_ref().unwrap_or(name);
         let stack = match owner {
             Holder::Team => stack.clone(),
             Holder::CloudFormation => format!("CloudFormation {stack}"),
@@ -100,7 +108,7 @@ pub fn owned(owned: &[Owned], look: Look) -> String {
 pub fn owned_json(owned: &[Owned]) -> Json {
     let resources: Vec<Json> = owned
         .iter()
-        .map(|Owned { team, stack, resource, kind, name, owner }| {
+        .map(|Owned { team, stack, resource, kind, name, owner, link }| {
             let owner = match owner {
                 Holder::Team => "team",
                 Holder::CloudFormation => "cloudformation",
@@ -108,7 +116,13 @@ pub fn owned_json(owned: &[Owned]) -> Json {
                 Holder::Unreadable => "unreadable",
             };
             let [team, stack, resource] = [team, stack, resource].map(|text| Some(text).filter(|it| !it.is_empty()));
-            json!({ "owner": owner, "team": team, "stack": stack, "resource": resource, "kind": kind, "name": name })
+            let mut row =
+                json!({ "owner": owner, "team": team, "stack": stack, "resource": resource, "kind": kind, "name": name });
+            if let (Json::Object(row), Some((source, function))) = (&mut row, link) {
+                row.insert("source".to_owned(), json!(source));
+                row.insert("function".to_owned(), json!(function));
+            }
+            row
         })
         .collect();
     json!({ "format_version": FORMAT_VERSION, "resources": resources })

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::Style;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value as Json, json};
 use textwrap::core::display_width;
 
@@ -41,31 +43,37 @@ pub struct Journal {
     /// Columns of the functions' names, with the blanks behind them; 0: they are not shown.
     names: usize,
     day: String,
+    zone: TimeZone,
 }
 
 impl Journal {
-    /// For lines of these functions; without any, no names stand in front.
+    /// For lines of these functions; without any, no names stand in front. Times are in UTC.
     pub fn new<'n>(functions: impl Iterator<Item = &'n str>, look: Look) -> Journal {
         let names = functions.map(|name| display_width(name) + 2).max().unwrap_or(0);
-        Journal { look, names, day: String::new() }
+        Journal { look, names, day: String::new(), zone: TimeZone::UTC }
+    }
+
+    /// Shows times as clocks in `zone` show them.
+    #[must_use]
+    pub fn in_zone(self, zone: TimeZone) -> Journal {
+        Journal { zone, ..self }
     }
 
     /// One entry for people.
     pub fn entry(&mut self, entry: &Entry<'_>) -> String {
         let Journal { look, names, .. } = *self;
-        let moment = moment(entry.at);
-        let (day, time) = moment.trim_end_matches('Z').split_once('T').unwrap_or(("", &moment));
+        let (day, time) = on_clock(entry.at, &self.zone);
         let mut text = String::new();
         if self.day != day {
-            self.day = day.to_owned();
-            let _ = writeln!(text, "{}", look.paint(DIM, &format!("{day} (UTC)")));
+            let _ = writeln!(text, "{}", look.paint(DIM, &day));
+            self.day = day;
         }
         let Shown { label, style, head, body } = shown(entry.said);
         if names > 0 {
             let name = format!("{:names$}", entry.function);
             text.push_str(&look.paint(BOLD, &name));
         }
-        let _ = write!(text, "{}  ", look.paint(DIM, time));
+        let _ = write!(text, "{}  ", look.paint(DIM, &time));
         let mut indent = names + time.len() + 2;
         if !label.is_empty() {
             let padding = LABEL.saturating_sub(label.len()).max(2);
@@ -198,6 +206,14 @@ fn measured(report: &Report) -> String {
     text
 }
 
+/// The day with its offset, `2026-11-25 (UTC+01:00)`, and the time.
+fn on_clock(at: i64, zone: &TimeZone) -> (String, String) {
+    let timestamp = Timestamp::from_millisecond(at.clamp(0, LAST)).unwrap_or_default();
+    let there = timestamp.to_zoned_datetime(zone.clone());
+    let offset = if there.offset().is_zero() { "" } else { "%:z" };
+    (there.strftime(&format!("%Y-%m-%d (UTC{offset})")).to_string(), there.strftime("%H:%M:%S.%3f").to_string())
+}
+
 /// Milliseconds since 1970 as `2026-11-25T14:23:16.123Z`.
 pub fn moment(at: i64) -> String {
     let since = Duration::from_millis(at.clamp(0, LAST).unsigned_abs());
@@ -252,4 +268,25 @@ pub fn json(entry: &Entry<'_>) -> Json {
         Said::Text { level, text } => json!({ "type": "text", "level": level, "text": text }),
     });
     Json::Object(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_zone_with_its_offset() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap_or(TimeZone::UTC);
+        for (at, zone, day, time) in [
+            (1_764_080_596_123, &TimeZone::UTC, "2025-11-25 (UTC)", "14:23:16.123"),
+            (1_764_080_596_123, &zone, "2025-11-25 (UTC+01:00)", "15:23:16.123"),
+            (1_751_322_600_000, &zone, "2025-07-01 (UTC+02:00)", "00:30:00.000"),
+            (-5, &TimeZone::UTC, "1970-01-01 (UTC)", "00:00:00.000"),
+            (i64::MAX, &TimeZone::UTC, "9999-12-30 (UTC)", "22:00:00.000"),
+        ] {
+            let shown = on_clock(at, zone);
+            assert!(shown.0 == day || at == i64::MAX, "{at}: {shown:?}");
+            assert!(shown.1 == time || at == i64::MAX, "{at}: {shown:?}");
+        }
+    }
 }

@@ -544,7 +544,7 @@ fn a_command_without_a_spec_takes_the_usual_one_or_lists_what_there_is() {
         assert_eq!(listed.stdout, "");
     }
     std::fs::remove_dir_all(project.path("specs")).unwrap();
-    project.run(&["diff", "--local"]).expect(1, &["no spec is named, and there is none in `specs/`"]);
+    project.run(&["diff", "--local"]).expect(1, &["no spec found: there is no `specs/` folder here"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
 mod catalogue;
+mod command_line;
 #[cfg(unix)]
 mod e2e;
 mod fuzz;

@@ -9,7 +9,7 @@ use std::process::Command;
 use engine::kinds::registry;
 use engine::render::explain;
 
-use crate::support::{ENGINE, installed};
+use crate::support::{self, ENGINE, installed};
 
 /// A copy of what a fresh clone has, with a local AWS of its own.
 struct Clone {
@@ -149,6 +149,8 @@ fn endings(line: &str) -> &'static [i32] {
         // It asks, and nobody is there to answer.
         _ if line.starts_with("engine destroy") && !line.contains("--yes") => &[0, 1],
         _ if line.contains("--detailed-exitcode") => &[0, 2],
+        // It may be stopped.
+        "engine local status" => &[0, 1],
         // Here is a spec already.
         "engine init" => &[1],
         _ => &[0],
@@ -163,12 +165,11 @@ fn every_command_line_of_the_help_runs() {
     let mut n_lines = 0;
     // What looks needs something to look at, and what removes comes last; without its tags a young table would have to
     // be waited for.
-    let commands = "explain init validate schema graph completions man apply diff check output list logs verify policy doctor \
-                    destroy release local";
+    let commands = "explain init validate schema graph completions man apply diff preflight output list logs verify policy \
+                    doctor destroy forget local";
     let (_, help) = clone.run("engine --help", None);
-    let listed = help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
-    let listed = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-    let listed: BTreeSet<&str> = listed.filter(|name| !["", "help"].contains(name)).collect();
+    let listed = support::commands(&help);
+    let listed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
     assert_eq!(listed, commands.split_whitespace().collect(), "each has examples");
     let below = |command: &'static str| match command {
         "local" => vec!["local start", "local status", "local reset", "local", "local stop"],
@@ -177,7 +178,8 @@ fn every_command_line_of_the_help_runs() {
     for command in commands.split_whitespace().flat_map(below) {
         let (_, help) = clone.run(&format!("engine {command} --help"), None);
         let examples = help.split("Examples:\n").nth(1).unwrap();
-        let lines = examples.lines().filter_map(|line| line.strip_prefix("  engine "));
+        let lines = examples.lines().take_while(|line| !line.is_empty());
+        let lines = lines.filter_map(|line| line.strip_prefix("  engine "));
         // What ends with Ctrl-C alone is run by `e2e::logs`.
         for line in lines.filter(|line| !line.contains("--follow")) {
             n_lines += 1;

@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod causes;
+mod command_line;
 mod credentials;
 mod doctor;
 mod elsewhere;
@@ -131,6 +132,7 @@ impl Project {
             .env_clear()
             .env("HOME", self.path("home"))
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("TZ", "UTC")
             .stdin(Stdio::null());
         command
     }

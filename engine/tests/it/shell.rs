@@ -35,7 +35,7 @@ fn bash_completes_commands_their_other_names_and_the_words_that_are_known() {
     assert_eq!(offered(&["pl"]), ["plan"]);
     assert_eq!(offered(&["de"]), ["deploy", "destroy"]);
     for command in ["apply", "deploy"] {
-        assert_eq!(offered(&[command, "--format", ""]), ["human", "json", "markdown"], "{command}");
+        assert_eq!(offered(&[command, "--format", ""]), ["text", "json", "markdown"], "{command}");
         assert_eq!(offered(&[command, "--delete"]), ["--delete-data"], "{command}");
     }
     let explained = offered(&["explain", ""]);
@@ -45,6 +45,10 @@ fn bash_completes_commands_their_other_names_and_the_words_that_are_known() {
     assert_eq!(offered(&["man", "local-st"]), ["local-start", "local-stop", "local-status"]);
     assert_eq!(offered(&["local", "st"]), ["start", "stop", "status"]);
     assert!(offered(&["local", "su"]).is_empty());
+    // Options of AWS are only offered where AWS is asked.
+    assert_eq!(offered(&["diff", "--prof"]), ["--profile"]);
+    assert!(offered(&["explain", "--prof"]).is_empty() && offered(&["local", "start", "--prof"]).is_empty());
+    assert_eq!(offered(&["local", "start", "--col"]), ["--color"]);
 }
 
 #[test]

@@ -1,3 +1,11 @@
 //! What several modules of the tests need.
 
 pub(crate) use crate::shared::{DEADLINE, ENGINE, eventually, installed};
+
+/// The commands that a `--help` lists, in groups or not, under their first names.
+pub(crate) fn commands(help: &str) -> Vec<String> {
+    let (_, list) = help.split_once("Usage: ").unwrap();
+    let (list, _) = list.split_once("Options:\n").unwrap();
+    let rows = list.lines().filter_map(|line| line.strip_prefix("  ")).filter(|row| !row.starts_with(' '));
+    rows.map(|row| row.split([' ', ',']).next().unwrap().to_owned()).collect()
+}

@@ -148,6 +148,7 @@ fn command(folder: &Path, program: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).env_clear().env("HOME", folder).env("ENGINE_CACHE_DIR", installed());
     command.env("PATH", std::env::var_os("PATH").unwrap()).env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("TZ", "UTC");
     command
 }
 

@@ -36,6 +36,11 @@ fn applied(project: &Project, cloud: &Cloud) -> (Run, String) {
     (run, page)
 }
 
+/// The line that says how long it took.
+fn took(run: &Run) -> &str {
+    run.err.lines().find(|line| line.starts_with("Took ")).unwrap_or_else(|| panic!("{}", run.err))
+}
+
 /// The page's text, a line for each block, without times and what hangs on them.
 fn words(page: &str) -> Vec<String> {
     let (_, body) = page.split_once("<body>").unwrap();
@@ -94,7 +99,7 @@ fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_
     says(mapping, "for the mapping to settle");
     assert_eq!(n_of(&page, "critical"), 2, "of both its steps, and of nothing else");
     assert!(n_of(&page, "wait") >= 4 && n_of(&page, "call") > 20, "{page}");
-    let last = run.err.lines().last().unwrap();
+    let last = took(&run);
     assert!(last.starts_with("Took ") && last.contains("; the longest pole: todos ("), "{last}");
     assert!(last.contains(" s) -> todos-to-logger (") && last.ends_with(" s)."), "{last}");
 }
@@ -122,7 +127,7 @@ fn a_failure_an_interrupt_and_nothing_to_do_have_a_page_as_well() {
     has(&said, "no <such> table");
     has(&said, "skipped, it depends on todos");
     assert!(!page.contains("<such>"), "what AWS says is text");
-    assert!(run.err.lines().last().unwrap().starts_with("Took "), "{}", run.err);
+    took(&run);
 
     let cloud = Cloud::start(World::empty());
     cloud.hold();
@@ -185,8 +190,8 @@ fn several_specs_share_a_page_and_an_axis() {
     let headings: Vec<String> = words(&page).into_iter().filter(|line| line.contains("/team account")).collect();
     assert_eq!(headings.len(), 2, "{headings:?}");
     assert_eq!(page.matches("<div class=\"scale\"").count(), 2);
-    assert!(run.err.lines().last().unwrap().contains("; the longest pole: "), "{}", run.err);
-    assert!(run.err.lines().last().unwrap().contains("/team/todos ("), "{}", run.err);
+    assert!(took(&run).contains("; the longest pole: "), "{}", run.err);
+    assert!(took(&run).contains("/team/todos ("), "{}", run.err);
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! The command line without AWS: old names, where a spec is found, and what each help holds. The real program, each run in
+//! an environment of its own.
+
+#![cfg(unix)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{ENGINE, commands};
+
+/// A project in a folder of its own, beside a home folder.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for file in ["specs/team.yaml", "lambda-src/log-events/index.js"] {
+            place.write(&format!("project/{file}"), &fs::read_to_string(root.join(file)).unwrap());
+        }
+        fs::create_dir_all(place.0.path().join("home")).unwrap();
+        fs::create_dir_all(place.0.path().join("project/a/b")).unwrap();
+        place
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, folder: &str, line: &str) -> Command {
+        let mut command = Command::new(ENGINE);
+        command.args(line.split_whitespace()).current_dir(self.0.path().join(folder)).env_clear().stdin(Stdio::null());
+        command.env("HOME", self.0.path().join("home")).env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+    }
+
+    /// Exit code and both streams.
+    fn run(&self, folder: &str, line: &str) -> (i32, String, String) {
+        ended(self.command(folder, line).output().unwrap())
+    }
+
+    #[track_caller]
+    fn expect(&self, folder: &str, line: &str, code: i32, words: &[&str]) {
+        let (ended, out, err) = self.run(folder, line);
+        let said = format!("{out} {err}").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(ended, code, "{line}: {out}{err}");
+        words.iter().for_each(|words| assert!(said.contains(words), "{line}: `{words}` is not in {said}"));
+    }
+}
+
+fn ended(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// What worked once, and how it is written now.
+const OLD: [(&str, &str); 34] = [
+    ("check", "preflight"),
+    ("check specs/team.yaml --format human", "preflight -f specs/team.yaml"),
+    ("check --help", "preflight --help"),
+    ("release todos", "forget todos"),
+    ("release todos specs/team.yaml", "forget todos --spec specs/team.yaml"),
+    ("release --help", "forget --help"),
+    ("plan", "diff"),
+    ("plan --help", "diff --help"),
+    ("deploy --yes", "apply --yes"),
+    ("deploy --help", "apply --help"),
+    ("man check", "man preflight"),
+    ("man release", "man forget"),
+    ("man deploy", "man apply"),
+    ("diff --format human", "diff --format text"),
+    ("apply --format human", "apply --format text"),
+    ("destroy --format human", "destroy --format text"),
+    ("output --format human", "output --format text"),
+    ("list --format human", "list --format text"),
+    ("logs --format human", "logs --format text"),
+    ("verify --format human", "verify --format text"),
+    ("validate --format human", "validate --format text"),
+    ("validate --format json", "validate --json"),
+    ("diff --format json", "diff --json"),
+    ("diff specs/team.yaml", "diff -f specs/team.yaml"),
+    ("diff specs/team.yaml", "diff --file specs/team.yaml"),
+    ("output --spec specs/team.yaml", "output -f specs/team.yaml"),
+    ("graph specs/team.yaml", "graph -f specs/team.yaml"),
+    ("verify specs/team.yaml --timeout 600", "verify -f specs/team.yaml --timeout 10m"),
+    ("logs --since 90s", "logs --since 90"),
+    ("policy --for check --account 123456789012", "policy --for preflight --account 123456789012"),
+    ("policy specs/team.yaml --account 123456789012", "policy -f specs/team.yaml --account 123456789012"),
+    ("apply --auto-approve", "apply --yes"),
+    ("destroy --auto-approve", "destroy --yes"),
+    ("destroy --force", "destroy --yes"),
+];
+
+#[test]
+fn old_names_and_those_of_other_tools_do_what_the_new_ones_do() {
+    let place = Place::new();
+    for (old, new) in OLD {
+        let (ran, wanted) = (place.run("project", old), place.run("project", new));
+        assert_eq!(ran, wanted, "`{old}` and `{new}`");
+        // It was understood: what is missing is only AWS.
+        assert!(ran.0 == 0 || ran.2.contains("error[no-credentials]"), "`{old}`: {}", ran.2);
+    }
+}
+
+#[test]
+fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
+    let place = Place::new();
+    let valid = "`../../specs/team.yaml` is valid.";
+    place.expect("project/a/b", "validate", 0, &[valid]);
+    place.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
+    place.expect("", "-C project/a/b validate", 0, &[valid]);
+    place.expect("", "validate project", 0, &["`project/specs/team.yaml` is valid."]);
+    place.expect("", "graph -f project", 0, &["todos-to-logger"]);
+    place.expect("", "policy project --account 123456789012", 0, &["blue-owls"]);
+    let none = "no spec found: there is no `specs/` folder here";
+    place.expect("", "diff", 1, &[none, "`engine init` writes a first spec"]);
+    // A repository and the home folder end the search.
+    fs::create_dir(place.0.path().join("project/a/.git")).unwrap();
+    place.expect("project/a/b", "diff", 1, &[none]);
+    fs::rename(place.0.path().join("project/a/.git"), place.0.path().join("project/.git")).unwrap();
+    place.expect("project/a/b", "validate", 0, &[valid]);
+    let home = place.command("project/a/b", "diff").env("HOME", place.0.path().join("project/a")).output().unwrap();
+    assert!(ended(home).2.contains(none));
+    // What is above belongs to the system, or, where the tests may do everything, to somebody else.
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        std::os::unix::fs::chown(place.0.path().join("project"), Some(65_534), None).unwrap();
+        place.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
+        place.expect("project/a/b", "diff", 1, &[none, "project` isn't searched: it belongs to another user"]);
+    } else {
+        place.expect("", "diff", 1, &["isn't searched: it belongs to another user"]);
+    }
+}
+
+#[test]
+fn specs_that_are_not_where_they_are_looked_for_are_offered_by_name() {
+    let place = Place::new();
+    let spec = fs::read_to_string(place.0.path().join("project/specs/team.yaml")).unwrap();
+    place.write("loose/team.yaml", &spec);
+    place.write("loose/compose.yaml", "services: {}\n");
+    place.write("loose/lambda-src/log-events/index.js", "exports.handler = async () => {};\n");
+    place.expect("loose", "diff", 1, &["no spec found", "add `--spec team.yaml`"]);
+    assert!(!place.run("loose", "diff").2.contains("compose"));
+    place.write("loose/specs/one.yml", &spec);
+    place.expect("loose", "validate", 0, &["`specs/one.yml` is valid."]);
+    place.write("loose/specs/two.yml", &spec);
+    place.expect("loose", "diff", 1, &["`specs` has several specs", "`specs/one.yml`, `specs/two.yml`"]);
+    fs::remove_dir_all(place.0.path().join("loose/specs")).unwrap();
+    fs::create_dir(place.0.path().join("loose/specs")).unwrap();
+    place.expect("loose", "diff", 1, &["no spec found: `specs` has no YAML file", "add `--spec team.yaml`"]);
+}
+
+#[test]
+fn every_help_shows_what_the_command_takes_notice_of_and_how_it_ends() {
+    let place = Place::new();
+    let help = |line: &str| {
+        let (code, out, err) = place.run("project", line);
+        assert_eq!((code, err.as_str()), (0, ""), "{line}");
+        out
+    };
+    let mut all = vec![String::new(), "local start".to_owned(), "local status".to_owned()];
+    all.extend(commands(&help("--help")));
+    assert_eq!(all.len(), 22);
+    let offline = ["init", "validate", "explain", "completions", "man", "schema", "local"];
+    for command in all {
+        let (short, long) = (help(&format!("{command} -h")), help(&format!("{command} --help")));
+        for text in ["Environment:", "Exit codes:", "--log-format", "NO_COLOR", "130   interrupted", "-C, --directory"]
+        {
+            assert!(long.contains(text), "{command}: {text}");
+            assert!(!short.contains(text), "{command}: {text}");
+        }
+        let asks = !offline.contains(&command.split(' ').next().unwrap());
+        assert_eq!(long.contains("--profile"), asks, "{command}");
+        assert_eq!(long.contains("AWS_PROFILE"), asks, "{command}");
+        let man = help(&format!("man {command}")).replace("\\-", "-");
+        assert!(man.contains("Exit codes:") && man.contains("ENGINE_VAR_"), "{command}: {man}");
+    }
+    assert!(help("version").starts_with(concat!("engine ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_stopped_local_aws_is_told_by_the_exit_code_too() {
+    let place = Place::new();
+    assert_eq!(place.run("project/a", "local status"), (1, "not running\n".to_owned(), String::new()));
+    let (code, out, _) = place.run("project/a", "local status --json");
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &told["running"], &told["endpoint"]), (1, &false.into(), &serde_json::Value::Null));
+}
