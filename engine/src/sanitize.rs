@@ -375,4 +375,19 @@ mod tests {
         assert_eq!(clean("\u{1b}[31mred", TERMINAL), "\u{1b}[31mred\u{1b}[0m", "no style outlives its text");
         assert_eq!(clean("\u{1b}[8mhidden", TERMINAL), "\\u001b[8mhidden");
     }
+
+    #[test]
+    fn a_variable_that_says_no_is_no_ci() {
+        for (value, is_ci) in [
+            ("", false),
+            ("0", false),
+            ("false", false),
+            ("FALSE", false),
+            ("1", true),
+            ("true", true),
+            ("woodpecker", true),
+        ] {
+            assert_eq!(says_ci(OsStr::new(value)), is_ci, "{value}");
+        }
+    }
 }

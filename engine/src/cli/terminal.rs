@@ -430,23 +430,3 @@ impl Presses {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_variable_that_says_no_is_no_ci() {
-        for (value, is_ci) in [
-            ("", false),
-            ("0", false),
-            ("false", false),
-            ("FALSE", false),
-            ("1", true),
-            ("true", true),
-            ("woodpecker", true),
-        ] {
-            assert_eq!(says_ci(OsStr::new(value)), is_ci, "{value}");
-        }
-    }
-}
