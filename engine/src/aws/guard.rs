@@ -218,7 +218,7 @@ impl Guard {
                 Standing::Barred(format!("it belongs to the CloudFormation stack `{stack}`"))
             }
             Ownership::NotYetReadable(_) => Standing::Barred("its tags can't be read yet".to_owned()),
-            Ownership::Nobody | Ownership::Inherited => Standing::Writable,
+            Ownership::Nobody | Ownership::Inherited | Ownership::Untaggable => Standing::Writable,
             Ownership::Denied => Standing::Unproven,
         };
         if let Some(key) = key(schema, id, live) {
@@ -662,6 +662,7 @@ mod tests {
             incarnation: Some("u-1".to_owned()),
             age: crate::schema::Age::default(),
             notes: Vec::new(),
+            unknown: crate::schema::Unknown::new(),
         }
     }
 

@@ -90,10 +90,13 @@ struct Standing {
     /// Nothing was looked at; the ARN that the spec gives stands for it.
     #[serde(default)]
     unread: bool,
+    /// What could not be read, and why.
+    #[serde(default)]
+    unknown: BTreeMap<String, String>,
 }
 
 fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
-    let Standing { props, outputs, owner, condition, items, unread } = standing;
+    let Standing { props, outputs, owner, condition, items, unread, unknown } = standing;
     let mut tree = Tree::new();
     for (name, value) in props {
         let value = match value {
@@ -111,8 +114,17 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
             };
             tree.entry(property.name.to_owned()).or_insert(default);
         }
+        // The source is as packed, unless this file says otherwise.
+        for (name, value) in &declared.desired {
+            let property = declared.schema().property(name).filter(|it| it.is_compared());
+            if property.is_some() {
+                tree.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
         declared.kind.normalize(&declared.id, &mut tree);
     }
+    tree.retain(|name, _| !unknown.contains_key(name));
+    let unknown = unknown.into_iter().map(|(name, why)| (declared.schema().property(&name).unwrap().name, why));
     let owner = match owner.as_deref() {
         None | Some("ours") => Ownership::Engine(declared.id.owner.clone()),
         Some("nobody") => Ownership::Nobody,
@@ -144,6 +156,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
             incarnation: None,
             age: Age::default(),
             notes: Vec::new(),
+            unknown: unknown.collect(),
         }),
         contents: items.map(|items| if items == 0 { Contents::Empty } else { Contents::Items(items) }),
         unread: unread.then(|| AwsError::own(Class::Denied, "GetRole", "runner", "not authorized")),

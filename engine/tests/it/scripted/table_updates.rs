@@ -300,7 +300,8 @@ fn what_may_not_be_read_is_not_said_to_be_as_wanted() {
     project.run(&cloud, &["diff", "--detailed-exitcode"]).ends_with(0).says("No changes.");
     project.edit("read_capacity: 1", "read_capacity: 1\n    ttl_attribute: expires");
     let run = project.run(&cloud, &["diff", "--detailed-exitcode"]);
-    run.ends_with(2).says("its `ttl_attribute` may not be read").says("Undecided: 1 resource");
+    run.ends_with(2).says("its `ttl_attribute` can't be read (you lack permission for DescribeTimeToLive)");
+    run.says("Undecided: no changes, but 1 resource can't be read completely.");
 }
 
 #[test]
