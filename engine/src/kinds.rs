@@ -126,11 +126,12 @@ fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
 
 /// Properties as if `unknown` had not been read: whatever a read shows there is not compared with what it once hid.
 fn without<P: Serialize + DeserializeOwned>(props: &P, unknown: &[&str]) -> Result<P, AwsError> {
-    let mut json = serde_json::to_value(props).map_err(|error| AwsError::defect(error.to_string()))?;
+    let defect = |error: serde_json::Error| AwsError::defect(format!("properties can't be compared in part: {error}"));
+    let mut json = serde_json::to_value(props).map_err(defect)?;
     if let Json::Object(fields) = &mut json {
         fields.retain(|name, _| !unknown.contains(&name.as_str()));
     }
-    serde_json::from_value(json).map_err(|error| AwsError::defect(error.to_string()))
+    serde_json::from_value(json).map_err(defect)
 }
 
 /// What AWS always sends, and has not sent.

@@ -611,6 +611,11 @@ impl<'a> Planner<'a> {
         {
             row.remarks.push("it still bears this stack's tags; it is left as it is all the same".to_owned());
         }
+        let checked =
+            schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(it.name));
+        let unknown = checked.filter_map(|it| Some((it.name, live.unknown.get(it.name)?)));
+        row.remarks
+            .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
             row.remarks.push(format!("it could not be checked: {error}"));
         }

@@ -89,8 +89,13 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
     let get = || async {
         cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", mapping)
     };
-    let answer = cx.read(mapping, get).await?;
-    let (state, result) = (answer.state().unwrap_or_default(), answer.last_processing_result().unwrap_or_default());
+    // It only adds a detail, without which the other causes can still be told apart.
+    let answer = match cx.read(mapping, get).await {
+        Err(error) if error.unreadable().is_some() => None,
+        answer => Some(answer?),
+    };
+    let state = answer.as_ref().and_then(|it| it.state()).unwrap_or_default();
+    let result = answer.as_ref().and_then(|it| it.last_processing_result()).unwrap_or_default();
     if log.shows_a_call() {
         let problem = format!("`{function}` was called, but its log does not name the {word} of the test item");
         let why = match log.n_own_lines() {
@@ -145,7 +150,10 @@ pub(super) async fn of(cx: &Context, pipeline: &Pipeline, change: Happening, log
         return finding(Hop::Logged, Cause::NoLogGroup, diagnostic.cause(Code::RoleLacksRight.name(), None));
     }
     let mut diagnostic = Diagnostic::error(format!("`{function}` was not called for the {word} of the test item"));
-    let mut found = vec![format!("the mapping is {state}, its last result is \"{}\"", mask(result))];
+    let mut found = vec![match answer {
+        Some(_) => format!("the mapping is {state}, its last result is \"{}\"", mask(result)),
+        None => "you can't read the mapping's state and last result".to_owned(),
+    }];
     if !log.exists {
         found.push(format!("there is no log group {log_group}, as with a function that was never called"));
     }

@@ -362,6 +362,31 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
 }
 
 #[test]
+fn what_cannot_be_read_is_neither_compared_nor_changed() {
+    let arn = "  outputs: { arn: 'arn:aws:lambda";
+    let why = "you lack permission to use the KMS key";
+    let hidden = with(DEPLOYED, arn, &format!("  unknown: {{ environment: {why} }}\n{arn}"));
+    let function = "    role: ${runner.arn}\n";
+    let spec = |lines: &str| with(PIPELINE, function, &format!("{function}{lines}"));
+    let declared = spec("    environment: { MODE: new }\n");
+    let ignored = spec("    ignore_changes: [environment]\n");
+    let unowned = with(&hidden, "  unknown:", "  owner: nobody\n  unknown:");
+    let replace = Options { replace: ["logger".to_owned()].into(), ..Options::default() };
+    let replaced = |spec: &str| shown(&planned(&load(spec), &hidden, Goal::Present, replace.clone()), false);
+    let plans = [
+        ("not declared", plan_of(PIPELINE, &hidden)),
+        ("declared", plan_of(&declared, &hidden)),
+        ("another change", plan_of(&spec("    environment: { MODE: new }\n    timeout: 9\n"), &hidden)),
+        ("adopted, declared", plan_of(&declared, &unowned)),
+        ("adopted, ignored", plan_of(&ignored, &unowned)),
+        ("replaced, declared", replaced(&declared)),
+        ("replaced, ignored", replaced(&ignored)),
+    ];
+    let texts = plans.map(|(what, plan)| format!("{what}:\n{plan}"));
+    insta::assert_snapshot!("what_cannot_be_read", texts.join("\n"));
+}
+
+#[test]
 fn removing_a_line_resets_to_the_default() {
     let live = with(&with(DEPLOYED, "memory_size: 128", "memory_size: 512"), "batch_size: 100", "batch_size: 7");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
