@@ -158,9 +158,13 @@ fn readable<T>(read: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
 /// Why AWS shows an error where something encrypted would be.
 fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
     let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
-    match code.contains("AccessDenied") || message.contains("access was denied") {
-        true => "you lack permission to use the KMS key".to_owned(),
-        false => format!("AWS can't decrypt it: {}", if message.is_empty() { code } else { message }),
+    match () {
+        () if code.contains("AccessDenied") || message.contains("access was denied") => {
+            "you lack permission to use the KMS key".to_owned()
+        }
+        () if message.is_empty() => format!("AWS can't decrypt it: {code}"),
+        () if code.is_empty() => message.to_owned(),
+        () => format!("AWS can't decrypt it: {message}"),
     }
 }
 

@@ -31,7 +31,7 @@ use aws_sdk_dynamodb::types::{TableDescription, TableStatus};
 use aws_sdk_lambda::config::Builder as Override;
 use aws_sdk_lambda::types::{
     DestinationConfig, EventSourceMappingConfiguration, EventSourcePosition, Filter, FilterCriteria,
-    FunctionResponseType, OnFailure,
+    FilterCriteriaError, FunctionResponseType, OnFailure,
 };
 use aws_smithy_types::retry::RetryConfig;
 use futures_util::future::try_join_all;
@@ -255,7 +255,7 @@ impl Kind for Mapping {
         let mappings = list(cx, Some(id.anchor("function"))).await?;
         let found = try_join_all(mappings.iter().map(|mapping| async move {
             let (seen, tags) = tokio::join!(in_full(cx, mapping), list_tags(cx, mapping));
-            let (Some((mapping, undecrypted)), Some(tags)) = (seen?, tags?) else { return Ok(None) };
+            let (Some(mapping), Some(tags)) = (seen?, tags?) else { return Ok(None) };
             let (resource, ours) = match &tags.owner {
                 Ownership::Engine(owner) => {
                     (owner.resource.clone(), (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack))
@@ -269,9 +269,7 @@ impl Kind for Mapping {
                 // That of a version or an alias joins another pair, so it can't be meant; but it goes with its function.
                 id.anchors.insert("function", name.to_owned());
             }
-            let mut live = live(mapping, tags);
-            live.unknown.extend(undecrypted.map(|why| ("filters", why)));
-            Ok::<_, AwsError>(Some((id, live)))
+            Ok::<_, AwsError>(Some((id, live(mapping, tags))))
         }))
         .await?;
         Ok(Reading { live: None, others: found.into_iter().flatten().collect() })
@@ -334,13 +332,12 @@ impl Kind for Mapping {
             let us = Ownership::Engine(id.owner.clone());
             let (mut leaving, mut taken, mut lagging) = (false, false, false);
             for (seen, tags) in seen.iter().zip(owners) {
-                let (Some((mapping, undecrypted)), Some(tags)) = (seen, tags) else { continue };
+                let (Some(mapping), Some(tags)) = (seen, tags) else { continue };
                 match condition(mapping) {
                     Condition::Leaving => leaving = true,
                     _ if tags.owner == us || tags.owner == Ownership::Untaggable => {
                         let has_tags = tags.unknown.is_none();
-                        let mut unknown: Vec<&str> = unknown(mapping).into_keys().collect();
-                        unknown.extend(undecrypted.iter().map(|_| "filters"));
+                        let unknown: Vec<&str> = unknown(mapping).into_keys().collect();
                         let live = self::props(mapping, tags.own);
                         let unlike = live.differing(&props, &unknown).into_iter();
                         // Whether it will be enabled shows only once it is made.
@@ -559,23 +556,34 @@ fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
     unknown
 }
 
-/// The mapping with its filters, which lists leave out where a key of one's own encrypts them
-/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html), and why they can't be read; `None`: it is gone
-/// by now.
+/// A mapping of a list with its filters, which lists leave out where a key of one's own encrypts them
+/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html); `None`: it is gone by now.
 async fn in_full(
     cx: &Context,
     mapping: &EventSourceMappingConfiguration,
-) -> Result<Option<(EventSourceMappingConfiguration, Option<String>)>, AwsError> {
+) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
     let Some(uuid) = mapping.uuid().filter(|_| mapping.kms_key_arn().is_some()) else {
-        return Ok(Some((mapping.clone(), None)));
+        return Ok(Some(mapping.clone()));
     };
-    match get(cx, uuid).await {
-        Ok(mapping) => Ok(mapping.map(|mapping| (mapping, None))),
-        Err(error) => match error.unreadable() {
-            Some(why) => Ok(Some((mapping.clone(), Some(why)))),
-            None => Err(error),
-        },
+    match get_itself(cx, uuid).await {
+        Err(error) => Ok(Some(without_filters(mapping.clone(), error)?)),
+        mapping => mapping,
     }
+}
+
+/// A mapping of a list which can't be read by itself for that reason.
+///
+/// # Errors
+/// The reason, where it may not last.
+fn without_filters(
+    mut mapping: EventSourceMappingConfiguration,
+    error: AwsError,
+) -> Result<EventSourceMappingConfiguration, AwsError> {
+    let why = error.unreadable().ok_or(error)?;
+    if mapping.kms_key_arn().is_some() {
+        mapping.filter_criteria_error = Some(FilterCriteriaError::builder().message(why).build());
+    }
+    Ok(mapping)
 }
 
 /// The identity of a mapping that was found; `resource` is what its tags call it.
@@ -663,7 +671,19 @@ async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMap
     }
 }
 
+/// One mapping. Who can't read it by itself finds it in the list of all.
 async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
+    match get_itself(cx, uuid).await {
+        Err(error) if error.unreadable().is_some() => {
+            let Ok(all) = list(cx, None).await else { return Err(error) };
+            let found = all.into_iter().find(|mapping| mapping.uuid() == Some(uuid));
+            found.map(|mapping| without_filters(mapping, error)).transpose()
+        }
+        answer => answer,
+    }
+}
+
+async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
     let answer = cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", uuid);
     match answer {
         Ok(answer) => Ok(Some(
