@@ -133,6 +133,7 @@ fn inventory(spec: &Spec, everything: bool) -> Inventory {
             incarnation: None,
             age: Age::default(),
             notes: Vec::new(),
+            unknown: std::collections::BTreeMap::new(),
         };
         (declared.name.clone(), Found { live: Some(live), ..Found::default() })
     });

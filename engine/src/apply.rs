@@ -21,7 +21,7 @@ use crate::aws::{AwsError, Class, Context, Steady};
 use crate::inventory::{Inventory, is_assigned};
 use crate::kind::Want;
 use crate::live::read_again;
-use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep};
+use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep, leave_out};
 use crate::schema::{Condition, Id, Live, Moment, Naming, Outputs, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, resolve};
@@ -459,7 +459,7 @@ impl Run<'_> {
                 let mut tries = 0;
                 let (props, outputs) = loop {
                     let have = self.unchanged(&cx, change, declared).await?.ok_or_else(gone)?;
-                    let want = self.want(declared, Some(&have))?;
+                    let want = self.want_in_place(declared, Some(&have))?;
                     let props = want.props.clone();
                     match declared.kind.update(&cx, &declared.id, have, want).await {
                         // Something moved between that read and a write: AWS's own transitions move its lock, and so
@@ -475,7 +475,7 @@ impl Run<'_> {
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
             Op::Settle => {
-                let props = self.want(declared, change.live(self.inventory))?.props;
+                let props = self.want_in_place(declared, change.live(self.inventory))?.props;
                 declared.kind.settle(&cx, &declared.id, &props, &change.outputs).await
             }
             Op::Release => match self.unchanged(&cx, change, declared).await? {
@@ -524,12 +524,15 @@ impl Run<'_> {
     /// # Errors
     /// `Changed` if it is neither what the plan was made for nor on its way to what is wanted.
     async fn unchanged(&self, cx: &Context, change: &Change, declared: &Declared) -> Result<Option<Live>, AwsError> {
-        let Some(now) = read_again(cx, declared).await? else { return Ok(None) };
+        let Some(mut now) = read_again(cx, declared).await? else { return Ok(None) };
+        let then = change.live(self.inventory);
+        // What the plan did not compare is not compared now either.
+        then.into_iter().for_each(|then| now.forget(&then.unknown));
         let updates = matches!(change.action, Action::Update | Action::Adopt);
-        let want = if updates { Some(self.want(declared, Some(&now))?.props) } else { None };
-        let difference = match change.live(self.inventory) {
+        let want = if updates { Some(self.want_in_place(declared, Some(&now))?.props) } else { None };
+        let difference = match then {
             None => Some("it did not exist when the plan was made".to_owned()),
-            Some(then) => difference(declared, then, &now, want.as_ref()),
+            Some(then) => hidden_change(change, &now).or_else(|| difference(declared, then, &now, want.as_ref())),
         };
         match difference {
             None => Ok(Some(now)),
@@ -588,6 +591,13 @@ impl Run<'_> {
         Ok(Want { props, artifact: declared.artifact.clone() })
     }
 
+    /// The same for something that stays in its place: without what can't be read of it.
+    fn want_in_place(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
+        let mut want = self.want(declared, have)?;
+        have.into_iter().for_each(|have| leave_out(have, &mut want.props));
+        Ok(want)
+    }
+
     /// Notes the outputs of a step, and holds them against what the plan promised.
     fn made(&self, id: StepId, change: &Change, outputs: Outputs) -> Result<(), AwsError> {
         let broken =
@@ -602,6 +612,13 @@ impl Run<'_> {
         let _ = self.sender.send(Message::Made(id));
         Ok(())
     }
+}
+
+/// A property that the plan changes and a later read can't show any more.
+fn hidden_change(change: &Change, now: &Live) -> Option<String> {
+    let mut planned = change.properties.iter().filter_map(|property| property.path.root());
+    let (name, why) = planned.find_map(|root| now.unknown.get_key_value(root))?;
+    Some(format!("its `{name}`, which the plan changes, can't be read any more ({why})"))
 }
 
 /// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret. Who has
@@ -626,6 +643,7 @@ fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>)
     let names: Vec<String> = then
         .props
         .iter()
+        .filter(|(name, _)| !now.unknown.contains_key(name.as_str()))
         .filter(|(name, _)| want.is_some() || declared.schema().property(name).is_none_or(|it| !it.restless))
         .filter(|(name, value)| {
             let now = now.props.get(*name);

@@ -175,7 +175,7 @@ fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {
         Ownership::Engine(owner) if same && (&owner.team, &owner.stack) == (&us.team, &us.stack) => {
             gone(owner).then_some(1)
         }
-        Ownership::Nobody | Ownership::Denied | Ownership::NotYetReadable(_) if same => Some(2),
+        Ownership::Nobody | Ownership::Denied | Ownership::Untaggable | Ownership::NotYetReadable(_) if same => Some(2),
         // Somebody else's stands where ours would.
         _ if same => Some(3),
         _ => None,

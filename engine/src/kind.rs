@@ -101,7 +101,8 @@ pub trait Kind: Send + Sync + 'static {
         want: Want<Self::Props>,
     ) -> impl Future<Output = Result<Outputs, AwsError>> + Send;
 
-    /// Changes it in place, from `have` to `want`; also puts our tags on it if they are missing.
+    /// Changes it in place, from `have` to `want`; also puts our tags on it if they are missing. Unknown properties are
+    /// equal in both.
     fn update(
         &self,
         cx: &Context,
@@ -110,12 +111,14 @@ pub trait Kind: Send + Sync + 'static {
         want: Want<Self::Props>,
     ) -> impl Future<Output = Result<Outputs, AwsError>> + Send;
 
-    /// Waits until AWS is done with what `create` or `update` began: the step is *ready*.
+    /// Waits until AWS is done with what `create` or `update` began: the step is *ready*. It doesn't wait for the
+    /// values of `unknown` properties, which `want` does not have.
     fn settle(
         &self,
         cx: &Context,
         id: &Id,
         want: &Self::Props,
+        unknown: &[&'static str],
         outputs: &Outputs,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
@@ -197,7 +200,7 @@ impl<K: Kind> Erased<K> {
         };
         // What AWS never returns is no part of a live tree.
         for property in &self.schema.properties {
-            if property.change == Rule::Local {
+            if property.change == Rule::Local || live.unknown.contains_key(property.name) {
                 props.remove(property.name);
             }
         }
@@ -212,8 +215,8 @@ impl<K: Kind> Erased<K> {
 impl<P> Live<P> {
     /// The same with other properties.
     pub fn map<Q>(self, props: Q) -> Live<Q> {
-        let Live { props: _, outputs, owner, condition, incarnation, age, notes } = self;
-        Live { props, outputs, owner, condition, incarnation, age, notes }
+        let Live { props: _, outputs, owner, condition, incarnation, age, notes, unknown } = self;
+        Live { props, outputs, owner, condition, incarnation, age, notes, unknown }
     }
 }
 
@@ -274,8 +277,10 @@ impl<K: Kind> DynKind for Erased<K> {
 
     fn settle<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()> {
         Box::pin(async move {
+            let compared = self.schema.properties.iter().filter(|it| it.is_compared());
+            let unknown: Vec<&str> = compared.map(|it| it.name).filter(|name| !want.contains_key(*name)).collect();
             let want = self.typed(want)?;
-            self.kind.settle(cx, id, &want, outputs).await
+            self.kind.settle(cx, id, &want, &unknown, outputs).await
         })
     }
 

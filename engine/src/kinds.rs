@@ -16,12 +16,13 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, erase};
-use crate::schema::{Id, Owner, Ownership, Problem, Property, Shape, property};
+use crate::schema::{Id, Owner, Ownership, Problem, Property, Shape, Unknown, property};
 use crate::value::{Path, Tree, Value};
 
 pub use function::default_log_group;
@@ -87,6 +88,7 @@ fn must_tag(
 ) -> bool {
     match owner {
         Ownership::Denied => cx.consent.assume_owner,
+        Ownership::Untaggable => false,
         owner => *owner != Ownership::Engine(id.owner.clone()) || !has_tags(have, declared),
     }
 }
@@ -136,6 +138,50 @@ fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
     let (ours, theirs) = (fields(ours), fields(theirs));
     let compared = ours.iter().filter(|(name, _)| !but.contains(&name.as_str()));
     compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
+}
+
+/// Properties as if `unknown` had not been read: whatever a read shows there is not compared with what it once hid.
+fn without<P: Serialize + DeserializeOwned>(props: &P, unknown: &[&str]) -> Result<P, AwsError> {
+    let defect = |error: serde_json::Error| AwsError::defect(format!("properties can't be compared in part: {error}"));
+    let mut json = serde_json::to_value(props).map_err(defect)?;
+    if let Json::Object(fields) = &mut json {
+        fields.retain(|name, _| !unknown.contains(&name.as_str()));
+    }
+    serde_json::from_value(json).map_err(defect)
+}
+
+/// What AWS always sends, and has not sent.
+fn missing<const N: usize>(properties: [(&'static str, bool); N]) -> Unknown {
+    let missing = properties.into_iter().filter(|(_, is_missing)| *is_missing);
+    missing.map(|(name, _)| (name, NOT_SENT.to_owned())).collect()
+}
+
+const NOT_SENT: &str = "AWS's answer does not have it";
+
+/// The error of a read whose answer lacks what it was asked for.
+fn not_sent(operation: &str, name: &str) -> AwsError {
+    AwsError::own(Class::Rejected, operation, name, NOT_SENT)
+}
+
+/// What a read found; `None`: it can't be read, and nobody has to wait for it.
+fn readable<T>(read: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
+    match read {
+        Err(error) if error.unreadable().is_some() => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// Why AWS shows an error where something encrypted would be.
+fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
+    let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
+    match () {
+        () if code.contains("AccessDenied") || message.contains("access was denied") => {
+            "you lack permission to use the KMS key".to_owned()
+        }
+        () if message.is_empty() => format!("AWS can't decrypt it: {code}"),
+        () if code.is_empty() => message.to_owned(),
+        () => format!("AWS can't decrypt it: {message}"),
+    }
 }
 
 /// What a create found in its place that its own owner has made: its own work, or another run's, which may want

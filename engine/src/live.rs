@@ -14,7 +14,7 @@ use crate::kinds::registry;
 use crate::plan::{Goal, Options};
 use crate::schema::{
     Age, Condition, Id, Live, Naming, Outputs, Owner, Ownership, Reading, Shape, Site, TAG_RESOURCE, TAG_STACK,
-    TAG_TEAM, is_of_team, name_in_arn,
+    TAG_TEAM, Unknown, is_of_team, name_in_arn,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::Tree;
@@ -594,7 +594,7 @@ async fn look(cx: &Context, kind: &dyn DynKind, id: &Id) -> Result<Reading, AwsE
     let Reading { live, others } = &mut reading;
     for live in live.iter_mut().chain(others.iter_mut().map(|(_, live)| live)) {
         kind.schema().secrets(&live.props).for_each(|secret| cx.aws.secrets.learn(secret));
-        live.notes.iter_mut().for_each(|note| *note = cx.aws.secrets.mask(note));
+        live.notes.iter_mut().chain(live.unknown.values_mut()).for_each(|note| *note = cx.aws.secrets.mask(note));
         if let Condition::Broken(reason) = &mut live.condition {
             *reason = cx.aws.secrets.mask(reason);
         }
@@ -647,6 +647,7 @@ async fn read_one(
                 incarnation: None,
                 age: Age::default(),
                 notes: Vec::new(),
+                unknown: Unknown::new(),
             };
             Ok((Found { live: Some(live), contents: None, unread: Some(error) }, Vec::new()))
         }

@@ -11,6 +11,7 @@ mod adoption;
 mod diff;
 mod leftovers;
 mod steps;
+mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -25,6 +26,7 @@ use adoption::adopted;
 use diff::{NULL, additions, differences};
 
 pub use diff::keep;
+pub use unknown::leave_out;
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub struct Change {
     pub asks: bool,
     /// Whether it can't be told yet what happens.
     pub undecided: bool,
+    /// Whether nothing happens although some of what the spec declares can't be read, and so not be compared.
+    pub partial: bool,
     /// What is wanted, with everything filled in that is known.
     pub desired: Tree,
     /// The outputs that are promised to come out.
@@ -214,6 +218,11 @@ impl Plan {
     /// Whether it can't be told yet of something what happens to it.
     pub fn is_undecided(&self) -> bool {
         self.changes.iter().any(|change| change.undecided)
+    }
+
+    /// Whether something is taken for unchanged of which not all could be compared.
+    pub fn is_partial(&self) -> bool {
+        self.changes.iter().any(|change| change.partial)
     }
 
     /// Whether somebody has to agree before it is carried out.
@@ -365,7 +374,7 @@ impl<'a> Planner<'a> {
             return refused(row, reason, hint);
         }
         row.remarks.extend(live.notes.iter().cloned());
-        row.properties = differences(schema, &live.props, &row.desired);
+        row.properties = differences(schema, live, &row.desired);
         if let Standing::Assumed = standing {
             // Whether the declared tags stand there can't be seen, and they are not put on blindly.
             row.properties.retain(|change| {
@@ -421,19 +430,22 @@ impl<'a> Planner<'a> {
             }
             _ => {}
         }
-        if row.action == Action::None
-            && let Some(unread) = unread(declared, live)
-        {
-            row.reason = Some(format!("its `{unread}` may not be read, so it can't be told whether it is as wanted"));
-            row.undecided = true;
-        }
+        let kept = match row.action {
+            Action::Replace => {
+                ("; the new one gets what the spec declares", "; the new one gets what the spec declares")
+            }
+            _ => (", so it is not compared and not changed", ", so they are not compared and not changed"),
+        };
+        row.remarks.extend(unknown::notes(declared, live, kept));
+        row.partial = row.action == Action::None && !unknown::declared_unknown(declared, live).is_empty();
         if let Condition::Changing(state) = &live.condition {
             row.remarks.push(format!("AWS is still working on it ({state})"));
         }
         self.losses(&mut row, schema, live);
         if row.action == Action::Replace {
             self.renewal(&mut row, schema, declared);
-            if let Some((reason, hint)) = self.kept(declared, found) {
+            let kept = self.kept(declared, found).or_else(|| unknown::blocks_replacement(declared, live));
+            if let Some((reason, hint)) = kept {
                 return refused(row, reason, hint);
             }
             row.remarks.extend(schema.outage.map(|outage| outage.replaced.to_owned()));
@@ -504,6 +516,10 @@ impl<'a> Planner<'a> {
         let untagged = || "left alone: it bears no tags of the engine".to_owned();
         match self.standing(declared, live) {
             Standing::Ours | Standing::Renamed(_) => self.gone(row, declared, found, None),
+            // Nobody's can be told from it by tags, so it goes with its function as one without tags does.
+            Standing::Assumed if live.owner == Ownership::Untaggable && self.feeds_what_goes(declared) => {
+                self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
+            }
             Standing::Assumed => {
                 let reason = "its tags may not be read, so it may not be ours".to_owned();
                 refused(row, reason, MAY_NOT_READ.to_owned())
@@ -629,6 +645,11 @@ impl<'a> Planner<'a> {
         {
             row.remarks.push("it still bears this stack's tags; it is left as it is all the same".to_owned());
         }
+        let checked =
+            schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(it.name));
+        let unknown = checked.filter_map(|it| Some((it.name, live.unknown.get(it.name)?)));
+        row.remarks
+            .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
             row.remarks.push(format!("it could not be checked: {error}"));
         }
@@ -682,8 +703,8 @@ impl<'a> Planner<'a> {
                 format!("a {} of that name stands there already, without the engine's tags", declared.schema().kind),
                 "delete it, or choose another name".to_owned(),
             ),
-            // Undecided, which was looked at before; tags that can't be read prove nothing.
-            Ownership::NotYetReadable(_) | Ownership::Denied => self.assume(),
+            // Undecided, which was looked at before; tags that can't be read, or can't exist, prove nothing.
+            Ownership::NotYetReadable(_) | Ownership::Denied | Ownership::Untaggable => self.assume(),
         }
     }
 
@@ -843,6 +864,7 @@ fn blank(declared: &Declared) -> Change {
         remarks: Vec::new(),
         asks: false,
         undecided: false,
+        partial: false,
         desired: Tree::new(),
         outputs: Outputs::new(),
     }
@@ -850,12 +872,6 @@ fn blank(declared: &Declared) -> Change {
 
 fn refused(row: Change, reason: String, hint: String) -> Change {
     Change { action: Action::Refused, reason: Some(reason), hint: Some(hint), asks: false, ..row }
-}
-
-/// A property that the spec sets and the read could not see.
-fn unread<'d>(declared: &'d Declared, live: &Live) -> Option<&'d str> {
-    let compared = declared.schema().settable().filter(|property| property.is_compared());
-    compared.map(|it| it.name).find(|name| declared.written.contains(*name) && !live.props.contains_key(*name))
 }
 
 /// A property that changes and can't be sent, with the ignored one that AWS wants along with it.

@@ -175,6 +175,12 @@ pub fn summary(plan: &Plan, destroy: bool, look: Look) -> String {
         let rows = if n_undecided == 1 { "1 resource".to_owned() } else { format!("{n_undecided} resources") };
         return format!("{} {rows} can't be judged yet; look again in a minute.", look.paint(YELLOW, "Undecided:"));
     }
+    let n_partial = plan.changes.iter().filter(|change| change.partial).count();
+    if !plan.has_changes() && n_partial > 0 {
+        let rows = if n_partial == 1 { "1 resource".to_owned() } else { format!("{n_partial} resources") };
+        let undecided = look.paint(YELLOW, "Undecided:");
+        return format!("{undecided} no changes, but {rows} can't be read completely.");
+    }
     if !plan.has_changes() {
         return if destroy {
             "No changes. No objects need to be destroyed.".to_owned()
@@ -348,7 +354,11 @@ fn face(action: Action) -> Face {
 
 /// What is said of a resource.
 fn told(change: &Change) -> &'static str {
-    if change.undecided { "can't be judged yet" } else { face(change.action).told }
+    match change {
+        Change { undecided: true, .. } => "can't be judged yet",
+        Change { partial: true, .. } => "can't be read completely",
+        _ => face(change.action).told,
+    }
 }
 
 /// The name in AWS. The id that AWS has picked for a mapping tells nobody anything, unless it is one of several.
@@ -723,7 +733,7 @@ fn change_json(change: &Change) -> Json {
         "kind": change.kind,
         "name": change.name,
         "action": face(change.action).word,
-        "undecided": change.undecided,
+        "undecided": change.undecided || change.partial,
         "properties": properties,
         "reason": change.reason,
         "hint": change.hint,

@@ -125,6 +125,9 @@ struct Facets {
     condition: Digest,
     incarnation: Digest,
     properties: BTreeMap<String, Digest>,
+    /// The properties that could not be read, which are not compared.
+    #[serde(default)]
+    unknown: BTreeSet<String>,
     outputs: BTreeMap<String, Digest>,
 }
 
@@ -391,6 +394,7 @@ impl Facets {
             condition: digest(&["condition"], &condition(&live.condition)),
             incarnation: digest(&["incarnation"], &json!(live.incarnation)),
             properties: properties.collect(),
+            unknown: live.unknown.keys().map(|name| (*name).to_owned()).collect(),
             outputs: outputs.collect(),
         }
     }
@@ -414,7 +418,9 @@ fn changed(what: &str, then: Option<&Facets>, now: Option<&Facets>, moved: &mut 
     if then.condition != now.condition {
         moved.push(format!("in AWS, the state of {what} has changed"));
     }
-    for name in differing(&then.properties, &now.properties).chain(differing(&then.outputs, &now.outputs)) {
+    let is_known = |name: &&String| !then.unknown.contains(*name) && !now.unknown.contains(*name);
+    let properties = differing(&then.properties, &now.properties).filter(is_known);
+    for name in properties.chain(differing(&then.outputs, &now.outputs)) {
         moved.push(format!("in AWS, `{name}` of {what} has changed"));
     }
 }
@@ -476,6 +482,7 @@ fn owner(owner: &Ownership) -> Json {
         // Why is told for people, and is none of the owner's.
         Ownership::NotYetReadable(_) => json!("not yet readable"),
         Ownership::Denied => json!("denied"),
+        Ownership::Untaggable => json!("untaggable"),
     }
 }
 

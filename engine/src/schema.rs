@@ -415,6 +415,8 @@ pub enum Ownership {
     NotYetReadable(String),
     /// We may not read the tags.
     Denied,
+    /// AWS has no tags for things of this type here.
+    Untaggable,
 }
 
 impl Ownership {
@@ -490,7 +492,13 @@ pub struct Live<P = Tree> {
     pub age: Age,
     /// What is worth knowing about its state, a sentence each: why AWS has stopped it, what its last change failed of.
     pub notes: Vec<String>,
+    /// The properties that this read could not show. They have no value in `props`.
+    pub unknown: Unknown,
 }
+
+/// Why properties can't be read, by property; each reason follows "can't be read, because". What is unknown is not
+/// compared, not sent and not waited for.
+pub type Unknown = BTreeMap<&'static str, String>;
 
 /// Milliseconds since 1970, as far as AWS tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -514,6 +522,16 @@ pub struct Reading<P = Tree> {
 impl<P> From<Option<Live<P>>> for Reading<P> {
     fn from(live: Option<Live<P>>) -> Reading<P> {
         Reading { live, others: Vec::new() }
+    }
+}
+
+impl Live {
+    /// Treats what an earlier read could not show as unknown, whatever this one shows.
+    pub fn forget(&mut self, unknown: &Unknown) {
+        for (property, why) in unknown {
+            self.props.remove(*property);
+            self.unknown.entry(property).or_insert_with(|| why.clone());
+        }
     }
 }
 

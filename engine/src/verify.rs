@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::aws::{AwsError, Class, Context, Named, Steady};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, Searched};
+use crate::kinds::default_log_group;
 use crate::records::Happening;
 use crate::schema::Ownership;
 use crate::spec::{Declared, Spec};
@@ -282,12 +283,16 @@ fn pipeline(
         return Err(problem(format!("the table `{name}` belongs to {somebody}")).hint(hint));
     }
     let (_, function) = mapping.host().unwrap_or_default();
-    let function_live = of_kind("function", function).and_then(|it| inventory.live(&it.name));
-    let function_live = function_live.ok_or_else(|| missing("its function"))?;
-    let types = live_table.props.get("attributes");
+    let of_function = of_kind("function", function);
+    let function_live = of_function.and_then(|it| inventory.live(&it.name)).ok_or_else(|| missing("its function"))?;
+    let declared_group = of_function.and_then(|it| it.desired.get("log_group"));
+    let log_group = function_live.props.get("log_group").or(declared_group).and_then(Value::as_str);
+    let log_group = log_group.map_or_else(|| default_log_group(function), str::to_owned);
+    // The key never changes, so where the read does not show it, the spec does.
+    let of_table = |property: &str| live_table.props.get(property).or(table.desired.get(property));
     let key = |property: &str| {
-        let name = text(&live_table.props, property);
-        let Some(Value::Map(types)) = types else { return None };
+        let name = of_table(property).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Some(Value::Map(types)) = of_table("attributes") else { return None };
         let type_ = types.get(&name)?.as_str()?.to_owned();
         Some(KeyAttribute { name, type_ })
     };
@@ -312,7 +317,7 @@ fn pipeline(
         view: text(&live_table.props, "stream_view_type"),
         function: function.to_owned(),
         role: text(&function_live.props, "role"),
-        log_group: text(&function_live.props, "log_group"),
+        log_group,
         throttled: number(&function_live.props, "reserved_concurrent_executions") == Some(0),
         filters,
         window: Duration::from_secs(number(&live.props, "maximum_batching_window_in_seconds").unwrap_or_default()),

@@ -173,6 +173,23 @@ impl AwsError {
         self.is_ambiguous() || self.is_about_the_run() || matches!(self.class, Class::Throttled | Class::Interrupted)
     }
 
+    /// Why the detail that the call asks for can't be read; `None`: it may be read later, or no call of the run works.
+    pub fn unreadable(&self) -> Option<String> {
+        match self.class {
+            Class::Denied => Some(format!("you lack permission for {}", self.operation)),
+            // An answer that lacks it has no code.
+            Class::Rejected if self.code.is_none() => Some(self.message.to_string()),
+            Class::Rejected => Some(format!("AWS refuses {}: {}", self.operation, self.message)),
+            _ => None,
+        }
+    }
+
+    /// Whether AWS does not have this operation here, or not for things of this type.
+    pub fn is_unsupported(&self) -> bool {
+        let code = self.code.as_deref().unwrap_or_default();
+        code.starts_with("UnknownOperation") || self.message.starts_with("Unsupported resource type")
+    }
+
     /// Whether every other call of the run would fail of the same.
     pub fn is_about_the_run(&self) -> bool {
         matches!(

@@ -240,7 +240,7 @@ impl Guard {
                 Standing::Foreign(format!("it belongs to the CloudFormation stack `{stack}`"))
             }
             Ownership::NotYetReadable(_) => Standing::Barred("its tags can't be read yet".to_owned()),
-            Ownership::Nobody | Ownership::Inherited => Standing::Writable,
+            Ownership::Nobody | Ownership::Inherited | Ownership::Untaggable => Standing::Writable,
             Ownership::Denied => Standing::Unproven,
         };
         if let Some(key) = key(schema, id, live) {
@@ -744,6 +744,7 @@ mod tests {
             incarnation: Some("u-1".to_owned()),
             age: crate::schema::Age::default(),
             notes: Vec::new(),
+            unknown: crate::schema::Unknown::new(),
         }
     }
 

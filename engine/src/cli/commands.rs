@@ -65,7 +65,7 @@ pub(super) async fn diff(
             terminal.say(&format!("Saved the plan to {file}. To apply exactly this plan: engine apply {file}"));
         }
         // What can't be judged yet may change as well.
-        if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided()) {
+        if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided() || plan.is_partial()) {
             exit = Exit::Pending;
         }
         terminal = Some(run.session.terminal);
@@ -540,7 +540,7 @@ async fn survey(
         let (owner, team, stack, resource) = match live.owner {
             Ownership::Engine(owner) => (Holder::Team, owner.team, owner.stack, owner.resource),
             Ownership::CloudFormation(stack) => (Holder::CloudFormation, String::new(), stack, String::new()),
-            Ownership::Nobody | Ownership::Inherited => Default::default(),
+            Ownership::Nobody | Ownership::Inherited | Ownership::Untaggable => Default::default(),
             Ownership::Denied | Ownership::NotYetReadable(_) => {
                 (Holder::Unreadable, String::new(), String::new(), String::new())
             }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::aws::{Access, AwsError, Class, Context, LocalSettings, LogEvent, Tail};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Searched;
+use crate::kinds::default_log_group;
 use crate::live;
 use crate::plan::Options;
 use crate::records::{self, Line};
@@ -138,7 +139,9 @@ async fn show(
         match live.map_err(|error| failed(&error))? {
             Some(live) => {
                 // Where it really logs: somebody may have changed that, and a role decides about nothing else.
-                let group = live.props.get("log_group").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let shown = live.props.get("log_group").or(declared.desired.get("log_group"));
+                let group = shown.and_then(Value::as_str).map(str::to_owned);
+                let group = group.unwrap_or_else(|| default_log_group(&declared.id.name));
                 let (function, tail) = (declared.name.clone(), Tail::new(&group, start).until(end));
                 feeds.push(Feed { function, group, tail, told: false });
             }

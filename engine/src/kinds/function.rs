@@ -37,7 +37,7 @@ use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Loaded, SpecFolder, Want};
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Text, is_of_team, property,
+    Reading, Schema, Shape, Text, Unknown, is_of_team, property,
 };
 use crate::source::{self, Entry, Source, SourceError};
 use crate::value::{Path, Tree, Value};
@@ -46,13 +46,12 @@ use super::Sighting;
 
 pub(super) struct Function;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
     runtime: String,
     handler: String,
     role: String,
-    #[serde(default)]
     code: Json,
     code_sha256: String,
     code_size: i64,
@@ -524,8 +523,11 @@ impl Kind for Function {
             lock = idle(cx, id, &have.owner).await?;
         }
         let mut revision = lock.config.revision_id.clone();
-        let seen = lock.props();
-        if !seen.same(&have.props) {
+        let (seen, unknown_now) = (lock.props(), lock.unknown());
+        // What either read could not show is not compared, and what the first could not show is not sent.
+        let unknown: Vec<&str> = have.unknown.keys().chain(unknown_now.keys()).copied().collect();
+        let known = |name: &str| !have.unknown.contains_key(name);
+        if !super::without(&seen, &unknown)?.same(&super::without(&have.props, &unknown)?) {
             let message = "changed meanwhile, while it was being waited for";
             return Err(AwsError::own(Class::Changed, "update", &id.name, message));
         }
@@ -538,17 +540,17 @@ impl Kind for Function {
                     .lambda
                     .update_function_configuration()
                     .function_name(&id.name)
-                    .runtime(Runtime::from(wanted.runtime.as_str()))
-                    .handler(&wanted.handler)
-                    .role(&wanted.role)
-                    .description(&wanted.description)
-                    .memory_size(wanted.memory_size)
-                    .timeout(wanted.timeout)
-                    .environment(environment(&wanted))
+                    .set_runtime(known("runtime").then(|| Runtime::from(wanted.runtime.as_str())))
+                    .set_handler(known("handler").then(|| wanted.handler.clone()))
+                    .set_role(known("role").then(|| wanted.role.clone()))
+                    .set_description(known("description").then(|| wanted.description.clone()))
+                    .set_memory_size(known("memory_size").then_some(wanted.memory_size))
+                    .set_timeout(known("timeout").then_some(wanted.timeout))
+                    .set_environment(known("environment").then(|| environment(&wanted)))
                     .set_layers(Some(wanted.layers.clone()))
-                    .ephemeral_storage(ephemeral_storage(&wanted)?)
-                    .tracing_config(tracing(&wanted))
-                    .logging_config(logging(&wanted))
+                    .set_ephemeral_storage(known("ephemeral_storage").then(|| ephemeral_storage(&wanted)).transpose()?)
+                    .set_tracing_config(known("tracing").then(|| tracing(&wanted)))
+                    .set_logging_config(known("log_format").then(|| logging(&wanted)))
                     .dead_letter_config(dead_letter(&wanted))
                     .set_revision_id(revision.clone());
                 let answer = request.send().await.named("UpdateFunctionConfiguration", &id.name);
@@ -562,7 +564,8 @@ impl Kind for Function {
             let zip = Blob::new(zip.as_deref().unwrap_or_default());
             let upload = || async {
                 let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
-                let request = request.architectures(Architecture::from(wanted.architecture.as_str()));
+                let architecture = known("architecture").then(|| vec![wanted.architecture.as_str().into()]);
+                let request = request.set_architectures(architecture);
                 let request = request.set_revision_id(revision.clone()).customize().config_override(patient(cx));
                 request.send().await.named("UpdateFunctionCode", &id.name)
             };
@@ -575,7 +578,14 @@ impl Kind for Function {
         Ok(have.outputs)
     }
 
-    async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
+    async fn settle(
+        &self,
+        cx: &Context,
+        id: &Id,
+        want: &Props,
+        unknown: &[&'static str],
+        _outputs: &Outputs,
+    ) -> Result<(), AwsError> {
         // A create and an update that an earlier run began are both waited for.
         let sighting = Sighting::default();
         let probe = || async {
@@ -591,7 +601,7 @@ impl Kind for Function {
         };
         let seen = cx.until(ACTIVE, &id.name, probe).await?;
         // A failed update is taken back; one that an earlier run began may have been shown as done until then.
-        let now = seen.props();
+        let now = super::without(&seen.props(), unknown)?;
         if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed)
             && !(now.same_configuration(want) && now.same_code(want))
         {
@@ -671,6 +681,8 @@ struct Seen {
     image: Option<String>,
     reserved: Option<i32>,
     tags: BTreeMap<String, String>,
+    /// Why its tags can't be read.
+    tags_error: Option<String>,
     owner: Ownership,
 }
 
@@ -690,6 +702,10 @@ impl Seen {
             tags: super::own_tags(pairs()),
             // Without the right to list tags the answer simply has none, and newer answers say so.
             owner: if answer.tags_error.is_some() { Ownership::Denied } else { Ownership::from_tags(pairs()) },
+            tags_error: answer.tags_error.map(|error| match error.error_code.contains("AccessDenied") {
+                true => "you lack permission for ListTags".to_owned(),
+                false => error.message,
+            }),
         })
     }
 
@@ -709,14 +725,45 @@ impl Seen {
             incarnation: None,
             age: Age { born: None, changed: self.config.last_modified().and_then(milliseconds) },
             notes: notes(&self),
+            unknown: self.unknown(),
             props: self.props(),
             owner: self.owner,
         }
     }
 
+    /// What the answer does not show: what AWS puts an error in the place of, and of what it sends also at its default
+    /// (docs.aws.amazon.com/lambda/latest/api/API_FunctionConfiguration.html) whatever is missing, as in regions that
+    /// lack the feature.
+    fn unknown(&self) -> Unknown {
+        let config = &self.config;
+        let no_logging = config.logging_config().is_none();
+        let mut unknown = super::missing([
+            ("runtime", config.runtime().is_none()),
+            ("handler", config.handler().is_none()),
+            ("role", config.role().is_none()),
+            ("code_sha256", config.code_sha256().is_none()),
+            ("code_size", config.code_size() == 0),
+            ("description", config.description().is_none()),
+            ("memory_size", config.memory_size().is_none()),
+            ("timeout", config.timeout().is_none()),
+            ("architecture", config.architectures().is_empty()),
+            ("ephemeral_storage", config.ephemeral_storage().is_none()),
+            ("tracing", config.tracing_config().is_none_or(|it| it.mode().is_none())),
+            ("log_format", no_logging),
+            ("log_group", no_logging),
+            ("application_log_level", no_logging),
+            ("system_log_level", no_logging),
+        ]);
+        if let Some(error) = config.environment().and_then(|environment| environment.error()) {
+            unknown.insert("environment", super::undecrypted(error.error_code(), error.message()));
+        }
+        unknown.extend(self.tags_error.clone().map(|why| ("tags", why)));
+        unknown
+    }
+
     /// Its properties, with AWS's default for whatever the answer leaves out or empty.
     fn props(&self) -> Props {
-        let Seen { config, image, reserved, tags, owner: _ } = self;
+        let Seen { config, image, reserved, tags, tags_error: _, owner: _ } = self;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let logging = config.logging_config();
         let json = logging.and_then(LoggingConfig::log_format) == Some(&LogFormat::Json);

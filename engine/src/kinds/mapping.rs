@@ -31,7 +31,7 @@ use aws_sdk_dynamodb::types::{TableDescription, TableStatus};
 use aws_sdk_lambda::config::Builder as Override;
 use aws_sdk_lambda::types::{
     DestinationConfig, EventSourceMappingConfiguration, EventSourcePosition, Filter, FilterCriteria,
-    FunctionResponseType, OnFailure,
+    FilterCriteriaError, FunctionResponseType, OnFailure,
 };
 use aws_smithy_types::retry::RetryConfig;
 use futures_util::future::try_join_all;
@@ -45,7 +45,7 @@ use crate::filter;
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Site, Text, is_of_team, name_in_arn, property,
+    Reading, Schema, Shape, Site, Text, Unknown, is_of_team, name_in_arn, partition_of, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -53,17 +53,16 @@ use super::Sighting;
 
 pub(super) struct Mapping;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
-    #[serde(default)]
     function: String,
     event_source_arn: String,
     starting_position: String,
     batch_size: i32,
     maximum_batching_window_in_seconds: i32,
-    /// By their text; `None`: AWS does not show them.
-    filters: Option<Vec<Json>>,
+    /// By their text.
+    filters: Vec<Json>,
     maximum_retry_attempts: i32,
     maximum_record_age_in_seconds: i32,
     bisect_batch_on_function_error: bool,
@@ -270,8 +269,9 @@ impl Kind for Mapping {
             return Ok(Some(live(mapping, tags)).into());
         }
         let mappings = list(cx, Some(id.anchor("function"))).await?;
-        let found = try_join_all(mappings.into_iter().map(|mapping| async {
-            let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None) };
+        let found = try_join_all(mappings.iter().map(|mapping| async move {
+            let (seen, tags) = tokio::join!(in_full(cx, mapping), list_tags(cx, mapping));
+            let (Some(mapping), Some(tags)) = (seen?, tags?) else { return Ok(None) };
             let (resource, ours) = match &tags.owner {
                 Ownership::Engine(owner) => {
                     (owner.resource.clone(), (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack))
@@ -344,18 +344,21 @@ impl Kind for Mapping {
             let mut mappings = list(cx, Some(id.anchor("function"))).await?;
             mappings.retain(of_pair);
             let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
+            let seen = try_join_all(mappings.iter().map(|mapping| in_full(cx, mapping))).await?;
             let us = Ownership::Engine(id.owner.clone());
             let (mut leaving, mut taken, mut lagging) = (false, false, false);
-            for (mapping, tags) in mappings.iter().zip(owners) {
-                let Some(tags) = tags else { continue };
+            for (seen, tags) in seen.iter().zip(owners) {
+                let (Some(mapping), Some(tags)) = (seen, tags) else { continue };
                 match condition(mapping) {
                     Condition::Leaving => leaving = true,
-                    _ if tags.owner == us => {
+                    _ if tags.owner == us || tags.owner == Ownership::Untaggable => {
+                        let has_tags = tags.unknown.is_none();
+                        let unknown: Vec<&str> = unknown(mapping).into_keys().collect();
                         let live = self::props(mapping, tags.own);
-                        let unlike = live.differing(&props).into_iter();
+                        let unlike = live.differing(&props, &unknown).into_iter();
                         // Whether it will be enabled shows only once it is made.
                         let unlike = unlike.filter(|name| name != "`enabled`");
-                        let tags = (!super::has_tags(&live.tags, &props.tags)).then(|| "`tags`".to_owned());
+                        let tags = (has_tags && !super::has_tags(&live.tags, &props.tags)).then(|| "`tags`".to_owned());
                         let unlike: Vec<String> = unlike.chain(tags).collect();
                         super::made_alike("CreateEventSourceMapping", id, &unlike)?;
                         return Ok(Some(outputs(mapping)));
@@ -399,8 +402,10 @@ impl Kind for Mapping {
             };
             cx.send(BUSY, &id.name, tag).await?;
         }
-        if !have.props.same_settings(&props) {
-            // Every property, each time: AWS keeps what is left out, so a reset has to be said.
+        let unknown: Vec<&str> = have.unknown.keys().copied().collect();
+        if !have.props.differing(&props, &unknown).is_empty() {
+            // Every property that is known, each time: AWS keeps what is left out, so a reset has to be sent.
+            let known = |name: &str| !have.unknown.contains_key(name);
             let inquiry = Inquiry::default();
             let change = || async {
                 let request = cx
@@ -408,17 +413,23 @@ impl Kind for Mapping {
                     .lambda
                     .update_event_source_mapping()
                     .uuid(&uuid)
-                    .batch_size(props.batch_size)
-                    .maximum_batching_window_in_seconds(props.maximum_batching_window_in_seconds)
-                    .filter_criteria(filter_criteria(&props))
-                    .maximum_retry_attempts(props.maximum_retry_attempts)
-                    .maximum_record_age_in_seconds(props.maximum_record_age_in_seconds)
-                    .bisect_batch_on_function_error(props.bisect_batch_on_function_error)
-                    .parallelization_factor(props.parallelization_factor)
+                    .set_batch_size(known("batch_size").then_some(props.batch_size))
+                    .set_maximum_batching_window_in_seconds(
+                        known("maximum_batching_window_in_seconds").then_some(props.maximum_batching_window_in_seconds),
+                    )
+                    .set_filter_criteria(known("filters").then(|| filter_criteria(&props)))
+                    .set_maximum_retry_attempts(known("maximum_retry_attempts").then_some(props.maximum_retry_attempts))
+                    .set_maximum_record_age_in_seconds(
+                        known("maximum_record_age_in_seconds").then_some(props.maximum_record_age_in_seconds),
+                    )
+                    .set_bisect_batch_on_function_error(
+                        known("bisect_batch_on_function_error").then_some(props.bisect_batch_on_function_error),
+                    )
+                    .set_parallelization_factor(known("parallelization_factor").then_some(props.parallelization_factor))
                     .tumbling_window_in_seconds(props.tumbling_window_in_seconds)
-                    .set_function_response_types(Some(response_types(&props)))
-                    .destination_config(destination(&props))
-                    .enabled(props.enabled);
+                    .set_function_response_types(known("report_batch_item_failures").then(|| response_types(&props)))
+                    .set_destination_config(known("on_failure_destination_arn").then(|| destination(&props)))
+                    .set_enabled(known("enabled").then_some(props.enabled));
                 let answer = request.send().await.named("UpdateEventSourceMapping", &id.name);
                 explained(cx, id, &inquiry, answer).await.map(|_| ())
             };
@@ -430,9 +441,11 @@ impl Kind for Mapping {
                     return Err(AwsError::own(Class::Busy, "UpdateEventSourceMapping", &id.name, message));
                 }
                 let now = self::props(&mapping, BTreeMap::new());
+                let unknown_now = self::unknown(&mapping);
+                let unknown: Vec<&str> = unknown.iter().copied().chain(unknown_now.into_keys()).collect();
                 match () {
-                    () if now.same_settings(&props) => Ok(Some(())),
-                    () if now.same_settings(&have.props) => Ok(None),
+                    () if now.differing(&props, &unknown).is_empty() => Ok(Some(())),
+                    () if now.differing(&have.props, &unknown).is_empty() => Ok(None),
                     () => Err(changed("somebody else changed it meanwhile")),
                 }
             };
@@ -441,7 +454,14 @@ impl Kind for Mapping {
         Ok(have.outputs)
     }
 
-    async fn settle(&self, cx: &Context, id: &Id, want: &Props, outputs: &Outputs) -> Result<(), AwsError> {
+    async fn settle(
+        &self,
+        cx: &Context,
+        id: &Id,
+        want: &Props,
+        unknown: &[&'static str],
+        outputs: &Outputs,
+    ) -> Result<(), AwsError> {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
         let (sighting, lagging) = (Sighting::default(), AtomicU32::new(0));
         let gone =
@@ -457,7 +477,8 @@ impl Kind for Mapping {
                 return Ok(None);
             }
             // The state alone may be the one from before the update.
-            let differing = props(&mapping, BTreeMap::new()).differing(want);
+            let unknown: Vec<&str> = unknown.iter().copied().chain(self::unknown(&mapping).into_keys()).collect();
+            let differing = props(&mapping, BTreeMap::new()).differing(want, &unknown);
             if differing.is_empty() {
                 return Ok(Some(()));
             }
@@ -504,27 +525,81 @@ impl Kind for Mapping {
 }
 
 impl Props {
-    /// Whether everything that UpdateEventSourceMapping sets is the same.
-    fn same_settings(&self, other: &Props) -> bool {
-        self.differing(other).is_empty()
-    }
-
-    /// The names of what differs, tags and the function apart.
-    fn differing(&self, other: &Props) -> Vec<String> {
-        super::differing(self, other, &["function", "tags"])
+    /// The names of what differs, tags, the function and what is unknown apart.
+    fn differing(&self, other: &Props, unknown: &[&str]) -> Vec<String> {
+        super::differing(self, other, &[&["function", "tags"], unknown].concat())
     }
 }
 
 fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
+    let mut unknown = unknown(&mapping);
+    unknown.extend(tags.unknown.map(|why| ("tags", why)));
     Live {
         outputs: outputs(&mapping),
         condition: condition(&mapping),
         notes: notes(&mapping),
+        unknown,
         props: props(&mapping, tags.own),
         owner: tags.owner,
         age: Age { born: None, changed: mapping.last_modified.and_then(|time| time.to_millis().ok()) },
         incarnation: mapping.uuid,
     }
+}
+
+/// What an answer does not show: filters that can't be decrypted, and of what AWS sends also at its default
+/// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html) whatever is missing. The local AWS
+/// leaves out some of those while they were never set, and always the tumbling window, by which it is known.
+fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
+    let sends_all = mapping.tumbling_window_in_seconds().is_some();
+    let mut unknown = super::missing([
+        ("event_source_arn", mapping.event_source_arn().is_none()),
+        ("starting_position", mapping.starting_position().is_none()),
+        ("batch_size", mapping.batch_size().is_none()),
+        ("maximum_batching_window_in_seconds", mapping.maximum_batching_window_in_seconds().is_none()),
+        ("report_batch_item_failures", mapping.function_response_types.is_none()),
+        ("enabled", mapping.state().is_none()),
+        ("maximum_retry_attempts", sends_all && mapping.maximum_retry_attempts().is_none()),
+        ("maximum_record_age_in_seconds", sends_all && mapping.maximum_record_age_in_seconds().is_none()),
+        ("bisect_batch_on_function_error", sends_all && mapping.bisect_batch_on_function_error().is_none()),
+        ("parallelization_factor", sends_all && mapping.parallelization_factor().is_none()),
+        ("on_failure_destination_arn", sends_all && mapping.destination_config().is_none()),
+    ]);
+    if let Some(error) = mapping.filter_criteria_error() {
+        unknown.insert("filters", super::undecrypted(error.error_code(), error.message()));
+    } else if filters(mapping).is_none() {
+        unknown.insert("filters", "AWS does not show encrypted filters".to_owned());
+    }
+    unknown
+}
+
+/// A mapping of a list with its filters, which lists leave out where a key of one's own encrypts them
+/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html); `None`: it is gone by now.
+async fn in_full(
+    cx: &Context,
+    mapping: &EventSourceMappingConfiguration,
+) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
+    let Some(uuid) = mapping.uuid().filter(|_| mapping.kms_key_arn().is_some()) else {
+        return Ok(Some(mapping.clone()));
+    };
+    match get_itself(cx, uuid).await {
+        Err(error) => Ok(Some(without_filters(mapping.clone(), error)?)),
+        mapping => mapping,
+    }
+}
+
+/// A mapping of a list which can't be read by itself for that reason.
+///
+/// # Errors
+/// The reason, where it may not last.
+fn without_filters(
+    mut mapping: EventSourceMappingConfiguration,
+    error: AwsError,
+) -> Result<EventSourceMappingConfiguration, AwsError> {
+    let why = error.unreadable().ok_or(error)?;
+    if mapping.kms_key_arn().is_some() {
+        mapping.filter_criteria_error = Some(FilterCriteriaError::builder().message(why).build());
+    }
+    Ok(mapping)
 }
 
 /// The identity of a mapping that was found; `resource` is what its tags call it.
@@ -552,7 +627,11 @@ fn is_qualified(mapping: &EventSourceMappingConfiguration) -> bool {
 /// The ARN under which its tags are kept.
 async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<String, AwsError> {
     match cx.read(&id.name, || get(cx, uuid)).await? {
-        Some(mapping) => Ok(mapping.event_source_mapping_arn.unwrap_or_default()),
+        Some(EventSourceMappingConfiguration { event_source_mapping_arn: Some(arn), .. }) => Ok(arn),
+        Some(_) => {
+            let message = "the mapping has no tags, since AWS gives it no ARN";
+            Err(AwsError::own(Class::Rejected, operation, &id.name, message))
+        }
         None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping is gone")),
     }
 }
@@ -583,6 +662,8 @@ async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T
 struct Tags {
     own: BTreeMap<String, String>,
     owner: Ownership,
+    /// Why they can't be read.
+    unknown: Option<String>,
 }
 
 /// All mappings of a function, by its name: one on a dead stream or of a deleted function is found as well. Without a
@@ -606,7 +687,19 @@ async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMap
     }
 }
 
+/// One mapping. Who can't read it by itself finds it in the list of all.
 async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
+    match get_itself(cx, uuid).await {
+        Err(error) if error.unreadable().is_some() => {
+            let Ok(all) = list(cx, None).await else { return Err(error) };
+            let found = all.into_iter().find(|mapping| mapping.uuid() == Some(uuid));
+            found.map(|mapping| without_filters(mapping, error)).transpose()
+        }
+        answer => answer,
+    }
+}
+
+async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
     let answer = cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", uuid);
     match answer {
         Ok(answer) => Ok(Some(
@@ -622,6 +715,7 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
                 .set_last_processing_result(answer.last_processing_result)
                 .set_state_transition_reason(answer.state_transition_reason)
                 .set_maximum_batching_window_in_seconds(answer.maximum_batching_window_in_seconds)
+                .set_kms_key_arn(answer.kms_key_arn)
                 .set_filter_criteria(answer.filter_criteria)
                 .set_filter_criteria_error(answer.filter_criteria_error)
                 .set_maximum_retry_attempts(answer.maximum_retry_attempts)
@@ -641,21 +735,43 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
 /// `None`: it is gone by now.
 async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Option<Tags>, AwsError> {
     let (arn, uuid) = (mapping.event_source_mapping_arn().unwrap_or_default(), mapping.uuid().unwrap_or_default());
-    let nothing = |owner| Ok(Some(Tags { own: BTreeMap::new(), owner }));
-    match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", uuid) {
+    let nothing = |owner, unknown| Ok(Some(Tags { own: BTreeMap::new(), owner, unknown }));
+    if arn.is_empty() {
+        // AWS gives mappings an ARN where it gives them tags.
+        return nothing(Ownership::Untaggable, Some("AWS does not have tags of mappings here".to_owned()));
+    }
+    let error = match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", uuid) {
         Ok(answer) => {
             let tags = answer.tags.unwrap_or_default();
+            if tags.is_empty() && drops_tags(&cx.aws.region) {
+                let why = "AWS does not keep tags of mappings here".to_owned();
+                return nothing(Ownership::Untaggable, Some(why));
+            }
             let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            Ok(Some(Tags { own: super::own_tags(pairs()), owner: Ownership::from_tags(pairs()) }))
+            let own = super::own_tags(pairs());
+            return Ok(Some(Tags { own, owner: Ownership::from_tags(pairs()), unknown: None }));
         }
-        Err(error) if error.class == Class::Denied => nothing(Ownership::Denied),
-        // Made a moment ago, or gone since it was seen.
-        Err(error) if error.class == Class::NotFound => match get(cx, uuid).await? {
-            Some(_) => nothing(Ownership::NotYetReadable("AWS does not show its tags yet".to_owned())),
+        Err(error) => error,
+    };
+    // Made a moment ago, or gone since it was seen.
+    if error.class == Class::NotFound {
+        return match get(cx, uuid).await? {
+            Some(_) => nothing(Ownership::NotYetReadable("AWS does not show its tags yet".to_owned()), None),
             None => Ok(None),
-        },
-        Err(error) => Err(error),
+        };
     }
+    match error.unreadable() {
+        Some(why) if error.is_unsupported() => nothing(Ownership::Untaggable, Some(why)),
+        Some(why) => nothing(Ownership::Denied, Some(why)),
+        None => Err(error),
+    }
+}
+
+/// Whether AWS takes tags of mappings there and shows none afterwards, as in GovCloud and China
+/// (github.com/hashicorp/terraform-provider-aws/issues/40755, github.com/aws/aws-cdk/issues/31965). That one has none
+/// then proves nothing, while one that shows some proves that it keeps them.
+fn drops_tags(region: &str) -> bool {
+    partition_of(region) != "aws"
 }
 
 /// Whether a table has another stream by now, as far as can be told.
@@ -709,7 +825,7 @@ fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, Strin
         starting_position: mapping.starting_position().map_or("", EventSourcePosition::as_str).to_owned(),
         batch_size: mapping.batch_size().unwrap_or(100),
         maximum_batching_window_in_seconds: mapping.maximum_batching_window_in_seconds().unwrap_or(0),
-        filters: filters(mapping),
+        filters: filters(mapping).unwrap_or_default(),
         maximum_retry_attempts: mapping.maximum_retry_attempts().unwrap_or(-1),
         maximum_record_age_in_seconds: mapping.maximum_record_age_in_seconds().unwrap_or(-1),
         bisect_batch_on_function_error: mapping.bisect_batch_on_function_error().unwrap_or(false),
@@ -740,7 +856,7 @@ fn filters(mapping: &EventSourceMappingConfiguration) -> Option<Vec<Json>> {
 
 /// No list in it clears the filters; leaving it out would keep them.
 fn filter_criteria(props: &Props) -> FilterCriteria {
-    let patterns = props.filters.iter().flatten();
+    let patterns = props.filters.iter();
     let filters = patterns.map(|pattern| Filter::builder().pattern(pattern.to_string()).build()).collect::<Vec<_>>();
     FilterCriteria::builder().set_filters((!filters.is_empty()).then_some(filters)).build()
 }
@@ -766,12 +882,6 @@ fn notes(mapping: &EventSourceMappingConfiguration) -> Vec<String> {
         && let Some(reason) = mapping.state_transition_reason().filter(|reason| !by_hand(reason))
     {
         notes.push(format!("AWS has disabled it: {reason}"));
-    }
-    if filters(mapping).is_none() {
-        notes.push("AWS does not show its filters: they are encrypted with a key of somebody's own".to_owned());
-    }
-    if let Some(error) = mapping.filter_criteria_error() {
-        notes.push(format!("AWS can't read its filters: {}", error.message().unwrap_or("no reason given")));
     }
     notes
 }

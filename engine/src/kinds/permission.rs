@@ -38,12 +38,10 @@ use crate::value::{Path, Tree, Value};
 
 pub(super) struct Permission;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
-    #[serde(default)]
     function: String,
-    #[serde(default)]
     statement_id: String,
     action: String,
     principal: String,
@@ -343,7 +341,7 @@ impl Kind for Permission {
         Err(AwsError::defect("a permission can't be changed, only replaced".to_owned()))
     }
 
-    async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &Outputs) -> Result<(), AwsError> {
+    async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
         Ok(())
     }
 
@@ -416,6 +414,12 @@ fn outputs(statement_id: &str) -> Outputs {
 }
 
 fn live(sid: &str, props: Props) -> Live<Props> {
+    // A statement has both, in one form or another.
+    let has = |name: &str| props.other_conditions.as_ref().is_some_and(|rest| rest.contains(name));
+    let unknown = super::missing([
+        ("action", props.action.is_empty() && !has("Action")),
+        ("principal", props.principal.is_empty() && !has("Principal")),
+    ]);
     Live {
         props,
         outputs: outputs(sid),
@@ -424,6 +428,7 @@ fn live(sid: &str, props: Props) -> Live<Props> {
         incarnation: None,
         age: Age::default(),
         notes: Vec::new(),
+        unknown,
     }
 }
 

@@ -20,8 +20,8 @@ use crate::schema::{
 
 pub(super) struct Role;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
     path: Option<String>,
 }
@@ -79,14 +79,18 @@ impl Kind for Role {
         let Some(role) = answer.role else { return Ok(None.into()) };
         let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
         cx.aws.seen.note_trust(&role.role_name, trust);
+        // AWS always sends it, and the SDK puts nothing in the place of what is missing.
+        let path = Some(role.path).filter(|path| !path.is_empty());
+        let unknown = super::missing([("path", path.is_none())]);
         let live = Live {
-            props: Props { path: Some(role.path) },
+            props: Props { path },
             age: Age { born: role.create_date.to_millis().ok(), changed: None },
             outputs: BTreeMap::from([("arn".to_owned(), role.arn), ("name".to_owned(), role.role_name)]),
             owner: Ownership::Nobody,
             condition: Condition::Settled,
             incarnation: Some(role.role_id),
             notes: Vec::new(),
+            unknown,
         };
         Ok(Some(live).into())
     }
@@ -99,7 +103,7 @@ impl Kind for Role {
         Err(never())
     }
 
-    async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &Outputs) -> Result<(), AwsError> {
+    async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
         Err(never())
     }
 

@@ -27,18 +27,18 @@ use aws_sdk_dynamodb::config::Builder as Override;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, IndexStatus, KeyType, PointInTimeRecoveryStatus, ProvisionedThroughput,
-    ScalarAttributeType, Select, SseSpecification, SseStatus, SseType, StreamSpecification, StreamViewType, TableClass,
-    TableDescription, TableStatus, Tag, TimeToLiveStatus,
+    ProvisionedThroughputDescription, ScalarAttributeType, Select, SseSpecification, SseStatus, SseType,
+    StreamSpecification, StreamViewType, TableClass, TableDescription, TableStatus, Tag, TimeToLiveStatus,
 };
 use aws_smithy_types::retry::RetryConfig;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
-    Problem, Reading, Schema, Shape, Text, is_of_team, property,
+    Problem, Reading, Schema, Shape, Text, Unknown, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -48,8 +48,8 @@ use index::{GlobalIndex, LocalIndex};
 
 pub(super) struct Table;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
     attributes: BTreeMap<String, String>,
     hash_key: String,
@@ -63,14 +63,10 @@ pub(super) struct Props {
     deletion_protection: Option<bool>,
     table_class: String,
     kms_key_arn: Option<String>,
-    // These three have calls of their own, which may be forbidden. The outer `None` is what may not be read; it is left
-    // out of the tree.
-    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
-    ttl_attribute: Option<Option<String>>,
-    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
-    point_in_time_recovery: Option<bool>,
-    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
-    recovery_period_in_days: Option<Option<i32>>,
+    // These three have calls of their own.
+    ttl_attribute: Option<String>,
+    point_in_time_recovery: bool,
+    recovery_period_in_days: Option<i32>,
     tags: BTreeMap<String, String>,
 }
 
@@ -96,11 +92,6 @@ impl Props {
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
         super::differing(self, want, &but).into_iter().chain(tags).collect()
     }
-}
-
-/// What stands in a tree is known, also where it is `null`.
-fn known<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
@@ -395,15 +386,13 @@ impl Kind for Table {
         let ((table, tags), ttl, recovery) =
             tokio::join!(table_and_tags, read_ttl(cx, &id.name), read_recovery(cx, &id.name));
         let Some(table) = table? else { return Ok(None.into()) };
-        let (tags, owner) = ownership(&table, tags)?;
-        let mut notes = under_way(&table).map(|(_, note)| note).into_iter().collect();
-        // Who may not look at these can still manage all the rest.
-        let ttl = unless_denied(ttl, "its time to live may not be read, so it is left as it is", &mut notes)?;
-        let denied = "its point-in-time recovery may not be read, so it is left as it is";
-        let recovery = unless_denied(recovery, denied, &mut notes)?;
+        let mut unknown = unknown(&table);
+        let (tags, owner) = ownership(&table, tags, &mut unknown)?;
+        let ttl = detail(ttl, &["ttl_attribute"], &mut unknown)?;
+        let recovery = detail(recovery, &["point_in_time_recovery", "recovery_period_in_days"], &mut unknown)?;
         let props = Props {
             ttl_attribute: ttl,
-            point_in_time_recovery: recovery.map(|period| period.is_some()),
+            point_in_time_recovery: recovery.is_some(),
             recovery_period_in_days: recovery,
             ..props(&table, tags)
         };
@@ -414,7 +403,8 @@ impl Kind for Table {
             condition: condition(&table),
             incarnation: table.table_id().map(str::to_owned),
             age: Age { born: table.creation_date_time().and_then(|time| time.to_millis().ok()), changed: None },
-            notes,
+            notes: under_way(&table).map(|(_, note)| note).into_iter().collect(),
+            unknown,
         };
         Ok(Some(live).into())
     }
@@ -490,21 +480,29 @@ impl Kind for Table {
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &want.tags) {
             tag(cx, id, &want.tags).await?;
         }
+        let unknown = have.unknown.clone();
         // What an earlier run began comes to its end first, and decides what is left to do.
         let have = match have.condition {
-            Condition::Changing(_) | Condition::Unclear(_) => Props {
-                ttl_attribute: have.props.ttl_attribute,
-                point_in_time_recovery: have.props.point_in_time_recovery,
-                recovery_period_in_days: have.props.recovery_period_in_days,
-                ..props(&change::rest(cx, id).await?, have.props.tags)
-            },
+            Condition::Changing(_) | Condition::Unclear(_) => {
+                let now = Props {
+                    ttl_attribute: have.props.ttl_attribute,
+                    point_in_time_recovery: have.props.point_in_time_recovery,
+                    recovery_period_in_days: have.props.recovery_period_in_days,
+                    ..props(&change::rest(cx, id).await?, have.props.tags)
+                };
+                super::without(&now, &have.unknown.keys().copied().collect::<Vec<_>>())?
+            }
             _ => have.props,
         };
         change::carry_out(cx, id, &have, &want).await?;
         // The answer to UpdateTable echoes old values, so the outputs come from a read.
         let table = cx.read(&id.name, || describe(cx, &id.name)).await?;
         // Who refers to the stream needs one, and somebody else may just be switching it.
-        match table.filter(|table| view_type(table).map(StreamViewType::as_str) == want.stream_view_type.as_deref()) {
+        let is_wanted = |table: &TableDescription| {
+            unknown.contains_key("stream_view_type")
+                || view_type(table).map(StreamViewType::as_str) == want.stream_view_type.as_deref()
+        };
+        match table.filter(is_wanted) {
             Some(table) => Ok(outputs(&table)),
             None => {
                 let message = "changed meanwhile: somebody else changed `stream_view_type`";
@@ -513,7 +511,14 @@ impl Kind for Table {
         }
     }
 
-    async fn settle(&self, cx: &Context, id: &Id, want: &Props, _outputs: &Outputs) -> Result<(), AwsError> {
+    async fn settle(
+        &self,
+        cx: &Context,
+        id: &Id,
+        want: &Props,
+        _unknown: &[&'static str],
+        _outputs: &Outputs,
+    ) -> Result<(), AwsError> {
         let sighting = Sighting::default();
         let settled = || async {
             let look = describe(cx, &id.name).await?;
@@ -523,7 +528,7 @@ impl Kind for Table {
             }
             // Tags lag behind; until they can be read, the next run could not tell whose the table is.
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
-            Ok(match ownership(&table, tags)? {
+            Ok(match ownership(&table, tags, &mut Unknown::new())? {
                 (_, Ownership::Denied) => Some(table),
                 (_, owner) if super::is_anothers(&owner, id) => return Err(super::taken("DescribeTable", id)),
                 (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
@@ -672,13 +677,12 @@ fn not_empty(id: &Id) -> AwsError {
 
 /// The wanted time to live.
 fn ttl_of(want: &Props) -> Option<&str> {
-    want.ttl_attribute.as_ref()?.as_deref()
+    want.ttl_attribute.as_deref()
 }
 
 /// How many days back the table is to be restorable, if it is to be.
 fn recovery_of(want: &Props) -> Option<i32> {
-    let period = want.recovery_period_in_days.flatten().unwrap_or(RECOVERY_PERIOD);
-    (want.point_in_time_recovery == Some(true)).then_some(period)
+    want.point_in_time_recovery.then(|| want.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD))
 }
 
 fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
@@ -704,10 +708,12 @@ async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, 
 /// The attribute of its time to live. Switching takes AWS up to an hour, but its mind is made up at once.
 async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> {
     match cx.aws.dynamodb.describe_time_to_live().table_name(name).send().await.named("DescribeTimeToLive", name) {
-        Ok(answer) => Ok(answer.time_to_live_description.and_then(|ttl| {
+        Ok(answer) => {
+            let ttl = answer.time_to_live_description.filter(|ttl| ttl.time_to_live_status.is_some());
+            let ttl = ttl.ok_or_else(|| super::not_sent("DescribeTimeToLive", name))?;
             let is_on = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
-            ttl.attribute_name.filter(|_| is_on)
-        })),
+            Ok(ttl.attribute_name.filter(|_| is_on))
+        }
         // No table, or none yet.
         Err(error) if error.class == Class::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -720,25 +726,49 @@ async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError
     match request.send().await.named("DescribeContinuousBackups", name) {
         Ok(answer) => {
             let backups = answer.continuous_backups_description;
-            let recovery = backups
-                .and_then(|backups| backups.point_in_time_recovery_description)
-                .filter(|it| it.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled));
-            Ok(recovery.map(|it| it.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD)))
+            let recovery = backups.and_then(|backups| backups.point_in_time_recovery_description);
+            let recovery = recovery.filter(|it| it.point_in_time_recovery_status.is_some());
+            let recovery = recovery.ok_or_else(|| super::not_sent("DescribeContinuousBackups", name))?;
+            let is_on = recovery.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled);
+            Ok(is_on.then(|| recovery.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD)))
         }
         Err(error) if error.class == Class::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// What was read; `None` with a note if it may not be.
-fn unless_denied<T>(read: Result<T, AwsError>, note: &str, notes: &mut Vec<String>) -> Result<Option<T>, AwsError> {
-    match read {
-        Err(error) if error.class == Class::Denied => {
-            notes.push(note.to_owned());
-            Ok(None)
-        }
-        read => read.map(Some),
-    }
+/// What a call of its own has read; where it can't be read, `properties` are unknown, and all the rest can be managed.
+fn detail<T>(
+    read: Result<Option<T>, AwsError>,
+    properties: &[&'static str],
+    unknown: &mut Unknown,
+) -> Result<Option<T>, AwsError> {
+    let error = match read {
+        Err(error) => error,
+        read => return read,
+    };
+    let why = error.unreadable().ok_or(error)?;
+    unknown.extend(properties.iter().map(|property| (*property, why.clone())));
+    Ok(None)
+}
+
+/// What AWS sends also at its default (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html),
+/// and has not sent.
+fn unknown(table: &TableDescription) -> Unknown {
+    let is_on_demand =
+        table.billing_mode_summary().and_then(|summary| summary.billing_mode()) == Some(&BillingMode::PayPerRequest);
+    let capacity = |units: fn(&ProvisionedThroughputDescription) -> Option<i64>| {
+        !is_on_demand && table.provisioned_throughput().and_then(units).is_none()
+    };
+    let no_key = table.key_schema().is_empty();
+    super::missing([
+        ("attributes", table.attribute_definitions().is_empty()),
+        ("hash_key", no_key),
+        ("range_key", no_key),
+        ("read_capacity", capacity(ProvisionedThroughputDescription::read_capacity_units)),
+        ("write_capacity", capacity(ProvisionedThroughputDescription::write_capacity_units)),
+        ("deletion_protection", table.deletion_protection_enabled().is_none()),
+    ])
 }
 
 async fn list_tags(cx: &Context, arn: &str, name: &str) -> Result<BTreeMap<String, String>, AwsError> {
@@ -768,6 +798,7 @@ async fn has_items(cx: &Context, name: &str) -> Result<bool, AwsError> {
 fn ownership(
     table: &TableDescription,
     tags: Result<BTreeMap<String, String>, AwsError>,
+    unknown: &mut Unknown,
 ) -> Result<(BTreeMap<String, String>, Ownership), AwsError> {
     let pairs = |tags: &BTreeMap<String, String>| {
         Ownership::from_tags(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())))
@@ -793,8 +824,11 @@ fn ownership(
         Err(error) if error.class == Class::NotFound => {
             Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS does not show its tags yet".to_owned())))
         }
-        Err(error) if error.class == Class::Denied => Ok((BTreeMap::new(), Ownership::Denied)),
-        Err(error) => Err(error),
+        Err(error) => {
+            let why = error.unreadable().ok_or(error)?;
+            unknown.insert("tags", why);
+            Ok((BTreeMap::new(), Ownership::Denied))
+        }
     }
 }
 
@@ -826,7 +860,7 @@ fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
             .to_owned(),
         kms_key_arn: own_key(table).map(str::to_owned),
         ttl_attribute: None,
-        point_in_time_recovery: None,
+        point_in_time_recovery: false,
         recovery_period_in_days: None,
         tags,
     };
@@ -945,7 +979,7 @@ async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDe
     let owned = cx.until(CREATE, &id.name, || async {
         let Some(table) = describe(cx, &id.name).await? else { return Ok(Some(None)) };
         let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
-        let (tags, owner) = ownership(&table, tags)?;
+        let (tags, owner) = ownership(&table, tags, &mut Unknown::new())?;
         Ok((!matches!(owner, Ownership::NotYetReadable(_))).then_some(Some((table, tags, owner))))
     });
     match owned.await? {

@@ -6,10 +6,13 @@ use crate::schema::{Effect, Live, Presence, Rule, Schema};
 use crate::spec::Declared;
 use crate::value::Value;
 
-use super::{Action, Change, PropertyChange, refused};
+use super::{Action, Change, PropertyChange, refused, unknown};
 
 /// The row of something that bears no tags of ours.
 pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
+    if let Some((reason, hint)) = unknown::blocks_adoption(declared, schema, live) {
+        return refused(row, reason, hint);
+    }
     let (mut add, mut correct) = (String::new(), String::new());
     let mut is_reset = false;
     let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::schema::{Effect, Presence, Property, Rule, Schema, part_of};
+use crate::schema::{Effect, Live, Presence, Property, Rule, Schema, part_of};
 use crate::spec::Declared;
 use crate::value::{Path, Tree, Value};
 
@@ -39,14 +39,11 @@ pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChan
 }
 
 /// Where the wanted properties differ from the living ones.
-pub(super) fn differences(schema: &Schema, live: &Tree, desired: &Tree) -> Vec<PropertyChange> {
+pub(super) fn differences(schema: &Schema, live: &Live, desired: &Tree) -> Vec<PropertyChange> {
     let mut changes: Vec<PropertyChange> = Vec::new();
-    for property in &schema.properties {
+    for property in schema.properties.iter().filter(|it| !live.unknown.contains_key(it.name)) {
+        let live = &live.props;
         let (before, after) = (live.get(property.name).unwrap_or(&NULL), desired.get(property.name).unwrap_or(&NULL));
-        // What may not be read is no part of what is known to live, and is left alone.
-        if !live.contains_key(property.name) {
-            continue;
-        }
         let path = Path::property(property.name);
         let usual = match property.change {
             Rule::Compare(effect) => effect,

@@ -157,7 +157,7 @@ impl Planner<'_> {
                 let reason = "the function that it feeds would go, but its tags may not be read".to_owned();
                 Some(refused(row, reason, MAY_NOT_READ.to_owned()))
             }
-            Ownership::Nobody | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
+            Ownership::Nobody | Ownership::Untaggable | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
             // The tag index has named it.
             Ownership::Denied if !declared.id.owner.resource.is_empty() => match self.options.assume_owner {
                 true => gone(left),

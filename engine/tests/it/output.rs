@@ -32,6 +32,7 @@ fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Ch
         remarks: Vec::new(),
         asks: false,
         undecided: false,
+        partial: false,
         desired: Tree::new(),
         outputs: Outputs::new(),
     }

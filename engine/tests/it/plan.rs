@@ -91,10 +91,13 @@ struct Standing {
     /// Nothing was looked at; the ARN that the spec gives stands for it.
     #[serde(default)]
     unread: bool,
+    /// What could not be read, and why.
+    #[serde(default)]
+    unknown: BTreeMap<String, String>,
 }
 
 fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
-    let Standing { props, outputs, owner, condition, items, unread } = standing;
+    let Standing { props, outputs, owner, condition, items, unread, unknown } = standing;
     let mut tree = Tree::new();
     for (name, value) in props {
         let value = match value {
@@ -112,8 +115,17 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
             };
             tree.entry(property.name.to_owned()).or_insert(default);
         }
+        // The source is as packed, unless this file says otherwise.
+        for (name, value) in &declared.desired {
+            let property = declared.schema().property(name).filter(|it| it.is_compared());
+            if property.is_some() {
+                tree.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
         declared.kind.normalize(&declared.id, &mut tree);
     }
+    tree.retain(|name, _| !unknown.contains_key(name));
+    let unknown = unknown.into_iter().map(|(name, why)| (declared.schema().property(&name).unwrap().name, why));
     let owner = match owner.as_deref() {
         None | Some("ours") => Ownership::Engine(declared.id.owner.clone()),
         Some("nobody") => Ownership::Nobody,
@@ -145,6 +157,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
             incarnation: None,
             age: Age::default(),
             notes: Vec::new(),
+            unknown: unknown.collect(),
         }),
         contents: items.map(|items| if items == 0 { Contents::Empty } else { Contents::Items(items) }),
         unread: unread.then(|| AwsError::own(Class::Denied, "GetRole", "runner", "not authorized")),
@@ -348,6 +361,31 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
     step: update todos
     asks
     "#);
+}
+
+#[test]
+fn what_cannot_be_read_is_neither_compared_nor_changed() {
+    let arn = "  outputs: { arn: 'arn:aws:lambda";
+    let why = "you lack permission to use the KMS key";
+    let hidden = with(DEPLOYED, arn, &format!("  unknown: {{ environment: {why} }}\n{arn}"));
+    let function = "    role: ${runner.arn}\n";
+    let spec = |lines: &str| with(PIPELINE, function, &format!("{function}{lines}"));
+    let declared = spec("    environment: { MODE: new }\n");
+    let ignored = spec("    ignore_changes: [environment]\n");
+    let unowned = with(&hidden, "  unknown:", "  owner: nobody\n  unknown:");
+    let replace = Options { replace: ["logger".to_owned()].into(), ..Options::default() };
+    let replaced = |spec: &str| shown(&planned(&load(spec), &hidden, Goal::Present, replace.clone()), false);
+    let plans = [
+        ("not declared", plan_of(PIPELINE, &hidden)),
+        ("declared", plan_of(&declared, &hidden)),
+        ("another change", plan_of(&spec("    environment: { MODE: new }\n    timeout: 9\n"), &hidden)),
+        ("adopted, declared", plan_of(&declared, &unowned)),
+        ("adopted, ignored", plan_of(&ignored, &unowned)),
+        ("replaced, declared", replaced(&declared)),
+        ("replaced, ignored", replaced(&ignored)),
+    ];
+    let texts = plans.map(|(what, plan)| format!("{what}:\n{plan}"));
+    insta::assert_snapshot!("what_cannot_be_read", texts.join("\n"));
 }
 
 #[test]

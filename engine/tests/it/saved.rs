@@ -66,6 +66,7 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
         incarnation: Some(uuid.into()),
         age: Age::default(),
         notes: Vec::new(),
+        unknown: Default::default(),
     };
     let found = Found { live: Some(live), ..Found::default() };
     let declared = Declared::leftover(&*registry()["mapping"], id);

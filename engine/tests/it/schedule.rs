@@ -227,6 +227,7 @@ impl DynKind for Fake {
             incarnation: Some(entry.incarnation.to_string()),
             age: Age::default(),
             notes: Vec::new(),
+            unknown: Default::default(),
         });
         Box::pin(std::future::ready(Ok(live.into())))
     }

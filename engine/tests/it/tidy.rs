@@ -178,6 +178,7 @@ fn live(props: Tree, outputs: Outputs) -> Live {
         incarnation: None,
         age: Age::default(),
         notes: Vec::new(),
+        unknown: Default::default(),
     }
 }
 

@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::{
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::schema::Id;
 
+use super::super::readable;
 use super::index::GlobalIndex;
 use super::{
     BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, UPDATE, UPKEEP, definitions, describe, encryption,
@@ -53,13 +54,13 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
         };
         alter(cx, id, ENCRYPTION, edit, shown, from, to.clone()).await?;
     }
-    if have.recovery_period_in_days.is_some_and(|now| now != recovery_of(want)) {
+    if recovery_of(have) != recovery_of(want) {
         set_recovery(cx, id, recovery_of(want)).await?;
     }
     if want.deletion_protection == Some(false) && have.deletion_protection != Some(false) {
         protects(false).await?;
     }
-    if have.ttl_attribute.as_ref().is_some_and(|now| now.as_deref() != ttl_of(want)) {
+    if ttl_of(have) != ttl_of(want) {
         set_ttl(cx, id, ttl_of(want)).await?;
     }
     Ok(())
@@ -171,7 +172,8 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
 
 /// Switches point-in-time recovery as wanted, unless it is so already.
 pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Result<(), AwsError> {
-    if cx.read(&id.name, || read_recovery(cx, &id.name)).await? == want {
+    // Who can't read the setting can still set it.
+    if readable(cx.read(&id.name, || read_recovery(cx, &id.name)).await)? == Some(want) {
         return Ok(());
     }
     let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(want.is_some());
@@ -183,13 +185,17 @@ pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Re
         request.send().await.named("UpdateContinuousBackups", &id.name)
     };
     cx.send(BUSY, &id.name, send).await?;
-    let shown = || async { Ok((read_recovery(cx, &id.name).await?.is_some() == want.is_some()).then_some(())) };
+    let shown = || async {
+        let now = readable(read_recovery(cx, &id.name).await)?;
+        Ok(now.is_none_or(|now| now.is_some() == want.is_some()).then_some(()))
+    };
     cx.until(UPKEEP, &id.name, shown).await
 }
 
 /// Switches the time to live as wanted, unless it is so already. To move it, AWS wants it off first.
 pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result<(), AwsError> {
-    let now = cx.read(&id.name, || read_ttl(cx, &id.name)).await?;
+    // Who can't read the setting can still set it.
+    let now = readable(cx.read(&id.name, || read_ttl(cx, &id.name)).await)?.flatten();
     if now.as_deref() == want {
         return Ok(());
     }
@@ -206,8 +212,8 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
         };
         cx.send(BUSY, &id.name, send).await?;
         let shown = || async {
-            let now = read_ttl(cx, &id.name).await?;
-            Ok((now.as_deref() == on.then_some(attribute)).then_some(()))
+            let now = readable(read_ttl(cx, &id.name).await)?;
+            Ok(now.is_none_or(|now| now.as_deref() == on.then_some(attribute)).then_some(()))
         };
         cx.until(UPKEEP, &id.name, shown).await?;
     }

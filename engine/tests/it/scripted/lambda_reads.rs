@@ -230,15 +230,14 @@ async fn a_mappings_troubles_are_told() {
         shown["FilterCriteriaError"] = json!({ "ErrorCode": "KMSAccessDenied", "Message": "no key" });
     });
     let live = look(&cx, "mapping", &this).await.unwrap();
-    assert_eq!(
-        live.notes,
-        [
-            "Lambda says of its last batch: PROBLEM: Function call failed",
-            "AWS does not show its filters: they are encrypted with a key of somebody's own",
-            "AWS can't read its filters: no key"
-        ]
-    );
-    assert_eq!(live.props["filters"], Value::Null);
+    assert_eq!(live.notes, ["Lambda says of its last batch: PROBLEM: Function call failed"]);
+    let why = |text: &str| BTreeMap::from([("filters", text.to_owned())]);
+    assert_eq!(live.unknown, why("you lack permission to use the KMS key"));
+    assert_eq!(live.props.get("filters"), None);
+    // Without a word of its own, the pattern that is not shown tells.
+    cloud.world(|world| world.mappings[0].shown["FilterCriteriaError"] = Json::Null);
+    let live = look(&cx, "mapping", &this).await.unwrap();
+    assert_eq!(live.unknown, why("AWS does not show encrypted filters"));
     assert_eq!(live.age.changed, Some(1_700_000_000_000));
     let mut disabled = bare("Disabled");
     disabled["StateTransitionReason"] = json!("Lambda disabled it");
@@ -254,41 +253,71 @@ async fn a_mapping_that_says_least_has_awss_defaults() {
     cloud.always("GetEventSourceMapping", Fault::Answer(Reply::ok(&bare("Enabled"))));
     cloud.always("ListTags", Fault::Answer(Reply::ok(&json!({ "Tags": {} }))));
     let live = look(&cx, "mapping", &Id { incarnation: Some("u".into()), ..id("", FUNCTION) }).await.unwrap();
-    let schema = registry()["mapping"].schema();
-    for property in &schema.properties {
-        if let engine::schema::Presence::Default(default) = &property.presence {
+    has_defaults("mapping", &live);
+    assert_eq!(live.props["on_failure_destination_arn"], Value::Null);
+    let unknown =
+        ["batch_size", "event_source_arn", "maximum_batching_window_in_seconds", "report_batch_item_failures"];
+    let unknown = [&unknown[..], &["starting_position"]].concat();
+    assert_eq!(live.unknown.into_keys().collect::<Vec<_>>(), unknown);
+}
+
+/// That whatever is not shown has its default, unless AWS always shows it: then it is unknown.
+fn has_defaults(kind: &str, live: &Live) {
+    for property in &registry()[kind].schema().properties {
+        if let engine::schema::Presence::Default(default) = &property.presence
+            && !live.unknown.contains_key(property.name)
+        {
             assert_eq!(live.props[property.name], Value::from(default.clone()), "{}", property.name);
         }
     }
-    assert_eq!(live.props["on_failure_destination_arn"], Value::Null);
 }
 
 #[tokio::test]
 async fn a_function_that_says_least_has_awss_defaults() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
+    let always = [
+        "application_log_level",
+        "architecture",
+        "code_sha256",
+        "code_size",
+        "description",
+        "ephemeral_storage",
+        "handler",
+        "log_format",
+        "log_group",
+        "memory_size",
+        "role",
+        "runtime",
+        "system_log_level",
+        "timeout",
+        "tracing",
+    ];
     // Empty where nothing is set, and the logging as it was sent.
-    for bare in [
-        json!({ "FunctionName": FUNCTION }),
-        json!({
-            "FunctionName": FUNCTION,
-            "Layers": [],
-            "LoggingConfig": { "LogFormat": "Text" },
-            "DeadLetterConfig": { "TargetArn": "" },
-            "Environment": { "Variables": {} },
-        }),
+    for (bare, has_logging) in [
+        (json!({ "FunctionName": FUNCTION }), false),
+        (
+            json!({
+                "FunctionName": FUNCTION,
+                "Layers": [],
+                "LoggingConfig": { "LogFormat": "Text" },
+                "DeadLetterConfig": { "TargetArn": "" },
+                "Environment": { "Variables": {} },
+            }),
+            true,
+        ),
     ] {
         cloud.forget();
         cloud.always("GetFunction", Fault::Answer(Reply::ok(&json!({ "Configuration": bare }))));
         let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
-        let schema = registry()["function"].schema();
-        for property in &schema.properties {
-            if let engine::schema::Presence::Default(default) = &property.presence {
-                assert_eq!(live.props[property.name], Value::from(default.clone()), "{}", property.name);
-            }
+        has_defaults("function", &live);
+        let unknown = always.into_iter().filter(|name| !(has_logging && name.contains("log_")));
+        assert_eq!(live.unknown.keys().copied().collect::<Vec<_>>(), unknown.collect::<Vec<_>>());
+        if has_logging {
+            assert_eq!(live.props["log_group"], Value::String(format!("/aws/lambda/{FUNCTION}")));
+            assert_eq!(live.props["application_log_level"], Value::Null);
         }
-        assert_eq!(live.props["log_group"], Value::String(format!("/aws/lambda/{FUNCTION}")));
-        for absent in ["dead_letter_target_arn", "application_log_level", "reserved_concurrent_executions"] {
+        for absent in ["dead_letter_target_arn", "reserved_concurrent_executions"] {
             assert_eq!(live.props[absent], Value::Null, "{absent}");
         }
     }

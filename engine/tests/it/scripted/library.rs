@@ -257,7 +257,7 @@ impl Kind for Liar {
         unreachable!("nothing is there to be updated")
     }
 
-    async fn settle(&self, _: &Context, _: &Id, _: &Json, _: &Outputs) -> Result<(), AwsError> {
+    async fn settle(&self, _: &Context, _: &Id, _: &Json, _: &[&'static str], _: &Outputs) -> Result<(), AwsError> {
         Ok(())
     }
 

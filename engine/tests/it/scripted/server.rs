@@ -48,12 +48,30 @@ pub(super) enum Fault {
     Answer(Reply),
     /// It is done, and the answer is this one.
     DoneButAnswer(Reply),
+    /// It is done, and the answer is changed on its way.
+    DoneButEdited(Edit),
     /// It is done, and the line is cut before the answer.
     DoneButCut,
     /// The line is cut before anything is done.
     Cut,
     /// Nothing is done and no answer ever comes.
     Silence,
+}
+
+/// A change of an answer's body.
+#[derive(Clone)]
+pub(super) struct Edit(Arc<dyn Fn(&str) -> String + Send + Sync>);
+
+impl Edit {
+    pub(super) fn new(edit: impl Fn(&str) -> String + Send + Sync + 'static) -> Edit {
+        Edit(Arc::new(edit))
+    }
+}
+
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Edit")
+    }
 }
 
 type Hook = Box<dyn FnOnce(&mut World) + Send>;
@@ -153,6 +171,13 @@ impl Cloud {
     /// Puts a fault in front of some calls of an operation, counted from 1.
     pub(super) fn fault(&self, operation: &str, calls: std::ops::Range<usize>, fault: Fault) {
         self.state().faults.push((operation.to_owned(), calls, fault));
+    }
+
+    /// What stands in front of an operation's calls, to be put in front of others.
+    pub(super) fn take_fault(&self, operation: &str) -> Fault {
+        let state = self.state();
+        let (_, _, fault) = state.faults.iter().find(|(name, ..)| name == operation).unwrap();
+        fault.clone()
     }
 
     /// Puts a fault in front of every call of an operation.
@@ -337,6 +362,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     }
     let reply = match fault {
         Some(Fault::Answer(reply) | Fault::DoneButAnswer(reply)) => Some(reply),
+        Some(Fault::DoneButEdited(edit)) => reply.map(|reply| reply.edited(&*edit.0)),
         Some(Fault::DoneButCut | Fault::Cut | Fault::Silence) => None,
         None => reply,
     };

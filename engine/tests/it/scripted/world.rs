@@ -54,6 +54,11 @@ impl Reply {
         Reply { body: body.to_owned(), ..Reply::json(status, &json!({})) }
     }
 
+    /// With another body, unless it is an error.
+    pub(super) fn edited(self, edit: &dyn Fn(&str) -> String) -> Reply {
+        if self.status >= 300 { self } else { Reply { body: edit(&self.body), ..self } }
+    }
+
     fn empty() -> Reply {
         Reply { status: 204, headers: Vec::new(), body: String::new() }
     }

@@ -1,0 +1,83 @@
+//! What can't be read: what the plan reports of it, and what it refuses because of it.
+//!
+//! **Invariant:** an unknown property is not compared, and no step that leaves the resource in place sends it.
+
+use std::collections::BTreeMap;
+
+use crate::schema::{Live, Ownership, Rule, Schema};
+use crate::spec::Declared;
+use crate::value::{Tree, Value};
+
+/// Removes from `desired` what can't be read of `live`, so that an update has nothing to send there.
+pub fn leave_out(live: &Live, desired: &mut Tree) {
+    live.unknown.keys().for_each(|name| drop(desired.remove(*name)));
+}
+
+/// One sentence for each reason; `after` follows the names and the reason, for one property and for several.
+pub(super) fn notes(declared: &Declared, live: &Live, after: (&str, &str)) -> Vec<String> {
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for property in declared.schema().properties.iter().filter(|it| it.change != Rule::Local) {
+        let Some(why) = live.unknown.get(property.name) else { continue };
+        // That tags can't be read is reported once for the whole plan.
+        let is_told = matches!(live.owner, Ownership::Denied | Ownership::Untaggable) && !declares_tags(declared);
+        if property.change != Rule::Ensure || !is_told {
+            by_reason.entry(why).or_default().push(property.name);
+        }
+    }
+    let note = |(why, names): (&str, Vec<&str>)| {
+        let after = if names.len() == 1 { after.0 } else { after.1 };
+        format!("its {} can't be read ({why}){after}", listed(&names))
+    };
+    by_reason.into_iter().map(note).collect()
+}
+
+fn declares_tags(declared: &Declared) -> bool {
+    matches!(declared.desired.get("tags"), Some(Value::Map(tags)) if !tags.is_empty())
+}
+
+/// What the spec declares and the read could not show, so that nobody knows whether it is as wanted.
+pub(super) fn declared_unknown<'l>(declared: &Declared, live: &'l Live) -> Vec<&'l str> {
+    let is_declared = |name: &&str| {
+        let property = declared.schema().property(name);
+        property.is_some_and(|it| it.is_compared())
+            && declared.written.contains(*name)
+            && !declared.lifecycle.ignore_changes.contains(*name)
+    };
+    live.unknown.keys().copied().filter(is_declared).collect()
+}
+
+/// Why something can't be adopted: what the spec declares would have to be sent over what can't be read.
+pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live) -> Option<(String, String)> {
+    let mut sent = declared_unknown(declared, live);
+    // Tags are only ever added.
+    sent.retain(|name| schema.property(name).is_some_and(|it| it.change != Rule::Ensure));
+    let why = live.unknown.get(*sent.first()?)?;
+    let names = listed(&sent);
+    let reason = format!("adopting it would overwrite its {names}, which can't be read ({why})");
+    let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
+    ignored.extend(&sent);
+    let hint =
+        format!("get that permission, or write in `{}`: `ignore_changes: [{}]`", declared.name, ignored.join(", "));
+    Some((reason, hint))
+}
+
+/// Why something can't be re-created: the spec leaves to others what can't be read, so the new one would lack it.
+pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(String, String)> {
+    let is_kept = |name: &&&str| {
+        declared.lifecycle.ignore_changes.contains(**name)
+            || declared.schema().property(name).is_some_and(|it| it.sticky && !declared.written.contains(it.name))
+    };
+    let (name, why) = live.unknown.iter().find(|(name, _)| is_kept(name))?;
+    let reason = format!("re-creating it would lose its `{name}`, which can't be read ({why})");
+    let hint = format!("write `{name}` in `{}`, and remove it from `ignore_changes` if it is there", declared.name);
+    Some((reason, hint))
+}
+
+/// "`a`, `b` and `c`".
+fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
