@@ -203,8 +203,8 @@ impl<K: Kind> Erased<K> {
 impl<P> Live<P> {
     /// The same with other properties.
     pub fn map<Q>(self, props: Q) -> Live<Q> {
-        let Live { props: _, outputs, owner, condition, incarnation, age, notes } = self;
-        Live { props, outputs, owner, condition, incarnation, age, notes }
+        let Live { props: _, outputs, owner, condition, incarnation, revision, age, notes } = self;
+        Live { props, outputs, owner, condition, incarnation, revision, age, notes }
     }
 }
 

@@ -185,6 +185,17 @@ impl AwsError {
         code::of(self)
     }
 
+    /// Whether a function's code and layers are more than Lambda takes.
+    pub fn is_too_large(&self) -> bool {
+        self.cause() == Code::CodeTooLarge
+    }
+
+    /// Whether tags are not supported for that resource type there. Lambda says that of mappings in some regions
+    /// (github.com/aws/aws-cdk/issues/31774).
+    pub fn is_untaggable(&self) -> bool {
+        self.message.contains("Unsupported resource type for tagging")
+    }
+
     /// The property of a spec that may be to blame, the likeliest first.
     pub fn blames(&self) -> impl Iterator<Item = String> {
         let general = self.cause().entry().blames.iter().map(|name| (*name).to_owned());

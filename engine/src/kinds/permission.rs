@@ -420,6 +420,7 @@ fn live(sid: &str, props: Props) -> Live<Props> {
         owner: Ownership::Inherited,
         condition: Condition::Settled,
         incarnation: None,
+        revision: None,
         age: Age::default(),
         notes: Vec::new(),
     }

@@ -86,6 +86,7 @@ impl Kind for Role {
             owner: Ownership::Nobody,
             condition: Condition::Settled,
             incarnation: Some(role.role_id),
+            revision: None,
             notes: Vec::new(),
         };
         Ok(Some(live).into())

@@ -19,8 +19,8 @@ use crate::schema::Id;
 
 use super::index::GlobalIndex;
 use super::{
-    BUSY, ENCRYPTION, INDEX, INDEX_GONE, Props, UPDATE, UPKEEP, definitions, describe, encryption, incomplete, props,
-    read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
+    BUSY, ENCRYPTION, INDEX, INDEX_GONE, Props, RECOVERY_PERIOD, UPDATE, UPKEEP, definitions, describe, encryption,
+    incomplete, props, read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
 };
 
 /// Changes a table that is at rest from `have` to `want`, but for its tags. Safeguards come on first and go off last; what
@@ -166,11 +166,14 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
 
 /// Switches point-in-time recovery as wanted, unless it is so already.
 pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Result<(), AwsError> {
-    if cx.read(&id.name, || read_recovery(cx, &id.name)).await? == want {
+    let now = cx.read(&id.name, || read_recovery(cx, &id.name)).await?;
+    if now == want {
         return Ok(());
     }
+    // Switched on without a period, it has the default one.
+    let period = want.filter(|days| now.is_some() || *days != RECOVERY_PERIOD);
     let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(want.is_some());
-    let recovery = recovery.set_recovery_period_in_days(want).build().map_err(incomplete)?;
+    let recovery = recovery.set_recovery_period_in_days(period).build().map_err(incomplete)?;
     // For some seconds after the create AWS says that backups are not available yet.
     let send = || async {
         let request = cx.aws.dynamodb.update_continuous_backups().table_name(&id.name);
