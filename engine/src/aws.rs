@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** nothing here knows a kind, a plan or a spec.
 
+mod answers;
 pub mod budget;
 pub mod error;
 pub mod guard;
@@ -30,6 +31,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_iam::operation::get_role::GetRoleOutput;
 use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
@@ -55,6 +57,7 @@ use tracing::debug;
 
 use crate::cause::Code;
 
+use answers::Answers;
 pub use budget::Budget;
 use error::Throttle;
 pub use error::{AwsError, Class, Named};
@@ -92,6 +95,8 @@ pub struct Aws {
     pub recorder: Arc<Recorder>,
     /// What the reads have shown of roles and of who we are.
     pub seen: rights::Seen,
+    /// What was asked for all runs of the connection.
+    shared: Arc<SharedAnswers>,
     /// The region of all of them.
     pub region: String,
     /// The time limits of calls that carry a function's code.
@@ -104,7 +109,15 @@ pub struct Connection {
     config: SdkConfig,
     endpoint: Option<String>,
     budget: Arc<Budget>,
+    shared: Arc<SharedAnswers>,
     upload_timeouts: TimeoutConfig,
+}
+
+/// What every run of a connection asks in the same words.
+#[derive(Debug, Default)]
+struct SharedAnswers {
+    identity: Answers<GetCallerIdentityOutput>,
+    roles: Answers<GetRoleOutput>,
 }
 
 /// What lies between the clients and AWS, below guard and rate limits. The program has but the default; whoever runs it
@@ -148,7 +161,7 @@ pub struct Settings {
 }
 
 /// A local AWS on this machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSettings {
     /// Where it listens.
     pub endpoint_url: String,
@@ -217,6 +230,7 @@ impl Connection {
             budget: Arc::new(settings.rate.map_or_else(Budget::default, |rate| {
                 Budget::sharing(f64::from(rate) / f64::from(budget::LAMBDAS_RATE))
             })),
+            shared: Arc::default(),
             upload_timeouts: network.upload_timeouts.clone(),
         })
     }
@@ -240,13 +254,14 @@ impl Connection {
             config,
             endpoint: Some(settings.endpoint_url.clone()),
             budget: Arc::new(Budget::unlimited()),
+            shared: Arc::default(),
             upload_timeouts: network.upload_timeouts.clone(),
         }
     }
 
     /// The clients of one run, behind a guard that has seen nothing yet.
     pub fn clients(&self, access: Access) -> Aws {
-        let Connection { config, endpoint, budget, upload_timeouts } = self;
+        let Connection { config, endpoint, budget, shared, upload_timeouts } = self;
         let (guard, budget) = (Arc::new(Guard::new(access)), Arc::clone(budget));
         let recorder = Arc::<Recorder>::default();
         // Only the clients' requests pass the door; where credentials come from is not its business.
@@ -287,6 +302,7 @@ impl Connection {
             secrets: Arc::default(),
             recorder,
             seen: rights::Seen::default(),
+            shared: Arc::clone(shared),
             region: config.region().map_or_else(String::new, ToString::to_string),
             upload_timeouts: upload_timeouts.clone(),
         }
@@ -400,12 +416,24 @@ impl Aws {
         }
     }
 
+    /// A role, by its name.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` without the permission `iam:GetRole`.
+    pub async fn role(&self, name: &str) -> Result<GetRoleOutput, AwsError> {
+        let (request, owned) = (self.iam.get_role().role_name(name), name.to_owned());
+        self.shared.roles.get(name, async move { request.send().await.named("GetRole", &owned) }).await
+    }
+
     /// The account of the credentials. Needs no permission.
     ///
     /// # Errors
     /// Whatever keeps STS from answering.
     pub async fn account(&self) -> Result<String, AwsError> {
-        let identity = self.identity(&Skew::default()).await?;
+        let request = self.sts.get_caller_identity();
+        let call = async move { request.send().await.named("GetCallerIdentity", "") };
+        let identity = self.shared.identity.get("", call).await?;
+        self.seen.note_caller(identity.arn().unwrap_or_default());
         identity.account.ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "AWS named no account"))
     }
 }
