@@ -512,14 +512,14 @@ impl Kind for Function {
             before = Before::Tagged;
         }
         let mut calls = calls(&have.props, &wanted);
-        let mut n_deferred = 0;
+        let mut is_deferred = false;
         while let Some(call) = calls.pop_front() {
             let revision = update.revision(&before).await?;
             match update.send(call, revision.as_deref()).await {
                 // Code and layers don't fit together yet: they may once the other call is done.
-                Err(error) if error.is_too_large() && !calls.is_empty() && n_deferred == 0 => {
+                Err(error) if error.is_too_large() && !calls.is_empty() && !is_deferred => {
                     calls.push_back(call);
-                    n_deferred += 1;
+                    is_deferred = true;
                 }
                 answer => {
                     answer?;

@@ -296,7 +296,9 @@ impl Kind for Mapping {
                 .function_name(id.anchor("function"))
                 .event_source_arn(&props.event_source_arn)
                 .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
-                .set_batch_size(beyond.member(|it| it.batch_size))
+                // Its default varies by the service of the source
+                // (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
+                .batch_size(props.batch_size)
                 .set_maximum_batching_window_in_seconds(beyond.member(|it| it.maximum_batching_window_in_seconds))
                 .set_filter_criteria(beyond.member(filter_criteria))
                 .set_maximum_retry_attempts(beyond.member(|it| it.maximum_retry_attempts))
