@@ -12,7 +12,7 @@ use globset::GlobBuilder;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
-use super::error::{AwsError, Class};
+use super::error::{AwsError, Class, Named};
 use super::wait::{Context, SPREADING};
 use crate::cause::Code;
 
@@ -206,7 +206,7 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
             "{SPREADING}, and the role of account {of_account} can't be looked at from here"
         )));
     }
-    let answer = match cx.aws.role(name).await {
+    let answer = match cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) {
         Err(error) if error.is_ambiguous() || error.class == Class::Throttled => return Err(error),
         Err(error) if error.class == Class::NotFound => {
             let remedy = format!("check the role's name, or ask whoever owns the account to make `{name}`");
@@ -257,7 +257,7 @@ pub async fn check_principal(
     let Some((of_account, name)) = role_in(principal).filter(|(of_account, _)| account == Some(*of_account)) else {
         return Ok(());
     };
-    let reason = match cx.aws.role(name).await {
+    let reason = match cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) {
         Err(error) if error.class == Class::NotFound => format!("there is no role `{name}` in account {of_account}"),
         // Right after its creation a role may be shown with an id in place of the ARN.
         Ok(answer) => match answer.role.map(|role| role.arn).filter(|arn| arn.starts_with("arn:")) {
