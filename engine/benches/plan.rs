@@ -131,6 +131,7 @@ fn inventory(spec: &Spec, everything: bool) -> Inventory {
             owner,
             condition: Condition::Settled,
             incarnation: None,
+            revision: None,
             age: Age::default(),
             notes: Vec::new(),
             unknown: std::collections::BTreeMap::new(),

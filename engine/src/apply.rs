@@ -140,7 +140,8 @@ impl<'p> Course<'p> {
         // Whoever has a plan has reached AWS.
         let cx = &cx.enduring();
         let (sender, mut messages) = mpsc::unbounded_channel();
-        let run = Run { cx, spec, inventory, plan: self.plan, outputs: &self.outputs, sender };
+        let deleted = RefCell::default();
+        let run = Run { cx, spec, inventory, plan: self.plan, outputs: &self.outputs, deleted, sender };
         let mut running = FuturesUnordered::new();
         let mut drain_until: Option<Instant> = None;
         loop {
@@ -365,6 +366,8 @@ struct Run<'a> {
     inventory: &'a Inventory,
     plan: &'a Plan,
     outputs: &'a RefCell<BTreeMap<String, Outputs>>,
+    /// What this run has deleted to replace it, by its row in the plan.
+    deleted: RefCell<BTreeMap<usize, Live>>,
     sender: mpsc::UnboundedSender<Message>,
 }
 
@@ -444,7 +447,10 @@ impl Run<'_> {
                 let props = want.props.clone();
                 // The second half of a replacement must not be given up.
                 let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };
-                let outputs = declared.kind.create(&steady, &declared.id, want).await?;
+                let outputs = match declared.kind.create(&steady, &declared.id, want).await {
+                    Err(error) => return Err(self.put_back(&steady, step.change, declared, error).await),
+                    outputs => outputs?,
+                };
                 drop(turn);
                 self.made(id, change, outputs.clone())?;
                 let mut before = step.after.iter().filter_map(|(before, _)| self.plan.steps.get(before.0));
@@ -484,13 +490,38 @@ impl Run<'_> {
             },
             Op::Delete => match self.unchanged(&cx, change, declared).await? {
                 Some(have) => {
+                    if mends && let Ok(want) = self.want(declared, Some(&have)) {
+                        declared.kind.precheck(&cx, &declared.id, &want.props).await?;
+                    }
                     // Once AWS has taken the delete, the first half is done and waited for; before that, nothing is.
                     let steady = if mends { cx.steady(Steady::WhileWaiting) } else { cx.clone() };
-                    declared.kind.delete(&steady, &declared.id, have).await
+                    let was = mends.then(|| have.clone());
+                    declared.kind.delete(&steady, &declared.id, have).await?;
+                    self.deleted.borrow_mut().extend(was.map(|was| (step.change, was)));
+                    Ok(())
                 }
                 None => Ok(()),
             },
         }
+    }
+
+    /// The error of a create, after what this run has deleted for it was put back, if AWS has refused the create for good.
+    /// Whatever else may exist by now under that name is left as it is.
+    async fn put_back(&self, cx: &Context, change: usize, declared: &Declared, error: AwsError) -> AwsError {
+        let is_refusal =
+            !error.passes() && !matches!(error.class, Class::Busy | Class::Changed | Class::Exists | Class::Leaving);
+        let was = self.deleted.borrow_mut().remove(&change).filter(|_| is_refusal);
+        let Some(was) = was else { return error };
+        let kind = declared.schema().kind;
+        let what = match declared.kind.put_back(cx, &declared.id, was).await {
+            Ok(true) => format!("the old {kind} was put back and works as before"),
+            Ok(false) => return error,
+            Err(second) => format!(
+                "the old {kind} is deleted, and putting it back failed as well: {}",
+                self.cx.masked(second).message.trim_end_matches('.')
+            ),
+        };
+        AwsError { reason: Some(format!("{}; {what}", error.why()).into()), ..error }
     }
 
     /// Of what AWS names itself there may be several: whoever makes one on what has changed looks whether somebody else,

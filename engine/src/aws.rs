@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** nothing here knows a kind, a plan or a spec.
 
+mod answers;
 pub mod budget;
 mod ca_bundle;
 pub mod error;
@@ -33,6 +34,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_iam::operation::get_role::GetRoleOutput;
 use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
@@ -61,6 +63,7 @@ use tracing::debug;
 
 use crate::cause::Code;
 
+use answers::Answers;
 pub use budget::Budget;
 use error::Throttle;
 pub use error::{AwsError, Class, Named};
@@ -98,6 +101,8 @@ pub struct Aws {
     pub recorder: Arc<Recorder>,
     /// What the reads have shown of roles and of who we are.
     pub seen: rights::Seen,
+    /// What was asked for all runs of the connection.
+    shared: Arc<SharedAnswers>,
     /// The region of all of them.
     pub region: String,
     /// The time limits of calls that carry a function's code.
@@ -112,7 +117,15 @@ pub struct Connection {
     /// The secret of a local AWS; empty on AWS.
     key: String,
     budget: Arc<Budget>,
+    shared: Arc<SharedAnswers>,
     upload_timeouts: TimeoutConfig,
+}
+
+/// What every run of a connection asks in the same words.
+#[derive(Debug, Default)]
+struct SharedAnswers {
+    identity: Answers<GetCallerIdentityOutput>,
+    roles: Answers<GetRoleOutput>,
 }
 
 /// What lies between the clients and AWS, below guard and rate limits. The program has but the default; whoever runs it
@@ -156,7 +169,7 @@ pub struct Settings {
 }
 
 /// A local AWS on this machine.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LocalSettings {
     /// Where it listens.
     pub endpoint_url: String,
@@ -249,6 +262,7 @@ impl Connection {
             budget: Arc::new(settings.rate.map_or_else(Budget::default, |rate| {
                 Budget::sharing(f64::from(rate) / f64::from(budget::LAMBDAS_RATE))
             })),
+            shared: Arc::default(),
             upload_timeouts: network.upload_timeouts.clone(),
         })
     }
@@ -273,13 +287,14 @@ impl Connection {
             endpoint: Some(settings.endpoint_url.clone()),
             key: settings.key.clone(),
             budget: Arc::new(Budget::unlimited()),
+            shared: Arc::default(),
             upload_timeouts: network.upload_timeouts.clone(),
         }
     }
 
     /// The clients of one run, behind a guard that has seen nothing yet.
     pub fn clients(&self, access: Access) -> Aws {
-        let Connection { config, endpoint, key, budget, upload_timeouts } = self;
+        let Connection { config, endpoint, key, budget, shared, upload_timeouts } = self;
         let (guard, budget) = (Arc::new(Guard::new(access)), Arc::clone(budget));
         let recorder = Arc::<Recorder>::default();
         let secrets = Secrets::default();
@@ -322,6 +337,7 @@ impl Connection {
             secrets: Arc::new(secrets),
             recorder,
             seen: rights::Seen::default(),
+            shared: Arc::clone(shared),
             region: config.region().map_or_else(String::new, ToString::to_string),
             upload_timeouts: upload_timeouts.clone(),
         }
@@ -442,12 +458,24 @@ impl Aws {
         }
     }
 
+    /// A role, by its name.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` without the permission `iam:GetRole`.
+    pub async fn role(&self, name: &str) -> Result<GetRoleOutput, AwsError> {
+        let (request, owned) = (self.iam.get_role().role_name(name), name.to_owned());
+        self.shared.roles.get(name, async move { request.send().await.named("GetRole", &owned) }).await
+    }
+
     /// The account of the credentials. Needs no permission.
     ///
     /// # Errors
     /// Whatever keeps STS from answering.
     pub async fn account(&self) -> Result<String, AwsError> {
-        let identity = self.identity(&Skew::default()).await?;
+        let request = self.sts.get_caller_identity();
+        let call = async move { request.send().await.named("GetCallerIdentity", "") };
+        let identity = self.shared.identity.get("", call).await?;
+        self.seen.note_caller(identity.arn().unwrap_or_default());
         identity.account.ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "AWS named no account"))
     }
 }

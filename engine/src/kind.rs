@@ -130,6 +130,33 @@ pub trait Kind: Send + Sync + 'static {
         have: Live<Self::Props>,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
+    /// Whether AWS would take it, as far as that can be known before the one that it replaces is deleted.
+    ///
+    /// # Errors
+    /// Why it would not.
+    fn precheck(
+        &self,
+        _cx: &Context,
+        _id: &Id,
+        _want: &Self::Props,
+    ) -> impl Future<Output = Result<(), AwsError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Creates what was deleted for a successor that AWS then refused. `false`: it stays deleted, for a kind whose old state
+    /// should not come back.
+    ///
+    /// # Errors
+    /// Why it can't be created again.
+    fn put_back(
+        &self,
+        _cx: &Context,
+        _id: &Id,
+        _was: Live<Self::Props>,
+    ) -> impl Future<Output = Result<bool, AwsError>> + Send {
+        std::future::ready(Ok(false))
+    }
+
     /// Takes our tags off it, and changes nothing else.
     fn release(
         &self,
@@ -171,6 +198,14 @@ pub trait DynKind: Send + Sync {
     fn settle<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()>;
     /// See [`Kind::delete`].
     fn delete<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()>;
+    /// See [`Kind::precheck`].
+    fn precheck<'a>(&'a self, _cx: &'a Context, _id: &'a Id, _want: &'a Tree) -> Pending<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+    /// See [`Kind::put_back`].
+    fn put_back<'a>(&'a self, _cx: &'a Context, _id: &'a Id, _was: Live) -> Pending<'a, bool> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
     /// See [`Kind::release`].
     fn release<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()>;
 }
@@ -215,8 +250,8 @@ impl<K: Kind> Erased<K> {
 impl<P> Live<P> {
     /// The same with other properties.
     pub fn map<Q>(self, props: Q) -> Live<Q> {
-        let Live { props: _, outputs, owner, condition, incarnation, age, notes, unknown } = self;
-        Live { props, outputs, owner, condition, incarnation, age, notes, unknown }
+        let Live { props: _, outputs, owner, condition, incarnation, revision, age, notes, unknown } = self;
+        Live { props, outputs, owner, condition, incarnation, revision, age, notes, unknown }
     }
 }
 
@@ -288,6 +323,20 @@ impl<K: Kind> DynKind for Erased<K> {
         Box::pin(async move {
             let props = self.typed(&have.props)?;
             self.kind.delete(cx, id, have.map(props)).await
+        })
+    }
+
+    fn precheck<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let want = self.typed(want)?;
+            self.kind.precheck(cx, id, &want).await
+        })
+    }
+
+    fn put_back<'a>(&'a self, cx: &'a Context, id: &'a Id, was: Live) -> Pending<'a, bool> {
+        Box::pin(async move {
+            let props = self.typed(&was.props)?;
+            self.kind.put_back(cx, id, was.map(props)).await
         })
     }
 

@@ -21,9 +21,9 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
-use crate::kind::{DynKind, erase};
-use crate::schema::{Id, Owner, Ownership, Problem, Property, Shape, Unknown, property};
-use crate::value::{Path, Tree, Value};
+use crate::kind::{DynKind, Kind, erase};
+use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
+use crate::value::{Path, Tree, Value, tree_to_json};
 
 pub use function::default_log_group;
 pub use permission::properties_of_policy;
@@ -75,6 +75,49 @@ fn own_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<
 fn all_tags(owner: &crate::schema::Owner, declared: &BTreeMap<String, String>) -> HashMap<String, String> {
     let ours = owner.tags().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
     declared.clone().into_iter().chain(ours).collect()
+}
+
+/// The declared tags that AWS does not have with that value.
+fn missing_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let missing = declared.iter().filter(|(key, value)| have.get(*key) != Some(value));
+    missing.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// A change from one set of properties to another. A request carries the members that differ and no others: what is left
+/// out stays as it is, needs no permission, and can't overwrite what engine doesn't know.
+struct Delta<'p, P> {
+    from: &'p P,
+    to: &'p P,
+}
+
+impl<P> Delta<'_, P> {
+    /// A member of the request as it is wanted; `None` if it doesn't differ.
+    fn member<T: PartialEq>(&self, of: impl Fn(&P) -> T) -> Option<T> {
+        let wanted = of(self.to);
+        (of(self.from) != wanted).then_some(wanted)
+    }
+}
+
+/// The properties of a resource that is created with no more than the required ones of `want`. A create carries the
+/// difference, so that it also works in a region that doesn't know a newer property.
+///
+/// # Errors
+/// A defect: properties and schema disagree.
+fn with_defaults<K: Kind>(kind: &K, id: &Id, want: &K::Props) -> Result<K::Props, AwsError> {
+    let defect = |error: serde_json::Error| AwsError::defect(format!("the defaults of a kind can't be read: {error}"));
+    let Value::Map(mut tree) = Value::from(serde_json::to_value(want).map_err(defect)?) else {
+        return Err(AwsError::defect("properties are not a mapping".to_owned()));
+    };
+    for property in kind.schema().properties {
+        let value = match property.presence {
+            Presence::Default(default) => Value::from(default),
+            Presence::Optional => Value::Null,
+            Presence::Required | Presence::Derived => continue,
+        };
+        tree.insert(property.name.to_owned(), value);
+    }
+    kind.normalize(id, &mut tree);
+    serde_json::from_value(tree_to_json(&tree)).map_err(defect)
 }
 
 /// Whether tags have to be written: a declared one is missing, or ours are and may be put on. Where the tags may not be

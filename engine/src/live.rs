@@ -645,6 +645,7 @@ async fn read_one(
                 owner: Ownership::Denied,
                 condition: Condition::Settled,
                 incarnation: None,
+                revision: None,
                 age: Age::default(),
                 notes: Vec::new(),
                 unknown: Unknown::new(),

@@ -79,6 +79,8 @@ pub enum Scope {
     AnyMappings,
     /// The roles of the spec.
     Roles,
+    /// Roles that may call functions.
+    Principals,
     /// What these roles allow.
     RolesPolicies,
     /// What whoever calls is allowed.
@@ -108,7 +110,7 @@ const REMOVE: &[Purpose] = &[Apply, Destroy];
 
 /// Each call by the action that it takes, which bears its name, what it is allowed on, and the commands that make it;
 /// several rows where IAM knows it on several things.
-const CALLS: [(&str, Scope, &[Purpose]); 48] = [
+const CALLS: [(&str, Scope, &[Purpose]); 49] = [
     ("dynamodb:CreateTable", Scope::Tables, &[Apply]),
     ("dynamodb:DeleteItem", Scope::Tables, &[Verify]),
     ("dynamodb:DeleteTable", Scope::Tables, REMOVE),
@@ -128,6 +130,7 @@ const CALLS: [(&str, Scope, &[Purpose]); 48] = [
     ("iam:GetPolicy", Scope::Policies, &[Check]),
     ("iam:GetPolicyVersion", Scope::Policies, &[Check]),
     ("iam:GetRole", Scope::Roles, &[Diff, Apply, Verify, Check]),
+    ("iam:GetRole", Scope::Principals, &[Apply]),
     ("iam:GetRolePolicy", Scope::RolesPolicies, &[Check]),
     ("iam:ListAttachedRolePolicies", Scope::RolesPolicies, &[Check]),
     ("iam:ListRolePolicies", Scope::RolesPolicies, &[Check]),
@@ -166,7 +169,7 @@ pub const ALONG: [(&str, Scope, &[Purpose], &str); 10] = [
         "iam:PassRole",
         Scope::PassedRoles,
         &[Apply],
-        "CreateFunction and UpdateFunctionConfiguration hand the role to Lambda",
+        "CreateFunction hands the role to Lambda, and so does UpdateFunctionConfiguration where the role changes",
     ),
     // docs.aws.amazon.com/lambda/latest/dg/tags-esm.html#esm-tags-required-permissions
     (
@@ -447,6 +450,7 @@ impl<'s> Ground<'s> {
                 Some("a mapping's tags say whose it is, and IAM has no condition on its function for reading them"),
             ),
             Scope::Roles => ("Roles", self.roles(), None, None),
+            Scope::Principals => ("OptionalPrincipals", self.principals(), None, Some(PRINCIPALS)),
             Scope::RolesPolicies => ("OptionalRolesPolicies", self.roles(), None, Some(OPTIONAL)),
             Scope::Caller => {
                 // No two users share a name, whatever their paths.
@@ -554,6 +558,13 @@ impl<'s> Ground<'s> {
         arns.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// The roles of the run's account that permissions name.
+    fn principals(&self) -> Vec<String> {
+        let ours = format!("arn:{}:iam::{}:role/", self.site.partition, self.site.account);
+        let named = self.spec.managed("permission").filter_map(|it| self.text(it.desired.get("principal")));
+        named.filter(|arn| arn.starts_with(&ours)).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     fn log_groups(&self) -> Vec<String> {
         let mut groups = BTreeSet::new();
         for function in self.functions() {
@@ -608,6 +619,8 @@ impl<'s> Ground<'s> {
 /// Why a mapping is not named.
 const UUID: &str = "AWS names a mapping by a UUID of its own, so the condition says whose it is";
 const OPTIONAL: &str = "`engine preflight` and `engine apply` can warn of more with it, and do without it";
+const PRINCIPALS: &str =
+    "`engine apply` checks with it that a role exists before it replaces a permission for that role";
 const CALLER: &str =
     "IAM has a variable for a user's name and none for a role's, so whoever calls as a role has to name it by hand";
 

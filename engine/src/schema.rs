@@ -488,6 +488,8 @@ pub struct Live<P = Tree> {
     pub condition: Condition,
     /// Tells this incarnation from another of the same name (TableId, UUID).
     pub incarnation: Option<String>,
+    /// AWS's number for this state of it, where a write can insist on it (`RevisionId`).
+    pub revision: Option<String>,
     /// When it was made, and when AWS last took in a change of it.
     pub age: Age,
     /// What is worth knowing about its state, a sentence each: why AWS has stopped it, what its last change failed of.

@@ -203,6 +203,17 @@ impl AwsError {
         code::of(self)
     }
 
+    /// Whether a function's code and layers are more than Lambda takes.
+    pub fn is_too_large(&self) -> bool {
+        self.cause() == Code::CodeTooLarge
+    }
+
+    /// Whether tags are not supported for that resource type there. Lambda says that of mappings in some regions
+    /// (github.com/aws/aws-cdk/issues/31774).
+    pub fn is_untaggable(&self) -> bool {
+        self.message.contains("Unsupported resource type for tagging")
+    }
+
     /// The property that a right is missing for: handing over a role or a layer takes one of its own.
     pub fn lacking(&self) -> Option<&'static str> {
         match denied(&self.message).0 {

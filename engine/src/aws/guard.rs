@@ -742,6 +742,7 @@ mod tests {
             owner,
             condition: Condition::Settled,
             incarnation: Some("u-1".to_owned()),
+            revision: None,
             age: crate::schema::Age::default(),
             notes: Vec::new(),
             unknown: crate::schema::Unknown::new(),

@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json};
 
 use super::error::{AwsError, Class, Named};
 use super::wait::{Context, SPREADING};
+use crate::cause::Code;
 
 /// The service that runs functions.
 pub const LAMBDA: &str = "lambda.amazonaws.com";
@@ -232,11 +233,7 @@ impl Inquiry {
 /// # Errors
 /// What passes.
 async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict, AwsError> {
-    let mut fields = role.splitn(6, ':').skip(4);
-    let (of_account, resource) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-    let Some(name) = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()) else {
-        return Ok(Verdict::Wait(SPREADING.to_owned()));
-    };
+    let Some((of_account, name)) = role_in(role) else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
     if account != Some(of_account) {
         return Ok(Verdict::Wait(format!(
             "{SPREADING}, and the role of account {of_account} can't be looked at from here"
@@ -274,6 +271,41 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
             Verdict::Hopeless(reason, remedy)
         }
     })
+}
+
+/// The account and the name in a role's ARN.
+fn role_in(arn: &str) -> Option<(&str, &str)> {
+    let mut fields = arn.splitn(6, ':').skip(4);
+    let (account, resource) = (fields.next()?, fields.next()?);
+    Some((account, resource.strip_prefix("role/")?.rsplit('/').next()?))
+}
+
+/// Checks that a principal of a policy exists, as far as it can be looked up: a role in `account`, the one that the call is
+/// made in.
+///
+/// # Errors
+/// `Rejected` if there is no such role.
+pub async fn check_principal(
+    cx: &Context,
+    principal: &str,
+    account: Option<&str>,
+    operation: &str,
+    resource: &str,
+) -> Result<(), AwsError> {
+    let Some((of_account, name)) = role_in(principal).filter(|(of_account, _)| account == Some(*of_account)) else {
+        return Ok(());
+    };
+    let reason = match cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) {
+        Err(error) if error.class == Class::NotFound => format!("there is no role `{name}` in account {of_account}"),
+        // Right after its creation a role may be shown with an id in place of the ARN.
+        Ok(answer) => match answer.role.map(|role| role.arn).filter(|arn| arn.starts_with("arn:")) {
+            Some(arn) if arn != principal => format!("the role `{name}` has the ARN `{arn}`"),
+            _ => return Ok(()),
+        },
+        Err(_) => return Ok(()),
+    };
+    let error = AwsError::own(Class::Rejected, operation, resource, format!("AWS knows no principal `{principal}`"));
+    Err(AwsError { known: Some(Code::PrincipalUnknown), reason: Some(reason.into()), ..error })
 }
 
 #[cfg(test)]

@@ -268,7 +268,7 @@ pub(super) async fn read<'t>(
 
 /// Clients for each session; those of one place share credentials and rate limits.
 async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, Failure> {
-    let mut accounts: Vec<(Settings, Connection)> = Vec::new();
+    let mut connections: Vec<(&Target, Connection)> = Vec::new();
     let mut clients = Vec::new();
     for session in sessions {
         let access = if intent.writes {
@@ -276,27 +276,22 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
         } else {
             Access::ReadOnly
         };
-        let settings = match &session.target {
-            Target::Local(settings) => {
-                if intent.goal == Goal::Present {
-                    stand_in(session, settings).await?;
-                }
-                clients.push(Connection::local(settings, &session.network).clients(access));
-                continue;
-            }
-            Target::Account(settings) => settings,
-        };
-        let position = match accounts.iter().position(|(known, _)| known == settings) {
+        if let Target::Local(settings) = &session.target
+            && intent.goal == Goal::Present
+        {
+            stand_in(session, settings).await?;
+        }
+        let position = match connections.iter().position(|(known, _)| **known == session.target) {
             Some(position) => position,
             None => {
-                let connection = Connection::open(settings, &session.network).await;
+                let connection = session.connection().await;
                 let connection =
                     connection.map_err(|error| session.read_failure(vec![ReadError { resource: None, error }]))?;
-                accounts.push((settings.clone(), connection));
-                accounts.len() - 1
+                connections.push((&session.target, connection));
+                connections.len() - 1
             }
         };
-        clients.extend(accounts.get(position).map(|(_, connection)| connection.clients(access)));
+        clients.extend(connections.get(position).map(|(_, connection)| connection.clients(access)));
     }
     Ok(clients)
 }

@@ -16,7 +16,7 @@
 //!         exports.handler = async (event) => console.log(JSON.stringify(event));
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::discriminant;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ use crate::schema::{
 use crate::source::{self, Entry, Source, SourceError};
 use crate::value::{Path, Tree, Value};
 
-use super::Sighting;
+use super::{Delta, Sighting};
 
 pub(super) struct Function;
 
@@ -148,7 +148,7 @@ const BUSY: Wait = Wait {
 };
 const ACTIVE: Wait = Wait {
     what: "the function to become Active",
-    since: "Lambda makes it ready to run, some seconds as a rule",
+    since: "Lambda makes it ready to run or updates it, some seconds as a rule",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(600),
@@ -467,6 +467,8 @@ impl Kind for Function {
         let zip = Blob::new(want.artifact.as_deref().unwrap_or_default());
         let props = want.props;
         let inquiry = Inquiry::default();
+        let defaults = super::with_defaults(self, id, &props)?;
+        let beyond = Delta { from: &defaults, to: &props };
         let send = || async {
             let request = cx
                 .aws
@@ -477,16 +479,16 @@ impl Kind for Function {
                 .handler(&props.handler)
                 .role(&props.role)
                 .code(FunctionCode::builder().zip_file(zip.clone()).build())
-                .architectures(Architecture::from(props.architecture.as_str()))
-                .description(&props.description)
-                .memory_size(props.memory_size)
-                .timeout(props.timeout)
-                .environment(environment(&props))
-                .set_layers((!props.layers.is_empty()).then(|| props.layers.clone()))
-                .ephemeral_storage(ephemeral_storage(&props)?)
-                .tracing_config(tracing(&props))
-                .logging_config(logging(&props))
-                .set_dead_letter_config(props.dead_letter_target_arn.is_some().then(|| dead_letter(&props)))
+                .set_architectures(beyond.member(architectures))
+                .set_description(beyond.member(|it| it.description.clone()))
+                .set_memory_size(beyond.member(|it| it.memory_size))
+                .set_timeout(beyond.member(|it| it.timeout))
+                .set_environment(beyond.member(environment))
+                .set_layers(beyond.member(|it| it.layers.clone()))
+                .set_ephemeral_storage(beyond.member(ephemeral_storage).transpose()?)
+                .set_tracing_config(beyond.member(tracing))
+                .set_logging_config(beyond.member(logging))
+                .set_dead_letter_config(beyond.member(dead_letter))
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
             let answer = request.customize().config_override(once(cx)).send().await.named("CreateFunction", &id.name);
             let answer = explained(cx, id, &inquiry, &props.role, answer).await?;
@@ -509,72 +511,37 @@ impl Kind for Function {
     }
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let (zip, wanted) = (want.artifact, want.props);
-        let arn = have.outputs.get("arn").cloned().unwrap_or_default();
-        // A fresh or half-updated function refuses every change; one whose last update failed takes the next.
-        let mut lock = idle(cx, id, &have.owner).await?;
+        let wanted = want.props;
+        let change = Delta { from: &have.props, to: &wanted };
+        let update = Update { cx, id, have: &have, change, artifact: want.artifact.as_deref() };
+        let mut before = Before::Read(update.first_revision().await?);
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &wanted.tags) {
-            let tag = || async {
-                let tags = HashMap::from_iter(super::all_tags(&id.owner, &wanted.tags));
-                let request = cx.aws.lambda.tag_resource().resource(&arn).set_tags(Some(tags));
-                request.send().await.named("TagResource", &id.name)
-            };
-            cx.send(BUSY, &id.name, tag).await?;
-            lock = idle(cx, id, &have.owner).await?;
+            update.tag().await?;
+            before = Before::Tagged;
         }
-        let mut revision = lock.config.revision_id.clone();
-        let (seen, unknown_now) = (lock.props(), lock.unknown());
-        // What either read could not show is not compared, and what the first could not show is not sent.
-        let unknown: Vec<&str> = have.unknown.keys().chain(unknown_now.keys()).copied().collect();
-        let known = |name: &str| !have.unknown.contains_key(name);
-        if !super::without(&seen, &unknown)?.same(&super::without(&have.props, &unknown)?) {
-            let message = "changed meanwhile, while it was being waited for";
-            return Err(AwsError::own(Class::Changed, "update", &id.name, message));
-        }
-        if !have.props.same_configuration(&wanted) {
-            // Every property, each time: AWS keeps what is left out, so a reset has to be said.
-            let inquiry = Inquiry::default();
-            let configure = || async {
-                let request = cx
-                    .aws
-                    .lambda
-                    .update_function_configuration()
-                    .function_name(&id.name)
-                    .set_runtime(known("runtime").then(|| Runtime::from(wanted.runtime.as_str())))
-                    .set_handler(known("handler").then(|| wanted.handler.clone()))
-                    .set_role(known("role").then(|| wanted.role.clone()))
-                    .set_description(known("description").then(|| wanted.description.clone()))
-                    .set_memory_size(known("memory_size").then_some(wanted.memory_size))
-                    .set_timeout(known("timeout").then_some(wanted.timeout))
-                    .set_environment(known("environment").then(|| environment(&wanted)))
-                    .set_layers(Some(wanted.layers.clone()))
-                    .set_ephemeral_storage(known("ephemeral_storage").then(|| ephemeral_storage(&wanted)).transpose()?)
-                    .set_tracing_config(known("tracing").then(|| tracing(&wanted)))
-                    .set_logging_config(known("log_format").then(|| logging(&wanted)))
-                    .dead_letter_config(dead_letter(&wanted))
-                    .set_revision_id(revision.clone());
-                let answer = request.send().await.named("UpdateFunctionConfiguration", &id.name);
-                explained(cx, id, &inquiry, &wanted.role, answer).await
-            };
-            cx.send(BUSY, &id.name, configure).await?;
-            // Until LastUpdateStatus is Successful, the next call would be refused; then the lock has moved as well.
-            revision = updated(cx, id, &have.owner).await?.config.revision_id;
-        }
-        if !have.props.same_code(&wanted) {
-            let zip = Blob::new(zip.as_deref().unwrap_or_default());
-            let upload = || async {
-                let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
-                let architecture = known("architecture").then(|| vec![wanted.architecture.as_str().into()]);
-                let request = request.set_architectures(architecture);
-                let request = request.set_revision_id(revision.clone()).customize().config_override(patient(cx));
-                request.send().await.named("UpdateFunctionCode", &id.name)
-            };
-            cx.send(BUSY, &id.name, upload).await?;
-            updated(cx, id, &have.owner).await?;
+        let mut calls = calls(&have.props, &wanted);
+        let mut is_deferred = false;
+        while let Some(call) = calls.pop_front() {
+            let revision = update.revision(&before).await?;
+            match update.send(call, revision.as_deref()).await {
+                // Code and layers don't fit together yet: they may once the other call is done.
+                Err(error) if error.is_too_large() && !calls.is_empty() && !is_deferred => {
+                    calls.push_back(call);
+                    is_deferred = true;
+                }
+                answer => {
+                    answer?;
+                    before = Before::Updated;
+                }
+            }
         }
         if have.props.reserved_concurrent_executions != wanted.reserved_concurrent_executions {
+            if let Before::Updated = before {
+                updated(cx, id, &have.owner).await?;
+            }
             reserve(cx, id, wanted.reserved_concurrent_executions).await?;
         }
+        // The last call is waited for by `settle`.
         Ok(have.outputs)
     }
 
@@ -674,6 +641,138 @@ impl Props {
     }
 }
 
+/// The two calls that change a function itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Configuration,
+    Code,
+}
+
+/// The calls that a change takes, in the order that is likelier to fit: each time Lambda measures code and layers together,
+/// unzipped, and shows neither size. Where libraries move into a layer, the code shrinks first.
+fn calls(have: &Props, want: &Props) -> VecDeque<Call> {
+    let adds_layers = want.layers.iter().any(|layer| !have.layers.contains(layer));
+    let order = match adds_layers && want.code_size < have.code_size {
+        true => [Call::Code, Call::Configuration],
+        false => [Call::Configuration, Call::Code],
+    };
+    let is_needed = |call: &Call| match call {
+        Call::Configuration => !have.same_configuration(want),
+        Call::Code => !have.same_code(want),
+    };
+    order.into_iter().filter(is_needed).collect()
+}
+
+/// What an update has done right before its next write.
+enum Before {
+    /// Nothing since the read with that revision.
+    Read(Option<String>),
+    /// It added tags, which is no update of the function, but a new revision.
+    Tagged,
+    /// It began an update, which has to succeed first.
+    Updated,
+}
+
+/// A change of one function.
+struct Update<'a> {
+    cx: &'a Context,
+    id: &'a Id,
+    have: &'a Live<Props>,
+    change: Delta<'a, Props>,
+    artifact: Option<&'a [u8]>,
+}
+
+impl Update<'_> {
+    /// The revision with which `have` was read. A fresh or half-updated function refuses every change, so it is waited
+    /// for; one whose last update failed takes the next.
+    async fn first_revision(&self) -> Result<Option<String>, AwsError> {
+        if self.have.is_moving() { self.idle_revision().await } else { Ok(self.have.revision.clone()) }
+    }
+
+    /// The revision of the function once it is idle, if it is still what `have` is.
+    async fn idle_revision(&self) -> Result<Option<String>, AwsError> {
+        let Update { cx, id, have, .. } = self;
+        let seen = idle(cx, id, &have.owner).await?;
+        let unknown_now = seen.unknown();
+        // What either read could not show is not compared.
+        let unknown: Vec<&str> = have.unknown.keys().chain(unknown_now.keys()).copied().collect();
+        if !super::without(&seen.props(), &unknown)?.same(&super::without(&have.props, &unknown)?) {
+            let message = "changed meanwhile, while it was being waited for";
+            return Err(AwsError::own(Class::Changed, "update", &id.name, message));
+        }
+        Ok(seen.config.revision_id)
+    }
+
+    /// The revision on which the next write insists.
+    async fn revision(&self, before: &Before) -> Result<Option<String>, AwsError> {
+        match before {
+            Before::Read(revision) => Ok(revision.clone()),
+            Before::Tagged => self.idle_revision().await,
+            Before::Updated => Ok(updated(self.cx, self.id, &self.have.owner).await?.config.revision_id),
+        }
+    }
+
+    async fn tag(&self) -> Result<(), AwsError> {
+        let Update { cx, id, have, change, .. } = self;
+        let arn = have.outputs.get("arn").map_or("", String::as_str);
+        let tag = || async {
+            let missing = super::missing_tags(&have.props.tags, &change.to.tags);
+            let tags = HashMap::from_iter(super::all_tags(&id.owner, &missing));
+            let request = cx.aws.lambda.tag_resource().resource(arn).set_tags(Some(tags));
+            request.send().await.named("TagResource", &id.name).map(|_| ())
+        };
+        cx.send(BUSY, &id.name, tag).await
+    }
+
+    async fn send(&self, call: Call, revision: Option<&str>) -> Result<(), AwsError> {
+        match call {
+            Call::Configuration => self.configure(revision).await,
+            Call::Code => self.upload(revision).await,
+        }
+    }
+
+    async fn configure(&self, revision: Option<&str>) -> Result<(), AwsError> {
+        let Update { cx, id, change, .. } = self;
+        let inquiry = Inquiry::default();
+        let configure = || async {
+            let request = cx
+                .aws
+                .lambda
+                .update_function_configuration()
+                .function_name(&id.name)
+                .set_runtime(change.member(|it| Runtime::from(it.runtime.as_str())))
+                .set_handler(change.member(|it| it.handler.clone()))
+                .set_role(change.member(|it| it.role.clone()))
+                .set_description(change.member(|it| it.description.clone()))
+                .set_memory_size(change.member(|it| it.memory_size))
+                .set_timeout(change.member(|it| it.timeout))
+                .set_environment(change.member(environment))
+                .set_layers(change.member(|it| it.layers.clone()))
+                .set_ephemeral_storage(change.member(ephemeral_storage).transpose()?)
+                .set_tracing_config(change.member(tracing))
+                .set_logging_config(change.member(logging))
+                .set_dead_letter_config(change.member(dead_letter))
+                .set_revision_id(revision.map(str::to_owned));
+            let answer = request.send().await.named("UpdateFunctionConfiguration", &id.name);
+            explained(cx, id, &inquiry, &change.to.role, answer).await.map(|_| ())
+        };
+        cx.send(BUSY, &id.name, configure).await
+    }
+
+    async fn upload(&self, revision: Option<&str>) -> Result<(), AwsError> {
+        let Update { cx, id, change, artifact, .. } = self;
+        let zip = Blob::new(artifact.unwrap_or_default());
+        let upload = || async {
+            let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
+            let request = request.set_architectures(change.member(architectures));
+            let request = request.set_revision_id(revision.map(str::to_owned));
+            let answer = request.customize().config_override(patient(cx)).send().await;
+            answer.named("UpdateFunctionCode", &id.name).map(|_| ())
+        };
+        cx.send(BUSY, &id.name, upload).await
+    }
+}
+
 /// A function as one GetFunction shows it.
 struct Seen {
     config: FunctionConfiguration,
@@ -723,6 +822,7 @@ impl Seen {
             outputs: outputs(&self.config),
             condition: condition(&self.config),
             incarnation: None,
+            revision: self.config.revision_id.clone(),
             age: Age { born: None, changed: self.config.last_modified().and_then(milliseconds) },
             notes: notes(&self),
             unknown: self.unknown(),
@@ -1005,6 +1105,10 @@ fn layer(arn: &str) -> Option<&str> {
     (super::text::is_arn(arn, "lambda") && !name.is_empty() && numbered).then_some(layer)
 }
 
+fn architectures(props: &Props) -> Vec<Architecture> {
+    vec![Architecture::from(props.architecture.as_str())]
+}
+
 /// An empty map clears the variables; leaving the field out would keep them.
 fn environment(props: &Props) -> Environment {
     Environment::builder().set_variables(Some(props.environment.clone().into_iter().collect())).build()
@@ -1019,6 +1123,7 @@ fn tracing(props: &Props) -> TracingConfig {
     TracingConfig::builder().mode(TracingMode::from(props.tracing.as_str())).build()
 }
 
+/// As a whole: whether AWS keeps what is left out of it is not documented.
 fn logging(props: &Props) -> LoggingConfig {
     LoggingConfig::builder()
         .log_format(LogFormat::from(props.log_format.as_str()))

@@ -23,7 +23,7 @@
 //!     starting_position: TRIM_HORIZON
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ use crate::schema::{
 };
 use crate::value::{Path, Tree, Value};
 
-use super::Sighting;
+use super::{Delta, Sighting};
 
 pub(super) struct Mapping;
 
@@ -95,8 +95,10 @@ const BUSY: Wait = Wait {
     counted: true,
     budget: Duration::from_secs(300),
 };
-/// How often a stream may be unknown to Lambda before its table is asked: about eight seconds.
-const UNKNOWN_AT_FIRST: u32 = 5;
+/// How many reads of its table in a row decide that a stream has ended: what one of them shows may be a moment old.
+const READS_OF_AN_END: u32 = 2;
+/// How often a mapping that doesn't settle is read before its table is.
+const READS_BEFORE_TABLE: u32 = 10;
 const SETTLED: Wait = Wait {
     what: "the mapping to settle",
     since: "Lambda sets up who reads the stream, up to a minute as a rule",
@@ -299,8 +301,10 @@ impl Kind for Mapping {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
-        let (inquiry, sighting, n_unknown) = (Inquiry::default(), Sighting::default(), AtomicU32::new(0));
-        let send = || async {
+        let (inquiry, sighting, end) = (Inquiry::default(), Sighting::default(), StreamEnd::default());
+        let defaults = super::with_defaults(self, id, &props)?;
+        let beyond = Delta { from: &defaults, to: &props };
+        let send_with = |tags: Option<HashMap<String, String>>| async {
             let request = cx
                 .aws
                 .lambda
@@ -308,29 +312,35 @@ impl Kind for Mapping {
                 .function_name(id.anchor("function"))
                 .event_source_arn(&props.event_source_arn)
                 .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
+                // Its default varies by the service of the source
+                // (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
                 .batch_size(props.batch_size)
-                .maximum_batching_window_in_seconds(props.maximum_batching_window_in_seconds)
-                .set_filter_criteria(Some(filter_criteria(&props)).filter(|criteria| criteria.filters.is_some()))
-                .maximum_retry_attempts(props.maximum_retry_attempts)
-                .maximum_record_age_in_seconds(props.maximum_record_age_in_seconds)
-                .bisect_batch_on_function_error(props.bisect_batch_on_function_error)
-                .parallelization_factor(props.parallelization_factor)
-                .tumbling_window_in_seconds(props.tumbling_window_in_seconds)
-                .set_function_response_types(Some(response_types(&props)))
-                .set_destination_config(Some(destination(&props)).filter(|config| config.on_failure.is_some()))
-                .enabled(props.enabled)
-                .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
+                .set_maximum_batching_window_in_seconds(beyond.member(|it| it.maximum_batching_window_in_seconds))
+                .set_filter_criteria(beyond.member(filter_criteria))
+                .set_maximum_retry_attempts(beyond.member(|it| it.maximum_retry_attempts))
+                .set_maximum_record_age_in_seconds(beyond.member(|it| it.maximum_record_age_in_seconds))
+                .set_bisect_batch_on_function_error(beyond.member(|it| it.bisect_batch_on_function_error))
+                .set_parallelization_factor(beyond.member(|it| it.parallelization_factor))
+                .set_tumbling_window_in_seconds(beyond.member(|it| it.tumbling_window_in_seconds))
+                .set_function_response_types(beyond.member(response_types))
+                .set_destination_config(beyond.member(destination))
+                .set_enabled(beyond.member(|it| it.enabled))
+                .set_tags(tags);
             let once = request.customize().config_override(once());
-            let answer = match once.send().await.named("CreateEventSourceMapping", &id.name) {
+            once.send().await.named("CreateEventSourceMapping", &id.name)
+        };
+        let send = || async {
+            let answer = match send_with(Some(super::all_tags(&id.owner, &props.tags))).await {
+                // Without tags reads can't show an owner, so the mapping is as uncertain as one whose tags can't be read.
+                Err(error) if error.is_untaggable() && props.tags.is_empty() => send_with(None).await,
+                answer => answer,
+            };
+            let answer = match answer {
                 Err(error) if error.class == Class::NotFound => {
                     return Err(sighting.of_function(cx, id.anchor("function"), error).await);
                 }
                 Err(error) if error.class == Class::StreamUnknown => {
-                    // What DescribeTable shows may be a moment old as well.
-                    if n_unknown.fetch_add(1, Ordering::Relaxed) < UNKNOWN_AT_FIRST {
-                        return Err(error);
-                    }
-                    let Some(why) = unheard_of(cx, id, &props.event_source_arn).await else { return Err(error) };
+                    let Some(why) = end.read(cx, id, &props.event_source_arn).await else { return Err(error) };
                     return Err(AwsError { class: Class::Rejected, reason: Some(why.into()), ..error });
                 }
                 answer => explained(cx, id, &inquiry, answer).await?,
@@ -396,7 +406,8 @@ impl Kind for Mapping {
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &props.tags) {
             let arn = arn(cx, id, &uuid, "TagResource").await?;
             let tag = || async {
-                let tags = super::all_tags(&id.owner, &props.tags);
+                let missing = super::missing_tags(&have.props.tags, &props.tags);
+                let tags = super::all_tags(&id.owner, &missing);
                 let request = cx.aws.lambda.tag_resource().resource(&arn).set_tags(Some(tags));
                 request.send().await.named("TagResource", &id.name)
             };
@@ -404,32 +415,25 @@ impl Kind for Mapping {
         }
         let unknown: Vec<&str> = have.unknown.keys().copied().collect();
         if !have.props.differing(&props, &unknown).is_empty() {
-            // Every property that is known, each time: AWS keeps what is left out, so a reset has to be sent.
-            let known = |name: &str| !have.unknown.contains_key(name);
             let inquiry = Inquiry::default();
+            let delta = Delta { from: &have.props, to: &props };
             let change = || async {
                 let request = cx
                     .aws
                     .lambda
                     .update_event_source_mapping()
                     .uuid(&uuid)
-                    .set_batch_size(known("batch_size").then_some(props.batch_size))
-                    .set_maximum_batching_window_in_seconds(
-                        known("maximum_batching_window_in_seconds").then_some(props.maximum_batching_window_in_seconds),
-                    )
-                    .set_filter_criteria(known("filters").then(|| filter_criteria(&props)))
-                    .set_maximum_retry_attempts(known("maximum_retry_attempts").then_some(props.maximum_retry_attempts))
-                    .set_maximum_record_age_in_seconds(
-                        known("maximum_record_age_in_seconds").then_some(props.maximum_record_age_in_seconds),
-                    )
-                    .set_bisect_batch_on_function_error(
-                        known("bisect_batch_on_function_error").then_some(props.bisect_batch_on_function_error),
-                    )
-                    .set_parallelization_factor(known("parallelization_factor").then_some(props.parallelization_factor))
-                    .tumbling_window_in_seconds(props.tumbling_window_in_seconds)
-                    .set_function_response_types(known("report_batch_item_failures").then(|| response_types(&props)))
-                    .set_destination_config(known("on_failure_destination_arn").then(|| destination(&props)))
-                    .set_enabled(known("enabled").then_some(props.enabled));
+                    .set_batch_size(delta.member(|it| it.batch_size))
+                    .set_maximum_batching_window_in_seconds(delta.member(|it| it.maximum_batching_window_in_seconds))
+                    .set_filter_criteria(delta.member(filter_criteria))
+                    .set_maximum_retry_attempts(delta.member(|it| it.maximum_retry_attempts))
+                    .set_maximum_record_age_in_seconds(delta.member(|it| it.maximum_record_age_in_seconds))
+                    .set_bisect_batch_on_function_error(delta.member(|it| it.bisect_batch_on_function_error))
+                    .set_parallelization_factor(delta.member(|it| it.parallelization_factor))
+                    .set_tumbling_window_in_seconds(delta.member(|it| it.tumbling_window_in_seconds))
+                    .set_function_response_types(delta.member(response_types))
+                    .set_destination_config(delta.member(destination))
+                    .set_enabled(delta.member(|it| it.enabled));
                 let answer = request.send().await.named("UpdateEventSourceMapping", &id.name);
                 explained(cx, id, &inquiry, answer).await.map(|_| ())
             };
@@ -463,7 +467,22 @@ impl Kind for Mapping {
         outputs: &Outputs,
     ) -> Result<(), AwsError> {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
-        let (sighting, lagging) = (Sighting::default(), AtomicU32::new(0));
+        let (sighting, lagging, unsettled) = (Sighting::default(), AtomicU32::new(0), AtomicU32::new(0));
+        let end = StreamEnd::default();
+        // A mapping on a stream that has ended may never settle.
+        let watch = || async {
+            let is_due = unsettled.fetch_add(1, Ordering::Relaxed) % READS_BEFORE_TABLE == READS_BEFORE_TABLE - 1;
+            if !is_due && !end.is_suspected() {
+                return Ok(None);
+            }
+            match end.read(cx, id, &want.event_source_arn).await {
+                None => Ok(None),
+                Some(why) => {
+                    let message = format!("changed meanwhile: nothing is written to its stream any more, since {why}");
+                    Err(AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, message))
+                }
+            }
+        };
         let gone =
             || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "somebody else deleted it meanwhile");
         let probe = || async {
@@ -474,7 +493,7 @@ impl Kind for Mapping {
                 return Err(gone());
             }
             if condition(&mapping) != Condition::Settled {
-                return Ok(None);
+                return watch().await;
             }
             // The state alone may be the one from before the update.
             let unknown: Vec<&str> = unknown.iter().copied().chain(self::unknown(&mapping).into_keys()).collect();
@@ -483,7 +502,7 @@ impl Kind for Mapping {
                 return Ok(Some(()));
             }
             if lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_LOOKS {
-                return Ok(None);
+                return watch().await;
             }
             let differing = differing.join(", ");
             let message = format!("AWS took the mapping, but shows another {differing}");
@@ -543,6 +562,7 @@ fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
         owner: tags.owner,
         age: Age { born: None, changed: mapping.last_modified.and_then(|time| time.to_millis().ok()) },
         incarnation: mapping.uuid,
+        revision: None,
     }
 }
 
@@ -780,16 +800,41 @@ async fn is_dead(cx: &Context, stream_arn: &str) -> bool {
     is_its(&table, stream_arn) && table.latest_stream_arn().is_some_and(|latest| latest != stream_arn)
 }
 
-/// Why a stream that Lambda does not know will not come to be known; `None`: as far as can be told, it may.
-async fn unheard_of(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
+/// Finds out from its table whether a stream has ended, so that no waiting helps.
+#[derive(Debug, Default)]
+struct StreamEnd(AtomicU32);
+
+impl StreamEnd {
+    /// Whether the last read showed that it has.
+    fn is_suspected(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Reads the table; returns why the stream has ended once enough reads in a row show it.
+    async fn read(&self, cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
+        let Some(why) = ended(cx, id, stream_arn).await else {
+            self.0.store(0, Ordering::Relaxed);
+            return None;
+        };
+        (self.0.fetch_add(1, Ordering::Relaxed) + 1 >= READS_OF_AN_END).then_some(why)
+    }
+}
+
+/// Why nothing will be written to a stream any more; `None`: as far as can be told, it may.
+async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
     let is_here = id
         .site
         .as_ref()
         .is_some_and(|site| stream_arn.split(':').skip(3).take(2).eq([site.region.as_str(), site.account.as_str()]));
     match table(cx, stream_arn).await {
-        Ok(Some(table)) if is_its(&table, stream_arn) => {
-            let is_other = table.latest_stream_arn() != Some(stream_arn);
-            (is_other && table.table_status() == Some(&TableStatus::Active)).then_some("its table has no such stream")
+        Ok(Some(table)) if is_its(&table, stream_arn) && table.table_status() == Some(&TableStatus::Active) => {
+            // The ARN of a stream that was switched off stays; the specification goes.
+            let is_on = table.stream_specification().is_some_and(|stream| stream.stream_enabled);
+            match table.latest_stream_arn() == Some(stream_arn) {
+                false => Some("its table has no such stream"),
+                true if !is_on => Some("its table's stream is switched off"),
+                true => None,
+            }
         }
         Err(error) if error.class == Class::NotFound && is_here => Some("there is no such table"),
         _ => None,

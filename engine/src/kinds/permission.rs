@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::Sighting;
-use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::aws::{AwsError, Class, Context, Named, Wait, trust};
 use crate::diagnostic::nearest;
 use crate::kind::{Kind, Want};
 use crate::schema::{
@@ -321,6 +321,12 @@ impl Kind for Permission {
                 Err(error) if error.class == Class::PrincipalUnknown && !want.props.principal.contains(":iam::") => {
                     Err(AwsError { class: Class::Rejected, ..error })
                 }
+                Err(error) if error.class == Class::PrincipalUnknown => {
+                    match self.precheck(cx, id, &want.props).await {
+                        Err(certain) => Err(AwsError { class: Class::Rejected, reason: certain.reason, ..error }),
+                        Ok(()) => Err(error),
+                    }
+                }
                 answer => answer.map(|_| ()),
             }
         };
@@ -339,6 +345,21 @@ impl Kind for Permission {
             return Ok(outputs(&id.name));
         }
         Err(AwsError::defect("a permission can't be changed, only replaced".to_owned()))
+    }
+
+    /// A new statement can't have the id of the old one, so that one has to be deleted first.
+    async fn precheck(&self, cx: &Context, id: &Id, want: &Props) -> Result<(), AwsError> {
+        let account = id.site.as_ref().map(|site| site.account.as_str());
+        trust::check_principal(cx, &want.principal, account, "AddPermission", &id.name).await
+    }
+
+    async fn put_back(&self, cx: &Context, id: &Id, was: Live<Props>) -> Result<bool, AwsError> {
+        if was.props.other_conditions.is_some() {
+            let message = "AddPermission can't express all that it said";
+            return Err(AwsError::own(Class::Rejected, "AddPermission", &id.name, message));
+        }
+        self.create(cx, id, Want { props: was.props, artifact: None }).await?;
+        Ok(true)
     }
 
     async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
@@ -426,6 +447,7 @@ fn live(sid: &str, props: Props) -> Live<Props> {
         owner: Ownership::Inherited,
         condition: Condition::Settled,
         incarnation: None,
+        revision: None,
         age: Age::default(),
         notes: Vec::new(),
         unknown,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::aws::{AwsError, Class, Context, Named};
+use crate::aws::{AwsError, Class, Context};
 use crate::kind::{Kind, Want};
 use crate::schema::{
     Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Reading, Schema, Shape, Text, property,
@@ -72,7 +72,7 @@ impl Kind for Role {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        let answer = match cx.aws.iam.get_role().role_name(&id.name).send().await.named("GetRole", &id.name) {
+        let answer = match cx.aws.role(&id.name).await {
             Err(error) if error.class == Class::NotFound => return Ok(None.into()),
             answer => answer?,
         };
@@ -89,6 +89,7 @@ impl Kind for Role {
             owner: Ownership::Nobody,
             condition: Condition::Settled,
             incarnation: Some(role.role_id),
+            revision: None,
             notes: Vec::new(),
             unknown,
         };

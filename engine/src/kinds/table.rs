@@ -42,7 +42,7 @@ use crate::schema::{
 };
 use crate::value::{Path, Tree, Value};
 
-use super::Sighting;
+use super::{Delta, Sighting};
 
 use index::{GlobalIndex, LocalIndex};
 
@@ -402,6 +402,7 @@ impl Kind for Table {
             owner,
             condition: condition(&table),
             incarnation: table.table_id().map(str::to_owned),
+            revision: None,
             age: Age { born: table.creation_date_time().and_then(|time| time.to_millis().ok()), changed: None },
             notes: under_way(&table).map(|(_, note)| note).into_iter().collect(),
             unknown,
@@ -451,6 +452,8 @@ impl Kind for Table {
         let tags = tag_list(&id.owner, &props.tags)?;
         let stream = stream(props.stream_view_type.as_deref())?;
         let encryption = props.kms_key_arn.as_deref().map(|key| encryption(Some(key)));
+        let defaults = super::with_defaults(self, id, &props)?;
+        let beyond = Delta { from: &defaults, to: &props };
         let send = || async {
             let request = cx
                 .aws
@@ -459,14 +462,14 @@ impl Kind for Table {
                 .table_name(&id.name)
                 .set_attribute_definitions(Some(definitions.clone()))
                 .set_key_schema(Some(keys.clone()))
-                .billing_mode(BillingMode::from(props.billing_mode.as_str()))
+                .set_billing_mode(beyond.member(|it| BillingMode::from(it.billing_mode.as_str())))
                 .set_provisioned_throughput(throughput.clone())
                 .set_global_secondary_indexes(global.clone())
                 .set_local_secondary_indexes(local.clone())
                 .set_stream_specification(stream.clone())
                 .set_sse_specification(encryption.clone())
-                .table_class(TableClass::from(props.table_class.as_str()))
-                .set_deletion_protection_enabled(props.deletion_protection)
+                .set_table_class(beyond.member(|it| TableClass::from(it.table_class.as_str())))
+                .set_deletion_protection_enabled(beyond.member(|it| it.deletion_protection.unwrap_or_default()))
                 .set_tags(Some(tags.clone()));
             let answer = request.customize().config_override(once()).send().await.named("CreateTable", &id.name)?;
             answer.table_description.ok_or_else(|| AwsError::defect("AWS described no table".to_owned()))
@@ -478,7 +481,7 @@ impl Kind for Table {
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
         let want = want.props;
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &want.tags) {
-            tag(cx, id, &want.tags).await?;
+            tag(cx, id, &super::missing_tags(&have.props.tags, &want.tags)).await?;
         }
         let unknown = have.unknown.clone();
         // What an earlier run began comes to its end first, and decides what is left to do.

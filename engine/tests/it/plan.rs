@@ -155,6 +155,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
             owner,
             condition,
             incarnation: None,
+            revision: None,
             age: Age::default(),
             notes: Vec::new(),
             unknown: unknown.collect(),

@@ -64,6 +64,7 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
         owner,
         condition: Condition::Settled,
         incarnation: Some(uuid.into()),
+        revision: None,
         age: Age::default(),
         notes: Vec::new(),
         unknown: Default::default(),

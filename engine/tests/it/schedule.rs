@@ -225,6 +225,7 @@ impl DynKind for Fake {
             owner: Ownership::Engine(id.owner.clone()),
             condition: if entry.is_ready() { Condition::Settled } else { Condition::Changing("UPDATING".into()) },
             incarnation: Some(entry.incarnation.to_string()),
+            revision: None,
             age: Age::default(),
             notes: Vec::new(),
             unknown: Default::default(),

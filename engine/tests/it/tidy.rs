@@ -176,6 +176,7 @@ fn live(props: Tree, outputs: Outputs) -> Live {
         owner: Ownership::Nobody,
         condition: Condition::Settled,
         incarnation: None,
+        revision: None,
         age: Age::default(),
         notes: Vec::new(),
         unknown: Default::default(),

@@ -141,6 +141,7 @@ impl Answer<'_> {
             () if self.says("Unzipped size must be smaller") || self.says("Layers consume more than") => {
                 Code::CodeTooLarge
             }
+            () if self.says("combined with layers exceeds") => Code::CodeTooLarge,
             () if self.says("Could not unzip") => Code::CodeUnreadable,
             () if self.says("Layer version") => Code::LayerNotUsable,
             () if self.says("filter pattern") || self.says("FilterCriteria") => Code::FilterInvalid,

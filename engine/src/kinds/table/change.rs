@@ -20,7 +20,7 @@ use crate::schema::Id;
 use super::super::readable;
 use super::index::GlobalIndex;
 use super::{
-    BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, UPDATE, UPKEEP, definitions, describe, encryption,
+    BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, RECOVERY_PERIOD, UPDATE, UPKEEP, definitions, describe, encryption,
     incomplete, props, read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
 };
 
@@ -173,11 +173,14 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
 /// Switches point-in-time recovery as wanted, unless it is so already.
 pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Result<(), AwsError> {
     // Who can't read the setting can still set it.
-    if readable(cx.read(&id.name, || read_recovery(cx, &id.name)).await)? == Some(want) {
+    let now = readable(cx.read(&id.name, || read_recovery(cx, &id.name)).await)?;
+    if now == Some(want) {
         return Ok(());
     }
+    // Switched on without a period, it has the default one.
+    let period = want.filter(|days| now != Some(None) || *days != RECOVERY_PERIOD);
     let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(want.is_some());
-    let recovery = recovery.set_recovery_period_in_days(want).build().map_err(incomplete)?;
+    let recovery = recovery.set_recovery_period_in_days(period).build().map_err(incomplete)?;
     // For some seconds after the create AWS says that backups are not available yet.
     let send = || async {
         let request = cx.aws.dynamodb.update_continuous_backups().table_name(&id.name);

@@ -6,22 +6,6 @@ use super::server::{Cloud, Fault, named};
 use super::world::{Reply, World};
 use super::{FUNCTION, Project, between, deployed, diff_is_empty, in_order, nth, replaced, writes};
 
-/// Whatever UpdateFunctionConfiguration can set, and the lock.
-const CONFIGURATION: [&str; 13] = [
-    "DeadLetterConfig",
-    "Description",
-    "Environment",
-    "EphemeralStorage",
-    "Handler",
-    "Layers",
-    "LoggingConfig",
-    "MemorySize",
-    "RevisionId",
-    "Role",
-    "Runtime",
-    "Timeout",
-    "TracingConfig",
-];
 const HANDLER: &str = "    handler: index.handler\n";
 const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:dead";
 const LAYERS: &str =
@@ -106,7 +90,7 @@ fn settings() -> Vec<Setting> {
 }
 
 #[test]
-fn each_property_is_set_and_reset_by_one_call_that_says_all_of_them() {
+fn each_property_is_set_and_reset_by_one_call_that_carries_it_alone() {
     std::thread::scope(|scope| {
         for Setting { lines, field, set, reset } in settings() {
             scope.spawn(move || {
@@ -120,15 +104,15 @@ fn each_property_is_set_and_reset_by_one_call_that_says_all_of_them() {
                     cloud.forget();
                     project.run(&cloud, &["apply"]).ends_with(0).says("Resources: 0 added, 1 changed");
                     assert_eq!(writes(&cloud), ["UpdateFunctionConfiguration"], "{lines}");
+                    assert_eq!(cloud.sent(), [format!("UpdateFunctionConfiguration {}", &field[1..])], "{lines}");
                     let body = body(&cloud, "UpdateFunctionConfiguration");
-                    let mut fields: Vec<&String> = body.as_object().unwrap().keys().collect();
-                    fields.sort();
-                    assert_eq!(fields, CONFIGURATION, "{lines}");
                     assert_eq!(body.pointer(field), Some(&said), "{lines}");
                     diff_is_empty(&project, &cloud);
                 }
                 // Whoever has cleared the variables once sees an empty mapping for ever.
-                before["Environment"] = json!({ "Variables": {} });
+                if field == "/Environment" {
+                    before["Environment"] = json!({ "Variables": {} });
+                }
                 assert_eq!(config(&cloud), before, "{lines}");
             });
         }

@@ -159,8 +159,23 @@ impl Cloud {
         self.state().counts.get(operation).copied().unwrap_or_default()
     }
 
+    /// The writes that AWS took, each with the members of its request in alphabetical order, without those that only say
+    /// which resource is meant and how it was when it was read.
+    pub(crate) fn sent(&self) -> Vec<String> {
+        let taken = self.calls().into_iter().filter(|call| super::is_write(call) && call.status < 400);
+        let sent = taken.map(|call| {
+            let identity = ["FunctionName", "ResourceArn", "RevisionId", "TableName"];
+            let members = call.body.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+            let mut members: Vec<&str> = members.filter(|name| !identity.contains(name)).collect();
+            members.sort_unstable();
+            let operation = call.operation.replace("TagTable", "TagResource");
+            [operation.as_str()].into_iter().chain(members).collect::<Vec<_>>().join(" ")
+        });
+        sent.collect()
+    }
+
     /// Forgets what was recorded and put in the way.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let mut state = self.state();
         state.calls.clear();
         state.counts.clear();

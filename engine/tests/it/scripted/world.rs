@@ -271,6 +271,8 @@ pub(crate) struct World {
     pub(super) lenient: bool,
     /// What a list of the mappings of a function shows that is gone.
     pub(super) orphans: Orphans,
+    /// Most bytes that a function's code and layers may have together; `None`: any number.
+    pub(super) max_unpacked: Option<u64>,
     /// Until then every line is cut before anything is done.
     pub(super) dark_until: Option<Instant>,
 }

@@ -125,7 +125,9 @@ pub(super) fn rows() -> Vec<Row> {
             "BisectBatchOnFunctionError",
             [json!(false), json!(true), json!(false)],
             json!(true),
-        ),
+        )
+        // What a create leaves out it does not show.
+        .seen_locally(Json::Null, json!(true), json!(false)),
         setting(
             "parallelization_factor",
             ["parallelization_factor: 2", "parallelization_factor: 3"],

@@ -101,6 +101,16 @@ impl Stage {
         self.cloud.as_ref().unwrap().world(|world| world.clone())
     }
 
+    /// Forgets what was sent so far.
+    pub(super) fn forget(&self) {
+        self.cloud.iter().for_each(Cloud::forget);
+    }
+
+    /// What was sent to the scripted account, request by request.
+    pub(super) fn sent(&self) -> Option<Vec<String>> {
+        self.cloud.as_ref().map(Cloud::sent)
+    }
+
     /// Lets the hours go by within which AWS takes no second change.
     pub(super) fn rest(&self) {
         if let Some(cloud) = &self.cloud {

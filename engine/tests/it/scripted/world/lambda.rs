@@ -233,6 +233,7 @@ impl World {
         if !body["Role"].is_null() {
             self.assumable(&body["Role"])?;
         }
+        let max = self.max_unpacked;
         let function = self.function(name)?;
         function.quiet()?;
         function.locked(body)?;
@@ -242,18 +243,19 @@ impl World {
         if function.config["PackageType"] != "Zip" && !(body["Runtime"].is_null() && body["Handler"].is_null()) {
             return Err(invalid("Runtime and Handler are not supported for functions created with container images."));
         }
-        configure(&mut function.config, body)?;
+        function.change_within(max, |config| configure(config, body))?;
         Ok(function.begin_update())
     }
 
     fn update_code(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        let max = self.max_unpacked;
         let function = self.function(name)?;
         function.quiet()?;
         function.locked(body)?;
         if function.config["PackageType"] != "Zip" {
             return Err(invalid("Please provide ImageUri when updating a function with packageType Image."));
         }
-        set_code(&mut function.config, &body["ZipFile"], &body["Architectures"])?;
+        function.change_within(max, |config| set_code(config, &body["ZipFile"], &body["Architectures"]))?;
         Ok(function.begin_update())
     }
 
@@ -573,6 +575,26 @@ impl Function {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Changes it, unless code and layers then have more bytes than that together.
+    fn change_within(
+        &mut self,
+        max: Option<u64>,
+        change: impl FnOnce(&mut Json) -> Result<(), Reply>,
+    ) -> Result<(), Reply> {
+        let mut config = self.config.clone();
+        change(&mut config)?;
+        let layers = config["Layers"].as_array().into_iter().flatten().map(|layer| &layer["CodeSize"]);
+        let bytes: u64 = layers.chain([&config["CodeSize"]]).filter_map(Json::as_u64).sum();
+        if let Some(max) = max.filter(|max| bytes > *max) {
+            return Err(invalid(&format!(
+                "Function code combined with layers exceeds the maximum allowed size of {max} bytes. The actual size is \
+                 {bytes} bytes."
+            )));
+        }
+        self.config = config;
+        Ok(())
     }
 
     /// A failed update is taken back, and is remembered until the next one.

@@ -1,0 +1,384 @@
+//! What requests carry: creates what is not AWS's default, updates what differs; and what happens when AWS refuses the
+//! second half of a change.
+
+use std::fs;
+
+use serde_json::{Value as Json, json};
+
+use super::server::{Cloud, Fault, named};
+use super::world::{ACCOUNT, ROLE, Reply, World};
+use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, is_write, nth, replaced, writes};
+
+const HANDLER: &str = "    handler: index.handler\n";
+const LAYER: &str = "arn:aws:lambda:eu-central-1:123456789012:layer:libraries:1";
+const SOURCE: &str = "lambda-src/log-events/index.js";
+
+/// The writes so far, each with the members of its request in alphabetical order, without those that only say which
+/// resource is meant and how it was when it was read.
+fn members(cloud: &Cloud) -> String {
+    let mut sent = cloud.sent();
+    // Some go out at the same time.
+    sent.sort();
+    sent.join("\n")
+}
+
+fn invalid(text: &str) -> Fault {
+    Fault::Answer(Reply::lambda(400, "InvalidParameterValueException", text))
+}
+
+// Creates.
+
+#[test]
+fn a_create_names_no_default() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    insta::assert_snapshot!(members(&cloud), @r"
+    AddPermission Action Principal SourceArn StatementId
+    CreateEventSourceMapping BatchSize EventSourceArn StartingPosition Tags
+    CreateFunction Code Handler Role Runtime Tags
+    CreateTable AttributeDefinitions KeySchema ProvisionedThroughput StreamSpecification Tags
+    ");
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn defaults_that_are_written_are_not_sent_either() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    let function = "    description: ''\n    memory_size: 128\n    timeout: 3\n    environment: {}\n    architecture: x86_64\n    \
+                    layers: []\n    ephemeral_storage: 512\n    tracing: PassThrough\n    log_format: Text\n    \
+                    log_group: /aws/lambda/blue-owls-logger\n";
+    project.edit(HANDLER, &format!("{HANDLER}{function}"));
+    let table = "    table_class: STANDARD\n    deletion_protection: false\n    \
+                 point_in_time_recovery: true\n    recovery_period_in_days: 35\n    read_capacity: 1\n";
+    project.edit("    read_capacity: 1\n", table);
+    let mapping = "    batch_size: 100\n    maximum_batching_window_in_seconds: 0\n    filters: []\n    \
+                   maximum_retry_attempts: -1\n    maximum_record_age_in_seconds: -1\n    \
+                   bisect_batch_on_function_error: false\n    parallelization_factor: 1\n    \
+                   tumbling_window_in_seconds: 0\n    report_batch_item_failures: false\n    enabled: true\n";
+    let text = fs::read_to_string(project.path("specs/team.yaml")).unwrap();
+    project.spec(&format!("{text}{mapping}"));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    let sent = cloud.sent();
+    let of = |operation: &str| sent.iter().find(|it| it.starts_with(operation)).unwrap().as_str();
+    assert_eq!(of("CreateFunction"), "CreateFunction Code Handler Role Runtime Tags");
+    assert_eq!(
+        of("CreateTable"),
+        "CreateTable AttributeDefinitions KeySchema ProvisionedThroughput StreamSpecification Tags"
+    );
+    assert_eq!(
+        of("CreateEventSourceMapping"),
+        "CreateEventSourceMapping BatchSize EventSourceArn StartingPosition Tags"
+    );
+    let calls = cloud.calls();
+    assert_eq!(
+        calls[nth(&calls, "UpdateContinuousBackups", 1)].body["PointInTimeRecoverySpecification"],
+        json!({ "PointInTimeRecoveryEnabled": true })
+    );
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_mapping_is_created_without_tags_where_aws_supports_none() {
+    let text = "Unsupported resource type for tagging or invalid ARN";
+    let cloud = Cloud::start(World::empty());
+    cloud.fault("CreateEventSourceMapping", 1..2, invalid(text));
+    let project = Project::usual();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    let calls = cloud.calls();
+    let created: Vec<_> = calls.iter().filter(|it| it.operation == "CreateEventSourceMapping").collect();
+    let [refused, taken] = &created[..] else { panic!("{created:?}") };
+    assert!(refused.body["Tags"].is_object() && taken.body["Tags"].is_null());
+    assert!(cloud.world(|world| world.mappings[0].tags.is_empty()));
+    // Declared tags are the user's to give up.
+    let cloud = Cloud::start(World::empty());
+    cloud.always("CreateEventSourceMapping", invalid(text));
+    let text = fs::read_to_string(project.path("specs/team.yaml")).unwrap();
+    project.spec(&format!("{text}    tags: {{ course: cloud }}\n"));
+    project.run(&cloud, &["apply"]).ends_with(3).says("Unsupported resource type for tagging");
+    assert_eq!(cloud.count("CreateEventSourceMapping"), 1);
+}
+
+// Updates.
+
+#[test]
+fn a_change_of_one_setting_reads_its_function_once_before_and_until_it_is_done() {
+    let cloud = deployed();
+    let project = Project::new(|text| replaced(&text, HANDLER, &format!("{HANDLER}    timeout: 10\n")));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    let calls = cloud.calls();
+    let role_needs = |it: &&super::server::Record| !super::world::IAM_READS.contains(&it.operation.as_str());
+    let all: Vec<String> = calls.iter().filter(role_needs).map(named).collect();
+    let write = all.iter().position(|it| it.starts_with("UpdateFunctionConfiguration")).unwrap();
+    let reads = |calls: &[String]| calls.iter().filter(|it| it.starts_with("GetFunction")).count();
+    eprintln!("calls of a change of one setting: {} in all, {} of GetFunction", all.len(), reads(&all));
+    // The plan's and the one before the write; InProgress twice, then Successful.
+    assert_eq!((reads(&all[..write]), reads(&all[write..])), (2, 3), "{all:?}");
+    assert_eq!(members(&cloud), "UpdateFunctionConfiguration Timeout");
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_change_of_one_setting_needs_neither_the_role_nor_the_key_of_the_variables() {
+    let cloud = deployed();
+    let project = Project::new(|text| {
+        replaced(&text, HANDLER, &format!("{HANDLER}    environment: {{ LEVEL: debug }}\n    timeout: 10\n"))
+    });
+    project.run(&cloud, &["apply"]).ends_with(0);
+    cloud.forget();
+    project.edit("timeout: 10", "timeout: 20");
+    // Whoever sent them would be refused.
+    cloud.world(|world| world.roles.clear());
+    cloud.world(|world| drop(world.roles.insert(ROLE.to_owned(), "/elsewhere/".to_owned())));
+    project.edit("role: ${execution-role.arn}", &format!("role: arn:aws:iam::{ACCOUNT}:role/{ROLE}"));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(members(&cloud), "UpdateFunctionConfiguration Timeout");
+}
+
+/// Layers and code that fit one after the other alone.
+fn crowded(layers: &str, code: &str) -> (Cloud, Project) {
+    let cloud = Cloud::start(World { max_unpacked: Some(6000), ..World::empty() });
+    let project = Project::usual();
+    project.edit(HANDLER, &format!("{HANDLER}    layers: {layers}\n"));
+    fs::write(project.path(SOURCE), code).unwrap();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    let aged = cloud.world(|world| world.clone()).aged();
+    (Cloud::start(aged), project)
+}
+
+/// Code whose zip is not much smaller.
+fn with_libraries() -> String {
+    let noise = (0..2000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect::<String>();
+    format!("exports.handler = async () => '{}';\n", &noise[..4000])
+}
+
+const SMALL: &str = "exports.handler = async () => 1;\n";
+
+#[test]
+fn libraries_move_from_the_code_to_a_layer_and_back_in_one_apply_each() {
+    let layers = format!("[\"{LAYER}\"]");
+    let (cloud, project) = crowded("[]", &with_libraries());
+    for (from, to, code, order) in [
+        ("[]", layers.as_str(), SMALL.to_owned(), ["UpdateFunctionCode", "UpdateFunctionConfiguration"]),
+        (layers.as_str(), "[]", with_libraries(), ["UpdateFunctionConfiguration", "UpdateFunctionCode"]),
+    ] {
+        cloud.forget();
+        project.edit(&format!("layers: {from}"), &format!("layers: {to}"));
+        fs::write(project.path(SOURCE), code).unwrap();
+        project.run(&cloud, &["apply"]).ends_with(0);
+        assert_eq!(writes(&cloud), order, "each is sent once");
+        assert!(cloud.calls().iter().all(|call| !is_write(call) || call.status < 400));
+        diff_is_empty(&project, &cloud);
+    }
+}
+
+#[test]
+fn a_call_that_does_not_fit_yet_comes_after_the_other() {
+    let text = "Function code combined with layers exceeds the maximum allowed size of 262144000 bytes. The actual size is \
+                306440202 bytes.";
+    let layers = format!("[\"{LAYER}\"]");
+    let (configure, upload) = ("UpdateFunctionConfiguration", "UpdateFunctionCode");
+    // What goes first; code that shrinks while a layer comes goes first.
+    for (code, first, second) in
+        [(SMALL.to_owned() + "// longer\n", configure, upload), ("1;".to_owned(), upload, configure)]
+    {
+        let (cloud, project) = crowded("[]", SMALL);
+        cloud.world(|world| world.max_unpacked = None);
+        project.edit("layers: []", &format!("layers: {layers}"));
+        fs::write(project.path(SOURCE), format!("{code}exports.handler = () => {{}};")).unwrap();
+        if first == upload {
+            fs::write(project.path(SOURCE), "exports.handler=0").unwrap();
+        }
+        cloud.fault(first, 1..2, invalid(text));
+        project.run(&cloud, &["apply"]).ends_with(0);
+        assert_eq!(writes(&cloud), [first, second, first]);
+        diff_is_empty(&project, &cloud);
+        // Where neither order fits, that is an error, after each was tried.
+        project.edit(&format!("layers: {layers}"), "layers: []");
+        project.edit("layers: []", &format!("layers: [\"{}\"]", LAYER.replace(":1", ":2")));
+        fs::write(project.path(SOURCE), format!("{}// other\n", with_libraries())).unwrap();
+        cloud.forget();
+        cloud.always(configure, invalid(text));
+        cloud.always(upload, invalid(text));
+        project.run(&cloud, &["apply"]).ends_with(1).says("the function's code is too large");
+        assert_eq!(writes(&cloud), [configure, upload]);
+    }
+}
+
+// Permissions.
+
+fn policy(cloud: &Cloud) -> Vec<Json> {
+    cloud.world(|world| world.functions[FUNCTION].policy.clone())
+}
+
+#[test]
+fn a_permission_is_not_deleted_for_a_role_that_does_not_exist() {
+    let elsewhere = format!("arn:aws:iam::{ACCOUNT}:role/wrong/path/{ROLE}");
+    for (principal, why) in [
+        (format!("arn:aws:iam::{ACCOUNT}:role/nobody"), "there is no role `nobody` in account 123456789012"),
+        (elsewhere, "has the ARN `arn:aws:iam::123456789012:role/fhms-pulumi-challenge-lambda-execution-role`"),
+    ] {
+        let cloud = deployed();
+        let before = policy(&cloud);
+        let project = Project::usual();
+        project.edit("principal: dynamodb.amazonaws.com", &format!("principal: {principal}"));
+        project.run(&cloud, &["apply"]).ends_with(1).says(why);
+        assert_eq!(writes(&cloud), [""; 0]);
+        assert_eq!(policy(&cloud), before);
+    }
+    // A new one is not waited for as if IAM were slow.
+    let cloud = Cloud::start(World::empty());
+    cloud.always(
+        "AddPermission",
+        invalid("The provided principal was invalid. Please check the principal and try again."),
+    );
+    let project = Project::usual();
+    project.edit("principal: dynamodb.amazonaws.com", &format!("principal: arn:aws:iam::{ACCOUNT}:role/nobody"));
+    project.run(&cloud, &["apply"]).ends_with(3).says("there is no role `nobody`");
+    assert_eq!(cloud.count("AddPermission"), 1);
+}
+
+#[test]
+fn a_role_that_can_not_be_looked_up_is_for_aws_to_judge() {
+    let cloud = deployed();
+    let project = Project::usual();
+    project.edit("principal: dynamodb.amazonaws.com", &format!("principal: arn:aws:iam::{ACCOUNT}:role/caller"));
+    let denied = Reply::query(403, "AccessDenied", "User: X is not authorized to perform: iam:GetRole");
+    // The first is the execution role's.
+    cloud.fault("GetRole", 2..9, Fault::Answer(denied));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["RemovePermission", "AddPermission"]);
+}
+
+#[test]
+fn the_policy_of_an_apply_lets_it_look_up_the_roles_that_permissions_name() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    let args = ["policy", "--for", "apply", "--account", ACCOUNT];
+    assert!(!project.run(&cloud, &args).ends_with(0).out.contains("OptionalPrincipals"));
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/callers/caller");
+    project.edit("principal: dynamodb.amazonaws.com", &format!("principal: {role}"));
+    project.run(&cloud, &args).ends_with(0).says("\"OptionalPrincipals\"").says(&role);
+    // Nobody looks up another account's.
+    project.edit(ACCOUNT, "210987654321");
+    assert!(!project.run(&cloud, &args).ends_with(0).out.contains("OptionalPrincipals"));
+}
+
+#[test]
+fn a_permission_whose_successor_is_refused_is_put_back() {
+    let refused = "The final policy size (20500) is bigger than the limit (20480).";
+    let too_large = || Fault::Answer(Reply::lambda(400, "PolicyLengthExceededException", refused));
+    let cloud = deployed();
+    let before = policy(&cloud);
+    let project = Project::usual();
+    project.edit("principal: dynamodb.amazonaws.com", "principal: sns.amazonaws.com");
+    cloud.fault("AddPermission", 1..2, too_large());
+    project
+        .run(&cloud, &["apply"])
+        .ends_with(3)
+        .says(refused)
+        .says("the old permission was put back and works as before");
+    assert_eq!(writes(&cloud), ["RemovePermission", "AddPermission", "AddPermission"]);
+    assert_eq!(policy(&cloud), before);
+    cloud.forget();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    diff_is_empty(&project, &cloud);
+
+    // AWS takes the old one no longer either.
+    project.edit("principal: sns.amazonaws.com", "principal: dynamodb.amazonaws.com");
+    cloud.forget();
+    cloud.always("AddPermission", too_large());
+    let words =
+        format!("the old permission is deleted, and putting it back failed as well: {}", refused.trim_end_matches('.'));
+    project.run(&cloud, &["apply"]).ends_with(3).says(&words);
+    assert_eq!(policy(&cloud), [Json::Null; 0]);
+    cloud.forget();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn only_what_this_run_deleted_and_can_express_is_put_back() {
+    let refused =
+        || Fault::Answer(Reply::lambda(400, "PolicyLengthExceededException", "The final policy size is too big."));
+    let project = Project::usual();
+    project.edit("principal: dynamodb.amazonaws.com", "principal: sns.amazonaws.com");
+    // Somebody else has deleted it by then.
+    let cloud = deployed();
+    cloud.before("GetPolicy", 2, |world| world.functions.get_mut(FUNCTION).unwrap().policy.clear());
+    cloud.always("AddPermission", refused());
+    let run = project.run(&cloud, &["apply"]);
+    assert!(!run.ends_with(1).out.contains("put back"), "{}", run.out);
+    assert_eq!((policy(&cloud), cloud.count("AddPermission")), (Vec::new(), 1));
+    // It said something that was added by hand.
+    let cloud = deployed();
+    cloud.world(|world| {
+        let statement = &mut world.functions.get_mut(FUNCTION).unwrap().policy[0];
+        statement["Condition"]["Bool"]["aws:SecureTransport"] = json!("true");
+    });
+    cloud.always("AddPermission", refused());
+    project.run(&cloud, &["apply"]).ends_with(3).says("AddPermission can't express all that it said");
+    assert_eq!(cloud.count("AddPermission"), 1);
+    // Whether AWS has taken the new one is not known.
+    let cloud = deployed();
+    cloud.always("AddPermission", Fault::Answer(Reply::lambda(500, "ServiceException", "oops")));
+    let run = project.run(&cloud, &["apply"]);
+    assert!(!run.ends_with(3).out.contains("put back"), "{}", run.out);
+    // Another run has made it otherwise.
+    let cloud = deployed();
+    cloud.before("AddPermission", 1, |world| {
+        let statement = json!({ "Sid": "blue-owls-logger-permission", "Effect": "Allow", "Action": "lambda:*" });
+        world.functions.get_mut(FUNCTION).unwrap().policy.push(statement);
+    });
+    let run = project.run(&cloud, &["apply"]);
+    assert!(!run.ends_with(3).out.contains("put back"), "{}", run.out);
+    assert_eq!(policy(&cloud)[0]["Action"], "lambda:*");
+}
+
+// Streams that are switched off meanwhile.
+
+fn switch_off(world: &mut World) {
+    world.have_changed(TABLE, &json!({ "StreamSpecification": { "StreamEnabled": false } }));
+}
+
+#[test]
+fn a_stream_that_is_switched_off_meanwhile_is_not_waited_for() {
+    let why = "its table's stream is switched off";
+    // Between the creates of the table and of the mapping.
+    let cloud = deployed();
+    cloud.world(|world| world.mappings.clear());
+    cloud.before("CreateEventSourceMapping", 1, switch_off);
+    let run = Project::usual().run(&cloud, &["apply"]);
+    run.ends_with(1).says("Stream not found").says(why);
+    assert_eq!(cloud.count("CreateEventSourceMapping"), 2, "two reads of the table decide");
+    assert!(run.took.as_secs() < 10, "{:?}", run.took);
+    // While the mapping settles, which it then never does.
+    let cloud = deployed();
+    cloud.world(|world| world.mappings.clear());
+    cloud.before("GetEventSourceMapping", 1, |world| {
+        switch_off(world);
+        world.mappings[0].pass_through(&["Creating"; 200], true);
+    });
+    let run = Project::usual().run(&cloud, &["apply"]);
+    run.ends_with(3).says("nothing is written to its stream any more").says(why);
+    assert!(run.took.as_secs() < 10, "{:?}", run.took);
+}
+
+// Several teams.
+
+#[test]
+fn teams_ask_once_who_they_are_and_what_their_role_is_like() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    fs::write(project.path("teams.txt"), "acme\nblue-owls\nred-foxes\n").unwrap();
+    project.run(&cloud, &["diff", "--teams", "teams.txt"]).ends_with(0);
+    assert_eq!((cloud.count("GetCallerIdentity"), cloud.count("GetRole")), (1, 1));
+    assert_eq!(cloud.count("GetFunction"), 3, "what differs is asked for each");
+    // What fails for one fails for all, and is tried again by each command.
+    cloud.forget();
+    let denied = Reply::query(403, "AccessDenied", "User: X is not authorized to perform: iam:GetRole");
+    cloud.fault("GetRole", 1..2, Fault::Answer(denied));
+    project.run(&cloud, &["diff", "--teams", "teams.txt"]).ends_with(1).complains("iam:GetRole").complains_once();
+    assert_eq!(cloud.count("GetRole"), 1);
+}
