@@ -317,8 +317,9 @@ pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceE
     let files = match source {
         Source::Path { path, boundary, exclude } => {
             let left_out = patterns(exclude)?;
-            let metadata = accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
-            if archive::is_one(path, &metadata) {
+            let (metadata, target) = accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
+            // Also behind a link of another name.
+            if metadata.is_file() && (archive::is_one(path) || archive::is_one(&target)) {
                 let patterned = (!exclude.is_empty()).then(|| SourceError::ExcludeFromArchive(path.clone()));
                 return patterned.map_or_else(|| archive::package(path, entry), Err).map_err(|error| vec![error]);
             }
@@ -367,8 +368,8 @@ fn inline_name(text: &str, entry: Entry<'_>) -> Result<String, SourceError> {
     }
 }
 
-/// What a path leads to, where it may lead there: links are followed, and judged by where they end.
-fn accessible(path: &Path, boundary: Option<&Path>) -> Result<fs::Metadata, SourceError> {
+/// What a path leads to, and its real path, where it may lead there: links are followed, and judged by where they end.
+fn accessible(path: &Path, boundary: Option<&Path>) -> Result<(fs::Metadata, PathBuf), SourceError> {
     let unreadable = |error| SourceError::Unreadable { path: path.into(), error };
     let metadata = fs::metadata(path).map_err(|error| match Unread::from(error) {
         Unread::Refused(error) => unreadable(error),
@@ -380,7 +381,7 @@ fn accessible(path: &Path, boundary: Option<&Path>) -> Result<fs::Metadata, Sour
     }
     match boundary.filter(|project| !target.starts_with(project)) {
         Some(project) => Err(SourceError::Outside { path: path.into(), target, project: project.into() }),
-        None => Ok(metadata),
+        None => Ok((metadata, target)),
     }
 }
 

@@ -3,7 +3,6 @@
 //! **Invariant:** its bytes are never changed. What it holds is looked into only as far as that costs next to nothing;
 //! where it can't be seen, nothing is claimed about it.
 
-use std::fs;
 use std::io::{Cursor, Read as _};
 use std::path::Path;
 
@@ -19,10 +18,10 @@ const MAX_READ: u64 = 1 << 20;
 /// Enough of a program to see what it is, in bytes.
 const HEAD: u64 = 256;
 
-/// Whether the path leads to a file that is sent as it is.
-pub(super) fn is_one(path: &Path, metadata: &fs::Metadata) -> bool {
+/// Whether a file of that name is sent as it is.
+pub(super) fn is_one(path: &Path) -> bool {
     let extension = path.extension().and_then(|it| it.to_str()).map(str::to_ascii_lowercase);
-    metadata.is_file() && matches!(extension.as_deref(), Some("zip" | "jar"))
+    matches!(extension.as_deref(), Some("zip" | "jar"))
 }
 
 /// The archive as a package.
@@ -133,9 +132,11 @@ fn decides(name: &str, entry: Entry<'_>) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::fs;
     use std::io::Write as _;
     use std::path::PathBuf;
 
+    use proptest::prelude::*;
     use tempfile::TempDir;
     use zip::write::SimpleFileOptions;
     use zip::{CompressionMethod, System, ZipWriter};
@@ -157,6 +158,9 @@ mod tests {
     fn deflated() -> SimpleFileOptions {
         SimpleFileOptions::default().compression_method(CompressionMethod::Deflated)
     }
+
+    /// The files of an archive, the handler and the runtime, and words of what is found.
+    type Sample<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a str), Option<&'a str>);
 
     struct Case {
         folder: TempDir,
@@ -195,6 +199,14 @@ mod tests {
                 assert_eq!(package.unzipped, JS.len() as u64 + 1);
                 assert_eq!(package.findings, []);
             }
+        }
+        #[cfg(unix)]
+        {
+            let (case, path) = Case::write("app.zip", &zip(&[("index.js", JS)], deflated()));
+            let link = case.folder.path().join("current");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            let package = Case::package(&link, entry("index.handler", "nodejs22.x"), &[]).unwrap();
+            assert_eq!(package.zip, fs::read(path).unwrap());
         }
         // Any other file is packed, and a folder of such a name is a folder.
         let (case, path) = Case::write("app.txt", b"PK");
@@ -254,7 +266,7 @@ mod tests {
         let js = ("index.handler", "nodejs22.x");
         let py = ("app/main.handler", "python3.13");
         let own = ("any", "provided.al2023");
-        let cases: [(&[(&str, &str)], (&str, &str), Option<&str>); 21] = [
+        let cases: [Sample; 21] = [
             (&[("index.js", JS)], js, None),
             (&[("./index.js", JS)], js, None),
             (&[("app/index.js", JS)], js, Some("names no file of the package")),
@@ -307,6 +319,33 @@ mod tests {
             assert_eq!(own.first().map(|it| it.is_certain), certain, "{mode:o} {own:?}");
             let other = Case::package(&path, entry("A::run", "java21"), &[]).unwrap().findings;
             assert_eq!(other, [], "only Lambda's own start needs it");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        /// Anybody may have written it.
+        #[test]
+        fn any_bytes_of_an_archive_end_in_a_package_or_an_error(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let files = [("index.js", JS), ("lib/a.js", "x"), ("package.json", "{}"), ("bootstrap", "#!/bin/sh\n")];
+            let mut bytes = zip(&files, deflated());
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let (_case, path) = Case::write("app.zip", &bytes);
+            for (handler, runtime) in [("index.handler", "nodejs22.x"), ("any", "provided.al2023")] {
+                if let Ok(package) = Case::package(&path, entry(handler, runtime), &[]) {
+                    prop_assert_eq!(&package.zip, &bytes);
+                    prop_assert!(package.unzipped < MAX_UNZIPPED && !package.files.is_empty());
+                }
+            }
         }
     }
 }
