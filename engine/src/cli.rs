@@ -686,7 +686,7 @@ Examples:
     /// Print the variables with which AWS clients reach it, its key included
     #[command(after_help = "\
 Examples:
-  eval \"$(engine local env)\"               then: aws dynamodb list-tables")]
+  engine local env                         for a shell: eval \"$(engine local env)\"")]
     Env {
         /// The account to be in
         #[arg(long, value_name = "ID", value_parser = account_id)]
@@ -695,8 +695,7 @@ Examples:
     /// Delete everything in it, in all accounts and regions
     #[command(after_help = "\
 Examples:
-  engine local reset                       then: engine apply --local
-  engine local reset --install             stop it, and install it again with the next start")]
+  engine local reset                       then: engine apply --local")]
     Reset {
         /// Stop it and delete what is installed, so that the next start installs it again
         #[arg(long)]

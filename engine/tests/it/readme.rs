@@ -172,7 +172,7 @@ fn every_command_line_of_the_help_runs() {
     let listed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
     assert_eq!(listed, commands.split_whitespace().collect(), "each has examples");
     let below = |command: &'static str| match command {
-        "local" => vec!["local start", "local status", "local reset", "local", "local stop"],
+        "local" => vec!["local start", "local status", "local env", "local reset", "local", "local stop"],
         _ => vec![command],
     };
     for command in commands.split_whitespace().flat_map(below) {
