@@ -35,7 +35,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
     let folder = args.folder.clone().unwrap_or_default();
     let spec = folder.join(SPEC);
     // Nobody has named these, so none is followed anywhere else.
-    for linked in FOLDERS.iter().map(|name| folder.join(name)).filter(|it| it.is_symlink()) {
+    if let Some(linked) = FOLDERS.iter().map(|name| folder.join(name)).find(|it| it.is_symlink()) {
         let problem = format!("`{}` is a symbolic link, and nothing was written", linked.display());
         return Err(Failure::one(
             Diagnostic::error(problem).hint("remove the link, or name another folder: `engine init FOLDER`"),

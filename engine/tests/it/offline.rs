@@ -495,9 +495,10 @@ fn tree(folder: &Path) -> Vec<PathBuf> {
 fn init_leaves_nothing_behind_where_it_fails() {
     use std::os::unix::fs::symlink;
     type Spoil = fn(&Path);
-    let spoils: [(&str, Spoil); 3] = [
+    let spoils: [(&str, Spoil); 4] = [
         ("`{}/specs` is no folder", |at| fs::write(at.join("specs"), "").unwrap()),
-        ("`{}/specs` is no folder", |at| symlink("nowhere", at.join("specs")).unwrap()),
+        ("`{}/specs` is a symbolic link", |at| symlink("nowhere", at.join("specs")).unwrap()),
+        ("`{}/lambda-src` is a symbolic link", |at| symlink("..", at.join("lambda-src")).unwrap()),
         ("`{}/lambda-src` is no folder", |at| fs::write(at.join("lambda-src"), "").unwrap()),
     ];
     for (wanted, spoil) in spoils {

@@ -93,6 +93,33 @@ fn shipped_code_has_no_way_to_panic_and_every_file_says_what_it_is() {
     }
 }
 
+/// What is printed passes one filter, and what is written never passes a link, because there is no other way to either.
+#[test]
+fn streams_and_files_are_opened_in_one_place_each() {
+    // What asks about a stream prints nothing on it; progress is drawn with what moves the cursor, and cleans its texts.
+    let asks =
+        ["is_terminal()", "let (out, err) =", "let out = std::io::stdout();", "wants_color(", "terminal_size_of("];
+    let ways = ["File::create", "fs::write(", "OpenOptions", "File::options"];
+    // Folders of the user's own, in which no cloned repository has a say.
+    let own = ["local/install.rs"];
+    let (mut asked, mut opened) = (0, 0);
+    for (path, text) in sources() {
+        for line in code(&text) {
+            let is_stream = ["stdout()", "stderr()"].iter().any(|name| line.contains(name)) && line.contains("io::");
+            if is_stream && path != "sanitize.rs" {
+                let is_progress = path == "render/progress.rs" && line.contains("Box::new(std::io::stderr())");
+                assert!(is_progress || asks.iter().any(|ask| line.contains(ask)), "{path}: {line}");
+                asked += 1;
+            }
+            if ways.iter().any(|way| line.contains(way)) {
+                assert!(path == "files.rs" || own.contains(&path.as_str()), "{path}: {line}");
+                opened += 1;
+            }
+        }
+    }
+    assert!(asked > 4 && opened > 4, "{asked} streams and {opened} files were found");
+}
+
 /// The example in the header of a kind's file.
 fn example(kind: &str) -> String {
     let sources = sources();

@@ -126,6 +126,22 @@ fn nothing_from_outside_steers_who_reads_it() {
     let in_ci = raw("1").out;
     assert!(in_ci.contains("\u{1b}[2J") && commands(&in_ci).is_empty(), "{in_ci:?}");
 
+    // On a terminal it is as clean as everything else; colors are the program's own.
+    for args in [&["logs", "--raw"][..], &["logs"], &["diff"]] {
+        let mut command = project.command(args);
+        command.args(["--endpoint-url", &cloud.url]).env("TERM", "xterm");
+        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+        let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+        // It takes each byte for a character.
+        let bytes: Vec<u8> = terminal.exp_eof().unwrap().chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+        let shown = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
+        let own = ["0", "1", "2", "31", "32", "33", "36", "91", "94", "96"];
+        let plain = own.iter().fold(shown.clone(), |text, style| text.replace(&format!("\u{1b}[{style}m"), ""));
+        assert_eq!(steering(&plain), None, "{args:?}: {shown:?}");
+        assert!(["\\u001b[2J", "\u{fffd}[2J"].iter().any(|it| shown.contains(it)), "{args:?}: {shown:?}");
+        assert!(args.contains(&"--raw") || plain != shown, "{args:?}: there are no colors in {shown:?}");
+    }
+
     cloud.always("UpdateTable", refused("UpdateTable"));
     cloud.always("TagResource", refused("TagResource"));
     cloud.always("DeleteTable", refused("DeleteTable"));

@@ -21,7 +21,12 @@ fn what_is_wrong_with_any_of_several_is_told_before_the_first_call() {
     let cases: [(&str, String, &[&str], &str); 5] = [
         ("a.yaml", notes("acme", "a", "lists"), &[], "are both team `acme`, stack `a`"),
         ("b.yaml", notes("acme", "b", "x").replace("hash", "name: acme-notes\n    hash"), &[], "both mean the table"),
-        (&long, String::new(), &["--teams", "teams.txt"], "has 33 characters, 32 are allowed"),
+        (
+            &long,
+            String::new(),
+            &["--teams", "teams.txt"],
+            "line 2 of the list of teams `teams.txt` can't be the name of a team",
+        ),
         ("red-foxes\nacme", String::new(), &["--teams", "teams.txt"], "is named twice for team `acme`, stack `a`"),
         // Only the second team's name makes it too long.
         ("a-team-of-many-many-people", longest, &["--teams", "teams.txt"], "has 267 characters, 255 are allowed"),
