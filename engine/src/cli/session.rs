@@ -461,7 +461,13 @@ impl Run<'_> {
         let is_from_file = Path::new(file.name()).file_stem().is_some_and(|stem| stem == stack.as_str());
         let mut other = None;
         for declared in self.session.spec.resources.iter().filter(|it| is_from_file && !it.imported) {
-            let Some(live) = self.inventory.live(&declared.name) else { continue };
+            let Some(live) = self.inventory.live(&declared.name) else {
+                // With something of its own it is another stack that shares a name.
+                if matches!(declared.schema().naming, Naming::Own { .. }) {
+                    return None;
+                }
+                continue;
+            };
             match &live.owner {
                 Ownership::Engine(owner) if owner.team == *team && !owner.stack.is_empty() && owner.stack != *stack => {
                     if *other.get_or_insert(owner.stack.as_str()) != owner.stack {

@@ -8,7 +8,9 @@ use super::{NO_CHANGES, TEAM};
 const COMPLETE: &str = "Apply complete! Resources: 4 added, 0 changed, 0 destroyed.";
 
 fn save(project: &Project, args: &[&str]) {
-    project.run(&[&["diff", "--local", "--out", "plan.json"], args].concat()).expect(0, &["Saved."]);
+    project
+        .run(&[&["diff", "--local", "--out", "plan.json"], args].concat())
+        .expect(0, &["Saved the plan to plan.json."]);
 }
 
 /// Applies the saved plan, expects to be told `reason`, and that AWS is as it was.
