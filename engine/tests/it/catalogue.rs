@@ -30,6 +30,7 @@ const UNREAD: &[(&str, &str)] = &[
     ("cli/terminal: usage", "where it is called"),
     ("diagnostic: new", "where it is called"),
     ("diagnostic: serialize", "an error that is there already"),
+    ("filter: new", "where it is called"),
     ("kinds/function: pack", "an error of `source`, a finding of `javascript` or of `source/handler`"),
     ("plan: absent", "where `Standing` is told"),
     ("plan: wanted", "where `Standing` is told"),
