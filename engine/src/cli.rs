@@ -141,7 +141,7 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create, update and delete resources until AWS matches the spec
+    /// Make AWS match the spec
     #[command(
         visible_alias = "deploy",
         after_help = "\
@@ -173,7 +173,7 @@ Examples:
   engine destroy --team blue-owls --stack team --region eu-central-1
                                           a stack whose spec no longer exists")]
     Destroy(DestroyArgs),
-    /// Stop managing a resource: remove engine's tags and keep it in AWS
+    /// Stop managing a resource: remove engine's tags, keep it in AWS
     #[command(
         alias = "release",
         after_help = "\

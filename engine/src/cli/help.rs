@@ -141,15 +141,15 @@ fn extended(command: &Command, asks_aws: bool) -> String {
 /// The help of the program itself: clap knows no groups of commands.
 fn template(root: &Command) -> StyledStr {
     let (heading, literal) = (Style::new().bold().underline(), Style::new().bold());
-    let names = |command: &Command| command.get_name_and_visible_aliases().join(", ");
-    let columns = root.get_subcommands().map(|it| names(it).len()).max().unwrap_or(0);
+    let columns = root.get_subcommands().map(|it| it.get_name().len()).max().unwrap_or(0);
     let mut groups = String::new();
     for (group, commands) in GROUPS {
         let _ = writeln!(groups, "{heading}{group}:{heading:#}");
         for command in commands.iter().filter_map(|name| root.find_subcommand(name)) {
-            let (names, about) = (names(command), command.get_about().map(ToString::to_string).unwrap_or_default());
-            let pad = columns.saturating_sub(names.len());
-            let _ = writeln!(groups, "  {literal}{names}{literal:#}{:pad$}  {about}", "");
+            let (name, about) = (command.get_name(), command.get_about().map(ToString::to_string).unwrap_or_default());
+            let alias = command.get_visible_aliases().map(|alias| format!(" [alias: {alias}]")).collect::<String>();
+            let pad = columns.saturating_sub(name.len());
+            let _ = writeln!(groups, "  {literal}{name}{literal:#}{:pad$}  {about}{alias}", "");
         }
         groups.push('\n');
     }
