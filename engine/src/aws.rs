@@ -56,8 +56,8 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format as DateTimeFormat;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use http_body_util::BodyExt as _;
 use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tracing::debug;
 

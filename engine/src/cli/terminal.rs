@@ -97,11 +97,7 @@ impl Terminal {
         let dumb = env("TERM").is_none_or(|term| term == "dumb");
         Terminal {
             out: Look { colour: wants_color(&out), width, plain: global.plain },
-            err: Look {
-                colour: wants_color(&err) && global.log_format == LogFormat::Text,
-                width,
-                plain: global.plain,
-            },
+            err: Look { colour: wants_color(&err) && global.log_format == LogFormat::Text, width, plain: global.plain },
             quiet: global.quiet,
             directory: global.directory.clone(),
             in_window: [std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing is printed in the words of the parser, but help that was asked for.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};

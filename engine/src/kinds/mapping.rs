@@ -791,7 +791,7 @@ async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> R
 /// (github.com/hashicorp/terraform-provider-aws/issues/40755, github.com/aws/aws-cdk/issues/31965). That one has none
 /// then proves nothing, while one that shows some proves that it keeps them.
 fn drops_tags(region: &str) -> bool {
-    partition_of(region) != "aws"
+    partition_of(region).name != "aws"
 }
 
 /// Whether a table has another stream by now, as far as can be told.

@@ -1029,8 +1029,10 @@ fn orphan(spec: &Spec, inventory: &mut Inventory, like: &str, name: &str, resour
         owner: owner.unwrap_or_else(|| Ownership::Engine(id.owner.clone())),
         condition: Condition::Settled,
         incarnation: None,
+        revision: None,
         age: Age::default(),
         notes: Vec::new(),
+        unknown: BTreeMap::new(),
     };
     inventory.leave(spec, declared.kind, id, live, None);
 }

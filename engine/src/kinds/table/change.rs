@@ -20,8 +20,8 @@ use crate::schema::Id;
 use super::super::readable;
 use super::index::GlobalIndex;
 use super::{
-    BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, RECOVERY_PERIOD, UPDATE, UPKEEP, definitions, describe, encryption,
-    incomplete, props, read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
+    BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, RECOVERY_PERIOD, UPDATE, UPKEEP, definitions, describe,
+    encryption, incomplete, props, read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
 };
 
 /// Changes a table that is at rest from `have` to `want`, but for its tags. Safeguards come on first and go off last; what
