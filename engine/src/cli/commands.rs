@@ -631,7 +631,10 @@ impl Planned<'_> {
             return format!("{}\n", render::summary(plan, destroy, look));
         }
         let changes = plan.changes.iter().cloned().map(|change| match change.action {
-            Action::Refused => Change { reason: None, hint: None, ..change },
+            // Lines to paste into the spec stand only there as a spec has them.
+            Action::Refused if !change.hint.as_ref().is_some_and(|hint| hint.contains('\n')) => {
+                Change { reason: None, hint: None, ..change }
+            }
             _ => change,
         });
         let brief = Plan { changes: changes.collect(), steps: Vec::new(), remarks: plan.remarks.clone() };

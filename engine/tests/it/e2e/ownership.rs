@@ -101,8 +101,8 @@ fn two_stacks_of_a_team_and_a_renamed_file_leave_each_other_alone() {
     let unnamed = notes("acme", "two").replace("stack: two\n", "").replace("notes:", "lists:");
     project.write("specs/renamed.yaml", &unnamed);
     for command in [["diff", "specs/renamed.yaml"].as_slice(), &["apply", "specs/renamed.yaml", "--yes"]] {
-        let told = "it belongs to team `acme`, stack `two`, resource `lists`";
-        run(command).expect(1, &[told, "if the spec file was renamed, add `stack: two` to it"]);
+        let told = "belong to the stack `two` of the team `acme`";
+        run(command).expect(1, &[told, "add `stack: two` to the spec"]);
     }
     assert_eq!(aws.snapshot(), before);
 }
