@@ -43,6 +43,10 @@ const BACKLOG: u32 = 4096;
 /// How much of a refused request is read.
 const DRAINED: usize = 1 << 20;
 
+/// For how long an idle connection to the server is used again. The server closes those that are idle for longer, and
+/// must not do so while a request is on its way.
+const REUSE_LIMIT: Duration = Duration::from_secs(10);
+
 /// The pause after the system had no room for a connection.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -117,8 +121,8 @@ impl Refusal {
     }
 }
 
-/// One client's connection to the server, opened with the first request and kept as long as the client's own.
-type Upstream = Mutex<Option<SendRequest<Incoming>>>;
+/// One client's connection to the server and when it was last used.
+type Upstream = Mutex<Option<(SendRequest<Incoming>, Instant)>>;
 
 impl Door {
     pub(super) fn new(key: ServerKey, socket: PathBuf) -> Self {
@@ -186,15 +190,15 @@ impl Door {
         let mut kept = upstream.lock().await;
         loop {
             let (mut sender, is_new) = match kept.take() {
-                Some(sender) => (sender, false),
-                None => (self.connect().await?, true),
+                Some((sender, used)) if used.elapsed() < REUSE_LIMIT => (sender, false),
+                _ => (self.connect().await?, true),
             };
             if sender.ready().await.is_err() && !is_new {
                 continue;
             }
             match sender.try_send_request(request).await {
                 Ok(answer) => {
-                    *kept = Some(sender);
+                    *kept = Some((sender, Instant::now()));
                     return Some(answer);
                 }
                 // Nothing of it was sent.

@@ -39,7 +39,7 @@ def with_key(config):
 lambda_runtime.execution_credentials = with_key
 sigv4.signatures_match = lambda computed, provided: True
 
-from hypercorn.asyncio import serve  # noqa: E402
+from hypercorn.asyncio import serve, tcp_server  # noqa: E402
 from hypercorn.config import Config  # noqa: E402
 from ministack import app  # noqa: E402
 
@@ -49,12 +49,23 @@ try:
 except (ValueError, OSError):
     pass  # macOS refuses "unlimited"; the soft limit stays.
 
+read_all = tcp_server.TCPServer._read_data
+
+
+async def read_to_the_end(self):
+    """A connection that its client has closed would otherwise be kept until it has been idle for long enough."""
+    await read_all(self)
+    await self.idle_task.stop()
+
+
+tcp_server.TCPServer._read_data = read_to_the_end
+
 config = Config()
 config.bind = ["unix:" + os.path.join(folder, "socket")]
 config.umask = 0o077
 config.backlog = 4096
-# The door ends connections, so that none closes while a request is on its way.
-config.keep_alive_timeout = 1_000_000
+# Longer than the door uses an idle connection, so that none closes while a request is on its way.
+config.keep_alive_timeout = 60
 config.keep_alive_max_requests = sys.maxsize
 config.loglevel = "WARNING"
 asyncio.run(serve(app.app, config))
