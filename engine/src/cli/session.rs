@@ -33,12 +33,9 @@ pub(super) const LOCAL_ACCOUNT: &str = "000000000001";
 pub(super) const LOCAL_REGION: &str = "eu-central-1";
 /// No more of a list of teams is read, in bytes.
 const MAX_TEAMS_BYTES: usize = 1 << 20;
-/// Where a spec is looked for if none is named.
-const SPECS: &str = "specs";
-/// Taken where no spec is named.
-/// Between two looks whether a local AWS that does not answer has a successor.
+/// The pause between two checks whether a local AWS that doesn't answer has been replaced.
 const RESTART_INTERVAL: Duration = Duration::from_millis(250);
-
+/// Taken where no spec is named.
 const USUAL_SPEC: &str = "specs/team.yaml";
 
 /// A loaded spec, and how to reach AWS.

@@ -460,7 +460,7 @@ fn the_managed_key_is_asked_for_once_and_no_table_loses_its_key_by_adoption() {
     for cloud in [Cloud::start(World::empty()), super::deployed()] {
         let project = Project::new(managed);
         project.run(&cloud, &["apply", "--yes"]).ends_with(0);
-        assert_eq!(sent(&cloud), [wanted.clone()]);
+        assert_eq!(sent(&cloud), std::slice::from_ref(&wanted));
         let run = project.run(&cloud, &["diff", "--detailed-exitcode", "--show-unchanged"]);
         run.ends_with(0).says("No changes.").says("`kms_key_arn` is not compared");
         cloud.forget();
