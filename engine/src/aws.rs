@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
@@ -519,10 +519,29 @@ async fn authenticate(
 /// Credentials that can be sent. What a `credential_process` gives to a role's profile is signed with inside of the SDK,
 /// out of reach of any check of ours, so a panic of its signer is caught here.
 async fn provided(source: &SharedCredentialsProvider, origin: &str) -> Result<Credentials, CredentialsError> {
-    let asked = AssertUnwindSafe(source.provide_credentials()).catch_unwind().await;
+    report_only_uncaught_panics();
+    let asked = CAUGHT.scope((), AssertUnwindSafe(source.provide_credentials()).catch_unwind()).await;
     let credentials = asked.unwrap_or_else(|_| Err(CredentialsError::provider_error(headers::unsendable(origin))))?;
     headers::check_credentials(&credentials, origin).map_err(CredentialsError::provider_error)?;
     Ok(credentials)
+}
+
+tokio::task_local! {
+    /// Set where a panic is caught and becomes an error.
+    static CAUGHT: ();
+}
+
+/// Keeps the report of a caught panic off stderr: the error says it.
+fn report_only_uncaught_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if CAUGHT.try_with(|()| ()).is_err() {
+                report(panic);
+            }
+        }));
+    });
 }
 
 /// Credentials that are there already, and their source for when they run out.

@@ -119,10 +119,7 @@ pub(super) fn unencrypted(named: Option<&str>, profiles: &Profiles) -> Vec<(Stri
             let variables = std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
             endpoints.extend(variables.filter(|(name, _)| name.starts_with(ENDPOINT)));
-            let of_profile = profiles
-                .in_use("endpoint_url")
-                .map(|(name, url)| (format!("`endpoint_url` of the profile `{name}`"), url.to_owned()));
-            endpoints.extend(of_profile);
+            endpoints.extend(profiles.endpoints().map(|(source, url)| (source, url.to_owned())));
         }
     }
     let open = |(source, url): (String, String)| {

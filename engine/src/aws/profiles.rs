@@ -21,6 +21,8 @@ const HOPS: usize = 10;
 pub(super) struct Profiles {
     /// What each profile sets; the values of [`NAMES`] alone are kept.
     known: BTreeMap<String, BTreeMap<String, String>>,
+    /// The endpoints that each `services` section sets.
+    endpoints: BTreeMap<String, Vec<String>>,
     files: [String; 2],
     /// The profile in use.
     name: String,
@@ -31,8 +33,15 @@ pub(super) struct Profiles {
 }
 
 /// Settings whose value is the name or the address of something.
-const NAMES: [&str; 6] =
-    ["source_profile", "web_identity_token_file", "credential_source", "ca_bundle", "endpoint_url", "mfa_serial"];
+const NAMES: [&str; 7] = [
+    "source_profile",
+    "web_identity_token_file",
+    "credential_source",
+    "ca_bundle",
+    "endpoint_url",
+    "mfa_serial",
+    "services",
+];
 
 /// A value without the comment behind it, which begins with a blank.
 fn without_comment(value: &str) -> &str {
@@ -73,7 +82,7 @@ impl Profiles {
 
     /// Adds what a file says. Profiles have their word before the name in one of the two only.
     fn add(&mut self, text: &str, is_config: bool) {
-        let mut current = None;
+        let (mut current, mut services) = (None, None);
         for line in text.lines() {
             let is_nested = line.starts_with([' ', '\t']);
             let line = line.trim();
@@ -85,9 +94,14 @@ impl Profiles {
                     None if !is_config || header == "default" => Some(header),
                     _ => None,
                 };
+                services = header.strip_prefix("services").map(|name| name.trim().to_owned()).filter(|_| is_config);
                 current = name.map(|name| name.trim().trim_matches(['"', '\'']).to_owned());
                 if let Some(name) = &current {
                     self.known.entry(name.clone()).or_default();
+                }
+            } else if let (Some((key, value)), Some(name)) = (line.split_once('='), &services) {
+                if key.trim() == "endpoint_url" {
+                    self.endpoints.entry(name.clone()).or_default().push(without_comment(value).to_owned());
                 }
             } else if let (Some((key, value)), Some(name), false) = (line.split_once('='), &current, is_nested) {
                 let key = key.trim().to_owned();
@@ -133,6 +147,17 @@ impl Profiles {
     /// What the profile in use, or the one it gets its credentials from, sets.
     pub(super) fn in_use(&self, key: &str) -> Option<(&str, &str)> {
         self.chain().into_iter().find_map(|name| Some((name, self.setting(name, key)?)))
+    }
+
+    /// The endpoints that the profile in use sets, for all services and for each, with where they are set.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (String, &str)> {
+        let own = self.in_use("endpoint_url");
+        let own = own.map(|(name, url)| (format!("`endpoint_url` of the profile `{name}`"), url));
+        let services = self.in_use("services").and_then(|(_, name)| self.endpoints.get_key_value(name));
+        let of_services = services.into_iter().flat_map(|(name, urls)| {
+            urls.iter().map(move |url| (format!("`endpoint_url` in the section `services {name}`"), url.as_str()))
+        });
+        own.into_iter().chain(of_services)
     }
 
     /// Where the credentials in use come from, in words; `is_named`: somebody asked for the profile by name.
