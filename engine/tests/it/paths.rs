@@ -371,7 +371,7 @@ fn no_link_below_the_projects_own_folder_is_followed() {
     for name in ["lock", "last-used"] {
         link(name);
         let said = place.project("exec \"$0\" local start").failure();
-        assert!(said.contains(&format!("`HERE/project/.engine/{name}` cannot be used")), "{said}");
+        assert!(said.contains(&format!("`HERE/project/.engine/{name}` can't be used")), "{said}");
         fs::remove_file(place.path(format!("project/.engine/{name}"))).unwrap();
     }
     fs::remove_file(place.path("project/.engine/.gitignore")).unwrap();
