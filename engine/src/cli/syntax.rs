@@ -177,14 +177,13 @@ fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
         // It may quote the source, which may contain a secret.
         None => format!("line {line} of the inline `{name}` has a syntax error: {}", without_quotes(reason)),
     };
-    let newer = runtime.strip_prefix("nodejs").and_then(|it| it.split('.').next()?.parse::<u32>().ok());
+    let version = runtime.strip_prefix("nodejs").and_then(|it| it.split('.').next()?.parse().ok()).unwrap_or(u32::MAX);
     // Node.js 22 no longer has the import assertions of older versions (nodejs.org/api/esm.html#import-attributes).
     let is_removed = text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.contains(" assert "));
-    let doubt = match newer {
-        Some(version) if *major < version => Some("it is older than the runtime, which may accept this"),
-        Some(version) if *major > version && is_removed => Some("the runtime is older and may accept this"),
-        Some(_) => None,
-        None => Some("engine doesn't know the runtime's version, which may accept this"),
+    let doubt = match () {
+        () if *major < version => Some("it is older than the runtime, which may accept this"),
+        () if *major > version && is_removed => Some("the runtime is older and may accept this"),
+        () => None,
     };
     let diagnostic = match doubt {
         Some(doubt) => Diagnostic::warning(problem)

@@ -37,7 +37,7 @@ const FORMAT: u32 = 2;
 
 /// All downloads together, and the installation on disk, in MB.
 const DOWNLOAD_MB: u64 = 20;
-const DISK_MB: u64 = 75;
+const DISK_MB: u64 = 65;
 
 /// Progress is reported after each of these steps, in MB, and after this time without one.
 const STEP_MB: u64 = 5;

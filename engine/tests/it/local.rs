@@ -62,9 +62,9 @@ impl Sandbox {
         command
     }
 
-    /// A spec with a table and a function's log to ask for.
+    /// A spec with a table.
     fn write_spec(&self) {
-        let spec = "team: red-foxes\nregion: eu-central-1\nresources:\n  notes: { type: table, attributes: { id: S }, hash_key: id }\n";
+        let spec = "team: red-foxes\nregion: eu-central-1\nresources:\n  notes: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST }\n";
         fs::write(self.folder.path().join("specs/team.yaml"), spec).unwrap();
     }
 

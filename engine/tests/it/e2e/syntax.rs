@@ -89,8 +89,8 @@ fn what_this_nodejs_cannot_decide_is_a_warning() {
     let layer = "    layers: ['arn:aws:lambda:eu-central-1:000000000001:layer:any:1']\n";
     let text = said(&current, "nodejs22.x", folder, layer, unsuspected);
     assert!(text.contains("warning: `index.js` has a syntax error") && text.contains("if a layer brings"), "{text}");
-    // The runtime is newer than this Node.js, or of a version that nobody knows.
-    for runtime in ["nodejs24.x", "nodejs"] {
+    // The runtime is newer than this Node.js, and engine knows it or not.
+    for runtime in ["nodejs24.x", "nodejs28.x"] {
         let text = said(&current, runtime, folder, "", unsuspected);
         assert!(text.contains(&format!("warning: `index.js` has a syntax error: {reason}")), "{runtime}: {text}");
         assert!(text.contains("your Node.js 22 can't parse the file"), "{runtime}: {text}");
