@@ -33,15 +33,12 @@ pub(super) const LOCAL_ACCOUNT: &str = "000000000001";
 pub(super) const LOCAL_REGION: &str = "eu-central-1";
 /// No more of a list of teams is read, in bytes.
 const MAX_TEAMS_BYTES: usize = 1 << 20;
-/// Where a spec is looked for if none is named.
-const SPECS: &str = "specs";
-/// Taken where no spec is named.
 /// Between two tries to get the lock for writes, and between two messages about it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 const LOCK_REMINDER: Duration = Duration::from_secs(20);
 /// Between two looks whether a local AWS that does not answer has a successor.
 const RESTART_INTERVAL: Duration = Duration::from_millis(250);
-
+/// Used where no spec is named.
 const USUAL_SPEC: &str = "specs/team.yaml";
 
 /// A loaded spec, and how to reach AWS.

@@ -198,7 +198,7 @@ fn stop_ends_everything_even_an_endless_function() {
 }
 
 #[test]
-fn what_functions_have_detached_ends_with_the_server() {
+fn detached_processes_of_functions_end_with_the_server() {
     let sandbox = Sandbox::new();
     let detach = |running: &Running| {
         let reports: Vec<PathBuf> = ["plain", "forked"].map(|it| sandbox.folder.path().join(it)).into();
@@ -387,7 +387,7 @@ fn poison(folder: &Path) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn two_first_installations_at_once_in_poisoned_projects_download_once_and_run_nothing_of_theirs() {
+fn two_first_installations_in_hostile_projects_download_once_and_run_none_of_their_files() {
     let cache = tempfile::tempdir().unwrap();
     // Left by an installation that was killed.
     fs::create_dir(cache.path().join("ministack-installing-0123456789abcdef")).unwrap();
@@ -438,7 +438,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_damaged_installation_is_named_and_nothing_of_it_runs() {
+fn a_damaged_installation_is_reported_never_run_and_repaired_by_reset() {
     let mut sandbox = Sandbox::new();
     sandbox.ensure();
     local::stop(&sandbox.project).unwrap();
@@ -519,7 +519,7 @@ esac
 ";
 
 #[test]
-fn ctrl_c_stops_an_installation_and_leaves_nothing_of_it() {
+fn an_installation_shows_its_progress_and_ctrl_c_leaves_no_part_of_it() {
     let sandbox = Sandbox::new();
     let at = |name: &str| sandbox.folder.path().join(name);
     let (cache, bin, pids) = (at("cache"), at("bin"), at("pids"));
@@ -572,7 +572,7 @@ fn lock_writes_elsewhere(sandbox: &Sandbox) -> std::process::Child {
 }
 
 #[test]
-fn commands_that_write_wait_for_each_other_and_others_do_not() {
+fn only_commands_that_write_wait_for_each_other() {
     let sandbox = Sandbox::new();
     sandbox.write_spec();
     sandbox.ensure();
@@ -641,7 +641,7 @@ fn commands_that_need_deployed_resources_start_no_local_aws() {
 }
 
 #[test]
-fn missing_programs_and_folders_are_told_before_anything_is_made() {
+fn missing_programs_and_folders_are_reported_before_anything_is_created() {
     let mut sandbox = Sandbox::new();
     let cache = sandbox.folder.path().join("cache");
     sandbox.project.cache = Some(cache.clone());
@@ -739,7 +739,7 @@ fn intruders(running: &Running) -> Vec<Intruder> {
 }
 
 #[test]
-fn the_door_lets_no_web_page_and_nobody_without_the_key_through() {
+fn requests_of_web_pages_and_requests_without_the_key_are_refused() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     sandbox.create_function(&running, "kept", "");
@@ -772,7 +772,7 @@ fn the_door_lets_no_web_page_and_nobody_without_the_key_through() {
 }
 
 #[test]
-fn presigned_urls_large_bodies_and_kept_connections_pass_the_door() {
+fn presigned_urls_large_bodies_and_persistent_connections_work() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     let key = running.key.access_key_id("000000000001");
@@ -806,7 +806,7 @@ fn presigned_urls_large_bodies_and_kept_connections_pass_the_door() {
     }
     through.sort();
     beside.sort();
-    eprintln!("a call takes {:?} through the door and {:?} without it (median of 100)", through[50], beside[50]);
+    eprintln!("a call takes {:?} through the proxy and {:?} without it (median of 100)", through[50], beside[50]);
 }
 
 /// How long a small answer takes that says that there is no such thing.
@@ -825,7 +825,7 @@ fn timed(stream: &mut (impl Read + Write), request: &str) -> Duration {
 }
 
 #[test]
-fn five_hundred_cold_invocations_at_once_are_all_answered_also_those_that_call_others() {
+fn five_hundred_concurrent_cold_invocations_are_answered_including_nested_ones() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     sandbox.create_function(&running, "inner", "exports.handler = async () => 'done'");
