@@ -17,6 +17,7 @@ mod patterns;
 mod policy;
 mod session;
 mod shell;
+mod syntax;
 mod terminal;
 mod timeline;
 mod usage;
@@ -356,6 +357,20 @@ struct SpecArgs {
     /// Set where a command takes one spec, which then is a name and no pattern.
     #[arg(skip)]
     is_one: bool,
+    /// Set by the command.
+    #[arg(skip)]
+    when_stopped: WhenStopped,
+}
+
+/// What a command with `--local` does if the project's local AWS doesn't run.
+#[derive(Debug, Clone, Copy, Default)]
+enum WhenStopped {
+    #[default]
+    Start,
+    /// It only compares the spec with what is there, so it says why it starts one.
+    StartToCompare,
+    /// It needs deployed resources, and an empty local AWS has none.
+    Fail,
 }
 
 /// Which code a spec may name.
@@ -429,6 +444,7 @@ impl SpecArgs {
             code: *code,
             stack: None,
             is_one: true,
+            when_stopped: WhenStopped::Start,
         }
     }
 
@@ -894,7 +910,8 @@ fn diff(global: &Global, terminal: &Terminal, args: &DiffArgs) -> Result<Exit, F
     };
     let (goal, depth, leftovers) = scope(args.destroy, args.prune_scan);
     let intent = Intent { goal, writes: false, leftovers: unless_targeted(&options, leftovers) };
-    let sessions = session::open(global, terminal, &args.spec, &options, depth)?;
+    let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
+    let sessions = session::open(global, terminal, &spec, &options, depth)?;
     if args.out.is_some() && sessions.len() != 1 {
         return Err(Failure::usage("one saved plan is for one spec and one team", "save a plan for each of them"));
     }
@@ -932,12 +949,13 @@ fn forget(global: &Global, terminal: &Terminal, args: ForgetArgs) -> Result<Exit
     let options = Options { assume_owner: args.spec.assume_owner, targets, ..Options::default() };
     let intent = Intent { goal: Goal::Released, writes: true, leftovers: Leftovers::IndexedOrScanned };
     // What has left the spec can be handed over as well.
-    let sessions = session::open_checked(global, terminal, &args.spec, &options, Depth::Identities, |_| Vec::new())?;
+    let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..args.spec.clone() };
+    let sessions = session::open_checked(global, terminal, &spec, &options, Depth::Identities, |_| Vec::new())?;
     on_runtime(|interrupt| commands::forget(sessions, intent, &args.name, interrupt))
 }
 
 fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit, Failure> {
-    let spec = SpecArgs::from(&args.spec);
+    let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
     if let Some(name) = args.name.as_deref() {
         names::refuse_spec(Some(name), |path| format!("engine output --spec {path}"))?;
     }
@@ -953,6 +971,9 @@ fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, F
     let nobody = args.all_teams && args.spec.named().is_empty() && session::find_spec().is_err();
     let bare = || Some("all-teams".to_owned());
     let spec = if nobody { SpecArgs { team: bare(), stack: bare(), ..args.spec.clone() } } else { args.spec.clone() };
+    if session::is_stopped(global, &spec) {
+        return Ok(commands::list_nothing(terminal, args.format));
+    }
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Identities)?;
     on_runtime(|interrupt| commands::list(sessions, args, &prefixes, interrupt))
 }
@@ -1068,6 +1089,7 @@ fn local_command(global: &Global, terminal: &Terminal, command: LocalCommand) ->
     let project = Project::new(root.unwrap_or(here));
     match command {
         LocalCommand::Start => {
+            let project = Project { interrupted: terminal::interrupted(), ..project };
             let running = local::ensure(&project, &mut |text| terminal.say(text))?;
             terminal.print(&format!(
                 "running: {} (MiniStack {}, process {})\n",

@@ -54,6 +54,26 @@ pub fn is_module(source: &str) -> bool {
     Syntax::of(source.as_bytes()).is_some_and(|syntax| syntax.module.is_some())
 }
 
+/// What a finding of a suspected syntax error contains, and no other: Node.js decides about it where there is one.
+pub const SUSPECTED: &str = "` seems to have a syntax error near line ";
+
+/// The handler's file among `files` (name to content), and whether Lambda loads it as an ES module. `None` if it is missing
+/// or no JavaScript, or if [`findings`] reports that it is written in the other module system.
+pub fn script<'a>(
+    files: &'a BTreeMap<String, Vec<u8>>,
+    handler: &str,
+    runtime: &str,
+) -> Option<(String, &'a [u8], bool)> {
+    let version = runtime.strip_prefix("nodejs")?;
+    let (module, _) = split_handler(handler)?;
+    let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    let (name, text) = handler_file(files, &module, major)?;
+    let is_module = is_loaded_as_module(files, &name);
+    let has_statements = || text.len() <= MAX_PARSED && Syntax::of(text).is_some_and(|syntax| syntax.module.is_some());
+    let is_readable = !TYPESCRIPT.iter().any(|extension| name.ends_with(extension)) && (is_module || !has_statements());
+    is_readable.then_some((name, text, is_module))
+}
+
 /// Looks at the handler's file among `files` (name to content). Only for `nodejs` runtimes; for
 /// others always empty.
 pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str) -> Vec<Finding> {
@@ -87,7 +107,7 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
         // This parser may be older than the syntax.
         findings.push(Finding {
             is_certain: false,
-            problem: format!("`{name}` seems to have a syntax error near line {line}"),
+            problem: format!("`{name}{SUSPECTED}{line}"),
             why: "if Node.js agrees, every call on AWS fails with `Runtime.UserCodeSyntaxError`".into(),
             hint: format!("run `node --check {name}`"),
         });

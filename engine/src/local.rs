@@ -1,15 +1,15 @@
 //! The embedded local AWS: a pinned MiniStack per project, in the background on a loopback port.
 //!
 //! Commands call [`ensure`], which installs, starts or reuses. A supervisor process (see [`supervise`]) owns the server
-//! and ends it after a time without use. It also keeps the door in front of the server, which lets only requests with
-//! the server's [`ServerKey`] through; nothing else listens on a port. What a command must know of a server stands in `.engine/local.json`; deployed
-//! things live in the server's memory and go with it.
+//! and ends it after an hour without use. It also runs the proxy in front of the server, which only accepts requests with
+//! the server's [`ServerKey`]; nothing else listens on a port. `.engine/local.json` records how to reach the server;
+//! deployed resources live in the server's memory and end with it.
 //!
-//! All functions block and bring a runtime of their own: call them on a thread that drives none, such as one of
+//! All functions block, and some run an async runtime: call them on a thread that drives none, such as one of
 //! `tokio::task::spawn_blocking`.
 //!
-//! **Invariant:** knows no spec, no AWS client and no credentials, and reaches no address but 127.0.0.1; only the
-//! installer talks to a package index. Nothing it starts sees the user's `AWS_*` variables.
+//! **Invariant:** knows no spec, no AWS client and no credentials, and connects to no address except 127.0.0.1; only the
+//! installer talks to a package index. Nothing that it starts sees the user's `AWS_*` variables.
 
 #[cfg(unix)]
 mod door;
@@ -30,6 +30,8 @@ pub mod standin;
 #[cfg(unix)]
 mod supervise;
 #[cfg(unix)]
+mod syntax;
+#[cfg(unix)]
 mod tools;
 #[cfg(not(unix))]
 mod unsupported;
@@ -38,40 +40,53 @@ mod wheels;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use error::{Attempt, LocalError};
 pub use key::ServerKey;
 #[cfg(unix)]
-pub use server::{ensure, reset, status, stop, survey, uninstall};
+pub use server::{ensure, reset, status, stop, survey, try_lock_writes, uninstall};
 #[cfg(unix)]
 pub use supervise::supervise;
+#[cfg(unix)]
+pub use syntax::check_syntax;
 #[cfg(not(unix))]
-pub use unsupported::{ensure, reset, status, stop, supervise, survey, uninstall};
+pub use unsupported::{check_syntax, ensure, reset, status, stop, supervise, survey, try_lock_writes, uninstall};
 
-/// How long a server is kept that no command uses.
+/// How long a server runs without use.
 const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// A project that has a local AWS of its own, and what of the machine is used for it.
+/// A project with its own local AWS, and the parts of the machine that it uses.
 #[derive(Debug, Clone)]
 pub struct Project {
     /// The folder that gets `.engine/`: the parent of `specs/`.
     pub dir: PathBuf,
-    /// The program that understands `local supervise …`; this one if `None`.
+    /// The program that has the command `local supervise`. Defaults to this one.
     pub executable: Option<PathBuf>,
-    /// Where MiniStack is installed; `$ENGINE_CACHE_DIR` or else `engine` in the user's cache folder if `None`.
+    /// Where MiniStack is installed. Defaults to `$ENGINE_CACHE_DIR`, else `engine` in the user's cache folder.
     pub cache: Option<PathBuf>,
-    /// Where programs are looked for, written like `PATH`; `$PATH` if `None`.
+    /// The search path for programs, in the form of `PATH`. Defaults to `$PATH`.
     pub path: Option<OsString>,
-    /// How long a server is kept that no command uses, in whole seconds.
+    /// How long a server runs without use, in whole seconds.
     pub idle_limit: Duration,
+    /// Set once the user presses Ctrl-C; ends an installation, a start, and waits for other commands.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 impl Project {
-    /// The project in `dir`, with everything else as usual.
+    /// The project in `dir`, with the defaults for everything else.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), executable: None, cache: None, path: None, idle_limit: IDLE_LIMIT }
+        Self {
+            dir: dir.into(),
+            executable: None,
+            cache: None,
+            path: None,
+            idle_limit: IDLE_LIMIT,
+            interrupted: Arc::default(),
+        }
     }
 }
 
@@ -82,22 +97,66 @@ pub struct Running {
     pub port: u16,
     /// `http://127.0.0.1:PORT`, as AWS clients want it.
     pub endpoint: String,
-    /// What opens the door that listens there.
+    /// The key that requests to this port need.
     pub key: ServerKey,
-    /// The process of the server, and the group of the functions' processes.
+    /// The server's process, and the group of the functions' processes.
     pub pid: u32,
     /// Whether this call started it.
     pub started_now: bool,
-    /// Whether an earlier server went away without `stop`, and with it all that was deployed there.
+    /// Whether a previous server ended without `stop`, and its resources with it.
     pub lost_previous: bool,
     /// MiniStack's version.
     pub version: String,
 }
 
-/// Something that the local AWS needs, and what was found of it: version and place.
+/// A requirement of the local AWS, and what was found: version and path.
 pub type Part = (&'static str, Result<String, LocalError>);
 
-/// What a supervisor needs to know. Travels as the arguments of the hidden command `local supervise`.
+/// The right to write to a project's local AWS. It ends with this value, or with the process, however that ends.
+#[derive(Debug)]
+pub struct WriteLock {
+    _file: std::fs::File,
+}
+
+/// The answer to a request for a [`WriteLock`].
+#[derive(Debug)]
+pub enum Turn {
+    /// No other command has it.
+    Granted(WriteLock),
+    /// Another command has it, as this process, if that is known.
+    Taken(Option<u32>),
+}
+
+/// JavaScript to check.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Script {
+    /// The file's content.
+    pub text: Vec<u8>,
+    /// Whether it is an ES module, and otherwise CommonJS.
+    pub is_module: bool,
+}
+
+/// What Node.js makes of a [`Script`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can be parsed.
+    Valid,
+    /// It can't be parsed.
+    Invalid {
+        /// The line of the error, from 1.
+        line: usize,
+        /// Its column, from 1, as far as Node.js shows it.
+        column: Option<usize>,
+        /// The reason, such as `Unexpected token ')'`.
+        reason: String,
+        /// The major version of Node.js.
+        major: u32,
+    },
+    /// There is no Node.js, or it has not answered.
+    Unknown,
+}
+
+/// The arguments of a supervisor, as those of the hidden command `local supervise`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct SuperviseArgs {
     /// The project's `.engine` folder
@@ -121,13 +180,13 @@ pub struct SuperviseArgs {
 }
 
 impl SuperviseArgs {
-    /// The words after the program's name that start this supervisor.
+    /// The command-line arguments that start this supervisor.
     #[must_use]
     pub fn to_args(&self) -> Vec<OsString> {
         let option = |name: &str, value: OsString| {
-            let mut word = OsString::from(format!("--{name}="));
-            word.push(value);
-            word
+            let mut argument = OsString::from(format!("--{name}="));
+            argument.push(value);
+            argument
         };
         vec![
             "local".into(),

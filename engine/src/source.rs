@@ -340,6 +340,12 @@ pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceE
     })
 }
 
+/// The handler's file of a package, if it is JavaScript that can be read: its name, its content, and whether Lambda loads
+/// it as an ES module.
+pub fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
+    archive::script(zip, entry)
+}
+
 fn code_sha256(zip: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip))
 }

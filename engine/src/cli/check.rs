@@ -25,7 +25,7 @@ use crate::spec::{Declared, Depth};
 
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Failure, Terminal, telling};
-use super::{Exit, Global, ListFormat, PreflightArgs, on_runtime};
+use super::{Exit, Global, ListFormat, PreflightArgs, SpecArgs, WhenStopped, on_runtime, syntax};
 
 /// Questions to the simulator at the same time.
 const AT_ONCE: usize = 16;
@@ -33,7 +33,8 @@ const AT_ONCE: usize = 16;
 /// Checks all specs of the command line.
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &PreflightArgs) -> Result<Exit, Failure> {
     let options = Options { assume_owner: args.spec.assume_owner, ..Options::default() };
-    let sessions = session::open(global, terminal, &args.spec, &options, Depth::Full)?;
+    let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
+    let sessions = session::open(global, terminal, &spec, &options, Depth::Full)?;
     on_runtime(|interrupt| check(sessions, args.format, interrupt))
 }
 
@@ -61,6 +62,7 @@ async fn check(
         let Session { spec, terminal, .. } = &run.session;
         let mut findings = run.refusals(&run.plan(Goal::Present));
         findings.extend(self::findings(run, &roles, &asked));
+        findings.extend(syntax::of_code(std::iter::once((spec, None))).await);
         let unchecked = unchecked(run, &asked);
         let n_certain = findings.iter().filter(|it| it.severity == Severity::Error).count();
         match format {

@@ -30,6 +30,7 @@ use crate::value::{Hole, Value};
 use super::check;
 use super::names;
 use super::session::{self, Intent, Run, Session, Target};
+use super::syntax;
 use super::terminal::{Answer, Failure, Terminal, confirm, telling};
 use super::timeline::PageFile;
 use super::{DiffArgs, Exit, Format, ListArgs, ListFormat, RunArgs, ViewArgs};
@@ -141,8 +142,9 @@ pub(super) async fn apply(
     }
     if goal == Goal::Present {
         let found = join_all(planned.iter().map(|it| check::before(&it.run, &it.plan))).await;
+        let broken = syntax::of_code(planned.iter().map(|it| (&it.run.session.spec, Some(&it.plan)))).await;
         let (certain, warnings): (Vec<_>, Vec<_>) =
-            found.into_iter().flatten().partition(|it| it.severity == Severity::Error);
+            found.into_iter().flatten().chain(broken).partition(|it| it.severity == Severity::Error);
         if !certain.is_empty() {
             tell("refused");
             return Err(Failure { exit: Exit::Failed, diagnostics: certain });
@@ -515,6 +517,16 @@ pub(super) async fn list(
         }
     }
     Ok(Exit::Done)
+}
+
+/// The list for a local AWS that isn't running: it has no resources.
+pub(super) fn list_nothing(terminal: &Terminal, format: ListFormat) -> Exit {
+    match format {
+        ListFormat::Json => terminal.print(&format!("{}\n", render::owned_json(&[]))),
+        ListFormat::Human => terminal
+            .show("No resources: the local AWS of this project is not running. `engine apply --local` starts it.\n"),
+    }
+    Exit::Done
 }
 
 /// Looks up who owns what, of one team and stack or of all.

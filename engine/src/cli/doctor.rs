@@ -240,6 +240,13 @@ fn look_at_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
         match found {
             Ok(found) => checks.fine(what, found),
             Err(error) if is_local => checks.problem(what, error.problem(), Some(error.hint())),
+            Err(error) if what == "Node.js" => {
+                checks.note(
+                    what,
+                    error.problem(),
+                    "without it, `validate` and `apply` don't check handlers for syntax errors",
+                );
+            }
             Err(error) => checks.note(what, error.problem(), "only `--local` needs it"),
         }
     }

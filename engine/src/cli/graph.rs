@@ -9,7 +9,7 @@ use crate::spec::Depth;
 
 use super::session::{self, Intent, Session};
 use super::terminal::{Failure, Terminal};
-use super::{Exit, Global, GraphArgs, GraphFormat, on_runtime};
+use super::{Exit, Global, GraphArgs, GraphFormat, SpecArgs, WhenStopped, on_runtime};
 
 /// Draws all specs of the command line.
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &GraphArgs) -> Result<Exit, Failure> {
@@ -22,7 +22,8 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &GraphArgs) -> Res
     };
     if args.plan {
         let options = Options { assume_owner: args.spec.assume_owner, ..Options::default() };
-        let sessions = session::open(global, terminal, &args.spec, &options, Depth::Full)?;
+        let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
+        let sessions = session::open(global, terminal, &spec, &options, Depth::Full)?;
         is_one(sessions.len(), drawing)?;
         return on_runtime(|interrupt| planned(sessions, drawing, interrupt));
     }

@@ -26,7 +26,7 @@ use super::names;
 use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal, said_once, telling};
 use super::usage::{self, Moment};
-use super::{Exit, Global, ListFormat, NamedSpecArgs, SpecArgs, on_runtime};
+use super::{Exit, Global, ListFormat, NamedSpecArgs, SpecArgs, WhenStopped, on_runtime};
 
 /// Between two looks at AWS, as long as something comes; twice as long after each that finds nothing, up to [`IDLE`]. All
 /// who follow in an account share its 5 to 10 calls a second.
@@ -109,7 +109,7 @@ impl LogsArgs {
 
 pub(super) fn logs(global: &Global, terminal: &Terminal, args: LogsArgs) -> Result<Exit, Failure> {
     let bounds = args.bounds()?;
-    let spec = SpecArgs::from(&args.spec);
+    let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
     if let Some(name) = args.resource.as_deref() {
         let follow = if args.follow { " --follow" } else { "" };
         names::refuse_spec(Some(name), |path| format!("engine logs --spec {path}{follow}"))?;

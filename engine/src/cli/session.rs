@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::inventory::{Inventory, Leftover};
 use crate::live::{self, Leftovers, ReadError};
-use crate::local::{self, Project, Running, standin};
+use crate::local::{self, LocalError, Project, Running, Turn, WriteLock, standin};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::{self, SavedPlan};
@@ -24,8 +24,8 @@ use crate::spec::{Depth, Overrides, Spec, grammar, nearest};
 
 use super::discovery::{self, Search};
 use super::names::quoted;
-use super::terminal::{Failure, Terminal, said_once, telling};
-use super::{Exit, Global, SpecArgs, patterns};
+use super::terminal::{self, Failure, Terminal, said_once, telling};
+use super::{Exit, Global, SpecArgs, WhenStopped, patterns, syntax};
 
 /// The account of the local AWS, where the spec names none.
 pub(super) const LOCAL_ACCOUNT: &str = "000000000001";
@@ -33,9 +33,12 @@ pub(super) const LOCAL_ACCOUNT: &str = "000000000001";
 pub(super) const LOCAL_REGION: &str = "eu-central-1";
 /// No more of a list of teams is read, in bytes.
 const MAX_TEAMS_BYTES: usize = 1 << 20;
+/// Between two tries to get the lock for writes, and between two messages about it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+const LOCK_REMINDER: Duration = Duration::from_secs(20);
 /// The pause between two checks whether a local AWS that doesn't answer has been replaced.
 const RESTART_INTERVAL: Duration = Duration::from_millis(250);
-/// Taken where no spec is named.
+/// Used where no spec is named.
 const USUAL_SPEC: &str = "specs/team.yaml";
 
 /// A loaded spec, and how to reach AWS.
@@ -53,6 +56,8 @@ pub(super) struct Session<'t> {
     network: Network,
     /// Where the project's local AWS would be.
     project: Project,
+    /// Held by a command that writes to the local AWS.
+    write_lock: Option<Arc<WriteLock>>,
 }
 
 /// A spec and where it came from.
@@ -153,7 +158,8 @@ pub(super) fn open_checked<'t>(
     if global.region.is_some() {
         notes.push("region from --region".to_owned());
     }
-    let (loaded, mut errors) = load(global, args, depth)?;
+    let (mut loaded, mut errors) = load(global, args, depth)?;
+    errors.extend(syntax::settle_suspicions(&mut loaded));
     loaded.iter().for_each(|it| terminal.problems(&it.spec.warnings));
     errors.extend(unknown(&loaded));
     if !errors.is_empty() {
@@ -174,7 +180,7 @@ pub(super) fn open_checked<'t>(
         let target = if global.local {
             notes.push("local AWS".to_owned());
             if !running.contains_key(&root) {
-                let server = local::ensure(&project, &mut |text| terminal.say(text))?;
+                let server = start_local(terminal, &project, args.when_stopped)?;
                 announce(terminal, &server);
                 running.insert(root.clone(), server);
             }
@@ -204,9 +210,87 @@ pub(super) fn open_checked<'t>(
             is_recorded: false,
             network,
             project,
+            write_lock: None,
         });
     }
     Ok(sessions)
+}
+
+/// The project's local AWS, started where the command wants that.
+fn start_local(terminal: &Terminal, project: &Project, when_stopped: WhenStopped) -> Result<Running, Failure> {
+    let is_stopped = || local::status(project).map(|running| running.is_none());
+    match when_stopped {
+        WhenStopped::Start => {}
+        WhenStopped::Fail if is_stopped()? => return Err(LocalError::NotRunning.into()),
+        WhenStopped::StartToCompare if is_stopped()? => {
+            terminal.say("local AWS: not running; starting an empty one to compare the spec with");
+        }
+        WhenStopped::StartToCompare | WhenStopped::Fail => {}
+    }
+    let project = Project { interrupted: terminal::interrupted(), ..project.clone() };
+    Ok(local::ensure(&project, &mut |text| terminal.say(text))?)
+}
+
+/// Whether the specs are for local AWSs of which none is running.
+pub(super) fn is_stopped(global: &Global, args: &SpecArgs) -> bool {
+    let Some((loaded, errors)) = load(global, args, Depth::Identities).ok().filter(|_| global.local) else {
+        return false;
+    };
+    let is_stopped = |it: &Loaded| {
+        let root = it.path.as_deref().map_or_else(|| PathBuf::from("."), project_of);
+        matches!(local::status(&Project::new(root)), Ok(None))
+    };
+    errors.is_empty() && loaded.iter().all(is_stopped)
+}
+
+/// Waits until no other command writes to the local AWS of the same projects. None does until the sessions end.
+pub(super) async fn lock_writes(
+    sessions: &mut [Session<'_>],
+    interrupt: &watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let place = |session: &Session<'_>| {
+        let is_local = matches!(session.target, Target::Local(_));
+        is_local.then(|| session.project.dir.canonicalize().unwrap_or_else(|_| session.project.dir.clone()))
+    };
+    // In the order of their folders, so that two commands never wait for each other.
+    let projects: BTreeMap<PathBuf, (&Terminal, Project)> = sessions
+        .iter()
+        .filter_map(|session| Some((place(session)?, (session.terminal, session.project.clone()))))
+        .collect();
+    let mut locks = HashMap::new();
+    for (folder, (terminal, project)) in projects {
+        let lock = lock_project(terminal, &project, interrupt.clone()).await?;
+        locks.insert(folder, Arc::new(lock));
+    }
+    for session in sessions {
+        session.write_lock = place(session).and_then(|folder| locks.get(&folder).cloned());
+    }
+    Ok(())
+}
+
+async fn lock_project(
+    terminal: &Terminal,
+    project: &Project,
+    mut interrupt: watch::Receiver<bool>,
+) -> Result<WriteLock, Failure> {
+    let mut said_at: Option<Instant> = None;
+    loop {
+        let writer = match local::try_lock_writes(project)? {
+            Turn::Granted(lock) => return Ok(lock),
+            Turn::Taken(writer) => writer,
+        };
+        if said_at.is_none_or(|at| at.elapsed() >= LOCK_REMINDER) {
+            let process = writer.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            terminal.say(&format!("waiting for another command that changes this project's local AWS{process}..."));
+            said_at = Some(Instant::now());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOCK_INTERVAL) => {}
+            _ = interrupt.wait_for(|interrupted| *interrupted) => {
+                return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() });
+            }
+        }
+    }
 }
 
 /// Warnings of endpoints that anybody on the way can read along with.
@@ -226,10 +310,14 @@ fn unencrypted(global: &Global) -> Vec<Diagnostic> {
 
 /// Connects and reads all sessions side by side.
 pub(super) async fn read<'t>(
-    sessions: Vec<Session<'t>>,
+    mut sessions: Vec<Session<'t>>,
     intent: Intent,
     interrupt: &watch::Receiver<bool>,
 ) -> Result<Vec<Run<'t>>, Failure> {
+    if intent.writes {
+        // Before the read, which otherwise would miss what the other command is creating.
+        lock_writes(&mut sessions, interrupt).await?;
+    }
     let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
     let source = || vec!["the source of the AWS credentials".to_owned()];
     let clients = telling(quiet, source, connect(&sessions, intent)).await?;

@@ -45,7 +45,8 @@ impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Failure {
         let mut diagnostic = Diagnostic::error(error.problem());
         diagnostic.why = error.why();
-        Failure::one(diagnostic.hint(error.hint()))
+        let exit = if matches!(error, LocalError::Interrupted { .. }) { Exit::Interrupted } else { Exit::Failed };
+        Failure { exit, diagnostics: vec![diagnostic.hint(error.hint())] }
     }
 }
 
@@ -386,6 +387,26 @@ pub(super) async fn signals(sender: watch::Sender<bool>) {
     // Nobody listens any more only when the command has ended.
     let _ = sender.send(true);
     presses.next().await;
+}
+
+/// A flag that the first Ctrl-C or TERM from now on sets, for work that blocks its thread.
+pub(super) fn interrupted() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let (set, (ready, is_ready)) = (Arc::clone(&flag), std::sync::mpsc::channel::<()>());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // Without a handler the default applies: the signal ends the process.
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            let Ok(mut presses) = Presses::listen() else { return };
+            drop(ready);
+            presses.next().await;
+            set.store(true, Ordering::Relaxed);
+        });
+    });
+    // Ends when the thread listens, or can't.
+    let _ = is_ready.recv();
+    flag
 }
 
 /// Ctrl-C and, where there is such a thing, TERM.

@@ -1,6 +1,6 @@
 //! `engine validate`: everything that can be known of specs without AWS.
 //!
-//! **Invariant:** it reads files and nothing else.
+//! **Invariant:** it reads files, and starts nothing but `node --check`, which runs no code.
 
 use serde_json::json;
 
@@ -11,12 +11,13 @@ use crate::spec::Depth;
 use super::check::today;
 use super::session;
 use super::terminal::{Failure, Terminal};
-use super::{Exit, Global, SpecArgs, ValidateArgs, ValidateFormat, patterns};
+use super::{Exit, Global, SpecArgs, ValidateArgs, ValidateFormat, patterns, syntax};
 
 /// Checks all specs of the command line.
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> Result<Exit, Failure> {
     let specs = SpecArgs { spec: patterns::in_folders(&args.spec.named())?, file: Vec::new(), ..args.spec.clone() };
-    let (loaded, mut problems) = session::load(global, &specs, Depth::Full)?;
+    let (mut loaded, mut problems) = session::load(global, &specs, Depth::Full)?;
+    problems.extend(syntax::settle_all(&mut loaded));
     let (today, _) = today();
     for it in &loaded {
         problems.extend(it.spec.warnings.iter().cloned());

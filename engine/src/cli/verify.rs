@@ -18,7 +18,7 @@ use crate::verify::{self, Cause, Pace, Pipeline, Stop};
 use super::names::searched;
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Answer, Failure, Terminal, ask, telling};
-use super::{Exit, Global, ListFormat, OneSpecArgs, SpecArgs, usage};
+use super::{Exit, Global, ListFormat, OneSpecArgs, SpecArgs, WhenStopped, usage};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -47,7 +47,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &VerifyArgs) -> Re
 }
 
 fn open(global: &Global, terminal: &Terminal, args: &VerifyArgs, is_told: &Cell<bool>) -> Result<Exit, Failure> {
-    let spec = SpecArgs::from(&args.spec);
+    let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
     let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
     super::on_runtime(async |interrupt| match sessions.into_iter().next() {
         Some(session) => verify(session, args, is_told, interrupt).await,
@@ -56,7 +56,7 @@ fn open(global: &Global, terminal: &Terminal, args: &VerifyArgs, is_told: &Cell<
 }
 
 async fn verify(
-    session: Session<'_>,
+    mut session: Session<'_>,
     args: &VerifyArgs,
     is_told: &Cell<bool>,
     interrupt: watch::Receiver<bool>,
@@ -67,6 +67,7 @@ async fn verify(
         Target::Local(_) => Pace::locally(timeout),
         Target::Account(_) => Pace::on_aws(timeout),
     };
+    session::lock_writes(std::slice::from_mut(&mut session), &interrupt).await?;
     let access = Access::Items { team: session.spec.team.clone() };
     let cx = session.context(access, &interrupt).await?;
     // An item may only be written once it is decided whose the table is.

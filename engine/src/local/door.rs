@@ -1,11 +1,11 @@
-//! The door in front of the server: the only way to it, for those who have its key.
+//! The proxy in front of the server, which only accepts requests with the server's key.
 //!
-//! The server runs the code that it is given, answers any `Origin` and `Host`, and verifies no signature. So it listens
-//! on a Unix socket in a folder that only this user can enter, and the door is what listens on 127.0.0.1. Web pages,
-//! other users and whatever else reaches the port lack the key.
+//! The server runs the code that it receives, answers any `Origin` and `Host`, and verifies no signature. So it listens on
+//! a Unix socket in a folder that only this user can open, and the proxy listens on 127.0.0.1. Web pages, other users and
+//! everything else that reaches the port don't have the key.
 //!
-//! **Invariant:** knows no AWS operation. Every check of a request is in [`admit`], and a request that could be read in
-//! two ways is refused.
+//! **Invariant:** knows no AWS operation. [`admit`] contains all checks of a request and refuses a request that can be
+//! interpreted in two ways.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,25 +32,25 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::key::{Caller, ServerKey};
 
-/// How many invocations from outside run at once; the rest wait here. Each may cost the server a Node.js process of
-/// 43 MiB, and hundreds at once make it drop connections. The calls of functions don't wait, or functions that invoke
-/// others would wait for themselves.
+/// How many invocations from outside run at a time; the others wait here. Each may take a Node.js process of 43 MiB, and
+/// hundreds at a time make the server drop connections. The calls of functions don't wait: a function that invokes another
+/// one would wait for itself.
 const INVOCATIONS: usize = 16;
 
-/// How many connections the system holds for us until we accept them.
+/// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// How much of a refused request is read.
+/// How much of a refused request is read, in bytes.
 const DRAINED: usize = 1 << 20;
 
-/// For how long an idle connection to the server is used again. The server closes those that are idle for longer, and
-/// must not do so while a request is on its way.
+/// How long an idle connection to the server is reused. The server closes those that are idle for longer, and must not do
+/// so while a request is on its way.
 const REUSE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The pause after the system had no room for a connection.
+/// The pause after the system couldn't take another connection.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Headers that are about one connection (RFC 9110, section 7.6.1); hyper writes its own.
+/// Headers for one connection only (RFC 9110, section 7.6.1); hyper adds them itself.
 const CONNECTION_HEADERS: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -58,13 +58,13 @@ const CONNECTION_HEADERS: [HeaderName; 7] = [
     header::TE,
     header::TRAILER,
     header::UPGRADE,
-    // Answered here: the server's own answer would come too late.
+    // Answered here, because the server's answer would come too late.
     header::EXPECT,
 ];
 
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
 
-/// A server's door.
+/// The proxy of a server.
 pub(super) struct Door {
     key: ServerKey,
     socket: PathBuf,
@@ -74,7 +74,7 @@ pub(super) struct Door {
     used: AtomicU64,
 }
 
-/// Why a request is not let through.
+/// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     Method,
@@ -88,16 +88,16 @@ enum Refusal {
 impl Refusal {
     fn reason(self) -> &'static str {
         match self {
-            Self::Method => "it answers no OPTIONS, CONNECT or TRACE requests",
-            Self::Target => "it is no proxy: send the path alone",
+            Self::Method => "OPTIONS, CONNECT and TRACE requests are not supported",
+            Self::Target => "the request must have a path as its target; this is not a proxy",
             Self::Host => "the `Host` header must be 127.0.0.1, localhost or [::1]",
-            Self::Origin => "it takes no requests of web pages (`Origin` header)",
-            Self::Key => "the request lacks its access key id: `engine local env` prints it",
-            Self::Unreachable => "the server behind it has ended: `engine local start` starts another one",
+            Self::Origin => "requests from web pages (`Origin` header) are not supported",
+            Self::Key => "the request doesn't have the access key id of this local AWS; `engine local env` prints it",
+            Self::Unreachable => "the server has stopped; `engine local start` starts another one",
         }
     }
 
-    /// In the form of the AWS protocols, so that SDKs show the text.
+    /// The answer in the format of the AWS protocols, so that SDKs show the text.
     fn answer(self, request: &HeaderMap) -> Answer {
         let (status, code) = match self {
             Self::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
@@ -121,7 +121,7 @@ impl Refusal {
     }
 }
 
-/// One client's connection to the server and when it was last used.
+/// A client's connection to the server and when it was last used.
 type Upstream = Mutex<Option<(SendRequest<Incoming>, Instant)>>;
 
 impl Door {
@@ -139,7 +139,7 @@ impl Door {
         Ok((listener, port))
     }
 
-    /// How long no request came from outside.
+    /// Time since the last request from outside.
     pub(super) fn idle(&self) -> Duration {
         self.opened.elapsed().saturating_sub(Duration::from_secs(self.used.load(Ordering::Relaxed)))
     }
@@ -149,7 +149,7 @@ impl Door {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => drop(tokio::spawn(Arc::clone(&self).serve_one(stream))),
-                // No file descriptor is free: those who are being served will free some.
+                // No file descriptor is free; open connections will free some.
                 Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
@@ -160,7 +160,7 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let upstream = Upstream::default();
         let service = service_fn(async |request| Ok::<_, Infallible>(self.answer(request, &upstream).await));
-        // A connection that breaks is the client's business.
+        // A broken connection is for the client to handle.
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
@@ -170,7 +170,7 @@ impl Door {
         let caller = match admit(&mut parts, &self.key) {
             Ok(caller) => caller,
             Err(refusal) => {
-                // Who still sends doesn't read the answer.
+                // A client that is still sending doesn't read the answer.
                 let _ = Limited::new(body, DRAINED).collect().await;
                 return refusal.answer(&original);
             }
@@ -201,7 +201,7 @@ impl Door {
                     *kept = Some((sender, Instant::now()));
                     return Some(answer);
                 }
-                // Nothing of it was sent.
+                // The request was not sent.
                 Err(mut failed) => request = failed.take_message().filter(|_| !is_new)?,
             }
         }
@@ -211,7 +211,7 @@ impl Door {
         let stream = loop {
             match UnixStream::connect(&self.socket).await {
                 Ok(stream) => break stream,
-                // As many as the server can hold are waiting to be accepted.
+                // The server's queue of connections is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(RETRY_INTERVAL).await,
                 Err(_) => return None,
             }
@@ -222,12 +222,12 @@ impl Door {
     }
 }
 
-/// Lambda's paths end so for all kinds of invocation, also for the streamed ones.
+/// The end of Lambda's paths for all kinds of invocation, including streamed ones.
 fn is_invocation(path: &str) -> bool {
     path.contains("/functions/") && path.ends_with("invocations")
 }
 
-/// Checks a request and gives it the form in which the server wants it: the account in place of the key.
+/// Checks a request and puts the account in place of the key, as the server expects.
 fn admit(parts: &mut Parts, key: &ServerKey) -> Result<Caller, Refusal> {
     if matches!(parts.method, Method::OPTIONS | Method::CONNECT | Method::TRACE) {
         return Err(Refusal::Method);
@@ -254,14 +254,14 @@ fn is_loopback(host: &str) -> bool {
     matches!(name, "127.0.0.1" | "localhost" | "[::1]") && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The value of a header that is there once.
+/// The value of a header that occurs once.
 fn only(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?.to_owned();
     values.next().is_none().then_some(value)
 }
 
-/// Finds the one access key id of a request, in the header or in the query of a presigned URL, and puts the account in
+/// Finds the only access key id of a request, in the header or in the query of a presigned URL, and puts the account in
 /// its place.
 fn replace_key(parts: &mut Parts, key: &ServerKey) -> Option<Caller> {
     let query: Vec<&str> = parts.uri.query().unwrap_or_default().split('&').collect();
@@ -307,7 +307,7 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        // These say where the body ends.
+        // These define where the body ends.
         .filter(|name| *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING && *name != header::HOST)
         .collect();
     for name in CONNECTION_HEADERS.iter().chain(&named) {
@@ -315,7 +315,7 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// The server's answer without what would let a web page read it.
+/// The server's answer without the headers that would let a web page read it.
 fn outward(answer: Response<Incoming>) -> Answer {
     let (mut parts, body) = answer.into_parts();
     remove_connection_headers(&mut parts.headers);

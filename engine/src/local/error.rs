@@ -1,29 +1,38 @@
-//! What can go wrong with the local AWS, in the words that a user reads.
+//! The errors of the local AWS, with their texts.
 //!
-//! **Invariant:** knows nothing of how a server is installed, started or found; it only words what others met.
+//! **Invariant:** contains texts only; how a server is installed, started or found is up to the other modules.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::diagnostic::shell_word;
 
-/// One way of installing that was tried, and what it said.
+/// One way of installing that was tried, and its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// The way as a user would name it: `uv`, `pip` or `venv`.
+    /// The program: `uv`, `pip` or `venv`.
     pub way: &'static str,
-    /// The last lines it wrote, or why it could not be run.
+    /// The last lines of its output, or why it couldn't be run.
     pub said: String,
 }
 
-/// Why the local AWS could not be installed, started, reset or stopped.
+/// Why the local AWS couldn't be installed, started, reset or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalError {
-    /// The platform has no process groups, on which a clean end of the functions' processes rests.
-    #[error("the local AWS does not run on Windows itself")]
+    /// The platform has no process groups, which are needed to end the functions' processes.
+    #[error("the local AWS doesn't run on Windows itself")]
     Windows,
-    /// A program that is needed is not in the search path.
+    /// The user pressed Ctrl-C.
+    #[error("{what} was interrupted")]
+    Interrupted {
+        /// What was interrupted, as a noun.
+        what: &'static str,
+    },
+    /// The project's local AWS doesn't run, and the command doesn't start it.
+    #[error("the local AWS of this project is not running")]
+    NotRunning,
+    /// A required program is not in the search path.
     #[error("`{program}` was not found")]
     ToolMissing {
         /// The program's name.
@@ -31,8 +40,8 @@ pub enum LocalError {
         /// The lowest version that works.
         needed: &'static str,
     },
-    /// A program that is needed is too old.
-    #[error("`{program}` is version {found}, and the local AWS needs {needed} or newer")]
+    /// A required program is too old.
+    #[error("`{program}` is version {found}, but the local AWS needs {needed} or newer")]
     ToolTooOld {
         /// The program's name.
         program: &'static str,
@@ -43,118 +52,120 @@ pub enum LocalError {
         /// Where it was found.
         path: PathBuf,
     },
-    /// A program that is needed is there, but did not say its version.
-    #[error("`{path}` could not be asked for its version", path = path.display())]
+    /// A required program exists, but doesn't work.
+    #[error("`{path}` doesn't work", path = path.display())]
     ToolBroken {
         /// Where it was found.
         path: PathBuf,
-        /// What it said instead.
+        /// Its output.
         said: String,
     },
     /// None of the ways to install worked.
-    #[error("MiniStack could not be installed")]
+    #[error("the local AWS (MiniStack) couldn't be installed")]
     NoInstaller {
         /// The ways in the order tried.
         attempts: Vec<Attempt>,
     },
-    /// The package index could not be reached.
-    #[error("MiniStack could not be downloaded: the package index cannot be reached")]
+    /// The package index couldn't be reached.
+    #[error("the local AWS (MiniStack) couldn't be downloaded: the package index can't be reached")]
     NoNetwork {
         /// The ways in the order tried.
         attempts: Vec<Attempt>,
     },
-    /// What was downloaded is not what the lock file names.
-    #[error("MiniStack was not installed: a download does not have the hash that the engine expects")]
+    /// A download doesn't match the lock file.
+    #[error("the local AWS (MiniStack) was not installed: a download doesn't have the expected hash")]
     HashMismatch {
-        /// What the installer said.
+        /// The installer's output.
         said: String,
     },
-    /// The cache folder cannot be made, written or has no room.
-    #[error("the cache folder `{path}` cannot be used", path = path.display())]
+    /// The cache folder can't be created or written, or is full.
+    #[error("the cache folder `{path}` can't be used", path = path.display())]
     CacheFolder {
         /// The folder or file in it.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// What is installed is not what was installed.
-    #[error("the installed MiniStack in `{path}` is damaged", path = path.display())]
+    /// The installation has changed since it was made.
+    #[error("the installed local AWS (MiniStack) in `{path}` is damaged", path = path.display())]
     CacheDamaged {
         /// The folder of the installation.
         path: PathBuf,
     },
-    /// No cache folder is known, because the user has no home.
-    #[error("no cache folder is known")]
+    /// There is no default cache folder, because the user has no home folder.
+    #[error("there is no cache folder")]
     NoCacheFolder,
-    /// The project's folder cannot be written, locked or read.
-    #[error("`{path}` cannot be used", path = path.display())]
+    /// The project's folder can't be written, locked or read.
+    #[error("`{path}` can't be used", path = path.display())]
     ProjectFolder {
         /// The folder or file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// The server did not become ready.
-    #[error("the local AWS did not start: {reason}")]
+    /// The server didn't become ready.
+    #[error("the local AWS didn't start: {reason}")]
     NotStarted {
-        /// What was seen.
+        /// What happened.
         reason: String,
         /// The last lines of its log; may be empty.
         log_tail: String,
-        /// The whole log.
+        /// The log file.
         log: PathBuf,
-        /// Where MiniStack is installed.
-        packages: PathBuf,
     },
-    /// A process could not be started or watched.
+    /// A process couldn't be started or watched.
     #[error("{what}")]
     System {
-        /// What was tried.
+        /// What failed.
         what: &'static str,
         /// The system's reason.
         source: io::Error,
     },
     /// The running server refused to be reset.
-    #[error("the local AWS could not be reset")]
+    #[error("the local AWS couldn't be reset")]
     NotReset {
-        /// What came instead of a confirmation.
+        /// The answer instead of a confirmation.
         said: String,
     },
     /// Processes of the server are still alive after SIGKILL.
-    #[error("the local AWS could not be stopped")]
+    #[error("the local AWS couldn't be stopped")]
     NotStopped {
-        /// The group that is still there.
+        /// The group that still exists.
         group: i32,
     },
 }
 
 impl LocalError {
-    /// What went wrong, as a lower-case sentence without a full stop.
+    /// The problem, as a lower-case sentence without a full stop.
     #[must_use]
     pub fn problem(&self) -> String {
         self.to_string()
     }
 
-    /// Why, where more is known than the problem says. May be several lines.
+    /// The reason, if there is more to it than the problem. May be several lines.
     #[must_use]
     pub fn why(&self) -> Option<String> {
         match self {
             Self::Windows => {
-                Some("it ends the processes of functions by process group, which Windows does not have".into())
+                Some("it ends the functions' processes by process group, which Windows doesn't have".into())
             }
+            Self::Interrupted { .. } => {
+                Some("nothing was deployed, and no partly installed or half-started local AWS is left".into())
+            }
+            Self::NotRunning => Some("so nothing is deployed there".into()),
             Self::ToolMissing { .. } => {
                 Some("the local AWS is a Python program that runs functions with the Node.js of this machine".into())
             }
-            Self::ToolTooOld { path, .. } => Some(format!("it was found at `{}`", path.display())),
+            Self::ToolTooOld { path, .. } => Some(format!("engine found it at `{}`", path.display())),
             Self::ToolBroken { said, .. } | Self::HashMismatch { said } | Self::NotReset { said } => Some(said.clone()),
             Self::NoInstaller { attempts } | Self::NoNetwork { attempts } => Some(in_turn(attempts)),
             Self::CacheFolder { source, .. } | Self::ProjectFolder { source, .. } | Self::System { source, .. } => {
                 Some(source.to_string())
             }
             Self::CacheDamaged { .. } => {
-                Some("its files have changed since the installation, so nothing of it was run".into())
+                Some("its files have changed since the installation, so engine doesn't run them".into())
             }
-            Self::NoCacheFolder => Some("the user has no home folder".into()),
+            Self::NoCacheFolder => Some("your user has no home folder".into()),
             Self::NotStarted { log_tail, .. } if log_tail.is_empty() => None,
             Self::NotStarted { log_tail, .. } => Some(format!("the last lines of its log are:\n{log_tail}")),
             Self::NotStopped { group } => Some(format!("processes of group {group} are still alive")),
@@ -165,44 +176,49 @@ impl LocalError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Windows => "run the engine inside WSL (Windows Subsystem for Linux)".into(),
+            Self::Windows => "run engine in WSL (Windows Subsystem for Linux)".into(),
+            Self::Interrupted { .. } => "run the command again to start over".into(),
+            Self::NotRunning => "run `engine apply --local` first".into(),
             Self::ToolMissing { program, needed } => {
-                format!("install {} {needed} or newer so that `{program}` is in `PATH`", product(program))
+                format!("install {} {needed} or newer and add `{program}` to `PATH`", product(program))
             }
             Self::ToolTooOld { program, needed, .. } => {
                 format!("put {} {needed} or newer first in `PATH` as `{program}`", product(program))
             }
             Self::ToolBroken { .. } => "repair that program, or put a working one first in `PATH`".into(),
             Self::NoInstaller { .. } => {
-                "install one of `uv`, `pip` for `python3`, or the `venv` module (on Debian `apt install python3-venv`), and try again".into()
+                "install `uv`, `pip` for `python3`, or the `venv` module (on Debian `apt install python3-venv`), and run the \
+                 command again"
+                    .into()
             }
             Self::NoNetwork { .. } => {
-                "the first start needs the network; if a proxy or mirror is used here, configure it for `pip` or `uv`".into()
+                "connect to the internet for the first start; if you use a proxy or a mirror, configure it for `pip` or `uv`"
+                    .into()
             }
             Self::HashMismatch { .. } => {
-                "don't install it by hand; try another network, or tell whoever runs the package mirror".into()
+                "try another network, or report it to the operator of your package mirror; don't install it by hand".into()
             }
             Self::CacheDamaged { .. } => "run `engine local reset --install` to install it again".into(),
             Self::CacheFolder { .. } | Self::NoCacheFolder => {
-                "set `ENGINE_CACHE_DIR` to a folder that can be written and has 100 MB free".into()
+                "set `ENGINE_CACHE_DIR` to a writable folder with 100 MB of free space".into()
             }
             Self::ProjectFolder { path, .. } if path.is_symlink() => {
-                format!("remove it, if you did not make it yourself: `rm {}`", shell_word(&path.display().to_string()))
+                format!("remove it if you didn't create it: `rm {}`", shell_word(&path.display().to_string()))
             }
             Self::ProjectFolder { path, .. } if path.exists() && !path.is_dir() && path.ends_with(".engine") => {
-                "rename that file: the local AWS needs a folder of this name".into()
+                "rename that file: the local AWS needs a folder with this name".into()
             }
-            Self::ProjectFolder { .. } => "make the project's folder writable, on a file system that has file locks".into(),
-            Self::NotStarted { log, packages, .. } => format!(
-                "see `{}`; if MiniStack itself looks broken, delete `{}` and try again",
-                log.display(),
-                packages.display()
-            ),
+            Self::ProjectFolder { .. } => {
+                "make the project's folder writable, or move it to a file system with file locks".into()
+            }
+            Self::NotStarted { log, .. } => {
+                format!("see `{}`; `engine local reset --install` installs the local AWS again", log.display())
+            }
             Self::System { .. } => {
-                "mend what the system names, and run the command again; `engine doctor --local` looks at what is needed".into()
+                "fix this problem and run the command again; `engine doctor --local` checks the requirements".into()
             }
-            Self::NotReset { .. } => "`engine local stop` gives a fresh one with the next command".into(),
-            Self::NotStopped { group } => format!("`kill -KILL -- -{group}` ends them by hand"),
+            Self::NotReset { .. } => "run `engine local stop`; the next command starts an empty one".into(),
+            Self::NotStopped { group } => format!("run `kill -KILL -- -{group}`"),
         }
     }
 }
@@ -212,6 +228,6 @@ fn product(program: &str) -> &'static str {
 }
 
 fn in_turn(attempts: &[Attempt]) -> String {
-    let told: Vec<String> = attempts.iter().map(|attempt| format!("`{}`: {}", attempt.way, attempt.said)).collect();
-    told.join("\n")
+    let tried: Vec<String> = attempts.iter().map(|attempt| format!("`{}`: {}", attempt.way, attempt.said)).collect();
+    tried.join("\n")
 }

@@ -1,10 +1,10 @@
-//! The project's `.engine/` folder: the lock, the mark of the last use, the log, and the record of the server.
+//! The project's `.engine/` folder: the locks, the time of the last use, the log, and the record of the server.
 //!
-//! **Invariant:** the record is whole or absent, and every name that leads to a kill or a delete is checked here against
-//! something that a file alone could not claim. No link is followed here: a cloned repository may bring any.
+//! **Invariant:** the record is complete or absent, and each name that leads to a kill or a delete is checked here against
+//! something that a file alone can't fake. No link is followed here: a cloned repository may contain any.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -14,27 +14,33 @@ use serde::{Deserialize, Serialize};
 use crate::files::{self, Readers, own};
 
 use super::error::LocalError;
-use super::install::{VERSION, random_name};
+use super::install::{Monitor, VERSION, random_name};
 use super::key::ServerKey;
 use super::process::{self, Identity};
 use super::tools::last_lines;
 use super::{Running, http};
 
-/// How long a server whose processes live may take to answer before it is given up; a busy one answers late.
+/// How long a live server may take to answer before it counts as dead; a busy one answers late.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A supervisor needs up to four seconds to end the group of its server; see [`process::end_group`].
 const SUPERVISOR_LIMIT: Duration = Duration::from_secs(6);
 
-/// More of a log or a record is not read.
+/// The largest part of a log or a record that is read.
 const MAX_BYTES: u64 = 16 << 20;
+
+/// Time between two tries to get a lock.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The file with the lock of commands that write.
+const WRITES: &str = "writes.lock";
 
 const PRIVATE_PREFIX: &str = "engine-local-";
 
-/// The longest path of a folder for temporary files in which a server's socket has a place.
+/// The longest path of a temporary folder that leaves room for a server's socket.
 const LONGEST_TEMPORARY: usize = 57;
 
-/// The variable that names the server in the environment of its processes. MiniStack repeats its value when asked.
+/// The variable that names the server in the environment of its processes. MiniStack returns its value on request.
 pub(super) const MARK: &str = "MINISTACK_EDITION";
 
 /// The `.engine/` folder of a project.
@@ -44,7 +50,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder, which hides itself from git, in the project's folder.
+    /// Creates the folder in the project's folder; git ignores it.
     pub(super) fn create(project: &Path) -> Result<Self, LocalError> {
         let at = |path: &Path| {
             let path = path.to_owned();
@@ -52,7 +58,7 @@ impl Folder {
         };
         let path = fs::canonicalize(project).map_err(at(project))?.join(".engine");
         own::folder(&path).map_err(at(&path))?;
-        // The record in it holds the server's key.
+        // The record in it contains the server's key.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(at(&path))?;
         files::create_all(&[(path.join(".gitignore"), "*\n")])
             .map_err(|(path, source)| LocalError::ProjectFolder { path, source })?;
@@ -69,7 +75,7 @@ impl Folder {
         }
     }
 
-    /// The folder that the supervisor was told.
+    /// The folder in the supervisor's arguments.
     pub(super) fn known(path: PathBuf) -> Self {
         Self { path }
     }
@@ -87,47 +93,72 @@ impl Folder {
         last_lines(&String::from_utf8_lossy(&log), 10)
     }
 
-    /// Waits until no other command starts, stops or resets this project's server. The lock goes with the file.
-    pub(super) fn lock(&self, say: &mut dyn FnMut(&str)) -> Result<File, LocalError> {
-        if let Some(lock) = self.try_lock()? {
-            return Ok(lock);
+    /// Waits until no other command starts, stops or resets this project's server. Dropping the file releases the lock.
+    pub(super) fn lock(&self, monitor: &mut Monitor<'_>) -> Result<File, LocalError> {
+        let mut is_told = false;
+        loop {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(lock);
+            }
+            if monitor.is_interrupted() {
+                return Err(LocalError::Interrupted { what: "waiting for the local AWS" });
+            }
+            if !is_told {
+                monitor.say("waiting for another command that starts, stops or resets the local AWS");
+                is_told = true;
+            }
+            std::thread::sleep(LOCK_INTERVAL);
         }
-        say("waiting for another command that is using the local AWS");
-        let lock = self.open_file("lock")?;
-        lock.lock().map_err(|source| self.error("lock", source))?;
-        Ok(lock)
     }
 
-    /// The lock, unless another command holds it.
+    /// The lock, unless another command has it.
     pub(super) fn try_lock(&self) -> Result<Option<File>, LocalError> {
-        let lock = self.open_file("lock")?;
+        self.try_lock_file("lock")
+    }
+
+    /// The lock of commands that write to the server, with this process's number in it, unless another command has it.
+    pub(super) fn try_lock_writes(&self) -> Result<Option<File>, LocalError> {
+        let Some(mut lock) = self.try_lock_file(WRITES)? else { return Ok(None) };
+        let failed = |source| self.error(WRITES, source);
+        lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(failed)?;
+        Ok(Some(lock))
+    }
+
+    /// The process of the command that has the lock for writes, if it has written its number yet.
+    pub(super) fn writer(&self) -> Option<u32> {
+        let number = own::read(&self.path.join(WRITES), 16).ok()?;
+        std::str::from_utf8(&number).ok()?.parse().ok()
+    }
+
+    fn try_lock_file(&self, name: &str) -> Result<Option<File>, LocalError> {
+        let lock = self.open_file(name)?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(lock)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(source)) => Err(self.error("lock", source)),
+            Err(fs::TryLockError::Error(source)) => Err(self.error(name, source)),
         }
     }
 
-    /// Marks the server as used now.
+    /// Records that the server is used now.
     pub(super) fn touch(&self) -> Result<(), LocalError> {
         let mark = self.open_file("last-used")?;
         mark.set_modified(SystemTime::now()).map_err(|source| self.error("last-used", source))
     }
 
-    /// How long the server has not been used; nothing without a mark.
+    /// How long the server has not been used; `None` if it never was.
     pub(super) fn idle(&self) -> Option<Duration> {
         let used = fs::symlink_metadata(self.path.join("last-used")).ok()?.modified().ok()?;
-        // A mark in the future means that the clock was set back; then it was used just now.
+        // A time in the future means that the clock was set back: assume that it was used just now.
         Some(SystemTime::now().duration_since(used).unwrap_or_default())
     }
 
-    /// What is known of a server; `None` also when it was written by an engine that words it differently.
+    /// The recorded server; `None` also if another version of engine wrote the record in another format.
     pub(super) fn record(&self) -> Option<Record> {
         let text = own::read(&self.path.join("local.json"), MAX_BYTES).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// Whether a server was started here and not stopped by command, known or not.
+    /// Whether a server was started here and not stopped by a command, even if its record can't be read.
     pub(super) fn has_record(&self) -> bool {
         self.path.join("local.json").symlink_metadata().is_ok()
     }
@@ -154,22 +185,22 @@ impl Folder {
     }
 }
 
-/// One server and who looks after it. Written by the supervisor, as soon as it has started the server.
+/// A server and its supervisor. Written by the supervisor, as soon as it has started the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) version: String,
-    /// Where the door listens on 127.0.0.1.
+    /// Where the proxy listens on 127.0.0.1.
     pub(super) port: u16,
     pub(super) key: ServerKey,
     pub(super) private: Private,
-    /// Keeps the door as well.
+    /// Runs the proxy as well.
     pub(super) supervisor: Identity,
-    /// The leader of the group in which the functions' processes run too.
+    /// The leader of the process group that also contains the functions' processes.
     pub(super) server: Identity,
 }
 
 impl Record {
-    /// The server as a command sees it, if it lives and answers as the one recorded here.
+    /// The server, if it is alive and identifies itself as the one recorded here.
     pub(super) fn running(&self) -> Option<Running> {
         let mut ready = false;
         process::wait_until(PATIENCE, || {
@@ -192,12 +223,12 @@ impl Record {
         }
     }
 
-    /// Ends supervisor, server and functions, in whatever state they are, and removes their private folder. Returns
-    /// whether there was anything to end.
+    /// Ends supervisor, server and functions in any state and removes their private folder. Returns whether there was
+    /// anything to end.
     pub(super) fn end(&self) -> Result<bool, LocalError> {
         let supervised = self.supervisor.is_alive();
         self.supervisor.end(SUPERVISOR_LIMIT);
-        // Nothing is left to do here unless the supervisor was killed before.
+        // The supervisor ends the rest, unless it was killed before.
         let group = self.server.pid;
         let orphaned = process::group(group).iter().any(|member| {
             member.pid == group && self.server.is_alive() || member.arguments.contains(self.private.name())
@@ -211,11 +242,11 @@ impl Record {
     }
 }
 
-/// The folder that is the server's `TMPDIR` and `HOME`. It lies in the system's temporary folder and not in the project,
-/// where a `package.json` or `node_modules` above a function's code would change how Node.js runs it.
+/// The server's `TMPDIR` and `HOME`. It is in the system's temporary folder and not in the project, where a
+/// `package.json` or `node_modules` above a function's code would change how Node.js runs it.
 ///
-/// Its name doubles as the server's identity: it stands in the command lines of the functions' processes, and the server
-/// repeats it when asked.
+/// Its name is also the server's identity: the command lines of the functions' processes contain it, and the server
+/// returns it on request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PathBuf", into = "PathBuf")]
 pub(super) struct Private {
@@ -224,7 +255,7 @@ pub(super) struct Private {
 }
 
 impl Private {
-    /// Makes a new folder that only this user can enter.
+    /// Creates a new folder that only this user can open.
     pub(super) fn create() -> Result<Self, LocalError> {
         let name = format!("{PRIVATE_PREFIX}{}", random_name());
         // The path of a socket takes 104 bytes on macOS, 108 on Linux.
@@ -235,7 +266,10 @@ impl Private {
             .create(&path)
             .and_then(|()| fs::canonicalize(&path))
             .map(|path| Self { path, name })
-            .map_err(|source| LocalError::System { what: "the server's private folder could not be made", source })
+            .map_err(|source| LocalError::System {
+                what: "the private folder of the local AWS couldn't be created",
+                source,
+            })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -251,12 +285,12 @@ impl Private {
         self.path.join("socket")
     }
 
-    /// What the environment of the server has in it, and with it that of every process that a function starts.
+    /// The variable in the environment of the server, and so of each process that a function starts.
     pub(super) fn mark(&self) -> String {
         format!("{MARK}={}", self.name)
     }
 
-    /// What cannot be removed stays for the system's own cleaning of its temporary folder.
+    /// What can't be removed is left to the system, which cleans its temporary folder.
     pub(super) fn remove(&self) {
         let _ = fs::remove_dir_all(&self.path);
     }
@@ -265,12 +299,13 @@ impl Private {
 impl TryFrom<PathBuf> for Private {
     type Error = String;
 
-    /// A record is only a file, and this path will be removed with all that is in it: nothing but a name of ours passes.
+    /// A record is only a file, and this path will be deleted with its content, so only names that engine gives are
+    /// accepted.
     fn try_from(path: PathBuf) -> Result<Self, Self::Error> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let random = name.strip_prefix(PRIVATE_PREFIX).unwrap_or_default();
-        let ours = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if ours && path.is_absolute() { Ok(Self { path, name }) } else { Err("not a private folder".into()) }
+        let is_own = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_own && path.is_absolute() { Ok(Self { path, name }) } else { Err("not a private folder".into()) }
     }
 }
 
@@ -287,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_cannot_name_a_folder_that_is_not_ours() {
+    fn a_record_can_only_name_a_private_folder() {
         for path in [
             "/home/user",
             "/tmp/engine-local-",
@@ -300,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_counts_as_used_now() {
+    fn a_server_counts_as_used_now_after_the_clock_was_set_back() {
         let project = tempfile::tempdir().unwrap();
         let folder = Folder::create(project.path()).unwrap();
         assert_eq!(folder.idle(), None);

@@ -1,6 +1,6 @@
-//! Two requests to a server behind its door: whether it is ours and ready, and to forget everything.
+//! Two requests to a server, past its proxy: whether it is the expected one and ready, and to delete everything.
 //!
-//! **Invariant:** talks to a socket on this machine alone, without credentials; knows no AWS protocol.
+//! **Invariant:** talks only to a socket on this machine, without credentials; knows no AWS protocol.
 
 use std::io;
 use std::path::Path;
@@ -13,22 +13,22 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
-/// A probe that takes longer counts as no answer: the server does one thing at a time and may be busy.
+/// A probe that takes longer counts as unanswered: the server handles one request at a time and may be busy.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Emptying 3,000 resources takes 60 ms; the rest is for a busy machine.
+/// Deleting 3,000 resources takes 60 ms; the rest is for a busy machine.
 const RESET_LIMIT: Duration = Duration::from_secs(30);
 
-/// What `/_ministack/health` says about who answers.
+/// The answer of `/_ministack/health`.
 #[derive(Deserialize)]
 struct Health {
     version: String,
     edition: String,
 }
 
-/// Whether the server at `socket` is ready, has this version and was started under this identity.
+/// Whether the server at `socket` is ready and has this version and identity.
 ///
-/// The identity travels as `MINISTACK_EDITION`, which MiniStack does nothing with but repeat.
+/// The identity is the variable `MINISTACK_EDITION`, which MiniStack only returns here.
 pub(super) fn is_ready(socket: &Path, version: &str, identity: &str) -> bool {
     let ready = request(socket, Method::GET, "/_ministack/ready", PROBE_LIMIT);
     if !ready.is_ok_and(|(status, _)| status == StatusCode::OK) {
@@ -39,7 +39,7 @@ pub(super) fn is_ready(socket: &Path, version: &str, identity: &str) -> bool {
     health.is_some_and(|health| health.version == version && health.edition == identity)
 }
 
-/// Empties all accounts and regions and ends the functions' processes.
+/// Deletes everything in all accounts and regions and ends the functions' processes.
 pub(super) fn reset(socket: &Path) -> Result<(), String> {
     match request(socket, Method::POST, "/_ministack/reset", RESET_LIMIT) {
         Ok((StatusCode::OK, _)) => Ok(()),
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that gives this answer to everything, for as long as the test runs.
+    /// A server that gives this answer to every request, until the test ends.
     fn answering(body: &'static str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("socket")).unwrap();

@@ -1,50 +1,66 @@
-//! MiniStack in the user's cache folder: one version, every package by its hash, whole or not at all.
+//! MiniStack in the user's cache folder: one version, every package pinned by hash, complete or absent.
 //!
-//! pip or uv only download. What they bring is checked here against the hashes in the lock file, unpacked and compiled,
+//! pip or uv only download. The downloads are checked here against the hashes in the lock file, unpacked and compiled,
 //! and a digest of the result is checked at each start.
 //!
-//! **Invariant:** knows nothing of projects or servers. A folder that bears the final name is complete.
+//! **Invariant:** knows nothing of projects or servers. A folder with the final name is complete.
 
 use std::collections::HashMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use super::error::{Attempt, LocalError};
+use super::process;
 use super::tools::{Tool, Tools, last_lines};
 use super::wheels::{self, BadWheel};
 
-/// The MiniStack release, which changes its behaviour every few days (<https://pypi.org/project/ministack/>).
+/// The MiniStack release. Each release, every few days, changes its behavior (<https://pypi.org/project/ministack/>).
 pub(super) const VERSION: &str = "1.5.33";
 
 /// Made by `echo ministack==1.5.33 | uv pip compile --universal --generate-hashes --python-version 3.10 -`.
 const LOCK: &str = include_str!("ministack-1.5.33.lock.txt");
 
-/// The pip that uv fetches where Python has none, since uv itself can't download without installing.
+/// The pip that uv installs where Python has none, because uv itself can't download without installing.
 const PIP_LOCK: &str = "pip==25.3 --hash=sha256:9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd\n";
 
-/// Counts changes of what is in the folder beside the packages, so that an older engine's folder is not taken for ours.
+/// The version of the folder's layout, so that the folder of an older engine isn't used.
 const FORMAT: u32 = 2;
 
-/// Names of folders that an installation works in; what bears one and isn't locked was left behind.
+/// All downloads together, and the installation on disk, in MB.
+const DOWNLOAD_MB: u64 = 20;
+const DISK_MB: u64 = 65;
+
+/// Progress is reported after each of these steps, in MB, and after this time without one.
+const STEP_MB: u64 = 5;
+const REMINDER: Duration = Duration::from_secs(10);
+
+/// Time between two checks whether a program has ended, and how much it has downloaded.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const MEASURE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Prefix of the folders that an installation works in. Without a lock on the cache, they are left over.
 const STAGING_PREFIX: &str = "ministack-installing-";
 
-/// Compiles what is in a folder, which tracebacks name by its final path. Python never compares such files with their source, and writes none of its own.
+/// Compiles a folder; tracebacks show its final path. Python never compares such files with their source, and writes none
+/// of its own.
 const COMPILE: &str = "import compileall, py_compile, sys; \
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
     sys.exit(not compileall.compile_dir(sys.argv[1], ddir=sys.argv[2], quiet=2, invalidation_mode=mode))";
 
-/// Runs the pip in a folder.
+/// Runs the pip of a folder.
 const RUN_PIP: &str =
     "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('pip', run_name='__main__')";
 
-/// The settings of pip that say where packages come from and how to get there. All others could change what is
-/// downloaded, or run something.
+/// The settings of pip for the package index and the way to it. All others could change what is downloaded, or run code.
 const PIP_SETTINGS: [&str; 11] = [
     "index-url",
     "extra-index-url",
@@ -59,9 +75,34 @@ const PIP_SETTINGS: [&str; 11] = [
     "retries",
 ];
 
-/// Whether MiniStack is there for this Python.
-pub(super) fn is_installed(cache: &Path, python: &Tool) -> bool {
-    cache.join(folder_name(LOCK, python.version)).is_dir()
+/// What a command sees and hears while it installs or starts.
+pub(super) struct Monitor<'a> {
+    /// Gets a line for whatever takes time.
+    pub(super) say: &'a mut dyn FnMut(&str),
+    /// Set once the user presses Ctrl-C.
+    pub(super) interrupted: &'a AtomicBool,
+}
+
+impl Monitor<'_> {
+    pub(super) fn say(&mut self, text: &str) {
+        (self.say)(text);
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether MiniStack is installed for this Python.
+///
+/// # Errors
+/// It is damaged.
+pub(super) fn is_installed(cache: &Path, python: &Tool) -> Result<bool, LocalError> {
+    let folder = cache.join(folder_name(LOCK, python.version));
+    match folder.symlink_metadata() {
+        Ok(_) => check(&folder).map(|_| true),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Returns the folder with MiniStack's packages, installing them on first use, and checks that nothing in it has changed
@@ -70,47 +111,71 @@ pub(super) fn packages(
     cache: &Path,
     tools: &Tools,
     python: &Tool,
-    say: &mut dyn FnMut(&str),
+    monitor: &mut Monitor<'_>,
 ) -> Result<PathBuf, LocalError> {
     let folder = cache.join(folder_name(LOCK, python.version));
-    if !folder.is_dir() {
-        install(cache, &folder, tools, python, say)?;
+    // Whatever else has the name is damaged.
+    if folder.symlink_metadata().is_err() {
+        install(cache, &folder, tools, python, monitor)?;
     }
+    check(&folder)
+}
+
+/// The packages of an installation, if nothing in it has changed.
+fn check(folder: &Path) -> Result<PathBuf, LocalError> {
     let packages = folder.join("packages");
     let recorded = fs::read_to_string(folder.join("digest")).ok();
     if recorded.is_none() || recorded != wheels::digest(&packages).ok() {
-        return Err(LocalError::CacheDamaged { path: folder });
+        return Err(LocalError::CacheDamaged { path: folder.to_owned() });
     }
     Ok(packages)
 }
 
-/// Deletes the installations of this version; returns whether there was one.
+/// Deletes the installations of this version, damaged ones included. Returns whether there was one.
 pub(super) fn remove(cache: &Path) -> Result<bool, LocalError> {
     let in_cache = |source| LocalError::CacheFolder { path: cache.to_owned(), source };
     if !cache.is_dir() {
         return Ok(false);
     }
-    let _lock = lock(cache, &mut |_| {})?;
+    let _lock = lock(cache, &mut Monitor { say: &mut |_| {}, interrupted: &AtomicBool::new(false) })?;
     let mut found = false;
     for entry in fs::read_dir(cache).map_err(in_cache)?.flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(format!("ministack-{VERSION}-").as_bytes()) {
-            // Under another name first, so that no half of it bears the final one.
+            // Renamed first, so that no partly deleted folder has the final name.
             let staging = cache.join(format!("{STAGING_PREFIX}{}", random_name()));
-            fs::rename(entry.path(), &staging).and_then(|()| fs::remove_dir_all(&staging)).map_err(in_cache)?;
+            fs::rename(entry.path(), &staging).and_then(|()| remove_any(&staging)).map_err(in_cache)?;
             found = true;
         }
     }
     Ok(found)
 }
 
-fn lock(cache: &Path, say: &mut dyn FnMut(&str)) -> Result<fs::File, LocalError> {
+/// Deletes a folder, or a file in its place.
+fn remove_any(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata()?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
+}
+
+fn lock(cache: &Path, monitor: &mut Monitor<'_>) -> Result<fs::File, LocalError> {
     let in_cache = |source| LocalError::CacheFolder { path: cache.to_owned(), source };
     let lock = fs::File::create(cache.join("ministack.lock")).map_err(in_cache)?;
-    if lock.try_lock().is_err() {
-        say("waiting for another command that is installing MiniStack");
-        lock.lock().map_err(in_cache)?;
+    let mut is_told = false;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(fs::TryLockError::Error(source)) => return Err(in_cache(source)),
+            Err(fs::TryLockError::WouldBlock) if monitor.is_interrupted() => {
+                return Err(LocalError::Interrupted { what: "waiting for another installation" });
+            }
+            Err(fs::TryLockError::WouldBlock) if !is_told => {
+                monitor.say("waiting for another command that is installing the local AWS");
+                is_told = true;
+            }
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(POLL_INTERVAL),
+        }
     }
-    Ok(lock)
 }
 
 fn install(
@@ -118,25 +183,30 @@ fn install(
     folder: &Path,
     tools: &Tools,
     python: &Tool,
-    say: &mut dyn FnMut(&str),
+    monitor: &mut Monitor<'_>,
 ) -> Result<(), LocalError> {
     let in_cache = |source| LocalError::CacheFolder { path: cache.to_owned(), source };
     fs::create_dir_all(cache).map_err(in_cache)?;
-    let _lock = lock(cache, say)?;
+    let _lock = lock(cache, monitor)?;
     if folder.is_dir() {
         return Ok(());
     }
-    remove_left_behind(cache);
-    say(&format!("installing MiniStack {VERSION} into `{}`", folder.display()));
+    remove_leftovers(cache);
+    monitor.say(&format!(
+        "installing the local AWS: MiniStack {VERSION} with its {} Python packages, about {DOWNLOAD_MB} MB to download, \
+         {DISK_MB} MB on disk, into `{}`. Ctrl-C stops the installation; the next command starts it again",
+        wheels::count(LOCK, python.version),
+        folder.display()
+    ));
     let staging = cache.join(format!("{STAGING_PREFIX}{}", random_name()));
-    let done =
-        install_into(&staging, folder, tools, python).and_then(|done| fs::rename(done, folder).map_err(in_cache));
-    // What cannot be removed now is removed by the next installation.
+    let done = install_into(&staging, folder, tools, python, monitor)
+        .and_then(|done| fs::rename(done, folder).map_err(in_cache));
+    // What can't be removed now is removed by the next installation.
     let _ = fs::remove_dir_all(&staging);
     done
 }
 
-/// Sixteen characters that nobody has used before.
+/// Sixteen characters that no other process uses.
 pub(super) fn random_name() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
@@ -149,21 +219,29 @@ fn folder_name(lock: &str, [major, minor, _]: [u32; 3]) -> String {
     format!("ministack-{VERSION}-{prefix}-py{major}.{minor}-{FORMAT}")
 }
 
-/// Only the holder of the installation lock may call this.
-fn remove_left_behind(cache: &Path) {
+/// Removes what killed installations left over. Only the holder of the installation lock may call this.
+fn remove_leftovers(cache: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(STAGING_PREFIX.as_bytes()) {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove_any(&entry.path());
         }
     }
 }
 
-/// Downloads, checks, unpacks and compiles, and returns the folder in `staging` that is the whole installation.
-fn install_into(staging: &Path, folder: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf, LocalError> {
+/// Downloads, checks, unpacks and compiles, and returns the folder in `staging` that is the complete installation.
+fn install_into(
+    staging: &Path,
+    folder: &Path,
+    tools: &Tools,
+    python: &Tool,
+    monitor: &mut Monitor<'_>,
+) -> Result<PathBuf, LocalError> {
     let in_staging = |source| LocalError::CacheFolder { path: staging.to_owned(), source };
     let make = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path).map_err(in_staging);
     make(staging)?;
-    let downloads = download(staging, tools, python)?;
+    make(&staging.join(TEMPORARY))?;
+    let downloads = download(staging, tools, python, monitor)?;
+    monitor.say("downloaded and checked; unpacking and compiling");
     let done = staging.join("done");
     make(&done)?;
     let packages = done.join("packages");
@@ -173,18 +251,20 @@ fn install_into(staging: &Path, folder: &Path, tools: &Tools, python: &Tool) -> 
         BadWheel::Io(source) => in_staging(source),
     })?;
     let mut compile = tools.command(&python.executable);
-    let said = run(compile.args(["-I", "-S", "-B", "-c", COMPILE]).arg(&packages).arg(folder.join("packages")));
-    said.map_err(|said| match cause_of(&said) {
-        Cause::Space => in_staging(io::ErrorKind::StorageFull.into()),
-        _ => LocalError::ToolBroken { path: python.executable.clone(), said: last_lines(&said, 4) },
+    compile.args(["-I", "-S", "-B", "-c", COMPILE]).arg(&packages).arg(folder.join("packages"));
+    let said = Runner { staging, monitor, shown: DOWNLOAD_MB }.run(&mut compile);
+    said.map_err(|failed| match failed {
+        Failed::Interrupted => Failed::interrupted(),
+        Failed::Said(said) if cause_of(&said) == Cause::Space => in_staging(io::ErrorKind::StorageFull.into()),
+        Failed::Said(said) => LocalError::ToolBroken { path: python.executable.clone(), said: last_lines(&said, 4) },
     })?;
     let digest = wheels::digest(&packages).map_err(in_staging)?;
     fs::write(done.join("digest"), digest).map_err(in_staging)?;
     Ok(done)
 }
 
-/// Tries the ways to download in turn and returns the folder in `staging` that holds the wheels.
-fn download(staging: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf, LocalError> {
+/// Tries the ways to download in turn and returns the folder in `staging` with the wheels.
+fn download(staging: &Path, tools: &Tools, python: &Tool, monitor: &mut Monitor<'_>) -> Result<PathBuf, LocalError> {
     let in_staging = |source| LocalError::CacheFolder { path: staging.to_owned(), source };
     let lock = staging.join("lock.txt");
     fs::write(&lock, LOCK).map_err(in_staging)?;
@@ -193,11 +273,13 @@ fn download(staging: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf, Loc
     let mut attempts = Vec::new();
     let mut no_network = false;
     for way in [Way::Pip, Way::Uv, Way::Venv] {
-        // A folder of its own, so that nothing of a failed attempt remains in it.
+        // A separate folder, so that it contains no files of a failed attempt.
         let wheels = staging.join(way.name());
-        let said = match way.run(tools, python, staging, &wheels, &lock) {
+        let mut runner = Runner { staging, monitor, shown: 0 };
+        let said = match way.run(tools, python, &mut runner, &wheels, &lock) {
             Ok(()) => return Ok(wheels),
-            Err(said) => said,
+            Err(Failed::Interrupted) => return Err(Failed::interrupted()),
+            Err(Failed::Said(said)) => said,
         };
         attempts.push(Attempt { way: way.name(), said: last_lines(&said, 4) });
         match cause_of(&said) {
@@ -207,8 +289,8 @@ fn download(staging: &Path, tools: &Tools, python: &Tool) -> Result<PathBuf, Loc
             Cause::Space => return Err(in_staging(io::ErrorKind::StorageFull.into())),
             Cause::Network => {
                 no_network = true;
-                // A proxy or a certificate may be configured for uv alone, so pip's word is not the last; the pip of a
-                // virtual environment would only wait for the same answer once more.
+                // A proxy or a certificate may be configured for uv alone, so it is tried as well. The pip of a virtual
+                // environment would only wait for the same failure.
                 if way == Way::Uv || tools.find("uv").is_none() {
                     break;
                 }
@@ -238,22 +320,30 @@ impl Way {
         }
     }
 
-    /// Downloads into `wheels`; the error is all that the program said.
-    fn run(self, tools: &Tools, python: &Tool, staging: &Path, wheels: &Path, lock: &Path) -> Result<(), String> {
+    /// Downloads into `wheels`; the error is everything that the program printed.
+    fn run(
+        self,
+        tools: &Tools,
+        python: &Tool,
+        runner: &mut Runner<'_, '_>,
+        wheels: &Path,
+        lock: &Path,
+    ) -> Result<(), Failed> {
+        let staging = runner.staging;
         let pip = match self {
             Self::Pip => Pip { python: python.executable.clone(), folder: None },
             Self::Uv => {
-                let uv = tools.find("uv").ok_or("`uv` was not found")?;
+                let uv = tools.find("uv").ok_or_else(|| Failed::Said("`uv` was not found".to_owned()))?;
                 let folder = staging.join("tools");
                 let mut command = tools.command(&uv);
                 command.args(["--no-config", "pip", "install", "--no-progress", "--no-python-downloads", "--python"]);
                 command.arg(&python.executable).args(["--no-deps", "--require-hashes", "--only-binary", ":all:"]);
-                run(command.arg("--target").arg(&folder).arg("--requirement").arg(staging.join("pip.txt")))?;
+                runner.run(command.arg("--target").arg(&folder).arg("--requirement").arg(staging.join("pip.txt")))?;
                 Pip { python: python.executable.clone(), folder: Some(folder) }
             }
             Self::Venv => {
                 let environment = staging.join("environment");
-                run(tools.command(&python.executable).args(["-I", "-m", "venv"]).arg(&environment))?;
+                runner.run(tools.command(&python.executable).args(["-I", "-m", "venv"]).arg(&environment))?;
                 Pip { python: environment.join("bin/python3"), folder: None }
             }
         };
@@ -261,11 +351,11 @@ impl Way {
         command.env("PIP_CONFIG_FILE", "/dev/null").envs(pip.settings(tools));
         command.args(["download", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]);
         command.args(["--no-deps", "--require-hashes", "--only-binary", ":all:"]);
-        run(command.arg("--dest").arg(wheels).arg("--requirement").arg(lock))
+        runner.run(command.arg("--dest").arg(wheels).arg("--requirement").arg(lock))
     }
 }
 
-/// One pip: that of a Python, or one in a folder.
+/// A pip: that of a Python, or one in a folder.
 struct Pip {
     python: PathBuf,
     folder: Option<PathBuf>,
@@ -281,8 +371,8 @@ impl Pip {
         command
     }
 
-    /// What pip's files say about where packages come from, as variables. The files themselves are not used for the
-    /// download: they may also name what else to install, and where.
+    /// The settings for the package index in pip's files, as variables. The files themselves are not used for the
+    /// download, because they may also set what else to install, and where.
     fn settings(&self, tools: &Tools) -> HashMap<String, String> {
         let mut command = self.command(tools);
         let listed = command.args(["config", "list"]).env("PIP_DISABLE_PIP_VERSION_CHECK", "1").output();
@@ -332,14 +422,89 @@ fn unquoted(text: &str) -> Option<String> {
     Some(value)
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
+/// Why a program of the installation did not succeed.
+enum Failed {
+    Interrupted,
+    /// What it printed.
+    Said(String),
+}
+
+impl Failed {
+    fn interrupted() -> LocalError {
+        LocalError::Interrupted { what: "the installation of the local AWS" }
     }
-    // venv explains itself on stdout, the others on stderr.
-    let said = [output.stdout, output.stderr].concat();
-    Err(format!("{}\n{}", String::from_utf8_lossy(&said), output.status))
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Said(error.to_string())
+    }
+}
+
+/// Where programs put their temporary files, so that they are removed with the rest, and downloads can be measured.
+const TEMPORARY: &str = "tmp";
+
+/// Runs the programs of an installation one after another and reports the progress of downloads.
+struct Runner<'r, 'm> {
+    staging: &'r Path,
+    monitor: &'r mut Monitor<'m>,
+    /// The MB that were reported last.
+    shown: u64,
+}
+
+impl Runner<'_, '_> {
+    /// Runs a program to its end, or ends it with all that it started once the user interrupts.
+    fn run(&mut self, command: &mut Command) -> Result<(), Failed> {
+        let printed = self.staging.join("output.txt");
+        // In a file, which takes any amount while nothing reads it. venv prints errors on stdout, the others on stderr.
+        let output = fs::File::create(&printed)?;
+        command.stdout(output.try_clone()?).stderr(output).env("TMPDIR", self.staging.join(TEMPORARY));
+        // A group, so that Ctrl-C ends all of it here and in this order.
+        let mut child = command.process_group(0).spawn()?;
+        let started = Instant::now();
+        let (mut reported, mut measured) = (started, started);
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if self.monitor.is_interrupted() {
+                process::end_group(i32::try_from(child.id()).unwrap_or_default());
+                child.wait()?;
+                return Err(Failed::Interrupted);
+            }
+            if measured.elapsed() >= MEASURE_INTERVAL {
+                measured = Instant::now();
+                let size = downloaded(self.staging);
+                let seconds = started.elapsed().as_secs();
+                if size >= self.shown + STEP_MB && size < DOWNLOAD_MB {
+                    self.monitor.say(&format!("downloaded {size} of about {DOWNLOAD_MB} MB ({seconds} s)"));
+                    (self.shown, reported) = (size, measured);
+                } else if reported.elapsed() >= REMINDER {
+                    self.monitor.say(&format!("still installing, {size} MB downloaded ({seconds} s)"));
+                    reported = measured;
+                }
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        };
+        if status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&fs::read(&printed).unwrap_or_default()).into_owned();
+        Err(Failed::Said(format!("{said}\n{status}")))
+    }
+}
+
+/// How many MB of wheels there are below a folder. pip copies each from its temporary folder, so a name counts once.
+fn downloaded(folder: &Path) -> u64 {
+    let mut sizes = HashMap::new();
+    for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
+        let is_wheel = entry.path().extension().is_some_and(|it| it == "whl");
+        if let (true, Ok(metadata)) = (is_wheel, entry.metadata()) {
+            let size: &mut u64 = sizes.entry(entry.file_name().to_owned()).or_default();
+            *size = metadata.len().max(*size);
+        }
+    }
+    sizes.values().sum::<u64>() / 1_000_000
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,7 +515,7 @@ enum Cause {
     Other,
 }
 
-/// Reads the cause out of what pip or uv said, because both exit with the same status for all of them.
+/// Reads the cause from the output of pip or uv, because both exit with the same status for all of them.
 fn cause_of(said: &str) -> Cause {
     let has = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
     if has(&["DO NOT MATCH THE HASHES", "Hash mismatch for"]) {
@@ -404,9 +569,9 @@ mod tests {
         );
     }
 
-    /// Texts as pip 23.2 and uv 0.9 wrote them.
+    /// Texts of pip 23.2 and uv 0.9.
     #[test]
-    fn the_installers_words_tell_the_cause() {
+    fn the_cause_is_read_from_the_installers_output() {
         for (said, cause) in [
             ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have", Cause::Hash),
             (

@@ -1,4 +1,4 @@
-//! The secret that opens one server's door.
+//! The secret that requests to a server need.
 //!
 //! **Invariant:** a key is written to the project's record and printed by `engine local env`, and nowhere else.
 
@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// A key begins like this so that a person, or a scanner for leaked secrets, recognizes it.
+/// The prefix by which a person, or a scanner for leaked secrets, recognizes a key.
 const PREFIX: &str = "LOCAL";
 
 /// Hexadecimal digits of randomness: 160 bits.
@@ -18,20 +18,20 @@ const DIGITS: usize = 40;
 /// AWS account ids have twelve digits.
 const ACCOUNT_DIGITS: usize = 12;
 
-/// Ends the access key ids of functions.
+/// The suffix of the access key ids of functions.
 const FUNCTION_MARK: &str = "F";
 
-/// The random part of every access key id that a server accepts. AWS clients send the access key id with each request,
-/// and the account follows the random part, so one key serves all accounts.
+/// The random part of each access key id that a server accepts. AWS clients send the access key id with each request, and
+/// the account follows the random part, so one key works for all accounts.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerKey(String);
 
-/// Who a request comes from.
+/// The sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
     pub(super) account: String,
-    /// Whether it is a function that the server itself runs.
+    /// Whether it is a function that the server runs.
     pub(super) is_function: bool,
 }
 
@@ -43,19 +43,19 @@ impl ServerKey {
         Ok(Self(bytes.iter().fold(PREFIX.to_owned(), |text, byte| text + &format!("{byte:02X}"))))
     }
 
-    /// What the access key ids of all accounts begin with.
+    /// The prefix of the access key ids of all accounts.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The access key id with which a client is in `account`.
+    /// The access key id for `account`.
     #[must_use]
     pub fn access_key_id(&self, account: &str) -> String {
         format!("{}{account}", self.0)
     }
 
-    /// Who sent an access key id; `None` unless it begins with this key. Takes the same time wherever the key differs.
+    /// The sender of an access key id; `None` unless it begins with this key. Takes the same time wherever the key differs.
     pub(super) fn caller(&self, access_key_id: &str) -> Option<Caller> {
         let (key, account) = access_key_id.split_at_checked(self.0.len())?;
         if !bool::from(key.as_bytes().ct_eq(self.0.as_bytes())) {

@@ -1,5 +1,5 @@
-# Runs MiniStack behind the engine's door: python -I -S -B -c THIS PACKAGES FOLDER, with the server's key as the first
-# line of standard input.
+# Runs MiniStack behind engine's proxy: python -I -S -B -c THIS PACKAGES FOLDER, with the server's key as the first line of
+# standard input.
 import asyncio
 import os
 import resource
@@ -10,12 +10,12 @@ import threading
 packages, folder = sys.argv[1:3]
 key = sys.stdin.readline().strip()
 
-# -I and -S leave only the standard library, so nothing else can take a module's name.
+# -I and -S leave only the standard library, so no other file can shadow a module.
 sys.path.append(packages)
 
 
 def end_with_the_engine():
-    """The other end of standard input closes however the engine ends, also by SIGKILL."""
+    """The other end of standard input closes however engine ends, also by SIGKILL."""
     sys.stdin.read()
     os.killpg(0, signal.SIGKILL)
 
@@ -28,14 +28,14 @@ without_key = lambda_runtime.execution_credentials
 
 
 def with_key(config):
-    """Functions reach the server through the door as well."""
+    """Functions call the server through the proxy as well."""
     credentials = without_key(config)
     credentials["AWS_ACCESS_KEY_ID"] = f"{key}{credentials['AWS_ACCESS_KEY_ID']}F"
     return credentials
 
 
-# Before the modules that import them by name. A signature covers the access key id, which the door replaces; it is the
-# access key id that is checked.
+# Before the modules that import them by name. A signature covers the access key id, which the proxy replaces; so the
+# proxy checks the access key id instead.
 lambda_runtime.execution_credentials = with_key
 sigv4.signatures_match = lambda computed, provided: True
 
@@ -64,7 +64,7 @@ config = Config()
 config.bind = ["unix:" + os.path.join(folder, "socket")]
 config.umask = 0o077
 config.backlog = 4096
-# Longer than the door uses an idle connection, so that none closes while a request is on its way.
+# Longer than the proxy reuses an idle connection, so that none closes while a request is on its way.
 config.keep_alive_timeout = 60
 config.keep_alive_max_requests = sys.maxsize
 config.loglevel = "WARNING"

@@ -1,19 +1,19 @@
-//! Which processes live, who they are, and how a whole group ends.
+//! Finds processes, identifies them, and ends whole groups.
 //!
-//! **Invariant:** knows nothing of MiniStack. A number alone never names a process here, because the system gives
-//! numbers out again: every signal goes to something that was recognised by more.
+//! **Invariant:** knows nothing of MiniStack. A number alone never identifies a process here, because the system reuses
+//! numbers: each signal goes to a process that was identified by more than its number.
 
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 use serde::{Deserialize, Serialize};
 
-/// How long a process gets between SIGTERM and SIGKILL, and then to vanish.
+/// How long a process has to end after SIGTERM, and again after SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// One process for good: its number, and when it started in the system's own words.
+/// A process, identified by its number and its start time as the system reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) pid: i32,
@@ -21,7 +21,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// The live process with that number.
+    /// The live process with this number.
     pub(super) fn of(pid: i32) -> Option<Self> {
         find(pid).map(|process| Self { pid, started: process.started })
     }
@@ -30,11 +30,11 @@ impl Identity {
         Self::of(self.pid).as_ref() == Some(self)
     }
 
-    /// Asks this one process to end, and kills it when it has not done so after `limit`.
+    /// Sends this process SIGTERM, and SIGKILL if it still runs after `limit`.
     pub(super) fn end(&self, limit: Duration) {
         for signal in [Signal::TERM, Signal::KILL] {
             if let (true, Some(pid)) = (self.is_alive(), target(self.pid)) {
-                // The process may end by itself in between; that is what is wanted.
+                // The process may have ended already, which is the goal.
                 let _ = kill_process(pid, signal);
                 wait_until(limit, || !self.is_alive());
             }
@@ -49,7 +49,7 @@ pub(super) struct Process {
     parent: i32,
     group: i32,
     started: String,
-    /// The command line, its words joined by spaces.
+    /// The command line, its arguments joined by spaces.
     pub(super) arguments: String,
 }
 
@@ -58,32 +58,32 @@ pub(super) fn group(group: i32) -> Vec<Process> {
     all().into_iter().filter(|process| process.group == group).collect()
 }
 
-/// Ends a process group: SIGTERM, then SIGKILL for who is still there after two seconds, such as a function in an
-/// endless loop. Returns whether all are gone.
+/// Ends a process group: SIGTERM, then SIGKILL for processes that still run after two seconds, such as a function in an
+/// endless loop. Returns whether all have ended.
 pub(super) fn end_group(number: i32) -> bool {
-    let gone = || group(number).is_empty();
+    let has_ended = || group(number).is_empty();
     let Some(leader) = target(number) else {
         return true;
     };
     for signal in [Signal::TERM, Signal::KILL] {
-        // An error means that the group has gone meanwhile; the check says so.
+        // An error means that the group has ended already, which the check finds.
         let _ = kill_process_group(leader, signal);
-        if wait_until(GRACE, gone) {
+        if wait_until(GRACE, has_ended) {
             return true;
         }
     }
     false
 }
 
-/// Makes this process the parent of whatever loses its own, so that nothing that a function starts gets away, in
-/// whatever session. Only Linux has this.
+/// Makes this process the parent of orphaned descendants in any session, so that no process that a function starts is
+/// lost. Linux only.
 pub(super) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
-    // Without it, the mark in the environment still finds nearly all.
+    // If it fails, the variable in the environment still finds nearly all.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
 }
 
-/// Takes note of children that have ended, which otherwise stay as zombies, and returns whether `server` is among them.
+/// Reaps children that have ended, which otherwise stay as zombies, and returns whether `server` is among them.
 pub(super) fn reap(server: i32) -> bool {
     let mut has_ended = false;
     while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
@@ -92,7 +92,7 @@ pub(super) fn reap(server: i32) -> bool {
     has_ended
 }
 
-/// Kills all children of this process with what they have started. Returns whether none is left.
+/// Kills all descendants of this process. Returns whether none is left.
 pub(super) fn end_descendants() -> bool {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     kill_all(|| {
@@ -108,24 +108,24 @@ pub(super) fn end_descendants() -> bool {
     })
 }
 
-/// Kills all processes that have `mark`, a variable with its value, in their environment. Returns whether none is left.
+/// Kills all processes with `mark`, a variable with its value, in their environment. Returns whether none is left.
 pub(super) fn end_marked(mark: &str) -> bool {
     kill_all(|| marked(mark))
 }
 
-/// Kills what `find` finds until it finds nothing: a process may start another one meanwhile.
+/// Kills what `find` returns until it returns nothing: a process may start another one in the meantime.
 fn kill_all(find: impl Fn() -> Vec<i32>) -> bool {
     wait_until(GRACE, || {
         let found = find();
         for pid in found.iter().filter_map(|pid| target(*pid)) {
-            // It may end by itself in between.
+            // It may have ended already.
             let _ = kill_process(pid, Signal::KILL);
         }
         found.is_empty()
     })
 }
 
-/// Polls until `done` or until the time is over, and returns which.
+/// Polls until `done` or until the time is over. Returns whether it is done.
 pub(super) fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {
@@ -139,7 +139,7 @@ pub(super) fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> boo
     }
 }
 
-/// To signal 0, 1 or a negative number would reach far more than one process or group.
+/// A signal to 0, 1 or a negative number would reach far more than one process or group.
 fn target(number: i32) -> Option<Pid> {
     if number > 1 { Pid::from_raw(number) } else { None }
 }
@@ -151,7 +151,7 @@ use ps::{all, find, marked};
 
 #[cfg(target_os = "linux")]
 mod linux {
-    //! From `/proc`, because a slim container has no `ps`.
+    //! Reads `/proc`, because a minimal container has no `ps`.
 
     use super::Process;
 
@@ -165,13 +165,13 @@ mod linux {
         let (parent, group, ticks) = parse_stat(&String::from_utf8_lossy(&read("stat")?))?;
         let mut arguments = read("cmdline")?;
         arguments.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
-        // Ticks count from the boot, so they mean nothing without it.
+        // Ticks count from the boot, so the boot is part of the time.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).into_owned();
         Some(Process { pid, parent, group, started: format!("{} {ticks}", boot.trim()), arguments })
     }
 
-    /// Processes with this variable; those of other users can't be read and don't count.
+    /// Processes with this variable, except those of other users, which can't be read.
     pub(super) fn marked(mark: &str) -> Vec<i32> {
         let has_mark = |process: &Process| {
             let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
@@ -180,8 +180,8 @@ mod linux {
         all().into_iter().filter(has_mark).map(|process| process.pid).collect()
     }
 
-    /// Parent, group and start time out of `/proc/PID/stat`: fields 4, 5 and 22 of proc_pid_stat(5). The name in field 2 may hold
-    /// spaces and parentheses, so counting starts behind its last one. `None` for a zombie or a dead process.
+    /// Parent, group and start time from `/proc/PID/stat`: fields 4, 5 and 22 of proc_pid_stat(5). The name in field 2 may
+    /// contain spaces and parentheses, so the count starts after the last parenthesis. `None` for a zombie or a dead process.
     fn parse_stat(stat: &str) -> Option<(i32, i32, u64)> {
         let (_, behind_name) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = behind_name.split_whitespace().collect();
@@ -212,7 +212,7 @@ mod linux {
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(target_os = "linux", allow(dead_code))]
 mod ps {
-    //! From `ps`, whose columns macOS and Linux share.
+    //! Reads the output of `ps`, whose columns are the same on macOS and Linux.
 
     use std::process::{Command, Stdio};
 
@@ -222,8 +222,8 @@ mod ps {
         ask(&["-A"])
     }
 
-    /// Processes with this variable. `-E` shows the environment of this user's processes behind their arguments, on
-    /// macOS alone.
+    /// Processes with this variable. On macOS only, `-E` shows the environment of this user's processes after their
+    /// arguments.
     pub(super) fn marked(mark: &str) -> Vec<i32> {
         if cfg!(not(target_os = "macos")) {
             return Vec::new();
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_given_out_again_is_another_process() {
+    fn a_reused_number_is_another_process() {
         let me = i32::try_from(std::process::id()).ok().and_then(Identity::of);
         assert!(me.as_ref().is_some_and(Identity::is_alive));
         let before = me.map(|me| Identity { started: "earlier".into(), ..me });
@@ -270,14 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn no_signal_goes_to_everybody() {
+    fn no_signal_reaches_more_than_one_process_or_group() {
         assert_eq!([-1, 0, 1].map(target), [None; 3]);
     }
 
-    /// What macOS uses is tried on Linux, where both are there.
+    /// Linux has both, so what macOS uses is tested there.
     #[cfg(target_os = "linux")]
     #[test]
-    fn ps_and_proc_tell_the_same() {
+    fn ps_and_proc_show_the_same() {
         let me = i32::try_from(std::process::id()).unwrap_or_default();
         let (from_proc, from_ps) = (linux::find(me), ps::find(me));
         let facts =

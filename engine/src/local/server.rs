@@ -1,9 +1,10 @@
 //! Finding, starting, resetting and stopping the server of a project.
 //!
-//! **Invariant:** whoever changes which server a project has holds the project's lock.
+//! **Invariant:** which server a project has changes only under the project's lock.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use etcetera::BaseStrategy;
@@ -12,26 +13,29 @@ use crate::files::own;
 
 use super::error::LocalError;
 use super::folder::{Folder, Private, Record};
+use super::install::Monitor;
 use super::tools::{self, Tool, Tools};
-use super::{Part, Project, Running, SuperviseArgs, http, install};
+use super::{Part, Project, Running, SuperviseArgs, Turn, WriteLock, http, install};
 
-/// Ready after 0.2 s usually; the rest is for a busy machine that compiles the packages first.
+/// A server is usually ready after 0.2 s; the rest is for a busy machine that compiles the packages first.
 const START_LIMIT: Duration = Duration::from_secs(15);
 
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The Node.js that AWS runs the specs' functions with.
+/// The Node.js that AWS runs the example specs' functions with.
 const NODE_MAJOR: u32 = 22;
 
-/// Returns the project's running server, or starts one, installing MiniStack before if need be. Counts as a use.
+/// Returns the project's running server, or starts one and first installs MiniStack if it is missing. Counts as a use.
 ///
-/// `say` gets a line, without a full stop, for whatever takes time or is good to know.
+/// `say` gets a line, without a full stop, for each step that takes time.
 ///
 /// # Errors
-/// When Python, Node.js or a way to install is missing, or the server doesn't become ready; see [`LocalError`].
+/// When Python, Node.js or a way to install is missing, when the server doesn't become ready, or when the user
+/// interrupts; see [`LocalError`].
 pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, LocalError> {
+    let mut monitor = Monitor { say, interrupted: &project.interrupted };
     let folder = Folder::create(&project.dir)?;
-    let _lock = folder.lock(say)?;
+    let _lock = folder.lock(&mut monitor)?;
     folder.touch()?;
     let lost_previous = folder.has_record();
     let previous = folder.record();
@@ -41,37 +45,46 @@ pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, L
     let tools = project.tools()?;
     let python = tools.python()?;
     let node = tools.node()?;
-    let packages = install::packages(&project.cache()?, &tools, &python, say)?;
+    let packages = install::packages(&project.cache()?, &tools, &python, &mut monitor)?;
     if node.version[0] != NODE_MAJOR {
         let version = tools::dotted(node.version);
-        say(&format!("functions run with Node.js {version} of this machine, whatever their `runtime` says"));
+        monitor.say(&format!("functions run with your Node.js {version}, whatever `runtime` they declare"));
     }
     if let Some(record) = previous {
         record.end()?;
     }
-    say(&format!("starting MiniStack {}", install::VERSION));
-    let running = start(project, &folder, &packages, &python, &node)?;
+    monitor.say(&format!("starting MiniStack {}", install::VERSION));
+    let running = match start(project, &folder, &packages, &python, &node) {
+        Ok(running) => running,
+        Err(error) => {
+            // Otherwise the next command would report resources as lost that never existed.
+            if !lost_previous {
+                folder.forget()?;
+            }
+            return Err(error);
+        }
+    };
     // Starting may have taken longer than the idle limit.
     folder.touch()?;
     Ok(Running { started_now: true, lost_previous, ..running })
 }
 
-/// What the local AWS needs of this machine, looked at and not touched.
+/// Checks what the local AWS needs of this machine, without changing or starting anything.
 pub fn survey(project: &Project) -> Vec<Part> {
     let tools = match project.tools() {
         Ok(tools) => tools,
         Err(error) => return vec![("local AWS", Err(error))],
     };
-    let told = |tool: &Tool| format!("{} at {}", tools::dotted(tool.version), tool.executable.display());
+    let found = |tool: &Tool| format!("{} at {}", tools::dotted(tool.version), tool.executable.display());
     let python = tools.python();
-    let cache = project.cache().map(|cache| {
-        let installed = python.as_ref().is_ok_and(|python| install::is_installed(&cache, python));
-        let state = if installed { "is installed" } else { "is installed by the first `--local`" };
-        format!("{}; MiniStack {} {state}", cache.display(), install::VERSION)
+    let cache = project.cache().and_then(|cache| {
+        let is_installed = python.as_ref().map_or(Ok(false), |python| install::is_installed(&cache, python))?;
+        let state = if is_installed { "is installed" } else { "is installed by the first `--local`" };
+        Ok(format!("{}; MiniStack {} {state}", cache.display(), install::VERSION))
     });
     vec![
-        ("python3", python.map(|tool| told(&tool))),
-        ("Node.js", tools.node().map(|tool| told(&tool))),
+        ("python3", python.map(|tool| found(&tool))),
+        ("Node.js", tools.node().map(|tool| found(&tool))),
         ("cache", cache),
     ]
 }
@@ -79,7 +92,7 @@ pub fn survey(project: &Project) -> Vec<Part> {
 /// The project's running server, if there is one. Does not count as a use, and changes nothing.
 ///
 /// # Errors
-/// The project's folder is a link. What cannot be read is not running.
+/// The project's folder is a link. A server whose record can't be read is not running.
 pub fn status(project: &Project) -> Result<Option<Running>, LocalError> {
     let record = Folder::open(&project.dir)?.and_then(|folder| folder.record());
     Ok(record.as_ref().and_then(Record::running))
@@ -88,27 +101,27 @@ pub fn status(project: &Project) -> Result<Option<Running>, LocalError> {
 /// Ends the project's server with all processes of its functions, and returns whether there was one.
 ///
 /// # Errors
-/// When the project's folder cannot be used, or a process outlives SIGKILL.
+/// When the project's folder can't be used, or a process survives SIGKILL.
 pub fn stop(project: &Project) -> Result<bool, LocalError> {
     let Some(folder) = Folder::open(&project.dir)? else {
         return Ok(false);
     };
-    let _lock = folder.lock(&mut |_| {})?;
+    let _lock = folder.lock(&mut silently(project, &mut |_| {}))?;
     let was_running = folder.record().map_or(Ok(false), |record| record.end())?;
     folder.forget()?;
     Ok(was_running)
 }
 
-/// Empties the project's server, all accounts and regions. Without a running one there is nothing to empty. Counts as a
+/// Deletes everything in the project's server, in all accounts and regions; does nothing if none is running. Counts as a
 /// use.
 ///
 /// # Errors
-/// When the server doesn't confirm it, or the project's folder cannot be used.
+/// When the server doesn't confirm it, or the project's folder can't be used.
 pub fn reset(project: &Project) -> Result<(), LocalError> {
     let Some(folder) = Folder::open(&project.dir)? else {
         return Ok(());
     };
-    let _lock = folder.lock(&mut |_| {})?;
+    let _lock = folder.lock(&mut silently(project, &mut |_| {}))?;
     folder.touch()?;
     match folder.record().filter(|record| record.running().is_some()) {
         Some(record) => http::reset(&record.private.socket()).map_err(|said| LocalError::NotReset { said }),
@@ -116,7 +129,24 @@ pub fn reset(project: &Project) -> Result<(), LocalError> {
     }
 }
 
-/// Stops the project's server and deletes MiniStack from the cache folder; the next [`ensure`] installs it anew. Returns
+/// Asks for the right to write to the project's local AWS, which one command has at a time: two that write at once would
+/// not see each other's resources.
+///
+/// # Errors
+/// When the project's folder can't be used.
+pub fn try_lock_writes(project: &Project) -> Result<Turn, LocalError> {
+    let folder = Folder::create(&project.dir)?;
+    Ok(match folder.try_lock_writes()? {
+        Some(file) => Turn::Granted(WriteLock { _file: file }),
+        None => Turn::Taken(folder.writer()),
+    })
+}
+
+fn silently<'m>(project: &'m Project, say: &'m mut dyn FnMut(&str)) -> Monitor<'m> {
+    Monitor { say, interrupted: &project.interrupted }
+}
+
+/// Stops the project's server and deletes MiniStack from the cache folder; the next [`ensure`] installs it again. Returns
 /// whether there was an installation.
 ///
 /// # Errors
@@ -145,30 +175,43 @@ fn start(
         idle_seconds: project.idle_limit.as_secs().max(1),
     };
     let mut supervisor = spawn(&executable, folder, &args).inspect_err(|_| private.remove())?;
-    let unready = match wait_until_ready(folder, &private, &mut supervisor) {
+    let unready = match wait_until_ready(project, folder, &private, &mut supervisor) {
         Ok(record) => return Ok(record.as_running()),
         Err(unready) => unready,
     };
-    let own = folder.record().filter(|record| record.private == private);
-    own.map_or(Ok(false), |record| record.end())?;
+    if let Some(record) = folder.record().filter(|record| record.private == private) {
+        record.end()?;
+    }
+    // One without a record yet; its server ends with it.
+    let _ = supervisor.kill().and_then(|()| supervisor.wait());
     private.remove();
     let reason = match unready {
+        Unready::Interrupted => return Err(LocalError::Interrupted { what: "the start of the local AWS" }),
         Unready::Ended => "it ended by itself".to_owned(),
         Unready::Silent => format!("it was not ready after {} s", START_LIMIT.as_secs()),
     };
     let (log, log_tail) = (folder.log(), folder.log_tail());
-    Err(LocalError::NotStarted { reason, log_tail, log, packages: packages.to_owned() })
+    Err(LocalError::NotStarted { reason, log_tail, log })
 }
 
 enum Unready {
     Ended,
     Silent,
+    Interrupted,
 }
 
-/// Waits for the server that uses this private folder. The supervisor ends when its server does, so it stands for both.
-fn wait_until_ready(folder: &Folder, private: &Private, supervisor: &mut Child) -> Result<Record, Unready> {
+/// Waits for the server that uses this private folder. The supervisor ends when its server does, so only it is watched.
+fn wait_until_ready(
+    project: &Project,
+    folder: &Folder,
+    private: &Private,
+    supervisor: &mut Child,
+) -> Result<Record, Unready> {
     let deadline = Instant::now() + START_LIMIT;
     while Instant::now() < deadline {
+        if project.interrupted.load(Ordering::Relaxed) {
+            return Err(Unready::Interrupted);
+        }
         if !matches!(supervisor.try_wait(), Ok(None)) {
             return Err(Unready::Ended);
         }
@@ -181,19 +224,19 @@ fn wait_until_ready(folder: &Folder, private: &Private, supervisor: &mut Child) 
     Err(Unready::Silent)
 }
 
-/// The supervisor needs nothing of the user's environment, so it gets nothing: it outlives the command by an hour.
+/// The supervisor needs no variable of the user's environment, and lives for an hour after the command, so it gets none.
 fn spawn(executable: &Path, folder: &Folder, args: &SuperviseArgs) -> Result<Child, LocalError> {
     let in_log = |source| LocalError::ProjectFolder { path: folder.log(), source };
     let log = own::renew(&folder.log()).map_err(in_log)?;
     let mut command = Command::new(executable);
     command.args(args.to_args()).env_clear().current_dir("/").stdin(Stdio::null());
     command.stderr(log.try_clone().map_err(in_log)?).stdout(log);
-    let refused = |source| LocalError::System { what: "the engine could not start itself as supervisor", source };
+    let refused = |source| LocalError::System { what: "engine couldn't start its supervisor process", source };
     command.spawn().map_err(refused)
 }
 
 impl Project {
-    fn tools(&self) -> Result<Tools, LocalError> {
+    pub(super) fn tools(&self) -> Result<Tools, LocalError> {
         let path = self.path.clone().or_else(|| std::env::var_os("PATH"));
         Tools::new(path.unwrap_or_default())
     }
@@ -209,6 +252,6 @@ impl Project {
 
     fn executable(&self) -> Result<PathBuf, LocalError> {
         let own = self.executable.clone().map_or_else(std::env::current_exe, Ok);
-        own.map_err(|source| LocalError::System { what: "the engine's own program was not found", source })
+        own.map_err(|source| LocalError::System { what: "engine couldn't find its own program", source })
     }
 }

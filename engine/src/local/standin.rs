@@ -1,7 +1,6 @@
-//! Stand-ins in the local AWS for the roles that a spec imports: on AWS somebody else has made them.
+//! Stand-ins in the local AWS for the roles that a spec imports; on AWS they already exist.
 //!
-//! **Invariant:** it talks to this machine alone. It has a client of its own, because the engine's refuses every write
-//! to a role.
+//! **Invariant:** talks only to this machine. It uses a separate client, because engine's own refuses each write to a role.
 
 use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::Builder as HttpBuilder;
@@ -11,17 +10,17 @@ use crate::spec::Spec;
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
-/// What AWS's managed policy `AWSLambdaDynamoDBExecutionRole` allows.
+/// The permissions of AWS's managed policy `AWSLambdaDynamoDBExecutionRole`.
 const RIGHTS: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator","dynamodb:ListStreams","logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}]}"#;
 
-/// Makes every imported role of `spec` that is missing in the local AWS, and returns the names of those it made.
+/// Creates each imported role of `spec` that is missing in the local AWS, and returns the names of the created ones.
 ///
 /// # Errors
-/// `Guarded` if the endpoint is not on this machine; what the local AWS answers.
+/// `Guarded` if the endpoint is not on this machine; errors of the local AWS.
 pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<String>, AwsError> {
     let loopback = settings.endpoint_url.starts_with("http://127.0.0.1:");
     if !loopback {
-        return Err(AwsError::own(Class::Guarded, "", "", "stand-ins are only made on this machine"));
+        return Err(AwsError::own(Class::Guarded, "", "", "stand-ins for roles are only created in the local AWS"));
     }
     let config = aws_sdk_iam::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -43,7 +42,7 @@ pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<S
         let create = iam.create_role().role_name(name).set_path(path).assume_role_policy_document(TRUST);
         match create.send().await.named("CreateRole", name) {
             Ok(_) => made.push(name.clone()),
-            // Another run was faster.
+            // Another run has created it in the meantime.
             Err(error) if error.class == Class::Exists => {}
             Err(error) => return Err(error),
         }

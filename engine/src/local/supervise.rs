@@ -1,13 +1,13 @@
-//! The background process that looks after one server: keeps its door, starts it, watches the mark of the last use,
-//! and ends it with everything that it started.
+//! The background process that runs a server: starts it, runs its proxy, watches the time of the last use, and ends it
+//! with everything that it started.
 //!
-//! It is our own program run again, because a process can leave the terminal's session only by calling `setsid` itself,
-//! and calling it between fork and exec would need `unsafe`.
+//! It is this program again, because a process can leave the terminal's session only by calling `setsid` itself, and
+//! calling it between fork and exec would need `unsafe`.
 //!
 //! Server and supervisor end together, however one of them ends: the server reads standard input, whose other end this
 //! process holds.
 //!
-//! **Invariant:** at most one supervisor lives on for a project: one that the record doesn't name ends itself.
+//! **Invariant:** at most one supervisor stays alive per project: one that the record doesn't name ends itself.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -27,39 +27,40 @@ use super::install::VERSION;
 use super::key::ServerKey;
 use super::process::{self, Identity};
 
-/// The longest time between two looks at mark and record. The mark of a server in use moves with each command.
+/// The longest time between two checks of the record and the time of the last use, which each command updates.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The time until the next look while a command holds the lock.
+/// The time until the next check while a command holds the lock.
 const LOCKED_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Runs one server until it is not used any more, ends by itself, or this process gets SIGTERM.
+/// Runs a server until it is no longer used, ends by itself, or this process receives SIGTERM.
 ///
-/// For the hidden command `local supervise` only. Blocks, and brings a runtime of its own: must not be called on a
-/// thread that is driving another one.
+/// For the hidden command `local supervise` only. Blocks and runs an async runtime, so it must not be called on a thread
+/// that drives another one.
 ///
 /// # Errors
-/// When this process leads a process group already, or when server or record cannot be made.
+/// When this process already leads a process group, or when server or record can't be created.
 pub fn supervise(args: SuperviseArgs) -> Result<(), LocalError> {
     let refused = |what| move |source: io::Error| LocalError::System { what, source };
-    rustix::process::setsid()
-        .map_err(|error| refused("the supervisor could not leave the terminal's session")(error.into()))?;
+    rustix::process::setsid().map_err(|error| {
+        refused("the supervisor of the local AWS couldn't leave the terminal's session")(error.into())
+    })?;
     let private = Private::try_from(args.private.clone())
-        .map_err(|error| refused("the supervisor was told a wrong folder")(io::Error::other(error)))?;
+        .map_err(|error| refused("the supervisor of the local AWS received a wrong folder")(io::Error::other(error)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(refused("the supervisor could not be started"))?;
+    let runtime = runtime.map_err(refused("the supervisor of the local AWS couldn't start"))?;
 
     process::adopt_orphans();
     raise_file_limit();
     let outcome = runtime.block_on(async {
-        // Before the server starts, so that no signal finds the default action, which would leave the server behind.
-        let signals = Signals::new().map_err(refused("the supervisor could not listen to signals"))?;
-        let (listener, port) = Door::listen().map_err(refused("no free port was found on 127.0.0.1"))?;
-        let key = ServerKey::random().map_err(refused("the system gives no random numbers"))?;
-        let (server, input) = start(&args, &private, port, &key).map_err(refused("`python3` could not be started"))?;
+        // Before the server starts: the default action of a signal would leave the server running.
+        let signals = Signals::new().map_err(refused("the supervisor of the local AWS couldn't listen for signals"))?;
+        let (listener, port) = Door::listen().map_err(refused("there is no free port on 127.0.0.1"))?;
+        let key = ServerKey::random().map_err(refused("the system's random numbers can't be read"))?;
+        let (server, input) = start(&args, &private, port, &key).map_err(refused("`python3` couldn't be started"))?;
         let door = Arc::new(Door::new(key.clone(), private.socket()));
         let serving = tokio::spawn(Arc::clone(&door).serve(listener));
-        // The lock is kept until all is over, so that the next command finds either this server or nothing of it.
+        // The lock is held to the end, so that the next command finds either this server or no trace of it.
         let lock = Watch { args: &args, private: &private, port, key, door: &door }.run(&server, signals).await;
         serving.abort();
         process::end_group(group_of(&server));
@@ -72,7 +73,7 @@ pub fn supervise(args: SuperviseArgs) -> Result<(), LocalError> {
     outcome.map(drop)
 }
 
-/// Each connection takes a file descriptor on both sides of the door; many systems give 1,024 unless asked for more.
+/// Each connection takes a file descriptor on both sides of the proxy; many systems allow 1,024 by default.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // macOS refuses "unlimited"; the limit stays as it is.
@@ -83,17 +84,17 @@ fn group_of(server: &Child) -> i32 {
     i32::try_from(server.id()).unwrap_or_default()
 }
 
-/// Starts the server and gives it the key. Its standard input has to stay open for as long as it shall live.
+/// Starts the server and sends it the key. The server runs as long as its standard input stays open.
 fn start(args: &SuperviseArgs, private: &Private, port: u16, key: &ServerKey) -> io::Result<(Child, ChildStdin)> {
     let mut server = server_command(args, private, port).spawn()?;
     let mut input = server.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    // A server that ended at once is noticed by its end.
+    // If the server has ended already, the next check finds that.
     let _ = writeln!(input, "{}", key.expose());
     Ok((server, input))
 }
 
-/// `-I` and `-S` keep this machine's packages and Python's variables out: a Docker SDK there would change how functions
-/// are run. The environment is built from empty, because a function inherits all of it.
+/// `-I` and `-S` exclude this machine's packages and Python's variables: an installed Docker SDK would change how functions
+/// run. The environment starts empty, because functions inherit it.
 fn server_command(args: &SuperviseArgs, private: &Private, port: u16) -> Command {
     let mut path = args.node_folder.clone().into_os_string();
     path.push(":/usr/bin:/bin");
@@ -103,7 +104,7 @@ fn server_command(args: &SuperviseArgs, private: &Private, port: u16) -> Command
         .args([&args.packages, private.path()])
         .env_clear()
         .env("PATH", path)
-        // Where the door listens: MiniStack puts it into the URLs that it hands out.
+        // The port of the proxy, which MiniStack puts into the URLs that it returns.
         .env("GATEWAY_PORT", port.to_string())
         .env("TMPDIR", private.path())
         .env("HOME", private.path())
@@ -186,7 +187,7 @@ enum Look {
     Again(Duration),
 }
 
-/// Looks whether the server is still ours to keep and in use.
+/// Checks whether the server is still the project's and in use.
 fn look(folder: &Folder, record: &Record, door: &Door, idle_limit: Duration) -> Result<Look, LocalError> {
     // Used by a command or by a request from outside.
     let idle = || folder.idle().map_or(Duration::MAX, |idle| idle.min(door.idle()));
@@ -198,7 +199,7 @@ fn look(folder: &Folder, record: &Record, door: &Door, idle_limit: Duration) -> 
         let left = idle_limit.saturating_sub(idle());
         return Ok(Look::Again(left.min(LOOK_INTERVAL)));
     }
-    // Who holds the lock is about to use the server, or to end it by a signal. Under our lock nobody can begin to.
+    // A command with the lock is about to use the server, or to end it by a signal. Under this lock, none can begin to.
     match folder.try_lock()? {
         Some(lock) if unused() => Ok(Look::End(Some(lock))),
         _ => Ok(Look::Again(LOCKED_INTERVAL)),

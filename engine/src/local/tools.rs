@@ -1,7 +1,7 @@
-//! The programs of this machine that the local AWS needs: `python3` and `node`, and whatever installs packages.
+//! The programs of this machine that the local AWS needs: `python3`, `node`, and an installer of packages.
 //!
-//! **Invariant:** installs and starts nothing. A program that it runs sees nothing of the project: it starts in a private
-//! empty folder, with the few variables of [`PASSED_ON`].
+//! **Invariant:** installs nothing. The programs that it runs have no access to the project through their folder or
+//! environment: they start in a private folder, with only the variables of [`PASSED_ON`].
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,23 +12,23 @@ use std::process::{Command, Stdio};
 use super::error::LocalError;
 use super::install::random_name;
 
-/// A search path and what is found on it.
+/// A search path and the programs on it.
 pub(super) struct Tools {
     path: OsString,
-    /// Where programs start.
+    /// The folder in which programs start.
     empty: PathBuf,
 }
 
 impl Drop for Tools {
     fn drop(&mut self) {
-        // What can't be removed stays for the system's own cleaning of its temporary folder.
+        // What can't be removed is left to the system, which cleans its temporary folder.
         let _ = fs::remove_dir_all(&self.empty);
     }
 }
 
-/// The variables that programs get. Where packages come from, proxies, certificates and caches; where the user's own
-/// files and version managers are; the language. All others could change what a program does or runs: `PIP_REQUIREMENT`,
-/// `PYTHONPATH`, `UV_CONFIG_FILE`, `NODE_OPTIONS`, `LD_PRELOAD` and whatever comes next.
+/// The variables that programs receive: for package indexes, proxies, certificates and caches, for the user's folders and
+/// version managers, and for the language. All others could change what a program does or runs: `PIP_REQUIREMENT`,
+/// `PYTHONPATH`, `UV_CONFIG_FILE`, `NODE_OPTIONS`, `LD_PRELOAD` and future ones.
 const PASSED_ON: [&str; 52] = [
     "PIP_CONFIG_FILE",
     "PIP_INDEX_URL",
@@ -84,8 +84,7 @@ const PASSED_ON: [&str; 52] = [
     "MISE_DATA_DIR",
 ];
 
-/// A program behind whatever shim stands in `PATH` (pyenv, nvm, Volta): the server is started with an environment in
-/// which a shim would not work.
+/// A program, and not the shim for it in `PATH` (pyenv, nvm, Volta), which wouldn't work in the server's environment.
 #[derive(Debug)]
 pub(super) struct Tool {
     pub(super) executable: PathBuf,
@@ -95,7 +94,7 @@ pub(super) struct Tool {
 
 struct Asked {
     program: &'static str,
-    /// Arguments that make it print its version and its own file, a line each.
+    /// Arguments that make it print its version and its executable, a line each.
     question: &'static [&'static str],
     needed: &'static str,
     lowest: [u32; 3],
@@ -116,7 +115,7 @@ const NODE: Asked = Asked {
 };
 
 impl Tools {
-    /// Looks in `path`, which is written like the variable `PATH`.
+    /// Searches `path`, which has the form of the variable `PATH`.
     ///
     /// # Errors
     /// When the folder for temporary files can't be written.
@@ -126,15 +125,15 @@ impl Tools {
             fs::DirBuilder::new().mode(0o700).create(&empty)?;
             Ok(Self { path, empty })
         });
-        made.map_err(|source| LocalError::System { what: "a private temporary folder could not be made", source })
+        made.map_err(|source| LocalError::System { what: "a private temporary folder couldn't be created", source })
     }
 
-    /// The Python that runs MiniStack, whose newest botocore needs 3.10.
+    /// The Python that runs MiniStack, whose botocore needs 3.10.
     pub(super) fn python(&self) -> Result<Tool, LocalError> {
         self.ask(&PYTHON)
     }
 
-    /// The Node.js that runs the functions, whatever their `runtime` says.
+    /// The Node.js that runs the functions, whatever `runtime` they declare.
     pub(super) fn node(&self) -> Result<Tool, LocalError> {
         self.ask(&NODE)
     }
@@ -144,7 +143,12 @@ impl Tools {
         which::which_in(program, Some(&self.path), Path::new("/")).ok()
     }
 
-    /// A command that sees nothing of the project.
+    /// A folder that only this user can open, which is deleted with this value.
+    pub(super) fn folder(&self) -> &Path {
+        &self.empty
+    }
+
+    /// A command without access to the project's folder and variables.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.stdin(Stdio::null()).env_clear().env("PATH", &self.path).current_dir(&self.empty);
@@ -171,7 +175,7 @@ impl Tools {
     }
 }
 
-/// `1.2.3`, as people write it.
+/// A version in the form `1.2.3`.
 pub(super) fn dotted(version: [u32; 3]) -> String {
     version.map(|part| part.to_string()).join(".")
 }
@@ -210,39 +214,39 @@ mod tests {
     }
 
     #[test]
-    fn an_old_python_is_named_with_its_place() {
+    fn an_old_python_is_reported_with_its_path() {
         let (folder, tools) = tools_with("python3", "echo 3.9.18; echo /usr/bin/python3");
         let told = said(&tools.python().unwrap_err()).replace(&folder.path().display().to_string(), "…");
         insta::assert_snapshot!(told, @r"
-        `python3` is version 3.9.18, and the local AWS needs 3.10 or newer
-        it was found at `…/python3`
+        `python3` is version 3.9.18, but the local AWS needs 3.10 or newer
+        engine found it at `…/python3`
         put Python 3.10 or newer first in `PATH` as `python3`
         ");
     }
 
     #[test]
-    fn a_missing_program_says_what_to_install() {
+    fn a_missing_program_has_a_hint_to_install_it() {
         let tools = Tools::new("/nonexistent".into()).unwrap();
         insta::assert_snapshot!(said(&tools.node().unwrap_err()), @r"
         `node` was not found
         the local AWS is a Python program that runs functions with the Node.js of this machine
-        install Node.js 18 or newer so that `node` is in `PATH`
+        install Node.js 18 or newer and add `node` to `PATH`
         ");
     }
 
     #[test]
-    fn a_shim_that_fails_is_quoted() {
+    fn the_output_of_a_failing_shim_is_shown() {
         let (folder, tools) = tools_with("node", "echo 'shim: no version set' >&2; exit 1");
         let told = said(&tools.node().unwrap_err()).replace(&folder.path().display().to_string(), "…");
         insta::assert_snapshot!(told, @r"
-        `…/node` could not be asked for its version
+        `…/node` doesn't work
         shim: no version set
         repair that program, or put a working one first in `PATH`
         ");
     }
 
     #[test]
-    fn the_program_behind_a_shim_is_what_counts() {
+    fn the_program_is_used_and_not_its_shim() {
         let (_folder, tools) = tools_with("node", "echo 22.1.0; echo /opt/node/bin/node");
         let node = tools.node().unwrap();
         assert_eq!((node.executable, node.version), (PathBuf::from("/opt/node/bin/node"), [22, 1, 0]));

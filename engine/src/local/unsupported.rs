@@ -1,10 +1,10 @@
-//! The local AWS where there are no process groups: one clear error.
+//! The local AWS on systems without process groups: one clear error.
 //!
 //! **Invariant:** does nothing.
 
-use super::{LocalError, Part, Project, Running, SuperviseArgs};
+use super::{LocalError, Part, Project, Running, Script, SuperviseArgs, Turn, Verdict};
 
-/// Refuses.
+/// Fails.
 ///
 /// # Errors
 /// Always [`LocalError::Windows`].
@@ -12,12 +12,12 @@ pub fn ensure(_: &Project, _: &mut dyn FnMut(&str)) -> Result<Running, LocalErro
     Err(LocalError::Windows)
 }
 
-/// There is nothing that would help.
+/// Reports that the local AWS doesn't run here.
 pub fn survey(_: &Project) -> Vec<Part> {
     vec![("local AWS", Err(LocalError::Windows))]
 }
 
-/// Nothing runs here.
+/// No local AWS runs here.
 ///
 /// # Errors
 /// None.
@@ -25,7 +25,7 @@ pub fn status(_: &Project) -> Result<Option<Running>, LocalError> {
     Ok(None)
 }
 
-/// Refuses.
+/// Fails.
 ///
 /// # Errors
 /// Always [`LocalError::Windows`].
@@ -33,7 +33,7 @@ pub fn stop(_: &Project) -> Result<bool, LocalError> {
     Err(LocalError::Windows)
 }
 
-/// Refuses.
+/// Fails.
 ///
 /// # Errors
 /// Always [`LocalError::Windows`].
@@ -41,7 +41,7 @@ pub fn uninstall(_: &Project) -> Result<bool, LocalError> {
     Err(LocalError::Windows)
 }
 
-/// Refuses.
+/// Fails.
 ///
 /// # Errors
 /// Always [`LocalError::Windows`].
@@ -49,10 +49,23 @@ pub fn reset(_: &Project) -> Result<(), LocalError> {
     Err(LocalError::Windows)
 }
 
-/// Refuses.
+/// Fails.
+///
+/// # Errors
+/// Always [`LocalError::Windows`].
+pub fn try_lock_writes(_: &Project) -> Result<Turn, LocalError> {
+    Err(LocalError::Windows)
+}
+
+/// Fails.
 ///
 /// # Errors
 /// Always [`LocalError::Windows`].
 pub fn supervise(_: SuperviseArgs) -> Result<(), LocalError> {
     Err(LocalError::Windows)
+}
+
+/// Checks nothing.
+pub fn check_syntax(scripts: &[Script]) -> Vec<Verdict> {
+    vec![Verdict::Unknown; scripts.len()]
 }

@@ -1,7 +1,7 @@
-//! Downloaded packages: held against the lock file, unpacked, and the digest of the result.
+//! Downloaded packages: checks them against the lock file, unpacks them, and computes the digest of the result.
 //!
-//! **Invariant:** nothing of a file is used before its hash was found in the lock file, and what is unpacked is what was
-//! hashed. Runs no program.
+//! **Invariant:** a file is used only after its hash was found in the lock file, and the bytes that are unpacked are those
+//! that were hashed. Runs no program.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,10 +14,10 @@ use zip::ZipArchive;
 /// The largest download is 16 MB.
 const LARGEST: u64 = 64 << 20;
 
-/// Why downloads are not used.
+/// Why downloads are refused.
 #[derive(Debug)]
 pub(super) enum BadWheel {
-    /// They are not what the lock file names.
+    /// They don't match the lock file.
     Refused(String),
     /// They can't be read, or their content can't be written.
     Io(io::Error),
@@ -29,14 +29,14 @@ impl From<io::Error> for BadWheel {
     }
 }
 
-/// The packages of a lock file: the hashes that each may have, and whether this Python needs it.
+/// A package of a lock file: its accepted hashes, and whether this Python needs it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Locked<'l> {
     hashes: Vec<&'l str>,
     is_needed: bool,
 }
 
-/// Reads a lock file as `uv pip compile --generate-hashes` writes it.
+/// Parses a lock file in the format of `uv pip compile --generate-hashes`.
 fn parse_lock(lock: &str, python: [u32; 3]) -> BTreeMap<String, Locked<'_>> {
     let mut packages = BTreeMap::<String, Locked<'_>>::new();
     let mut current = None;
@@ -54,8 +54,8 @@ fn parse_lock(lock: &str, python: [u32; 3]) -> BTreeMap<String, Locked<'_>> {
     packages
 }
 
-/// The one form of marker that our lock file has: `python_full_version < '3.11'`. Another one counts as met, so that
-/// the package is missed rather than left out unseen.
+/// Evaluates the only form of marker in the lock file: `python_full_version < '3.11'`. Any other counts as true, so that a
+/// package is reported as missing rather than omitted silently.
 fn is_met(marker: &str, [major, minor, _]: [u32; 3]) -> bool {
     let bound = marker.trim().strip_prefix("python_full_version < '").and_then(|it| it.strip_suffix('\''));
     let bound = bound
@@ -64,12 +64,17 @@ fn is_met(marker: &str, [major, minor, _]: [u32; 3]) -> bool {
     bound.is_none_or(|bound| (major, minor) < bound)
 }
 
-/// One spelling for the names of the lock file and of wheels.
+/// A common spelling for the names of the lock file and of wheels.
 fn normalized(name: &str) -> String {
     name.trim().to_ascii_lowercase().replace(['-', '.'], "_")
 }
 
-/// Unpacks the wheels of `downloads` into `site`, if they are exactly what the lock file names for this Python.
+/// How many packages a lock file has for this Python.
+pub(super) fn count(lock: &str, python: [u32; 3]) -> usize {
+    parse_lock(lock, python).values().filter(|locked| locked.is_needed).count()
+}
+
+/// Unpacks the wheels of `downloads` into `site`, if they are exactly those of the lock file for this Python.
 pub(super) fn unpack(lock: &str, python: [u32; 3], downloads: &Path, site: &Path) -> Result<(), BadWheel> {
     let mut packages = parse_lock(lock, python);
     for entry in fs::read_dir(downloads)? {
@@ -80,7 +85,8 @@ pub(super) fn unpack(lock: &str, python: [u32; 3], downloads: &Path, site: &Path
             return Err(refused("is not a wheel"));
         }
         let package = normalized(name.split('-').next().unwrap_or_default());
-        let locked = packages.remove(&package).ok_or_else(|| refused("is not in the lock file, or is there twice"))?;
+        let locked =
+            packages.remove(&package).ok_or_else(|| refused("is not in the lock file, or was downloaded twice"))?;
         let mut bytes = Vec::new();
         File::open(entry.path())?.take(LARGEST).read_to_end(&mut bytes)?;
         let hash = hex(&Sha256::digest(&bytes));
@@ -102,12 +108,12 @@ fn unpack_one(bytes: Vec<u8>, site: &Path) -> io::Result<()> {
     let mut archive = ZipArchive::new(Cursor::new(bytes))?;
     for index in 0..archive.len() {
         let mut member = archive.by_index(index)?;
-        let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("has {what} in it"));
-        let path = member.enclosed_name().ok_or_else(|| odd("a path that leads out of it"))?;
+        let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("contains {what}"));
+        let path = member.enclosed_name().ok_or_else(|| odd("a path that leads outside"))?;
         if member.is_symlink() {
             return Err(odd("a link"));
         }
-        // Programs, headers and the like; MiniStack uses none.
+        // Programs, headers and similar files, which MiniStack doesn't use.
         let is_data = path.iter().next().is_some_and(|first| first.as_encoded_bytes().ends_with(b".data"));
         if member.is_dir() || is_data {
             continue;
@@ -119,7 +125,7 @@ fn unpack_one(bytes: Vec<u8>, site: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A digest of all files in a folder: their paths and content.
+/// A digest of the paths and contents of all files in a folder.
 pub(super) fn digest(folder: &Path) -> io::Result<String> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(folder).min_depth(1) {
@@ -131,7 +137,7 @@ pub(super) fn digest(folder: &Path) -> io::Result<String> {
         }
     }
     files.sort();
-    // Reading 3,000 files takes longer than hashing them, so more threads than processors pay off.
+    // Reading 3,000 files takes longer than hashing them, so more threads than processors are faster.
     let n_threads = std::thread::available_parallelism().map_or(4, |it| it.get() * 2).min(16);
     let chunk = files.len().div_ceil(n_threads).max(1);
     let parts: Vec<io::Result<Vec<u8>>> = std::thread::scope(|scope| {
@@ -229,11 +235,11 @@ mod tests {
             (vec![], "`duck_ling` was not downloaded".to_owned()),
             (
                 vec![(NAME, &good[..]), ("evil-1-py3-none-any.whl", &good)],
-                "`evil-1-py3-none-any.whl` is not in the lock file, or is there twice".to_owned(),
+                "`evil-1-py3-none-any.whl` is not in the lock file, or was downloaded twice".to_owned(),
             ),
             (
                 vec![(NAME, &good), ("Duck.Ling-2-py3-none-any.whl", &good)],
-                "is not in the lock file, or is there twice".to_owned(),
+                "is not in the lock file, or was downloaded twice".to_owned(),
             ),
             (vec![("duck_ling-1.0.tar.gz", &good)], "`duck_ling-1.0.tar.gz` is not a wheel".to_owned()),
         ] {
@@ -244,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wheel_that_reaches_out_of_its_folder_is_refused() {
+    fn a_wheel_with_a_path_outside_its_folder_is_refused() {
         for files in [[("../../evil", "x")], [("/evil", "x")], [("evil", "-> /etc/passwd")]] {
             let bad = wheel(&files);
             let refused = unpacked(&bad, &[("duck_ling-1.0-py3-none-any.whl", &bad)], [3, 11, 0]);

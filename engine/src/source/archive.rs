@@ -15,6 +15,8 @@ use super::{Entry, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, code_sha2
 
 /// Longer files are not looked into, in bytes.
 const MAX_READ: u64 = 1 << 20;
+/// Longer handlers are not given to Node.js, in bytes.
+const MAX_SCRIPT: u64 = 16 << 20;
 /// Enough of a program to see what it is, in bytes.
 const HEAD: u64 = 256;
 
@@ -111,6 +113,31 @@ fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: E
     let bootstrap = members.iter().find(|it| it.name == handler::BOOTSTRAP);
     found.extend(bootstrap.and_then(|it| handler::not_executable(it.mode, entry)));
     Some(found)
+}
+
+/// The handler's file of a package, if it is JavaScript that can be read: its name, its content, and whether Lambda loads
+/// it as an ES module.
+pub(super) fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
+    let mut archive = ZipArchive::new(Cursor::new(zip)).ok()?;
+    let mut files = Files::new();
+    for at in 0..archive.len() {
+        let member = archive.by_index_raw(at).ok()?;
+        let name = String::from_utf8_lossy(member.name_raw()).into_owned();
+        let name = name.strip_prefix("./").map(str::to_owned).unwrap_or(name);
+        if !decides(&name, entry) {
+            continue;
+        }
+        if member.is_symlink() || member.size() > MAX_SCRIPT {
+            return None;
+        }
+        drop(member);
+        let mut content = Vec::new();
+        archive.by_index(at).ok()?.take(MAX_SCRIPT).read_to_end(&mut content).ok()?;
+        files.insert(name, content);
+    }
+    let (name, _, is_module) = javascript::script(&files, entry.handler, entry.runtime)?;
+    let content = files.remove(&name)?;
+    Some((name, content, is_module))
 }
 
 /// Whether the checks read the content of that file: the handler's own, or a `package.json` that says how it is loaded.

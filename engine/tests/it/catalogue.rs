@@ -81,7 +81,7 @@ fn what_is_said_is_found_where_it_is_made() {
         "| the saved plan no longer holds, so nothing was changed | look at the plan above, and save it anew with \
          `engine diff --out` |",
         "| `…` has no value | give it one, or remove the line",
-        "| the local AWS does not run on Windows itself | run the engine inside WSL (Windows Subsystem for Linux) |",
+        "| the local AWS doesn't run on Windows itself | run engine in WSL (Windows Subsystem for Linux) |",
         "| no AWS credentials were found | looked for: AWS_ACCESS_KEY_ID",
         "| it would be replaced, but its tags may not be read, so it may not be ours | ask for the right to read its \
          tags, or add --assume-owner |",
@@ -89,7 +89,7 @@ fn what_is_said_is_found_where_it_is_made() {
         "| `…` does not export `…` | set `handler: ….…`, or rename the export / write `export const … = …` in it",
         "| this file is a web page, not a spec | save the raw file, not the page that shows it |",
         "| the mapping is gone | run `engine diff` to see what changed",
-        "| no free port was found on 127.0.0.1 | mend what the system names",
+        "| there is no free port on 127.0.0.1 | fix this problem and run the command again",
     ] {
         assert!(page.contains(row), "{row} is not in\n{page}");
     }

@@ -14,6 +14,7 @@ mod saved;
 mod schema;
 mod several;
 mod streams;
+mod syntax;
 #[path = "../shared/throttle.rs"]
 mod throttle;
 mod throttled;

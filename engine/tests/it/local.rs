@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -60,6 +60,12 @@ impl Sandbox {
         command.args(args).current_dir(self.folder.path()).env_clear().env("ENGINE_CACHE_DIR", installed());
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.folder.path());
         command
+    }
+
+    /// A spec with a table.
+    fn write_spec(&self) {
+        let spec = "team: red-foxes\nregion: eu-central-1\nresources:\n  notes: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST }\n";
+        fs::write(self.folder.path().join("specs/team.yaml"), spec).unwrap();
     }
 
     /// Makes a function of this JavaScript.
@@ -192,7 +198,7 @@ fn stop_ends_everything_even_an_endless_function() {
 }
 
 #[test]
-fn what_functions_have_detached_ends_with_the_server() {
+fn detached_processes_of_functions_end_with_the_server() {
     let sandbox = Sandbox::new();
     let detach = |running: &Running| {
         let reports: Vec<PathBuf> = ["plain", "forked"].map(|it| sandbox.folder.path().join(it)).into();
@@ -381,7 +387,7 @@ fn poison(folder: &Path) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn two_first_installations_at_once_in_poisoned_projects_download_once_and_run_nothing_of_theirs() {
+fn two_first_installations_in_hostile_projects_download_once_and_run_none_of_their_files() {
     let cache = tempfile::tempdir().unwrap();
     // Left by an installation that was killed.
     fs::create_dir(cache.path().join("ministack-installing-0123456789abcdef")).unwrap();
@@ -397,7 +403,7 @@ fn two_first_installations_at_once_in_poisoned_projects_download_once_and_run_no
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stderr).unwrap()
     });
-    assert_eq!(said.concat().matches("installing MiniStack 1.5.33").count(), 1);
+    assert_eq!(said.concat().matches("installing the local AWS: MiniStack 1.5.33").count(), 1);
     for sandbox in &sandboxes {
         let ran: Vec<_> = fs::read_dir(sandbox.folder.path().join("canaries")).unwrap().flatten().collect();
         assert!(ran.is_empty(), "{ran:?}");
@@ -432,7 +438,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_damaged_installation_is_named_and_nothing_of_it_runs() {
+fn a_damaged_installation_is_reported_never_run_and_repaired_by_reset() {
     let mut sandbox = Sandbox::new();
     sandbox.ensure();
     local::stop(&sandbox.project).unwrap();
@@ -464,6 +470,8 @@ fn a_damaged_installation_is_named_and_nothing_of_it_runs() {
         let error = local::ensure(&sandbox.project, &mut |_| {}).unwrap_err();
         assert!(matches!(&error, LocalError::CacheDamaged { path } if *path == folder), "{path}: {error}");
         assert_eq!(error.hint(), "run `engine local reset --install` to install it again");
+        let found = local::survey(&sandbox.project).into_iter().filter_map(|(_, part)| part.err());
+        assert!(matches!(found.collect::<Vec<_>>()[..], [LocalError::CacheDamaged { .. }]), "doctor finds {path}");
         match before {
             Some(before) => fs::write(at(path), before).unwrap(),
             None => fs::remove_file(at(path)).unwrap(),
@@ -472,14 +480,168 @@ fn a_damaged_installation_is_named_and_nothing_of_it_runs() {
     assert!(!canary.exists());
     assert_eq!(fs::read(at("ministack/__init__.py")).unwrap(), init);
     sandbox.ensure();
-    let reset = sandbox.command(&["local", "reset", "--install"]).env("ENGINE_CACHE_DIR", &cache).output().unwrap();
-    assert!(reset.status.success());
+    let run = |args: &[&str]| {
+        let output = sandbox.command(args).env("ENGINE_CACHE_DIR", &cache).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap()).concat();
+        (output.status.code(), text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    // The whole folder, or a file in its place, is damage as well, and `reset --install` removes each of them.
+    let damages: [&dyn Fn(); 3] =
+        [&|| fs::remove_dir_all(at("")).unwrap(), &|| fs::write(&folder, "a file").unwrap(), &|| {
+            std::os::unix::fs::symlink("/nonexistent", &folder).unwrap()
+        }];
+    for damage in damages {
+        damage();
+        let (code, text) = run(&["doctor", "--local"]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("is damaged") && text.contains("`engine local reset --install`"), "{text}");
+        local::stop(&sandbox.project).unwrap();
+        let error = local::ensure(&sandbox.project, &mut |_| {}).unwrap_err();
+        assert!(matches!(&error, LocalError::CacheDamaged { .. }), "{error}");
+        let (code, text) = run(&["local", "reset", "--install"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(names_in(&cache), ["ministack.lock"]);
+    }
     assert_eq!(local::status(&sandbox.project).unwrap(), None);
-    assert_eq!(names_in(&cache), ["ministack.lock"]);
+}
+
+/// A `python3` whose pip downloads 6 MB and then nothing more; `$PIDS` gets its processes.
+const STALLING_PYTHON: &str = "#!/bin/sh
+case \"$*\" in
+  *sys.version_info*) echo VERSION; echo WRAPPER ;;
+  *'pip config'*) ;;
+  *'pip download'*)
+    head -c 6500000 /dev/zero > \"$TMPDIR/half-1.0-py3-none-any.whl\"
+    sleep 600 &
+    echo $$ $! > PIDS
+    wait ;;
+esac
+";
+
+#[test]
+fn an_installation_shows_its_progress_and_ctrl_c_leaves_no_part_of_it() {
+    let sandbox = Sandbox::new();
+    let at = |name: &str| sandbox.folder.path().join(name);
+    let (cache, bin, pids) = (at("cache"), at("bin"), at("pids"));
+    fs::create_dir(&bin).unwrap();
+    let wrapper = bin.join("python3");
+    let script = STALLING_PYTHON.replace("VERSION", "3.11.7").replace("WRAPPER", wrapper.to_str().unwrap());
+    fs::write(&wrapper, script.replace("PIDS", pids.to_str().unwrap())).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for (args, signal) in [(["local", "start"], "-INT"), (["diff", "--local"], "-TERM")] {
+        sandbox.write_spec();
+        let mut command = sandbox.command(&args);
+        command.env("PATH", &path).env("ENGINE_CACHE_DIR", &cache).stderr(std::process::Stdio::piped());
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let said: Vec<String> =
+            lines.by_ref().take_while(|line| !line.contains("downloaded 6 of about 20 MB")).collect();
+        let said = said.join(" ");
+        for part in
+            ["installing the local AWS: MiniStack 1.5.33", "about 20 MB to download", "MB on disk", "Ctrl-C stops"]
+        {
+            assert!(said.contains(part), "{said}");
+        }
+        let pids: Vec<u32> =
+            fs::read_to_string(&pids).unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect();
+        assert!(pids.len() == 2 && pids.iter().all(|pid| is_alive(*pid)), "{pids:?}");
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let rest = lines.collect::<Vec<_>>().join(" ");
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+        assert!(rest.contains("the installation of the local AWS was interrupted"), "{rest}");
+        assert!(rest.contains("no partly installed") && rest.contains("run the command again"), "{rest}");
+        assert_eq!(names_in(&cache), ["ministack.lock"]);
+        assert!(!pids.iter().any(|pid| is_alive(*pid)), "{pids:?}");
+    }
+}
+
+/// Locks a project's local AWS as another command would, until it is killed.
+fn lock_writes_elsewhere(sandbox: &Sandbox) -> std::process::Child {
+    let script = "import fcntl, os, sys; file = open(sys.argv[1], 'r+'); fcntl.flock(file, fcntl.LOCK_EX); \
+        file.truncate(0); file.write(str(os.getpid())); file.flush(); print('locked', flush=True); sys.stdin.read()";
+    let file = sandbox.folder.path().join(".engine/writes.lock");
+    fs::OpenOptions::new().create(true).append(true).open(&file).unwrap();
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(file).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "locked\n");
+    child
 }
 
 #[test]
-fn missing_programs_and_folders_are_told_before_anything_is_made() {
+fn only_commands_that_write_wait_for_each_other() {
+    let sandbox = Sandbox::new();
+    sandbox.write_spec();
+    sandbox.ensure();
+    let mut holder = lock_writes_elsewhere(&sandbox);
+    for args in [&["diff"][..], &["list"], &["output"], &["logs"], &["preflight"], &["graph", "--plan"]] {
+        let output = sandbox.command(args).arg("--local").output().unwrap();
+        let text = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap()).concat();
+        assert!(!text.contains("waiting for another command"), "{args:?}: {text}");
+    }
+    let start = |args: &[&str]| {
+        let mut command = sandbox.command(args);
+        let piped = std::process::Stdio::piped;
+        let mut child =
+            command.arg("--local").stdin(std::process::Stdio::null()).stdout(piped()).stderr(piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let waits =
+            format!("waiting for another command that changes this project's local AWS (process {})", holder.id());
+        assert!(lines.by_ref().any(|line| line.contains(&waits)), "{args:?}");
+        (child, lines)
+    };
+    for args in [&["apply"][..], &["destroy", "--yes"], &["forget", "notes"], &["verify", "--yes"]] {
+        let (child, lines) = start(args);
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let rest = lines.collect::<Vec<_>>().join(" ");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{args:?}: {rest}");
+        assert!(rest.contains("nothing was changed"), "{args:?}: {rest}");
+    }
+    let (first, _first_lines) = start(&["apply"]);
+    let (second, _second_lines) = start(&["apply"]);
+    // However the other command ends.
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let outputs = [first, second].map(|child| child.wait_with_output().unwrap());
+    let texts = outputs.map(|output| (output.status.code(), String::from_utf8(output.stdout).unwrap()));
+    let n_created = texts.iter().filter(|(_, text)| text.contains("1 added")).count();
+    let n_unchanged = texts.iter().filter(|(_, text)| text.contains("No changes")).count();
+    assert!(texts.iter().all(|(code, _)| *code == Some(0)) && (n_created, n_unchanged) == (1, 1), "{texts:?}");
+}
+
+#[test]
+fn commands_that_need_deployed_resources_start_no_local_aws() {
+    let sandbox = Sandbox::new();
+    sandbox.write_spec();
+    let run = |args: &[&str]| {
+        let output = sandbox.command(args).arg("--local").output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+        (output.status.code().unwrap(), out, err.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    for args in [&["output"][..], &["logs"], &["logs", "--follow"], &["verify"], &["forget", "notes"]] {
+        let (code, _, err) = run(args);
+        assert_eq!(code, 1, "{args:?}: {err}");
+        assert!(err.contains("the local AWS of this project is not running"), "{args:?}: {err}");
+        assert!(err.contains("`engine apply --local`"), "{args:?}: {err}");
+    }
+    let (code, out, _) = run(&["list"]);
+    assert!(code == 0 && out.contains("the local AWS of this project is not running"), "{out}");
+    let (code, out, err) = run(&["list", "--format", "json"]);
+    let list: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(code == 0 && list["resources"].as_array().is_some_and(Vec::is_empty), "{out}{err}");
+    assert!(!sandbox.folder.path().join(".engine").exists());
+    // A comparison needs one, and says so.
+    let (code, out, err) = run(&["diff"]);
+    assert!(code == 0 && out.contains("1 to add"), "{out}{err}");
+    assert!(err.contains("not running; starting an empty one to compare the spec with"), "{err}");
+}
+
+#[test]
+fn missing_programs_and_folders_are_reported_before_anything_is_created() {
     let mut sandbox = Sandbox::new();
     let cache = sandbox.folder.path().join("cache");
     sandbox.project.cache = Some(cache.clone());
@@ -577,7 +739,7 @@ fn intruders(running: &Running) -> Vec<Intruder> {
 }
 
 #[test]
-fn the_door_lets_no_web_page_and_nobody_without_the_key_through() {
+fn requests_of_web_pages_and_requests_without_the_key_are_refused() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     sandbox.create_function(&running, "kept", "");
@@ -610,7 +772,7 @@ fn the_door_lets_no_web_page_and_nobody_without_the_key_through() {
 }
 
 #[test]
-fn presigned_urls_large_bodies_and_kept_connections_pass_the_door() {
+fn presigned_urls_large_bodies_and_persistent_connections_work() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     let key = running.key.access_key_id("000000000001");
@@ -644,7 +806,7 @@ fn presigned_urls_large_bodies_and_kept_connections_pass_the_door() {
     }
     through.sort();
     beside.sort();
-    eprintln!("a call takes {:?} through the door and {:?} without it (median of 100)", through[50], beside[50]);
+    eprintln!("a call takes {:?} through the proxy and {:?} without it (median of 100)", through[50], beside[50]);
 }
 
 /// How long a small answer takes that says that there is no such thing.
@@ -663,7 +825,7 @@ fn timed(stream: &mut (impl Read + Write), request: &str) -> Duration {
 }
 
 #[test]
-fn five_hundred_cold_invocations_at_once_are_all_answered_also_those_that_call_others() {
+fn five_hundred_concurrent_cold_invocations_are_answered_including_nested_ones() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     sandbox.create_function(&running, "inner", "exports.handler = async () => 'done'");

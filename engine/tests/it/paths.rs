@@ -371,7 +371,7 @@ fn no_link_below_the_projects_own_folder_is_followed() {
     for name in ["lock", "last-used"] {
         link(name);
         let said = place.project("exec \"$0\" local start").failure();
-        assert!(said.contains(&format!("`HERE/project/.engine/{name}` cannot be used")), "{said}");
+        assert!(said.contains(&format!("`HERE/project/.engine/{name}` can't be used")), "{said}");
         fs::remove_file(place.path(format!("project/.engine/{name}"))).unwrap();
     }
     fs::remove_file(place.path("project/.engine/.gitignore")).unwrap();
@@ -705,7 +705,7 @@ fn a_cache_folder_that_cannot_be_used_is_told() {
 }
 
 #[test]
-fn a_broken_installation_is_told_with_what_to_delete() {
+fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
     let place = Place::own();
     empty_project(&place);
     assert_eq!(place.project("\"$0\" local start && \"$0\" local stop").code, Some(0));
@@ -715,7 +715,9 @@ fn a_broken_installation_is_told_with_what_to_delete() {
     }
     let said = place.project("ENGINE_CACHE_DIR=\"$PWD/../cache\" exec \"$0\" diff --local").failure();
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    for part in ["error: the installed MiniStack in `HERE/", "is damaged", "run `engine local reset --install`"] {
+    for part in
+        ["error: the installed local AWS (MiniStack) in `HERE/", "is damaged", "run `engine local reset --install`"]
+    {
         assert!(said.contains(part), "{said}");
     }
 }

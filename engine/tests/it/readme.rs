@@ -96,7 +96,16 @@ fn blocks(readme: &str, transcripts: bool) -> Vec<&str> {
 /// Leaves out what differs from run to run: what the first use of a machine says, times, and the order in which steps
 /// that run at once report.
 fn comparable(output: &str) -> Vec<String> {
-    let first_use = ["installing ", "waiting for another ", "functions run with ", "starting ", "local AWS: started "];
+    let first_use = [
+        "installing ",
+        "downloaded ",
+        "still installing",
+        "waiting for another ",
+        "functions run with ",
+        "starting ",
+        "local AWS: not running",
+        "local AWS: started ",
+    ];
     let lines = output.lines().filter(|line| !first_use.iter().any(|start| line.starts_with(start)));
     let untimed = lines.map(|line| match line.split_once(" after ") {
         Some((what, time)) if time.ends_with("ok") => format!("{what} after a while"),
