@@ -344,9 +344,7 @@ fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
         let error = Diagnostic::error(format!("the spec `{}` {}", path.display(), unread.reason()));
         let hint = "pass the path of a YAML file, like `engine diff specs/team.yaml`";
         match unread {
-            Unread::Special => {
-                error.why("paths in a spec are relative to it, so it must be a regular file").hint(hint)
-            }
+            Unread::Special => error.why("paths in a spec are relative to it, so it must be a regular file").hint(hint),
             Unread::Folder => {
                 let folder = path.display();
                 error.hint(format!("pass a file in it; `engine validate {folder}` checks every spec in the folder"))

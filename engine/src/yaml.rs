@@ -555,9 +555,8 @@ fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize
             Diagnostic::error(format!("this `{open}` is closed by a `{close}`"))
                 .hint("make the brackets match, or quote the value")
         }
-        E::MisplacedFlowCollectionEnd => {
-            Diagnostic::error("this closing bracket has no opening bracket").hint("remove it, or quote the value that contains it")
-        }
+        E::MisplacedFlowCollectionEnd => Diagnostic::error("this closing bracket has no opening bracket")
+            .hint("remove it, or quote the value that contains it"),
         E::ExpectedFlowMappingSeparator | E::ExpectedFlowSequenceSeparator | E::InvalidColonPlacement => {
             Diagnostic::error("a `,` or a closing bracket is missing before this")
                 .why("it is inside brackets that are not closed before it")

@@ -106,12 +106,8 @@ const LAYER: Text = Text {
     words: "the ARN of a layer version (`arn:aws:lambda:region:account:layer:name:1`)",
 };
 /// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-const DEAD_LETTER: Text = Text {
-    min: 1,
-    max: 2048,
-    allows: super::text::is_target,
-    words: "the ARN of an SQS queue or SNS topic, not FIFO",
-};
+const DEAD_LETTER: Text =
+    Text { min: 1, max: 2048, allows: super::text::is_target, words: "the ARN of an SQS queue or SNS topic, not FIFO" };
 /// Maximum size of a function's environment variables as compact JSON
 /// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda accepts 4,096 bytes and rejects 4,097).
 const ENVIRONMENT_BYTES: usize = 4096;
@@ -206,7 +202,9 @@ impl Kind for Function {
             index: Some("lambda:function"),
             properties: vec![
                 property("runtime", super::runtimes::shape(), "the language and its version").required().literal(),
-                property("handler", Shape::Text(HANDLER), "the file and the function that Lambda calls").required().literal(),
+                property("handler", Shape::Text(HANDLER), "the file and the function that Lambda calls")
+                    .required()
+                    .literal(),
                 property(
                     "role",
                     Shape::Link { to: &[("role", "arn")], literal: Some(super::text::ROLE_ARN) },
@@ -231,16 +229,19 @@ impl Kind for Function {
                 .required()
                 .literal()
                 .local(),
-                property("code_sha256", Shape::Text(Text::any(64)), "hash of the package")
-                    .derived_from("code"),
+                property("code_sha256", Shape::Text(Text::any(64)), "hash of the package").derived_from("code"),
                 property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "size of the package in bytes")
                     .derived_from("code")
                     .shown_with("code_sha256"),
                 // A function's package type can't be changed
                 // (docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html, PackageType).
-                property("image", Shape::Text(Text::any(2048)), "the container image that it runs instead of a package")
-                    .derived()
-                    .on_change(Effect::Replace),
+                property(
+                    "image",
+                    Shape::Text(Text::any(2048)),
+                    "the container image that it runs instead of a package",
+                )
+                .derived()
+                .on_change(Effect::Replace),
                 property("description", Shape::Text(Text::any(256)), "description of the function").default(""),
                 property("memory_size", Shape::Integer { min: 128, max: i32::MAX.into() }, "memory in MB")
                     .quota(10240, MANAGED)
@@ -366,7 +367,8 @@ impl Kind for Function {
             }
         }
         if let Some(key) = desired.get("code").and_then(Value::as_str).and_then(glued) {
-            let problem = format!("a space is missing after `{key}:`, so YAML reads the whole value of `code` as a path");
+            let problem =
+                format!("a space is missing after `{key}:`, so YAML reads the whole value of `code` as a path");
             problems.push(Problem::error(Path::property("code"), problem, format!("write `{key}: …`")));
         }
         if let Some(Value::Map(code)) = desired.get("code") {
@@ -398,7 +400,11 @@ impl Kind for Function {
             if bytes > ENVIRONMENT_BYTES {
                 let problem =
                     format!("the environment has {bytes} bytes as JSON, but the maximum is {ENVIRONMENT_BYTES}");
-                problems.push(Problem::error(path, problem, "move large values to a file in the code, or to a parameter"));
+                problems.push(Problem::error(
+                    path,
+                    problem,
+                    "move large values to a file in the code, or to a parameter",
+                ));
             }
         }
         problems
@@ -957,7 +963,9 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
                     problem: finding.problem,
                     why: Some(finding.why),
                     hint: Some(match has_layers {
-                        true => format!("ignore this if a layer provides or wraps the handler; otherwise {}", finding.hint),
+                        true => {
+                            format!("ignore this if a layer provides or wraps the handler; otherwise {}", finding.hint)
+                        }
                         false => finding.hint,
                     }),
                     warning: !finding.is_certain || has_layers,

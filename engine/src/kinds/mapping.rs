@@ -163,10 +163,19 @@ impl Kind for Mapping {
                 .at_home(Home::Region)
                 .identity()
                 .on_change(Effect::Replace),
-                property("starting_position", Shape::Choice(&["TRIM_HORIZON", "LATEST"]), "position in the stream at which Lambda starts to read")
-                    .required()
-                    .on_change(Effect::Replace),
-                property("batch_size", Shape::Integer { min: 1, max: 10_000 }, "maximum number of records in one batch").default(100),
+                property(
+                    "starting_position",
+                    Shape::Choice(&["TRIM_HORIZON", "LATEST"]),
+                    "position in the stream at which Lambda starts to read",
+                )
+                .required()
+                .on_change(Effect::Replace),
+                property(
+                    "batch_size",
+                    Shape::Integer { min: 1, max: 10_000 },
+                    "maximum number of records in one batch",
+                )
+                .default(100),
                 property(
                     "maximum_batching_window_in_seconds",
                     Shape::Integer { min: 0, max: 300 },
@@ -198,8 +207,12 @@ impl Kind for Mapping {
                 .default(-1),
                 property("bisect_batch_on_function_error", Shape::Bool, "split a failed batch in two and retry")
                     .default(false),
-                property("parallelization_factor", Shape::Integer { min: 1, max: 10 }, "number of concurrent batches per shard")
-                    .default(1),
+                property(
+                    "parallelization_factor",
+                    Shape::Integer { min: 1, max: 10 },
+                    "number of concurrent batches per shard",
+                )
+                .default(1),
                 property(
                     "tumbling_window_in_seconds",
                     Shape::Integer { min: 0, max: 900 },
@@ -222,11 +235,7 @@ impl Kind for Mapping {
                 property("enabled", Shape::Bool, "whether Lambda reads the stream").default(true).restless(),
                 super::tags(),
             ],
-            outputs: vec![Output {
-                name: "uuid",
-                doc: "the mapping's UUID",
-                origin: Origin::Assigned { until: &[] },
-            }],
+            outputs: vec![Output { name: "uuid", doc: "the mapping's UUID", origin: Origin::Assigned { until: &[] } }],
         }
     }
 
@@ -243,11 +252,9 @@ impl Kind for Mapping {
         {
             let problem = format!("Lambda may reject a `parallelization_factor` of {factor} with a tumbling window");
             let hint = "remove `parallelization_factor`, or `tumbling_window_in_seconds`";
-            problems.push(
-                Problem::warning(Path::property("parallelization_factor"), problem, hint).why(
-                    "each invocation in a window gets the state of the previous one, so Lambda reads a shard in order",
-                ),
-            );
+            problems.push(Problem::warning(Path::property("parallelization_factor"), problem, hint).why(
+                "each invocation in a window gets the state of the previous one, so Lambda reads a shard in order",
+            ));
         }
         let age = number("maximum_record_age_in_seconds");
         let problem = |age: i64| {
@@ -393,8 +400,7 @@ impl Kind for Mapping {
         };
         let made = cx.create(BUSY, &id.name, send, find).await?;
         if is_dead(cx, &props.event_source_arn).await {
-            let message =
-                "the table's stream was replaced outside this run, and this stream gets no new records";
+            let message = "the table's stream was replaced outside this run, and this stream gets no new records";
             return Err(AwsError::own(Class::Changed, "CreateEventSourceMapping", &id.name, message));
         }
         Ok(made)

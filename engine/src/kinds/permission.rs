@@ -196,7 +196,9 @@ impl Kind for Permission {
                 property("action", Shape::Text(ACTION), "the action to allow")
                     .default("lambda:InvokeFunction")
                     .on_change(Effect::Replace),
-                property("principal", Shape::Text(PRINCIPAL), "the service or account to allow").required().on_change(Effect::Replace),
+                property("principal", Shape::Text(PRINCIPAL), "the service or account to allow")
+                    .required()
+                    .on_change(Effect::Replace),
                 property(
                     "source_arn",
                     Shape::Link {

@@ -61,7 +61,9 @@ impl Kind for Role {
             outage: None,
             renewal: None,
             properties: vec![
-                property("path", Shape::Text(PATH), "required path of the role; if omitted, any path is accepted").literal().checked(),
+                property("path", Shape::Text(PATH), "required path of the role; if omitted, any path is accepted")
+                    .literal()
+                    .checked(),
             ],
             index: None,
             outputs: vec![

@@ -628,7 +628,9 @@ fn attribute_losses(before: &Value, after: &Value) -> Vec<String> {
 
 fn ttl_loss(before: &Value, after: &Value) -> Vec<String> {
     let loss = match (before.as_str(), after.as_str()) {
-        (None, Some(attribute)) => format!("items whose time in `{attribute}` has passed are deleted within a few days"),
+        (None, Some(attribute)) => {
+            format!("items whose time in `{attribute}` has passed are deleted within a few days")
+        }
         (Some(_), Some(attribute)) => format!(
             "AWS can't change the time-to-live attribute: engine turns time to live off and on again, and AWS can reject \
              the second step for up to an hour; run `engine apply` again then. Items whose time in `{attribute}` has \

@@ -173,9 +173,8 @@ fn sensitive(root: &Node) -> Vec<Span> {
                             "code" => {
                                 let shown = ["path", "exclude"];
                                 let members = entries(&entry.value).iter();
-                                let hidden = members.filter(|it| {
-                                    !shown.contains(&it.key.as_str()) && !is_harmless_typo(it, &shown)
-                                });
+                                let hidden = members
+                                    .filter(|it| !shown.contains(&it.key.as_str()) && !is_harmless_typo(it, &shown));
                                 spans.extend(hidden.map(|it| it.value.span));
                             }
                             key if is_known(key) || is_harmless_typo(entry, &properties) => {}
@@ -284,7 +283,11 @@ struct Around<'a> {
 impl Checker<'_> {
     fn file(&mut self, root: &Node, stem: &str) -> Option<Spec> {
         let Yaml::Map(top) = &root.value else {
-            self.error(root.span, "a spec must be a mapping with `team:` and `resources:`", "start with `team: your-team`");
+            self.error(
+                root.span,
+                "a spec must be a mapping with `team:` and `resources:`",
+                "start with `team: your-team`",
+            );
             return None;
         };
         for entry in top.iter().filter(|entry| !words(&TOP).contains(&entry.key.as_str())) {
@@ -451,17 +454,17 @@ impl Checker<'_> {
 
     fn resources(&mut self, entry: Option<&Entry>, root: &Node, stack: &str) -> Vec<Draft> {
         let Some(entry) = entry else {
-            self.error(root.span, "the spec has no `resources`", "add `resources:` with at least one resource under it");
+            self.error(
+                root.span,
+                "the spec has no `resources`",
+                "add `resources:` with at least one resource under it",
+            );
             return Vec::new();
         };
         let entries = match &entry.value.value {
             Yaml::Map(entries) => entries,
             Yaml::Null => {
-                self.error(
-                    entry.key_span,
-                    "`resources` is empty",
-                    "add a resource under it, or write `resources: {}`",
-                );
+                self.error(entry.key_span, "`resources` is empty", "add a resource under it, or write `resources: {}`");
                 return Vec::new();
             }
             _ => {
@@ -558,7 +561,11 @@ impl Checker<'_> {
             };
             if declared.imported && property.change != Rule::Checked {
                 let problem = format!("`{key}` can't be set, because `{name}` is imported");
-                self.error(*key_span, problem, "remove the line; engine reads imported resources and never changes them");
+                self.error(
+                    *key_span,
+                    problem,
+                    "remove the line; engine reads imported resources and never changes them",
+                );
                 continue;
             }
             declared.written.insert(key.clone());
@@ -578,7 +585,11 @@ impl Checker<'_> {
         }
         if declared.imported && find("name").is_some() {
             let span = find("name").map_or(entry.key_span, |entry| entry.key_span);
-            self.error(span, "`name` and `import` can't be combined", "remove `name:`; `import:` already names the resource");
+            self.error(
+                span,
+                "`name` and `import` can't be combined",
+                "remove `name:`; `import:` already names the resource",
+            );
         }
         if !declared.imported {
             self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
@@ -681,8 +692,7 @@ impl Checker<'_> {
                 (Some(property), Some(rest)) => match part_of(name, &property.shape, rest) {
                     Ok(_) => {}
                     Err(Unignorable::Whole(name)) => {
-                        let problem =
-                            format!("`{path}` is part of `{name}`, which can only be ignored as a whole");
+                        let problem = format!("`{path}` is part of `{name}`, which can only be ignored as a whole");
                         self.error(item.span, problem, format!("write `ignore_changes: [{name}]`"));
                     }
                     Err(Unignorable::Unknown { name, known }) => {
@@ -764,7 +774,8 @@ impl Checker<'_> {
     /// The name and, if given, the ARN of an imported resource.
     fn import(&mut self, entry: &Entry, schema: &Schema, around: Around<'_>) -> Option<(String, Option<String>)> {
         if !schema.importable {
-            let hint = "remove `import:`; the spec that contains the function always creates its permissions and mappings";
+            let hint =
+                "remove `import:`; the spec that contains the function always creates its permissions and mappings";
             self.error(entry.key_span, format!("a {} can't be imported", schema.kind), hint);
             return None;
         }
@@ -839,8 +850,7 @@ impl Checker<'_> {
                 self.warn_of_variable(entry, &resource.key);
                 let team = &self.scope.team;
                 if !is_of_team(&name, team) {
-                    let problem =
-                        format!("the name `{name}` doesn't start with the team `{team}` and `-`, `_` or `.`");
+                    let problem = format!("the name `{name}` doesn't start with the team `{team}` and `-`, `_` or `.`");
                     let diagnostic = Diagnostic::error(problem)
                         .at(self.file.place(entry.value.span))
                         .why("the prefix separates the teams in an account")

@@ -37,10 +37,7 @@ pub(crate) const META: [(&str, &str); 8] = [
     ("adopt", "adopt an existing resource with this name and no owner tags, without asking"),
     ("protect", "never delete or replace the resource"),
     ("retain", "keep the resource in AWS and remove engine's tags instead of deleting it"),
-    (
-        "ignore_changes",
-        "properties, or parts like `environment.NAME`, to set on create and not to change afterwards",
-    ),
+    ("ignore_changes", "properties, or parts like `environment.NAME`, to set on create and not to change afterwards"),
 ];
 
 /// The keys in one of these tables.

@@ -80,15 +80,15 @@ fn what_is_said_is_found_where_it_is_made() {
     for row in [
         "| the saved plan no longer holds, so nothing was changed | look at the plan above, and save it anew with \
          `engine diff --out` |",
-        "| `…` has no value | give it one, or remove the line",
+        "| `…` has no value | add a value, or remove the line",
         "| the local AWS does not run on Windows itself | run the engine inside WSL (Windows Subsystem for Linux) |",
         "| no AWS credentials were found | looked for: AWS_ACCESS_KEY_ID",
         "| it would be replaced, but its tags may not be read, so it may not be ours | ask for the right to read its \
          tags, or add --assume-owner |",
-        "| `code` has both `inline` and `path` | keep one of them |",
-        "| `…` does not export `…` | set `handler: ….…`, or rename the export / write `export const … = …` in it",
-        "| this file is a web page, not a spec | save the raw file, not the page that shows it |",
-        "| the mapping is gone | run `engine diff` to see what changed",
+        "| `code` has both `inline` and `path` | remove one of them |",
+        "| `…` doesn't export `…` | set `handler: ….…`, or rename the export / add `export const … = …` to it",
+        "| this file is a web page, not a spec | download the raw file instead of the page that shows it |",
+        "| the mapping no longer exists | run `engine diff` to see what changed",
         "| no free port was found on 127.0.0.1 | mend what the system names",
     ] {
         assert!(page.contains(row), "{row} is not in\n{page}");

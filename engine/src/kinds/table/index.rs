@@ -86,8 +86,7 @@ pub(super) fn global() -> Property {
         property("hash_key", keys(), "partition key attribute, or up to four")
             .member("KeySchema.1.AttributeName")
             .required(),
-        property("range_key", keys(), "sort key attribute, or up to four")
-            .member("KeySchema.2.AttributeName"),
+        property("range_key", keys(), "sort key attribute, or up to four").member("KeySchema.2.AttributeName"),
         projection_type,
         non_key_attributes,
         property("read_capacity", CAPACITY, "read capacity units; only with PROVISIONED; defaults to the table's")
@@ -113,15 +112,21 @@ pub(super) fn local() -> Property {
     property(LOCAL, indexes, "indexes with the table's partition key and another sort key, by name")
         .default(json!({}))
         .literal()
-        .on_change(Effect::Refuse("DynamoDB can't change local indexes of an existing table; a new table would be empty"))
+        .on_change(Effect::Refuse(
+            "DynamoDB can't change local indexes of an existing table; a new table would be empty",
+        ))
 }
 
 fn projection_properties() -> [Property; 2] {
     let names = Shape::Set { item: Box::new(Shape::Text(ATTRIBUTE)), max: MAX_PROJECTED };
     [
-        property("projection_type", Shape::Choice(&["ALL", "KEYS_ONLY", "INCLUDE"]), "attributes that the index contains")
-            .member("Projection.ProjectionType")
-            .default("ALL"),
+        property(
+            "projection_type",
+            Shape::Choice(&["ALL", "KEYS_ONLY", "INCLUDE"]),
+            "attributes that the index contains",
+        )
+        .member("Projection.ProjectionType")
+        .default("ALL"),
         property("non_key_attributes", names, "additional attributes that the index contains; only with INCLUDE")
             .member("Projection.NonKeyAttributes"),
     ]

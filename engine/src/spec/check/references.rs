@@ -172,10 +172,9 @@ impl Checker<'_> {
                     circle.splice(MAX_LISTED - 3..circle.len() - 2, ["…".to_owned()]);
                 }
                 let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
-                let diagnostic =
-                    Diagnostic::error(format!("dependency cycle: {}", circle.join(" -> ")))
-                        .why("each resource depends on the next, so none can be created first")
-                        .hint("remove one of the references or `depends_on` entries");
+                let diagnostic = Diagnostic::error(format!("dependency cycle: {}", circle.join(" -> ")))
+                    .why("each resource depends on the next, so none can be created first")
+                    .hint("remove one of the references or `depends_on` entries");
                 self.push(match span {
                     Some(span) => diagnostic.at(self.file.place(span)),
                     None => diagnostic,

@@ -353,8 +353,7 @@ impl Checker<'_> {
             Err(errors) => {
                 for (problem, hint) in errors {
                     // The text between the braces may be part of a secret that only looks like a reference.
-                    let problem =
-                        if around.sensitive { "it contains an invalid `${…}`".to_owned() } else { problem };
+                    let problem = if around.sensitive { "it contains an invalid `${…}`".to_owned() } else { problem };
                     self.error(node.span, format!("`{name}`: {problem}"), hint);
                 }
                 return None;

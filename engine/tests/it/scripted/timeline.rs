@@ -206,7 +206,7 @@ fn where_no_page_can_be_written_nothing_is_begun() {
         ("notes.html/page.html", "Not a directory"),
         ("notes.html", "is there already, and it is no timeline"),
         ("specs/team.yaml", "is there already, and it is no timeline"),
-        ("/dev/null", "it is no regular file"),
+        ("/dev/null", "it is not a regular file"),
         ("/proc/page.html", ""),
     ];
     for (file, why) in cases {
