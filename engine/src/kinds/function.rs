@@ -103,7 +103,7 @@ const LAYER: Text = Text {
     min: 1,
     max: 2048,
     allows: |text| layer(text).is_some(),
-    words: "the ARN of a layer version (`arn:aws:lambda:region:account:layer:name:1`)",
+    words: "a layer version ARN (`arn:aws:lambda:region:account:layer:name:1`)",
 };
 /// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 const DEAD_LETTER: Text =

@@ -15,9 +15,9 @@ const WITHOUT_ADVICE: &[(&str, &str)] = &[
     ("`…` is refused: …", "what its row of the plan says, below `plan`"),
     ("`…` is refused: it can't be done", "what its row of the plan says, below `plan`"),
     ("`…` in a filter …", "what is said of its operator, below"),
-    ("…, and … more like it", "what is said below `source`"),
-    ("handler `…` is not of the form `…`", "write `index.handler`"),
-    ("`…`: a `${…}` in it is no reference", "what is said below `spec/template`"),
+    ("…, and … more like this", "what is said below `source`"),
+    ("handler `…` doesn't have the form `…`", "use `index.handler`"),
+    ("`…`: it contains an invalid `${…}`", "what is said below `spec/template`"),
 ];
 
 /// What makes an error of a text that it does not have itself, and where that is read instead.

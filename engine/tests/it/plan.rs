@@ -131,7 +131,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         Some("nobody") => Ownership::Nobody,
         Some("inherited") => Ownership::Inherited,
         Some("denied") => Ownership::Denied,
-        Some("young") => Ownership::NotYetReadable("the table is younger than a minute, and tags lag behind".into()),
+        Some("young") => Ownership::NotYetReadable("the table is less than a minute old, and its tags may not be visible yet".into()),
         Some(other) => match (other.strip_prefix("stack "), other.split('/').collect::<Vec<_>>().as_slice()) {
             (Some(stack), _) => Ownership::CloudFormation(stack.into()),
             (None, [team, stack, resource]) => {
@@ -331,15 +331,15 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
               ~ point_in_time_recovery                        = true -> false
               ~ recovery_period_in_days                       = 35 -> null
               ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
-              # the type of `b` changes: the indexes that use it are deleted and built anew, and until they
+              # the type of `b` changes: the indexes that use it are deleted and re-created, and until they
                 are built queries on them fail
               # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
                 and until it is built queries on it fail
-              # the index `old` is deleted, and queries on it fail from then on
+              # the index `old` is deleted, and queries on it will fail
               # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
                 second for up to an hour; applying once more then does it. Items whose time in `expires` has
                 passed are deleted
-              # point-in-time recovery is switched off, and with it goes every moment the table could be
+              # point-in-time recovery is turned off, and with it goes every moment the table could be
                 restored to
               # the table is no longer encrypted with a KMS key of the account; a key that AWS owns takes
                 its place
@@ -356,7 +356,7 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
       ~ todos (table owls-todos) will be updated in-place
           ~ recovery_period_in_days = 35 -> 7
           ~ kms_key_arn             = "arn:aws:kms:r:1:key/1" -> "arn:aws:kms:r:1:key/2"
-          # the table can't be restored to what it was more than 7 days ago any more
+          # the table can no longer be restored to a time more than 7 days ago
 
     Plan: 0 to add, 1 to change, 0 to destroy.
     step: update todos
@@ -421,13 +421,13 @@ fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # until it is made anew, whoever it lets call the function may not do so
+            # its principal has no permission to invoke the function until it is re-created
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, the function is not called
+            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+            # the function is not invoked until the new mapping is Enabled
 
       Plan: 2 to add, 1 to change, 2 to destroy.
       step: update todos
@@ -449,7 +449,7 @@ fn switching_the_stream_off_is_asked_for() {
             ~ stream_arn
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> null
-            # the stream is switched off; what its mappings have not read by then may be lost
+            # the stream is turned off; records that its mappings have not read may be lost
        <= runner (role runner) is read
 
       Plan: 0 to add, 1 to change, 0 to destroy.
@@ -467,13 +467,13 @@ fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
           ~ source_arn # forces replacement
               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
-          # until it is made anew, whoever it lets call the function may not do so
+          # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
           ~ event_source_arn # forces replacement
               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-          # until the new one is Enabled, the function is not called
+          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # the function is not invoked until the new mapping is Enabled
 
     Plan: 2 to add, 0 to change, 2 to destroy.
     step: delete allow
@@ -495,11 +495,11 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
             does not say of it, are gone
     -/+ allow (permission owls-allow) must be replaced
           # it hangs on `logger`, which is replaced
-          # until it is made anew, whoever it lets call the function may not do so
+          # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
           # it hangs on `logger`, which is replaced
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-          # until the new one is Enabled, the function is not called
+          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # the function is not invoked until the new mapping is Enabled
 
     Plan: 3 to add, 0 to change, 3 to destroy.
     step: delete logger <- delete allow ready, delete pipe ready
@@ -553,7 +553,7 @@ fn a_mapping_removed_by_hand_comes_back_alone() {
        + pipe (mapping) will be created
            + event_source_arn  = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            + starting_position = "TRIM_HORIZON"
-           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+           # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
 
      Plan: 1 to add, 0 to change, 0 to destroy.
      step: create pipe
@@ -606,13 +606,13 @@ fn what_aws_is_still_working_on_is_waited_for() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # until it is made anew, whoever it lets call the function may not do so
+            # its principal has no permission to invoke the function until it is re-created
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, the function is not called
+            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+            # the function is not invoked until the new mapping is Enabled
 
       Plan: 3 to add, 0 to change, 2 to destroy.
       step: create todos
@@ -723,11 +723,11 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
             does not say of it, are gone
     -/+ allow (permission owls-allow) must be replaced
           # it hangs on `logger`, which is replaced
-          # until it is made anew, whoever it lets call the function may not do so
+          # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
           # it hangs on `logger`, which is replaced
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-          # until the new one is Enabled, the function is not called
+          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # the function is not invoked until the new mapping is Enabled
 
     Plan: 3 to add, 1 to change, 3 to destroy.
     step: update todos
@@ -841,14 +841,14 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
     assert_snapshot!(destroy(&empty, Options::default()), @r"
       - todos (table owls-todos) will be destroyed
-          # its items and its stream go with it
+          # its items and its stream are deleted too
       - logger (function owls-logger) will be destroyed
-          # calls of it fail from then on; its versions and aliases go with it
+          # callers will get errors; its versions and aliases are deleted too
           # its log group /aws/lambda/owls-logger stays
       - allow (permission owls-allow) will be destroyed
-          # whoever it lets call the function may not do so any more
+          # its principal loses permission to invoke the function
       - pipe (mapping) will be destroyed
-          # what is written from then on does not reach the function
+          # new records no longer reach the function
 
     Plan: 0 to add, 0 to change, 4 to destroy.
     step: delete todos <- delete allow ready, delete pipe ready
@@ -862,12 +862,12 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
           # it is not empty: about 3 items would be lost (AWS's count is some hours old)
           # hint: add --delete-data to lose them
       - logger (function owls-logger) will be destroyed
-          # calls of it fail from then on; its versions and aliases go with it
+          # callers will get errors; its versions and aliases are deleted too
           # its log group /aws/lambda/owls-logger stays
       - allow (permission owls-allow) will be destroyed
-          # whoever it lets call the function may not do so any more
+          # its principal loses permission to invoke the function
       - pipe (mapping) will be destroyed
-          # what is written from then on does not reach the function
+          # new records no longer reach the function
 
     Refused: 1 resource is refused, so nothing can be applied.
     step: delete logger <- delete allow ready, delete pipe ready
@@ -882,7 +882,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let half = with(&half, "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
     assert_snapshot!(destroy(&half, Options::default()), @r"
       - todos (table owls-todos) will be destroyed
-          # its items and its stream go with it
+          # its items and its stream are deleted too
         pipe (mapping) is unchanged
           # it is being deleted already
 
@@ -902,7 +902,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
         allow (permission owls-allow) is unchanged
           # left alone: it bears no tags of the engine
       - pipe (mapping) will be destroyed
-          # what is written from then on does not reach the function
+          # new records no longer reach the function
 
     Refused: 1 resource is refused, so nothing can be applied.
     step: delete pipe
@@ -943,13 +943,13 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # until it is made anew, whoever it lets call the function may not do so
+            # its principal has no permission to invoke the function until it is re-created
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, the function is not called
+            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+            # the function is not invoked until the new mapping is Enabled
 
       Plan: 2 to add, 2 to change, 2 to destroy.
       step: update todos
@@ -979,13 +979,13 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # until it is made anew, whoever it lets call the function may not do so
+            # its principal has no permission to invoke the function until it is re-created
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, the function is not called
+            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+            # the function is not invoked until the new mapping is Enabled
 
       Plan: 2 to add, 2 to change, 2 to destroy.
       step: update todos
