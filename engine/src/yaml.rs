@@ -914,8 +914,8 @@ mod tests {
           |   ^
           |
           = why: this line continues the text that starts on line 1
-          = hint: indent it like the keys around it, and check that line 1 has the form
-                  `key: value`
+          = hint: indent it like the keys around it, and check that line 1 has the
+                  form `key: value`
         error: this line's indentation doesn't match any line above it
          --> s.yaml:2:1
           |
@@ -973,8 +973,8 @@ mod tests {
           | ^
           |
           = why: this line continues the text that starts on line 1
-          = hint: indent it like the keys around it, and check that line 1 has the form
-                  `key: value`
+          = hint: indent it like the keys around it, and check that line 1 has the
+                  form `key: value`
         ");
         let quotes = ["a: 'it\nb: 2\n", "a: 'it's'\n", "a: \"\\d\"\n", "a: @b\n", "a: |b\n", "a: b #c\n  d\n"];
         assert_snapshot!(refusals(quotes), @r#"

@@ -317,8 +317,8 @@ mod tests {
             ("bootstrap", b"\xcf\xfa\xed\xfe".to_vec(), arm, Some("neither a Linux program")),
             ("bootstrap", b"MZ".to_vec(), x86, Some("neither a Linux program")),
             ("bootstrap", b"echo hi".to_vec(), x86, Some("neither a Linux program")),
-            ("main", elf(62), x86, Some("the package has none")),
-            ("bin/bootstrap", elf(62), x86, Some("the package has none")),
+            ("main", elf(62), x86, Some("the package doesn't contain it")),
+            ("bin/bootstrap", elf(62), x86, Some("the package doesn't contain it")),
         ] {
             let said = of(name, &content, architecture);
             assert_eq!(said.is_some(), says.is_some(), "{name} {content:?}: {said:?}");
