@@ -131,7 +131,9 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         Some("nobody") => Ownership::Nobody,
         Some("inherited") => Ownership::Inherited,
         Some("denied") => Ownership::Denied,
-        Some("young") => Ownership::NotYetReadable("the table is less than a minute old, and its tags may not be visible yet".into()),
+        Some("young") => {
+            Ownership::NotYetReadable("the table is less than a minute old, and its tags may not be visible yet".into())
+        }
         Some(other) => match (other.strip_prefix("stack "), other.split('/').collect::<Vec<_>>().as_slice()) {
             (Some(stack), _) => Ownership::CloudFormation(stack.into()),
             (None, [team, stack, resource]) => {
@@ -331,18 +333,17 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
               ~ point_in_time_recovery                        = true -> false
               ~ recovery_period_in_days                       = 35 -> null
               ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
-              # the type of `b` changes: the indexes that use it are deleted and re-created, and until they
-                are built queries on them fail
-              # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
-                and until it is built queries on it fail
+              # the type of `b` changes: the indexes that use it are deleted and re-created, and queries on
+                them fail until they are built
+              # AWS can't change the key or the projection of an index: `by-a` is deleted and re-created,
+                and queries on it fail until it is built
               # the index `old` is deleted, and queries on it will fail
-              # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
-                second for up to an hour; applying once more then does it. Items whose time in `expires` has
-                passed are deleted
-              # point-in-time recovery is turned off, and with it goes every moment the table could be
-                restored to
-              # the table is no longer encrypted with a KMS key of the account; a key that AWS owns takes
-                its place
+              # AWS can't change the time-to-live attribute: engine turns time to live off and on again, and
+                AWS can reject the second step for up to an hour; run `engine apply` again then. Items whose
+                time in `expires` has passed are deleted
+              # point-in-time recovery is turned off, and the table can no longer be restored to an earlier
+                time
+              # the table is encrypted with a key owned by AWS instead of a KMS key in the account
 
         Plan: 0 to add, 1 to change, 0 to destroy.
         step: update todos
@@ -413,9 +414,9 @@ fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
             ~ stream_arn
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-              during the switch (some ten seconds) make no record, and what the old mapping has not read
-              by then may be lost
+            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+              writes during the switch (about ten seconds) create no records, and records that the old
+              mapping has not read may be lost
        <= runner (role runner) is read
       -/+ allow (permission owls-allow) must be replaced
             ~ source_arn # forces replacement
@@ -491,8 +492,8 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
           # it failed, and only making it anew helps: the role vanished
-          # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
-            does not say of it, are gone
+          # callers will get errors until it is re-created; its versions, its aliases and all settings
+            that are not in the spec are lost
     -/+ allow (permission owls-allow) must be replaced
           # it hangs on `logger`, which is replaced
           # its principal has no permission to invoke the function until it is re-created
@@ -565,8 +566,8 @@ fn a_tables_key_never_changes() {
     let spec = with(&with(PIPELINE, "{ id: S }", "{ key: S }"), "hash_key: id", "hash_key: key");
     assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
         ! todos (table owls-todos) is refused
-            # `attributes.id` and `hash_key` can't change: DynamoDB fixes the key when the table is made;
-              a new table would start empty
+            # `attributes.id` and `hash_key` can't change: DynamoDB can't change the key of an existing
+              table; a new table would be empty
             # hint: undo the change in the spec, or declare another resource under another name;
                     `--replace todos` deletes it and makes it anew
             ~ attributes.id  = "S" -> null
@@ -719,8 +720,8 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
           # it failed, and only making it anew helps: it failed
-          # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
-            does not say of it, are gone
+          # callers will get errors until it is re-created; its versions, its aliases and all settings
+            that are not in the spec are lost
     -/+ allow (permission owls-allow) must be replaced
           # it hangs on `logger`, which is replaced
           # its principal has no permission to invoke the function until it is re-created
@@ -844,7 +845,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
           # its items and its stream are deleted too
       - logger (function owls-logger) will be destroyed
           # callers will get errors; its versions and aliases are deleted too
-          # its log group /aws/lambda/owls-logger stays
+          # its log group /aws/lambda/owls-logger is not deleted
       - allow (permission owls-allow) will be destroyed
           # its principal loses permission to invoke the function
       - pipe (mapping) will be destroyed
@@ -863,7 +864,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
           # hint: add --delete-data to lose them
       - logger (function owls-logger) will be destroyed
           # callers will get errors; its versions and aliases are deleted too
-          # its log group /aws/lambda/owls-logger stays
+          # its log group /aws/lambda/owls-logger is not deleted
       - allow (permission owls-allow) will be destroyed
           # its principal loses permission to invoke the function
       - pipe (mapping) will be destroyed
@@ -933,9 +934,9 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ stream_arn
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-              during the switch (some ten seconds) make no record, and what the old mapping has not read
-              by then may be lost
+            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+              writes during the switch (about ten seconds) create no records, and records that the old
+              mapping has not read may be lost
        <= runner (role runner) is read
         ~ logger (function owls-logger) will be updated in-place
             ~ environment.AA = (sensitive) -> (sensitive, known after apply)
@@ -968,9 +969,9 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ stream_arn
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-              during the switch (some ten seconds) make no record, and what the old mapping has not read
-              by then may be lost
+            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+              writes during the switch (about ten seconds) create no records, and records that the old
+              mapping has not read may be lost
        <= runner (role runner) is read
         ~ logger (function owls-logger) will be updated in-place
             ~ tags.by    = null -> "owls"

@@ -450,8 +450,8 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
     1 | team: ${var.team}
       |       ^^^^^^^^^^^
       |
-      = hint: did you mean `${var.teams}`? Otherwise add it to `vars:`, pass `--var
-              team=…`, or set ENGINE_VAR_team
+      = hint: did you mean `${var.teams}`? Otherwise add it to `vars:`, pass
+              `--var team=…`, or set ENGINE_VAR_team
     ");
 }
 

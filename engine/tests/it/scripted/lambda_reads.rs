@@ -337,7 +337,10 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
     let start = Instant::now();
     let error = declared.kind.settle(&cx, &declared.id, &want, &live.outputs).await.unwrap_err();
     assert_eq!(error.class, Class::Differs);
-    assert_eq!(&*error.message, "AWS accepted the mapping, but still shows another value for `tumbling_window_in_seconds`");
+    assert_eq!(
+        &*error.message,
+        "AWS accepted the mapping, but still shows another value for `tumbling_window_in_seconds`"
+    );
     assert!((25..40).contains(&start.elapsed().as_secs()), "took {:?}", start.elapsed());
 }
 

@@ -38,11 +38,7 @@ fn destructive() -> Vec<(String, String, &'static str)> {
         (index.to_owned(), plain.to_owned(), "the index `by-due` is deleted"),
         lines("", "    ttl_attribute: expires\n", "items whose time in `expires` has passed are deleted"),
         lines("    point_in_time_recovery: true\n", "", "point-in-time recovery is turned off"),
-        lines(
-            &format!("    kms_key_arn: {KEY}\n"),
-            "",
-            "the table is encrypted with a key owned by AWS",
-        ),
+        lines(&format!("    kms_key_arn: {KEY}\n"), "", "the table is encrypted with a key owned by AWS"),
     ]
 }
 

@@ -318,7 +318,10 @@ fn only_what_this_run_deleted_and_can_express_is_put_back() {
         statement["Condition"]["Bool"]["aws:SecureTransport"] = json!("true");
     });
     cloud.always("AddPermission", refused());
-    project.run(&cloud, &["apply"]).ends_with(3).says("AddPermission doesn't support all elements of the old statement");
+    project
+        .run(&cloud, &["apply"])
+        .ends_with(3)
+        .says("AddPermission doesn't support all elements of the old statement");
     assert_eq!(cloud.count("AddPermission"), 1);
     // Whether AWS has taken the new one is not known.
     let cloud = deployed();
