@@ -52,7 +52,7 @@ fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
         .collect();
     let readerless = without_readers(&text);
     cases.extend([
-        (readerless.clone(), readerless.replace(STREAM, ""), vec![], "the stream is switched off"),
+        (readerless.clone(), readerless.replace(STREAM, ""), vec![], "the stream is turned off"),
         (
             text.clone(),
             text.replace("TRIM_HORIZON", "LATEST"),
