@@ -1,33 +1,32 @@
-//! Reading and writing what the user names: regular files alone, never more of one than was asked for, and all of one
-//! or nothing.
+//! Reads and writes files that the user names: only regular files, at most as many bytes as requested, and atomically.
 //!
-//! A path that the user gives is followed. What the program keeps under names of its own inside of a project ([`own`]) is
-//! not: a cloned repository could have a link there that leads anywhere.
+//! Links in the user's paths are followed. Links in place of engine's own files in a project ([`own`]) are not, because a
+//! cloned repository could contain a link to any file.
 //!
-//! **Invariant:** it never waits and never reads without an end: a pipe that nobody writes to and a device are refused.
-//! Whatever else a file is, is the caller's business. Nothing is ever written through a link in the last part of a path.
+//! **Invariant:** reads never block and always end: pipes and devices are rejected. Writes never follow a link in the last
+//! component of a path.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Why there is nothing to read.
+/// Why a file can't be read.
 #[derive(Debug)]
 pub enum Unread {
-    /// Nothing stands there.
+    /// The file doesn't exist.
     Missing,
     /// A folder.
     Folder,
     /// A pipe, a socket or a device.
     Special,
-    /// The system does not allow it, or can't; its reason.
+    /// The system's reason for refusing it.
     Refused(io::Error),
 }
 
 impl From<io::Error> for Unread {
     fn from(error: io::Error) -> Unread {
         match error.kind() {
-            // A path that goes on below a file leads nowhere either.
+            // A path with a file as a folder doesn't exist either.
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unread::Missing,
             io::ErrorKind::IsADirectory => Unread::Folder,
             _ => Unread::Refused(error),
@@ -36,12 +35,12 @@ impl From<io::Error> for Unread {
 }
 
 impl Unread {
-    /// The reason, as the end of a sentence that begins with the file's name.
+    /// The reason, to be appended to the file's name.
     pub fn reason(&self) -> String {
         match self {
-            Unread::Missing => "does not exist".to_owned(),
+            Unread::Missing => "doesn't exist".to_owned(),
             Unread::Folder => "is a folder".to_owned(),
-            Unread::Special => "is no regular file".to_owned(),
+            Unread::Special => "is not a regular file".to_owned(),
             Unread::Refused(error) => format!("can't be read: {error}"),
         }
     }
@@ -50,11 +49,11 @@ impl Unread {
 /// Opens a regular file.
 ///
 /// # Errors
-/// It is none, or can't be opened.
+/// It is not a regular file, or can't be opened.
 pub fn open(path: &Path) -> Result<File, Unread> {
     let mut options = OpenOptions::new();
     options.read(true);
-    // Otherwise a pipe is only opened once somebody writes to it. On a regular file it means nothing.
+    // Without this, opening a pipe blocks until there is a writer. It has no effect on regular files.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, NONBLOCK);
     let file = options.open(path).map_err(|error| match std::fs::metadata(path) {
@@ -75,17 +74,17 @@ const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 #[cfg(unix)]
 const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
-/// The first `limit` bytes of a regular file. Who has to know that it has more asks for one more than is allowed.
+/// The first `limit` bytes of a regular file. To detect a larger file, request one byte more than allowed.
 ///
 /// # Errors
-/// It is none, or can't be read.
+/// It is not a regular file, or can't be read.
 pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Unread> {
     let mut bytes = Vec::new();
     open(path)?.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Files and folders under names of the program's own, where none may be a link.
+/// engine's own files and folders, none of which may be a link.
 pub mod own {
     use std::fs::{File, OpenOptions};
     use std::io::{self, Read as _};
@@ -93,10 +92,10 @@ pub mod own {
 
     use super::Readers;
 
-    /// Makes a folder, unless it is there.
+    /// Creates a folder unless it exists.
     ///
     /// # Errors
-    /// Something else is there, a link for instance, or it can't be made.
+    /// Something else exists there, like a link, or it can't be created.
     pub fn folder(path: &Path) -> io::Result<()> {
         match std::fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => is_folder(path),
@@ -104,10 +103,10 @@ pub mod own {
         }
     }
 
-    /// That a folder is one, and no link to one.
+    /// Checks that a path is a folder and not a link to one.
     ///
     /// # Errors
-    /// It is something else, or missing.
+    /// It is something else, or doesn't exist.
     pub fn is_folder(path: &Path) -> io::Result<()> {
         let kind = path.symlink_metadata()?.file_type();
         match kind.is_dir() {
@@ -120,25 +119,25 @@ pub mod own {
     /// The first `limit` bytes of a file.
     ///
     /// # Errors
-    /// It is a link or no regular file, is missing, or can't be read.
+    /// It is a link or not a regular file, doesn't exist, or can't be read.
     pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         open(OpenOptions::new().read(true), path)?.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Opens a file to write to it, and makes it if it is missing. What it holds stays.
+    /// Opens a file for writing without truncating it, and creates it if it doesn't exist.
     ///
     /// # Errors
-    /// It is a link or no regular file, or can't be written.
+    /// It is a link or not a regular file, or can't be written.
     pub fn keep(path: &Path) -> io::Result<File> {
         open(OpenOptions::new().write(true).create(true).truncate(false), path)
     }
 
-    /// Makes a new file in the place of whatever is there.
+    /// Creates a new file, replacing an existing one.
     ///
     /// # Errors
-    /// What is there can't be removed, or the file can't be made.
+    /// The existing one can't be removed, or the new one can't be created.
     pub fn renew(path: &Path) -> io::Result<File> {
         super::renew(path, Readers::Owner)
     }
@@ -152,29 +151,29 @@ pub mod own {
         })?;
         match file.metadata()?.is_file() {
             true => Ok(file),
-            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
         }
     }
 
     fn link() -> io::Error {
-        io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link, which is not followed here")
+        io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link, which engine doesn't follow here")
     }
 }
 
-/// Who may read a new file.
+/// Who can read a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Nobody but its owner.
+    /// Only its owner.
     Owner,
-    /// Whoever may by the user's own rules.
+    /// As set by the user's umask.
     Usual,
 }
 
-/// Writes all of a file, or nothing: beside its place first, which is then renamed. What stood there is replaced, a link
-/// as well, and not what it leads to.
+/// Writes a file atomically: to a temporary file in the same folder, which is then renamed. An existing link is replaced, not
+/// its target.
 ///
 /// # Errors
-/// It names no file, or can't be written; then nothing is left behind.
+/// The path has no file name, or can't be written; no temporary file remains.
 pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let new = beside(path)?;
     let written = renew(&new, readers).and_then(|mut file| {
@@ -182,31 +181,30 @@ pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
         file.sync_all()?;
         std::fs::rename(&new, path)
     });
-    // What is not there need not be removed.
+    // The temporary file may not exist.
     written.inspect_err(|_| drop(std::fs::remove_file(&new)))
 }
 
-/// Whether [`replace`] could write there by now.
+/// Checks that [`replace`] could write to the path.
 ///
 /// # Errors
-/// It names no file, or nothing can be written beside it.
+/// The path has no file name, or its folder isn't writable.
 pub fn probe(path: &Path) -> io::Result<()> {
     let new = beside(path)?;
     renew(&new, Readers::Owner)?;
     std::fs::remove_file(&new)
 }
 
-/// Writes new files, all or none, with the folders they need. What is there already stays, and is told apart in the
-/// answer by `false`.
+/// Writes new files, all or none, and the folders they need. Existing files are kept, and reported as `false`.
 ///
 /// # Errors
-/// One of them can't be written; then nothing is left behind.
+/// One of them can't be written; all new ones are removed.
 pub fn create_all(files: &[(PathBuf, &str)]) -> Result<Vec<bool>, (PathBuf, io::Error)> {
     let mut made = Vec::new();
     let is_new: Result<Vec<bool>, _> =
         files.iter().map(|(path, text)| create_new(path, text, &mut made).map_err(|it| (path.clone(), it))).collect();
     if is_new.is_err() {
-        // Newest first, so that folders are empty; what somebody else has put there meanwhile keeps its folder.
+        // Remove the newest first, so that folders are empty. Folders with files from other processes remain.
         for path in made.iter().rev() {
             let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
         }
@@ -223,7 +221,7 @@ fn create_new(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> io::Result<bo
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(io::Error::new(
                     io::ErrorKind::NotADirectory,
-                    format!("`{}` is no folder", folder.display()),
+                    format!("`{}` is not a folder", folder.display()),
                 ));
             }
             Err(error) => return Err(error),
@@ -239,15 +237,15 @@ fn create_new(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> io::Result<bo
     Ok(true)
 }
 
-/// What a saved plan (`diff --out`) says it is, in its first field, `kind`.
+/// The value of `kind`, the first field of a saved plan (`diff --out`).
 pub const SAVED_PLAN: &str = "engine saved plan";
-/// What a timeline (`apply --timeline`) says it was generated by, in its head.
+/// The generator in the head of a timeline (`apply --timeline`).
 pub const TIMELINE: &str = "engine timeline";
-/// Enough of a file to recognize it by, in bytes.
+/// Number of bytes that identify a file.
 const HEAD: usize = 400;
 
-/// Whether the content is that of a file that engine writes under a name of the user's choice: a saved plan or a
-/// timeline, also one of another version, or the first half of one.
+/// Whether the content is an output file of engine with a user-defined name: a saved plan or timeline, even from another
+/// version or incomplete.
 pub fn is_own_output(content: &[u8]) -> bool {
     let head = String::from_utf8_lossy(content.get(..HEAD).unwrap_or(content));
     let bare: String = head.trim_start_matches('\u{feff}').split_whitespace().collect();
@@ -255,21 +253,22 @@ pub fn is_own_output(content: &[u8]) -> bool {
         || head.contains(&format!(r#"name="generator" content="{TIMELINE}""#))
 }
 
-/// Whether a file's name is one that only [`replace`] gives: what it was writing when it was killed.
+/// Whether the name is that of a temporary file of [`replace`], left by a killed process.
 pub fn is_draft(name: &str) -> bool {
     let id = name.strip_prefix('.').and_then(|it| it.strip_suffix(".new")).and_then(|it| it.rsplit_once('.'));
     id.is_some_and(|(of, id)| !of.is_empty() && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    let name =
+        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name"))?;
     let mut new = std::ffi::OsString::from(".");
     new.push(name);
     new.push(format!(".{}.new", std::process::id()));
     Ok(path.with_file_name(new))
 }
 
-/// Makes a new file in the place of whatever is there, such as what an earlier process of the same number has left.
+/// Creates a new file, replacing an existing one, for example of an earlier process with the same ID.
 fn renew(path: &Path, readers: Readers) -> io::Result<File> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -297,7 +296,7 @@ mod tests {
 
     use super::*;
 
-    /// Each way to a file of the program's own, with a link in its place, to a file and to nothing.
+    /// Each operation on engine's own files, with links to a file, a folder and a missing target.
     #[test]
     fn nothing_is_read_or_written_through_a_link() {
         type Way = fn(&Path) -> io::Result<()>;
@@ -331,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_process_has_left_beside_a_file_is_in_nobodys_way() {
+    fn a_temporary_file_of_an_earlier_process_is_replaced() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("plan.json");
         fs::write(place.path().join("precious"), "precious").unwrap();

@@ -1,9 +1,8 @@
-//! The patterns of a mapping's filters: what is wrong with one, and whether it lets a record through, as far as either can be
-//! told for certain.
+//! Filter patterns of a mapping: their errors, and whether they match a record, as far as that is certain.
 //!
-//! The rules are those of docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html, and what these leave open
-//! those of docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html, on which they are built. What
-//! is not in them, or not known of the record, is never held against a pattern.
+//! The rules come from docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html, and for details from
+//! docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html, on which they are based. Undocumented
+//! rules and unknown parts of a record never count against a pattern.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -11,21 +10,20 @@ use crate::diagnostic::nearest;
 use crate::records::Happening;
 use crate::value::Path;
 
-/// Something wrong with a pattern.
+/// A problem in a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// Where.
     pub path: Path,
     /// What.
     pub problem: String,
-    /// What to write instead.
+    /// How to fix it.
     pub hint: String,
-    /// Whether it is only worth a warning: AWS takes it, or may know what is not known here.
+    /// Whether it is only a warning, because AWS accepts it or may accept it.
     pub is_harmless: bool,
 }
 
-/// What Lambda shows of a change on a stream of that view type, for the filters to judge; `null` stands for what is there
-/// and not known.
+/// The record that Lambda gets for a change on a stream with this view type; `null` is a value that exists but is unknown.
 pub fn record(change: Happening, view: &str, keys: &Json, image: &Json) -> Json {
     let mut dynamodb = json!({ "Keys": keys, "StreamViewType": view });
     let shows = |side: &str| view == side || view == "NEW_AND_OLD_IMAGES";
@@ -38,8 +36,8 @@ pub fn record(change: Happening, view: &str, keys: &Json, image: &Json) -> Json 
     json!({ "eventName": change.word(), "eventSource": "aws:dynamodb", "dynamodb": dynamodb })
 }
 
-/// Whether every one of the filters drops the record for certain; no filters drop nothing. What is `null` in the record
-/// is there, and not known.
+/// Whether all filters certainly drop the record; without filters, nothing is dropped. `null` in the record is a value that
+/// exists but is unknown.
 pub fn drop_for_certain(filters: &[Json], record: &Json) -> bool {
     !filters.is_empty() && filters.iter().all(|filter| judge(filter, record) == Verdict::No)
 }
@@ -51,12 +49,12 @@ enum Verdict {
     Yes,
 }
 
-/// What is wrong with an item of a field's list.
+/// A problem with an item of a field's list.
 struct Wrong {
-    /// To follow the field's name.
+    /// Appended to the field's name.
     problem: String,
     hint: String,
-    /// Whether AWS may know what it means: it adds operators.
+    /// Whether AWS may support it, because it adds operators over time.
     is_unknown: bool,
 }
 
@@ -66,7 +64,7 @@ impl Wrong {
     }
 }
 
-/// Parts of a record that are always there, and of which nothing is known beforehand.
+/// Fields of a record that always exist, with unknown values.
 const UNKNOWN: [&str; 7] = [
     "eventID",
     "eventVersion",
@@ -77,7 +75,7 @@ const UNKNOWN: [&str; 7] = [
     "SizeBytes",
 ];
 
-/// What is wrong with a pattern that stands at `path`.
+/// The problems of a pattern at `path`.
 pub fn faults(pattern: &Json, path: &Path) -> Vec<Fault> {
     let mut faults = Vec::new();
     if let Json::Object(fields) = pattern {
@@ -95,7 +93,7 @@ fn fields_faults(fields: &Map<String, Json>, path: &Path, faults: &mut Vec<Fault
         match wanted {
             Json::Object(inner) => fields_faults(inner, &path, faults),
             Json::Array(ways) if ways.is_empty() => {
-                fault(format!("`{name}` in a filter lists nothing"), "name what it may be, or remove it".to_owned());
+                fault(format!("`{name}` in a filter is an empty list"), "add values, or remove it".to_owned());
             }
             Json::Array(ways) if name == "$or" && ways.iter().all(Json::is_object) => {
                 for (at, way) in ways.iter().enumerate() {
@@ -109,10 +107,11 @@ fn fields_faults(fields: &Map<String, Json>, path: &Path, faults: &mut Vec<Fault
                         let problem = format!("`{name}` in a filter {problem}");
                         faults.push(Fault { path, problem, hint, is_harmless: is_unknown });
                     } else if name == "N" && (way.is_number() || way.get("numeric").is_some()) {
-                        let problem = "no record matches a number at `N`: DynamoDB writes numbers as text".to_owned();
+                        let problem =
+                            "a number at `N` matches no records: DynamoDB sends numbers as strings".to_owned();
                         let hint = match way {
                             Json::Number(number) => format!("write `N: [\"{number}\"]`"),
-                            _ => "list the texts that it may be, like `N: [\"1\", \"2\"]`, or compare in the function"
+                            _ => "list the values as strings, like `N: [\"1\", \"2\"]`, or compare in the function"
                                 .to_owned(),
                         };
                         faults.push(Fault { path, problem, hint, is_harmless: true });
@@ -120,7 +119,7 @@ fn fields_faults(fields: &Map<String, Json>, path: &Path, faults: &mut Vec<Fault
                 }
             }
             value => fault(
-                format!("`{name}` in a filter is a single value, and a list is wanted"),
+                format!("`{name}` in a filter must be a list, not a single value"),
                 match value {
                     Json::Number(number) if name == "N" => format!("write `N: [\"{number}\"]`"),
                     value => format!("write `{name}: [{}]`", bare(value)),
@@ -130,7 +129,7 @@ fn fields_faults(fields: &Map<String, Json>, path: &Path, faults: &mut Vec<Fault
     }
 }
 
-/// A value as it is written in YAML between brackets.
+/// A value as written in YAML between brackets.
 fn bare(value: &Json) -> String {
     let is_word = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -141,7 +140,7 @@ fn bare(value: &Json) -> String {
     }
 }
 
-/// One item of the list that stands for a field: what the field's value has to be.
+/// One item of a field's list: a condition for the field's value.
 enum Test<'p> {
     Is(&'p Json),
     Exists(bool),
@@ -149,7 +148,7 @@ enum Test<'p> {
     Suffix(&'p str),
     IgnoreCase(&'p str),
     AnythingBut(Vec<&'p Json>),
-    /// Understood, and not followed any further.
+    /// A valid condition that is not evaluated.
     Other,
 }
 
@@ -157,30 +156,29 @@ const OPERATORS: [&str; 9] =
     ["prefix", "suffix", "equals-ignore-case", "anything-but", "exists", "numeric", "cidr", "wildcard", "exactly"];
 
 impl<'p> Test<'p> {
-    /// What the item means, or why AWS refuses it, and what to write instead.
+    /// Parses an item, or returns why AWS rejects it and how to fix it.
     fn of(item: &'p Json) -> Result<Test<'p>, Wrong> {
         let rule = match item {
             Json::Object(rule) => rule,
             Json::Array(_) => {
-                let hint = "put its items into the outer list; each of them is an alternative";
-                return Err(Wrong::new("has a list in its list", hint));
+                let hint = "move its items to the outer list; each item is an alternative";
+                return Err(Wrong::new("contains a nested list", hint));
             }
             value => return Ok(Test::Is(value)),
         };
         let mut entries = rule.iter();
         let (Some((operator, operand)), None) = (entries.next(), entries.next()) else {
-            let hint =
-                "write each operator as an item of its own, like `[{ prefix: a }, { suffix: b }]`: any of them will do";
-            return Err(Wrong::new(format!("has an item with {} operators, and each has one", rule.len()), hint));
+            let hint = "write each operator as a separate item, like `[{ prefix: a }, { suffix: b }]`; each item is an alternative";
+            return Err(Wrong::new(format!("has an item with {} operators instead of one", rule.len()), hint));
         };
         let wrong = |takes: &str, example: &str| {
-            Err(Wrong::new(format!("gives `{operator}` {takes}"), format!("write `{example}`")))
+            Err(Wrong::new(format!("has an invalid value for `{operator}`: {takes}"), format!("write `{example}`")))
         };
         let text = |test: fn(&'p str) -> Test<'p>| match operand {
             Json::String(text) => Ok(test(text)),
-            // Of a prefix that ignores case, only EventBridge's page speaks.
+            // Only EventBridge's page documents a case-insensitive prefix.
             Json::Object(_) if matches!(&**operator, "prefix" | "suffix") => Ok(Test::Other),
-            _ => wrong("no text", &format!("{{ {operator}: text }}")),
+            _ => wrong("it must be text", &format!("{{ {operator}: text }}")),
         };
         match operator.as_str() {
             "prefix" => text(Test::Prefix),
@@ -189,10 +187,10 @@ impl<'p> Test<'p> {
             "cidr" | "wildcard" | "exactly" => text(|_| Test::Other),
             "exists" => match operand {
                 Json::Bool(exists) => Ok(Test::Exists(*exists)),
-                _ => wrong("neither true nor false", "{ exists: true }"),
+                _ => wrong("it must be true or false", "{ exists: true }"),
             },
             "numeric" if is_range(operand) => Ok(Test::Other),
-            "numeric" => wrong("no comparison", "{ numeric: [\">\", 0, \"<=\", 100] }"),
+            "numeric" => wrong("it must be a comparison", "{ numeric: [\">\", 0, \"<=\", 100] }"),
             "anything-but" => match operand {
                 Json::Object(_) => Ok(Test::Other),
                 Json::String(_) | Json::Number(_) => Ok(Test::AnythingBut(vec![operand])),
@@ -202,17 +200,17 @@ impl<'p> Test<'p> {
                 {
                     Ok(Test::AnythingBut(others.iter().collect()))
                 }
-                _ => wrong("neither texts nor numbers alone", "{ anything-but: [one, two] }"),
+                _ => wrong("it must be only texts or only numbers", "{ anything-but: [one, two] }"),
             },
             unknown => Err(Wrong {
                 is_unknown: true,
-                problem: format!("has the operator `{unknown}`, which engine doesn't know"),
+                problem: format!("has an unknown operator `{unknown}`"),
                 hint: match nearest(unknown, OPERATORS) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => {
                         let known: Vec<String> = OPERATORS.iter().map(|it| format!("`{it}`")).collect();
                         format!(
-                            "the operators are {}; a field within the field stands below it without a list",
+                            "the operators are {}; write a nested field under its parent without a list",
                             known.join(", ")
                         )
                     }
@@ -222,7 +220,7 @@ impl<'p> Test<'p> {
     }
 }
 
-/// Whether it is one comparison, or a lower bound and then an upper one.
+/// Whether it is one comparison, or a lower bound followed by an upper one.
 fn is_range(operand: &Json) -> bool {
     let Json::Array(terms) = operand else { return false };
     let sign = |term: &Json, signs: &[&str]| term.as_str().is_some_and(|it| signs.contains(&it));
@@ -239,7 +237,7 @@ fn is_range(operand: &Json) -> bool {
 
 fn judge(filter: &Json, record: &Json) -> Verdict {
     match filter {
-        // As the text that AWS keeps.
+        // AWS returns patterns as text.
         Json::String(text) => {
             serde_json::from_str(text).map_or(Verdict::Unknown, |filter: Json| judge(&filter, record))
         }
@@ -253,7 +251,7 @@ fn all_of(fields: &Map<String, Json>, record: &Json) -> Verdict {
         ("$or", Json::Array(ways)) => ways.iter().map(|way| judge(way, record)).max().unwrap_or(Verdict::Unknown),
         (name, _) if UNKNOWN.contains(&name) => Verdict::Unknown,
         (name, Json::Object(inner)) => match record.get(name) {
-            // What should be absent in something that is absent is a rule of its own.
+            // `exists: false` in a missing object is a special case.
             None if mentions_absence(wanted) => Verdict::Unknown,
             None => Verdict::No,
             Some(Json::Null) => Verdict::Unknown,
@@ -271,13 +269,13 @@ fn mentions_absence(filter: &Json) -> bool {
     filter.to_string().contains("\"exists\":false")
 }
 
-/// One alternative of a rule, held against what the record has there.
+/// Evaluates one alternative of a rule against the record's value.
 fn one_of(way: &Json, found: Option<&Json>) -> Verdict {
     let told = |is: bool| if is { Verdict::Yes } else { Verdict::No };
-    // What AWS refuses drops nothing.
+    // AWS rejects an invalid pattern, so it drops nothing.
     let Ok(test) = Test::of(way) else { return Verdict::Unknown };
     match (test, found) {
-        // Lambda looks for leaves only; what it makes of something that has parts is said nowhere.
+        // Lambda matches only leaf values; AWS doesn't document `exists` for others.
         (Test::Exists(_), Some(Json::Null | Json::Object(_) | Json::Array(_))) => Verdict::Unknown,
         (Test::Exists(wanted), found) => told(wanted == found.is_some()),
         (_, None) => Verdict::No,
@@ -317,7 +315,7 @@ mod tests {
             (json!({ "eventName": [{ "anything-but": ["INSERT"] }] }), true),
             (json!({ "eventName": [{ "anything-but": "INSERT" }] }), true),
             (json!({ "eventName": [{ "wildcard": "M*" }] }), false),
-            // AWS takes none of these, so they drop nothing.
+            // AWS rejects these, so they drop nothing.
             (json!({ "eventName": "REMOVE" }), false),
             (json!({ "eventName": [] }), false),
             (json!({ "eventName": [{ "prefx": "MOD" }] }), false),
@@ -327,12 +325,12 @@ mod tests {
             (json!({ "dynamodb": { "OldImage": { "kind": { "S": ["todo"] } } } }), true),
             (json!({ "dynamodb": { "NewImage": { "kind": { "S": [{ "exists": false }] } } } }), false),
             (json!({ "dynamodb": { "NewImage": { "id": { "S": [{ "exists": true }] } } } }), false),
-            // An object is no leaf.
+            // An object is not a leaf value.
             (json!({ "dynamodb": { "NewImage": [{ "exists": false }] } }), false),
             (json!({ "dynamodb": { "NewImage": { "id": [{ "exists": false }] } } }), false),
             (json!({ "dynamodb": { "Keys": [{ "exists": true }] } }), false),
             (json!({ "dynamodb": { "OldImage": [{ "exists": true }] } }), true),
-            // AWS marks what the time to live has deleted, and nothing else.
+            // AWS sets this only for items that time to live has deleted.
             (json!({ "userIdentity": { "type": ["Service"] } }), true),
             (json!({ "userIdentity": { "type": [{ "exists": false }] } }), false),
             (json!({ "dynamodb": { "NewImage": { "engine_verify": { "S": ["x"] } } } }), false),

@@ -1,6 +1,6 @@
-//! The dependency graph: who needs whom, in which order, and which circle keeps it from having one.
+//! The dependency graph: dependencies of resources, their order, and cycles.
 //!
-//! **Invariant:** the only user of petgraph, and names are all it knows of resources.
+//! **Invariant:** it is the only user of petgraph, and knows only the names of resources.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,8 +11,7 @@ use petgraph::visit::EdgeRef;
 
 use crate::schema::Moment;
 
-/// Resources and what they need. An edge leads from what is needed to who needs it, so that the order of work follows
-/// the edges.
+/// Resources and their dependencies. Edges lead from a dependency to its dependents, in execution order.
 #[derive(Debug, Clone)]
 pub struct Graph {
     graph: DiGraph<String, Moment>,
@@ -20,12 +19,12 @@ pub struct Graph {
     order: Vec<String>,
 }
 
-/// Resources that need each other, in order; the first one is needed by the last.
+/// A dependency cycle, in order; the last resource depends on the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cycle(pub Vec<String>);
 
 impl Graph {
-    /// Builds the graph. `edges` are (who needs, what is needed, which moment of it); unknown names are left out.
+    /// Builds the graph. `edges` are (dependent, dependency, moment to wait for); unknown names are ignored.
     ///
     /// # Errors
     /// The first cycle.
@@ -39,7 +38,7 @@ impl Graph {
         let mut moments: BTreeMap<(NodeIndex, NodeIndex), Moment> = BTreeMap::new();
         for (dependent, dependency, moment) in edges {
             let (Some(&from), Some(&to)) = (nodes.get(dependency), nodes.get(dependent)) else { continue };
-            // Several references between the same two: the latest moment counts.
+            // With several references between two resources, the latest moment applies.
             let latest = moments.entry((from, to)).or_insert(moment);
             *latest = moment.max(*latest);
         }
@@ -53,17 +52,17 @@ impl Graph {
         Ok(Graph { graph, nodes, order })
     }
 
-    /// All resources, each after what it needs.
+    /// All resources, each after its dependencies.
     pub fn order(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.order.iter().map(String::as_str)
     }
 
-    /// What `name` needs, and which moment of it.
+    /// The dependencies of `name`, with the moment to wait for.
     pub fn dependencies(&self, name: &str) -> impl Iterator<Item = (&str, Moment)> {
         self.neighbours(name, Direction::Incoming)
     }
 
-    /// Who needs `name`, and which moment of it.
+    /// The dependents of `name`, with the moment that they wait for.
     pub fn dependents(&self, name: &str) -> impl Iterator<Item = (&str, Moment)> {
         self.neighbours(name, Direction::Outgoing)
     }
@@ -78,16 +77,16 @@ impl Graph {
     }
 }
 
-/// Names one circle, beginning with its first resource in the order of declaration.
+/// Finds one cycle, starting with its first declared resource.
 fn cycle(graph: &DiGraph<String, Moment>) -> Cycle {
     let in_circle = |group: &Vec<NodeIndex>| match group.as_slice() {
         [single] => graph.find_edge(*single, *single).is_some(),
         _ => true,
     };
-    // Not Tarjan's algorithm, which in this library calls itself: a circle may be as long as a file has room for.
+    // petgraph's version of Tarjan's algorithm is recursive, and a cycle can be very long.
     let group = kosaraju_scc(graph).into_iter().filter(in_circle).min_by_key(|group| group.iter().min().copied());
     let Some(group) = group else { return Cycle(Vec::new()) };
-    // Inside a strongly connected group every walk can go on for ever, so it meets itself sooner or later.
+    // Each walk in a strongly connected group eventually returns to a visited node.
     let mut path: Vec<NodeIndex> = group.iter().min().copied().into_iter().collect();
     let group: HashSet<NodeIndex> = group.into_iter().collect();
     let mut seen: HashSet<NodeIndex> = path.iter().copied().collect();
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_is_named_in_the_order_of_need() {
+    fn a_cycle_is_in_dependency_order() {
         let cycle = graph(&["d", "a", "b", "c"], &[("d", "a"), ("a", "b"), ("b", "c"), ("c", "a")]);
         assert_eq!(cycle.err(), Some(Cycle(vec!["a".into(), "b".into(), "c".into()])));
     }

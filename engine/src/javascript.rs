@@ -1,40 +1,38 @@
-//! What the JavaScript of a package shows by its syntax alone: whether Lambda will find the
-//! handler's file, load it as the module system it is written in, and find the export.
+//! Checks the JavaScript of a package by its syntax: whether Lambda will find the handler's file, load it
+//! with the right module system, and find the export.
 //!
-//! **Invariant**: it reads the bytes it is given and nothing else, and calls certain only what no run of
-//! the file could make right. Exports that are computed at run time cannot be known from syntax, so
-//! whatever might make one counts as "may export anything".
+//! **Invariant**: it reads only the given bytes, and a finding is certain only if the file fails in every
+//! run. Syntax doesn't show exports that are computed at run time, so code that may create one counts as
+//! "may export anything".
 //!
-//! The lookup rules are those of Lambda's own loader, `UserFunction.js` in
+//! The lookup rules are those of Lambda's loader, `UserFunction.js` in
 //! github.com/aws/aws-lambda-nodejs-runtime-interface-client.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tree_sitter::{Node, Parser};
 
-/// Something that makes every call of the function fail.
+/// A problem that makes every invocation of the function fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether syntax proves it, as long as no layer brings or wraps the handler.
+    /// Whether syntax proves it, unless a layer provides or wraps the handler.
     pub is_certain: bool,
     /// What is wrong.
     pub problem: String,
-    /// The rule, or the observation, behind it.
+    /// The reason.
     pub why: String,
     /// What to do next.
     pub hint: String,
 }
 
-/// Files above this size, in bytes, are not parsed: it would take more than a moment, and a bundle
-/// this large was written by a tool that knows its exports.
+/// Larger files, in bytes, are not parsed: it would be slow, and a tool that knows the exports generated a
+/// bundle of this size.
 const MAX_PARSED: usize = 1 << 20;
 
-/// Splits a Node.js handler into its module, relative to the package and without an extension, and
-/// the path of the function inside what the module exports: `src/index.api.handler` is `src/index`
-/// and `api.handler`.
+/// Splits a Node.js handler into its module, relative to the package and without an extension, and the
+/// path of the function in the module's exports: `src/index.api.handler` is `src/index` and `api.handler`.
 ///
-/// `None` if Lambda would refuse it as malformed, or if it is absolute and so names a file of a
-/// layer.
+/// `None` if Lambda would reject it as malformed, or if it is absolute and refers to a file of a layer.
 pub fn split_handler(handler: &str) -> Option<(String, &str)> {
     if handler.starts_with('/') || handler.contains("..") {
         return None;
@@ -48,8 +46,8 @@ pub fn split_handler(handler: &str) -> Option<(String, &str)> {
     Some((folders.chain([file]).collect::<Vec<_>>().join("/"), export))
 }
 
-/// Whether a source has top-level `import` or `export` statements, which no CommonJS file can have.
-/// An ES module that has neither exports nothing, so it can't hold a handler.
+/// Whether a source has top-level `import` or `export` statements, which a CommonJS file can't have. An ES
+/// module without them exports nothing, so it can't contain a handler.
 pub fn is_module(source: &str) -> bool {
     Syntax::of(source.as_bytes()).is_some_and(|syntax| syntax.module.is_some())
 }
@@ -74,8 +72,7 @@ pub fn script<'a>(
     is_readable.then_some((name, text, is_module))
 }
 
-/// Looks at the handler's file among `files` (name to content). Only for `nodejs` runtimes; for
-/// others always empty.
+/// Checks the handler's file in `files` (name to content). Always empty for runtimes other than `nodejs`.
 pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str) -> Vec<Finding> {
     let Some(version) = runtime.strip_prefix("nodejs") else {
         return Vec::new();
@@ -86,9 +83,9 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
     let Some((module, export)) = split_handler(handler) else {
         return vec![Finding {
             is_certain: true,
-            problem: format!("handler `{handler}` is not of the form `file.export`"),
-            why: "Lambda splits the handler at the first dot after the last slash, and refuses `..`".into(),
-            hint: "write `index.handler` for the export `handler` of `index.js` or `index.mjs`".into(),
+            problem: format!("handler `{handler}` doesn't have the form `file.export`"),
+            why: "Lambda splits the handler at the first dot after the last slash, and rejects `..`".into(),
+            hint: "use `index.handler` for the export `handler` of `index.js` or `index.mjs`".into(),
         }];
     };
     let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
@@ -104,11 +101,11 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
 
     let mut findings = Vec::new();
     if let Some(line) = syntax.error {
-        // This parser may be older than the syntax.
+        // The parser may not know newer syntax.
         findings.push(Finding {
             is_certain: false,
             problem: format!("`{name}{SUSPECTED}{line}"),
-            why: "if Node.js agrees, every call on AWS fails with `Runtime.UserCodeSyntaxError`".into(),
+            why: "if Node.js finds it, too, every invocation fails with `Runtime.UserCodeSyntaxError`".into(),
             hint: format!("run `node --check {name}`"),
         });
     }
@@ -117,8 +114,7 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
     } else {
         module_in_commonjs(&name, &syntax)
     };
-    // After a syntax error or in the wrong module system, a missing export is a consequence and not
-    // the cause.
+    // After a syntax error or with the wrong module system, a missing export is only a consequence.
     if findings.is_empty() && mismatch.is_none() {
         findings.extend(missing_export(&name, &module, export, &syntax));
     }
@@ -131,8 +127,8 @@ const TYPESCRIPT: [&str; 3] = [".ts", ".mts", ".cts"];
 /// The first Node.js version whose Lambda runtime loads TypeScript files.
 const FIRST_WITH_TYPESCRIPT: u32 = 24;
 
-/// The file Lambda loads for a module: first the one without an extension, then by the loader's
-/// order of extensions.
+/// The file that Lambda loads for a module: without an extension first, then in the loader's order of
+/// extensions.
 fn handler_file<'a>(files: &'a BTreeMap<String, Vec<u8>>, module: &str, major: u32) -> Option<(String, &'a [u8])> {
     let typescript = TYPESCRIPT.iter().filter(|_| major >= FIRST_WITH_TYPESCRIPT);
     [""].iter().chain(&JAVASCRIPT).chain(typescript).find_map(|extension| {
@@ -148,8 +144,7 @@ fn missing_file(
     export: &str,
     major: u32,
 ) -> Option<Finding> {
-    // The loader's last resort is Node's own resolution: a folder of that name, or an installed
-    // package.
+    // Finally the loader uses Node's resolution: a folder with this name, or an installed package.
     let by_node = [format!("{module}/index.js"), format!("{module}/package.json"), format!("node_modules/{module}.js")];
     let installed = format!("node_modules/{module}/");
     if by_node.iter().any(|name| files.contains_key(name)) || files.keys().any(|name| name.starts_with(&installed)) {
@@ -177,26 +172,26 @@ fn missing_file(
         });
     Some(Finding {
         is_certain: true,
-        problem: format!("handler `{handler}` names no file of the package"),
+        problem: format!("handler `{handler}` matches no file in the package"),
         why: format!(
-            "Lambda looks for `{module}.js`, `{module}.mjs` and `{module}.cjs`; the package holds {}",
+            "Lambda looks for `{module}.js`, `{module}.mjs` and `{module}.cjs`; the package contains {}",
             list(own())
         ),
         hint: match (source, meant) {
             (Some(source), _) if major < FIRST_WITH_TYPESCRIPT => {
                 format!(
-                    "compile `{source}` to JavaScript and point `code` at the result: this runtime \
-                     does not run TypeScript"
+                    "compile `{source}` to JavaScript and set `code` to the result: this runtime \
+                     doesn't support TypeScript"
                 )
             }
             (_, Some(meant)) => format!("set `handler: {meant}.{export}`, or rename the file"),
-            _ => "write `handler` as the file's path without extension, a dot, and the export".into(),
+            _ => "set `handler` to the file's path without extension, a dot, and the export".into(),
         },
     })
 }
 
 fn missing_export(name: &str, module: &str, export: &str, syntax: &Syntax) -> Option<Finding> {
-    // `api.handler` is a property of the export `api`; what that holds is not looked at.
+    // `api.handler` is a property of the export `api`, whose contents are not checked.
     let wanted = export.split('.').next().unwrap_or(export);
     if syntax.exports_unknown || syntax.exports.contains(wanted) {
         return None;
@@ -209,14 +204,14 @@ fn missing_export(name: &str, module: &str, export: &str, syntax: &Syntax) -> Op
     };
     Some(Finding {
         is_certain: true,
-        problem: format!("`{name}` does not export `{wanted}`"),
+        problem: format!("`{name}` doesn't export `{wanted}`"),
         why: match exports().next() {
             Some(_) => format!("it exports {}", list(exports())),
-            None => "it exports no names".into(),
+            None => "it has no named exports".into(),
         },
         hint: match nearest(wanted, exports()) {
             Some(meant) => format!("set `handler: {module}.{meant}`, or rename the export"),
-            None => format!("write `{statement}` in it, or name another export in `handler`"),
+            None => format!("add `{statement}` to it, or use another export in `handler`"),
         },
     })
 }
@@ -225,8 +220,8 @@ fn module_in_commonjs(name: &str, syntax: &Syntax) -> Option<Finding> {
     let (line, keyword) = syntax.module?;
     let (why, stem) = match name.strip_suffix(".js") {
         Some(stem) => (
-            "Lambda takes `.js` for CommonJS unless the nearest `package.json` says `\"type\": \"module\"`; \
-             Node's detection by syntax, which may run it locally, is switched off there",
+            "Lambda loads `.js` as CommonJS unless the nearest `package.json` has `\"type\": \"module\"`; it \
+             turns off Node's syntax detection, with which the file may run locally",
             stem,
         ),
         None => ("`.cjs` is always CommonJS", name.trim_end_matches(".cjs")),
@@ -244,21 +239,20 @@ fn commonjs_in_module(name: &str, syntax: &Syntax) -> Option<Finding> {
     let (rule, hint) = match name.strip_suffix(".mjs") {
         Some(stem) => ("`.mjs` is always an ES module", format!("rename it to `{stem}.js`")),
         None => (
-            "the nearest `package.json` says `\"type\": \"module\"`",
+            "the nearest `package.json` has `\"type\": \"module\"`",
             format!("rename it to `{}.cjs`", name.trim_end_matches(".js")),
         ),
     };
-    // Something that ran before it may have made a global of that name.
+    // Earlier code may have defined a global with this name.
     Some(Finding {
         is_certain: false,
         problem: format!("`{name}` uses `{code}` on line {line}, but Lambda loads it as an ES module"),
         why: format!("{rule}, and ES modules have no `require`, `module` or `exports`"),
-        hint: format!("{hint}, or write it with `import` and `export`"),
+        hint: format!("{hint}, or use `import` and `export`"),
     })
 }
 
-/// Whether Lambda loads a file as an ES module: `.mjs` always, `.js` if the nearest `package.json`
-/// says so.
+/// Whether Lambda loads a file as an ES module: `.mjs` always, `.js` depending on the nearest `package.json`.
 fn is_loaded_as_module(files: &BTreeMap<String, Vec<u8>>, name: &str) -> bool {
     if !name.ends_with(".js") {
         return name.ends_with(".mjs");
@@ -275,18 +269,18 @@ fn is_loaded_as_module(files: &BTreeMap<String, Vec<u8>>, name: &str) -> bool {
     false
 }
 
-/// What one walk over a file's syntax tree collects. Lines count from 1.
+/// The result of one walk over a file's syntax tree. Lines start at 1.
 #[derive(Default)]
 struct Syntax {
     /// The first top-level `import` or `export` statement.
     module: Option<(usize, &'static str)>,
-    /// The first use of CommonJS that surely runs when the file is loaded.
+    /// The first use of CommonJS that certainly runs when the file is loaded.
     commonjs: Option<(usize, String)>,
     error: Option<usize>,
     exports: BTreeSet<String>,
-    /// Set when something may add exports that syntax doesn't show.
+    /// Whether there may be exports that syntax doesn't show.
     exports_unknown: bool,
-    /// The file declares a `require` of its own, usually by `createRequire`.
+    /// Whether the file declares its own `require`, usually with `createRequire`.
     declares_require: bool,
 }
 
@@ -301,7 +295,7 @@ impl Syntax {
         let mut syntax = Self::default();
         walk(tree.root_node(), |node, ancestors| syntax.visit(node, ancestors, text));
         if tree.root_node().is_error() {
-            // The parser gave up on the whole file, as it does when something is never closed.
+            // The parser rejected the whole file, for example because a bracket is never closed.
             let end = tree.root_node().end_position().row + 1;
             syntax.error.get_or_insert(end);
         }
@@ -331,7 +325,7 @@ impl Syntax {
                 "exports" => self.exports_object(node, ancestors, text),
                 "module" if !is_only_looked_at(*parent, node) => self.exports_unknown = true,
                 "eval" if is_field(*parent, "function", node) => self.exports_unknown = true,
-                // Node.js calls the file itself with what it is made of.
+                // Node.js passes `exports` and `module` as arguments of the file.
                 "arguments" if ancestors.iter().all(|above| !HAS_OWN_THIS.contains(&above.kind())) => {
                     self.exports_unknown = true;
                 }
@@ -344,7 +338,7 @@ impl Syntax {
             "this" if ancestors.iter().all(|above| !HAS_OWN_THIS.contains(&above.kind())) => {
                 let commonjs = self.commonjs.take();
                 self.exports_object(node, ancestors, text);
-                // An ES module has a `this` as well, which is nothing.
+                // In an ES module, `this` is undefined.
                 self.commonjs = commonjs;
             }
             "shorthand_property_identifier" if matches!(source(node, text), "module" | "exports") => {
@@ -355,17 +349,17 @@ impl Syntax {
         }
     }
 
-    /// Takes note of an export. One that is written with an escape, or stands for the prototype, may be any.
+    /// Records an export. A name with an escape, or the prototype, may be any export.
     fn export(&mut self, name: String) {
         self.exports_unknown |= name.contains('\\') || name == "__proto__";
         self.exports.insert(name);
     }
 
-    /// `export …`: names, or everything that another module exports.
+    /// Records the names of `export …`, or all exports of another module.
     fn export_statement(&mut self, node: Node, text: &[u8]) {
         for child in children(node) {
             match child.kind() {
-                // Also hides the declaration's own name, which `export default` does not export.
+                // Return early: `export default` doesn't export the declaration's name.
                 "default" => {
                     self.exports.insert("default".into());
                     return;
@@ -394,8 +388,8 @@ impl Syntax {
         }
     }
 
-    /// Judges one use of the object that CommonJS exports, `exports` or `module.exports`, by what
-    /// stands around it. Any use but the plain ones may hand the object on to code that adds to it.
+    /// Handles one use of CommonJS's `exports` or `module.exports`, depending on the surrounding code. An
+    /// unusual use may pass the object to code that adds exports.
     fn exports_object(&mut self, node: Node, ancestors: &[Node], text: &[u8]) {
         let [.., outer, parent] = ancestors else {
             return;
@@ -409,7 +403,7 @@ impl Syntax {
                 Some(index) if index.kind() == "string" => self.export(literal(index, text)),
                 _ => self.exports_unknown = true,
             },
-            // Taking something apart assigns as well, and so does a loop.
+            // Destructuring and loops assign, too.
             "member_expression" | "subscript_expression"
                 if outer.kind().ends_with("pattern")
                     || is_field(*outer, "left", *parent) && outer.kind().starts_with("for") =>
@@ -418,10 +412,10 @@ impl Syntax {
             }
             "member_expression" | "subscript_expression" => return,
             "unary_expression" => return,
-            // What comes out of `exports && …` is what stands behind it.
+            // The value of `exports && …` is its right side.
             "binary_expression" if is_field(*parent, "left", node) && has_and(*parent) => return,
             "assignment_expression" if is_field(*parent, "left", node) => {
-                // Assigning to `exports` alone only rebinds a local variable.
+                // Assigning to `exports` only rebinds a local variable.
                 if node.kind() == "member_expression" {
                     self.whole_exports(*parent, ancestors, text);
                 }
@@ -437,10 +431,10 @@ impl Syntax {
         }
     }
 
-    /// `module.exports = …`, also as part of a chain of assignments.
+    /// Handles `module.exports = …`, including chains of assignments.
     fn whole_exports(&mut self, assignment: Node, ancestors: &[Node], text: &[u8]) {
-        // As in `const api = module.exports = {}`: the object has a second name, under which it may
-        // grow.
+        // In `const api = module.exports = {}`, the object has a second name, through which it can get
+        // more exports.
         let user = ancestors.iter().rev().find(|node| node.kind() != "assignment_expression");
         let unused = ["expression_statement", "sequence_expression", "parenthesized_expression"];
         if !user.is_some_and(|user| unused.contains(&user.kind())) {
@@ -453,7 +447,7 @@ impl Syntax {
             chain.push(inner);
             value = inner.child_by_field_name("right");
         }
-        // As in `module.exports = api = {}`.
+        // The same applies to `module.exports = api = {}`.
         let is_alias = |link: &Node| {
             let left = link.child_by_field_name("left").map_or("", |left| source(left, text));
             left != "exports" && left != "module.exports"
@@ -473,16 +467,15 @@ impl Syntax {
                     }
                 }
             }
-            // A bare function has no named exports: the usual slip of `module.exports = async
-            // (event) => …`.
+            // A function has no named exports; `module.exports = async (event) => …` is a common mistake.
             Some(function) if matches!(function.kind(), "arrow_function" | "function_expression") => {}
             _ => self.exports_unknown = true,
         }
     }
 }
 
-/// Visits a node and all below it in source order, each with its ancestors. No recursion: generated
-/// code nests deeply.
+/// Visits a node and its descendants in source order, each with its ancestors. Not recursive, because
+/// generated code can be deeply nested.
 fn walk<'tree>(root: Node<'tree>, mut visit: impl FnMut(Node<'tree>, &[Node<'tree>])) {
     let mut cursor = root.walk();
     let mut ancestors = Vec::new();
@@ -511,7 +504,7 @@ fn is_field(parent: Node, field: &str, node: Node) -> bool {
     parent.child_by_field_name(field) == Some(node)
 }
 
-/// Where `this` is something else than the object that a CommonJS file exports.
+/// Nodes in which `this` is not the exports of a CommonJS file.
 const HAS_OWN_THIS: [&str; 6] = [
     "function_declaration",
     "function_expression",
@@ -521,12 +514,12 @@ const HAS_OWN_THIS: [&str; 6] = [
     "class_body",
 ];
 
-/// A parse error wraps its surroundings, so statements inside one count as top-level too.
+/// A parse error node contains its surroundings, so statements in it count as top-level, too.
 fn is_top_level(ancestors: &[Node]) -> bool {
     ancestors.iter().all(|node| node.kind() == "program" || node.is_error())
 }
 
-/// Whether code surely runs when its file is loaded: inside no function, class, condition or `try`.
+/// Whether code certainly runs when its file is loaded: outside functions, classes, conditions and `try`.
 fn is_load_time(ancestors: &[Node]) -> bool {
     ancestors.iter().all(|node| {
         matches!(
@@ -544,7 +537,7 @@ fn is_load_time(ancestors: &[Node]) -> bool {
     })
 }
 
-/// Whether a use of `module` hands it on to nobody: a member of it, a question what it is.
+/// Whether a use of `module` only accesses a member or checks it, without passing it on.
 fn is_only_looked_at(parent: Node, node: Node) -> bool {
     match parent.kind() {
         "member_expression" => is_field(parent, "object", node),
@@ -577,7 +570,7 @@ fn source<'text>(node: Node, text: &'text [u8]) -> &'text str {
     node.utf8_text(text).unwrap_or_default()
 }
 
-/// The name that an identifier or a string literal stands for; escapes stay as written.
+/// The name in an identifier or string literal; escapes are kept as written.
 fn literal(node: Node, text: &[u8]) -> String {
     let source = source(node, text);
     if node.kind() == "string" { source.trim_matches(['"', '\'']).into() } else { source.into() }
@@ -623,7 +616,7 @@ mod tests {
         findings(&files, handler, runtime).into_iter().map(text).collect()
     }
 
-    /// One line a source: what syntax shows of its exports, `?` for those it cannot show.
+    /// One line per source with its exports; `?` for unknown ones.
     fn exports(sources: &[&str]) -> String {
         sources
             .iter()
@@ -637,7 +630,7 @@ mod tests {
     }
 
     #[test]
-    fn common_js_exports_are_seen_and_computed_ones_are_unknown() {
+    fn common_js_exports_are_known_and_computed_ones_are_unknown() {
         assert_snapshot!(exports(&[
             "exports.h = async (event) => event",
             "exports.h ??= 1",
@@ -744,7 +737,7 @@ mod tests {
     }
 
     #[test]
-    fn module_exports_are_seen_by_their_outer_name() {
+    fn module_exports_have_their_outer_name() {
         assert_snapshot!(exports(&[
             "export const h = 1, i = 2",
             "export let { a, b: c, ...d } = x, [e = f] = y",
@@ -778,19 +771,19 @@ mod tests {
     fn a_missing_export_is_named_with_the_nearest_one() {
         let report = |source| report_on(&[("index.js", source)], "index.handler", RUNTIME);
         assert_snapshot!(report("exports.Handler = 1; exports.other = 2; exports.__esModule = true"), @r"
-        `index.js` does not export `handler`
+        `index.js` doesn't export `handler`
           why: it exports `Handler`, `other`
           hint: set `handler: index.Handler`, or rename the export
         ");
         assert_snapshot!(report("module.exports = async () => {}"), @r"
-        `index.js` does not export `handler`
-          why: it exports no names
-          hint: write `exports.handler = …` in it, or name another export in `handler`
+        `index.js` doesn't export `handler`
+          why: it has no named exports
+          hint: add `exports.handler = …` to it, or use another export in `handler`
         ");
         assert_snapshot!(report_on(&[("index.mjs", "export default 1")], "index.handler", RUNTIME), @r"
-        `index.mjs` does not export `handler`
+        `index.mjs` doesn't export `handler`
           why: it exports `default`
-          hint: write `export const handler = …` in it, or name another export in `handler`
+          hint: add `export const handler = …` to it, or use another export in `handler`
         ");
         assert_eq!(report_on(&[("src/index.js", "exports.api = { handler }")], "./src/index.api.handler", RUNTIME), "");
     }
@@ -803,7 +796,7 @@ mod tests {
         let report = |files: &[(&str, &str)]| report_on(files, "src/index.handler", RUNTIME);
         assert_snapshot!(report(&[("src/index.js", es)]), @r#"
         `src/index.js` has an `import` statement on line 1, but Lambda loads it as CommonJS
-          why: Lambda takes `.js` for CommonJS unless the nearest `package.json` says `"type": "module"`; Node's detection by syntax, which may run it locally, is switched off there
+          why: Lambda loads `.js` as CommonJS unless the nearest `package.json` has `"type": "module"`; it turns off Node's syntax detection, with which the file may run locally
           hint: rename it to `src/index.mjs`; the handler stays the same
         "#);
         assert_snapshot!(report(&[("src/index.cjs", "import 'fs'"), module]), @r"
@@ -813,18 +806,18 @@ mod tests {
         ");
         assert_snapshot!(report(&[("src/index.js", es), ("src/package.json", "{}"), module]), @r#"
         `src/index.js` has an `import` statement on line 1, but Lambda loads it as CommonJS
-          why: Lambda takes `.js` for CommonJS unless the nearest `package.json` says `"type": "module"`; Node's detection by syntax, which may run it locally, is switched off there
+          why: Lambda loads `.js` as CommonJS unless the nearest `package.json` has `"type": "module"`; it turns off Node's syntax detection, with which the file may run locally
           hint: rename it to `src/index.mjs`; the handler stays the same
         "#);
         assert_snapshot!(report(&[("src/index.mjs", common)]), @r"
         `src/index.mjs` uses `require` on line 2, but Lambda loads it as an ES module
           why: `.mjs` is always an ES module, and ES modules have no `require`, `module` or `exports`
-          hint: rename it to `src/index.js`, or write it with `import` and `export`
+          hint: rename it to `src/index.js`, or use `import` and `export`
         ");
         assert_snapshot!(report(&[("src/index.js", "exports.handler = 1"), module]), @r#"
         `src/index.js` uses `exports` on line 1, but Lambda loads it as an ES module
-          why: the nearest `package.json` says `"type": "module"`, and ES modules have no `require`, `module` or `exports`
-          hint: rename it to `src/index.cjs`, or write it with `import` and `export`
+          why: the nearest `package.json` has `"type": "module"`, and ES modules have no `require`, `module` or `exports`
+          hint: rename it to `src/index.cjs`, or use `import` and `export`
         "#);
         for fine in [
             &[("src/index.mjs", es)][..],
@@ -847,32 +840,32 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_without_a_file_is_told_what_the_package_holds() {
+    fn an_error_for_a_missing_handler_file_lists_the_package() {
         let report = |files: &[(&str, &str)]| report_on(files, "index.handler", RUNTIME);
         assert_snapshot!(report(&[("dist/index.js", ""), ("a.js", ""), ("node_modules/indey.js", "")]), @r"
-        handler `index.handler` names no file of the package
-          why: Lambda looks for `index.js`, `index.mjs` and `index.cjs`; the package holds `a.js`, `dist/index.js`
+        handler `index.handler` matches no file in the package
+          why: Lambda looks for `index.js`, `index.mjs` and `index.cjs`; the package contains `a.js`, `dist/index.js`
           hint: set `handler: dist/index.handler`, or rename the file
         ");
         assert_snapshot!(report(&[("Indx.mjs", ""), ("a.js", "")]), @r"
-        handler `index.handler` names no file of the package
-          why: Lambda looks for `index.js`, `index.mjs` and `index.cjs`; the package holds `Indx.mjs`, `a.js`
+        handler `index.handler` matches no file in the package
+          why: Lambda looks for `index.js`, `index.mjs` and `index.cjs`; the package contains `Indx.mjs`, `a.js`
           hint: set `handler: Indx.handler`, or rename the file
         ");
         assert_snapshot!(report(&[("index.ts", ""), ("a.txt", ""), ("b", ""), ("c", ""), ("d", ""), ("e", "")]), @r"
-        handler `index.handler` names no file of the package
-          why: Lambda looks for `index.js`, `index.mjs` and `index.cjs`; the package holds `a.txt`, `b`, `c`, `d`, `e` and 1 more
-          hint: compile `index.ts` to JavaScript and point `code` at the result: this runtime does not run TypeScript
+        handler `index.handler` matches no file in the package
+          why: Lambda looks for `index.js`, `index.mjs` and `index.cjs`; the package contains `a.txt`, `b`, `c`, `d`, `e` and 1 more
+          hint: compile `index.ts` to JavaScript and set `code` to the result: this runtime doesn't support TypeScript
         ");
         assert_snapshot!(report(&[("main.py", "")]), @r"
-        handler `index.handler` names no file of the package
-          why: Lambda looks for `index.js`, `index.mjs` and `index.cjs`; the package holds `main.py`
-          hint: write `handler` as the file's path without extension, a dot, and the export
+        handler `index.handler` matches no file in the package
+          why: Lambda looks for `index.js`, `index.mjs` and `index.cjs`; the package contains `main.py`
+          hint: set `handler` to the file's path without extension, a dot, and the export
         ");
         assert_snapshot!(report_on(&[("index.js", "")], "index", RUNTIME), @r"
-        handler `index` is not of the form `file.export`
-          why: Lambda splits the handler at the first dot after the last slash, and refuses `..`
-          hint: write `index.handler` for the export `handler` of `index.js` or `index.mjs`
+        handler `index` doesn't have the form `file.export`
+          why: Lambda splits the handler at the first dot after the last slash, and rejects `..`
+          hint: use `index.handler` for the export `handler` of `index.js` or `index.mjs`
         ");
         for elsewhere in ["index/index.js", "node_modules/index/main.js"] {
             assert_eq!(report(&[(elsewhere, "")]), "");
@@ -886,7 +879,7 @@ mod tests {
     fn a_syntax_error_is_located_and_hides_what_follows_from_it() {
         assert_snapshot!(report_on(&[("index.js", "exports.h = 1;\nexports.handler = async (event => {\n")], "index.handler", RUNTIME), @r"
         `index.js` seems to have a syntax error near line 3
-          why: if Node.js agrees, every call on AWS fails with `Runtime.UserCodeSyntaxError`
+          why: if Node.js finds it, too, every invocation fails with `Runtime.UserCodeSyntaxError`
           hint: run `node --check index.js`
         ");
     }

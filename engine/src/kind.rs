@@ -1,9 +1,8 @@
-//! The contract between the engine and a resource type: [`Kind`] for the author of one, [`DynKind`] for the engine.
+//! The interface between engine and a resource type: [`Kind`] for its author, [`DynKind`] for engine.
 //!
-//! Trees in the middle, types at both ends: the engine compares plain trees, a kind meets only its own structs, and
-//! neither ever meets a value that is not known yet.
+//! Engine compares plain trees, and a kind uses only its own structs. A kind's operations never get unknown values.
 //!
-//! **Invariant:** no kind is named here, and nothing of plan, graph or scheduler.
+//! **Invariant:** it doesn't refer to any kind, or to plan, graph or scheduler.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -17,83 +16,83 @@ use crate::aws::{AwsError, Context};
 use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
 use crate::value::{Tree, Value, tree_to_json};
 
-/// Bytes that go to AWS beside the properties: a function's zip.
+/// Bytes to upload in addition to the properties: a function's zip.
 pub type Artifact = Arc<[u8]>;
 
-/// What a spec wants a resource to be, at the moment it is made so.
+/// The desired state of a resource, with all values known.
 #[derive(Debug, Clone)]
 pub struct Want<P> {
-    /// All properties; nothing is unknown.
+    /// All properties, without unknown values.
     pub props: P,
-    /// What [`Kind::load`] packed.
+    /// The package from [`Kind::load`].
     pub artifact: Option<Artifact>,
 }
 
-/// Where a spec's local files are.
+/// The location of a spec's local files.
 #[derive(Debug, Clone)]
 pub struct SpecFolder {
-    /// The folder of the spec, which relative paths in it begin at.
+    /// The spec's folder, to which its paths are relative.
     pub path: PathBuf,
-    /// The project's folder, which no path may lead out of; `None`: paths may lead anywhere (`--allow-code-outside`).
+    /// The project folder, which must contain all paths; `None` allows any path (`--allow-code-outside`).
     pub boundary: Option<PathBuf>,
 }
 
-/// What local files add to a declaration.
+/// The result of loading a declaration's local files.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Values for the derived properties.
+    /// Values of derived properties.
     pub derived: Tree,
-    /// Bytes for the verbs.
+    /// Bytes for the kind's operations.
     pub artifact: Option<Artifact>,
-    /// What is wrong with the files, or worth a warning.
+    /// Errors and warnings about the files.
     pub problems: Vec<Problem>,
 }
 
-/// One AWS resource type: a table of what its changes mean, and its verbs.
+/// One AWS resource type: its schema and its operations.
 ///
-/// Every verb bears repetition: after a crash or a lost answer it is simply run again.
+/// All operations are idempotent: after a crash or a lost response they run again.
 pub trait Kind: Send + Sync + 'static {
-    /// The properties that are compared or needed by the verbs; its serde fields are those of the schema.
+    /// The properties that are compared or needed by the operations; its serde fields match the schema.
     type Props: Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// The table of what can be set and what a change means.
+    /// The properties and the effects of changing them.
     fn schema(&self) -> Schema;
 
-    /// Fills in defaults that depend on the name or on other properties, and brings what is written into the form in
-    /// which AWS shows it. Runs once, after the table's own defaults; `desired` may hold unknown values.
+    /// Fills in defaults that depend on the name or other properties, and converts values to the form that AWS returns. Runs
+    /// once, after the schema's defaults; `desired` can contain unknown values.
     fn normalize(&self, _id: &Id, _desired: &mut Tree) {}
 
-    /// Rules that tie several properties together. `desired` is canonical, but may hold unknown values.
+    /// Checks rules for several properties. `desired` is in canonical form, but can contain unknown values.
     fn check(&self, _desired: &Tree) -> Vec<Problem> {
         Vec::new()
     }
 
-    /// Folds local files into the declaration as content hashes. Files only.
+    /// Loads local files and adds their content hashes to the declaration. Only for files.
     fn load(&self, _desired: &Tree, _folder: &SpecFolder) -> Loaded {
         Loaded::default()
     }
 
-    /// What stands in AWS. Never fails on a half-made resource. With an incarnation in `id`, that one alone.
+    /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`, reads only that one.
     fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send;
 
-    /// The function in whose line its creates, updates, deletes and releases stand: they are one at a time, and none begins
-    /// before the one in front is over. `settle`, which mostly waits, takes its turn for itself.
+    /// The function whose queue serializes its creates, updates, deletes and releases. `settle`, which mostly waits, joins the
+    /// queue only for its writes.
     fn queue<'a>(&self, _id: &'a Id) -> Option<&'a str> {
         None
     }
 
-    /// What may be this owner's by its name or by what it belongs to, where the tag index can't be asked: all of the
-    /// kind whose name begins with the team's. The owner's resource name is empty.
+    /// Finds possible resources of this owner by name or parent, if the tag index is unavailable: all of this kind whose names
+    /// start with the team. The owner's resource name is empty.
     fn scan(&self, _cx: &Context, _owner: &Owner) -> impl Future<Output = Result<Vec<Id>, AwsError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// What would be lost with it.
+    /// The data that deleting it would lose.
     fn contents(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<Contents, AwsError>> + Send {
         std::future::ready(Ok(Contents::Empty))
     }
 
-    /// Makes it. Returns as soon as AWS names the outputs: the step is *made*. Tags go with the create call.
+    /// Creates it, including tags. Returns as soon as the outputs are known: the step is *made*.
     fn create(
         &self,
         cx: &Context,
@@ -101,8 +100,7 @@ pub trait Kind: Send + Sync + 'static {
         want: Want<Self::Props>,
     ) -> impl Future<Output = Result<Outputs, AwsError>> + Send;
 
-    /// Changes it in place, from `have` to `want`; also puts our tags on it if they are missing. Unknown properties are
-    /// equal in both.
+    /// Changes it in place from `have` to `want`, and adds missing owner tags. Unknown properties are equal in both.
     fn update(
         &self,
         cx: &Context,
@@ -111,8 +109,8 @@ pub trait Kind: Send + Sync + 'static {
         want: Want<Self::Props>,
     ) -> impl Future<Output = Result<Outputs, AwsError>> + Send;
 
-    /// Waits until AWS is done with what `create` or `update` began: the step is *ready*. It doesn't wait for the
-    /// values of `unknown` properties, which `want` does not have.
+    /// Waits until AWS has finished the `create` or `update`: the step is *ready*. It doesn't wait for `unknown` properties,
+    /// which are missing in `want`.
     fn settle(
         &self,
         cx: &Context,
@@ -122,7 +120,7 @@ pub trait Kind: Send + Sync + 'static {
         outputs: &Outputs,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
-    /// Removes it and waits until it is gone. What is gone already is fine.
+    /// Deletes it and waits until it no longer exists. Succeeds if it is already deleted.
     fn delete(
         &self,
         cx: &Context,
@@ -130,10 +128,10 @@ pub trait Kind: Send + Sync + 'static {
         have: Live<Self::Props>,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
-    /// Whether AWS would take it, as far as that can be known before the one that it replaces is deleted.
+    /// Checks whether AWS would accept it, as far as possible before the resource that it replaces is deleted.
     ///
     /// # Errors
-    /// Why it would not.
+    /// Why AWS would reject it.
     fn precheck(
         &self,
         _cx: &Context,
@@ -143,11 +141,11 @@ pub trait Kind: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Creates what was deleted for a successor that AWS then refused. `false`: it stays deleted, for a kind whose old state
-    /// should not come back.
+    /// Re-creates a resource that was deleted for a successor that AWS then rejected. Returns `false` if it stays deleted, for
+    /// kinds whose old state should not be restored.
     ///
     /// # Errors
-    /// Why it can't be created again.
+    /// Why it can't be re-created.
     fn put_back(
         &self,
         _cx: &Context,
@@ -157,22 +155,22 @@ pub trait Kind: Send + Sync + 'static {
         std::future::ready(Ok(false))
     }
 
-    /// Takes our tags off it, and changes nothing else.
+    /// Removes the owner tags, and changes nothing else.
     fn release(
         &self,
         _cx: &Context,
         id: &Id,
         _have: Live<Self::Props>,
     ) -> impl Future<Output = Result<(), AwsError>> + Send {
-        let defect = AwsError::defect(format!("`{}` has no tags that could be taken off", id.name));
+        let defect = AwsError::defect(format!("`{}` has no tags to remove", id.name));
         std::future::ready(Err(defect))
     }
 }
 
-/// A future as trait objects return it.
+/// A boxed future, for trait objects.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AwsError>> + Send + 'a>>;
 
-/// [`Kind`] on trees and object safe; [`erase`] makes one.
+/// An object-safe [`Kind`] on trees; created with [`erase`].
 pub trait DynKind: Send + Sync {
     /// See [`Kind::schema`].
     fn schema(&self) -> &Schema;
@@ -210,7 +208,7 @@ pub trait DynKind: Send + Sync {
     fn release<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()>;
 }
 
-/// Makes the engine's view out of the author's.
+/// Converts a [`Kind`] to a [`DynKind`].
 pub fn erase<K: Kind>(kind: K) -> Box<dyn DynKind> {
     let schema = kind.schema();
     Box::new(Erased { kind, schema })
@@ -222,8 +220,7 @@ struct Erased<K> {
 }
 
 impl<K: Kind> Erased<K> {
-    /// Trees were checked against the schema when the spec was read, so a failure here is a defect of the kind; it is
-    /// reported as one instead of ending the process.
+    /// Converts a tree. Trees match the schema, so a failure is a defect of the kind; it is reported instead of panicking.
     fn typed(&self, tree: &Tree) -> Result<K::Props, AwsError> {
         serde_json::from_value(tree_to_json(tree)).map_err(|error| self.defect(&error))
     }
@@ -233,7 +230,7 @@ impl<K: Kind> Erased<K> {
         let Value::Map(mut props) = Value::from(json) else {
             return Err(self.defect(&"properties are not a mapping"));
         };
-        // What AWS never returns is no part of a live tree.
+        // A live tree has no properties that AWS never returns.
         for property in &self.schema.properties {
             if property.change == Rule::Local || live.unknown.contains_key(property.name) {
                 props.remove(property.name);
@@ -248,7 +245,7 @@ impl<K: Kind> Erased<K> {
 }
 
 impl<P> Live<P> {
-    /// The same with other properties.
+    /// Replaces the properties.
     pub fn map<Q>(self, props: Q) -> Live<Q> {
         let Live { props: _, outputs, owner, condition, incarnation, revision, age, notes, unknown } = self;
         Live { props, outputs, owner, condition, incarnation, revision, age, notes, unknown }

@@ -1,6 +1,6 @@
-//! The registry: one line a kind, one file a kind.
+//! The registry of kinds: one line and one file for each.
 //!
-//! **Invariant:** kinds know nothing of plan, graph or scheduler, and nothing of each other but the words in
+//! **Invariant:** kinds don't depend on plan, graph or scheduler, and refer to each other only by the names in
 //! [`Shape::Link`](crate::schema::Shape::Link).
 
 mod function;
@@ -28,7 +28,7 @@ use crate::value::{Path, Tree, Value, tree_to_json};
 pub use function::default_log_group;
 pub use permission::properties_of_policy;
 
-/// Every kind that `type:` can name, in alphabetical order.
+/// All kinds by their name in `type:`, in alphabetical order.
 pub fn registry() -> &'static BTreeMap<&'static str, Box<dyn DynKind>> {
     static REGISTRY: LazyLock<BTreeMap<&'static str, Box<dyn DynKind>>> = LazyLock::new(|| {
         [
@@ -45,61 +45,61 @@ pub fn registry() -> &'static BTreeMap<&'static str, Box<dyn DynKind>> {
     &REGISTRY
 }
 
-/// `tags:` is the same for every kind: those declared are ensured, others left alone.
+/// The `tags` property, which all kinds share: declared tags are set, and others are kept.
 fn tags() -> Property {
     let shape = Shape::Map { key: text::TAG_KEY, value: Box::new(Shape::Text(text::TAG_VALUE)), max: 47 };
-    property("tags", shape, "tags to ensure; others are left alone").default(json!({})).ensured()
+    property("tags", shape, "tags to set; other tags in AWS are kept").default(json!({})).ensured()
 }
 
-/// A list of words that AWS extends, and of which engine only passes one on.
+/// An enumeration that AWS extends over time and engine passes on unchanged.
 fn open(offered: &[&'static str]) -> Shape {
     Shape::OpenChoice { offered: offered.to_vec(), retired: Vec::new(), form: text::WORD }
 }
 
-/// What is worth a warning about an ARN of a service to which Lambda was not known to send.
+/// The warning for an ARN of a service that is not a known destination of Lambda.
 fn unusual_target(desired: &Tree, property: &str, services: &[&str]) -> Option<Problem> {
     let arn = desired.get(property).and_then(Value::as_str)?;
     let service = arn.split(':').nth(2).filter(|service| !services.contains(service))?;
-    let problem = format!("engine knows no `{property}` of the service `{service}`");
-    let hint = format!("if AWS refuses it: it takes one of {}", services.join(", "));
+    let problem = format!("`{service}` is not a known service for `{property}`");
+    let hint = format!("if AWS rejects it, use one of {}", services.join(", "));
     Some(Problem::warning(Path::property(property), problem, hint))
 }
 
-/// The tags in AWS that are people's, without ours and AWS's own.
+/// A resource's tags without those of engine and AWS.
 fn own_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
     let own = tags.into_iter().filter(|(key, _)| !crate::schema::is_reserved_tag(key));
     own.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// All tags that a resource is to have: the owner's three and the declared ones.
+/// All desired tags of a resource: the three owner tags and the declared ones.
 fn all_tags(owner: &crate::schema::Owner, declared: &BTreeMap<String, String>) -> HashMap<String, String> {
     let ours = owner.tags().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
     declared.clone().into_iter().chain(ours).collect()
 }
 
-/// The declared tags that AWS does not have with that value.
+/// The declared tags that are missing or have another value in AWS.
 fn missing_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let missing = declared.iter().filter(|(key, value)| have.get(*key) != Some(value));
     missing.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// A change from one set of properties to another. A request carries the members that differ and no others: what is left
-/// out stays as it is, needs no permission, and can't overwrite what engine doesn't know.
+/// A change from one set of properties to another. A request contains only members that differ: omitted members stay
+/// unchanged, need no permission, and can't overwrite values that engine doesn't know.
 struct Delta<'p, P> {
     from: &'p P,
     to: &'p P,
 }
 
 impl<P> Delta<'_, P> {
-    /// A member of the request as it is wanted; `None` if it doesn't differ.
+    /// The desired value of a request member; `None` if it doesn't differ.
     fn member<T: PartialEq>(&self, of: impl Fn(&P) -> T) -> Option<T> {
         let wanted = of(self.to);
         (of(self.from) != wanted).then_some(wanted)
     }
 }
 
-/// The properties of a resource that is created with no more than the required ones of `want`. A create carries the
-/// difference, so that it also works in a region that doesn't know a newer property.
+/// The properties of a resource that is created with only the required ones of `want`. A create sends the difference, so
+/// that it also works in a region without a newer property.
 ///
 /// # Errors
 /// A defect: properties and schema disagree.
@@ -120,8 +120,8 @@ fn with_defaults<K: Kind>(kind: &K, id: &Id, want: &K::Props) -> Result<K::Props
     serde_json::from_value(tree_to_json(&tree)).map_err(defect)
 }
 
-/// Whether tags have to be written: a declared one is missing, or ours are and may be put on. Where the tags may not be
-/// read, putting ours on would be a claim to what may be another team's.
+/// Whether tags must be written, because declared or owner tags are missing. If the tags can't be read, owner tags could claim
+/// another team's resource, so this requires `assume_owner`.
 fn must_tag(
     cx: &Context,
     id: &Id,
@@ -136,12 +136,12 @@ fn must_tag(
     }
 }
 
-/// Whether every declared tag stands in AWS with that value.
+/// Whether AWS has each declared tag with the declared value.
 fn has_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>) -> bool {
     declared.iter().all(|(key, value)| have.get(key) == Some(value))
 }
 
-/// What a scan has found by its name.
+/// The identity of a resource that a scan found by its name.
 fn scanned(owner: &Owner, name: String) -> Id {
     Id {
         owner: Owner { resource: String::new(), ..owner.clone() },
@@ -153,7 +153,7 @@ fn scanned(owner: &Owner, name: String) -> Id {
     }
 }
 
-/// Takes the owner's three tags off a function or a mapping.
+/// Removes the three owner tags from a function or mapping.
 async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsError> {
     let send = || async {
         let keys = id.owner.tags().map(|(key, _)| key.to_owned());
@@ -163,7 +163,7 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
     cx.send(wait, &id.name, send).await.map(|_| ())
 }
 
-/// Whether what was just made, or is being waited for, has come into other hands.
+/// Whether the resource now belongs to another stack or to CloudFormation.
 fn is_anothers(owner: &Ownership, id: &Id) -> bool {
     match owner {
         Ownership::Engine(owner) => (&owner.team, &owner.stack) != (&id.owner.team, &id.owner.stack),
@@ -172,7 +172,7 @@ fn is_anothers(owner: &Ownership, id: &Id) -> bool {
     }
 }
 
-/// The names of the properties in which two differ, but for some.
+/// Names of the properties that differ, except those in `but`.
 fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
     let fields = |props: &P| match serde_json::to_value(props) {
         Ok(Json::Object(fields)) => fields,
@@ -183,7 +183,7 @@ fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
     compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
 }
 
-/// Properties as if `unknown` had not been read: whatever a read shows there is not compared with what it once hid.
+/// Properties without the `unknown` ones, which must not be compared even if this read shows them.
 fn without<P: Serialize + DeserializeOwned>(props: &P, unknown: &[&str]) -> Result<P, AwsError> {
     let defect = |error: serde_json::Error| AwsError::defect(format!("properties can't be compared in part: {error}"));
     let mut json = serde_json::to_value(props).map_err(defect)?;
@@ -193,20 +193,20 @@ fn without<P: Serialize + DeserializeOwned>(props: &P, unknown: &[&str]) -> Resu
     serde_json::from_value(json).map_err(defect)
 }
 
-/// What AWS always sends, and has not sent.
+/// Properties that AWS always sends but that are missing in this response.
 fn missing<const N: usize>(properties: [(&'static str, bool); N]) -> Unknown {
     let missing = properties.into_iter().filter(|(_, is_missing)| *is_missing);
     missing.map(|(name, _)| (name, NOT_SENT.to_owned())).collect()
 }
 
-const NOT_SENT: &str = "AWS's answer does not have it";
+const NOT_SENT: &str = "AWS's response doesn't include it";
 
-/// The error of a read whose answer lacks what it was asked for.
+/// The error for a read whose response lacks the requested data.
 fn not_sent(operation: &str, name: &str) -> AwsError {
     AwsError::own(Class::Rejected, operation, name, NOT_SENT)
 }
 
-/// What a read found; `None`: it can't be read, and nobody has to wait for it.
+/// The result of a read; `None` if it can't be read, and waiting doesn't help.
 fn readable<T>(read: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
     match read {
         Err(error) if error.unreadable().is_some() => Ok(None),
@@ -214,7 +214,7 @@ fn readable<T>(read: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
     }
 }
 
-/// Why AWS shows an error where something encrypted would be.
+/// Why AWS returned an error instead of an encrypted value.
 fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
     let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
     match () {
@@ -227,33 +227,33 @@ fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
     }
 }
 
-/// What a create found in its place that its own owner has made: its own work, or another run's, which may want
-/// something else.
+/// Accepts an existing resource of the same owner that a create found: it comes from this run, or from another run with
+/// possibly different settings.
 ///
 /// # Errors
-/// `Changed`, where `differing` says in what it is not as wanted.
+/// `Changed`, if properties are `differing`.
 fn made_alike(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsError> {
     if differing.is_empty() {
         return Ok(());
     }
     let message = format!(
-        "another run for this team and stack made it meanwhile with another {}, and it was left as it is",
+        "another run for this team and stack created it with a different {}; it was not changed",
         differing.join(", ")
     );
     Err(AwsError::own(Class::Changed, operation, &id.name, message))
 }
 
-/// The error for a create that found something of somebody else's in its place.
+/// The error for a create that found a resource of another owner with the same name.
 fn taken(operation: &str, id: &Id) -> AwsError {
-    AwsError::own(Class::Exists, operation, &id.name, "somebody else made one of that name meanwhile")
+    AwsError::own(Class::Exists, operation, &id.name, "another owner created a resource with this name in the meantime")
 }
 
-/// How long what was made may not be found yet, where AWS needs milliseconds to seconds, ...
+/// How long a created resource may not be found, although AWS usually needs seconds at most, ...
 const NOT_YET: Duration = Duration::from_secs(20);
-/// ... and how often at least, for a machine that sleeps lets time pass without looking.
+/// ... and the minimum number of reads, because time also passes while the machine sleeps.
 const LOOKS_NOT_YET: u32 = 6;
 
-/// Tells what can't be found yet from what somebody else has deleted meanwhile.
+/// Distinguishes a resource that can't be found yet from one that was deleted outside this run.
 #[derive(Debug, Default)]
 struct Sighting(Mutex<Sighted>);
 
@@ -265,18 +265,18 @@ struct Sighted {
 }
 
 impl Sighting {
-    /// Takes note of a look; `None`: not yet.
+    /// Records the result of a read; `None` means not found yet.
     ///
     /// # Errors
-    /// `Changed` if it is gone: seen before, and missing in two looks, for one alone may lag behind.
+    /// `Changed` if it was deleted: found before, and missing in two reads, since a single one may be stale.
     fn note<T>(&self, operation: &str, id: &Id, look: Option<T>) -> Result<Option<T>, AwsError> {
         if self.shows(look.is_some()) {
             return Ok(look);
         }
-        Err(AwsError::own(Class::Changed, operation, &id.name, "changed meanwhile: somebody else deleted it"))
+        Err(AwsError::own(Class::Changed, operation, &id.name, "it was deleted outside this run"))
     }
 
-    /// Whether it is there, or may still come to light.
+    /// Whether it exists, or may still appear.
     fn shows(&self, is_seen: bool) -> bool {
         let mut sighted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if is_seen {
@@ -288,8 +288,8 @@ impl Sighting {
         if sighted.before { sighted.n_missing < 2 } else { sighted.n_missing < LOOKS_NOT_YET || waited < NOT_YET }
     }
 
-    /// What a call about a function means that AWS refused since there is none: made a moment ago, so that not everybody
-    /// in AWS has heard of it, or deleted meanwhile.
+    /// Classifies a "not found" error of a call about a function: it was just created and is not visible everywhere in AWS yet,
+    /// or was deleted in the meantime.
     async fn of_function(&self, cx: &Context, function: &str, error: AwsError) -> AwsError {
         let look = || async {
             let look = cx.aws.lambda.get_function().function_name(function).send().await;
@@ -302,7 +302,7 @@ impl Sighting {
             Err(trouble) => trouble,
             Ok(is_there) if self.shows(is_there) => AwsError { class: Class::Busy, ..error },
             Ok(_) => {
-                let message = format!("the function {function} is gone: somebody else deleted it meanwhile");
+                let message = format!("the function {function} was deleted outside this run");
                 AwsError::own(Class::Changed, &error.operation, &error.resource, message)
             }
         }

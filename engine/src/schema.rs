@@ -1,8 +1,8 @@
-//! What a kind says about itself, as data: its properties, their shapes and ranges, and what a change of each one means.
+//! The description of a kind as data: its properties, their shapes and ranges, and the effect of changing each.
 //!
-//! Spec checking, planning and documentation all read the same tables, so a range or a default stands in one place.
+//! Spec checks, plans and docs use the same tables, so each range and default is defined once.
 //!
-//! **Invariant:** data and pure functions only. No I/O, no AWS client, and no kind is named here.
+//! **Invariant:** only data and pure functions. It has no I/O and no AWS client, and doesn't refer to any kind.
 
 mod ignored;
 mod member;
@@ -20,77 +20,77 @@ use crate::value::{Path, Tree, Value};
 pub use ignored::{Unignorable, has_parts, part_of};
 pub use partition::{PARTITIONS, Partition, is_known_region, is_region, partition_of, regions};
 
-/// One resource type: how it is named, what can be set, what can be referred to.
+/// One resource type: its identity, properties and outputs.
 #[derive(Debug)]
 pub struct Schema {
-    /// The word after `type:`.
+    /// The name after `type:`.
     pub kind: &'static str,
-    /// One line for people.
+    /// A one-line description.
     pub summary: &'static str,
-    /// What is worth knowing of the whole kind, in whole sentences; empty: nothing.
+    /// Notes about the kind, in complete sentences; may be empty.
     pub remark: &'static str,
-    /// The AWS page the table was checked against.
+    /// The AWS page that documents the properties.
     pub source: &'static str,
-    /// What tells one resource of this kind from another in AWS.
+    /// How AWS identifies resources of this kind.
     pub naming: Naming,
-    /// Whether the engine makes and changes resources of this kind, or only looks them up (`import:`).
+    /// Whether engine can create and change resources of this kind, or only import them.
     pub managed: bool,
     /// Whether `import:` is allowed.
     pub importable: bool,
-    /// Whether an untagged resource of the same name may be taken over.
+    /// Whether an untagged resource with the same name can be adopted.
     pub adoptable: bool,
-    /// Whether it holds what can't be made again, so that deleting it needs a word of its own.
+    /// Whether it holds data that can't be re-created, so that deleting it needs a separate flag.
     pub holds_data: bool,
-    /// What stays in AWS when one with these properties is deleted, where they say so.
+    /// What remains in AWS after deleting a resource with these properties.
     pub leaves: Option<fn(&Tree) -> Option<String>>,
-    /// What people have to do without once it is deleted or while it is made anew; `None`: nothing.
+    /// The disruption when it is deleted or replaced.
     pub outage: Option<Outage>,
-    /// Why one with these properties can't be deleted, and what to do about that, where AWS refuses it.
+    /// Why AWS refuses to delete a resource with these properties, and how to allow it.
     pub locked: Option<fn(&Tree) -> Option<Lock>>,
-    /// What to know when one is made anew while what it connects lives on; sees the wanted properties.
+    /// A note for re-creating it while the resources that it connects remain; gets the desired properties.
     pub renewal: Option<fn(&Tree) -> &'static str>,
-    /// What can be set.
+    /// The properties that a spec can set.
     pub properties: Vec<Property>,
-    /// What `${name.…}` can name.
+    /// The attributes in `${name.…}`.
     pub outputs: Vec<Output>,
-    /// What AWS's tag index calls resources of this kind; `None`: they bear no tags, or are never looked for.
+    /// The resource type in AWS's tag index; `None` if they have no tags, or are never searched.
     pub index: Option<&'static str>,
 }
 
-/// Why AWS refuses to delete something, and what to do about it.
+/// Why AWS refuses to delete a resource, and how to allow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lock {
-    /// Why.
+    /// The reason.
     pub reason: &'static str,
-    /// What to do.
+    /// How to allow it.
     pub hint: &'static str,
 }
 
-/// What a deletion takes away, a sentence each.
+/// The disruption that a deletion causes, one sentence each.
 #[derive(Debug, Clone, Copy)]
 pub struct Outage {
-    /// Where it goes for good.
+    /// When it is deleted permanently.
     pub deleted: &'static str,
-    /// Where it is made anew.
+    /// When it is replaced.
     pub replaced: &'static str,
 }
 
-/// How a resource is found in AWS.
+/// How AWS identifies a resource.
 #[derive(Debug)]
 pub enum Naming {
-    /// By a name of its own, ours to choose: `<team>-<resource>` unless `name:` says otherwise.
+    /// By a name that engine chooses: `<team>-<resource>`, or `name:` if set.
     Own {
-        /// What AWS allows as a name.
+        /// The format of names.
         text: Text,
     },
-    /// By a name inside what it belongs to, whose tags say whose it is: `<team>-<resource>` unless `key` says otherwise.
+    /// By a name within its parent, whose tags show the owner: `<team>-<resource>`, or the property `key` if set.
     Inner {
-        /// The property that may name it.
+        /// The property that can set the name.
         key: &'static str,
-        /// What AWS allows as a name.
+        /// The format of names.
         text: Text,
     },
-    /// AWS picks an id; found by its tags and by what it connects.
+    /// By an ID that AWS assigns; found by its tags and the resources that it connects.
     Assigned,
 }
 
@@ -99,129 +99,129 @@ pub enum Naming {
 pub struct Property {
     /// Its name in the spec.
     pub name: &'static str,
-    /// One line for people: meaning and unit.
+    /// A one-line description: meaning and unit.
     pub doc: &'static str,
-    /// What values it takes.
+    /// The values that it accepts.
     pub shape: Shape,
-    /// Whether it must be there, and what stands in for it.
+    /// Whether it is required, and its default.
     pub presence: Presence,
-    /// What a change of it means.
+    /// The effect of changing it.
     pub change: Rule,
-    /// Whether it identifies the resource in AWS (by the name of what it refers to).
+    /// Whether it identifies the resource in AWS (by the name of the target that it refers to).
     pub identity: bool,
-    /// Whether only variables may stand in it, no references.
+    /// Whether it can contain variables, but no references.
     pub literal: bool,
     /// Whether its values must never be shown.
     pub sensitive: bool,
-    /// Which moment of a freshly created target a reference in it has to wait for.
+    /// The milestone of a created target that a reference waits for.
     pub needs: Moment,
-    /// Says what is lost when the whole property changes between two values, a sentence each.
+    /// Describes what is lost when the property changes between two values, one sentence each.
     pub loses: Option<fn(&Value, &Value) -> Vec<String>>,
-    /// What a change at that path means, where it takes more than the property to tell; sees the living and the
-    /// wanted properties, of which the latter may hold unknown values.
+    /// The effect of a change at a path, where it depends on other properties; gets the live and the desired properties, and
+    /// the latter may contain unknown values.
     pub decide: Option<fn(&Path, &Tree, &Tree) -> Effect>,
-    /// Whether leaving it out of the spec leaves it in AWS as it is, instead of setting it back.
+    /// Whether omitting it in the spec keeps the value in AWS instead of resetting it to the default.
     pub sticky: bool,
-    /// Why a resource with these properties has to be made anew if what this property refers to was, after the
-    /// resource's last change: the new one has the name of the old, but AWS tells them apart.
+    /// Why a resource with these properties must be re-created after the target of this property was re-created with the same
+    /// name, because AWS distinguishes the old and the new target.
     pub bound: Option<fn(&Tree) -> Option<&'static str>>,
-    /// What a written ARN must have in common with the spec, since AWS refuses anything else.
+    /// What an ARN must share with the spec, because AWS rejects others.
     pub home: Option<Home>,
-    /// Whether AWS itself may change it, so that another value is no sign of somebody else's hand.
+    /// Whether AWS itself can change it, so that another value doesn't indicate a change by another process.
     pub restless: bool,
-    /// The most that AWS takes unless it was asked for more; a larger number or more entries are a warning.
+    /// AWS's default quota; a larger number, or more entries, is a warning.
     pub quota: Option<Quota>,
-    /// The property that people write instead of this one, which is worked out from it.
+    /// The property in the spec from which this one is derived.
     pub derived_from: Option<&'static str>,
-    /// The property without which AWS takes no change of this one.
+    /// The property that AWS requires in each change of this one.
     pub sent_with: Option<&'static str>,
-    /// AWS's name for it in requests and errors, as a path (`ProvisionedThroughput.ReadCapacityUnits`); `None`: its own
-    /// name in CamelCase.
+    /// AWS's name for it in requests and errors, as a path (`ProvisionedThroughput.ReadCapacityUnits`); `None` for its name
+    /// in CamelCase.
     pub member: Option<&'static str>,
-    /// Why a living value can't be compared with a wanted one, if it can't; then it is kept.
+    /// Why a live value can't be compared with a desired one, if so; then it is kept.
     pub unclear: Option<fn(&Value, &Value) -> Option<&'static str>>,
 }
 
-/// A limit that AWS can raise.
+/// A limit that AWS can raise on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// The limit without that: of a number its value, of a list or mapping the number of its entries.
+    /// The default limit: the value of a number, or the number of entries in a list or mapping.
     pub most: i64,
-    /// When AWS takes more, as a whole clause.
+    /// When AWS allows more, as a complete clause.
     pub beyond: &'static str,
 }
 
-/// What values a property takes.
+/// The values that a property accepts.
 #[derive(Debug)]
 pub enum Shape {
     /// `true` or `false`.
     Bool,
     /// A whole number in a range.
     Integer {
-        /// Smallest value.
+        /// The minimum.
         min: i64,
-        /// Largest value.
+        /// The maximum.
         max: i64,
     },
     /// A string.
     Text(Text),
-    /// One of a few words. For lists whose words engine's own rules depend on: if AWS added one, engine would have to
-    /// learn what it means before it could plan with it.
+    /// One of a fixed set of words. For enumerations that engine's rules depend on, so that a new word in AWS needs a new
+    /// version of engine.
     Choice(&'static [&'static str]),
-    /// A word that engine only passes on, of a list that AWS extends: one that is not on it is a warning, since AWS is
-    /// the judge.
+    /// A word of an enumeration that AWS extends and engine passes on unchanged. An unknown word is a warning, because AWS
+    /// decides.
     OpenChoice {
-        /// What people may choose from, the usual one first.
+        /// The suggested words, the default one first.
         offered: Vec<&'static str>,
-        /// What AWS has taken once, and is not worth offering.
+        /// Old words of AWS that are not suggested.
         retired: Vec<&'static str>,
-        /// What a word of the list looks like.
+        /// The format of a word.
         form: Text,
     },
-    /// A string that names another resource, usually as `${name.attribute}`.
+    /// A string that identifies another resource, usually `${name.attribute}`.
     Link {
-        /// The pairs of kind and attribute that fit.
+        /// The allowed pairs of kind and attribute.
         to: &'static [(&'static str, &'static str)],
-        /// What may stand there instead of a reference; `None`: a reference to a managed resource only.
+        /// Allowed text instead of a reference; `None` allows only references to managed resources.
         literal: Option<Text>,
     },
-    /// Any number of entries with keys of one's own.
+    /// A mapping with user-defined keys.
     Map {
-        /// What a key may be.
+        /// The format of keys.
         key: Text,
-        /// What a value may be.
+        /// The shape of values.
         value: Box<Shape>,
-        /// Most entries.
+        /// Maximum number of entries.
         max: usize,
     },
-    /// One string or a list of strings; one alone is written as a string.
+    /// One string or a list of strings; a single one is a string.
     Texts {
-        /// What each may be.
+        /// The format of each string.
         item: Text,
-        /// Most items.
+        /// Maximum number of items.
         max: usize,
     },
     /// A sequence.
     List {
-        /// What an item may be.
+        /// The shape of items.
         item: Box<Shape>,
-        /// Most items.
+        /// Maximum number of items.
         max: usize,
     },
-    /// A sequence whose order means nothing.
+    /// A sequence without a defined order.
     Set {
-        /// What an item may be.
+        /// The shape of items.
         item: Box<Shape>,
-        /// Most items.
+        /// Maximum number of items.
         max: usize,
     },
     /// A JSON object, as YAML or as text.
     Json {
-        /// Most characters, written as compact JSON.
+        /// Maximum number of characters as compact JSON.
         max: usize,
-        /// What is one, in YAML.
+        /// An example in YAML.
         example: &'static str,
-        /// What is wrong with one that stands at the path.
+        /// The errors in an object at a path.
         faults: fn(&Json, &Path) -> Vec<Fault>,
     },
     /// A mapping with fixed keys.
@@ -233,17 +233,17 @@ pub enum Shape {
 /// A string's limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Text {
-    /// Fewest characters.
+    /// Minimum number of characters.
     pub min: usize,
-    /// Most characters.
+    /// Maximum number of characters.
     pub max: usize,
-    /// Which characters or forms are allowed.
+    /// Whether its characters and format are allowed.
     pub allows: fn(&str) -> bool,
-    /// The same in words, to end the sentence "it takes …".
+    /// A description of the format, to follow "use".
     pub words: &'static str,
 }
 
-/// How a text does not fit.
+/// Why a text is invalid.
 #[derive(Debug, PartialEq, Eq)]
 enum Misfit {
     Empty,
@@ -254,7 +254,7 @@ enum Misfit {
     Long(usize),
 }
 
-/// What an ARN has to have in common with the spec.
+/// What an ARN must share with the spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Home {
     /// Its region.
@@ -263,78 +263,78 @@ pub enum Home {
     Account,
 }
 
-/// Whether a property must be there.
+/// Whether a property is required.
 #[derive(Debug)]
 pub enum Presence {
-    /// It must.
+    /// It is required.
     Required,
-    /// AWS's documented default stands in for it.
+    /// It defaults to AWS's documented default.
     Default(Json),
-    /// Absent is a state of its own ("off", "none").
+    /// It is optional; without a value it is off or not set.
     Optional,
-    /// Never written by people: filled in from local files when the spec is read.
+    /// Not settable in a spec: derived from local files when the spec is read.
     Derived,
 }
 
-/// What becomes of a property that differs.
+/// How a property is compared and changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     /// Compared as a whole.
     Compare(Effect),
-    /// Declared entries are ensured, others left alone (tags).
+    /// Declared entries are set, and others are kept (tags).
     Ensure,
-    /// Needed by the verbs, never returned by AWS, never compared.
+    /// Needed by the kind's operations, never returned by AWS, never compared.
     Local,
-    /// Never compared, but shown where that property differs.
+    /// Never compared, but shown if the other property differs.
     ShownWith(&'static str),
-    /// Held against what is imported, never written; a difference is refused.
+    /// Verified on an imported resource, never written; a difference is an error.
     Checked,
 }
 
-/// What it takes to change a property.
+/// How a property can be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// An update of the living resource.
+    /// By updating the existing resource.
     InPlace,
-    /// Delete and create.
+    /// By deleting and re-creating the resource.
     Replace,
-    /// Not done, for this reason.
+    /// Not at all, for this reason.
     Refuse(&'static str),
 }
 
-/// A point in the life of a step that others can wait for.
+/// A milestone of a step that others can wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Moment {
-    /// AWS has named its outputs.
+    /// It is created, and its outputs are known.
     Made,
-    /// AWS is done with it.
+    /// AWS has finished all changes of it.
     Ready,
 }
 
-/// Something that `${name.…}` can name. Outputs are always text.
+/// An attribute for `${name.…}`. Outputs are always text.
 #[derive(Debug)]
 pub struct Output {
-    /// The attribute.
+    /// The attribute's name.
     pub name: &'static str,
-    /// One line for people.
+    /// A one-line description.
     pub doc: &'static str,
-    /// Where it comes from.
+    /// Where its value comes from.
     pub origin: Origin,
 }
 
-/// Who decides an output.
+/// Where an output's value comes from.
 #[derive(Debug)]
 pub enum Origin {
-    /// It follows from the site and the name, so it is known while planning.
+    /// Computed from site and name, so it is known in a plan.
     Computed(fn(&Site, &str) -> String),
-    /// AWS's choice: kept until one of these properties changes, or the resource is replaced.
+    /// Assigned by AWS: kept until one of these properties changes, or the resource is replaced.
     Assigned {
         /// The properties.
         until: &'static [&'static str],
     },
 }
 
-/// Where in AWS a run takes place.
+/// The partition, region and account of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Site {
     /// `aws`, `aws-cn`, `aws-us-gov`, …
@@ -346,13 +346,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site; the partition follows from the region.
+    /// Creates a site; the partition follows from the region.
     pub fn new(region: &str, account: &str) -> Site {
         Site { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
     }
 }
 
-/// The resource's own name at the end of an ARN: `todos` in `…:table/todos/stream/2026`, `logger` in
+/// The resource name in an ARN: `todos` in `…:table/todos/stream/2026`, `logger` in
 /// `…:function:logger`, `runner` in `…:role/path/runner`.
 pub fn name_in_arn(arn: &str) -> &str {
     let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
@@ -363,12 +363,12 @@ pub fn name_in_arn(arn: &str) -> &str {
     }
 }
 
-/// Whether a name begins with the team's, as every name that the engine writes to does.
+/// Whether a name starts with the team, as all names of managed resources do.
 pub fn is_of_team(name: &str, team: &str) -> bool {
     name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
 }
 
-/// Whose a resource is: what the tags `engine:team`, `engine:stack` and `engine:resource` say.
+/// A resource's owner, from the tags `engine:team`, `engine:stack` and `engine:resource`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Owner {
     /// The team.
@@ -385,42 +385,42 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The tag that names the team.
+/// The tag for the team.
 pub const TAG_TEAM: &str = "engine:team";
-/// The tag that names the stack.
+/// The tag for the stack.
 pub const TAG_STACK: &str = "engine:stack";
-/// The tag that names the resource in the spec.
+/// The tag for the resource's name in the spec.
 pub const TAG_RESOURCE: &str = "engine:resource";
 const TAG_CLOUDFORMATION: &str = "aws:cloudformation:stack-name";
 
 impl Owner {
-    /// The three tags, as they stand in AWS.
+    /// The three owner tags in AWS.
     pub fn tags(&self) -> [(&'static str, &str); 3] {
         [(TAG_TEAM, &self.team), (TAG_STACK, &self.stack), (TAG_RESOURCE, &self.resource)]
     }
 }
 
-/// What a read could find out about the owner.
+/// The owner of a resource, as far as a read could determine it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ownership {
-    /// No tag of ours, nor CloudFormation's.
+    /// No owner tags of engine or CloudFormation.
     Nobody,
-    /// All or some of our tags; a missing one is empty.
+    /// Some or all owner tags of engine; missing ones are empty.
     Engine(Owner),
-    /// CloudFormation's, with the stack's name.
+    /// A CloudFormation stack, with its name.
     CloudFormation(String),
-    /// Owned through what it lives in.
+    /// The owner of its parent.
     Inherited,
-    /// The tags can't be read yet; the reason in words.
+    /// The tags can't be read yet, for this reason.
     NotYetReadable(String),
-    /// We may not read the tags.
+    /// No permission to read the tags.
     Denied,
-    /// AWS has no tags for things of this type here.
+    /// AWS doesn't support tags for this resource type here.
     Untaggable,
 }
 
 impl Ownership {
-    /// Reads the owner off a resource's tags.
+    /// Determines the owner from a resource's tags.
     pub fn from_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Ownership {
         let mut owner = Owner { team: String::new(), stack: String::new(), resource: String::new() };
         let (mut ours, mut cloudformation) = (false, None);
@@ -443,30 +443,30 @@ impl Ownership {
     }
 }
 
-/// Whether a tag is bookkeeping (ours or AWS's) rather than a property of the spec.
+/// Whether a tag belongs to engine or AWS and is no property of the spec.
 pub fn is_reserved_tag(key: &str) -> bool {
     key.starts_with("engine:") || key.starts_with("aws:")
 }
 
-/// Which resource in AWS a declaration means. Known from the spec alone, so all reads run at once.
+/// The identity of a resource in AWS. It is known from the spec alone, so all reads can run at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Id {
-    /// Whose it is to be.
+    /// Its desired owner.
     pub owner: Owner,
-    /// Its name in AWS; a permission's statement id; a mapping's label for people.
+    /// Its name in AWS; for a permission, the statement ID; for a mapping, a display name.
     pub name: String,
-    /// Set if `import:` gave an ARN.
+    /// The ARN in `import:`, if any.
     pub arn: Option<String>,
-    /// The names in AWS of what its identity properties refer to, by property.
+    /// Names in AWS of the targets of its identity properties, by property.
     pub anchors: BTreeMap<&'static str, String>,
-    /// The account, where the spec or the local AWS names it: it saves a read from waiting for another.
+    /// The site, if the spec or the local AWS sets the account, so that reads don't depend on another call.
     pub site: Option<Site>,
-    /// The one of several that is meant, once a read has told (a mapping's UUID).
+    /// The unique ID assigned by AWS, once a read has determined it (a mapping's UUID).
     pub incarnation: Option<String>,
 }
 
 impl Id {
-    /// The name in AWS of what the identity property `property` refers to.
+    /// The name in AWS of the target of the identity property `property`.
     pub fn anchor(&self, property: &str) -> &str {
         self.anchors.get(property).map_or("", String::as_str)
     }
@@ -475,49 +475,49 @@ impl Id {
 /// The outputs of a resource, by name.
 pub type Outputs = BTreeMap<String, String>;
 
-/// What a read found: also half-made things, and whose they are.
+/// A resource as read from AWS, possibly incomplete, with its owner.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live<P = Tree> {
     /// Its properties, with AWS's defaults filled in.
     pub props: P,
-    /// What AWS has named.
+    /// Its known outputs.
     pub outputs: Outputs,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Ownership,
-    /// What AWS is doing with it.
+    /// Its status in AWS.
     pub condition: Condition,
-    /// Tells this incarnation from another of the same name (TableId, UUID).
+    /// Distinguishes it from an earlier or later resource with the same name (TableId, UUID).
     pub incarnation: Option<String>,
-    /// AWS's number for this state of it, where a write can insist on it (`RevisionId`).
+    /// AWS's revision for conditional writes (`RevisionId`).
     pub revision: Option<String>,
-    /// When it was made, and when AWS last took in a change of it.
+    /// When it was created and last changed.
     pub age: Age,
-    /// What is worth knowing about its state, a sentence each: why AWS has stopped it, what its last change failed of.
+    /// Notes about its state, one sentence each, like why AWS stopped it, or why its last change failed.
     pub notes: Vec<String>,
-    /// The properties that this read could not show. They have no value in `props`.
+    /// Properties that can't be read. They have no value in `props`.
     pub unknown: Unknown,
 }
 
-/// Why properties can't be read, by property; each reason follows "can't be read, because". What is unknown is not
+/// Why properties can't be read, by property; each reason follows "can't be read, because". Unknown properties are not
 /// compared, not sent and not waited for.
 pub type Unknown = BTreeMap<&'static str, String>;
 
-/// Milliseconds since 1970, as far as AWS tells.
+/// Milliseconds since 1970, if AWS returns them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Age {
-    /// When it was made.
+    /// When it was created.
     pub born: Option<i64>,
     /// When it was last changed.
     pub changed: Option<i64>,
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading<P = Tree> {
-    /// What was asked for, where its identity leaves no choice.
+    /// The requested resource, if its identity is unique.
     pub live: Option<Live<P>>,
-    /// What else came to light: of a kind whose id AWS assigns everything that may be meant, of one that lives inside
-    /// another its neighbours that bear the team's name.
+    /// Other resources found by the read: all candidates for kinds with IDs assigned by AWS, and for nested kinds the
+    /// siblings whose names start with the team.
     pub others: Vec<(Id, Live<P>)>,
 }
 
@@ -528,7 +528,7 @@ impl<P> From<Option<Live<P>>> for Reading<P> {
 }
 
 impl Live {
-    /// Treats what an earlier read could not show as unknown, whatever this one shows.
+    /// Marks properties as unknown that an earlier read couldn't show, even if this one does.
     pub fn forget(&mut self, unknown: &Unknown) {
         for (property, why) in unknown {
             self.props.remove(*property);
@@ -538,62 +538,62 @@ impl Live {
 }
 
 impl<P> Live<P> {
-    /// Whether AWS is still making or changing it, so that what was read may not last.
+    /// Whether AWS is still creating or changing it, so that its properties may change.
     pub fn is_moving(&self) -> bool {
         matches!(self.condition, Condition::Changing(_) | Condition::Unclear(_))
     }
 
-    /// Why nothing can be decided about it yet.
+    /// Why engine can't plan for it yet.
     pub fn undecided(&self) -> Option<String> {
         match (&self.owner, &self.condition) {
             (_, Condition::Leaving) => None,
-            (Ownership::NotYetReadable(reason), _) => Some(format!("it can't be told yet whose it is: {reason}")),
+            (Ownership::NotYetReadable(reason), _) => Some(format!("its owner can't be determined yet: {reason}")),
             (_, Condition::Unclear(state)) => Some(format!("AWS is still working on it ({state})")),
             _ => None,
         }
     }
 }
 
-/// What AWS is doing with a resource.
+/// The status of a resource in AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing: it is as it is shown.
+    /// Stable: the properties are current.
     Settled,
-    /// It is being made or changed; AWS's word for it.
+    /// A create or change is in progress; AWS's status.
     Changing(String),
-    /// It is being made or changed, and what it will be can't be read yet; AWS's word for it.
+    /// A create or change is in progress, and its result can't be read yet; AWS's status.
     Unclear(String),
     /// It is being deleted.
     Leaving,
-    /// It failed and only making it anew helps; the reason.
+    /// It failed and must be re-created; the reason.
     Broken(String),
-    /// AWS has put it into a state that only its owner can mend; AWS's word for it.
+    /// It is in a state that only its owner can fix; AWS's status.
     Unusable(String),
 }
 
-/// What a resource holds that can't be made again.
+/// The data in a resource that can't be re-created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contents {
-    /// Nothing, as a look inside showed, or as with a kind that holds nothing.
+    /// No data, as checked, or because the kind holds none.
     Empty,
-    /// About so many items; AWS's estimate is hours old, so it is at least 1 here.
+    /// Approximate number of items, at least 1; AWS's estimate can be hours old.
     Items(u64),
-    /// Not looked at, or not allowed to.
+    /// Not checked, or no permission to check.
     Unchecked,
 }
 
-/// What is wrong with a set of properties, whatever AWS may say later.
+/// A problem in a set of properties, found without AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
+    /// The property.
     pub path: Path,
-    /// What.
+    /// What is wrong.
     pub problem: String,
-    /// Why, where the problem alone doesn't say.
+    /// The reason, if the problem doesn't include it.
     pub why: Option<String>,
-    /// What to do next.
+    /// How to fix it.
     pub hint: Option<String>,
-    /// Whether the spec can be carried out nonetheless.
+    /// Whether it is only a warning.
     pub warning: bool,
 }
 
@@ -617,12 +617,12 @@ impl Problem {
 }
 
 impl Schema {
-    /// The property of that name.
+    /// The property with this name.
     pub fn property(&self, name: &str) -> Option<&Property> {
         self.properties.iter().find(|property| property.name == name)
     }
 
-    /// The output of that name.
+    /// The output with this name.
     pub fn output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name)
     }
@@ -637,18 +637,18 @@ impl Schema {
         maps.flatten().filter_map(Value::as_str)
     }
 
-    /// Whether `ignore_changes` may name a property: it is compared, or others are that follow from it.
+    /// Whether `ignore_changes` can contain a property: it, or a property derived from it, is compared.
     pub fn is_ignorable(&self, property: &Property) -> bool {
         let stands_for = |name| self.properties.iter().any(|it| it.derived_from == Some(name));
         !property.identity && (property.is_compared() || stands_for(property.name))
     }
 
-    /// The properties people may write.
+    /// The properties that a spec can set.
     pub fn settable(&self) -> impl Iterator<Item = &Property> {
         settable(&self.properties)
     }
 
-    /// The outputs that follow from the name alone.
+    /// The outputs that follow from site and name.
     pub fn computed(&self, site: &Site, name: &str) -> Outputs {
         let computed = self.outputs.iter().filter_map(|output| match output.origin {
             Origin::Computed(compute) => Some((output.name.to_owned(), compute(site, name))),
@@ -658,12 +658,12 @@ impl Schema {
     }
 }
 
-/// Those of a list of properties that people may write.
+/// The properties in a list that a spec can set.
 pub fn settable(properties: &[Property]) -> impl Iterator<Item = &Property> {
     properties.iter().filter(|property| !matches!(property.presence, Presence::Derived))
 }
 
-/// A property with the usual answers: compared, changed in place, optional. The builder methods change them.
+/// A property with defaults: compared, changed in place, optional. The builder methods change them.
 pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property {
     Property {
         name,
@@ -690,166 +690,166 @@ pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property
 }
 
 impl Property {
-    /// Whether it takes part in the comparison of what is with what is wanted.
+    /// Whether its live and desired values are compared.
     pub fn is_compared(&self) -> bool {
         matches!(self.change, Rule::Compare(_) | Rule::Ensure)
     }
 
-    /// It must be there.
+    /// Makes it required.
     #[must_use]
     pub fn required(mut self) -> Self {
         self.presence = Presence::Required;
         self
     }
 
-    /// AWS's documented default.
+    /// Sets AWS's documented default.
     #[must_use]
     pub fn default(mut self, default: impl Into<Json>) -> Self {
         self.presence = Presence::Default(default.into());
         self
     }
 
-    /// Filled in from local files.
+    /// Derives it from local files.
     #[must_use]
     pub fn derived(mut self) -> Self {
         self.presence = Presence::Derived;
         self
     }
 
-    /// Filled in from what that property names.
+    /// Derives it from another property.
     #[must_use]
     pub fn derived_from(mut self, other: &'static str) -> Self {
         self.derived_from = Some(other);
         self.derived()
     }
 
-    /// AWS takes no change of it without the other property.
+    /// Sends it only together with the other property, as AWS requires.
     #[must_use]
     pub fn sent_with(mut self, other: &'static str) -> Self {
         self.sent_with = Some(other);
         self
     }
 
-    /// More than `most` is a warning; `beyond` says when AWS takes it.
+    /// Warns of values above `most`; `beyond` explains when AWS allows them.
     #[must_use]
     pub fn quota(mut self, most: i64, beyond: &'static str) -> Self {
         self.quota = Some(Quota { most, beyond });
         self
     }
 
-    /// What a change means.
+    /// Sets the effect of a change.
     #[must_use]
     pub fn on_change(mut self, effect: Effect) -> Self {
         self.change = Rule::Compare(effect);
         self
     }
 
-    /// Declared entries are ensured, others left alone.
+    /// Sets declared entries and keeps others.
     #[must_use]
     pub fn ensured(mut self) -> Self {
         self.change = Rule::Ensure;
         self
     }
 
-    /// For the verbs alone.
+    /// Uses it only for the kind's operations.
     #[must_use]
     pub fn local(mut self) -> Self {
         self.change = Rule::Local;
         self
     }
 
-    /// Part of what identifies the resource.
+    /// Makes it part of the resource's identity.
     #[must_use]
     pub fn identity(mut self) -> Self {
         self.identity = true;
         self
     }
 
-    /// No references.
+    /// Disallows references.
     #[must_use]
     pub fn literal(mut self) -> Self {
         self.literal = true;
         self
     }
 
-    /// Its values are never shown.
+    /// Hides its values.
     #[must_use]
     pub fn sensitive(mut self) -> Self {
         self.sensitive = true;
         self
     }
 
-    /// A reference in it needs a freshly created target to be made, not to be ready.
+    /// Lets references wait only until a new target is created, not until it is ready.
     #[must_use]
     pub fn needs_made(mut self) -> Self {
         self.needs = Moment::Made;
         self
     }
 
-    /// What is lost when it changes.
+    /// Sets what is lost when it changes.
     #[must_use]
     pub fn loses(mut self, loses: fn(&Value, &Value) -> Vec<String>) -> Self {
         self.loses = Some(loses);
         self
     }
 
-    /// What a change means, where it takes more than the property to tell.
+    /// Sets the effect of a change where it depends on other properties.
     #[must_use]
     pub fn decided_by(mut self, decide: fn(&Path, &Tree, &Tree) -> Effect) -> Self {
         self.decide = Some(decide);
         self
     }
 
-    /// Left out of the spec, it stays as it is in AWS.
+    /// Keeps the value in AWS if the spec omits it.
     #[must_use]
     pub fn sticky(mut self) -> Self {
         self.sticky = true;
         self
     }
 
-    /// AWS's name for it, where that is not its own in CamelCase.
+    /// Sets AWS's name for it, if that is not its name in CamelCase.
     #[must_use]
     pub fn member(mut self, member: &'static str) -> Self {
         self.member = Some(member);
         self
     }
 
-    /// When its living value can't be compared with the wanted one, and why.
+    /// Sets when and why its live value can't be compared with the desired one.
     #[must_use]
     pub fn unclear(mut self, unclear: fn(&Value, &Value) -> Option<&'static str>) -> Self {
         self.unclear = Some(unclear);
         self
     }
 
-    /// AWS itself may change it.
+    /// Marks it as changeable by AWS itself.
     #[must_use]
     pub fn restless(mut self) -> Self {
         self.restless = true;
         self
     }
 
-    /// Never compared, shown along with another.
+    /// Shows it together with another property and never compares it.
     #[must_use]
     pub fn shown_with(mut self, other: &'static str) -> Self {
         self.change = Rule::ShownWith(other);
         self
     }
 
-    /// Held against what is imported.
+    /// Verifies it on imported resources.
     #[must_use]
     pub fn checked(mut self) -> Self {
         self.change = Rule::Checked;
         self
     }
 
-    /// A written ARN must have this in common with the spec.
+    /// Requires that an ARN shares this with the spec.
     #[must_use]
     pub fn at_home(mut self, home: Home) -> Self {
         self.home = Some(home);
         self
     }
 
-    /// Tied to one incarnation of what it refers to.
+    /// Requires a re-create after its target was re-created.
     #[must_use]
     pub fn bound(mut self, why: fn(&Tree) -> Option<&'static str>) -> Self {
         self.bound = Some(why);
@@ -858,33 +858,33 @@ impl Property {
 }
 
 impl Text {
-    /// Any text up to a length.
+    /// Any text up to a maximum length.
     pub const fn any(max: usize) -> Text {
         Text { min: 0, max, allows: |_| true, words: "any text" }
     }
 
-    /// Why `text` does not fit, as the end of a sentence that begins with its name; `None` if it does.
+    /// Why `text` is invalid, to be appended to its name; `None` if it is valid.
     pub fn objection(&self, text: &str) -> Option<String> {
         Some(match self.misfit(text)? {
             Misfit::Empty => "is empty".to_owned(),
-            Misfit::Form => "can't be written like this".to_owned(),
-            Misfit::Short(length) => format!("has {length} of at least {} characters", self.min),
-            Misfit::Long(length) => format!("has {length} characters, {} are allowed", self.max),
+            Misfit::Form => "has an invalid format".to_owned(),
+            Misfit::Short(length) => format!("has {length} characters, but the minimum is {}", self.min),
+            Misfit::Long(length) => format!("has {length} characters, but the maximum is {}", self.max),
         })
     }
 
-    /// What to write instead of a text that does not fit.
+    /// How to fix an invalid text.
     pub fn remedy(&self, text: &str) -> String {
         match self.misfit(text) {
             Some(Misfit::Long(_)) if self.min < self.max => "shorten it".to_owned(),
             Some(Misfit::Short(_)) if self.min < self.max => {
-                format!("it takes {} to {} characters: {}", self.min, self.max, self.words)
+                format!("use {} to {} characters: {}", self.min, self.max, self.words)
             }
-            _ => format!("it takes {}", self.words),
+            _ => format!("use {}", self.words),
         }
     }
 
-    /// Whether a text has the right length and the wrong form.
+    /// Whether a text has a valid length and an invalid format.
     pub fn is_malformed(&self, text: &str) -> bool {
         self.misfit(text) == Some(Misfit::Form)
     }
@@ -894,7 +894,7 @@ impl Text {
         match () {
             () if length > self.max => Some(Misfit::Long(length)),
             () if length == 0 && self.min > 0 => Some(Misfit::Empty),
-            // A name where an ARN should be is no ARN that is too short.
+            // Check the format first: a name instead of an ARN is not too short.
             () if !(self.allows)(text) => Some(Misfit::Form),
             () if length < self.min => Some(Misfit::Short(length)),
             () => None,

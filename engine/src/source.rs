@@ -1,10 +1,9 @@
-//! A function's source (a folder, a file, an archive, or text in the spec) as the zip that Lambda takes.
+//! Packs a function's source (a folder, a file, an archive, or inline text) into the zip for Lambda.
 //!
-//! **Invariant**: the zip's bytes follow from the files' names and contents alone, never from
-//! times, modes, the order of a directory, the operating system or a clock: Lambda answers with the
-//! hash of the zip it was given, and that hash is the only way to see whether code has changed.
-//! Line endings are content and are never rewritten: a package is what the folder holds.
-//! This module knows nothing of AWS clients, specs or plans.
+//! **Invariant**: the zip's bytes depend only on the files' names and contents, never on times, modes,
+//! directory order, operating system or clock: Lambda returns the hash of the zip, which is the only way to
+//! detect a code change. Line endings are content and are never changed.
+//! This module doesn't depend on AWS clients, specs or plans.
 
 mod archive;
 mod handler;
@@ -27,25 +26,25 @@ use crate::javascript::{self, Finding};
 /// Where a function's code comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A folder with all below it, a single file under its own name, or a `.zip` or `.jar` as it is.
+    /// A folder with its contents, a single file under its own name, or an unchanged `.zip` or `.jar`.
     Path {
         /// Absolute, or relative to the working directory.
         path: PathBuf,
-        /// The folder that the path must not lead out of, as [`fs::canonicalize`] returns it; `None`: it may lead
-        /// anywhere but into the operating system's own folders.
+        /// The folder that must contain the path, as returned by [`fs::canonicalize`]; `None` allows any path except
+        /// folders of the operating system.
         boundary: Option<PathBuf>,
-        /// Globs on the `/`-separated path relative to the folder. `*` stays within one folder and
-        /// `**` does not; matching a folder leaves out all of it. A single file is never left out.
+        /// Globs for the `/`-separated path relative to the folder. `*` matches within one folder, `**` across
+        /// folders; a matching folder is excluded with its contents. A single file is never excluded.
         exclude: Vec<String>,
     },
-    /// The text of the handler's file, taken literally. The file is named by the handler. For
-    /// `nodejs` it is `.mjs` if the text has top-level `import` or `export` statements, which `.js`
-    /// cannot have in a package without a `package.json`, and otherwise `.js`; for `python` it is
+    /// The literal text of the handler's file, which is named after the handler. The extension for
+    /// `nodejs` is `.mjs` if the text has top-level `import` or `export` statements, which `.js`
+    /// can't have in a package without a `package.json`, and otherwise `.js`; for `python` it is
     /// `.py`.
     Inline(String),
 }
 
-/// What Lambda is to start.
+/// What Lambda runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     /// As in the spec.
@@ -67,29 +66,29 @@ pub struct Package {
     pub unzipped: u64,
     /// The names in the archive, in its order.
     pub files: Vec<String>,
-    /// What will probably fail on AWS, as far as the files show it.
+    /// Problems in the files that will probably fail on AWS.
     pub findings: Vec<Finding>,
 }
 
-/// Why a source cannot be packaged.
+/// Why a source can't be packaged.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Nothing stands at the path.
-    #[error("code `{}` does not exist", .0.display())]
+    /// The path doesn't exist.
+    #[error("code `{}` doesn't exist", .0.display())]
     Missing(PathBuf),
-    /// The system refuses to read a file or folder.
-    #[error("cannot read `{}`: {error}", path.display())]
+    /// A file or folder can't be read.
+    #[error("can't read `{}`: {error}", path.display())]
     Unreadable {
-        /// What was to be read.
+        /// The file or folder.
         path: PathBuf,
         /// The system's reason.
         error: io::Error,
     },
-    /// A file that was there when the folder was looked through, and is none any more.
-    #[error("`{}` changed while the code was read", .0.display())]
+    /// A file of the folder's listing that is no longer a file.
+    #[error("`{}` changed while engine read the code", .0.display())]
     Changed(PathBuf),
-    /// A folder without files, or one that leaves none after the excludes.
-    #[error("folder `{}` has no file to package", .0.display())]
+    /// A folder without files, or without files after the excludes.
+    #[error("folder `{}` has no files to package", .0.display())]
     EmptyFolder(PathBuf),
     /// A single file without content.
     #[error("code `{}` is empty", .0.display())]
@@ -97,22 +96,22 @@ pub enum SourceError {
     /// Inline source without content.
     #[error("the inline source is empty")]
     EmptyInline,
-    /// A path that leads out of the project.
+    /// A path outside the project.
     #[error("code `{}` leads to `{}`, outside the project folder `{}`", path.display(), target.display(), project.display())]
     Outside {
         /// As in the spec.
         path: PathBuf,
-        /// Where it leads.
+        /// The path's target.
         target: PathBuf,
         /// The project's folder.
         project: PathBuf,
     },
-    /// A path into `/proc`, `/sys` or `/dev`, or to all of the file system.
+    /// A path in `/proc`, `/sys` or `/dev`, or the root of the file system.
     #[error("code `{}` leads to `{}`, which belongs to the operating system", path.display(), target.display())]
     OperatingSystem {
         /// As in the spec.
         path: PathBuf,
-        /// Where it leads.
+        /// The path's target.
         target: PathBuf,
     },
     /// An archive that no zip program can open.
@@ -124,9 +123,9 @@ pub enum SourceError {
         error: zip::result::ZipError,
     },
     /// An archive without files.
-    #[error("archive `{}` has no file", .0.display())]
+    #[error("archive `{}` contains no files", .0.display())]
     EmptyArchive(PathBuf),
-    /// An archive that takes a password.
+    /// A password-protected archive.
     #[error("`{name}` in archive `{}` is encrypted", path.display())]
     Encrypted {
         /// The archive.
@@ -134,7 +133,7 @@ pub enum SourceError {
         /// The file in it.
         name: String,
     },
-    /// An archive that Lambda refuses for its size.
+    /// An archive that is too large for Lambda.
     #[error("archive `{}` is larger than Lambda allows: {limit}", path.display())]
     ArchiveTooLarge {
         /// The archive.
@@ -142,11 +141,11 @@ pub enum SourceError {
         /// The limit it exceeds.
         limit: &'static str,
     },
-    /// Patterns beside an archive.
-    #[error("`exclude` can't leave anything out of archive `{}`", .0.display())]
+    /// Exclude patterns with an archive.
+    #[error("`exclude` can't be used with the archive `{}`", .0.display())]
     ExcludeFromArchive(PathBuf),
     /// A file name that is not UTF-8.
-    #[error("the name of `{}` is not UTF-8", .0.display())]
+    #[error("the name of `{}` is not valid UTF-8", .0.display())]
     NotUtf8(PathBuf),
     /// A socket, pipe or device.
     #[error("`{}` is neither a file nor a folder", .0.display())]
@@ -156,37 +155,37 @@ pub enum SourceError {
     LinkOutside {
         /// The link.
         link: PathBuf,
-        /// Where it ends.
+        /// The link's target.
         target: PathBuf,
     },
-    /// A symbolic link to a folder that it stands in.
+    /// A symbolic link to a folder that contains it.
     #[error("`{}` is a link to a folder that contains it", .0.display())]
     LinkLoop(PathBuf),
-    /// A symbolic link to nothing.
-    #[error("`{}` is a link to something that does not exist", .0.display())]
+    /// A broken symbolic link.
+    #[error("`{}` is a broken link", .0.display())]
     LinkBroken(PathBuf),
     /// An exclude that is not a glob.
-    #[error("exclude pattern `{pattern}` is not valid: {reason}")]
+    #[error("invalid exclude pattern `{pattern}`: {reason}")]
     Pattern {
         /// As in the spec.
         pattern: String,
         /// The parser's reason.
         reason: String,
     },
-    /// A handler that names no file for the inline source.
-    #[error("handler `{handler}` names no file for the inline source")]
+    /// A handler without a file name for the inline source.
+    #[error("handler `{handler}` has no file name for the inline source")]
     Handler {
         /// As in the spec.
         handler: String,
     },
     /// Inline source for a runtime that has no single source file.
-    #[error("inline source does not work with runtime `{runtime}`")]
+    #[error("inline source can't be used with runtime `{runtime}`")]
     Runtime {
         /// As in the spec.
         runtime: String,
     },
     /// Too many bytes before compression.
-    #[error("code `{}` has {} MiB or more before compression", path.display(), MAX_UNZIPPED >> 20)]
+    #[error("code `{}` is {} MiB or larger before compression", path.display(), MAX_UNZIPPED >> 20)]
     UnzippedTooLarge {
         /// The source.
         path: PathBuf,
@@ -194,36 +193,36 @@ pub enum SourceError {
     /// Too many bytes after compression.
     #[error("the zip is larger than {} MiB", MAX_ZIP >> 20)]
     ZipTooLarge,
-    /// The archive format cannot hold the files.
-    #[error("cannot build the zip: {0}")]
+    /// The zip format doesn't support the files.
+    #[error("can't build the zip: {0}")]
     Zip(#[from] zip::result::ZipError),
 }
 
 impl SourceError {
-    /// The rule behind the error, where the error itself doesn't say it.
+    /// The reason for the error, if the message doesn't include it.
     pub fn why(&self) -> Option<&'static str> {
         match self {
             Self::Missing(_) => Some("a relative path starts at the folder of the spec"),
             Self::EmptyFolder(_) => {
-                Some("Lambda refuses an empty package; version control and editor files are always left out")
+                Some("Lambda rejects an empty package; version control and editor files are always excluded")
             }
             Self::Outside { .. } => Some(
-                "a spec could otherwise send any file of this machine to AWS; the project is the nearest folder with \
-                 `.git`, else the one that holds `specs/`, else the spec's own",
+                "otherwise a spec could upload any file on this machine to AWS; the project is the nearest folder with \
+                 `.git`, else the nearest with `specs/`, else the spec's own folder",
             ),
             Self::OperatingSystem { .. } => {
-                Some("`/proc`, `/sys` and `/dev` show devices and processes, never code, and `/` contains them")
+                Some("`/proc`, `/sys` and `/dev` contain devices and processes, not code, and `/` includes them")
             }
-            Self::NotZip { .. } => Some("a `.zip` or `.jar` is sent as it is, and Lambda unpacks it"),
-            Self::EmptyArchive(_) => Some("Lambda refuses an empty package"),
-            Self::Encrypted { .. } => Some("Lambda has no password to unpack it with"),
-            Self::ExcludeFromArchive(_) => Some("a `.zip` or `.jar` is sent as it is"),
+            Self::NotZip { .. } => Some("engine uploads a `.zip` or `.jar` unchanged, and Lambda unpacks it"),
+            Self::EmptyArchive(_) => Some("Lambda rejects an empty package"),
+            Self::Encrypted { .. } => Some("Lambda can't unpack encrypted archives"),
+            Self::ExcludeFromArchive(_) => Some("engine uploads a `.zip` or `.jar` unchanged"),
             Self::NotUtf8(_) => Some("names in the zip are UTF-8, so that they are the same on every machine"),
             Self::LinkOutside { .. } => Some("the package would depend on files elsewhere on this machine"),
-            Self::Handler { .. } => Some("the file is named by what stands before the dot of the handler"),
+            Self::Handler { .. } => Some("the file name is the part of the handler before the dot"),
             Self::Runtime { .. } => Some("only the Node.js and Python runtimes run a single source file"),
-            Self::UnzippedTooLarge { .. } => Some("Lambda unpacks only what is smaller"),
-            Self::ZipTooLarge => Some("Lambda takes no more in one request"),
+            Self::UnzippedTooLarge { .. } => Some("Lambda requires an unzipped size below 250 MiB"),
+            Self::ZipTooLarge => Some("Lambda accepts at most 50 MiB in a request"),
             _ => None,
         }
     }
@@ -232,42 +231,40 @@ impl SourceError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing(path) => match path.to_str() {
-                Some(path) if cfg!(unix) && path.contains('\\') => "write the path with `/` between its folders",
+                Some(path) if cfg!(unix) && path.contains('\\') => "use `/` between the folders of the path",
                 Some(path) if path.contains("/~/") || path.starts_with("~/") => {
-                    "`~` means nothing here: write the path from the spec's folder, or from `/`"
+                    "`~` is not supported: use an absolute path, or one relative to the spec's folder"
                 }
                 _ => "correct `code`, or create the folder",
             },
             Self::Unreadable { error, .. } => match error.kind() {
-                io::ErrorKind::PermissionDenied => "make it readable, or leave it out with `exclude`",
+                io::ErrorKind::PermissionDenied => "make it readable, or exclude it with `exclude`",
                 io::ErrorKind::InvalidFilename => "shorten the path",
-                _ => "correct the path, or leave it out with `exclude`",
+                _ => "correct the path, or exclude it with `exclude`",
             },
-            Self::Changed(_) => "run the command again once nothing writes to the folder any more",
-            Self::EmptyFolder(_) => "put the handler's file into it, or narrow `exclude`",
-            Self::EmptyFile(_) | Self::EmptyInline => "write the handler's source into it",
+            Self::Changed(_) => "stop the program that writes to the folder, and run the command again",
+            Self::EmptyFolder(_) => "add the handler's file to it, or narrow `exclude`",
+            Self::EmptyFile(_) | Self::EmptyInline => "add the handler's source code to it",
             Self::Outside { .. } => "move it into the project, or pass `--allow-code-outside`",
-            Self::OperatingSystem { .. } => "name the folder of the function's code",
-            Self::NotZip { .. } => "build it again, or name the folder it was made from in `code`",
-            Self::EmptyArchive(_) => "build it again with the handler's file in it",
-            Self::Encrypted { .. } => "build it again without a password",
-            Self::ArchiveTooLarge { .. } => {
-                "build it without what the function does not need, or move libraries to a layer"
-            }
+            Self::OperatingSystem { .. } => "set `code` to the folder of the function's code",
+            Self::NotZip { .. } => "rebuild the archive, or set `code` to the folder that it was built from",
+            Self::EmptyArchive(_) => "rebuild the archive with the handler's file",
+            Self::Encrypted { .. } => "rebuild the archive without a password",
+            Self::ArchiveTooLarge { .. } => "remove files that the function doesn't need, or move libraries to a layer",
             Self::ExcludeFromArchive(_) => {
-                "remove `exclude`, or name the folder that the archive was made from in `code`"
+                "remove `exclude`, or set `code` to the folder that the archive was built from"
             }
             Self::NotUtf8(_) => "rename it",
-            Self::Special(_) => "remove it, or leave it out with `exclude`",
-            Self::LinkOutside { .. } => "copy its target into the folder, or leave the link out with `exclude`",
-            Self::LinkLoop(_) | Self::LinkBroken(_) => "remove the link, or leave it out with `exclude`",
-            Self::Pattern { .. } => "write a glob such as `**/*.test.js` or `docs`",
-            Self::Handler { .. } => "write `index.handler`",
-            Self::Runtime { .. } => "put the code into a folder and name that in `code`",
+            Self::Special(_) => "remove it, or exclude it with `exclude`",
+            Self::LinkOutside { .. } => "copy its target into the folder, or exclude the link with `exclude`",
+            Self::LinkLoop(_) | Self::LinkBroken(_) => "remove the link, or exclude it with `exclude`",
+            Self::Pattern { .. } => "use a glob like `**/*.test.js` or `docs`",
+            Self::Handler { .. } => "set `handler: index.handler`",
+            Self::Runtime { .. } => "move the code to a folder and set its path as `code`",
             Self::UnzippedTooLarge { .. } | Self::ZipTooLarge => {
-                "leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer"
+                "exclude unneeded files with `exclude`, bundle the code, or move libraries to a layer"
             }
-            Self::Zip(_) => "shorten the names of its files",
+            Self::Zip(_) => "shorten the file names",
         }
     }
 }
@@ -275,20 +272,20 @@ impl SourceError {
 /// In bytes; the package must be smaller: "Unzipped size must be smaller than 262144000 bytes".
 const MAX_UNZIPPED: u64 = 250 << 20;
 
-/// In bytes. 50 MiB is what `ZipFile` takes
-/// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); as base64 it leaves 256 KiB
+/// In bytes. The limit of `ZipFile` is 50 MiB
+/// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); as base64, that leaves 256 KiB
 /// of the largest request, 70,167,211 bytes, for everything else.
 const MAX_ZIP: u64 = 50 << 20;
 
-/// Packages up to this size, in bytes before compression, are stored as they are: their zip depends
-/// on no compressor and so stays the same when one is upgraded.
+/// Packages up to this size, in bytes before compression, are stored uncompressed, so that upgrading the
+/// compressor doesn't change their zip.
 const MAX_STORED: u64 = 1 << 20;
 
-/// Never code, and no two machines have the same in them.
+/// Folders without code, which differ on every machine.
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Left out of every package: version control, what editors and file managers leave behind, and engine's own folder.
-/// What engine writes under other names is recognized by [`files::is_own_output`] and [`files::is_draft`].
+/// Excluded from every package: version control, leftovers of editors and file managers, and engine's own folder.
+/// [`files::is_own_output`] and [`files::is_draft`] recognize engine's output under other names.
 const ALWAYS_LEFT_OUT: [&str; 14] = [
     "**/.engine",
     "**/.git",
@@ -306,19 +303,19 @@ const ALWAYS_LEFT_OUT: [&str; 14] = [
     "**/#*#",
 ];
 
-/// Content by `/`-separated name. Its order, by bytes, is the order of the archive.
+/// Content by `/`-separated name, in the archive's order (by bytes).
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Reads a source once, zips it, and looks at the handler's file.
+/// Reads a source once, zips it, and checks the handler's file.
 ///
 /// # Errors
-/// All that is wrong with the source, not only the first.
+/// All errors in the source.
 pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
     let files = match source {
         Source::Path { path, boundary, exclude } => {
             let left_out = patterns(exclude)?;
             let (metadata, target) = accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
-            // Also behind a link of another name.
+            // Also check the target of a link with another name.
             if metadata.is_file() && (archive::is_one(path) || archive::is_one(&target)) {
                 let patterned = (!exclude.is_empty()).then(|| SourceError::ExcludeFromArchive(path.clone()));
                 return patterned.map_or_else(|| archive::package(path, entry), Err).map_err(|error| vec![error]);
@@ -374,7 +371,7 @@ fn inline_name(text: &str, entry: Entry<'_>) -> Result<String, SourceError> {
     }
 }
 
-/// What a path leads to, and its real path, where it may lead there: links are followed, and judged by where they end.
+/// The metadata and real path of an allowed path. Links are followed, and their target must be allowed.
 fn accessible(path: &Path, boundary: Option<&Path>) -> Result<(fs::Metadata, PathBuf), SourceError> {
     let unreadable = |error| SourceError::Unreadable { path: path.into(), error };
     let metadata = fs::metadata(path).map_err(|error| match Unread::from(error) {
@@ -397,23 +394,23 @@ fn read(path: &Path, metadata: &fs::Metadata, left_out: &GlobSet) -> Result<File
         return contents(path, found);
     }
     let mut files = contents(path, walk(path, left_out)?)?;
-    // A name is the user's choice, so only the content shows them.
+    // The user chose the names of engine's output files, so only the content identifies them.
     files.retain(|_, content| !files::is_own_output(content));
     if files.is_empty() { Err(vec![SourceError::EmptyFolder(path.into())]) } else { Ok(files) }
 }
 
-/// Reads what was found. It may have changed since.
+/// Reads the listed files, which may have changed since.
 fn contents(path: &Path, found: BTreeMap<String, PathBuf>) -> Result<Files, Vec<SourceError>> {
     let mut files = Files::new();
     let mut errors = Vec::new();
     let mut budget = MAX_UNZIPPED;
     for (name, path) in found {
-        // The limit holds again while reading, for a file that grows meanwhile.
+        // Check the limit again while reading, because a file may grow.
         let mut content = Vec::new();
         match files::open(&path).and_then(|file| Ok(file.take(budget).read_to_end(&mut content)?)) {
             Ok(_) => budget -= content.len() as u64,
             Err(Unread::Refused(error)) => errors.push(SourceError::Unreadable { path, error }),
-            // A moment ago it was a file.
+            // It was a file when the folder was listed.
             Err(_) => errors.push(SourceError::Changed(path)),
         }
         files.insert(name, content);
@@ -441,14 +438,14 @@ fn single(path: &Path, metadata: &fs::Metadata) -> Result<BTreeMap<String, PathB
     }
 }
 
-/// Every file below a folder that is not left out, by its name in the archive. Reads no content.
+/// All files in a folder that are not excluded, by their name in the archive. Reads no content.
 fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Vec<SourceError>> {
     let real_root =
         fs::canonicalize(root).map_err(|error| vec![SourceError::Unreadable { path: root.into(), error }])?;
     let mut found = BTreeMap::new();
     let mut errors = Vec::new();
     let mut size = 0;
-    // In order, so that of many errors the first is the same on every machine.
+    // Sorted, so that the first error is the same on every machine.
     let mut steps = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
     while let Some(step) = steps.next() {
         let path = match &step {
@@ -456,8 +453,7 @@ fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Ve
             Err(error) => error.path().unwrap_or(root).to_path_buf(),
         };
         let name = archive_name(root, &path);
-        // Asked before anything else, so that what is left out can do no harm: editors' lock files
-        // are broken links.
+        // Check this first, so that excluded files cause no errors: lock files of editors are broken links.
         let is_draft = |name: &str| files::is_draft(name.rsplit('/').next().unwrap_or(name));
         let is_left_out = name.as_ref().is_some_and(|name| left_out.is_match(name) || is_draft(name));
         let is_folder = step.as_ref().is_ok_and(|entry| entry.file_type().is_dir());
@@ -507,7 +503,7 @@ fn archive_name(root: &Path, path: &Path) -> Option<String> {
     Some(parts?.join("/"))
 }
 
-/// Where a symbolic link ends; `None` for anything else.
+/// The target of a symbolic link; `None` for anything else.
 fn link_target(entry: &walkdir::DirEntry) -> Option<io::Result<PathBuf>> {
     entry.path_is_symlink().then(|| fs::canonicalize(entry.path()))
 }
@@ -528,7 +524,7 @@ fn patterns(exclude: &[String]) -> Result<GlobSet, Vec<SourceError>> {
     let mut set = GlobSetBuilder::new();
     let mut errors = Vec::new();
     for pattern in ALWAYS_LEFT_OUT.into_iter().chain(exclude.iter().map(String::as_str)) {
-        // `./docs`, `/docs` and `docs/` all mean `docs`.
+        // `./docs`, `/docs` and `docs/` are the same as `docs`.
         let glob = pattern.strip_prefix("./").unwrap_or(pattern).trim_matches('/');
         match GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build() {
             Ok(glob) => _ = set.add(glob),
@@ -552,26 +548,25 @@ fn size(files: &Files) -> u64 {
     files.values().map(|content| content.len() as u64).sum()
 }
 
-/// The mode of a file, which Lambda gives it when it unpacks the zip
-/// (docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html): executable is what Linux can start, a script
-/// that names its interpreter or an ELF file, and `bootstrap`, which Lambda starts itself
-/// (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html).
+/// The mode of a file, which Lambda applies when it unpacks the zip
+/// (docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html). Scripts with `#!`, ELF files and `bootstrap`, which
+/// Lambda starts (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html), are executable.
 ///
-/// The content decides, since the file system's own bit does not travel: Windows has none, and an unpacked archive, a
-/// checkout or a umask can lose it. What has a bit too many is loaded just the same.
+/// The content decides, because the file system's executable bit is unreliable: Windows has none, and an archive, a checkout
+/// or a umask can lose it. An extra bit is harmless.
 fn mode(name: &str, content: &[u8]) -> u32 {
     let is_executable = name == handler::BOOTSTRAP || content.starts_with(b"#!") || content.starts_with(handler::ELF);
     if is_executable { 0o755 } else { 0o644 }
 }
 
-/// Builds the zip: files only, in the order of their names, all from the first second of 1980.
+/// Builds the zip: only files, sorted by name, all with the earliest timestamp of the format (1980).
 fn build(files: &Files, max: u64) -> Result<Vec<u8>, SourceError> {
     let method = if size(files) <= MAX_STORED { CompressionMethod::Stored } else { CompressionMethod::Deflated };
     let options = SimpleFileOptions::default()
         .compression_method(method)
         .compression_level((method == CompressionMethod::Deflated).then_some(6))
         .last_modified_time(DateTime::default())
-        // Otherwise the header names the system that the zip was built on.
+        // Otherwise the header contains the current operating system.
         .system(System::Unix);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let mut compressed = 0;
@@ -688,7 +683,7 @@ mod tests {
             .collect()
     }
 
-    /// Modes on disk, as a umask leaves them, times what decides: the name, and the first bytes.
+    /// Combines modes on disk under different umasks with names and first bytes, which decide.
     #[cfg(unix)]
     #[test]
     fn what_linux_can_start_is_executable_whatever_its_mode_on_disk() {
@@ -725,9 +720,9 @@ mod tests {
         assert_eq!(n, 330);
     }
 
-    /// A timeline, a saved plan and what a killed process has left, as engine writes them or a tool has laid them out anew.
+    /// A timeline, a saved plan, and leftovers of a killed process, as written by engine or reformatted by a tool.
     #[test]
-    fn what_engine_writes_is_never_packed() {
+    fn output_files_of_engine_are_never_packed() {
         let plan = "{\n  \"kind\": \"engine saved plan\",\n  \"format_version\": 1\n}\n";
         let page = crate::files::TIMELINE;
         let page = format!(
@@ -756,7 +751,7 @@ mod tests {
             assert_eq!(after.files, before.files, "{name}");
             assert_eq!(after.code_sha256, before.code_sha256, "{name}");
         }
-        // What only looks like it is the user's.
+        // Similar files belong to the user.
         for (name, content) in [
             ("other.json", "{\"kind\": \"engine\"}"),
             ("nested.json", "{\"plan\": {\"kind\": \"engine saved plan\"}}"),
@@ -770,13 +765,13 @@ mod tests {
         }
         let only = folder(&[("plan.json", plan)]);
         assert!(matches!(package_path(only.path(), &[]).err().unwrap().as_slice(), [SourceError::EmptyFolder(_)]));
-        // Named by itself, it is what was asked for.
+        // An explicitly named file is packed.
         assert_eq!(package_path(&only.path().join("plan.json"), &[]).unwrap().files, ["plan.json"]);
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_path_is_judged_by_where_its_links_end() {
+    fn links_in_a_path_must_end_in_the_project() {
         use std::os::unix::fs::symlink;
 
         let root = folder(&[("project/code/index.js", "x"), ("project/one.js", "x"), ("elsewhere/index.js", "x")]);
@@ -822,7 +817,7 @@ mod tests {
             #[cfg(target_os = "linux")]
             ("/proc/self/root/etc/passwd", Err("outside"), Ok(())),
         ] {
-            // Links inside that lead out of the code folder are refused with or without the flag.
+            // Links in the code folder to targets outside it are rejected with and without the flag.
             let is_whole = matches!(path, ".." | "../project");
             for (boundary, wanted) in [(Some(within), alone), (None, allowed)] {
                 let seen = packed(&project.join(path), boundary).map(drop);
@@ -830,7 +825,7 @@ mod tests {
                 assert_eq!(seen, wanted, "{path} {boundary:?}");
             }
         }
-        // A sibling whose name begins alike is outside.
+        // A sibling whose name starts with the project's name is outside.
         write(&real, "project-2/index.js", b"x");
         assert_eq!(packed(&real.join("project-2"), Some(within)).map(drop), Err("outside"));
     }
@@ -876,7 +871,7 @@ mod tests {
     }
 
     #[test]
-    fn left_out_are_leavings_and_what_the_patterns_match() {
+    fn editor_files_and_matches_of_patterns_are_excluded() {
         let kept = ["index.js", "lib/.env", "lib/a.test.js", "lib/docs/a.md", "node_modules/a/b.js", "#1.js", "git/x"];
         let leavings = [
             ".git/HEAD",
@@ -899,8 +894,8 @@ mod tests {
         assert_snapshot!(left(&[]), @"#1.js  git/x  index.js  lib/.env  lib/a.test.js  lib/docs/a.md  node_modules/a/b.js");
         assert_snapshot!(left(&["docs", "*.test.js", "./node_modules/"]), @"#1.js  git/x  index.js  lib/.env  lib/a.test.js  lib/docs/a.md");
         assert_snapshot!(left(&["**/docs", "**/*.test.js", "node_modules/**", "{git,#*}"]), @"index.js  lib/.env");
-        assert_snapshot!(left(&["**"]), @"folder `root` has no file to package    why: Lambda refuses an empty package; version control and editor files are always left out    hint: put the handler's file into it, or narrow `exclude`");
-        assert_snapshot!(left(&["a[", "{b"]), @"exclude pattern `a[` is not valid: unclosed character class; missing ']'    hint: write a glob such as `**/*.test.js` or `docs`  exclude pattern `{b` is not valid: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)    hint: write a glob such as `**/*.test.js` or `docs`");
+        assert_snapshot!(left(&["**"]), @"folder `root` has no files to package    why: Lambda rejects an empty package; version control and editor files are always excluded    hint: add the handler's file to it, or narrow `exclude`");
+        assert_snapshot!(left(&["a[", "{b"]), @"invalid exclude pattern `a[`: unclosed character class; missing ']'    hint: use a glob like `**/*.test.js` or `docs`  invalid exclude pattern `{b`: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)    hint: use a glob like `**/*.test.js` or `docs`");
         assert_eq!(package_path(&root.path().join("index.js~"), &[]).unwrap().files, ["index.js~"]);
     }
 
@@ -913,32 +908,32 @@ mod tests {
         let common = "exports.handler = async () => {};";
         let es = "import fs from 'node:fs';\nexport const handler = async () => {};";
         assert_snapshot!(named(common, "index.handler", RUNTIME), @"index.js []");
-        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Finding { is_certain: true, problem: "`src/api.mjs` does not export `v1`", why: "it exports `handler`", hint: "write `export const v1 = …` in it, or name another export in `handler`" }]"#);
+        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Finding { is_certain: true, problem: "`src/api.mjs` doesn't export `v1`", why: "it exports `handler`", hint: "add `export const v1 = …` to it, or use another export in `handler`" }]"#);
         assert_snapshot!(named("const m = import('m'); exports.handler = 1 // export", HANDLER, RUNTIME), @"index.js []");
         assert_snapshot!(named("def handler(event, context): pass", "pkg.app.handler", "python3.13"), @"pkg/app.py []");
         assert_snapshot!(named(common, "handler", RUNTIME), @r"
-        handler `handler` names no file for the inline source
-          why: the file is named by what stands before the dot of the handler
-          hint: write `index.handler`
+        handler `handler` has no file name for the inline source
+          why: the file name is the part of the handler before the dot
+          hint: set `handler: index.handler`
         ");
         assert_snapshot!(named(common, "../index.handler", RUNTIME), @r"
-        handler `../index.handler` names no file for the inline source
-          why: the file is named by what stands before the dot of the handler
-          hint: write `index.handler`
+        handler `../index.handler` has no file name for the inline source
+          why: the file name is the part of the handler before the dot
+          hint: set `handler: index.handler`
         ");
         assert_snapshot!(named("x = 1", "/app.handler", "python3.13"), @r"
-        handler `/app.handler` names no file for the inline source
-          why: the file is named by what stands before the dot of the handler
-          hint: write `index.handler`
+        handler `/app.handler` has no file name for the inline source
+          why: the file name is the part of the handler before the dot
+          hint: set `handler: index.handler`
         ");
         assert_snapshot!(named("class A {}", "A::handle", "java21"), @r"
-        inline source does not work with runtime `java21`
+        inline source can't be used with runtime `java21`
           why: only the Node.js and Python runtimes run a single source file
-          hint: put the code into a folder and name that in `code`
+          hint: move the code to a folder and set its path as `code`
         ");
         assert_snapshot!(named(" \n", HANDLER, RUNTIME), @r"
         the inline source is empty
-          hint: write the handler's source into it
+          hint: add the handler's source code to it
         ");
         assert_eq!(
             unzip(&package_inline(es, HANDLER, RUNTIME).unwrap().zip),
@@ -947,30 +942,30 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_holds_no_code_is_an_error() {
+    fn a_path_without_code_is_an_error() {
         let root = folder(&[("empty.js", "")]);
         fs::create_dir(root.path().join("none")).unwrap();
         let report = |name: &str| outcome_in(root.path(), package_path(&root.path().join(name), &[]));
         assert_snapshot!(report("gone"), @r"
-        code `root/gone` does not exist
+        code `root/gone` doesn't exist
           why: a relative path starts at the folder of the spec
           hint: correct `code`, or create the folder
         ");
         assert_snapshot!(report("none"), @r"
-        folder `root/none` has no file to package
-          why: Lambda refuses an empty package; version control and editor files are always left out
-          hint: put the handler's file into it, or narrow `exclude`
+        folder `root/none` has no files to package
+          why: Lambda rejects an empty package; version control and editor files are always excluded
+          hint: add the handler's file to it, or narrow `exclude`
         ");
         assert_snapshot!(report("empty.js"), @r"
         code `root/empty.js` is empty
-          hint: write the handler's source into it
+          hint: add the handler's source code to it
         ");
     }
 
-    /// Not every system lets a name be anything but UTF-8.
+    /// Some systems don't allow names that are not UTF-8.
     #[cfg(target_os = "linux")]
     #[test]
-    fn every_link_and_name_that_cannot_travel_is_an_error() {
+    fn links_and_names_that_depend_on_the_machine_are_errors() {
         use std::os::unix::{ffi::OsStrExt, fs::symlink, net::UnixListener};
 
         let root = folder(&[("code/index.js", "x"), ("code/lib/a.js", "a"), ("outside/secret", "s")]);
@@ -997,37 +992,37 @@ mod tests {
             .collect();
         errors.sort();
         assert_snapshot!(errors.join("\n"), @r"
-        `root/code/broken` is a link to something that does not exist
-          hint: remove the link, or leave it out with `exclude`
+        `root/code/broken` is a broken link
+          hint: remove the link, or exclude it with `exclude`
         `root/code/inside/up` is a link to a folder that contains it
-          hint: remove the link, or leave it out with `exclude`
+          hint: remove the link, or exclude it with `exclude`
         `root/code/lib/up` is a link to a folder that contains it
-          hint: remove the link, or leave it out with `exclude`
+          hint: remove the link, or exclude it with `exclude`
         `root/code/socket` is neither a file nor a folder
-          hint: remove it, or leave it out with `exclude`
+          hint: remove it, or exclude it with `exclude`
         `root/code/to-file` is a link to `root/outside/secret`, outside the code folder
           why: the package would depend on files elsewhere on this machine
-          hint: copy its target into the folder, or leave the link out with `exclude`
+          hint: copy its target into the folder, or exclude the link with `exclude`
         `root/code/to-folder` is a link to `root/outside`, outside the code folder
           why: the package would depend on files elsewhere on this machine
-          hint: copy its target into the folder, or leave the link out with `exclude`
-        the name of `root/code/caf�` is not UTF-8
+          hint: copy its target into the folder, or exclude the link with `exclude`
+        the name of `root/code/caf�` is not valid UTF-8
           why: names in the zip are UTF-8, so that they are the same on every machine
           hint: rename it
         ");
         let exclude = ["to-*", "lib/up", "broken", "socket", "caf*"];
         assert_snapshot!(outcome_in(root.path(), package_path(&code, &exclude)), @r"
-        the name of `root/code/caf�` is not UTF-8
+        the name of `root/code/caf�` is not valid UTF-8
           why: names in the zip are UTF-8, so that they are the same on every machine
           hint: rename it
         `root/code/inside/up` is a link to a folder that contains it
-          hint: remove the link, or leave it out with `exclude`
+          hint: remove the link, or exclude it with `exclude`
         ");
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_that_changes_meanwhile_is_told_and_not_waited_for() {
+    fn a_folder_that_changes_during_the_read_is_an_error() {
         let root = folder(&[("index.js", "x"), ("gone.js", "x"), ("pipe", "x"), ("folder", "x")]);
         let found = walk(root.path(), &patterns(&[]).unwrap()).unwrap();
         for name in ["gone.js", "pipe", "folder"] {
@@ -1036,31 +1031,31 @@ mod tests {
         fs::create_dir(root.path().join("folder")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(root.path().join("pipe")).status().unwrap().success());
         let errors = contents(root.path(), found).unwrap_err();
-        let told = errors.into_iter().map(|error| outcome_in(root.path(), Err(vec![error]))).collect::<Vec<_>>();
-        assert_snapshot!(told.join("\n"), @r"
-        `root/folder` changed while the code was read
-          hint: run the command again once nothing writes to the folder any more
-        `root/gone.js` changed while the code was read
-          hint: run the command again once nothing writes to the folder any more
-        `root/pipe` changed while the code was read
-          hint: run the command again once nothing writes to the folder any more
+        let reported = errors.into_iter().map(|error| outcome_in(root.path(), Err(vec![error]))).collect::<Vec<_>>();
+        assert_snapshot!(reported.join("\n"), @r"
+        `root/folder` changed while engine read the code
+          hint: stop the program that writes to the folder, and run the command again
+        `root/gone.js` changed while engine read the code
+          hint: stop the program that writes to the folder, and run the command again
+        `root/pipe` changed while engine read the code
+          hint: stop the program that writes to the folder, and run the command again
         ");
     }
 
     #[test]
-    fn too_much_code_is_refused_before_it_is_read() {
+    fn too_much_code_is_rejected_before_it_is_read() {
         let root = folder(&[("index.js", "x")]);
         File::create(root.path().join("huge")).unwrap().set_len(1 << 40).unwrap();
         assert!(walk(root.path(), &patterns(&[]).unwrap()).is_err());
         assert_snapshot!(outcome_in(root.path(), package_path(root.path(), &[])), @r"
-        code `root` has 250 MiB or more before compression
-          why: Lambda unpacks only what is smaller
-          hint: leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer
+        code `root` is 250 MiB or larger before compression
+          why: Lambda requires an unzipped size below 250 MiB
+          hint: exclude unneeded files with `exclude`, bundle the code, or move libraries to a layer
         ");
         assert_snapshot!(outcome_in(root.path(), package_path(&root.path().join("huge"), &[])), @r"
-        code `root/huge` has 250 MiB or more before compression
-          why: Lambda unpacks only what is smaller
-          hint: leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer
+        code `root/huge` is 250 MiB or larger before compression
+          why: Lambda requires an unzipped size below 250 MiB
+          hint: exclude unneeded files with `exclude`, bundle the code, or move libraries to a layer
         ");
         let files = Files::from([("a".into(), vec![0; 80])]);
         let size = build(&files, MAX_ZIP).unwrap().len() as u64;
@@ -1068,8 +1063,8 @@ mod tests {
         let error = build(&files, size - 1).unwrap_err();
         assert_snapshot!(outcome_in(root.path(), Err(vec![error])), @r"
         the zip is larger than 50 MiB
-          why: Lambda takes no more in one request
-          hint: leave out what the function does not need with `exclude`, bundle it, or move libraries to a layer
+          why: Lambda accepts at most 50 MiB in a request
+          hint: exclude unneeded files with `exclude`, bundle the code, or move libraries to a layer
         ");
         assert!(matches!(build(&files, 79), Err(SourceError::ZipTooLarge)));
     }

@@ -1,9 +1,9 @@
-//! The spec: a YAML file as declarations that are checked, complete and canonical, or everything that is wrong with it.
+//! The spec: a YAML file as checked, complete declarations in canonical form, or all of its errors.
 //!
-//! Nothing here talks to AWS. All errors of a file are found in one go, each with its place.
+//! Nothing here talks to AWS. All errors of a file are found in one pass, each with its position.
 //!
-//! **Invariant:** what leaves this module needs no further checking: every declaration has all properties of its kind
-//! with defaults filled in, every reference names something that exists and fits, and there is no cycle.
+//! **Invariant:** a loaded spec needs no further checks: each declaration has every property of its kind with defaults
+//! filled in, each reference points to an existing resource of a fitting kind, and there is no cycle.
 
 mod check;
 mod foreign;
@@ -29,25 +29,25 @@ use crate::yaml::{self, Yaml};
 /// A spec that can be planned.
 #[derive(Debug)]
 pub struct Spec {
-    /// The file it came from.
+    /// The file that it was read from.
     pub file: Arc<SourceFile>,
-    /// Whose it is.
+    /// The team that owns it.
     pub team: String,
-    /// Which of the team's stacks it is.
+    /// Its stack within the team.
     pub stack: String,
-    /// `--region`, else the spec's.
+    /// `--region`, or the spec's `region:`.
     pub region: Option<String>,
-    /// The account the spec insists on.
+    /// The only account that the spec allows.
     pub account: Option<String>,
-    /// In the order of the file.
+    /// The resources, in the order of the file.
     pub resources: Vec<Declared>,
-    /// Who needs whom.
+    /// The dependencies between the resources.
     pub graph: Graph,
-    /// What is printed after an apply, in the order of the file.
+    /// The outputs to print after an apply, in the order of the file.
     pub outputs: Vec<(String, Value)>,
-    /// Names of what is imported as something that can't be told.
+    /// Names of resources with an invalid `import:`, which engine must not touch either.
     pub untouchable: BTreeSet<String>,
-    /// What is worth knowing but stops nothing.
+    /// Warnings, which don't stop the command.
     pub warnings: Vec<Diagnostic>,
     /// The index of each resource in `resources`.
     positions: HashMap<String, usize>,
@@ -59,39 +59,39 @@ pub struct Spec {
 pub struct Declared {
     /// Its name in the spec.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: &'static dyn DynKind,
-    /// What it is in AWS.
+    /// Its identity in AWS.
     pub id: Id,
-    /// Whether somebody else owns it.
+    /// Whether it is imported: another owner manages it, and engine only reads it.
     pub imported: bool,
-    /// What the spec says about its coming and going.
+    /// Its lifecycle settings.
     pub lifecycle: Lifecycle,
     /// All properties, defaults included.
     pub desired: Tree,
-    /// The properties that stand in the file.
+    /// The properties that the file sets explicitly.
     pub written: BTreeSet<String>,
-    /// What the local files were packed to.
+    /// The package built from local files.
     pub artifact: Option<Artifact>,
 }
 
-/// What a spec says about a resource's coming and going.
+/// A resource's lifecycle settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// It may be taken over without a question.
+    /// Adopt an existing resource without asking.
     pub adopt: bool,
-    /// It is never deleted or replaced.
+    /// Never delete or replace it.
     pub protect: bool,
-    /// Instead of being deleted it is handed over: our tags come off.
+    /// Keep it in AWS and remove engine's tags instead of deleting it.
     pub retain: bool,
-    /// Properties that somebody else changes.
+    /// Properties that are managed outside the spec.
     pub ignore_changes: BTreeSet<String>,
 }
 
 impl Declared {
-    /// Something in AWS that nothing declares: known by its identity, and nothing is desired of it.
+    /// A resource in AWS that no spec declares: it has an identity and no desired properties.
     ///
-    /// Where no tag says what it was called in a spec, it goes by its name in AWS.
+    /// Without a tag for its name in a spec, it uses its name in AWS.
     pub fn leftover(kind: &'static dyn DynKind, id: Id) -> Declared {
         let tagged = Some(&id.owner.resource).filter(|name| !name.is_empty());
         Declared {
@@ -106,16 +106,16 @@ impl Declared {
         }
     }
 
-    /// What it lives in or hangs on, as kind and name in AWS: what its first identity property refers to.
+    /// Its parent (kind and name in AWS): the target of its first identity property.
     pub fn host(&self) -> Option<(&'static str, &str)> {
         let property = self.schema().properties.iter().find(|property| property.identity)?;
         let Shape::Link { to, .. } = &property.shape else { return None };
-        // A qualifier names a part of it.
+        // A qualifier follows the parent's name after a colon.
         Some((to.first()?.0, self.id.anchors.get(property.name)?.split(':').next()?))
     }
 
-    /// What tells it from all others of its kind in AWS: two declarations of one identity would undo each other for ever.
-    /// `None`: what it is attached to is not known.
+    /// Its unique identity among resources of its kind in AWS. Two declarations with one identity would overwrite each
+    /// other on every apply. `None` if its parent is unknown.
     pub fn identity(&self) -> Option<String> {
         let schema = self.schema();
         let n_anchors = schema.properties.iter().filter(|property| property.identity).count();
@@ -123,13 +123,13 @@ impl Declared {
         match schema.naming {
             Naming::Own { .. } => Some(self.id.name.clone()),
             _ if self.id.anchors.len() < n_anchors => None,
-            // A statement is its id and its function, a mapping what it connects.
+            // A statement is identified by its ID and function, a mapping by its source and function.
             Naming::Inner { .. } => Some(format!("{} on {}", self.id.name, anchors())),
             Naming::Assigned => Some(anchors()),
         }
     }
 
-    /// The table of its kind.
+    /// The schema of its kind.
     pub fn schema(&self) -> &'static Schema {
         self.kind.schema()
     }
@@ -137,12 +137,12 @@ impl Declared {
 
 impl fmt::Debug for Declared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No properties: they may hold environment values.
+        // Properties are omitted: they may contain environment values.
         f.debug_struct("Declared").field("name", &self.name).field("kind", &self.schema().kind).finish_non_exhaustive()
     }
 }
 
-/// What the command line adds to a spec.
+/// Settings from the command line and environment that override the spec.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--team`.
@@ -151,22 +151,22 @@ pub struct Overrides {
     pub vars: BTreeMap<String, String>,
     /// `--region`.
     pub region: Option<String>,
-    /// `ENGINE_VAR_name`, by name.
+    /// `ENGINE_VAR_NAME`, by variable name.
     pub env: BTreeMap<String, String>,
-    /// `--allow-code-outside`: code may lie outside the project.
+    /// `--allow-code-outside`: code may be outside the project.
     pub allow_code_outside: bool,
 }
 
 /// How much of a spec is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// All of it, local files included.
+    /// Everything, including local files.
     Full,
-    /// Enough to find the resources: local files are not looked at (`destroy`).
+    /// Only what identifies the resources, without local files (`destroy`).
     Identities,
 }
 
-/// Where the parts of a spec stand.
+/// Positions of resources and properties in the file.
 #[derive(Debug, Default)]
 struct Places(HashMap<String, HashMap<Path, Span>>);
 
@@ -178,7 +178,7 @@ impl Places {
         }
     }
 
-    /// The place of a property, or of the closest thing around it that stands in the file.
+    /// The position of a property, or of its closest ancestor in the file.
     fn get(&self, resource: &str, path: &Path) -> Option<Span> {
         let places = self.0.get(resource)?;
         let mut path = path.clone();
@@ -195,14 +195,13 @@ impl Spec {
     /// Reads and checks a spec.
     ///
     /// # Errors
-    /// Everything that is wrong with it, warnings included.
+    /// All errors and warnings in it.
     pub fn load(path: &FilePath, overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
         let bytes = read(path).map_err(|error| vec![error])?;
         Spec::parse(path, &bytes, overrides, depth)
     }
 
-    /// Checks the spec that `bytes` are, as if they stood in the file `path`: it names the stack, and what the spec names
-    /// lies beside it.
+    /// Checks the spec in `bytes` as if it were the file `path`, which names the stack and is the base of relative paths.
     ///
     /// # Errors
     /// As [`Spec::load`].
@@ -211,7 +210,7 @@ impl Spec {
         let (file, root, errors) = yaml::read(&name, bytes);
         let may_be_spec = foreign::may_be_spec(&file, root.as_ref());
         if !may_be_spec {
-            // It may be any file of this machine, so nothing of its text is shown.
+            // This may be any file on this machine, so none of its text is shown.
             file.reveal_except(vec![Span::new(0, file.text().len())]);
         }
         if let Some(foreign) = foreign::recognised(&file) {
@@ -226,7 +225,7 @@ impl Spec {
         };
         let Some(root) = root else {
             let hint =
-                "without the spec, `engine destroy --team TEAM --stack STACK --region REGION` deletes what they own";
+                "to delete the stack without its spec, run `engine destroy --team TEAM --stack STACK --region REGION`";
             return Err(match depth {
                 Depth::Full => errors,
                 Depth::Identities => errors.into_iter().map(|error| error.hint(hint)).collect(),
@@ -239,7 +238,7 @@ impl Spec {
             (Some(spec), diagnostics) if diagnostics.iter().all(|it| it.severity == Severity::Warning) => {
                 Ok(Spec { warnings: diagnostics, ..spec })
             }
-            // To delete something takes its owner and place; what else is wrong keeps nobody from cleaning up.
+            // Deleting needs only owner and location, so other errors must not block a destroy.
             (Some(spec), mut diagnostics) if depth == Depth::Identities => {
                 diagnostics.iter_mut().for_each(|it| it.severity = Severity::Warning);
                 Ok(Spec { warnings: diagnostics, ..spec })
@@ -248,21 +247,21 @@ impl Spec {
         }
     }
 
-    /// A spec that declares nothing: what is left of a stack whose file is gone.
+    /// A spec without resources, for a stack whose file no longer exists.
     ///
     /// # Errors
-    /// What is wrong with the names.
+    /// Invalid names.
     pub fn bare(team: &str, stack: &str, region: Option<&str>) -> Result<Spec, Vec<Diagnostic>> {
         let wrong = check::names(team, stack, region);
         match Spec::declare((team, stack), Vec::new()) {
             Ok(spec) if wrong.is_empty() => Ok(Spec { region: region.map(str::to_owned), ..spec }),
-            // Nothing can't go in circles.
+            // An empty spec has no cycle, so `wrong` is not empty here.
             _ => Err(wrong),
         }
     }
 
-    /// A spec out of complete declarations, each with what it names in `depends_on`; there is no file behind it. For
-    /// callers that bring kinds of their own.
+    /// A spec made of complete declarations, each with its `depends_on`, without a file. For library callers with their
+    /// own kinds.
     ///
     /// # Errors
     /// The first cycle.
@@ -285,17 +284,17 @@ impl Spec {
         })
     }
 
-    /// The resource of that name.
+    /// The resource with this name in the spec.
     pub fn resource(&self, name: &str) -> Option<&Declared> {
         self.resources.get(*self.positions.get(name)?)
     }
 
-    /// What the engine makes of a kind.
+    /// The managed (not imported) resources of a kind.
     pub fn managed(&self, kind: &'static str) -> impl Iterator<Item = &Declared> {
         self.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
     }
 
-    /// The resource that a property takes an attribute of, if that is all its value is made of.
+    /// The resource that a property refers to, if its value is exactly one reference.
     pub fn target(&self, declared: &Declared, property: &str) -> Option<&Declared> {
         let Some(Value::Unknown(template)) = declared.desired.get(property) else { return None };
         match template.sole_hole()? {
@@ -304,13 +303,13 @@ impl Spec {
         }
     }
 
-    /// Where a property of a resource stands in the file, or the closest thing around it.
+    /// The position of a resource's property in the file, or of its closest ancestor.
     pub fn place(&self, resource: &str, path: &Path) -> Option<Place> {
         Some(self.file.place(self.places.get(resource, path)?))
     }
 
-    /// Where stands what an error of AWS is about: the property that it names, else one that is often to blame for its
-    /// cause, else the resource itself.
+    /// The position to show for an AWS error: the property that AWS names, else a property that often causes this error,
+    /// else the resource.
     pub fn blamed(&self, resource: &str, error: &AwsError) -> Option<Place> {
         let declared = self.resource(resource)?;
         let named = error.members().into_iter().filter_map(|it| declared.schema().place_of(it, &declared.desired));
@@ -322,14 +321,14 @@ impl Spec {
     }
 }
 
-/// The project that specs in this folder belong to: the nearest folder with `.git`, a folder or the file of a worktree;
-/// else the nearest that holds `specs/`, with the spec in it or the command given in it; else the specs' own.
+/// The project folder of the specs in `folder`: the nearest ancestor with `.git` (a folder, or a worktree's file), else the
+/// nearest with `specs/` that contains the spec or the current folder, else `folder` itself.
 fn project(folder: &FilePath) -> PathBuf {
     let folder = if folder.as_os_str().is_empty() { FilePath::new(".") } else { folder };
     let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_default();
     let repository = folder.ancestors().find(|it| it.join(".git").exists());
     let here = std::env::current_dir().and_then(std::fs::canonicalize).ok();
-    // Above the command's folder, another project's `specs/` says nothing of this one.
+    // A `specs/` folder further up may belong to another project.
     let is_within = |it: &FilePath| here.as_ref().is_some_and(|here| it.starts_with(here));
     let is_holder = |it: &FilePath| {
         let specs = it.join("specs");
@@ -339,20 +338,18 @@ fn project(folder: &FilePath) -> PathBuf {
     repository.or_else(holder).unwrap_or(&folder).to_owned()
 }
 
-/// Reads the file, but hardly more than a spec may have.
+/// Reads the file, at most one byte beyond the size limit of a spec.
 fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
     files::read(path, yaml::MAX_BYTES.saturating_add(1)).map_err(|unread| {
         let error = Diagnostic::error(format!("the spec `{}` {}", path.display(), unread.reason()));
-        let hint = "give the path of a YAML file, like `engine diff specs/team.yaml`";
+        let hint = "pass the path of a YAML file, like `engine diff specs/team.yaml`";
         match unread {
-            Unread::Special => {
-                error.why("what a spec names is looked for beside it, so it has to be a file").hint(hint)
-            }
+            Unread::Special => error.why("paths in a spec are relative to it, so it must be a regular file").hint(hint),
             Unread::Folder => {
                 let folder = path.display();
-                error.hint(format!("name a file in it; `engine validate {folder}` checks all that are right in it"))
+                error.hint(format!("pass a file in it; `engine validate {folder}` checks every spec in the folder"))
             }
-            Unread::Refused(_) => error.hint("make it readable, or name another file"),
+            Unread::Refused(_) => error.hint("make the file readable, or pass another file"),
             _ => error.hint(hint),
         }
     })

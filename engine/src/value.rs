@@ -1,6 +1,6 @@
-//! Values: what both sides of a diff are made of, and the templates that stand where a value is not known yet.
+//! Values on both sides of a diff, and templates for values that are not known yet.
 //!
-//! **Invariant:** nothing here knows what a resource, a kind or AWS is.
+//! **Invariant:** it doesn't depend on resources, kinds or AWS.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use serde_json::{Number, Value as Json};
 /// The properties of one resource, by name.
 pub type Tree = BTreeMap<String, Value>;
 
-/// A property's value, as the spec wants it or as AWS has it.
+/// A property's value, desired or live.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Not set, where that is a state of its own (a stream that is off).
+    /// Not set, like a stream that is off.
     Null,
     /// `true` or `false`.
     Bool(bool),
@@ -24,28 +24,28 @@ pub enum Value {
     Number(Number),
     /// Text.
     String(String),
-    /// A sequence; order matters. Sets are sorted before they come here.
+    /// A sequence in order; sets are already sorted.
     List(Vec<Value>),
     /// A mapping.
     Map(Tree),
-    /// Text that has parts which only AWS can name.
+    /// Text with parts that only AWS knows.
     Unknown(Template),
 }
 
-/// Text with holes: `arn:…/${todos.name}`.
+/// Text with placeholders: `arn:…/${todos.name}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(pub Vec<Part>);
 
-/// One stretch of a template.
+/// One part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// Taken as it is.
+    /// Literal text.
     Text(String),
-    /// Filled in as soon as it is known.
+    /// A value that is filled in once it is known.
     Hole(Hole),
 }
 
-/// What fills a hole.
+/// The source of a placeholder's value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hole {
     /// `${resource.attribute}`.
@@ -55,9 +55,9 @@ pub enum Hole {
         /// One of the outputs of its kind.
         attribute: String,
     },
-    /// `${account}`, where the spec does not name it: STS does.
+    /// `${account}` if the spec doesn't set it; its value comes from STS.
     Account,
-    /// `${region}`, where neither spec nor flag name it: the AWS chain does.
+    /// `${region}` if neither spec nor flag set it; its value comes from the AWS settings.
     Region,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for Hole {
 }
 
 impl Template {
-    /// The holes, in order of appearance.
+    /// The placeholders, in order.
     pub fn holes(&self) -> impl Iterator<Item = &Hole> {
         self.0.iter().filter_map(|part| match part {
             Part::Hole(hole) => Some(hole),
@@ -80,7 +80,7 @@ impl Template {
         })
     }
 
-    /// The hole, if the whole template is just one.
+    /// The placeholder, if the template consists only of it.
     pub fn sole_hole(&self) -> Option<&Hole> {
         match self.0.as_slice() {
             [Part::Hole(hole)] => Some(hole),
@@ -88,7 +88,7 @@ impl Template {
         }
     }
 
-    /// Fills the holes that `lookup` knows; text once all are filled.
+    /// Fills the placeholders that `lookup` knows; returns text once all are filled.
     pub fn resolve(&self, lookup: &dyn Fn(&Hole) -> Option<String>) -> Value {
         let mut parts: Vec<Part> = Vec::new();
         for part in &self.0 {
@@ -120,7 +120,7 @@ impl Value {
         }
     }
 
-    /// Fills every hole in it that `lookup` knows.
+    /// Fills all placeholders that `lookup` knows.
     pub fn resolve(&self, lookup: &dyn Fn(&Hole) -> Option<String>) -> Value {
         match self {
             Value::Unknown(template) => template.resolve(lookup),
@@ -130,7 +130,7 @@ impl Value {
         }
     }
 
-    /// Calls `visit` for every template in it, with the path that leads there.
+    /// Calls `visit` for each template and its path.
     pub fn visit_templates<'a>(&'a self, path: &Path, visit: &mut dyn FnMut(&Path, &'a Template)) {
         match self {
             Value::Unknown(template) => visit(path, template),
@@ -148,7 +148,7 @@ impl Value {
         }
     }
 
-    /// Whether anything in it is not known yet.
+    /// Whether it contains unknown values.
     pub fn has_unknown(&self) -> bool {
         let mut found = false;
         self.visit_templates(&Path::default(), &mut |_, _| found = true);
@@ -156,7 +156,7 @@ impl Value {
     }
 }
 
-/// Fills every hole of a tree that `lookup` knows.
+/// Fills all placeholders of a tree that `lookup` knows.
 pub fn resolve(tree: &Tree, lookup: &dyn Fn(&Hole) -> Option<String>) -> Tree {
     tree.iter().map(|(key, value)| (key.clone(), value.resolve(lookup))).collect()
 }
@@ -174,7 +174,7 @@ impl From<Json> for Value {
     }
 }
 
-/// As JSON; what is not known becomes `null`.
+/// Converts a value to JSON; unknown values become `null`.
 impl From<&Value> for Json {
     fn from(value: &Value) -> Json {
         match value {
@@ -193,10 +193,10 @@ pub fn tree_to_json(tree: &Tree) -> Json {
     Json::Object(tree.iter().map(|(key, value)| (key.clone(), Json::from(value))).collect())
 }
 
-/// Where in a resource a value stands: `environment.LOG_LEVEL`, `layers[0]`.
+/// The path of a value in a resource: `environment.LOG_LEVEL`, `layers[0]`.
 ///
-/// A path shares the way to its parent, so a step down costs the same however deep or long that way is: a file decides
-/// both, and a spec keeps the path of each of its values.
+/// A path shares its parent, so adding a step has a constant cost at any depth and length, which depend on the file. A spec
+/// keeps the path of each value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Path(Option<Arc<Link>>);
 
@@ -204,7 +204,7 @@ pub struct Path(Option<Arc<Link>>);
 struct Link {
     parent: Path,
     segment: Segment,
-    /// Of the whole path.
+    /// The length of the whole path.
     hash: u64,
 }
 
@@ -246,17 +246,17 @@ impl Path {
         Path::default().key(name)
     }
 
-    /// One step down into a mapping.
+    /// Appends a key of a mapping.
     pub fn key(&self, key: &str) -> Path {
         self.with(Segment::Key(key.to_owned()))
     }
 
-    /// One step down into a list, counted from 0.
+    /// Appends an index of a list, starting at 0.
     pub fn index(&self, index: usize) -> Path {
         self.with(Segment::Index(index))
     }
 
-    /// The name of the property that the path begins with.
+    /// The property at the start of the path.
     pub fn root(&self) -> Option<&str> {
         match self.segments().first() {
             Some(Segment::Key(key)) => Some(key),
@@ -264,7 +264,7 @@ impl Path {
         }
     }
 
-    /// One step up; nothing above the top.
+    /// The parent path; `None` at the top.
     pub fn parent(&self) -> Option<Path> {
         Some(self.0.as_ref()?.parent.clone())
     }
@@ -276,7 +276,7 @@ impl Path {
         Path(Some(Arc::new(Link { parent: self.clone(), segment, hash: hasher.finish() })))
     }
 
-    /// From the top down.
+    /// The steps from the top.
     fn segments(&self) -> Vec<&Segment> {
         let links = std::iter::successors(self.0.as_deref(), |link| link.parent.0.as_deref());
         let mut segments: Vec<&Segment> = links.map(|link| &link.segment).collect();

@@ -1,4 +1,4 @@
-// Writes every change of the table to the log: one line a record, readable by people.
+// Logs each change of the table as one readable line per record.
 exports.handler = async (event) => {
   for (const { eventName, dynamodb } of event.Records) {
     const { Keys, OldImage, NewImage } = dynamodb;
@@ -12,7 +12,7 @@ exports.handler = async (event) => {
 // { id: { S: "7" }, done: { BOOL: true } } as {"id":"7","done":true}
 const show = (image) => JSON.stringify(plain({ M: image }));
 
-// DynamoDB's typed values as plain ones; numbers stay text, as they may have more digits than a number here can hold.
+// Converts DynamoDB's typed values to plain ones. Numbers stay text, because JavaScript numbers have fewer digits.
 const plain = (value) => {
   const [[type, inside]] = Object.entries(value);
   switch (type) {

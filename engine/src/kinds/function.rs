@@ -79,7 +79,7 @@ const HANDLER: Text = Text {
     min: 1,
     max: 128,
     allows: |text| !text.contains(char::is_whitespace),
-    words: "a file and an export without blanks, like `index.handler`",
+    words: "a file and an export without whitespace, like `index.handler`",
 };
 const VARIABLE: Text = Text {
     min: 2,
@@ -88,7 +88,7 @@ const VARIABLE: Text = Text {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     },
-    words: "letters, digits and `_`, beginning with a letter, at least two characters",
+    words: "at least two letters, digits and `_`, starting with a letter",
 };
 /// docs.aws.amazon.com/lambda/latest/api/API_LoggingConfig.html
 const LOG_GROUP: Text = Text {
@@ -97,27 +97,23 @@ const LOG_GROUP: Text = Text {
     allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte)),
     words: "letters, digits and `.-_/#`",
 };
-/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html; the SDK's model has 2,048 characters since 2025, and 140
-/// before.
+/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html; the SDK's model allows 2,048 characters since 2025, and
+/// allowed 140 before.
 const LAYER: Text = Text {
     min: 1,
     max: 2048,
     allows: |text| layer(text).is_some(),
-    words: "a layer version's ARN (`arn:aws:lambda:region:account:layer:name:1`)",
+    words: "a layer version ARN (`arn:aws:lambda:region:account:layer:name:1`)",
 };
 /// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-const DEAD_LETTER: Text = Text {
-    min: 1,
-    max: 2048,
-    allows: super::text::is_target,
-    words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO",
-};
-/// All variables of a function together, as compact JSON
-/// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda takes 4,096 bytes of it and refuses 4,097).
+const DEAD_LETTER: Text =
+    Text { min: 1, max: 2048, allows: super::text::is_target, words: "the ARN of an SQS queue or SNS topic, not FIFO" };
+/// Maximum size of a function's environment variables as compact JSON
+/// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda accepts 4,096 bytes and rejects 4,097).
 const ENVIRONMENT_BYTES: usize = 4096;
-/// The SDK's model takes 1,800 seconds and 32,768 MB.
-const MANAGED: &str = "Lambda takes more only for functions on managed instances";
-/// Set by Lambda itself; a function can't redefine them (same page).
+/// The SDK's model allows 1,800 seconds and 32,768 MB.
+const MANAGED: &str = "Lambda allows more only for functions on managed instances";
+/// Variables that Lambda sets and a function can't override (same page).
 const RESERVED: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_ACCESS_KEY",
@@ -141,21 +137,21 @@ const RESERVED: &[&str] = &[
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
-    since: "Lambda takes one at a time",
+    since: "Lambda allows one change at a time",
     look: LOOK,
     counted: true,
     budget: Duration::from_secs(300),
 };
 const ACTIVE: Wait = Wait {
     what: "the function to become Active",
-    since: "Lambda makes it ready to run or updates it, some seconds as a rule",
+    since: "Lambda prepares or updates it, which usually takes seconds",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(600),
 };
 const UPDATED: Wait = Wait {
     what: "the function's update to finish",
-    since: "Lambda takes the next change only then",
+    since: "Lambda accepts the next change only after it",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(600),
@@ -172,23 +168,23 @@ impl Kind for Function {
             property(
                 "inline",
                 Shape::Text(Text { min: 1, ..Text::any(4_000_000) }),
-                "the source itself, taken literally",
+                "source code, used literally",
             )
             .literal()
             .sensitive(),
             property(
                 "path",
                 Shape::Text(Text { min: 1, ..Text::any(4096) }),
-                "a folder, a file, or a `.zip` or `.jar` that is sent as it is, relative to the spec",
+                "path of a folder, file, or `.zip` or `.jar` archive, which is uploaded unchanged; relative to the spec",
             )
             .literal(),
-            property("exclude", exclude, "patterns of files in the folder to leave out").literal(),
+            property("exclude", exclude, "glob patterns of files to exclude from the package").literal(),
         ];
         let variables =
             Shape::Map { key: VARIABLE, value: Box::new(Shape::Text(Text::any(ENVIRONMENT_BYTES))), max: 1000 };
         Schema {
             kind: "function",
-            summary: "a Lambda function from local source",
+            summary: "a Lambda function from local source code",
             remark: "",
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html",
             naming: Naming::Own { text: NAME },
@@ -197,20 +193,22 @@ impl Kind for Function {
             adoptable: true,
             holds_data: false,
             locked: None,
-            leaves: Some(|props| Some(format!("its log group {} stays", props.get("log_group")?.as_str()?))),
+            leaves: Some(|props| Some(format!("its log group {} is not deleted", props.get("log_group")?.as_str()?))),
             outage: Some(Outage {
-                deleted: "calls of it fail from then on; its versions and aliases go with it",
-                replaced: "calls of it fail until it is made anew; its versions and aliases, and whatever else the spec does not say of it, are gone",
+                deleted: "callers will get errors; its versions and aliases are deleted too",
+                replaced: "callers will get errors until it is re-created; its versions, its aliases and all settings that are not in the spec are lost",
             }),
             renewal: None,
             index: Some("lambda:function"),
             properties: vec![
                 property("runtime", super::runtimes::shape(), "the language and its version").required().literal(),
-                property("handler", Shape::Text(HANDLER), "file and export that Lambda calls").required().literal(),
+                property("handler", Shape::Text(HANDLER), "the file and the function that Lambda calls")
+                    .required()
+                    .literal(),
                 property(
                     "role",
                     Shape::Link { to: &[("role", "arn")], literal: Some(super::text::ROLE_ARN) },
-                    "the role that the function runs with",
+                    "the function's execution role",
                 )
                 .required()
                 // A role can't be passed to a service in another account
@@ -218,51 +216,54 @@ impl Kind for Function {
                 .at_home(Home::Account)
                 .bound(|props| match props.get("environment") {
                     Some(Value::Map(variables)) if !variables.is_empty() => Some(
-                        "its role was made anew under the same name, and Lambda's right to decrypt the function's \
-                         variables names the old one",
+                        "its role was re-created with the same name, and Lambda's grant to decrypt the function's \
+                         variables refers to the old role",
                     ),
                     _ => None,
                 }),
                 property(
                     "code",
                     Shape::TextOrRecord(Text { min: 1, ..Text::any(4096) }, code),
-                    "a folder, file, `.zip` or `.jar` relative to the spec, or `inline:` source",
+                    "path of a folder, file, `.zip` or `.jar`, relative to the spec, or a mapping with `inline` source",
                 )
                 .required()
                 .literal()
                 .local(),
-                property("code_sha256", Shape::Text(Text::any(64)), "the hash of the packed source")
-                    .derived_from("code"),
-                property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "bytes of the packed source")
+                property("code_sha256", Shape::Text(Text::any(64)), "hash of the package").derived_from("code"),
+                property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "size of the package in bytes")
                     .derived_from("code")
                     .shown_with("code_sha256"),
-                // A function is of one package type for life
+                // A function's package type can't be changed
                 // (docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html, PackageType).
-                property("image", Shape::Text(Text::any(2048)), "the container image that it runs instead of a zip")
-                    .derived()
-                    .on_change(Effect::Replace),
-                property("description", Shape::Text(Text::any(256)), "what it is for, in a line").default(""),
+                property(
+                    "image",
+                    Shape::Text(Text::any(2048)),
+                    "the container image that it runs instead of a package",
+                )
+                .derived()
+                .on_change(Effect::Replace),
+                property("description", Shape::Text(Text::any(256)), "description of the function").default(""),
                 property("memory_size", Shape::Integer { min: 128, max: i32::MAX.into() }, "memory in MB")
                     .quota(10240, MANAGED)
                     .default(128),
                 property(
                     "timeout",
                     Shape::Integer { min: 1, max: i32::MAX.into() },
-                    "seconds until an invocation is ended",
+                    "maximum duration of an invocation in seconds",
                 )
                 .quota(900, MANAGED)
                 .default(3),
-                property("environment", variables, "variables for the code, 4 KB in all")
+                property("environment", variables, "environment variables, 4 KB in total")
                     .default(json!({}))
                     .sensitive(),
-                property("architecture", super::open(&["x86_64", "arm64"]), "the processor that it runs on")
+                property("architecture", super::open(&["x86_64", "arm64"]), "the processor architecture")
                     .sent_with("code")
                     .member("Architectures")
                     .default("x86_64"),
                 property(
                     "layers",
                     Shape::List { item: Box::new(Shape::Text(LAYER)), max: 5 },
-                    "layer versions, later ones over earlier ones",
+                    "ARNs of layer versions; later layers override earlier ones",
                 )
                 .at_home(Home::Region)
                 .default(json!([])),
@@ -271,36 +272,36 @@ impl Kind for Function {
                 property(
                     "tracing",
                     super::open(&["PassThrough", "Active"]),
-                    "whether X-Ray samples calls of its own, or follows the caller's",
+                    "X-Ray tracing: `Active` samples requests, `PassThrough` follows the caller's decision",
                 )
                 .member("TracingConfig.Mode")
                 .default("PassThrough"),
-                property("log_format", Shape::Choice(&["Text", "JSON"]), "how log lines are written")
+                property("log_format", Shape::Choice(&["Text", "JSON"]), "format of log lines")
                     .member("LoggingConfig.LogFormat")
                     .default("Text"),
-                property("log_group", Shape::Text(LOG_GROUP), "where it logs; absent: /aws/lambda/ and its name")
+                property("log_group", Shape::Text(LOG_GROUP), "CloudWatch log group; defaults to /aws/lambda/NAME")
                     .member("LoggingConfig.LogGroup"),
                 property(
                     "application_log_level",
                     super::open(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),
-                    "least level of the code's own lines, with JSON alone; absent: INFO",
+                    "minimum level of the function's log lines; only with format JSON; defaults to INFO",
                 )
                 .member("LoggingConfig.ApplicationLogLevel"),
                 property(
                     "system_log_level",
                     super::open(&["DEBUG", "INFO", "WARN"]),
-                    "least level of Lambda's lines, with JSON alone; absent: INFO",
+                    "minimum level of Lambda's log lines; only with format JSON; defaults to INFO",
                 )
                 .member("LoggingConfig.SystemLogLevel"),
                 property(
                     "reserved_concurrent_executions",
                     Shape::Integer { min: 0, max: i32::MAX.into() },
-                    "calls at once that are kept for it, and its most; 0: it never runs",
+                    "reserved concurrency: guaranteed and maximum concurrent executions; 0 disables the function",
                 ),
                 property(
                     "dead_letter_target_arn",
                     Shape::Text(DEAD_LETTER),
-                    "where the events of asynchronous calls go that failed for good",
+                    "dead-letter queue or topic for failed asynchronous invocations",
                 )
                 .member("DeadLetterConfig.TargetArn"),
                 super::tags(),
@@ -337,7 +338,7 @@ impl Kind for Function {
         }
     }
 
-    /// Lambda takes one change at a time.
+    /// Lambda allows one change at a time.
     fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
         Some(&id.name)
     }
@@ -348,7 +349,7 @@ impl Kind for Function {
         if desired.get("log_format").and_then(Value::as_str) == Some("Text") {
             for level in ["application_log_level", "system_log_level"] {
                 if desired.get(level).is_some_and(|value| *value != Value::Null) {
-                    let problem = format!("`{level}` has no meaning with the log format Text");
+                    let problem = format!("`{level}` requires `log_format: JSON`");
                     let hint = format!("add `log_format: JSON`, or remove `{level}`");
                     problems.push(Problem::error(Path::property(level), problem, hint));
                 }
@@ -360,45 +361,50 @@ impl Kind for Function {
                 if seen.contains(&name) {
                     let problem = "a function can't have two versions of one layer".to_owned();
                     let path = Path::property("layers").index(index);
-                    problems.push(Problem::error(path, problem, "keep one of them"));
+                    problems.push(Problem::error(path, problem, "remove one of them"));
                 }
                 seen.push(name);
             }
         }
         if let Some(key) = desired.get("code").and_then(Value::as_str).and_then(glued) {
-            let problem = format!("`{key}:` in `code` has no blank behind it, so all of it is taken for a path");
+            let problem =
+                format!("a space is missing after `{key}:`, so YAML reads the whole value of `code` as a path");
             problems.push(Problem::error(Path::property("code"), problem, format!("write `{key}: …`")));
         }
         if let Some(Value::Map(code)) = desired.get("code") {
             let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
-            // A key that is there without a value was written wrong, which is reported already.
+            // A missing key here had an invalid value, which is already reported.
             let known = code.contains_key("inline") && code.contains_key("path");
             if has("inline") && has("path") {
                 let problem = "`code` has both `inline` and `path`";
-                problems.push(Problem::error(Path::property("code"), problem, "keep one of them"));
+                problems.push(Problem::error(Path::property("code"), problem, "remove one of them"));
             } else if known && !has("inline") && !has("path") {
                 let problem = "`code` needs either `inline` or `path`";
-                let hint = "write `code: folder`, or `code:` with `inline: |` and the source below it";
+                let hint = "write `code: folder`, or `code:` with `inline: |` and the source under it";
                 problems.push(Problem::error(Path::property("code"), problem, hint));
             } else if has("inline") && has("exclude") {
                 let path = Path::property("code").key("exclude");
-                problems.push(Problem::error(path, "`exclude` has no meaning with `inline`", "remove `exclude`"));
+                problems.push(Problem::error(path, "`exclude` has no effect with `inline`", "remove `exclude`"));
             }
         }
         if let Some(Value::Map(variables)) = desired.get("environment") {
             let path = Path::property("environment");
             for name in variables.keys().filter(|name| RESERVED.contains(&name.as_str())) {
-                let problem = format!("the variable `{name}` is set by Lambda itself");
+                let problem = format!("the environment variable `{name}` is reserved by Lambda");
                 problems.push(Problem::error(path.key(name), problem, "choose another name"));
             }
-            // What only AWS can name counts for nothing, so the sum is the least that it can come to.
+            // Values that AWS assigns later count as empty, so this is the minimum size.
             let known = |value: &Value| Json::from(value.as_str().unwrap_or_default());
             let json: Json = variables.iter().map(|(name, value)| (name.clone(), known(value))).collect();
             let bytes = json.to_string().len();
             if bytes > ENVIRONMENT_BYTES {
                 let problem =
-                    format!("the environment has {bytes} bytes as compact JSON, {ENVIRONMENT_BYTES} are allowed");
-                problems.push(Problem::error(path, problem, "keep large values in a file of the source, or elsewhere"));
+                    format!("the environment has {bytes} bytes as JSON, but the maximum is {ENVIRONMENT_BYTES}");
+                problems.push(Problem::error(
+                    path,
+                    problem,
+                    "move large values to a file in the code, or to a parameter",
+                ));
             }
         }
         problems
@@ -414,7 +420,7 @@ impl Kind for Function {
             exclude,
         };
         let (source, path) = match desired.get("code") {
-            // A source that is taken for a path is none to be looked for, nor to be shown.
+            // Misread source code is not a path to look up or to show.
             Some(Value::String(path)) if glued(path).is_some() => return Loaded::default(),
             Some(Value::String(path)) => (at(path, Vec::new()), Path::property("code")),
             Some(Value::Map(code)) => match (code.get("inline"), code.get("path")) {
@@ -434,7 +440,7 @@ impl Kind for Function {
             },
             _ => return Loaded::default(),
         };
-        // A layer can bring the handler's file, or wrap it.
+        // A layer can contain the handler's file, or wrap it.
         let has_layers = matches!(desired.get("layers"), Some(Value::List(layers)) if !layers.is_empty());
         pack(&source, entry, &path, has_layers)
     }
@@ -455,7 +461,7 @@ impl Kind for Function {
             let answer = cx.aws.lambda.list_functions().set_marker(marker).send().await.named("ListFunctions", "")?;
             let names = answer.functions.unwrap_or_default().into_iter().filter_map(|it| it.function_name);
             found.extend(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)));
-            // A page may be empty and still have a successor.
+            // An empty page can have a next page.
             marker = answer.next_marker.filter(|marker| !marker.is_empty());
             if marker.is_none() {
                 return Ok(found);
@@ -524,7 +530,7 @@ impl Kind for Function {
         while let Some(call) = calls.pop_front() {
             let revision = update.revision(&before).await?;
             match update.send(call, revision.as_deref()).await {
-                // Code and layers don't fit together yet: they may once the other call is done.
+                // Code and layers exceed the size limit together; they may fit after the other call.
                 Err(error) if error.is_too_large() && !calls.is_empty() && !is_deferred => {
                     calls.push_back(call);
                     is_deferred = true;
@@ -541,7 +547,7 @@ impl Kind for Function {
             }
             reserve(cx, id, wanted.reserved_concurrent_executions).await?;
         }
-        // The last call is waited for by `settle`.
+        // `settle` waits for the last call.
         Ok(have.outputs)
     }
 
@@ -553,13 +559,13 @@ impl Kind for Function {
         unknown: &[&'static str],
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
-        // A create and an update that an earlier run began are both waited for.
+        // This waits for a create and for an update that an earlier run started.
         let sighting = Sighting::default();
         let probe = || async {
             let Some(seen) = sighting.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
             match condition(&seen.config) {
                 Condition::Broken(reason) => {
-                    let message = format!("Lambda could not make the function: {reason}");
+                    let message = format!("Lambda couldn't create the function: {reason}");
                     Err(AwsError::own(Class::Broken, "CreateFunction", &id.name, message))
                 }
                 Condition::Settled => Ok(Some(seen)),
@@ -567,19 +573,19 @@ impl Kind for Function {
             }
         };
         let seen = cx.until(ACTIVE, &id.name, probe).await?;
-        // A failed update is taken back; one that an earlier run began may have been shown as done until then.
+        // Lambda reverts a failed update, and may have shown an earlier run's update as done before that.
         let now = super::without(&seen.props(), unknown)?;
         if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed)
             && !(now.same_configuration(want) && now.same_code(want))
         {
             return Err(failed_update(id, &seen.config));
         }
-        // It is no part of the create call.
+        // The create call can't set it.
         if want.reserved_concurrent_executions.is_some()
             && now.reserved_concurrent_executions != want.reserved_concurrent_executions
         {
             let _turn = cx.turn(&id.name).await;
-            // What else was written to it may have taken a while.
+            // Other writes in this run may have taken a while, so check the owner again.
             if look(cx, id).await?.is_some_and(|seen| super::is_anothers(&seen.owner, id)) {
                 return Err(super::taken("PutFunctionConcurrency", id));
             }
@@ -606,13 +612,13 @@ impl Kind for Function {
 }
 
 impl Props {
-    /// Whether everything that AWS shows of the function itself is the same.
+    /// Whether the function's code, configuration and concurrency are equal.
     fn same(&self, other: &Props) -> bool {
         let concurrency = |props: &Props| props.reserved_concurrent_executions;
         self.same_configuration(other) && self.same_code(other) && concurrency(self) == concurrency(other)
     }
 
-    /// Whether everything that UpdateFunctionConfiguration sets is the same.
+    /// Whether everything that UpdateFunctionConfiguration sets is equal.
     fn same_configuration(&self, other: &Props) -> bool {
         let rest = other.clone();
         let with_the_rest = Props {
@@ -627,29 +633,29 @@ impl Props {
         with_the_rest == *other
     }
 
-    /// In what it is not as a create would have made it. The path of the code means nothing, and its size follows from
-    /// the hash; reserved concurrency comes later.
+    /// The properties that differ from what a create would have set. The code's path is irrelevant, its size follows from the
+    /// hash, and reserved concurrency is set later.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
         let but = ["code", "code_size", "reserved_concurrent_executions", "tags"];
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
         super::differing(self, want, &but).into_iter().chain(tags).collect()
     }
 
-    /// Whether everything that UpdateFunctionCode sets is the same.
+    /// Whether everything that UpdateFunctionCode sets is equal.
     fn same_code(&self, other: &Props) -> bool {
         (&self.code_sha256, &self.architecture) == (&other.code_sha256, &other.architecture)
     }
 }
 
-/// The two calls that change a function itself.
+/// The two calls that update a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Configuration,
     Code,
 }
 
-/// The calls that a change takes, in the order that is likelier to fit: each time Lambda measures code and layers together,
-/// unzipped, and shows neither size. Where libraries move into a layer, the code shrinks first.
+/// The calls that a change needs, in the order that is more likely to fit the size limit: with each call, Lambda checks the
+/// unzipped size of code and layers together, and shows neither. If libraries move into a layer, the code shrinks first.
 fn calls(have: &Props, want: &Props) -> VecDeque<Call> {
     let adds_layers = want.layers.iter().any(|layer| !have.layers.contains(layer));
     let order = match adds_layers && want.code_size < have.code_size {
@@ -663,13 +669,13 @@ fn calls(have: &Props, want: &Props) -> VecDeque<Call> {
     order.into_iter().filter(is_needed).collect()
 }
 
-/// What an update has done right before its next write.
+/// The last action of an update before its next write.
 enum Before {
-    /// Nothing since the read with that revision.
+    /// Only the read, which returned this revision.
     Read(Option<String>),
-    /// It added tags, which is no update of the function, but a new revision.
+    /// It added tags, which changes the revision, but is no update of the function.
     Tagged,
-    /// It began an update, which has to succeed first.
+    /// It started an update, which has to succeed first.
     Updated,
 }
 
@@ -683,27 +689,27 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// The revision with which `have` was read. A fresh or half-updated function refuses every change, so it is waited
-    /// for; one whose last update failed takes the next.
+    /// The revision of `have`. A new function, or one with an update in progress, rejects every change, so this waits for it;
+    /// one whose last update failed accepts the next.
     async fn first_revision(&self) -> Result<Option<String>, AwsError> {
         if self.have.is_moving() { self.idle_revision().await } else { Ok(self.have.revision.clone()) }
     }
 
-    /// The revision of the function once it is idle, if it is still what `have` is.
+    /// The function's revision once it is idle, if it still equals `have`.
     async fn idle_revision(&self) -> Result<Option<String>, AwsError> {
         let Update { cx, id, have, .. } = self;
         let seen = idle(cx, id, &have.owner).await?;
         let unknown_now = seen.unknown();
-        // What either read could not show is not compared.
+        // Don't compare properties that either read couldn't show.
         let unknown: Vec<&str> = have.unknown.keys().chain(unknown_now.keys()).copied().collect();
         if !super::without(&seen.props(), &unknown)?.same(&super::without(&have.props, &unknown)?) {
-            let message = "changed meanwhile, while it was being waited for";
+            let message = "the function was changed while engine waited for it";
             return Err(AwsError::own(Class::Changed, "update", &id.name, message));
         }
         Ok(seen.config.revision_id)
     }
 
-    /// The revision on which the next write insists.
+    /// The revision that the next write requires.
     async fn revision(&self, before: &Before) -> Result<Option<String>, AwsError> {
         match before {
             Before::Read(revision) => Ok(revision.clone()),
@@ -773,10 +779,10 @@ impl Update<'_> {
     }
 }
 
-/// A function as one GetFunction shows it.
+/// A function as returned by GetFunction.
 struct Seen {
     config: FunctionConfiguration,
-    /// What it runs instead of a zip; where that has no address, its package type.
+    /// The image that it runs instead of a package, or its package type if there is no URI.
     image: Option<String>,
     reserved: Option<i32>,
     tags: BTreeMap<String, String>,
@@ -791,7 +797,7 @@ impl Seen {
         let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let config = answer.configuration?;
         let uri = answer.code.and_then(|code| code.image_uri).filter(|uri| !uri.is_empty());
-        // Types that are newer than this are no zip either.
+        // Unknown package types are not Zip either.
         let other = config.package_type().filter(|it| **it != PackageType::Zip);
         let image = other.map(|it| uri.unwrap_or_else(|| it.as_str().to_owned()));
         Some(Seen {
@@ -799,7 +805,7 @@ impl Seen {
             image,
             reserved: answer.concurrency.and_then(|it| it.reserved_concurrent_executions),
             tags: super::own_tags(pairs()),
-            // Without the right to list tags the answer simply has none, and newer answers say so.
+            // Without permission for ListTags, the response has no tags; newer responses include the error.
             owner: if answer.tags_error.is_some() { Ownership::Denied } else { Ownership::from_tags(pairs()) },
             tags_error: answer.tags_error.map(|error| match error.error_code.contains("AccessDenied") {
                 true => "you lack permission for ListTags".to_owned(),
@@ -808,12 +814,12 @@ impl Seen {
         })
     }
 
-    /// That it is ours, or still whose it was.
+    /// Checks that this stack owns it, or that its owner hasn't changed.
     fn still(&self, owner: &Ownership, id: &Id) -> Result<(), AwsError> {
         if self.owner == *owner || self.owner == Ownership::Engine(id.owner.clone()) {
             return Ok(());
         }
-        let message = "changed meanwhile: its owner is another";
+        let message = "its owner changed during this run";
         Err(AwsError::own(Class::Changed, "update", &id.name, message))
     }
 
@@ -831,9 +837,8 @@ impl Seen {
         }
     }
 
-    /// What the answer does not show: what AWS puts an error in the place of, and of what it sends also at its default
-    /// (docs.aws.amazon.com/lambda/latest/api/API_FunctionConfiguration.html) whatever is missing, as in regions that
-    /// lack the feature.
+    /// Properties that the response doesn't show: those for which AWS returns an error, and missing ones that AWS always sends
+    /// (docs.aws.amazon.com/lambda/latest/api/API_FunctionConfiguration.html), as in regions without the feature.
     fn unknown(&self) -> Unknown {
         let config = &self.config;
         let no_logging = config.logging_config().is_none();
@@ -863,7 +868,7 @@ impl Seen {
         unknown
     }
 
-    /// Its properties, with AWS's default for whatever the answer leaves out or empty.
+    /// Its properties, with AWS's defaults for missing or empty values.
     fn props(&self) -> Props {
         let Seen { config, image, reserved, tags, tags_error: _, owner: _ } = self;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
@@ -900,7 +905,7 @@ impl Seen {
     }
 }
 
-/// A refusal of the role with what its trust policy says.
+/// Adds the role's trust policy to an error about the role.
 async fn explained<T>(
     cx: &Context,
     id: &Id,
@@ -917,14 +922,14 @@ async fn explained<T>(
     }
 }
 
-/// The key of `code` that a text begins with, as when the blank behind its colon is missing.
+/// The key of `code` at the start of a text, where the space after its colon is missing.
 fn glued(code: &str) -> Option<&'static str> {
     ["inline", "path", "exclude"]
         .into_iter()
         .find(|key| code.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
 }
 
-/// Sets or, with `None`, lifts the reserved concurrency.
+/// Sets or, with `None`, removes the reserved concurrency.
 async fn reserve(cx: &Context, id: &Id, executions: Option<i32>) -> Result<(), AwsError> {
     let send = || async {
         let lambda = &cx.aws.lambda;
@@ -960,7 +965,9 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
                     problem: finding.problem,
                     why: Some(finding.why),
                     hint: Some(match has_layers {
-                        true => format!("leave it, if a layer brings or wraps the handler; otherwise {}", finding.hint),
+                        true => {
+                            format!("ignore this if a layer provides or wraps the handler; otherwise {}", finding.hint)
+                        }
                         false => finding.hint,
                     }),
                     warning: !finding.is_certain || has_layers,
@@ -980,7 +987,7 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
                     },
                     problem: match n_more {
                         0 => error.to_string(),
-                        n => format!("{error}, and {n} more like it"),
+                        n => format!("{error}, and {n} more like this"),
                     },
                     why: error.why().map(str::to_owned),
                     hint: Some(error.hint().to_owned()),
@@ -992,8 +999,8 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
     }
 }
 
-/// The first error of each kind, with how many more there are: in a wrong folder, one mistake shows in every file. Patterns
-/// are each written by hand.
+/// The first error of each variant and the number of others: in a wrong folder, each file can have the same error. All
+/// pattern errors are kept, since each pattern is handwritten.
 fn of_each_kind(errors: Vec<SourceError>) -> Vec<(SourceError, usize)> {
     let mut kinds: Vec<(SourceError, usize)> = Vec::new();
     for error in errors {
@@ -1006,23 +1013,23 @@ fn of_each_kind(errors: Vec<SourceError>) -> Vec<(SourceError, usize)> {
     kinds
 }
 
-/// The function as it is now; `None`: there is none (yet).
+/// The current function; `None` if it doesn't exist (yet).
 async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
-    // GetFunction, not GetFunctionConfiguration: only the latter counts against Lambda's 15 calls a second.
+    // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike GetFunctionConfiguration.
     match cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name) {
         Ok(answer) => Ok(Seen::of(answer)),
-        // Right after the create, not found means "not yet".
+        // Right after a create, "not found" means "not yet".
         Err(error) if error.class == Class::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Waits until no create or update is under way, and returns what the function looks like then. `owner` is whose it was:
-/// who finds it in other hands has no business there any more.
+/// Waits until no create or update is in progress, and returns the function. Fails if it no longer belongs to `owner` or this
+/// stack.
 async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
     let probe = || async {
         let Some(seen) = look(cx, id).await? else {
-            return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function is gone"));
+            return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function no longer exists"));
         };
         seen.still(owner, id)?;
         let busy = matches!(condition(&seen.config), Condition::Changing(_) | Condition::Unclear(_));
@@ -1031,7 +1038,7 @@ async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError
     cx.until(UPDATED, &id.name, probe).await
 }
 
-/// Waits until our own update is over, and has succeeded.
+/// Waits until this run's update has succeeded.
 async fn updated(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
     let seen = idle(cx, id, owner).await?;
     if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed) {
@@ -1042,7 +1049,7 @@ async fn updated(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsEr
 
 fn failed_update(id: &Id, config: &FunctionConfiguration) -> AwsError {
     let reason = reason(config.last_update_status_reason());
-    let message = format!("Lambda could not update the function, and runs it as it was before: {reason}");
+    let message = format!("Lambda couldn't update the function and still runs the previous version: {reason}");
     AwsError::own(Class::Broken, "UpdateFunction", &id.name, message)
 }
 
@@ -1058,11 +1065,11 @@ fn condition(config: &FunctionConfiguration) -> Condition {
         (Some(State::Failed), _) => Condition::Broken(reason(config.state_reason())),
         (Some(State::Deleting), _) => Condition::Leaving,
         (None | Some(State::Active | State::Inactive), Some(status @ LastUpdateStatus::InProgress)) => {
-            // It shows what it is to be, and what it was if the update fails.
+            // Lambda shows the new values, and the old ones again if the update fails.
             Condition::Unclear(status.as_str().to_owned())
         }
         (None | Some(State::Active | State::Inactive), _) => Condition::Settled,
-        // Also states that are newer than this.
+        // This includes states unknown to engine.
         (Some(state), _) => Condition::Changing(state.as_str().to_owned()),
     }
 }
@@ -1072,14 +1079,14 @@ fn notes(seen: &Seen) -> Vec<String> {
     let mut notes = Vec::new();
     if image.is_some() {
         let package_type = config.package_type().map_or("unknown", PackageType::as_str);
-        notes.push(format!("its package type is {package_type}, which Lambda never changes to Zip"));
+        notes.push(format!("its package type is {package_type}, which can't be changed to Zip"));
     }
     if config.state() == Some(&State::Inactive) {
-        notes.push("it is idle; Lambda wakes it at the next call".to_owned());
+        notes.push("it is inactive; Lambda activates it at the next invocation".to_owned());
     }
     if config.last_update_status() == Some(&LastUpdateStatus::Failed) {
         let reason = reason(config.last_update_status_reason());
-        notes.push(format!("its last update failed, and it runs as it was before: {reason}"));
+        notes.push(format!("its last update failed, so Lambda still runs the previous version: {reason}"));
     }
     notes
 }
@@ -1088,13 +1095,13 @@ fn reason(text: Option<&str>) -> String {
     text.unwrap_or("no reason given").to_owned()
 }
 
-/// `2026-11-22T20:47:57.123+0000`, the form in which Lambda alone writes times, as milliseconds since 1970.
+/// Converts `2026-11-22T20:47:57.123+0000`, the time format of Lambda, to milliseconds since 1970.
 fn milliseconds(text: &str) -> Option<i64> {
     let (rest, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
     DateTime::from_str(&format!("{rest}:{minutes}"), Format::DateTimeWithOffset).ok()?.to_millis().ok()
 }
 
-/// Where a function logs that names no group (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
+/// A function's default log group (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
 pub fn default_log_group(name: &str) -> String {
     format!("/aws/lambda/{name}")
 }
@@ -1111,7 +1118,7 @@ fn architectures(props: &Props) -> Vec<Architecture> {
     vec![Architecture::from(props.architecture.as_str())]
 }
 
-/// An empty map clears the variables; leaving the field out would keep them.
+/// An empty map removes all variables; omitting the field would keep them.
 fn environment(props: &Props) -> Environment {
     Environment::builder().set_variables(Some(props.environment.clone().into_iter().collect())).build()
 }
@@ -1125,7 +1132,7 @@ fn tracing(props: &Props) -> TracingConfig {
     TracingConfig::builder().mode(TracingMode::from(props.tracing.as_str())).build()
 }
 
-/// As a whole: whether AWS keeps what is left out of it is not documented.
+/// All members, since AWS doesn't document whether it keeps omitted ones.
 fn logging(props: &Props) -> LoggingConfig {
     LoggingConfig::builder()
         .log_format(LogFormat::from(props.log_format.as_str()))
@@ -1135,17 +1142,17 @@ fn logging(props: &Props) -> LoggingConfig {
         .build()
 }
 
-/// An empty target removes the one that is there.
+/// An empty target removes the current one.
 fn dead_letter(props: &Props) -> DeadLetterConfig {
     DeadLetterConfig::builder().target_arn(props.dead_letter_target_arn.as_deref().unwrap_or_default()).build()
 }
 
-/// For calls that carry code, which take their time.
+/// Longer timeouts for calls that upload code.
 fn patient(cx: &Context) -> Override {
     aws_sdk_lambda::Config::builder().timeout_config(cx.aws.upload_timeouts.clone())
 }
 
-/// A create is sent once; whether to send it again is decided after a look at what it made.
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
 fn once(cx: &Context) -> Override {
     patient(cx).retry_config(RetryConfig::disabled())
 }

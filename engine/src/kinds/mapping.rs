@@ -1,4 +1,4 @@
-//! `mapping`: an event source mapping, by which Lambda reads a table's stream and calls a function.
+//! `mapping`: an event source mapping, with which Lambda reads a table's stream and invokes a function.
 //!
 //! ```yaml
 //! team: blue-owls
@@ -61,7 +61,7 @@ pub(super) struct Props {
     starting_position: String,
     batch_size: i32,
     maximum_batching_window_in_seconds: i32,
-    /// By their text.
+    /// Sorted by their JSON text.
     filters: Vec<Json>,
     maximum_retry_attempts: i32,
     maximum_record_age_in_seconds: i32,
@@ -79,40 +79,40 @@ const DESTINATION: Text = Text {
     min: 1,
     max: 350,
     allows: super::text::is_target,
-    words: "the ARN of an SQS queue or an SNS topic, neither of them FIFO, or of an S3 bucket",
+    words: "the ARN of an SQS queue or SNS topic, not FIFO, or of an S3 bucket",
 };
-/// A filter's pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
+/// A filter pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
 const PATTERN: Shape = Shape::Json { max: 4096, example: "{ eventName: [INSERT] }", faults: filter::faults };
-/// AWS takes so many filters of a mapping, and ten once the quota was raised (the same page); more is for AWS to judge.
+/// AWS's default quota of filters per mapping, which can be raised to ten (same page). AWS decides about more.
 const USUAL_FILTERS: i64 = 5;
-/// A bound of ours.
+/// engine's own limit.
 const MAX_FILTERS: usize = 1000;
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the mapping to finish",
-    since: "Lambda takes one at a time",
+    since: "Lambda allows one change at a time",
     look: "",
     counted: true,
     budget: Duration::from_secs(300),
 };
-/// How many reads of its table in a row decide that a stream has ended: what one of them shows may be a moment old.
+/// Number of consecutive reads of the table that confirm that a stream has ended: a single read may be stale.
 const READS_OF_AN_END: u32 = 2;
-/// How often a mapping that doesn't settle is read before its table is.
+/// Number of reads of an unfinished mapping before reading its table.
 const READS_BEFORE_TABLE: u32 = 10;
 const SETTLED: Wait = Wait {
-    what: "the mapping to settle",
-    since: "Lambda sets up who reads the stream, up to a minute as a rule",
+    what: "the mapping to become ready",
+    since: "Lambda sets up its stream pollers, which usually takes up to a minute",
     look: LOOK,
     counted: true,
     budget: Duration::from_secs(600),
 };
-/// Shows the mapping's `State`, its reason, and what came of the last records.
+/// Shows the mapping's `State`, its reason, and the result of the last batch.
 const LOOK: &str = "aws lambda get-event-source-mapping --uuid {}";
-/// How often a settled mapping may show other values than the ones it was given: some reads lag behind.
+/// How many reads of a ready mapping may show old values: some reads are stale.
 const LAGGING_LOOKS: u32 = 120;
 const GONE: Wait = Wait {
-    what: "the mapping to be gone",
-    since: "Lambda first stops whoever reads the stream, up to a minute as a rule",
+    what: "the mapping to be deleted",
+    since: "Lambda first stops its stream pollers, which usually takes up to a minute",
     look: LOOK,
     counted: true,
     budget: Duration::from_secs(300),
@@ -124,7 +124,7 @@ impl Kind for Mapping {
     fn schema(&self) -> Schema {
         Schema {
             kind: "mapping",
-            summary: "an event source mapping: Lambda reads a stream and calls a function",
+            summary: "an event source mapping: Lambda reads a stream and invokes a function",
             remark: "",
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html",
             naming: Naming::Assigned,
@@ -136,18 +136,18 @@ impl Kind for Mapping {
             leaves: None,
             index: Some("lambda:event-source-mapping"),
             outage: Some(Outage {
-                deleted: "what is written from then on does not reach the function",
-                replaced: "until the new one is Enabled, the function is not called",
+                deleted: "new records no longer reach the function",
+                replaced: "the function is not invoked until the new mapping is Enabled",
             }),
             renewal: Some(|props| match props.get("starting_position").and_then(Value::as_str) {
-                Some("LATEST") => "a new mapping at LATEST skips what is written until it is Enabled",
-                _ => "a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again",
+                Some("LATEST") => "a new mapping with LATEST skips records that are written before it is Enabled",
+                _ => "a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again",
             }),
             properties: vec![
                 property(
                     "function",
                     Shape::Link { to: &[("function", "arn"), ("function", "name")], literal: None },
-                    "the function that is called",
+                    "the function to invoke",
                 )
                 .member("FunctionName")
                 .required()
@@ -157,76 +157,85 @@ impl Kind for Mapping {
                 property(
                     "event_source_arn",
                     Shape::Link { to: &[("table", "stream_arn")], literal: Some(super::text::STREAM_ARN) },
-                    "the stream that is read",
+                    "ARN of the stream to read",
                 )
                 .required()
                 .at_home(Home::Region)
                 .identity()
                 .on_change(Effect::Replace),
-                property("starting_position", Shape::Choice(&["TRIM_HORIZON", "LATEST"]), "where reading begins")
-                    .required()
-                    .on_change(Effect::Replace),
-                property("batch_size", Shape::Integer { min: 1, max: 10_000 }, "most records in one call").default(100),
+                property(
+                    "starting_position",
+                    Shape::Choice(&["TRIM_HORIZON", "LATEST"]),
+                    "position in the stream at which Lambda starts to read",
+                )
+                .required()
+                .on_change(Effect::Replace),
+                property(
+                    "batch_size",
+                    Shape::Integer { min: 1, max: 10_000 },
+                    "maximum number of records in one batch",
+                )
+                .default(100),
                 property(
                     "maximum_batching_window_in_seconds",
                     Shape::Integer { min: 0, max: 300 },
-                    "how long to wait for a batch to fill",
+                    "maximum time to wait for a full batch",
                 )
                 .default(0),
                 property(
                     "filters",
                     Shape::Set { item: Box::new(PATTERN), max: MAX_FILTERS },
-                    "patterns of which a record has to match one; none: every record",
+                    "filter patterns; a record must match at least one; without filters, all records match",
                 )
                 .quota(
                     USUAL_FILTERS,
-                    "AWS raises the account's quota if it is asked to, to ten as a rule; `$or` joins patterns into one",
+                    "AWS can raise this quota on request, usually to ten; `$or` combines patterns into one",
                 )
                 .member("FilterCriteria.Filters")
                 .default(json!([])),
                 property(
                     "maximum_retry_attempts",
                     Shape::Integer { min: -1, max: 10_000 },
-                    "how often a failing batch is tried again; -1: until its records expire",
+                    "maximum number of retries for a failed batch; -1 retries until its records expire",
                 )
                 .default(-1),
                 property(
                     "maximum_record_age_in_seconds",
                     Shape::Integer { min: -1, max: 604_800 },
-                    "age at which records are given up, from 60; -1: when they expire",
+                    "maximum age of records, at least 60; older ones are discarded; -1 keeps them until they expire",
                 )
                 .default(-1),
-                property("bisect_batch_on_function_error", Shape::Bool, "whether a failing batch is cut in halves")
+                property("bisect_batch_on_function_error", Shape::Bool, "split a failed batch in two and retry")
                     .default(false),
-                property("parallelization_factor", Shape::Integer { min: 1, max: 10 }, "batches of one shard at once")
-                    .default(1),
+                property(
+                    "parallelization_factor",
+                    Shape::Integer { min: 1, max: 10 },
+                    "number of concurrent batches per shard",
+                )
+                .default(1),
                 property(
                     "tumbling_window_in_seconds",
                     Shape::Integer { min: 0, max: 900 },
-                    "length of a window in which calls share a state; 0: none",
+                    "duration of a tumbling window, in which invocations share state; 0 for no window",
                 )
                 .default(0),
                 property(
                     "report_batch_item_failures",
                     Shape::Bool,
-                    "whether the function says which records of a batch have failed",
+                    "retry only the records of a batch that the function reports as failed",
                 )
                 .member("FunctionResponseTypes")
                 .default(false),
                 property(
                     "on_failure_destination_arn",
                     Shape::Text(DESTINATION),
-                    "where news of records goes that were given up",
+                    "destination for information about discarded records",
                 )
                 .member("DestinationConfig.OnFailure.Destination"),
-                property("enabled", Shape::Bool, "whether the stream is read").default(true).restless(),
+                property("enabled", Shape::Bool, "whether Lambda reads the stream").default(true).restless(),
                 super::tags(),
             ],
-            outputs: vec![Output {
-                name: "uuid",
-                doc: "the id that AWS gave it",
-                origin: Origin::Assigned { until: &[] },
-            }],
+            outputs: vec![Output { name: "uuid", doc: "the mapping's UUID", origin: Origin::Assigned { until: &[] } }],
         }
     }
 
@@ -237,23 +246,21 @@ impl Kind for Mapping {
             Some(Value::Number(number)) => number.as_i64(),
             _ => None,
         };
-        // docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html: a window's state is handed from call to call.
+        // docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html: each invocation passes the window's state on.
         if number("tumbling_window_in_seconds").is_some_and(|window| window > 0)
             && let Some(factor) = number("parallelization_factor").filter(|factor| *factor > 1)
         {
-            let problem = format!("Lambda may refuse a `parallelization_factor` of {factor} with a tumbling window");
+            let problem = format!("Lambda may reject a `parallelization_factor` of {factor} with a tumbling window");
             let hint = "remove `parallelization_factor`, or `tumbling_window_in_seconds`";
-            problems.push(
-                Problem::warning(Path::property("parallelization_factor"), problem, hint).why(
-                    "each call of a window gets the state of the call before it, so Lambda reads a shard in order",
-                ),
-            );
+            problems.push(Problem::warning(Path::property("parallelization_factor"), problem, hint).why(
+                "each invocation in a window gets the state of the previous one, so Lambda reads a shard in order",
+            ));
         }
         let age = number("maximum_record_age_in_seconds");
         let problem = |age: i64| {
             let path = Path::property("maximum_record_age_in_seconds");
-            let problem = format!("`maximum_record_age_in_seconds` is {age}, neither -1 nor at least 60");
-            Problem::error(path, problem, "choose a number from 60 to 604800, or -1 for no limit")
+            let problem = format!("`maximum_record_age_in_seconds` is {age}, but must be -1 or at least 60");
+            Problem::error(path, problem, "use a number from 60 to 604800, or -1 for no limit")
         };
         problems.extend(age.filter(|age| (0..60).contains(age)).map(problem));
         problems
@@ -264,7 +271,7 @@ impl Kind for Mapping {
             let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
             let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None.into()) };
             if id.anchors.is_empty() {
-                // Known by its ARN alone (the tag index): what it connects comes to light only now.
+                // Found in the tag index by its ARN: its function and stream become known only now.
                 let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.site.clone());
                 return Ok(Reading { live: None, others: vec![(id, live(mapping, tags))] });
             }
@@ -284,7 +291,7 @@ impl Kind for Mapping {
             if let Some((_, name)) = mapping.function_arn().and_then(|arn| arn.rsplit_once(":function:"))
                 && !ours
             {
-                // That of a version or an alias joins another pair, so it can't be meant; but it goes with its function.
+                // A mapping of a version or alias has another identity, but depends on the same function.
                 id.anchors.insert("function", name.to_owned());
             }
             Ok::<_, AwsError>(Some((id, live(mapping, tags))))
@@ -312,7 +319,7 @@ impl Kind for Mapping {
                 .function_name(id.anchor("function"))
                 .event_source_arn(&props.event_source_arn)
                 .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
-                // Its default varies by the service of the source
+                // The default depends on the event source
                 // (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
                 .batch_size(props.batch_size)
                 .set_maximum_batching_window_in_seconds(beyond.member(|it| it.maximum_batching_window_in_seconds))
@@ -331,7 +338,7 @@ impl Kind for Mapping {
         };
         let send = || async {
             let answer = match send_with(Some(super::all_tags(&id.owner, &props.tags))).await {
-                // Without tags reads can't show an owner, so the mapping is as uncertain as one whose tags can't be read.
+                // Without tags, reads can't show an owner, as if the tags were unreadable.
                 Err(error) if error.is_untaggable() && props.tags.is_empty() => send_with(None).await,
                 answer => answer,
             };
@@ -366,7 +373,7 @@ impl Kind for Mapping {
                         let unknown: Vec<&str> = unknown(mapping).into_keys().collect();
                         let live = self::props(mapping, tags.own);
                         let unlike = live.differing(&props, &unknown).into_iter();
-                        // Whether it will be enabled shows only once it is made.
+                        // AWS shows whether it is enabled only after its creation.
                         let unlike = unlike.filter(|name| name != "`enabled`");
                         let tags = (has_tags && !super::has_tags(&live.tags, &props.tags)).then(|| "`tags`".to_owned());
                         let unlike: Vec<String> = unlike.chain(tags).collect();
@@ -381,11 +388,11 @@ impl Kind for Mapping {
                 return Err(super::taken("CreateEventSourceMapping", id));
             }
             if lagging {
-                let message = "AWS does not show yet whose the mapping of this stream is";
+                let message = "AWS doesn't show the owner of this stream's mapping yet";
                 return Err(AwsError::own(Class::Busy, "CreateEventSourceMapping", &id.name, message));
             }
             if leaving {
-                // The pair is free again once the old mapping is gone.
+                // A new mapping is possible once the old one is deleted.
                 let message = "an older mapping of the same stream is being deleted";
                 return Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message));
             }
@@ -393,8 +400,7 @@ impl Kind for Mapping {
         };
         let made = cx.create(BUSY, &id.name, send, find).await?;
         if is_dead(cx, &props.event_source_arn).await {
-            let message =
-                "changed meanwhile: somebody else gave the table another stream, and this one is not written to";
+            let message = "the table's stream was replaced outside this run, and this stream gets no new records";
             return Err(AwsError::own(Class::Changed, "CreateEventSourceMapping", &id.name, message));
         }
         Ok(made)
@@ -439,9 +445,11 @@ impl Kind for Mapping {
             };
             let again = || async {
                 let changed = |message| AwsError::own(Class::Changed, "UpdateEventSourceMapping", &id.name, message);
-                let Some(mapping) = get(cx, &uuid).await? else { return Err(changed("the mapping is gone")) };
+                let Some(mapping) = get(cx, &uuid).await? else {
+                    return Err(changed("the mapping no longer exists"));
+                };
                 if condition(&mapping) != Condition::Settled {
-                    let message = format!("it is {}", mapping.state().unwrap_or("on its way"));
+                    let message = format!("its state is {}", mapping.state().unwrap_or("unknown"));
                     return Err(AwsError::own(Class::Busy, "UpdateEventSourceMapping", &id.name, message));
                 }
                 let now = self::props(&mapping, BTreeMap::new());
@@ -450,7 +458,7 @@ impl Kind for Mapping {
                 match () {
                     () if now.differing(&props, &unknown).is_empty() => Ok(Some(())),
                     () if now.differing(&have.props, &unknown).is_empty() => Ok(None),
-                    () => Err(changed("somebody else changed it meanwhile")),
+                    () => Err(changed("the mapping was changed outside this run")),
                 }
             };
             cx.change(BUSY, &id.name, change, again).await?;
@@ -469,7 +477,7 @@ impl Kind for Mapping {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
         let (sighting, lagging, unsettled) = (Sighting::default(), AtomicU32::new(0), AtomicU32::new(0));
         let end = StreamEnd::default();
-        // A mapping on a stream that has ended may never settle.
+        // A mapping on a stream that has ended may never become ready.
         let watch = || async {
             let is_due = unsettled.fetch_add(1, Ordering::Relaxed) % READS_BEFORE_TABLE == READS_BEFORE_TABLE - 1;
             if !is_due && !end.is_suspected() {
@@ -478,13 +486,13 @@ impl Kind for Mapping {
             match end.read(cx, id, &want.event_source_arn).await {
                 None => Ok(None),
                 Some(why) => {
-                    let message = format!("changed meanwhile: nothing is written to its stream any more, since {why}");
+                    let message = format!("its stream gets no new records any more, because {why}");
                     Err(AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, message))
                 }
             }
         };
         let gone =
-            || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "somebody else deleted it meanwhile");
+            || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "it was deleted outside this run");
         let probe = || async {
             let Some(mapping) = sighting.note("GetEventSourceMapping", id, get(cx, uuid).await?)? else {
                 return Ok(None);
@@ -495,7 +503,7 @@ impl Kind for Mapping {
             if condition(&mapping) != Condition::Settled {
                 return watch().await;
             }
-            // The state alone may be the one from before the update.
+            // The state alone may still be from before the update.
             let unknown: Vec<&str> = unknown.iter().copied().chain(self::unknown(&mapping).into_keys()).collect();
             let differing = props(&mapping, BTreeMap::new()).differing(want, &unknown);
             if differing.is_empty() {
@@ -505,7 +513,7 @@ impl Kind for Mapping {
                 return watch().await;
             }
             let differing = differing.join(", ");
-            let message = format!("AWS took the mapping, but shows another {differing}");
+            let message = format!("AWS accepted the mapping, but still shows another value for {differing}");
             Err(AwsError::own(Class::Differs, "GetEventSourceMapping", &id.name, message))
         };
         cx.until(SETTLED, uuid, probe).await
@@ -524,7 +532,7 @@ impl Kind for Mapping {
                 .named("DeleteEventSourceMapping", &id.name)
             {
                 Err(error) if error.class == Class::NotFound => Ok(()),
-                // In use either because of an earlier change, which passes, or because it is being deleted already.
+                // It is in use because of an earlier change, which is transient, or because it is already being deleted.
                 Err(error) if error.class == Class::Busy => match get(cx, &uuid).await? {
                     Some(mapping) if mapping.state() != Some("Deleting") => Err(error),
                     _ => Ok(()),
@@ -544,7 +552,7 @@ impl Kind for Mapping {
 }
 
 impl Props {
-    /// The names of what differs, tags, the function and what is unknown apart.
+    /// Names of properties that differ, except tags, function and unknown ones.
     fn differing(&self, other: &Props, unknown: &[&str]) -> Vec<String> {
         super::differing(self, other, &[&["function", "tags"], unknown].concat())
     }
@@ -566,9 +574,9 @@ fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
     }
 }
 
-/// What an answer does not show: filters that can't be decrypted, and of what AWS sends also at its default
-/// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html) whatever is missing. The local AWS
-/// leaves out some of those while they were never set, and always the tumbling window, by which it is known.
+/// Properties that a response doesn't show: filters that can't be decrypted, and missing ones that AWS always sends
+/// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html). The local AWS omits some of them until
+/// they are set, and always omits the tumbling window, which identifies it.
 fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
     let sends_all = mapping.tumbling_window_in_seconds().is_some();
     let mut unknown = super::missing([
@@ -587,13 +595,13 @@ fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
     if let Some(error) = mapping.filter_criteria_error() {
         unknown.insert("filters", super::undecrypted(error.error_code(), error.message()));
     } else if filters(mapping).is_none() {
-        unknown.insert("filters", "AWS does not show encrypted filters".to_owned());
+        unknown.insert("filters", "AWS doesn't show encrypted filters".to_owned());
     }
     unknown
 }
 
-/// A mapping of a list with its filters, which lists leave out where a key of one's own encrypts them
-/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html); `None`: it is gone by now.
+/// A listed mapping with its filters, which lists omit if a customer key encrypts them
+/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html); `None` if it no longer exists.
 async fn in_full(
     cx: &Context,
     mapping: &EventSourceMappingConfiguration,
@@ -607,10 +615,10 @@ async fn in_full(
     }
 }
 
-/// A mapping of a list which can't be read by itself for that reason.
+/// A listed mapping that can't be read on its own because of `error`.
 ///
 /// # Errors
-/// The reason, where it may not last.
+/// `error`, if it may be transient.
 fn without_filters(
     mut mapping: EventSourceMappingConfiguration,
     error: AwsError,
@@ -622,7 +630,7 @@ fn without_filters(
     Ok(mapping)
 }
 
-/// The identity of a mapping that was found; `resource` is what its tags call it.
+/// The identity of a mapping; `resource` is its name according to its tags.
 fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: String, site: Option<Site>) -> Id {
     let table = table_of(mapping.event_source_arn().unwrap_or_default()).to_owned();
     Id {
@@ -638,25 +646,25 @@ fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: Str
     }
 }
 
-/// Whether it calls a version or an alias: its function's ARN has exactly the qualifier that was given.
+/// Whether it invokes a version or an alias, which its function's ARN includes.
 fn is_qualified(mapping: &EventSourceMappingConfiguration) -> bool {
     let arn = mapping.function_arn().unwrap_or_default();
     arn.rsplit_once(":function:").is_some_and(|(_, name)| name.contains(':'))
 }
 
-/// The ARN under which its tags are kept.
+/// The ARN of the mapping, for its tags.
 async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<String, AwsError> {
     match cx.read(&id.name, || get(cx, uuid)).await? {
         Some(EventSourceMappingConfiguration { event_source_mapping_arn: Some(arn), .. }) => Ok(arn),
         Some(_) => {
-            let message = "the mapping has no tags, since AWS gives it no ARN";
+            let message = "the mapping can't have tags, because AWS gives it no ARN";
             Err(AwsError::own(Class::Rejected, operation, &id.name, message))
         }
-        None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping is gone")),
+        None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping no longer exists")),
     }
 }
 
-/// A refusal of the function's role with what can be found out about it.
+/// Adds details to an error about the function's role.
 async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T, AwsError>) -> Result<T, AwsError> {
     let error = match answer {
         Err(error) if matches!(error.class, Class::RoleNotAssumable | Class::StreamNotReadable) => error,
@@ -672,8 +680,8 @@ async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T
     let (partition, role) = (id.site.as_ref().map_or("aws", |site| site.partition), name_in_arn(&role));
     let remedy = format!(
         "the role `{role}` needs dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and \
-         dynamodb:ListStreams on the stream; the managed policy AWSLambdaDynamoDBExecutionRole has them, and the role's \
-         owner attaches it with `aws iam attach-role-policy --role-name {role} --policy-arn \
+         dynamodb:ListStreams on the stream; its owner can attach the managed policy AWSLambdaDynamoDBExecutionRole, which \
+         grants them: `aws iam attach-role-policy --role-name {role} --policy-arn \
          arn:{partition}:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole`"
     );
     Err(AwsError { remedy: Some(remedy.into()), ..error })
@@ -682,12 +690,12 @@ async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T
 struct Tags {
     own: BTreeMap<String, String>,
     owner: Ownership,
-    /// Why they can't be read.
+    /// The reason if they can't be read.
     unknown: Option<String>,
 }
 
-/// All mappings of a function, by its name: one on a dead stream or of a deleted function is found as well. Without a
-/// name all of the region.
+/// All mappings of a function by its name, including those of ended streams and deleted functions. Without a name, all
+/// mappings in the region.
 async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
     let mut mappings = Vec::new();
     let mut marker = None;
@@ -699,7 +707,7 @@ async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMap
             answer => answer?,
         };
         mappings.extend(answer.event_source_mappings.unwrap_or_default());
-        // A page may be empty and still have a successor.
+        // An empty page can have a next page.
         marker = answer.next_marker.filter(|marker| !marker.is_empty());
         if marker.is_none() {
             return Ok(mappings);
@@ -707,7 +715,7 @@ async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMap
     }
 }
 
-/// One mapping. Who can't read it by itself finds it in the list of all.
+/// One mapping. Without permission to read it directly, it is looked up in the list of all mappings.
 async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
     match get_itself(cx, uuid).await {
         Err(error) if error.unreadable().is_some() => {
@@ -752,19 +760,19 @@ async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappin
     }
 }
 
-/// `None`: it is gone by now.
+/// A mapping's tags; `None` if the mapping no longer exists.
 async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Option<Tags>, AwsError> {
     let (arn, uuid) = (mapping.event_source_mapping_arn().unwrap_or_default(), mapping.uuid().unwrap_or_default());
     let nothing = |owner, unknown| Ok(Some(Tags { own: BTreeMap::new(), owner, unknown }));
     if arn.is_empty() {
         // AWS gives mappings an ARN where it gives them tags.
-        return nothing(Ownership::Untaggable, Some("AWS does not have tags of mappings here".to_owned()));
+        return nothing(Ownership::Untaggable, Some("AWS doesn't support tags of mappings here".to_owned()));
     }
     let error = match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", uuid) {
         Ok(answer) => {
             let tags = answer.tags.unwrap_or_default();
             if tags.is_empty() && drops_tags(&cx.aws.region) {
-                let why = "AWS does not keep tags of mappings here".to_owned();
+                let why = "AWS doesn't store tags of mappings here".to_owned();
                 return nothing(Ownership::Untaggable, Some(why));
             }
             let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
@@ -773,10 +781,10 @@ async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> R
         }
         Err(error) => error,
     };
-    // Made a moment ago, or gone since it was seen.
+    // It was just created, or deleted since the last read.
     if error.class == Class::NotFound {
         return match get(cx, uuid).await? {
-            Some(_) => nothing(Ownership::NotYetReadable("AWS does not show its tags yet".to_owned()), None),
+            Some(_) => nothing(Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned()), None),
             None => Ok(None),
         };
     }
@@ -787,30 +795,30 @@ async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> R
     }
 }
 
-/// Whether AWS takes tags of mappings there and shows none afterwards, as in GovCloud and China
-/// (github.com/hashicorp/terraform-provider-aws/issues/40755, github.com/aws/aws-cdk/issues/31965). That one has none
-/// then proves nothing, while one that shows some proves that it keeps them.
+/// Whether AWS accepts tags of mappings in this region but doesn't return them, as in GovCloud and China
+/// (github.com/hashicorp/terraform-provider-aws/issues/40755, github.com/aws/aws-cdk/issues/31965). Missing tags prove
+/// nothing there, but returned tags prove that AWS stores them.
 fn drops_tags(region: &str) -> bool {
     partition_of(region).name != "aws"
 }
 
-/// Whether a table has another stream by now, as far as can be told.
+/// Whether a table now has another stream, as far as known.
 async fn is_dead(cx: &Context, stream_arn: &str) -> bool {
     let Ok(Some(table)) = table(cx, stream_arn).await else { return false };
     is_its(&table, stream_arn) && table.latest_stream_arn().is_some_and(|latest| latest != stream_arn)
 }
 
-/// Finds out from its table whether a stream has ended, so that no waiting helps.
+/// Determines from the table whether a stream has ended, so that waiting is pointless.
 #[derive(Debug, Default)]
 struct StreamEnd(AtomicU32);
 
 impl StreamEnd {
-    /// Whether the last read showed that it has.
+    /// Whether the last read showed that the stream has ended.
     fn is_suspected(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
 
-    /// Reads the table; returns why the stream has ended once enough reads in a row show it.
+    /// Reads the table; returns the reason once enough consecutive reads show that the stream has ended.
     async fn read(&self, cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
         let Some(why) = ended(cx, id, stream_arn).await else {
             self.0.store(0, Ordering::Relaxed);
@@ -820,7 +828,7 @@ impl StreamEnd {
     }
 }
 
-/// Why nothing will be written to a stream any more; `None`: as far as can be told, it may.
+/// Why a stream gets no new records any more; `None` if it may still get them.
 async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
     let is_here = id
         .site
@@ -828,15 +836,15 @@ async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> 
         .is_some_and(|site| stream_arn.split(':').skip(3).take(2).eq([site.region.as_str(), site.account.as_str()]));
     match table(cx, stream_arn).await {
         Ok(Some(table)) if is_its(&table, stream_arn) && table.table_status() == Some(&TableStatus::Active) => {
-            // The ARN of a stream that was switched off stays; the specification goes.
+            // A disabled stream keeps its ARN, but the table loses its stream specification.
             let is_on = table.stream_specification().is_some_and(|stream| stream.stream_enabled);
             match table.latest_stream_arn() == Some(stream_arn) {
-                false => Some("its table has no such stream"),
-                true if !is_on => Some("its table's stream is switched off"),
+                false => Some("the table has no such stream"),
+                true if !is_on => Some("the table's stream is turned off"),
                 true => None,
             }
         }
-        Err(error) if error.class == Class::NotFound && is_here => Some("there is no such table"),
+        Err(error) if error.class == Class::NotFound && is_here => Some("the table doesn't exist"),
         _ => None,
     }
 }
@@ -859,8 +867,8 @@ fn table_of(stream_arn: &str) -> &str {
     stream_arn.split_once(":table/").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default())
 }
 
-/// A mapping as properties, with AWS's default for whatever the answer leaves out. `Enabled` is no field of AWS's
-/// answer: the state tells, also on its way there.
+/// A mapping as properties, with AWS's defaults for missing members. The response has no `Enabled` member; it follows from the
+/// state, including transitional ones.
 fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, String>) -> Props {
     let destination = mapping.destination_config().and_then(DestinationConfig::on_failure);
     Props {
@@ -884,13 +892,13 @@ fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, Strin
     }
 }
 
-/// The patterns as JSON, in the order in which a spec's are kept: AWS returns the text that was sent, and its blanks and
-/// the order of its keys mean nothing. `None`: some are not shown, being encrypted.
+/// The patterns as JSON, in the same order as in a spec: AWS returns the text as sent, in which whitespace and key order are
+/// irrelevant. `None` if AWS doesn't show some because they are encrypted.
 fn filters(mapping: &EventSourceMappingConfiguration) -> Option<Vec<Json>> {
     let shown = mapping.filter_criteria().map(FilterCriteria::filters).unwrap_or_default();
     let parsed = shown.iter().map(|filter| {
         let pattern: Json = serde_json::from_str(filter.pattern()?).ok()?;
-        // Through a tree, whose keys are in order.
+        // Convert it through a tree to sort its keys.
         Some(Json::from(&Value::from(pattern)))
     });
     let mut patterns = parsed.collect::<Option<Vec<_>>>()?;
@@ -899,7 +907,7 @@ fn filters(mapping: &EventSourceMappingConfiguration) -> Option<Vec<Json>> {
     Some(patterns)
 }
 
-/// No list in it clears the filters; leaving it out would keep them.
+/// Filter criteria without a list remove all filters; omitting them would keep the filters.
 fn filter_criteria(props: &Props) -> FilterCriteria {
     let patterns = props.filters.iter();
     let filters = patterns.map(|pattern| Filter::builder().pattern(pattern.to_string()).build()).collect::<Vec<_>>();
@@ -910,7 +918,7 @@ fn response_types(props: &Props) -> Vec<FunctionResponseType> {
     props.report_batch_item_failures.then_some(FunctionResponseType::ReportBatchItemFailures).into_iter().collect()
 }
 
-/// Nothing in it removes the destination; leaving it out would keep it.
+/// An empty configuration removes the destination; omitting it would keep the destination.
 fn destination(props: &Props) -> DestinationConfig {
     let target = props.on_failure_destination_arn.as_ref();
     let on_failure = target.map(|arn| OnFailure::builder().destination(arn).build());
@@ -920,7 +928,7 @@ fn destination(props: &Props) -> DestinationConfig {
 fn notes(mapping: &EventSourceMappingConfiguration) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(result) = mapping.last_processing_result().filter(|result| result.starts_with("PROBLEM")) {
-        notes.push(format!("Lambda says of its last batch: {result}"));
+        notes.push(format!("Lambda reports about its last batch: {result}"));
     }
     let by_hand = |reason: &&str| matches!(*reason, "" | "User action" | "USER_INITIATED");
     if matches!(mapping.state(), Some("Disabled" | "Disabling"))
@@ -939,13 +947,13 @@ fn condition(mapping: &EventSourceMappingConfiguration) -> Condition {
     match mapping.state() {
         Some("Deleting") => Condition::Leaving,
         Some("Enabled" | "Disabled") | None => Condition::Settled,
-        // In these two it does not show whether it will be enabled.
+        // In these two states, AWS doesn't show whether it will be enabled.
         Some(state @ ("Creating" | "Updating")) => Condition::Unclear(state.to_owned()),
         Some(state) => Condition::Changing(state.to_owned()),
     }
 }
 
-/// A create is sent once; whether to send it again is decided after a look at what it made.
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
 fn once() -> Override {
     aws_sdk_lambda::Config::builder().retry_config(RetryConfig::disabled())
 }

@@ -1,7 +1,7 @@
-//! `permission`: a statement in a function's policy that lets somebody call it.
+//! `permission`: a statement in a function's resource policy that allows a service or account to invoke it.
 //!
-//! A mapping on a stream does not need one: Lambda polls the stream with the function's role. It is made where a spec
-//! asks for it, and harms nothing.
+//! A mapping of a stream doesn't need one, because Lambda polls the stream with the function's role. A spec can still declare
+//! one; it has no effect.
 //!
 //! ```yaml
 //! team: blue-owls
@@ -71,10 +71,10 @@ const PRINCIPAL: Text = Text {
         let number = text.bytes().all(|byte| byte.is_ascii_digit());
         !text.contains(char::is_whitespace) && (!number || text.len() == 12)
     },
-    words: "a service (`dynamodb.amazonaws.com`), an account's twelve digits, an ARN or `*`",
+    words: "a service (`dynamodb.amazonaws.com`), a 12-digit account ID, an ARN or `*`",
 };
 const ACCOUNT: Text =
-    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "twelve digits" };
+    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "12 digits" };
 const ORGANIZATION: Text = Text {
     min: 12,
     max: 34,
@@ -82,9 +82,9 @@ const ORGANIZATION: Text = Text {
         let id = text.strip_prefix("o-");
         id.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
     },
-    words: "an organization's id, like `o-a1b2c3d4e5`",
+    words: "an organization ID, like `o-a1b2c3d4e5`",
 };
-/// What can be done with a function, whatever of it makes sense to allow others
+/// Operations on a function that a permission can allow
 /// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html).
 const OPERATIONS: &[&str] = &[
     "AddPermission",
@@ -140,18 +140,18 @@ const OPERATIONS: &[&str] = &[
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
-    since: "Lambda takes one at a time",
+    since: "Lambda allows one change at a time",
     look: "",
     counted: true,
     budget: Duration::from_secs(300),
 };
 
 /// docs.aws.amazon.com/lambda/latest/dg/with-ddb.html, section "Execution role permissions"
-const REMARK: &str = "A permission is for services and accounts that call a function themselves, like S3, SNS or \
-    EventBridge. DynamoDB does not: Lambda polls the stream with the execution role of the function, so what makes events \
-    arrive are the mapping and the rights of that role. A statement for `dynamodb.amazonaws.com` stands in the example \
-    spec because its task asks for one; it is never used, harms nothing, and leaving it out changes nothing for the \
-    stream. If no event arrives, look at `engine explain stream-not-readable` and run `engine verify`.";
+const REMARK: &str = "A permission is for services and accounts that invoke a function directly, like S3, SNS or \
+    EventBridge. DynamoDB doesn't: Lambda polls the stream with the function's execution role, so events depend on the \
+    mapping and on the permissions of that role. The example spec contains a permission for `dynamodb.amazonaws.com` because \
+    its task requires one; it has no effect, and you can remove it. If no events arrive, see \
+    `engine explain stream-not-readable` and run `engine verify`.";
 
 impl Kind for Permission {
     type Props = Props;
@@ -159,7 +159,7 @@ impl Kind for Permission {
     fn schema(&self) -> Schema {
         Schema {
             kind: "permission",
-            summary: "a statement in a function's policy that lets somebody call it",
+            summary: "a statement in a function's resource policy that allows a service or account to invoke it",
             remark: REMARK,
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html",
             naming: Naming::Inner { key: "statement_id", text: STATEMENT },
@@ -170,8 +170,8 @@ impl Kind for Permission {
             locked: None,
             leaves: None,
             outage: Some(Outage {
-                deleted: "whoever it lets call the function may not do so any more",
-                replaced: "until it is made anew, whoever it lets call the function may not do so",
+                deleted: "its principal loses permission to invoke the function",
+                replaced: "its principal has no permission to invoke the function until it is re-created",
             }),
             renewal: None,
             index: None,
@@ -179,7 +179,7 @@ impl Kind for Permission {
                 property(
                     "function",
                     Shape::Link { to: &[("function", "arn"), ("function", "name")], literal: None },
-                    "the function that may be called",
+                    "the function to allow access to",
                 )
                 .member("FunctionName")
                 .required()
@@ -189,43 +189,45 @@ impl Kind for Permission {
                 property(
                     "statement_id",
                     Shape::Text(STATEMENT),
-                    "the statement's name in the policy; absent: team and resource",
+                    "ID of the statement in the policy; defaults to TEAM-RESOURCE",
                 )
                 .literal()
                 .local(),
-                property("action", Shape::Text(ACTION), "what may be done")
+                property("action", Shape::Text(ACTION), "the action to allow")
                     .default("lambda:InvokeFunction")
                     .on_change(Effect::Replace),
-                property("principal", Shape::Text(PRINCIPAL), "who may do it").required().on_change(Effect::Replace),
+                property("principal", Shape::Text(PRINCIPAL), "the service or account to allow")
+                    .required()
+                    .on_change(Effect::Replace),
                 property(
                     "source_arn",
                     Shape::Link {
                         to: &[("table", "stream_arn"), ("table", "arn"), ("function", "arn"), ("role", "arn")],
                         literal: Some(super::text::ARN),
                     },
-                    "on whose behalf; absent: anybody's",
+                    "ARN of the resource that invokes the function; if omitted, any resource is allowed",
                 )
                 .on_change(Effect::Replace)
                 .needs_made(),
                 property(
                     "source_account",
                     Shape::Text(ACCOUNT),
-                    "the account that the source has to be in; absent: any",
+                    "account of the invoking resource; if omitted, any account is allowed",
                 )
                 .on_change(Effect::Replace),
                 property(
                     "principal_org_id",
                     Shape::Text(ORGANIZATION),
-                    "the organization that the caller has to be in; absent: any",
+                    "organization of the principal; if omitted, any organization is allowed",
                 )
                 .on_change(Effect::Replace),
-                property("other_conditions", Shape::Text(Text::any(20_480)), "what else the statement says")
+                property("other_conditions", Shape::Text(Text::any(20_480)), "other elements of the statement")
                     .derived()
                     .on_change(Effect::Replace),
             ],
             outputs: vec![Output {
                 name: "statement_id",
-                doc: "the statement's id in the function's policy",
+                doc: "the ID of the statement in the function's policy",
                 origin: Origin::Computed(|_, name| name.to_owned()),
             }],
         }
@@ -233,20 +235,20 @@ impl Kind for Permission {
 
     fn normalize(&self, id: &Id, desired: &mut Tree) {
         desired.insert("statement_id".to_owned(), Value::String(id.name.clone()));
-        // A statement that was made here says nothing else.
+        // engine never adds other elements.
         desired.insert("other_conditions".to_owned(), Value::Null);
     }
 
-    /// Statements added at the same time can get lost.
+    /// Lambda can lose statements that are added concurrently.
     fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
         Some(id.anchor("function"))
     }
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
-        // AWS shows an account's number as its root's ARN, so the two can't be told apart afterwards.
+        // AWS returns an account ID as its root ARN, so reads can't distinguish the two.
         let principal = desired.get("principal").and_then(Value::as_str).and_then(account_of_root);
         let problem = |account| {
-            let problem = "an account's root is written as the account's number".to_owned();
+            let problem = "use the account ID instead of the ARN of the account's root".to_owned();
             Problem::error(Path::property("principal"), problem, format!("write `principal: \"{account}\"`"))
         };
         let mut problems: Vec<Problem> = principal.map(problem).into_iter().collect();
@@ -256,19 +258,19 @@ impl Kind for Permission {
         if text("principal") == Some("*")
             && ["source_arn", "source_account", "principal_org_id"].iter().all(|it| is_open(it))
         {
-            let problem = "anybody in any account may call the function: `principal` is `*`, and nothing narrows it";
-            let hint = "add `source_arn`, `source_account` or `principal_org_id`, or name who is meant";
+            let problem = "anyone in any AWS account can invoke the function: `principal` is `*` without restrictions";
+            let hint = "add `source_arn`, `source_account` or `principal_org_id`, or set a specific principal";
             problems.push(Problem::warning(Path::property("principal"), problem, hint));
         }
         if let Some(operation) = text("action").and_then(|action| action.strip_prefix("lambda:"))
             && operation != "*"
             && !OPERATIONS.contains(&operation)
         {
-            let problem = format!("the engine knows no operation `lambda:{operation}` on a function");
+            let problem = format!("`lambda:{operation}` is not a known operation on a function");
             let hint = match nearest(operation, OPERATIONS.iter().copied()) {
                 Some(_) if operation == "Invoke" => "did you mean `lambda:InvokeFunction`?".to_owned(),
                 Some(near) => format!("did you mean `lambda:{near}`?"),
-                None => "to let somebody call it, write `lambda:InvokeFunction`".to_owned(),
+                None => "to allow invocations, use `lambda:InvokeFunction`".to_owned(),
             };
             problems.push(Problem::warning(Path::property("action"), problem, hint));
         }
@@ -279,7 +281,7 @@ impl Kind for Permission {
         let function = id.anchor("function");
         let answer = match cx.aws.lambda.get_policy().function_name(function).send().await.named("GetPolicy", function)
         {
-            // One answer for both: no such function, and no policy on it.
+            // AWS returns the same error for a missing function and a function without a policy.
             Err(error) if error.class == Class::NotFound => return Ok(None.into()),
             answer => answer?,
         };
@@ -291,7 +293,7 @@ impl Kind for Permission {
             if sid == id.name && !sid.is_empty() {
                 reading.live = Some(live(&sid, props));
             } else if is_of_team(&sid, &id.owner.team) {
-                // What its id says it was called in the spec, unless it had one of its own.
+                // The resource name follows from the default statement ID; a custom ID doesn't contain it.
                 let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
                 let owner = Owner { resource, ..id.owner.clone() };
                 let neighbour = Id { owner, name: sid.clone(), ..id.clone() };
@@ -317,7 +319,7 @@ impl Kind for Permission {
                 .set_principal_org_id(want.props.principal_org_id.clone());
             match request.customize().config_override(once()).send().await.named("AddPermission", &id.name) {
                 Err(error) if error.class == Class::NotFound => Err(sighting.of_function(cx, function, error).await),
-                // Only what somebody has just made can become known: a user or a role, not a service.
+                // Only a user or role that was just created can become known later, not a service.
                 Err(error) if error.class == Class::PrincipalUnknown && !want.props.principal.contains(":iam::") => {
                     Err(AwsError { class: Class::Rejected, ..error })
                 }
@@ -340,14 +342,14 @@ impl Kind for Permission {
     }
 
     async fn update(&self, _: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
-        // It is taken over with its function, and bears no tags of its own.
+        // A permission has no tags; it is adopted together with its function.
         if have.props.same_statement(&want.props) {
             return Ok(outputs(&id.name));
         }
         Err(AwsError::defect("a permission can't be changed, only replaced".to_owned()))
     }
 
-    /// A new statement can't have the id of the old one, so that one has to be deleted first.
+    /// Statement IDs are unique, so the old statement must be deleted first.
     async fn precheck(&self, cx: &Context, id: &Id, want: &Props) -> Result<(), AwsError> {
         let account = id.site.as_ref().map(|site| site.account.as_str());
         trust::check_principal(cx, &want.principal, account, "AddPermission", &id.name).await
@@ -355,7 +357,7 @@ impl Kind for Permission {
 
     async fn put_back(&self, cx: &Context, id: &Id, was: Live<Props>) -> Result<bool, AwsError> {
         if was.props.other_conditions.is_some() {
-            let message = "AddPermission can't express all that it said";
+            let message = "AddPermission doesn't support all elements of the old statement";
             return Err(AwsError::own(Class::Rejected, "AddPermission", &id.name, message));
         }
         self.create(cx, id, Want { props: was.props, artifact: None }).await?;
@@ -380,29 +382,28 @@ impl Kind for Permission {
 }
 
 impl Props {
-    /// Whether the two let the same callers do the same.
+    /// Whether both allow the same principals the same actions.
     fn same_statement(&self, other: &Props) -> bool {
         self.otherwise_made(other).is_empty()
     }
 
-    /// In what it is not as a create would have made it.
+    /// The properties that differ from what a create would have set.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
         super::differing(self, want, &["function", "statement_id"])
     }
 }
 
-/// A create is sent once; whether to send it again is decided after a look at what it made.
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
 fn once() -> Override {
     aws_sdk_lambda::Config::builder().retry_config(RetryConfig::disabled())
 }
 
-/// `123456789012` in `arn:aws:iam::123456789012:root`, in any partition.
-/// What is wrong with a principal that can only be meant for a service.
+/// The problem with a principal that is not a valid service name.
 fn service(principal: &str) -> Option<Problem> {
     let is_other = principal == "*" || principal.contains([':', '/']) || principal.bytes().all(|b| b.is_ascii_digit());
-    // AWS's ids of users and roles are in capitals.
+    // Unique IDs of users and roles are in capitals.
     let is_id = principal.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    // A service's name ends with the domain of its partition; Alexa's with `amazon.com`.
+    // A service name ends with the domain of its partition; Alexa's ends with `amazon.com`.
     let mut domains = PARTITIONS.iter().map(|it| it.dns_suffix).chain(["amazon.com"]);
     let is_service = |domain| principal.strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
     if is_other || is_id || domains.any(is_service) {
@@ -411,7 +412,7 @@ fn service(principal: &str) -> Option<Problem> {
     let path = Path::property("principal");
     Some(match principal.split_once('.') {
         None => {
-            let problem = format!("`{principal}` is no principal: the name of a service has a domain");
+            let problem = format!("`{principal}` is not a valid principal: service names include a domain");
             Problem::error(
                 path,
                 problem,
@@ -419,12 +420,13 @@ fn service(principal: &str) -> Option<Problem> {
             )
         }
         Some((name, _)) => {
-            let problem = format!("`{principal}` does not look like a service: their names end on `.amazonaws.com`");
+            let problem = format!("`{principal}` doesn't look like a service name: they end with `.amazonaws.com`");
             Problem::warning(path, problem, format!("did you mean `{name}.amazonaws.com`?"))
         }
     })
 }
 
+/// `123456789012` in `arn:aws:iam::123456789012:root`, in any partition.
 fn account_of_root(principal: &str) -> Option<&str> {
     let (_, rest) = principal.strip_prefix("arn:")?.split_once(":iam::")?;
     rest.strip_suffix(":root")
@@ -435,7 +437,7 @@ fn outputs(statement_id: &str) -> Outputs {
 }
 
 fn live(sid: &str, props: Props) -> Live<Props> {
-    // A statement has both, in one form or another.
+    // Each statement has both, in some form.
     let has = |name: &str| props.other_conditions.as_ref().is_some_and(|rest| rest.contains(name));
     let unknown = super::missing([
         ("action", props.action.is_empty() && !has("Action")),
@@ -454,20 +456,20 @@ fn live(sid: &str, props: Props) -> Live<Props> {
     }
 }
 
-/// The statements of a resource policy as Lambda returns it, each by its id and as what a spec could have asked for.
+/// The statements of a resource policy from Lambda, by ID, as properties of a spec.
 ///
 /// # Errors
-/// It is no policy.
+/// It is not a valid policy.
 fn statements(policy: &str) -> Result<Vec<(String, Props)>, serde_json::Error> {
     let policy: Policy = serde_json::from_str(policy)?;
     Ok(policy.statements.iter().map(|statement| (statement.sid().to_owned(), statement.props())).collect())
 }
 
-/// What a function's policy says, as properties of permissions: each statement by its id. Whatever they can't say stands in
+/// The statements of a function's policy, by ID, as properties of permissions. Elements without a property are in
 /// `other_conditions`.
 ///
 /// # Errors
-/// It is no policy.
+/// It is not a valid policy.
 pub fn properties_of_policy(policy: &str) -> Result<Vec<(String, Tree)>, serde_json::Error> {
     let tree = |props| match Value::from(serde_json::to_value(props)?) {
         Value::Map(tree) => Ok(tree),
@@ -483,7 +485,7 @@ struct Policy {
     statements: Vec<Statement>,
 }
 
-/// One statement of it, by element.
+/// A statement's elements by name.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct Statement(Map<String, Json>);
@@ -493,11 +495,11 @@ impl Statement {
         self.0.get("Sid").and_then(Json::as_str).unwrap_or_default()
     }
 
-    /// The statement as it was asked for: `x.amazonaws.com` comes back as `{"Service": …}`, an account's number as its
-    /// root ARN, a source ARN as an `ArnLike` condition. Whatever could not have been asked for here is kept as text.
+    /// The statement as properties: AWS returns `x.amazonaws.com` as `{"Service": …}`, an account ID as its root ARN, and a
+    /// source ARN as an `ArnLike` condition. Other elements are kept as text.
     fn props(&self) -> Props {
         let mut rest = self.0.clone();
-        // The id is known, and the policy hangs on no other function.
+        // ID and function are known.
         rest.remove("Sid");
         rest.remove("Resource");
         if rest.get("Effect").and_then(Json::as_str) == Some("Allow") {
@@ -512,7 +514,7 @@ impl Statement {
             let conditions = rest.get_mut("Condition")?.as_object_mut()?;
             operators.iter().find_map(|operator| {
                 let keys = conditions.get_mut(*operator)?.as_object_mut()?;
-                // Condition keys are compared without regard to case.
+                // Condition keys are case-insensitive.
                 let name = keys.keys().find(|name| name.eq_ignore_ascii_case(key))?.clone();
                 take(keys, &name)
             })
@@ -535,7 +537,7 @@ impl Statement {
     }
 }
 
-/// Takes out a text, which may also be a list of one; what is neither stays.
+/// Removes and returns a text or a list with one text; keeps any other value.
 fn take(map: &mut Map<String, Json>, key: &str) -> Option<String> {
     let text = match map.get(key)? {
         Json::String(text) => text.clone(),
@@ -549,7 +551,7 @@ fn take(map: &mut Map<String, Json>, key: &str) -> Option<String> {
     Some(text)
 }
 
-/// Removes every mapping that nothing is left in.
+/// Removes empty mappings.
 fn prune(map: &mut Map<String, Json>) {
     map.retain(|_, value| match value {
         Json::Object(inner) => {

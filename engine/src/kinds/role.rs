@@ -1,4 +1,4 @@
-//! `role`: an IAM role that somebody else owns. Looked up, checked, never written.
+//! `role`: an existing IAM role. engine reads and verifies it, and never changes it.
 //!
 //! ```yaml
 //! team: blue-owls
@@ -48,7 +48,7 @@ impl Kind for Role {
     fn schema(&self) -> Schema {
         Schema {
             kind: "role",
-            summary: "an IAM role that somebody else owns, looked up by `import:`",
+            summary: "an existing IAM role, looked up with `import:`",
             remark: "",
             source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html",
             naming: Naming::Own { text: NAME },
@@ -61,7 +61,9 @@ impl Kind for Role {
             outage: None,
             renewal: None,
             properties: vec![
-                property("path", Shape::Text(PATH), "the path that it has to have; absent: any").literal().checked(),
+                property("path", Shape::Text(PATH), "required path of the role; if omitted, any path is accepted")
+                    .literal()
+                    .checked(),
             ],
             index: None,
             outputs: vec![
@@ -79,7 +81,7 @@ impl Kind for Role {
         let Some(role) = answer.role else { return Ok(None.into()) };
         let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
         cx.aws.seen.note_trust(&role.role_name, trust);
-        // AWS always sends it, and the SDK puts nothing in the place of what is missing.
+        // AWS always sends it; the SDK uses an empty string if it is missing.
         let path = Some(role.path).filter(|path| !path.is_empty());
         let unknown = super::missing([("path", path.is_none())]);
         let live = Live {
@@ -114,5 +116,5 @@ impl Kind for Role {
 }
 
 fn never() -> AwsError {
-    AwsError::defect("roles are only looked up".to_owned())
+    AwsError::defect("roles are read-only".to_owned())
 }

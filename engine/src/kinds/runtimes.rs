@@ -1,20 +1,20 @@
-//! Lambda's runtimes: their names, and the days from which AWS treats one as deprecated, creates no more functions with it and
-//! updates none.
+//! Lambda's runtimes: their names, and the dates of deprecation and of the end of function creates and updates.
 //!
-//! **Invariant:** what is known, never what is allowed. AWS adds runtimes and moves days, so nothing here refuses a spec.
+//! **Invariant:** these are known values, not the allowed ones. AWS adds runtimes and moves dates, so no check here rejects a
+//! spec.
 
 use crate::schema::{Shape, Text};
 
-/// One runtime. Days are texts like `2026-11-30`, which compare as days do; `None`: AWS has named none.
+/// One runtime. Dates are texts like `2026-11-30`, which sort by date; `None` if AWS has not announced one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Runtime {
-    /// As it is written in a spec.
+    /// Its name in a spec.
     pub name: &'static str,
-    /// From then on it gets no security updates.
+    /// Date after which it gets no security updates.
     pub deprecated: Option<&'static str>,
-    /// From then on Lambda creates no function with it.
+    /// Date from which Lambda creates no functions with it.
     pub create_blocked: Option<&'static str>,
-    /// From then on Lambda updates no function with it.
+    /// Date from which Lambda updates no functions with it.
     pub update_blocked: Option<&'static str>,
 }
 
@@ -35,15 +35,15 @@ const fn runtime(
     }
 }
 
-/// AWS takes it, and has not released it for production.
+/// A preview runtime, which AWS accepts but has not released for production.
 const fn preview(name: &'static str) -> Runtime {
     runtime(name, "", "", "")
 }
 
-/// The month for which the table below was checked. What AWS creates no more by then is not offered.
+/// The date for which the table below was checked. Runtimes blocked for creates by then are not suggested.
 const AS_OF: &str = "2026-11-01";
 
-/// docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: of each language the one to begin with, then the newest first.
+/// docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: for each language, the recommended one, then newest first.
 const RUNTIMES: [Runtime; 51] = [
     runtime("nodejs22.x", "2027-04-30", "2027-06-01", "2027-07-01"),
     runtime("nodejs24.x", "2028-04-30", "2028-06-01", "2028-07-01"),
@@ -98,11 +98,11 @@ const RUNTIMES: [Runtime; 51] = [
     runtime("go1.x", "2024-01-08", "2024-02-08", "2027-03-03"),
 ];
 
-/// What a runtime's name looks like: a language with a version, or `provided` with a system.
+/// The format of a runtime name: a language and version, or `provided` and an operating system.
 const FORM: Text =
-    Text { min: 2, max: 64, allows: is_runtime, words: "a runtime's name, like `nodejs22.x` or `python3.13`" };
+    Text { min: 2, max: 64, allows: is_runtime, words: "a runtime name, like `nodejs22.x` or `python3.13`" };
 
-/// The names of Node.js, Python and Ruby have always had a dot; `nodejs22` is a typo, no runtime to come.
+/// Names of Node.js, Python and Ruby runtimes always have a dot, so `nodejs22` is a typo and no future runtime.
 fn is_runtime(text: &str) -> bool {
     let start = text.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(text.len());
     let (language, version) = text.split_at(start);
@@ -116,19 +116,19 @@ fn is_runtime(text: &str) -> bool {
     }
 }
 
-/// What `runtime:` takes.
+/// The values of `runtime:`.
 pub(super) fn shape() -> Shape {
     let is_offered = |it: &&Runtime| it.create_blocked.is_none_or(|day| day > AS_OF);
     let names = |wanted: bool| RUNTIMES.iter().filter(move |it| is_offered(it) == wanted).map(|it| it.name);
     Shape::OpenChoice { offered: names(true).collect(), retired: names(false).collect(), form: FORM }
 }
 
-/// What is known of a runtime.
+/// The known runtime with this name.
 pub fn known(name: &str) -> Option<&'static Runtime> {
     RUNTIMES.iter().find(|it| it.name == name)
 }
 
-/// The runtime to move to from `name`: the first of its language that AWS has released and supports on `day`.
+/// The recommended replacement for the runtime `name`: the first of its language that AWS supports on `day`.
 pub fn successor(name: &str, day: &str) -> &'static str {
     let languages = ["nodejs", "python", "ruby", "java", "dotnet"];
     let language = languages.into_iter().find(|it| name.starts_with(it)).unwrap_or("provided");
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!((offered[0], offered.len() + retired.len()), ("nodejs22.x", RUNTIMES.len()));
         assert!(retired.contains(&"nodejs12.x") && offered.contains(&"python3.9"));
         let names: BTreeSet<&str> = RUNTIMES.iter().map(|it| it.name).collect();
-        assert_eq!(names.len(), RUNTIMES.len(), "a name stands there twice");
+        assert_eq!(names.len(), RUNTIMES.len(), "a name occurs twice");
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_come_has_the_form_and_a_typo_has_not() {
+    fn future_runtimes_match_the_format_and_typos_do_not() {
         for name in [
             "nodejs30.x",
             "python4.0",

@@ -1,4 +1,4 @@
-//! `table`: a DynamoDB table with its stream, its indexes and what keeps its items safe.
+//! `table`: a DynamoDB table with its stream, indexes and data protection settings.
 //!
 //! ```yaml
 //! team: blue-owls
@@ -63,7 +63,7 @@ pub(super) struct Props {
     deletion_protection: Option<bool>,
     table_class: String,
     kms_key_arn: Option<String>,
-    // These three have calls of their own.
+    // These three have separate calls.
     ttl_attribute: Option<String>,
     point_in_time_recovery: bool,
     recovery_period_in_days: Option<i32>,
@@ -71,7 +71,7 @@ pub(super) struct Props {
 }
 
 impl Props {
-    /// The attributes that keys are made of: the table's, its local indexes', and those of these global ones.
+    /// Key attributes of the table, of its local indexes, and of the given global indexes.
     fn key_attributes<'a>(&'a self, global: &'a BTreeMap<String, GlobalIndex>) -> BTreeSet<&'a str> {
         let own = self.range_key.iter().chain([&self.hash_key]).map(String::as_str);
         let of_local = self.local_secondary_indexes.values().map(LocalIndex::range_key);
@@ -80,7 +80,7 @@ impl Props {
 }
 
 impl Props {
-    /// In what it is not as a create would have made it; the settings that have calls of their own come later.
+    /// The properties that differ from what a create would have set. Settings with separate calls are set later.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
         let mut but = vec!["ttl_attribute", "point_in_time_recovery", "recovery_period_in_days", "tags"];
         if want.deletion_protection.is_none() {
@@ -102,80 +102,80 @@ const NAME: Text = Text {
     words: "letters, digits, `-`, `_` and `.`",
 };
 const ATTRIBUTE: Text = Text { min: 1, max: 255, allows: |_| true, words: "any text" };
-/// The quota for one table is 40,000 units by default and can be raised; the API itself has no upper bound.
+/// The default quota for one table is 40,000 units and can be raised; the API itself has no limit.
 const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
 const KMS_KEY: Text =
     Text { min: 1, max: 2048, allows: |_| true, words: "the ARN of a KMS key, or `alias/aws/dynamodb`" };
-/// AWS's managed key. It is asked for by naming none, and DynamoDB shows it by its ARN
+/// The AWS managed key. A request selects it by omitting the key, and DynamoDB returns its ARN
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_SSESpecification.html).
 const MANAGED_KEY: &str = "alias/aws/dynamodb";
-/// What AWS takes for the recovery period where none is given
+/// AWS's default recovery period
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PointInTimeRecoverySpecification.html).
 const RECOVERY_PERIOD: i32 = 35;
 
-const FIXED_KEY: &str = "DynamoDB fixes the key when the table is made; a new table would start empty";
-/// How long AWS's own tools wait at most: a minute or so is usual, on-demand switches take three.
+const FIXED_KEY: &str = "DynamoDB can't change the key of an existing table; a new table would be empty";
+/// The maximum that AWS's own tools wait. Most changes take about a minute, switching to on-demand three.
 const CREATE: Wait = Wait {
     what: "the table to become ACTIVE",
-    since: "AWS makes it in the background, some seconds as a rule",
+    since: "AWS creates it in the background, which usually takes seconds",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(600),
 };
 const UPDATE: Wait = Wait {
     what: "the table's change to finish",
-    since: "AWS carries it out in the background, and a new billing mode takes minutes",
+    since: "AWS changes it in the background, and a new billing mode takes minutes",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(1200),
 };
 const BUSY: Wait = Wait {
     what: "an earlier change of the table to finish",
-    since: "AWS takes one at a time",
+    since: "AWS allows one change at a time",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(600),
 };
 const INDEX: Wait = Wait {
     what: "the index to be built",
-    since: "AWS takes 8 to 17 minutes for one even if there is nothing to fill it with",
+    since: "AWS needs 8 to 17 minutes for an index, even of an empty table",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(3600),
 };
 const INDEX_GONE: Wait = Wait {
-    what: "the index to be gone",
-    since: "AWS removes it in the background",
+    what: "the index to be deleted",
+    since: "AWS deletes it in the background",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(1200),
 };
 const ENCRYPTION: Wait = Wait {
     what: "the table's encryption to change",
-    since: "AWS encrypts it anew in the background",
+    since: "AWS re-encrypts it in the background",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(1200),
 };
-/// AWS takes such a setting at once, though the time to live is ENABLING for up to an hour.
+/// AWS applies these settings at once, although time to live can be ENABLING for up to an hour.
 const UPKEEP: Wait = Wait {
     what: "the table to show the setting",
-    since: "AWS's reads lag behind",
+    since: "AWS's reads are eventually consistent",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(120),
 };
 const GONE: Wait = Wait {
-    what: "the table to be gone",
-    since: "AWS deletes it in the background, some seconds as a rule",
+    what: "the table to be deleted",
+    since: "AWS deletes it in the background, which usually takes seconds",
     look: LOOK,
     counted: false,
     budget: Duration::from_secs(600),
 };
-/// Shows `TableStatus`, and that of each index, of the encryption and of the stream.
+/// Shows `TableStatus` and the status of indexes, encryption and stream.
 const LOOK: &str = "aws dynamodb describe-table --table-name {}";
-/// Tags given at create can be read once the table is ACTIVE, and lag up to 3 s; an empty answer about something this
-/// young proves nothing.
+/// Tags from the create call are readable once the table is ACTIVE, up to 3 s later, so an empty response proves nothing for a
+/// table younger than this.
 const TAGS_LAG: Duration = Duration::from_secs(60);
 
 impl Kind for Table {
@@ -197,13 +197,13 @@ impl Kind for Table {
             locked: Some(|props| {
                 (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some(Lock {
                     reason: "its deletion protection is on",
-                    hint: "write `deletion_protection: false` into the spec and apply that first",
+                    hint: "set `deletion_protection: false` in the spec and run `engine apply` first",
                 })
             }),
             leaves: None,
             outage: Some(Outage {
-                deleted: "its items and its stream go with it",
-                replaced: "its items and its stream go with it; the new one begins empty, and until it is ACTIVE reads and writes fail",
+                deleted: "its items and its stream are deleted too",
+                replaced: "its items and its stream are deleted; the new table is empty, and reads and writes fail until it is ACTIVE",
             }),
             renewal: None,
             index: Some("dynamodb:table"),
@@ -211,45 +211,45 @@ impl Kind for Table {
                 property(
                     "attributes",
                     attribute_types,
-                    "type of each attribute that the table's key or an index's is made of: S (text), N (number) or B (binary)",
+                    "types of the key attributes of the table and its indexes: S (string), N (number) or B (binary)",
                 )
                 .member("AttributeDefinitions")
                 .required()
                 .literal()
                 .decided_by(attribute_change)
                 .loses(attribute_losses),
-                property("hash_key", Shape::Text(ATTRIBUTE), "the attribute that is the partition key").member("KeySchema.1.AttributeName")
+                property("hash_key", Shape::Text(ATTRIBUTE), "partition key attribute").member("KeySchema.1.AttributeName")
                     .required()
                     .literal()
                     .on_change(Effect::Refuse(FIXED_KEY)),
-                property("range_key", Shape::Text(ATTRIBUTE), "the attribute that is the sort key, if there is one").member("KeySchema.2.AttributeName")
+                property("range_key", Shape::Text(ATTRIBUTE), "sort key attribute").member("KeySchema.2.AttributeName")
                     .literal()
                     .on_change(Effect::Refuse(FIXED_KEY)),
-                property("billing_mode", Shape::Choice(&["PROVISIONED", "PAY_PER_REQUEST"]), "how capacity is paid")
+                property("billing_mode", Shape::Choice(&["PROVISIONED", "PAY_PER_REQUEST"]), "billing mode: provisioned or on-demand capacity")
                     .default("PROVISIONED"),
-                property("read_capacity", CAPACITY, "read units a second; with PROVISIONED only").member("ProvisionedThroughput.ReadCapacityUnits"),
-                property("write_capacity", CAPACITY, "write units a second; with PROVISIONED only").member("ProvisionedThroughput.WriteCapacityUnits"),
+                property("read_capacity", CAPACITY, "read capacity units; only with PROVISIONED").member("ProvisionedThroughput.ReadCapacityUnits"),
+                property("write_capacity", CAPACITY, "write capacity units; only with PROVISIONED").member("ProvisionedThroughput.WriteCapacityUnits"),
                 index::global(),
                 index::local(),
                 property(
                     "stream_view_type",
                     Shape::Choice(&["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]),
-                    "what the stream's records show; absent: no stream",
+                    "content of the stream's records; omit it for no stream",
                 ).member("StreamSpecification.StreamViewType")
                 .loses(stream_loss),
-                property("ttl_attribute", Shape::Text(ATTRIBUTE), "the attribute that says when an item is deleted, in seconds since 1970; absent: none is").member("TimeToLiveSpecification.AttributeName")
+                property("ttl_attribute", Shape::Text(ATTRIBUTE), "attribute with an item's expiration time in seconds since 1970; omit it to keep items").member("TimeToLiveSpecification.AttributeName")
                     .literal()
                     .loses(ttl_loss),
-                property("point_in_time_recovery", Shape::Bool, "whether the table can be restored to any second of the recovery period").member("PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled")
+                property("point_in_time_recovery", Shape::Bool, "enable point-in-time recovery of the table").member("PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled")
                     .default(false)
                     .loses(recovery_loss),
-                property("recovery_period_in_days", Shape::Integer { min: 1, max: 35 }, "how far back it can be restored; 35 unless given, with point-in-time recovery only").member("PointInTimeRecoverySpecification.RecoveryPeriodInDays")
+                property("recovery_period_in_days", Shape::Integer { min: 1, max: 35 }, "days that the table can be restored to; only with point-in-time recovery; defaults to 35").member("PointInTimeRecoverySpecification.RecoveryPeriodInDays")
                     .loses(period_loss),
-                property("deletion_protection", Shape::Bool, "whether AWS refuses to delete the table; absent: it stays as it is, off for a new one").member("DeletionProtectionEnabled")
+                property("deletion_protection", Shape::Bool, "prevent deletion of the table; if omitted, it is unchanged, and off for a new table").member("DeletionProtectionEnabled")
                     .sticky(),
-                property("table_class", super::open(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "whether storage or throughput is cheap")
+                property("table_class", super::open(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "table class: lower cost of throughput or of storage")
                     .default("STANDARD"),
-                property("kms_key_arn", Shape::Text(KMS_KEY), "the KMS key that encrypts the table, or `alias/aws/dynamodb` for AWS's managed one; absent: a key that AWS owns").member("SSESpecification.KMSMasterKeyId")
+                property("kms_key_arn", Shape::Text(KMS_KEY), "ARN of the KMS key for encryption, or `alias/aws/dynamodb` for the AWS managed key; defaults to a key owned by AWS").member("SSESpecification.KMSMasterKeyId")
                     .at_home(Home::Region)
                     .unclear(unclear_key)
                     .loses(key_loss),
@@ -266,7 +266,7 @@ impl Kind for Table {
                 Output { name: "name", doc: "the table's name", origin: Origin::Computed(|_, name| name.to_owned()) },
                 Output {
                     name: "stream_arn",
-                    doc: "the ARN of the live stream",
+                    doc: "the ARN of the current stream",
                     origin: Origin::Assigned { until: &["stream_view_type"] },
                 },
             ],
@@ -295,12 +295,12 @@ impl Kind for Table {
                 if !attributes.contains_key(*key) && missing.insert(*key) {
                     problems.push(Problem::error(
                         path.clone(),
-                        format!("`{path}` names `{key}`, which is not among the `attributes`"),
-                        format!("add it there: `attributes: {{ {key}: S }}`"),
+                        format!("`{path}` refers to `{key}`, which is missing in `attributes`"),
+                        format!("add it, like `attributes: {{ {key}: S }}`"),
                     ));
                 }
             }
-            // Without all keys to compare with, none of them is one too many.
+            // Unused attributes can only be determined if all keys are valid.
             let is_readable = text("hash_key").is_some() && desired.contains_key("range_key");
             let surplus = |name: &&String| {
                 is_readable && index::are_readable(desired) && !keys.iter().any(|(_, key)| key == name)
@@ -309,10 +309,10 @@ impl Kind for Table {
                 problems.push(
                     Problem::error(
                         Path::property("attributes").key(attribute),
-                        format!("the attribute `{attribute}` is part of no key"),
-                        "remove it; items may carry any other attribute without declaring it",
+                        format!("the attribute `{attribute}` is not used in any key"),
+                        "remove it; items can have other attributes without declaring them",
                     )
-                    .why("DynamoDB takes the types of those attributes only that the keys of the table and its indexes are made of"),
+                    .why("DynamoDB accepts only attributes that are keys of the table or its indexes"),
                 );
             }
         }
@@ -320,7 +320,7 @@ impl Kind for Table {
             problems.push(Problem::error(
                 Path::property("range_key"),
                 "`range_key` is the same attribute as `hash_key`",
-                "remove `range_key`, or name another attribute",
+                "remove `range_key`, or use another attribute",
             ));
         }
         let provisioned = text("billing_mode") == Some("PROVISIONED");
@@ -332,20 +332,20 @@ impl Kind for Table {
                         format!("`{property}` is missing"),
                         format!("add `{property}: 1`, or `billing_mode: PAY_PER_REQUEST`"),
                     )
-                    .why("billing mode PROVISIONED, the default, needs it"),
+                    .why("the default billing mode, PROVISIONED, requires it"),
                 );
             } else if text("billing_mode") == Some("PAY_PER_REQUEST") && is_set(property) {
                 problems.push(Problem::error(
                     Path::property(property),
-                    format!("`{property}` has no meaning with billing mode PAY_PER_REQUEST"),
-                    format!("remove `{property}`, or choose `billing_mode: PROVISIONED`"),
+                    format!("`{property}` has no effect with billing mode PAY_PER_REQUEST"),
+                    format!("remove `{property}`, or set `billing_mode: PROVISIONED`"),
                 ));
             }
         }
         if is_set("recovery_period_in_days") && desired.get("point_in_time_recovery") == Some(&Value::Bool(false)) {
             problems.push(Problem::error(
                 Path::property("recovery_period_in_days"),
-                "`recovery_period_in_days` has no meaning without point-in-time recovery",
+                "`recovery_period_in_days` has no effect without point-in-time recovery",
                 "remove it, or add `point_in_time_recovery: true`",
             ));
         }
@@ -355,10 +355,10 @@ impl Kind for Table {
             problems.push(
                 Problem::error(
                     Path::property("kms_key_arn"),
-                    "`kms_key_arn` is not the ARN of a key",
-                    "write `arn:aws:kms:REGION:ACCOUNT:key/ID`, which `aws kms describe-key --key-id …` shows, or `alias/aws/dynamodb` for AWS's managed key",
+                    "`kms_key_arn` is not the ARN of a KMS key",
+                    "use the ARN from `aws kms describe-key --key-id …` (`arn:aws:kms:REGION:ACCOUNT:key/ID`), or `alias/aws/dynamodb` for the AWS managed key",
                 )
-                .why("AWS shows a table's key by its ARN, so an alias or an id would look changed for ever"),
+                .why("AWS returns the key's ARN, so an alias or ID would appear as a change in every plan"),
             );
         }
         problems.extend(index::check(desired));
@@ -366,7 +366,7 @@ impl Kind for Table {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        // The ARN for the tags is known before the table is, if the account is; all reads then go out together.
+        // If the account is known, so is the table's ARN, and all reads can run at once.
         let table_and_tags = async {
             match &id.site {
                 Some(site) => {
@@ -418,7 +418,7 @@ impl Kind for Table {
             let answer = request.send().await.named("ListTables", &owner.team)?;
             let names = answer.table_names.unwrap_or_default().into_iter();
             ids.extend(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)));
-            // A page may be empty and still have a successor.
+            // An empty page can have a next page.
             last = answer.last_evaluated_table_name;
             if last.is_none() {
                 return Ok(ids);
@@ -434,7 +434,7 @@ impl Kind for Table {
             Ok(false) => Ok(Contents::Empty),
             Err(error) if error.class == Class::NotFound => Ok(Contents::Empty),
             Err(error) if error.is_about_the_run() => Err(error),
-            // Not allowed, no capacity left, no key to decrypt: whether it has any items can't be known.
+            // No permission, no capacity, or no key to decrypt: it is unknown whether the table has items.
             Err(_) => Ok(Contents::Unchecked),
         }
     }
@@ -443,7 +443,7 @@ impl Kind for Table {
         let props = want.props;
         let definitions = definitions(&props.attributes, &props.key_attributes(&props.global_secondary_indexes))?;
         let keys = index::key_schema(std::slice::from_ref(&props.hash_key), props.range_key.as_slice())?;
-        // AWS takes no empty list of indexes.
+        // AWS rejects an empty list of indexes.
         let global = props.global_secondary_indexes.iter().map(|(name, index)| index.of_table(name));
         let global = global.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
         let local = props.local_secondary_indexes.iter().map(|(name, index)| index.of_table(name, &props.hash_key));
@@ -472,7 +472,7 @@ impl Kind for Table {
                 .set_deletion_protection_enabled(beyond.member(|it| it.deletion_protection.unwrap_or_default()))
                 .set_tags(Some(tags.clone()));
             let answer = request.customize().config_override(once()).send().await.named("CreateTable", &id.name)?;
-            answer.table_description.ok_or_else(|| AwsError::defect("AWS described no table".to_owned()))
+            answer.table_description.ok_or_else(|| AwsError::defect("AWS returned no table description".to_owned()))
         };
         let table = cx.create(BUSY, &id.name, send, || find_ours(cx, id, &props)).await?;
         Ok(outputs(&table))
@@ -484,7 +484,7 @@ impl Kind for Table {
             tag(cx, id, &super::missing_tags(&have.props.tags, &want.tags)).await?;
         }
         let unknown = have.unknown.clone();
-        // What an earlier run began comes to its end first, and decides what is left to do.
+        // Wait for changes of an earlier run first: they determine what is left to do.
         let have = match have.condition {
             Condition::Changing(_) | Condition::Unclear(_) => {
                 let now = Props {
@@ -498,9 +498,9 @@ impl Kind for Table {
             _ => have.props,
         };
         change::carry_out(cx, id, &have, &want).await?;
-        // The answer to UpdateTable echoes old values, so the outputs come from a read.
+        // UpdateTable returns old values, so read the outputs.
         let table = cx.read(&id.name, || describe(cx, &id.name)).await?;
-        // Who refers to the stream needs one, and somebody else may just be switching it.
+        // Other resources may depend on the stream, and it may have been changed outside this run.
         let is_wanted = |table: &TableDescription| {
             unknown.contains_key("stream_view_type")
                 || view_type(table).map(StreamViewType::as_str) == want.stream_view_type.as_deref()
@@ -508,7 +508,7 @@ impl Kind for Table {
         match table.filter(is_wanted) {
             Some(table) => Ok(outputs(&table)),
             None => {
-                let message = "changed meanwhile: somebody else changed `stream_view_type`";
+                let message = "`stream_view_type` was changed outside this run";
                 Err(AwsError::own(Class::Changed, "UpdateTable", &id.name, message))
             }
         }
@@ -529,7 +529,7 @@ impl Kind for Table {
             if table.table_status() != Some(&TableStatus::Active) {
                 return Ok(None);
             }
-            // Tags lag behind; until they can be read, the next run could not tell whose the table is.
+            // Wait until the tags are readable, because the next run needs them to determine the owner.
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
             Ok(match ownership(&table, tags, &mut Unknown::new())? {
                 (_, Ownership::Denied) => Some(table),
@@ -544,7 +544,7 @@ impl Kind for Table {
         if under_way(&table).is_some() {
             change::rest(cx, id).await?;
         }
-        // A new table has neither, and AWS takes them only now.
+        // AWS accepts these two settings only once the table is ACTIVE.
         if let Some(period) = recovery_of(want) {
             change::set_recovery(cx, id, Some(period)).await?;
         }
@@ -558,12 +558,12 @@ impl Kind for Table {
         if have.props.deletion_protection == Some(true) {
             return Err(protected(id));
         }
-        // AWS's item count is hours old, so what the plan saw is checked once more, right before it is too late.
+        // AWS's item count can be hours old, so check again right before the delete.
         if !cx.consent.delete_data && cx.read(&id.name, || has_items(cx, &id.name)).await? {
             return Err(not_empty(id));
         }
         let again = || async {
-            // While AWS was busy with something else, somebody may have put something in.
+            // Items may have been added while engine waited for AWS.
             if !cx.consent.delete_data && has_items(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
         };
         let delete = || async {
@@ -574,12 +574,12 @@ impl Kind for Table {
                 Err(error) => Err(error),
             }
         };
-        // An index that is being built keeps its table from being deleted.
+        // A table can't be deleted while AWS builds one of its indexes.
         let budget = if have.is_moving() { INDEX.budget } else { BUSY.budget };
         cx.change(Wait { budget, ..BUSY }, &id.name, delete, again).await?;
         let gone = || async {
             let table = describe(cx, &id.name).await?;
-            // Another TableId is another table that took the name meanwhile.
+            // Another TableId means a new table with the same name.
             Ok(table.is_none_or(|table| table.table_id().map(str::to_owned) != have.incarnation).then_some(()))
         };
         cx.until(GONE, &id.name, gone).await
@@ -597,7 +597,7 @@ impl Kind for Table {
     }
 }
 
-/// Types of the attributes in a table's key are fixed; those that only global indexes use come and go with them.
+/// Types of attributes in a table's key are fixed; those of global indexes change with the indexes.
 fn attribute_change(path: &Path, live: &Tree, _desired: &Tree) -> Effect {
     let text = |tree: &Tree, name: &str| tree.get(name).and_then(Value::as_str).map(str::to_owned);
     let mut fixed: BTreeSet<String> = ["hash_key", "range_key"].iter().filter_map(|it| text(live, it)).collect();
@@ -619,8 +619,8 @@ fn attribute_losses(before: &Value, after: &Value) -> Vec<String> {
     let changed = have.iter().filter(|(name, kind)| want.get(*name).is_some_and(|wanted| wanted != *kind));
     let loss = |(name, _)| {
         format!(
-            "the type of `{name}` changes: the indexes that use it are deleted and built anew, and until they are built \
-             queries on them fail"
+            "the type of `{name}` changes: the indexes that use it are deleted and re-created, and queries on them fail \
+             until they are built"
         )
     };
     changed.map(loss).collect()
@@ -628,10 +628,13 @@ fn attribute_losses(before: &Value, after: &Value) -> Vec<String> {
 
 fn ttl_loss(before: &Value, after: &Value) -> Vec<String> {
     let loss = match (before.as_str(), after.as_str()) {
-        (None, Some(attribute)) => format!("items whose time in `{attribute}` has passed are deleted within some days"),
+        (None, Some(attribute)) => {
+            format!("items whose time in `{attribute}` has passed are deleted within a few days")
+        }
         (Some(_), Some(attribute)) => format!(
-            "AWS can't move the time to live: it is switched off and on again, and AWS may refuse the second for up to an \
-             hour; applying once more then does it. Items whose time in `{attribute}` has passed are deleted"
+            "AWS can't change the time-to-live attribute: engine turns time to live off and on again, and AWS can reject \
+             the second step for up to an hour; run `engine apply` again then. Items whose time in `{attribute}` has \
+             passed are deleted"
         ),
         (_, None) => return Vec::new(),
     };
@@ -640,7 +643,7 @@ fn ttl_loss(before: &Value, after: &Value) -> Vec<String> {
 
 fn recovery_loss(before: &Value, after: &Value) -> Vec<String> {
     let is_lost = (before, after) == (&Value::Bool(true), &Value::Bool(false));
-    let loss = "point-in-time recovery is switched off, and with it goes every moment the table could be restored to";
+    let loss = "point-in-time recovery is turned off, and the table can no longer be restored to an earlier time";
     is_lost.then(|| loss.to_owned()).into_iter().collect()
 }
 
@@ -651,39 +654,39 @@ fn period_loss(before: &Value, after: &Value) -> Vec<String> {
     };
     match (days(before), days(after)) {
         (Some(before), Some(after)) if after < before => {
-            vec![format!("the table can't be restored to what it was more than {after} days ago any more")]
+            vec![format!("the table can no longer be restored to a time more than {after} days ago")]
         }
         _ => Vec::new(),
     }
 }
 
-/// DynamoDB shows an account's own key and AWS's managed one alike, each by its ARN; only KMS tells them apart.
+/// DynamoDB returns the ARN of both a customer key and the AWS managed key; only KMS can distinguish them.
 fn unclear_key(live: &Value, wanted: &Value) -> Option<&'static str> {
     (*live != Value::Null && wanted.as_str() == Some(MANAGED_KEY)).then_some(
-        "DynamoDB doesn't show whether the table's KMS key is AWS's managed key, so the table keeps the key that it has",
+        "DynamoDB doesn't show whether the table's KMS key is the AWS managed key, so the table keeps its current key",
     )
 }
 
 fn key_loss(before: &Value, after: &Value) -> Vec<String> {
     let is_lost = *before != Value::Null && *after == Value::Null;
-    let loss = "the table is no longer encrypted with a KMS key of the account; a key that AWS owns takes its place";
+    let loss = "the table is encrypted with a key owned by AWS instead of a KMS key in the account";
     is_lost.then(|| loss.to_owned()).into_iter().collect()
 }
 
 fn protected(id: &Id) -> AwsError {
-    AwsError::own(Class::Protected, "DeleteTable", &id.name, "DynamoDB does not delete it")
+    AwsError::own(Class::Protected, "DeleteTable", &id.name, "DynamoDB refuses to delete it")
 }
 
 fn not_empty(id: &Id) -> AwsError {
-    AwsError::own(Class::NotEmpty, "DeleteTable", &id.name, "a last look right before the delete found items in it")
+    AwsError::own(Class::NotEmpty, "DeleteTable", &id.name, "a check right before the delete found items in it")
 }
 
-/// The wanted time to live.
+/// The desired time-to-live attribute.
 fn ttl_of(want: &Props) -> Option<&str> {
     want.ttl_attribute.as_deref()
 }
 
-/// How many days back the table is to be restorable, if it is to be.
+/// The desired recovery period in days; `None` without point-in-time recovery.
 fn recovery_of(want: &Props) -> Option<i32> {
     want.point_in_time_recovery.then(|| want.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD))
 }
@@ -691,10 +694,10 @@ fn recovery_of(want: &Props) -> Option<i32> {
 fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
     let loss = match (before, after) {
         (Value::Null, _) => return Vec::new(),
-        (_, Value::Null) => "the stream is switched off; what its mappings have not read by then may be lost",
+        (_, Value::Null) => "the stream is turned off; records that its mappings have not read may be lost",
         _ => {
-            "AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes during the switch \
-             (some ten seconds) make no record, and what the old mapping has not read by then may be lost"
+            "AWS can't change a stream's view type: engine disables the stream and enables a new one; writes during the \
+             switch (about ten seconds) create no records, and records that the old mapping has not read may be lost"
         }
     };
     vec![loss.to_owned()]
@@ -708,7 +711,7 @@ async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, 
     }
 }
 
-/// The attribute of its time to live. Switching takes AWS up to an hour, but its mind is made up at once.
+/// The time-to-live attribute. A change takes AWS up to an hour, but reads show it at once.
 async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> {
     match cx.aws.dynamodb.describe_time_to_live().table_name(name).send().await.named("DescribeTimeToLive", name) {
         Ok(answer) => {
@@ -717,13 +720,13 @@ async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> 
             let is_on = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
             Ok(ttl.attribute_name.filter(|_| is_on))
         }
-        // No table, or none yet.
+        // The table doesn't exist (yet).
         Err(error) if error.class == Class::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// How many days back it can be restored; `None`: not at all.
+/// The recovery period in days; `None` without point-in-time recovery.
 async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError> {
     let request = cx.aws.dynamodb.describe_continuous_backups().table_name(name);
     match request.send().await.named("DescribeContinuousBackups", name) {
@@ -740,7 +743,7 @@ async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError
     }
 }
 
-/// What a call of its own has read; where it can't be read, `properties` are unknown, and all the rest can be managed.
+/// The result of a separate read. If it can't be read, only its `properties` become unknown.
 fn detail<T>(
     read: Result<Option<T>, AwsError>,
     properties: &[&'static str],
@@ -755,8 +758,8 @@ fn detail<T>(
     Ok(None)
 }
 
-/// What AWS sends also at its default (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html),
-/// and has not sent.
+/// Properties that are missing in the response although AWS always sends them
+/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html).
 fn unknown(table: &TableDescription) -> Unknown {
     let is_on_demand =
         table.billing_mode_summary().and_then(|summary| summary.billing_mode()) == Some(&BillingMode::PayPerRequest);
@@ -788,7 +791,7 @@ async fn list_tags(cx: &Context, arn: &str, name: &str) -> Result<BTreeMap<Strin
     }
 }
 
-/// Whether one item can be found. The consistent read also sees what was written a moment ago.
+/// Whether the table has an item. The consistent read includes the latest writes.
 async fn has_items(cx: &Context, name: &str) -> Result<bool, AwsError> {
     let scan = cx.aws.dynamodb.scan().table_name(name).limit(1).select(Select::Count).consistent_read(true);
     match scan.send().await.named("Scan", name) {
@@ -815,7 +818,7 @@ fn ownership(
         Ok(tags) => match pairs(&tags) {
             Ownership::Nobody if creating => Ok((tags, Ownership::NotYetReadable("the table is CREATING".to_owned()))),
             Ownership::Nobody if young && tags.is_empty() => {
-                let reason = "the table is younger than a minute, and tags lag behind".to_owned();
+                let reason = "the table is less than a minute old, and its tags may not be visible yet".to_owned();
                 Ok((tags, Ownership::NotYetReadable(reason)))
             }
             owner => {
@@ -823,9 +826,9 @@ fn ownership(
                 Ok((own, owner))
             }
         },
-        // For most of CREATING, and in DELETING, tag calls answer not-found.
+        // Tag calls return "not found" during most of CREATING, and in DELETING.
         Err(error) if error.class == Class::NotFound => {
-            Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS does not show its tags yet".to_owned())))
+            Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned())))
         }
         Err(error) => {
             let why = error.unreadable().ok_or(error)?;
@@ -835,8 +838,8 @@ fn ownership(
     }
 }
 
-/// A table as properties, with AWS's silence filled in: no billing summary means PROVISIONED, no stream specification
-/// means off, whatever `LatestStreamArn` says.
+/// A table as properties with defaults for missing members: no billing summary means PROVISIONED, and no stream specification
+/// means that the stream is off, regardless of `LatestStreamArn`.
 fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
     let key = |half: KeyType| index::half(table.key_schema(), &half).pop();
     let attributes = table.attribute_definitions().iter();
@@ -867,27 +870,27 @@ fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
         recovery_period_in_days: None,
         tags,
     };
-    // What the key of an index leaves behind that is gone, or on its way, is nobody's to declare.
+    // Ignore attributes of indexes that are deleted or being deleted.
     let used = props.key_attributes(&props.global_secondary_indexes).into_iter().map(str::to_owned);
     let used: BTreeSet<String> = used.collect();
     props.attributes.retain(|name, _| used.contains(name));
     props
 }
 
-/// The key that encrypts the table, unless it is one that AWS owns and does not show.
+/// The KMS key that encrypts the table; `None` for a key owned by AWS.
 fn own_key(table: &TableDescription) -> Option<&str> {
     let encryption = table.sse_description()?;
     let is_off = matches!(encryption.status(), None | Some(SseStatus::Disabled | SseStatus::Disabling));
     encryption.kms_master_key_arn().filter(|_| !is_off)
 }
 
-/// What AWS is doing with a table that is ACTIVE all the same: what to wait for, and what to say.
+/// The change in progress of an ACTIVE table: the wait for it, and its description.
 fn under_way(table: &TableDescription) -> Option<(Wait, String)> {
     if let Some((name, status)) = index::under_way(table) {
         return Some(match status {
             IndexStatus::Deleting => (INDEX_GONE, format!("the index `{name}` is being deleted")),
             IndexStatus::Creating => {
-                (INDEX, format!("the index `{name}` is being built, and until it is built queries on it fail"))
+                (INDEX, format!("the index `{name}` is being built, and queries on it fail until then"))
             }
             _ => (UPDATE, format!("the index `{name}` is being changed")),
         });
@@ -919,13 +922,13 @@ fn condition(table: &TableDescription) -> Condition {
         }
         Some(TableStatus::Deleting) => Condition::Leaving,
         Some(status @ TableStatus::Creating) => Condition::Changing(status.as_str().to_owned()),
-        // Until it is ACTIVE it shows what it was before the change.
+        // Until it is ACTIVE, it shows the old values.
         Some(status @ TableStatus::Updating) => Condition::Unclear(status.as_str().to_owned()),
         Some(status) => Condition::Unusable(status.as_str().to_owned()),
     }
 }
 
-/// The definitions of those attributes that are used.
+/// Definitions of the used attributes.
 fn definitions(
     attributes: &BTreeMap<String, String>,
     used: &BTreeSet<&str>,
@@ -937,14 +940,14 @@ fn definitions(
     attributes.iter().filter(|(name, _)| used.contains(name.as_str())).map(definition).collect()
 }
 
-/// Read and write units, where both are given.
+/// Read and write units, if both are set.
 fn throughput(capacity: (Option<i64>, Option<i64>)) -> Result<Option<ProvisionedThroughput>, AwsError> {
     let (Some(read), Some(write)) = capacity else { return Ok(None) };
     let throughput = ProvisionedThroughput::builder().read_capacity_units(read).write_capacity_units(write);
     throughput.build().map(Some).map_err(incomplete)
 }
 
-/// Encryption with a KMS key, or with one that AWS owns.
+/// Encryption with a KMS key, or with a key owned by AWS.
 fn encryption(key: Option<&str>) -> SseSpecification {
     let encryption = SseSpecification::builder().enabled(key.is_some()).set_sse_type(key.map(|_| SseType::Kms));
     encryption.set_kms_master_key_id(key.filter(|key| *key != MANAGED_KEY).map(str::to_owned)).build()
@@ -961,24 +964,24 @@ fn tag_list(owner: &Owner, tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, 
     super::all_tags(owner, tags).into_iter().map(tag).collect()
 }
 
-/// A create is sent once; whether to send it again is decided after a look at what it made.
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
 fn once() -> Override {
     aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled())
 }
 
-/// What a CreateTable whose answer got lost may have made, or who took the name.
+/// The table that a CreateTable with a lost response may have created.
 async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDescription>, AwsError> {
     let Some(table) = describe(cx, &id.name).await? else { return Ok(None) };
     if table.table_status() == Some(&TableStatus::Deleting) {
-        // The name is free again once the old table is gone.
+        // The name becomes available once the old table is deleted.
         return Err(AwsError::own(
             Class::Leaving,
             "CreateTable",
             &id.name,
-            "an older table of that name is being deleted",
+            "an older table with this name is being deleted",
         ));
     }
-    // Tags given at create can be read once the table is ACTIVE, and some seconds later at the latest.
+    // Tags from the create call are readable once the table is ACTIVE, or a few seconds later.
     let owned = cx.until(CREATE, &id.name, || async {
         let Some(table) = describe(cx, &id.name).await? else { return Ok(Some(None)) };
         let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
@@ -997,10 +1000,10 @@ async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDe
 
 async fn tag(cx: &Context, id: &Id, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
     let Some(arn) = cx.read(&id.name, || describe(cx, &id.name)).await?.and_then(|table| table.table_arn) else {
-        return Err(AwsError::own(Class::Changed, "TagResource", &id.name, "the table is gone"));
+        return Err(AwsError::own(Class::Changed, "TagResource", &id.name, "the table no longer exists"));
     };
     let tags = tag_list(&id.owner, tags)?;
-    // Each tag write locks the table for some two seconds, so there is one with the full set.
+    // Each tag write locks the table for about two seconds, so all tags go into one call.
     let send = || async {
         let request = cx.aws.dynamodb.tag_resource().resource_arn(&arn).set_tags(Some(tags.clone()));
         request.send().await.named("TagResource", &id.name)

@@ -1,14 +1,14 @@
-//! The forms of text that more than one kind takes.
+//! Text formats that several kinds share.
 
 use crate::schema::Text;
 
-/// Tag keys (docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html): `aws:` is AWS's,
-/// `engine:` is ours.
+/// Tag keys (docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html). AWS reserves `aws:`, and engine
+/// reserves `engine:`.
 pub(super) const TAG_KEY: Text = Text {
     min: 1,
     max: 128,
     allows: |text| tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("engine:"),
-    words: "letters, digits, spaces and `_.:/=+-@`, not beginning with `aws:` or `engine:`",
+    words: "letters, digits, spaces and `_.:/=+-@`, not starting with `aws:` or `engine:`",
 };
 
 /// Tag values.
@@ -20,7 +20,7 @@ pub(super) const ROLE_ARN: Text = Text {
     min: 20,
     max: 2048,
     allows: |text| is_arn(text, "iam") && text.contains(":role/"),
-    words: "a reference like `${execution-role.arn}` or a role's ARN (`arn:aws:iam::123456789012:role/name`)",
+    words: "a reference like `${execution-role.arn}` or the ARN of a role (`arn:aws:iam::123456789012:role/name`)",
 };
 
 /// A DynamoDB stream's ARN.
@@ -28,10 +28,10 @@ pub(super) const STREAM_ARN: Text = Text {
     min: 20,
     max: 1024,
     allows: |text| is_arn(text, "dynamodb") && text.contains("/stream/"),
-    words: "a reference like `${todos.stream_arn}` or a stream's ARN (`arn:aws:dynamodb:…:table/name/stream/label`)",
+    words: "a reference like `${todos.stream_arn}` or the ARN of a stream (`arn:aws:dynamodb:…:table/name/stream/label`)",
 };
 
-/// One of the words that AWS uses for choices.
+/// A value of an AWS enumeration.
 pub(super) const WORD: Text = Text {
     min: 1,
     max: 64,
@@ -47,18 +47,18 @@ pub(super) const ARN: Text = Text {
     words: "a reference or an ARN (`arn:aws:service:region:account:name`)",
 };
 
-/// The names of functions and statement ids.
+/// Function names and statement IDs.
 pub(super) fn word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Whether it is the ARN of something to which Lambda could send: AWS adds services, and none takes FIFO.
+/// Whether it is the ARN of a possible destination of Lambda. AWS adds services over time; FIFO is not supported.
 pub(super) fn is_target(text: &str) -> bool {
     let service = text.split(':').nth(2).unwrap_or_default();
     !service.is_empty() && is_arn(text, service) && !text.ends_with(".fifo")
 }
 
-/// Whether it is the ARN of something of that service.
+/// Whether it is an ARN of this service.
 pub(super) fn is_arn(text: &str, service: &str) -> bool {
     let mut fields = text.split(':');
     fields.next() == Some("arn")

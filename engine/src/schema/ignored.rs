@@ -1,30 +1,30 @@
-//! Parts of a property, as `ignore_changes` names them: `environment.API_URL`, `global_secondary_indexes.*.read_capacity`.
+//! Parts of a property in `ignore_changes`: `environment.API_URL`, `global_secondary_indexes.*.read_capacity`.
 //!
-//! **Invariant:** it knows shapes, no values; which keys there are decides whoever walks along the part.
+//! **Invariant:** it uses shapes and no values; callers resolve the keys.
 
 use super::{Property, Shape, settable};
 
-/// Why a path names no part of a property.
+/// Why a path is not part of a property.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unignorable<'p> {
-    /// What the path names up to there has no parts.
+    /// The property at this point has no parts.
     Whole(&'p str),
-    /// None of the parts that there are has this name.
+    /// There is no part with this name.
     Unknown {
         /// The name.
         name: &'p str,
-        /// The names that there are.
+        /// The valid names.
         known: Vec<&'static str>,
     },
 }
 
-/// Whether there are parts that could be named.
+/// Whether the shape has parts.
 pub fn has_parts(shape: &Shape) -> bool {
     matches!(shape, Shape::Map { .. } | Shape::Record(_))
 }
 
-/// The steps from a property of that shape down to its part; `*` stands for every key. A key may have dots, so it ends where
-/// the shape says that something else has to follow.
+/// The steps from a property with this shape to its part; `*` matches every key. Keys can contain dots, so the shape determines
+/// where a key ends.
 ///
 /// # Errors
 /// The shape has no such part.

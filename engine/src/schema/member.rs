@@ -1,20 +1,20 @@
-//! AWS's names of members, and the properties of a spec that they stand for.
+//! Maps AWS's member names to properties of a spec.
 //!
-//! AWS names what it objects to by the member of its own request, in three spellings: `'provisionedThroughput.readCapacityUnits'`,
-//! `'globalSecondaryIndexes.1.member.indexName'` and plain `ReadCapacityUnits` (docs.aws.amazon.com/lambda/latest/api/
-//! CommonErrors.html and the services' own texts).
+//! Errors from AWS contain the member of the request, in three forms: `'provisionedThroughput.readCapacityUnits'`,
+//! `'globalSecondaryIndexes.1.member.indexName'` and `ReadCapacityUnits` (docs.aws.amazon.com/lambda/latest/api/
+//! CommonErrors.html and messages of the services).
 //!
-//! **Invariant:** a name that could stand for two properties stands for none.
+//! **Invariant:** an ambiguous name maps to no property.
 
 use crate::value::{Path, Tree, Value};
 
 use super::{Property, Schema, Shape};
 
-/// What different services put behind the name of a structure.
+/// Suffixes of structure names in different services.
 const SUFFIXES: [&str; 3] = ["specification", "configuration", "config"];
 
-/// How well a name fits a property: whether they agree as a whole, in how many segments, and whether the name is but the
-/// end of it, which others may have, too.
+/// How well a name matches a property: completely or not, in how many segments, and whether only at the end, which other
+/// properties can share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     is_whole: bool,
@@ -23,7 +23,7 @@ struct Fit {
 }
 
 impl Schema {
-    /// Where in a spec stands what AWS calls `member`; `desired` tells which entry is the n-th.
+    /// The path in a spec for AWS's `member`; `desired` determines the n-th entry.
     pub fn place_of(&self, member: &str, desired: &Tree) -> Option<Path> {
         let segments = segments(member);
         let is_name = segments.last().is_some_and(|last| *last == format!("{}name", self.kind));
@@ -32,19 +32,19 @@ impl Schema {
                 let path = Path::property(property.name);
                 Some(inside(path, &property.shape, desired.get(property.name), rest))
             }
-            // What it is called, where that is no property of its own.
+            // The resource's name, which is no property.
             None => is_name.then(|| Path::property("name")),
         }
     }
 }
 
-/// The segments of a member's name in lower case, without the word that AWS puts behind a number.
+/// The segments of a member name in lowercase, without the word `member` that AWS adds after an index.
 fn segments(member: &str) -> Vec<String> {
     let words = member.split('.').filter(|word| !word.is_empty() && *word != "member");
     words.map(str::to_ascii_lowercase).collect()
 }
 
-/// The property that fits best, with what of the name goes on inside of it.
+/// The best matching property, and the rest of the name within it.
 fn best<'p, 's>(properties: &'p [Property], name: &'s [String]) -> Option<(&'p Property, &'s [String])> {
     let fits = properties.iter().filter_map(|property| {
         let (fit, rest) = fit(&segments(&property.aws_name()), name)?;
@@ -62,7 +62,7 @@ fn best<'p, 's>(properties: &'p [Property], name: &'s [String]) -> Option<(&'p P
     best.filter(|_| !is_ambiguous).map(|(_, property, rest)| (property, rest))
 }
 
-/// How AWS's `name` fits a property's `member`: it is its end, its beginning, or goes on behind it.
+/// How AWS's `name` matches a property's `member`: at its end, at its start, or beyond it.
 fn fit<'s>(member: &[String], name: &'s [String]) -> Option<(Fit, &'s [String])> {
     let agree = |one: &[String], other: &[String]| {
         !one.is_empty() && one.len() == other.len() && one.iter().zip(other).all(|(a, b)| is_same(a, b))
@@ -81,7 +81,7 @@ fn fit<'s>(member: &[String], name: &'s [String]) -> Option<(Fit, &'s [String])>
     (is_end || is_start).then_some((Fit { is_whole: false, n_segments: name.len(), is_end }, &[]))
 }
 
-/// Singular and plural, with and without `Specification`.
+/// Compares names, ignoring plural and suffixes like `Specification`.
 fn is_same(one: &str, other: &str) -> bool {
     let bare = |word: &str| SUFFIXES.iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word).to_owned();
     let (one, other) = (bare(one), bare(other));
@@ -89,7 +89,7 @@ fn is_same(one: &str, other: &str) -> bool {
     one == other || is_plural(&one, &other) || is_plural(&other, &one)
 }
 
-/// Goes on inside of a property: to an entry by its number, and to a property of that entry.
+/// Resolves the rest of a name within a property: an entry by its index, and a property of that entry.
 fn inside(path: Path, shape: &Shape, value: Option<&Value>, rest: &[String]) -> Path {
     let Some((number, rest)) = rest.split_first().and_then(|(first, rest)| Some((first.parse::<usize>().ok()?, rest)))
     else {
@@ -98,7 +98,7 @@ fn inside(path: Path, shape: &Shape, value: Option<&Value>, rest: &[String]) -> 
     let at = number.saturating_sub(1);
     match (shape, value) {
         (Shape::Map { value: shape, .. }, Some(Value::Map(entries))) => {
-            // In the order in which they are sent.
+            // Entries are sent in this order.
             let Some((key, _)) = entries.iter().nth(at) else { return path };
             let path = path.key(key);
             match &**shape {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_fits_as_a_whole_by_its_end_and_with_what_is_inside() {
+    fn a_name_matches_completely_at_its_end_or_within_a_property() {
         for (member, name, rest) in [
             ("TracingConfig.Mode", "tracingConfig.mode", Some(0)),
             ("ProvisionedThroughput.ReadCapacityUnits", "ReadCapacityUnits", Some(0)),

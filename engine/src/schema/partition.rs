@@ -1,23 +1,23 @@
-//! AWS's partitions: each an AWS of its own, with its own ARNs, domain and regions.
+//! AWS partitions, each with its own ARNs, domain and regions.
 //!
-//! **Invariant:** data alone. AWS opens regions, so none of these lists decides what a spec may name.
+//! **Invariant:** only data. AWS adds regions, so these lists don't restrict specs.
 
 /// One partition.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// As it is written in ARNs.
+    /// Its name in ARNs.
     pub name: &'static str,
-    /// What the names of its regions begin with, and no other partition's do.
+    /// The unique prefix of its region names.
     prefix: &'static str,
-    /// What the names of its endpoints end with.
+    /// The domain of its endpoints.
     pub dns_suffix: &'static str,
-    /// The regions that are known.
+    /// Its known regions.
     regions: &'static [&'static str],
 }
 
-/// All that are known, from the table that every AWS SDK carries
-/// (github.com/boto/botocore/blob/develop/botocore/data/partitions.json). A test compares it with the one in the Rust SDK,
-/// which has no public way to its own.
+/// All known partitions, from the table in every AWS SDK
+/// (github.com/boto/botocore/blob/develop/botocore/data/partitions.json). A test compares it with the Rust SDK's table, which
+/// is not public.
 pub const PARTITIONS: [Partition; 8] = [
     Partition {
         name: "aws",
@@ -94,24 +94,23 @@ pub const PARTITIONS: [Partition; 8] = [
     },
 ];
 
-/// The partition that a region belongs to. An unknown region with no prefix of a partition is taken for one of `aws`, as
-/// the SDKs do.
+/// The partition of a region. Like the SDKs, it assumes `aws` for unknown regions without a known prefix.
 pub fn partition_of(region: &str) -> &'static Partition {
     let [usual, others @ ..] = &PARTITIONS;
     others.iter().find(|partition| region.starts_with(partition.prefix)).unwrap_or(usual)
 }
 
-/// The regions that are known, the usual partition's first.
+/// The known regions, those of `aws` first.
 pub fn regions() -> impl Iterator<Item = &'static str> + Clone {
     PARTITIONS.iter().flat_map(|partition| partition.regions).copied()
 }
 
-/// Whether it is one of [`regions`].
+/// Whether it is in [`regions`].
 pub fn is_known_region(text: &str) -> bool {
     regions().any(|region| region == text)
 }
 
-/// Whether it looks like a region's name: words and a number between dashes, as the SDKs' own patterns have it.
+/// Whether it looks like a region name: words and a number separated by dashes, as in the SDKs' patterns.
 pub fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [words @ .., number] = parts.as_slice() else { return false };
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_table_says_of_known_and_future_regions_what_the_sdk_says() {
+    async fn the_table_matches_the_sdk_for_known_and_future_regions() {
         let mut compared = 0;
         for partition in &PARTITIONS {
             let prefix = if partition.prefix.is_empty() { "eu-" } else { partition.prefix };
@@ -150,7 +149,7 @@ mod tests {
                 assert_eq!(partition_of(&region).name, partition.name, "{region}");
                 let (host, iam) = hosts(&region).await;
                 assert_eq!(host, format!("lambda.{region}.{}", partition.dns_suffix), "{region}");
-                // These two share a domain, and IAM has one endpoint for each.
+                // These two share a domain, and each has its own IAM endpoint.
                 match partition.name {
                     "aws" => assert_eq!(iam, "iam.amazonaws.com", "{region}"),
                     "aws-us-gov" => assert_eq!(iam, "iam.us-gov.amazonaws.com", "{region}"),
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_region_is_not_taken_for_one() {
+    fn invalid_region_names_are_rejected() {
         for text in
             ["", "Frankfurt", "EU-CENTRAL-1", "eu-central-1a", "eu-central", "eu-1", "eu--central-1", "eu-central-123"]
         {

@@ -1,7 +1,7 @@
-//! A `.zip` or `.jar` that is named as a function's code: sent as it is, or refused for what Lambda would refuse.
+//! A `.zip` or `.jar` as a function's code: uploaded unchanged, or rejected if Lambda would reject it.
 //!
-//! **Invariant:** its bytes are never changed. What it holds is looked into only as far as that costs next to nothing;
-//! where it can't be seen, nothing is claimed about it.
+//! **Invariant:** its bytes are never changed. Contents are checked only where that is cheap, and files that can't be read
+//! produce no findings.
 
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -13,14 +13,14 @@ use crate::javascript::{self, Finding};
 
 use super::{Entry, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, code_sha256, findings, handler};
 
-/// Longer files are not looked into, in bytes.
+/// Maximum size of a file whose content is read, in bytes.
 const MAX_READ: u64 = 1 << 20;
 /// Longer handlers are not given to Node.js, in bytes.
 const MAX_SCRIPT: u64 = 16 << 20;
-/// Enough of a program to see what it is, in bytes.
+/// Number of bytes that identify a program's format.
 const HEAD: u64 = 256;
 
-/// Whether a file of that name is sent as it is.
+/// Whether a file with this name is uploaded unchanged.
 pub(super) fn is_one(path: &Path) -> bool {
     let extension = path.extension().and_then(|it| it.to_str()).map(str::to_ascii_lowercase);
     matches!(extension.as_deref(), Some("zip" | "jar"))
@@ -41,7 +41,7 @@ fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
     let limit = usize::try_from(MAX_ZIP).unwrap_or(usize::MAX);
     let zip = files::read(path, limit.saturating_add(1)).map_err(|unread| match unread {
         Unread::Refused(error) => SourceError::Unreadable { path: path.into(), error },
-        // A moment ago it was a file.
+        // It was a file at the check before.
         _ => SourceError::Changed(path.into()),
     })?;
     match zip.len() {
@@ -53,17 +53,17 @@ fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
 
 /// A file of an archive.
 struct Member {
-    /// As a program that unpacks it names it: `./index.js` is `index.js`.
+    /// The name after unpacking: `./index.js` is `index.js`.
     name: String,
-    /// Its place in the archive.
+    /// Its index in the archive.
     at: usize,
     size: u64,
-    /// What the archive says; one that was made on Windows may say nothing.
+    /// Its mode; archives from Windows may not contain one.
     mode: Option<u32>,
     is_link: bool,
 }
 
-/// The files of an archive, and their size in all.
+/// The files of an archive, and their total size.
 fn contents(path: &Path, archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<(Vec<Member>, u64), SourceError> {
     let mut members = Vec::new();
     let mut unzipped: u64 = 0;
@@ -84,16 +84,16 @@ fn contents(path: &Path, archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<(Vec
     }
     match unzipped < MAX_UNZIPPED {
         true => Ok((members, unzipped)),
-        false => Err(SourceError::ArchiveTooLarge { path: path.into(), limit: "250 MiB when it is unpacked" }),
+        false => Err(SourceError::ArchiveTooLarge { path: path.into(), limit: "250 MiB unpacked" }),
     }
 }
 
-/// What is found at the handler's file; `None` where that can't be seen.
+/// Findings about the handler's file; `None` if it can't be read.
 fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: Entry<'_>) -> Option<Vec<Finding>> {
     let mut files = Files::new();
     for member in members {
-        // What a link leads to is not in its content, and with a backslash, which is not the format's separator, it is
-        // not certain what Lambda makes of a name.
+        // A link's content is not its target's, and it is unknown how Lambda unpacks names with backslashes, which are not the
+        // format's separator.
         if member.is_link || member.name.contains('\\') {
             return None;
         }
@@ -104,7 +104,7 @@ fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: E
             if member.size > MAX_READ {
                 return None;
             }
-            // The size is what the archive claims.
+            // The archive's size field can be wrong.
             archive.by_index(member.at).ok()?.take(MAX_READ).read_to_end(&mut content).ok()?;
         }
         files.insert(member.name.clone(), content);
@@ -140,7 +140,7 @@ pub(super) fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, b
     Some((name, content, is_module))
 }
 
-/// Whether the checks read the content of that file: the handler's own, or a `package.json` that says how it is loaded.
+/// Whether the checks need the content of this file: the handler's, or a `package.json` that defines how it is loaded.
 fn decides(name: &str, entry: Entry<'_>) -> bool {
     let module = match javascript::split_handler(entry.handler) {
         Some((module, _)) if entry.runtime.starts_with("nodejs") => module,
@@ -186,7 +186,7 @@ mod tests {
         SimpleFileOptions::default().compression_method(CompressionMethod::Deflated)
     }
 
-    /// The files of an archive, the handler and the runtime, and words of what is found.
+    /// The files of an archive, handler and runtime, and part of the expected finding.
     type Sample<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a str), Option<&'a str>);
 
     struct Case {
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn an_archive_is_sent_as_it_is() {
         let bytes = zip(&[("index.js", JS), ("node_modules/a/index.js", "x")], deflated());
-        // What stands in front of a zip (a launcher) belongs to it.
+        // A launcher before the zip is part of the archive.
         let launched = [b"#!/bin/sh\nexec java -jar \"$0\"\n".as_slice(), &bytes].concat();
         for bytes in [bytes, launched] {
             for name in ["app.zip", "app.jar", "APP.ZIP", "app.v1.Jar"] {
@@ -235,7 +235,7 @@ mod tests {
             let package = Case::package(&link, entry("index.handler", "nodejs22.x"), &[]).unwrap();
             assert_eq!(package.zip, fs::read(path).unwrap());
         }
-        // Any other file is packed, and a folder of such a name is a folder.
+        // Other files are packed, as are folders with such a name.
         let (case, path) = Case::write("app.txt", b"PK");
         assert_eq!(Case::package(&path, entry("A::run", "java21"), &[]).unwrap().files, ["app.txt"]);
         fs::create_dir(case.folder.path().join("app.zip")).unwrap();
@@ -248,7 +248,7 @@ mod tests {
     fn what_lambda_would_refuse_is_refused() {
         let whole = zip(&[("index.js", JS)], deflated());
         let mut encrypted = whole.clone();
-        // The flag, in the header of the file and in the directory.
+        // The encryption flag, in the file's header and in the directory.
         encrypted[6] |= 1;
         let at = encrypted.windows(4).rposition(|it| it == b"PK\x01\x02").unwrap();
         encrypted[at + 8] |= 1;
@@ -264,10 +264,10 @@ mod tests {
             ("tarball", b"\x1f\x8b\x08\0\0\0\0\0", "is not a zip file"),
             ("half", &whole[..whole.len() - 10], "is not a zip file"),
             ("nothing", b"", "is empty"),
-            ("no files", &empty, "has no file"),
-            ("folders alone", &folders, "has no file"),
+            ("no files", &empty, "contains no files"),
+            ("only folders", &folders, "contains no files"),
             ("password", &encrypted, "`index.js` in archive"),
-            ("claims 250 MiB", &claims, "larger than Lambda allows: 250 MiB when it is unpacked"),
+            ("claims 250 MiB", &claims, "larger than Lambda allows: 250 MiB unpacked"),
         ];
         for (what, bytes, says) in cases {
             let (_case, path) = Case::write("app.zip", bytes);
@@ -296,8 +296,8 @@ mod tests {
         let cases: [Sample; 21] = [
             (&[("index.js", JS)], js, None),
             (&[("./index.js", JS)], js, None),
-            (&[("app/index.js", JS)], js, Some("names no file of the package")),
-            (&[("index.js", "exports.other = 1;")], js, Some("does not export `handler`")),
+            (&[("app/index.js", JS)], js, Some("matches no file in the package")),
+            (&[("index.js", "exports.other = 1;")], js, Some("doesn't export `handler`")),
             (&[("index.js", es)], js, Some("`index.js`")),
             (&[("index.js", es), ("package.json", r#"{"type":"module"}"#)], js, None),
             (&[("index.mjs", es)], js, None),
@@ -307,13 +307,13 @@ mod tests {
             (&[("app/main.py", python)], py, None),
             (&[("app/main/__init__.py", python)], py, None),
             (&[("app/main.pyc", "")], py, None),
-            (&[("app/main.py", "x = 1")], py, Some("has no `handler`")),
-            (&[("main.py", python)], py, Some("names no file of the package")),
+            (&[("app/main.py", "x = 1")], py, Some("has no function `handler`")),
+            (&[("main.py", python)], py, Some("matches no file in the package")),
             (&[("index.rb", "def handler(event:, context:) = 1")], ("index.handler", "ruby3.4"), None),
             (&[("a/B.class", ""), ("lib/c.jar", "")], ("a.B::run", "java21"), None),
             (&[("App.dll", "")], ("App::App.F::Run", "dotnet8"), None),
             (&[("bootstrap", linux)], own, None),
-            (&[("main", linux)], own, Some("the package has none")),
+            (&[("main", linux)], own, Some("the package doesn't contain it")),
             (&[("bootstrap", "MZ")], own, Some("neither a Linux program nor a script")),
         ];
         for (files, (handler, runtime), says) in cases {
@@ -323,7 +323,7 @@ mod tests {
             let said = findings.iter().map(|it| it.problem.as_str()).collect::<Vec<_>>().join("; ");
             assert!(said.is_empty() == says.is_none() && said.contains(says.unwrap_or("")), "{files:?}: {said}");
         }
-        // A link's content is where it leads, not what stands there.
+        // A link's content is its target's path, not the target's content.
         let mut linked = ZipWriter::new(Cursor::new(Vec::new()));
         linked.add_symlink("index.js", "dist/index.js", deflated()).unwrap();
         let (_case, path) = Case::write("app.zip", &linked.finish().unwrap().into_inner());
@@ -351,7 +351,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
-        /// Anybody may have written it.
+        /// Archives are untrusted input.
         #[test]
         fn any_bytes_of_an_archive_end_in_a_package_or_an_error(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),

@@ -1,8 +1,7 @@
-//! What the files of a package show about its handler, in Python, in Ruby and where the package brings its own runtime:
-//! whether Lambda will find the file, in Python whether the file knows the function's name at all, and whether Linux can
-//! start `bootstrap`.
+//! Checks the handler of a package in Python, Ruby and custom runtimes: whether Lambda will find the file, in Python whether the
+//! file contains the function's name, and whether Linux can run `bootstrap`.
 //!
-//! The lookup rules are those of Lambda's own loaders: `bootstrap.py` in
+//! The lookup rules are those of Lambda's loaders: `bootstrap.py` in
 //! github.com/aws/aws-lambda-python-runtime-interface-client, and `lambda_handler.rb` in
 //! github.com/aws/aws-lambda-ruby-runtime-interface-client.
 
@@ -13,28 +12,28 @@ use crate::javascript::Finding;
 
 use super::Entry;
 
-/// What Lambda starts where the runtime is only the operating system
+/// The program that Lambda starts with an OS-only runtime
 /// (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html).
 pub(super) const BOOTSTRAP: &str = "bootstrap";
-/// How a Linux program begins.
+/// The first bytes of a Linux program.
 pub(super) const ELF: &[u8] = b"\x7fELF";
-/// Where an ELF file says what processor it is for, and which number stands for which (`e_machine` in elf.h).
+/// The position of the processor architecture in an ELF file, and its values (`e_machine` in elf.h).
 const ELF_MACHINE: std::ops::Range<usize> = 18..20;
 const MACHINES: [(u16, &str); 2] = [(62, "x86_64"), (183, "arm64")];
 
-/// How many files a reason lists.
+/// Maximum number of files in a reason.
 const MAX_LISTED: usize = 5;
-/// By what a Python file can get names that do not stand in it.
+/// Ways for a Python file to define names that don't appear in it.
 const NAMES_FROM_ELSEWHERE: [&str; 9] =
     ["sys.modules", "exec", "eval", "globals", "locals", "vars", "setattr", "__getattr__", "__dict__"];
 
-/// Looks at the handler's file among `files` (name to content); for other runtimes always empty.
+/// Checks the handler's file in `files` (name to content); always empty for other runtimes.
 pub(super) fn findings(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Vec<Finding> {
     let Entry { handler, runtime, .. } = entry;
     if runtime.starts_with("provided") {
         return bootstrap(files, entry).into_iter().collect();
     }
-    // One that begins with a slash names a file of a layer.
+    // A handler with a leading slash refers to a file of a layer.
     if handler.starts_with('/') {
         return Vec::new();
     }
@@ -46,7 +45,7 @@ pub(super) fn findings(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> V
     finding.into_iter().collect()
 }
 
-/// The module of a Python handler as a path, and the function: both a dot and a slash lead into a package.
+/// The module of a Python handler as a path, and the function. Both dots and slashes separate packages.
 pub(super) fn split_python(handler: &str) -> Option<(String, &str)> {
     let (module, function) = handler.rsplit_once('.')?;
     let module = module.replace('.', "/");
@@ -60,13 +59,13 @@ fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
             handler,
             "module.function",
             "Lambda splits the handler at its last dot",
-            "write `index.handler` for the function `handler` of `index.py`",
+            "use `index.handler` for the function `handler` in `index.py`",
         ));
     };
     let [file, package] = [format!("{module}.py"), format!("{module}/__init__.py")];
-    // The folder comes before the file of the same name.
+    // A package takes precedence over a file with the same name.
     let Some((name, text)) = files.get_key_value(&package).or_else(|| files.get_key_value(&file)) else {
-        // A compiled module has its version in its name, and a folder is a package without `__init__.py` as well.
+        // Names of compiled modules contain a version, and a folder without `__init__.py` is also a package.
         let is_there = files
             .keys()
             .any(|name| name.strip_prefix(&module).is_some_and(|rest| rest.starts_with('/') || rest.starts_with('.')));
@@ -76,10 +75,10 @@ fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
     missing_function(name, std::str::from_utf8(text).ok()?, function)
 }
 
-/// A function whose name is nowhere in the file, and that nothing in it can bring from elsewhere.
+/// Reports a function whose name is not in the file, and that the file can't get from elsewhere.
 fn missing_function(file: &str, text: &str, function: &str) -> Option<Finding> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    // Between the two there may be blanks, or a line that goes on.
+    // Whitespace or a line continuation can be between `import` and `*`.
     let has_star = text
         .split("import")
         .skip(1)
@@ -96,14 +95,14 @@ fn missing_function(file: &str, text: &str, function: &str) -> Option<Finding> {
     };
     Some(Finding {
         is_certain: true,
-        problem: format!("`{file}` has no `{function}`"),
+        problem: format!("`{file}` has no function `{function}`"),
         why: match defined().next() {
             Some(_) => format!("its functions are {}", list(defined())),
-            None => "it defines no function".to_owned(),
+            None => "it defines no functions".to_owned(),
         },
         hint: match nearest(function, defined()) {
-            Some(near) => format!("name `{near}` in `handler`, or rename the function"),
-            None => format!("write `def {function}(event, context):` in it, or name another function in `handler`"),
+            Some(near) => format!("use `{near}` in `handler`, or rename the function"),
+            None => format!("add `def {function}(event, context):` to it, or use another function in `handler`"),
         },
     })
 }
@@ -114,11 +113,11 @@ fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
         return Some(malformed(
             handler,
             "file.method",
-            "Lambda takes two parts, or three with a class between them",
-            "write `index.handler` for the method `handler` of `index.rb`",
+            "a Ruby handler has two parts, or three with a class between them",
+            "use `index.handler` for the method `handler` in `index.rb`",
         ));
     };
-    // What is vendored is on the path that Ruby looks along.
+    // Vendored files are in Ruby's load path.
     let is_there = ["rb", "so"].iter().any(|extension| files.contains_key(&format!("{module}.{extension}")))
         || files.contains_key(*module)
         || files.keys().any(|name| name.starts_with("vendor/"));
@@ -126,7 +125,7 @@ fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
     (!is_there).then(|| missing(files, handler, module, &rest.join("."), ".rb", &looked))
 }
 
-/// Whether there is a `bootstrap` that Linux can start on the function's processor. Its own handler may be anything.
+/// Checks that `bootstrap` exists and that Linux can run it on the function's processor. It can use any handler.
 fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Finding> {
     let finding = |problem: String, why: &str, hint: &str| {
         Some(Finding { is_certain: true, problem, why: why.to_owned(), hint: hint.to_owned() })
@@ -134,9 +133,9 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Find
     let Some(content) = files.get(BOOTSTRAP) else {
         return Some(Finding {
             is_certain: true,
-            problem: format!("runtime `{}` starts `bootstrap`, and the package has none", entry.runtime),
-            why: format!("the package holds {}", list(files.keys().map(String::as_str))),
-            hint: "put the program at the top of the folder that `code` names, under the name `bootstrap`".to_owned(),
+            problem: format!("runtime `{}` starts `bootstrap`, but the package doesn't contain it", entry.runtime),
+            why: format!("the package contains {}", list(files.keys().map(String::as_str))),
+            hint: "add the program as `bootstrap` to the top level of the `code` folder".to_owned(),
         });
     };
     if content.starts_with(b"#!") {
@@ -144,8 +143,8 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Find
         return if first.ends_with(b"\r") {
             finding(
                 "the first line of `bootstrap` ends with a carriage return".to_owned(),
-                "Linux reads it as part of the interpreter's name, and finds no such program",
-                "save it with the line endings of Unix (LF), and write `bootstrap text eol=lf` into `.gitattributes`",
+                "Linux reads it as part of the interpreter's name, which then doesn't exist",
+                "save it with Unix line endings (LF), and add `bootstrap text eol=lf` to `.gitattributes`",
             )
         } else {
             None
@@ -153,9 +152,9 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Find
     }
     if !content.starts_with(ELF) {
         return finding(
-            "`bootstrap` is neither a Linux program nor a script that begins with `#!`".to_owned(),
+            "`bootstrap` is neither a Linux program nor a script that starts with `#!`".to_owned(),
             "Lambda runs on Linux, and fails with `Runtime.InvalidEntrypoint` or `exec format error`",
-            "build it for Linux (`GOOS=linux`, `--target x86_64-unknown-linux-musl`), or begin the script with `#!/bin/sh`",
+            "build it for Linux (`GOOS=linux`, `--target x86_64-unknown-linux-musl`), or start the script with `#!/bin/sh`",
         );
     }
     let number = content.get(ELF_MACHINE).and_then(|it| Some(u16::from_le_bytes(it.try_into().ok()?)))?;
@@ -164,29 +163,28 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Find
         return None;
     }
     finding(
-        format!("`bootstrap` is built for {built_for}, and the function runs on {}", entry.architecture?),
+        format!("`bootstrap` is built for {built_for}, but the function runs on {}", entry.architecture?),
         "Lambda fails with `Runtime.InvalidEntrypoint` or `exec format error`",
-        &format!("set `architecture: {built_for}`, or build it for the other processor"),
+        &format!("set `architecture: {built_for}`, or build it for {}", entry.architecture?),
     )
 }
 
-/// How the zip library reads the mode of a file from an archive that was made on Windows.
+/// The mode that the zip library returns for files in archives from Windows.
 const NO_MODE: u32 = 0o664;
 
-/// That `bootstrap` can't be started for its mode, which is the archive's own business. What a file of an archive without
-/// modes ends as is not certain.
+/// Reports a `bootstrap` that is not executable in the archive. Without a mode in the archive, the result is uncertain.
 pub(super) fn not_executable(mode: Option<u32>, entry: Entry<'_>) -> Option<Finding> {
     (entry.runtime.starts_with("provided") && mode.is_none_or(|mode| mode & 0o111 == 0)).then(|| Finding {
         is_certain: mode.is_some_and(|mode| mode & 0o777 != NO_MODE),
         problem: "`bootstrap` in the archive is not executable".to_owned(),
-        why: "Lambda keeps the modes of an archive, and fails with `permission denied`".to_owned(),
-        hint: "run `chmod 755 bootstrap` before you pack it, or name the folder in `code` and let engine pack it"
+        why: "Lambda keeps the file modes of an archive, and fails with `permission denied`".to_owned(),
+        hint: "run `chmod 755 bootstrap` before packing it, or set `code` to the folder and let engine pack it"
             .to_owned(),
     })
 }
 
 fn malformed(handler: &str, form: &str, why: &str, hint: &str) -> Finding {
-    let problem = format!("handler `{handler}` is not of the form `{form}`");
+    let problem = format!("handler `{handler}` doesn't have the form `{form}`");
     Finding { is_certain: true, problem, why: why.to_owned(), hint: hint.to_owned() }
 }
 
@@ -207,11 +205,11 @@ fn missing(
     });
     Finding {
         is_certain: true,
-        problem: format!("handler `{handler}` names no file of the package"),
-        why: format!("{looked}; the package holds {}", list(files.keys().map(String::as_str))),
+        problem: format!("handler `{handler}` matches no file in the package"),
+        why: format!("{looked}; the package contains {}", list(files.keys().map(String::as_str))),
         hint: match meant {
             Some(meant) => format!("set `handler: {meant}.{function}`, or rename the file"),
-            None => "write `handler` as the file's path without extension, a dot, and the function".to_owned(),
+            None => "set `handler` to the file's path without extension, a dot, and the function".to_owned(),
         },
     }
 }
@@ -248,14 +246,17 @@ mod tests {
         let said = problem(&[("app/main.py", code)], "main.handler", "python3.13").unwrap_or_default();
         assert_eq!(
             said,
-            "handler `main.handler` names no file of the package; Lambda looks for `main.py` and `main/__init__.py`; \
-             the package holds `app/main.py`; set `handler: app/main.handler`, or rename the file"
+            "handler `main.handler` matches no file in the package; Lambda looks for `main.py` and `main/__init__.py`; \
+             the package contains `app/main.py`; set `handler: app/main.handler`, or rename the file"
         );
-        assert!(problem(&[("index.py", code)], "index", "python3.13").is_some_and(|it| it.contains("not of the form")));
+        assert!(
+            problem(&[("index.py", code)], "index", "python3.13")
+                .is_some_and(|it| it.contains("doesn't have the form"))
+        );
     }
 
     #[test]
-    fn a_python_function_is_missed_only_if_nothing_can_bring_it() {
+    fn a_python_function_is_reported_only_if_the_file_cannot_define_it() {
         let cases = [
             ("def handler(event, context): pass", None),
             ("from other import handler", None),
@@ -266,8 +267,8 @@ mod tests {
             ("from other import \\\n    *", None),
             ("sys.modules[__name__] = other", None),
             ("exec(open('other.py').read())", None),
-            ("def handle(event, context): pass", Some("name `handle` in `handler`, or rename the function")),
-            ("x = 1", Some("write `def handler(event, context):` in it, or name another function in `handler`")),
+            ("def handle(event, context): pass", Some("use `handle` in `handler`, or rename the function")),
+            ("x = 1", Some("add `def handler(event, context):` to it, or use another function in `handler`")),
         ];
         for (code, hint) in cases {
             let said = problem(&[("index.py", code)], "index.handler", "python3.13");
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_of_ones_own_needs_a_bootstrap_that_linux_can_start() {
+    fn a_custom_runtime_needs_a_bootstrap_that_linux_can_run() {
         let elf = |machine: u8| {
             let mut program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
             program.extend([machine, 0]);
@@ -305,7 +306,7 @@ mod tests {
             ("bootstrap", elf(62), x86, None),
             ("bootstrap", elf(183), arm, None),
             ("bootstrap", elf(183), None, None),
-            // Of what processor it is nobody knows here.
+            // An unknown processor.
             ("bootstrap", elf(8), x86, None),
             ("bootstrap", b"\x7fELF".to_vec(), x86, None),
             ("bootstrap", elf(62), arm, Some("is built for x86_64")),
@@ -316,8 +317,8 @@ mod tests {
             ("bootstrap", b"\xcf\xfa\xed\xfe".to_vec(), arm, Some("neither a Linux program")),
             ("bootstrap", b"MZ".to_vec(), x86, Some("neither a Linux program")),
             ("bootstrap", b"echo hi".to_vec(), x86, Some("neither a Linux program")),
-            ("main", elf(62), x86, Some("the package has none")),
-            ("bin/bootstrap", elf(62), x86, Some("the package has none")),
+            ("main", elf(62), x86, Some("the package doesn't contain it")),
+            ("bin/bootstrap", elf(62), x86, Some("the package doesn't contain it")),
         ] {
             let said = of(name, &content, architecture);
             assert_eq!(said.is_some(), says.is_some(), "{name} {content:?}: {said:?}");

@@ -1,7 +1,7 @@
-//! From a YAML tree to declarations: every rule that can be checked without AWS, each violation with its place.
+//! Turns a YAML tree into declarations: every rule that can be checked without AWS, each violation with its position.
 //!
-//! **Invariant:** it goes on after an error wherever the rest still means something, so that one run shows them all, and
-//! no message repeats a value that may be secret.
+//! **Invariant:** checking continues after an error wherever possible, so that one run reports all errors, and no message
+//! repeats a value that may be secret.
 
 mod references;
 mod shape;
@@ -27,15 +27,15 @@ use super::{Declared, Depth, Lifecycle, Overrides, Places, Spec};
 
 pub(super) use references::graph;
 
-/// How many errors of one file are spelt out; the rest is only counted.
+/// Maximum number of errors shown for one file; further ones are only counted.
 const MAX_ERRORS: usize = 100;
-/// Most characters of one text about a file.
+/// Maximum number of characters in one message or hint.
 const MAX_SAID: usize = 1000;
-/// Most bytes of one text, and of all texts of a spec together, once their variables are filled in. A file of one megabyte
-/// can ask for sixteen gigabytes.
+/// Maximum number of bytes in one text, and in all texts of a spec, after variables are replaced. Without a limit, a file of
+/// one megabyte can expand to sixteen gigabytes.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_SPEC_BYTES: usize = 16 << 20;
-/// How many names a hint lists.
+/// Maximum number of names in a hint.
 const MAX_LISTED: usize = 40;
 pub(super) const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
 
@@ -46,7 +46,7 @@ pub(super) const TEAM: Text = Text {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(word) && !text.ends_with(['-', '_'])
     },
-    words: "letters, digits, `-` and `_`, with a letter or digit at both ends",
+    words: "letters, digits, `-` and `_`, starting and ending with a letter or digit",
 };
 pub(super) const STACK: Text = Text {
     min: 1,
@@ -61,12 +61,12 @@ pub(super) const RESOURCE: Text = Text {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     },
-    words: "letters, digits, `-` and `_`, beginning with a letter",
+    words: "letters, digits, `-` and `_`, starting with a letter",
 };
 pub(super) const ACCOUNT: Text =
-    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "twelve digits" };
+    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "12 digits" };
 pub(super) const REGION: Text =
-    Text { min: 9, max: 32, allows: is_region, words: "a region's name, like `eu-central-1`" };
+    Text { min: 9, max: 32, allows: is_region, words: "a region name, like `eu-central-1`" };
 /// Checks a whole file.
 pub(super) fn check(
     file: &Arc<SourceFile>,
@@ -98,18 +98,18 @@ pub(super) fn check(
     (spec, checker.diagnostics)
 }
 
-/// What is wrong with names that come from the command line alone.
+/// Errors in names that come from the command line.
 pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagnostic> {
     let given = [("team", Some(team), TEAM), ("stack", Some(stack), STACK), ("region", region, REGION)];
     let wrong = given.into_iter().filter_map(|(flag, value, text)| {
         let value = value?;
-        let problem = format!("`--{flag} {value}`: a {flag}'s name {}", text.objection(value)?);
+        let problem = format!("invalid `--{flag} {value}`: the {flag} name {}", text.objection(value)?);
         Some(Diagnostic::error(problem).hint(text_hint(value, text)))
     });
     wrong.collect()
 }
 
-/// What to write instead of a text that does not fit.
+/// The hint for an invalid text.
 fn text_hint(value: &str, text: Text) -> String {
     if text.words == REGION.words { region_hint(value) } else { name_hint(value, text) }
 }
@@ -123,18 +123,18 @@ fn region_hint(name: &str) -> String {
     }
 }
 
-/// What to write instead of a name that does not fit: if that is clear, the name that was meant.
+/// The hint for an invalid name: a corrected name where there is one.
 fn name_hint(name: &str, text: Text) -> String {
     let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let mended = mended.trim_matches(['-', '_']);
     let is_ours = [TEAM.words, STACK.words, RESOURCE.words].contains(&text.words);
     match is_ours && text.is_malformed(name) && text.objection(mended).is_none() {
-        true => format!("did you mean `{mended}`? It takes {}", text.words),
+        true => format!("did you mean `{mended}`? Use {}", text.words),
         false => text.remedy(name),
     }
 }
 
-/// The kind that another tool's word means: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or only `lambda`.
+/// The kind for another tool's resource type: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or just `lambda`.
 pub(crate) fn kind_elsewhere(word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
     let schemas = || registry().values().map(|kind| kind.schema());
@@ -143,8 +143,11 @@ pub(crate) fn kind_elsewhere(word: &str) -> Option<&'static str> {
     named.or_else(|| schemas().find(|schema| schema.index.is_some_and(service))).map(|schema| schema.kind)
 }
 
-/// Where secrets may stand: values of `environment`, `inline` source, variables, which feed both, and whatever stands
-/// under a name that nothing has, since that may be one of these, misspelt.
+/// Keys whose values are secret or contain secrets.
+const SECRET_KEYS: [&str; 4] = ["environment", "inline", "code", "vars"];
+
+/// Spans that may contain secrets: values of `environment`, `inline` source, variables (which both can use), and values of
+/// unknown keys, since such a key may be one of these, misspelled.
 fn sensitive(root: &Node) -> Vec<Span> {
     fn each_value(node: &Node, spans: &mut Vec<Span>) {
         match &node.value {
@@ -159,29 +162,68 @@ fn sensitive(root: &Node) -> Vec<Span> {
     for entry in entries(root) {
         match entry.key.as_str() {
             "resources" => {
-                // What is no mapping is no resource, but maybe a variable that is indented too far.
+                // An entry that is no mapping may be a variable with the wrong indentation.
                 let stray = entries(&entry.value).iter().filter(|it| !matches!(it.value.value, Yaml::Map(_)));
                 spans.extend(stray.map(|it| it.value.span));
-                for Entry { key, value, .. } in entries(&entry.value).iter().flat_map(|it| entries(&it.value)) {
-                    match key.as_str() {
-                        "environment" => each_value(value, &mut spans),
-                        "code" => {
-                            spans.extend(entries(value).iter().filter(|it| it.key != "path").map(|it| it.value.span))
+                for resource in entries(&entry.value) {
+                    let properties = properties_of(&resource.value);
+                    for entry in entries(&resource.value) {
+                        match entry.key.as_str() {
+                            "environment" => each_value(&entry.value, &mut spans),
+                            "code" => {
+                                let shown = ["path", "exclude"];
+                                let members = entries(&entry.value).iter();
+                                let hidden = members
+                                    .filter(|it| !shown.contains(&it.key.as_str()) && !is_harmless_typo(it, &shown));
+                                spans.extend(hidden.map(|it| it.value.span));
+                            }
+                            key if is_known(key) || is_harmless_typo(entry, &properties) => {}
+                            _ => spans.push(entry.value.span),
                         }
-                        key if !is_known(key) => spans.push(value.span),
-                        _ => {}
                     }
                 }
             }
             "vars" => each_value(&entry.value, &mut spans),
-            key if !words(&TOP).contains(&key) => spans.push(entry.value.span),
-            _ => {}
+            key if words(&TOP).contains(&key) || is_harmless_typo(entry, &words(&TOP)) => {}
+            _ => spans.push(entry.value.span),
         }
     }
     spans
 }
 
-/// The entries of a mapping; of anything else, none.
+/// The keys that a resource may have, by its `type:`; empty if that is unknown.
+fn properties_of(resource: &Node) -> Vec<&'static str> {
+    let word = entries(resource).iter().find(|it| it.key == "type").map(|it| &it.value.value);
+    let Some(Yaml::String(word)) = word else { return Vec::new() };
+    let properties = registry().get(word.as_str()).map(|kind| kind.schema().settable().map(|it| it.name));
+    properties.into_iter().flatten().chain(words(&META)).collect()
+}
+
+/// Whether an unknown key is a misspelled key whose value can't be secret, like `hashkey` for `hash_key`.
+///
+/// Uppercase keys look like environment variables with the wrong indentation, and a mapping may contain anything.
+fn is_harmless_typo(entry: &Entry, known: &[&str]) -> bool {
+    fn has_mapping(node: &Node) -> bool {
+        match &node.value {
+            Yaml::Map(_) => true,
+            Yaml::List(items) => items.iter().any(has_mapping),
+            _ => false,
+        }
+    }
+    let bare = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
+    let key = bare(&entry.key);
+    let is_near = |known: &str| {
+        let known = bare(known);
+        let most = if key.len() < 6 { 1 } else { 2 };
+        key.len() <= 100 && strsim::damerau_levenshtein(&key, &known) <= most
+    };
+    entry.key.contains(|c: char| c.is_ascii_lowercase())
+        && !has_mapping(&entry.value)
+        && nearest(&entry.key, SECRET_KEYS).is_none()
+        && known.iter().filter(|it| !SECRET_KEYS.contains(it)).any(|it| is_near(it))
+}
+
+/// The entries of a mapping; empty for any other value.
 fn entries(node: &Node) -> &[Entry] {
     match &node.value {
         Yaml::Map(entries) => entries,
@@ -195,20 +237,20 @@ struct Checker<'a> {
     depth: Depth,
     dir: &'a FilePath,
     diagnostics: Vec<Diagnostic>,
-    /// All errors, also those that are only counted.
+    /// The number of all errors, including those that are not shown.
     n_errors: usize,
     places: Places,
     references: Vec<Reference>,
     scope: Scope,
     used_vars: BTreeSet<String>,
     untouchable: BTreeSet<String>,
-    /// Something is imported whose name can't be told.
+    /// Whether the name of an imported resource can't be determined.
     is_anything_barred: bool,
-    /// Of all texts so far, with their variables filled in.
+    /// Bytes in all texts so far, with variables replaced.
     n_bytes: usize,
 }
 
-/// What variables stand for.
+/// Values of `${…}` names.
 #[derive(Default)]
 struct Scope {
     team: String,
@@ -217,20 +259,20 @@ struct Scope {
     vars: BTreeMap<String, String>,
 }
 
-/// A reference that was found, to be followed once all resources are known.
+/// A reference, resolved once all resources are known.
 struct Reference {
     from: String,
     path: Path,
     span: Span,
     resource: String,
     attribute: String,
-    /// What it may lead to, where the whole property is this one reference.
+    /// Allowed targets, if the reference is the property's whole value.
     fits: Option<&'static [(&'static str, &'static str)]>,
-    /// Whether its words must not be shown: they may be part of a secret that was not meant as a reference.
+    /// Whether its text must be hidden: it may be part of a secret that only looks like a reference.
     sensitive: bool,
 }
 
-/// What is known about the property under the pen.
+/// The context of the property that is being checked.
 #[derive(Clone, Copy)]
 struct Around<'a> {
     resource: &'a str,
@@ -241,7 +283,11 @@ struct Around<'a> {
 impl Checker<'_> {
     fn file(&mut self, root: &Node, stem: &str) -> Option<Spec> {
         let Yaml::Map(top) = &root.value else {
-            self.error(root.span, "a spec is a mapping with `team:` and `resources:`", "begin with `team: your-team`");
+            self.error(
+                root.span,
+                "a spec must be a mapping with `team:` and `resources:`",
+                "start with `team: your-team`",
+            );
             return None;
         };
         for entry in top.iter().filter(|entry| !words(&TOP).contains(&entry.key.as_str())) {
@@ -250,9 +296,9 @@ impl Checker<'_> {
             }
             let hint = match nearest(&entry.key, words(&TOP)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("a spec has {}; resources stand below `resources:`", list(words(&TOP))),
+                None => format!("use one of {}; resources go under `resources:`", list(words(&TOP))),
             };
-            self.error(entry.key_span, format!("a spec has no `{}`", entry.key), hint);
+            self.error(entry.key_span, format!("unknown top-level key `{}`", entry.key), hint);
         }
         let find = |key: &str| top.iter().find(|entry| entry.key == key);
         self.vars(find("vars"));
@@ -266,11 +312,11 @@ impl Checker<'_> {
         }
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
-            let problem = format!("`--region {region}` is no region");
+            let problem = format!("`{region}` is not a valid region for `--region`");
             self.push(Diagnostic::error(problem).hint(region_hint(region)));
         } else if let Some(region) = self.overrides.region.as_ref().filter(|region| !is_known_region(region)) {
             self.push(shape::unknown_word(
-                format!("`--region` is `{region}`, which engine doesn't know"),
+                format!("`--region` is `{region}`, which engine doesn't know about"),
                 region,
                 regions(),
             ));
@@ -283,7 +329,7 @@ impl Checker<'_> {
             None => match STACK.objection(stem) {
                 None => Some(stem.to_owned()),
                 Some(objection) => {
-                    let problem = format!("the file's name makes a bad stack name: `{stem}` {objection}");
+                    let problem = format!("the file name can't be used as the stack name: `{stem}` {objection}");
                     self.error(root.span, problem, "add `stack: name` to the spec, or rename the file");
                     None
                 }
@@ -297,12 +343,12 @@ impl Checker<'_> {
         self.load(&mut resources);
         let graph = match (self.graph(&resources), self.depth) {
             (Some(graph), _) => graph,
-            // A circle keeps things from being made, not from being deleted.
+            // A cycle prevents creating resources, but not deleting them.
             (None, Depth::Identities) => Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?,
             (None, Depth::Full) => return None,
         };
-        // Whoever names a place and is not understood must not end up in another, and what is imported under a name that
-        // can't be told must not be taken for ours.
+        // An invalid region or account must not fall back to another one, and an imported resource with an unreadable name
+        // must not be treated as managed.
         let misplaced = |key: &str, value: &Option<String>| find(key).is_some() && value.is_none();
         if misplaced("region", &region) || misplaced("account", &account) || self.is_anything_barred {
             return None;
@@ -324,26 +370,26 @@ impl Checker<'_> {
     }
 
     fn team(&mut self, entry: Option<&Entry>, root: &Node) -> Option<String> {
-        // Checked even where the command line overrides it: a broken line stays broken for the next run.
+        // Check it even if the command line overrides it: the next run may not.
         let written = entry.map(|entry| self.header(entry, TEAM));
         match (&self.overrides.team, written) {
             (Some(team), _) => match TEAM.objection(team) {
                 None => Some(team.clone()),
                 Some(objection) => {
-                    let problem = format!("the team's name `{team}` {objection}");
+                    let problem = format!("the team name `{team}` {objection}");
                     self.push(Diagnostic::error(problem).hint(name_hint(team, TEAM)));
                     None
                 }
             },
             (None, Some(written)) => written,
             (None, None) => {
-                self.error(root.span, "the spec names no team", "add `team: your-team` at the top, or pass `--team`");
+                self.error(root.span, "the spec has no `team`", "add `team: your-team` at the top, or pass `--team`");
                 None
             }
         }
     }
 
-    /// A string at the top of the file; variables may stand in it.
+    /// A string at the top of the file, which may contain variables.
     fn header(&mut self, entry: &Entry, text: Text) -> Option<String> {
         let around = Around { resource: "", literal: true, sensitive: false };
         let value = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key))?;
@@ -351,7 +397,7 @@ impl Checker<'_> {
         Some(value.as_str()?.to_owned())
     }
 
-    /// Whether a text of the file has to stay hidden: a variable may hold a secret, wherever it ends up.
+    /// Whether a text of the file must be hidden: a variable may contain a secret, wherever it is used.
     fn hides(&self, span: Span, around: Around<'_>) -> bool {
         around.sensitive || self.file.slice(span).contains("${var.")
     }
@@ -370,20 +416,24 @@ impl Checker<'_> {
                         Yaml::Number(_) | Yaml::Bool(_) => {
                             drop(vars.insert(key.clone(), self.file.slice(value.span).to_owned()));
                         }
-                        // Declared without a value: to be given for each run.
+                        // Declared without a value: each run must provide it.
                         Yaml::Null => {}
                         Yaml::List(_) | Yaml::Map(_) => {
                             self.error(
                                 value.span,
                                 format!("the variable `{key}` is not a single value"),
-                                "give it text, a number, or true or false",
+                                "set it to text, a number, `true` or `false`",
                             );
                         }
                     }
                 }
             }
             Some((_, entry)) => {
-                self.error(entry.value.span, "`vars` is a mapping of names to values", "write `vars: { name: value }`");
+                self.error(
+                    entry.value.span,
+                    "`vars` must be a mapping of names to values",
+                    "write `vars: { name: value }`",
+                );
             }
         }
         vars.extend(self.overrides.env.clone());
@@ -391,7 +441,7 @@ impl Checker<'_> {
         self.scope.vars = vars;
     }
 
-    /// A variable on the command line that nothing uses is a slip of the pen.
+    /// Warns of an unused variable on the command line, which is probably a typo.
     fn unused_vars(&mut self) {
         for name in self.overrides.vars.keys().filter(|name| !self.used_vars.contains(*name)) {
             let warning = Diagnostic::warning(format!("`--var {name}=…` is not used by this spec"));
@@ -404,24 +454,24 @@ impl Checker<'_> {
 
     fn resources(&mut self, entry: Option<&Entry>, root: &Node, stack: &str) -> Vec<Draft> {
         let Some(entry) = entry else {
-            self.error(root.span, "the spec has no `resources`", "add `resources:` and a first resource below it");
+            self.error(
+                root.span,
+                "the spec has no `resources`",
+                "add `resources:` with at least one resource under it",
+            );
             return Vec::new();
         };
         let entries = match &entry.value.value {
             Yaml::Map(entries) => entries,
             Yaml::Null => {
-                self.error(
-                    entry.key_span,
-                    "`resources` is empty",
-                    "add a first resource below it, or write `resources: {}`",
-                );
+                self.error(entry.key_span, "`resources` is empty", "add a resource under it, or write `resources: {}`");
                 return Vec::new();
             }
             _ => {
                 self.error(
                     entry.value.span,
-                    "`resources` is a mapping of names to resources",
-                    "write each as `name:` with its properties below",
+                    "`resources` must be a mapping of names to resources",
+                    "write each resource as `name:` with its properties under it",
                 );
                 return Vec::new();
             }
@@ -435,14 +485,14 @@ impl Checker<'_> {
         if let Some(objection) = RESOURCE.objection(name) {
             self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, RESOURCE));
         } else if RESERVED_NAMES.contains(&name) {
-            let hint = format!("choose another name; {} stand for something in `${{…}}`", list(RESERVED_NAMES));
-            self.error(entry.key_span, format!("no resource can be named `{name}`"), hint);
+            let hint = format!("choose another name; `${{…}}` reserves {}", list(RESERVED_NAMES));
+            self.error(entry.key_span, format!("the resource name `{name}` is reserved"), hint);
         }
         let Yaml::Map(entries) = &entry.value.value else {
             self.error(
                 entry.key_span,
-                format!("`{name}` is not a mapping"),
-                "write `type:` and the properties below it, indented",
+                format!("the resource `{name}` must be a mapping"),
+                "write `type:` and its properties under the name, indented",
             );
             return None;
         };
@@ -468,11 +518,11 @@ impl Checker<'_> {
         }
         if import.is_none() && !schema.managed {
             let hint = format!("add `import: name-of-the-{}`", schema.kind);
-            self.error(entry.key_span, format!("a {} can only be imported", schema.kind), hint);
+            self.error(entry.key_span, format!("engine can't create a {}, only import it", schema.kind), hint);
         }
         let (aws_name, arn) = match &import {
             Some(imported) => imported.clone().unwrap_or_default(),
-            // That it can't be made is told already.
+            // The error that it can't be created is already reported.
             None if !schema.managed => Default::default(),
             None => {
                 let key = if let Naming::Inner { key, .. } = schema.naming { key } else { "name" };
@@ -496,7 +546,7 @@ impl Checker<'_> {
                 if self.is_only_counted() {
                     continue;
                 }
-                // What is misspelt is not missing as well.
+                // Don't report a misspelled property as missing, too.
                 declared.written.extend(nearest(key, schema.settable().map(|it| it.name)).map(str::to_owned));
                 self.unknown(
                     key,
@@ -510,13 +560,17 @@ impl Checker<'_> {
                 continue;
             };
             if declared.imported && property.change != Rule::Checked {
-                let problem = format!("`{name}` is imported, so its `{key}` can't be set");
-                self.error(*key_span, problem, "remove the line; what is imported is read, never changed");
+                let problem = format!("`{key}` can't be set, because `{name}` is imported");
+                self.error(
+                    *key_span,
+                    problem,
+                    "remove the line; engine reads imported resources and never changes them",
+                );
                 continue;
             }
             declared.written.insert(key.clone());
             if matches!(&schema.naming, Naming::Inner { key: naming, .. } if naming == key) {
-                // Looked at where the name was made of it.
+                // Already checked as the name.
                 declared.desired.insert(key.clone(), Value::String(declared.id.name.clone()));
                 continue;
             }
@@ -531,12 +585,16 @@ impl Checker<'_> {
         }
         if declared.imported && find("name").is_some() {
             let span = find("name").map_or(entry.key_span, |entry| entry.key_span);
-            self.error(span, "`name` and `import` exclude each other", "keep `import:`, which names it");
+            self.error(
+                span,
+                "`name` and `import` can't be combined",
+                "remove `name:`; `import:` already names the resource",
+            );
         }
         if !declared.imported {
             self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
             kind.normalize(&declared.id, &mut declared.desired);
-            // What was written wrong is reported already; that it is missing as well would be one error too many.
+            // Skip follow-up errors about properties whose value is already reported as invalid.
             let mut problems = kind.check(&declared.desired);
             problems.retain(|problem| {
                 let root = problem.path.root().unwrap_or_default();
@@ -547,7 +605,7 @@ impl Checker<'_> {
         Some(Draft { declared, depends_on })
     }
 
-    /// Warns of what AWS takes only once it was asked for more.
+    /// Warns of values above AWS's default quota.
     fn within_quota(&mut self, property: &Property, found: &Value, span: Span) {
         let Some(quota) = property.quota else { return };
         let length = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -564,11 +622,11 @@ impl Checker<'_> {
                 false => format!("`{name}` is {n}, above AWS's default limit of {most}"),
             };
             let warning = Diagnostic::warning(problem).at(self.file.place(span)).why(quota.beyond);
-            self.push(warning.hint(format!("use at most {most}, unless AWS allows more in this account")));
+            self.push(warning.hint(format!("use at most {most}, or request a higher quota for this account")));
         }
     }
 
-    /// What is said about a resource's coming and going.
+    /// Reads a resource's lifecycle settings.
     fn lifecycle(
         &mut self,
         entries: &[Entry],
@@ -590,18 +648,19 @@ impl Checker<'_> {
             };
             *slot = self.bool(value, key, around).unwrap_or_default();
             if imported {
-                let problem = format!("`{}` is imported, so `{key}` says nothing about it", around.resource);
-                self.error(*key_span, problem, "remove the line; what is imported is never changed or deleted");
+                let problem = format!("`{key}` has no effect, because `{}` is imported", around.resource);
+                self.error(*key_span, problem, "remove the line; engine never changes or deletes imported resources");
             } else if key == "retain" && schema.index.is_none() {
-                let problem = format!("a {} can't be retained: it bears no tags that could come off", schema.kind);
-                self.error(*key_span, problem, "retain what it belongs to");
+                let problem = format!("a {} can't be retained, because it has no tags", schema.kind);
+                self.error(*key_span, problem, "set `retain: true` on the resource that it belongs to");
             }
         }
         if lifecycle.protect && lifecycle.retain {
             let span = entries.iter().find(|entry| entry.key == "retain").map(|entry| entry.key_span);
             if let Some(span) = span {
-                let problem = "`protect` and `retain` exclude each other";
-                self.error(span, problem, "`protect` refuses to let go of it, `retain` hands it over; keep one");
+                let problem = "`protect` and `retain` can't be combined";
+                let hint = "keep one: `protect` refuses to delete the resource, `retain` stops managing it";
+                self.error(span, problem, hint);
             }
         }
         lifecycle
@@ -610,7 +669,7 @@ impl Checker<'_> {
     fn ignored(&mut self, node: &Node, schema: &'static Schema, around: Around<'_>) -> BTreeSet<String> {
         let Yaml::List(items) = &node.value else {
             let hint = "write `ignore_changes: [read_capacity]`";
-            self.error(node.span, "`ignore_changes` is a list of properties", hint);
+            self.error(node.span, "`ignore_changes` must be a list of properties", hint);
             return BTreeSet::new();
         };
         let can = || schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| it.name);
@@ -626,15 +685,14 @@ impl Checker<'_> {
                 (None, _) => {
                     let hint = match nearest(name, can()) {
                         Some(near) if schema.property(name).is_none() => format!("did you mean `{near}`?"),
-                        _ => format!("it takes {}", list(can())),
+                        _ => format!("use one of {}", list(can())),
                     };
                     self.error(item.span, format!("changes of `{name}` can't be ignored in a {}", schema.kind), hint);
                 }
                 (Some(property), Some(rest)) => match part_of(name, &property.shape, rest) {
                     Ok(_) => {}
                     Err(Unignorable::Whole(name)) => {
-                        let problem =
-                            format!("`{path}` names a part of `{name}`, which can only be ignored as a whole");
+                        let problem = format!("`{path}` is part of `{name}`, which can only be ignored as a whole");
                         self.error(item.span, problem, format!("write `ignore_changes: [{name}]`"));
                     }
                     Err(Unignorable::Unknown { name, known }) => {
@@ -642,7 +700,7 @@ impl Checker<'_> {
                             Some(near) => format!("did you mean `{near}`?"),
                             None => format!("it has {}", list(known)),
                         };
-                        self.error(item.span, format!("`{path}` ends in `{name}`, which is no property there"), hint);
+                        self.error(item.span, format!("`{path}` refers to `{name}`, which doesn't exist there"), hint);
                     }
                 },
                 (Some(_), None) => {}
@@ -652,12 +710,12 @@ impl Checker<'_> {
         ignored
     }
 
-    /// `outputs:`, what is printed after an apply and by `engine output`.
+    /// Reads `outputs:`, which an apply and `engine output` print.
     fn outputs(&mut self, entry: Option<&Entry>) -> Vec<(String, Value)> {
         let Some(entry) = entry else { return Vec::new() };
         let Yaml::Map(entries) = &entry.value.value else {
             let hint = "write `outputs: { name: ${resource.attribute} }`";
-            self.error(entry.value.span, "`outputs` is a mapping of names to texts", hint);
+            self.error(entry.value.span, "`outputs` must be a mapping of names to text", hint);
             return Vec::new();
         };
         let mut outputs = Vec::new();
@@ -676,7 +734,7 @@ impl Checker<'_> {
     fn kind(&mut self, entry: Option<&Entry>, resource: &Entry, around: Around<'_>) -> Option<&'static dyn DynKind> {
         let kinds = || registry().keys().copied();
         let Some(entry) = entry else {
-            let hint = format!("add `type:` with one of {}", list(kinds()));
+            let hint = format!("add `type:` with one of these: {}", list(kinds()));
             self.error(resource.key_span, format!("`{}` has no `type`", resource.key), hint);
             return None;
         };
@@ -684,10 +742,10 @@ impl Checker<'_> {
         let kind = registry().get(word.as_str());
         if kind.is_none() && !self.is_only_counted() {
             let hint = match nearest(&word, kinds()).or_else(|| kind_elsewhere(&word)) {
-                Some(near) => format!("did you mean `{near}`? The kinds are {}", list(kinds())),
-                None => format!("the kinds are {}", list(kinds())),
+                Some(near) => format!("did you mean `{near}`? The resource types are {}", list(kinds())),
+                None => format!("the resource types are {}", list(kinds())),
             };
-            self.error(entry.value.span, format!("there is no kind `{word}`"), hint);
+            self.error(entry.value.span, format!("unknown resource type `{word}`"), hint);
         }
         kind.map(|kind| &**kind)
     }
@@ -695,14 +753,14 @@ impl Checker<'_> {
     fn depends_on(&mut self, entry: Option<&Entry>, around: Around<'_>) -> Vec<(String, Span)> {
         let Some(entry) = entry else { return Vec::new() };
         let Yaml::List(items) = &entry.value.value else {
-            self.error(entry.value.span, "`depends_on` is a list of resource names", "write `depends_on: [name]`");
+            self.error(entry.value.span, "`depends_on` must be a list of resource names", "write `depends_on: [name]`");
             return Vec::new();
         };
         let names = items.iter().filter_map(|item| Some((self.raw_text(item, "depends_on", around)?, item.span)));
         names.collect()
     }
 
-    /// Notes the name of what is imported in a way that means nothing: it is somebody else's all the same.
+    /// Records the name of an invalid import: the resource still has another owner.
     fn bar(&mut self, import: &Entry) {
         match &import.value.value {
             Yaml::String(text) if !text.contains("${") => {
@@ -713,10 +771,11 @@ impl Checker<'_> {
         }
     }
 
-    /// The name and, if one was given, the ARN of what is imported.
+    /// The name and, if given, the ARN of an imported resource.
     fn import(&mut self, entry: &Entry, schema: &Schema, around: Around<'_>) -> Option<(String, Option<String>)> {
         if !schema.importable {
-            let hint = "remove `import:`; a permission or mapping is always made by the spec that holds its function";
+            let hint =
+                "remove `import:`; the spec that contains the function always creates its permissions and mappings";
             self.error(entry.key_span, format!("a {} can't be imported", schema.kind), hint);
             return None;
         }
@@ -729,16 +788,16 @@ impl Checker<'_> {
         if arn.is_some() && !(text.contains(&format!("{marker}/")) || text.contains(&format!("{marker}:"))) {
             self.error(
                 span,
-                format!("`{text}` is no ARN of a {}", schema.kind),
-                format!("give the name or the ARN of a {}", schema.kind),
+                format!("`{text}` is not the ARN of a {}", schema.kind),
+                format!("write the name or ARN of a {}", schema.kind),
             );
             return None;
         }
         let (Naming::Own { text: rule } | Naming::Inner { text: rule, .. }) = &schema.naming else { return None };
         if let Some(objection) = rule.objection(name) {
             let problem = match name {
-                "" => format!("`import` names no {}", schema.kind),
-                _ => format!("the name `{name}` of the {} {objection}", schema.kind),
+                "" => format!("`import` doesn't name a {}", schema.kind),
+                _ => format!("the {} name `{name}` {objection}", schema.kind),
             };
             self.error(span, problem, rule.remedy(name));
             return None;
@@ -749,23 +808,23 @@ impl Checker<'_> {
         Some((name.to_owned(), arn))
     }
 
-    /// Refuses the ARN of another region or account than the spec's, as far as both are known.
+    /// Rejects an ARN from another region or account than the spec's, where both are known.
     fn at_home(&mut self, home: Home, arn: &str, span: Span) -> Option<()> {
         let (field, word, wanted) = match home {
             Home::Region => (3, "region", &self.scope.region),
             Home::Account => (4, "account", &self.scope.account),
         };
         let (Some(wanted), Some(named)) = (wanted, arn.split(':').nth(field)) else { return Some(()) };
-        // Some ARNs have neither (`arn:aws:iam::…`).
+        // Some ARNs have no region or account (`arn:aws:iam::…`).
         if !arn.starts_with("arn:") || named.is_empty() || named == wanted {
             return Some(());
         }
-        let problem = format!("this ARN is of the {word} `{named}`, and the spec is for `{wanted}`");
-        self.error(span, problem, format!("name one in `{wanted}`, or correct `{word}:`"));
+        let problem = format!("this ARN is in {word} `{named}`, but the spec is for {word} `{wanted}`");
+        self.error(span, problem, format!("use an ARN in `{wanted}`, or correct `{word}:`"));
         None
     }
 
-    /// The same of every text in the value of a property.
+    /// The same for every text in a property's value.
     fn all_at_home(&mut self, home: Home, node: &Node, value: &Value) {
         match (value, &node.value) {
             (Value::String(arn), _) => drop(self.at_home(home, arn, node.span)),
@@ -776,11 +835,11 @@ impl Checker<'_> {
         }
     }
 
-    /// The name in AWS of what the engine makes itself.
+    /// The name in AWS of a managed resource.
     fn own_name(&mut self, entry: Option<&Entry>, resource: &Entry, schema: &Schema, around: Around<'_>) -> String {
         let usual = format!("{}-{}", self.scope.team, resource.key);
         let (name, span) = match (entry, &schema.naming) {
-            // What the resource's own name has wrong is told already.
+            // The error in the resource's name is already reported.
             (None, _) if RESOURCE.objection(&resource.key).is_some() => return usual,
             (None, _) => (usual, resource.key_span),
             (Some(entry), Naming::Own { .. } | Naming::Inner { .. }) => {
@@ -791,14 +850,13 @@ impl Checker<'_> {
                 self.warn_of_variable(entry, &resource.key);
                 let team = &self.scope.team;
                 if !is_of_team(&name, team) {
-                    let problem =
-                        format!("the name `{name}` does not begin with the team `{team}` and `-`, `_` or `.`");
+                    let problem = format!("the name `{name}` doesn't start with the team `{team}` and `-`, `_` or `.`");
                     let diagnostic = Diagnostic::error(problem)
                         .at(self.file.place(entry.value.span))
-                        .why("the prefix keeps the teams of one account apart")
+                        .why("the prefix separates the teams in an account")
                         .hint(match schema.importable {
                             true => {
-                                format!("write `name: ${{team}}-{name}`, or use `import:` for what another team owns")
+                                format!("write `name: ${{team}}-{name}`, or use `import:` if another team owns it")
                             }
                             false => format!("write `{}: ${{team}}-{name}`", entry.key),
                         });
@@ -808,31 +866,30 @@ impl Checker<'_> {
                 (name, entry.value.span)
             }
             (Some(entry), _) => {
-                let hint = format!("remove it; its name follows from the resource: `{usual}`");
-                self.error(entry.key_span, format!("a {} has no `name` of its own", schema.kind), hint);
+                let hint = format!("remove it; engine names it `{usual}`, after the resource");
+                self.error(entry.key_span, format!("a {} has no `name` property", schema.kind), hint);
                 return usual;
             }
         };
         if let Naming::Own { text } | Naming::Inner { text, .. } = &schema.naming
             && let Some(objection) = text.objection(&name)
         {
-            let problem = format!("the name `{name}` of the {} {objection}", schema.kind);
+            let problem = format!("the {} name `{name}` {objection}", schema.kind);
             let hint = match schema.naming {
-                Naming::Inner { .. } => "choose another resource name, or give a `statement_id:` of its own",
-                _ => "choose another resource name, or give a `name:` of its own",
+                Naming::Inner { .. } => "rename the resource, or set `statement_id:`",
+                _ => "rename the resource, or set `name:`",
             };
             self.push(
                 Diagnostic::error(problem)
                     .at(self.file.place(span))
-                    .why(format!("AWS takes {} to {} characters here: {}", text.min, text.max, text.words))
+                    .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.words))
                     .hint(hint),
             );
         }
         name
     }
 
-    /// Warns of a name that depends on a variable: with another value it means another resource in AWS, and the earlier one is
-    /// orphaned.
+    /// Warns of a name that depends on a variable: another value names another resource in AWS and orphans this one.
     fn warn_of_variable(&mut self, name: &Entry, resource: &str) {
         if !self.file.slice(name.value.span).contains("${var.") {
             return;
@@ -840,12 +897,12 @@ impl Checker<'_> {
         let problem = format!("the name of `{resource}` depends on a variable");
         let warning = Diagnostic::warning(problem)
             .at(self.file.place(name.value.span))
-            .why("with another value, `engine apply` creates another resource and finds this one orphaned")
-            .hint("write the name out; for several copies use one spec each, with a `stack:` of its own");
+            .why("with another value, `engine apply` creates another resource and orphans this one")
+            .hint("write the full name; for several copies, use one spec per copy, each with its own `stack:`");
         self.push(warning);
     }
 
-    /// Fills in defaults, and misses what must be there.
+    /// Fills in defaults and reports missing required properties.
     fn complete(
         &mut self,
         tree: &mut Tree,
@@ -857,8 +914,8 @@ impl Checker<'_> {
         for property in properties.iter().filter(|property| !written.contains(property.name)) {
             match &property.presence {
                 Presence::Required => {
-                    let problem = format!("`{owner}` has no `{}`", property.name);
-                    self.error(span, problem, format!("add `{}:`, {}", property.name, property.doc));
+                    let problem = format!("`{owner}` is missing `{}`", property.name);
+                    self.error(span, problem, format!("add `{}:` ({})", property.name, property.doc));
                 }
                 Presence::Default(default) => drop(tree.insert(property.name.to_owned(), Value::from(default.clone()))),
                 Presence::Optional => drop(tree.insert(property.name.to_owned(), Value::Null)),
@@ -867,7 +924,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Packs local files, once everything that could be wrong without them has been looked at.
+    /// Packs local files, after all checks that don't need them.
     fn load(&mut self, drafts: &mut [Draft]) {
         if self.depth == Depth::Identities {
             return;
@@ -905,7 +962,7 @@ impl Checker<'_> {
     }
 
     fn push(&mut self, mut diagnostic: Diagnostic) {
-        // A word of the file that a text repeats may be as long as the file.
+        // A name that the message repeats may be as long as the file.
         for text in std::iter::once(&mut diagnostic.problem).chain(&mut diagnostic.hints) {
             if let Some((end, _)) = text.char_indices().nth(MAX_SAID) {
                 text.replace_range(end.., "…");
@@ -919,8 +976,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Whether an error is one too many to be spelt out; then it is counted here. Asked in front of texts that take long
-    /// to make: a file can have a hundred thousand errors.
+    /// Whether the next error exceeds the maximum; then it is counted here and not shown. Call it before building expensive
+    /// messages: a file can have a hundred thousand errors.
     fn is_only_counted(&mut self) -> bool {
         let full = self.n_errors >= MAX_ERRORS;
         if full {
@@ -930,7 +987,7 @@ impl Checker<'_> {
     }
 }
 
-/// A declaration on its way.
+/// A declaration that is not complete yet.
 struct Draft {
     declared: Declared,
     depends_on: Vec<(String, Span)>,

@@ -1,23 +1,23 @@
-//! Files that are no spec but look familiar: one sentence about all of it helps more than one about each line.
+//! Recognizes files of other tools, so that one message replaces an error for each line.
 //!
-//! **Invariant:** it only names what a file is, and shows none of its text: it may have been found through a link, and be
-//! any file of this machine. A file that names a team is always taken for a spec.
+//! **Invariant:** it names the type of a file and shows none of its text, since a link may lead to any file on this machine.
+//! A file with `team:` is always treated as a spec.
 
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span, nearest};
 use crate::yaml::{Node, Yaml};
 
-/// Of these, a spec has one at least.
+/// A spec has at least one of these keys.
 const TELLING: [&str; 2] = ["team", "resources"];
 
-/// Whether somebody may have written a file as a spec, however much is wrong with it.
+/// Whether a file may be meant as a spec, even with errors.
 pub(super) fn may_be_spec(file: &Arc<SourceFile>, root: Option<&Node>) -> bool {
     let tells = |key: &str| nearest(key, TELLING).is_some();
     match root.map(|root| &root.value) {
         Some(Yaml::Map(entries)) => entries.iter().any(|entry| tells(&entry.key)),
         Some(_) => false,
-        // All that can be told of what is no YAML.
+        // It is not valid YAML, so only its lines can be checked.
         None => file.text().lines().any(|line| {
             let key = line.split(':').next().unwrap_or_default();
             tells(key.trim_matches(|c: char| c.is_whitespace() || "{\"'".contains(c)))
@@ -25,20 +25,20 @@ pub(super) fn may_be_spec(file: &Arc<SourceFile>, root: Option<&Node>) -> bool {
     }
 }
 
-/// The error of a mapping that has nothing of a spec.
+/// The error for a mapping without any key of a spec.
 pub(super) fn unrecognised(file: &Arc<SourceFile>) -> Diagnostic {
     Diagnostic::error("this file is not a spec: it has neither `team:` nor `resources:`")
-        .why("nothing of its text is shown, since it may not be meant for engine")
+        .why("its text is hidden, because it may be any file")
         .at(file.place(Span::new(0, 0)))
-        .hint("name the spec instead, like `engine diff specs/team.yaml`; `engine init` writes a first one")
+        .hint("pass a spec, like `engine diff specs/team.yaml`; `engine init` creates one")
 }
 
-/// What is told about a file that somebody has made for another tool; `None` where it may be meant as a spec.
+/// The error for another tool's file; `None` if the file may be meant as a spec.
 pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
     const OTHER_TOOL: &str =
-        "write what it deploys as a spec: `engine init` writes a first one, and `engine explain` lists the kinds";
-    const KNOWN_TOOL: &str = "write what it deploys as a spec: `engine init` writes a first one, `engine explain` lists the \
-                              kinds, and engine/docs/from-terraform-or-pulumi.md says what is called how";
+        "declare its resources in a spec: `engine init` creates one, and `engine explain` lists the resource types";
+    const KNOWN_TOOL: &str = "declare its resources in a spec: `engine init` creates one, `engine explain` lists the resource \
+                              types, and engine/docs/from-terraform-or-pulumi.md translates the terms";
     let keys: Vec<&str> = file.text().lines().map(str::trim_end).filter_map(key).collect();
     let has = |key: &str| keys.contains(&key);
     let begins = |starts: &[&str]| file.text().lines().any(|line| starts.iter().any(|start| line.starts_with(start)));
@@ -46,21 +46,21 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
     let (what, hint) = match () {
         () if has("team") => return None,
         () if is_json && has("format_version") && has("spec_text") => {
-            ("a saved plan", "`engine apply` carries it out; to see a plan, name its spec")
+            ("a saved plan", "run `engine apply` with it; to create a new plan, pass the spec")
         }
         () if begins(&["Transform: AWS::Serverless"]) => ("an AWS SAM template", OTHER_TOOL),
         () if has("AWSTemplateFormatVersion") => ("a CloudFormation template", OTHER_TOOL),
         () if begins(&["terraform {", "resource \"", "provider \"", "module \"", "variable \""]) => {
             ("a Terraform configuration", KNOWN_TOOL)
         }
-        () if is_json && has("terraform_version") => ("a state of Terraform", KNOWN_TOOL),
+        () if is_json && has("terraform_version") => ("a Terraform state file", KNOWN_TOOL),
         () if is_json && (has("terraform") || has("provider")) => ("a Terraform configuration", KNOWN_TOOL),
-        () if has("service") && has("provider") => ("a configuration of the Serverless Framework", OTHER_TOOL),
+        () if has("service") && has("provider") => ("a Serverless Framework configuration", OTHER_TOOL),
         () if has("apiVersion") && has("kind") => ("a Kubernetes manifest", OTHER_TOOL),
         () if has("services") => ("a Docker Compose file", OTHER_TOOL),
         () if has("name") && has("runtime") => ("a Pulumi project", KNOWN_TOOL),
         () if is_json && has("name") && (has("version") || has("scripts") || has("dependencies")) => {
-            ("the manifest of a Node.js package", "name the spec instead, like `engine diff specs/team.yaml`")
+            ("a Node.js package manifest", "pass a spec, like `engine diff specs/team.yaml`")
         }
         () if begins(&[
             "exports.",
@@ -72,10 +72,10 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
             "\"use strict\"",
         ]) =>
         {
-            ("JavaScript source", "name its folder in `code:` of a function of the spec")
+            ("JavaScript source", "set its folder as `code:` of a function in the spec")
         }
         () if begins(&["<!DOCTYPE", "<!doctype", "<html"]) => {
-            ("a web page", "save the raw file, not the page that shows it")
+            ("a web page", "download the raw file instead of the page that shows it")
         }
         () => return None,
     };
@@ -83,7 +83,7 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
     Some(Diagnostic::error(format!("this file is {what}, not a spec")).at(file.place(start)).hint(hint))
 }
 
-/// The key at the beginning of a line: of YAML if it isn't indented, of JSON in any case.
+/// The key at the start of a line: in YAML only without indentation, in JSON always.
 fn key(line: &str) -> Option<&str> {
     let (key, _) = line.split_once(':')?;
     match key.trim_start().trim_start_matches('{').trim_start().strip_prefix('"') {

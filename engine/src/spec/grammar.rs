@@ -1,7 +1,7 @@
-//! The words of a spec beside the properties of its kinds, and the whole of it as a JSON Schema for editors.
+//! The keys of a spec besides the properties of its kinds, and the JSON Schema of a spec for editors.
 //!
-//! **Invariant:** what the checker takes, the schema lets pass; it comes out of the tables that the checker uses. What it
-//! can't say (names, references, what fits together) only the checker tells.
+//! **Invariant:** the schema accepts each spec that the checker accepts, since both use the same tables. Only the checker
+//! verifies names, references and combinations of properties.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -10,45 +10,42 @@ use crate::schema::{Naming, Presence, Property, Rule, Schema, Shape, Text, has_p
 
 use super::check::{ACCOUNT, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
 
-/// What a spec may look like; the tests plan and apply it.
+/// An example spec, which the tests plan and apply.
 const EXAMPLE: &str = include_str!("../../../specs/team.yaml");
-/// Every word of a spec, with values that go together.
+/// A spec with every key and a valid combination of values.
 const EVERYTHING: &str = include_str!("../../../specs/examples/everything.yaml");
-/// As many examples help, where there are more.
+/// Maximum number of examples for each property.
 const MOST_EXAMPLES: usize = 3;
 
-/// What stands at the top of a spec, and what for.
+/// The top-level keys of a spec and their descriptions.
 pub(crate) const TOP: [(&str, &str); 7] = [
-    ("team", "whose it is; starts every name in AWS"),
-    ("region", "where it stands; otherwise `--region` or that of the AWS settings"),
-    ("account", "the only account in which anything is shown or written, in quotes"),
-    ("stack", "which of the team's stacks it is; otherwise the file's name"),
-    ("vars", "defaults for `${var.NAME}`; `ENGINE_VAR_NAME` and `--var` override them"),
-    ("resources", "what should stand in AWS"),
-    ("outputs", "what is printed after an apply"),
+    ("team", "the team that owns the resources; prefix of every name in AWS"),
+    ("region", "AWS region; `--region` overrides it; defaults to the region of the AWS settings"),
+    ("account", "the only AWS account that engine reads or changes for this spec, in quotes"),
+    ("stack", "name of this spec's stack within the team; defaults to the file name"),
+    ("vars", "default values of `${var.NAME}`; `ENGINE_VAR_NAME` and `--var` override them"),
+    ("resources", "the resources to deploy, by name"),
+    ("outputs", "values to print after an apply and with `engine output`"),
 ];
 
-/// What a resource may have beside the properties of its kind, and what for.
+/// The keys of a resource besides the properties of its kind, and their descriptions.
 pub(crate) const META: [(&str, &str); 8] = [
-    ("type", "the kind"),
-    ("name", "its name in AWS, instead of TEAM-RESOURCE; begins with the team and `-`, `_` or `.`"),
-    ("import", "name or ARN of what somebody else owns: it is read, never changed"),
-    ("depends_on", "resources that have to be there before, without a value of theirs"),
-    ("adopt", "take over what bears this name and nobody's tags, without a question"),
-    ("protect", "never delete or replace it"),
-    ("retain", "instead of deleting it, take the engine's tags off"),
-    (
-        "ignore_changes",
-        "properties, or parts like `environment.NAME`, that are set on create and left alone afterwards",
-    ),
+    ("type", "the resource type"),
+    ("name", "name in AWS; starts with the team and `-`, `_` or `.`; defaults to TEAM-RESOURCE"),
+    ("import", "name or ARN of a resource that this spec doesn't manage; engine reads it and never changes it"),
+    ("depends_on", "resources that must be ready first, in addition to those that it refers to"),
+    ("adopt", "adopt an existing resource with this name and no owner tags, without asking"),
+    ("protect", "never delete or replace the resource"),
+    ("retain", "keep the resource in AWS and remove engine's tags instead of deleting it"),
+    ("ignore_changes", "properties, or parts like `environment.NAME`, to set on create and not to change afterwards"),
 ];
 
-/// The names in one of these tables.
+/// The keys in one of these tables.
 pub(super) fn words<const N: usize>(table: &[(&'static str, &'static str); N]) -> [&'static str; N] {
     table.map(|(word, _)| word)
 }
 
-/// Whether a resource of that kind may have the key `word` of [`META`].
+/// Whether a resource of this kind may have the key `word` of [`META`].
 pub(crate) fn takes(schema: &Schema, word: &str) -> bool {
     match word {
         "name" => matches!(schema.naming, Naming::Own { .. }) && schema.managed,
@@ -60,25 +57,25 @@ pub(crate) fn takes(schema: &Schema, word: &str) -> bool {
     }
 }
 
-/// Why `name` can't be a team's, as the end of a sentence that begins with it; `None` if it can.
+/// Why `name` is not a valid team name, to be appended to the name; `None` if it is valid.
 pub fn objection_to_team(name: &str) -> Option<String> {
     TEAM.objection(name)
 }
 
-/// What a team's name takes.
+/// The rule for team names.
 pub fn team_words() -> String {
     format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words)
 }
 
-/// What a spec and a resource may have beside the properties of a kind, as Markdown.
+/// The keys of a spec and a resource besides the properties of a kind, as Markdown.
 pub fn markdown() -> String {
     let rows = |table: &[(&str, &str)]| -> String {
         table.iter().map(|(word, doc)| format!("| `{word}` | {} |\n", doc.replace('|', "\\|"))).collect()
     };
-    format!("| at the top | |\n|---|---|\n{}\n| in each resource | |\n|---|---|\n{}", rows(&TOP), rows(&META))
+    format!("| top level | |\n|---|---|\n{}\n| in each resource | |\n|---|---|\n{}", rows(&TOP), rows(&META))
 }
 
-/// The JSON Schema of a spec (draft 7, which editors know best).
+/// The JSON Schema of a spec (draft 7, which most editors support).
 pub fn json_schema() -> Json {
     let example: Json = serde_yaml::from_str(EXAMPLE).unwrap_or_default();
     let everything: Json = serde_yaml::from_str(EVERYTHING).unwrap_or_default();
@@ -134,8 +131,8 @@ pub fn json_schema() -> Json {
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": "urn:engine:spec:1",
-        "title": "A spec of engine",
-        "description": "What `engine apply` makes true in AWS: a table, its stream, and the function that hears of it.",
+        "title": "engine spec",
+        "description": "The AWS resources that `engine apply` deploys: a table, its stream, and the function that processes it.",
         "type": "object",
         // The team may come from `--team`.
         "required": ["resources"],
@@ -146,7 +143,7 @@ pub fn json_schema() -> Json {
     })
 }
 
-/// A resource of one kind, with examples out of specs.
+/// A resource of one kind, with examples from specs.
 fn resource(schema: &Schema, specs: &[&Json]) -> Json {
     let words = || json!({ "type": "string", "minLength": 1 });
     let mut properties = Map::new();
@@ -171,7 +168,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
                 (or_variable(json!({ "type": "boolean", "default": false })), Some(json!(true)))
             }
             "name" => (words(), Some(json!(format!("${{team}}-my-{}", schema.kind)))),
-            _ => (words(), Some(json!(format!("the-{}-of-somebody-else", schema.kind)))),
+            _ => (words(), Some(json!(format!("an-existing-{}", schema.kind)))),
         };
         let mut shape = described(shape, doc);
         if let Some(example) = example {
@@ -197,7 +194,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
     if !schema.managed {
         resource["required"] = json!(["import"]);
     } else if schema.importable {
-        // Of what is imported only little is looked at.
+        // An imported resource can only set the properties that engine verifies.
         let checked = schema.settable().filter(|it| it.change == Rule::Checked).map(|it| it.name.to_owned());
         let read: Map<String, Json> = meta.into_iter().chain(checked).map(|name| (name, json!(true))).collect();
         resource["if"] = json!({ "required": ["import"] });
@@ -209,7 +206,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
     resource
 }
 
-/// Takes a value, and what is in it, as examples of what they are values of.
+/// Adds a value and its members as examples to their shapes.
 fn exemplify(shape: &mut Json, value: &Json) {
     let is_fixed = shape.get("const").is_some();
     if let Some(shape) = shape.as_object_mut().filter(|_| !is_fixed) {
@@ -257,7 +254,7 @@ fn shape(of: &Shape) -> Json {
         Shape::Integer { min, max } => or_variable(json!({ "type": "integer", "minimum": min, "maximum": max })),
         Shape::Text(limits) => text(*limits),
         Shape::Choice(words) => or_variable(json!({ "enum": words, "examples": [words.first()] })),
-        // No more than a hint for an editor: AWS may know words that are not offered.
+        // Only a suggestion for editors: AWS may accept other words.
         Shape::OpenChoice { offered, form, .. } => json!({
             "type": "string",
             "anyOf": [
@@ -282,7 +279,7 @@ fn shape(of: &Shape) -> Json {
             json!({ "anyOf": [text(*item), { "type": "array", "items": text(*item), "minItems": 1, "maxItems": max }] })
         }
         Shape::List { item, max } | Shape::Set { item, max } => {
-            // Doubles in a set are one.
+            // Duplicates in a set don't count.
             let most = if matches!(of, Shape::List { .. }) { json!({ "maxItems": max }) } else { json!({}) };
             let mut list = json!({ "type": "array", "items": shape(item) });
             if let (Json::Object(list), Json::Object(most)) = (&mut list, most) {
@@ -308,23 +305,23 @@ fn record(properties: &[Property]) -> Json {
     })
 }
 
-/// A string; how long it is counts once what stands in `${…}` is filled in.
+/// A string; its length limits apply after `${…}` is replaced.
 fn text(limits: Text) -> Json {
     json!({
         "type": "string",
-        "description": format!("it takes {}", limits.words),
+        "description": format!("allowed: {}", limits.words),
         "anyOf": [{ "minLength": limits.min, "maxLength": limits.max }, { "pattern": FILLED_IN }],
     })
 }
 
 const FILLED_IN: &str = "\\$\\{";
 
-/// A variable may stand for anything that is not a list or a mapping.
+/// Accepts a variable in place of a value that is not a list or a mapping.
 fn or_variable(plain: Json) -> Json {
     json!({ "anyOf": [plain, { "type": "string", "pattern": FILLED_IN }] })
 }
 
-/// The same, saying what it is for.
+/// Adds a description.
 fn described(mut shape: Json, doc: &str) -> Json {
     let words = shape.get("description").and_then(Json::as_str).map(|words| format!("{doc}; {words}"));
     shape["description"] = Json::from(words.unwrap_or_else(|| doc.to_owned()));

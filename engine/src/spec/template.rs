@@ -1,17 +1,17 @@
-//! `${…}` inside strings: variables, which are filled in before anything is checked, and references, which stay.
+//! `${…}` in strings: variables, which are replaced before checks, and references, which are kept.
 //!
-//! **Invariant:** text in, parts out; what a name means is decided elsewhere.
+//! **Invariant:** it only splits text into parts; callers resolve the names.
 
-/// One stretch of a string.
+/// One part of a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// Taken as it is; `$${` has become `${`.
+    /// Literal text, with `$${` replaced by `${`.
     Text(String),
-    /// The inside of `${…}`.
+    /// The name in `${…}`.
     Name(Name),
 }
 
-/// What `${…}` names.
+/// A name in `${…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
     /// `${team}`.
@@ -24,9 +24,9 @@ pub enum Name {
     Variable(String),
     /// `${resource.attribute}`.
     Output {
-        /// What stands before the dot.
+        /// The part before the dot.
         resource: String,
-        /// What stands behind it.
+        /// The part after the dot.
         attribute: String,
     },
 }
@@ -34,7 +34,7 @@ pub enum Name {
 /// Splits a string into text and names.
 ///
 /// # Errors
-/// All that is wrong with it, each with what to do.
+/// All errors in it, each with a hint.
 pub fn tokens(text: &str) -> Result<Vec<Token>, Vec<(String, String)>> {
     let mut tokens = Vec::new();
     let mut errors = Vec::new();
@@ -49,7 +49,7 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, Vec<(String, String)>> {
         } else if let Some(after) = rest.strip_prefix("${") {
             let Some(end) = after.find('}') else {
                 errors.push((
-                    "`${` without its `}`".to_owned(),
+                    "`${` has no closing `}`".to_owned(),
                     "close it, as in `${todos.arn}`; write `$${` for a literal `${`".to_owned(),
                 ));
                 return Err(errors);
@@ -88,7 +88,7 @@ fn name(inside: &str) -> Result<Name, (String, String)> {
             Ok(Name::Output { resource: resource.to_owned(), attribute: attribute.to_owned() })
         }
         _ => Err((
-            format!("`${{{inside}}}` is no reference"),
+            format!("`${{{inside}}}` is not a valid reference"),
             "write `${resource.attribute}`, `${var.name}`, `${team}`, `${region}` or `${account}`; write `$${` for a literal `${`"
                 .to_owned(),
         )),

@@ -15,9 +15,9 @@ const WITHOUT_ADVICE: &[(&str, &str)] = &[
     ("`…` is refused: …", "what its row of the plan says, below `plan`"),
     ("`…` is refused: it can't be done", "what its row of the plan says, below `plan`"),
     ("`…` in a filter …", "what is said of its operator, below"),
-    ("…, and … more like it", "what is said below `source`"),
-    ("handler `…` is not of the form `…`", "write `index.handler`"),
-    ("`…`: a `${…}` in it is no reference", "what is said below `spec/template`"),
+    ("…, and … more like this", "what is said below `source`"),
+    ("handler `…` doesn't have the form `…`", "use `index.handler`"),
+    ("`…`: it contains an invalid `${…}`", "what is said below `spec/template`"),
 ];
 
 /// What makes an error of a text that it does not have itself, and where that is read instead.
@@ -80,15 +80,15 @@ fn what_is_said_is_found_where_it_is_made() {
     for row in [
         "| the saved plan no longer holds, so nothing was changed | look at the plan above, and save it anew with \
          `engine diff --out` |",
-        "| `…` has no value | give it one, or remove the line",
+        "| `…` has no value | add a value, or remove the line",
         "| the local AWS doesn't run on Windows itself | run engine in WSL (Windows Subsystem for Linux) |",
         "| no AWS credentials were found | looked for: AWS_ACCESS_KEY_ID",
         "| it would be replaced, but its tags may not be read, so it may not be ours | ask for the right to read its \
          tags, or add --assume-owner |",
-        "| `code` has both `inline` and `path` | keep one of them |",
-        "| `…` does not export `…` | set `handler: ….…`, or rename the export / write `export const … = …` in it",
-        "| this file is a web page, not a spec | save the raw file, not the page that shows it |",
-        "| the mapping is gone | run `engine diff` to see what changed",
+        "| `code` has both `inline` and `path` | remove one of them |",
+        "| `…` doesn't export `…` | set `handler: ….…`, or rename the export / add `export const … = …` to it",
+        "| this file is a web page, not a spec | download the raw file instead of the page that shows it |",
+        "| the mapping no longer exists | run `engine diff` to see what changed",
         "| there is no free port on 127.0.0.1 | fix this problem and run the command again",
     ] {
         assert!(page.contains(row), "{row} is not in\n{page}");

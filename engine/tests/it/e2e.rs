@@ -253,14 +253,14 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     aws.put_item(TABLE, "7", "buy milk");
     let before = aws.snapshot();
     let young = project.run(&["diff", SPEC, "--local"]);
-    young.expect(0, &["it can't be told yet whose it is: the table is younger than a minute"]);
+    young.expect(0, &["its owner can't be determined yet: the table is less than a minute old"]);
 
     // Who is to decide waits that minute out, says so, and can be interrupted.
     let mut waiting = project.command(&["apply", SPEC, "--local", "--yes"]);
     let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
     let said =
-        lines.find(|line| line.as_ref().unwrap().contains("todos: waiting, since it can't be told yet whose it is"));
+        lines.find(|line| line.as_ref().unwrap().contains("todos: waiting, since its owner can't be determined yet"));
     assert!(said.is_some());
     let pid = rustix::process::Pid::from_child(&waiting);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();

@@ -537,7 +537,7 @@ fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
     let mut terminal = rexpect::session::spawn_command(command, Some(10_000)).unwrap();
     terminal.exp_string("begins [demo]: ").unwrap();
     terminal.send_line("no team").unwrap();
-    terminal.exp_string("`no team` can't be written like this").unwrap();
+    terminal.exp_string("`no team` has an invalid format").unwrap();
     terminal.exp_string("[demo]: ").unwrap();
     terminal.send_line("red-foxes").unwrap();
     terminal.exp_string("Written for team red-foxes").unwrap();

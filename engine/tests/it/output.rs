@@ -331,10 +331,10 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
             stream_view_type: "NEW_IMAGE"
         ```
     - what is no longer in the spec was not looked for
-    - `pipe`: a new mapping at TRIM&#95;HORIZON delivers the stream's records of up to 24 hours again
-    - `pipe`: until the new one is Enabled, the function is not called
-    - `todos`: AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes during the switch (some ten seconds) make no record, and what the old mapping has not read by then may be lost
-    - `allow`: until it is made anew, whoever it lets call the function may not do so
+    - `pipe`: a new mapping with TRIM&#95;HORIZON delivers the stream's records of the last 24 hours again
+    - `pipe`: the function is not invoked until the new mapping is Enabled
+    - `todos`: AWS can't change a stream's view type: engine disables the stream and enables a new one; writes during the switch (about ten seconds) create no records, and records that the old mapping has not read may be lost
+    - `allow`: its principal has no permission to invoke the function until it is re-created
 
     <details>
     <summary>&#126; <code>todos</code>: 2 properties</summary>

@@ -131,7 +131,9 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         Some("nobody") => Ownership::Nobody,
         Some("inherited") => Ownership::Inherited,
         Some("denied") => Ownership::Denied,
-        Some("young") => Ownership::NotYetReadable("the table is younger than a minute, and tags lag behind".into()),
+        Some("young") => {
+            Ownership::NotYetReadable("the table is less than a minute old, and its tags may not be visible yet".into())
+        }
         Some(other) => match (other.strip_prefix("stack "), other.split('/').collect::<Vec<_>>().as_slice()) {
             (Some(stack), _) => Ownership::CloudFormation(stack.into()),
             (None, [team, stack, resource]) => {
@@ -331,18 +333,17 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
               ~ point_in_time_recovery                        = true -> false
               ~ recovery_period_in_days                       = 35 -> null
               ~ kms_key_arn                                   = "arn:aws:kms:r:1:key/1" -> null
-              # the type of `b` changes: the indexes that use it are deleted and built anew, and until they
-                are built queries on them fail
-              # AWS can't change the key or the projection of an index: `by-a` is deleted and built anew,
-                and until it is built queries on it fail
-              # the index `old` is deleted, and queries on it fail from then on
-              # AWS can't move the time to live: it is switched off and on again, and AWS may refuse the
-                second for up to an hour; applying once more then does it. Items whose time in `expires` has
-                passed are deleted
-              # point-in-time recovery is switched off, and with it goes every moment the table could be
-                restored to
-              # the table is no longer encrypted with a KMS key of the account; a key that AWS owns takes
-                its place
+              # the type of `b` changes: the indexes that use it are deleted and re-created, and queries on
+                them fail until they are built
+              # AWS can't change the key or the projection of an index: `by-a` is deleted and re-created,
+                and queries on it fail until it is built
+              # the index `old` is deleted, and queries on it will fail
+              # AWS can't change the time-to-live attribute: engine turns time to live off and on again, and
+                AWS can reject the second step for up to an hour; run `engine apply` again then. Items whose
+                time in `expires` has passed are deleted
+              # point-in-time recovery is turned off, and the table can no longer be restored to an earlier
+                time
+              # the table is encrypted with a key owned by AWS instead of a KMS key in the account
 
         Plan: 0 to add, 1 to change, 0 to destroy.
         step: update todos
@@ -356,7 +357,7 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
       ~ todos (table owls-todos) will be updated in-place
           ~ recovery_period_in_days = 35 -> 7
           ~ kms_key_arn             = "arn:aws:kms:r:1:key/1" -> "arn:aws:kms:r:1:key/2"
-          # the table can't be restored to what it was more than 7 days ago any more
+          # the table can no longer be restored to a time more than 7 days ago
 
     Plan: 0 to add, 1 to change, 0 to destroy.
     step: update todos
@@ -413,21 +414,21 @@ fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
             ~ stream_arn
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-              during the switch (some ten seconds) make no record, and what the old mapping has not read
-              by then may be lost
+            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+              writes during the switch (about ten seconds) create no records, and records that the old
+              mapping has not read may be lost
        <= runner (role runner) is read
       -/+ allow (permission owls-allow) must be replaced
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # until it is made anew, whoever it lets call the function may not do so
+            # its principal has no permission to invoke the function until it is re-created
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, the function is not called
+            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+            # the function is not invoked until the new mapping is Enabled
 
       Plan: 2 to add, 1 to change, 2 to destroy.
       step: update todos
@@ -449,7 +450,7 @@ fn switching_the_stream_off_is_asked_for() {
             ~ stream_arn
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> null
-            # the stream is switched off; what its mappings have not read by then may be lost
+            # the stream is turned off; records that its mappings have not read may be lost
        <= runner (role runner) is read
 
       Plan: 0 to add, 1 to change, 0 to destroy.
@@ -467,13 +468,13 @@ fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
           ~ source_arn # forces replacement
               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
-          # until it is made anew, whoever it lets call the function may not do so
+          # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
           ~ event_source_arn # forces replacement
               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-          # until the new one is Enabled, the function is not called
+          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # the function is not invoked until the new mapping is Enabled
 
     Plan: 2 to add, 0 to change, 2 to destroy.
     step: delete allow
@@ -491,15 +492,15 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
           # it failed, and only making it anew helps: the role vanished
-          # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
-            does not say of it, are gone
+          # callers will get errors until it is re-created; its versions, its aliases and all settings
+            that are not in the spec are lost
     -/+ allow (permission owls-allow) must be replaced
           # it hangs on `logger`, which is replaced
-          # until it is made anew, whoever it lets call the function may not do so
+          # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
           # it hangs on `logger`, which is replaced
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-          # until the new one is Enabled, the function is not called
+          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # the function is not invoked until the new mapping is Enabled
 
     Plan: 3 to add, 0 to change, 3 to destroy.
     step: delete logger <- delete allow ready, delete pipe ready
@@ -553,7 +554,7 @@ fn a_mapping_removed_by_hand_comes_back_alone() {
        + pipe (mapping) will be created
            + event_source_arn  = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            + starting_position = "TRIM_HORIZON"
-           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
+           # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
 
      Plan: 1 to add, 0 to change, 0 to destroy.
      step: create pipe
@@ -565,8 +566,8 @@ fn a_tables_key_never_changes() {
     let spec = with(&with(PIPELINE, "{ id: S }", "{ key: S }"), "hash_key: id", "hash_key: key");
     assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
         ! todos (table owls-todos) is refused
-            # `attributes.id` and `hash_key` can't change: DynamoDB fixes the key when the table is made;
-              a new table would start empty
+            # `attributes.id` and `hash_key` can't change: DynamoDB can't change the key of an existing
+              table; a new table would be empty
             # hint: undo the change in the spec, or declare another resource under another name;
                     `--replace todos` deletes it and makes it anew
             ~ attributes.id  = "S" -> null
@@ -606,13 +607,13 @@ fn what_aws_is_still_working_on_is_waited_for() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # until it is made anew, whoever it lets call the function may not do so
+            # its principal has no permission to invoke the function until it is re-created
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, the function is not called
+            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+            # the function is not invoked until the new mapping is Enabled
 
       Plan: 3 to add, 0 to change, 2 to destroy.
       step: create todos
@@ -719,15 +720,15 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
           # it failed, and only making it anew helps: it failed
-          # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
-            does not say of it, are gone
+          # callers will get errors until it is re-created; its versions, its aliases and all settings
+            that are not in the spec are lost
     -/+ allow (permission owls-allow) must be replaced
           # it hangs on `logger`, which is replaced
-          # until it is made anew, whoever it lets call the function may not do so
+          # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
           # it hangs on `logger`, which is replaced
-          # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-          # until the new one is Enabled, the function is not called
+          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # the function is not invoked until the new mapping is Enabled
 
     Plan: 3 to add, 1 to change, 3 to destroy.
     step: update todos
@@ -841,14 +842,14 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
     assert_snapshot!(destroy(&empty, Options::default()), @r"
       - todos (table owls-todos) will be destroyed
-          # its items and its stream go with it
+          # its items and its stream are deleted too
       - logger (function owls-logger) will be destroyed
-          # calls of it fail from then on; its versions and aliases go with it
-          # its log group /aws/lambda/owls-logger stays
+          # callers will get errors; its versions and aliases are deleted too
+          # its log group /aws/lambda/owls-logger is not deleted
       - allow (permission owls-allow) will be destroyed
-          # whoever it lets call the function may not do so any more
+          # its principal loses permission to invoke the function
       - pipe (mapping) will be destroyed
-          # what is written from then on does not reach the function
+          # new records no longer reach the function
 
     Plan: 0 to add, 0 to change, 4 to destroy.
     step: delete todos <- delete allow ready, delete pipe ready
@@ -862,12 +863,12 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
           # it is not empty: about 3 items would be lost (AWS's count is some hours old)
           # hint: add --delete-data to lose them
       - logger (function owls-logger) will be destroyed
-          # calls of it fail from then on; its versions and aliases go with it
-          # its log group /aws/lambda/owls-logger stays
+          # callers will get errors; its versions and aliases are deleted too
+          # its log group /aws/lambda/owls-logger is not deleted
       - allow (permission owls-allow) will be destroyed
-          # whoever it lets call the function may not do so any more
+          # its principal loses permission to invoke the function
       - pipe (mapping) will be destroyed
-          # what is written from then on does not reach the function
+          # new records no longer reach the function
 
     Refused: 1 resource is refused, so nothing can be applied.
     step: delete logger <- delete allow ready, delete pipe ready
@@ -882,7 +883,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     let half = with(&half, "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
     assert_snapshot!(destroy(&half, Options::default()), @r"
       - todos (table owls-todos) will be destroyed
-          # its items and its stream go with it
+          # its items and its stream are deleted too
         pipe (mapping) is unchanged
           # it is being deleted already
 
@@ -902,7 +903,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
         allow (permission owls-allow) is unchanged
           # left alone: it bears no tags of the engine
       - pipe (mapping) will be destroyed
-          # what is written from then on does not reach the function
+          # new records no longer reach the function
 
     Refused: 1 resource is refused, so nothing can be applied.
     step: delete pipe
@@ -933,9 +934,9 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ stream_arn
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-              during the switch (some ten seconds) make no record, and what the old mapping has not read
-              by then may be lost
+            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+              writes during the switch (about ten seconds) create no records, and records that the old
+              mapping has not read may be lost
        <= runner (role runner) is read
         ~ logger (function owls-logger) will be updated in-place
             ~ environment.AA = (sensitive) -> (sensitive, known after apply)
@@ -943,13 +944,13 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # until it is made anew, whoever it lets call the function may not do so
+            # its principal has no permission to invoke the function until it is re-created
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, the function is not called
+            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+            # the function is not invoked until the new mapping is Enabled
 
       Plan: 2 to add, 2 to change, 2 to destroy.
       step: update todos
@@ -968,9 +969,9 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ stream_arn
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # AWS can't change a stream's view type: the stream is disabled and a new one enabled; writes
-              during the switch (some ten seconds) make no record, and what the old mapping has not read
-              by then may be lost
+            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+              writes during the switch (about ten seconds) create no records, and records that the old
+              mapping has not read may be lost
        <= runner (role runner) is read
         ~ logger (function owls-logger) will be updated in-place
             ~ tags.by    = null -> "owls"
@@ -979,13 +980,13 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
             ~ source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # until it is made anew, whoever it lets call the function may not do so
+            # its principal has no permission to invoke the function until it is re-created
       -/+ pipe (mapping) must be replaced
             ~ event_source_arn # forces replacement
                 "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
              -> (known after apply)
-            # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
-            # until the new one is Enabled, the function is not called
+            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+            # the function is not invoked until the new mapping is Enabled
 
       Plan: 2 to add, 2 to change, 2 to destroy.
       step: update todos

@@ -146,7 +146,7 @@ async fn what_a_step_waits_for_is_told_as_far_as_there_is_room() {
     let stage = Stage::new();
     let spec = stage.spec(&[node("todos"), node("other"), node("pipe").uses(&["todos", "other"])]);
     let (_, plan) = stage.plan(&spec, Goal::Present).await;
-    let news = "the table to become ACTIVE, since AWS makes it in the background, some seconds as a rule";
+    let news = "the table to become ACTIVE, since AWS creates it in the background, some seconds as a rule";
     let mut story = String::new();
     for columns in [160, 80, 60, 50, 30] {
         let screen = Screen::new(columns, 24);

@@ -414,24 +414,24 @@ resources:
 fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
     let spec = PIPELINE.as_bytes();
     assert_snapshot!(refusal(spec, &["--team", "blue owls"]), @r"
-    error: the team's name `blue owls` can't be written like this
+    error: the team name `blue owls` has an invalid format
      |
-     = hint: did you mean `blue-owls`? It takes letters, digits, `-` and `_`,
-             with a letter or digit at both ends
+     = hint: did you mean `blue-owls`? Use letters, digits, `-` and `_`, starting
+             and ending with a letter or digit
     ");
     assert_snapshot!(refusal(spec, &["--region", "eu-central-1b"]), @r"
-    error: `--region eu-central-1b` is no region
+    error: `eu-central-1b` is not a valid region for `--region`
      |
      = hint: `eu-central-1b` is an availability zone; its region is
              `eu-central-1`
     ");
     assert_snapshot!(refusal(PIPELINE.replace("team: owls\n", "").as_bytes(), &["--region", "mars-north-1"]), @r"
-    warning: `--region` is `mars-north-1`, which engine doesn't know
+    warning: `--region` is `mars-north-1`, which engine doesn't know about
      |
-     = why: AWS extends this list, so AWS decides whether it exists
+     = why: AWS adds values over time, so engine lets AWS decide
      = hint: if it is a typo: did you mean `eu-north-1`?
 
-    error: the spec names no team
+    error: the spec has no `team`
      --> spec.yaml:1:1
       |
     1 | resources:
@@ -450,8 +450,8 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
     1 | team: ${var.team}
       |       ^^^^^^^^^^^
       |
-      = hint: did you mean `${var.teams}`? Or add it to `vars:`, pass `--var
-              team=…`, or set ENGINE_VAR_team
+      = hint: did you mean `${var.teams}`? Otherwise add it to `vars:`, pass
+              `--var team=…`, or set ENGINE_VAR_team
     ");
 }
 
@@ -475,22 +475,21 @@ fn without_a_readable_spec_what_is_left_can_be_destroyed_by_name() {
       |       ^^^
       |
       = hint: add the closing quote
-      = hint: without the spec,
-              `engine destroy --team TEAM --stack STACK --region REGION` deletes
-              what they own
+      = hint: to delete the stack without its spec, run
+              `engine destroy --team TEAM --stack STACK --region REGION`
 
-    error: `--team the owls`: a team's name can't be written like this
+    error: invalid `--team the owls`: the team name has an invalid format
      |
-     = hint: did you mean `the-owls`? It takes letters, digits, `-` and `_`, with
-             a letter or digit at both ends
+     = hint: did you mean `the-owls`? Use letters, digits, `-` and `_`, starting
+             and ending with a letter or digit
 
-    error: `--stack a/b`: a stack's name can't be written like this
+    error: invalid `--stack a/b`: the stack name has an invalid format
      |
-     = hint: did you mean `a-b`? It takes letters, digits, `-`, `_` and `.`
+     = hint: did you mean `a-b`? Use letters, digits, `-`, `_` and `.`
 
-    error: `--region Frankfurt`: a region's name can't be written like this
+    error: invalid `--region Frankfurt`: the region name has an invalid format
      |
-     = hint: it takes a region's name, like `eu-central-1`
+     = hint: use a region name, like `eu-central-1`
     ");
 }
 
@@ -648,7 +647,7 @@ fn both_yaml_readers_see_the_same_in_every_spec() {
                 compared += 1;
             }
             Err(errors) => {
-                let disagrees = |error: &Diagnostic| error.problem.contains("two ways");
+                let disagrees = |error: &Diagnostic| error.problem.contains("ambiguous");
                 // One of them is there to show just that.
                 let meant = path.ends_with("yaml-two-meanings.yaml");
                 assert!(meant == errors.iter().any(disagrees), "{}: {errors:?}", path.display());
@@ -692,6 +691,86 @@ fn no_secret_of_a_spec_reaches_any_output() {
             assert!(!said.contains(SECRET), "{case}: {said}");
         }
     }
+}
+
+/// The value of a misspelled key is shown where it can't be a secret, so that the excerpt helps to find the mistake.
+#[test]
+fn excerpts_mask_only_values_that_may_be_secret() {
+    const SHOWN: [(&str, &str); 12] = [
+        ("function", "timeoutt: VALUE"),
+        ("function", "memorysize: VALUE"),
+        ("function", "memorySize: VALUE"),
+        ("function", "memory-size: VALUE"),
+        ("function", "layer: [VALUE]"),
+        ("table", "hashkey: VALUE"),
+        ("table", "rangeKey: VALUE"),
+        ("code", "{ inline: x, exclude: [VALUE] }"),
+        ("code", "{ pth: VALUE }"),
+        ("top", "reigon: VALUE"),
+        ("top", "acount: VALUE"),
+        ("top", "stak: VALUE"),
+    ];
+    const MASKED: [(&str, &str); 24] = [
+        ("function", "env: VALUE"),
+        ("function", "inline: VALUE"),
+        ("function", "source: VALUE"),
+        ("function", "TIMEOUT: VALUE"),
+        ("function", "api_key: VALUE"),
+        ("function", "token: VALUE"),
+        ("function", "password: VALUE"),
+        ("function", "timeoutt: { deep: VALUE }"),
+        ("function", "layer: [{ deep: VALUE }]"),
+        ("function", "hashkey: VALUE"),
+        ("function", "tags:VALUE"),
+        ("function", "environment: { deep: { deeper: VALUE } }"),
+        ("table", "api_key: VALUE"),
+        ("table", "secret: VALUE"),
+        ("table", "environment: { KEY: VALUE }"),
+        ("code", "{ inlin: VALUE }"),
+        ("code", "{ inline: VALUE, exclude: [x] }"),
+        ("code", "{ pth: { deep: VALUE } }"),
+        ("code", "{ text: VALUE }"),
+        ("top", "secret: VALUE"),
+        ("top", "environment: { KEY: VALUE }"),
+        ("top", "variables: { key: VALUE }"),
+        ("top", "REGION: VALUE"),
+        ("top", "teem: { deep: VALUE }"),
+    ];
+    let is_shown = |place: &str, line: &str| {
+        let spec = match place {
+            "table" => PIPELINE.replace("    hash_key: id\n", &format!("    hash_key: id\n    {line}\n")),
+            "function" => format!("{PIPELINE}    {line}\n"),
+            "code" => PIPELINE.split("    code: ").next().unwrap().to_owned() + &format!("    code: {line}\n"),
+            _ => format!("{PIPELINE}{line}\n"),
+        };
+        load(&spec.replace("VALUE", "sw0rdfish"), &Overrides::default()).unwrap_err().contains("sw0rdfish")
+    };
+    for (place, line) in SHOWN {
+        assert!(is_shown(place, line), "{place}: {line}");
+    }
+    for (place, line) in MASKED {
+        assert!(!is_shown(place, line), "{place}: {line}");
+    }
+    // Each typo of a key with secrets: a letter missing, doubled, or swapped with the next one.
+    let mut n_typos = 0;
+    for key in ["environment", "inline", "code", "vars"] {
+        for at in 0..key.len() {
+            let (before, after) = key.split_at(at);
+            let next = after.get(1..2).unwrap_or_default();
+            let letter = &after[..1];
+            let rest = after.get(2..).unwrap_or_default();
+            let missing = format!("{before}{next}{rest}");
+            let doubled = format!("{before}{letter}{after}");
+            let swapped = format!("{before}{next}{letter}{rest}");
+            for typo in [missing, doubled, swapped].into_iter().filter(|typo| *typo != key) {
+                for place in ["function", "table", "top"] {
+                    assert!(!is_shown(place, &format!("{typo}: VALUE")), "{place}: {typo}");
+                    n_typos += 1;
+                }
+            }
+        }
+    }
+    assert!(n_typos > 200, "{n_typos}");
 }
 
 /// The texts between double quotes of Rust code, escapes resolved.
@@ -767,8 +846,8 @@ fn texts() -> Vec<(String, String)> {
 fn every_text_about_a_spec_is_provoked_by_a_test() {
     // Each with why no spec can show it.
     let unprovoked = [
-        ("cannot build the zip: {0}", "the names and sizes that the format can't hold are refused before"),
-        ("shorten the names of its files", "the same"),
+        ("can't build the zip: {0}", "the names and sizes that the format can't hold are refused before"),
+        ("shorten the file names", "the same"),
     ];
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let mut said = String::new();

@@ -1,8 +1,8 @@
-//! How AWS lets a living table be changed: one concern for each UpdateTable, and the next only once the table is ACTIVE
-//! and shows the last (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html).
+//! Changes an existing table: one aspect per UpdateTable, and the next one only once the table is ACTIVE and shows the last
+//! (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html).
 //!
-//! **Invariant:** what differs is sent and nothing else, for AWS refuses what changes nothing; and no answer to a change
-//! is taken for what it came to.
+//! **Invariant:** a request contains only differences, because AWS rejects a request that changes nothing; and the result comes
+//! from a read, never from the response to a change.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,8 +24,8 @@ use super::{
     encryption, incomplete, props, read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
 };
 
-/// Changes a table that is at rest from `have` to `want`, but for its tags. Safeguards come on first and go off last; what
-/// AWS may refuse for an hour comes at the very end.
+/// Changes an idle table from `have` to `want`, except for its tags. Protections are turned on first and off last; the change
+/// that AWS can reject for an hour comes at the end.
 pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props) -> Result<(), AwsError> {
     let protects = |on: bool| {
         let edit = move |it: UpdateTable| it.deletion_protection_enabled(on);
@@ -47,7 +47,7 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
         let encryption = encryption(want.kms_key_arn.as_deref());
         let edit = |it: UpdateTable| it.sse_specification(encryption.clone());
         let (from, to) = (have.kms_key_arn.clone(), want.kms_key_arn.clone());
-        // Whatever key appears where there was none is the one that was asked for.
+        // For the AWS managed key, accept any key that appears.
         let shown = |live: &Props| match &live.kms_key_arn {
             Some(_) if to.as_deref() == Some(MANAGED_KEY) => to.clone(),
             key => key.clone(),
@@ -66,7 +66,7 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
     Ok(())
 }
 
-/// Deletes the indexes that are not wanted, or not wanted as they are, one after the other; returns those that stay.
+/// Deletes unwanted and changed indexes, one after the other; returns those that remain.
 async fn drop_indexes(
     cx: &Context,
     id: &Id,
@@ -89,7 +89,7 @@ async fn drop_indexes(
     Ok(kept)
 }
 
-/// Changes how capacity is paid, and how much there is of it: the table and the indexes that it has in one call.
+/// Changes the billing mode and the capacity of the table and its remaining indexes in one call.
 async fn change_capacity(
     cx: &Context,
     id: &Id,
@@ -99,7 +99,7 @@ async fn change_capacity(
 ) -> Result<(), AwsError> {
     let capacity = |props: &Props| (props.read_capacity, props.write_capacity);
     let mode = (have.billing_mode != want.billing_mode).then(|| BillingMode::from(want.billing_mode.as_str()));
-    // Equal values are refused, unless the mode changes with them.
+    // AWS rejects equal values unless the billing mode changes, too.
     let of_table = if mode.is_some() || capacity(have) != capacity(want) { throughput(capacity(want))? } else { None };
     let mut of_indexes = Vec::new();
     for (name, index) in kept {
@@ -127,7 +127,7 @@ async fn change_capacity(
     alter(cx, id, UPDATE, edit, shown, shown(have), shown(want)).await
 }
 
-/// Makes the indexes that are missing, one after the other, and waits until each is built.
+/// Creates the missing indexes, one after the other, and waits until each is built.
 async fn make_indexes(
     cx: &Context,
     id: &Id,
@@ -139,7 +139,7 @@ async fn make_indexes(
             continue;
         }
         standing.insert(name.clone(), index.clone());
-        // Exactly those that the keys use by then: AWS refuses one too many.
+        // Only attributes that keys use at this point: AWS rejects others.
         let definitions = definitions(&want.attributes, &want.key_attributes(&standing))?;
         let create = GlobalSecondaryIndexUpdate::builder().create(index.action(name)?).build();
         let edit = |request: UpdateTable| {
@@ -152,7 +152,7 @@ async fn make_indexes(
     Ok(())
 }
 
-/// The view type of a stream can't be changed: it is switched off, and a new stream is switched on.
+/// Changes the stream. AWS can't change its view type, so it is disabled and a new one enabled.
 async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Result<(), AwsError> {
     if have.stream_view_type == want.stream_view_type {
         return Ok(());
@@ -170,18 +170,18 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
     Ok(())
 }
 
-/// Switches point-in-time recovery as wanted, unless it is so already.
+/// Sets point-in-time recovery, unless it is already set.
 pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Result<(), AwsError> {
-    // Who can't read the setting can still set it.
+    // Set it even if you lack permission to read it.
     let now = readable(cx.read(&id.name, || read_recovery(cx, &id.name)).await)?;
     if now == Some(want) {
         return Ok(());
     }
-    // Switched on without a period, it has the default one.
+    // Without a period, AWS uses the default one.
     let period = want.filter(|days| now != Some(None) || *days != RECOVERY_PERIOD);
     let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(want.is_some());
     let recovery = recovery.set_recovery_period_in_days(period).build().map_err(incomplete)?;
-    // For some seconds after the create AWS says that backups are not available yet.
+    // For a few seconds after a create, AWS reports that backups are not available yet.
     let send = || async {
         let request = cx.aws.dynamodb.update_continuous_backups().table_name(&id.name);
         let request = request.point_in_time_recovery_specification(recovery.clone());
@@ -195,9 +195,9 @@ pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Re
     cx.until(UPKEEP, &id.name, shown).await
 }
 
-/// Switches the time to live as wanted, unless it is so already. To move it, AWS wants it off first.
+/// Sets the time-to-live attribute, unless it is already set. To change it, AWS requires turning it off first.
 pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result<(), AwsError> {
-    // Who can't read the setting can still set it.
+    // Set it even if you lack permission to read it.
     let now = readable(cx.read(&id.name, || read_ttl(cx, &id.name)).await)?.flatten();
     if now.as_deref() == want {
         return Ok(());
@@ -223,12 +223,12 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
     Ok(())
 }
 
-/// How often a table at rest may show what it was before a change that AWS took: some reads lag behind.
+/// How many reads of an idle table may show old values after AWS accepted a change: some reads are stale.
 const LAGGING_LOOKS: u32 = 120;
 
-/// Sends one UpdateTable, waiting out earlier changes, and then waits until the table is at rest and shows the change in
-/// two reads in a row: one alone may come from a replica that is ahead of the others. `shown` is what it is about, which
-/// goes `from` one value `to` another; any third is somebody else's, who must not be overwritten unseen.
+/// Sends one UpdateTable after earlier changes have finished, and waits until the table is idle and shows the change in two
+/// consecutive reads, since one alone may come from a replica that is ahead. `shown` extracts the changed value, which goes
+/// `from` one value `to` another; any other value is a change outside this run, which must not be overwritten.
 async fn alter<V: PartialEq>(
     cx: &Context,
     id: &Id,
@@ -239,20 +239,20 @@ async fn alter<V: PartialEq>(
     to: V,
 ) -> Result<(), AwsError> {
     let now = |table: &TableDescription| shown(&props(table, BTreeMap::new()));
-    let changed = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "somebody else changed it meanwhile");
+    let changed = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table was changed outside this run");
     let send = || async {
         match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.named("UpdateTable", &id.name) {
-            // "It is so already" is fine, and so is an index that is gone: the reads that follow decide.
+            // "Unchanged" and a missing index are fine: the reads that follow decide.
             Err(error) if matches!(error.class, Class::Unchanged | Class::NotFound) => Ok(()),
             answer => answer.map(|_| ()),
         }
     };
-    // Sent again after a lost answer, the call finds its own work under way.
+    // After a lost response, the table may already show this change in progress.
     let again = || async {
         let table = present(cx, id).await?;
         match () {
             () if !is_at_rest(&table) => {
-                Err(AwsError::own(Class::Busy, "UpdateTable", &id.name, "a change of it is under way"))
+                Err(AwsError::own(Class::Busy, "UpdateTable", &id.name, "another change is in progress"))
             }
             () if now(&table) == to => Ok(Some(())),
             () if now(&table) == from => Ok(None),
@@ -264,7 +264,7 @@ async fn alter<V: PartialEq>(
     let probe = || async {
         let table = present(cx, id).await?;
         let (now, at_rest) = (now(&table), is_at_rest(&table));
-        // Looks of its sort in a row.
+        // The number of consecutive reads for which the condition holds.
         let count = |counter: &AtomicU32, holds: bool| {
             let looks = if holds { counter.load(Ordering::Relaxed) + 1 } else { 0 };
             counter.store(looks, Ordering::Relaxed);
@@ -275,7 +275,7 @@ async fn alter<V: PartialEq>(
             return Err(changed());
         }
         if count(&lagging, at_rest && now != to) >= LAGGING_LOOKS {
-            let message = "AWS took the change, but the table goes on as it was";
+            let message = "AWS accepted the change, but the table still shows the old values";
             return Err(AwsError::own(Class::Differs, "UpdateTable", &id.name, message));
         }
         Ok((settled >= 2).then_some(()))
@@ -283,9 +283,9 @@ async fn alter<V: PartialEq>(
     cx.until(wait, &id.name, probe).await
 }
 
-/// The table, which has to be there.
+/// The table, or an error if it doesn't exist.
 async fn present(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
-    let gone = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table is gone");
+    let gone = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table no longer exists");
     describe(cx, &id.name).await?.ok_or_else(gone)
 }
 
@@ -293,8 +293,7 @@ fn is_at_rest(table: &TableDescription) -> bool {
     table.table_status() == Some(&TableStatus::Active) && under_way(table).is_none()
 }
 
-/// Waits until nothing of the table is on its way any more, and returns it as it is then. Only once it is ACTIVE does it
-/// show what else is under way.
+/// Waits until no change of the table is in progress, and returns it. Only an ACTIVE table shows all changes in progress.
 pub(super) async fn rest(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
     let active = || async {
         let table = present(cx, id).await?;

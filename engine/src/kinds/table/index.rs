@@ -1,6 +1,6 @@
-//! A table's secondary indexes: what a spec may say of them, what AWS refuses, and how they look in AWS's own shapes.
+//! A table's secondary indexes: their properties, checks, and conversion to and from AWS's types.
 //!
-//! **Invariant:** no call leaves from here. When an index is made or deleted is the table's business.
+//! **Invariant:** it makes no calls. The table decides when to create or delete an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,23 +17,23 @@ use crate::value::{Path, Tree, Value};
 
 use super::{ATTRIBUTE, CAPACITY, NAME, incomplete, throughput};
 
-/// The property that holds the global ones.
+/// The property for global indexes.
 pub(super) const GLOBAL: &str = "global_secondary_indexes";
-/// The property that holds the local ones.
+/// The property for local indexes.
 pub(super) const LOCAL: &str = "local_secondary_indexes";
 /// Limits of docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html: indexes of a table,
-/// attributes of one half of a global index's key, attributes that one index or all of them together project. AWS raises
-/// the number of global indexes, so that one is a warning, with a bound of ours.
+/// attributes of one half of a global index's key, attributes that one index or all of them together project. AWS can raise
+/// the number of global indexes, so exceeding it is a warning, up to engine's own limit.
 const USUAL_GLOBAL: i64 = 20;
 const MAX_GLOBAL: usize = 1000;
 const MAX_LOCAL: usize = 5;
 const MAX_KEYS: usize = 4;
 const MAX_PROJECTED: usize = 20;
 const MAX_PROJECTED_TOGETHER: usize = 100;
-/// The table's own key, two halves of each global key, and one attribute for each local index.
+/// The table's key, both halves of each global key, and one attribute for each local index.
 pub(super) const MAX_ATTRIBUTES: usize = 2 + MAX_GLOBAL * 2 * MAX_KEYS + MAX_LOCAL;
 const CAPACITIES: [&str; 2] = ["read_capacity", "write_capacity"];
-/// What AWS can't change of a living index.
+/// Properties that AWS can't change on an existing index.
 const FIXED: [&str; 4] = ["hash_key", "range_key", "projection_type", "non_key_attributes"];
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub(super) struct LocalIndex {
     non_key_attributes: Option<Vec<String>>,
 }
 
-/// One attribute, or several that are one half of a key together; one alone is text.
+/// One or several attributes of one half of a key; a single one is text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Keys {
@@ -83,21 +83,20 @@ pub(super) fn global() -> Property {
     let keys = || Shape::Texts { item: ATTRIBUTE, max: MAX_KEYS };
     let [projection_type, non_key_attributes] = projection_properties();
     let index = vec![
-        property("hash_key", keys(), "the attribute that is the partition key, or up to four")
+        property("hash_key", keys(), "partition key attribute, or up to four")
             .member("KeySchema.1.AttributeName")
             .required(),
-        property("range_key", keys(), "the attribute that is the sort key, or up to four")
-            .member("KeySchema.2.AttributeName"),
+        property("range_key", keys(), "sort key attribute, or up to four").member("KeySchema.2.AttributeName"),
         projection_type,
         non_key_attributes,
-        property("read_capacity", CAPACITY, "read units a second, the table's unless given; with PROVISIONED only")
+        property("read_capacity", CAPACITY, "read capacity units; only with PROVISIONED; defaults to the table's")
             .member("ProvisionedThroughput.ReadCapacityUnits"),
-        property("write_capacity", CAPACITY, "write units a second, the table's unless given; with PROVISIONED only")
+        property("write_capacity", CAPACITY, "write capacity units; only with PROVISIONED; defaults to the table's")
             .member("ProvisionedThroughput.WriteCapacityUnits"),
     ];
     let indexes = Shape::Map { key: NAME, value: Box::new(Shape::Record(index)), max: MAX_GLOBAL };
-    property(GLOBAL, indexes, "indexes with a partition key of their own, by name")
-        .quota(USUAL_GLOBAL, "AWS raises the account's quota if it is asked to")
+    property(GLOBAL, indexes, "indexes with their own partition key, by name")
+        .quota(USUAL_GLOBAL, "AWS can raise this quota on request")
         .default(json!({}))
         .literal()
         .loses(losses)
@@ -105,7 +104,7 @@ pub(super) fn global() -> Property {
 
 pub(super) fn local() -> Property {
     let [projection_type, non_key_attributes] = projection_properties();
-    let range_key = property("range_key", Shape::Text(ATTRIBUTE), "the attribute that is the index's sort key")
+    let range_key = property("range_key", Shape::Text(ATTRIBUTE), "sort key attribute of the index")
         .required()
         .member("KeySchema.2.AttributeName");
     let index = vec![range_key, projection_type, non_key_attributes];
@@ -113,16 +112,22 @@ pub(super) fn local() -> Property {
     property(LOCAL, indexes, "indexes with the table's partition key and another sort key, by name")
         .default(json!({}))
         .literal()
-        .on_change(Effect::Refuse("DynamoDB fixes local indexes when the table is made; a new table would start empty"))
+        .on_change(Effect::Refuse(
+            "DynamoDB can't change local indexes of an existing table; a new table would be empty",
+        ))
 }
 
 fn projection_properties() -> [Property; 2] {
     let names = Shape::Set { item: Box::new(Shape::Text(ATTRIBUTE)), max: MAX_PROJECTED };
     [
-        property("projection_type", Shape::Choice(&["ALL", "KEYS_ONLY", "INCLUDE"]), "what the index holds of an item")
-            .member("Projection.ProjectionType")
-            .default("ALL"),
-        property("non_key_attributes", names, "the attributes that the index holds; with INCLUDE only")
+        property(
+            "projection_type",
+            Shape::Choice(&["ALL", "KEYS_ONLY", "INCLUDE"]),
+            "attributes that the index contains",
+        )
+        .member("Projection.ProjectionType")
+        .default("ALL"),
+        property("non_key_attributes", names, "additional attributes that the index contains; only with INCLUDE")
             .member("Projection.NonKeyAttributes"),
     ]
 }
@@ -133,17 +138,17 @@ fn losses(before: &Value, after: &Value) -> Vec<String> {
         (Value::Map(index), Some(Value::Map(wanted))) => {
             FIXED.iter().any(|property| index.get(*property) != wanted.get(*property)).then(|| {
                 format!(
-                    "AWS can't change the key or the projection of an index: `{name}` is deleted and built anew, and \
-                     until it is built queries on it fail"
+                    "AWS can't change the key or the projection of an index: `{name}` is deleted and re-created, and \
+                     queries on it fail until it is built"
                 )
             })
         }
-        _ => Some(format!("the index `{name}` is deleted, and queries on it fail from then on")),
+        _ => Some(format!("the index `{name}` is deleted, and queries on it will fail")),
     };
     have.iter().filter_map(loss).collect()
 }
 
-/// A global index is paid like the table unless it says otherwise.
+/// A global index without its own capacity gets the table's.
 pub(super) fn normalize(desired: &mut Tree) {
     if desired.get("billing_mode").and_then(Value::as_str) != Some("PROVISIONED") {
         return;
@@ -161,7 +166,7 @@ pub(super) fn normalize(desired: &mut Tree) {
     }
 }
 
-/// The declared indexes of a property, without those that are not even a mapping.
+/// The declared indexes of a property, without invalid ones.
 fn declared<'t>(desired: &'t Tree, property: &str) -> impl Iterator<Item = (&'t String, &'t Tree)> {
     let indexes = match desired.get(property) {
         Some(Value::Map(indexes)) => Some(indexes),
@@ -173,7 +178,7 @@ fn declared<'t>(desired: &'t Tree, property: &str) -> impl Iterator<Item = (&'t 
     })
 }
 
-/// Text, or each of several.
+/// A text, or each text in a list.
 fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
     let values = match value {
         Some(Value::List(items)) => items.as_slice(),
@@ -183,7 +188,7 @@ fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
     values.iter().filter_map(Value::as_str)
 }
 
-/// Every key attribute of an index, with the place that names it.
+/// Each key attribute of each index, with its path.
 pub(super) fn keys(desired: &Tree) -> impl Iterator<Item = (Path, &str)> {
     [GLOBAL, LOCAL].into_iter().flat_map(move |property| {
         declared(desired, property).flat_map(move |(name, index)| {
@@ -195,7 +200,7 @@ pub(super) fn keys(desired: &Tree) -> impl Iterator<Item = (Path, &str)> {
     })
 }
 
-/// Whether [`keys`] can name them all: nothing of an index was written so that it can't be read.
+/// Whether [`keys`] is complete, because all key properties are valid.
 pub(super) fn are_readable(desired: &Tree) -> bool {
     [GLOBAL, LOCAL].into_iter().all(|property| match desired.get(property) {
         Some(Value::Map(indexes)) => indexes.values().all(|index| match index {
@@ -208,7 +213,7 @@ pub(super) fn are_readable(desired: &Tree) -> bool {
     })
 }
 
-/// What an index projects although it is a key of the table or of the index
+/// Projected attributes of an index that are already keys of the table or the index
 /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.Projections).
 fn projected_keys<'t>(desired: &'t Tree, index: &'t Tree) -> Vec<&'t str> {
     let halves = |tree: &'t Tree| ["hash_key", "range_key"].into_iter().flat_map(move |half| texts(tree.get(half)));
@@ -216,7 +221,7 @@ fn projected_keys<'t>(desired: &'t Tree, index: &'t Tree) -> Vec<&'t str> {
     texts(index.get("non_key_attributes")).filter(|name| keys.contains(name)).collect()
 }
 
-/// What AWS would refuse of the indexes of a table.
+/// Errors in a table's indexes that AWS would reject.
 pub(super) fn check(desired: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     let text = |name: &str| desired.get(name).and_then(Value::as_str);
@@ -232,12 +237,12 @@ pub(super) fn check(desired: &Tree) -> Vec<Problem> {
             problems.push(
                 Problem::error(
                     path.clone(),
-                    format!("the attribute `{twice}` stands twice in the key of the index `{name}`"),
-                    "name it once, or another attribute",
+                    format!("the key of the index `{name}` contains the attribute `{twice}` twice"),
+                    "use different attributes",
                 )
                 .why(match property {
-                    LOCAL => "a local index has the table's `hash_key`",
-                    _ => "a key is made of different attributes",
+                    LOCAL => "the partition key of a local index is the table's `hash_key`",
+                    _ => "the attributes of a key must differ",
                 }),
             );
         }
@@ -249,32 +254,32 @@ pub(super) fn check(desired: &Tree) -> Vec<Problem> {
             problems.push(
                 Problem::error(
                     path.clone(),
-                    format!("the index `{name}` does not say which attributes it holds"),
-                    "add `non_key_attributes: [name]`, or choose another `projection_type`",
+                    format!("the index `{name}` has no `non_key_attributes`"),
+                    "add `non_key_attributes: [name]`, or use another `projection_type`",
                 )
-                .why("projection type INCLUDE needs them"),
+                .why("projection type INCLUDE requires them"),
             );
         } else if written && !is_include && index.contains_key("projection_type") {
             problems.push(Problem::error(
                 path.key("non_key_attributes"),
-                "`non_key_attributes` has no meaning without projection type INCLUDE",
-                "remove it, or write `projection_type: INCLUDE`",
+                "`non_key_attributes` requires `projection_type: INCLUDE`",
+                "remove it, or set `projection_type: INCLUDE`",
             ));
         }
         problems.extend(projected_keys(desired, index).into_iter().map(|key| {
             Problem::warning(
                 path.key("non_key_attributes"),
-                format!("`non_key_attributes` names `{key}`, which is part of a key"),
+                format!("`non_key_attributes` contains the key attribute `{key}`"),
                 "remove it",
             )
-            .why("an index holds the keys of the table and its own anyway")
+            .why("an index always contains its own key and the table's key")
         }));
         if text("billing_mode") == Some("PAY_PER_REQUEST") {
             for capacity in CAPACITIES.iter().filter(|it| matches!(index.get(**it), Some(Value::Number(_)))) {
                 problems.push(Problem::error(
                     path.key(capacity),
-                    format!("`{capacity}` has no meaning with billing mode PAY_PER_REQUEST"),
-                    format!("remove `{capacity}`, or choose `billing_mode: PROVISIONED` for the table"),
+                    format!("`{capacity}` has no effect with billing mode PAY_PER_REQUEST"),
+                    format!("remove `{capacity}`, or set `billing_mode: PROVISIONED` on the table"),
                 ));
             }
         }
@@ -282,15 +287,17 @@ pub(super) fn check(desired: &Tree) -> Vec<Problem> {
     if projected > MAX_PROJECTED_TOGETHER {
         problems.push(Problem::error(
             Path::property(GLOBAL),
-            format!("the indexes name {projected} `non_key_attributes` together, {MAX_PROJECTED_TOGETHER} are allowed"),
-            "remove some, or choose `projection_type: ALL`",
+            format!(
+                "the indexes have {projected} `non_key_attributes` in total, but the maximum is {MAX_PROJECTED_TOGETHER}"
+            ),
+            "remove some, or use `projection_type: ALL`",
         ));
     }
     for (name, _) in declared(desired, LOCAL) {
         if declared(desired, GLOBAL).any(|(other, _)| other == name) {
             problems.push(Problem::error(
                 Path::property(LOCAL).key(name),
-                format!("the table has two indexes of the name `{name}`"),
+                format!("the table has two indexes with the name `{name}`"),
                 "rename one of them",
             ));
         }
@@ -300,17 +307,17 @@ pub(super) fn check(desired: &Tree) -> Vec<Problem> {
         problems.push(
             Problem::error(
                 Path::property(LOCAL).key(name),
-                "a local index needs a table with a `range_key`",
+                "a local index requires a table with a `range_key`",
                 format!("add `range_key:` to the table, or move the index to `{GLOBAL}`"),
             )
-            .why("it is another order of the items that share a partition key"),
+            .why("it sorts the items of a partition in another order"),
         );
     }
     problems
 }
 
 impl GlobalIndex {
-    /// Whether AWS could make `self` out of `other` without building it anew: the same key, the same projection.
+    /// Whether AWS can change `other` to `self` without rebuilding it: both have the same key and projection.
     pub(super) fn is_like(&self, other: &GlobalIndex) -> bool {
         (&self.hash_key, &self.range_key, &self.projection_type, &self.non_key_attributes)
             == (&other.hash_key, &other.range_key, &other.projection_type, &other.non_key_attributes)
@@ -326,7 +333,7 @@ impl GlobalIndex {
         self.hash_key.names().iter().chain(self.range_key.iter().flat_map(Keys::names)).map(String::as_str)
     }
 
-    /// For a CreateTable.
+    /// The index for CreateTable.
     pub(super) fn of_table(&self, name: &str) -> Result<GlobalSecondaryIndex, AwsError> {
         GlobalSecondaryIndex::builder()
             .index_name(name)
@@ -337,7 +344,7 @@ impl GlobalIndex {
             .map_err(incomplete)
     }
 
-    /// For an UpdateTable.
+    /// The index for UpdateTable.
     pub(super) fn action(&self, name: &str) -> Result<CreateGlobalSecondaryIndexAction, AwsError> {
         CreateGlobalSecondaryIndexAction::builder()
             .index_name(name)
@@ -354,12 +361,12 @@ impl GlobalIndex {
 }
 
 impl LocalIndex {
-    /// The attribute of its key that is its own.
+    /// Its sort key attribute.
     pub(super) fn range_key(&self) -> &str {
         &self.range_key
     }
 
-    /// For a CreateTable, on a table with that partition key.
+    /// The index for CreateTable, on a table with this partition key.
     pub(super) fn of_table(&self, name: &str, hash_key: &String) -> Result<LocalSecondaryIndex, AwsError> {
         LocalSecondaryIndex::builder()
             .index_name(name)
@@ -370,7 +377,7 @@ impl LocalIndex {
     }
 }
 
-/// Partition key first: the order counts.
+/// A key schema; AWS requires the partition key first.
 pub(super) fn key_schema(hash: &[String], range: &[String]) -> Result<Vec<KeySchemaElement>, AwsError> {
     let halves = hash.iter().map(|name| (name, KeyType::Hash)).chain(range.iter().map(|name| (name, KeyType::Range)));
     let element =
@@ -383,7 +390,7 @@ fn projection(projection_type: &str, names: Option<&[String]>) -> Projection {
     Projection::builder().projection_type(projection_type).set_non_key_attributes(names.map(<[_]>::to_vec)).build()
 }
 
-/// The attributes of one half of a key, in their order.
+/// The attributes of one half of a key, in order.
 pub(super) fn half(schema: &[KeySchemaElement], half: &KeyType) -> Vec<String> {
     schema.iter().filter(|it| it.key_type == *half).map(|it| it.attribute_name.clone()).collect()
 }
@@ -391,12 +398,12 @@ pub(super) fn half(schema: &[KeySchemaElement], half: &KeyType) -> Vec<String> {
 fn shown(projection: Option<&Projection>) -> (String, Option<Vec<String>>) {
     let projection_type = projection.and_then(Projection::projection_type).unwrap_or(&ProjectionType::All);
     let mut names = projection.map(|it| it.non_key_attributes().to_vec()).unwrap_or_default();
-    // Sorted like the sets of a spec.
+    // Sort them like sets in a spec.
     names.sort_by_cached_key(|name| json!(name).to_string());
     (projection_type.as_str().to_owned(), (!names.is_empty()).then_some(names))
 }
 
-/// The global indexes that AWS shows, also those that are being made; one that is being deleted is none any more.
+/// The global indexes in AWS, including those being created, without those being deleted.
 pub(super) fn living(table: &TableDescription, on_demand: bool) -> BTreeMap<String, GlobalIndex> {
     let lasting = table.global_secondary_indexes().iter().filter(|it| it.index_status != Some(IndexStatus::Deleting));
     let index = lasting.map(|index| {
@@ -416,7 +423,7 @@ pub(super) fn living(table: &TableDescription, on_demand: bool) -> BTreeMap<Stri
     index.collect()
 }
 
-/// The local indexes that AWS shows.
+/// The local indexes in AWS.
 pub(super) fn living_local(table: &TableDescription) -> BTreeMap<String, LocalIndex> {
     let index = table.local_secondary_indexes().iter().map(|index| {
         let (projection_type, non_key_attributes) = shown(index.projection());
@@ -427,7 +434,7 @@ pub(super) fn living_local(table: &TableDescription) -> BTreeMap<String, LocalIn
     index.collect()
 }
 
-/// The first index that AWS is working on, with AWS's word for it. The table itself may be ACTIVE all the while.
+/// The first index with a change in progress, and its status. The table itself can be ACTIVE meanwhile.
 pub(super) fn under_way(table: &TableDescription) -> Option<(&str, &IndexStatus)> {
     let states = table.global_secondary_indexes().iter().map(|index| (index.index_name(), index.index_status()));
     states

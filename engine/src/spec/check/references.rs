@@ -1,6 +1,6 @@
-//! What ties resources together: where references lead, which identities follow from them, and who needs whom.
+//! Relations between resources: targets of references, the identities that follow from them, and the dependency graph.
 //!
-//! **Invariant:** it comes after every value has been looked at by itself.
+//! **Invariant:** it runs after each value has been checked on its own.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use super::super::Declared;
 use super::{Checker, Draft, MAX_LISTED, Reference, list, nearest};
 
 impl Checker<'_> {
-    /// Checks that every reference leads somewhere, and fills in whom the identities mean.
+    /// Checks that each reference has a target, and fills in the parents' names.
     pub(super) fn follow_references(&mut self, drafts: &mut [Draft]) {
         let targets: BTreeMap<String, Declared> =
             drafts.iter().map(|draft| (draft.declared.name.clone(), draft.declared.clone())).collect();
@@ -32,14 +32,14 @@ impl Checker<'_> {
                 let declared = &mut draft.declared;
                 let target = match declared.desired.get(property.name) {
                     Some(Value::Unknown(template)) => match template.sole_hole() {
-                        // One that leads nowhere is reported where it was followed.
+                        // A reference without a target is already reported.
                         Some(Hole::Output { resource, .. }) => {
                             targets.get(resource).map(|target| target.id.name.clone())
                         }
                         _ => {
                             let span = self.places.get(&declared.name, &Path::property(property.name));
-                            let problem = format!("`{}` must be one reference, nothing around it", property.name);
-                            let hint = "write the reference alone: it tells which resource in AWS is meant";
+                            let problem = format!("`{}` must be a single reference, without other text", property.name);
+                            let hint = "write only the reference, because it identifies the resource in AWS";
                             if let Some(span) = span {
                                 self.error(span, problem, hint);
                             }
@@ -56,7 +56,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Whether there is a resource of that name, be it one of which nothing can be made: that is told already.
+    /// Whether the spec has a resource with this name, even an invalid one, which is already reported.
     fn is_declared(&self, name: &str) -> bool {
         self.places.get(name, &Path::default()).is_some()
     }
@@ -68,13 +68,13 @@ impl Checker<'_> {
                 return;
             }
             if reference.sensitive {
-                // What stands there may be a secret; which resource it resembles is none.
+                // The text may be a secret; the name of a similar resource is not.
                 let near = nearest(resource, targets.keys().map(String::as_str).take(MOST_COMPARED));
                 let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? Otherwise "));
                 self.error(
                     *span,
-                    format!("`{}` refers to a resource that this spec does not have", reference.path),
-                    format!("{near}write `$${{` if it is not meant as a reference"),
+                    format!("`{}` refers to a resource that doesn't exist in this spec", reference.path),
+                    format!("{near}write `$${{` for a literal `${{`"),
                 );
                 return;
             }
@@ -104,50 +104,52 @@ impl Checker<'_> {
             && !fits.contains(&(schema.kind, output.name))
         {
             let property = reference.path.to_string();
-            let problem =
-                format!("`{property}` can't take `${{{resource}.{attribute}}}`: `{resource}` is a {}", schema.kind);
+            let problem = format!(
+                "`${{{resource}.{attribute}}}` can't be used for `{property}`: `{resource}` is a {}",
+                schema.kind
+            );
             let wanted = fits.iter().map(|(kind, attribute)| format!("`{attribute}` of a {kind}")).collect::<Vec<_>>();
-            self.error(*span, problem, format!("it takes {}", wanted.join(" or ")));
+            self.error(*span, problem, format!("use {}", wanted.join(" or ")));
             return;
         }
-        // A permission or a mapping hangs on a function that this spec makes.
+        // Permissions and mappings can only be attached to functions that this spec manages.
         let identity =
             targets.get(&reference.from).and_then(|from| from.schema().property(&reference.path.to_string()));
         if target.imported && schema.kind == "function" && identity.is_some_and(|property| property.identity) {
             let problem = format!("`{resource}` is imported, so nothing can be attached to it");
-            self.error(*span, problem, "refer to a function that this spec makes");
+            self.error(*span, problem, "refer to a function that this spec manages");
         }
         if let (Origin::Assigned { until: [property] }, false) = (&output.origin, target.imported)
             && matches!(target.desired.get(*property), None | Some(Value::Null))
         {
             let problem = format!("`{resource}` has no `{attribute}`, because its `{property}` is not set");
-            let hint = format!("add `{property}:` to `{resource}`, or remove what refers to it");
+            let hint = format!("add `{property}:` to `{resource}`, or remove this reference");
             self.error(*span, problem, hint);
         }
     }
 
-    /// Two declarations of one thing in AWS would undo each other for ever.
+    /// Rejects two declarations of one AWS resource: each apply would overwrite one with the other.
     pub(super) fn duplicates(&mut self, drafts: &mut [Draft]) {
         let mut seen: HashMap<(&str, String), &str> = HashMap::new();
         let mut imported: HashSet<(&str, String)> = HashSet::new();
         for draft in &*drafts {
             let Declared { name, .. } = &draft.declared;
             let schema = draft.declared.schema();
-            // A declaration without one is reported already.
+            // A declaration without an identity is already reported.
             let Some(identity) = draft.declared.identity() else { continue };
             if draft.declared.imported {
                 imported.insert((schema.kind, identity.clone()));
             }
-            // Under the same name twice is one key twice, which is told already.
+            // The same name twice is a duplicate key, which is already reported.
             if let Some(first) = seen.insert((schema.kind, identity.clone()), name).filter(|first| *first != name) {
                 let place = self.places.get(name, &Path::default());
-                let problem = format!("`{first}` and `{name}` both mean the {} `{identity}`", schema.kind);
+                let problem = format!("`{first}` and `{name}` both declare the {} `{identity}`", schema.kind);
                 if let Some(span) = place {
                     self.error(span, problem, "remove one of them, or give them different names");
                 }
             }
         }
-        // Where that keeps nobody from cleaning up, what is imported under one name is not ours under another.
+        // A destroy continues after these errors, so treat each declaration of an imported resource as imported.
         for Draft { declared, .. } in drafts {
             let named = matches!(declared.schema().naming, Naming::Own { .. });
             let is_theirs = imported.contains(&(declared.schema().kind, declared.id.name.clone()))
@@ -166,14 +168,13 @@ impl Checker<'_> {
                 let mut circle: Vec<String> =
                     names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect();
                 if circle.len() > MAX_LISTED {
-                    // The first ones, and the last two, which close it.
+                    // Keep the first ones and the last two, which close the cycle.
                     circle.splice(MAX_LISTED - 3..circle.len() - 2, ["…".to_owned()]);
                 }
                 let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
-                let diagnostic =
-                    Diagnostic::error(format!("resources need each other in a circle: {}", circle.join(" -> ")))
-                        .why("each waits for the next, so none could be made first")
-                        .hint("remove one of the references or `depends_on` entries");
+                let diagnostic = Diagnostic::error(format!("dependency cycle: {}", circle.join(" -> ")))
+                    .why("each resource depends on the next, so none can be created first")
+                    .hint("remove one of the references or `depends_on` entries");
                 self.push(match span {
                     Some(span) => diagnostic.at(self.file.place(span)),
                     None => diagnostic,
@@ -184,7 +185,7 @@ impl Checker<'_> {
     }
 }
 
-/// Who needs whom, by references and by what each names in `depends_on`.
+/// The dependency graph, from references and `depends_on`.
 pub(in crate::spec) fn graph(needs: &[(&Declared, Vec<&str>)]) -> Result<Graph, Cycle> {
     let edges = needs.iter().flat_map(|(declared, depends_on)| {
         let references = references(declared.schema(), &declared.desired);
@@ -194,7 +195,7 @@ pub(in crate::spec) fn graph(needs: &[(&Declared, Vec<&str>)]) -> Result<Graph, 
     Graph::new(needs.iter().map(|(declared, _)| declared.name.as_str()), edges)
 }
 
-/// What a tree refers to, and which moment each property needs of it.
+/// The resources that a tree refers to, each with the moment that the property has to wait for.
 fn references<'t>(schema: &'static Schema, desired: &'t Tree) -> Vec<(&'t str, Moment)> {
     let mut found = Vec::new();
     for (name, value) in desired {
@@ -209,7 +210,7 @@ fn references<'t>(schema: &'static Schema, desired: &'t Tree) -> Vec<(&'t str, M
     found
 }
 
-/// To compare with more would take longer than it is worth.
+/// Maximum number of names to compare for a suggestion, which bounds its time.
 const MOST_COMPARED: usize = 1000;
 
 fn no_resource<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Diagnostic {

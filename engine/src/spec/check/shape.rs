@@ -1,6 +1,6 @@
-//! One value against its shape: type, range, variables filled in, references kept.
+//! Checks one value against its shape: type and range; replaces variables and keeps references.
 //!
-//! **Invariant:** it looks at one property at a time, and knows nothing of other resources.
+//! **Invariant:** it checks one property at a time and doesn't know other resources.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ impl Checker<'_> {
         let span = node.span;
         self.places.set(around.resource, path.clone(), span);
         if matches!(node.value, Yaml::Null) {
-            self.error(span, format!("`{name}` has no value"), "give it one, or remove the line");
+            self.error(span, format!("`{name}` has no value"), "add a value, or remove the line");
             return None;
         }
         match shape {
@@ -36,15 +36,15 @@ impl Checker<'_> {
             Shape::Integer { min, max } => {
                 let number = self.integer(node, name, around)?;
                 if number < *min && *max == i64::from(i32::MAX) {
-                    let problem = format!("`{name}` is {number}, and the smallest value is {min}");
-                    self.error(span, problem, format!("choose {min} or more"));
+                    let problem = format!("`{name}` is {number}, below the minimum of {min}");
+                    self.error(span, problem, format!("use {min} or more"));
                     return None;
                 }
                 if !(*min..=*max).contains(&number) {
                     self.error(
                         span,
-                        format!("`{name}` is {number}, outside of {min} to {max}"),
-                        format!("choose a number from {min} to {max}"),
+                        format!("`{name}` is {number}, outside the range {min} to {max}"),
+                        format!("use a number from {min} to {max}"),
                     );
                     return None;
                 }
@@ -78,10 +78,10 @@ impl Checker<'_> {
                 let mut map = Tree::new();
                 for Entry { key: entry, key_span, value: node } in entries.iter().take(*max) {
                     if let Some(objection) = key.objection(entry) {
-                        let problem = format!("the key `{entry}` of `{name}` {objection}");
+                        let problem = format!("the key `{entry}` in `{name}` {objection}");
                         self.error(*key_span, problem, key.remedy(entry));
                     }
-                    // After an error the key still counts, so that nothing else misses it.
+                    // Keep the key after an error, so that no other check reports it as missing.
                     let value = self.value(value, node, entry, around, &path.key(entry)).unwrap_or(Value::Null);
                     map.insert(entry.clone(), value);
                 }
@@ -109,7 +109,7 @@ impl Checker<'_> {
                 bounded?;
                 match values.len() {
                     0 => {
-                        self.error(span, format!("`{name}` is empty"), "name at least one");
+                        self.error(span, format!("`{name}` is empty"), "add at least one entry");
                         None
                     }
                     1 => values.pop(),
@@ -133,7 +133,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The error for a word that is none of those allowed.
+    /// Reports a word that is not allowed.
     fn choice_error(
         &mut self,
         word: &str,
@@ -146,32 +146,33 @@ impl Checker<'_> {
             return None;
         }
         let hint = match nearest(word, words.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`? It is one of {}", list(words.iter().copied())),
-            None => format!("it is one of {}", list(words.iter().copied())),
+            Some(near) => format!("did you mean `{near}`? Use one of {}", list(words.iter().copied())),
+            None => format!("use one of {}", list(words.iter().copied())),
         };
         let problem = match self.hides(span, around) {
-            true => format!("`{name}` can't have this value"),
-            false => format!("`{name}` can't be `{word}`"),
+            true => format!("invalid value for `{name}`"),
+            false => format!("invalid value `{word}` for `{name}`"),
         };
         self.error(span, problem, hint);
         None
     }
 
-    /// The warning for a word that AWS may know: its lists grow.
+    /// Warns of an unknown word, which a newer version of AWS may accept.
     pub(super) fn warn_of_unknown(&mut self, word: &str, words: &[&str], span: Span, name: &str, around: Around<'_>) {
         let problem = match self.hides(span, around) {
-            true => format!("engine doesn't know this value of `{name}`"),
-            false => format!("`{name}` is `{word}`, which engine doesn't know"),
+            true => format!("engine doesn't know about this value of `{name}`"),
+            false => format!("`{name}` is `{word}`, which engine doesn't know about"),
         };
         self.push(unknown_word(problem, word, words.iter().copied()).at(self.file.place(span)));
     }
 
-    /// `None` after an error: the first `max` entries are still looked at, and nothing is made of a file's hundred thousand.
+    /// `None` after an error. Callers still check the first `max` entries, and skip the others: there may be many.
     fn bounded(&mut self, length: usize, max: usize, span: Span, name: &str) -> Option<()> {
         if length <= max {
             return Some(());
         }
-        self.error(span, format!("`{name}` has {length} entries, {max} are allowed"), "remove some");
+        let problem = format!("`{name}` has {length} entries, but the maximum is {max}");
+        self.error(span, problem, format!("keep at most {max} entries"));
         None
     }
 
@@ -185,7 +186,7 @@ impl Checker<'_> {
         path: &Path,
     ) -> Option<Vec<Value>> {
         let Yaml::List(items) = &node.value else {
-            self.error(node.span, format!("`{name}` is not a list"), format!("write `{name}: [one, two]`"));
+            self.error(node.span, format!("`{name}` must be a list"), format!("write `{name}: [one, two]`"));
             return None;
         };
         let bounded = self.bounded(items.len(), max, node.span, name);
@@ -196,8 +197,8 @@ impl Checker<'_> {
         values.into_iter().collect()
     }
 
-    /// A JSON object, written as YAML or as text. Variables are filled in, references have no place in it: what AWS
-    /// names only later could not be compared key by key.
+    /// A JSON object, written as YAML or as text. It can contain variables but no references, since values that AWS assigns
+    /// later can't be compared key by key.
     fn json(
         &mut self,
         max: usize,
@@ -211,8 +212,8 @@ impl Checker<'_> {
         let json = match &node.value {
             Yaml::Map(_) => self.plain(node, name, around, path)?,
             Yaml::Null | Yaml::Bool(_) | Yaml::Number(_) | Yaml::List(_) => {
-                let problem = format!("each of `{name}` is a mapping, and this is none");
-                self.error(node.span, problem, format!("write it like `{name}: [{example}]`"));
+                let problem = format!("each entry of `{name}` must be a mapping");
+                self.error(node.span, problem, format!("write `{name}: [{example}]`"));
                 return None;
             }
             Yaml::String(_) => {
@@ -220,12 +221,12 @@ impl Checker<'_> {
                 match serde_json::from_str(text.as_str().unwrap_or_default()) {
                     Ok(json @ Json::Object(_)) => json,
                     Ok(_) => {
-                        self.error(node.span, format!("`{name}` is no JSON object"), "begin it with `{`");
+                        self.error(node.span, format!("`{name}` is not a JSON object"), "start it with `{`");
                         return None;
                     }
                     Err(error) => {
-                        let problem = format!("`{name}` is no JSON: {error}");
-                        self.error(node.span, problem, "write it as YAML below, or as JSON in quotes");
+                        let problem = format!("`{name}` is not valid JSON: {error}");
+                        self.error(node.span, problem, "write it as YAML under the key, or as JSON in quotes");
                         return None;
                     }
                 }
@@ -233,8 +234,8 @@ impl Checker<'_> {
         };
         let length = json.to_string().chars().count();
         if length > max {
-            let problem = format!("`{name}` has {length} characters as JSON, {max} are allowed");
-            self.error(node.span, problem, "make it shorter");
+            let problem = format!("`{name}` has {length} characters as JSON, but the maximum is {max}");
+            self.error(node.span, problem, format!("shorten it to {max} characters"));
             return None;
         }
         Some(json)
@@ -248,7 +249,7 @@ impl Checker<'_> {
         around: Around<'_>,
         path: &Path,
     ) {
-        // As it is written, if it holds a variable: what that stands for may be a secret.
+        // Show it as written if it contains a variable, whose value may be a secret.
         let written = self.hides(node.span, around).then(|| as_written(node));
         let problem = |Fault { path, problem, hint, is_harmless }| Problem {
             warning: is_harmless,
@@ -299,7 +300,7 @@ impl Checker<'_> {
                 continue;
             };
             written.insert(key.clone());
-            // Source in the spec is taken literally: JavaScript has `${…}` of its own.
+            // Inline source is literal: JavaScript has its own `${…}`.
             let value = if property.sensitive && property.literal && matches!(value.value, Yaml::String(_)) {
                 self.places.set(around.resource, path.key(key), value.span);
                 self.raw_text(value, key, around).map(Value::String)
@@ -336,7 +337,7 @@ impl Checker<'_> {
             (Value::Unknown(_), Some(_)) => {}
             (_, Some(text)) => self.object(text, &value, node.span, name, around)?,
             (_, None) => {
-                let problem = format!("`{name}` must be a reference to a resource of this spec");
+                let problem = format!("`{name}` must be a reference to a resource in this spec");
                 self.error(node.span, problem, format!("write `{name}: {example}`"));
                 return None;
             }
@@ -344,16 +345,15 @@ impl Checker<'_> {
         Some(value)
     }
 
-    /// Text with variables filled in and references kept.
+    /// Text with variables replaced and references kept.
     pub(super) fn text(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
         let raw = self.raw_text(node, name, around)?;
         let tokens = match tokens(&raw) {
             Ok(tokens) => tokens,
             Err(errors) => {
                 for (problem, hint) in errors {
-                    // What stands between the braces may be part of a secret that was not meant as a reference.
-                    let problem =
-                        if around.sensitive { "a `${…}` in it is no reference".to_owned() } else { problem };
+                    // The text between the braces may be part of a secret that only looks like a reference.
+                    let problem = if around.sensitive { "it contains an invalid `${…}`".to_owned() } else { problem };
                     self.error(node.span, format!("`{name}`: {problem}"), hint);
                 }
                 return None;
@@ -382,8 +382,8 @@ impl Checker<'_> {
                         None => {
                             let problem = format!("the variable `{variable}` has no value");
                             let near = nearest(&variable, self.scope.vars.keys().map(String::as_str));
-                            let meant =
-                                near.map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Or "));
+                            let meant = near
+                                .map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
                             let hint = format!(
                                 "{meant}add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}"
                             );
@@ -410,19 +410,20 @@ impl Checker<'_> {
         if let (true, Value::Unknown(template)) = (around.literal, &value) {
             let shown = template.holes().next().map(ToString::to_string).unwrap_or_default();
             let hint = if shown == "${account}" || shown == "${region}" {
-                format!("write `{}:` at the top of the spec, so that it is known", shown.trim_matches(['$', '{', '}']))
+                format!("set `{}:` at the top of the spec", shown.trim_matches(['$', '{', '}']))
             } else {
-                "write the value itself; variables (`${var.x}`) are fine".to_owned()
+                "write the value itself, or use a variable (`${var.x}`)".to_owned()
             };
-            self.error(node.span, format!("`{name}` can't hold `{shown}`: it must be known before AWS is asked"), hint);
-            // The reference is reported once, here.
+            let problem = format!("`{name}` can't contain `{shown}`: its value must be known before engine reads AWS");
+            self.error(node.span, problem, hint);
+            // Report the reference only once.
             self.references.truncate(before);
             return None;
         }
         complete.then_some(value)
     }
 
-    /// Refuses a text that is too long once its variables are filled in, before it is built.
+    /// Rejects a text that would be too long with its variables replaced, before building it.
     fn check_length(&mut self, tokens: &[Token], span: Span, name: &str) -> Option<()> {
         let Scope { team, region, account, vars } = &self.scope;
         let length = |token: &Token| match token {
@@ -435,8 +436,9 @@ impl Checker<'_> {
         };
         let n_bytes = tokens.iter().map(length).fold(0, usize::saturating_add);
         if n_bytes > MAX_TEXT_BYTES {
-            let problem =
-                format!("`{name}` has {n_bytes} bytes with its variables filled in, {MAX_TEXT_BYTES} are allowed");
+            let problem = format!(
+                "`{name}` has {n_bytes} bytes after variables are replaced, but the maximum is {MAX_TEXT_BYTES}"
+            );
             self.error(span, problem, "shorten the variables, or use them less often");
             return None;
         }
@@ -445,19 +447,22 @@ impl Checker<'_> {
         if self.n_bytes <= MAX_SPEC_BYTES {
             return Some(());
         }
-        // Reported where the limit is passed, not at each text behind it.
+        // Report only the text that exceeds the limit, not each one after it.
         if before <= MAX_SPEC_BYTES {
-            let problem = format!("up to here the spec has {} bytes with its variables filled in", self.n_bytes);
-            let hint = format!("shorten the variables, or split the spec: {MAX_SPEC_BYTES} bytes are allowed");
+            let problem = format!(
+                "the spec exceeds {MAX_SPEC_BYTES} bytes here: it has {} after variables are replaced",
+                self.n_bytes
+            );
+            let hint = "shorten the variables, or split the spec into several files";
             self.error(span, problem, hint);
         }
         None
     }
 
-    /// A string as written; a bare number or boolean is asked to be quoted.
+    /// A string as written; an unquoted number or boolean is an error.
     pub(super) fn raw_text(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<String> {
         let written = self.file.slice(node.span);
-        // YAML reads `012` as text, but whoever wrote it bare may have meant a number.
+        // YAML reads `012` as text, but without quotes it may be meant as a number.
         let digits = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'_')
         };
@@ -468,11 +473,11 @@ impl Checker<'_> {
         let in_line = || format!("write `{name}: text` on one line");
         let (problem, hint) = match &node.value {
             Yaml::String(text) if !(node.plain && digits(text)) => return Some(text.clone()),
-            Yaml::String(_) | Yaml::Number(_) => (format!("`{name}` is a bare number, but text is wanted"), quoted()),
-            Yaml::Bool(_) => (format!("`{name}` is a bare true or false, but text is wanted"), quoted()),
-            Yaml::Null => (format!("`{name}` has no value"), "give it one, or remove the line".to_owned()),
-            Yaml::List(_) => (format!("`{name}` is a list, but text is wanted"), in_line()),
-            Yaml::Map(_) => (format!("`{name}` is a mapping, but text is wanted"), in_line()),
+            Yaml::String(_) | Yaml::Number(_) => (format!("`{name}` must be text, not a number"), quoted()),
+            Yaml::Bool(_) => (format!("`{name}` must be text, not a boolean"), quoted()),
+            Yaml::Null => (format!("`{name}` has no value"), "add a value, or remove the line".to_owned()),
+            Yaml::List(_) => (format!("`{name}` must be text, not a list"), in_line()),
+            Yaml::Map(_) => (format!("`{name}` must be text, not a mapping"), in_line()),
         };
         self.error(node.span, problem, hint);
         None
@@ -485,7 +490,7 @@ impl Checker<'_> {
         let substituted = self.substituted(node, name, around)?;
         let bool = substituted.as_deref().and_then(|text| text.parse().ok());
         if bool.is_none() {
-            self.error(node.span, format!("`{name}` is neither true nor false"), "write true or false, without quotes");
+            self.error(node.span, format!("`{name}` must be true or false"), "write `true` or `false` without quotes");
         }
         bool
     }
@@ -499,12 +504,12 @@ impl Checker<'_> {
         let substituted = self.substituted(node, name, around)?;
         let integer = substituted.as_deref().and_then(|text| text.parse().ok());
         if integer.is_none() {
-            self.error(node.span, format!("`{name}` is not a whole number"), "write digits alone, without quotes");
+            self.error(node.span, format!("`{name}` must be a whole number"), "write only digits, without quotes");
         }
         integer
     }
 
-    /// What a string with variables in it comes to, for properties that are no text; `Some(None)`: it has none.
+    /// A string with its variables replaced, for properties that are not text; `Some(None)` if it has no variables.
     pub(super) fn substituted(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<Option<String>> {
         match &node.value {
             Yaml::String(text) if text.contains("${") => {
@@ -519,15 +524,15 @@ impl Checker<'_> {
         let Yaml::Map(entries) = &node.value else {
             self.error(
                 node.span,
-                format!("`{name}` is not a mapping"),
-                format!("write `{name}: {{ key: value }}`, or the keys below it, indented"),
+                format!("`{name}` must be a mapping"),
+                format!("write `{name}: {{ key: value }}`, or the keys under it, indented"),
             );
             return None;
         };
         Some(entries)
     }
 
-    /// Checks known text against its limits.
+    /// Checks text against its limits, if it is known.
     pub(super) fn object(
         &mut self,
         text: &Text,
@@ -541,7 +546,7 @@ impl Checker<'_> {
         let hidden = self.hides(span, around);
         let hint = if hidden { text.remedy(known) } else { text_hint(known, *text) };
         let problem = match text.is_malformed(known) && !hidden && known.chars().count() <= 80 {
-            true => format!("`{name}` can't be `{known}`"),
+            true => format!("invalid value `{known}` for `{name}`"),
             false => format!("`{name}` {objection}"),
         };
         self.error(span, problem, hint);
@@ -552,26 +557,26 @@ impl Checker<'_> {
         let known: Vec<&str> = known.collect();
         let hint = match nearest(key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it has {}", list(known)),
+            None => format!("the properties are {}", list(known)),
         };
         self.error(span, format!("{owner} has no property `{key}`"), hint);
     }
 }
 
-/// The warning for a word that is on none of the lists that engine has.
+/// The warning for a word that is not in engine's list.
 pub(super) fn unknown_word<'n>(
     problem: String,
     word: &str,
     words: impl Iterator<Item = &'n str> + Clone,
 ) -> Diagnostic {
-    let warning = Diagnostic::warning(problem).why("AWS extends this list, so AWS decides whether it exists");
+    let warning = Diagnostic::warning(problem).why("AWS adds values over time, so engine lets AWS decide");
     match nearest(word, words.clone()) {
         Some(near) => warning.hint(format!("if it is a typo: did you mean `{near}`?")),
-        None => warning.hint(format!("engine knows {}", list(words))),
+        None => warning.hint(format!("if it is a typo: the known values are {}", list(words))),
     }
 }
 
-/// YAML as JSON, nothing filled in.
+/// YAML as JSON, without replacing variables.
 fn as_written(node: &Node) -> Json {
     match &node.value {
         Yaml::Null => Json::Null,

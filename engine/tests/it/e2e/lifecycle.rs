@@ -151,7 +151,7 @@ fn a_table_that_aws_protects_says_how_it_can_be_destroyed() {
     let project = standing("    deletion_protection: true\n");
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["apply", SPEC]).expect(0, &["1 changed"]);
-    let how = "write `deletion_protection: false` into the spec";
+    let how = "set `deletion_protection: false` in the spec";
     run(&["destroy", SPEC, "--yes"]).expect(1, &["`notes` is refused", how]);
     // Leaving the line out is not enough.
     project.write(SPEC, &notes("acme", "app"));

@@ -64,8 +64,8 @@ fn a_role_made_anew_by_its_owner_takes_a_function_with_variables_along() {
         &[
             "-/+ logger (function blue-owls-logger) must be replaced",
             "`execution-role` was made anew under the same name since it was last changed",
-            "Lambda's right to decrypt the function's variables names the old one",
-            "calls of it fail until it is made anew",
+            "Lambda's grant to decrypt the function's variables refers to the old role",
+            "callers will get errors until it is re-created",
         ],
     );
     run(&["apply"]).expect(1, &["add --yes"]);
@@ -114,18 +114,18 @@ fn what_is_made_anew_by_name_works_again_and_a_table_begins_empty() {
     let aws = project.account(ACCOUNT);
     aws.logs("old");
     let before = aws.snapshot();
-    run(&["apply", "--replace", "logger"]).expect(1, &["calls of it fail until it is made anew", "add --yes"]);
+    run(&["apply", "--replace", "logger"]).expect(1, &["callers will get errors until it is re-created", "add --yes"]);
     run(&["apply", "--replace", "todos", "--yes"]).expect(1, &["it is not empty: at least one item", "--delete-data"]);
     project.edit(TEAM, &[("{ id: S }", "{ key: S }"), ("hash_key: id", "hash_key: key")]);
     run(&["apply", "--yes"])
-        .expect(1, &["DynamoDB fixes the key when the table is made", "`--replace todos` deletes it"]);
+        .expect(1, &["DynamoDB can't change the key of an existing table", "`--replace todos` deletes it"]);
     project.edit(TEAM, &[("{ key: S }", "{ id: S }"), ("hash_key: key", "hash_key: id")]);
     assert_eq!(aws.snapshot(), before);
 
     run(&["apply", "--replace", "logger", "--yes"]).expect(0, &["Resources: 3 added, 0 changed, 3 destroyed."]);
     aws.logs("new-function");
     let anew = run(&["apply", "--replace", "todos", "--delete-data", "--yes"]);
-    anew.expect(0, &["its items and its stream go with it", "Resources: 3 added, 0 changed, 3 destroyed."]);
+    anew.expect(0, &["its items and its stream are deleted", "Resources: 3 added, 0 changed, 3 destroyed."]);
     assert_eq!(aws.wait(aws.dynamodb.scan().table_name(TABLE).send()).count, 0);
     aws.logs("new-table");
     assert_eq!(aws.mappings().len(), 1);

@@ -24,8 +24,15 @@ const EDITS: [(&str, &str); 4] = [
     ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
 ];
 /// How somebody is told what another one did: never a shrug, always what and by whom.
-const TOLD: [&str; 4] =
-    ["changed meanwhile", "somebody else", "is gone", "another run for this team and stack made it"];
+const TOLD: [&str; 7] = [
+    "changed meanwhile",
+    "somebody else",
+    "is gone",
+    "outside this run",
+    "no longer exists",
+    "another owner created",
+    "another run for this team and stack created it",
+];
 
 /// Everything that the account has is one pipeline of this stack, once.
 #[track_caller]

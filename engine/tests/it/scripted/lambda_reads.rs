@@ -204,8 +204,8 @@ async fn a_functions_state_is_told_in_words_and_its_last_change_in_time() {
     assert_eq!(
         live.notes,
         [
-            "it is idle; Lambda wakes it at the next call",
-            "its last update failed, and it runs as it was before: the layer is gone"
+            "it is inactive; Lambda activates it at the next invocation",
+            "its last update failed, so Lambda still runs the previous version: the layer is gone"
         ]
     );
     for state in ["Deactivating", "SomethingNew"] {
@@ -230,14 +230,14 @@ async fn a_mappings_troubles_are_told() {
         shown["FilterCriteriaError"] = json!({ "ErrorCode": "KMSAccessDenied", "Message": "no key" });
     });
     let live = look(&cx, "mapping", &this).await.unwrap();
-    assert_eq!(live.notes, ["Lambda says of its last batch: PROBLEM: Function call failed"]);
+    assert_eq!(live.notes, ["Lambda reports about its last batch: PROBLEM: Function call failed"]);
     let why = |text: &str| BTreeMap::from([("filters", text.to_owned())]);
     assert_eq!(live.unknown, why("you lack permission to use the KMS key"));
     assert_eq!(live.props.get("filters"), None);
     // Without a word of its own, the pattern that is not shown tells.
     cloud.world(|world| world.mappings[0].shown["FilterCriteriaError"] = Json::Null);
     let live = look(&cx, "mapping", &this).await.unwrap();
-    assert_eq!(live.unknown, why("AWS does not show encrypted filters"));
+    assert_eq!(live.unknown, why("AWS doesn't show encrypted filters"));
     assert_eq!(live.age.changed, Some(1_700_000_000_000));
     let mut disabled = bare("Disabled");
     disabled["StateTransitionReason"] = json!("Lambda disabled it");
@@ -337,7 +337,10 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
     let start = Instant::now();
     let error = declared.kind.settle(&cx, &declared.id, &want, &live.outputs).await.unwrap_err();
     assert_eq!(error.class, Class::Differs);
-    assert_eq!(&*error.message, "AWS took the mapping, but shows another `tumbling_window_in_seconds`");
+    assert_eq!(
+        &*error.message,
+        "AWS accepted the mapping, but still shows another value for `tumbling_window_in_seconds`"
+    );
     assert!((25..40).contains(&start.elapsed().as_secs()), "took {:?}", start.elapsed());
 }
 

@@ -36,7 +36,7 @@ fn a_container_image_is_replaced_after_a_question_and_never_tagged_or_updated() 
         let diff = project.run(&cloud, &["diff"]);
         diff.ends_with(0).says(&format!("image # forces replacement \"{URI}\" -> null"));
         diff.says("logger (function blue-owls-logger) must be replaced");
-        diff.says(&format!("its package type is {package_type}, which Lambda never changes to Zip"));
+        diff.says(&format!("its package type is {package_type}, which can't be changed to Zip"));
         project.run(&cloud, &["apply"]).ends_with(1);
         assert_eq!(writes(&cloud), [""; 0], "nobody was there to answer");
         project.edit("  logger:\n    type: function\n", "  logger:\n    type: function\n    protect: true\n");

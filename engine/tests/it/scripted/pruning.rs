@@ -179,7 +179,7 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
             // Without a spec it is known by its name alone until its tags can be read.
             let bare = ["destroy", "--team", "blue-owls", "--stack", "team", "--region", "eu-central-1", "--yes"];
             let gone = project.run(&cloud, &bare);
-            gone.ends_with(0).complains(&format!("{TABLE}: waiting, since it can't be told yet whose it is"));
+            gone.ends_with(0).complains(&format!("{TABLE}: waiting, since its owner can't be determined yet"));
             assert_eq!(cloud.world(|world| world.tables.len()), 0);
             assert!(!cloud.world(|world| world.functions.contains_key(FUNCTION)));
         }

@@ -557,13 +557,13 @@ fn what_stays() -> Vec<Case> {
         function(world);
         world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77));
     };
-    let says = &["another run for this team and stack made it meanwhile with another `timeout`", "`engine diff`"];
+    let says = &["another run for this team and stack created it with a different `timeout`", "`engine diff`"];
     cases.push(crossing(row, CREATE, "CreateFunction", 1, other, End::Fails(Changed, AT_ONCE, says, 1)));
     let foreign = move |world: &mut World| {
         function(world);
         world.functions.get_mut(FUNCTION).unwrap().tags.insert("engine:team".into(), "red-foxes".into());
     };
-    let says = &["somebody else made one of that name meanwhile"];
+    let says = &["another owner created a resource with this name in the meantime"];
     cases.push(crossing(row, CREATE, "CreateFunction", 1, foreign, End::Fails(Exists, AT_ONCE, says, 1)));
     let statement = |world: &mut World| {
         let mut statement = deployed_world().functions[FUNCTION].policy[0].clone();
@@ -593,7 +593,7 @@ fn what_stays() -> Vec<Case> {
         mapping(world);
         world.mappings[0].tags.clear();
     };
-    let says = &["somebody else made one of that name meanwhile"];
+    let says = &["another owner created a resource with this name in the meantime"];
     cases.push(crossing(row, CREATE, "CreateEventSourceMapping", 1, foreign, End::Fails(Exists, 0..30, says, 1)));
     let row = "stays: the name of a table is taken";
     let table = |world: &mut World| world.tables.clone_from(&deployed_world().tables);
@@ -614,19 +614,19 @@ fn what_stays() -> Vec<Case> {
         table(world);
         world.delete_table(TABLE).unwrap();
     };
-    let says = "an earlier change of the table to finish, since an older table of that name is being deleted";
+    let says = "an earlier change of the table to finish, since an older table with this name is being deleted";
     cases.push(crossing(row, CREATE, "CreateTable", 1, leaving, End::Passes(says)));
     let other = move |world: &mut World| {
         table(world);
         world.tables.get_mut(TABLE).unwrap().shown["ProvisionedThroughput"]["ReadCapacityUnits"] = json!(9);
     };
-    let says = &["made it meanwhile with another `read_capacity`"];
+    let says = &["created it with a different `read_capacity`"];
     cases.push(crossing(row, CREATE, "CreateTable", 1, other, End::Fails(Changed, AT_ONCE, says, 1)));
     let foreign = move |world: &mut World| {
         table(world);
         world.tables.get_mut(TABLE).unwrap().tags.insert("engine:team".into(), "red-foxes".into());
     };
-    let says = &["somebody else made one of that name meanwhile"];
+    let says = &["another owner created a resource with this name in the meantime"];
     cases.push(crossing(row, CREATE, "CreateTable", 1, foreign, End::Fails(Exists, AT_ONCE, says, 1)));
     // What somebody changes while an update waits for him is not overwritten.
     let row = "passes: a table in use";
@@ -695,7 +695,7 @@ fn what_crosses() -> Vec<Case> {
     ));
     cases.push(case_);
     let row = "crosses: a function is deleted before what hangs on it is made";
-    let says = &["the function blue-owls-logger is gone", "somebody else deleted it", "apply again"];
+    let says = &["the function blue-owls-logger was deleted outside this run", "apply again"];
     for (world, operation) in [(unpermitted as fn() -> World, "AddPermission"), (unmapped, "CreateEventSourceMapping")]
     {
         let gone = |world: &mut World| world.functions.clear();
@@ -740,14 +740,14 @@ fn what_nobody_knows() -> Vec<Case> {
     cases.push(plain(
         "either: a mapping drains a stream that was switched off",
         switch,
-        End::Passes("the mapping to be gone"),
+        End::Passes("the mapping to be deleted"),
     ));
     let quiet = |world: &mut World| {
         world.mappings[0].shown["LastProcessingResult"] = json!("PROBLEM: Stream is disabled");
         world.mappings[0].pass_through(&[], false);
     };
     let row = "either: a mapping goes quiet with its stream";
-    cases.push(crossing(row, switch, "UpdateTable", 2, quiet, End::Passes("the mapping to be gone")));
+    cases.push(crossing(row, switch, "UpdateTable", 2, quiet, End::Passes("the mapping to be deleted")));
     // Somebody's update is under way.
     let untold = |world: &mut World| {
         world.functions.get_mut(FUNCTION).unwrap().begin_to_meddle("KMSKeyArn", json!("arn:aws:kms:x"), false);

@@ -37,12 +37,8 @@ fn destructive() -> Vec<(String, String, &'static str)> {
     vec![
         (index.to_owned(), plain.to_owned(), "the index `by-due` is deleted"),
         lines("", "    ttl_attribute: expires\n", "items whose time in `expires` has passed are deleted"),
-        lines("    point_in_time_recovery: true\n", "", "point-in-time recovery is switched off"),
-        lines(
-            &format!("    kms_key_arn: {KEY}\n"),
-            "",
-            "the table is no longer encrypted with a KMS key of the account",
-        ),
+        lines("    point_in_time_recovery: true\n", "", "point-in-time recovery is turned off"),
+        lines(&format!("    kms_key_arn: {KEY}\n"), "", "the table is encrypted with a key owned by AWS"),
     ]
 }
 
@@ -56,25 +52,25 @@ fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
         .collect();
     let readerless = without_readers(&text);
     cases.extend([
-        (readerless.clone(), readerless.replace(STREAM, ""), vec![], "the stream is switched off"),
+        (readerless.clone(), readerless.replace(STREAM, ""), vec![], "the stream is turned off"),
         (
             text.clone(),
             text.replace("TRIM_HORIZON", "LATEST"),
             vec![],
-            "a new mapping at LATEST skips what is written until it is Enabled",
+            "a new mapping with LATEST skips records that are written before it is Enabled",
         ),
-        (text.clone(), text.clone(), vec!["--replace", "logger"], "calls of it fail until it is made anew"),
+        (text.clone(), text.clone(), vec!["--replace", "logger"], "callers will get errors until it is re-created"),
         (
             text.clone(),
             text.clone(),
             vec!["--replace", "todos"],
-            "its items and its stream go with it; the new one begins empty, and until it is ACTIVE reads and writes fail",
+            "its items and its stream are deleted; the new table is empty, and reads and writes fail until it is ACTIVE",
         ),
         (
             text.clone(),
             text.split("  todos-to-logger:").next().unwrap().to_owned(),
             vec![],
-            "what is written from then on does not reach the function",
+            "new records no longer reach the function",
         ),
     ]);
     std::thread::scope(|scope| {
@@ -99,7 +95,7 @@ fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
     let project = Project::usual();
     project.edit("    principal: dynamodb.amazonaws.com", "    principal: sns.amazonaws.com");
     let run = project.run(&cloud, &["apply"]);
-    run.ends_with(0).says("until it is made anew, whoever it lets call the function may not do so");
+    run.ends_with(0).says("its principal has no permission to invoke the function until it is re-created");
     assert_eq!(writes(&cloud), ["RemovePermission", "AddPermission"]);
 }
 
@@ -117,7 +113,7 @@ fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
         }
         assert_eq!(writes(&cloud), [""; 0], "{told:?}");
     };
-    let key = "`hash_key` can't change: DynamoDB fixes the key when the table is made; a new table would start empty";
+    let key = "`hash_key` can't change: DynamoDB can't change the key of an existing table; a new table would be empty";
     refused(&[], &[key, "`--replace todos` deletes it and makes it anew"]);
     // Whatever AWS has counted, one item is looked for.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 1);
@@ -168,8 +164,8 @@ fn a_role_made_anew_takes_a_function_with_variables_along() {
         world.lambda_time = Some("2026-11-22T21:00:00.000+0000");
     };
     cloud.world(born_anew);
-    let reason = "`execution-role` was made anew under the same name since it was last changed: its role was made anew \
-                  under the same name, and Lambda's right to decrypt the function's variables names the old one";
+    let reason = "`execution-role` was made anew under the same name since it was last changed: its role was re-created \
+                  with the same name, and Lambda's grant to decrypt the function's variables refers to the old role";
     project.run(&cloud, &["diff"]).ends_with(0).says("-/+ logger (function blue-owls-logger)").says(reason);
     cloud.forget();
     project.run(&cloud, &["apply"]).ends_with(1).complains("add --yes");

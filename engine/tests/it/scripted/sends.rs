@@ -314,7 +314,10 @@ fn only_what_this_run_deleted_and_can_express_is_put_back() {
         statement["Condition"]["Bool"]["aws:SecureTransport"] = json!("true");
     });
     cloud.always("AddPermission", refused());
-    project.run(&cloud, &["apply"]).ends_with(3).says("AddPermission can't express all that it said");
+    project
+        .run(&cloud, &["apply"])
+        .ends_with(3)
+        .says("AddPermission doesn't support all elements of the old statement");
     assert_eq!(cloud.count("AddPermission"), 1);
     // Whether AWS has taken the new one is not known.
     let cloud = deployed();
@@ -340,7 +343,7 @@ fn switch_off(world: &mut World) {
 
 #[test]
 fn a_stream_that_is_switched_off_meanwhile_is_not_waited_for() {
-    let why = "its table's stream is switched off";
+    let why = "the table's stream is turned off";
     // Between the creates of the table and of the mapping.
     let cloud = deployed();
     cloud.world(|world| world.mappings.clear());

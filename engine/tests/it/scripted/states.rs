@@ -36,7 +36,7 @@ fn cases() -> Vec<Case> {
         case(
             "table CREATING",
             |world| world.tables.get_mut(TABLE).unwrap().make_creating(),
-            "todos (table blue-owls-todos) can't be judged yet # it can't be told yet whose it is: AWS does not show its \
+            "todos (table blue-owls-todos) can't be judged yet # its owner can't be determined yet: AWS doesn't show its \
              tags yet; `apply` waits for that",
         ),
         case(
@@ -80,7 +80,7 @@ fn cases() -> Vec<Case> {
                     world.tables.get_mut(TABLE).unwrap().look();
                 }
             },
-            "the index `by-due` is being built, and until it is built queries on it fail",
+            "the index `by-due` is being built, and queries on it fail until then",
         ),
         case(
             "function Pending",
@@ -94,12 +94,12 @@ fn cases() -> Vec<Case> {
                 function(world).meddle("StateReason", json!("the subnet is gone"));
             },
             "-/+ logger (function blue-owls-logger) must be replaced # it failed, and only making it anew helps: the \
-             subnet is gone # calls of it fail until it is made anew",
+             subnet is gone # callers will get errors until it is re-created",
         ),
         case(
             "function Inactive",
             |world| function(world).meddle("State", json!("Inactive")),
-            "logger (function blue-owls-logger) is unchanged # it is idle; Lambda wakes it at the next call",
+            "logger (function blue-owls-logger) is unchanged # it is inactive; Lambda activates it at the next invocation",
         ),
         case(
             "function in an update that succeeds",
@@ -120,7 +120,7 @@ fn cases() -> Vec<Case> {
                 function(world).meddle("LastUpdateStatus", json!("Failed"));
                 function(world).meddle("LastUpdateStatusReason", json!("the layer is gone"));
             },
-            "~ timeout = 10 -> 3 # its last update failed, and it runs as it was before: the layer is gone",
+            "~ timeout = 10 -> 3 # its last update failed, so Lambda still runs the previous version: the layer is gone",
         ),
         case(
             "mapping Creating",
@@ -159,7 +159,7 @@ fn cases() -> Vec<Case> {
         case(
             "mapping with a PROBLEM",
             |world| mapping(world).shown["LastProcessingResult"] = json!("PROBLEM: Function call failed"),
-            "todos-to-logger (mapping) is unchanged # Lambda says of its last batch: PROBLEM: Function call failed",
+            "todos-to-logger (mapping) is unchanged # Lambda reports about its last batch: PROBLEM: Function call failed",
         ),
     ]
 }

@@ -109,7 +109,7 @@ fn a_stream_that_a_mapping_needs_is_missed_before_aws_is_asked() {
 fn a_stream_that_will_never_be_is_told_soon() {
     let gone = "arn:aws:dynamodb:eu-central-1:123456789012:table/blue-owls-todos/stream/2020-01-01T00:00:00.000";
     for (stream, why) in
-        [(gone.to_owned(), "its table has no such stream"), (gone.replace("todos", "notes"), "there is no such table")]
+        [(gone.to_owned(), "the table has no such stream"), (gone.replace("todos", "notes"), "the table doesn't exist")]
     {
         let cloud = Cloud::start(World::empty());
         let project = Project::usual();

@@ -185,7 +185,7 @@ fn an_index_that_aws_cant_change_is_deleted_and_built_anew() {
     let cloud = standing(&project, &before);
     project.spec(&spec(&before.replace("due: N", "due: S")));
     let run = project.run(&cloud, &["apply"]);
-    run.ends_with(1).says("the type of `due` changes: the indexes that use it are deleted and built anew");
+    run.ends_with(1).says("the type of `due` changes: the indexes that use it are deleted and re-created");
     project.spec(&spec(&before.replace("id: S", "id: N")));
     project.run(&cloud, &["diff"]).ends_with(1).complains("`attributes.id` can't change");
     assert_eq!(sent(&cloud), "");
@@ -308,17 +308,14 @@ fn what_may_not_be_read_is_not_said_to_be_as_wanted() {
 fn a_protected_table_is_not_deleted() {
     let project = Project::usual();
     let cloud = standing(&project, &plain("deletion_protection: true\n"));
-    project
-        .run(&cloud, &["destroy", "--yes"])
-        .ends_with(1)
-        .complains("write `deletion_protection: false` into the spec");
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(1).complains("set `deletion_protection: false` in the spec");
     assert_eq!(cloud.count("DeleteTable"), 0);
     // Somebody else may protect it between the last look and the delete.
     let cloud = standing(&project, PLAIN);
     cloud.before("DeleteTable", 1, |world| {
         world.tables.get_mut(TABLE).unwrap().shown["DeletionProtectionEnabled"] = true.into();
     });
-    project.run(&cloud, &["destroy", "--yes"]).ends_with(1).says("write `deletion_protection: false` into the spec");
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(1).says("set `deletion_protection: false` in the spec");
     assert_eq!(cloud.count("DeleteTable"), 1);
 }
 

@@ -87,7 +87,7 @@ fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_
     let [reads, table, function, permission, mapping] = rows.as_slice() else { panic!("{rows:#?}") };
     says(reads, "DescribeTable | blue-owls-todos | ");
     assert!(!reads.iter().any(|line| line.contains("Create") || line.contains("waited")), "{reads:#?}");
-    says(table, "for the table to become ACTIVE, since AWS makes it in the background");
+    says(table, "for the table to become ACTIVE, since AWS creates it in the background");
     says(table, "for a free place in AWS's rate limit");
     says(table, "CreateTable again");
     says(table, "too many calls");
@@ -96,7 +96,7 @@ fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_
     says(permission, "AddPermission again");
     says(permission, "ResourceConflictException");
     says(mapping, "CreateEventSourceMapping | ");
-    says(mapping, "for the mapping to settle");
+    says(mapping, "for the mapping to become ready");
     assert_eq!(n_of(&page, "critical"), 2, "of both its steps, and of nothing else");
     assert!(n_of(&page, "wait") >= 4 && n_of(&page, "call") > 20, "{page}");
     let last = took(&run);
@@ -206,7 +206,7 @@ fn where_no_page_can_be_written_nothing_is_begun() {
         ("notes.html/page.html", "Not a directory"),
         ("notes.html", "is there already, and it is no timeline"),
         ("specs/team.yaml", "is there already, and it is no timeline"),
-        ("/dev/null", "it is no regular file"),
+        ("/dev/null", "it is not a regular file"),
         ("/proc/page.html", ""),
     ];
     for (file, why) in cases {

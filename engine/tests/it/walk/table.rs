@@ -198,7 +198,7 @@ global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, ra
             key("at", None),
             json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["d"] }),
         ))
-        .required("does not say which attributes it holds"),
+        .required("has no `non_key_attributes`"),
         part(
             "global_secondary_indexes.read_capacity",
             "global_secondary_indexes: { by-it: { hash_key: at, read_capacity: 2 }, kept: { hash_key: owner, range_key: due } }",
@@ -283,7 +283,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
             "due",
             json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["d"] }),
         ) })))
-        .required("does not say which attributes it holds"),
+        .required("has no `non_key_attributes`"),
         // In the pipeline: a new stream makes the permission and the mapping anew.
         row(KIND, "stream_view_type", "stream_view_type: NEW_AND_OLD_IMAGES", "stream_view_type: KEYS_ONLY")
             .seen(
