@@ -169,7 +169,7 @@ catalogue! {
                checked: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile of AWS_PROFILE or `--profile` in \
                ~/.aws/config and ~/.aws/credentials (including SSO and credential_process), a web identity token, \
                container and instance roles",
-        more: "Engine uses the same credential provider chain as the AWS CLI: if `aws sts get-caller-identity` \
+        more: "engine uses the same credential provider chain as the AWS CLI: if `aws sts get-caller-identity` \
                works, so does engine. `engine apply --local` needs no credentials, because it runs against a local \
                AWS on this machine.",
         blames: [],
@@ -201,7 +201,7 @@ catalogue! {
         next: "run `aws sts get-caller-identity` to see whether other tools get credentials; fix the profile in \
                ~/.aws/config, or use another one with `--profile`",
         more: "A profile can get its credentials from a command (`credential_process`), a role (`role_arn`), a token \
-               file (`web_identity_token_file`) or SSO. Engine asks that source once, before its first call. The \
+               file (`web_identity_token_file`) or SSO. engine asks that source once, before its first call. The \
                output of a command is never shown, because it may contain the keys.",
         blames: [],
     }
@@ -276,7 +276,7 @@ catalogue! {
         title: "the endpoint can't be determined",
         why: "the address of each service is derived from the region, unless an endpoint is set",
         next: "set `region:` in the spec or AWS_REGION, or pass `--region`; then run `engine diff` again",
-        more: "Engine uses the first region that is set: `--region`, `region:` in the spec, AWS_REGION, \
+        more: "engine uses the first region that is set: `--region`, `region:` in the spec, AWS_REGION, \
                AWS_DEFAULT_REGION, the profile's region. Set it in the spec to deploy to the same region on every \
                machine.",
         blames: [],
@@ -314,7 +314,7 @@ catalogue! {
         why: "something else answered: a proxy, a sign-in page or another server at that address",
         next: "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL and \
                proxy variables), then run the same command again; `engine doctor` checks the connection to AWS",
-        more: "Hotel and company networks often return a sign-in page until you sign in. Engine can't know whether \
+        more: "Hotel and company networks often return a sign-in page until you sign in. engine can't know whether \
                AWS received such a request, so the next run reads the current state first.",
         blames: [],
     }
@@ -322,7 +322,7 @@ catalogue! {
         title: "AWS returned a server error",
         why: "the service failed to process the request (HTTP 5xx)",
         next: "run the same command again in a minute; `engine doctor` shows which services respond",
-        more: "Engine retries server errors a few times before it fails. If the error persists, check \
+        more: "engine retries server errors a few times before it fails. If the error persists, check \
                https://health.aws.amazon.com and keep the request ID for AWS Support. A request that the service \
                can't handle, like a key of the wrong type for a table, may fail this way every time.",
         blames: [],
@@ -332,7 +332,7 @@ catalogue! {
         why: "all clients in the account share AWS's rate limits, and many calls are being made right now",
         next: "run the same command again in a minute; completed changes are kept, and `engine diff` shows what is \
                left",
-        more: "Lambda allows 15 control-plane calls per second for the whole account. Engine slows down \
+        more: "Lambda allows 15 control-plane calls per second for the whole account. engine slows down \
                automatically and gives up after ten minutes. To reduce the load, deploy several teams with one \
                command, which shares one rate limit, instead of running many commands in parallel.",
         blames: [],
@@ -342,7 +342,7 @@ catalogue! {
         why: "a table or function allows only one change at a time, and the previous one hasn't finished",
         next: "run the same command again in a minute; completed changes are kept, and `engine diff` shows what is \
                left",
-        more: "Engine waits several minutes for each such change. Building an index or changing the billing mode for \
+        more: "engine waits several minutes for each such change. Building an index or changing the billing mode for \
                the first time can take longer on a large table. Something else, like autoscaling, may also change \
                the same resource repeatedly.",
         blames: [],
@@ -394,7 +394,7 @@ catalogue! {
         title: "the table is not empty",
         why: "deleting the table would permanently delete its items",
         next: "keep the table, or pass `--delete-data` to delete its items too: `engine destroy --delete-data`",
-        more: "Engine checks for items again right before it deletes the table, so they may have been written after \
+        more: "engine checks for items again right before it deletes the table, so they may have been written after \
                the plan was made. To back up the table first, run `aws dynamodb create-backup`; to keep it, set \
                `retain: true` in the spec.",
         blames: [],
@@ -411,7 +411,7 @@ catalogue! {
         title: "the resource is already up to date",
         why: "another client just made the same change, so AWS had nothing to do",
         next: "run `engine diff` to see whether anything is left to change",
-        more: "Engine treats this response as success where it can. Otherwise, the next run reads the resource and \
+        more: "engine treats this response as success where it can. Otherwise, the next run reads the resource and \
                plans from its current state.",
         blames: [],
     }
@@ -477,7 +477,7 @@ catalogue! {
         why: "all functions in an account and region share the storage for their code",
         next: "delete unused functions or versions (`aws lambda get-account-settings` shows the usage), or ask the \
                account's administrator to request a quota increase",
-        more: "The default quota is 75 GB per region, and each published version counts. Engine doesn't publish \
+        more: "The default quota is 75 GB per region, and each published version counts. engine doesn't publish \
                versions.",
         blames: ["code"],
     }
@@ -494,7 +494,7 @@ catalogue! {
         title: "Lambda can't unzip the function's code",
         why: "Lambda received a zip that it can't read",
         next: "run `engine apply` again; if the error persists, report it with the list of files in `code:`",
-        more: "Engine creates the zip from the folder or file in `code:`. A file name that is invalid on some \
+        more: "engine creates the zip from the folder or file in `code:`. A file name that is invalid on some \
                systems, or a proxy that modifies uploads, can cause this error.",
         blames: ["code"],
     }
@@ -632,7 +632,7 @@ catalogue! {
         title: "AWS accepted the change but shows a different value",
         why: "another client may have changed it, or AWS silently ignored the change",
         next: "run `engine diff` to see what differs, then `engine apply` again",
-        more: "Engine never trusts the response to a change: it reads the resource again, several times if \
+        more: "engine never trusts the response to a change: it reads the resource again, several times if \
                necessary. If the value keeps changing, another tool, like autoscaling, may manage the property: add \
                it to `ignore_changes`.",
         blames: [],
@@ -642,7 +642,7 @@ catalogue! {
         why: "a value is out of range, refers to something unsuitable, or conflicts with another one",
         next: "correct the spec according to AWS's message; `engine explain KIND` lists the values of each property, \
                and `engine diff` shows what engine would send",
-        more: "Engine finds most such mistakes before it sends anything. The rest depend on the account, the region \
+        more: "engine finds most such mistakes before it sends anything. The rest depend on the account, the region \
                or existing resources. If the spec is valid according to the AWS documentation, please report it: \
                engine then sends something wrong.",
         blames: [],
@@ -660,7 +660,7 @@ catalogue! {
         title: "the response from AWS can't be understood",
         why: "AWS returned success, but the response is incomplete or not in the documented format",
         next: "run the same command again with `-v`, as in `engine diff -v`; if the error persists, please report it",
-        more: "A manually written policy, a proxy or an AWS emulator may cause this. Engine writes nothing based on \
+        more: "A manually written policy, a proxy or an AWS emulator may cause this. engine writes nothing based on \
                a response that it doesn't understand.",
         blames: [],
     }
@@ -668,7 +668,7 @@ catalogue! {
         title: "interrupted",
         why: "you pressed Ctrl-C, or the system asked engine to stop",
         next: "run the same command again to continue; `engine diff` shows what is left",
-        more: "Calls in flight finish, and no new step starts. AWS continues what it has already begun. Engine \
+        more: "Calls in flight finish, and no new step starts. AWS continues what it has already begun. engine \
                completes a replacement of a mapping or a permission that has begun, because stopping halfway would \
                break the pipeline.",
         blames: [],
