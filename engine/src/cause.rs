@@ -382,7 +382,7 @@ catalogue! {
     }
     ChangedMeanwhile "changed-meanwhile" {
         title: "the resource changed since the plan was made",
-        why: "it no longer matches the plan, so engine didn't overwrite it",
+        why: "engine changes only resources that still match the plan, so nothing was overwritten",
         next: "run `engine diff` to see what changed, then apply again",
         more: "Each step reads the resource again right before it writes. If two runs apply the same spec at the \
                same time, either both succeed or one reports what the other changed. If this happens every time, \
