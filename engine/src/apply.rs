@@ -459,8 +459,14 @@ impl Run<'_> {
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
             Op::Update => {
-                let gone =
-                    || AwsError::own(Class::Changed, "update", &declared.id.name, "changed in the meantime: it was deleted");
+                let gone = || {
+                    AwsError::own(
+                        Class::Changed,
+                        "update",
+                        &declared.id.name,
+                        "changed in the meantime: it was deleted",
+                    )
+                };
                 let mut tries = 0;
                 let (props, outputs) = loop {
                     let have = self.unchanged(&cx, change, declared).await?.ok_or_else(gone)?;
@@ -634,8 +640,10 @@ impl Run<'_> {
         let broken =
             change.outputs.iter().find(|(name, promised)| outputs.get(*name).is_some_and(|now| now != *promised));
         if let Some((name, promised)) = broken.filter(|_| change.action != Action::Replace) {
-            let message =
-                format!("the plan predicted `{promised}` as `{name}` of `{}`, but AWS returned another", change.resource);
+            let message = format!(
+                "the plan predicted `{promised}` as `{name}` of `{}`, but AWS returned another",
+                change.resource
+            );
             return Err(AwsError::defect(message));
         }
         self.outputs.borrow_mut().entry(change.resource.clone()).or_default().extend(outputs);

@@ -476,7 +476,9 @@ impl Aws {
         let call = async move { request.send().await.named("GetCallerIdentity", "") };
         let identity = self.shared.identity.get("", call).await?;
         self.seen.note_caller(identity.arn().unwrap_or_default());
-        identity.account.ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "the response contains no account"))
+        identity
+            .account
+            .ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "the response contains no account"))
     }
 }
 

@@ -179,7 +179,12 @@ pub const ALONG: [(&str, Scope, &[Purpose], &str); 10] = [
         "GetFunction requires it if the function has tags",
     ),
     // docs.aws.amazon.com/lambda/latest/dg/adding-layers.html
-    ("lambda:GetLayerVersion", Scope::Layers, &[Apply], "adding a layer to a function requires permission to read the layer"),
+    (
+        "lambda:GetLayerVersion",
+        Scope::Layers,
+        &[Apply],
+        "adding a layer to a function requires permission to read the layer",
+    ),
     // docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
     ("kms:Decrypt", Scope::Keys, LOOK, KEYS),
     ("kms:CreateGrant", Scope::Keys, &[Apply], KEYS),

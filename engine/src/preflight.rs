@@ -202,11 +202,7 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
             };
             let problem = format!("this ARN is in the {word} `{named}`, but the spec is deployed to `{ours}`");
             let finding = Diagnostic::error(problem)
-                .why(format!(
-                    "`{}` of a {} must be in the same {word}",
-                    property.name,
-                    declared.schema().kind
-                ))
+                .why(format!("`{}` of a {} must be in the same {word}", property.name, declared.schema().kind))
                 .hint(format!("use an ARN in `{ours}`, or deploy to the {word} `{named}`"))
                 .cause(code.name(), None);
             findings.push(at(spec, declared, &Path::property(property.name), finding));
@@ -253,7 +249,8 @@ fn capacity(spec: &Spec, table: &Declared, findings: &mut Vec<Diagnostic>) {
         let Some(fewer) = index.get("write_capacity").and_then(integer).filter(|fewer| *fewer < units) else {
             continue;
         };
-        let problem = format!("the index `{name}` has fewer write capacity units than its table: {fewer} instead of {units}");
+        let problem =
+            format!("the index `{name}` has fewer write capacity units than its table: {fewer} instead of {units}");
         let finding = Diagnostic::warning(problem)
             .why("DynamoDB throttles a write to the table if the index lacks capacity for it")
             .hint(format!("set `write_capacity: {units}` or more for the index"));
@@ -282,8 +279,10 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
                 find("function", finding);
             }
             Some(reserved) if reserved < factor => {
-                let problem =
-                    format!("`{name}` sends up to {factor} batches per shard, but `{}` can run only {reserved}", function.name);
+                let problem = format!(
+                    "`{name}` sends up to {factor} batches per shard, but `{}` can run only {reserved}",
+                    function.name
+                );
                 let finding = Diagnostic::warning(problem)
                     .why("Lambda throttles the other invocations, so their batches wait")
                     .hint("lower `parallelization_factor`, or raise the function's `reserved_concurrent_executions`");
@@ -302,8 +301,9 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
     }
     let has_destination = mapping.desired.get("on_failure_destination_arn").and_then(Value::as_str).is_some();
     if has_destination && retries == Some(-1) && age == -1 {
-        let problem =
-            format!("the failure destination of `{name}` gets a failed batch only when its records expire, after 24 hours");
+        let problem = format!(
+            "the failure destination of `{name}` gets a failed batch only when its records expire, after 24 hours"
+        );
         let finding = Diagnostic::warning(problem)
             .why("without a limit, Lambda retries a failed batch until then, and the rest of the shard waits")
             .hint("set `maximum_retry_attempts` or `maximum_record_age_in_seconds`");
@@ -354,7 +354,9 @@ fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> D
     let why = match is_settled {
         true => why,
         false => {
-            format!("{why}; if the role was created less than a minute ago, IAM may not show its current trust policy yet")
+            format!(
+                "{why}; if the role was created less than a minute ago, IAM may not show its current trust policy yet"
+            )
         }
     };
     finding.why(why).hint(remedy).cause(Code::RoleNotAssumable.name(), None)

@@ -290,8 +290,7 @@ impl SavedPlan {
             Err(Unread::Refused(error)) => return refused(error),
             Err(Unread::Folder) => return Err(unwritable(path, &"it is a folder")),
             Ok(_) | Err(Unread::Special) => {
-                let taken =
-                    Diagnostic::error(format!("`{}` already exists and isn't a saved plan", path.display()));
+                let taken = Diagnostic::error(format!("`{}` already exists and isn't a saved plan", path.display()));
                 return Err(taken.why("saving the plan would overwrite it").hint("use another file for `--out`"));
             }
         }
@@ -314,8 +313,7 @@ impl SavedPlan {
     pub fn moved(&self, now: &SavedPlan) -> Vec<String> {
         let mut moved = Vec::new();
         if self.engine != now.engine {
-            moved
-                .push(format!("the plan was saved by engine {}, but this is engine {}", self.engine, now.engine));
+            moved.push(format!("the plan was saved by engine {}, but this is engine {}", self.engine, now.engine));
         }
         let who = [
             ("team", &self.team, &now.team),
@@ -326,8 +324,9 @@ impl SavedPlan {
         for (what, then, now) in who.into_iter().filter(|(_, then, now)| then != now) {
             moved.push(format!("the plan was saved for {what} `{then}`, but this is {what} `{now}`"));
         }
-        moved
-            .extend(self.flags.differing(&now.flags).map(|flag| format!("`{flag}` has changed since the plan was saved")));
+        moved.extend(
+            self.flags.differing(&now.flags).map(|flag| format!("`{flag}` has changed since the plan was saved")),
+        );
         if self.spec_text != now.spec_text {
             moved.push(format!("the spec `{}` has changed since the plan was saved", self.spec));
         }

@@ -393,7 +393,9 @@ impl Guard {
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&("function".to_owned(), function.clone())) {
-            Some(Standing::Imported) => Some(format!("{of}, which is imported, and engine never changes imported resources")),
+            Some(Standing::Imported) => {
+                Some(format!("{of}, which is imported, and engine never changes imported resources"))
+            }
             Some(Standing::Foreign(reason)) => Some(format!("{of}, and {reason}")),
             _ => None,
         }

@@ -46,8 +46,7 @@ fn fault_of_line(text: &str) -> Option<&'static str> {
 fn error(faults: &[(String, &str)]) -> Option<AwsError> {
     let (first, _) = faults.first()?;
     let why = faults.iter().map(|(name, fault)| format!("{name} contains {fault}")).collect::<Vec<_>>().join("; ");
-    let remedy =
-        format!("set {first} again without it; a value copied from a file often ends with a line break");
+    let remedy = format!("set {first} again without it; a value copied from a file often ends with a line break");
     Some(AwsError::own(Class::BadCredentials, "", "", "an AWS setting can't be sent").known(
         Code::SettingMalformed,
         format!("{why}, which is invalid in an HTTP header"),

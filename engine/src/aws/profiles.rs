@@ -261,7 +261,9 @@ impl Profiles {
             Source::Settings => (
                 Code::CredentialsNotFetched,
                 format!("the credential settings of the profile `{}` are invalid", self.name),
-                format!("fix the profile in `{config}` according to the message below, or use another one with `--profile`"),
+                format!(
+                    "fix the profile in `{config}` according to the message below, or use another one with `--profile`"
+                ),
             ),
             Source::Other if with("mfa_serial").is_some() => {
                 let name = with("mfa_serial").unwrap_or(&self.name);

@@ -72,7 +72,8 @@ pub fn closed(role: &str, others: &BTreeSet<String>) -> (String, String) {
         none if none.is_empty() => "no principal".to_owned(),
         some => format!("only {some}"),
     };
-    let reason = format!("the trust policy of the role `{role}` allows {others} to assume it, not the service `{LAMBDA}`");
+    let reason =
+        format!("the trust policy of the role `{role}` allows {others} to assume it, not the service `{LAMBDA}`");
     let remedy = format!(
         "ask the role's owner to add this statement (`aws iam update-assume-role-policy --role-name {role}`): \
          {{\"Effect\": \"Allow\", \"Principal\": {{\"Service\": \"{LAMBDA}\"}}, \"Action\": \"{ASSUME}\"}}"

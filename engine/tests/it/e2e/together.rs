@@ -23,9 +23,14 @@ const EDITS: [(&str, &str); 4] = [
     (CODE, OTHER_CODE),
     ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
 ];
-/// How somebody is told what another one did: never a shrug, always what and by whom.
-const TOLD: [&str; 4] =
-    ["changed meanwhile", "somebody else", "is gone", "another run for this team and stack made it"];
+/// How a run reports the changes of another one: always with what changed.
+const TOLD: [&str; 5] = [
+    "changed in the meantime",
+    "changed meanwhile",
+    "somebody else",
+    "is gone",
+    "another run for this team and stack made it",
+];
 
 /// Everything that the account has is one pipeline of this stack, once.
 #[track_caller]

@@ -205,16 +205,20 @@ fn what_can_not_be_sent_is_named_by_where_it_comes_from() {
     let cloud = cloud();
     let project = Project::usual();
     for (place, bytes, words) in [
-        (Place::Variable("AWS_ACCESS_KEY_ID"), &b"\n"[..], "AWS_ACCESS_KEY_ID has a line break"),
-        (Place::Variable("AWS_SECRET_ACCESS_KEY"), b"\r", "AWS_SECRET_ACCESS_KEY has a line break"),
-        (Place::Variable("AWS_SESSION_TOKEN"), b"\x7f", "AWS_SESSION_TOKEN has a control character"),
-        (Place::Variable("AWS_SESSION_TOKEN"), b"\xff", "AWS_SESSION_TOKEN has bytes that are no text"),
-        (Place::Variable("AWS_ENDPOINT_URL_STS"), "é".as_bytes(), "AWS_ENDPOINT_URL_STS has a character outside ASCII"),
-        (Place::Variable("AWS_EXECUTION_ENV"), b"\n", "AWS_EXECUTION_ENV has a line break"),
+        (Place::Variable("AWS_ACCESS_KEY_ID"), &b"\n"[..], "AWS_ACCESS_KEY_ID contains a line break"),
+        (Place::Variable("AWS_SECRET_ACCESS_KEY"), b"\r", "AWS_SECRET_ACCESS_KEY contains a line break"),
+        (Place::Variable("AWS_SESSION_TOKEN"), b"\x7f", "AWS_SESSION_TOKEN contains a control character"),
+        (Place::Variable("AWS_SESSION_TOKEN"), b"\xff", "AWS_SESSION_TOKEN contains invalid Unicode"),
+        (
+            Place::Variable("AWS_ENDPOINT_URL_STS"),
+            "é".as_bytes(),
+            "AWS_ENDPOINT_URL_STS contains a non-ASCII character",
+        ),
+        (Place::Variable("AWS_EXECUTION_ENV"), b"\n", "AWS_EXECUTION_ENV contains a line break"),
         (
             Place::Setting("aws_session_token"),
             b" ",
-            "`aws_session_token` of the profile `own` in `~/.aws/config` has a blank",
+            "`aws_session_token` of the profile `own` in `~/.aws/config` contains a space",
         ),
         (Place::OfSource("aws_access_key_id"), "é".as_bytes(), "`aws_access_key_id` of the profile `base`"),
         (Place::Printed("SessionToken"), b"\x7f", "from `credential_process` of the profile `base`"),
@@ -230,11 +234,11 @@ fn what_can_not_be_sent_is_named_by_where_it_comes_from() {
     command.env("AWS_ACCESS_KEY_ID", "AKIA\n").env("AWS_SECRET_ACCESS_KEY", "a b").env("AWS_EXECUTION_ENV", "x\n");
     let run = Running::start(command, &project.path("run")).end();
     run.complains(
-        "AWS_ACCESS_KEY_ID has a line break; AWS_SECRET_ACCESS_KEY has a blank; AWS_EXECUTION_ENV has a line",
+        "AWS_ACCESS_KEY_ID contains a line break; AWS_SECRET_ACCESS_KEY contains a space; AWS_EXECUTION_ENV contains a line",
     );
     project.edit("region: eu-central-1\n", "");
     let (_, text) = play(&project, &cloud, Place::Variable("AWS_REGION"), b"\n");
-    assert!(text.contains("AWS_REGION has a line break"), "{text}");
+    assert!(text.contains("AWS_REGION contains a line break"), "{text}");
 }
 
 /// The SDK never asks for a code, so AWS refuses the role as it would refuse a stranger.
@@ -269,12 +273,12 @@ fn a_bundle_of_certificates_is_read_before_aws_is_asked() {
     fs::create_dir_all(project.path("home/.aws")).unwrap();
     fs::write(project.path("home/.aws/config"), "[default]\nca_bundle = ~/no.pem\n").unwrap();
     for (bundle, words) in [
-        (Some("none.pem"), "AWS_CA_BUNDLE names `none.pem`, which does not exist"),
-        (Some("specs"), "AWS_CA_BUNDLE names `specs`, which is a folder"),
-        (Some("empty.pem"), "which has no PEM certificate"),
-        (Some("damaged.pem"), "in which a PEM certificate is damaged"),
-        (Some("other.pem"), "whose certificate number 1 can't be used"),
-        (None, "`ca_bundle` of the profile `default` names `~/no.pem`, which does not exist"),
+        (Some("none.pem"), "AWS_CA_BUNDLE is `none.pem`, which does not exist"),
+        (Some("specs"), "AWS_CA_BUNDLE is `specs`, which is a folder"),
+        (Some("empty.pem"), "which contains no PEM certificate"),
+        (Some("damaged.pem"), "which contains a damaged PEM certificate"),
+        (Some("other.pem"), "in which certificate 1 can't be used"),
+        (None, "`ca_bundle` of the profile `default` is `~/no.pem`, which does not exist"),
     ] {
         let mut command = project.command(&["diff"]);
         command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");

@@ -111,7 +111,7 @@ fn a_network_that_is_gone_in_the_middle_is_waited_for() {
         cloud.wait_for(operation, 1);
         wire.cut();
         let said = || running.said();
-        until("the message", said, |said| said.contains("waiting for the network to come back (AWS gives no answer)"));
+        until("the message", said, |said| said.contains("waiting for the network to come back (no response from AWS)"));
         wire.mend();
         running.end().ends_with(0);
         if args[0] == "apply" {
