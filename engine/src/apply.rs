@@ -522,7 +522,7 @@ impl Run<'_> {
             Ok(true) => format!("the old {kind} was restored and works as before"),
             Ok(false) => return error,
             Err(second) => format!(
-                "the old {kind} is deleted, and restoring it failed, too: {}",
+                "the old {kind} was deleted, and restoring it failed, too: {}",
                 self.cx.masked(second).message.trim_end_matches('.')
             ),
         };

@@ -65,7 +65,7 @@ catalogue! {
         why: "the role's trust policy must allow the service `lambda.amazonaws.com` to assume it, and IAM changes \
               can take up to about a minute to propagate",
         next: "check the trust policy with `aws iam get-role --role-name ROLE`; it must allow `sts:AssumeRole` for \
-               the service `lambda.amazonaws.com`; if it doesn't, ask the role's owner to add that",
+               the service `lambda.amazonaws.com`; if it doesn't, ask the role's owner to fix it",
         more: "A role has two sides: its permissions policies define what it can do, and its trust policy defines \
                who can assume it. Lambda returns the same error whether the trust policy is wrong or hasn't \
                propagated yet, so engine reads the policy: it reports one that can't work immediately and waits for \
@@ -96,8 +96,8 @@ catalogue! {
     }
     StreamNotReadable "stream-not-readable" {
         title: "the function's role lacks permission to read the stream",
-        why: "Lambda polls the stream with the function's execution role; a permission on the function doesn't \
-              replace that",
+        why: "Lambda polls the stream with the function's execution role; a permission on the function has no effect \
+              on that",
         next: "the role needs dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and \
                dynamodb:ListStreams on the stream; ask its owner to attach the managed policy \
                AWSLambdaDynamoDBExecutionRole (`aws iam attach-role-policy --role-name ROLE --policy-arn \
@@ -273,7 +273,7 @@ catalogue! {
         blames: [],
     }
     RegionNotUsable "region-not-usable" {
-        title: "the endpoint can't be determined",
+        title: "the region or endpoint is missing or invalid",
         why: "the address of each service is derived from the region, unless an endpoint is set",
         next: "set `region:` in the spec or AWS_REGION, or pass `--region`; then run `engine diff` again",
         more: "engine uses the first region that is set: `--region`, `region:` in the spec, AWS_REGION, \
@@ -292,7 +292,8 @@ catalogue! {
     }
     NoAnswer "no-answer" {
         title: "no response from AWS",
-        why: "requests or their responses are lost on the network, at a proxy or because of a wrong endpoint",
+        why: "a problem with the network, a proxy or the endpoint keeps requests from reaching AWS, or responses \
+              from coming back",
         next: "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, proxy \
                variables), then run the same command again; `engine doctor` checks the connection to AWS",
         more: "Every command reads the current state first, so running it again never creates a resource twice. A \
@@ -302,7 +303,7 @@ catalogue! {
     }
     OutOfReach "out-of-reach" {
         title: "lost the connection to AWS",
-        why: "engine waits for the connection to come back in the middle of a run, and this outage took too long",
+        why: "engine waits out network outages during a run, but this one took too long",
         next: "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, proxy \
                variables), then run the same command again; `engine doctor` checks the connection to AWS",
         more: "Completed changes are kept. The next run reads everything again, continues where this one stopped, \
@@ -527,7 +528,7 @@ catalogue! {
         blames: ["handler"],
     }
     MemoryNotAllowed "memory-not-allowed" {
-        title: "the account's memory limit for functions is lower",
+        title: "the account doesn't allow a function this much memory",
         why: "Lambda offers up to 10,240 MB per function, but this account's limit is lower",
         next: "lower `memory_size`, or ask the account's administrator to request an increase from AWS Support; see \
                `engine explain function.memory_size` for its range",
@@ -539,8 +540,8 @@ catalogue! {
         title: "a layer can't be used",
         why: "this layer version doesn't exist in this region, or it isn't shared with this account",
         next: "check the ARN with `aws lambda get-layer-version-by-arn --arn ARN`; it must end with a version number",
-        more: "A layer belongs to one region, and its publisher can delete versions. To use a layer from another \
-               account, its owner must share each version.",
+        more: "A layer belongs to one region, and its publisher can delete versions. The owner of a layer in another \
+               account must share each version with your account.",
         blames: ["layers"],
     }
     PolicyTooLarge "policy-too-large" {
@@ -616,8 +617,8 @@ catalogue! {
         why: "the code doesn't log the item, or fails before it does",
         next: "log the whole record, for example with `console.log(JSON.stringify(record))`; `engine logs --raw` \
                shows what the function logs",
-        more: "`engine verify` looks for the item's key and the word INSERT, MODIFY or REMOVE, or a synonym. Without \
-               both it proves nothing, because records of other changes look the same.",
+        more: "`engine verify` looks for the item's key and the word INSERT, MODIFY or REMOVE, or a synonym. A log \
+               without both proves nothing, because other records look the same.",
         blames: ["code"],
     }
     NotInvoked "not-invoked" {
@@ -643,8 +644,8 @@ catalogue! {
         next: "correct the spec according to AWS's message; `engine explain KIND` lists the values of each property, \
                and `engine diff` shows what engine would send",
         more: "engine finds most such mistakes before it sends anything. The rest depend on the account, the region \
-               or existing resources. If the spec is valid according to the AWS documentation, please report it: \
-               engine then sends something wrong.",
+               or existing resources. If the spec is valid according to the AWS documentation, please report a bug \
+               in engine.",
         blames: [],
     }
     Rejected "rejected" {
@@ -684,7 +685,7 @@ catalogue! {
     }
     Defect "defect" {
         title: "engine has a bug",
-        why: "something happened that engine's own rules exclude",
+        why: "engine reached a state that should be impossible",
         next: "this is a bug in engine; please report it with the output of `engine diff -v`",
         more: "Completed changes are kept. The next run reads everything again and can often continue.",
         blames: [],

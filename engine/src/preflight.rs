@@ -280,7 +280,7 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
             }
             Some(reserved) if reserved < factor => {
                 let problem = format!(
-                    "`{name}` sends up to {factor} batches per shard, but `{}` can run only {reserved}",
+                    "`{name}` sends up to {factor} batches per shard at once, but `{}` can run only {reserved}",
                     function.name
                 );
                 let finding = Diagnostic::warning(problem)

@@ -328,7 +328,7 @@ impl Guard {
         }
         let refuse = |why: String| Err(Refusal(format!("the guard blocked `{}`: {why}", request.operation)));
         let (team, assume_owner) = match (&self.access, request.effect) {
-            (Access::ReadOnly, _) => return refuse("this command only reads".to_owned()),
+            (Access::ReadOnly, _) => return refuse("this command is read-only".to_owned()),
             (Access::Items { .. }, effect) if effect != Effect::Item => {
                 return refuse("this command writes only items".to_owned());
             }

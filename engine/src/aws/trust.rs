@@ -69,11 +69,11 @@ pub fn trust(document: &str, service: &str) -> Trust {
 /// Why Lambda can't assume a role that only `others` can assume, and how its owner can fix that.
 pub fn closed(role: &str, others: &BTreeSet<String>) -> (String, String) {
     let others = match others.iter().cloned().collect::<Vec<_>>().join(", ") {
-        none if none.is_empty() => "no principal".to_owned(),
-        some => format!("only {some}"),
+        none if none.is_empty() => String::new(),
+        some => format!(", only {some}"),
     };
     let reason =
-        format!("the trust policy of the role `{role}` allows {others} to assume it, not the service `{LAMBDA}`");
+        format!("the trust policy of the role `{role}` doesn't allow the service `{LAMBDA}` to assume it{others}");
     let remedy = format!(
         "ask the role's owner to add this statement (`aws iam update-assume-role-policy --role-name {role}`): \
          {{\"Effect\": \"Allow\", \"Principal\": {{\"Service\": \"{LAMBDA}\"}}, \"Action\": \"{ASSUME}\"}}"

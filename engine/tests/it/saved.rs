@@ -75,7 +75,7 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
 }
 
 #[test]
-fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
+fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
     let salt = Salt::random();
     let then = Given::new();
     assert_eq!(then.saved(&salt).moved(&then.saved(&salt)), Vec::<String>::new());
@@ -154,7 +154,7 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
 }
 
 #[test]
-fn another_plan_from_the_same_is_noticed_too() {
+fn another_plan_from_the_same_inputs_is_detected() {
     let salt = Salt::random();
     let (then, given) = (Given::new().saved(&salt), Given::new());
     let spec = crate::plan::load(&with(&given.text, "${var.units}", "1"));
@@ -174,7 +174,7 @@ fn another_plan_from_the_same_is_noticed_too() {
 }
 
 #[test]
-fn a_saved_plan_is_told_from_a_spec_and_from_half_of_one() {
+fn a_saved_plan_differs_from_a_spec_and_from_an_incomplete_plan() {
     let saved = Given::new().saved(&Salt::random());
     let text = serde_json::to_string_pretty(&saved).unwrap();
     assert_eq!(SavedPlan::parse(text.as_bytes()).unwrap(), Some(saved.clone()));
@@ -193,7 +193,7 @@ fn a_saved_plan_is_told_from_a_spec_and_from_half_of_one() {
 }
 
 #[test]
-fn it_is_written_for_its_owner_alone_and_never_over_something_else() {
+fn a_saved_plan_is_readable_only_by_its_owner_and_overwrites_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("my.plan");
     let names = || {

@@ -1,4 +1,4 @@
-//! Credentials that can't be had: what is said fits the profile in use, and AWS is not asked.
+//! Unavailable credentials: the error fits the profile in use, and AWS is not called.
 
 use std::fs;
 
@@ -57,7 +57,7 @@ fn said(project: &Project, variables: &[(&str, &str)], args: &[&str]) -> (Run, S
 }
 
 #[test]
-fn each_source_that_fails_is_told_for_what_it_is() {
+fn each_failed_credential_source_is_named() {
     let project = project();
     let sign_on = "error[credentials-expired]: the AWS credentials have expired";
     let fetch = "error[credentials-not-fetched]: failed to get AWS credentials";
@@ -94,7 +94,7 @@ fn each_source_that_fails_is_told_for_what_it_is() {
 }
 
 #[test]
-fn a_sign_on_that_has_run_out_is_told_by_every_command_that_needs_it() {
+fn every_command_that_needs_credentials_reports_an_expired_sso_session() {
     let project = project();
     let cache = project.path("home/.aws/sso/cache");
     fs::create_dir_all(&cache).unwrap();
@@ -113,7 +113,7 @@ fn a_sign_on_that_has_run_out_is_told_by_every_command_that_needs_it() {
 }
 
 #[test]
-fn a_profile_that_does_not_exist_is_told_apart_from_one_that_has_nothing() {
+fn a_missing_profile_differs_from_one_without_credentials() {
     let project = project();
     let unknown = "error[profile-unknown]: AWS profile not found";
     let (_, line) = said(&project, &[], &["diff", "--profile", "ss0"]);

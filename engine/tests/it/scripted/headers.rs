@@ -170,7 +170,7 @@ fn cloud() -> Cloud {
 
 /// `ENGINE_HEADERS=all` plays every value in every place, `ENGINE_HEADERS=SEED` the sample of that seed.
 #[test]
-fn no_setting_of_the_machine_ends_in_a_panic_or_is_shown() {
+fn no_setting_of_the_machine_causes_a_panic_or_is_shown() {
     let cloud = cloud();
     let project = Project::usual();
     let mut cases = every();
@@ -201,7 +201,7 @@ fn no_setting_of_the_machine_ends_in_a_panic_or_is_shown() {
 }
 
 #[test]
-fn what_can_not_be_sent_is_named_by_where_it_comes_from() {
+fn a_value_that_can_not_be_sent_is_named_by_its_source() {
     let cloud = cloud();
     let project = Project::usual();
     for (place, bytes, words) in [
@@ -243,7 +243,7 @@ fn what_can_not_be_sent_is_named_by_where_it_comes_from() {
 
 /// The SDK never asks for a code, so AWS refuses the role as it would refuse a stranger.
 #[test]
-fn a_profile_with_a_device_for_codes_says_how_to_get_a_session() {
+fn a_profile_with_mfa_shows_how_to_get_a_session() {
     let cloud = cloud();
     let project = Project::usual();
     fs::create_dir_all(project.path("home/.aws")).unwrap();
@@ -264,7 +264,7 @@ fn a_profile_with_a_device_for_codes_says_how_to_get_a_session() {
 
 /// A bundle takes the place of the system's certificates; a broken one is no reason to panic, as the HTTP client would.
 #[test]
-fn a_bundle_of_certificates_is_read_before_aws_is_asked() {
+fn a_ca_bundle_is_checked_before_the_first_call() {
     let project = Project::usual();
     let pem = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
     fs::write(project.path("empty.pem"), "# no certificate\n").unwrap();
@@ -290,7 +290,7 @@ fn a_bundle_of_certificates_is_read_before_aws_is_asked() {
 
 /// A signature is refused for its time, whatever AWS says of it; its own time is in each answer.
 #[test]
-fn a_wrong_clock_is_told_by_the_time_of_the_answer() {
+fn a_wrong_clock_is_detected_from_the_response() {
     let cloud = deployed();
     let mut refusal = Reply::query(403, "SignatureDoesNotMatch", "The request signature we calculated does not match");
     refusal.headers.push(("date", "Wed, 25 Nov 2020 12:00:00 GMT".into()));
@@ -306,7 +306,7 @@ fn a_wrong_clock_is_told_by_the_time_of_the_answer() {
 }
 
 #[test]
-fn an_endpoint_off_this_machine_without_tls_is_warned_of() {
+fn a_remote_endpoint_without_tls_gets_a_warning() {
     let project = Project::usual();
     let far = "http://user:CANARY@aws.example.invalid:4566/path";
     for (variable, args, words) in [

@@ -48,7 +48,7 @@ fn apply(world: World, project: &Project, code: i32, words: &[&str]) -> bool {
 }
 
 #[test]
-fn a_check_says_what_nobody_could_tell() {
+fn preflight_reports_what_could_not_be_checked() {
     let cloud = Cloud::start(World::empty());
     let run = Project::usual().run(&cloud, &["check"]);
     run.ends_with(0).says("Nothing stands in the way of an apply.");
@@ -109,7 +109,7 @@ fn with_role(path: &str, trusted: &[Json]) -> World {
 
 /// IAM finds a role by its name, and Lambda only by the whole of its ARN.
 #[test]
-fn a_role_that_is_named_by_its_arn_is_compared_by_all_of_it() {
+fn a_role_named_by_arn_must_match_the_whole_arn() {
     let named = |arn: &'static str| Project::new(move |text| replaced(&text, "${execution-role.arn}", arn));
     let (plain, deep) = ("arn:aws:iam::123456789012:role/somebodys", "arn:aws:iam::123456789012:role/teams/somebodys");
     let china = "arn:aws-cn:iam::123456789012:role/somebodys";
@@ -149,7 +149,7 @@ fn a_role_that_is_named_by_its_arn_is_compared_by_all_of_it() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_told_and_stops_nothing() {
+fn conflicting_settings_are_warnings() {
     let mapping = |lines: &'static str| Project::new(move |text| format!("{text}{lines}"));
     let function = |lines: &'static str| {
         Project::new(move |text| replaced(&text, "    code: ../", &format!("{lines}\n    code: ../")))
@@ -198,7 +198,7 @@ fn what_does_not_fit_together_is_told_and_stops_nothing() {
                 let text = replaced(&text, "    code: ../", "    reserved_concurrent_executions: 2\n    code: ../");
                 format!("{text}    parallelization_factor: 3\n")
             }),
-            &["`todos-to-logger` sends up to 3 batches per shard, but `logger` can run only 2"],
+            &["`todos-to-logger` sends up to 3 batches per shard at once, but `logger` can"],
         ),
     ];
     for (project, words) in cases {
@@ -217,7 +217,7 @@ const ROLE_LACKS: &str = "the role of `logger` may lack permissions";
 const MAY_NOT_PASS: &str = "warning[access-denied]: you may lack permission to pass the role of `logger`";
 
 #[test]
-fn what_the_simulator_says_only_warns() {
+fn the_simulator_only_causes_warnings() {
     let cases: [(&str, bool, &[&str]); 4] = [
         ("allowed", false, &[]),
         ("explicitDeny", false, &[ROLE_LACKS, MAY_NOT_PASS, "a policy statement denies them"]),
@@ -232,7 +232,7 @@ fn what_the_simulator_says_only_warns() {
 }
 
 #[test]
-fn where_the_simulator_may_not_be_asked_a_check_reads_the_policies() {
+fn without_the_simulator_preflight_reads_the_policies() {
     let policy = |effect: &str, action: &str, resource: &str| json!({ "Statement": { "Effect": effect, "Action": action, "Resource": resource } });
     let everything = || policy("Allow", "*", "*");
     let logs = || policy("Allow", "logs:*", "*");
@@ -265,7 +265,7 @@ fn where_the_simulator_may_not_be_asked_a_check_reads_the_policies() {
 }
 
 #[test]
-fn an_apply_asks_one_wave_more_than_a_diff_and_none_where_nothing_hangs_on_it() {
+fn apply_makes_one_more_wave_of_calls_than_diff_and_none_where_nothing_depends_on_it() {
     let questions = |world: World, edit: fn(String) -> String| {
         let cloud = Cloud::start(World { simulated: Some(("allowed", false)), ..world });
         Project::new(edit).run(&cloud, &["apply", "--yes"]).ends_with(0);
@@ -284,7 +284,7 @@ fn an_apply_asks_one_wave_more_than_a_diff_and_none_where_nothing_hangs_on_it() 
 }
 
 #[test]
-fn a_check_for_programs_has_places_and_what_was_not_checked() {
+fn preflight_as_json_has_places_and_what_was_not_checked() {
     let cloud = Cloud::start(trusting(for_ec2()));
     let run = Project::usual().run(&cloud, &["check", "--format", "json"]);
     run.ends_with(1);

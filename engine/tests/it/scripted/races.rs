@@ -399,9 +399,9 @@ fn what_stays() -> Vec<Case> {
     let wrong = Scene { world: || trusting(&json!({ "Service": ["ec2.amazonaws.com"], "AWS": PRINCIPAL })), ..CREATE };
     let says = &[
         NOT_ASSUMABLE,
-        "the trust policy of the role `fhms-pulumi-challenge-lambda-execution-role` allows only \
-         `arn:aws:iam::123456789012:role/caller`, the service `ec2.amazonaws.com` to assume it, not the service \
-         `lambda.amazonaws.com`",
+        "the trust policy of the role `fhms-pulumi-challenge-lambda-execution-role` doesn't allow the service \
+         `lambda.amazonaws.com` to assume it, only `arn:aws:iam::123456789012:role/caller`, the service \
+         `ec2.amazonaws.com`",
         "ask the role's owner to add this statement (`aws iam update-assume-role-policy --role-name \
          fhms-pulumi-challenge-lambda-execution-role`): {\"Effect\": \"Allow\", \"Principal\": {\"Service\": \
          \"lambda.amazonaws.com\"}, \"Action\": \"sts:AssumeRole\"}",
@@ -410,7 +410,10 @@ fn what_stays() -> Vec<Case> {
     add(row, wrong, "CreateEventSourceMapping", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
     let wrong =
         Scene { world: || World { trust: trusting(&json!({ "Service": [] })).trust, ..deployed_world() }, ..UPDATE };
-    let says = &["allows no principal to assume it", "ask the role's owner to add this statement"];
+    let says = &[
+        "doesn't allow the service `lambda.amazonaws.com` to assume it",
+        "ask the role's owner to add this statement",
+    ];
     add(row, wrong, "UpdateFunctionConfiguration", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
     // What is right, conditional or another account's is waited for, but not for ever.
     let says = &[NOT_ASSUMABLE, "allows the service `lambda.amazonaws.com` to assume it, but IAM may be slow"];

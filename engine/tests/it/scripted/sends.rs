@@ -290,7 +290,7 @@ fn a_permission_whose_successor_is_refused_is_put_back() {
     cloud.forget();
     cloud.always("AddPermission", too_large());
     let words =
-        format!("the old permission is deleted, and restoring it failed, too: {}", refused.trim_end_matches('.'));
+        format!("the old permission was deleted, and restoring it failed, too: {}", refused.trim_end_matches('.'));
     project.run(&cloud, &["apply"]).ends_with(3).says(&words);
     assert_eq!(policy(&cloud), [Json::Null; 0]);
     cloud.forget();
