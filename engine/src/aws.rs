@@ -490,7 +490,7 @@ fn named_profile(settings: &Settings) -> Option<String> {
 }
 
 /// Gets credentials once, before the first call: missing credentials are then one error instead of one per read, and a
-/// credential process or SSO is asked once for all clients.
+/// credential process or SSO runs only once for all clients.
 async fn authenticate(
     config: &SdkConfig,
     profiles: Profiles,

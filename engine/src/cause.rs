@@ -63,7 +63,7 @@ catalogue! {
     RoleNotAssumable "role-not-assumable" {
         title: "Lambda can't assume the function's role",
         why: "the role's trust policy must allow the service `lambda.amazonaws.com` to assume it, and IAM changes \
-              can take up to about a minute to propagate",
+              can take about a minute to propagate",
         next: "check the trust policy with `aws iam get-role --role-name ROLE`; it must allow `sts:AssumeRole` for \
                the service `lambda.amazonaws.com`; if it doesn't, ask the role's owner to fix it",
         more: "A role has two sides: its permissions policies define what it can do, and its trust policy defines \
@@ -90,8 +90,8 @@ catalogue! {
         next: "ask the role's owner to add the permission that AWS names (`aws iam put-role-policy --role-name \
                ROLE`), then run the same command again",
         more: "`tracing: Active` requires xray:PutTraceSegments and xray:PutTelemetryRecords. A failure destination \
-               requires sqs:SendMessage, sns:Publish or s3:PutObject on that destination. IAM changes can take up to \
-               about a minute to propagate, and engine waits for that.",
+               requires sqs:SendMessage, sns:Publish or s3:PutObject on that destination. IAM changes can take about \
+               a minute to propagate, and engine waits for that.",
         blames: ["tracing", "dead_letter_target_arn", "on_failure_destination_arn", "role"],
     }
     StreamNotReadable "stream-not-readable" {
@@ -105,7 +105,7 @@ catalogue! {
         more: "A statement for `dynamodb.amazonaws.com` in the function's policy doesn't help: DynamoDB never \
                invokes a function; Lambda polls the stream. See `engine explain permission` for details. A stream \
                that is encrypted with a customer managed key also requires kms:Decrypt on that key. IAM changes can \
-               take up to about a minute to propagate, and engine waits for that before it fails.",
+               take about a minute to propagate, and engine waits for that before it fails.",
         blames: ["event_source_arn"],
     }
     StreamUnknown "stream-unknown" {
@@ -115,8 +115,8 @@ catalogue! {
         next: "use `${TABLE.stream_arn}`, which is always the current stream of a table in the spec, and run `engine \
                diff`; `aws dynamodbstreams list-streams` lists the streams that exist",
         more: "The timestamp in a stream's ARN is the time at which it was enabled. DynamoDB keeps returning the ARN \
-               for a while after the stream is disabled. Lambda may not know a stream that was enabled seconds ago \
-               yet, and engine waits for that.",
+               for a while after the stream is disabled. Lambda may need a few seconds to recognize a newly enabled \
+               stream, and engine waits for that.",
         blames: ["event_source_arn"],
     }
     KmsKeyNotUsable "kms-key-not-usable" {
@@ -126,9 +126,9 @@ catalogue! {
         next: "check it with `aws kms describe-key --key-id KEY`: it must be enabled, and its key policy must let \
                your credentials create grants (kms:CreateGrant); if not, ask the key's owner",
         more: "To encrypt a function's environment variables or a table, Lambda and DynamoDB create a grant on the \
-               key with the credentials that deploy. The key must be symmetric and in the same region. If a role was \
-               deleted and re-created under the same name, its grant no longer works: set another role and then the \
-               right one again to renew it.",
+               key with your credentials. The key must be symmetric and in the same region. If a role was deleted \
+               and re-created under the same name, its grant no longer works: set another role and then the right \
+               one again to renew it.",
         blames: ["kms_key_arn", "environment"],
     }
     PrincipalUnknown "principal-unknown" {
@@ -201,7 +201,7 @@ catalogue! {
         next: "run `aws sts get-caller-identity` to see whether other tools get credentials; fix the profile in \
                ~/.aws/config, or use another one with `--profile`",
         more: "A profile can get its credentials from a command (`credential_process`), a role (`role_arn`), a token \
-               file (`web_identity_token_file`) or SSO. engine asks that source once, before its first call. The \
+               file (`web_identity_token_file`) or SSO. engine queries that source once, before its first call. The \
                output of a command is never shown, because it may contain the keys.",
         blames: [],
     }
@@ -265,7 +265,8 @@ catalogue! {
     }
     OtherAccount "other-account" {
         title: "the credentials are for a different account than the spec",
-        why: "`account:` sets the only account that the spec can be deployed to, so engine read and changed nothing",
+        why: "`account:` sets the only account that the spec can be deployed to, so engine stopped before reading or \
+              changing anything",
         next: "use credentials for the spec's account (`--profile NAME`; `aws sts get-caller-identity` shows the \
                current account), or correct `account:`",
         more: "`account:` prevents a deployment into the wrong account because of a forgotten AWS_PROFILE. Keys in \
@@ -420,7 +421,7 @@ catalogue! {
         title: "TTL was changed less than an hour ago",
         why: "AWS allows one change of a table's time to live (TTL) per hour",
         next: "run `engine apply` again in an hour; completed changes are kept",
-        more: "Moving TTL to another attribute takes two changes, disable and enable, so it takes an hour. \
+        more: "Moving TTL to another attribute takes two changes, disable and enable, at least an hour apart. \
                Everything else about the table can change in the meantime.",
         blames: ["ttl_attribute"],
     }
@@ -595,7 +596,7 @@ catalogue! {
     }
     RecordsFiltered "records-filtered" {
         title: "the mapping's filters drop the records",
-        why: "Lambda never sends a record to the function that matches none of the filters",
+        why: "Lambda invokes the function only for records that match at least one filter",
         next: "change `filters` in the spec, check them with `engine validate`, then run `engine apply` and `engine \
                verify`",
         more: "A pattern matches fields of a record, like `eventName: [INSERT]` or `dynamodb: { NewImage: { done: { \

@@ -98,7 +98,7 @@ const MANY: &str = "many calls are being made in this account";
 const NEWS: Duration = Duration::from_secs(3);
 const READ: Wait = Wait { what: "AWS to respond", since: "", look: "", counted: true, budget: Duration::from_secs(60) };
 /// Why a role that looks right may still be refused.
-pub(super) const SPREADING: &str = "changes of roles and permissions can take about a minute to propagate in IAM";
+pub(super) const SPREADING: &str = "changes to roles and permissions can take about a minute to propagate in IAM";
 /// How long a network outage in the middle of a run may last, for example in a train.
 const OUT_OF_REACH: Duration = Duration::from_secs(600);
 const TURN: &str = "its turn, since writes to one function run one at a time";

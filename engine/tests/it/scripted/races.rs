@@ -196,7 +196,7 @@ const NOT_ASSUMABLE: &str = "The role defined for the function cannot be assumed
 const NOT_READABLE: &str = "Cannot access stream X. Please ensure the role can perform the GetRecords, GetShardIterator, \
                             DescribeStream, and ListStreams Actions on your stream in IAM.";
 const UPDATING: &str = "The operation cannot be performed at this time. An update is in progress for resource: X";
-const TRUST_IS_RIGHT: &str = "Lambda to be able to assume the role, since its trust policy is correct, and changes of roles \
+const TRUST_IS_RIGHT: &str = "Lambda to be able to assume the role, since its trust policy is correct, and changes to roles \
                               and permissions can take about a minute to propagate in IAM";
 
 fn trusting(principal: &serde_json::Value) -> World {
@@ -214,7 +214,7 @@ fn what_passes() -> Vec<Case> {
     add(row, UPDATE, "UpdateFunctionConfiguration", A_WHILE, invalid(NOT_ASSUMABLE), TRUST_IS_RIGHT);
     let row = "passes: the role has no permissions";
     let text = "The provided execution role does not have permissions to call CreateNetworkInterface on EC2";
-    let says = "the role to get the permissions that it needs, since changes of roles";
+    let says = "the role to get the permissions that it needs, since changes to roles";
     add(row, CREATE, "CreateFunction", A_WHILE, invalid(text), says);
     add(row, UPDATE, "UpdateFunctionConfiguration", A_WHILE, invalid(text), says);
     let row = "passes: the key is invalid for CreateGrant; throttled by EC2";
@@ -238,7 +238,7 @@ fn what_passes() -> Vec<Case> {
     add(row, DESTROY, "DeleteFunction", A_WHILE, conflict(pending), "following state: Pending");
     add(row, DESTROY, "DeleteFunction", A_WHILE, conflict(UPDATING), "An update is in progress");
     let row = "passes: the role can't read the stream";
-    let says = "the role to be able to read the stream, since changes of roles";
+    let says = "the role to be able to read the stream, since changes to roles";
     add(row, CREATE, "CreateEventSourceMapping", A_WHILE, invalid(NOT_READABLE), says);
     add(row, UPDATE, "UpdateEventSourceMapping", A_WHILE, invalid(NOT_READABLE), says);
     let row = "passes: a mapping's function's role";
@@ -359,7 +359,7 @@ fn what_passes() -> Vec<Case> {
     }
     // Who may not look at the role can only wait.
     let denied = answer("GetRole", 403, "AccessDenied", "User: X is not authorized to perform: iam:GetRole");
-    let says = "changes of roles and permissions can take about a minute to propagate in IAM; its trust policy can't be \
+    let says = "changes to roles and permissions can take about a minute to propagate in IAM; its trust policy can't be \
                 read";
     let row = "passes: the role cannot be assumed";
     cases.push(case(row, CREATE, "CreateFunction", A_WHILE, invalid(NOT_ASSUMABLE), End::Passes(says)).and(
@@ -671,7 +671,7 @@ fn what_crosses() -> Vec<Case> {
         "CreateEventSourceMapping",
         1..15,
         invalid(NOT_READABLE),
-        End::Passes("the role to be able to read the stream, since changes of roles"),
+        End::Passes("the role to be able to read the stream, since changes to roles"),
     ));
     let row = "crosses: a table not found right after its create";
     let gone = dynamodb("ResourceNotFoundException", "Requested resource not found: Table: X not found");
