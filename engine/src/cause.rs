@@ -218,8 +218,8 @@ catalogue! {
         title: "the AWS profile requires an MFA code",
         why: "a profile with `mfa_serial` gets its role's credentials only with a code from your MFA device, and \
               engine doesn't prompt for one",
-        next: "get a session with `eval \"$(aws configure export-credentials --profile NAME --format env)\"`, which \
-               prompts for the code, then run the same command again without `--profile`",
+        next: "run `aws configure export-credentials --profile NAME --format env`, which prompts for the code and \
+               prints a session; set it with `eval \"$(…)\"`, then run the same command again without `--profile`",
         more: "The session lasts one hour by default. Tools that act as a `credential_process` (aws-vault, granted) \
                prompt for the code themselves, and SSO needs none.",
         blames: [],

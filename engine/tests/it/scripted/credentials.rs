@@ -66,8 +66,8 @@ fn each_failed_credential_source_is_named() {
         ("old:way", sign_on, &["the profile `old:way`", "`aws sso login --profile 'old:way'`"]),
         // The one that has the sign-on is the one to sign in with.
         ("role", sign_on, &["the profile `sso` gets", "`aws sso login --profile sso`"]),
-        ("command", fetch, &["`credential_process` of the profile `command`", "run that command yourself"]),
-        ("garbage", fetch, &["`credential_process` of the profile `garbage`", "run that command yourself"]),
+        ("command", fetch, &["`credential_process` command of the profile `command`", "run that command yourself"]),
+        ("garbage", fetch, &["`credential_process` command of the profile `garbage`", "run that command yourself"]),
         ("web", fetch, &["the web identity token file `no/token` can't be read", "of the profile `web`"]),
         (
             "half",

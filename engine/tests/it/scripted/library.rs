@@ -278,7 +278,10 @@ async fn a_kind_that_lies_is_stopped_before_anything_leaves() {
         (ForeignFunction, "the name of the function `red-foxes-logger` doesn't start with the team's name `blue-owls`"),
         (ForeignStatement, "the statement ID `red-foxes-x` doesn't start with the team's name `blue-owls`"),
         (TaggedForeign, "the name of the function `red-foxes-logger` doesn't start with the team's name `blue-owls`"),
-        (UnknownMapping, "no read in this run showed who owns the mapping `00000000-0000-4000-8000-000000000009`"),
+        (
+            UnknownMapping,
+            "no read in this run showed which function the mapping `00000000-0000-4000-8000-000000000009` is attached",
+        ),
         (ImportedRole, "an unknown request"),
         (UnknownOperation, "an unknown request"),
     ];

@@ -176,7 +176,7 @@ async fn a_network_that_does_not_come_back_ends_the_run() {
         assert!((600..660).contains(&took), "{operation}: took {took} s");
         let failed = failures(&endings);
         assert!(!failed.is_empty() && failed.iter().all(|error| error.class == Class::OutOfReach), "{endings:?}");
-        assert!(failed[0].message.contains("for 600 s AWS could not be reached"), "{}", failed[0]);
+        assert!(failed[0].message.contains("AWS couldn't be reached for 600 s"), "{}", failed[0]);
         assert!(failed[0].hint().contains("check the network"));
     }
 }
