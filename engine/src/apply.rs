@@ -1,10 +1,10 @@
-//! Carrying out a plan: each step starts the moment everything it waits for has happened.
+//! Executes a plan: each step starts as soon as everything that it depends on has happened.
 //!
-//! There are no levels and no rollback: a failure skips what depends on it, everything else goes on, and running the
-//! command again continues.
+//! There are no levels and no rollback: a failure skips the steps that depend on it, all other steps continue, and
+//! running the command again continues from there.
 //!
-//! **Invariant:** it decides nothing. What to do stands in the plan, how to do it in the kinds; and it prints nothing,
-//! but tells what happens as [`Event`]s.
+//! **Invariant:** it decides nothing: the plan defines what to do, the kinds define how. It prints nothing and reports
+//! progress as [`Event`]s.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,75 +26,75 @@ use crate::schema::{Condition, Id, Live, Moment, Naming, Outputs, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, resolve};
 
-/// What happens to a step while it happens.
+/// Progress of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// It begins.
+    /// A step started.
     Started(StepId),
-    /// It waits for something, in words to follow "waiting for".
+    /// A step waits for something, worded to follow "waiting for".
     Waiting(StepId, String),
-    /// It is over.
+    /// A step ended.
     Finished(StepId, Ending),
-    /// Ctrl-C: nothing new begins.
+    /// Ctrl-C was pressed: no new step starts.
     Interrupted,
 }
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
-    /// As wanted, after so long.
+    /// It succeeded after this time.
     Done(Duration),
-    /// Not as wanted.
+    /// It failed.
     Failed(AwsError),
-    /// It never began, because the step of that resource failed.
+    /// It never started, because a step of that resource failed.
     Skipped(String),
-    /// It never began, because of Ctrl-C.
+    /// It never started, because of Ctrl-C.
     NotStarted,
 }
 
-/// What a run has come to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// How each step of the plan ended.
     pub endings: Vec<Ending>,
-    /// What is known of each resource by now.
+    /// The known outputs of each resource.
     pub outputs: BTreeMap<String, Outputs>,
-    /// When everything happened.
+    /// The times of all steps.
     pub times: Times,
 }
 
-/// When what happened in a run.
+/// The times of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Times {
-    /// The run began.
+    /// The start of the run.
     pub begun: Instant,
-    /// Nothing was at work any more.
+    /// The end of the last step.
     pub ended: Instant,
-    /// Of each step of the plan.
+    /// The times of each step of the plan.
     pub steps: Vec<StepTimes>,
 }
 
-/// When what happened to a step; `None` for what did not happen.
+/// The times of a step; `None` for what didn't happen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StepTimes {
-    /// Everything it waits for had happened, so it could begin.
+    /// Its dependencies had completed, so it could start.
     pub free: Option<Instant>,
-    /// It began.
+    /// It started.
     pub started: Option<Instant>,
-    /// It was made: what needs no more than its outputs could begin.
+    /// The resource was created: steps that need only its outputs could start.
     pub made: Option<Instant>,
-    /// It was over, well or not.
+    /// It ended, successfully or not.
     pub ended: Option<Instant>,
 }
 
-/// How often an update begins anew because something moved under it.
+/// How often an update restarts because the resource changed during it.
 const RACES: u32 = 3;
-/// A step that has not said for so long what it waits for has a call in flight, or waits for its turn.
+/// A step that hasn't reported a wait for this time has a call in flight, or waits for its turn.
 const QUIET: Duration = Duration::from_secs(4);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Carries out `plan`, at most `parallelism` steps at a time.
+/// Executes `plan` with at most `parallelism` concurrent steps.
 pub async fn apply(
     cx: &Context,
     spec: &Spec,
@@ -108,27 +108,26 @@ pub async fn apply(
     course.outcome()
 }
 
-/// How far a plan has been carried out: what is known of that can be told at any moment, also once nobody carries it
-/// out any more.
+/// The execution of a plan. Its outcome is available at any time, even after an abort.
 pub struct Course<'p> {
     plan: &'p Plan,
     begun: Instant,
     board: RefCell<Board>,
-    /// What is known of each resource by now: the plan's promises, then AWS's answers.
+    /// The known outputs of each resource: those that the plan predicts, then those from AWS.
     outputs: RefCell<BTreeMap<String, Outputs>>,
 }
 
 impl<'p> Course<'p> {
-    /// Nothing has begun.
+    /// Prepares the execution.
     pub fn new(plan: &'p Plan) -> Course<'p> {
-        // What is left over may bear the name of what the spec declares.
+        // An orphan may have the same name as a declared resource.
         let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
         let planned = declared.map(|change| (change.resource.clone(), change.outputs.clone())).collect();
         let board = RefCell::new(Board::new(plan));
         Course { plan, begun: Instant::now(), board, outputs: RefCell::new(planned) }
     }
 
-    /// Carries out the plan, at most `parallelism` steps at a time.
+    /// Executes the plan with at most `parallelism` concurrent steps.
     pub async fn run(
         &self,
         cx: &Context,
@@ -137,7 +136,7 @@ impl<'p> Course<'p> {
         parallelism: usize,
         on_event: &mut dyn FnMut(&Event),
     ) {
-        // Whoever has a plan has reached AWS.
+        // The plan exists, so AWS was reached before.
         let cx = &cx.enduring();
         let (sender, mut messages) = mpsc::unbounded_channel();
         let deleted = RefCell::default();
@@ -150,7 +149,7 @@ impl<'p> Course<'p> {
                 on_event(&Event::Interrupted);
             }
             while self.board.borrow().working.len() < parallelism.max(1) {
-                // A replacement that has begun is completed even after Ctrl-C.
+                // A replacement that has started is completed even after Ctrl-C.
                 let may_start = |id, endings: &[_]| drain_until.is_none() || completes(&run, endings, id);
                 let Some(id) = self.board.borrow_mut().next(may_start) else { break };
                 on_event(&Event::Started(id));
@@ -161,7 +160,7 @@ impl<'p> Course<'p> {
             }
             let turn = async {
                 tokio::select! {
-                    // Messages first: a step that has ended has sent everything it had to say.
+                    // Messages first: a step sends all of them before it ends.
                     biased;
                     Some(message) = messages.recv() => Turn::Message(message),
                     Some((id, result)) = running.next() => Turn::Ended(id, result),
@@ -196,10 +195,10 @@ impl<'p> Course<'p> {
         }
     }
 
-    /// What it has come to by now. What is at work counts as interrupted.
+    /// The outcome so far. Running steps count as interrupted.
     pub fn outcome(&self) -> Outcome {
         let lost = || {
-            let message = "interrupted while a call was in flight; whether AWS has done it is not known";
+            let message = "interrupted while a call was in flight; AWS may or may not have carried it out";
             AwsError::own(Class::Interrupted, "", "", message)
         };
         let board = self.board.borrow();
@@ -213,15 +212,15 @@ impl<'p> Course<'p> {
     }
 }
 
-/// Whether a step is half of a replacement of which the other half must follow: without its mapping or permission a
-/// pipeline is cut, and both halves are short. What has a name of its own is left to the next run.
+/// Whether a step is half of a replacement that must be completed: without its mapping or permission the pipeline is
+/// broken, and both halves are short. The replacement of a named resource is left to the next run.
 fn mends(run: &Run<'_>, id: StepId) -> bool {
     let (change, declared) = run.about(id).unzip();
     change.is_some_and(|change| change.action == Action::Replace)
         && declared.is_some_and(|declared| !matches!(declared.schema().naming, Naming::Own { .. }))
 }
 
-/// Whether a step is the second half of such a replacement, and the first is done.
+/// Whether a step is the second half of such a replacement after the first half succeeded.
 fn completes(run: &Run<'_>, endings: &[Option<Ending>], id: StepId) -> bool {
     let Some(step) = run.plan.steps.get(id.0).filter(|step| step.op == Op::Create) else { return false };
     mends(run, id)
@@ -243,15 +242,15 @@ enum Message {
     Waiting(StepId, String),
 }
 
-/// Which steps can begin, and how the others ended.
+/// Which steps can start, and how the others ended.
 struct Board {
-    /// Who waits for which moment of each step.
+    /// For each step, the steps that wait for it, and the milestone.
     waiting: Vec<Vec<(StepId, Moment)>>,
-    /// How many moments each step still waits for.
+    /// The number of milestones that each step still waits for.
     missing: Vec<usize>,
-    /// Steps that wait for nothing any more, in the order of the plan.
+    /// Steps that can start, in the order of the plan.
     free: BTreeSet<StepId>,
-    /// Steps that have begun and are not made yet; one that only waits for AWS is in nobody's way.
+    /// Started steps whose resource isn't created yet; a step that only waits for AWS doesn't count.
     working: BTreeSet<StepId>,
     started: BTreeSet<StepId>,
     made: BTreeSet<StepId>,
@@ -288,7 +287,7 @@ impl Board {
         }
     }
 
-    /// Takes the first step that can begin and may.
+    /// Takes the first step that can start and that `may_start` allows.
     fn next(&mut self, may_start: impl Fn(StepId, &[Option<Ending>]) -> bool) -> Option<StepId> {
         let id = self.free.iter().copied().find(|id| may_start(*id, &self.endings))?;
         self.free.remove(&id);
@@ -298,7 +297,7 @@ impl Board {
         Some(id)
     }
 
-    /// That something happens to a step now; the first time counts.
+    /// Records a time of a step; the first call counts.
     fn note(&mut self, id: StepId, what: impl FnOnce(&mut StepTimes) -> &mut Option<Instant>) {
         if let Some(times) = self.times.get_mut(id.0) {
             what(times).get_or_insert_with(Instant::now);
@@ -327,7 +326,7 @@ impl Board {
         }
     }
 
-    /// Notes an ending; returns it together with the skips that follow from it.
+    /// Records the end of a step; returns it with the skips that result from it.
     fn ended(&mut self, plan: &Plan, id: StepId, result: Result<Duration, AwsError>) -> Vec<(StepId, Ending)> {
         let failed = result.is_err();
         self.note(id, |times| &mut times.ended);
@@ -339,7 +338,7 @@ impl Board {
             let (mut lost, mut seen) = (vec![id], BTreeSet::new());
             while let Some(gone) = lost.pop() {
                 for (waiter, _) in self.waiting.get(gone.0).into_iter().flatten() {
-                    // What needed only its first moment may have begun, and goes on.
+                    // A step that needed only the first milestone may have started and continues.
                     if !self.started.contains(waiter) && seen.insert(*waiter) {
                         self.free.remove(waiter);
                         news.push((*waiter, Ending::Skipped(cause.clone())));
@@ -366,24 +365,24 @@ struct Run<'a> {
     inventory: &'a Inventory,
     plan: &'a Plan,
     outputs: &'a RefCell<BTreeMap<String, Outputs>>,
-    /// What this run has deleted to replace it, by its row in the plan.
+    /// Resources that this run deleted to replace them, by row in the plan.
     deleted: RefCell<BTreeMap<usize, Live>>,
     sender: mpsc::UnboundedSender<Message>,
 }
 
-/// What a step says while it is at work.
+/// Reports the waits of a step.
 #[derive(Clone)]
 struct Voice {
     id: StepId,
     sender: mpsc::UnboundedSender<Message>,
-    /// When it said something last.
+    /// The time of the last report.
     last: Arc<Mutex<Instant>>,
 }
 
 impl Voice {
     fn say(&self, what: &str) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        // Nobody listens any more once the run is over.
+        // Fails only after the run has ended.
         let _ = self.sender.send(Message::Waiting(self.id, what.to_owned()));
     }
 
@@ -393,7 +392,7 @@ impl Voice {
 }
 
 impl Run<'_> {
-    /// The row of a step, and what it is about.
+    /// The row of a step and its resource.
     fn about(&self, id: StepId) -> Option<(&Change, &Declared)> {
         let change = self.plan.changes.get(self.plan.steps.get(id.0)?.change)?;
         Some((change, change.declared(self.spec, self.inventory)?))
@@ -407,14 +406,14 @@ impl Run<'_> {
         let result = loop {
             match timeout_at(voice.last() + QUIET, &mut work).await {
                 Ok(result) => break result,
-                Err(_) if voice.last() + QUIET <= Instant::now() => voice.say("AWS to answer"),
+                Err(_) if voice.last() + QUIET <= Instant::now() => voice.say("AWS to respond"),
                 Err(_) => {}
             }
         };
         (id, result.map(|()| start.elapsed()).map_err(|error| self.masked(id, error)))
     }
 
-    /// The error without any value that must not be shown, also of those that only now are known.
+    /// The error with all secrets masked, including those that became known only now.
     fn masked(&self, id: StepId, error: AwsError) -> AwsError {
         if let Some((_, declared)) = self.about(id)
             && let Ok(want) = self.want(declared, None)
@@ -425,13 +424,13 @@ impl Run<'_> {
     }
 
     async fn perform(&self, id: StepId, voice: &Voice) -> Result<(), AwsError> {
-        let defect = || AwsError::defect("the plan names a step or a resource that does not exist".to_owned());
+        let defect = || AwsError::defect("the plan contains a step or a resource that doesn't exist".to_owned());
         let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
         let (change, declared) = self.about(id).ok_or_else(defect)?;
         let reporter = voice.clone();
         let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what)));
         let mends = mends(self, id);
-        // Held from the last look to the write, so that nothing of this run comes between the two.
+        // Held from the last read to the write, so that no other step of this run writes in between.
         let mut turn = None;
         if step.op != Op::Settle {
             if let Some(queue) = declared.kind.queue(&declared.id) {
@@ -441,11 +440,11 @@ impl Run<'_> {
         }
         match step.op {
             Op::Create => {
-                // What is left to somebody else outlives a replacement, too.
+                // Properties in `ignore_changes` survive a replacement, too.
                 let left = change.live(self.inventory).filter(|_| change.action == Action::Replace);
                 let want = self.want(declared, left)?;
                 let props = want.props.clone();
-                // The second half of a replacement must not be given up.
+                // The second half of a replacement must be completed.
                 let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };
                 let outputs = match declared.kind.create(&steady, &declared.id, want).await {
                     Err(error) => return Err(self.put_back(&steady, step.change, declared, error).await),
@@ -460,16 +459,22 @@ impl Run<'_> {
                 declared.kind.settle(&cx, &declared.id, &props, &outputs).await
             }
             Op::Update => {
-                let gone =
-                    || AwsError::own(Class::Changed, "update", &declared.id.name, "changed meanwhile: it is gone");
+                let gone = || {
+                    AwsError::own(
+                        Class::Changed,
+                        "update",
+                        &declared.id.name,
+                        "changed in the meantime: it was deleted",
+                    )
+                };
                 let mut tries = 0;
                 let (props, outputs) = loop {
                     let have = self.unchanged(&cx, change, declared).await?.ok_or_else(gone)?;
                     let want = self.want_in_place(declared, Some(&have))?;
                     let props = want.props.clone();
                     match declared.kind.update(&cx, &declared.id, have, want).await {
-                        // Something moved between that read and a write: AWS's own transitions move its lock, and so
-                        // does a change of ours whose answer got lost; or it is gone. What it is now decides, each time.
+                        // The resource changed between the read and the write: AWS's own transitions change its
+                        // revision, and so does a call whose response was lost; or it was deleted. So it is read again.
                         Err(error) if matches!(error.class, Class::Changed | Class::NotFound) && tries < RACES => {
                             tries += 1;
                         }
@@ -493,7 +498,7 @@ impl Run<'_> {
                     if mends && let Ok(want) = self.want(declared, Some(&have)) {
                         declared.kind.precheck(&cx, &declared.id, &want.props).await?;
                     }
-                    // Once AWS has taken the delete, the first half is done and waited for; before that, nothing is.
+                    // Once AWS has accepted the delete, its completion is waited for even after Ctrl-C.
                     let steady = if mends { cx.steady(Steady::WhileWaiting) } else { cx.clone() };
                     let was = mends.then(|| have.clone());
                     declared.kind.delete(&steady, &declared.id, have).await?;
@@ -505,8 +510,8 @@ impl Run<'_> {
         }
     }
 
-    /// The error of a create, after what this run has deleted for it was put back, if AWS has refused the create for good.
-    /// Whatever else may exist by now under that name is left as it is.
+    /// The error of a create. If AWS refused it permanently, this first restores the resource that this run deleted for
+    /// it; a resource that exists under that name by now is left alone.
     async fn put_back(&self, cx: &Context, change: usize, declared: &Declared, error: AwsError) -> AwsError {
         let is_refusal =
             !error.passes() && !matches!(error.class, Class::Busy | Class::Changed | Class::Exists | Class::Leaving);
@@ -514,21 +519,21 @@ impl Run<'_> {
         let Some(was) = was else { return error };
         let kind = declared.schema().kind;
         let what = match declared.kind.put_back(cx, &declared.id, was).await {
-            Ok(true) => format!("the old {kind} was put back and works as before"),
+            Ok(true) => format!("the old {kind} was restored and works as before"),
             Ok(false) => return error,
             Err(second) => format!(
-                "the old {kind} is deleted, and putting it back failed as well: {}",
+                "the old {kind} was deleted, and restoring it failed, too: {}",
                 self.cx.masked(second).message.trim_end_matches('.')
             ),
         };
         AwsError { reason: Some(format!("{}; {what}", error.why()).into()), ..error }
     }
 
-    /// Of what AWS names itself there may be several: whoever makes one on what has changed looks whether somebody else,
-    /// who changed the same, has made one as well.
+    /// Checks that another run didn't create the same resource at the same time, which is possible for resources whose
+    /// name AWS assigns.
     ///
     /// # Errors
-    /// `Changed` if there is another one of ours.
+    /// `Changed` if this stack owns another one.
     async fn alone(&self, cx: &Context, declared: &Declared, outputs: &Outputs) -> Result<(), AwsError> {
         if !is_assigned(declared) {
             return Ok(());
@@ -544,7 +549,7 @@ impl Run<'_> {
             0 => Ok(()),
             _ => {
                 let kind = declared.schema().kind;
-                let message = format!("somebody else made another {kind} for `{}` meanwhile", declared.name);
+                let message = format!("another run created another {kind} for `{}` at the same time", declared.name);
                 Err(AwsError::own(Class::Changed, "create", &declared.id.name, message))
             }
         }
@@ -553,33 +558,33 @@ impl Run<'_> {
     /// Reads the resource again, right before the first write to it.
     ///
     /// # Errors
-    /// `Changed` if it is neither what the plan was made for nor on its way to what is wanted.
+    /// `Changed` if it differs from both the state that was planned for and the desired state.
     async fn unchanged(&self, cx: &Context, change: &Change, declared: &Declared) -> Result<Option<Live>, AwsError> {
         let Some(mut now) = read_again(cx, declared).await? else { return Ok(None) };
         let then = change.live(self.inventory);
-        // What the plan did not compare is not compared now either.
+        // Properties that the plan didn't compare are not compared here either.
         then.into_iter().for_each(|then| now.forget(&then.unknown));
         let updates = matches!(change.action, Action::Update | Action::Adopt);
         let want = if updates { Some(self.want_in_place(declared, Some(&now))?.props) } else { None };
         let difference = match then {
-            None => Some("it did not exist when the plan was made".to_owned()),
+            None => Some("it didn't exist when the plan was made".to_owned()),
             Some(then) => hidden_change(change, &now).or_else(|| difference(declared, then, &now, want.as_ref())),
         };
         match difference {
             None => Ok(Some(now)),
             Some(difference) => {
-                let message = format!("changed meanwhile: {difference}");
+                let message = format!("changed in the meantime: {difference}");
                 let verb = if want.is_some() { "update" } else { "destroy" };
                 Err(AwsError::own(Class::Changed, verb, &declared.id.name, message))
             }
         }
     }
 
-    /// Reads what something lives in or hangs on again, unless it is made by this run: its owner speaks for what bears no
-    /// tags, and may have changed since the plan was made.
+    /// Reads the parent of a resource again, unless this run creates it: its owner also owns children without tags, and
+    /// may have changed since the plan was made.
     ///
     /// # Errors
-    /// `Changed` if it is another's by now.
+    /// `Changed` if it has another owner now.
     async fn host_unchanged(&self, cx: &Context, op: Op, declared: &Declared) -> Result<(), AwsError> {
         let host = declared.host().and_then(|(kind, name)| {
             self.plan.changes.iter().enumerate().find(|(_, row)| row.kind == kind && row.name == name)
@@ -588,7 +593,7 @@ impl Run<'_> {
         let is_made = self.plan.steps.iter().any(|it| it.change == at && it.op == Op::Create);
         let Some(host) = row.declared(self.spec, self.inventory).filter(|_| !is_made) else { return Ok(()) };
         let changed = |what: &str| {
-            let message = format!("changed meanwhile: the {} `{}` that it belongs to {what}", row.kind, row.name);
+            let message = format!("changed in the meantime: the {} `{}` that it belongs to {what}", row.kind, row.name);
             Err(AwsError::own(Class::Changed, "write", &declared.id.name, message))
         };
         match (read_again(cx, host).await?, row.live(self.inventory)) {
@@ -598,12 +603,12 @@ impl Run<'_> {
                 Ok(())
             }
             (Some(_), _) => changed("has another owner"),
-            (None, _) if op == Op::Create => changed("is gone"),
+            (None, _) if op == Op::Create => changed("was deleted"),
             (None, _) => Ok(()),
         }
     }
 
-    /// What is wanted, with the outputs as they are by now, and with what `have` has where that is left to others.
+    /// The desired properties with the current outputs, and with the values of `have` for properties in `ignore_changes`.
     fn want(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let outputs = self.outputs.borrow();
         let site = &self.inventory.site;
@@ -616,59 +621,62 @@ impl Run<'_> {
             keep(declared, &have.props, &mut props);
         }
         if let Some((name, _)) = props.iter().find(|(_, value)| value.has_unknown()) {
-            let message = format!("`{name}` of `{}` is still unknown although all it refers to is made", declared.name);
+            let message =
+                format!("`{name}` of `{}` is still unknown although everything it refers to exists", declared.name);
             return Err(AwsError::defect(message));
         }
         Ok(Want { props, artifact: declared.artifact.clone() })
     }
 
-    /// The same for something that stays in its place: without what can't be read of it.
+    /// The same for an in-place change: without properties that can't be read.
     fn want_in_place(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let mut want = self.want(declared, have)?;
         have.into_iter().for_each(|have| leave_out(have, &mut want.props));
         Ok(want)
     }
 
-    /// Notes the outputs of a step, and holds them against what the plan promised.
+    /// Records the outputs of a step, and compares them with the plan's predictions.
     fn made(&self, id: StepId, change: &Change, outputs: Outputs) -> Result<(), AwsError> {
         let broken =
             change.outputs.iter().find(|(name, promised)| outputs.get(*name).is_some_and(|now| now != *promised));
         if let Some((name, promised)) = broken.filter(|_| change.action != Action::Replace) {
-            let message =
-                format!("the plan promised `{name}` of `{}` to be `{promised}`, and AWS made another", change.resource);
+            let message = format!(
+                "the plan predicted `{promised}` as `{name}` of `{}`, but AWS returned another",
+                change.resource
+            );
             return Err(AwsError::defect(message));
         }
         self.outputs.borrow_mut().entry(change.resource.clone()).or_default().extend(outputs);
-        // Nobody listens any more once the run is over.
+        // Fails only after the run has ended.
         let _ = self.sender.send(Message::Made(id));
         Ok(())
     }
 }
 
-/// A property that the plan changes and a later read can't show any more.
+/// A property that the plan changes but that can no longer be read.
 fn hidden_change(change: &Change, now: &Live) -> Option<String> {
     let mut planned = change.properties.iter().filter_map(|property| property.path.root());
     let (name, why) = planned.find_map(|root| now.unknown.get_key_value(root))?;
-    Some(format!("its `{name}`, which the plan changes, can't be read any more ({why})"))
+    Some(format!("its `{name}`, which the plan changes, can no longer be read ({why})"))
 }
 
-/// What tells a later read from the one that the plan was made for. Values stay unsaid: they may be secret. Who has
-/// meanwhile done what is wanted is no obstacle: two may apply the same spec at once. Nor is, for a delete, what AWS has
-/// done by itself: it may disable a mapping whose stream is gone.
+/// How a later read differs from the one that the plan was made for, without values, because they may be secret. A
+/// change to the desired value doesn't count, because two runs may apply the same spec at once. Before a delete, changes
+/// by AWS don't count either: it may disable a mapping whose stream was deleted.
 fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
     let us = &declared.id.owner;
     if then.incarnation != now.incarnation {
-        return Some("it was deleted and made again".to_owned());
+        return Some("it was deleted and re-created".to_owned());
     }
     if now.condition == Condition::Leaving {
-        // Whoever deletes it does what a delete is for.
-        return want.map(|_| "somebody else is deleting it".to_owned());
+        // Another deletion doesn't conflict with a delete.
+        return want.map(|_| "it is being deleted".to_owned());
     }
     if then.owner != now.owner && !(want.is_some() && now.owner == Ownership::Engine(us.clone())) {
-        return Some("its owner is another".to_owned());
+        return Some("it has another owner".to_owned());
     }
     if want.is_none() && then.is_moving() {
-        // What AWS was busy with then it may have done by now, and all of it goes.
+        // AWS may have finished the transition by now, and everything is deleted anyway.
         return None;
     }
     let names: Vec<String> = then
@@ -682,5 +690,5 @@ fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>)
         })
         .map(|(name, _)| format!("`{name}`"))
         .collect();
-    (!names.is_empty()).then(|| format!("somebody else changed {}", names.join(", ")))
+    (!names.is_empty()).then(|| names.join(", "))
 }

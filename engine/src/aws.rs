@@ -1,8 +1,8 @@
-//! The clients: who we are in AWS, where, and how every call leaves the house.
+//! The AWS clients: credentials, region, endpoint, and the connector that sends every request.
 //!
-//! All requests pass one connector, which asks the guard, keeps AWS's rate limits and writes the call log.
+//! All requests pass through one connector, which asks the guard, enforces the rate limits and logs the call.
 //!
-//! **Invariant:** nothing here knows a kind, a plan or a spec.
+//! **Invariant:** nothing here depends on a kind, a plan or a spec.
 
 mod answers;
 pub mod budget;
@@ -79,64 +79,64 @@ pub type Tags = BTreeMap<String, String>;
 
 /// The clients of one run.
 pub struct Aws {
-    /// DynamoDB's control plane, and single items.
+    /// DynamoDB's control plane and single items.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// Lambda's control plane.
     pub lambda: aws_sdk_lambda::Client,
-    /// IAM, read only.
+    /// IAM, read-only.
     pub iam: aws_sdk_iam::Client,
-    /// Who we are.
+    /// The caller's identity.
     pub sts: aws_sdk_sts::Client,
-    /// What functions have logged, read only.
+    /// The logs of functions, read-only.
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// The tag index.
     pub tagging: aws_sdk_resourcegroupstagging::Client,
-    /// What stands in front of all of them.
+    /// Checks every request of these clients.
     pub guard: Arc<Guard>,
-    /// The rate limits that all of them share.
+    /// The rate limits that all clients share.
     pub budget: Arc<Budget>,
-    /// What no text of theirs may say.
+    /// Values that no text may show.
     pub secrets: Arc<Secrets>,
-    /// What was asked and waited for, where somebody wants to know.
+    /// Records calls and waits, if enabled.
     pub recorder: Arc<Recorder>,
-    /// What the reads have shown of roles and of who we are.
+    /// What reads showed about roles and the caller.
     pub seen: rights::Seen,
-    /// What was asked for all runs of the connection.
+    /// Responses that all runs of the connection share.
     shared: Arc<SharedAnswers>,
-    /// The region of all of them.
+    /// The region of all clients.
     pub region: String,
-    /// The time limits of calls that carry a function's code.
+    /// The timeouts of calls that upload a function's code.
     pub upload_timeouts: TimeoutConfig,
 }
 
-/// How AWS is reached, for all the runs of a process in one region: they share credentials and rate limits, but each
-/// has a guard of its own.
+/// The connection to AWS for all runs of a process in one region: they share credentials and rate limits, but each
+/// has its own guard.
 pub struct Connection {
     config: SdkConfig,
     endpoint: Option<String>,
-    /// The secret of a local AWS; empty on AWS.
+    /// The secret of a local AWS; empty for real AWS.
     key: String,
     budget: Arc<Budget>,
     shared: Arc<SharedAnswers>,
     upload_timeouts: TimeoutConfig,
 }
 
-/// What every run of a connection asks in the same words.
+/// Calls that are the same for every run of a connection.
 #[derive(Debug, Default)]
 struct SharedAnswers {
     identity: Answers<GetCallerIdentityOutput>,
     roles: Answers<GetRoleOutput>,
 }
 
-/// What lies between the clients and AWS, below guard and rate limits. The program has but the default; whoever runs it
-/// as a library may put something in front of the network, and be less patient with it.
+/// The layer between the clients and AWS, below guard and rate limits. The program uses the default; a caller of the
+/// library can wrap the HTTP client and shorten the timeouts.
 #[derive(Clone)]
 pub struct Network {
-    /// Goes around the HTTP client, and so sees every attempt of every call.
+    /// Wraps the HTTP client, and so sees every attempt of every call.
     pub wrap: Arc<dyn Fn(SharedHttpClient) -> SharedHttpClient + Send + Sync>,
-    /// The time limits of a call.
+    /// The timeouts of a call.
     pub timeouts: TimeoutConfig,
-    /// Those of a call that carries a function's code: 50 MiB take a while on a slow line.
+    /// The timeouts of a call that uploads a function's code: 50 MiB take a while on a slow connection.
     pub upload_timeouts: TimeoutConfig,
 }
 
@@ -146,7 +146,7 @@ impl Default for Network {
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(5))
                 .read_timeout(Duration::from_secs(read))
-                // An attempt begins when it is signed, and may then have to wait for its place.
+                // An attempt starts when it is signed, and may then wait for its rate limit.
                 .operation_attempt_timeout(Duration::from_secs(attempt) + budget::PATIENCE)
                 .build()
         };
@@ -159,30 +159,30 @@ impl Default for Network {
 pub struct Settings {
     /// `--profile`.
     pub profile: Option<String>,
-    /// `--region`, else the spec's; otherwise the usual chain decides.
+    /// `--region`, else the spec's; otherwise the standard provider chain decides.
     pub region: Option<String>,
     /// `--endpoint-url`.
     pub endpoint_url: Option<String>,
-    /// `--rate`: at most so many of the calls a second that Lambda counts for the account; the same part of every
-    /// other limit.
+    /// `--rate`: the maximum number of Lambda control-plane calls per second; all other limits are reduced by the same
+    /// factor.
     pub rate: Option<u8>,
 }
 
 /// A local AWS on this machine.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LocalSettings {
-    /// Where it listens.
+    /// Its endpoint.
     pub endpoint_url: String,
-    /// The secret that access key ids begin with, in front of the account; empty if it wants none.
+    /// The secret before the account in access key IDs; empty if the server requires none.
     pub key: String,
-    /// The account to be: any 12 digits.
+    /// The account: any 12 digits.
     pub account: String,
-    /// The region to be in.
+    /// The region.
     pub region: String,
 }
 
 impl LocalSettings {
-    /// The access key id with which it takes a client for one of the account.
+    /// The access key ID that makes a client belong to the account.
     #[must_use]
     pub fn access_key_id(&self) -> String {
         format!("{}{}", self.key, self.account)
@@ -196,10 +196,10 @@ impl std::fmt::Debug for LocalSettings {
     }
 }
 
-/// The region that the calls go to: `--region`, else the spec's, else that of the AWS settings. Asks nobody.
+/// The region of the calls: `--region`, else the spec's, else that of the AWS settings. Makes no call.
 ///
 /// # Errors
-/// `Unaddressed` without any; `NoCredentials` where it is the profile that there is not.
+/// `Unaddressed` if no region is set; `NoCredentials` if the profile doesn't exist.
 pub async fn region(settings: &Settings) -> Result<String, AwsError> {
     let mut region_in_profile = ProfileFileRegionProvider::builder();
     if let Some(profile) = &settings.profile {
@@ -218,16 +218,16 @@ pub async fn region(settings: &Settings) -> Result<String, AwsError> {
     Ok(region.to_string())
 }
 
-/// Endpoints to which requests would go unencrypted over a network: where each is named, and its address.
+/// Endpoints that would receive requests unencrypted over a network: the setting that names each, and its address.
 pub fn unencrypted_endpoints(settings: &Settings) -> Vec<(String, String)> {
     headers::unencrypted(settings.endpoint_url.as_deref(), &Profiles::read(settings))
 }
 
 impl Connection {
-    /// To real AWS (or whatever endpoint the AWS settings name), through the standard chain.
+    /// Connects to AWS (or the endpoint in the AWS settings) with the standard credential provider chain.
     ///
     /// # Errors
-    /// `Unaddressed` without a region; whatever keeps the chain from naming credentials.
+    /// `Unaddressed` without a region; the reason why the chain returns no credentials.
     pub async fn open(settings: &Settings, network: &Network) -> Result<Connection, AwsError> {
         let region = Region::new(region(settings).await?);
         let (profile, profiles) = (named_profile(settings), Profiles::read(settings));
@@ -240,8 +240,8 @@ impl Connection {
             .timeout_config(network.timeouts.clone())
             .stalled_stream_protection(stalls());
         if let Some(profile) = &profile {
-            // Without this, keys in the environment would win over `--profile`, and a name that does not exist would
-            // fall through to the instance's role.
+            // Without this, keys in the environment would take precedence over `--profile`, and an unknown name
+            // would fall through to the instance role.
             let config = ProviderConfig::without_region().with_http_client(http).with_region(Some(region));
             let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build();
             loader = loader.profile_name(profile).credentials_provider(provider);
@@ -267,7 +267,7 @@ impl Connection {
         })
     }
 
-    /// To a local AWS; no AWS variable, profile or proxy of this machine has a say.
+    /// Connects to a local AWS, without the AWS variables, profiles and proxies of this machine.
     pub fn local(settings: &LocalSettings, network: &Network) -> Connection {
         let credentials = Credentials::from_keys(settings.access_key_id(), "local", None);
         let config = SdkConfig::builder()
@@ -292,14 +292,14 @@ impl Connection {
         }
     }
 
-    /// The clients of one run, behind a guard that has seen nothing yet.
+    /// The clients of one run, behind a new guard.
     pub fn clients(&self, access: Access) -> Aws {
         let Connection { config, endpoint, key, budget, shared, upload_timeouts } = self;
         let (guard, budget) = (Arc::new(Guard::new(access)), Arc::clone(budget));
         let recorder = Arc::<Recorder>::default();
         let secrets = Secrets::default();
         secrets.learn(key);
-        // Only the clients' requests pass the door; where credentials come from is not its business.
+        // Only the clients' requests pass the guard; requests for credentials don't.
         let door = config.http_client().map(|inner| {
             let (guard, budget, recorder) = (Arc::clone(&guard), Arc::clone(&budget), Arc::clone(&recorder));
             SharedHttpClient::new(Front { inner, guard, budget, recorder })
@@ -317,7 +317,7 @@ impl Connection {
         logs.set_http_client(door.clone());
         tagging.set_http_client(door);
         if let Some(endpoint) = endpoint {
-            // Set on each client, so that a service's own AWS_ENDPOINT_URL_… does not override the flag.
+            // Set on each client, so that a service-specific AWS_ENDPOINT_URL_… doesn't override the flag.
             dynamodb = dynamodb.endpoint_url(endpoint);
             lambda = lambda.endpoint_url(endpoint);
             iam = iam.endpoint_url(endpoint);
@@ -344,33 +344,33 @@ impl Connection {
     }
 }
 
-/// What is known of credentials, without any that could be used.
+/// Facts about the credentials, without any secret part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// What its id begins with: AKIA of a user, ASIA of a session.
+    /// The prefix of the access key ID: AKIA for a user, ASIA for a session.
     pub kind: String,
-    /// When it runs out; `None`: it doesn't, as far as is known.
+    /// When it expires; `None`: it doesn't, as far as is known.
     pub expiry: Option<SystemTime>,
-    /// The profile that it comes from; `None`: not from a profile of that name.
+    /// The profile that it comes from, if a profile was selected by name.
     pub profile: Option<String>,
 }
 
-/// AWS refuses what is signed with a clock that is off by more seconds
+/// AWS rejects a request that is signed with a clock that is off by more seconds
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html).
 pub const MOST_SKEW: i64 = 300;
 
-/// Seconds by which this machine is ahead of the one that has written a `date` header.
+/// Seconds by which this machine's clock is ahead of a `date` header.
 fn seconds_ahead(date: &str) -> Option<i64> {
     let date = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
     Some(DateTime::from(SystemTime::now()).secs() - date.secs())
 }
 
-/// The difference between AWS's clock and this machine's, taken from an answer's header.
+/// The difference between AWS's clock and this machine's, taken from a response header.
 #[derive(Debug, Clone, Default)]
 pub struct Skew(Arc<Mutex<Option<i64>>>);
 
 impl Skew {
-    /// Seconds by which this machine is ahead of AWS; `None`: AWS has not answered.
+    /// Seconds by which this machine is ahead of AWS; `None` without a response.
     pub fn seconds(&self) -> Option<i64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -396,7 +396,7 @@ impl Intercept for Skew {
 }
 
 impl Connection {
-    /// What may be told of the credentials.
+    /// Facts about the credentials that can be shown.
     pub async fn key(&self, settings: &Settings) -> Option<Key> {
         let credentials = self.config.credentials_provider()?.provide_credentials().await.ok()?;
         let kind = credentials.access_key_id().chars().take(4).collect();
@@ -405,10 +405,10 @@ impl Connection {
 }
 
 impl Aws {
-    /// Who we are, as an ARN, and how the clocks differ.
+    /// The caller's ARN; also measures the clock skew.
     ///
     /// # Errors
-    /// Whatever keeps STS from answering; the clocks may be known all the same.
+    /// The failure of the STS call; the skew may be known anyway.
     pub async fn caller(&self, skew: &Skew) -> Result<String, AwsError> {
         Ok(self.identity(skew).await?.arn.unwrap_or_default())
     }
@@ -420,17 +420,17 @@ impl Aws {
         Ok(identity)
     }
 
-    /// Clients for a local AWS, alone.
+    /// Clients for a local AWS, without a shared connection.
     pub fn local(settings: &LocalSettings, access: Access) -> Aws {
         Connection::local(settings, &Network::default()).clients(access)
     }
 
-    /// Everything that the tag index shows with all of these tags (an empty value: any), as ARN and tags. It lags, and
-    /// goes on showing what is gone, so each has to be read itself
+    /// All resources in the tag index that have all of these tags (an empty value matches any), as ARN and tags. The
+    /// index lags behind and keeps deleted resources for a while, so each result must be read
     /// (docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html).
     ///
     /// # Errors
-    /// `Denied` without the right `tag:GetResources`.
+    /// `Denied` without the permission `tag:GetResources`.
     pub async fn tagged(&self, tags: &[(&str, &str)], types: &[&str]) -> Result<Vec<(String, Tags)>, AwsError> {
         let mut found = Vec::new();
         let mut token = None;
@@ -450,7 +450,7 @@ impl Aws {
                 let tags = resource.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
                 found.push((resource.resource_arn.unwrap_or_default(), tags));
             }
-            // A page may be empty and still have a successor.
+            // An empty page may still have a next page.
             token = answer.pagination_token.filter(|token| !token.is_empty());
             if token.is_none() {
                 return Ok(found);
@@ -458,7 +458,7 @@ impl Aws {
         }
     }
 
-    /// A role, by its name.
+    /// Reads a role by name.
     ///
     /// # Errors
     /// `NotFound`; `Denied` without the permission `iam:GetRole`.
@@ -467,35 +467,38 @@ impl Aws {
         self.shared.roles.get(name, async move { request.send().await.named("GetRole", &owned) }).await
     }
 
-    /// The account of the credentials. Needs no permission.
+    /// The account of the credentials. Requires no permission.
     ///
     /// # Errors
-    /// Whatever keeps STS from answering.
+    /// The failure of the STS call.
     pub async fn account(&self) -> Result<String, AwsError> {
         let request = self.sts.get_caller_identity();
         let call = async move { request.send().await.named("GetCallerIdentity", "") };
         let identity = self.shared.identity.get("", call).await?;
         self.seen.note_caller(identity.arn().unwrap_or_default());
-        identity.account.ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "AWS named no account"))
+        identity
+            .account
+            .ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "the response contains no account"))
     }
 }
 
-/// The profile that somebody asked for by name. Keys in the environment win over `AWS_PROFILE`, not over `--profile`.
+/// The profile that is selected by name. Keys in the environment take precedence over `AWS_PROFILE`, not over
+/// `--profile`.
 fn named_profile(settings: &Settings) -> Option<String> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     settings.profile.clone().or_else(|| env("AWS_PROFILE").filter(|_| env("AWS_ACCESS_KEY_ID").is_none()))
 }
 
-/// Gets credentials once, before the first call: their absence is then one error, not one for each read, and a process
-/// or a single sign-on behind them is asked once for all clients.
+/// Gets credentials once, before the first call: missing credentials are then one error instead of one per read, and a
+/// credential process or SSO runs only once for all clients.
 async fn authenticate(
     config: &SdkConfig,
     profiles: Profiles,
     is_named: bool,
 ) -> Result<SharedCredentialsProvider, AwsError> {
-    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found");
+    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found");
     let source = config.credentials_provider().ok_or_else(missing)?;
-    // Where nothing on this machine names a source, only an instance role could supply them, and that answers fast.
+    // If no source is configured on this machine, only an instance role could supply them, and that responds fast.
     let configured = is_named || credentials_are_configured();
     let patience = Duration::from_secs(if configured { 60 } else { 2 });
     let origin = profiles.source(is_named);
@@ -503,12 +506,12 @@ async fn authenticate(
         Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles, origin })),
         Ok(Err(error)) => Err(match error::from_credentials(&error, &profiles) {
             error if is_named && error.class == Class::NoCredentials => profiles.empty(),
-            // Whatever an instance role's address answered where there is none is no news.
+            // Without a configured source, an error from the instance metadata address means nothing.
             error if configured => error,
             _ => missing(),
         }),
         Err(_) if configured => {
-            let message = format!("the source of AWS credentials did not answer within {} s", patience.as_secs());
+            let message = format!("the credential source didn't respond within {} s", patience.as_secs());
             let error = AwsError::own(Class::BadCredentials, "", "", message);
             Err(AwsError { known: Some(Code::CredentialsNotFetched), ..error })
         }
@@ -516,8 +519,8 @@ async fn authenticate(
     }
 }
 
-/// Credentials that can be sent. What a `credential_process` gives to a role's profile is signed with inside of the SDK,
-/// out of reach of any check of ours, so a panic of its signer is caught here.
+/// Credentials that can be sent. The SDK signs internally with the keys that a `credential_process` returns for a role
+/// profile, where they can't be checked, so a panic of its signer is caught here.
 async fn provided(source: &SharedCredentialsProvider, origin: &str) -> Result<Credentials, CredentialsError> {
     report_only_uncaught_panics();
     let asked = CAUGHT.scope((), AssertUnwindSafe(source.provide_credentials()).catch_unwind()).await;
@@ -531,7 +534,7 @@ tokio::task_local! {
     static CAUGHT: ();
 }
 
-/// Keeps the report of a caught panic off stderr: the error says it.
+/// Keeps the report of a caught panic off stderr: the error replaces it.
 fn report_only_uncaught_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -544,17 +547,17 @@ fn report_only_uncaught_panics() {
     });
 }
 
-/// Credentials that are there already, and their source for when they run out.
+/// Credentials that were already fetched, and their source for when they expire.
 #[derive(Debug)]
 struct Prefetched {
     first: Credentials,
     source: SharedCredentialsProvider,
     profiles: Profiles,
-    /// Where they come from, in words.
+    /// A description of their source.
     origin: String,
 }
 
-/// Credentials that run out sooner are not handed out again.
+/// Credentials that expire sooner are fetched again.
 const FRESH: Duration = Duration::from_secs(300);
 
 impl ProvideCredentials for Prefetched {
@@ -572,7 +575,7 @@ impl ProvideCredentials for Prefetched {
     }
 }
 
-/// Whether anything but an instance role could supply credentials.
+/// Whether anything besides an instance role could supply credentials.
 fn credentials_are_configured() -> bool {
     const VARIABLES: [&str; 4] = [
         "AWS_ACCESS_KEY_ID",
@@ -580,8 +583,8 @@ fn credentials_are_configured() -> bool {
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     ];
-    // What names a source in a profile (docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html); a file that
-    // sets no more than a region is none.
+    // Settings that name a source in a profile (docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html); a
+    // file that only sets a region has none.
     const KEYS: [&str; 6] =
         ["aws_access_key_id", "sso_", "credential_process", "role_arn", "credential_source", "login_session"];
     let file = |variable: &str, usual: &str| {
@@ -596,18 +599,18 @@ fn credentials_are_configured() -> bool {
             .any(|text| KEYS.iter().any(|key| text.contains(key)))
 }
 
-/// How often a call is attempted, on AWS and in a rehearsal alike.
+/// The retry policy, for real and local AWS.
 fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(300))
 }
 
-/// An answer that stops in the middle is given up. A request is not: one that waits for its place in a rate limit would
-/// pass for stalled, and what has left is bounded by the time limits.
+/// Stalled responses are aborted. Requests are not: one that waits for a rate limit would look stalled, and a sent one
+/// is bounded by the timeouts.
 fn stalls() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::enabled().upload_enabled(false).build()
 }
 
-/// HTTPS with the proxy variables, and the system's certificates or those of a bundle.
+/// HTTPS with the proxy variables and the system's certificates or a CA bundle.
 fn https(trusted: Option<tls::TrustStore>) -> SharedHttpClient {
     let context = trusted.and_then(|trusted| tls::TlsContext::builder().with_trust_store(trusted).build().ok());
     HttpBuilder::new().build_with_connector_fn(move |settings, components| {
@@ -624,7 +627,7 @@ fn https(trusted: Option<tls::TrustStore>) -> SharedHttpClient {
     })
 }
 
-/// The one door that every request passes.
+/// The HTTP client that every request passes through.
 #[derive(Debug)]
 struct Front {
     inner: SharedHttpClient,
@@ -670,7 +673,7 @@ impl HttpConnector for Door {
         HttpConnectorFuture::new(async move {
             let pass = budget.admit(&parsed).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
             if parsed.effect != guard::Effect::Read {
-                // Before there is an answer: what is given up for lack of time may have been done all the same.
+                // Before the response: a call that times out may still have been carried out.
                 guard.note_write();
             }
             let start = Instant::now();
@@ -704,10 +707,10 @@ impl HttpConnector for Door {
     }
 }
 
-/// An answer that the guard has read, and that is whole again.
+/// A response that the guard has read, with its body restored.
 ///
 /// # Errors
-/// If the connection ends within it.
+/// The connection ended before the body did.
 async fn read_by(
     guard: &Guard,
     request: &guard::Request,

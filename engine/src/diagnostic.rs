@@ -1,9 +1,7 @@
-//! What is wrong, where, why, and what to do about it: the one form in which every problem reaches the user, and its
-//! rendering with the source line.
+//! Diagnostics: what is wrong, where, why, and how to fix it, and their rendering with the source line.
 //!
-//! **Invariant.** This module knows source text and positions, never YAML, resources or AWS. It prints nothing, and no
-//! value in a file reaches its output unless that file was revealed, so that no secret leaks because somebody forgot to
-//! hide it.
+//! **Invariant.** This module knows source text and positions, never YAML, resources or AWS. It prints nothing, and it
+//! shows no value of a file unless that file was revealed, so that a forgotten mask can't leak a secret.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -19,39 +17,39 @@ use crate::sanitize::printable_char;
 /// What a hidden stretch of source is shown as. Its length is fixed, so that the length of a secret doesn't show.
 const MASK: &str = "***";
 
-/// One problem, ready to be shown. Texts are lower-case sentences without a full stop, values in backticks.
+/// One problem. Texts are lower-case sentences without a full stop, with values in backticks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether the command can go on.
+    /// Whether the command can continue.
     pub severity: Severity,
     /// What is wrong.
     pub problem: String,
-    /// Where it is wrong, if it is about a place in a file.
+    /// Its place in a file, if it has one.
     pub at: Option<Place>,
-    /// The reason behind it, if the problem alone doesn't tell.
+    /// The reason, if the problem alone doesn't explain it.
     pub why: Option<String>,
     /// What the user can do next.
     pub hints: Vec<String>,
-    /// Its cause in the catalogue, if it has one; boxed, since most have none.
+    /// Its cause in the catalogue, if it has one; boxed, because most have none.
     pub cause: Option<Box<Cause>>,
 }
 
-/// What a problem comes from, where that has a name.
+/// The cause of a problem in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// The name, for `engine explain`.
+    /// The code, for `engine explain`.
     pub code: &'static str,
-    /// What AWS has said about it, in its own words.
+    /// AWS's error and message.
     pub said: Option<String>,
 }
 
-/// How bad a [`Diagnostic`] is.
+/// The severity of a [`Diagnostic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The command stops.
     Error,
-    /// The command goes on.
+    /// The command continues.
     Warning,
 }
 
@@ -61,7 +59,7 @@ impl Diagnostic {
         Self::new(Severity::Error, problem.into())
     }
 
-    /// A problem that the user should know of.
+    /// A problem that doesn't stop the command.
     pub fn warning(problem: impl Into<String>) -> Self {
         Self::new(Severity::Warning, problem.into())
     }
@@ -70,38 +68,38 @@ impl Diagnostic {
         Self { severity, problem, at: None, why: None, hints: Vec::new(), cause: None }
     }
 
-    /// Says where.
+    /// Sets the place.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
         self.at = Some(place);
         self
     }
 
-    /// Says why.
+    /// Sets the reason.
     #[must_use]
     pub fn why(mut self, why: impl Into<String>) -> Self {
         self.why = Some(why.into());
         self
     }
 
-    /// Names its cause, with what AWS has said.
+    /// Sets the cause, with AWS's message.
     #[must_use]
     pub fn cause(mut self, code: &'static str, said: Option<String>) -> Self {
         self.cause = Some(Box::new(Cause { code, said }));
         self
     }
 
-    /// The name of its cause.
+    /// The code of its cause.
     pub fn code(&self) -> Option<&'static str> {
         self.cause.as_ref().map(|cause| cause.code)
     }
 
-    /// What AWS has said about it.
+    /// AWS's message.
     pub fn said(&self) -> Option<&str> {
         self.cause.as_ref()?.said.as_deref()
     }
 
-    /// Adds one thing that the user can do.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -145,7 +143,7 @@ impl Serialize for Diagnostic {
 pub struct Span {
     /// Offset of the first byte.
     pub start: usize,
-    /// Offset behind the last byte; equal to `start` where nothing is written, as for an empty value.
+    /// Offset after the last byte; equal to `start` for an empty value.
     pub end: usize,
 }
 
@@ -156,12 +154,12 @@ impl Span {
     }
 }
 
-/// A stretch of a file that a [`Diagnostic`] points at.
+/// A range of a file that a [`Diagnostic`] points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub file: Arc<SourceFile>,
-    /// The bytes meant.
+    /// The range.
     pub span: Span,
 }
 
@@ -310,19 +308,19 @@ pub fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
     ordered
 }
 
-/// How rendered text looks.
+/// The style of rendered text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Text only.
     Plain,
-    /// With ANSI escape sequences for colour.
+    /// With ANSI escape sequences for color.
     Ansi,
-    /// For a screen reader: each thing on a line of its own that says what it is; nothing is drawn or wrapped.
+    /// For a screen reader: each part on its own labeled line; nothing is drawn or wrapped.
     Words,
 }
 
-/// All diagnostics as text, [`in_order`], a blank line between two. Source lines are cut to `width` columns around what is
-/// marked; notes are wrapped, problems are not. Whatever comes from outside loses its control characters.
+/// All diagnostics as text, [`in_order`], separated by blank lines. Source lines are truncated to `width` columns around
+/// the marked range; notes are wrapped, problems are not. Control characters are removed.
 pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String {
     let width = if style == Style::Words { UNWRAPPED } else { width };
     let ordered = in_order(diagnostics);
@@ -339,13 +337,12 @@ pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String 
         return text;
     }
     let commands = codes.iter().map(|code| format!("`engine explain {code}`")).collect::<Vec<_>>().join(", ");
-    let tells = if codes.len() == 1 { "tells" } else { "tell" };
-    format!("{text}\n{}\n", wrap(&format!("{commands} {tells} more"), width).join("\n"))
+    format!("{text}\n{}\n", wrap(&format!("For more information, run {commands}"), width).join("\n"))
 }
 
-/// As many columns as no text has.
+/// A width that no text reaches.
 const UNWRAPPED: usize = 1 << 20;
-/// As much of a source line as is read out.
+/// The maximum length of a source line for screen readers.
 const READ_OUT: usize = 200;
 
 fn in_words(diagnostic: &Diagnostic) -> String {
@@ -394,8 +391,8 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
         return renderer.render(&[title.element(Origin::path(name)).elements(notes)]);
     }
 
-    // The renderer takes the column from the line it is given, which may be cut and masked. So the head, with the true
-    // column, and the body are rendered apart.
+    // The renderer computes the column from the given line, which may be truncated and masked. So the head, with the
+    // real column, and the body are rendered separately.
     let (line, column) = place.line_column();
     let head = renderer.render(&[title.element(Origin::path(name).line(line).char_column(column))]);
     let (title, origin) = head.rsplit_once('\n').unwrap_or((&head, ""));
@@ -407,15 +404,15 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
     format!("{title}\n{:gutter$}{origin}\n{body}", "")
 }
 
-/// A note, wrapped: the renderer indents its lines below the first.
+/// A wrapped note: the renderer indents its lines after the first.
 fn message(name: &'static str, text: &str, width: usize) -> Message<'static> {
-    // What stands in front of a note: the gutter, `= ` and its name.
+    // The prefix of a note: the gutter, `= ` and its name.
     let room = width.saturating_sub(name.len() + 8).max(30);
     Level::NOTE.with_name(name).message(wrap(&printable(text), room).join("\n"))
 }
 
-/// Text as lines of at most `width` columns. A line that is indented is there to be copied, and stays whole; so does a
-/// command in backticks, if it fits on a line.
+/// Wraps text at `width` columns. Indented lines are meant to be copied and are not wrapped; neither is a command in
+/// backticks, if it fits on a line.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let text = &tied(text, width);
     let options = textwrap::Options::new(width).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
@@ -426,15 +423,15 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines.map(|line| line.replace(TIE, " ")).collect()
 }
 
-/// Stands for a blank at which no line may end.
+/// A placeholder for a space where the line must not break.
 const TIE: char = '\u{a0}';
 
-/// What commands that people are told to run begin with.
+/// The first words of commands in hints.
 const COMMANDS: [&str; 2] = ["engine ", "aws "];
 
-/// The text with the words of each command tied together.
+/// Keeps the words of each command on one line.
 fn tied(text: &str, width: usize) -> String {
-    // With its backticks, and what may follow them.
+    // With its backticks and punctuation.
     let fits = |part: &str| part.chars().count() + 3 <= width;
     let is_command = |part: &str| COMMANDS.iter().any(|program| part.starts_with(program)) && fits(part);
     let parts = text.split('`').enumerate().map(|(at, part)| match at % 2 == 1 && is_command(part) {
@@ -524,25 +521,25 @@ fn cells(file: &SourceFile, stretch: Stretch, marked: Span) -> impl DoubleEndedI
     })
 }
 
-/// Says with the last one in its file that there are more errors than these, so that nobody takes them for all.
+/// Adds the number of omitted errors to the last error of the file, so that the shown ones aren't taken for all.
 pub fn add_unsaid(told: &mut [Diagnostic], n_unsaid: usize) {
     let errors = told.iter_mut().filter(|it| it.severity == Severity::Error);
     if n_unsaid > 0
         && let Some(last) = errors.max_by_key(|it| it.at.as_ref().map(|place| place.span))
     {
-        last.hints.push(format!("mend these first; the file has {n_unsaid} more errors"));
+        last.hints.push(format!("fix these first; {n_unsaid} more errors not shown"));
     }
 }
 
-/// The candidate that is most like `word`, if any is close enough to be a slip of the pen.
+/// The candidate that is most similar to `word`, if any is close enough to be a typo.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // What is this long was no name to begin with, and would take long to compare.
+    // A text this long isn't a mistyped name, and comparing it would take long.
     if word.len() > 100 {
         return None;
     }
     let snake = snake_case(word);
     let length = snake.chars().count();
-    // Of so short a word hardly anything would be left.
+    // Short words tolerate fewer typos, because they would match almost anything.
     let cut_off = match length {
         0..2 => 0,
         2..5 => 1,
@@ -551,14 +548,14 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let rank = |candidate: &'a str| {
         let meant = snake_case(candidate);
         let distance = strsim::damerau_levenshtein(&snake, &meant);
-        // A beginning is as good as a slip, where nothing is nearer.
+        // A prefix counts as a match if nothing is closer.
         let is_begun = length >= 4 && meant.starts_with(&snake);
         (distance <= cut_off || is_begun).then_some(((distance > cut_off, distance), candidate))
     };
     candidates.into_iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
 }
 
-/// Words in backticks, at most so many of them, and how many more there are.
+/// Words in backticks, at most `most` of them, and the number of others.
 pub fn listed<'n>(words: impl IntoIterator<Item = &'n str>, most: usize) -> String {
     let mut words = words.into_iter();
     let mut shown: Vec<String> = words.by_ref().take(most).map(|word| format!("`{word}`")).collect();
@@ -569,13 +566,13 @@ pub fn listed<'n>(words: impl IntoIterator<Item = &'n str>, most: usize) -> Stri
     shown.join(", ")
 }
 
-/// A text as a POSIX shell takes it for one word, for commands that are there to be pasted.
+/// Quotes a text as one word of a POSIX shell, for commands that users paste.
 pub fn shell_word(text: &str) -> String {
     let is_plain = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_./@+".contains(c));
     if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// `hashKey` and `HashKey`, copied from elsewhere, as `hash_key`.
+/// `hashKey` and `HashKey`, copied from other tools, as `hash_key`.
 fn snake_case(text: &str) -> String {
     let mut snake = String::new();
     let mut before = '_';
@@ -620,7 +617,7 @@ mod tests {
     const TODOS: &str = "resources:\n  todos:\n    type: table\n    attributes: { id: S }\n\r\n    hash_key: pk\n";
 
     #[test]
-    fn a_diagnostic_says_what_where_why_and_what_to_do() {
+    fn a_diagnostic_shows_the_problem_its_place_the_reason_and_a_hint() {
         let changed = Diagnostic::error("`hash_key` of `todos` cannot change from `id` to `pk`")
             .at(place("specs/todos.yaml", TODOS, "pk"))
             .why("DynamoDB fixes the key at creation; a new table would start empty")
@@ -825,7 +822,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_around_the_mark() {
+    fn a_long_line_is_truncated_around_the_mark() {
         let long = "x".repeat(5_000_000);
         let text = format!("{long} key: value {long}\n{long}: ‹{long}›, after: 1\n");
         let of = |needle| Diagnostic::error("long").at(place("s.yaml", &text, needle));

@@ -1,13 +1,13 @@
-//! IAM policies for a spec: what whoever deploys it may do, and what the role that its functions run with has to allow.
+//! Least-privilege IAM policies for a spec: for deploying it, and for the execution roles of its functions.
 //!
-//! One table says which right each call takes, and on what. It is held against [`OPERATIONS`](crate::aws::guard), so that
-//! no call comes in without its right. What may be scoped, and by which condition, stands in AWS's service authorization
-//! reference: docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, …/list_awslambda.html,
+//! One table lists which permission each call requires, and on which resources. A test compares it with
+//! [`OPERATIONS`](crate::aws::guard), so that no call lacks its permission. Resource types and condition keys are in AWS's
+//! service authorization reference: docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, …/list_awslambda.html,
 //! …/list_awsidentityandaccessmanagementiam.html, …/list_amazoncloudwatchlogs.html,
 //! …/list_amazonresourcegrouptaggingapi.html.
 //!
-//! **Invariant:** pure: a spec and a site in, a document out. No action is a pattern, and what no ARN can narrow has a
-//! condition, or says why not.
+//! **Invariant:** pure: a spec and a site in, a document out. No action is a pattern, and a statement that no ARN can
+//! restrict has a condition or a reason why not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,11 +22,11 @@ use crate::value::{Hole, Value};
 
 use Purpose::{Apply, Check, Destroy, Diff, Logs, Verify};
 
-/// Most characters of a managed policy, without white space
+/// The maximum number of characters of a managed policy, without whitespace
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 pub const MAX_CHARACTERS: usize = 6144;
 
-/// What a policy has to be enough for.
+/// The commands that a policy must allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Purpose {
     /// `diff`, `output` and `list`
@@ -42,30 +42,30 @@ pub enum Purpose {
     /// `preflight`
     #[value(name = "preflight", alias = "check")]
     Check,
-    /// Every command
+    /// All commands
     All,
 }
 
 impl Purpose {
-    /// Whether what these commands need is among it.
+    /// Whether it includes one of these commands.
     fn includes(self, commands: &[Purpose]) -> bool {
         self == Purpose::All || commands.contains(&self)
     }
 
-    /// Whether nothing is looked at but what the spec names: nothing is pruned, and so nothing looked for by its prefix.
+    /// Whether only resources in the spec are read: without pruning, nothing is listed by prefix.
     fn keeps_to_the_spec(self) -> bool {
         matches!(self, Verify | Logs | Check)
     }
 }
 
-/// What an action is allowed on.
+/// The resources on which an action is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// The team's tables.
     Tables,
     /// The team's functions.
     Functions,
-    /// The same, for what lives in their policies.
+    /// The same, for the statements in their policies.
     Permissions,
     /// The mappings of the team's functions.
     Mappings,
@@ -75,41 +75,41 @@ pub enum Scope {
     TaggedMappings,
     /// Mappings that have the team's tags.
     OwnMappings,
-    /// Whoever's mappings: their tags tell.
+    /// All mappings, because only their tags show the owner.
     AnyMappings,
     /// The roles of the spec.
     Roles,
-    /// Roles that may call functions.
+    /// Roles that are allowed to invoke functions.
     Principals,
-    /// What these roles allow.
+    /// The permissions policies of the roles.
     RolesPolicies,
-    /// What whoever calls is allowed.
+    /// The permissions of the caller.
     Caller,
-    /// The roles of the functions, where they are given to Lambda.
+    /// The roles of the functions, when they are passed to Lambda.
     PassedRoles,
-    /// The managed policies that may hang on the roles.
+    /// The managed policies that may be attached to the roles.
     Policies,
-    /// Where the functions log.
+    /// The log groups of the functions.
     LogGroups,
     /// The layers of the functions.
     Layers,
     /// The keys of the tables.
     Keys,
-    /// Lists: IAM knows no resource for them.
+    /// List calls, for which IAM has no resource type.
     Lists,
-    /// Allowed to everybody.
+    /// Requires no permission.
     Free,
 }
 
-/// The commands that read what the spec declares.
+/// Commands that read what the spec declares.
 const LOOK: &[Purpose] = &[Diff, Apply, Destroy, Verify, Check];
-/// Those that look for what has left the spec, too.
+/// Commands that also look for orphans.
 const SEARCH: &[Purpose] = &[Diff, Apply, Destroy];
-/// Those that delete.
+/// Commands that delete.
 const REMOVE: &[Purpose] = &[Apply, Destroy];
 
-/// Each call by the action that it takes, which bears its name, what it is allowed on, and the commands that make it;
-/// several rows where IAM knows it on several things.
+/// Each call by the action of the same name that it requires, its resources, and the commands that make it; several rows
+/// if an action applies to several resources.
 const CALLS: [(&str, Scope, &[Purpose]); 49] = [
     ("dynamodb:CreateTable", Scope::Tables, &[Apply]),
     ("dynamodb:DeleteItem", Scope::Tables, &[Verify]),
@@ -163,23 +163,28 @@ const CALLS: [(&str, Scope, &[Purpose]); 49] = [
     ("tag:GetResources", Scope::Lists, SEARCH),
 ];
 
-/// Rights without a call of their name, and why they are there.
+/// Permissions without a call of that name, and why they are required.
 pub const ALONG: [(&str, Scope, &[Purpose], &str); 10] = [
     (
         "iam:PassRole",
         Scope::PassedRoles,
         &[Apply],
-        "CreateFunction hands the role to Lambda, and so does UpdateFunctionConfiguration where the role changes",
+        "CreateFunction passes the role to Lambda, and so does UpdateFunctionConfiguration if the role changes",
     ),
     // docs.aws.amazon.com/lambda/latest/dg/tags-esm.html#esm-tags-required-permissions
     (
         "lambda:ListTags",
         Scope::Functions,
         &[Diff, Apply, Destroy, Verify, Logs, Check],
-        "GetFunction takes it where the function has tags",
+        "GetFunction requires it if the function has tags",
     ),
     // docs.aws.amazon.com/lambda/latest/dg/adding-layers.html
-    ("lambda:GetLayerVersion", Scope::Layers, &[Apply], "a function gets those layers alone that its maker may read"),
+    (
+        "lambda:GetLayerVersion",
+        Scope::Layers,
+        &[Apply],
+        "adding a layer to a function requires permission to read the layer",
+    ),
     // docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
     ("kms:Decrypt", Scope::Keys, LOOK, KEYS),
     ("kms:CreateGrant", Scope::Keys, &[Apply], KEYS),
@@ -189,14 +194,14 @@ pub const ALONG: [(&str, Scope, &[Purpose], &str); 10] = [
     ("kms:ReEncryptFrom", Scope::Keys, &[Apply, Verify], KEYS),
     ("kms:ReEncryptTo", Scope::Keys, &[Apply, Verify], KEYS),
 ];
-const KEYS: &str = "DynamoDB uses a table's own key in the name of whoever calls";
+const KEYS: &str = "DynamoDB uses a table's customer managed key with the caller's permissions";
 
-/// A policy, in the order in which IAM's own documents are written.
+/// A policy document, with the fields in IAM's usual order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Document {
     version: &'static str,
-    /// What is allowed.
+    /// Its statements.
     pub statement: Vec<Statement>,
 }
 
@@ -204,7 +209,7 @@ pub struct Document {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Statement {
-    /// Its name; one that begins with `Optional` may be left out.
+    /// Its name; statements whose name starts with `Optional` can be omitted.
     pub sid: &'static str,
     effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,17 +219,17 @@ pub struct Statement {
     resource: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     condition: Option<Json>,
-    /// Why it is no narrower, where an ARN of the team's could not do it.
+    /// Why it isn't more restrictive, if the team's ARNs can't restrict it.
     #[serde(skip)]
     pub why: Option<&'static str>,
 }
 
-/// What a role needs.
+/// The policies of a role.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RolePolicies {
-    /// Who may take it on.
+    /// Its trust policy.
     pub trust: Document,
-    /// What whoever has taken it on may do.
+    /// Its permissions policy.
     pub permissions: Document,
 }
 
@@ -233,7 +238,7 @@ impl Document {
         Document { version: "2012-10-17", statement }
     }
 
-    /// Each action on something that it is allowed on without a condition; `*` at an end stands for any name.
+    /// Each action and resource that is allowed without a condition; `*` at the end is replaced by a name.
     pub fn needs(&self) -> Vec<(&'static str, String)> {
         let plain = self.statement.iter().filter(|it| it.condition.is_none());
         let pairs = plain.flat_map(|it| {
@@ -246,28 +251,28 @@ impl Document {
         pairs.collect()
     }
 
-    /// Whether something in it is named by the team's prefix alone.
+    /// Whether a resource in it is named only by the team's prefix.
     pub fn goes_by_prefix(&self, team: &str) -> bool {
         let resources = self.statement.iter().flat_map(|it| &it.resource);
         resources.into_iter().any(|arn| arn.contains(&format!("{team}-*")))
     }
 
-    /// How many characters IAM counts: all but white space.
+    /// The number of characters that IAM counts, without whitespace.
     pub fn n_characters(&self) -> usize {
         serde_json::to_string(self).map_or(usize::MAX, |text| text.chars().filter(|c| !c.is_whitespace()).count())
     }
 }
 
-/// What whoever runs these commands on the spec has to be allowed, and nothing else.
+/// The least-privilege policy for running these commands on the spec.
 ///
-/// What is managed is named by the team's prefix, since what has left the spec is pruned, and known by its prefix alone;
-/// where nothing is pruned, it is named one by one, as far as IAM's limit lets it. A kind that the spec does not have is
-/// only looked for and deleted. What is imported is named, and read.
+/// Managed resources are named by the team's prefix, because pruning deletes orphans, of which only the prefix is known.
+/// Without pruning, resources are named individually if IAM's size limit allows it. Kinds that aren't in the spec are
+/// only searched for and deleted. Imported resources are named individually and only read.
 pub fn deploying(spec: &Spec, site: &Site, purpose: Purpose) -> Document {
     narrowest(spec, site, purpose.keeps_to_the_spec(), |ground| ground.deploying(purpose))
 }
 
-/// The document with every name in it, if that is wanted and IAM takes it, or else the one with prefixes.
+/// The document with individual names, if it is requested and within IAM's size limit, otherwise the one with prefixes.
 fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&Ground<'_>) -> Document) -> Document {
     let by_prefix = || document(&Ground { spec, site, exact: false });
     match exact.then(|| document(&Ground { spec, site, exact: true })) {
@@ -276,7 +281,7 @@ fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&Ground<'_
     }
 }
 
-/// What each role of the spec needs, by its name: imported, or named by its ARN in a function.
+/// The policies of each role in the spec, by name: imported roles, and those that functions name by ARN.
 pub fn roles(spec: &Spec, site: &Site) -> BTreeMap<String, RolePolicies> {
     let mut roles: BTreeMap<String, Vec<&Declared>> = BTreeMap::new();
     let ground = Ground { spec, site, exact: true };
@@ -302,7 +307,7 @@ fn trust() -> Document {
     }])
 }
 
-/// What these functions do in the name of their role
+/// What these functions do with their role
 /// (docs.aws.amazon.com/lambda/latest/dg/services-ddb.html, …/dg/lambda-intro-execution-role.html).
 fn running(ground: &Ground<'_>, functions: &[&Declared]) -> Document {
     let site = ground.site;
@@ -319,7 +324,7 @@ fn running(ground: &Ground<'_>, functions: &[&Declared]) -> Document {
         add("WriteLogs", &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], logs, None, None);
         if ground.text(function.desired.get("tracing")).as_deref() == Some("Active") {
             let actions = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
-            add("Trace", &actions, vec!["*".to_owned()], None, Some("IAM knows no resource for X-Ray's records"));
+            add("Trace", &actions, vec!["*".to_owned()], None, Some("IAM has no resource type for X-Ray traces"));
         }
         if let Some(target) = ground.text(function.desired.get("dead_letter_target_arn")) {
             send(&mut add, &target);
@@ -334,7 +339,7 @@ fn running(ground: &Ground<'_>, functions: &[&Declared]) -> Document {
             };
             let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
             add("ReadStreams", &reads, vec![stream], None, None);
-            let lists = Some("IAM knows no resource for a list of streams, so it is kept to the region");
+            let lists = Some("IAM has no resource type for listing streams, so it is restricted to the region");
             add("ListStreams", &["dynamodb:ListStreams"], vec!["*".to_owned()], Some(in_region(site)), lists);
             if let Some(key) = table.and_then(|table| ground.text(table.desired.get("kms_key_arn"))) {
                 add("DecryptStreams", &["kms:Decrypt"], vec![key], Some(via_dynamodb(site)), None);
@@ -347,7 +352,7 @@ fn running(ground: &Ground<'_>, functions: &[&Declared]) -> Document {
     Document::new(merged(statements))
 }
 
-/// What it takes to send something to a queue, a topic or a bucket
+/// The permissions to send to a queue, a topic or a bucket
 /// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
 fn send(
     add: &mut impl FnMut(&'static str, &[&'static str], Vec<String>, Option<Json>, Option<&'static str>),
@@ -364,17 +369,17 @@ fn send(
     }
 }
 
-/// What the rights of a document are about.
+/// The input for a document.
 #[derive(Clone, Copy)]
 struct Ground<'s> {
     spec: &'s Spec,
     site: &'s Site,
-    /// Whether what is managed is named one by one, instead of by the team's prefix.
+    /// Whether managed resources are named individually instead of by the team's prefix.
     exact: bool,
 }
 
 impl<'s> Ground<'s> {
-    /// The rights that the commands of a purpose take.
+    /// The permissions for the commands of a purpose.
     fn deploying(&self, purpose: Purpose) -> Document {
         let along = ALONG.iter().map(|(action, scope, commands, _)| (*action, *scope, *commands));
         let mut statements: Vec<Statement> = Vec::new();
@@ -383,7 +388,7 @@ impl<'s> Ground<'s> {
                 continue;
             }
             statements.extend(self.statement(scope, action));
-            // What is imported is read by whoever plans with it, and nobody looks what is in a table of somebody else's.
+            // Planning reads imported resources, but never the items of an imported table.
             let planned = commands.contains(&Diff) && purpose.includes(&[Diff, Apply, Verify, Check]);
             let logged = commands.contains(&Logs) && purpose.includes(&[Logs]);
             if (planned && action != "dynamodb:Scan") || logged {
@@ -393,7 +398,7 @@ impl<'s> Ground<'s> {
         Document::new(merged(statements))
     }
 
-    /// Whether the spec has something that the right is for. What it does not have may still have to be found and deleted.
+    /// Whether the spec needs the permission. Commands that prune need it even for kinds that the spec doesn't have.
     fn has(&self, scope: Scope, commands: &[Purpose]) -> bool {
         let kind = match scope {
             Scope::Tables => "table",
@@ -413,14 +418,14 @@ impl<'s> Ground<'s> {
         self.spec.managed("mapping").filter(move |it| it.host().is_some_and(|(_, name)| name == function))
     }
 
-    /// One right as a statement; none where there is nothing that it could be about.
+    /// One permission as a statement; `None` if there are no resources for it.
     fn statement(&self, scope: Scope, action: &'static str) -> Option<Statement> {
         let site = self.site;
         let anywhere = || vec!["*".to_owned()];
         let of_functions = || Some(json!({ "ArnLike": { "lambda:FunctionArn": self.ours("function") } }));
         let mappings = || vec![site_arn(site, "lambda", "event-source-mapping:*")];
         let (sid, resources, condition, why) = match scope {
-            // A condition on no function at all would be none.
+            // An empty condition would match everything.
             Scope::Mappings | Scope::NewMappings if self.ours("function").is_empty() => return None,
             Scope::Tables => ("Tables", self.ours("table"), None, None),
             Scope::Functions | Scope::Permissions => ("Functions", self.ours("function"), None, None),
@@ -429,10 +434,10 @@ impl<'s> Ground<'s> {
                 "NewMappings",
                 anywhere(),
                 of_functions(),
-                Some("a mapping has no ARN before it is made, so its function is what is looked at"),
+                Some("a mapping has no ARN before it is created, so the condition restricts its function"),
             ),
             Scope::TaggedMappings => {
-                // A new one has no tags yet, nor has one that is taken over.
+                // New and adopted mappings have no tags yet.
                 let ours = json!({
                     "StringEquals": { format!("aws:RequestTag/{TAG_TEAM}"): self.spec.team },
                     "StringEqualsIfExists": { format!("aws:ResourceTag/{TAG_TEAM}"): self.spec.team },
@@ -447,13 +452,13 @@ impl<'s> Ground<'s> {
                 "TagsOfMappings",
                 mappings(),
                 None,
-                Some("a mapping's tags say whose it is, and IAM has no condition on its function for reading them"),
+                Some("a mapping's tags show its owner, and IAM has no condition on its function for reading them"),
             ),
             Scope::Roles => ("Roles", self.roles(), None, None),
             Scope::Principals => ("OptionalPrincipals", self.principals(), None, Some(PRINCIPALS)),
             Scope::RolesPolicies => ("OptionalRolesPolicies", self.roles(), None, Some(OPTIONAL)),
             Scope::Caller => {
-                // No two users share a name, whatever their paths.
+                // User names are unique regardless of the path.
                 let of =
                     |path: &str| format!("arn:{}:iam::{}:user{path}${{aws:username}}", site.partition, site.account);
                 ("OptionalCaller", vec![of("/"), of("/*/")], None, Some(CALLER))
@@ -473,14 +478,14 @@ impl<'s> Ground<'s> {
                 "Lists",
                 anywhere(),
                 Some(in_region(site)),
-                Some("IAM knows no resource for a list, so it is kept to the region"),
+                Some("IAM has no resource type for list calls, so it is restricted to the region"),
             ),
             Scope::Free => return None,
         };
         (!resources.is_empty()).then(|| allow(sid, action, resources, condition, why))
     }
 
-    /// The same right on what is imported.
+    /// The same permission on imported resources.
     fn imported(&self, scope: Scope, action: &'static str) -> Option<Statement> {
         let (sid, kind) = match scope {
             Scope::Tables => ("ImportedTables", "table"),
@@ -493,11 +498,11 @@ impl<'s> Ground<'s> {
             Scope::LogGroups => imported.flat_map(|it| log_group(self.site, &default_log_group(&it.id.name))).collect(),
             _ => imported.map(|it| self.arn(it)).collect(),
         };
-        let why = (scope == Scope::LogGroups).then_some("where somebody else's function logs is not known beforehand");
+        let why = (scope == Scope::LogGroups).then_some("the log group of an imported function isn't known in advance");
         (!resources.is_empty()).then(|| allow(sid, action, resources, None, why))
     }
 
-    /// `acme-*`, for what the team has: names may also go on with `_` or `.`, which counts where the spec does so.
+    /// `acme-*`, for the team's resources; `_` or `.` instead of `-` if the spec uses it.
     fn prefix(&self, mark: &str) -> String {
         format!("{}{mark}*", self.spec.team)
     }
@@ -526,7 +531,7 @@ impl<'s> Ground<'s> {
         declared.id.arn.clone().unwrap_or_else(|| self.arn_of(declared.schema().kind, &declared.id.name))
     }
 
-    /// The ARNs of an imported role. Without a path in the spec it may have any: no two roles share a name
+    /// The ARNs of an imported role, with any path if the spec has none: role names are unique regardless of the path
     /// (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html).
     fn role_arns(&self, role: &Declared) -> Vec<String> {
         let of =
@@ -558,7 +563,7 @@ impl<'s> Ground<'s> {
         arns.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The roles of the run's account that permissions name.
+    /// The roles of this account that permissions name.
     fn principals(&self) -> Vec<String> {
         let ours = format!("arn:{}:iam::{}:role/", self.site.partition, self.site.account);
         let named = self.spec.managed("permission").filter_map(|it| self.text(it.desired.get("principal")));
@@ -594,7 +599,7 @@ impl<'s> Ground<'s> {
         keys.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The stream that a mapping reads, under any label, and its table where the spec has it.
+    /// The stream that a mapping reads, with any label, and its table if it is in the spec.
     fn stream(&self, mapping: &Declared) -> (String, Option<&'s Declared>) {
         match self.spec.target(mapping, "event_source_arn") {
             Some(table) => (format!("{}/stream/*", self.arn(table)), Some(table)),
@@ -602,7 +607,7 @@ impl<'s> Ground<'s> {
         }
     }
 
-    /// A text of the spec, if all of it is known without AWS.
+    /// A text of the spec, if it is known without AWS.
     fn text(&self, value: Option<&Value>) -> Option<String> {
         let known = |hole: &Hole| match hole {
             Hole::Account => Some(self.site.account.clone()),
@@ -617,14 +622,14 @@ impl<'s> Ground<'s> {
 }
 
 /// Why a mapping is not named.
-const UUID: &str = "AWS names a mapping by a UUID of its own, so the condition says whose it is";
-const OPTIONAL: &str = "`engine preflight` and `engine apply` can warn of more with it, and do without it";
+const UUID: &str = "AWS assigns the UUID of a mapping, so a condition restricts the owner";
+const OPTIONAL: &str = "optional: with it, `engine preflight` and `engine apply` can report more problems in advance";
 const PRINCIPALS: &str =
-    "`engine apply` checks with it that a role exists before it replaces a permission for that role";
+    "with it, `engine apply` checks that a role exists before it replaces a permission for that role";
 const CALLER: &str =
-    "IAM has a variable for a user's name and none for a role's, so whoever calls as a role has to name it by hand";
+    "IAM has a policy variable for user names but not for role names; if you deploy with a role, add its ARN";
 
-/// A log group and its streams: IAM writes them both ways
+/// A log group and its streams: IAM uses both forms
 /// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html).
 fn log_group(site: &Site, name: &str) -> Vec<String> {
     ["", ":*"].map(|rest| site_arn(site, "logs", &format!("log-group:{name}{rest}"))).to_vec()
@@ -654,7 +659,7 @@ fn allow(
     Statement { sid, effect: "Allow", principal: None, action: vec![action], resource, condition, why }
 }
 
-/// Statements of one name and condition as one, each action and resource once.
+/// Merges statements with the same name and condition; each action and resource occurs once.
 fn merged(statements: Vec<Statement>) -> Vec<Statement> {
     let mut merged: Vec<Statement> = Vec::new();
     for statement in statements {

@@ -1,6 +1,6 @@
-//! What can be told of a spec before anything is made: facts in, findings out.
+//! Checks of a spec before the first write: facts in, findings out.
 //!
-//! An error is certain, and stops a run before its first write; a warning is worth knowing.
+//! An error is certain and stops a run before its first write; a warning is informational.
 //!
 //! **Invariant:** no I/O and no clock. What can't be known is never an error.
 
@@ -20,47 +20,46 @@ use crate::schema::{Home, Site};
 use crate::spec::{Declared, Spec};
 use crate::value::{Path, Value};
 
-/// What Lambda does with a function's role to read a stream
+/// The actions that Lambda uses with a function's role to read a stream
 /// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
 const STREAM_ACTIONS: [&str; 4] =
     ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
-/// And to keep what the function logs (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
+/// The actions that a function uses to write its log (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
 const LOG_ACTIONS: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
-/// Once, before there is a group to keep it in.
+/// Used once, to create the log group.
 const LOG_GROUP_ACTION: &str = "logs:CreateLogGroup";
-/// What whoever makes a function has to be allowed on its role.
+/// Required on a function's role to create the function.
 const PASS_ROLE: &str = "iam:PassRole";
 
-/// IAM takes about that long to let all of AWS know of a role, in milliseconds.
+/// How long a new role takes to propagate in IAM, in milliseconds.
 const SPREADING_MS: i64 = 60_000;
 
-/// What is asked about rights, and what came of it.
+/// A question about permissions, and its result.
 #[derive(Debug)]
 pub struct Question {
     /// The function that needs them, by its name in the spec.
     pub function: String,
-    /// Whose they are.
+    /// The principal that needs them.
     pub who: Who,
     /// Its ARN.
     pub principal: String,
-    /// Which.
+    /// The required permissions.
     pub needs: Vec<Need>,
-    /// One decision for each; `None`: nobody could tell.
+    /// One decision for each; `None` if they couldn't be determined.
     pub decisions: Option<Vec<Decision>>,
 }
 
-/// Whose rights are meant.
+/// The principal that needs permissions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
-    /// The function's role, by its name.
+    /// The function's role, by name.
     Role(String),
-    /// Whoever runs the command.
+    /// The caller.
     Caller,
 }
 
-/// Everything that can be told from what a run has read. `roles`: what IAM says of those that functions name by their
-/// ARNs. `now`: the time in UTC, as `2026-11-25T17:30:00Z`; `now_ms`: the
-/// same in milliseconds since 1970.
+/// All findings about what a run has read. `roles`: the roles that functions name by ARN, as read from IAM. `now`: the
+/// time in UTC, like `2026-11-25T17:30:00Z`; `now_ms`: the same in milliseconds since 1970.
 pub fn findings(
     spec: &Spec,
     inventory: &Inventory,
@@ -92,7 +91,7 @@ pub fn findings(
     findings
 }
 
-/// What the spec alone tells: a runtime that is out of support by `now`, settings that don't fit together.
+/// Findings about the spec alone: a runtime that is deprecated by `now`, settings that conflict.
 pub fn offline(spec: &Spec, now: &str) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     spec.managed("function").for_each(|function| runtime(spec, function, now, &mut findings));
@@ -101,8 +100,8 @@ pub fn offline(spec: &Spec, now: &str) -> Vec<Diagnostic> {
     findings
 }
 
-/// What is worth asking for the functions that `is_meant`: what a function's role has to be allowed, and whether whoever
-/// runs the command, as `caller`, may hand it over.
+/// The questions for the functions for which `is_meant` holds: whether a function's role has its permissions, and whether
+/// `caller` can pass the role to Lambda.
 pub fn questions(
     spec: &Spec,
     inventory: &Inventory,
@@ -128,7 +127,7 @@ pub fn questions(
         };
         let group = format!("arn:{partition}:logs:{region}:{account}:log-group:{group}");
         let mut needs = vec![(LOG_GROUP_ACTION, group.clone())];
-        // Whatever comes last in these ARNs, a policy can't sensibly name it.
+        // The last part of these ARNs is a placeholder: policies can't sensibly name it.
         needs.extend(LOG_ACTIONS.map(|action| (action, format!("{group}:log-stream:any"))));
         let tables = mappings.iter().filter_map(|it| spec.target(it, "event_source_arn"));
         let tables: BTreeSet<&str> = tables.map(|table| table.id.name.as_str()).collect();
@@ -148,21 +147,21 @@ pub fn questions(
     questions
 }
 
-/// The ARN of the role that a function names without a reference.
+/// The ARN of a function's role, if the function names it without a reference.
 pub fn named_role(function: &Declared) -> Option<&str> {
     function.desired.get("role").and_then(Value::as_str).filter(|role| role.starts_with("arn:"))
 }
 
-/// What is wrong with a role that is named by its ARN.
+/// The problem of a role that is named by ARN, if any.
 fn misfit(arn: &str, found: &RoleLookup) -> Option<Diagnostic> {
     let name = arn.rsplit('/').next().unwrap_or_default();
     let finding = match found {
-        RoleLookup::Missing => Diagnostic::error(format!("there is no role `{name}` in this account"))
-            .why("IAM finds none of that name")
-            .hint(format!("check the ARN, or ask whoever owns the account to create the role `{name}`")),
+        RoleLookup::Missing => Diagnostic::error(format!("the role `{name}` doesn't exist in this account"))
+            .why("IAM returned no role with that name")
+            .hint(format!("check the ARN, or ask the account's administrator to create the role `{name}`")),
         RoleLookup::Found(actual, _) if actual != arn => {
             let (why, remedy) = misnamed(arn, actual);
-            Diagnostic::error(format!("this is not the ARN of the role `{name}`")).why(why).hint(remedy)
+            Diagnostic::error(format!("this isn't the ARN of the role `{name}`")).why(why).hint(remedy)
         }
         RoleLookup::Found(_, Trust::Missing(others)) => {
             let (why, remedy) = closed(name, others);
@@ -184,7 +183,7 @@ fn at(spec: &Spec, declared: &Declared, path: &Path, finding: Diagnostic) -> Dia
     }
 }
 
-/// ARNs of another account or region, where the property has to be at home.
+/// ARNs in another account or region, for properties that require the spec's own.
 fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Vec<Diagnostic>) {
     for property in &declared.schema().properties {
         let (field, word, ours, code) = match property.home {
@@ -201,50 +200,46 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
             let Some(named) = arn.split(':').nth(field).filter(|named| !named.is_empty() && named != ours) else {
                 continue;
             };
-            let problem = format!("this ARN is of the {word} `{named}`, and the run is in `{ours}`");
+            let problem = format!("this ARN is in the {word} `{named}`, but the spec is deployed to `{ours}`");
             let finding = Diagnostic::error(problem)
-                .why(format!(
-                    "AWS takes none of another {word} for `{}` of a {}",
-                    property.name,
-                    declared.schema().kind
-                ))
-                .hint(format!("name one in `{ours}`, or use the {word} `{named}`"))
+                .why(format!("`{}` of a {} must be in the same {word}", property.name, declared.schema().kind))
+                .hint(format!("use an ARN in `{ours}`, or deploy to the {word} `{named}`"))
                 .cause(code.name(), None);
             findings.push(at(spec, declared, &Path::property(property.name), finding));
         }
     }
 }
 
-/// What AWS's schedule says of a function's runtime by today. AWS moves these days, so none of them stops a run.
+/// Deprecation of a function's runtime according to AWS's schedule. AWS changes these dates, so they never stop a run.
 fn runtime(spec: &Spec, function: &Declared, now: &str, findings: &mut Vec<Diagnostic>) {
     let name = function.desired.get("runtime").and_then(Value::as_str);
     let Some(runtime) = name.and_then(runtimes::known) else { return };
-    // Days compare as texts.
+    // ISO dates compare as strings.
     let is_past = |day: Option<&'static str>| day.filter(|day| *day <= now);
     let Some(deprecated) = is_past(runtime.deprecated) else { return };
     let name = runtime.name;
     let blocked = |what: &str, day: Option<&str>| match day {
-        Some(day) if day <= now => format!(", {what} are blocked since {day}"),
-        Some(day) => format!(", {what} are blocked from {day}"),
+        Some(day) if day <= now => format!(", {what} have been blocked since {day}"),
+        Some(day) => format!(", {what} will be blocked from {day}"),
         None => String::new(),
     };
     let problem = match (is_past(runtime.update_blocked), is_past(runtime.create_blocked)) {
         (Some(_), _) => format!("Lambda no longer creates or updates functions with the runtime `{name}`"),
         (None, Some(_)) => format!("Lambda no longer creates functions with the runtime `{name}`"),
-        (None, None) => format!("the runtime `{name}` is deprecated since {deprecated} and gets no security updates"),
+        (None, None) => format!("the runtime `{name}` is deprecated and no longer gets security updates"),
     };
     let why = format!(
-        "by AWS's schedule it is deprecated since {deprecated}{}{}",
+        "according to AWS's schedule, it has been deprecated since {deprecated}{}{}",
         blocked("new functions", runtime.create_blocked),
-        blocked("changes", runtime.update_blocked)
+        blocked("updates", runtime.update_blocked)
     );
     let page = "docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html";
-    let hint = format!("use `{}`; AWS's current schedule: {page}", runtimes::successor(name, now));
+    let hint = format!("use `{}`; for AWS's current schedule, see {page}", runtimes::successor(name, now));
     let finding = Diagnostic::warning(problem).why(why).hint(hint);
     findings.push(at(spec, function, &Path::property("runtime"), finding));
 }
 
-/// What throttles a table although its own capacity would do
+/// An index that throttles writes although the table's own capacity suffices
 /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html).
 fn capacity(spec: &Spec, table: &Declared, findings: &mut Vec<Diagnostic>) {
     let Some(units) = table.desired.get("write_capacity").and_then(integer) else { return };
@@ -254,16 +249,17 @@ fn capacity(spec: &Spec, table: &Declared, findings: &mut Vec<Diagnostic>) {
         let Some(fewer) = index.get("write_capacity").and_then(integer).filter(|fewer| *fewer < units) else {
             continue;
         };
-        let problem = format!("the index `{name}` takes {fewer} write units a second, and its table {units}");
+        let problem =
+            format!("the index `{name}` has fewer write capacity units than its table: {fewer} instead of {units}");
         let finding = Diagnostic::warning(problem)
-            .why("a write that the index has no capacity for is throttled as a whole")
-            .hint(format!("give the index at least the table's `write_capacity: {units}`"));
+            .why("DynamoDB throttles a write to the table if the index lacks capacity for it")
+            .hint(format!("set `write_capacity: {units}` or more for the index"));
         let path = Path::property("global_secondary_indexes").key(name).key("write_capacity");
         findings.push(at(spec, table, &path, finding));
     }
 }
 
-/// What in a mapping and what it connects does not fit together.
+/// Conflicting settings of a mapping, its function and its table.
 fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
     let name = &mapping.name;
     let number = |of: &Declared, property: &str| of.desired.get(property).and_then(integer);
@@ -276,17 +272,19 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
     if let Some(function) = spec.target(mapping, "function") {
         match number(function, "reserved_concurrent_executions") {
             Some(0) => {
-                let problem = format!("`{}` may not run, so `{name}` delivers nothing", function.name);
+                let problem = format!("`{}` can never run, so `{name}` delivers no records", function.name);
                 let finding = Diagnostic::warning(problem)
                     .why("its `reserved_concurrent_executions` is 0")
-                    .hint("set it to more than 0, or drop it");
+                    .hint("set `reserved_concurrent_executions` to more than 0, or remove it");
                 find("function", finding);
             }
             Some(reserved) if reserved < factor => {
-                let problem =
-                    format!("`{name}` sends up to {factor} batches at once, and `{}` runs {reserved}", function.name);
+                let problem = format!(
+                    "`{name}` sends up to {factor} batches per shard at once, but `{}` can run only {reserved}",
+                    function.name
+                );
                 let finding = Diagnostic::warning(problem)
-                    .why("the rest is throttled and waits")
+                    .why("Lambda throttles the other invocations, so their batches wait")
                     .hint("lower `parallelization_factor`, or raise the function's `reserved_concurrent_executions`");
                 find("parallelization_factor", finding);
             }
@@ -294,19 +292,20 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
         }
         let timeout = number(function, "timeout").unwrap_or_default();
         if (0..timeout).contains(&age) {
-            let problem = format!("`{name}` gives records up after {age} s, and one try may take {timeout} s");
+            let problem = format!("`{name}` discards records after {age} s, but one invocation can take {timeout} s");
             let finding = Diagnostic::warning(problem)
-                .why("what follows a slow try is dropped untried")
-                .hint("raise `maximum_record_age_in_seconds` over the function's `timeout`");
+                .why("records after a slow invocation can be discarded before Lambda processes them")
+                .hint("raise `maximum_record_age_in_seconds` above the function's `timeout`");
             find("maximum_record_age_in_seconds", finding);
         }
     }
     let has_destination = mapping.desired.get("on_failure_destination_arn").and_then(Value::as_str).is_some();
     if has_destination && retries == Some(-1) && age == -1 {
-        let problem =
-            format!("the destination of `{name}` hears of a failing record only when it expires, after 24 hours");
+        let problem = format!(
+            "the failure destination of `{name}` gets a failed batch only when its records expire, after 24 hours"
+        );
         let finding = Diagnostic::warning(problem)
-            .why("without a limit Lambda tries a failing batch again until then, and the shard waits")
+            .why("without a limit, Lambda retries a failed batch until then, and the rest of the shard waits")
             .hint("set `maximum_retry_attempts` or `maximum_record_age_in_seconds`");
         find("on_failure_destination_arn", finding);
     }
@@ -316,15 +315,15 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
         let filters: Vec<Json> = filters.iter().map(Json::from).collect();
         let record = |change| {
             let mut record = filter::record(change, view, &Json::Null, &Json::Null);
-            // What the time to live deletes bears who did it (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
+            // TTL deletions have a user identity (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
             if change == Happening::Remove {
                 record["userIdentity"] = Json::Null;
             }
             record
         };
         if Happening::ALL.into_iter().all(|change| filter::drop_for_certain(&filters, &record(change))) {
-            let finding = Diagnostic::warning(format!("the filters of `{name}` let no change of any item pass"))
-                .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and shows {}", images(view)))
+            let finding = Diagnostic::warning(format!("the filters of `{name}` drop every record"))
+                .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and contains {}", images(view)))
                 .hint("correct `filters`, or the table's `stream_view_type`");
             find("filters", finding);
         }
@@ -349,24 +348,26 @@ fn integer(value: &Value) -> Option<i64> {
 
 fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> Diagnostic {
     let name = &role.id.name;
-    let problem = format!("Lambda may not assume the role `{name}`");
+    let problem = format!("Lambda can't assume the role `{name}`");
     let finding = if is_settled { Diagnostic::error(problem) } else { Diagnostic::warning(problem) };
     let (why, remedy) = closed(name, others);
     let why = match is_settled {
         true => why,
         false => {
-            format!("{why}; the role may be younger than a minute, and AWS still on the way to show its trust policy")
+            format!(
+                "{why}; if the role was created less than a minute ago, IAM may not show its current trust policy yet"
+            )
         }
     };
     finding.why(why).hint(remedy).cause(Code::RoleNotAssumable.name(), None)
 }
 
-/// What is missing. Neither the simulator nor the policies show everything, so that is at most a warning.
+/// Missing permissions. Neither the simulator nor the policies show everything, so they are only warnings.
 fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
     let (Some(function), Some(decisions)) = (spec.resource(&question.function), &question.decisions) else { return };
     for (wanted, why) in [
-        (Decision::Denied, "a statement of a policy denies that"),
-        (Decision::NotAllowed, "no statement of a policy allows that"),
+        (Decision::Denied, "a policy statement denies them"),
+        (Decision::NotAllowed, "no policy statement allows them"),
     ] {
         let missing = question.needs.iter().zip(decisions).filter(|(_, decision)| **decision == wanted);
         let mut by_resource: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -380,25 +381,25 @@ fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
         let name = &function.name;
         let (problem, whom, prints, code) = match &question.who {
             Who::Caller => (
-                format!("you may not hand the role of `{name}` to Lambda"),
-                "whoever gave you your keys",
-                "`engine policy --for apply` prints all that you need",
+                format!("you may lack permission to pass the role of `{name}` to Lambda"),
+                "the account's administrator",
+                "`engine policy --for apply` prints all permissions that you need",
                 Code::AccessDenied,
             ),
             Who::Role(_) => (
-                format!("the role of `{name}` seems to lack rights"),
-                "its owner",
-                "`engine policy --role` prints all that it needs",
+                format!("the role of `{name}` may lack permissions"),
+                "the role's owner",
+                "`engine policy --role` prints all permissions that the role needs",
                 Code::RoleLacksRight,
             ),
         };
         let mut finding = Diagnostic::warning(problem)
-            .why(format!("{}: as far as IAM tells, {why}", actions.join(", ")))
+            .why(format!("{}: as far as engine can determine from IAM, {why}", actions.join(", ")))
             .cause(code.name(), None);
         for (resource, actions) in by_resource {
             let resource =
                 resource.strip_suffix("any").map_or_else(|| resource.to_owned(), |known| format!("{known}*"));
-            finding = finding.hint(format!("{whom} has to allow {} on `{resource}`", actions.join(", ")));
+            finding = finding.hint(format!("ask {whom} to allow {} on `{resource}`", actions.join(", ")));
         }
         findings.push(at(spec, function, &Path::property("role"), finding.hint(prints)));
     }

@@ -1,22 +1,22 @@
-//! A saved plan: proof, later, that nothing has moved since somebody looked at a plan.
+//! A saved plan: proof that nothing changed since the plan was reviewed.
 //!
-//! It holds no value, no source and no variable, but where to find the spec, and digests of everything the plan was made
-//! from. So it is not carried out itself: whoever applies it reads the spec and AWS again, plans again, and goes on only
-//! if both plans were made from the same.
+//! It contains no values, sources or variables, only the path of the spec and digests of everything that the plan was
+//! made from. So it can't be executed itself: `apply` reads the spec and AWS again, plans again, and continues only if
+//! both plans have the same inputs.
 //!
-//! Saving: after the plan is shown, `SavedPlan::new(…, Salt::random()?).write(path)`. Applying: read the file that was
-//! named; [`SavedPlan::parse`] tells a saved plan from a spec. Load the spec at `saved.spec` with `saved.flags` and the
-//! variables of this command, connect, read and plan as ever, then compare with a second one that has the same salt:
+//! Saving: after the plan is shown, `SavedPlan::new(…, Salt::random()?).write(path)`. Applying: read the given file;
+//! [`SavedPlan::parse`] distinguishes a saved plan from a spec. Load the spec at `saved.spec` with `saved.flags` and the
+//! variables of this command, connect, read and plan as usual, then compare with a second saved plan with the same salt:
 //!
 //! ```text
 //! let now = SavedPlan::new(&spec, &inventory, &plan, &overrides, saved.flags.clone(), saved.salt.clone());
-//! for reason in saved.moved(&now) { /* refuse, and say why */ }
+//! for reason in saved.moved(&now) { /* refuse, with the reason */ }
 //! ```
 //!
-//! **Invariant:** only names of the spec's own things (resources, properties, keys, variables) are kept as they are. A
-//! digest is SHA-256 over a random salt, what is digested, and its value as canonical JSON. The salt is in the same file,
-//! so whoever has the file can guess values and compare: what may be secret (the spec's text, variables, sensitive
-//! properties) is hashed slowly first, and only the owner may read the file.
+//! **Invariant:** only names from the spec (resources, properties, keys, variables) are stored in plain text. A digest is
+//! SHA-256 over a random salt, a label, and the value as canonical JSON. The salt is in the same file, so a reader of the
+//! file could guess values and compare: potential secrets (the spec's text, variables, sensitive properties) use a slow
+//! hash, and only the owner can read the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -38,56 +38,56 @@ use crate::schema::{Condition, Live, Ownership, Rule, Schema};
 use crate::spec::{Declared, Overrides, Spec};
 use crate::value::{Part, Tree, Value};
 
-/// What the file says it is.
+/// The kind of the file.
 const KIND: &str = files::SAVED_PLAN;
-/// The version of the file's form.
+/// The version of the file format.
 const FORMAT_VERSION: u32 = 2;
-/// How often a secret is hashed: some milliseconds for each of ours, and for each guess of somebody else's.
+/// The number of hash iterations for secrets: some milliseconds for each secret, and for each guess of an attacker.
 const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
-/// More than any saved plan has, in bytes.
+/// The maximum size of a saved plan in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
-/// This program's.
+/// This program's version.
 const ENGINE: &str = env!("CARGO_PKG_VERSION");
 
-/// What a plan was made from, as digests.
+/// The inputs of a plan, as digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedPlan {
-    /// Always the same: what this file is.
+    /// Always [`KIND`].
     kind: String,
-    /// The version of the file's form.
+    /// The version of the file format.
     pub format_version: u32,
     /// The version of the program that saved it.
     pub engine: String,
-    /// The spec's path, as it was given.
+    /// The spec's path as given on the command line.
     pub spec: String,
-    /// Whose the plan is.
+    /// The team.
     pub team: String,
-    /// Which of the team's stacks it is for.
+    /// The stack of the team.
     pub stack: String,
-    /// Where.
+    /// The region.
     pub region: String,
-    /// Twelve digits.
+    /// The account, 12 digits.
     pub account: String,
-    /// What of the command line has shaped it.
+    /// The flags that affect the plan.
     pub flags: Flags,
     /// Makes the digests of two saved plans incomparable.
     pub salt: Salt,
-    /// Of the spec's text.
+    /// The digest of the spec's text.
     spec_text: Digest,
-    /// Of the value of each variable that the command line or the environment has set, by name.
+    /// The digest of the value of each variable set on the command line or in the environment, by name.
     variables: BTreeMap<String, Digest>,
-    /// Of each function's packed source, by resource.
+    /// The digest of each function's zip, by resource.
     sources: BTreeMap<String, Digest>,
-    /// What was read from AWS, by resource; what did not exist is missing.
+    /// What was read from AWS, by resource; resources that didn't exist are missing.
     found: BTreeMap<String, Facets>,
-    /// The same of what no declaration means. What it is called in AWS may come from a variable, so it is a digest.
+    /// The same for orphans. Their names in AWS may contain variables, so the key is a digest.
     leftovers: BTreeMap<Digest, Leftover>,
-    /// What happens, in the order of the plan.
+    /// The changes, in the order of the plan.
     rows: Vec<Row>,
 }
 
-/// What of the command line shapes a plan, besides variables.
+/// The flags that affect a plan, without variables.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flags {
@@ -99,9 +99,9 @@ pub struct Flags {
     pub assume_owner: bool,
     /// `--prune-scan`.
     pub prune_scan: bool,
-    /// `--replace`, each.
+    /// All values of `--replace`.
     pub replace: BTreeSet<String>,
-    /// `--target`, each.
+    /// All values of `--target`.
     pub target: BTreeSet<String>,
     /// `--team`.
     pub team: Option<String>,
@@ -109,7 +109,7 @@ pub struct Flags {
     pub region: Option<String>,
 }
 
-/// Random text that goes into every digest of a saved plan.
+/// Random text that is part of every digest of a saved plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Salt(String);
 
@@ -125,13 +125,13 @@ struct Facets {
     condition: Digest,
     incarnation: Digest,
     properties: BTreeMap<String, Digest>,
-    /// The properties that could not be read, which are not compared.
+    /// The properties that couldn't be read, which are not compared.
     #[serde(default)]
     unknown: BTreeSet<String>,
     outputs: BTreeMap<String, Digest>,
 }
 
-/// Something that no declaration means.
+/// An orphan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Leftover {
@@ -140,7 +140,7 @@ struct Leftover {
     facets: Facets,
 }
 
-/// What happens to one resource.
+/// The change of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -149,12 +149,12 @@ struct Row {
     action: String,
     /// The properties that change.
     paths: Vec<String>,
-    /// Of its name in AWS, both sides of every change, and what it takes.
+    /// The digest of its name in AWS, both sides of every change, and the desired properties.
     digest: Digest,
 }
 
 impl Salt {
-    /// Another one each time: 256 bits out of the seeds that the system gives the standard library's hash maps.
+    /// A new salt: 256 bits from the random seeds of the standard library's hash maps.
     pub fn random() -> Salt {
         let mut text = String::new();
         for round in 0..4_u64 {
@@ -165,12 +165,12 @@ impl Salt {
         Salt(text)
     }
 
-    /// The digest of `value`, which is what `label` says. Under another label the same value has another digest.
+    /// The digest of `value`. The same value has different digests for different labels.
     fn digest(&self, label: &[&str], value: &Json) -> Digest {
         Digest(hex(&Sha256::digest(json!([self.0, label, value]).to_string())))
     }
 
-    /// The digest of what may be secret: guessing it takes a slow hash for each guess (RFC 8018, PBKDF2).
+    /// The digest of a potential secret: each guess requires a slow hash (RFC 8018, PBKDF2).
     fn slow_digest(&self, label: &[&str], value: &Json) -> Digest {
         let mut key = [0; 32];
         let salt = json!([self.0, label]).to_string();
@@ -178,7 +178,7 @@ impl Salt {
         Digest(hex(&key))
     }
 
-    /// The digest of one property; an empty value gives nothing away.
+    /// The digest of one property; an empty value isn't secret.
     fn property(&self, label: &[&str], value: &Json, is_sensitive: bool) -> Digest {
         let is_empty = *value == Json::Null || *value == json!({}) || *value == json!("");
         if is_sensitive && !is_empty { self.slow_digest(label, value) } else { self.digest(label, value) }
@@ -193,7 +193,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl SavedPlan {
-    /// What `plan` was made from. `overrides` is what `spec` was loaded with.
+    /// The inputs of `plan`. `overrides` are those with which `spec` was loaded.
     pub fn new(
         spec: &Spec,
         inventory: &Inventory,
@@ -204,7 +204,7 @@ impl SavedPlan {
     ) -> SavedPlan {
         let text = spec.file.text();
         let set: BTreeMap<&String, &String> = overrides.env.iter().chain(&overrides.vars).collect();
-        // The environment may have some for other specs.
+        // The environment may contain variables for other specs.
         let used = set.into_iter().filter(|(name, _)| text.contains(&format!("var.{name}")));
         let variables = used.map(|(name, value)| (name.clone(), salt.slow_digest(&["variable", name], &json!(value))));
         let sources = spec.resources.iter().filter_map(|declared| {
@@ -243,15 +243,15 @@ impl SavedPlan {
         }
     }
 
-    /// The saved plan in a file; `None` where the file is something else, a spec for instance.
+    /// Parses a saved plan; `None` if the file is something else, like a spec.
     ///
     /// # Errors
-    /// It is one, but damaged or of another version of this program.
+    /// The saved plan is damaged or from another version of engine.
     pub fn parse(bytes: &[u8]) -> Result<Option<SavedPlan>, Diagnostic> {
         let unusable = |problem: String| {
-            Diagnostic::error(problem).hint("save the plan again with `engine diff --out FILE`, and look at it again")
+            Diagnostic::error(problem).hint("save the plan again with `engine diff --out FILE`, and review it again")
         };
-        // Not as a tree, which would take many times the room of a file that anybody may have written.
+        // Not parsed into a tree, which would need many times the memory of an untrusted file.
         #[derive(Deserialize)]
         struct Kind<'b> {
             #[serde(borrow)]
@@ -262,7 +262,7 @@ impl SavedPlan {
             format_version: u64,
         }
         let Ok(Kind { kind }) = serde_json::from_slice(bytes) else {
-            // Half of one is none, but no spec either.
+            // An incomplete saved plan must not be taken for a spec.
             let start = String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).replace(char::is_whitespace, "");
             let is_half = start.starts_with(&format!(r#"{{"kind":"{}""#, KIND.replace(' ', "")));
             return if is_half { Err(unusable("the saved plan is incomplete".to_owned())) } else { Ok(None) };
@@ -272,16 +272,16 @@ impl SavedPlan {
         }
         let version = serde_json::from_slice::<Version>(bytes).ok().map(|it| it.format_version);
         if version != Some(u64::from(FORMAT_VERSION)) {
-            return Err(unusable("the plan was saved by another version of this program".to_owned()));
+            return Err(unusable("the plan was saved by another version of engine".to_owned()));
         }
-        // Its own words could repeat what somebody has put into the file.
+        // serde's message is omitted, because it could quote the file.
         serde_json::from_slice(bytes).map(Some).map_err(|_| unusable("the saved plan is damaged".to_owned()))
     }
 
-    /// Whether one could be written to `path` by now. Nothing is left there.
+    /// Checks that a saved plan can be written to `path`, without leaving a file there.
     ///
     /// # Errors
-    /// Something else stands there, or the file can't be written.
+    /// Another file exists there, or the file can't be written.
     pub fn has_room_at(path: &FilePath) -> Result<(), Diagnostic> {
         let refused = |error: io::Error| Err(unwritable(path, &error));
         match files::read(path, MAX_BYTES) {
@@ -290,18 +290,17 @@ impl SavedPlan {
             Err(Unread::Refused(error)) => return refused(error),
             Err(Unread::Folder) => return Err(unwritable(path, &"it is a folder")),
             Ok(_) | Err(Unread::Special) => {
-                let taken =
-                    Diagnostic::error(format!("`{}` is there already, and it is no saved plan", path.display()));
-                return Err(taken.why("it would be overwritten").hint("name another file"));
+                let taken = Diagnostic::error(format!("`{}` already exists and isn't a saved plan", path.display()));
+                return Err(taken.why("saving the plan would overwrite it").hint("use another file for `--out`"));
             }
         }
         files::probe(path).or_else(refused)
     }
 
-    /// Writes it to `path`, all or nothing, for its owner's eyes only.
+    /// Writes it to `path` atomically, readable only by the owner.
     ///
     /// # Errors
-    /// Something else stands there, or the file can't be written.
+    /// Another file exists there, or the file can't be written.
     pub fn write(&self, path: &FilePath) -> Result<(), Diagnostic> {
         Self::has_room_at(path)?;
         let mut text = serde_json::to_string_pretty(self).map_err(|error| unwritable(path, &error))?;
@@ -309,13 +308,12 @@ impl SavedPlan {
         files::replace(path, text.as_bytes(), Readers::Owner).map_err(|error| unwritable(path, &error))
     }
 
-    /// What is not as it was when this was saved, a sentence each; nothing, if the plan may be carried out. `now` has to
-    /// be made with this one's salt.
+    /// Everything that changed since this was saved, one sentence each; empty if the plan can be applied. `now` must have
+    /// the same salt.
     pub fn moved(&self, now: &SavedPlan) -> Vec<String> {
         let mut moved = Vec::new();
         if self.engine != now.engine {
-            moved
-                .push(format!("the plan was saved by version {} of this program; this is {}", self.engine, now.engine));
+            moved.push(format!("the plan was saved by engine {}, but this is engine {}", self.engine, now.engine));
         }
         let who = [
             ("team", &self.team, &now.team),
@@ -324,21 +322,22 @@ impl SavedPlan {
             ("account", &self.account, &now.account),
         ];
         for (what, then, now) in who.into_iter().filter(|(_, then, now)| then != now) {
-            moved.push(format!("the plan was saved for {what} `{then}`; this is {what} `{now}`"));
+            moved.push(format!("the plan was saved for {what} `{then}`, but this is {what} `{now}`"));
         }
-        moved
-            .extend(self.flags.differing(&now.flags).map(|flag| format!("`{flag}` is not as when the plan was saved")));
+        moved.extend(
+            self.flags.differing(&now.flags).map(|flag| format!("`{flag}` has changed since the plan was saved")),
+        );
         if self.spec_text != now.spec_text {
             moved.push(format!("the spec `{}` has changed since the plan was saved", self.spec));
         }
         for name in differing(&self.variables, &now.variables) {
             moved.push(match (self.variables.get(name), now.variables.get(name)) {
-                (Some(_), _) => format!("the variable `{name}` has another value, or was not given"),
-                (None, _) => format!("the variable `{name}` was not given when the plan was saved"),
+                (Some(_), _) => format!("the variable `{name}` has another value or isn't set"),
+                (None, _) => format!("the variable `{name}` wasn't set when the plan was saved"),
             });
         }
         moved.extend(
-            // What was added to the spec, or taken away, is a change of the spec.
+            // Added and removed functions are reported as a change of the spec.
             differing(&self.sources, &now.sources)
                 .filter(|name| self.sources.contains_key(*name) && now.sources.contains_key(*name))
                 .map(|name| format!("the source of `{name}` has changed")),
@@ -349,16 +348,16 @@ impl SavedPlan {
         for key in differing(&self.leftovers, &now.leftovers) {
             let (then, now) = (self.leftovers.get(key), now.leftovers.get(key));
             let Some(it) = then.or(now) else { continue };
-            let what = format!("the {} of `{}`, which is not in the spec,", it.kind, it.resource);
+            let what = format!("the {} of `{}`, which isn't in the spec,", it.kind, it.resource);
             changed(&what, then.map(|it| &it.facets), now.map(|it| &it.facets), &mut moved);
         }
         if moved.is_empty() {
-            // Everything above may have changed it, which is no news.
+            // Every difference above may change the plan, so it is reported only alone.
             let of = |plan: &SavedPlan| plan.rows.iter().cloned().enumerate().collect::<BTreeMap<usize, Row>>();
             let (then, now) = (of(self), of(now));
             moved.extend(differing(&then, &now).filter_map(|at| {
                 let row = then.get(at).or(now.get(at))?;
-                Some(format!("the plan for `{}` is another one", row.resource))
+                Some(format!("the plan for `{}` has changed", row.resource))
             }));
         }
         moved
@@ -400,7 +399,7 @@ impl Facets {
     }
 }
 
-/// How what was read of one resource differs.
+/// How the reads of one resource differ.
 fn changed(what: &str, then: Option<&Facets>, now: Option<&Facets>, moved: &mut Vec<String>) {
     let (then, now) = match (then, now) {
         (Some(then), Some(now)) => (then, now),
@@ -409,8 +408,8 @@ fn changed(what: &str, then: Option<&Facets>, now: Option<&Facets>, moved: &mut 
         (None, None) => return,
     };
     if then.incarnation != now.incarnation {
-        // Then whatever else differs is only a consequence.
-        return moved.push(format!("{what} was deleted and made anew"));
+        // All other differences are a consequence.
+        return moved.push(format!("{what} was deleted and re-created"));
     }
     if then.owner != now.owner {
         moved.push(format!("in AWS, the owner of {what} has changed"));
@@ -425,7 +424,7 @@ fn changed(what: &str, then: Option<&Facets>, now: Option<&Facets>, moved: &mut 
     }
 }
 
-/// The keys under which two maps don't have the same.
+/// The keys whose values differ in two maps.
 fn differing<'m, K: Ord, V: PartialEq>(a: &'m BTreeMap<K, V>, b: &'m BTreeMap<K, V>) -> impl Iterator<Item = &'m K> {
     let keys: BTreeSet<&K> = a.keys().chain(b.keys()).collect();
     keys.into_iter().filter(|key| a.get(key) != b.get(key))
@@ -439,7 +438,7 @@ impl Row {
         let label = |name: &str| ["row".to_owned(), change.resource.clone(), name.to_owned()];
         let digest = |name: &str, value: Json| {
             let label = label(name);
-            // A path to a source is no secret, a source may hold one.
+            // The path of a source is no secret, but the source itself may contain one.
             let is_path = name == "code" && value.is_string();
             salt.property(&label.each_ref().map(String::as_str), &value, is_sensitive(name) && !is_path)
         };
@@ -447,7 +446,7 @@ impl Row {
         let values = change.properties.iter().map(|property| {
             let effect = format!("{:?}", property.effect);
             let both = |value: &Value| match property.sensitive {
-                // Both sides are in the digests of what was read and of what is wanted.
+                // Both sides are part of the digests of the live and desired values.
                 true => Json::Null,
                 false => canonical(value),
             };
@@ -479,7 +478,7 @@ fn owner(owner: &Ownership) -> Json {
         Ownership::Engine(owner) => json!({ "engine": owner }),
         Ownership::CloudFormation(stack) => json!({ "cloudformation": stack }),
         Ownership::Inherited => json!("inherited"),
-        // Why is told for people, and is none of the owner's.
+        // The reason is a message for people and doesn't identify the owner.
         Ownership::NotYetReadable(_) => json!("not yet readable"),
         Ownership::Denied => json!("denied"),
         Ownership::Untaggable => json!("untaggable"),
@@ -488,7 +487,7 @@ fn owner(owner: &Ownership) -> Json {
 
 fn condition(condition: &Condition) -> Json {
     match condition {
-        // What AWS is still working on ends by itself; what it comes to shows in the properties.
+        // A transition ends without engine; its result is part of the properties.
         Condition::Settled | Condition::Changing(_) | Condition::Unclear(_) => json!("settled"),
         Condition::Leaving => json!("leaving"),
         Condition::Broken(reason) => json!(["broken", reason]),
@@ -496,7 +495,7 @@ fn condition(condition: &Condition) -> Json {
     }
 }
 
-/// A value as JSON that says all of it: no two values are the same JSON.
+/// A value as unambiguous JSON: different values have different JSON.
 fn canonical(value: &Value) -> Json {
     match value {
         Value::List(items) => {
@@ -520,7 +519,7 @@ fn tree(tree: &Tree) -> Json {
 }
 
 fn unwritable(path: &FilePath, error: &dyn std::fmt::Display) -> Diagnostic {
-    Diagnostic::error(format!("the plan can't be saved as `{}`", path.display()))
+    Diagnostic::error(format!("failed to save the plan to `{}`", path.display()))
         .why(error.to_string())
-        .hint("name a file in a folder that you may write to")
+        .hint("use a file in a folder that you have permission to write to")
 }

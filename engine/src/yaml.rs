@@ -1339,7 +1339,7 @@ mod tests {
         assert!(parse("s.yaml", format!("{{{many_keys}}}").as_bytes()).1.is_ok());
         assert!(parse("s.yaml", format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)).as_bytes()).1.is_ok());
         let duplicates = errors_of("a: 1\n".repeat(1_000).as_bytes());
-        assert!(duplicates.last().unwrap().hints.last().unwrap().contains("899 more errors"));
+        assert_eq!(duplicates.last().unwrap().hints.last().unwrap(), "fix these first; 899 more errors not shown");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Answers that the runs of one connection share: twenty teams ask once who they are, and once what their role is like.
+//! Responses that the runs of one connection share: twenty teams look up their identity and their role only once.
 //!
-//! **Invariant:** a call in flight is joined and not repeated. An answer serves for a few seconds, a failure only those who
-//! waited for it.
+//! **Invariant:** a call in flight is joined, not repeated. A response is reused for a few seconds, a failure only by
+//! the callers that waited for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 use super::error::AwsError;
 
-/// How long an answer serves, from when it was asked for: the reads of all runs begin at the same time, and later ones
-/// have to see what has changed since.
+/// How long a response is reused, from the time of the call: the reads of all runs start at the same time, and later
+/// reads must see later changes.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// Answers of one operation, by what was asked about.
+/// Responses of one operation, by resource.
 pub(super) struct Answers<T> {
     calls: Mutex<HashMap<String, Call<T>>>,
 }
@@ -32,10 +32,10 @@ struct Call<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Answers<T> {
-    /// The answer about `key`: that of a call in flight or a moment ago, else that of `call`.
+    /// The response for `key`: from a call in flight or a recent one, otherwise from `call`.
     ///
     /// # Errors
-    /// As `call`.
+    /// Those of `call`.
     pub(super) async fn get<F>(&self, key: &str, call: F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<T, AwsError>> + Send + 'static,

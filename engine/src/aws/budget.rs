@@ -1,16 +1,16 @@
-//! The rates at which a run calls each service: below what AWS takes, and lower still where others use it up.
+//! Client-side rate limits for each service: below AWS's limits, and lower while other clients use them up.
 //!
-//! Twenty people in one account share Lambda's fifteen calls a second, and no process can see the others. So each starts
-//! with a share of its own and listens: a throttled call lowers the service's rate by a random part, a call that passes
-//! raises it by a fixed bit (additive increase and multiplicative decrease, by which the flows of a network share a
-//! line). Calls leave in the order in which they came; polls come last, and leave some of a burst to everybody else.
+//! All processes of an account share Lambda's 15 calls per second, and none can see the others. So each starts with a
+//! moderate rate and adapts: a throttled call lowers the service's rate by a random factor, a successful one raises it
+//! by a fixed amount (additive increase, multiplicative decrease, as in TCP congestion control). Calls leave in order
+//! of arrival; polls come last and leave part of the burst to other calls.
 //!
-//! The SDK's own `RetryMode::Adaptive` is not used: it only begins once it was throttled, counts all calls of a service
-//! alike (Lambda counts some apart), knows no order and no polls, and does nothing for creates, which are sent once.
-//! What it is good at, trying a throttled call again, its standard mode does as well, through these same rates.
+//! The SDK's `RetryMode::Adaptive` is not used: it starts only after the first throttled call, treats all calls of a
+//! service alike (Lambda counts some separately), has no order and no priority for polls, and does nothing for
+//! creates, which are sent once. The standard mode retries throttled calls as well, through the same rate limits.
 //!
-//! **Invariant:** it delays. It refuses only what has waited for [`PATIENCE`], or is told to end; what it refuses has
-//! never left.
+//! **Invariant:** it delays calls. It refuses only those that waited for [`PATIENCE`] or whose wait was ended; a
+//! refused call was never sent.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -23,57 +23,57 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::guard::{Effect, Request};
 
-/// How long a call waits for its place at most. It is signed by then, and a signature is good for five minutes
+/// The maximum time that a call waits for its rate limit. It is already signed, and a signature is valid for five minutes
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How we use what AWS lets an account do, in calls a second.
+/// How engine uses a rate limit of AWS, in calls per second.
 #[derive(Debug, Clone, Copy)]
 struct Limit {
-    /// At first.
+    /// The initial rate.
     start: f64,
-    /// At most, after many calls that passed.
+    /// The maximum rate, after many successful calls.
     ceiling: f64,
-    /// Calls that may leave at once after a quiet while.
+    /// Calls that can be sent at once after an idle period.
     burst: f64,
-    /// Calls of the burst that polls leave to everybody else.
+    /// Calls of the burst that polls leave to other calls.
     reserve: f64,
 }
 
-/// Lambda takes 15 control-plane calls a second for each account and region, all operations together except reads of a
-/// function or its policy (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+/// Lambda allows 15 control-plane calls per second per account and region, for all operations except GetFunction and
+/// GetPolicy (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 const LAMBDA: Limit = Limit { start: 10.0, ceiling: 14.0, burst: 10.0, reserve: 4.0 };
-/// Lambda's limit, of which `--rate` is a part.
+/// Lambda's limit, which `--rate` reduces.
 pub const LAMBDAS_RATE: u8 = 15;
-/// GetFunction has 100 a second for itself (the same page).
+/// GetFunction has its own limit of 100 per second (same page).
 const FUNCTIONS: Limit = Limit { start: 50.0, ceiling: 90.0, burst: 50.0, reserve: 0.0 };
-/// GetPolicy has 15 a second for itself (the same page).
+/// GetPolicy has its own limit of 15 per second (same page).
 const POLICIES: Limit = Limit { start: 10.0, ceiling: 14.0, burst: 10.0, reserve: 0.0 };
-/// AWS names none; of ten table changes at once it throttles some, and takes them a second later.
+/// Not documented; DynamoDB throttles some of ten simultaneous table changes and accepts them a second later.
 const TABLE_WRITES: Limit = Limit { start: 10.0, ceiling: 10.0, burst: 10.0, reserve: 0.0 };
-/// AWS names none, and ten at once were never throttled.
+/// Not documented; ten simultaneous reads were never throttled.
 const TABLE_READS: Limit = Limit { start: 50.0, ceiling: 100.0, burst: 50.0, reserve: 0.0 };
-/// AWS names none; IAM's is shared by all regions of the account.
+/// Not documented; all regions of an account share IAM's limit.
 const IAM: Limit = Limit { start: 5.0, ceiling: 10.0, burst: 20.0, reserve: 0.0 };
-/// AWS names none for the tag index; other tools use some five a second.
+/// Not documented for the tag index; other tools use about five calls per second.
 const TAGGING: Limit = Limit { start: 5.0, ceiling: 5.0, burst: 10.0, reserve: 0.0 };
-/// FilterLogEvents has 5 to 10 a second, by region
+/// FilterLogEvents has a limit of 5 to 10 per second, depending on the region
 /// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
 const LOGS: Limit = Limit { start: 4.0, ceiling: 5.0, burst: 5.0, reserve: 0.0 };
-/// STS takes 600 a second (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
+/// STS allows 600 calls per second (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 const STS: Limit = Limit { start: 50.0, ceiling: 100.0, burst: 50.0, reserve: 0.0 };
 
-/// However often it is throttled, a process goes on asking: one call in four seconds. Sixty of them fill Lambda's limit.
+/// The minimum rate, however often calls are throttled: one in four seconds. Sixty processes fill Lambda's limit.
 const FLOOR: f64 = 0.25;
-/// What a call that passed adds to the rate.
+/// What a successful call adds to the rate.
 const RAISE: f64 = 0.05;
-/// What a throttled call leaves of the rate; by chance, so that many processes don't move in step.
+/// The factor by which a throttled call lowers the rate; random, so that processes don't synchronize.
 const LOWER: Range<f64> = 0.4..0.7;
-/// How long the next call waits after a throttled one, in intervals of the new rate; by chance, for the same reason.
+/// The delay after a throttled call, in intervals of the new rate; random for the same reason.
 const REST: Range<f64> = 0.5..1.5;
-/// The time over which the rate that was really used is measured.
+/// The period over which the actual rate is measured.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Of ten parallel table changes DynamoDB throttles some; four pass.
+/// DynamoDB throttles some of ten parallel table changes, but not four.
 const TABLE_WRITES_AT_ONCE: usize = 4;
 
 /// The rate limits of one run.
@@ -85,7 +85,7 @@ pub struct Budget {
     ended: Notify,
 }
 
-/// What AWS counts together.
+/// One lane for each limit that AWS counts separately.
 #[derive(Debug)]
 struct Lanes {
     lambda: Lane,
@@ -105,7 +105,7 @@ impl Lanes {
             ("lambda", "GetFunction") => &self.functions,
             ("lambda", "GetPolicy") => &self.policies,
             ("lambda", _) => &self.lambda,
-            // Items have the table's own capacity; nobody here writes more than one at a time.
+            // Items use the table's own capacity, and engine writes only one at a time.
             ("dynamodb", _) if matches!(request.effect, Effect::Read | Effect::Item) => &self.table_reads,
             ("dynamodb", _) => &self.table_writes,
             ("iam", _) => &self.iam,
@@ -122,7 +122,7 @@ impl Lanes {
 }
 
 impl Limit {
-    /// That part of it. A burst lets one call through at least, or none ever would.
+    /// A fraction of the limit. The burst is at least one call, because otherwise none could be sent.
     fn part(self, share: f64) -> Limit {
         let Limit { start, ceiling, burst, reserve } = self;
         let burst = (burst * share).max(1.0);
@@ -138,7 +138,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A part of what AWS lets an account do, from 0 to 1: for whoever runs several processes in it.
+    /// A fraction of the account's limits, from 0 to 1, for several processes in one account.
     pub fn sharing(share: f64) -> Budget {
         let lane = |name, limit: Limit| Lane::new(name, if share < 1.0 { limit.part(share) } else { limit });
         let lanes = Lanes {
@@ -160,14 +160,14 @@ impl Budget {
         Budget { lanes: None, table_writes: Semaphore::new(Semaphore::MAX_PERMITS), ended: Notify::new() }
     }
 
-    /// Waits until a request may leave; a table write holds its place until the pass is dropped.
+    /// Waits until a request can be sent; a table write holds its permit until the pass is dropped.
     ///
     /// # Errors
-    /// `Crowded` if there was no place within [`PATIENCE`], or if waits were told to end.
+    /// `Crowded` if the rate limit stayed exhausted for [`PATIENCE`], or if waits were ended.
     pub(super) async fn admit(&self, request: &Request) -> Result<Pass<'_>, Crowded> {
         let lane = self.lanes.as_ref().map(|lanes| lanes.of(request));
         let place = async {
-            // The semaphore is never closed, so there is always a permit in the end.
+            // The semaphore is never closed, so acquiring can't fail.
             let permit = match (request.service, request.effect) {
                 ("dynamodb", Effect::Create | Effect::Write) => self.table_writes.acquire().await.ok(),
                 _ => None,
@@ -186,7 +186,7 @@ impl Budget {
         }
     }
 
-    /// Waits until a poll of Lambda has a place that no other call wants, and keeps that for it.
+    /// Waits until a poll of Lambda can be sent without delaying other calls, and reserves its token.
     pub(super) async fn spare(&self) {
         if let Some(Lanes { lambda, .. }) = &self.lanes {
             lambda.enter(Rank::Poll).await;
@@ -194,22 +194,22 @@ impl Budget {
         }
     }
 
-    /// How many times slower than at first Lambda's polls go by now.
+    /// By which factor Lambda's rate is below its initial value.
     pub(super) fn slowdown(&self) -> f64 {
         self.lanes.as_ref().map_or(1.0, |lanes| lanes.lambda.state().pace.slowdown())
     }
 
-    /// Ends the waits of all calls that have not left yet; those that come later wait as ever.
+    /// Ends the waits of all calls that haven't been sent; later calls wait normally.
     pub(super) fn end_waits(&self) {
         self.ended.notify_waiters();
     }
 
-    /// Whether calls may have to wait at all.
+    /// Whether there are rate limits at all.
     pub(super) fn is_limited(&self) -> bool {
         self.lanes.is_some()
     }
 
-    /// Whether a limit has kept a call waiting for as long as `long`.
+    /// Whether a call has been waiting for a rate limit for at least `long`.
     pub(super) fn is_crowded(&self, long: Duration) -> bool {
         let waits = |lane: &&Lane| {
             lane.state().waiting.iter().any(|((rank, _), came)| *rank == Rank::Call && came.elapsed() >= long)
@@ -218,7 +218,7 @@ impl Budget {
     }
 }
 
-/// A request may leave.
+/// The permission to send a request.
 #[derive(Debug)]
 pub(super) struct Pass<'b> {
     lane: Option<&'b Lane>,
@@ -227,14 +227,14 @@ pub(super) struct Pass<'b> {
 }
 
 impl Pass<'_> {
-    /// AWS took the call; whether it did what was asked is another matter.
+    /// AWS accepted the call, whether or not it succeeded.
     pub(super) fn taken(self) {
         if let Some(lane) = self.lane {
             lane.state().pace.raise(self.left);
         }
     }
 
-    /// AWS said that there were too many calls, and perhaps for how long none should come.
+    /// AWS throttled the call; `pause`: for how long it wants no calls.
     pub(super) fn throttled(self, pause: Option<Duration>) {
         if let Some(lane) = self.lane {
             lane.state().pace.lower(self.left, Instant::now(), pause);
@@ -242,16 +242,16 @@ impl Pass<'_> {
     }
 }
 
-/// Why a request did not leave: there was no place for it.
+/// The error of a request that wasn't sent: the rate limit was exhausted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Crowded {
     at: &'static str,
 }
 
 impl Crowded {
-    /// What is told of it.
+    /// The message.
     pub(super) fn wording(&self) -> String {
-        format!("there was no free place in the rate limit of {}, which the whole account shares", self.at)
+        format!("timed out waiting for the rate limit of {}, which the whole account shares", self.at)
     }
 }
 
@@ -263,27 +263,27 @@ impl fmt::Display for Crowded {
 
 impl std::error::Error for Crowded {}
 
-/// Calls that AWS counts together, in the order in which they may leave.
+/// Calls that share a limit, in the order in which they are sent.
 #[derive(Debug)]
 struct Lane {
-    /// Whose limit it is, for people.
+    /// The name of the service, for messages.
     name: &'static str,
     state: Mutex<State>,
-    /// Told when the line has moved.
+    /// Notified when the queue has moved.
     moved: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     pace: Pace,
-    /// Who waits, and since when.
+    /// Waiting calls, and since when each waits.
     waiting: BTreeMap<(Rank, u64), Instant>,
     n_came: u64,
-    /// Places that polls have waited for and not taken yet.
+    /// Tokens reserved by polls that haven't been sent yet.
     promised: u32,
 }
 
-/// In the order in which they are let through.
+/// The priority of a call; lower values come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Call,
@@ -300,7 +300,7 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a place and takes it; returns when that was.
+    /// Waits for a token and takes it; returns the time of that.
     async fn enter(&self, rank: Rank) -> Instant {
         let turn = {
             let mut state = self.state();
@@ -328,7 +328,7 @@ impl Lane {
     }
 }
 
-/// A place in the line, given up when dropped.
+/// A place in the queue, given up when dropped.
 struct Turn<'l> {
     lane: &'l Lane,
     turn: (Rank, u64),
@@ -336,9 +336,9 @@ struct Turn<'l> {
 
 enum Look {
     Taken(Instant),
-    /// First in line, and at that moment there may be a place.
+    /// First in the queue; a token may be available at that time.
     At(Instant),
-    /// Others come first.
+    /// Other calls come first.
     Behind,
 }
 
@@ -363,20 +363,20 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// A token bucket whose rate follows what AWS says.
+/// A token bucket whose rate adapts to throttling.
 #[derive(Debug, Clone)]
 struct Pace {
     limit: Limit,
-    /// Calls a second.
+    /// Calls per second.
     rate: f64,
-    /// Calls that may leave by `filled`; less than none after a throttled one.
+    /// Tokens available at `filled`; negative after a throttled call.
     tokens: f64,
     filled: Instant,
-    /// Until when AWS wants no calls.
+    /// No calls are sent before this time.
     closed: Instant,
-    /// What left before this says nothing about the rate as it is now.
+    /// Calls sent before this time say nothing about the current rate.
     lowered: Option<Instant>,
-    /// When the calls of the last [`WINDOW`] left.
+    /// When the calls of the last [`WINDOW`] were sent.
     sent: VecDeque<Instant>,
 }
 
@@ -386,10 +386,10 @@ impl Pace {
         Pace { limit, rate, tokens, filled: now, closed: now, lowered: None, sent: VecDeque::new() }
     }
 
-    /// Takes a place.
+    /// Takes a token.
     ///
     /// # Errors
-    /// When to look again.
+    /// The time at which to try again.
     fn take(&mut self, now: Instant, rank: Rank) -> Result<(), Instant> {
         let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
         let burst = self.burst();
@@ -397,7 +397,7 @@ impl Pace {
         self.filled = now;
         let left_alone = if rank == Rank::Poll { self.limit.reserve.min(burst - 1.0) } else { 0.0 };
         let missing = 1.0 + left_alone - self.tokens;
-        // A float may end a hair below.
+        // Tolerates rounding errors.
         let filled = if missing > 1e-6 { now + Duration::from_secs_f64(missing / self.rate) } else { now };
         let open = filled.max(self.closed);
         if open > now {
@@ -409,7 +409,7 @@ impl Pace {
         Ok(())
     }
 
-    /// A slower rate also has a smaller burst: what AWS takes from all of us at once is no more than from one.
+    /// A lower rate also has a smaller burst, because all clients of the account share AWS's burst.
     fn burst(&self) -> f64 {
         (self.limit.burst * self.rate / self.limit.start).clamp(1.0, self.limit.burst)
     }
@@ -420,11 +420,11 @@ impl Pace {
         }
     }
 
-    /// A call that left at `left` was throttled. Calls that were on their way with it are one piece of news.
+    /// A call sent at `left` was throttled. Calls that were in flight at the same time count once.
     fn lower(&mut self, left: Instant, now: Instant, pause: Option<Duration>) {
         if self.lowered.is_none_or(|lowered| left > lowered) {
             self.forget(now);
-            // Whoever uses a part of the rate must come below that part, or nothing has changed.
+            // A process that uses only part of its rate must go below that part for an effect.
             let used = self.sent.len().max(1) as f64 / WINDOW.as_secs_f64();
             self.rate = (self.rate.min(used) * between(LOWER)).max(FLOOR);
             self.tokens = self.tokens.min(1.0 - between(REST));
@@ -435,7 +435,7 @@ impl Pace {
         self.closed = self.closed.max(now + pause);
     }
 
-    /// A call that left at `left` has passed.
+    /// A call sent at `left` was accepted.
     fn raise(&mut self, left: Instant) {
         if self.lowered.is_none_or(|lowered| left > lowered) {
             self.rate = (self.rate + RAISE).min(self.limit.ceiling);
@@ -447,7 +447,7 @@ impl Pace {
     }
 }
 
-/// Any number of a range, each as likely.
+/// A random number from a range, uniformly distributed.
 fn between(range: Range<f64>) -> f64 {
     range.start + fastrand::f64() * (range.end - range.start)
 }
@@ -470,7 +470,7 @@ mod tests {
         call("lambda", "ListEventSourceMappings", Effect::Read)
     }
 
-    /// What happens to a pace.
+    /// An event for a token bucket.
     #[derive(Debug, Clone)]
     enum Turn {
         Pass(u64),
@@ -492,7 +492,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_stretch_of_time_sees_more_calls_than_burst_and_ceiling_allow(turns in turns(), seed: u64) {
+        fn no_period_sees_more_calls_than_burst_and_ceiling_allow(turns in turns(), seed: u64) {
             fastrand::seed(seed);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
             runtime.block_on(async {
@@ -506,7 +506,7 @@ mod tests {
                                 Ok(()) => left.push(now),
                                 Err(later) => {
                                     prop_assert!(later > now && later - now < PATIENCE, "{:?}", later - now);
-                                    // Whoever comes back then and finds nothing changed gets the place.
+                                    // A retry at that time succeeds if nothing else has changed.
                                     let mut then = pace.clone();
                                     prop_assert!(*poll || then.take(later + Duration::from_millis(1), Rank::Call).is_ok());
                                 }
@@ -516,7 +516,7 @@ mod tests {
                         }
                         prop_assert!((FLOOR..=limit.ceiling).contains(&pace.rate), "{}", pace.rate);
                     }
-                    // Calls by then beyond what the ceiling allows since any call before.
+                    // Calls in excess of the ceiling since any earlier call.
                     let over = |at: usize| (at as f64) - limit.ceiling * (left[at] - left[0]).as_secs_f64();
                     let mut least = f64::INFINITY;
                     for at in 0..left.len() {
@@ -529,7 +529,7 @@ mod tests {
         }
     }
 
-    /// What AWS keeps for a whole account: fifteen tokens, and fifteen more each second.
+    /// AWS's token bucket of an account: 15 tokens, refilled at 15 per second.
     struct Account {
         tokens: f64,
         filled: Instant,
@@ -551,7 +551,7 @@ mod tests {
         }
     }
 
-    /// One process: so many calls at once, each sent again until it passes.
+    /// One process: `n_at_once` calls at a time, each retried until it succeeds.
     async fn process(
         account: &RefCell<Account>,
         n_at_once: usize,
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn twenty_processes_share_one_accounts_limit_and_none_starves() {
+    async fn twenty_processes_share_an_accounts_limit_and_none_starves() {
         for seed in 0..5 {
             fastrand::seed(seed);
             let account = Account::new();
@@ -594,7 +594,7 @@ mod tests {
             let n_throttled: usize = counts.iter().map(|(_, throttled)| throttled.get()).sum();
             let (least, most) = (passed.iter().min().unwrap(), passed.iter().max().unwrap());
             println!("seed {seed}: {n_passed} passed, {n_throttled} throttled, {least} to {most} each");
-            // 4,515 is what AWS would take, 225 everybody's share.
+            // AWS would accept 4,515 calls, about 225 per process.
             assert!(n_passed > 4_000, "{n_passed}");
             assert!(n_throttled < n_passed / 2, "{n_throttled} throttled, {n_passed} passed");
             assert!(*least > 100, "{passed:?}");
@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_share_of_the_rate_is_kept_to_however_many_calls_there_are() {
+    async fn a_share_of_the_rate_is_never_exceeded() {
         for rate in [1_u8, 3, 7] {
             let budget = Budget::sharing(f64::from(rate) / f64::from(LAMBDAS_RATE));
             let start = Instant::now();
@@ -610,14 +610,14 @@ mod tests {
             for _ in 0..n_calls {
                 budget.admit(&counted()).await.unwrap().taken();
             }
-            // After its burst, which is a part as well.
+            // After the burst, which is reduced too.
             let took = start.elapsed().as_secs_f64();
             assert!((17.0..=32.0).contains(&took), "{rate} a second: {n_calls} calls in {took} s");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_leave_in_their_order_and_polls_after_them() {
+    async fn calls_are_sent_in_order_and_polls_after_them() {
         let budget = Budget::default();
         let left = RefCell::new(Vec::new());
         let one = |name: String| {
@@ -630,7 +630,7 @@ mod tests {
                 left.borrow_mut().push(name);
             }
         };
-        // Six polls leave four places of the burst to others, and wait for more even while nobody comes.
+        // After six polls, four tokens of the burst stay reserved for other calls, even if there are none.
         let early = join_all((0..8).map(|at| one(format!("poll {at}"))));
         tokio::time::timeout(Duration::from_millis(50), early).await.unwrap_err();
         assert_eq!(left.take(), (0..6).map(|at| format!("poll {at}")).collect::<Vec<_>>());
@@ -643,7 +643,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_counts_apart_waits_apart() {
+    async fn separate_limits_have_separate_queues() {
         let budget = Budget::default();
         for _ in 0..20 {
             let pass = budget.admit(&counted()).await.unwrap();
@@ -669,7 +669,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_that_is_told_to_end_or_lasts_too_long_gives_its_place_up() {
+    async fn a_wait_that_is_ended_or_too_long_leaves_the_queue() {
         let budget = Budget::default();
         budget.admit(&counted()).await.unwrap().throttled(Some(Duration::from_secs(3600)));
         let start = Instant::now();
@@ -682,11 +682,11 @@ mod tests {
         let crowded = ended.unwrap_err();
         assert_eq!(
             crowded.to_string(),
-            "there was no free place in the rate limit of Lambda, which the whole account shares"
+            "timed out waiting for the rate limit of Lambda, which the whole account shares"
         );
         assert_eq!(start.elapsed(), NEWS);
         assert!(!budget.is_crowded(Duration::ZERO));
-        // AWS can't close a lane for longer than anybody waits.
+        // AWS can't block a lane for longer than calls wait.
         budget.admit(&request).await.unwrap();
         assert_eq!(start.elapsed(), PATIENCE / 2);
     }

@@ -1,7 +1,8 @@
-//! Certificates of one's own: what AWS_CA_BUNDLE or a profile's `ca_bundle` names takes the place of the system's, as with
-//! AWS's other tools (docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html).
+//! Custom CA certificates: AWS_CA_BUNDLE or a profile's `ca_bundle` replaces the system's certificates, as in other AWS
+//! tools (docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html).
 //!
-//! **Invariant:** the HTTP client gets a bundle only after each certificate in it was parsed, for it panics on others.
+//! **Invariant:** every certificate of a bundle is parsed before the HTTP client gets it, because the client panics on
+//! invalid ones.
 
 use std::path::{Path, PathBuf};
 
@@ -15,13 +16,13 @@ use super::profiles::{Profiles, variable};
 use crate::cause::Code;
 use crate::files::{self, Unread};
 
-/// More than any bundle has, in bytes; that of Mozilla's certificates has 230 KB.
+/// The maximum size of a bundle in bytes; Mozilla's bundle has 230 KB.
 const MAX_BYTES: usize = 16 << 20;
 
-/// The certificates that are trusted instead of the system's; `None`: nobody names any.
+/// The certificates that replace the system's; `None` if no bundle is set.
 ///
 /// # Errors
-/// The file can't be read, or is no bundle of PEM certificates.
+/// The file can't be read or isn't a bundle of PEM certificates.
 pub(super) fn read(profiles: &Profiles) -> Result<Option<TrustStore>, AwsError> {
     let of_profile = || {
         let (name, path) = profiles.in_use("ca_bundle").filter(|(_, path)| !path.is_empty())?;
@@ -36,7 +37,7 @@ pub(super) fn read(profiles: &Profiles) -> Result<Option<TrustStore>, AwsError> 
         let remedy = format!("correct {source}, or remove it to trust the system's certificates");
         AwsError::own(Class::Unaddressed, "", "", "the CA bundle can't be used").known(
             Code::CaBundleUnusable,
-            format!("{source} names `{path}`, {why}"),
+            format!("{source} is `{path}`, {why}"),
             remedy,
         )
     };
@@ -48,20 +49,20 @@ pub(super) fn read(profiles: &Profiles) -> Result<Option<TrustStore>, AwsError> 
     })?;
     let certificates: Vec<CertificateDer> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
-        .map_err(|_| unusable("in which a PEM certificate is damaged".to_owned()))?;
+        .map_err(|_| unusable("which contains a damaged PEM certificate".to_owned()))?;
     if certificates.is_empty() {
-        return Err(unusable("which has no PEM certificate (`-----BEGIN CERTIFICATE-----`)".to_owned()));
+        return Err(unusable("which contains no PEM certificate (`-----BEGIN CERTIFICATE-----`)".to_owned()));
     }
     let mut parsed = RootCertStore::empty();
     for (at, certificate) in certificates.into_iter().enumerate() {
         parsed
             .add(certificate)
-            .map_err(|error| unusable(format!("whose certificate number {} can't be used: {error}", at + 1)))?;
+            .map_err(|error| unusable(format!("in which certificate {} can't be used: {error}", at + 1)))?;
     }
     Ok(Some(TrustStore::empty().with_pem_certificate(text)))
 }
 
-/// A path with the home folder in place of `~`.
+/// The path with `~` replaced by the home folder.
 fn expanded(path: &str) -> PathBuf {
     let in_home = path.strip_prefix("~/").and_then(|rest| Some(std::env::home_dir()?.join(rest)));
     in_home.unwrap_or_else(|| Path::new(path).to_owned())

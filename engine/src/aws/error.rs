@@ -1,6 +1,6 @@
-//! What AWS answers when it does not do what was asked, sorted by what that means for us.
+//! Errors from AWS, sorted into classes by what engine does about them.
 //!
-//! **Invariant:** the only place that looks at AWS's error codes and texts; everybody else asks for the class, or for the
+//! **Invariant:** the only place that inspects AWS's error codes and messages; all other code uses the class or the
 //! cause.
 
 mod code;
@@ -26,30 +26,30 @@ use super::profiles::Profiles;
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 
-/// A call to AWS that failed.
+/// A failed call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsError {
-    /// The API operation, or what was waited for.
+    /// The API operation, or the wait.
     pub operation: Box<str>,
-    /// The name in AWS of what it was about.
+    /// The name of the resource in AWS.
     pub resource: Box<str>,
-    /// What it means for us.
+    /// Its class.
     pub class: Class,
-    /// AWS's code; `AWS SDK` where that has failed before AWS was asked.
+    /// AWS's error code; `AWS SDK` if the SDK failed before it sent the request.
     pub code: Option<Box<str>>,
-    /// AWS's text, or ours.
+    /// AWS's message, or engine's own.
     pub message: Box<str>,
-    /// AWS's request id.
+    /// AWS's request ID.
     pub request_id: Option<Box<str>>,
-    /// Why, in words to follow "since", where more is known than the class tells.
+    /// Why, worded to follow "since", if more is known than the class shows.
     pub reason: Option<Box<str>>,
-    /// What to do next, where more is known than the class tells.
+    /// What to do next, if more is known than the class shows.
     pub remedy: Option<Box<str>>,
-    /// The cause, where more is known than class, code and text tell.
+    /// The cause, if more is known than class, code and message show.
     pub known: Option<Code>,
 }
 
-/// The classes, and all of them as a list.
+/// The classes, as an enum and as a list.
 macro_rules! classes {
     ($($(#[$doc:meta])+ $class:ident,)*) => {
         /// What a failed call means.
@@ -66,74 +66,74 @@ macro_rules! classes {
 }
 
 classes! {
-    /// There is no such thing.
+    /// The resource doesn't exist.
     NotFound,
     /// The name is taken.
     Exists,
     /// AWS is still busy with an earlier change; the same call works later.
     Busy,
-    /// It is being deleted, and gone soon.
+    /// The resource is being deleted.
     Leaving,
     /// Lambda can't assume the role (yet): IAM is eventually consistent.
     RoleNotAssumable,
-    /// Lambda does not know the stream (yet): it may have been switched on seconds ago.
+    /// Lambda doesn't know the stream (yet): it may have been enabled seconds ago.
     StreamUnknown,
-    /// The role may not read the stream (yet).
+    /// The role lacks permission to read the stream (yet).
     StreamNotReadable,
-    /// The role lacks another right that Lambda checks (yet): to trace, to send to a queue.
+    /// The role lacks another permission that Lambda checks (yet), like tracing or sending to a queue.
     RoleLacksRight,
-    /// The key for a function's variables can't be used (yet).
+    /// The key for a function's environment variables can't be used (yet).
     KeyNotUsable,
-    /// AWS knows no such user or role (yet).
+    /// AWS doesn't know the user or role (yet).
     PrincipalUnknown,
     /// Too many calls.
     Throttled,
-    /// Somebody else changed it since we read it (HTTP 412).
+    /// The resource changed since it was read (HTTP 412).
     Changed,
-    /// The caller may not do this.
+    /// The caller lacks permission.
     Denied,
     /// There are no credentials.
     NoCredentials,
     /// The credentials are expired or wrong.
     BadCredentials,
-    /// No answer: whether AWS did it is not known.
+    /// No response: the call may have been carried out.
     NoAnswer,
-    /// No answer for so long that nobody waits for it any more.
+    /// No response for longer than the maximum wait.
     OutOfReach,
-    /// An answer that can't be read: whether AWS did it is not known.
+    /// An unreadable response: the call may have been carried out.
     Garbled,
-    /// AWS failed (HTTP 5xx): whether it did it is not known.
+    /// A server error (HTTP 5xx): the call may have been carried out.
     ServerFault,
-    /// AWS said no, and will say so again.
+    /// AWS refused the request permanently.
     Rejected,
-    /// Our own guard stopped the call before it left.
+    /// The guard blocked the request before it was sent.
     Guarded,
     /// Ctrl-C ended a wait.
     Interrupted,
-    /// A wait came to its deadline.
+    /// A wait reached its deadline.
     Overdue,
-    /// There is nothing to do: it is so already.
+    /// The resource is already as requested.
     Unchanged,
-    /// AWS takes this change only once in an hour.
+    /// AWS allows this change only once per hour.
     TooSoon,
-    /// It is protected against deletion.
+    /// The resource is protected against deletion.
     Protected,
-    /// Where to send it can't be told: no region, or one that makes no address.
+    /// The endpoint can't be determined: no region, or an invalid one.
     Unaddressed,
-    /// The credentials are for another account than the spec.
+    /// The credentials are for a different account than the spec.
     WrongAccount,
-    /// AWS took it, and failed at it later.
+    /// AWS accepted the request and failed later.
     Broken,
-    /// AWS took it, and shows something else.
+    /// AWS accepted the request but shows something else.
     Differs,
-    /// It holds items that nobody has given up.
+    /// The table has items, and the user didn't allow engine to delete them.
     NotEmpty,
-    /// A defect of the engine.
+    /// A bug in engine.
     Defect,
 }
 
 impl AwsError {
-    /// An error of our own, without an answer from AWS.
+    /// An error of engine itself, without a response from AWS.
     pub fn own(class: Class, operation: &str, resource: &str, message: impl Into<Box<str>>) -> Self {
         AwsError {
             operation: operation.into(),
@@ -148,49 +148,49 @@ impl AwsError {
         }
     }
 
-    /// The same error with its cause, why and what to do.
+    /// The same error with its cause, reason and remedy.
     pub(super) fn known(self, code: Code, why: String, remedy: String) -> Self {
         AwsError { known: Some(code), reason: Some(why.into()), remedy: Some(remedy.into()), ..self }
     }
 
-    /// What has happened in one line, without AWS's own words where more is known.
+    /// What happened in one line, without AWS's own words if more is known.
     pub fn brief(&self) -> &str {
         if self.known.is_some() { self.reason.as_ref().unwrap_or(&self.message) } else { &self.message }
     }
 
-    /// A defect of the engine, reported instead of a panic.
+    /// A bug in engine, reported instead of a panic.
     pub fn defect(message: String) -> Self {
         AwsError::own(Class::Defect, "", "", message)
     }
 
-    /// Whether AWS may have done what was asked although we saw an error.
+    /// Whether AWS may have carried out the call in spite of the error.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self.class, Class::NoAnswer | Class::Garbled | Class::ServerFault)
     }
 
-    /// Whether the same call may succeed another time although nobody has done anything about it.
+    /// Whether the same call may succeed later without any other change.
     pub fn passes(&self) -> bool {
         self.is_ambiguous() || self.is_about_the_run() || matches!(self.class, Class::Throttled | Class::Interrupted)
     }
 
-    /// Why the detail that the call asks for can't be read; `None`: it may be read later, or no call of the run works.
+    /// Why the detail that the call reads is unreadable; `None` if a retry may succeed or the failure affects every call.
     pub fn unreadable(&self) -> Option<String> {
         match self.class {
             Class::Denied => Some(format!("you lack permission for {}", self.operation)),
-            // An answer that lacks it has no code.
+            // A response without the detail has no error code.
             Class::Rejected if self.code.is_none() => Some(self.message.to_string()),
-            Class::Rejected => Some(format!("AWS refuses {}: {}", self.operation, self.message)),
+            Class::Rejected => Some(format!("AWS rejected {}: {}", self.operation, self.message)),
             _ => None,
         }
     }
 
-    /// Whether AWS does not have this operation here, or not for things of this type.
+    /// Whether AWS doesn't support this operation here, or not for this resource type.
     pub fn is_unsupported(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
         code.starts_with("UnknownOperation") || self.message.starts_with("Unsupported resource type")
     }
 
-    /// Whether every other call of the run would fail of the same.
+    /// Whether every other call of the run would fail for the same reason.
     pub fn is_about_the_run(&self) -> bool {
         matches!(
             self.class,
@@ -198,23 +198,23 @@ impl AwsError {
         )
     }
 
-    /// Its cause, under the name by which the user can ask for more.
+    /// Its cause, as a code that `engine explain` takes.
     pub fn cause(&self) -> Code {
         code::of(self)
     }
 
-    /// Whether a function's code and layers are more than Lambda takes.
+    /// Whether a function's code and layers exceed Lambda's limit.
     pub fn is_too_large(&self) -> bool {
         self.cause() == Code::CodeTooLarge
     }
 
-    /// Whether tags are not supported for that resource type there. Lambda says that of mappings in some regions
+    /// Whether tags aren't supported for that resource type there, like mappings in some regions
     /// (github.com/aws/aws-cdk/issues/31774).
     pub fn is_untaggable(&self) -> bool {
         self.message.contains("Unsupported resource type for tagging")
     }
 
-    /// The property that a right is missing for: handing over a role or a layer takes one of its own.
+    /// The property that a permission is missing for: using a role or a layer requires a separate one.
     pub fn lacking(&self) -> Option<&'static str> {
         match denied(&self.message).0 {
             Some("iam:PassRole") => Some("role"),
@@ -223,7 +223,7 @@ impl AwsError {
         }
     }
 
-    /// What AWS's text may name as members of the request, in its order.
+    /// The members of the request that AWS's message may name, in order.
     pub fn members(&self) -> Vec<&str> {
         match self.code {
             Some(_) => code::members(&self.message),
@@ -231,7 +231,7 @@ impl AwsError {
         }
     }
 
-    /// The properties of a spec that may be to blame for errors of its cause, the likeliest first.
+    /// The properties of a spec that may have caused the error, the most likely first.
     pub fn blames(&self) -> &'static [&'static str] {
         self.cause().entry().blames
     }
@@ -250,8 +250,8 @@ impl AwsError {
                 let on = on.unwrap_or(&self.resource);
                 let on = if on.is_empty() { String::new() } else { format!(" on `{on}`") };
                 format!(
-                    "ask whoever owns the account for the permission `{action}`{on}; `aws sts get-caller-identity` shows \
-                     who is asking"
+                    "ask the account's administrator for the permission `{action}`{on}; `aws sts get-caller-identity` \
+                     shows which identity made the call"
                 )
             }
             Code::Rejected => match guard::page(&self.operation) {
@@ -262,38 +262,38 @@ impl AwsError {
                         name => format!(" on `{name}`"),
                     };
                     format!(
-                        "{next}; {kind}{page} say what `{}`{on} takes. If the text can't be understood, please report it: \
-                         all lines below `aws:`, and this resource's part of the spec",
+                        "{next}; for what `{}`{on} accepts, see {kind}{page}. If AWS's message is unclear, please report \
+                         it: all lines after `aws:`, and this resource's part of the spec",
                         self.operation
                     )
                 }
                 None => next.to_owned(),
             },
             _ if self.leaves_open() => {
-                format!("{next}; what is done stays done, and `engine diff` shows what is left")
+                format!("{next}; completed changes are kept, and `engine diff` shows what is left")
             }
             _ => next.to_owned(),
         }
     }
 
-    /// Why it failed: what is known of this failure, then what is true of each like it.
+    /// Why it failed: the specific reason, or the general one of its cause.
     pub fn why(&self) -> String {
         let why = self.cause().entry().why;
         let why = match (&self.reason, &self.code) {
             (Some(reason), _) => reason.to_string(),
             (None, Some(_)) => why.to_owned(),
-            // Without an answer of AWS's the message is ours.
+            // Without a response from AWS, the message is engine's own.
             (None, None) => format!("{}; {why}", self.message.trim_end_matches('.')),
         };
-        if self.leaves_open() { format!("{why}; whether AWS has done it is not known") } else { why }
+        if self.leaves_open() { format!("{why}; AWS may or may not have carried out the call") } else { why }
     }
 
-    /// Whether it leaves open if something was changed. A read changes nothing, whatever becomes of it.
+    /// Whether the call may have changed something. A read never does.
     fn leaves_open(&self) -> bool {
         (self.is_ambiguous() || self.class == Class::OutOfReach) && guard::changes(&self.operation)
     }
 
-    /// AWS's own words: the code, what was asked, the request's id, and the text. `None`: AWS has said nothing.
+    /// AWS's own error: code, operation, request ID and message; `None` without a response.
     pub fn said(&self) -> Option<String> {
         let code = self.code.as_ref()?;
         let id = self.request_id.as_ref().map_or_else(String::new, |id| format!(", request {id}"));
@@ -303,7 +303,7 @@ impl AwsError {
         Some(format!("{code} ({}{id})\n{}", self.operation, self.message))
     }
 
-    /// The error in the form in which every problem reaches the user; `doing`: what was going on, like "create `logger`".
+    /// The error as a diagnostic; `doing`: the action that failed, like "create `logger`".
     pub fn diagnostic(&self, doing: &str) -> Diagnostic {
         let code = self.cause();
         let title = code.entry().title;
@@ -312,13 +312,13 @@ impl AwsError {
     }
 }
 
-/// Whether DynamoDB means what is under way, which passes, and no quota.
+/// Whether DynamoDB means a change in progress, which is transient, and not a quota.
 fn is_simultaneous(message: &str) -> bool {
     message.contains("simultaneously") || message.contains("tags are being updated")
 }
 
-/// What is missing, in AWS's words: "… is not authorized to perform: iam:PassRole on resource: X because …". It may be
-/// another action than the one that was called.
+/// The missing permission in AWS's message: "… is not authorized to perform: iam:PassRole on resource: X because …". It
+/// may differ from the operation that was called.
 fn denied(message: &str) -> (Option<&str>, Option<&str>) {
     let word_after = |text: &str| {
         let (_, rest) = message.split_once(text)?;
@@ -351,9 +351,9 @@ impl fmt::Display for AwsError {
 
 impl StdError for AwsError {}
 
-/// Turns an SDK result into ours: `client.create_table()….send().await.named("CreateTable", name)?`.
+/// Converts an SDK result: `client.create_table()….send().await.named("CreateTable", name)?`.
 pub trait Named<T> {
-    /// Names operation and resource, and sorts the error by class.
+    /// Adds operation and resource, and classifies the error.
     fn named(self, operation: &str, resource: &str) -> Result<T, AwsError>;
 }
 
@@ -377,7 +377,7 @@ where
     if let Some(crowded) = find::<Crowded>(error) {
         return own(Class::Throttled, crowded.wording());
     }
-    // What was told when fresh credentials were fetched.
+    // An error from refreshing the credentials.
     if let Some(told) = find::<AwsError>(error) {
         return match told.class {
             Class::NoAnswer => own(Class::NoAnswer, told.message.to_string()),
@@ -390,9 +390,9 @@ where
             other => other,
         };
     }
-    // What AWS has said no one can tell; that it said yes is no proof, for others answer so as well.
+    // Nothing is known about the result; a success status proves nothing, because the server may not be AWS.
     let unreadable =
-        |status: u16| own(Class::Garbled, format!("the answer can't be read as one of AWS (HTTP {status})"));
+        |status: u16| own(Class::Garbled, format!("the response isn't a valid AWS response (HTTP {status})"));
     match error {
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
@@ -420,20 +420,20 @@ where
             }
         }
         SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
-        SdkError::TimeoutError(_) => own(Class::NoAnswer, "no answer in time".to_owned()),
+        SdkError::TimeoutError(_) => own(Class::NoAnswer, "the request timed out".to_owned()),
         SdkError::DispatchFailure(failure) => {
             let reason = failure.as_connector_error().map_or_else(String::new, |error| chain(error));
             own(Class::NoAnswer, format!("AWS can't be reached: {reason}"))
         }
-        // The cause may quote the request, and with it what must not be shown.
+        // The error isn't shown, because it may quote secrets from the request.
         _ => headers::unsendable_environment().unwrap_or_else(|| {
             own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned())
         }),
     }
 }
 
-/// A refusal of credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS judges a signature by the
-/// time that it was made, and what it says of that is not always about the time.
+/// Rejected credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS checks the time of a signature,
+/// but its message doesn't always mention the time.
 fn of_clock(error: AwsError, ahead: i64) -> AwsError {
     if ahead.abs() <= super::MOST_SKEW {
         return error;
@@ -441,12 +441,12 @@ fn of_clock(error: AwsError, ahead: i64) -> AwsError {
     let (n, side) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
     let off = humantime::format_duration(Duration::from_secs(n));
     let why = format!(
-        "this machine's clock is {off} {side} AWS's, which takes no request that is off by more than some minutes"
+        "this machine's clock is {off} {side} AWS's clock, and AWS rejects requests that are more than a few minutes off"
     );
     error.known(Code::ClockWrong, why, Code::ClockWrong.entry().next.to_owned())
 }
 
-/// AWS's text. Lambda repeats a function's whole environment where it is too large, so that part stays unsaid.
+/// AWS's message. If a function's environment is too large, Lambda repeats all of it, so that part is omitted.
 fn said(message: &str) -> Box<str> {
     match message.split_once(" String measured:") {
         _ if message.is_empty() => "AWS gave no reason".into(),
@@ -455,34 +455,34 @@ fn said(message: &str) -> Box<str> {
     }
 }
 
-/// Which part of the settings did not supply credentials.
+/// Which credential source failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// A single sign-on without a valid session.
+    /// SSO without a valid session.
     SignOn,
-    /// A command.
+    /// A `credential_process`.
     Process,
     /// The profile itself.
     Settings,
     Other,
 }
 
-/// What it means that the credential chain failed.
+/// Classifies an error of the credential provider chain.
 pub(super) fn from_credentials(error: &CredentialsError, profiles: &Profiles) -> AwsError {
     if let Some(ours) = find::<AwsError>(error) {
         return ours.clone();
     }
-    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found");
+    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found");
     match error {
         CredentialsError::CredentialsNotLoaded(_) => missing(),
-        // The instance's own role is the last source of the chain, so nothing before it was configured.
+        // The instance role is the last source of the chain, so no earlier one was configured.
         other if is_of_the_instance(other) => missing(),
-        // The signer's words for a header that can't be: what a command has printed as the keys of a role's source.
+        // The signer's error for an invalid header: keys that a `credential_process` printed for a role profile.
         other if chain(other).contains("canonical request") => headers::unsendable(&profiles.source(true)),
         other => {
-            // Fresh ones can't be fetched without a network either.
+            // Without a network, credentials can't be refreshed either.
             if let Some(cause) = find::<ConnectorError>(other) {
-                let message = format!("no fresh credentials can be fetched: {}", chain(cause));
+                let message = format!("failed to refresh the credentials: {}", chain(cause));
                 return AwsError::own(Class::NoAnswer, "", "", message);
             }
             let text = chain(other);
@@ -493,7 +493,7 @@ pub(super) fn from_credentials(error: &CredentialsError, profiles: &Profiles) ->
                 _ if says(&["SSO token", "sso/cache", "access token", "UnauthorizedException"]) => Source::SignOn,
                 _ => Source::Other,
             };
-            // What a `credential_process` has written may be the very keys.
+            // The output of a `credential_process` may contain the keys.
             let end = [" Stderr:", ": invalid JSON", ": Error at offset"].iter().filter_map(|it| text.find(it)).min();
             let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
             let text = text.strip_prefix("an error occurred while loading credentials: ").unwrap_or(text);
@@ -506,8 +506,8 @@ fn is_of_the_instance(error: &CredentialsError) -> bool {
     chain(error).contains("IMDS")
 }
 
-/// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: it takes the code for throttling, but DynamoDB
-/// means a quota, or a change that is under way and is waited for elsewhere.
+/// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: the SDK treats it as throttling, but DynamoDB means
+/// a quota, or a change in progress that engine waits for elsewhere.
 #[derive(Debug)]
 pub(super) struct QuotaIsNoThrottle;
 
@@ -531,7 +531,7 @@ impl ClassifyRetry for QuotaIsNoThrottle {
     }
 }
 
-/// The codes by which services say that there were too many calls.
+/// The error codes for throttling.
 const THROTTLES: [&str; 9] = [
     "Throttling",
     "ThrottlingException",
@@ -544,17 +544,17 @@ const THROTTLES: [&str; 9] = [
     "ProvisionedThroughputExceededException",
 ];
 
-/// An answer by which AWS says that there were too many calls.
+/// A throttling response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Throttle {
-    /// For how long AWS wants no more, where it says so.
+    /// For how long AWS wants no more calls, if it says so.
     pub(super) pause: Option<Duration>,
 }
 
-/// Reads the body of a refusal, in which some services hide their code, and leaves it in its place.
+/// Reads the body of an error response, where some services put the code, and restores it.
 ///
 /// # Errors
-/// If the connection ends within it.
+/// The connection ended before the body did.
 pub(super) async fn opened(mut response: HttpResponse) -> Result<HttpResponse, ConnectorError> {
     if response.status().is_client_error() || response.status().is_server_error() {
         let body = response.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
@@ -563,8 +563,8 @@ pub(super) async fn opened(mut response: HttpResponse) -> Result<HttpResponse, C
     Ok(response)
 }
 
-/// Whether an opened answer is a throttle. Lambda says it with HTTP 429 and a header, DynamoDB and the tag index with
-/// 400 and JSON, IAM and STS with 400 and XML.
+/// Whether an opened response is throttling. Lambda sends HTTP 429 and a header, DynamoDB and the tag index 400 and
+/// JSON, IAM and STS 400 and XML.
 pub(super) fn throttle(response: &HttpResponse) -> Option<Throttle> {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
@@ -575,7 +575,7 @@ pub(super) fn throttle(response: &HttpResponse) -> Option<Throttle> {
     is_throttle.then(|| Throttle { pause: seconds().map(Duration::from_secs) })
 }
 
-/// What an opened answer calls its error, wherever it may say so.
+/// The error codes in an opened response, from every place where services put them.
 pub(super) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
     let body = response.body().bytes().unwrap_or_default();
     let in_header = response.headers().get("x-amzn-errortype").map(str::to_owned);
@@ -595,9 +595,9 @@ pub(super) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
     [in_header, in_json(), in_xml()].into_iter().flatten().map(bare)
 }
 
-/// Sorts an answer by code and, where AWS gives several meanings one code, by text.
+/// Classifies an error by code and, where one code has several meanings, by message.
 ///
-/// Codes and texts are AWS's, as seen on the wire. DynamoDB says not-found with HTTP 400, Lambda says wrong-region
+/// Codes and messages are AWS's, as seen on the wire. DynamoDB reports not-found with HTTP 400, Lambda a wrong region
 /// with 404, and IAM's codes lack the `Exception` of the SDK's type names, so neither alone is enough.
 fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
     let says = |text: &str| message.contains(text);
@@ -615,13 +615,13 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         "ResourceConflictException" | "ResourceInUseException" if exists(message) => Class::Exists,
         "EntityAlreadyExists" => Class::Exists,
         "ResourceInUseException" if says("is being deleted") => Class::Leaving,
-        // Everything else that is in use or in conflict is a state that passes.
+        // Every other conflict is transient.
         "ResourceConflictException"
         | "ResourceInUseException"
         | "ConcurrentModification"
         | "OperationAbortedException" => Class::Busy,
         "ContinuousBackupsUnavailableException" => Class::Busy,
-        // DynamoDB also says this of quotas, which do not pass.
+        // DynamoDB also uses this code for quotas, which aren't transient.
         "LimitExceededException" if is_simultaneous(message) => Class::Busy,
         "InvalidParameterValueException" | "InvalidParameterValue" => match () {
             () if says("cannot be assumed by Lambda") => Class::RoleNotAssumable,
@@ -630,7 +630,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
             () if says("KMS key is invalid for CreateGrant") => Class::KeyNotUsable,
             () if says("throttled by EC2") => Class::Throttled,
             () if says("provided principal was invalid") => Class::PrincipalUnknown,
-            // A mapping's way to say not-found.
+            // Not-found, for a mapping.
             () if says("Function does not exist") => Class::NotFound,
             () if operation == "CreateEventSourceMapping" && says("Stream not found") => Class::StreamUnknown,
             () => Class::Rejected,
@@ -668,7 +668,7 @@ fn exists(message: &str) -> bool {
     message.contains("already exist")
 }
 
-/// Whether a request can't have reached AWS.
+/// Whether a request certainly didn't reach AWS.
 pub(super) fn never_left(error: &ConnectorError) -> bool {
     find::<std::io::Error>(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
 }
@@ -685,7 +685,7 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     None
 }
 
-/// A chain of causes in one line, without repeating itself.
+/// A chain of causes in one line, without repetitions.
 fn chain(error: &dyn StdError) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -703,9 +703,9 @@ fn chain(error: &dyn StdError) -> String {
 mod tests {
     use super::*;
 
-    /// AWS's texts as they stand on the wire, where one code means several things.
+    /// AWS's messages as seen on the wire, for codes with several meanings.
     #[test]
-    fn what_dynamodb_says_of_a_table_is_told_apart_by_its_text() {
+    fn dynamodb_errors_with_one_code_are_distinguished_by_message() {
         let (invalid, limit) = ("ValidationException", "LimitExceededException");
         for (code, message, class) in [
             (invalid, "Table already has an enabled stream: TableName: t", Class::Unchanged),
@@ -752,28 +752,28 @@ mod tests {
     }
 
     #[test]
-    fn what_aws_takes_once_an_hour_says_when_to_come_back() {
+    fn a_change_that_aws_allows_once_per_hour_has_a_hint_with_the_time() {
         let message = "Time to live has been modified multiple times within a fixed interval";
         let error = AwsError::own(Class::TooSoon, "UpdateTimeToLive", "t", message);
         assert!(error.hint().contains("in an hour"));
     }
 
     #[test]
-    fn a_doubt_about_what_was_done_is_told_of_a_change_alone() {
+    fn only_a_failed_change_may_have_been_carried_out() {
         for class in [Class::NoAnswer, Class::OutOfReach, Class::Garbled, Class::ServerFault] {
             for (operation, changes) in [("CreateTable", true), ("DescribeTable", false), ("GetCallerIdentity", false)]
             {
                 let error = AwsError::own(class, operation, "t", "nothing came back");
                 let told = [error.why(), error.hint()].join("\n");
-                assert_eq!(told.contains("whether AWS has done it is not known"), changes, "{told}");
+                assert_eq!(told.contains("AWS may or may not have carried out the call"), changes, "{told}");
                 assert_eq!(told.contains("`engine diff` shows what is left"), changes, "{told}");
             }
         }
     }
 
-    /// In the four forms in which the services say it, and what only looks like it.
+    /// In the four forms that the services use, and in similar responses that are no throttling.
     #[tokio::test]
-    async fn a_throttle_is_told_in_every_protocol() {
+    async fn throttling_is_recognized_in_every_protocol() {
         let xml = |code: &str| {
             format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code></Error></ErrorResponse>")
         };
@@ -816,9 +816,9 @@ mod tests {
         }
     }
 
-    /// A single sign-on, or a role to assume, needs the network when its credentials run out.
+    /// SSO and assumed roles need the network to refresh their credentials.
     #[test]
-    fn credentials_that_no_network_can_renew_are_not_wrong() {
+    fn credentials_that_the_network_keeps_from_refreshing_are_not_rejected() {
         type Failure = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
         let failed = |cause: CredentialsError| Failure::dispatch_failure(ConnectorError::other(cause.into(), None));
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);

@@ -1,12 +1,12 @@
-//! The guard: the one place every request to AWS passes, right in front of the network.
+//! The guard: checks every request right before it is sent to AWS.
 //!
-//! It lets reads through, and a write only where it is certain that the thing written is ours: its name begins with
-//! the team's, a read of this run has shown that nobody else owns it, and it was not imported. The prefix alone is no
-//! proof: `acme-extra-todos` may belong to team `acme-extra`. A mapping has no name, and its tags are easily copied, so
-//! the function that it is attached to has to be the team's as well.
+//! It allows reads, and a write only to a resource of this team: its name starts with the team's name, a read in this
+//! run showed no other owner, and it is not imported. The prefix alone is no proof: `acme-extra-todos` may belong to
+//! team `acme-extra`. A mapping has no name and its tags are easily copied, so the function that it is attached to must
+//! belong to the team too.
 //!
-//! **Invariant:** it trusts the request alone, and what AWS has answered, never what a kind says it is about to do. A
-//! request it does not know is refused.
+//! **Invariant:** it trusts only the request and AWS's responses, never what a kind says that it is about to do. An
+//! unknown request is refused.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -18,61 +18,61 @@ use serde::Deserialize;
 
 use crate::schema::{Id, Live, Naming, Ownership, Schema, Site, is_of_team};
 
-/// What the guard allows a run.
+/// What a run is allowed to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Reads alone (`diff`).
+    /// Reads only (`diff`).
     ReadOnly,
-    /// Writes to what is this team's.
+    /// Writes to resources of this team.
     Team {
         /// The team.
         team: String,
-        /// Whether what bears the right name is ours where its tags may not be read (`--assume-owner`).
+        /// Whether to assume ownership by name if tags can't be read (`--assume-owner`).
         assume_owner: bool,
     },
-    /// Writes to single items of this team's tables, and nothing else (`verify`).
+    /// Writes only to single items of this team's tables (`verify`).
     Items {
         /// The team.
         team: String,
     },
 }
 
-/// What this run has learned about the things it may meet.
+/// What this run knows about resources.
 #[derive(Debug)]
 pub struct Guard {
     access: Access,
     site: Mutex<Option<(String, String)>>,
     known: Mutex<HashMap<(String, String), Standing>>,
-    /// The name of the function that each mapping is attached to, by its UUID, as AWS has answered.
+    /// The name of the function that each mapping is attached to, by UUID, from AWS's responses.
     parents: Mutex<HashMap<String, String>>,
-    /// What AWS refused to make, and nobody has looked at since.
+    /// Resources that AWS refused to create and that were not read since.
     refused: Mutex<HashSet<(String, String)>>,
     n_writes: AtomicUsize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
-    /// Ours, or free to take.
+    /// Owned by this stack, or without an owner.
     Writable,
-    /// It bears the right name, but its tags may not be read: it is changed, never claimed or deleted.
+    /// It has the right name, but its tags can't be read: it can be updated, but not tagged or deleted.
     Unproven,
-    /// Not ours; the reason in words.
+    /// Not owned by this stack; the reason.
     Barred(String),
-    /// The same, and not of our team either: what is attached to it is barred as well.
+    /// The same, and not owned by the team either: resources attached to it are barred too.
     Foreign(String),
-    /// Somebody else's by declaration, whatever a read finds.
+    /// Imported by the spec, regardless of its owner.
     Imported,
 }
 
-/// Why a request did not leave.
+/// Why a request was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal(String);
 
 impl Refusal {
-    /// For a request that the guard can't read.
+    /// The refusal of a request that the guard can't parse.
     pub fn unknown(method: &str, uri: &str) -> Refusal {
         let path = uri.split('?').next().unwrap_or_default();
-        Refusal(format!("the guard stopped a request it does not know: {method} {path}"))
+        Refusal(format!("the guard blocked an unknown request: {method} {path}"))
     }
 }
 
@@ -84,38 +84,38 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// One request, as far as the guard cares.
+/// The parts of a request that the guard checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// `dynamodb`, `lambda`, `iam`, `logs`, `sts`, `tagging`.
     pub service: &'static str,
     /// The API operation.
     pub operation: String,
-    /// What it does.
+    /// Its effect.
     pub effect: Effect,
-    /// The kind and name (or UUID) of what it is about, where it names one.
+    /// The kind and name (or UUID) of its resource, if it names one.
     pub target: Option<(&'static str, String)>,
-    /// Region and account, where the target is named by an ARN.
+    /// Region and account, if the target is an ARN.
     pub place: Option<(String, String)>,
-    /// The statement id, for permissions.
+    /// The statement ID, for permissions.
     pub statement: Option<String>,
 }
 
-/// What a request does.
+/// The effect of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
+    /// Changes nothing.
     Read,
-    /// Makes the target.
+    /// Creates the target.
     Create,
-    /// Changes or deletes the target, or something that lives in it.
+    /// Changes or deletes the target or something in it.
     Write,
     /// Writes or deletes one item in the target.
     Item,
 }
 
-/// Every operation that the engine may ask for, by service: the only place that says what one does, so that none can
-/// leave of which that is not said. Lambda and DynamoDB both have a `TagResource`.
+/// Every operation that engine uses, by service, with its effect. An operation that isn't listed can't be sent. Lambda
+/// and DynamoDB both have a `TagResource`.
 pub const OPERATIONS: [(&str, &str, Effect); 45] = [
     ("dynamodb", "CreateTable", Effect::Create),
     ("dynamodb", "DeleteItem", Effect::Item),
@@ -141,7 +141,7 @@ pub const OPERATIONS: [(&str, &str, Effect); 45] = [
     ("iam", "ListRolePolicies", Effect::Read),
     ("iam", "SimulatePrincipalPolicy", Effect::Read),
     ("lambda", "AddPermission", Effect::Write),
-    // A mapping belongs to the function it feeds.
+    // A mapping belongs to the function that it invokes.
     ("lambda", "CreateEventSourceMapping", Effect::Write),
     ("lambda", "CreateFunction", Effect::Create),
     ("lambda", "DeleteEventSourceMapping", Effect::Write),
@@ -165,13 +165,13 @@ pub const OPERATIONS: [(&str, &str, Effect); 45] = [
     ("tagging", "GetResources", Effect::Read),
 ];
 
-/// Whether an operation of that name may change something.
+/// Whether an operation with that name can change something.
 pub(super) fn changes(operation: &str) -> bool {
     OPERATIONS.iter().any(|(_, name, effect)| *name == operation && *effect != Effect::Read)
 }
 
-/// The permission that an operation takes, with its service (docs.aws.amazon.com/service-authorization/latest/reference).
-/// Of a name that two services have these are two.
+/// The permission that an operation requires, with its service
+/// (docs.aws.amazon.com/service-authorization/latest/reference); two if two services have an operation with that name.
 pub(super) fn permission(operation: &str) -> String {
     let of = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| match *service {
         "tagging" => format!("tag:{operation}"),
@@ -183,10 +183,10 @@ pub(super) fn permission(operation: &str) -> String {
     }
 }
 
-/// The kind that an operation is about, and its page in AWS's API reference. `None`: it is no operation of AWS's.
+/// The kind of an operation and its page in AWS's API reference; `None` if it isn't an AWS operation.
 pub(super) fn page(operation: &str) -> Option<(Option<&'static str>, String)> {
     let mut services = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| service);
-    // Of a name that two services have it can't be told which is meant.
+    // Ambiguous if two services have an operation with that name.
     let (Some(service), None) = (services.next(), services.next()) else { return None };
     let kind = match *service {
         "dynamodb" => Some("table"),
@@ -209,7 +209,7 @@ pub(super) fn page(operation: &str) -> Option<(Option<&'static str>, String)> {
 }
 
 impl Guard {
-    /// A guard that has seen nothing yet.
+    /// A guard without any knowledge.
     pub fn new(access: Access) -> Guard {
         Guard {
             access,
@@ -221,12 +221,12 @@ impl Guard {
         }
     }
 
-    /// Tells the guard where the run takes place: an ARN may name another account's or region's thing of the same name.
+    /// Records region and account of the run: an ARN may name a resource with the same name elsewhere.
     pub fn observe_site(&self, site: &Site) {
         *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Some((site.region.clone(), site.account.clone()));
     }
 
-    /// Tells the guard what a read of a *managed* declaration found.
+    /// Records what a read of a *managed* declaration found.
     pub fn observe(&self, schema: &Schema, id: &Id, live: &Live) {
         let standing = match &live.owner {
             Ownership::Engine(owner) if (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack) => {
@@ -248,7 +248,7 @@ impl Guard {
         }
     }
 
-    /// Tells the guard that a read found nothing: what was known of the name is about something that is gone.
+    /// Records that a read found nothing: earlier knowledge was about a resource that no longer exists.
     pub fn observe_absence(&self, schema: &Schema, id: &Id) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (schema.kind.to_owned(), id.name.clone());
@@ -257,12 +257,12 @@ impl Guard {
         }
     }
 
-    /// Tells the guard that a thing is somebody else's by declaration.
+    /// Records that the spec imports a resource.
     pub fn observe_import(&self, kind: &str, name: &str) {
         self.know((kind.to_owned(), name.to_owned()), Standing::Imported);
     }
 
-    /// Takes note of which functions mappings are attached to, where that is what AWS was asked about.
+    /// Records which functions mappings are attached to, from a response that shows it.
     pub(super) fn observe_answer(&self, request: &Request, body: &[u8]) {
         let Ok(answer) = serde_json::from_slice::<Mapping>(body) else { return };
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
@@ -278,8 +278,8 @@ impl Guard {
         }
     }
 
-    /// Takes note that AWS has not done what was asked. Where a create was refused, something else may stand, so it is not
-    /// ours by that.
+    /// Records that AWS refused a request. After a refused create, another owner's resource may exist, so it doesn't
+    /// count as owned.
     pub(super) fn note_refused(&self, request: &Request) {
         if request.effect != Effect::Read {
             self.n_writes.fetch_sub(1, Ordering::Relaxed);
@@ -293,7 +293,7 @@ impl Guard {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
-    /// Tells the guard that a look has found ours where AWS refused to make it a moment ago.
+    /// Records that a read found this stack's resource after AWS refused to create it.
     pub(super) fn observe_ours(&self, name: &str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let ours: Vec<(String, String)> = refused.extract_if(|(_, refused)| refused == name).collect();
@@ -301,12 +301,12 @@ impl Guard {
         ours.into_iter().for_each(|key| self.know(key, Standing::Writable));
     }
 
-    /// Takes note of a write that leaves, and that AWS may do.
+    /// Records a write that is being sent.
     pub(super) fn note_write(&self) {
         self.n_writes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many writes AWS has done, or may have done.
+    /// The number of writes that AWS carried out or may have carried out.
     pub fn n_writes(&self) -> usize {
         self.n_writes.load(Ordering::Relaxed)
     }
@@ -318,36 +318,36 @@ impl Guard {
         }
     }
 
-    /// Whether the request may leave.
+    /// Checks whether the request can be sent.
     ///
     /// # Errors
-    /// The reason, if it may not.
+    /// The reason why not.
     pub fn check(&self, request: &Request) -> Result<(), Refusal> {
         if request.effect == Effect::Read {
             return Ok(());
         }
-        let refuse = |why: String| Err(Refusal(format!("the guard stopped `{}`: {why}", request.operation)));
+        let refuse = |why: String| Err(Refusal(format!("the guard blocked `{}`: {why}", request.operation)));
         let (team, assume_owner) = match (&self.access, request.effect) {
-            (Access::ReadOnly, _) => return refuse("this command only reads".to_owned()),
+            (Access::ReadOnly, _) => return refuse("this command is read-only".to_owned()),
             (Access::Items { .. }, effect) if effect != Effect::Item => {
-                return refuse("this command writes nothing but items".to_owned());
+                return refuse("this command writes only items".to_owned());
             }
-            (Access::Team { .. }, Effect::Item) => return refuse("this command writes no items".to_owned()),
+            (Access::Team { .. }, Effect::Item) => return refuse("this command doesn't write items".to_owned()),
             (Access::Items { team }, _) => (team, false),
             (Access::Team { team, assume_owner }, _) => (team, *assume_owner),
         };
         let Some((kind, name)) = &request.target else {
-            return refuse("it does not name what it would change".to_owned());
+            return refuse("it doesn't name the resource that it would change".to_owned());
         };
-        // A mapping's UUID is AWS's choice, so a read has to vouch for it.
+        // AWS chooses a mapping's UUID, so only a read can show its owner.
         if *kind != "mapping" && !is_of_team(name, team) {
-            return refuse(format!("the {kind} `{name}` does not begin with the team's name `{team}`"));
+            return refuse(format!("the name of the {kind} `{name}` doesn't start with the team's name `{team}`"));
         }
         if request.place.is_some() && request.place != *self.site.lock().unwrap_or_else(PoisonError::into_inner) {
-            return refuse(format!("the {kind} `{name}` is one of another account or region"));
+            return refuse(format!("the {kind} `{name}` is in another account or region"));
         }
         if let Some(statement) = request.statement.as_ref().filter(|statement| !is_of_team(statement, team)) {
-            return refuse(format!("the statement `{statement}` does not begin with the team's name `{team}`"));
+            return refuse(format!("the statement ID `{statement}` doesn't start with the team's name `{team}`"));
         }
         if *kind == "mapping"
             && let Some(why) = self.barred_parent(name, team)
@@ -356,49 +356,53 @@ impl Guard {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ((*kind).to_owned(), name.clone());
-        // Lifting a function's reserved concurrency deletes no more than a setting, and an item is not its table.
+        // Deleting reserved concurrency removes only a setting, and deleting an item keeps its table.
         let claims = matches!(request.operation.as_str(), "TagResource" | "UntagResource")
             || (request.effect != Effect::Item
                 && request.operation.starts_with("Delete")
                 && request.operation != "DeleteFunctionConcurrency");
         match (known.get(&key), request.effect) {
             (Some(Standing::Barred(reason) | Standing::Foreign(reason)), _) => {
-                return refuse(format!("the {kind} `{name}` is not ours: {reason}"));
+                return refuse(format!("the {kind} `{name}` isn't owned by this stack: {reason}"));
             }
             (Some(Standing::Imported), _) => {
-                return refuse(format!("the {kind} `{name}` is imported, and what is imported is never changed"));
+                return refuse(format!("the {kind} `{name}` is imported, and engine never changes imported resources"));
             }
             (Some(Standing::Unproven), _) if claims && !assume_owner => {
-                return refuse(format!("the tags of the {kind} `{name}` may not be read, so it may not be ours"));
+                return refuse(format!(
+                    "you lack permission to read the tags of the {kind} `{name}`, so engine can't confirm that this stack \
+                     owns it"
+                ));
             }
             (Some(Standing::Writable | Standing::Unproven), _) => {}
             (None, Effect::Create) => drop(known.insert(key, Standing::Writable)),
-            (None, _) => return refuse(format!("no read of this run has shown whose the {kind} `{name}` is")),
+            (None, _) => return refuse(format!("no read in this run showed who owns the {kind} `{name}`")),
         }
         Ok(())
     }
 
-    /// Why nothing may be written to a mapping because of the function that it is attached to. One that has been deleted
-    /// is no obstacle.
+    /// Why a mapping can't be written because of the function that it is attached to. A deleted function is no obstacle.
     fn barred_parent(&self, uuid: &str, team: &str) -> Option<String> {
         let parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(function) = parents.get(uuid) else {
-            return Some(format!("no read of this run has shown which function the mapping `{uuid}` is attached to"));
+            return Some(format!("no read in this run showed which function the mapping `{uuid}` is attached to"));
         };
         let of = format!("the mapping `{uuid}` is attached to the function `{function}`");
         if !is_of_team(function, team) {
-            return Some(format!("{of}, which does not begin with the team's name `{team}`"));
+            return Some(format!("{of}, whose name doesn't start with the team's name `{team}`"));
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&("function".to_owned(), function.clone())) {
-            Some(Standing::Imported) => Some(format!("{of}, which is imported, and what is imported is never changed")),
+            Some(Standing::Imported) => {
+                Some(format!("{of}, which is imported, and engine never changes imported resources"))
+            }
             Some(Standing::Foreign(reason)) => Some(format!("{of}, and {reason}")),
             _ => None,
         }
     }
 }
 
-/// What a request about this resource would name; `None` for what lives in something else.
+/// The kind and name in a request for this resource; `None` for resources nested in another one.
 fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
     match schema.naming {
         Naming::Own { .. } => Some((schema.kind.to_owned(), id.name.clone())),
@@ -407,7 +411,7 @@ fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
     }
 }
 
-/// The fields of request bodies that say what a call is about. One that comes twice makes the body unreadable.
+/// The fields of request bodies that name the resource. A duplicate field makes the body unreadable.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Body {
@@ -417,7 +421,7 @@ struct Body {
     statement_id: Option<String>,
 }
 
-/// What Lambda answers about one mapping or several
+/// Lambda's response about one or several mappings
 /// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -430,22 +434,22 @@ struct Mapping {
     function_arn: Option<String>,
 }
 
-/// What a request is about: kind, name or UUID, and region and account where an ARN says so.
+/// The resource of a request: kind, name or UUID, and region and account if it is an ARN.
 type Target = (&'static str, String, Option<(String, String)>);
 
 impl Request {
-    /// Whether its answer says which functions mappings are attached to.
+    /// Whether its response shows which functions mappings are attached to.
     pub(super) fn shows_parents(&self) -> bool {
         matches!(self.operation.as_str(), "GetEventSourceMapping" | "ListEventSourceMappings")
     }
 
-    /// Reads a request off the wire. `None`: not one that the engine makes.
+    /// Parses a request as it is sent; `None` if engine never makes it.
     pub fn parse(method: &str, uri: &str, target: Option<&str>, body: &[u8]) -> Option<Request> {
         let path = uri.split_once("://").map_or(uri, |(_, rest)| rest.find('/').map_or("/", |slash| &rest[slash..]));
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         match target {
             None if path.starts_with("/20") => lambda(method, path, query, body),
-            // All that matters stands in the body, or AWS may read it otherwise than this does.
+            // Anything outside of the body could make AWS read the request differently than this code.
             _ if method != "POST" || path != "/" || !query.is_empty() => None,
             Some(target) => json_protocol(target, body),
             None => query_protocol(body),
@@ -470,7 +474,7 @@ impl Request {
 fn json_protocol(target: &str, body: &[u8]) -> Option<Request> {
     if let Some(operation) = target.strip_prefix("DynamoDB_20120810.") {
         let body: Body = serde_json::from_slice(body).ok()?;
-        // Each operation knows one of the two.
+        // Each operation has one of the two fields.
         let tags = matches!(operation, "TagResource" | "UntagResource" | "ListTagsOfResource");
         let named = if tags { body.resource_arn } else { body.table_name };
         let target = match named {
@@ -516,7 +520,7 @@ fn lambda(method: &str, path: &str, query: &str, body: &[u8]) -> Option<Request>
         }
         ("GET", ["event-source-mappings", uuid]) => ("GetEventSourceMapping", Some(mapping(uuid))),
         ("POST", ["event-source-mappings"]) => ("CreateEventSourceMapping", Some(function(&parsed()?.function_name?)?)),
-        // With a function in it, it would be tied to that one.
+        // With a function in the body, it would attach the mapping to that one.
         ("PUT", ["event-source-mappings", uuid]) if parsed()?.function_name.is_none() => {
             ("UpdateEventSourceMapping", Some(mapping(uuid)))
         }
@@ -539,7 +543,7 @@ fn query_protocol(body: &[u8]) -> Option<Request> {
         .collect();
     let field = |name: &str| {
         let mut found = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());
-        // Of two, nobody knows which one counts.
+        // With duplicates, it is unclear which one AWS uses.
         found.next().filter(|_| found.next().is_none())
     };
     match field("Action")?.as_str() {
@@ -556,7 +560,7 @@ fn arn<'a>(text: &'a str, service: &str) -> Option<((String, String), &'a str)> 
     (marker == "arn" && of == service).then(|| ((region.to_owned(), account.to_owned()), resource))
 }
 
-/// A table by its name or ARN; of what lives in one, like a stream, there is nothing to write.
+/// A table by name or ARN; nested resources like streams are never written.
 fn table(text: &str) -> Option<Target> {
     let (place, name) = match arn(text, "dynamodb") {
         Some((place, resource)) => (Some(place), resource.strip_prefix("table/")?),
@@ -565,7 +569,7 @@ fn table(text: &str) -> Option<Target> {
     is_name(name, &['-', '_', '.']).then(|| ("table", name.to_owned(), place))
 }
 
-/// A function by its name, partial ARN or ARN, each with or without a qualifier
+/// A function by name, partial ARN or ARN, each with or without a qualifier
 /// (docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html).
 fn function(text: &str) -> Option<Target> {
     let (place, name) = match arn(text, "lambda") {
@@ -573,12 +577,12 @@ fn function(text: &str) -> Option<Target> {
         None => (None, text),
     };
     let (name, qualifier) = name.split_once(':').unwrap_or((name, ""));
-    // A partial ARN, whose account nobody could compare, is of no use to the engine.
+    // A partial ARN is refused, because its account can't be compared.
     let is_fine = is_name(name, &['-', '_']) && !qualifier.contains(':') && qualifier != "function";
     is_fine.then(|| ("function", name.to_owned(), place))
 }
 
-/// Whether AWS would take it for a name; anything else it may take for something else.
+/// Whether AWS treats it as a plain name; it may interpret anything else differently.
 fn is_name(text: &str, marks: &[char]) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(&c))
 }
@@ -591,7 +595,7 @@ fn tagged(text: &str) -> Option<Target> {
     }
 }
 
-/// A function's name out of a name, a partial ARN or an ARN, without its qualifier.
+/// A function's name from a name, a partial ARN or an ARN, without qualifier.
 pub fn function_name(text: &str) -> String {
     let tail = text.rsplit_once(":function:").map_or(text, |(_, tail)| tail);
     tail.split(':').next().unwrap_or_default().to_owned()
@@ -617,9 +621,9 @@ mod tests {
         Request::parse(method, &format!("{HOST}{path}"), target.as_deref(), body.as_bytes())
     }
 
-    /// Method, path and body (or DynamoDB's target and body) as the SDK sends them, and what the guard makes of them.
+    /// Method, path and body (or DynamoDB's target and body) as the SDK sends them, and the parsed request.
     #[test]
-    fn every_request_of_the_engine_is_understood() {
+    fn every_request_that_engine_makes_is_parsed() {
         use Effect::{Create, Item, Read, Write};
         let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/a-t";
         let in_table = [
@@ -693,7 +697,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_the_engine_never_makes_is_not_understood() {
+    fn a_request_that_engine_never_makes_is_refused() {
         for (method, path, target, body) in [
             ("POST", "/", "DeleteBackup", r#"{"BackupArn":"x"}"#),
             ("POST", "/", "BatchWriteItem", r#"{"RequestItems":{}}"#),
@@ -749,7 +753,7 @@ mod tests {
         }
     }
 
-    /// What the guard says about a change of `acme-t` after a read found that owner.
+    /// The guard's decision about a change of `acme-t` after a read found that owner.
     fn after_reading(owner: Ownership) -> Result<(), String> {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         guard.observe(registry()["table"].schema(), &id("acme-t"), &live(owner));
@@ -757,7 +761,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_written_by_a_command_of_their_own() {
+    fn only_the_command_for_items_writes_items() {
         let team = "acme".to_owned();
         let item = write("table", "acme-t", Effect::Item);
         for (access, may_item, may_write) in [
@@ -769,12 +773,12 @@ mod tests {
             guard.observe(registry()["table"].schema(), &id("acme-t"), &live(Ownership::Nobody));
             assert_eq!(guard.check(&item).is_ok(), may_item, "{access:?}");
             assert_eq!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), may_write, "{access:?}");
-            assert!(guard.check(&write("table", "acme-x", Effect::Item)).is_err(), "nobody has looked at it");
+            assert!(guard.check(&write("table", "acme-x", Effect::Item)).is_err(), "it was never read");
         }
     }
 
     #[test]
-    fn whose_a_thing_is_decides_whether_it_may_be_changed() {
+    fn the_owner_decides_whether_a_resource_can_change() {
         for ours in [Ownership::Engine(owner("acme", "s")), Ownership::Nobody, Ownership::Denied] {
             assert_eq!(after_reading(ours.clone()), Ok(()), "{ours:?}");
         }
@@ -790,7 +794,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_ours_is_changed_but_neither_claimed_nor_deleted() {
+    fn a_resource_with_unreadable_tags_is_updated_but_neither_tagged_nor_deleted() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         guard.observe(registry()["function"].schema(), &id("acme-f"), &live(Ownership::Denied));
         for (operation, allowed) in [
@@ -807,7 +811,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_read_can_take_a_thing_away() {
+    fn a_later_read_can_show_another_owner() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         let schema = registry()["table"].schema();
         guard.observe(schema, &id("acme-t"), &live(Ownership::Nobody));
@@ -817,19 +821,19 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_read_can_be_made_but_not_changed() {
+    fn a_resource_that_was_not_read_can_be_created_but_not_changed() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
         assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_ok());
-        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), "what we made is ours");
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), "it was created in this run");
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
         guard.observe(registry()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
         answer(&guard, "u-1", "acme-f");
-        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok(), "a read vouches for a UUID");
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok(), "a read showed its owner");
     }
 
     #[test]
-    fn what_aws_refused_to_make_is_ours_only_once_a_look_has_shown_that() {
+    fn after_a_refused_create_only_a_read_proves_ownership() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         let create = write("table", "acme-t", Effect::Create);
         assert!(guard.check(&create).is_ok());
@@ -842,13 +846,13 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_of_another_account_or_region_is_another_thing() {
+    fn an_arn_in_another_account_or_region_is_refused() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         let request = |region: &str, account: &str| Request {
             place: Some((region.to_owned(), account.to_owned())),
             ..write("table", "acme-t", Effect::Create)
         };
-        assert!(guard.check(&request("eu-central-1", "123456789012")).is_err(), "nobody knows yet where we are");
+        assert!(guard.check(&request("eu-central-1", "123456789012")).is_err(), "region and account aren't known yet");
         guard.observe_site(&Site::new("eu-central-1", "123456789012"));
         assert!(guard.check(&request("eu-central-1", "123456789012")).is_ok());
         assert!(guard.check(&request("eu-west-1", "123456789012")).is_err());
@@ -856,7 +860,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_must_begin_with_the_whole_team() {
+    fn a_name_must_start_with_the_whole_team_name() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         for (name, allowed) in
             [("acme-t", true), ("acme_t", true), ("acme.t", true), ("acmet", false), ("acme", false), ("Acme-t", false)]
@@ -873,7 +877,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_imported_stays_barred_whatever_a_read_finds() {
+    fn an_imported_resource_stays_barred_whatever_a_read_finds() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         let schema = registry()["table"].schema();
         guard.observe_import("table", "acme-t");
@@ -884,7 +888,7 @@ mod tests {
         }
     }
 
-    /// What GetEventSourceMapping answers of a mapping that is attached to a function.
+    /// GetEventSourceMapping's response for a mapping that is attached to a function.
     fn answer(guard: &Guard, uuid: &str, function: &str) {
         let path = format!("/2015-03-31/event-source-mappings/{uuid}");
         let request = parse("GET", &path, "", "").unwrap();
@@ -894,9 +898,9 @@ mod tests {
         guard.observe_answer(&request, body.to_string().as_bytes());
     }
 
-    /// Every write on a mapping, and every one on what lives in a function, by whose the function is.
+    /// Every write to a mapping and to a function's policy and mappings, for each kind of owner.
     #[test]
-    fn what_is_attached_to_a_function_is_written_only_if_the_function_is_ours() {
+    fn mappings_and_permissions_are_written_only_if_the_team_owns_the_function() {
         let arn = |resource: &str| format!("arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3A{resource}");
         let tags = format!("/2017-03-31/tags/{}", arn("event-source-mapping%3Au-1"));
         let mapping = "/2015-03-31/event-source-mappings/u-1";
@@ -920,11 +924,11 @@ mod tests {
         let by_cloudformation = Some(Ownership::CloudFormation("cfn".to_owned()));
         let parents = [
             ("acme-f", ours.clone(), false, true, "own"),
-            ("acme-f", Some(Ownership::Denied), false, true, "own, as far as its name says"),
-            ("acme-f", ours, true, false, "imported under our prefix"),
+            ("acme-f", Some(Ownership::Denied), false, true, "own, according to its name"),
+            ("acme-f", ours, true, false, "imported, with the team's prefix"),
             ("billing-f", None, true, false, "imported"),
             ("billing-f", None, false, false, "another team's by its name"),
-            ("Acme-f", None, false, false, "another team's by a hair"),
+            ("Acme-f", None, false, false, "another team's, by case"),
             ("acme-extra-f", theirs, false, false, "another team's by its tags"),
             ("acme-f", by_cloudformation, false, false, "CloudFormation's"),
         ];
@@ -943,7 +947,7 @@ mod tests {
                 guard.check(&request).map_err(|refusal| refusal.to_string())
             };
             for write in &on_mapping {
-                let refusal = check(write).expect_err("nobody has read it yet");
+                let refusal = check(write).expect_err("it was not read yet");
                 assert!(refusal.contains("which function"), "{refusal}");
             }
             answer(&guard, "u-1", &format!("{function}:live"));
@@ -951,12 +955,12 @@ mod tests {
                 assert_eq!(check(write).is_ok(), allowed, "{whose}: {write:?}: {:?}", check(write));
             }
         }
-        // A function that is gone keeps nobody from deleting what was attached to it.
+        // A deleted function doesn't block the deletion of its mappings.
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         guard.observe(registry()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
         answer(&guard, "u-1", "acme-gone");
         assert_eq!(guard.check(&write("mapping", "u-1", Effect::Write)), Ok(()));
-        // The last answer counts, also one that no longer says it.
+        // The last response counts, even if it no longer shows the function.
         answer(&guard, "u-1", "billing-f");
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
         let list = parse("GET", "/2015-03-31/event-source-mappings", "", "").unwrap();
@@ -970,7 +974,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_reads_writes_nothing() {
+    fn read_only_access_allows_no_writes() {
         let guard = Guard::new(Access::ReadOnly);
         guard.observe(registry()["table"].schema(), &id("acme-t"), &live(Ownership::Engine(owner("acme", "s"))));
         assert!(guard.check(&write("table", "acme-t", Effect::Read)).is_ok());

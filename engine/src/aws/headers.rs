@@ -1,9 +1,9 @@
-//! What of this machine's settings ends in the headers of requests: keys, the session token, the region, the user agent.
+//! Settings of this machine that become part of request headers: keys, session token, region, user agent.
 //!
-//! The SDK's signer panics on what HTTP allows in no header (`aws-runtime`'s `auth.rs` unwraps it), so such a value has
-//! to be found before a request is signed.
+//! The SDK's signer panics on values that are invalid in HTTP headers (`aws-runtime`'s `auth.rs` unwraps), so they must
+//! be found before a request is signed.
 //!
-//! **Invariant:** an error names where a value comes from and what is wrong with it, never the value.
+//! **Invariant:** an error names the source of a value and what is wrong with it, never the value.
 
 use aws_credential_types::Credentials;
 
@@ -11,68 +11,66 @@ use super::error::{AwsError, Class};
 use super::profiles::{Profiles, variable};
 use crate::cause::Code;
 
-/// The variables of the three parts of static credentials.
+/// The environment variables of the three parts of static credentials.
 pub(super) const KEY_VARIABLES: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 /// The same parts in a profile.
 pub(super) const KEY_SETTINGS: [&str; 3] = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
-/// Variables that are part of every request, whatever the flags say: the SDK's user agent has the first.
+/// Variables that are part of every request, regardless of flags: the SDK's user agent contains the first.
 const ALWAYS: [&str; 2] = ["AWS_EXECUTION_ENV", "AWS_SDK_UA_APP_ID"];
-/// Variables that say how a service on this machine hands out credentials. A token may have a blank inside.
+/// Variables that configure a credential service on this machine. A token may contain spaces.
 const SERVICES: [&str; 4] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 ];
-/// In the environment, what begins like this names an endpoint, and so the header `host`.
+/// Environment variables with this prefix set an endpoint, and so the header `host`.
 pub(super) const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 
-/// What keeps a text out of a header, in words to follow "has".
+/// Why a text is invalid in a header, worded to follow "contains".
 pub(super) fn fault(text: &str) -> Option<&'static str> {
     match text.chars().find(|c| !c.is_ascii_graphic())? {
         '\n' | '\r' => Some("a line break"),
-        c if c.is_whitespace() => Some("a blank"),
+        c if c.is_whitespace() => Some("a space"),
         c if c.is_control() => Some("a control character"),
-        _ => Some("a character outside ASCII"),
+        _ => Some("a non-ASCII character"),
     }
 }
 
-/// The same of what may have blanks inside.
+/// The same for values that may contain spaces.
 fn fault_of_line(text: &str) -> Option<&'static str> {
     fault(&text.replace(' ', ""))
 }
 
-/// The error of values that can't be sent, each as `(where it comes from, what it has)`.
+/// The error for values that can't be sent, each as `(source, fault)`.
 fn error(faults: &[(String, &str)]) -> Option<AwsError> {
     let (first, _) = faults.first()?;
-    let why = faults.iter().map(|(name, fault)| format!("{name} has {fault}")).collect::<Vec<_>>().join("; ");
-    let remedy =
-        format!("set {first} again without it; a value that was copied from a file often ends in a line break");
+    let why = faults.iter().map(|(name, fault)| format!("{name} contains {fault}")).collect::<Vec<_>>().join("; ");
+    let remedy = format!("set {first} again without it; a value copied from a file often ends with a line break");
     Some(AwsError::own(Class::BadCredentials, "", "", "an AWS setting can't be sent").known(
         Code::SettingMalformed,
-        format!("{why}, which no HTTP header may contain"),
+        format!("{why}, which is invalid in an HTTP header"),
         remedy,
     ))
 }
 
-/// Whether the environment has keys, readable or not.
+/// Whether the environment contains keys, valid or not.
 pub(super) fn has_environment_keys() -> bool {
     std::env::var_os(KEY_VARIABLES[0]).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
 }
 
-/// Checks what is read from the environment for every request, and the keys that the run is going to sign with: a role
-/// or a single sign-on uses them before their source has given anything to be checked. `is_named`: somebody asked for
-/// the profile by name.
+/// Checks the environment variables of every request and the keys that the run will sign with: a role or SSO uses them
+/// before the credential source returns anything to check. `is_named`: the profile was selected by name.
 ///
 /// # Errors
-/// All that can't be sent, in one error.
+/// All values that can't be sent, in one error.
 pub(super) fn check_settings(profiles: &Profiles, is_named: bool) -> Result<(), AwsError> {
     let mut faults: Vec<(String, &str)> = Vec::new();
     let uses_profile = is_named || !has_environment_keys();
     if !uses_profile || profiles.uses_environment() {
         let [id, secret, token] = KEY_VARIABLES;
         faults.extend(of_variables(&[id, secret], fault));
-        // The SDK takes blanks off the token's ends alone.
+        // The SDK trims only the token.
         faults.extend(of_variables(&[token], |text| fault(text.trim())));
     }
     if uses_profile {
@@ -94,20 +92,20 @@ fn of_variables<'n>(
 ) -> impl Iterator<Item = (String, &'static str)> + 'n {
     let of = move |name: &str| match std::env::var(name) {
         Ok(value) => fault(&value),
-        Err(std::env::VarError::NotUnicode(_)) => Some("bytes that are no text"),
+        Err(std::env::VarError::NotUnicode(_)) => Some("invalid Unicode"),
         Err(std::env::VarError::NotPresent) => None,
     };
     names.iter().filter_map(move |name| Some((name.as_ref().to_owned(), of(name.as_ref())?)))
 }
 
-/// What is wrong with the environment alone, for requests that no other setting has a say in.
+/// Checks only the environment, for requests that depend on no other setting.
 pub(super) fn unsendable_environment() -> Option<AwsError> {
     let faults: Vec<_> = of_variables(&ALWAYS, fault_of_line).collect();
     error(&faults)
 }
 
-/// Endpoints to which requests would go unencrypted over a network, each as `(where it is named, its address without
-/// credentials)`.
+/// Endpoints that would receive requests unencrypted over a network, each as `(the setting that names it, its address
+/// without credentials)`.
 pub(super) fn unencrypted(named: Option<&str>, profiles: &Profiles) -> Vec<(String, String)> {
     let is_ignored =
         || variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|it| it.eq_ignore_ascii_case("true"));
@@ -132,7 +130,7 @@ pub(super) fn unencrypted(named: Option<&str>, profiles: &Profiles) -> Vec<(Stri
     endpoints.into_iter().filter_map(open).collect()
 }
 
-/// Whether an address, with or without a port, is this machine's own.
+/// Whether an address, with or without a port, is a loopback address.
 fn is_loopback(address: &str) -> bool {
     let host = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, _)) => host,
@@ -144,14 +142,14 @@ fn is_loopback(address: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Checks a region, wherever it comes from; a spec's has been checked more strictly.
+/// Checks a region from any source; a spec's region was already checked more strictly.
 ///
 /// # Errors
-/// It has what no region's name has.
+/// It contains a character that is invalid in a region name.
 pub(super) fn check_region(region: &str) -> Result<(), AwsError> {
     let fault = fault(region).or_else(|| {
         let is_word = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        (!is_word).then_some("a character that no region has")
+        (!is_word).then_some("a character that is invalid in a region name")
     });
     let Some(fault) = fault else { return Ok(()) };
     let is_same = |name: &&str| variable(name).is_some_and(|value| value == region);
@@ -160,19 +158,19 @@ pub(super) fn check_region(region: &str) -> Result<(), AwsError> {
     error(&[(source, fault)]).map_or(Ok(()), Err)
 }
 
-/// That credentials were given which can't be sent; of which part is not known.
+/// The error for credentials that can't be sent, if the part is unknown.
 pub(super) fn unsendable(source: &str) -> AwsError {
     let faults = [(format!("a part of the credentials from {source}"), "a character")];
     error(&faults).unwrap_or_else(|| AwsError::own(Class::BadCredentials, "", "", "malformed"))
 }
 
-/// Checks credentials right after their source has given them; `source`: where they come from, in words.
+/// Checks credentials right after they are fetched; `source` describes where they come from.
 ///
 /// # Errors
 /// A part of them can't be sent.
 pub(super) fn check_credentials(credentials: &Credentials, source: &str) -> Result<(), AwsError> {
     let parts = [
-        ("the access key id", Some(credentials.access_key_id())),
+        ("the access key ID", Some(credentials.access_key_id())),
         ("the secret access key", Some(credentials.secret_access_key())),
         ("the session token", credentials.session_token()),
     ];
@@ -185,7 +183,7 @@ mod tests {
     use super::is_loopback;
 
     #[test]
-    fn only_this_machine_is_loopback() {
+    fn only_addresses_of_this_machine_are_loopback() {
         for address in ["localhost:4566", "LOCALHOST", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "x.localhost"] {
             assert!(is_loopback(address), "{address}");
         }

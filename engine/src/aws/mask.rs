@@ -1,10 +1,9 @@
-//! What must not be said: AWS's texts may quote what they object to, so every one of them is held against the secrets
-//! that the run has met.
+//! Masks secrets: AWS's messages may quote rejected values, so all secrets of the run are replaced in them.
 //!
-//! How short a secret may be: one of up to two characters is masked where it stands in quotes of its own, for it is part of
-//! every sentence by chance; one of three to five as it is and quoted; one of six and more also encoded and cut off.
+//! A secret of one or two characters is masked only where it is quoted, because it occurs in every sentence by chance;
+//! one of three to five characters as it is and quoted; a longer one also encoded and truncated.
 //!
-//! **Invariant:** it keeps texts to look for, and shows none of them.
+//! **Invariant:** it never shows a secret.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -14,30 +13,30 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Fewer characters are looked for neither encoded nor cut off: they stand in other texts by chance.
+/// Shorter secrets are not masked in encoded or truncated form, because those occur in other texts by chance.
 const ENCODED: usize = 6;
-/// What people leave as it is in a URL (RFC 3986, "unreserved").
+/// Characters that are usually not encoded in URLs (RFC 3986, "unreserved").
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// What stands where a text was cut off.
+/// Marks of a truncated text.
 const ELLIPSES: [&str; 2] = ["...", "…"];
 
-/// The secrets of a run, in every form in which AWS or a log may quote one.
+/// The secrets of a run, in every form in which AWS or a log may quote them.
 #[derive(Default)]
 pub struct Secrets(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
     forms: BTreeSet<Form>,
-    /// The forms that may be cut off.
+    /// The forms that may be truncated.
     plain: BTreeSet<String>,
 }
 
-/// Sorted by length, the longest first, so that no part of one is left over where another begins like it.
+/// Sorted by length, the longest first, so that no part of a secret remains if another is its prefix.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Form(std::cmp::Reverse<usize>, String);
 
 impl Secrets {
-    /// Takes note of a secret.
+    /// Adds a secret.
     pub fn learn(&self, secret: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.forms.extend(forms(secret).into_iter().map(|form| Form(std::cmp::Reverse(form.len()), form)));
@@ -46,7 +45,7 @@ impl Secrets {
         }
     }
 
-    /// The text without any of them.
+    /// The text with all secrets masked.
     pub fn mask(&self, text: &str) -> String {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = text.to_owned();
@@ -59,7 +58,7 @@ impl Secrets {
     }
 }
 
-/// The text without the beginnings of a secret where it was cut off: at its end, at a line's, and before an ellipsis.
+/// Masks truncated secrets: at the end of the text or a line, and before an ellipsis.
 fn without_pieces(text: String, secret: &str) -> String {
     let Some(start) = secret.char_indices().nth(ENCODED).and_then(|(at, _)| secret.get(..at)) else { return text };
     let mut masked = String::new();
@@ -81,7 +80,7 @@ fn json(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A quoted text without its quotes.
+/// Removes the quotes of a quoted text.
 fn inner(quoted: &str) -> String {
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
@@ -97,7 +96,7 @@ fn forms(secret: &str) -> BTreeSet<String> {
     if secret.is_empty() {
         return BTreeSet::new();
     }
-    // One or two characters stand in every sentence by chance; they count only where they are quoted.
+    // One or two characters occur in every sentence by chance, so they count only where they are quoted.
     if secret.chars().count() <= 2 {
         return BTreeSet::from([quoted]);
     }
@@ -127,12 +126,12 @@ fn forms(secret: &str) -> BTreeSet<String> {
     if secret.chars().count() >= ENCODED {
         forms.extend(encoded(secret));
     }
-    // Each line of a key is one, too.
+    // Each line of a multi-line secret is a secret too.
     forms.extend(secret.lines().map(str::trim).filter(|line| line.chars().count() > 4).map(str::to_owned));
     forms
 }
 
-/// A secret as URLs, forms, pages and headers have it.
+/// A secret as it is encoded in URLs, forms, HTML and headers.
 fn encoded(secret: &str) -> Vec<String> {
     let lower = |text: &str| {
         let mut pieces = text.split('%');
@@ -151,8 +150,8 @@ fn encoded(secret: &str) -> Vec<String> {
     forms.extend(urls);
     forms.extend(pages);
     forms.extend([form, page, quoted]);
-    // Within a longer text a secret begins at any of three places of a group; what is the same wherever it stands is
-    // looked for. `user:password` in a header is such a text.
+    // In base64 of a longer text, like `user:password` in a header, a secret starts at one of three offsets of a group;
+    // the characters that depend only on the secret are masked.
     for before in 0..3 {
         let bytes = [vec![0; before], secret.as_bytes().to_vec()].concat();
         let whole = bytes.len() * 8 / 6;
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_masked_encoded_and_cut_off() {
+    fn a_secret_is_masked_encoded_and_truncated() {
         let secrets = Secrets::default();
         for secret in ["pa ss/w&rd'1\"<x>", "correct-horse-battery", "abcd"] {
             secrets.learn(secret);
@@ -214,7 +213,7 @@ mod tests {
             ("Value correct-hors…", "Value ***…"),
             ("the rest is correct-ho\nnext", "the rest is ***\nnext"),
             ("correct-horse", "***"),
-            // Too short to be told from other texts, or not cut off.
+            // Too short to distinguish from other texts, or not truncated.
             ("correct", "***"),
             ("corre", "corre"),
             ("correct-horse-power is fine", "correct-horse-power is fine"),

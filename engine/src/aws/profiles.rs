@@ -1,6 +1,6 @@
-//! The profiles of this machine's AWS settings: which there are, and why one of them gives no credentials.
+//! The profiles in this machine's AWS settings: which exist, and why one supplies no credentials.
 //!
-//! **Invariant:** of those files only names are kept and told, never a key or a command; AWS is not asked.
+//! **Invariant:** only names are kept and shown, never a key or a command, and AWS is never called.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,28 +11,28 @@ use super::headers::{self, KEY_SETTINGS};
 use crate::cause::Code;
 use crate::diagnostic::{nearest, shell_word};
 
-/// So many names are told, and the rest counted.
+/// The maximum number of names in a message.
 const TOLD: usize = 12;
-/// So many profiles are followed from one to the next.
+/// The maximum length of a chain of source profiles.
 const HOPS: usize = 10;
 
-/// What the settings say, but for values that nobody has to see.
+/// The AWS settings, without values that may be secret.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Profiles {
-    /// What each profile sets; the values of [`NAMES`] alone are kept.
+    /// The settings of each profile; only the values of [`NAMES`] are kept.
     known: BTreeMap<String, BTreeMap<String, String>>,
     /// The endpoints that each `services` section sets.
     endpoints: BTreeMap<String, Vec<String>>,
     files: [String; 2],
     /// The profile in use.
     name: String,
-    /// Who names it; `None`: nobody does, so it is the default.
+    /// The flag or variable that selects it; `None` for the default profile.
     named_by: Option<&'static str>,
-    /// Keys that can't be sent, by profile and setting: what is wrong with them, and in which of the files.
+    /// Keys that can't be sent, by profile and setting: the fault, and the index of the file.
     unsendable: BTreeMap<(String, String), (&'static str, usize)>,
 }
 
-/// Settings whose value is the name or the address of something.
+/// Settings whose value is a name or an address.
 const NAMES: [&str; 7] = [
     "source_profile",
     "web_identity_token_file",
@@ -43,7 +43,7 @@ const NAMES: [&str; 7] = [
     "services",
 ];
 
-/// A value without the comment behind it, which begins with a blank.
+/// A value without the comment after it, which starts with a space or a tab.
 fn without_comment(value: &str) -> &str {
     let is_comment = |(at, _): &(usize, char)| {
         let rest = value.get(*at..).unwrap_or_default();
@@ -53,13 +53,13 @@ fn without_comment(value: &str) -> &str {
     value.get(..end).unwrap_or_default().trim()
 }
 
-/// A variable that says something.
+/// An environment variable that is not empty.
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 impl Profiles {
-    /// Reads the files that the AWS settings name. One that can't be read has no profiles.
+    /// Reads the AWS settings files. A file that can't be read has no profiles.
     pub(super) fn read(settings: &Settings) -> Profiles {
         let (name, named_by) = match (&settings.profile, variable("AWS_PROFILE")) {
             (Some(name), _) => (name.clone(), Some("`--profile`")),
@@ -80,7 +80,7 @@ impl Profiles {
         profiles
     }
 
-    /// Adds what a file says. Profiles have their word before the name in one of the two only.
+    /// Adds the profiles in a file. Only the config file has the word `profile` before the name.
     fn add(&mut self, text: &str, is_config: bool) {
         let (mut current, mut services) = (None, None);
         for line in text.lines() {
@@ -115,7 +115,7 @@ impl Profiles {
         }
     }
 
-    /// The profile in use, then the one that it takes its credentials from, and so on; the last may not exist.
+    /// The profile in use, then its source profile, and so on. The last one doesn't necessarily exist.
     fn chain(&self) -> Vec<&str> {
         let mut chain = vec![self.name.as_str()];
         while let Some(next) = self.setting(chain.last().copied().unwrap_or_default(), "source_profile") {
@@ -127,7 +127,7 @@ impl Profiles {
         chain
     }
 
-    /// What no header can take of the keys that the profile in use has, or gets from others.
+    /// The keys of the profile in use and its source profiles that can't be sent in a header.
     pub(super) fn unsendable(&self) -> Vec<(String, &'static str)> {
         let chain = self.chain();
         let of_profiles = self.unsendable.iter().filter(|((name, _), _)| chain.contains(&name.as_str()));
@@ -138,18 +138,18 @@ impl Profiles {
         of_profiles.map(words).collect()
     }
 
-    /// Whether the profile in use signs with the keys of the environment.
+    /// Whether the profile in use signs with keys from the environment.
     pub(super) fn uses_environment(&self) -> bool {
         let is_environment = |name: &&str| self.setting(name, "credential_source") == Some("Environment");
         self.chain().iter().any(is_environment)
     }
 
-    /// What the profile in use, or the one it gets its credentials from, sets.
+    /// A setting of the profile in use or its source profiles.
     pub(super) fn in_use(&self, key: &str) -> Option<(&str, &str)> {
         self.chain().into_iter().find_map(|name| Some((name, self.setting(name, key)?)))
     }
 
-    /// The endpoints that the profile in use sets, for all services and for each, with where they are set.
+    /// The endpoints that the active profile sets, for all services and for each, with where they are set.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = (String, &str)> {
         let own = self.in_use("endpoint_url");
         let own = own.map(|(name, url)| (format!("`endpoint_url` of the profile `{name}`"), url));
@@ -160,14 +160,14 @@ impl Profiles {
         own.into_iter().chain(of_services)
     }
 
-    /// Where the credentials in use come from, in words; `is_named`: somebody asked for the profile by name.
+    /// A description of where the credentials come from; `is_named`: the profile was selected by name.
     pub(super) fn source(&self, is_named: bool) -> String {
         let process = self.in_use("credential_process").map(|(name, _)| name);
         match (is_named, process) {
             (false, _) if headers::has_environment_keys() => "the environment".to_owned(),
             (_, Some(name)) => format!("`credential_process` of the profile `{name}`"),
             (true, None) => format!("the profile `{}`", self.name),
-            (false, None) => "the source of the AWS credentials".to_owned(),
+            (false, None) => "the AWS credential source".to_owned(),
         }
     }
 
@@ -175,7 +175,7 @@ impl Profiles {
         self.known.get(profile)?.get(key).map(String::as_str)
     }
 
-    /// The error of a name that no profile has, if somebody uses one.
+    /// The error if the selected profile or one of its source profiles doesn't exist.
     pub(super) fn unknown(&self) -> Option<AwsError> {
         let named_by = self.named_by?;
         let chain = self.chain();
@@ -188,21 +188,21 @@ impl Profiles {
             None => named_by.to_owned(),
         };
         let [config, credentials] = &self.files;
-        let why = format!("{named_by} names `{last}`, and neither `{config}` nor `{credentials}` has that profile");
+        let why = format!("{named_by} is `{last}`, but neither `{config}` nor `{credentials}` defines that profile");
         let near = nearest(last, self.known.keys().map(String::as_str))
             .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
         let remedy = match self.names() {
             names if names.is_empty() => {
-                format!("there are no profiles at all; `aws configure --profile {}` makes one", shell_word(last))
+                format!("there are no profiles; create one with `aws configure --profile {}`", shell_word(last))
             }
-            names if near.is_empty() => format!("there are {names}"),
-            names => format!("{near}There are {names}"),
+            names if near.is_empty() => format!("the profiles are {names}"),
+            names => format!("{near}The profiles are {names}"),
         };
-        let error = AwsError::own(Class::NoCredentials, "", "", format!("there is no AWS profile `{last}`"));
+        let error = AwsError::own(Class::NoCredentials, "", "", format!("AWS profile `{last}` not found"));
         Some(error.known(Code::ProfileUnknown, why, remedy))
     }
 
-    /// What there is, to be chosen from.
+    /// The names of the profiles.
     fn names(&self) -> String {
         let names: Vec<String> = self.known.keys().map(|name| format!("`{name}`")).collect();
         match names.get(..TOLD) {
@@ -211,33 +211,30 @@ impl Profiles {
         }
     }
 
-    /// What is true where a profile that there is has nothing to offer.
+    /// The error of a profile that exists but has no credentials.
     pub(super) fn empty(&self) -> AwsError {
         let (name, config) = (&self.name, &self.files[0]);
         if name.contains(char::is_whitespace) {
-            let why = format!("the AWS SDK reads no profile whose name has a blank, as that of `{name}` has");
-            let remedy = format!("give it another name in `{config}`, and `--profile` that name");
-            return AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found").known(
+            let why = format!("the AWS SDK ignores profiles whose name contains a space, like `{name}`");
+            let remedy = format!("rename the profile in `{config}`, and pass the new name to `--profile`");
+            return AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found").known(
                 Code::NoCredentials,
                 why,
                 remedy,
             );
         }
-        let why = format!("the profile `{name}` has no keys, and names no source of any");
+        let why = format!("the profile `{name}` has neither keys nor another credential source");
         let quoted = shell_word(name);
         let remedy = format!(
-            "`aws configure sso --profile {quoted}` or `aws configure --profile {quoted}` gives it some (`{config}` shows \
-             what it has now); or choose another with `--profile`: there are {}; `--local` needs none",
+            "configure it with `aws configure sso --profile {quoted}` or `aws configure --profile {quoted}` (its current \
+             settings are in `{config}`); or use another one with `--profile`: {}; or add `--local` to work without an \
+             account",
             self.names()
         );
-        AwsError::own(Class::NoCredentials, "", "", "no AWS credentials were found").known(
-            Code::NoCredentials,
-            why,
-            remedy,
-        )
+        AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found").known(Code::NoCredentials, why, remedy)
     }
 
-    /// Says of the source of the credentials in use what has failed; `text`: in whose words, which stand last.
+    /// The error of a failed credential source; `text`: the message of the SDK, which is shown last.
     pub(super) fn failed(&self, source: Source, text: String) -> AwsError {
         let chain = self.chain();
         let with = |key: &str| {
@@ -257,8 +254,8 @@ impl Profiles {
                 (
                     Code::CredentialsExpired,
                     format!(
-                        "the profile `{name}` takes its credentials from a single sign-on, and this machine has no valid \
-                         session of it: it has run out, or nobody has signed in yet"
+                        "the profile `{name}` gets its credentials from SSO, but this machine has no valid SSO session: \
+                         the session expired, or you haven't signed in yet"
                     ),
                     format!("sign in with `aws sso login{}`, then run the same command again", named(name)),
                 )
@@ -268,39 +265,41 @@ impl Profiles {
                 (
                     Code::CredentialsNotFetched,
                     format!(
-                        "the command in `credential_process` of the profile `{name}` has failed or printed no \
-                         credentials; what it wrote is not shown, since it may hold keys"
+                        "the `credential_process` command of the profile `{name}` failed or printed no credentials; its \
+                         output is not shown, because it may contain keys"
                     ),
                     format!(
-                        "run that command by hand (it stands in `{config}`) until it prints credentials, then run this one \
-                         again"
+                        "run that command yourself (it is in `{config}`) until it prints credentials, then run the same \
+                         engine command again"
                     ),
                 )
             }
             Source::Settings if with("login_session").is_some() => (
                 Code::CredentialsNotFetched,
-                format!("the profile `{}` belongs to `aws login`, whose sessions the engine does not read", self.name),
+                format!("the profile `{}` uses `aws login`, whose sessions engine doesn't read", self.name),
                 format!(
-                    "hand them over with `eval \"$(aws configure export-credentials{} --format env)\"`, then run the same \
-                     command again without `--profile`",
+                    "export the session with `eval \"$(aws configure export-credentials{} --format env)\"`, then run the \
+                     same command again without `--profile`",
                     named(&self.name)
                 ),
             ),
             Source::Settings => (
                 Code::CredentialsNotFetched,
-                format!("what the profile `{}` says of its credentials can't be used", self.name),
-                format!("mend it in `{config}` as the text below says, or choose another with `--profile`"),
+                format!("the credential settings of the profile `{}` are invalid", self.name),
+                format!(
+                    "fix the profile in `{config}` according to the message below, or use another one with `--profile`"
+                ),
             ),
             Source::Other if with("mfa_serial").is_some() => {
                 let name = with("mfa_serial").unwrap_or(&self.name);
                 (
                     Code::MfaRequired,
                     format!(
-                        "the profile `{name}` has an `mfa_serial`, so its role asks for a one-time code, which engine \
-                         doesn't prompt for"
+                        "the profile `{name}` has an `mfa_serial`, so its role requires an MFA code, and engine doesn't \
+                         prompt for one"
                     ),
                     format!(
-                        "let the AWS CLI ask for the code and pass the session on: `eval \"$(aws configure \
+                        "let the AWS CLI prompt for the code and export the session: `eval \"$(aws configure \
                          export-credentials{} --format env)\"`, then run the same command again without `--profile`",
                         named(&self.name)
                     ),
@@ -309,18 +308,18 @@ impl Profiles {
             Source::Other => match self.token_file(&chain) {
                 Some((file, by, error)) => (
                     Code::CredentialsNotFetched,
-                    format!("the file of the web identity token, `{}`, can't be read: {error}", file.display()),
+                    format!("the web identity token file `{}` can't be read: {error}", file.display()),
                     format!(
-                        "{by} names it; have whatever writes the token do so (a CI job, a pod's service account), or take \
-                         that setting away"
+                        "make sure that the token is written there (by a CI job or a pod's service account), or remove the \
+                         setting: {by}"
                     ),
                 ),
                 None => (
                     Code::CredentialsNotFetched,
                     Code::CredentialsNotFetched.entry().why.to_owned(),
                     format!(
-                        "`aws sts get-caller-identity{}` shows whether other tools get any; mend the profile in \
-                         `{config}`, or choose another with `--profile`",
+                        "run `aws sts get-caller-identity{}` to see whether other tools get credentials; fix the profile in \
+                         `{config}`, or use another one with `--profile`",
                         named(&self.name)
                     ),
                 ),
@@ -330,7 +329,7 @@ impl Profiles {
         error.known(code, why, remedy)
     }
 
-    /// The file of a web identity token that can't be read, and who names it.
+    /// The web identity token file if it can't be read, and the setting that names it.
     fn token_file(&self, chain: &[&str]) -> Option<(PathBuf, String, std::io::Error)> {
         let of_profile = chain.iter().find_map(|name| {
             let file = self.setting(name, "web_identity_token_file")?;
@@ -356,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_as_aws_tools_read_them_and_values_are_not_kept() {
+    fn profile_names_are_parsed_like_aws_tools_do_and_values_are_not_kept() {
         let config = "[default]\nregion = x\n[profile a b]\nsso_session=s\n[ profile \"q\" ]\ns3 =\n  nested = 1\n\
                       [sso-session s]\n[services t]\n[lonely]\n# [profile commented]\n[profile c] ; note\nsource_profile = a b\n";
         let read = profiles("c", config, "[keys]\naws_secret_access_key = hidden\n[profile no]\n");

@@ -1,7 +1,7 @@
-//! What a run asks of AWS and what it waits for, with times: for who wants to see afterwards where the time went.
+//! Records the calls and waits of a run with their times, for `--timeline`.
 //!
-//! **Invariant:** it is off unless it was started. It keeps names, numbers and times, and of texts only the reasons of
-//! waits, which are masked before they come here: no body, no header.
+//! **Invariant:** it is off unless it was started. It keeps names, numbers and times, and the reasons of waits, which
+//! are already masked: no body, no header.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,82 +13,82 @@ use super::error;
 use super::guard::{Effect, Request};
 
 tokio::task_local! {
-    /// The step of a plan that is at work; what happens outside of any belongs to the reads before.
+    /// The current step of a plan; unset during the reads before the plan.
     static STEP: usize;
 }
 
-/// Does `work` as the step of that number.
+/// Runs `work` as part of a step.
 pub async fn in_step<F: Future>(step: usize, work: F) -> F::Output {
     STEP.scope(step, work).await
 }
 
-/// Keeps what happens, once it is started.
+/// Records calls and waits once it is started.
 #[derive(Debug, Default)]
 pub struct Recorder {
     kept: OnceLock<Mutex<Records>>,
 }
 
-/// What was kept.
+/// The recorded calls and waits.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Records {
-    /// Every attempt of every call, in the order in which they began.
+    /// Every attempt of every call, in the order in which they started.
     pub attempts: Vec<Attempt>,
-    /// Every pause, in the order in which they began.
+    /// Every pause, in the order in which they started.
     pub pauses: Vec<Pause>,
 }
 
-/// One attempt of a call; the SDK makes several of one that fails.
+/// One attempt of a call; the SDK may retry a failed one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// Whose it was; `None` for reads before the plan.
+    /// Its step; `None` for reads before the plan.
     pub step: Option<usize>,
-    /// The SDK's id of the call: attempts with the same are one call.
+    /// The SDK's ID of the call: attempts with the same ID belong to one call.
     pub call: String,
-    /// The operation, as AWS calls it.
+    /// The AWS API operation.
     pub operation: String,
-    /// What it is about, by its name in AWS; may be empty.
+    /// The name of the resource in AWS; may be empty.
     pub target: String,
-    /// Whether it may change something.
+    /// Whether it can change something.
     pub writes: bool,
-    /// When it asked for its place in the rate limit.
+    /// When it started to wait for the rate limit.
     pub begun: Instant,
-    /// When it left.
+    /// When it was sent.
     pub left: Option<Instant>,
-    /// What came back, and when.
+    /// The result and its time.
     pub answer: Option<(Instant, Answer)>,
 }
 
-/// What came back of an attempt.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// What was asked for.
+    /// It succeeded.
     Done,
-    /// "Too many calls."
+    /// AWS throttled it.
     Throttled,
-    /// An error, by its HTTP status and AWS's word for it.
+    /// An error, with HTTP status and AWS's error code.
     Error(u16, Option<String>),
-    /// Nothing.
+    /// No response.
     Nothing,
 }
 
-/// A time in which a step waited, or a read.
+/// A period in which a step or a read waited.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pause {
-    /// Whose it was; `None` for reads before the plan.
+    /// Its step; `None` for reads before the plan.
     pub step: Option<usize>,
-    /// What was waited for and why, to follow "waiting for".
+    /// What it waited for and why, worded to follow "waiting for".
     pub reason: String,
-    /// When it began.
+    /// When it started.
     pub begun: Instant,
-    /// When it was over; `None` if the run ended first.
+    /// When it ended; `None` if the run ended first.
     pub ended: Option<Instant>,
 }
 
-/// The place of an attempt or a pause among its like.
+/// The index of an attempt or a pause.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place(usize);
 
-/// A pause that lasts as long as this lives.
+/// A pause that ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Paused<'r> {
     recorder: &'r Recorder,
@@ -96,12 +96,12 @@ pub(super) struct Paused<'r> {
 }
 
 impl Recorder {
-    /// From now on everything is kept.
+    /// Starts recording.
     pub fn start(&self) {
         self.kept.get_or_init(Mutex::default);
     }
 
-    /// What has been kept so far.
+    /// The records so far.
     pub fn records(&self) -> Records {
         self.kept().map(|kept| kept.clone()).unwrap_or_default()
     }
@@ -110,7 +110,7 @@ impl Recorder {
         Some(self.kept.get()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// An attempt begins.
+    /// Records the start of an attempt.
     pub(super) fn attempt(&self, request: &Request, call: Option<&str>) -> Option<Place> {
         let mut kept = self.kept()?;
         kept.attempts.push(Attempt {
@@ -126,12 +126,12 @@ impl Recorder {
         Some(Place(kept.attempts.len() - 1))
     }
 
-    /// It leaves.
+    /// Records that an attempt was sent.
     pub(super) fn left(&self, place: Option<Place>) {
         self.change(place, |attempt| attempt.left = Some(Instant::now()));
     }
 
-    /// An answer has come, or will not come any more.
+    /// Records the response of an attempt, or that there is none.
     pub(super) fn answered(&self, place: Option<Place>, response: Option<&HttpResponse>) {
         self.change(place, |attempt| attempt.answer = Some((Instant::now(), response.map_or(Answer::Nothing, answer))));
     }
@@ -141,7 +141,7 @@ impl Recorder {
         kept.attempts.get_mut(at).map(change);
     }
 
-    /// A pause begins.
+    /// Records the start of a pause.
     pub(super) fn pause(&self, reason: &str) -> Paused<'_> {
         let place = self.kept().map(|mut kept| {
             let pause = Pause { step: step(), reason: reason.to_owned(), begun: Instant::now(), ended: None };

@@ -1,7 +1,7 @@
-//! What a run learns about rights: the trust policies it has read, who it is, and what IAM's simulator says.
+//! What a run knows about permissions: trust policies, the caller's identity, and the results of IAM's policy simulator.
 //!
-//! **Invariant:** the simulator is asked once and briefly, and no answer of it, nor the lack of one, stops anything: it
-//! sees neither session policies nor resource policies
+//! **Invariant:** the simulator is called once with a short timeout, and its result never stops a run: it considers
+//! neither session policies nor resource-based policies
 //! (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +19,12 @@ use super::error::{AwsError, Named};
 use super::trust::{Covers, LAMBDA, Trust, has_conditions, matches, texts, trust};
 use super::wait::Context;
 
-/// No run waits longer for advice.
+/// The timeout of the simulator.
 pub const PATIENCE: Duration = Duration::from_secs(3);
-/// As many as the simulator gives in one answer.
+/// The maximum number of results in one response of the simulator.
 const MOST_RESULTS: i32 = 1000;
 
-/// What other reads have shown on their way.
+/// What other reads have shown.
 #[derive(Debug, Default)]
 pub struct Seen {
     trusts: Mutex<BTreeMap<String, Trust>>,
@@ -32,24 +32,24 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Notes the trust policy of a role, as IAM returns it.
+    /// Records the trust policy of a role, as IAM returns it.
     pub fn note_trust(&self, role: &str, document: &str) {
         let trust = trust(document, LAMBDA);
         self.trusts.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned(), trust);
     }
 
-    /// What the trust policies that were read say about Lambda, by the role's name.
+    /// What the trust policies allow Lambda, by role name.
     pub fn trusts(&self) -> BTreeMap<String, Trust> {
         self.trusts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes who the run is.
+    /// Records the caller's ARN.
     pub fn note_caller(&self, arn: &str) {
         self.caller.get_or_init(|| arn.to_owned());
     }
 
-    /// The user or role of the run, as the simulator takes it. The path of an assumed role is not in its session's ARN,
-    /// and neither root nor a federated user has policies to simulate.
+    /// The user or role of the run, in the form that the simulator accepts. The path of an assumed role isn't in its
+    /// session's ARN, and neither root nor a federated user has policies to simulate.
     pub fn principal(&self) -> Option<String> {
         let arn = self.caller.get()?;
         let mut fields = arn.splitn(6, ':');
@@ -63,7 +63,7 @@ impl Seen {
     }
 }
 
-/// What may be said about one action on one resource.
+/// The decision about one action on one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// It is allowed.
@@ -72,17 +72,17 @@ pub enum Decision {
     NotAllowed,
     /// A statement denies it.
     Denied,
-    /// That depends on what can't be seen from here.
+    /// It depends on something that engine can't read.
     Unknown,
 }
 
-/// An action, and the ARN of what it is done to.
+/// An action and the ARN of its resource.
 pub type Need = (&'static str, String);
 
-/// Asks the simulator, once, what `principal` may do for Lambda; the answers are in the order of the needs.
+/// Simulates, once, what `principal` is allowed to do for Lambda; the decisions are in the order of the needs.
 ///
 /// # Errors
-/// Whatever keeps IAM from answering, in most accounts that the simulator may not be asked.
+/// The failure of the call: usually, the caller lacks permission to use the simulator.
 pub async fn simulate(cx: &Context, principal: &str, needs: &[Need]) -> Result<Vec<Decision>, AwsError> {
     let passed_to = ContextEntry::builder()
         .context_key_name("iam:PassedToService")
@@ -107,7 +107,7 @@ pub async fn simulate(cx: &Context, principal: &str, needs: &[Need]) -> Result<V
     Ok(needs.iter().map(|need| simulated(&results, need)).collect())
 }
 
-/// Several resources come as results of their own or inside of one, and the guide leaves open when which
+/// Several resources are returned as separate or as nested results; the API reference doesn't specify which
 /// (docs.aws.amazon.com/IAM/latest/APIReference/API_EvaluationResult.html).
 fn simulated(results: &[EvaluationResult], (action, resource): &Need) -> Decision {
     let judge = |decision: &PolicyEvaluationDecisionType, missing: &[String]| match decision {
@@ -126,10 +126,10 @@ fn simulated(results: &[EvaluationResult], (action, resource): &Need) -> Decisio
     inner.next().or_else(|| outer.next()).unwrap_or(Decision::Unknown)
 }
 
-/// Every policy that gives the role its rights, as far as they can be read: those attached to it and its own.
+/// All permissions policies of a role: attached and inline ones.
 ///
 /// # Errors
-/// Whatever keeps IAM from answering: with one of them missing, nothing could be told for lack of it.
+/// The failure of a call: without all policies, a missing permission can't be determined.
 pub async fn policies(cx: &Context, role: &str) -> Result<Vec<String>, AwsError> {
     let iam = &cx.aws.iam;
     let (attached, own) = try_join(
@@ -160,7 +160,7 @@ async fn managed(cx: &Context, arn: String) -> Result<String, AwsError> {
     Ok(version.and_then(|it| it.document).unwrap_or_default())
 }
 
-/// What policies, percent-encoded as IAM returns them, say about an action.
+/// Evaluates policies, percent-encoded as IAM returns them, for an action.
 pub fn decide(policies: &[String], (action, resource): &Need) -> Decision {
     let (mut allowed, mut denied) = (Covers::No, Covers::No);
     for policy in policies {
@@ -192,7 +192,7 @@ pub fn decide(policies: &[String], (action, resource): &Need) -> Decision {
     }
 }
 
-/// Whether a statement is about an action or a resource, by what it names or by what it leaves out.
+/// Whether a statement covers an action or a resource, by `Action` or `NotAction` (or the same for resources).
 fn of_statement(statement: &Map<String, Json>, field: &str, what: &str) -> Covers {
     let one = |patterns: &Json| {
         let Some(patterns) = texts(patterns) else { return Covers::Unknown };

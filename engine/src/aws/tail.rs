@@ -1,7 +1,7 @@
-//! What a function has logged, as it comes in.
+//! Follows a function's log.
 //!
-//! Polled, not streamed: StartLiveTail has a host of its own, which a local AWS does not answer, and FilterLogEvents is
-//! there for everybody who may read logs at all.
+//! It polls FilterLogEvents instead of streaming: StartLiveTail uses a separate host, which a local AWS doesn't serve,
+//! and requires a separate permission.
 
 use std::collections::BTreeMap;
 
@@ -11,63 +11,63 @@ use super::wait::Context;
 /// One event of a log group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEvent {
-    /// AWS's id of it.
+    /// AWS's event ID.
     pub id: String,
-    /// The stream in which it stands: one for each execution environment.
+    /// Its log stream: one per execution environment.
     pub stream: String,
     /// When it was written, in milliseconds since 1970.
     pub at: i64,
-    /// What it says, without a line break at the end.
+    /// Its message, without a line break at the end.
     pub text: String,
 }
 
-/// How far a look goes back behind the last event, in milliseconds: events of several streams come in out of order.
+/// How far a read goes back before the last event, in milliseconds: events of several streams arrive out of order.
 const OVERLAP: i64 = 30_000;
-/// How many events a page has at most
+/// The maximum number of events per page
 /// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html).
 const PAGE: i32 = 10_000;
 
-/// Follows a log group from a moment on.
+/// Follows a log group from a point in time.
 #[derive(Debug)]
 pub struct Tail {
     group: String,
     start: i64,
-    /// What was written later is left out.
+    /// Later events are omitted.
     end: Option<i64>,
     /// When the last event was written.
     last: i64,
-    /// What has been handed out and may come again, by its id.
+    /// Events that were returned and may be read again, by ID.
     seen: BTreeMap<String, i64>,
-    /// A moment of which there are more events than can be read.
+    /// A millisecond with more events than can be read.
     crowded: Option<i64>,
 }
 
 impl Tail {
-    /// Of the log group `group`, what is written from `start` on (milliseconds since 1970).
+    /// Follows the log group `group` from `start` (milliseconds since 1970).
     pub fn new(group: &str, start: i64) -> Tail {
         Tail { group: group.to_owned(), start, end: None, last: start, seen: BTreeMap::new(), crowded: None }
     }
 
-    /// Leaves out what is written after `end`.
+    /// Omits events after `end`.
     #[must_use]
     pub fn until(self, end: Option<i64>) -> Tail {
         Tail { end, ..self }
     }
 
-    /// Reads nothing that was written before `start` from now on.
+    /// Omits events before `start` from now on.
     pub fn skip_to(&mut self, start: i64) {
         self.start = self.start.max(start);
     }
 
-    /// The millisecond of which the last looks have not shown everything, if there is one: AWS hands out one page of it.
+    /// The millisecond whose events couldn't all be read, if any: AWS returns only one page of it.
     pub fn take_crowded(&mut self) -> Option<i64> {
         self.crowded.take()
     }
 
-    /// What has come since the last look, in the order of time; `None`: there is no such log group (yet).
+    /// New events since the last read, in order of time; `None` if the log group doesn't exist (yet).
     ///
     /// # Errors
-    /// `Denied` without the right `logs:FilterLogEvents`; whatever else keeps AWS from answering.
+    /// `Denied` without the permission `logs:FilterLogEvents`; other failures of the call.
     pub async fn next(&mut self, cx: &Context) -> Result<Option<Vec<LogEvent>>, AwsError> {
         let mut news = Vec::new();
         let mut from = self.start.max(self.last - OVERLAP);
@@ -80,12 +80,12 @@ impl Tail {
                     news.push(event);
                 }
             }
-            // A full page may be cut off without a word about what follows.
+            // A full page may be truncated without any indication.
             if n_events < PAGE.unsigned_abs() as usize {
                 break;
             }
             if news.len() == n_before {
-                // All of it is known and of one moment, of which the rest can't be reached; what comes later can.
+                // All events are known and have one timestamp: its other events can't be read, but later ones can.
                 self.crowded = Some(from);
                 from += 1;
             }
@@ -113,7 +113,7 @@ impl Tail {
                 let stream = event.log_stream_name.unwrap_or_default();
                 let at = event.timestamp.unwrap_or_default();
                 let text = event.message.unwrap_or_default().trim_end_matches(['\n', '\r']).to_owned();
-                // A local AWS gives none, so the event is known by its place among those that are alike.
+                // A local AWS returns none, so the event is identified by its index among equal ones.
                 let id = event.event_id.unwrap_or_else(|| {
                     let alike = format!("{stream} {at} {text}");
                     let n = n_alike.entry(alike.clone()).and_modify(|n| *n += 1).or_insert(0_u32);
@@ -121,7 +121,7 @@ impl Tail {
                 });
                 LogEvent { id, stream, at, text }
             }));
-            // A page may be empty and still have a successor; one that repeats its token has none.
+            // An empty page may have a next page; one that repeats its token has none.
             match answer.next_token.filter(|next| !next.is_empty() && token.as_ref() != Some(next)) {
                 Some(next) => token = Some(next),
                 None => return Ok(Some(events)),

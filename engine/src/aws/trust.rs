@@ -1,9 +1,9 @@
-//! Whether a role lets a service assume it: what its trust policy says, and what that makes of Lambda's refusal.
+//! Whether a role's trust policy lets a service assume it, and what that means for an error from Lambda.
 //!
-//! Lambda says of a role that is new and of one whose policy is wrong the very same thing, and only the policy tells the
-//! two apart (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
+//! Lambda returns the same error for a new role and for one with a wrong trust policy; only the policy shows the
+//! difference (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
 //!
-//! **Invariant:** a policy is called wrong only where nothing in it can be meant; what is conditional is not known.
+//! **Invariant:** a policy counts as wrong only if no statement can allow the service; conditions make it unknown.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -20,20 +20,20 @@ use crate::cause::Code;
 pub const LAMBDA: &str = "lambda.amazonaws.com";
 const ASSUME: &str = "sts:AssumeRole";
 
-/// What a trust policy says about one service.
+/// What a trust policy allows one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// The service may assume the role.
+    /// The service can assume the role.
     Granted,
-    /// It may not, whatever the circumstances; these may, in words.
+    /// The service can never assume the role; descriptions of the principals that can.
     Missing(BTreeSet<String>),
-    /// That depends on what can't be seen from here; why, in words.
+    /// It depends on something that engine can't determine; the reason.
     Unknown(&'static str),
 }
 
-/// Reads a trust policy as IAM returns it, percent-encoded, for what it lets `service` do.
+/// Evaluates a trust policy, percent-encoded as IAM returns it, for `service`.
 pub fn trust(document: &str, service: &str) -> Trust {
-    let Ok(text) = percent_decode_str(document).decode_utf8() else { return Trust::Unknown("it is no text") };
+    let Ok(text) = percent_decode_str(document).decode_utf8() else { return Trust::Unknown("it is not valid UTF-8") };
     let Ok(Json::Object(policy)) = serde_json::from_str(&text) else { return Trust::Unknown("it can't be read") };
     let statements: &[Json] = match policy.get("Statement") {
         Some(Json::Array(statements)) => statements,
@@ -53,9 +53,9 @@ pub fn trust(document: &str, service: &str) -> Trust {
         }
         match statement.get("Effect").and_then(Json::as_str) {
             Some("Deny") => denied = true,
-            Some("Allow") if has_conditions(statement) => doubt = Some("it sets conditions"),
+            Some("Allow") if has_conditions(statement) => doubt = Some("it has conditions"),
             Some("Allow") if (action, principal) == (Covers::Yes, Covers::Yes) => granted = true,
-            _ => doubt = Some("one of its statements is not that plain"),
+            _ => doubt = Some("one of its statements is too complex to evaluate"),
         }
     }
     match (granted, doubt) {
@@ -66,40 +66,39 @@ pub fn trust(document: &str, service: &str) -> Trust {
     }
 }
 
-/// Why Lambda can't assume a role that only `others` may assume, and what its owner can do about that.
+/// Why Lambda can't assume a role that only `others` can assume, and how its owner can fix that.
 pub fn closed(role: &str, others: &BTreeSet<String>) -> (String, String) {
     let others = match others.iter().cloned().collect::<Vec<_>>().join(", ") {
-        nobody if nobody.is_empty() => "nobody".to_owned(),
-        some => format!("only {some}"),
+        none if none.is_empty() => String::new(),
+        some => format!(", only {some}"),
     };
-    let reason = format!("the trust policy of the role `{role}` lets {others} assume it, not the service `{LAMBDA}`");
+    let reason =
+        format!("the trust policy of the role `{role}` doesn't allow the service `{LAMBDA}` to assume it{others}");
     let remedy = format!(
-        "its owner has to add this statement to it (`aws iam update-assume-role-policy --role-name {role}`): \
+        "ask the role's owner to add this statement (`aws iam update-assume-role-policy --role-name {role}`): \
          {{\"Effect\": \"Allow\", \"Principal\": {{\"Service\": \"{LAMBDA}\"}}, \"Action\": \"{ASSUME}\"}}"
     );
     (reason, remedy)
 }
 
-/// What is wrong with an ARN by which IAM does not know the role of that name, and what to do. Roles are looked up by
-/// their name, so one with another path or in another partition is found all the same.
+/// What is wrong with an ARN that differs from the ARN of the role with that name, and what to do. Roles are read by
+/// name, so a role with another path or partition is found too.
 pub fn misnamed(named: &str, actual: &str) -> (String, String) {
-    let reason = format!("the ARN of that role is `{actual}`, not `{named}`: Lambda compares all of it, with the path");
-    (
-        reason,
-        format!("write `{actual}`, or import the role by its name (`type: role`, `import:`) and refer to its `arn`"),
-    )
+    let reason =
+        format!("the ARN of that role is `{actual}`, not `{named}`, and Lambda requires the exact ARN with its path");
+    (reason, format!("use `{actual}`, or import the role by name (`type: role`, `import:`) and refer to its `arn`"))
 }
 
-/// What IAM knows of a role that is named by its ARN.
+/// The result of reading a role that the spec names by ARN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoleLookup {
-    /// The ARN of the role that bears the name, with what its trust policy says of Lambda.
+    /// The ARN of the role with that name, and what its trust policy allows Lambda.
     Found(String, Trust),
-    /// There is no role of that name.
+    /// No role has that name.
     Missing,
 }
 
-/// Looks a role up by the name at the end of its ARN; `None`: IAM doesn't tell.
+/// Reads a role by the name in its ARN; `None` if it can't be read.
 pub async fn look_up(cx: &Context, arn: &str) -> Option<RoleLookup> {
     let name = arn.rsplit('/').next()?;
     let read = || async { cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) };
@@ -113,7 +112,7 @@ pub async fn look_up(cx: &Context, arn: &str) -> Option<RoleLookup> {
     }
 }
 
-/// Whether a statement is about something: the least of several that all have to be, the greatest of alternatives.
+/// Whether a statement covers something: the minimum if all parts must, the maximum of alternatives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Covers {
     No,
@@ -121,7 +120,7 @@ pub(super) enum Covers {
     Yes,
 }
 
-/// One text or a list of them; `None`: something else.
+/// One text or a list of texts; `None` for other values.
 pub(super) fn texts(value: &Json) -> Option<Vec<&str>> {
     match value {
         Json::String(text) => Some(vec![text]),
@@ -140,7 +139,7 @@ fn principal_is(statement: &Map<String, Json>, service: &str) -> Covers {
     let of_kind = by_type.iter().map(|(kind, names)| match (kind.as_str(), texts(names)) {
         (_, None) => Covers::Unknown,
         ("Service", Some(names)) if names.contains(&service) => Covers::Yes,
-        // Whether a service's name may be written in another way, or with its region, is not documented.
+        // Whether other spellings of a service's name, or one with its region, are valid is not documented.
         ("Service", Some(names)) => {
             let family = service.split('.').next().unwrap_or(service).to_ascii_lowercase();
             let is_close =
@@ -158,7 +157,7 @@ pub(super) fn has_conditions(statement: &Map<String, Json>) -> bool {
     statement.get("Condition").is_some_and(|it| !it.as_object().is_some_and(Map::is_empty))
 }
 
-/// Whom a statement names, in words.
+/// Descriptions of a statement's principals.
 fn principals(statement: &Map<String, Json>) -> Vec<String> {
     let Some(Json::Object(by_type)) = statement.get("Principal") else { return Vec::new() };
     let words = |kind: &str, name: &str| match kind {
@@ -171,10 +170,10 @@ fn principals(statement: &Map<String, Json>) -> Vec<String> {
     names.collect()
 }
 
-/// Whether a pattern with `*` and `?` covers an action or an ARN. Case means nothing: right for actions, and for ARNs too
-/// kind rather than wrong.
+/// Whether a pattern with `*` and `?` covers an action or an ARN. It ignores case: right for actions, and only too
+/// lenient for ARNs.
 pub(super) fn matches(pattern: &str, what: &str) -> Covers {
-    // These mean something in a glob and nothing in a policy, or something in a policy that only IAM knows.
+    // These are special in globs but not in policies, or are policy variables.
     if pattern.contains(['[', ']', '{', '}', '\\']) {
         return Covers::Unknown;
     }
@@ -185,7 +184,7 @@ pub(super) fn matches(pattern: &str, what: &str) -> Covers {
     }
 }
 
-/// What has been found out about the role of one function while Lambda refuses it. IAM is asked once.
+/// The diagnosis of a function's role while Lambda refuses it. IAM is called once.
 #[derive(Debug, Default)]
 pub struct Inquiry {
     verdict: Mutex<Option<Verdict>>,
@@ -193,24 +192,24 @@ pub struct Inquiry {
 
 #[derive(Debug, Clone)]
 enum Verdict {
-    /// Waiting may help; why.
+    /// Waiting may help; the reason.
     Wait(String),
-    /// Waiting helps; why, and what to do if it does not.
+    /// The policy is right; the reason, and what to do if waiting doesn't help.
     Right(String, String),
-    /// It does not; why, and what to do.
+    /// Waiting doesn't help; the reason, and what to do.
     Hopeless(String, String),
 }
 
 impl Inquiry {
-    /// Lambda's refusal of a role with what its trust policy says: an error that is no longer waited for where that
-    /// can't help. `account`: the one that the call was made in.
+    /// Explains Lambda's refusal of a role by its trust policy: the error becomes final if waiting can't help.
+    /// `account`: the account of the call.
     pub async fn explain(&self, cx: &Context, role: &str, account: Option<&str>, error: AwsError) -> AwsError {
         let known = self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let verdict = match known {
             Some(verdict) => verdict,
             None => {
                 let verdict = ask(cx, role, account).await;
-                // What passes is asked again at the next refusal.
+                // A transient failure is retried at the next refusal.
                 let Ok(verdict) = verdict else { return error };
                 *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict.clone());
                 verdict
@@ -228,24 +227,24 @@ impl Inquiry {
     }
 }
 
-/// Looks at a role.
+/// Reads a role and its trust policy.
 ///
 /// # Errors
-/// What passes.
+/// Transient failures.
 async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict, AwsError> {
     let Some((of_account, name)) = role_in(role) else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
     if account != Some(of_account) {
         return Ok(Verdict::Wait(format!(
-            "{SPREADING}, and the role of account {of_account} can't be looked at from here"
+            "{SPREADING}; engine can't read the role, because it is in account {of_account}"
         )));
     }
     let answer = match cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) {
         Err(error) if error.is_ambiguous() || error.class == Class::Throttled => return Err(error),
         Err(error) if error.class == Class::NotFound => {
-            let remedy = format!("check the role's name, or ask whoever owns the account to make `{name}`");
-            return Ok(Verdict::Hopeless(format!("there is no role `{name}` in account {of_account}"), remedy));
+            let remedy = format!("check the role's name, or ask the account's administrator to create `{name}`");
+            return Ok(Verdict::Hopeless(format!("account {of_account} has no role `{name}`"), remedy));
         }
-        Err(_) => return Ok(Verdict::Wait(format!("{SPREADING}; its trust policy may not be looked at"))),
+        Err(_) => return Ok(Verdict::Wait(format!("{SPREADING}; its trust policy can't be read"))),
         Ok(answer) => answer,
     };
     let Some(found) = answer.role else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
@@ -256,15 +255,15 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
     let role = found;
     Ok(match trust(role.assume_role_policy_document.as_deref().unwrap_or_default(), LAMBDA) {
         Trust::Granted => Verdict::Right(
-            format!("its trust policy is right, and {SPREADING}"),
+            format!("its trust policy is correct, and {SPREADING}"),
             format!(
-                "the trust policy of the role `{name}` lets the service `{LAMBDA}` assume it, so IAM may just be slow: run \
-                 the same command again in some minutes; if it stays so, ask whoever owns the account whether a policy of \
-                 the organization denies `{ASSUME}`"
+                "the trust policy of the role `{name}` allows the service `{LAMBDA}` to assume it, but IAM may be slow to \
+                 propagate it: run the same command again in a few minutes; if the error persists, ask the account's \
+                 administrator whether a policy of the organization denies `{ASSUME}`"
             ),
         ),
         Trust::Unknown(why) => {
-            Verdict::Wait(format!("{SPREADING}; what its trust policy comes to can't be told, since {why}"))
+            Verdict::Wait(format!("{SPREADING}; engine can't evaluate its trust policy, because {why}"))
         }
         Trust::Missing(others) => {
             let (reason, remedy) = closed(name, &others);
@@ -280,11 +279,10 @@ fn role_in(arn: &str) -> Option<(&str, &str)> {
     Some((account, resource.strip_prefix("role/")?.rsplit('/').next()?))
 }
 
-/// Checks that a principal of a policy exists, as far as it can be looked up: a role in `account`, the one that the call is
-/// made in.
+/// Checks that a principal of a policy exists, if it is a role in `account`, the account of the call.
 ///
 /// # Errors
-/// `Rejected` if there is no such role.
+/// `Rejected` if the role doesn't exist.
 pub async fn check_principal(
     cx: &Context,
     principal: &str,
@@ -296,15 +294,16 @@ pub async fn check_principal(
         return Ok(());
     };
     let reason = match cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) {
-        Err(error) if error.class == Class::NotFound => format!("there is no role `{name}` in account {of_account}"),
-        // Right after its creation a role may be shown with an id in place of the ARN.
+        Err(error) if error.class == Class::NotFound => format!("account {of_account} has no role `{name}`"),
+        // Right after its creation, IAM may return an ID instead of the ARN.
         Ok(answer) => match answer.role.map(|role| role.arn).filter(|arn| arn.starts_with("arn:")) {
             Some(arn) if arn != principal => format!("the role `{name}` has the ARN `{arn}`"),
             _ => return Ok(()),
         },
         Err(_) => return Ok(()),
     };
-    let error = AwsError::own(Class::Rejected, operation, resource, format!("AWS knows no principal `{principal}`"));
+    let error =
+        AwsError::own(Class::Rejected, operation, resource, format!("AWS doesn't know the principal `{principal}`"));
     Err(AwsError { known: Some(Code::PrincipalUnknown), reason: Some(reason.into()), ..error })
 }
 
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_wrong_only_where_nothing_in_it_can_be_meant() {
+    fn a_policy_is_wrong_only_if_no_statement_can_allow_lambda() {
         let lambda = json!({ "Service": LAMBDA });
         let with = |mut statement: Json, field: &str, value: Json| {
             statement[field] = value;
@@ -377,12 +376,12 @@ mod tests {
         assert!(matches!(trust("{}", LAMBDA), Trust::Unknown(_)));
     }
 
-    /// One text, alone or in a list: the two mean the same.
+    /// One text, alone or in a list, which is equivalent.
     fn one_or_list(text: String) -> impl Strategy<Value = Json> {
         prop_oneof![Just(json!(text)), Just(json!([text]))]
     }
 
-    /// A statement, and whether it lets Lambda in where nothing else does.
+    /// A statement, and whether it alone allows Lambda.
     fn statement() -> impl Strategy<Value = (Json, bool)> {
         let services = prop::sample::select(vec![LAMBDA, "ec2.amazonaws.com", "events.amazonaws.com"]);
         let actions = prop::sample::select(vec!["sts:AssumeRole", "sts:*", "*", "sts:TagSession", "STS:ASSUMEROLE"]);
@@ -422,7 +421,7 @@ mod tests {
             let verdict = read(&json!(statements));
             match verdict {
                 Trust::Granted => prop_assert!(grants),
-                // A denial makes a grant uncertain, and nothing else does here.
+                // Only a denial makes a grant uncertain here.
                 Trust::Unknown(_) => prop_assert!(grants && statements.iter().any(|it| it["Effect"] == "Deny")),
                 Trust::Missing(ref others) => {
                     prop_assert!(!grants);
@@ -435,7 +434,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_it_says_reading_it_ends(policy in any_json(), text in ".{0,40}") {
+        fn any_policy_is_evaluated_without_a_panic(policy in any_json(), text in ".{0,40}") {
             trust(&policy.to_string(), LAMBDA);
             trust(&json!({ "Statement": policy }).to_string(), LAMBDA);
             trust(&text, LAMBDA);

@@ -1,7 +1,7 @@
-//! Waiting for AWS: one poller, one retry, one place that knows about Ctrl-C.
+//! Waiting for AWS: all polling, retrying and Ctrl-C handling.
 //!
-//! A budget counts the time in which AWS could have been at work and we could have looked: neither what the machine
-//! sleeps through nor a network that is gone for a while ends a wait.
+//! A wait's budget counts only the time in which AWS could be reached: neither suspending the machine nor a network
+//! outage ends a wait.
 //!
 //! **Invariant:** no kind sleeps, and no HTTP call in flight is ever dropped: an interrupt ends the pause between two.
 
@@ -22,12 +22,12 @@ use super::Aws;
 use super::error::{AwsError, Class};
 use clock::{Clock, Outage};
 
-/// What a verb needs beside its properties.
+/// What a kind's operations need besides its properties.
 #[derive(Clone)]
 pub struct Context {
-    /// The clients.
+    /// The AWS clients.
     pub aws: Arc<Aws>,
-    /// What the user allowed beyond the plan.
+    /// What the user allows in addition to the plan.
     pub consent: Consent,
     interrupt: watch::Receiver<bool>,
     steady: Steady,
@@ -37,105 +37,105 @@ pub struct Context {
     open: Arc<Mutex<BTreeMap<u64, String>>>,
 }
 
-/// Hears what a step is waiting for, in words to follow "waiting for".
+/// Receives what a step is waiting for, worded to follow "waiting for".
 pub type Reporter = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// One queue for each function: its writes go one after another.
+/// One queue per function: its writes run one at a time.
 type Queues = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
 
-/// What the user allowed beyond the plan.
+/// What the user allows in addition to the plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// Items of a table may be lost (`--delete-data`).
+    /// Tables can be deleted with their items (`--delete-data`).
     pub delete_data: bool,
-    /// What bears the right name is ours, where its tags may not be read (`--assume-owner`).
+    /// Assume ownership by name if tags can't be read (`--assume-owner`).
     pub assume_owner: bool,
 }
 
-/// Which pauses Ctrl-C does not end.
+/// Which pauses Ctrl-C doesn't end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Steady {
     /// None.
     Never,
-    /// Those of waits for what AWS has begun.
+    /// Pauses while waiting for changes that AWS has begun.
     WhileWaiting,
-    /// Also those before a call is sent again.
+    /// Also pauses before a retry.
     Always,
 }
 
-/// A wait: for what, how often to look, and when to give up.
+/// A wait: for what, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Wait {
-    /// What is waited for, to follow "waiting for".
+    /// What to wait for, worded to follow "waiting for".
     pub what: &'static str,
-    /// Why that takes a while, to follow "since".
+    /// Why it takes a while, worded to follow "since".
     pub since: &'static str,
-    /// The AWS CLI's command that shows how far it is, with `{}` for the name; empty: there is no single one.
+    /// The AWS CLI command that shows the progress, with `{}` for the name; empty if there is no single one.
     pub look: &'static str,
-    /// Whether the looks count against Lambda's rate limit.
+    /// Whether the polls count against Lambda's rate limit.
     pub counted: bool,
-    /// From the first look to the deadline.
+    /// From the first poll to the deadline.
     pub budget: Duration,
 }
 
-/// Between two looks, as long as AWS does not throttle and what is waited for is young.
+/// The initial interval between two polls.
 const POLL: Duration = Duration::from_millis(250);
-/// What lasts is looked at this many times until it has lasted as long again: a second more means nothing by then, and
-/// the account's rate limit is everybody's.
+/// The polling interval grows with the elapsed time, divided by this number: after a long wait a second more doesn't
+/// matter, and all clients share the account's rate limit.
 const LOOKS: u32 = 80;
-/// Between two looks while there is no network.
+/// The polling interval while offline.
 const POLL_IN_THE_DARK: Duration = Duration::from_secs(2);
-/// Between two looks at most, however much it throttles.
+/// The maximum polling interval.
 const POLL_CEILING: Duration = Duration::from_secs(5);
-/// How long IAM may take until everybody in AWS has heard of a role or its rights: seconds, with a tail of about a
-/// minute. A role that is wrong for good answers with the very same text, so this is also how long that takes to tell.
+/// How long IAM changes may take to propagate: seconds, with a tail of about a minute. A role that is permanently wrong
+/// returns the same error, so it takes this long to detect, too.
 const PROPAGATION: Duration = Duration::from_secs(90);
-/// How long a call is tried that AWS throttles. Others in the account get their turns as well, so this has to be long.
+/// How long a throttled call is retried. It is long, because all clients of the account share the limit.
 const FAIR: Duration = Duration::from_secs(600);
-const PLACE: &str = "a free place in AWS's rate limit";
-const MANY: &str = "many calls are made in this account at the moment";
-/// A call that has waited so long for its place is worth a word.
+const PLACE: &str = "AWS's rate limit";
+const MANY: &str = "many calls are being made in this account";
+/// How long a wait lasts before it is reported.
 const NEWS: Duration = Duration::from_secs(3);
-const READ: Wait = Wait { what: "AWS to answer", since: "", look: "", counted: true, budget: Duration::from_secs(60) };
-/// Why what is right for everybody who looks may still be refused.
-pub(super) const SPREADING: &str = "IAM takes up to a minute or so to let all of AWS know of a role and its rights";
-/// How long AWS may be out of reach in the middle of a run: for a train's tunnel, or the way to the next room.
+const READ: Wait = Wait { what: "AWS to respond", since: "", look: "", counted: true, budget: Duration::from_secs(60) };
+/// Why a role that looks right may still be refused.
+pub(super) const SPREADING: &str = "changes to roles and permissions can take about a minute to propagate in IAM";
+/// How long a network outage in the middle of a run may last, for example in a train.
 const OUT_OF_REACH: Duration = Duration::from_secs(600);
-const TURN: &str = "its turn, since what writes to one function goes one after another";
-const NETWORK: &str = "the network to come back (AWS gives no answer)";
-/// How often a create that AWS failed at, or gave no readable answer to, is sent again: its 5xx can be repeatable.
+const TURN: &str = "its turn, since writes to one function run one at a time";
+const NETWORK: &str = "the network to come back (no response from AWS)";
+/// How often a create is retried after a server error or an unreadable response: its 5xx may be permanent.
 const FAULTS_OF_A_CREATE: u32 = 3;
-/// How often everything else is: the SDK has tried a few times already.
+/// How often other calls are retried after that: the SDK has already retried them a few times.
 const FAULTS: u32 = 1;
 
 impl Context {
-    /// A context whose waits end when `interrupt` turns true.
+    /// A context whose waits end when `interrupt` becomes true.
     pub fn new(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
         let (report, queues): (Reporter, _) = (Arc::new(|_| {}), Queues::default());
         let open = Arc::default();
         Context { aws, consent, interrupt, steady: Steady::Never, enduring: false, report, queues, open }
     }
 
-    /// The same for a run that has reached AWS before: from now on a network that is gone is waited for. Until then it
-    /// is more likely that the endpoint is wrong, which nobody should have to wait for.
+    /// The same for a run that has already reached AWS: from now on it waits out network outages. Before that, a wrong
+    /// endpoint is more likely, and waiting doesn't help.
     #[must_use]
     pub fn enduring(&self) -> Context {
         Context { enduring: true, ..self.clone() }
     }
 
-    /// The same, telling `report` what is waited for.
+    /// The same, reporting waits to `report`.
     #[must_use]
     pub fn reporting(&self, report: Reporter) -> Context {
         Context { report, ..self.clone() }
     }
 
-    /// The same, with pauses that go on in spite of Ctrl-C: for what must not stay half done.
+    /// The same, with pauses that continue in spite of Ctrl-C: for changes that must not remain half done.
     #[must_use]
     pub fn steady(&self, steady: Steady) -> Context {
         Context { steady, ..self.clone() }
     }
 
-    /// Waits for the turn of a write to function `name`; the turn ends when the guard is dropped.
+    /// Waits for exclusive write access to the function `name`; it ends when the returned guard is dropped.
     pub async fn turn(&self, name: &str) -> OwnedMutexGuard<()> {
         let queue = {
             let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,11 +149,11 @@ impl Context {
         queue.lock_owned().await
     }
 
-    /// Looks until `probe` answers `Some`: at once, then every 250 ms while the rate budget has room to spare, and less
-    /// often what takes long.
+    /// Polls until `probe` returns `Some`: immediately, then every 250 ms while the rate limit allows it, and less often
+    /// the longer it takes.
     ///
     /// # Errors
-    /// What `probe` fails with, unless that passes (throttling, no answer, a server fault); `Overdue` at the
+    /// Errors of `probe` that are not transient (unlike throttling, no response or a server error); `Overdue` at the
     /// deadline; `Interrupted`.
     pub async fn until<T, F>(&self, wait: Wait, resource: &str, mut probe: impl FnMut() -> F) -> Result<T, AwsError>
     where
@@ -177,16 +177,16 @@ impl Context {
                     match look {
                         Err(error) if error.class == Class::Throttled => pace = (pace * 2).min(POLL_CEILING),
                         Err(error) if error.is_ambiguous() => {
-                            trouble = format!("; the last look failed: {}", error.message);
+                            trouble = format!("; the last read failed: {}", error.message);
                         }
                         Err(error) => return Err(error),
                         Ok(_) => trouble.clear(),
                     }
                 }
             }
-            // The SDK may have tried again and met throttles of which only the budget has heard.
+            // The SDK may have retried throttled calls that only the budget knows about.
             let slower = if wait.counted { POLL.mul_f64(self.aws.budget.slowdown()) } else { POLL };
-            // From look to look, not from answer to look: otherwise each round trip would be waited for twice.
+            // Measured from poll to poll, not from response to poll, so that round trips don't add up.
             let pace = pace.max((clock.passed() / LOOKS).min(POLL_CEILING)).max(slower.min(POLL_CEILING));
             next = (next + if outage.is_over() { pace } else { POLL_IN_THE_DARK }).max(Instant::now());
             let left = wait.budget.saturating_sub(clock.passed() - outage.lost());
@@ -196,7 +196,7 @@ impl Context {
                 return Err(self.to_look_at(wait, resource, error));
             }
             if outage.is_over() {
-                // The last look comes when time is up, not before.
+                // The last poll is at the deadline, not before.
                 next = next.min(Instant::now() + left);
             }
             clock.during(self.pause(sleep_until(next), Steady::WhileWaiting, &what, resource)).await?;
@@ -207,7 +207,7 @@ impl Context {
         }
     }
 
-    /// Sends a change that may be repeated, again and again while AWS says "not now", with growing jittered pauses.
+    /// Sends an idempotent change, and retries it with jittered exponential backoff while the error is transient.
     ///
     /// # Errors
     /// The last error of `call`; `Interrupted`.
@@ -250,9 +250,9 @@ impl Context {
             let reason = error.reason.as_deref();
             let (what, deadline) = match error.class {
                 Class::Busy | Class::Leaving => (since(wait.what, &said(&error)), wait.budget),
-                Class::StreamUnknown => (since("Lambda to know the stream", &said(&error)), wait.budget),
+                Class::StreamUnknown => (since("Lambda to recognize the stream", &said(&error)), wait.budget),
                 Class::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
-                // What was waited for before does not count against IAM.
+                // Earlier waits don't count against the propagation time.
                 Class::RoleNotAssumable
                 | Class::StreamNotReadable
                 | Class::RoleLacksRight
@@ -262,14 +262,14 @@ impl Context {
                         Class::RoleNotAssumable => "Lambda to be able to assume the role",
                         Class::StreamNotReadable => "the role to be able to read the stream",
                         Class::KeyNotUsable => "Lambda to be able to use the key",
-                        Class::PrincipalUnknown => "AWS to know the principal",
-                        _ => "the role to have the rights that it needs",
+                        Class::PrincipalUnknown => "AWS to recognize the principal",
+                        _ => "the role to get the permissions that it needs",
                     };
                     (since(what, reason.unwrap_or(SPREADING)), *spreading.get_or_insert(spent) + PROPAGATION)
                 }
                 Class::ServerFault | Class::Garbled if faults < max_faults => {
                     faults += 1;
-                    (since("AWS to answer", &said(&error)), wait.budget)
+                    (since("AWS to respond", &said(&error)), wait.budget)
                 }
                 Class::NoAnswer if self.enduring => (NETWORK.to_owned(), Duration::MAX),
                 _ => return Err(error),
@@ -287,12 +287,12 @@ impl Context {
         }
     }
 
-    /// Sends a change of what was read before. Once AWS was busy with something else, or its answer got lost, `again`
-    /// decides before it is sent again: what somebody else has changed meanwhile must not be overwritten unseen, and
-    /// what the lost call has done is done. It says so with a value, and "not yet" as an error of the class `Busy`.
+    /// Sends a change of a resource that was read before. If AWS was busy or the response was lost, `again` reads the
+    /// resource before the retry, so that another client's change isn't overwritten and a lost call that succeeded isn't
+    /// repeated. `again` returns a value if the change is done, and an error of the class `Busy` for "not yet".
     ///
     /// # Errors
-    /// As [`Context::send`]; what `again` fails with.
+    /// Those of [`Context::send`] and of `again`.
     pub async fn change<T, C, P>(
         &self,
         wait: Wait,
@@ -319,8 +319,8 @@ impl Context {
         self.send(wait, resource, attempt).await
     }
 
-    /// Sends a read, again while AWS throttles it, and in an enduring context while there is no answer. Everything else
-    /// it fails with is somebody else's to judge, but says no secret that is known by then.
+    /// Sends a read, and retries it while AWS throttles it or, in an enduring context, doesn't respond. Other errors are
+    /// returned with all known secrets masked.
     ///
     /// # Errors
     /// The last error of `call`; `Interrupted`.
@@ -332,7 +332,7 @@ impl Context {
         let _open = self.open(format!("{ANSWER}{about}"));
         let attempt = || {
             let read = call();
-            // Only what passes comes out as an error that `send` would repeat.
+            // Only transient failures become errors, which `send` retries.
             async {
                 match read.await {
                     Err(error) if error.class == Class::Throttled || (self.enduring && error.is_ambiguous()) => {
@@ -345,11 +345,11 @@ impl Context {
         self.send(READ, resource, attempt).await.and_then(|read| read).map_err(|error| self.masked(error))
     }
 
-    /// Sends a create, which AWS does not promise to be idempotent: when the answer got lost or the name is taken,
-    /// `find` looks for what it may have made before it is sent again, however long that look takes to succeed.
+    /// Sends a create, which isn't idempotent: if the response was lost or the name is taken, `find` must successfully
+    /// look for the created resource before a retry.
     ///
     /// # Errors
-    /// As [`Context::send`]; what `find` fails with.
+    /// Those of [`Context::send`] and of `find`.
     pub async fn create<T, C, P>(
         &self,
         wait: Wait,
@@ -361,7 +361,7 @@ impl Context {
         C: Future<Output = Result<T, AwsError>>,
         P: Future<Output = Result<Option<T>, AwsError>>,
     {
-        // What a create failed with after which nobody could look yet.
+        // The error of a create after which `find` hasn't succeeded yet.
         let doubt: Mutex<Option<AwsError>> = Mutex::new(None);
         let doubt = || doubt.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = || async {
@@ -378,10 +378,10 @@ impl Context {
                     self.aws.guard.observe_ours(resource);
                     Ok(made)
                 }
-                // Taken, and nothing there: the last one of that name is not quite gone yet.
+                // The name is taken but nothing exists: the previous resource is still being deleted.
                 Ok(None) if error.class == Class::Exists => Err(AwsError { class: Class::Leaving, ..error }),
                 Ok(None) => Err(error),
-                // Something is there, and it is not what may have been made.
+                // A resource exists, and this create didn't make it.
                 Err(verdict) if verdict.class == Class::Leaving => Err(verdict),
                 Err(trouble) => {
                     *doubt() = Some(error);
@@ -392,7 +392,7 @@ impl Context {
         self.repeat(wait, FAULTS_OF_A_CREATE, resource, attempt).await
     }
 
-    /// A pause between two looks, for whoever looks by himself; Ctrl-C ends it, unless this context is steady.
+    /// A pause between two polls of the caller; Ctrl-C ends it, unless this context is steady.
     ///
     /// # Errors
     /// `Interrupted`.
@@ -400,7 +400,7 @@ impl Context {
         self.pause(sleep(pause), Steady::WhileWaiting, what, resource).await
     }
 
-    /// What is read and waited for at the moment, each in words to follow "waiting for".
+    /// Current reads and waits, each worded to follow "waiting for".
     pub fn waits(&self) -> Vec<String> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut waits: Vec<String> = open.values().cloned().collect();
@@ -416,14 +416,14 @@ impl Context {
         Open { key, all: Arc::clone(&self.open) }
     }
 
-    /// The error of a wait that has come to its end, with what shows how far AWS is.
+    /// The error of a wait that timed out, with a command that shows AWS's progress.
     fn to_look_at(&self, wait: Wait, resource: &str, error: AwsError) -> AwsError {
         if wait.look.is_empty() || error.remedy.is_some() {
             return error;
         }
         let look = wait.look.replace("{}", resource);
         let remedy = format!(
-            "`{look} --region {}` shows how far AWS is; run the same command again, and it goes on waiting",
+            "check the progress with `{look} --region {}`; run the same command again to continue waiting",
             self.aws.region
         );
         AwsError { remedy: Some(remedy.into()), ..error }
@@ -434,27 +434,27 @@ impl Context {
         *self.interrupt.borrow()
     }
 
-    /// Ends when Ctrl-C is pressed.
+    /// Completes when Ctrl-C is pressed.
     pub async fn interrupt(&self) {
         let mut interrupt = self.interrupt.clone();
-        // An error here means that nobody can press it any more.
+        // An error means that the sender was dropped, so there won't be an interrupt.
         if interrupt.wait_for(|pressed| *pressed).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// The error without what must not be said.
+    /// The error with secrets masked.
     pub fn masked(&self, error: AwsError) -> AwsError {
         let mask = |text: Box<str>| self.aws.secrets.mask(&text).into();
         AwsError { message: mask(error.message), reason: error.reason.map(mask), ..error }
     }
 
-    /// Sees a call through, and says so where it has to wait for its place in a rate limit. Ctrl-C ends that wait. The
-    /// SDK's futures are large, so they come boxed: each layer around them would copy them once more.
+    /// Awaits a call, and reports if it waits for a rate limit. Ctrl-C ends that wait. The SDK's futures are large, so
+    /// they are boxed: otherwise each layer would copy them.
     async fn attend<F: Future>(&self, call: F) -> F::Output {
         let budget = &self.aws.budget;
         let mut call = pin!(call);
-        // What is sent after Ctrl-C has to be sent.
+        // Calls that start after Ctrl-C are necessary, so their waits continue.
         let mut ended = self.interrupted();
         loop {
             tokio::select! {
@@ -473,7 +473,7 @@ impl Context {
         }
     }
 
-    /// Pauses until `over`, saying for what now and then; Ctrl-C ends it, unless this context is as steady as `steady`.
+    /// Pauses until `over`, reporting why; Ctrl-C ends it, unless this context is at least as steady as `steady`.
     async fn pause(
         &self,
         over: impl Future<Output = ()>,
@@ -497,7 +497,7 @@ impl Context {
     }
 }
 
-/// Something that is waited for, as long as it lives.
+/// A current wait; it ends when this is dropped.
 struct Open {
     key: u64,
     all: Arc<Mutex<BTreeMap<u64, String>>>,
@@ -509,15 +509,15 @@ impl Drop for Open {
     }
 }
 
-/// What a read waits for; behind it may stand what it is about.
-pub const ANSWER: &str = "an answer of AWS";
+/// What a read waits for; the resource may follow.
+pub const ANSWER: &str = "a response from AWS";
 
-/// Stands between what is waited for and why.
+/// Separates what is waited for from the reason.
 pub const BECAUSE: &str = ", since ";
 
-/// That somebody has ended a wait.
+/// The error of an interrupted wait.
 fn given_up(what: &str, resource: &str) -> AwsError {
-    let rest = if what.starts_with(PLACE) { "" } else { "; AWS goes on working on it" };
+    let rest = if what.starts_with(PLACE) { "" } else { "; AWS continues the change" };
     AwsError::own(Class::Interrupted, "wait", resource, format!("interrupted while waiting for {what}{rest}"))
 }
 
@@ -525,8 +525,8 @@ fn since(what: &str, why: &str) -> String {
     if why.is_empty() { what.to_owned() } else { format!("{what}{BECAUSE}{why}") }
 }
 
-/// Why a call was refused for the moment, to follow "since".
+/// Why a call is retried, worded to follow "since".
 fn said(error: &AwsError) -> String {
     let text = error.message.trim_end_matches('.');
-    if error.code.is_some() { format!("AWS says: {text}") } else { text.to_owned() }
+    if error.code.is_some() { format!("AWS reports: {text}") } else { text.to_owned() }
 }

@@ -82,7 +82,7 @@ fn what_is_said_is_found_where_it_is_made() {
          `engine diff --out` |",
         "| `…` has no value | add a value, or remove the line",
         "| the local AWS doesn't run on Windows itself | run engine in WSL (Windows Subsystem for Linux) |",
-        "| no AWS credentials were found | looked for: AWS_ACCESS_KEY_ID",
+        "| no AWS credentials found | run `aws configure` or `aws sso login`",
         "| it would be replaced, but its tags may not be read, so it may not be ours | ask for the right to read its \
          tags, or add --assume-owner |",
         "| `code` has both `inline` and `path` | remove one of them |",
@@ -124,7 +124,7 @@ fn a_text_is_followed_to_its_literals() {
     the finding is found -> look …
     the pair is handed on -> with its advice
     the row is refused -> shared advice
-    the call is throttled -> run the same command again in a minute; what is done stays done, and `engine diff` shows what is left (`throttled`)
+    the call is throttled -> run the same command again in a minute; completed changes are kept, and `engine diff` shows what is left (`throttled`)
     `…` is in the way -> move it away
     the system says no -> mend the system
     ");

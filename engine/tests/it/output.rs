@@ -409,9 +409,9 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     check(&failed, 4).unwrap();
     assert_snapshot!(failed.strip_prefix(&planned).unwrap().trim(), @"
     #### What did not happen
-    - **failed** (`access-denied`): create `logger`: AWS does not allow this call
-      - &#64;&#8203;admin says no &#124; really; nothing lets the user or role that runs the engine do this
-      - ask whoever owns the account for the permission `lambda:CreateFunction` on `owls-logger`; <code>aws sts get-caller-identity</code> shows who is asking
+    - **failed** (`access-denied`): create `logger`: AWS denied this call
+      - &#64;&#8203;admin says no &#124; really; no policy allows your credentials to make this call
+      - ask the account's administrator for the permission `lambda:CreateFunction` on `owls-logger`; <code>aws sts get-caller-identity</code> shows which identity made the call
     - skipped: create `allow`: it depends on `logger`
     - left: create `pipe`
 

@@ -37,7 +37,7 @@ resources:
 const SOURCE: &str = "exports.handler = async () => {};\n";
 
 /// As far as a spec comes that has nothing wrong with it.
-const ACCEPTED: &str = "error[no-credentials]: there are no AWS credentials";
+const ACCEPTED: &str = "error[no-credentials]: no AWS credentials found";
 
 /// A folder that everybody may enter, with the program in it: root's rights would hide what is to be seen, so it runs as
 /// somebody else then.

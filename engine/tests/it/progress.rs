@@ -259,18 +259,18 @@ fn a_real_terminal_is_drawn_on_wide_narrow_and_resized() {
     let (project, cloud) = (Project::usual(), Cloud::start(World::empty()));
     let (mut session, screen) = held(&project, &cloud, &[], &[]);
     let wide =
-        shows(&mut session, &screen, "waits", |text| text.contains("s todos: creating, waiting for AWS to answer"));
+        shows(&mut session, &screen, "waits", |text| text.contains("s todos: creating, waiting for AWS to respond"));
     let rows = ["todos: creating", "logger: creating", "logger-permission: waits for", "todos-to-logger: waits for"];
     let places: Vec<usize> =
         rows.iter().map(|row| wide.find(row).unwrap_or_else(|| panic!("no {row} in {wide}"))).collect();
     assert!(places.is_sorted(), "{wide}");
     resize(&session, &screen, 40, 40);
-    let narrow = shows(&mut session, &screen, "cut lines", |text| text.contains("todos: waits for AWS to answer"));
+    let narrow = shows(&mut session, &screen, "cut lines", |text| text.contains("todos: waits for AWS to respond"));
     let region: Vec<&str> = narrow.lines().rev().take(4).collect();
     assert!(region.iter().all(|line| line.chars().count() < 40), "{narrow}");
     assert!(once(&narrow, "s todos: ") && once(&narrow, "logger-permission: waits for"), "{narrow}");
     resize(&session, &screen, 80, 40);
-    shows(&mut session, &screen, "whole lines", |text| text.contains("todos: creating, waiting for AWS to answer"));
+    shows(&mut session, &screen, "whole lines", |text| text.contains("todos: creating, waiting for AWS to respond"));
     cloud.let_go();
     let end = shows(&mut session, &screen, "an end", |text| text.contains("the longest pole"));
     for done in ["todos: created after", "logger: created after", "todos-to-logger: created after"] {
@@ -285,7 +285,7 @@ fn a_terminal_that_cannot_draw_a_ci_systems_and_a_screen_reader_get_whole_lines(
     for (args, env) in [dumb, (&[], &[("CI", "true")]), (&["--plain"], &[]), (&[], &[("ENGINE_PLAIN", "1")])] {
         let (project, cloud) = (Project::usual(), Cloud::start(World::empty()));
         let (mut session, _) = held(&project, &cloud, args, env);
-        let mut said = session.exp_string("todos: still creating, waiting for AWS to answer (").unwrap();
+        let mut said = session.exp_string("todos: still creating, waiting for AWS to respond (").unwrap();
         cloud.let_go();
         said += &session.exp_eof().unwrap();
         let is_plain = !args.is_empty() || env[0].0 == "ENGINE_PLAIN";

@@ -75,7 +75,7 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
 }
 
 #[test]
-fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
+fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
     let salt = Salt::random();
     let then = Given::new();
     assert_eq!(then.saved(&salt).moved(&then.saved(&salt)), Vec::<String>::new());
@@ -94,15 +94,15 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
             text("async () => {};", "async () => 1;"),
             &[SPEC, "the source of `logger` has changed", "in AWS, `code_sha256` of `logger` has changed"],
         ),
-        (other, &["the variable `units` has another value, or was not given"]),
-        (unset, &[SPEC, "the variable `units` has another value, or was not given"]),
+        (other, &["the variable `units` has another value or isn't set"]),
+        (unset, &[SPEC, "the variable `units` has another value or isn't set"]),
         (
             flags(Flags { prune_scan: true, team: Some("owls".into()), ..Flags::default() }),
-            &["`--prune-scan` is not as when the plan was saved", "`--team` is not as when the plan was saved"],
+            &["`--prune-scan` has changed since the plan was saved", "`--team` has changed since the plan was saved"],
         ),
         (
             read(|it| it.site.account = "210987654321".into()),
-            &["the plan was saved for account `123456789012`; this is account `210987654321`"],
+            &["the plan was saved for account `123456789012`, but this is account `210987654321`"],
         ),
         (
             read(|it| drop(live(it, "todos").props.insert("read_capacity".into(), Value::Number(7.into())))),
@@ -118,11 +118,11 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
             read(|it| live(it, "logger").condition = Condition::Broken("the role vanished".into())),
             &["in AWS, the state of `logger` has changed"],
         ),
-        (read(|it| live(it, "pipe").incarnation = Some("2".into())), &["`pipe` was deleted and made anew"]),
+        (read(|it| live(it, "pipe").incarnation = Some("2".into())), &["`pipe` was deleted and re-created"]),
         (read(|it| it.found.get_mut("pipe").unwrap().live = None), &["`pipe` existed and no longer does"]),
         (
             read(|it| leave(it, "9", Ownership::Nobody)),
-            &["the mapping of `old-pipe`, which is not in the spec, did not exist and now does"],
+            &["the mapping of `old-pipe`, which isn't in the spec, did not exist and now does"],
         ),
         // Nobody minds how old something is, or what else AWS says about it.
         (
@@ -143,7 +143,7 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
     let gone = read(|it| it.found.get_mut("pipe").unwrap().live = None);
     assert_eq!(gone.saved(&salt).moved(&then.saved(&salt)), ["`pipe` did not exist and now does"]);
     let left = read(|it| leave(it, "9", Ownership::Nobody));
-    let what = "the mapping of `old-pipe`, which is not in the spec,";
+    let what = "the mapping of `old-pipe`, which isn't in the spec,";
     assert_eq!(left.saved(&salt).moved(&then.saved(&salt)), [format!("{what} existed and no longer does")]);
     let ours = read(|it| leave(it, "9", Ownership::Denied));
     assert_eq!(left.saved(&salt).moved(&ours.saved(&salt)), [format!("in AWS, the owner of {what} has changed")]);
@@ -154,7 +154,7 @@ fn what_has_not_moved_may_be_applied_and_every_move_is_named() {
 }
 
 #[test]
-fn another_plan_from_the_same_is_noticed_too() {
+fn another_plan_from_the_same_inputs_is_detected() {
     let salt = Salt::random();
     let (then, given) = (Given::new().saved(&salt), Given::new());
     let spec = crate::plan::load(&with(&given.text, "${var.units}", "1"));
@@ -164,17 +164,17 @@ fn another_plan_from_the_same_is_noticed_too() {
         SavedPlan::new(&spec, &inventory, &plan, &Overrides::default(), Flags::default(), salt.clone())
     };
     let moved = of(Goal::Present).moved(&of(Goal::Absent));
-    let rows = ["todos", "logger", "allow", "pipe"].map(|name| format!("the plan for `{name}` is another one"));
+    let rows = ["todos", "logger", "allow", "pipe"].map(|name| format!("the plan for `{name}` has changed"));
     assert_eq!(moved, rows);
 
     let older = serde_json::to_string(&then).unwrap().replace(&format!("{:?}", then.engine), "\"0.0.1\"");
     let older = SavedPlan::parse(older.as_bytes()).unwrap().unwrap();
-    let version = format!("the plan was saved by version 0.0.1 of this program; this is {}", then.engine);
+    let version = format!("the plan was saved by engine 0.0.1, but this is engine {}", then.engine);
     assert_eq!(older.moved(&then), [version]);
 }
 
 #[test]
-fn a_saved_plan_is_told_from_a_spec_and_from_half_of_one() {
+fn a_saved_plan_differs_from_a_spec_and_from_an_incomplete_plan() {
     let saved = Given::new().saved(&Salt::random());
     let text = serde_json::to_string_pretty(&saved).unwrap();
     assert_eq!(SavedPlan::parse(text.as_bytes()).unwrap(), Some(saved.clone()));
@@ -188,12 +188,12 @@ fn a_saved_plan_is_told_from_a_spec_and_from_half_of_one() {
     assert_eq!(problem(&text[..text.len() / 2]), "the saved plan is incomplete");
     assert_eq!(problem(&compact[..compact.len() - 1]), "the saved plan is incomplete");
     let newer = text.replace("\"format_version\": 2", "\"format_version\": 3");
-    assert_eq!(problem(&newer), "the plan was saved by another version of this program");
+    assert_eq!(problem(&newer), "the plan was saved by another version of engine");
     assert_eq!(problem(&text.replace("\"sources\"", "\"secrets\"")), "the saved plan is damaged");
 }
 
 #[test]
-fn it_is_written_for_its_owner_alone_and_never_over_something_else() {
+fn a_saved_plan_is_readable_only_by_its_owner_and_overwrites_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("my.plan");
     let names = || {
@@ -215,12 +215,12 @@ fn it_is_written_for_its_owner_alone_and_never_over_something_else() {
     for other in [PIPELINE, "", "{}"] {
         fs::write(&path, other).unwrap();
         let error = saved.write(&path).unwrap_err();
-        assert!(error.problem.ends_with("is there already, and it is no saved plan"), "{error:?}");
+        assert!(error.problem.ends_with("already exists and isn't a saved plan"), "{error:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), other);
     }
     for unwritable in [folder.path().to_owned(), folder.path().join("missing/my.plan"), "..".into()] {
         let error = saved.write(&unwritable).unwrap_err();
-        assert!(error.problem.starts_with("the plan can't be saved as"), "{error:?}");
+        assert!(error.problem.starts_with("failed to save the plan to"), "{error:?}");
     }
     assert_eq!(names(), BTreeSet::from(["my.plan".to_owned()]));
 }

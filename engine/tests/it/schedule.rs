@@ -732,7 +732,7 @@ async fn an_interrupt_ends_waits_and_completes_only_a_begun_replacement_of_a_con
     assert_snapshot!(run.story(), @r"
        0 delete tie begins
        0 update c begins
-    1000 update c failed: interrupted while waiting for it to be ready; AWS goes on working on it
+    1000 update c failed: interrupted while waiting for it to be ready; AWS continues the change
     1000 update of-c skipped for c
     1000 interrupted
     2000 delete tie done
@@ -762,7 +762,7 @@ async fn a_call_in_flight_is_given_ten_seconds_after_an_interrupt() {
     let (run, ()) = tokio::join!(stage.apply(&nodes, Goal::Present, 16), interrupt);
     assert_eq!(start.elapsed(), Duration::from_secs(11));
     let words: Vec<String> = run.endings.iter().map(|ending| format!("{ending:?}")).collect();
-    assert!(words[0].contains("whether AWS has done it is not known"), "{words:?}");
+    assert!(words[0].contains("AWS may or may not have carried it out"), "{words:?}");
     assert_eq!(run.endings[1], Ending::NotStarted);
 }
 
@@ -804,11 +804,11 @@ async fn what_changed_since_the_plan_is_not_written_to() {
         }
     }
     assert_snapshot!(all, @r#"
-    a property, in place: update a failed: changed meanwhile: somebody else changed `size`
-    a property, replace: delete a failed: changed meanwhile: somebody else changed `size`; create a Skipped("a")
-    made anew, in place: update a failed: changed meanwhile: it was deleted and made again
-    made anew, replace: delete a failed: changed meanwhile: it was deleted and made again; create a Skipped("a")
-    gone, in place: update a failed: changed meanwhile: it is gone
+    a property, in place: update a failed: changed in the meantime: `size`
+    a property, replace: delete a failed: changed in the meantime: `size`; create a Skipped("a")
+    made anew, in place: update a failed: changed in the meantime: it was deleted and re-created
+    made anew, replace: delete a failed: changed in the meantime: it was deleted and re-created; create a Skipped("a")
+    gone, in place: update a failed: changed in the meantime: it was deleted
     gone, replace: delete a done; create a done
     nothing, in place: update a done
     nothing, replace: delete a done; create a done
@@ -822,7 +822,7 @@ async fn an_output_other_than_promised_stops_what_would_use_it() {
     let run = stage.apply(&[node("a"), node("b").uses(&["a"])], Goal::Present, 16).await;
     assert_snapshot!(run.story(), @r"
       0 create a begins
-    100 create a failed: the plan promised `name` of `a` to be `owls-a`, and AWS made another
+    100 create a failed: the plan predicted `owls-a` as `name` of `a`, but AWS returned another
     100 create b skipped for a
     ");
 }

@@ -731,7 +731,7 @@ fn a_denied_read_names_itself_and_nothing_is_written() {
         cloud.always(operation, Fault::Answer(Reply::of(operation, status, code, &text)));
         let run = Project::usual().run(&cloud, &["apply", "--yes"]);
         run.ends_with(1).complains(&text).complains(operation);
-        run.complains(&format!("ask whoever owns the account for the permission `x:{operation}`"));
+        run.complains(&format!("ask the account's administrator for the permission `x:{operation}`"));
         run.complains_once();
         assert_eq!(writes(&cloud), [""; 0], "{operation}");
     }
@@ -818,7 +818,7 @@ fn no_credentials_are_told_within_seconds() {
         let mut command = project.command(&["diff"]);
         command.env("AWS_EC2_METADATA_DISABLED", disabled).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", url);
         let run = Running::start(command, &project.path("run")).end();
-        run.ends_with(1).complains("no AWS credentials were found").complains("AWS_ACCESS_KEY_ID").complains("--local");
+        run.ends_with(1).complains("no AWS credentials found").complains("AWS_ACCESS_KEY_ID").complains("--local");
         run.complains_once();
         assert!(run.took < Duration::from_secs(10), "{what}: took {:?}", run.took);
         eprintln!("no credentials, metadata service {what}: {:?}", run.took);
@@ -847,22 +847,22 @@ fn what_changed_since_the_plan_is_not_overwritten() {
         (
             "GetFunction",
             |world| world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77)),
-            "somebody else changed `timeout`",
+            "changed in the meantime: `timeout`",
         ),
         (
             "GetFunction",
             |world| {
                 drop(world.functions.get_mut(FUNCTION).unwrap().tags.insert("engine:team".into(), "red-foxes".into()))
             },
-            "its owner is another",
+            "it has another owner",
         ),
-        ("DescribeTable", |world| world.tables.get_mut(TABLE).unwrap().reincarnate(), "it was deleted and made again"),
+        ("DescribeTable", |world| world.tables.get_mut(TABLE).unwrap().reincarnate(), "it was deleted and re-created"),
         (
             "DescribeTable",
             |world| {
                 world.tables.get_mut(TABLE).unwrap().shown["ProvisionedThroughput"]["WriteCapacityUnits"] = json!(9)
             },
-            "somebody else changed `write_capacity`",
+            "changed in the meantime: `write_capacity`",
         ),
     ];
     for (read, meddle, words) in cases {
@@ -877,7 +877,7 @@ fn what_changed_since_the_plan_is_not_overwritten() {
         // The first read is the plan's.
         cloud.before(read, 2, meddle);
         let run = project.run(&cloud, &["apply"]);
-        run.ends_with(3).says("changed meanwhile").says(words);
+        run.ends_with(3).says("changed in the meantime").says(words);
         let writes = writes(&cloud);
         let other = if read == "GetFunction" { "UpdateTable" } else { "UpdateFunctionConfiguration" };
         assert_eq!(writes, [other], "{words}: only the other branch is written");
@@ -900,7 +900,7 @@ fn a_lock_that_moved_by_itself_is_no_change() {
     cloud.before("UpdateFunctionConfiguration", 1, |world| {
         world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77));
     });
-    project.run(&cloud, &["apply"]).ends_with(1).says("changed meanwhile").says("`timeout`");
+    project.run(&cloud, &["apply"]).ends_with(1).says("changed in the meantime").says("`timeout`");
     assert_eq!(cloud.world(|world| world.functions[FUNCTION].config["MemorySize"].clone()), 256);
 }
 
@@ -947,7 +947,7 @@ fn ctrl_c_ends_waits_and_starts_nothing_new() {
     let pressed = Instant::now();
     running.press_ctrl_c();
     let run = running.end();
-    run.ends_with(130).complains("interrupted").says("todos").says("AWS goes on working on it").says("todos-to-logger");
+    run.ends_with(130).complains("interrupted").says("todos").says("AWS continues the change").says("todos-to-logger");
     assert!(pressed.elapsed() < Duration::from_secs(5), "took {:?}", pressed.elapsed());
     assert_eq!(cloud.count("CreateEventSourceMapping"), 0);
     cloud.forget();

@@ -1,12 +1,12 @@
-//! Which cause of the catalogue a failure has.
+//! Maps a failure to its code in the catalogue.
 //!
-//! The class says what the engine does about it, the code what people do: final refusals are one class and many codes.
+//! The class determines what engine does, the code what people do: permanent refusals are one class and many codes.
 
 use super::{AwsError, Class, is_simultaneous};
 use crate::cause::Code;
 
-/// The code of a failure. The class decides where it says enough; what AWS refuses for good is told by its own code and
-/// text.
+/// The code of a failure. The class decides where it is specific enough; for permanent refusals, AWS's code and message
+/// decide.
 pub(super) fn of(error: &AwsError) -> Code {
     if let Some(known) = error.known {
         return known;
@@ -48,8 +48,8 @@ pub(super) fn of(error: &AwsError) -> Code {
     }
 }
 
-/// The property that a refusal names, in the spelling of specs: Lambda writes "Value 'x' at 'memorySize' failed to satisfy
-/// constraint", and for some "'MemorySize' value failed to satisfy constraint".
+/// The property that a refusal names, as it is spelled in specs: Lambda writes "Value 'x' at 'memorySize' failed to
+/// satisfy constraint" or "'MemorySize' value failed to satisfy constraint".
 pub(super) fn property(message: &str) -> Option<String> {
     let (before, _) = message.split_once(" failed to satisfy constraint")?;
     let quoted = before.strip_suffix(" value").unwrap_or(before).strip_suffix('\'')?;
@@ -65,8 +65,8 @@ pub(super) fn property(message: &str) -> Option<String> {
     is_word.then_some(snake)
 }
 
-/// The words of a text that may be members of a request: what is quoted behind `at`, what stands beside the word
-/// `parameter`, and what has a capital letter inside, like `MemorySize`. Plain words mean nothing by themselves.
+/// The words of a message that may be members of a request: quoted words after `at`, words next to `parameter`, and
+/// words with an inner capital, like `MemorySize`. Plain words alone mean nothing.
 pub(super) fn members(message: &str) -> Vec<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.';
     let words: Vec<(&str, bool)> = message
@@ -92,7 +92,7 @@ pub(super) fn members(message: &str) -> Vec<&str> {
     words.iter().enumerate().filter(is_member).map(|(_, (word, _))| *word).collect()
 }
 
-/// What AWS has answered.
+/// AWS's error code and message.
 struct Answer<'a> {
     code: &'a str,
     text: &'a str,
@@ -105,7 +105,7 @@ impl Answer<'_> {
 
     fn denied(&self) -> Code {
         match () {
-            // Lambda's answer to a role that is not of the function's account.
+            // Lambda's response to a role from another account.
             () if self.says("Cross-account pass role") => Code::RoleOfOtherAccount,
             () if self.says("explicit deny") => Code::ExplicitDeny,
             () => Code::AccessDenied,
@@ -121,7 +121,7 @@ impl Answer<'_> {
         }
     }
 
-    /// What was refused for good. Texts stand before codes where AWS has one code for many things.
+    /// The code of a permanent refusal. Messages come before codes, because AWS uses one code for many causes.
     fn refusal(&self) -> Code {
         match () {
             () if self.says("not reachable in this region") || self.says("not in the same region") => Code::OtherRegion,
@@ -157,7 +157,7 @@ impl Answer<'_> {
 
     fn refusal_by_code(&self) -> Code {
         match self.code {
-            // The answer has no code where no service of AWS has answered.
+            // A response without an error code isn't from an AWS service.
             code if code.starts_with("HTTP 413") => Code::CodeTooLarge,
             code if code.starts_with("HTTP ") => Code::NotAws,
             "RequestTooLargeException" | "RequestEntityTooLargeException" => Code::CodeTooLarge,
@@ -178,7 +178,7 @@ impl Answer<'_> {
         }
     }
 
-    /// DynamoDB has one code for what an account may have and for how often something may be changed.
+    /// DynamoDB uses one code for account quotas and for limits on how often a setting can change.
     fn limit(&self) -> Code {
         match () {
             () if self.says("index") => Code::IndexQuota,
@@ -189,7 +189,7 @@ impl Answer<'_> {
         }
     }
 
-    /// Whether it is this property that AWS does not take.
+    /// Whether AWS rejected this property.
     fn is_about(&self, name: &str) -> bool {
         property(self.text).as_deref() == Some(name)
     }
@@ -200,7 +200,7 @@ mod tests {
     use super::property;
 
     #[test]
-    fn the_property_to_blame_is_read_out_of_the_text() {
+    fn the_rejected_property_is_parsed_from_the_message() {
         for (message, name) in [
             (
                 "1 validation error detected: Value '5000' at 'memorySize' failed to satisfy constraint: Member must have",

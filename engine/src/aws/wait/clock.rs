@@ -1,6 +1,6 @@
-//! Time as a budget counts it: what passes while this process is awake, and how much of that AWS was out of reach.
+//! Measures the time that counts for a wait: the time while this process is awake and AWS can be reached.
 //!
-//! **Invariant:** it measures, and decides nothing but what was sleep.
+//! **Invariant:** it only measures; the one thing it decides is whether the process was suspended.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,13 +10,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::aws::error::{AwsError, Class};
 
-/// How often the clock is looked at while something goes on.
+/// The interval at which the clock is checked.
 const TICK: Duration = Duration::from_secs(5);
-/// What may pass between two ticks on a busy machine. A longer gap was seen by nobody: a laptop was shut, a virtual
-/// machine paused, the process stopped.
+/// The maximum gap between two ticks on a busy machine. After a longer gap, the process was suspended: the laptop was
+/// closed, the virtual machine paused or the process stopped.
 const AWAKE: Duration = Duration::from_secs(20);
 
-/// Counts the time that passes while somebody is awake.
+/// Counts the time while the process isn't suspended.
 #[derive(Debug)]
 pub(super) struct Clock {
     last: Instant,
@@ -28,7 +28,7 @@ impl Clock {
         Clock { last: Instant::now(), passed: Duration::ZERO }
     }
 
-    /// How much time has passed so far.
+    /// The time so far.
     pub(super) fn passed(&self) -> Duration {
         self.passed
     }
@@ -55,7 +55,7 @@ impl Clock {
     }
 }
 
-/// Times in which AWS was out of reach, on one clock.
+/// Periods in which AWS couldn't be reached, measured with one clock.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     since: Option<Duration>,
@@ -63,20 +63,20 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// It has begun, or goes on.
+    /// Records that AWS can't be reached.
     ///
     /// # Errors
-    /// `Overdue` once it has lasted `budget`; `error` is what the last call failed with.
+    /// `OutOfReach` once the outage has lasted `budget`; `error` is the failure of the last call.
     pub(super) fn goes_on(&mut self, clock: &Clock, budget: Duration, error: AwsError) -> Result<(), AwsError> {
         let since = *self.since.get_or_insert(clock.passed());
         if clock.passed() - since < budget {
             return Ok(());
         }
-        let message = format!("for {} s AWS could not be reached: {}", budget.as_secs(), error.message);
+        let message = format!("AWS couldn't be reached for {} s: {}", budget.as_secs(), error.message);
         Err(AwsError { class: Class::OutOfReach, message: message.into(), ..error })
     }
 
-    /// AWS has answered, whatever it said.
+    /// Records a response from AWS, whatever it is.
     pub(super) fn ends(&mut self, clock: &Clock) {
         if let Some(since) = self.since.take() {
             self.lost += clock.passed() - since;
@@ -87,7 +87,7 @@ impl Outage {
         self.since.is_none()
     }
 
-    /// How much of the clock's time it took, once it is over.
+    /// The total duration of past outages on the clock.
     pub(super) fn lost(&self) -> Duration {
         self.lost
     }

@@ -50,7 +50,7 @@ fn whatever_has_moved_since_a_plan_was_saved_is_named_and_nothing_is_written() {
     project.run(&["apply", TEAM, "--local"]).expect(0, &[COMPLETE]);
     save(&project, &["--var", "memory=256"]);
 
-    refused(&project, &[], "the variable `memory` has another value, or was not given");
+    refused(&project, &[], "the variable `memory` has another value or isn't set");
     let spec = project.read(TEAM);
     project.write(TEAM, &format!("{spec}\n# a thought\n"));
     refused(&project, &["--var", "memory=256"], "the spec `specs/team.yaml` has changed since the plan was saved");
@@ -83,7 +83,7 @@ fn a_saved_plan_says_for_itself_what_it_is_for() {
     project.run(&["apply", "plan.json"]).expect(0, &["team red-foxes, stack team", COMPLETE]);
 
     // Neither a refused plan nor two plans are saved, nor is anything else overwritten.
-    project.run(&["diff", TEAM, "--local", "--out", TEAM]).expect(1, &["it is no saved plan"]);
+    project.run(&["diff", TEAM, "--local", "--out", TEAM]).expect(1, &["isn't a saved plan"]);
     project.write("teams.txt", "blue-owls\nred-foxes\n");
     let ran = project.run(&["diff", TEAM, "--local", "--teams", "teams.txt", "--out", "two.json"]);
     assert_eq!(ran.code, 64, "{}", ran.stderr);

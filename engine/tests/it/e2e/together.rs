@@ -23,8 +23,9 @@ const EDITS: [(&str, &str); 4] = [
     (CODE, OTHER_CODE),
     ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
 ];
-/// How somebody is told what another one did: never a shrug, always what and by whom.
-const TOLD: [&str; 7] = [
+/// How a run reports the changes of another one: always with what changed.
+const TOLD: [&str; 8] = [
+    "changed in the meantime",
     "changed meanwhile",
     "somebody else",
     "is gone",

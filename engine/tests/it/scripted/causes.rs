@@ -648,7 +648,7 @@ async fn fly(cloud: &Cloud, project: &Project) -> String {
 const STAGES: usize = 3;
 
 #[test]
-fn each_cause_is_told_with_its_place_its_reason_and_the_next_step() {
+fn each_cause_shows_its_place_its_reason_and_the_next_step() {
     let cases = cases();
     let next = AtomicUsize::new(0);
     let told: Mutex<BTreeMap<usize, String>> = Mutex::default();
@@ -686,7 +686,7 @@ fn each_cause_is_told_with_its_place_its_reason_and_the_next_step() {
 }
 
 #[test]
-fn every_code_is_reached_by_an_answer_or_says_why_not() {
+fn every_code_is_reached_by_a_response_or_has_a_reason_why_not() {
     let reached: BTreeSet<&str> = cases().iter().map(|case| case.code).collect();
     for code in Code::ALL {
         let reason = UNREACHED.iter().find(|(name, _)| *name == code.name());
@@ -706,7 +706,7 @@ fn codes_keep_their_names() {
 }
 
 #[test]
-fn explain_says_of_each_code_what_why_and_what_to_do() {
+fn explain_shows_the_meaning_reason_and_next_step_of_each_code() {
     let project = Project::usual();
     let listed = Running::start(project.command(&["explain"]), &project.path("run")).end();
     let kinds = engine::kinds::registry();
@@ -736,7 +736,7 @@ fn explain_says_of_each_code_what_why_and_what_to_do() {
 }
 
 #[test]
-fn a_slip_in_a_code_is_asked_about() {
+fn a_mistyped_code_gets_a_suggestion() {
     let project = Project::usual();
     for (what, near) in
         [("role-not-asumable", "role-not-assumable"), ("acces-denied", "access-denied"), ("tabel", "table")]
@@ -747,7 +747,7 @@ fn a_slip_in_a_code_is_asked_about() {
 }
 
 #[test]
-fn the_permission_for_dynamodb_is_explained_as_it_is() {
+fn explain_shows_that_streams_need_no_permission_for_dynamodb() {
     let project = Project::usual();
     let run = Running::start(project.command(&["explain", "permission"]), &project.path("run")).end();
     run.ends_with(0)
@@ -757,7 +757,7 @@ fn the_permission_for_dynamodb_is_explained_as_it_is() {
 }
 
 #[test]
-fn programs_read_the_code_of_a_failure() {
+fn json_output_contains_the_code_of_a_failure() {
     let cloud = Cloud::start(closed());
     cloud.always("CreateFunction", Fault::Answer(world::not_assumable()));
     let run = Project::usual().run(&cloud, &["apply", "--yes", "--format", "json"]);
@@ -773,7 +773,7 @@ fn programs_read_the_code_of_a_failure() {
 
 /// Of a failed step and of a failed read.
 #[test]
-fn json_logs_have_the_code_of_a_failure() {
+fn json_logs_contain_the_code_of_a_failure() {
     for (operation, args) in [("CreateFunction", ["apply", "--yes"]), ("GetFunction", ["diff", "--show-unchanged"])] {
         let cloud = Cloud::start(World::empty());
         let text = "User: x is not authorized to perform: lambda:any";
@@ -792,7 +792,7 @@ fn json_logs_have_the_code_of_a_failure() {
 
 /// An error says enough whatever of AWS's answer is missing.
 #[test]
-fn no_class_is_without_words() {
+fn every_class_has_a_problem_a_reason_and_a_hint() {
     for class in Class::ALL {
         for (code, message) in [(None, "it is so"), (Some("AnyException"), "any text"), (Some(""), "")] {
             let error = AwsError {

@@ -1,4 +1,4 @@
-//! Credentials that can't be had: what is said fits the profile in use, and AWS is not asked.
+//! Unavailable credentials: the error fits the profile in use, and AWS is not called.
 
 use std::fs;
 
@@ -57,28 +57,24 @@ fn said(project: &Project, variables: &[(&str, &str)], args: &[&str]) -> (Run, S
 }
 
 #[test]
-fn each_source_that_fails_is_told_for_what_it_is() {
+fn each_failed_credential_source_is_named() {
     let project = project();
     let sign_on = "error[credentials-expired]: the AWS credentials have expired";
-    let fetch = "error[credentials-not-fetched]: the AWS credentials can't be fetched";
+    let fetch = "error[credentials-not-fetched]: failed to get AWS credentials";
     for (profile, title, words) in [
-        (
-            "sso",
-            sign_on,
-            &["the profile `sso` takes its credentials from a single sign-on", "`aws sso login --profile sso`"],
-        ),
+        ("sso", sign_on, &["the profile `sso` gets its credentials from SSO", "`aws sso login --profile sso`"]),
         ("old:way", sign_on, &["the profile `old:way`", "`aws sso login --profile 'old:way'`"]),
         // The one that has the sign-on is the one to sign in with.
-        ("role", sign_on, &["the profile `sso` takes", "`aws sso login --profile sso`"]),
-        ("command", fetch, &["`credential_process` of the profile `command`", "run that command by hand"]),
-        ("garbage", fetch, &["`credential_process` of the profile `garbage`", "run that command by hand"]),
+        ("role", sign_on, &["the profile `sso` gets", "`aws sso login --profile sso`"]),
+        ("command", fetch, &["`credential_process` command of the profile `command`", "run that command yourself"]),
+        ("garbage", fetch, &["`credential_process` command of the profile `garbage`", "run that command yourself"]),
+        ("web", fetch, &["the web identity token file `no/token` can't be read", "of the profile `web`"]),
         (
-            "web",
+            "half",
             fetch,
-            &["the file of the web identity token, `no/token`, can't be read", "the profile `web` names it"],
+            &["the credential settings of the profile `half` are invalid", "fix the profile in `~/.aws/config`"],
         ),
-        ("half", fetch, &["what the profile `half` says", "mend it in `~/.aws/config`"]),
-        ("signed-in", fetch, &["belongs to `aws login`", "export-credentials --profile signed-in"]),
+        ("signed-in", fetch, &["uses `aws login`", "export-credentials --profile signed-in"]),
     ] {
         for (variables, args) in
             [(vec![], vec!["diff", "--profile", profile]), (vec![("AWS_PROFILE", profile)], vec!["diff"])]
@@ -94,11 +90,11 @@ fn each_source_that_fails_is_told_for_what_it_is() {
     }
     let variables = [("AWS_WEB_IDENTITY_TOKEN_FILE", "no/token"), ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x")];
     let (_, line) = said(&project, &variables, &["diff"]);
-    assert!(line.contains(fetch) && line.contains("AWS_WEB_IDENTITY_TOKEN_FILE names it"), "{line}");
+    assert!(line.contains(fetch) && line.contains("remove the setting: AWS_WEB_IDENTITY_TOKEN_FILE"), "{line}");
 }
 
 #[test]
-fn a_sign_on_that_has_run_out_is_told_by_every_command_that_needs_it() {
+fn every_command_that_needs_credentials_reports_an_expired_sso_session() {
     let project = project();
     let cache = project.path("home/.aws/sso/cache");
     fs::create_dir_all(&cache).unwrap();
@@ -109,31 +105,34 @@ fn a_sign_on_that_has_run_out_is_told_by_every_command_that_needs_it() {
         let args = [args, &["--profile", "sso"]].concat();
         let (run, line) = said(&project, &[], &args);
         run.ends_with(1);
-        assert!(line.contains("single sign-on") && line.contains("`aws sso login --profile sso`"), "{args:?}: {line}");
+        assert!(
+            line.contains("valid SSO session") && line.contains("`aws sso login --profile sso`"),
+            "{args:?}: {line}"
+        );
     }
 }
 
 #[test]
-fn a_profile_that_does_not_exist_is_told_apart_from_one_that_has_nothing() {
+fn a_missing_profile_differs_from_one_without_credentials() {
     let project = project();
-    let unknown = "error[profile-unknown]: there is no such AWS profile";
+    let unknown = "error[profile-unknown]: AWS profile not found";
     let (_, line) = said(&project, &[], &["diff", "--profile", "ss0"]);
-    assert!(line.contains(unknown) && line.contains("`--profile` names `ss0`"), "{line}");
-    assert!(line.contains("did you mean `sso`? There are `command`, `dangling`, `default`,"), "{line}");
+    assert!(line.contains(unknown) && line.contains("`--profile` is `ss0`"), "{line}");
+    assert!(line.contains("did you mean `sso`? The profiles are `command`, `dangling`, `default`,"), "{line}");
     assert!(line.contains("`other`") && !line.contains("`work`") && !line.contains("container"), "{line}");
     let (_, line) = said(&project, &[("AWS_PROFILE", "ss0")], &["doctor"]);
-    assert!(line.contains("PROBLEM profile AWS_PROFILE names `ss0`"), "{line}");
+    assert!(line.contains("PROBLEM profile AWS_PROFILE is `ss0`"), "{line}");
     let (_, line) = said(&project, &[], &["diff", "--profile", "dangling"]);
+    assert!(line.contains(unknown) && line.contains("`source_profile` of the profile `dangling` is `ssso`"), "{line}");
+    let (_, line) = said(&project, &[], &["diff", "--profile", "default"]);
     assert!(
-        line.contains(unknown) && line.contains("`source_profile` of the profile `dangling` names `ssso`"),
+        line.contains("error[no-credentials]") && line.contains("the profile `default` has neither keys"),
         "{line}"
     );
-    let (_, line) = said(&project, &[], &["diff", "--profile", "default"]);
-    assert!(line.contains("error[no-credentials]") && line.contains("the profile `default` has no keys"), "{line}");
     assert!(line.contains("`aws configure sso --profile default`") && !line.contains("container"), "{line}");
     // Other files, as the variables say.
     let empty = [("AWS_CONFIG_FILE", "no/config"), ("AWS_SHARED_CREDENTIALS_FILE", "no/credentials")];
     let (_, line) = said(&project, &empty, &["diff", "--profile", "my own"]);
     assert!(line.contains("neither `no/config` nor `no/credentials`"), "{line}");
-    assert!(line.contains("there are no profiles at all; `aws configure --profile 'my own'` makes one"), "{line}");
+    assert!(line.contains("there are no profiles; create one with `aws configure --profile 'my own'`"), "{line}");
 }

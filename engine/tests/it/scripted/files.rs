@@ -16,10 +16,10 @@ fn where_no_plan_can_be_saved_nothing_is_asked() {
         ("nowhere/plan.json", "No such file or directory"),
         ("folder", "it is a folder"),
         ("notes.txt/plan.json", "Not a directory"),
-        ("notes.txt", "is there already, and it is no saved plan"),
-        ("specs/team.yaml", "is there already, and it is no saved plan"),
-        ("/dev/null", "it is no saved plan"),
-        ("/proc/plan.json", "can't be saved"),
+        ("notes.txt", "already exists and isn't a saved plan"),
+        ("specs/team.yaml", "already exists and isn't a saved plan"),
+        ("/dev/null", "isn't a saved plan"),
+        ("/proc/plan.json", "failed to save the plan"),
     ] {
         project.run(&cloud, &["diff", "--out", file]).ends_with(1).complains(why);
         assert_eq!(cloud.calls().len(), 0, "{file}");

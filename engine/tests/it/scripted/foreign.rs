@@ -210,7 +210,7 @@ fn in_process(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
             count(&tally.deeds, verdict.n_deeds);
             let told = || format!("{:?} of\n{text}wrote {:#?}", run, verdict.writes);
             prop_assert!(verdict.wrongs.is_empty(), "{:#?}\nin {}", verdict.wrongs, told());
-            prop_assert!(guarded.is_empty(), "only the guard stopped {guarded:#?}\nin {}", told());
+            prop_assert!(guarded.is_empty(), "only the guard blocked {guarded:#?}\nin {}", told());
         }
         Ok(())
     })
@@ -258,7 +258,7 @@ fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
         let told =
             || format!("engine {args:?} of\n{text}wrote {:#?} and said {}{}", verdict.writes, ended.out, ended.err);
         prop_assert!(verdict.wrongs.is_empty(), "{:#?}\nin {}", verdict.wrongs, told());
-        prop_assert!(!ended.err.contains("the guard stopped"), "only the guard stopped something in {}", told());
+        prop_assert!(!ended.err.contains("the guard blocked"), "only the guard blocked something in {}", told());
     }
     Ok(())
 }

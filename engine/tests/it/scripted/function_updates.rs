@@ -230,7 +230,9 @@ fn what_the_account_or_the_role_does_not_allow_says_what_to_do() {
     let cloud = deployed();
     let project = with("    reserved_concurrent_executions: 901\n");
     let run = project.run(&cloud, &["apply"]);
-    run.ends_with(1).says("below its minimum value of [100]").says("the account has too few concurrent executions");
+    run.ends_with(1)
+        .says("below its minimum value of [100]")
+        .says("the account doesn't have enough unreserved concurrency");
     assert_eq!(cloud.count("PutFunctionConcurrency"), 1, "it is not tried again");
     let cloud = deployed();
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";

@@ -170,7 +170,7 @@ fn cloud() -> Cloud {
 
 /// `ENGINE_HEADERS=all` plays every value in every place, `ENGINE_HEADERS=SEED` the sample of that seed.
 #[test]
-fn no_setting_of_the_machine_ends_in_a_panic_or_is_shown() {
+fn no_setting_of_the_machine_causes_a_panic_or_is_shown() {
     let cloud = cloud();
     let project = Project::usual();
     let mut cases = every();
@@ -199,20 +199,24 @@ fn no_setting_of_the_machine_ends_in_a_panic_or_is_shown() {
 }
 
 #[test]
-fn what_can_not_be_sent_is_named_by_where_it_comes_from() {
+fn a_value_that_can_not_be_sent_is_named_by_its_source() {
     let cloud = cloud();
     let project = Project::usual();
     for (place, bytes, words) in [
-        (Place::Variable("AWS_ACCESS_KEY_ID"), &b"\n"[..], "AWS_ACCESS_KEY_ID has a line break"),
-        (Place::Variable("AWS_SECRET_ACCESS_KEY"), b"\r", "AWS_SECRET_ACCESS_KEY has a line break"),
-        (Place::Variable("AWS_SESSION_TOKEN"), b"\x7f", "AWS_SESSION_TOKEN has a control character"),
-        (Place::Variable("AWS_SESSION_TOKEN"), b"\xff", "AWS_SESSION_TOKEN has bytes that are no text"),
-        (Place::Variable("AWS_ENDPOINT_URL_STS"), "é".as_bytes(), "AWS_ENDPOINT_URL_STS has a character outside ASCII"),
-        (Place::Variable("AWS_EXECUTION_ENV"), b"\n", "AWS_EXECUTION_ENV has a line break"),
+        (Place::Variable("AWS_ACCESS_KEY_ID"), &b"\n"[..], "AWS_ACCESS_KEY_ID contains a line break"),
+        (Place::Variable("AWS_SECRET_ACCESS_KEY"), b"\r", "AWS_SECRET_ACCESS_KEY contains a line break"),
+        (Place::Variable("AWS_SESSION_TOKEN"), b"\x7f", "AWS_SESSION_TOKEN contains a control character"),
+        (Place::Variable("AWS_SESSION_TOKEN"), b"\xff", "AWS_SESSION_TOKEN contains invalid Unicode"),
+        (
+            Place::Variable("AWS_ENDPOINT_URL_STS"),
+            "é".as_bytes(),
+            "AWS_ENDPOINT_URL_STS contains a non-ASCII character",
+        ),
+        (Place::Variable("AWS_EXECUTION_ENV"), b"\n", "AWS_EXECUTION_ENV contains a line break"),
         (
             Place::Setting("aws_session_token"),
             b" ",
-            "`aws_session_token` of the profile `own` in `~/.aws/config` has a blank",
+            "`aws_session_token` of the profile `own` in `~/.aws/config` contains a space",
         ),
         (Place::OfSource("aws_access_key_id"), "é".as_bytes(), "`aws_access_key_id` of the profile `base`"),
         (Place::Printed("SessionToken"), b"\x7f", "from `credential_process` of the profile `base`"),
@@ -228,16 +232,16 @@ fn what_can_not_be_sent_is_named_by_where_it_comes_from() {
     command.env("AWS_ACCESS_KEY_ID", "AKIA\n").env("AWS_SECRET_ACCESS_KEY", "a b").env("AWS_EXECUTION_ENV", "x\n");
     let run = Running::start(command, &project.path("run")).end();
     run.complains(
-        "AWS_ACCESS_KEY_ID has a line break; AWS_SECRET_ACCESS_KEY has a blank; AWS_EXECUTION_ENV has a line",
+        "AWS_ACCESS_KEY_ID contains a line break; AWS_SECRET_ACCESS_KEY contains a space; AWS_EXECUTION_ENV contains a line",
     );
     project.edit("region: eu-central-1\n", "");
     let (_, text) = play(&project, &cloud, Place::Variable("AWS_REGION"), b"\n");
-    assert!(text.contains("AWS_REGION has a line break"), "{text}");
+    assert!(text.contains("AWS_REGION contains a line break"), "{text}");
 }
 
 /// The SDK never asks for a code, so AWS refuses the role as it would refuse a stranger.
 #[test]
-fn a_profile_with_a_device_for_codes_says_how_to_get_a_session() {
+fn a_profile_with_mfa_shows_how_to_get_a_session() {
     let cloud = cloud();
     let project = Project::usual();
     fs::create_dir_all(project.path("home/.aws")).unwrap();
@@ -258,7 +262,7 @@ fn a_profile_with_a_device_for_codes_says_how_to_get_a_session() {
 
 /// A bundle takes the place of the system's certificates; a broken one is no reason to panic, as the HTTP client would.
 #[test]
-fn a_bundle_of_certificates_is_read_before_aws_is_asked() {
+fn a_ca_bundle_is_checked_before_the_first_call() {
     let project = Project::usual();
     let pem = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
     fs::write(project.path("empty.pem"), "# no certificate\n").unwrap();
@@ -267,12 +271,12 @@ fn a_bundle_of_certificates_is_read_before_aws_is_asked() {
     fs::create_dir_all(project.path("home/.aws")).unwrap();
     fs::write(project.path("home/.aws/config"), "[default]\nca_bundle = ~/no.pem\n").unwrap();
     for (bundle, words) in [
-        (Some("none.pem"), "AWS_CA_BUNDLE names `none.pem`, which does not exist"),
-        (Some("specs"), "AWS_CA_BUNDLE names `specs`, which is a folder"),
-        (Some("empty.pem"), "which has no PEM certificate"),
-        (Some("damaged.pem"), "in which a PEM certificate is damaged"),
-        (Some("other.pem"), "whose certificate number 1 can't be used"),
-        (None, "`ca_bundle` of the profile `default` names `~/no.pem`, which does not exist"),
+        (Some("none.pem"), "AWS_CA_BUNDLE is `none.pem`, which does not exist"),
+        (Some("specs"), "AWS_CA_BUNDLE is `specs`, which is a folder"),
+        (Some("empty.pem"), "which contains no PEM certificate"),
+        (Some("damaged.pem"), "which contains a damaged PEM certificate"),
+        (Some("other.pem"), "in which certificate 1 can't be used"),
+        (None, "`ca_bundle` of the profile `default` is `~/no.pem`, which does not exist"),
     ] {
         let mut command = project.command(&["diff"]);
         command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
@@ -284,7 +288,7 @@ fn a_bundle_of_certificates_is_read_before_aws_is_asked() {
 
 /// A signature is refused for its time, whatever AWS says of it; its own time is in each answer.
 #[test]
-fn a_wrong_clock_is_told_by_the_time_of_the_answer() {
+fn a_wrong_clock_is_detected_from_the_response() {
     let cloud = deployed();
     let mut refusal = Reply::query(403, "SignatureDoesNotMatch", "The request signature we calculated does not match");
     refusal.headers.push(("date", "Wed, 25 Nov 2020 12:00:00 GMT".into()));
@@ -300,7 +304,7 @@ fn a_wrong_clock_is_told_by_the_time_of_the_answer() {
 }
 
 #[test]
-fn an_endpoint_off_this_machine_without_tls_is_warned_of() {
+fn a_remote_endpoint_without_tls_gets_a_warning() {
     let project = Project::usual();
     let far = "http://user:CANARY@aws.example.invalid:4566/path";
     for (variable, args, words) in [

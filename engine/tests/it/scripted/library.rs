@@ -114,14 +114,14 @@ async fn what_never_passes_ends_within_its_budget() {
             reply: Reply::ok(&creating),
             class: Class::Overdue,
             seconds: 599..605,
-            hint: "goes on waiting",
+            hint: "to continue waiting",
         },
         Endless {
             operation: "GetFunction",
             reply: Reply::ok(&pending),
             class: Class::Overdue,
             seconds: 599..605,
-            hint: "goes on waiting",
+            hint: "to continue waiting",
         },
     ];
     for case in cases {
@@ -273,17 +273,17 @@ async fn a_kind_that_lies_is_stopped_before_anything_leaves() {
         UnseenTable,
     };
     let cases = [
-        (ForeignTable, "the table `red-foxes-todos` does not begin with the team's name `blue-owls`"),
-        (UnseenTable, "no read of this run has shown whose the table `blue-owls-extra-todos` is"),
-        (ForeignFunction, "the function `red-foxes-logger` does not begin with the team's name `blue-owls`"),
-        (ForeignStatement, "the statement `red-foxes-x` does not begin with the team's name `blue-owls`"),
-        (TaggedForeign, "the function `red-foxes-logger` does not begin with the team's name `blue-owls`"),
+        (ForeignTable, "the name of the table `red-foxes-todos` doesn't start with the team's name `blue-owls`"),
+        (UnseenTable, "no read in this run showed who owns the table `blue-owls-extra-todos`"),
+        (ForeignFunction, "the name of the function `red-foxes-logger` doesn't start with the team's name `blue-owls`"),
+        (ForeignStatement, "the statement ID `red-foxes-x` doesn't start with the team's name `blue-owls`"),
+        (TaggedForeign, "the name of the function `red-foxes-logger` doesn't start with the team's name `blue-owls`"),
         (
             UnknownMapping,
-            "no read of this run has shown which function the mapping `00000000-0000-4000-8000-000000000009` is attached to",
+            "no read in this run showed which function the mapping `00000000-0000-4000-8000-000000000009` is attached",
         ),
-        (ImportedRole, "a request it does not know"),
-        (UnknownOperation, "a request it does not know"),
+        (ImportedRole, "an unknown request"),
+        (UnknownOperation, "an unknown request"),
     ];
     for (lie, words) in cases {
         let cloud = Cloud::join(World::empty()).await;

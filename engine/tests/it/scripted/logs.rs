@@ -146,7 +146,7 @@ fn what_keeps_a_log_from_being_read_is_told() {
             "AccessDeniedException",
             "User: X is not authorized to perform: logs:FilterLogEvents on resource: arn:aws:logs:x",
             1,
-            "ask whoever owns the account for the permission `logs:FilterLogEvents`",
+            "ask the account's administrator for the permission `logs:FilterLogEvents`",
         ),
         (
             "ResourceNotFoundException",

@@ -111,7 +111,7 @@ fn a_network_that_is_gone_in_the_middle_is_waited_for() {
         cloud.wait_for(operation, 1);
         wire.cut();
         let said = || running.said();
-        until("the message", said, |said| said.contains("waiting for the network to come back (AWS gives no answer)"));
+        until("the message", said, |said| said.contains("waiting for the network to come back (no response from AWS)"));
         wire.mend();
         running.end().ends_with(0);
         if args[0] == "apply" {
@@ -176,7 +176,7 @@ async fn a_network_that_does_not_come_back_ends_the_run() {
         assert!((600..660).contains(&took), "{operation}: took {took} s");
         let failed = failures(&endings);
         assert!(!failed.is_empty() && failed.iter().all(|error| error.class == Class::OutOfReach), "{endings:?}");
-        assert!(failed[0].message.contains("for 600 s AWS could not be reached"), "{}", failed[0]);
+        assert!(failed[0].message.contains("AWS couldn't be reached for 600 s"), "{}", failed[0]);
         assert!(failed[0].hint().contains("check the network"));
     }
 }

@@ -680,7 +680,7 @@ fn the_account_comes_from_the_spec_the_command_line_or_aws_and_never_from_a_gues
     let unnamed = project.command(&["policy"]).output().unwrap();
     assert_eq!(unnamed.status.code(), Some(1));
     let words = String::from_utf8(unnamed.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("no AWS credentials were found") && words.contains("`--account ID`"), "{words}");
+    assert!(words.contains("no AWS credentials found") && words.contains("`--account ID`"), "{words}");
     project.edit("# account: \"123456789012\"", "account: \"123456789012\"");
     let other = project.command(&["policy", "--account", "999999999999"]).output().unwrap();
     assert_eq!(other.status.code(), Some(64));

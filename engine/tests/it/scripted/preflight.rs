@@ -48,7 +48,7 @@ fn apply(world: World, project: &Project, code: i32, words: &[&str]) -> bool {
 }
 
 #[test]
-fn a_check_says_what_nobody_could_tell() {
+fn preflight_reports_what_could_not_be_checked() {
     let cloud = Cloud::start(World::empty());
     let run = Project::usual().run(&cloud, &["check"]);
     run.ends_with(0).says("Nothing stands in the way of an apply.");
@@ -60,7 +60,7 @@ fn a_check_says_what_nobody_could_tell() {
 #[test]
 fn only_a_trust_policy_without_lambda_and_without_conditions_is_certain() {
     let why = [
-        "error[role-not-assumable]: Lambda may not assume the role",
+        "error[role-not-assumable]: Lambda can't assume the role",
         "specs/team.yaml:",
         "only the service",
         "`ec2.amazonaws.com`",
@@ -75,7 +75,7 @@ fn only_a_trust_policy_without_lambda_and_without_conditions_is_certain() {
     assert!(apply(trusting(conditional), &Project::usual(), 0, &[]));
     // What has been made a moment ago may be about to change.
     let young = World { roles_born: Some("2999-01-01T00:00:00Z"), ..trusting(for_ec2()) };
-    check(young, &Project::usual(), 0, &["warning[role-not-assumable]: Lambda may not assume the role"]);
+    check(young, &Project::usual(), 0, &["warning[role-not-assumable]: Lambda can't assume the role"]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn another_account_or_region_in_an_arn_is_certain() {
     // Where the spec does not say it, only AWS tells which account this is.
     let elsewhere = |arn: &'static str| Project::new(move |text| replaced(&text, "${execution-role.arn}", arn));
     let why = [
-        "error[role-of-other-account]: this ARN is of the account `999999999999`",
+        "error[role-of-other-account]: this ARN is in the account `999999999999`",
         "specs/team.yaml:",
         "`role` of a function",
     ];
@@ -109,16 +109,16 @@ fn with_role(path: &str, trusted: &[Json]) -> World {
 
 /// IAM finds a role by its name, and Lambda only by the whole of its ARN.
 #[test]
-fn a_role_that_is_named_by_its_arn_is_compared_by_all_of_it() {
+fn a_role_named_by_arn_must_match_the_whole_arn() {
     let named = |arn: &'static str| Project::new(move |text| replaced(&text, "${execution-role.arn}", arn));
     let (plain, deep) = ("arn:aws:iam::123456789012:role/somebodys", "arn:aws:iam::123456789012:role/teams/somebodys");
     let china = "arn:aws-cn:iam::123456789012:role/somebodys";
     for (path, arn, actual) in [("/teams/", plain, deep), ("/", deep, plain), ("/", china, plain)] {
         let why = [
-            "error[role-not-assumable]: this is not the ARN of the role `somebodys`",
+            "error[role-not-assumable]: this isn't the ARN of the role `somebodys`",
             "specs/team.yaml:",
             &format!("the ARN of that role is `{actual}`, not `{arn}`"),
-            &format!("write `{actual}`"),
+            &format!("use `{actual}`"),
         ];
         let project = named(arn);
         let cloud = Cloud::start(with_role(path, &[]));
@@ -132,7 +132,7 @@ fn a_role_that_is_named_by_its_arn_is_compared_by_all_of_it() {
         assert!(writes(&cloud).is_empty(), "nothing is made");
     }
     check(with_role("/teams/", &[]), &named(deep), 0, &[]);
-    let none = ["error[role-not-assumable]: there is no role `somebodys` in this account"];
+    let none = ["error[role-not-assumable]: the role `somebodys` doesn't exist in this account"];
     check(World::empty(), &named(plain), 1, &none);
     check(with_role("/", &[for_ec2()]), &named(plain), 1, &["error[role-not-assumable]: Lambda can't assume the role"]);
     // What may not be looked at stops nothing.
@@ -149,7 +149,7 @@ fn a_role_that_is_named_by_its_arn_is_compared_by_all_of_it() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_told_and_stops_nothing() {
+fn conflicting_settings_are_warnings() {
     let mapping = |lines: &'static str| Project::new(move |text| format!("{text}{lines}"));
     let function = |lines: &'static str| {
         Project::new(move |text| replaced(&text, "    code: ../", &format!("{lines}\n    code: ../")))
@@ -166,12 +166,12 @@ fn what_does_not_fit_together_is_told_and_stops_nothing() {
     };
     let cases: [(Project, &[&str]); 16] = [
         (Project::usual(), &[]),
-        (runtime("nodejs20.x"), &["warning: the runtime `nodejs20.x` is deprecated since 2026-04-30"]),
+        (runtime("nodejs20.x"), &["warning: the runtime `nodejs20.x` is deprecated and no longer gets"]),
         (runtime("python3.13"), &[]),
-        (function("    reserved_concurrent_executions: 0"), &["`logger` may not run, so `todos-to-logger` delivers"]),
-        (index(1), &["the index `by-id` takes 1 write units a second, and its table 2"]),
+        (function("    reserved_concurrent_executions: 0"), &["`logger` can never run, so `todos-to-logger` delivers"]),
+        (index(1), &["the index `by-id` has fewer write capacity units than its table"]),
         (index(2), &[]),
-        (mapping("    filters: [{ eventName: [DELETE] }]\n"), &["the filters of `todos-to-logger` let no change"]),
+        (mapping("    filters: [{ eventName: [DELETE] }]\n"), &["the filters of `todos-to-logger` drop every record"]),
         (mapping("    filters: [{ eventName: [REMOVE] }]\n"), &[]),
         (mapping("    filters: [{ dynamodb: { NewImage: { done: { BOOL: [true] } } } }]\n"), &[]),
         // What the time to live deletes, and an object that nobody can call missing.
@@ -179,26 +179,26 @@ fn what_does_not_fit_together_is_told_and_stops_nothing() {
         (mapping("    filters: [{ dynamodb: { NewImage: [{ exists: false }] } }]\n"), &[]),
         (
             mapping("    filters: [{ userIdentity: { type: [Service] }, eventName: [INSERT] }]\n"),
-            &["the filters of `todos-to-logger` let no change"],
+            &["the filters of `todos-to-logger` drop every record"],
         ),
         (mapping("    maximum_record_age_in_seconds: 60\n"), &[]),
         (
             mapping("    on_failure_destination_arn: arn:aws:sqs:eu-central-1:123456789012:lost\n"),
-            &["the destination of `todos-to-logger` hears of a failing record only when it expires"],
+            &["the failure destination of `todos-to-logger` gets a failed batch only when its records"],
         ),
         (
             Project::new(|text| {
                 let text = replaced(&text, "    code: ../", "    timeout: 90\n    code: ../");
                 format!("{text}    maximum_record_age_in_seconds: 60\n")
             }),
-            &["gives records up after 60 s, and one try may take 90 s"],
+            &["discards records after 60 s, but one invocation can take 90 s"],
         ),
         (
             Project::new(|text| {
                 let text = replaced(&text, "    code: ../", "    reserved_concurrent_executions: 2\n    code: ../");
                 format!("{text}    parallelization_factor: 3\n")
             }),
-            &["`todos-to-logger` sends up to 3 batches at once, and `logger` runs 2"],
+            &["`todos-to-logger` sends up to 3 batches per shard at once, but `logger` can"],
         ),
     ];
     for (project, words) in cases {
@@ -208,20 +208,20 @@ fn what_does_not_fit_together_is_told_and_stops_nothing() {
         let text = replaced(&text, "NEW_AND_OLD_IMAGES", "KEYS_ONLY");
         format!("{text}    filters: [{{ dynamodb: {{ NewImage: {{ done: {{ BOOL: [true] }} }} }} }}]\n")
     });
-    check(World::empty(), &images, 0, &["let no change of any item pass", "`Keys`, no image"]);
-    assert!(apply(World::empty(), &images, 0, &["warning: the filters of `todos-to-logger` let no change"]));
+    check(World::empty(), &images, 0, &["drop every record", "`Keys`, no image"]);
+    assert!(apply(World::empty(), &images, 0, &["warning: the filters of `todos-to-logger` drop every record"]));
 }
 
 /// Lines of a diagnostic are broken at 80 columns, so only what stays on one is looked for.
-const ROLE_LACKS: &str = "the role of `logger` seems to lack rights";
-const MAY_NOT_PASS: &str = "warning[access-denied]: you may not hand the role of `logger` to Lambda";
+const ROLE_LACKS: &str = "the role of `logger` may lack permissions";
+const MAY_NOT_PASS: &str = "warning[access-denied]: you may lack permission to pass the role of `logger`";
 
 #[test]
-fn what_the_simulator_says_only_warns() {
+fn the_simulator_only_causes_warnings() {
     let cases: [(&str, bool, &[&str]); 4] = [
         ("allowed", false, &[]),
-        ("explicitDeny", false, &[ROLE_LACKS, MAY_NOT_PASS, "a statement of a policy denies that"]),
-        ("implicitDeny", false, &[ROLE_LACKS, MAY_NOT_PASS, "no statement of a policy allows that"]),
+        ("explicitDeny", false, &[ROLE_LACKS, MAY_NOT_PASS, "a policy statement denies them"]),
+        ("implicitDeny", false, &[ROLE_LACKS, MAY_NOT_PASS, "no policy statement allows them"]),
         ("implicitDeny", true, &[]),
     ];
     for (decision, lacks_context, words) in cases {
@@ -232,7 +232,7 @@ fn what_the_simulator_says_only_warns() {
 }
 
 #[test]
-fn where_the_simulator_may_not_be_asked_a_check_reads_the_policies() {
+fn without_the_simulator_preflight_reads_the_policies() {
     let policy = |effect: &str, action: &str, resource: &str| json!({ "Statement": { "Effect": effect, "Action": action, "Resource": resource } });
     let everything = || policy("Allow", "*", "*");
     let logs = || policy("Allow", "logs:*", "*");
@@ -247,12 +247,9 @@ fn where_the_simulator_may_not_be_asked_a_check_reads_the_policies() {
         ([everything(), nothing()], &[]),
         ([nothing(), everything()], &[]),
         ([logs(), policy("Allow", "dynamodb:*Stream*", stream)], &[ROLE_LACKS, "= why: `dynamodb:GetRecords`"]),
-        ([logs(), nothing()], &[ROLE_LACKS, "no statement of a policy allows that"]),
+        ([logs(), nothing()], &[ROLE_LACKS, "no policy statement allows them"]),
         ([logs(), policy("Allow", "DynamoDB:*", stream)], &[]),
-        (
-            [everything(), policy("Deny", "dynamodb:Describe*", "*")],
-            &[ROLE_LACKS, "a statement of a policy denies that"],
-        ),
+        ([everything(), policy("Deny", "dynamodb:Describe*", "*")], &[ROLE_LACKS, "a policy statement denies them"]),
         ([conditional, nothing()], &[]),
         ([logs(), variable], &[]),
         ([but, nothing()], &[]),
@@ -268,7 +265,7 @@ fn where_the_simulator_may_not_be_asked_a_check_reads_the_policies() {
 }
 
 #[test]
-fn an_apply_asks_one_wave_more_than_a_diff_and_none_where_nothing_hangs_on_it() {
+fn apply_makes_one_more_wave_of_calls_than_diff_and_none_where_nothing_depends_on_it() {
     let questions = |world: World, edit: fn(String) -> String| {
         let cloud = Cloud::start(World { simulated: Some(("allowed", false)), ..world });
         Project::new(edit).run(&cloud, &["apply", "--yes"]).ends_with(0);
@@ -287,7 +284,7 @@ fn an_apply_asks_one_wave_more_than_a_diff_and_none_where_nothing_hangs_on_it() 
 }
 
 #[test]
-fn a_check_for_programs_has_places_and_what_was_not_checked() {
+fn preflight_as_json_has_places_and_what_was_not_checked() {
     let cloud = Cloud::start(trusting(for_ec2()));
     let run = Project::usual().run(&cloud, &["check", "--format", "json"]);
     run.ends_with(1);

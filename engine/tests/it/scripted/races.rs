@@ -196,8 +196,8 @@ const NOT_ASSUMABLE: &str = "The role defined for the function cannot be assumed
 const NOT_READABLE: &str = "Cannot access stream X. Please ensure the role can perform the GetRecords, GetShardIterator, \
                             DescribeStream, and ListStreams Actions on your stream in IAM.";
 const UPDATING: &str = "The operation cannot be performed at this time. An update is in progress for resource: X";
-const TRUST_IS_RIGHT: &str = "Lambda to be able to assume the role, since its trust policy is right, and IAM takes up to a \
-                              minute or so to let all of AWS know of a role and its rights";
+const TRUST_IS_RIGHT: &str = "Lambda to be able to assume the role, since its trust policy is correct, and changes to roles \
+                              and permissions can take about a minute to propagate in IAM";
 
 fn trusting(principal: &serde_json::Value) -> World {
     let statement = json!({ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" });
@@ -214,29 +214,22 @@ fn what_passes() -> Vec<Case> {
     add(row, UPDATE, "UpdateFunctionConfiguration", A_WHILE, invalid(NOT_ASSUMABLE), TRUST_IS_RIGHT);
     let row = "passes: the role has no permissions";
     let text = "The provided execution role does not have permissions to call CreateNetworkInterface on EC2";
-    let says = "the role to have the rights that it needs, since IAM takes up to a minute";
+    let says = "the role to get the permissions that it needs, since changes to roles";
     add(row, CREATE, "CreateFunction", A_WHILE, invalid(text), says);
     add(row, UPDATE, "UpdateFunctionConfiguration", A_WHILE, invalid(text), says);
     let row = "passes: the key is invalid for CreateGrant; throttled by EC2";
     let text = "Lambda was unable to configure access to your environment variables because the KMS key is invalid for \
                 CreateGrant. Please check your KMS key settings.";
-    add(row, CREATE, "CreateFunction", A_WHILE, invalid(text), "Lambda to be able to use the key, since IAM takes");
+    add(row, CREATE, "CreateFunction", A_WHILE, invalid(text), "Lambda to be able to use the key, since changes");
     let text = "Your request has been throttled by EC2, please make sure you have enough API rate limit.";
-    add(
-        row,
-        UPDATE,
-        "UpdateFunctionConfiguration",
-        A_WHILE,
-        invalid(text),
-        "a free place in AWS's rate limit, since many calls",
-    );
+    add(row, UPDATE, "UpdateFunctionConfiguration", A_WHILE, invalid(text), "AWS's rate limit, since many calls");
     let row = "passes: a function in transition refuses changes";
     let pending =
         "The operation cannot be performed at this time. The function is currently in the following state: Pending";
     let deleting =
         "The operation cannot be performed at this time. The function is currently in the following state: Deleting";
     let concurrent = "The function could not be updated due to a concurrent update operation.";
-    let says = "an earlier change of the function to finish, since AWS says: The operation cannot be performed at this \
+    let says = "an earlier change of the function to finish, since AWS reports: The operation cannot be performed at this \
                 time. An update is in progress for resource";
     add(row, UPDATE, "UpdateFunctionConfiguration", A_WHILE, conflict(UPDATING), says);
     add(row, UPDATE, "UpdateFunctionConfiguration", A_WHILE, conflict(pending), "following state: Pending");
@@ -245,17 +238,17 @@ fn what_passes() -> Vec<Case> {
     add(row, DESTROY, "DeleteFunction", A_WHILE, conflict(pending), "following state: Pending");
     add(row, DESTROY, "DeleteFunction", A_WHILE, conflict(UPDATING), "An update is in progress");
     let row = "passes: the role can't read the stream";
-    let says = "the role to be able to read the stream, since IAM takes up to a minute";
+    let says = "the role to be able to read the stream, since changes to roles";
     add(row, CREATE, "CreateEventSourceMapping", A_WHILE, invalid(NOT_READABLE), says);
     add(row, UPDATE, "UpdateEventSourceMapping", A_WHILE, invalid(NOT_READABLE), says);
     let row = "passes: a mapping's function's role";
     add(row, CREATE, "CreateEventSourceMapping", A_WHILE, invalid(NOT_ASSUMABLE), TRUST_IS_RIGHT);
     let text = "The function execution role does not have permissions to call ReceiveMessage on SQS";
-    let says = "the role to have the rights that it needs, since IAM takes";
+    let says = "the role to get the permissions that it needs, since changes";
     add(row, CREATE, "CreateEventSourceMapping", A_WHILE, invalid(text), says);
     add(row, UPDATE, "UpdateEventSourceMapping", A_WHILE, invalid(text), says);
     let row = "passes: a mapping in use";
-    let says = "an earlier change of the mapping to finish, since AWS says: Cannot";
+    let says = "an earlier change of the mapping to finish, since AWS reports: Cannot";
     for (scene, operation, text) in [
         (UPDATE, "UpdateEventSourceMapping", "Cannot update the event source mapping because it is in use."),
         (UPDATE, "UpdateEventSourceMapping", "Cannot: the event source mapping is currently being updated."),
@@ -270,7 +263,7 @@ fn what_passes() -> Vec<Case> {
     add(row, DESTROY, "RemovePermission", A_WHILE, conflict(concurrent), "concurrent update operation");
     let row = "passes: a permission of a function not known yet";
     let unknown = answer("AddPermission", 404, "ResourceNotFoundException", "Function not found: X");
-    add(row, CREATE, "AddPermission", A_WHILE, unknown, "since AWS says: Function not found: X");
+    add(row, CREATE, "AddPermission", A_WHILE, unknown, "since AWS reports: Function not found: X");
     add(
         row,
         CREATE,
@@ -282,7 +275,7 @@ fn what_passes() -> Vec<Case> {
     let row = "passes: a fresh principal";
     let fresh = Scene { edit: |text| replaced(&text, "dynamodb.amazonaws.com", PRINCIPAL), ..CREATE };
     let text = "The provided principal was invalid. Please check the principal and try again.";
-    add(row, fresh, "AddPermission", A_WHILE, invalid(text), "AWS to know the principal, since IAM takes");
+    add(row, fresh, "AddPermission", A_WHILE, invalid(text), "AWS to recognize the principal, since changes");
     let row = "passes: a table in use";
     let says = "an earlier change of the table to finish, since";
     let busy = |text: &str| format!("Attempt to change a resource which is still in use: {text}");
@@ -300,14 +293,14 @@ fn what_passes() -> Vec<Case> {
     add(row, CREATE, "CreateTable", A_WHILE, in_use(&busy("Table is being deleted: X")), says);
     let row = "passes: a table's tags in use";
     let tags = || dynamodb("LimitExceededException", "Table tags are being updated: X");
-    add(row, UPDATE, "TagTable", A_WHILE, tags(), "since AWS says: Table tags are being updated");
-    add(row, UPDATE, "UpdateTable", A_WHILE, tags(), "since AWS says: Table tags are being updated");
+    add(row, UPDATE, "TagTable", A_WHILE, tags(), "since AWS reports: Table tags are being updated");
+    add(row, UPDATE, "UpdateTable", A_WHILE, tags(), "since AWS reports: Table tags are being updated");
     let row = "passes: only so many at the same time";
     let text = "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table";
     add(row, UPDATE, "UpdateTable", A_WHILE, dynamodb("LimitExceededException", text), "simultaneously per table");
     add(row, DESTROY, "DeleteTable", A_WHILE, dynamodb("LimitExceededException", text), "simultaneously per table");
     let row = "passes: too many changes of tables";
-    let says = "a free place in AWS's rate limit, since many calls";
+    let says = "AWS's rate limit, since many calls";
     let rate = "The rate of control plane requests made by this account is too high";
     for (scene, operation) in [(CREATE, "CreateTable"), (UPDATE, "UpdateTable"), (DESTROY, "DeleteTable")] {
         add(row, scene, operation, 1..12, dynamodb("ThrottlingException", rate), says);
@@ -355,12 +348,19 @@ fn what_passes() -> Vec<Case> {
     cases.push(case(row, CREATE, "CreateFunction", A_WHILE, answer("CreateFunction", 429, "", ""), End::Passes(says)));
     for status in [500, 502, 503, 504] {
         let fault = answer("CreateTable", status, "InternalServerError", "oops");
-        cases.push(case(row, CREATE, "CreateTable", 1..3, fault, End::Passes("AWS to answer, since AWS says: oops")));
+        cases.push(case(
+            row,
+            CREATE,
+            "CreateTable",
+            1..3,
+            fault,
+            End::Passes("AWS to respond, since AWS reports: oops"),
+        ));
     }
     // Who may not look at the role can only wait.
     let denied = answer("GetRole", 403, "AccessDenied", "User: X is not authorized to perform: iam:GetRole");
-    let says = "IAM takes up to a minute or so to let all of AWS know of a role and its rights; its trust policy may not be \
-                looked at";
+    let says = "changes to roles and permissions can take about a minute to propagate in IAM; its trust policy can't be \
+                read";
     let row = "passes: the role cannot be assumed";
     cases.push(case(row, CREATE, "CreateFunction", A_WHILE, invalid(NOT_ASSUMABLE), End::Passes(says)).and(
         "GetRole",
@@ -377,7 +377,7 @@ fn what_passes() -> Vec<Case> {
         },
         ..CREATE
     };
-    let says = "what its trust policy comes to can't be told, since it sets conditions";
+    let says = "engine can't evaluate its trust policy, because it has conditions";
     cases.push(case(row, conditional, "CreateFunction", A_WHILE, invalid(NOT_ASSUMABLE), End::Passes(says)));
     cases
 }
@@ -393,16 +393,16 @@ fn what_stays() -> Vec<Case> {
     let mut add = |row, scene, operation, fault, end| cases.push(case(row, scene, operation, FOR_EVER, fault, end));
     let row = "passes: a replicated function can't be deleted";
     let text = "Lambda was unable to delete X because it is a replicated function.";
-    let says = &["because it is a replicated function", "CloudFront still has copies", "run the same command again"];
+    let says = &["because it is a replicated function", "CloudFront still has replicas", "run the same command again"];
     add(row, DESTROY, "DeleteFunction", invalid(text), End::Fails(Rejected, AT_ONCE, says, 1));
     let row = "stays: the trust policy is wrong";
     let wrong = Scene { world: || trusting(&json!({ "Service": ["ec2.amazonaws.com"], "AWS": PRINCIPAL })), ..CREATE };
     let says = &[
         NOT_ASSUMABLE,
-        "the trust policy of the role `fhms-pulumi-challenge-lambda-execution-role` lets only \
-         `arn:aws:iam::123456789012:role/caller`, the service `ec2.amazonaws.com` assume it, not the service \
-         `lambda.amazonaws.com`",
-        "its owner has to add this statement to it (`aws iam update-assume-role-policy --role-name \
+        "the trust policy of the role `fhms-pulumi-challenge-lambda-execution-role` doesn't allow the service \
+         `lambda.amazonaws.com` to assume it, only `arn:aws:iam::123456789012:role/caller`, the service \
+         `ec2.amazonaws.com`",
+        "ask the role's owner to add this statement (`aws iam update-assume-role-policy --role-name \
          fhms-pulumi-challenge-lambda-execution-role`): {\"Effect\": \"Allow\", \"Principal\": {\"Service\": \
          \"lambda.amazonaws.com\"}, \"Action\": \"sts:AssumeRole\"}",
     ];
@@ -410,10 +410,13 @@ fn what_stays() -> Vec<Case> {
     add(row, wrong, "CreateEventSourceMapping", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
     let wrong =
         Scene { world: || World { trust: trusting(&json!({ "Service": [] })).trust, ..deployed_world() }, ..UPDATE };
-    let says = &["lets nobody assume it", "its owner has to add this statement"];
+    let says = &[
+        "doesn't allow the service `lambda.amazonaws.com` to assume it",
+        "ask the role's owner to add this statement",
+    ];
     add(row, wrong, "UpdateFunctionConfiguration", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
     // What is right, conditional or another account's is waited for, but not for ever.
-    let says = &[NOT_ASSUMABLE, "lets the service `lambda.amazonaws.com` assume it, so IAM may just be slow"];
+    let says = &[NOT_ASSUMABLE, "allows the service `lambda.amazonaws.com` to assume it, but IAM may be slow"];
     add(row, CREATE, "CreateFunction", invalid(NOT_ASSUMABLE), End::Fails(RoleNotAssumable, 80..95, says, 40));
     let foreign = Scene {
         edit: |text| replaced(&text, "${execution-role.arn}", "arn:aws:iam::999999999999:role/somebody-elses"),
@@ -480,7 +483,7 @@ fn what_stays() -> Vec<Case> {
     let row = "stays: a runtime no longer supported";
     let text = "The runtime parameter of nodejs22.x is no longer supported for creating or updating AWS Lambda functions. \
                 We recommend you use a supported runtime while creating or updating functions.";
-    let says = &["The runtime parameter of nodejs22.x is no longer supported", "choose a newer `runtime`"];
+    let says = &["The runtime parameter of nodejs22.x is no longer supported", "use a newer `runtime`"];
     add(row, CREATE, "CreateFunction", invalid(text), End::Fails(Rejected, AT_ONCE, says, 1));
     add(row, UPDATE, "UpdateFunctionConfiguration", invalid(text), End::Fails(Rejected, AT_ONCE, says, 1));
     let row = "stays: a 500 that repeats";
@@ -509,17 +512,17 @@ fn what_stays() -> Vec<Case> {
         "SignatureDoesNotMatch",
         "InvalidSignatureException",
     ] {
-        let says = &["get fresh credentials", "this machine's clock"];
+        let says = &["get new credentials", "this machine's clock"];
         let fault = answer("CreateFunction", 403, code, "The security token included in the request is invalid");
         add(row, CREATE, "CreateFunction", fault, End::Fails(BadCredentials, AT_ONCE, says, 1));
     }
     let row = "stays: no room for code, policy or key";
     let fault = answer("CreateFunction", 400, "CodeStorageExceededException", "Code storage limit exceeded.");
-    let says = &["CodeStorageExceededException", "delete functions or versions that nobody needs"];
+    let says = &["CodeStorageExceededException", "delete unused functions or versions"];
     add(row, CREATE, "CreateFunction", fault, End::Fails(Rejected, AT_ONCE, says, 1));
     let text = "The final policy size (20600) is bigger than the limit (20480).";
     let fault = answer("AddPermission", 400, "PolicyLengthExceededException", text);
-    let says = &["is bigger than the limit", "remove statements that nobody needs"];
+    let says = &["is bigger than the limit", "remove unused statements"];
     add(row, CREATE, "AddPermission", fault, End::Fails(Rejected, AT_ONCE, says, 1));
     let fault = dynamodb("ValidationException", "KMS validation error: the key X is disabled");
     add(row, CREATE, "CreateTable", fault, End::Fails(Rejected, AT_ONCE, &["the key X is disabled"], 1));
@@ -546,8 +549,7 @@ fn what_stays() -> Vec<Case> {
 
     // Somebody was faster.
     let row = "stays: the trust policy is wrong";
-    let says =
-        &["there is no role `fhms-pulumi-challenge-lambda-execution-role` in account 123456789012", "check the role's"];
+    let says = &["account 123456789012 has no role `fhms-pulumi-challenge-lambda-execution-role`", "check the role's"];
     let end = End::Fails(Rejected, AT_ONCE, says, 1);
     cases.push(crossing(row, CREATE, "CreateFunction", 1, |world| world.roles.clear(), end));
     let row = "stays: the name of a function, statement or mapping is taken";
@@ -635,14 +637,14 @@ fn what_stays() -> Vec<Case> {
         world.update_table(TABLE, &json!({ "ProvisionedThroughput": capacity })).unwrap();
     };
     let untagged = Scene { edit: |text| replaced(&text, "read_capacity: 1", "read_capacity: 2"), ..UPDATE };
-    let end = End::Fails(Changed, 0..30, &["somebody else changed `read_capacity`"], 3);
+    let end = End::Fails(Changed, 0..30, &["changed in the meantime: `read_capacity`"], 3);
     cases.push(crossing(row, untagged, "UpdateTable", 1, capacity, end));
     let row = "passes: a mapping in use";
     let batch = |world: &mut World| {
         world.mappings[0].shown["BatchSize"] = json!(7);
         world.mappings[0].pass_through(&["Updating"], true);
     };
-    let end = End::Fails(Changed, 0..30, &["somebody else changed `batch_size`"], 1);
+    let end = End::Fails(Changed, 0..30, &["changed in the meantime: `batch_size`"], 1);
     cases.push(crossing(row, UPDATE, "UpdateEventSourceMapping", 1, batch, end));
     cases
 }
@@ -661,7 +663,7 @@ fn what_crosses() -> Vec<Case> {
         ..CREATE
     };
     let text = "The provided principal was invalid. Please check the principal and try again.";
-    cases.push(case(row, named, "AddPermission", 1..4, invalid(text), End::Passes("AWS to know the principal")));
+    cases.push(case(row, named, "AddPermission", 1..4, invalid(text), End::Passes("AWS to recognize the principal")));
     let row = "crosses: a policy attached right before the mapping";
     cases.push(case(
         row,
@@ -669,7 +671,7 @@ fn what_crosses() -> Vec<Case> {
         "CreateEventSourceMapping",
         1..15,
         invalid(NOT_READABLE),
-        End::Passes("the role to be able to read the stream, since IAM takes up to a minute"),
+        End::Passes("the role to be able to read the stream, since changes to roles"),
     ));
     let row = "crosses: a table not found right after its create";
     let gone = dynamodb("ResourceNotFoundException", "Requested resource not found: Table: X not found");
@@ -734,7 +736,7 @@ fn what_nobody_knows() -> Vec<Case> {
     cases.push(plain("either: a mapping on a table that is CREATING is taken", lenient, End::Passes("")));
     let row = "either: a mapping on a table that is CREATING is refused";
     let text = "Stream not found: arn:aws:dynamodb:eu-central-1:123456789012:table/blue-owls-todos/stream/1";
-    let says = "since AWS says: Stream not found";
+    let says = "since AWS reports: Stream not found";
     cases.push(case(row, CREATE, "CreateEventSourceMapping", A_WHILE, invalid(text), End::Passes(says)));
     let switch = Scene { edit: |text| replaced(&text, "NEW_AND_OLD_IMAGES", "NEW_IMAGE"), ..UPDATE };
     cases.push(plain(
@@ -760,7 +762,7 @@ fn what_nobody_knows() -> Vec<Case> {
             world.lenient = is_lenient;
             untold(world);
         };
-        let says = if is_lenient { "" } else { "since AWS says: The operation cannot be performed at this time" };
+        let says = if is_lenient { "" } else { "since AWS reports: The operation cannot be performed at this time" };
         let permission = Scene { world: unpermitted, ..CREATE };
         cases.push(crossing(row, permission, "AddPermission", 1, begin, End::Passes(says)));
         let tags = Scene {

@@ -505,7 +505,7 @@ fn no_error_says_a_secret() {
             .unwrap()
             .meddle("Environment", json!({ "Variables": { "PIN": VALUES[3].1 } }));
     });
-    ask(&mut hunt, &project, &cloud.url, From::Environment, "changed meanwhile", &["apply", "-vv"]).ends_with(1);
+    ask(&mut hunt, &project, &cloud.url, From::Environment, "changed in the meantime", &["apply", "-vv"]).ends_with(1);
     // Credentials that can't be used.
     for profile in ["broken", "incomplete", "argument", "fails", "torn", "file", "nobody"] {
         let cloud = Cloud::start(deployed.clone());

@@ -212,7 +212,7 @@ fn policy(cloud: &Cloud) -> Vec<Json> {
 fn a_permission_is_not_deleted_for_a_role_that_does_not_exist() {
     let elsewhere = format!("arn:aws:iam::{ACCOUNT}:role/wrong/path/{ROLE}");
     for (principal, why) in [
-        (format!("arn:aws:iam::{ACCOUNT}:role/nobody"), "there is no role `nobody` in account 123456789012"),
+        (format!("arn:aws:iam::{ACCOUNT}:role/nobody"), "account 123456789012 has no role `nobody`"),
         (elsewhere, "has the ARN `arn:aws:iam::123456789012:role/fhms-pulumi-challenge-lambda-execution-role`"),
     ] {
         let cloud = deployed();
@@ -231,7 +231,7 @@ fn a_permission_is_not_deleted_for_a_role_that_does_not_exist() {
     );
     let project = Project::usual();
     project.edit("principal: dynamodb.amazonaws.com", &format!("principal: arn:aws:iam::{ACCOUNT}:role/nobody"));
-    project.run(&cloud, &["apply"]).ends_with(3).says("there is no role `nobody`");
+    project.run(&cloud, &["apply"]).ends_with(3).says("has no role `nobody`");
     assert_eq!(cloud.count("AddPermission"), 1);
 }
 
@@ -274,7 +274,7 @@ fn a_permission_whose_successor_is_refused_is_put_back() {
         .run(&cloud, &["apply"])
         .ends_with(3)
         .says(refused)
-        .says("the old permission was put back and works as before");
+        .says("the old permission was restored and works as before");
     assert_eq!(writes(&cloud), ["RemovePermission", "AddPermission", "AddPermission"]);
     assert_eq!(policy(&cloud), before);
     cloud.forget();
@@ -286,7 +286,7 @@ fn a_permission_whose_successor_is_refused_is_put_back() {
     cloud.forget();
     cloud.always("AddPermission", too_large());
     let words =
-        format!("the old permission is deleted, and putting it back failed as well: {}", refused.trim_end_matches('.'));
+        format!("the old permission was deleted, and restoring it failed, too: {}", refused.trim_end_matches('.'));
     project.run(&cloud, &["apply"]).ends_with(3).says(&words);
     assert_eq!(policy(&cloud), [Json::Null; 0]);
     cloud.forget();
@@ -305,7 +305,7 @@ fn only_what_this_run_deleted_and_can_express_is_put_back() {
     cloud.before("GetPolicy", 2, |world| world.functions.get_mut(FUNCTION).unwrap().policy.clear());
     cloud.always("AddPermission", refused());
     let run = project.run(&cloud, &["apply"]);
-    assert!(!run.ends_with(1).out.contains("put back"), "{}", run.out);
+    assert!(!run.ends_with(1).out.contains("restored"), "{}", run.out);
     assert_eq!((policy(&cloud), cloud.count("AddPermission")), (Vec::new(), 1));
     // It said something that was added by hand.
     let cloud = deployed();
@@ -323,7 +323,7 @@ fn only_what_this_run_deleted_and_can_express_is_put_back() {
     let cloud = deployed();
     cloud.always("AddPermission", Fault::Answer(Reply::lambda(500, "ServiceException", "oops")));
     let run = project.run(&cloud, &["apply"]);
-    assert!(!run.ends_with(3).out.contains("put back"), "{}", run.out);
+    assert!(!run.ends_with(3).out.contains("restored"), "{}", run.out);
     // Another run has made it otherwise.
     let cloud = deployed();
     cloud.before("AddPermission", 1, |world| {
@@ -331,7 +331,7 @@ fn only_what_this_run_deleted_and_can_express_is_put_back() {
         world.functions.get_mut(FUNCTION).unwrap().policy.push(statement);
     });
     let run = project.run(&cloud, &["apply"]);
-    assert!(!run.ends_with(3).out.contains("put back"), "{}", run.out);
+    assert!(!run.ends_with(3).out.contains("restored"), "{}", run.out);
     assert_eq!(policy(&cloud)[0]["Action"], "lambda:*");
 }
 

@@ -88,11 +88,11 @@ fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_
     says(reads, "DescribeTable | blue-owls-todos | ");
     assert!(!reads.iter().any(|line| line.contains("Create") || line.contains("waited")), "{reads:#?}");
     says(table, "for the table to become ACTIVE, since AWS creates it in the background");
-    says(table, "for a free place in AWS's rate limit");
+    says(table, "for AWS's rate limit");
     says(table, "CreateTable again");
     says(table, "too many calls");
     says(function, "CreateFunction | blue-owls-logger | ");
-    says(permission, "since AWS says: The operation cannot be performed at this time");
+    says(permission, "since AWS reports: The operation cannot be performed at this time");
     says(permission, "AddPermission again");
     says(permission, "ResourceConflictException");
     says(mapping, "CreateEventSourceMapping | ");

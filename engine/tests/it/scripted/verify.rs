@@ -50,12 +50,12 @@ fn the_hop_that_fails_on_aws_is_named() {
     let cloud = deployed();
     let text = "User: X is not authorized to perform: dynamodb:PutItem on resource: arn:aws:dynamodb:x";
     cloud.always("PutItem", refusal("PutItem", "AccessDeniedException", text));
-    fails(&cloud, &["ask whoever owns the account for the permission `dynamodb:PutItem`"]);
+    fails(&cloud, &["ask the account's administrator for the permission `dynamodb:PutItem`"]);
 
     let cloud = deployed();
     let text = "User: X is not authorized to perform: logs:FilterLogEvents on resource: arn:aws:logs:x";
     cloud.always("FilterLogEvents", refusal("FilterLogEvents", "AccessDeniedException", text));
-    fails(&cloud, &["ask whoever owns the account for the permission `logs:FilterLogEvents`"]);
+    fails(&cloud, &["ask the account's administrator for the permission `logs:FilterLogEvents`"]);
 
     let no_group =
         || refusal("FilterLogEvents", "ResourceNotFoundException", "The specified log group does not exist.");
@@ -75,7 +75,7 @@ fn the_hop_that_fails_on_aws_is_named() {
             json!([{ "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:*" }]);
         world.trust = Some(json!({ "Version": "2012-10-17", "Statement": statement }));
     });
-    fails(&cloud, &["error[role-not-assumable]: Lambda may not assume the role of", "update-assume-role-policy"]);
+    fails(&cloud, &["error[role-not-assumable]: Lambda can't assume the role of", "update-assume-role-policy"]);
 
     fails(&deployed(), &["`blue-owls-logger` was not called for the INSERT", "with a longer --timeout"]);
 }
@@ -127,7 +127,7 @@ fn who_reads_documents_gets_one_also_where_nothing_can_be_begun() {
         (project.run(&Cloud::start(World::empty()), &args), "`todos-to-logger` can't be verified"),
         (broken.run(&deployed(), &args), "`other`"),
         (project.run(&deployed(), &["verify", "specs/none.yaml", "--format", "json"]), "specs/none.yaml"),
-        (nowhere, "AWS gives no answer"),
+        (nowhere, "no response from AWS"),
     ] {
         let document: serde_json::Value = serde_json::from_str(&run.ends_with(1).out).unwrap();
         assert_eq!((&document["verified"], &document["mappings"]), (&json!(false), &json!([])), "{document}");
@@ -144,7 +144,7 @@ fn who_reads_documents_gets_one_also_where_nothing_can_be_begun() {
 fn without_a_network_a_read_says_nothing_of_what_was_done() {
     for command in ["diff", "apply"] {
         let run = Project::usual().start_on("http://127.0.0.1:9", &[command]).end();
-        run.ends_with(1).complains("AWS gives no answer").complains("check the network");
+        run.ends_with(1).complains("no response from AWS").complains("check the network");
         assert!(!run.err.contains("done"), "{}", run.err);
     }
 }

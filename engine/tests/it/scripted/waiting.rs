@@ -75,7 +75,7 @@ async fn no_step_is_silent_while_a_call_hangs_or_another_has_its_turn() {
         assert_eq!(failures(&endings), Vec::<&engine::aws::AwsError>::new(), "{operation}");
         assert!(start.elapsed() > Duration::from_secs(25), "{operation} has not hung");
         assert!(silence <= Duration::from_secs(5), "{operation}: silent for {silence:?}");
-        assert!(waits.iter().any(|what| what == "AWS to answer"), "{operation}: {waits:?}");
+        assert!(waits.iter().any(|what| what == "AWS to respond"), "{operation}: {waits:?}");
     }
 }
 
@@ -89,7 +89,9 @@ fn the_real_program_says_what_it_reads_and_what_it_waits_for() {
     until(
         "what is read",
         || running.said(),
-        |said| said.contains("waiting for an answer of AWS about blue-owls-logger, ") && said.contains(" more (3 s)"),
+        |said| {
+            said.contains("waiting for a response from AWS about blue-owls-logger, ") && said.contains(" more (3 s)")
+        },
     );
     cloud.release();
     // Questions about rights come before the first write.
@@ -97,8 +99,8 @@ fn the_real_program_says_what_it_reads_and_what_it_waits_for() {
     cloud.release();
     cloud.held(2);
     let says = |words: &'static str| until("a message", || running.said(), move |said| said.contains(words));
-    says("todos: still creating, waiting for AWS to answer (");
-    says("logger: still creating, waiting for AWS to answer (");
+    says("todos: still creating, waiting for AWS to respond (");
+    says("logger: still creating, waiting for AWS to respond (");
     cloud.let_go();
     running.end().ends_with(0);
 }
@@ -170,7 +172,7 @@ async fn what_is_stuck_ends_by_its_own_deadline_with_what_to_look_at() {
         let failed = failures(&endings);
         assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [Class::Overdue], "{about}: {failed:?}");
         let hint = failed[0].hint();
-        assert!(hint.contains(look) && hint.contains("goes on waiting"), "{about}: {hint}");
+        assert!(hint.contains(look) && hint.contains("to continue waiting"), "{about}: {hint}");
         assert!(failed[0].message.starts_with("still waiting for the "), "{about}: {}", failed[0].message);
         assert!(seconds.contains(&start.elapsed().as_secs()), "{about}: {:?}", start.elapsed());
     }

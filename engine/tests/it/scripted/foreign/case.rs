@@ -315,7 +315,7 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Cases of which each once made a call too many, or one that only the guard stopped.
+/// Cases of which each once made a call too many, or one that only the guard blocked.
 pub(super) fn known() -> Vec<(&'static str, Case)> {
     let nothing = || Case {
         us: 0,
