@@ -359,9 +359,9 @@ fn validate_takes_a_folder_and_all_that_take_several_specs_a_pattern() {
     let [graph, _] = said(at, &["graph", "specs/*.yml"], 0);
     assert!(graph.contains("todos-to-logger"), "{graph}");
     for (args, says) in [
-        (["validate", "specs/*.toml"], "no file fits the pattern `specs/*.toml`"),
-        (["graph", "specs/*.toml"], "no file fits the pattern `specs/*.toml`"),
-        (["validate", ".engine-none/*"], "no file fits the pattern `.engine-none/*`"),
+        (["validate", "specs/*.toml"], "no file matches the pattern `specs/*.toml`"),
+        (["graph", "specs/*.toml"], "no file matches the pattern `specs/*.toml`"),
+        (["validate", ".engine-none/*"], "no file matches the pattern `.engine-none/*`"),
         (["graph", "specs"], "`engine validate specs` checks all"),
     ] {
         let [_, err] = said(at, &args, 1);
@@ -406,7 +406,7 @@ fn init_writes_what_works_and_never_over_anything() {
         assert!(spec.starts_with("# yaml-language-server: $schema=spec.schema.json\n") && schema.contains("draft-07"));
         // Once it is there, nothing is touched, whatever is asked for.
         let [_, err] = said(at, &["init", template, "--team", "blue-owls"], 1);
-        assert!(err.contains("is there already, and nothing was written"), "{err}");
+        assert!(err.contains("already exists, so nothing was written"), "{err}");
         assert_eq!(fs::read_to_string(project.join(TEAM)).unwrap(), spec);
     }
     // Code that is there already stays.
@@ -414,7 +414,7 @@ fn init_writes_what_works_and_never_over_anything() {
     fs::create_dir_all(own.parent().unwrap()).unwrap();
     fs::write(&own, "exports.handler = async () => 1;\n").unwrap();
     let [out, _] = said(at, &["init", "own", "--yes"], 0);
-    assert!(out.contains("stays as it is") && out.contains("Written for team own:"), "{out}");
+    assert!(out.contains("already existed, not changed") && out.contains("Created for team own:"), "{out}");
     assert_eq!(fs::read_to_string(&own).unwrap(), "exports.handler = async () => 1;\n");
 }
 
@@ -540,7 +540,7 @@ fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
     terminal.exp_string("`no team` can't be written like this").unwrap();
     terminal.exp_string("[demo]: ").unwrap();
     terminal.send_line("red-foxes").unwrap();
-    terminal.exp_string("Written for team red-foxes").unwrap();
+    terminal.exp_string("Created for team red-foxes").unwrap();
     terminal.exp_eof().unwrap();
     let project = at.join("demo");
     let [out, _] = said(&project, &["apply", "--local"], 0);

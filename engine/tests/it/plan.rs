@@ -490,14 +490,14 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
-          # it failed, and only making it anew helps: the role vanished
+          # it failed and has to be re-created: the role vanished
           # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
             does not say of it, are gone
     -/+ allow (permission owls-allow) must be replaced
-          # it hangs on `logger`, which is replaced
+          # it depends on `logger`, which must be replaced
           # until it is made anew, whoever it lets call the function may not do so
     -/+ pipe (mapping) must be replaced
-          # it hangs on `logger`, which is replaced
+          # it depends on `logger`, which must be replaced
           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
           # until the new one is Enabled, the function is not called
 
@@ -567,14 +567,14 @@ fn a_tables_key_never_changes() {
         ! todos (table owls-todos) is refused
             # `attributes.id` and `hash_key` can't change: DynamoDB fixes the key when the table is made;
               a new table would start empty
-            # hint: undo the change in the spec, or declare another resource under another name;
-                    `--replace todos` deletes it and makes it anew
+            # hint: undo the change in the spec, or declare a new resource under another name;
+                    `--replace todos` deletes and re-creates it
             ~ attributes.id  = "S" -> null
             ~ attributes.key = null -> "S"
             ~ hash_key       = "id" -> "key"
        <= runner (role runner) is read
 
-      Refused: 1 resource is refused, so nothing can be applied.
+      Refused: 1 resource is refused, so engine applies nothing.
       "#);
 }
 
@@ -595,7 +595,7 @@ fn what_aws_is_still_working_on_is_waited_for() {
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: leaving\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r#"
         + todos (table owls-todos) will be created
-            # an older one is still being deleted; this waits until it is gone
+            # AWS is still deleting the previous one; `apply` waits until it is deleted
             + attributes       = { id: "S" }
             + hash_key         = "id"
             + read_capacity    = 1
@@ -625,11 +625,11 @@ fn what_aws_is_still_working_on_is_waited_for() {
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: unusable ARCHIVED\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
       ! todos (table owls-todos) is refused
-          # AWS has it in the state ARCHIVED, in which nothing can be changed
-          # hint: its owner has to mend it in the AWS console first
+          # its state is ARCHIVED, in which AWS allows no changes
+          # hint: fix it in the AWS console first
      <= runner (role runner) is read
 
-    Refused: 1 resource is refused, so nothing can be applied.
+    Refused: 1 resource is refused, so engine applies nothing.
     ");
 }
 
@@ -683,9 +683,9 @@ fn a_function_is_taken_over_with_its_statements() {
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
      <= runner (role runner) is read
       = logger (function owls-logger) will be adopted
-          # a tool that still manages it will undo this
+          # if another tool still manages it, that tool will undo this
       = allow (permission owls-allow) will be adopted
-          # a tool that still manages it will undo this
+          # if another tool still manages it, that tool will undo this
 
     Plan: 2 to adopt, 0 to add, 0 to change, 0 to destroy.
     step: update logger
@@ -704,12 +704,13 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
           ~ read_capacity = 1 -> 5
      <= runner (role runner) is read
       ! logger (function owls-logger) is refused
-          # it would be replaced, but its tags may not be read, so it may not be ours
-          # hint: ask for the right to read its tags, or add --assume-owner
-    note: some tags may not be read, so only the exact names of the spec are created or changed in
-          place; nothing is adopted, replaced or deleted without --assume-owner
+          # it must be replaced, but you lack permission to read its tags, so engine can't confirm that
+            this stack owns it
+          # hint: get permission to read its tags, or add `--assume-owner`
+    note: you lack permission to read some tags, so engine only creates and updates resources with
+          exactly the spec's names; to adopt, replace or delete any, add `--assume-owner`
 
-    Refused: 1 resource is refused, so nothing can be applied.
+    Refused: 1 resource is refused, so engine applies nothing.
     step: update todos
     ");
     let assume = Options { assume_owner: true, ..Options::default() };
@@ -718,14 +719,14 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
           ~ read_capacity = 1 -> 5
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
-          # it failed, and only making it anew helps: it failed
+          # it failed and has to be re-created: it failed
           # calls of it fail until it is made anew; its versions and aliases, and whatever else the spec
             does not say of it, are gone
     -/+ allow (permission owls-allow) must be replaced
-          # it hangs on `logger`, which is replaced
+          # it depends on `logger`, which must be replaced
           # until it is made anew, whoever it lets call the function may not do so
     -/+ pipe (mapping) must be replaced
-          # it hangs on `logger`, which is replaced
+          # it depends on `logger`, which must be replaced
           # a new mapping at TRIM_HORIZON delivers the stream's records of up to 24 hours again
           # until the new one is Enabled, the function is not called
 
@@ -770,19 +771,19 @@ fn adopting_never_resets() {
     let refused = plan_of(TABLE, &live);
     assert_snapshot!(refused, @r#"
         ! todos (table owls-todos) is refused
-            # adopting never resets, and the spec does not declare what it has
-            # hint: add to `todos`, to keep it:
+            # adopting it would reset what the spec doesn't declare, and adopting never resets
+            # hint: to keep it as it is, add to `todos`:
           stream_view_type: "OLD_IMAGE"
             ~ stream_view_type = "OLD_IMAGE" -> null
 
-      Refused: 1 resource is refused, so nothing can be applied.
+      Refused: 1 resource is refused, so engine applies nothing.
       "#);
     // What it says to write is what helps.
     let keeps = with(TABLE, "write_capacity: 1 }", "write_capacity: 1, stream_view_type: \"OLD_IMAGE\" }");
     assert!(refused.contains("stream_view_type: \"OLD_IMAGE\""));
     assert_snapshot!(plan_of(&keeps, &live), @r"
       = todos (table owls-todos) will be adopted
-          # a tool that still manages it will undo this
+          # if another tool still manages it, that tool will undo this
 
     Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.
     step: update todos
@@ -794,7 +795,7 @@ fn adopting_never_resets() {
     let changes = with(TABLE, "read_capacity: 1", "read_capacity: 3");
     assert_snapshot!(plan_of(&changes, &table_owned_by("nobody")), @r"
       = todos (table owls-todos) will be adopted
-          # a tool that still manages it will undo this
+          # if another tool still manages it, that tool will undo this
           ~ read_capacity = 1 -> 3
 
     Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.
@@ -811,24 +812,24 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
     assert_snapshot!(plan_of(&with(spec, "IMPORT", "runner"), ""), @r"
       ! runner (role runner) is refused
           # the role `runner` does not exist in account 123456789012
-          # hint: check the name, the account and the region
+          # hint: check the name, account and region
 
-    Refused: 1 resource is refused, so nothing can be applied.
+    Refused: 1 resource is refused, so engine applies nothing.
     ");
     assert_snapshot!(plan_of(&by_arn, live), @r"
       ! runner (role runner) is refused
-          # the role of that name is `arn:aws:iam::123456789012:role/runner`, not
+          # the role with that name is `arn:aws:iam::123456789012:role/runner`, not
             `arn:aws:iam::123456789012:role/path/runner`
           # hint: correct the ARN in the spec
 
-    Refused: 1 resource is refused, so nothing can be applied.
+    Refused: 1 resource is refused, so engine applies nothing.
     ");
     assert_snapshot!(plan_of(&with(spec, "IMPORT", "runner"), live), @"No changes. Your infrastructure matches the configuration.");
     let denied =
         "runner: { owner: denied, unread: true, outputs: { arn: 'arn:aws:iam::123456789012:role/path/runner' } }";
     assert_snapshot!(plan_of(&by_arn, denied), @r"
      <= runner (role runner) is read
-          # it could not be checked: GetRole of `runner`: not authorized
+          # it couldn't be checked: GetRole of `runner`: not authorized
 
     No changes. Your infrastructure matches the configuration.
     ");
@@ -859,8 +860,8 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     ");
     assert_snapshot!(destroy(&full, Options::default()), @r"
       ! todos (table owls-todos) is refused
-          # it is not empty: about 3 items would be lost (AWS's count is some hours old)
-          # hint: add --delete-data to lose them
+          # it is not empty: about 3 items would be lost (AWS's count can be hours old)
+          # hint: to delete the items too, add `--delete-data`
       - logger (function owls-logger) will be destroyed
           # calls of it fail from then on; its versions and aliases go with it
           # its log group /aws/lambda/owls-logger stays
@@ -869,7 +870,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
       - pipe (mapping) will be destroyed
           # what is written from then on does not reach the function
 
-    Refused: 1 resource is refused, so nothing can be applied.
+    Refused: 1 resource is refused, so engine applies nothing.
     step: delete logger <- delete allow ready, delete pipe ready
     step: delete allow
     step: delete pipe
@@ -884,7 +885,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
       - todos (table owls-todos) will be destroyed
           # its items and its stream go with it
         pipe (mapping) is unchanged
-          # it is being deleted already
+          # AWS is already deleting it
 
     Plan: 0 to add, 0 to change, 1 to destroy.
     step: delete todos
@@ -898,13 +899,13 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
           # it belongs to team `foxes`, stack `main`, resource `todos`
           # hint: choose another name
         logger (function owls-logger) is unchanged
-          # left alone: it bears no tags of the engine
+          # skipped: it has no engine tags
         allow (permission owls-allow) is unchanged
-          # left alone: it bears no tags of the engine
+          # skipped: it has no engine tags
       - pipe (mapping) will be destroyed
           # what is written from then on does not reach the function
 
-    Refused: 1 resource is refused, so nothing can be applied.
+    Refused: 1 resource is refused, so engine applies nothing.
     step: delete pipe
     asks
     ");
@@ -1057,7 +1058,7 @@ fn what_a_resource_was_called_before_is_deleted_only_on_request() {
         let (former, _) = rows(deployed, "logger", Goal::Present, Options::default());
         assert_eq!(former.action, Action::Refused);
         let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()];
-        assert!(reason.contains("`logger` is still in the spec under the name `owls-prod`"), "{reason}");
+        assert!(reason.contains("the spec declares `logger` under the name `owls-prod`"), "{reason}");
         assert!(hint.contains("`--replace logger`"), "{hint}");
         // The one that goes is the former one; what bears the spec's name stays as it is.
         let (former, now) = rows(deployed, "logger", Goal::Present, replace());
@@ -1093,7 +1094,7 @@ fn two_declarations_of_one_thing_are_refused_where_only_the_plan_sees_them() {
         let refused: Vec<&Change> = plan.refusals().collect();
         let [row] = refused.as_slice() else { panic!("{name}: {refused:?}") };
         assert_eq!(row.resource, "double");
-        assert!(row.reason.as_ref().unwrap().contains(&format!("`{name}` is the same")), "{:?}", row.reason);
+        assert!(row.reason.as_ref().unwrap().contains(&format!("`{name}` declares the same")), "{:?}", row.reason);
     }
 }
 
@@ -1205,5 +1206,5 @@ fn a_change_that_needs_what_is_ignored_is_refused() {
     let plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
     let row = plan.changes.iter().find(|it| it.resource == "logger").unwrap();
     assert_eq!(row.action, Action::Refused);
-    assert!(row.reason.as_ref().unwrap().contains("`architecture` only along with `code`"), "{:?}", row.reason);
+    assert!(row.reason.as_ref().unwrap().contains("`architecture` only together with `code`"), "{:?}", row.reason);
 }

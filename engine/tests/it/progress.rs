@@ -172,7 +172,7 @@ async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
     ];
     let story = watch(&stage(), &nodes(), screen.progress(PLAIN, true), &screen, &moments).await;
     assert_snapshot!(story);
-    assert!(!screen.text().contains(" waits for ") && !screen.text().contains(": creating,"), "{story}");
+    assert!(!screen.text().contains(": waiting for ") && !screen.text().contains(": creating,"), "{story}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,23 +260,24 @@ fn a_real_terminal_is_drawn_on_wide_narrow_and_resized() {
     let (mut session, screen) = held(&project, &cloud, &[], &[]);
     let wide =
         shows(&mut session, &screen, "waits", |text| text.contains("s todos: creating, waiting for AWS to answer"));
-    let rows = ["todos: creating", "logger: creating", "logger-permission: waits for", "todos-to-logger: waits for"];
+    let rows =
+        ["todos: creating", "logger: creating", "logger-permission: waiting for", "todos-to-logger: waiting for"];
     let places: Vec<usize> =
         rows.iter().map(|row| wide.find(row).unwrap_or_else(|| panic!("no {row} in {wide}"))).collect();
     assert!(places.is_sorted(), "{wide}");
     resize(&session, &screen, 40, 40);
-    let narrow = shows(&mut session, &screen, "cut lines", |text| text.contains("todos: waits for AWS to answer"));
+    let narrow = shows(&mut session, &screen, "cut lines", |text| text.contains("todos: waiting for AWS to answer"));
     let region: Vec<&str> = narrow.lines().rev().take(4).collect();
     assert!(region.iter().all(|line| line.chars().count() < 40), "{narrow}");
-    assert!(once(&narrow, "s todos: ") && once(&narrow, "logger-permission: waits for"), "{narrow}");
+    assert!(once(&narrow, "s todos: ") && once(&narrow, "logger-permission: waiting for"), "{narrow}");
     resize(&session, &screen, 80, 40);
     shows(&mut session, &screen, "whole lines", |text| text.contains("todos: creating, waiting for AWS to answer"));
     cloud.let_go();
-    let end = shows(&mut session, &screen, "an end", |text| text.contains("the longest pole"));
+    let end = shows(&mut session, &screen, "an end", |text| text.contains("Critical path"));
     for done in ["todos: created after", "logger: created after", "todos-to-logger: created after"] {
         assert!(once(&end, &format!("\n{done}")), "{end}");
     }
-    assert!(!end.contains("waits for") && !end.contains(": creating"), "{end}");
+    assert!(!end.contains(": waiting for") && !end.contains(": creating"), "{end}");
 }
 
 #[test]
@@ -322,9 +323,9 @@ fn a_screen_reader_hears_words_for_signs_and_a_question_as_a_line() {
     for line in &mut lines {
         if let Some((what, _)) = line.split_once(" after ").filter(|_| line.ends_with("ok")) {
             *line = format!("{what} after a while");
-        } else if line.starts_with("Took ") {
+        } else if line.starts_with("Finished in ") {
             assert!(!line.contains("->") && line.contains(", then "), "{line}");
-            *line = "Took a while".to_owned();
+            *line = "Finished in a while".to_owned();
         }
     }
     // How long a wait lasts is told where it lasts.

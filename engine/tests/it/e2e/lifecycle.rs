@@ -26,7 +26,7 @@ fn what_is_protected_is_neither_deleted_nor_replaced() {
     let before = aws.snapshot();
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
-    let kept = ["`notes` is refused: `protect: true` keeps it from being deleted", "remove `protect` from the spec"];
+    let kept = ["`notes` is refused: `protect: true` prevents its deletion", "remove `protect` from the spec"];
     run(&["diff", SPEC, "--destroy"]).expect(1, &kept);
     run(&["destroy", SPEC, "--yes", "--delete-data"]).expect(1, &kept);
     run(&["apply", SPEC, "--replace", "notes", "--yes", "--delete-data"]).expect(1, &kept);
@@ -42,8 +42,9 @@ fn what_is_retained_is_handed_over_instead_of_deleted() {
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["apply", SPEC]).expect(0, &["1 changed"]);
     aws.put_item(TABLE, "7", "buy milk");
-    run(&["diff", SPEC, "--destroy"]).expect(0, &["will be released", "it stays in AWS, without our tags"]);
-    run(&["destroy", SPEC, "--yes"]).expect(0, &["Destroy complete! Resources: 0 destroyed, 1 released."]);
+    run(&["diff", SPEC, "--destroy"])
+        .expect(0, &["will no longer be managed by engine", "keeps it in AWS, without engine's tags"]);
+    run(&["destroy", SPEC, "--yes"]).expect(0, &["Destroy complete! Resources: 0 destroyed, 1 forgotten."]);
     assert_eq!(
         (format!("{:?}", aws.tags()[&format!("table {TABLE}")]), aws.n_items(TABLE)),
         (r#"{"course": "cloud"}"#.to_owned(), 1)

@@ -62,13 +62,17 @@ fn what_leaves_the_spec_goes_from_aws_one_after_the_other() {
     let uuid = &aws.mappings()[0];
     gone(
         &["logger"],
-        &[&format!("- {uuid} (mapping) will be destroyed"), "the function that it feeds goes", "2 to destroy"],
+        &[
+            &format!("- {uuid} (mapping) will be destroyed"),
+            "the function that it invokes will be destroyed",
+            "2 to destroy",
+        ],
         "0 added, 0 changed, 2 destroyed",
     );
     // A table that is not empty takes its own word.
     drop_resources(&project, &["todos"]);
     run(&["diff", TEAM]).expect(1, &["! todos (table blue-owls-todos) is refused", "it is not empty"]);
-    run(&["apply", TEAM, "--yes"]).expect(1, &["add --delete-data to lose them"]);
+    run(&["apply", TEAM, "--yes"]).expect(1, &["add `--delete-data`"]);
     assert_eq!(aws.n_items(TABLE), 1);
     run(&["apply", TEAM, "--yes", "--delete-data"]).expect(0, &["0 added, 0 changed, 1 destroyed"]);
     // Untagged things are nobody's, whatever they are called.
@@ -108,7 +112,7 @@ fn a_stack_can_be_destroyed_with_an_empty_a_broken_and_without_a_spec() {
         }
         run(&["destroy"]).expect(1, &["5 to destroy", "there is nobody to ask"]);
         let gone = run(&["destroy", "--yes"]);
-        let left = ["blue-owls-by-hand (table) is unchanged", "left alone: it bears no tags of the engine"];
+        let left = ["blue-owls-by-hand (table) is unchanged", "skipped: it has no engine tags"];
         let gone = gone.expect(0, &[&left[..], &["Destroy complete! Resources: 5 destroyed."]].concat());
         assert_eq!(gone.stdout.contains("no longer in the spec"), !resources.is_empty(), "{}", gone.stdout);
         let left = [&format!("role {ROLE}"), "table blue-owls-by-hand"];

@@ -20,7 +20,7 @@ fn refused(project: &Project, args: &[&str], reason: &str) {
     let ran = project.run(&[&["apply", "plan.json", "--yes"], args].concat());
     let flat = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(flat.contains(reason), "no `{reason}` in\n{}", ran.stderr);
-    ran.expect(1, &["the saved plan no longer holds, so nothing was changed"]);
+    ran.expect(1, &["the saved plan is out of date, so nothing was changed"]);
     assert_eq!(project.account(ACCOUNT).snapshot(), before);
 }
 

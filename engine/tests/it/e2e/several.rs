@@ -37,7 +37,7 @@ fn one_spec_serves_a_list_of_teams_from_first_to_last() {
     aws.put_item("red-foxes-notes", "7", "buy milk");
     let before = aws.snapshot();
     let refused = run(&[&["destroy", "--yes"], &all[..]].concat());
-    refused.expect(1, &["- notes (table blue-owls-notes) will be destroyed", "add --delete-data to lose them"]);
+    refused.expect(1, &["- notes (table blue-owls-notes) will be destroyed", "add `--delete-data`"]);
     assert_eq!(aws.snapshot(), before);
     let gone = run(&[&["destroy", "--yes", "--delete-data"], &all[..]].concat()).expect(0, &[]);
     assert_eq!(gone.stdout.matches("Destroy complete! Resources: 1 destroyed.").count(), 2);

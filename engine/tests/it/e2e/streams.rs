@@ -129,7 +129,7 @@ fn of_several_mappings_one_stays_and_none_is_made_twice() {
     let run = |args: &[&str], code: i32, texts: &[&str]| -> Ran {
         project.run(&[args, &["--local"]].concat()).expect(code, texts)
     };
-    let same = "`todos-to-logger` is another one that connects the same";
+    let same = "it duplicates `todos-to-logger`";
     // The local AWS lets two read one stream, and every item is handled twice.
     let (spec, aws) = &deployed(&project, "100000000001");
     let ours = aws.mappings();

@@ -443,7 +443,7 @@ fn the_shares_of_many_specs_cover_each_of_them_once_and_are_applied() {
 
     // Two that mean the same thing in AWS are refused, whichever shares they would be in.
     project.write("specs/other.yaml", &text);
-    inputs(&mut runner, "specs/*.yaml", "3").expect(true, &["both mean the table `blue-owls-todos`"]);
+    inputs(&mut runner, "specs/*.yaml", "3").expect(true, &["are both the table `blue-owls-todos`"]);
 
     // Hundreds.
     fs::remove_dir_all(project.path("specs")).unwrap();

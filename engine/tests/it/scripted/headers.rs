@@ -313,7 +313,7 @@ fn an_endpoint_off_this_machine_without_tls_is_warned_of() {
         let mut command = project.command(args);
         variable.map(|name| command.env(name, far));
         let run = Running::start(command, &project.path("run")).end();
-        run.ends_with(1).complains("requests go unencrypted to http://aws.example.invalid:4566").complains(words);
+        run.ends_with(1).complains("requests to http://aws.example.invalid:4566 are not encrypted").complains(words);
         assert!(!run.err.contains(CANARY), "{}", run.err);
     }
     let command = project.command(&["diff", "--endpoint-url", "http://127.0.0.1:9"]);

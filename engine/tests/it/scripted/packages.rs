@@ -60,7 +60,7 @@ fn a_container_image_of_nobody_is_not_adopted() {
         let project = Project::usual();
         project.edit("  logger:\n    type: function\n", &format!("  logger:\n    type: function\n{adopt}"));
         let refused = project.run(&cloud, &["apply", "--yes"]);
-        refused.ends_with(1).complains("adopting it would replace it, since its `image` can't change");
+        refused.ends_with(1).complains("adopting it would replace it, because its `image` can't change");
         refused.complains("delete that function, or declare another one");
         assert_eq!(writes(&cloud), [""; 0]);
     }

@@ -118,14 +118,14 @@ fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
         assert_eq!(writes(&cloud), [""; 0], "{told:?}");
     };
     let key = "`hash_key` can't change: DynamoDB fixes the key when the table is made; a new table would start empty";
-    refused(&[], &[key, "`--replace todos` deletes it and makes it anew"]);
+    refused(&[], &[key, "`--replace todos` deletes and re-creates it"]);
     // Whatever AWS has counted, one item is looked for.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 1);
-    refused(&["--replace", "todos"], &["it is not empty: at least one item would be lost", "add --delete-data"]);
+    refused(&["--replace", "todos"], &["it is not empty: at least one item would be lost", "add `--delete-data`"]);
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().counted = 40);
     refused(
         &["--replace", "todos"],
-        &["it is not empty: about 40 items would be lost (AWS's count is some hours old)", "add --delete-data"],
+        &["it is not empty: about 40 items would be lost (AWS's count can be hours old)", "add `--delete-data`"],
     );
     // An estimate of something that has long been emptied keeps nobody.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 0);
@@ -168,7 +168,7 @@ fn a_role_made_anew_takes_a_function_with_variables_along() {
         world.lambda_time = Some("2026-11-22T21:00:00.000+0000");
     };
     cloud.world(born_anew);
-    let reason = "`execution-role` was made anew under the same name since it was last changed: its role was made anew \
+    let reason = "`execution-role` was re-created under the same name after this was last changed: its role was made anew \
                   under the same name, and Lambda's right to decrypt the function's variables names the old one";
     project.run(&cloud, &["diff"]).ends_with(0).says("-/+ logger (function blue-owls-logger)").says(reason);
     cloud.forget();
@@ -234,7 +234,7 @@ fn what_is_left_over_under_a_declared_name_does_not_stand_in_for_it() {
     project.edit(HANDLER, &format!("{HANDLER}    environment: {{ TABLE: \"${{todos.stream_arn}}\" }}\n"));
     // It may as well be what another value of a variable made.
     let run = project.run(&cloud, &["apply", "--yes"]);
-    run.ends_with(1).complains("`todos` is still in the spec under the name `blue-owls-todos`");
+    run.ends_with(1).complains("the spec declares `todos` under the name `blue-owls-todos`");
     assert_eq!(writes(&cloud), [""; 0]);
     let run = project.run(&cloud, &["apply", "--yes", "--replace", "todos"]);
     run.ends_with(0).says("- todos (table blue-owls-before) will be destroyed");

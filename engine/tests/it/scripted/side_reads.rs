@@ -187,7 +187,7 @@ fn a_mapping_without_an_arn_is_managed_without_tags() {
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 changed").says("some tags may not be read");
     diff_is_empty(&project, &cloud);
     assert_eq!(writes(&cloud), ["UpdateEventSourceMapping"]);
-    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("the function that it feeds goes");
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("the function that it invokes will be destroyed");
     assert!(cloud.world(|world| world.is_empty()));
 }
 

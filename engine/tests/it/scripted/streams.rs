@@ -213,7 +213,7 @@ fn of_several_mappings_the_one_on_the_live_stream_is_kept() {
         for uuid in &gone {
             run.says(uuid);
         }
-        let told = "# `todos-to-logger` is another one that connects the same";
+        let told = "# it duplicates `todos-to-logger`";
         assert_eq!(run.out.matches(told).count(), gone.len(), "case {at}: {}", run.out);
         assert!(!run.out.contains("does not reach the function"), "case {at}: {}", run.out);
         assert_eq!(one_mapping_reads_the_live_stream(&cloud), stays, "case {at}");
@@ -276,7 +276,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
     let run = project.run(&cloud, &["destroy", "--yes"]);
     run.ends_with(0)
         .says(&format!("(mapping {ours}) will be destroyed # it is no longer in the spec"))
-        .says(&format!("{} (mapping) will be destroyed # the function that it feeds goes", BY_HAND[0]))
+        .says(&format!("{} (mapping) will be destroyed # the function that it invokes will be destroyed", BY_HAND[0]))
         .says("Destroy complete! Resources: 5 destroyed.");
     assert!(cloud.world(|world| world.is_empty()));
     let calls = cloud.calls();

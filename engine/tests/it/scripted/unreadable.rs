@@ -464,8 +464,8 @@ fn hide_variables(cloud: &Cloud) {
     (row.hide)(cloud);
 }
 
-const NOTE: &str = "its `environment` can't be read (you lack permission to use the KMS key), so it is not compared and \
-                    not changed";
+const NOTE: &str = "its `environment` can't be read (you lack permission to use the KMS key), so it is neither \
+                    compared nor changed";
 
 #[test]
 fn variables_that_cannot_be_decrypted_outlive_a_change_of_another_setting() {
