@@ -613,11 +613,9 @@ impl<'a> Planner<'a> {
             let named = declared.id.arn.as_ref().and_then(|arn| arn.split(':').nth(4));
             if let Some(named) = named.filter(|named| !named.is_empty() && *named != account) {
                 let reason = format!("its ARN is in account {named}, but the credentials are for account {account}");
-                return refused(
-                    row,
-                    reason,
-                    format!("import a {} of account {account}, or use credentials for account {named}", row.kind),
-                );
+                let hint =
+                    format!("import a {} of account {account}, or use credentials for account {named}", row.kind);
+                return refused(row, reason, hint);
             }
             let reason = format!("the {} `{}` does not exist in account {account}", row.kind, row.name);
             return refused(row, reason, "check the name, account and region".to_owned());

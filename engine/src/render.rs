@@ -169,7 +169,7 @@ pub fn summary(plan: &Plan, destroy: bool, look: Look) -> String {
     if refused > 0 {
         let rows =
             if refused == 1 { "1 resource is refused".to_owned() } else { format!("{refused} resources are refused") };
-        return format!("{} {rows}, so engine applies nothing.", look.paint(RED, "Refused:"));
+        return format!("{} {rows}, so nothing can be applied.", look.paint(RED, "Refused:"));
     }
     let n_undecided = plan.changes.iter().filter(|change| change.undecided).count();
     if !plan.has_changes() && n_undecided > 0 {

@@ -212,7 +212,7 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
 async fn look_at_rights(session: &Session<'_>, cx: &crate::aws::Context, account: &str, checks: &mut Checks) {
     let site = Site::new(&cx.aws.region, account);
     let needs = policy::deploying(&session.spec, &site, Purpose::Apply).needs();
-    let unknown = "not checked: you lack permission to simulate IAM policies";
+    let unknown = "couldn't be checked with IAM";
     let ask_for = "`engine policy --for apply` prints the permissions to request";
     let Some(principal) = cx.aws.seen.principal() else { return checks.note("permissions", unknown, ask_for) };
     let Ok(decisions) = rights::simulate(cx, &principal, &needs).await else {

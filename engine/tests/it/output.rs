@@ -311,7 +311,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
 
     account `123456789012`, region `eu-central-1` (team from --team, local AWS)
 
-    **Refused: 1 resource is refused, so engine applies nothing.**
+    **Refused: 1 resource is refused, so nothing can be applied.**
 
     | | resource | kind | name in AWS | |
     |---|---|---|---|---|

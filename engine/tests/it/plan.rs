@@ -574,7 +574,7 @@ fn a_tables_key_never_changes() {
             ~ hash_key       = "id" -> "key"
        <= runner (role runner) is read
 
-      Refused: 1 resource is refused, so engine applies nothing.
+      Refused: 1 resource is refused, so nothing can be applied.
       "#);
 }
 
@@ -629,7 +629,7 @@ fn what_aws_is_still_working_on_is_waited_for() {
           # hint: fix it in the AWS console first
      <= runner (role runner) is read
 
-    Refused: 1 resource is refused, so engine applies nothing.
+    Refused: 1 resource is refused, so nothing can be applied.
     ");
 }
 
@@ -710,7 +710,7 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
     note: you lack permission to read some tags, so engine only creates and updates resources with
           exactly the spec's names; to adopt, replace or delete any, add `--assume-owner`
 
-    Refused: 1 resource is refused, so engine applies nothing.
+    Refused: 1 resource is refused, so nothing can be applied.
     step: update todos
     ");
     let assume = Options { assume_owner: true, ..Options::default() };
@@ -776,7 +776,7 @@ fn adopting_never_resets() {
           stream_view_type: "OLD_IMAGE"
             ~ stream_view_type = "OLD_IMAGE" -> null
 
-      Refused: 1 resource is refused, so engine applies nothing.
+      Refused: 1 resource is refused, so nothing can be applied.
       "#);
     // What it says to write is what helps.
     let keeps = with(TABLE, "write_capacity: 1 }", "write_capacity: 1, stream_view_type: \"OLD_IMAGE\" }");
@@ -814,7 +814,7 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
           # the role `runner` does not exist in account 123456789012
           # hint: check the name, account and region
 
-    Refused: 1 resource is refused, so engine applies nothing.
+    Refused: 1 resource is refused, so nothing can be applied.
     ");
     assert_snapshot!(plan_of(&by_arn, live), @r"
       ! runner (role runner) is refused
@@ -822,7 +822,7 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
             `arn:aws:iam::123456789012:role/path/runner`
           # hint: correct the ARN in the spec
 
-    Refused: 1 resource is refused, so engine applies nothing.
+    Refused: 1 resource is refused, so nothing can be applied.
     ");
     assert_snapshot!(plan_of(&with(spec, "IMPORT", "runner"), live), @"No changes. Your infrastructure matches the configuration.");
     let denied =
@@ -870,7 +870,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
       - pipe (mapping) will be destroyed
           # what is written from then on does not reach the function
 
-    Refused: 1 resource is refused, so engine applies nothing.
+    Refused: 1 resource is refused, so nothing can be applied.
     step: delete logger <- delete allow ready, delete pipe ready
     step: delete allow
     step: delete pipe
@@ -905,7 +905,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
       - pipe (mapping) will be destroyed
           # what is written from then on does not reach the function
 
-    Refused: 1 resource is refused, so engine applies nothing.
+    Refused: 1 resource is refused, so nothing can be applied.
     step: delete pipe
     asks
     ");
