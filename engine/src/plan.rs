@@ -402,8 +402,8 @@ impl<'a> Planner<'a> {
                 let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
                 let reason = format!("{} can't change: {why}", paths.join(" and "));
                 let hint = format!(
-                    "undo the change in the spec, or declare a new resource under another name; `--replace {}` \
-                     deletes and re-creates it",
+                    "undo the change in the spec, or declare a new resource under another name; to delete and \
+                     re-create it, add `--replace {}`",
                     declared.name
                 );
                 return refused(row, reason, hint);
@@ -656,7 +656,7 @@ impl<'a> Planner<'a> {
             schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(it.name));
         let unknown = checked.filter_map(|it| Some((it.name, live.unknown.get(it.name)?)));
         row.remarks
-            .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it isn't compared")));
+            .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
             row.remarks.push(format!("it couldn't be checked: {error}"));
         }

@@ -135,12 +135,12 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
     let suggested = suggestion(folder);
     if args.yes {
         return suggested.ok_or_else(|| {
-            Failure::usage("the folder's name is not a valid team name", "add the team: `--team blue-owls`")
+            Failure::usage("the folder's name is not a valid team name", "run `engine init --team blue-owls`")
         });
     }
     if !Terminal::can_ask() {
         let problem = "the spec needs a team, but there is no terminal to ask for it (or CI is set)";
-        return Err(Failure::usage(problem, "add the team: `--team blue-owls`"));
+        return Err(Failure::usage(problem, "run `engine init --team blue-owls`"));
     }
     for _ in 0..TRIES {
         let offer = suggested.as_ref().map_or_else(String::new, |team| format!(" [{team}]"));
@@ -160,7 +160,7 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
         }
     }
     let diagnostic = Diagnostic::error("no team was entered, so nothing was written");
-    Err(Failure::one(diagnostic.hint("add the team: `--team blue-owls`")))
+    Err(Failure::one(diagnostic.hint("run `engine init --team blue-owls`")))
 }
 
 /// A team name derived from the folder's name.

@@ -217,7 +217,7 @@ fn unencrypted(global: &Global) -> Vec<Diagnostic> {
     let warning = |(source, address): (String, String)| {
         Diagnostic::warning(format!("requests to {address} are not encrypted"))
             .why(format!(
-                "{source} is an `http://` endpoint on another machine, so others on the network can read your code and \
+                "{source} sets an `http://` endpoint on another machine, so others on the network can read your code and \
                  variables, and change responses"
             ))
             .hint("use an `https://` endpoint, or `--local` for a local AWS")

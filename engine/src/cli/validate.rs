@@ -43,7 +43,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> 
                 };
                 let but =
                     if warnings == 0 { String::new() } else { format!(", with {}", counted(warnings, "warning")) };
-                terminal.print(&format!("{what}{but}\n"));
+                terminal.print(&format!("{what}{but}.\n"));
             } else {
                 terminal.print(&format!("{}\n", counted(n_errors, "error")));
             }

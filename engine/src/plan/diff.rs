@@ -110,7 +110,7 @@ pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String>
             || property.derived_from.is_some_and(|other| ignored.contains(other))
             || (property.sticky && !declared.written.contains(name));
         let why = property.unclear.and_then(|unclear| unclear(have, desired.get(name)?)).filter(|_| !is_left);
-        notes.extend(why.map(|why| format!("`{name}` isn't compared: {why}")));
+        notes.extend(why.map(|why| format!("`{name}` is not compared: {why}")));
         if is_left || why.is_some() {
             desired.insert(name.to_owned(), have.clone());
             continue;

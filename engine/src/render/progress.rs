@@ -246,7 +246,7 @@ impl Progress {
                 let ways = [
                     format!("{label}: {doing}, waiting for {what}"),
                     format!("{label}: {doing}, waiting for {short}"),
-                    format!("{label}: waiting for {short}"),
+                    format!("{label}: waits for {short}"),
                 ];
                 let ways = ways.map(|text| vec![(PLAIN, text)]).to_vec();
                 Drawn { rank: AT_WORK, time: clock(talk.since.elapsed()), ways }
@@ -257,9 +257,9 @@ impl Progress {
                     open.filter(|it| !matches!(it.state, State::Over)).map(|it| it.task.as_str()).collect();
                 open.dedup();
                 let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
-                let mut ways = vec![vec![(DIM, format!("{task}: waiting for {waits}"))]];
+                let mut ways = vec![vec![(DIM, format!("{task}: waits for {waits}"))]];
                 if open.len() > 1 {
-                    ways.push(vec![(DIM, format!("{task}: waiting for {} steps", open.len()))]);
+                    ways.push(vec![(DIM, format!("{task}: waits for {} others", open.len()))]);
                 }
                 Drawn { rank: 2, time: String::new(), ways }
             }

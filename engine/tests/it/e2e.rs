@@ -276,7 +276,7 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
             "Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.",
         ],
     );
-    run(&["apply", SPEC]).expect(1, &["there is nobody to ask", "nothing was changed", "add --yes"]);
+    run(&["apply", SPEC]).expect(1, &["there is no terminal", "nothing was changed", "add `--yes`"]);
     assert_eq!(aws.snapshot(), before);
 
     run(&["apply", SPEC, "--yes"]).expect(0, &["Resources: 1 adopted, 0 added, 0 changed, 0 destroyed."]);
@@ -354,7 +354,7 @@ fn destroy_subset(project: &Project, bits: u32) {
     let rows = bits.count_ones();
     assert_eq!(half.len(), 1 + usize::try_from(rows - (bits >> 2 & 1)).unwrap(), "{half:#?}");
     if bits == 0b1111 {
-        project.run(&["destroy", spec, "--local"]).expect(1, &["there is nobody to ask", "add --yes"]);
+        project.run(&["destroy", spec, "--local"]).expect(1, &["there is no terminal", "add `--yes`"]);
         assert_eq!(aws.snapshot(), half, "nothing happens without an answer");
     }
     if rows > 0 {
@@ -412,7 +412,7 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
     let mut process = project.command(&["destroy", "--local"]);
     process.env("TERM", "xterm").env("NO_COLOR", "1").env("CI", "true");
     let unasked = rexpect::session::spawn_command(process, Some(u64::try_from(DEADLINE.as_millis()).unwrap())).unwrap();
-    assert!(end(unasked, 1).contains("there is nobody to ask: no terminal, or CI is set"));
+    assert!(end(unasked, 1).contains("there is no terminal (or CI is set)"));
     assert_eq!(aws.snapshot(), before);
 
     let (mut session, shown) = session("apply");
@@ -525,7 +525,7 @@ fn markdown_is_one_comment_for_each_command_and_what_stays_is_shown_on_demand() 
     all.expect(0, &["todos (table blue-owls-todos) is unchanged", NO_CHANGES]);
 
     project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
-    let unasked = comment(&["apply"], 1).expect(1, &["nobody has agreed to it", "there is nobody to ask"]);
+    let unasked = comment(&["apply"], 1).expect(1, &["the plan was not confirmed", "there is no terminal"]);
     assert!(unasked.stderr.contains("-/+ todos-to-logger (mapping) must be replaced"), "{unasked:#?}");
     project.edit(TEAM, &[("attributes: { id: S }", "attributes: { id: N }")]);
     let refused = comment(&["apply", "--yes"], 1);

@@ -483,7 +483,7 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
     check(&text, 100).unwrap();
     let n_folds = text.matches("<details>").count();
     assert!(n_folds > 20 && text.contains("| `r99` |"), "all rows before any details");
-    let left_out = format!("The properties of {} resources are left out", 100 - n_folds);
+    let left_out = format!("The properties of {} resources are omitted", 100 - n_folds);
     assert!(text.contains(&left_out), "{left_out}: {text}");
 
     let mut many: Vec<Change> = (0..5000).map(|at| change(&format!("r{at}"), Action::Create, long(10))).collect();
@@ -495,7 +495,7 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
     assert!(n_rows > 300 && text.contains("| `-` | `r4999` |"), "what is lost comes first");
     assert!(text.contains(&format!("\n… and 4,{:03} more\n", 5000 - n_rows - 4000)), "{n_rows}");
     assert!(text.contains("- `r4998`: it will be missed\n"));
-    assert!(text.contains("The properties of 5,000 resources are left out"));
+    assert!(text.contains("The properties of 5,000 resources are omitted"));
 
     for change in &mut many {
         change.remarks = vec!["@".repeat(500), "lost `for` good".into()];

@@ -567,8 +567,8 @@ fn a_tables_key_never_changes() {
         ! todos (table owls-todos) is refused
             # `attributes.id` and `hash_key` can't change: DynamoDB fixes the key when the table is made;
               a new table would start empty
-            # hint: undo the change in the spec, or declare a new resource under another name;
-                    `--replace todos` deletes and re-creates it
+            # hint: undo the change in the spec, or declare a new resource under another name; to delete
+                    and re-create it, add `--replace todos`
             ~ attributes.id  = "S" -> null
             ~ attributes.key = null -> "S"
             ~ hash_key       = "id" -> "key"

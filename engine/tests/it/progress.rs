@@ -172,7 +172,7 @@ async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
     ];
     let story = watch(&stage(), &nodes(), screen.progress(PLAIN, true), &screen, &moments).await;
     assert_snapshot!(story);
-    assert!(!screen.text().contains(": waiting for ") && !screen.text().contains(": creating,"), "{story}");
+    assert!(!screen.text().contains(" waits for ") && !screen.text().contains(": creating,"), "{story}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,16 +260,15 @@ fn a_real_terminal_is_drawn_on_wide_narrow_and_resized() {
     let (mut session, screen) = held(&project, &cloud, &[], &[]);
     let wide =
         shows(&mut session, &screen, "waits", |text| text.contains("s todos: creating, waiting for AWS to answer"));
-    let rows =
-        ["todos: creating", "logger: creating", "logger-permission: waiting for", "todos-to-logger: waiting for"];
+    let rows = ["todos: creating", "logger: creating", "logger-permission: waits for", "todos-to-logger: waits for"];
     let places: Vec<usize> =
         rows.iter().map(|row| wide.find(row).unwrap_or_else(|| panic!("no {row} in {wide}"))).collect();
     assert!(places.is_sorted(), "{wide}");
     resize(&session, &screen, 40, 40);
-    let narrow = shows(&mut session, &screen, "cut lines", |text| text.contains("todos: waiting for AWS to answer"));
+    let narrow = shows(&mut session, &screen, "cut lines", |text| text.contains("todos: waits for AWS to answer"));
     let region: Vec<&str> = narrow.lines().rev().take(4).collect();
     assert!(region.iter().all(|line| line.chars().count() < 40), "{narrow}");
-    assert!(once(&narrow, "s todos: ") && once(&narrow, "logger-permission: waiting for"), "{narrow}");
+    assert!(once(&narrow, "s todos: ") && once(&narrow, "logger-permission: waits for"), "{narrow}");
     resize(&session, &screen, 80, 40);
     shows(&mut session, &screen, "whole lines", |text| text.contains("todos: creating, waiting for AWS to answer"));
     cloud.let_go();
@@ -277,7 +276,7 @@ fn a_real_terminal_is_drawn_on_wide_narrow_and_resized() {
     for done in ["todos: created after", "logger: created after", "todos-to-logger: created after"] {
         assert!(once(&end, &format!("\n{done}")), "{end}");
     }
-    assert!(!end.contains(": waiting for") && !end.contains(": creating"), "{end}");
+    assert!(!end.contains("waits for") && !end.contains(": creating"), "{end}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn what_leaves_the_spec_goes_from_aws_one_after_the_other() {
     let gone = |names: &[&str], rows: &[&str], done: &str| {
         drop_resources(&project, names);
         run(&["diff", TEAM]).expect(0, &[rows, &["it is no longer in the spec"]].concat());
-        run(&["apply", TEAM]).expect(1, &["there is nobody to ask"]);
+        run(&["apply", TEAM]).expect(1, &["there is no terminal"]);
         run(&["apply", TEAM, "--yes"]).expect(0, &[done]);
         run(&["diff", TEAM]).expect(0, &[NO_CHANGES]);
     };
@@ -110,7 +110,7 @@ fn a_stack_can_be_destroyed_with_an_empty_a_broken_and_without_a_spec() {
             run(&["diff", "--destroy"]).expect(0, &["Plan: 0 to add, 0 to change, 5 to destroy."]);
             assert_eq!(aws.snapshot(), before);
         }
-        run(&["destroy"]).expect(1, &["5 to destroy", "there is nobody to ask"]);
+        run(&["destroy"]).expect(1, &["5 to destroy", "there is no terminal"]);
         let gone = run(&["destroy", "--yes"]);
         let left = ["blue-owls-by-hand (table) is unchanged", "skipped: it has no engine tags"];
         let gone = gone.expect(0, &[&left[..], &["Destroy complete! Resources: 5 destroyed."]].concat());

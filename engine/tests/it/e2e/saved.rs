@@ -35,7 +35,7 @@ fn a_saved_plan_is_carried_out_as_it_was_shown() {
 
     save(&project, &["--destroy"]);
     let asks: Ran = project.run(&["apply", "plan.json"]);
-    asks.expect(1, &["Plan: 0 to add, 0 to change, 4 to destroy.", "add --yes"]);
+    asks.expect(1, &["Plan: 0 to add, 0 to change, 4 to destroy.", "add `--yes`"]);
     project.run(&["apply", "plan.json", "--yes"]).expect(0, &["Destroy complete! Resources: 4 destroyed."]);
 }
 

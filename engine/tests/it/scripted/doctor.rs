@@ -33,7 +33,7 @@ fn an_account_in_order_is_told_line_by_line() {
     expect(&checks, "endpoint", "ok", "(--endpoint-url)");
     expect(&checks, "credentials", "ok", "AKIA… from environment variables");
     expect(&checks, "account", "ok", "********9012, as user/student");
-    expect(&checks, "clock", "ok", "as AWS's");
+    expect(&checks, "clock", "ok", "in sync with AWS's");
     expect(&checks, "permissions", "ok", "you have all");
 }
 

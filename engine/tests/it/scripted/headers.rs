@@ -306,9 +306,9 @@ fn an_endpoint_off_this_machine_without_tls_is_warned_of() {
     let project = Project::usual();
     let far = "http://user:CANARY@aws.example.invalid:4566/path";
     for (variable, args, words) in [
-        (None, &["diff", "--endpoint-url", far][..], "--endpoint-url names an `http://` endpoint"),
-        (Some("AWS_ENDPOINT_URL"), &["diff"], "AWS_ENDPOINT_URL names an `http://` endpoint"),
-        (Some("AWS_ENDPOINT_URL_DYNAMODB"), &["diff"], "AWS_ENDPOINT_URL_DYNAMODB names"),
+        (None, &["diff", "--endpoint-url", far][..], "--endpoint-url sets an `http://` endpoint"),
+        (Some("AWS_ENDPOINT_URL"), &["diff"], "AWS_ENDPOINT_URL sets an `http://` endpoint"),
+        (Some("AWS_ENDPOINT_URL_DYNAMODB"), &["diff"], "AWS_ENDPOINT_URL_DYNAMODB sets"),
     ] {
         let mut command = project.command(args);
         variable.map(|name| command.env(name, far));

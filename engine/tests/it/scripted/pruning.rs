@@ -87,7 +87,7 @@ fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
     add_table(&cloud, "blue-owls-by-hand", BTreeMap::new());
     let project = Project::usual();
     let diff = project.run(&cloud, &["diff"]);
-    diff.ends_with(0).says("what is no longer in the spec was not looked for").says("--prune-scan");
+    diff.ends_with(0).says("engine couldn't search for orphans").says("--prune-scan");
     assert!(!diff.out.contains("blue-owls-old"), "{}", diff.out);
     assert_eq!(cloud.count("ListTables"), 0);
     let scan = project.run(&cloud, &["diff", "--prune-scan"]);
@@ -101,7 +101,7 @@ fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
     assert_eq!(cloud.world(|world| world.tables["blue-owls-extra-todos"].tags.clone()), tags("blue-owls-extra", "old"));
     project.spec(EMPTY);
     let gone = project.run(&cloud, &["destroy", "--yes"]);
-    gone.ends_with(0).says("blue-owls-by-hand (table) is unchanged").says("left alone: it bears no tags");
+    gone.ends_with(0).says("blue-owls-by-hand (table) is unchanged").says("skipped: it has no engine tags");
     let left: Vec<String> = cloud.world(|world| world.tables.keys().cloned().collect());
     assert_eq!(left, ["blue-owls-by-hand", "blue-owls-extra-todos"]);
 }
@@ -113,7 +113,7 @@ fn what_the_index_alone_calls_ours_goes_only_where_that_is_believed() {
     cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
     add_table(&cloud, "blue-owls-old", tags("blue-owls", "old"));
     let project = Project::usual();
-    let told = "left alone: the tag index says that it is ours, but its tags may not be read";
+    let told = "skipped: the tag index lists it for this stack, but you lack permission to read its";
     project.run(&cloud, &["diff"]).ends_with(0).says("old (table blue-owls-old) is unchanged").says(told);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says(told);
     assert_eq!(writes(&cloud), [""; 0]);

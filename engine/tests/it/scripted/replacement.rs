@@ -85,7 +85,7 @@ fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
                     let cloud = standing(&project, before);
                     project.spec(after);
                     let run = project.run(&cloud, &[&["apply"][..], flags].concat());
-                    run.ends_with(1).says(told).complains("there is nobody to ask").complains("add --yes");
+                    run.ends_with(1).says(told).complains("there is no terminal").complains("add `--yes`");
                     assert_eq!(writes(&cloud), [""; 0], "{told}");
                     project.run(&cloud, &[&["apply", "--yes"][..], flags].concat()).ends_with(0);
                     assert!(!done(&cloud).is_empty(), "{told}");
@@ -118,7 +118,7 @@ fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
         assert_eq!(writes(&cloud), [""; 0], "{told:?}");
     };
     let key = "`hash_key` can't change: DynamoDB fixes the key when the table is made; a new table would start empty";
-    refused(&[], &[key, "`--replace todos` deletes and re-creates it"]);
+    refused(&[], &[key, "add `--replace todos`"]);
     // Whatever AWS has counted, one item is looked for.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 1);
     refused(&["--replace", "todos"], &["it is not empty: at least one item would be lost", "add `--delete-data`"]);
@@ -130,7 +130,7 @@ fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
     // An estimate of something that has long been emptied keeps nobody.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 0);
     cloud.forget();
-    project.run(&cloud, &["apply", "--replace", "todos"]).ends_with(1).complains("add --yes");
+    project.run(&cloud, &["apply", "--replace", "todos"]).ends_with(1).complains("add `--yes`");
     assert_eq!(writes(&cloud), [""; 0]);
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 40);
     project.run(&cloud, &["apply", "--replace", "todos", "--delete-data", "--yes"]).ends_with(0);
@@ -172,7 +172,7 @@ fn a_role_made_anew_takes_a_function_with_variables_along() {
                   under the same name, and Lambda's right to decrypt the function's variables names the old one";
     project.run(&cloud, &["diff"]).ends_with(0).says("-/+ logger (function blue-owls-logger)").says(reason);
     cloud.forget();
-    project.run(&cloud, &["apply"]).ends_with(1).complains("add --yes");
+    project.run(&cloud, &["apply"]).ends_with(1).complains("add `--yes`");
     assert_eq!(writes(&cloud), [""; 0]);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("Resources: 3 added, 0 changed, 3 destroyed.");
     let calls = cloud.calls();
@@ -201,7 +201,7 @@ fn a_function_made_anew_by_hand_is_taken_over_with_what_is_left_on_it() {
         });
         let project = Project::usual();
         let run = project.run(&cloud, &["apply"]);
-        run.ends_with(1).complains("add --yes").says("= logger (function blue-owls-logger) will be adopted");
+        run.ends_with(1).complains("add `--yes`").says("= logger (function blue-owls-logger) will be adopted");
         run.says("+ logger-permission (permission blue-owls-logger-permission) will be created");
         assert_eq!(writes(&cloud), [""; 0]);
         let run = project.run(&cloud, &["apply", "--yes"]);

@@ -22,7 +22,7 @@ fn what_is_wrong_with_any_of_several_is_told_before_the_first_call() {
         ("a.yaml", notes("acme", "a", "lists"), &[], "are both team `acme`, stack `a`"),
         ("b.yaml", notes("acme", "b", "x").replace("hash", "name: acme-notes\n    hash"), &[], "are both the table"),
         (&long, String::new(), &["--teams", "teams.txt"], "line 2 of the list of teams `teams.txt` is not a team name"),
-        ("red-foxes\nacme", String::new(), &["--teams", "teams.txt"], "is named twice for team `acme`, stack `a`"),
+        ("red-foxes\nacme", String::new(), &["--teams", "teams.txt"], "is listed twice for team `acme`, stack `a`"),
         // Only the second team's name makes it too long.
         ("a-team-of-many-many-people", longest, &["--teams", "teams.txt"], "has 267 characters, 255 are allowed"),
     ];

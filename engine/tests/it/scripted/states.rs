@@ -145,8 +145,8 @@ fn cases() -> Vec<Case> {
         case(
             "mapping Deleting",
             |world| mapping(world).pass_through(&["Deleting"], true),
-            "+ todos-to-logger (mapping) will be created # an older one is still being deleted; this waits until it is \
-             gone",
+            "+ todos-to-logger (mapping) will be created # AWS is still deleting the previous one; `apply` waits \
+             until it is deleted",
         ),
         case(
             "mapping disabled by AWS",

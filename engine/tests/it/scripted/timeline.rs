@@ -204,8 +204,8 @@ fn where_no_page_can_be_written_nothing_is_begun() {
         ("nowhere/page.html", "No such file or directory"),
         ("folder", "it is a folder"),
         ("notes.html/page.html", "Not a directory"),
-        ("notes.html", "is there already, and it is no timeline"),
-        ("specs/team.yaml", "is there already, and it is no timeline"),
+        ("notes.html", "already exists and is not a timeline"),
+        ("specs/team.yaml", "already exists and is not a timeline"),
         ("/dev/null", "it is no regular file"),
         ("/proc/page.html", ""),
     ];

@@ -506,7 +506,7 @@ fn a_replacement_needs_what_is_unknown_to_be_declared() {
     assert_eq!(super::writes(&cloud), [""; 0]);
     let project = declared("    environment: { MODE: new }\n");
     let done = project.run(&cloud, &replace);
-    done.ends_with(0).says("its `environment` can't be read").says("the new one gets what the spec declares");
+    done.ends_with(0).says("its `environment` can't be read").says("the new resource gets what the spec declares");
     let variables = cloud.world(|world| world.functions[FUNCTION].config["Environment"]["Variables"].clone());
     assert_eq!(variables, json!({ "MODE": "new" }));
 }
