@@ -131,7 +131,7 @@ fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
         place.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
         place.expect("project/a/b", "diff", 1, &[none, "project` wasn't searched: it belongs to another user"]);
     } else {
-        place.expect("", "diff", 1, &["isn't searched: it belongs to another user"]);
+        place.expect("", "diff", 1, &["wasn't searched: it belongs to another user"]);
     }
 }
 

@@ -322,7 +322,7 @@ fn what_was_found_is_no_link_out_of_its_folder() {
         };
         let said = run(args).failure();
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains("is a link that leads out of `") && !said.contains("s3cr3t"), "{what}: {said}");
+        assert!(said.contains("is a link to a file outside `") && !said.contains("s3cr3t"), "{what}: {said}");
         assert!(said.contains("if you trust it, name the file on the command line: `"), "{what}: {said}");
         // Who names it means it.
         let name = match link {
@@ -743,7 +743,7 @@ fn a_record_of_nothing_or_of_others_is_replaced_and_nobody_is_killed() {
     fs::write(&record, &other).unwrap();
     let ran = place.project("exec \"$0\" diff --local");
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert!(ran.err.contains("the earlier server is gone"), "{}", ran.err);
+    assert!(ran.err.contains("the previous local AWS has stopped"), "{}", ran.err);
     assert!(bystander.try_wait().unwrap().is_none());
     assert_eq!(place.project("exec \"$0\" local stop").out, "stopped\n");
     bystander.kill().unwrap();

@@ -92,7 +92,7 @@ fn paste(project: &Project, spec: &str, plan: &str) -> usize {
     for line in plan.lines() {
         // They stand where a spec has them; what is not to be copied has a sign, or is indented further.
         let is_yaml = line.trim_start().starts_with(|c: char| c.is_ascii_alphanumeric() || c == '"')
-            && !line.contains("and add there");
+            && !line.contains("and add:");
         let copied = Some(line).filter(|line| line.starts_with("    ") && is_yaml);
         if let Some((_, name)) = line.split_once("hint: ") {
             let resource = format!("  {}:", name.split('`').nth(1).unwrap());
@@ -263,7 +263,7 @@ fn a_mapping_of_nobody_on_a_stream_that_has_ended_is_described_before_it_is_repl
     aws.new_stream(TABLE, StreamViewType::NewAndOldImages);
     let before = project.read(TEAM);
     let refused = run(&["diff", TEAM]);
-    let refused = refused.expect(1, &["adopting it would mean to replace it", "correct in `todos-to-logger`"]);
+    let refused = refused.expect(1, &["adopting it would replace it", "correct in `todos-to-logger`"]);
     assert_eq!(paste(&project, TEAM, &refused.stdout), 1);
     run(&["apply", TEAM, "--yes"]).expect(0, &["1 adopted"]);
     assert_eq!(aws.mappings(), [uuid]);

@@ -52,7 +52,7 @@ fn a_list_shows_who_has_what_and_what_is_left_over_and_changes_nothing() {
     project.write("teams.txt", TEAMS);
     project.write("specs/owls.yaml", &notes("blue-owls", "app"));
     project.write("specs/foxes.yaml", &notes("red-foxes", "web"));
-    run(&["list", "specs/owls.yaml"]).expect(0, &["Nothing was found."]);
+    run(&["list", "specs/owls.yaml"]).expect(0, &["No resources of team blue-owls"]);
     run(&["apply", "specs/owls.yaml", "specs/foxes.yaml"]).expect(0, &["stack app", "stack web"]);
     aws.create_table("red-foxes-by-hand", &[]);
     aws.create_table("blue-owls-old", &[("aws:cloudformation:stack-name", "shop")]);

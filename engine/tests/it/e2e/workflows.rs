@@ -382,7 +382,7 @@ fn a_merge_whose_run_is_cancelled_ends_in_good_order_and_the_next_completes_it()
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     let rest = said.collect::<Vec<_>>().join("\n");
     assert_eq!(cancelled.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("interrupted: calls in flight finish"), "{rest}");
+    assert!(rest.contains("interrupted: finishing calls in flight"), "{rest}");
     Ran::of(step().output().unwrap()).expect(0, &["Apply complete!"]);
     project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
 }
