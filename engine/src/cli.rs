@@ -1,8 +1,9 @@
-//! The command line: what can be asked, and one function for each command.
+//! The command line: its arguments, and one function for each command.
 //!
-//! Each command loads, reads, plans, shows and applies; how that is done stands in the modules below.
+//! Each command loads, reads, plans, shows and applies; the modules below do the work.
 //!
-//! **Invariant:** data goes to stdout, everything else to stderr, and every way out has one of the documented exit codes.
+//! **Invariant:** data goes to stdout, everything else to stderr, and every path ends with one of the
+//! documented exit codes.
 
 mod check;
 mod commands;
@@ -46,11 +47,11 @@ use logs::LogsArgs;
 use session::Intent;
 use terminal::{Failure, Terminal, signals, start_log};
 
-/// With the commit that it was made from, where that is known.
+/// With the commit that it was built from, if known.
 const VERSION: &str = env!("ENGINE_VERSION");
 
 /// Deploy what a YAML spec declares: DynamoDB tables, their streams, Lambda functions and what connects them. There is no
-/// state file: each command compares the spec with AWS itself.
+/// state file: every command reads AWS and compares it with the spec.
 #[derive(Debug, Parser)]
 #[command(
     name = "engine",
@@ -60,11 +61,11 @@ const VERSION: &str = env!("ENGINE_VERSION");
 Examples:
   engine init                 write a first spec
   engine apply --local        try it on this machine, without an account
-  engine diff                 show what would change on AWS
-  engine apply                change it
+  engine diff                 show what would change in AWS
+  engine apply                apply the changes
   engine verify               test it end to end
 
-`engine COMMAND -h` shows a command's options, `--help` everything about it."
+`engine COMMAND -h` shows a command's options, `--help` shows everything."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -99,7 +100,7 @@ struct Global {
     /// When to use color (NO_COLOR is respected)
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
-    /// Print whole lines in words, without color or redrawing, for screen readers
+    /// Print plain lines for screen readers: words instead of symbols, no color, no redrawing
     #[arg(long, global = true, env = "ENGINE_PLAIN", value_parser = clap::builder::FalseyValueParser::new(),
           hide_env = true)]
     plain: bool,
@@ -112,7 +113,7 @@ struct Global {
     /// Format of everything on stderr; json prints one object per line
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
-    /// What lies between the clients and AWS; no option, only [`run_through`] sets it.
+    /// What is between the clients and AWS; not an option, only [`run_through`] sets it.
     #[arg(skip)]
     network: Network,
 }
@@ -148,11 +149,11 @@ enum Command {
         after_help = "\
 Examples:
   engine apply specs/team.yaml --local    try it on this machine, without an account
-  engine apply specs/team.yaml            on AWS
+  engine apply specs/team.yaml            in your AWS account
   engine apply --timeline timeline.html   also write a page that shows where the time went
   engine apply --plain                    for a screen reader
   engine apply --teams specs/examples/teams.txt
-                                          the same spec for each team of a list"
+                                          the same spec for each team in a list"
     )]
     Apply(ApplyArgs),
     /// Show what `apply` would change
@@ -163,14 +164,14 @@ Examples:
   engine diff                       the plan for specs/team.yaml
   engine diff --detailed-exitcode   exit code 2 if something would change
   engine diff --destroy             what `destroy` would do
-  engine diff --out plan.json       what `engine apply plan.json` will do, or nothing"
+  engine diff --out plan.json       also save the plan, for `engine apply plan.json`"
     )]
     Diff(DiffArgs),
-    /// Delete everything that the team and stack own
+    /// Delete everything that the team's stack owns
     #[command(after_help = "\
 Examples:
-  engine destroy                          asks first
-  engine destroy --yes --delete-data      also a table that is not empty
+  engine destroy                          with a confirmation prompt
+  engine destroy --yes --delete-data      without one, even if tables have items
   engine destroy --team blue-owls --stack team --region eu-central-1
                                           a stack whose spec no longer exists")]
     Destroy(DestroyArgs),
@@ -185,27 +186,27 @@ Examples:
     /// Print the spec's outputs
     #[command(after_help = "\
 Examples:
-  engine output --spec specs/examples/inline.yaml         all of them
-  engine output table --spec specs/examples/inline.yaml   the value of one, alone on a line")]
+  engine output --spec specs/examples/inline.yaml         all outputs
+  engine output table --spec specs/examples/inline.yaml   only the value of one")]
     Output(OutputArgs),
     /// List managed resources and their owners
     #[command(after_help = "\
 Examples:
-  engine list                                      what this team and stack own
+  engine list                                      what this team's stack owns
   engine list --all-teams                          what all teams own
   engine list --all-teams --prefixes specs/examples/teams.txt
-                                                   also untagged resources that begin with a team's name
-  engine list --teams specs/examples/teams.txt     the same spec for each team of a list")]
+                                                   also untagged resources named after a team
+  engine list --teams specs/examples/teams.txt     the same spec for each team in a list")]
     List(ListArgs),
-    /// Show or follow the logs of the functions
+    /// Show or follow the functions' logs
     #[command(after_help = "\
 Examples:
-  engine logs                        each change of an item in the last hour
+  engine logs                        every item change in the last hour
   engine logs -n 20                  the last 20 entries
-  engine logs --follow               new entries as well
-  engine logs logger --since 10m     of one function
+  engine logs --follow               also new entries as they arrive
+  engine logs logger --since 10m     one function, the last 10 minutes
   engine logs --filter MODIFY        only lines with this text
-  engine logs --raw                  as it was logged
+  engine logs --raw                  exactly what the functions logged
   engine logs --format json          for programs")]
     Logs(LogsArgs),
     /// Check for problems that would make an apply fail
@@ -213,84 +214,85 @@ Examples:
         alias = "check",
         after_help = "\
 Examples:
-  engine preflight                       specs/team.yaml, against the account
-  engine preflight --local               against the local AWS, which has no permissions to check
-  engine preflight specs/team.yaml --json"
+  engine preflight                       specs/team.yaml, against your account
+  engine preflight --local               against the local AWS, which has no permissions
+  engine preflight specs/team.yaml --json
+                                         for scripts"
     )]
     Preflight(PreflightArgs),
     /// Write a first spec and its function's code
     #[command(after_help = "\
 Examples:
-  engine init                                    asks for the team
-  engine init demo --team red-foxes              into the folder demo
+  engine init                                    prompt for the team
+  engine init demo --team red-foxes              in the folder demo
   engine init other --yes --template dead-letter
-                                                 with a queue for what fails")]
+                                                 with a queue for failed records")]
     Init(InitArgs),
     /// Validate specs offline
     #[command(after_help = "\
 Examples:
   engine validate                                        specs/team.yaml
   engine validate specs/team.yaml specs/examples/adopt.yaml --var suffix=9z8y7x6
-                                                         several, all errors at once
-  engine validate specs                                  every YAML file right in the folder
-  engine validate --teams specs/examples/teams.txt       for each team of a list
-  engine validate --format github                        as annotations of a pull request")]
+                                                         several specs at once
+  engine validate specs                                  every YAML file in the folder
+  engine validate --teams specs/examples/teams.txt       for each team in a list
+  engine validate --format github                        as annotations on a pull request")]
     Validate(ValidateArgs),
     /// Show the dependency graph of a spec or a plan
     #[command(after_help = "\
 Examples:
   engine graph                               as a table
-  engine graph --plan                        with what an apply would do
-  engine graph --format svg > pipeline.svg   a picture; also dot, mermaid and html")]
+  engine graph --plan                        with what `apply` would change
+  engine graph --format svg > pipeline.svg   as a picture; also dot, mermaid and html")]
     Graph(GraphArgs),
     /// Print the JSON Schema of specs, for editors
     #[command(after_help = "\
 Examples:
-  engine schema                             what a spec may hold
-  engine schema > specs/spec.schema.json    for editors: the first line of a spec then says
+  engine schema                             print it
+  engine schema > specs/spec.schema.json    save it for editors; then start the spec with
                                             # yaml-language-server: $schema=spec.schema.json")]
     Schema,
     /// Explain a resource type, property or error code
     #[command(after_help = "\
 Examples:
-  engine explain                        the kinds, and the codes of errors
-  engine explain table                  a kind's properties
-  engine explain table.ttl_attribute    one of them
-  engine explain table protect          a word that each resource may have
-  engine explain spec                   the words at the top of a spec
-  engine explain role-not-assumable     an error's code")]
+  engine explain                        all resource types and error codes
+  engine explain table                  a resource type
+  engine explain table.ttl_attribute    one of its properties
+  engine explain table protect          a setting that every resource accepts
+  engine explain spec                   the top-level keys of a spec
+  engine explain role-not-assumable     an error code")]
     Explain {
-        /// A kind, a property of one (`table.hash_key` or `table hash_key`), `spec`, or the code of an error
-        #[arg(value_name = "KIND[.PROPERTY] | spec | CODE", num_args = 0..=2)]
+        /// A resource type, one of its properties (`table.hash_key` or `table hash_key`), `spec`, or an error code
+        #[arg(value_name = "TYPE[.PROPERTY] | spec | CODE", num_args = 0..=2)]
         what: Vec<String>,
     },
     /// Test the pipeline end to end with one item and the function's log
     #[command(after_help = "\
 Examples:
   engine verify                    each mapping of specs/team.yaml, hop by hop
-  engine verify --yes              also where others see the test item
+  engine verify --yes              also if others will see the test item
   engine verify --json --timeout 10m
-                                   for a script, with a longer timeout")]
+                                   for scripts, with a longer timeout")]
     Verify(verify::VerifyArgs),
     /// Print a least-privilege IAM policy for a spec
     #[command(after_help = "\
 Examples:
-  engine policy --account 123456789012   for every command on the spec's team; asks nobody
+  engine policy --account 123456789012   for every command, offline
   engine policy --for diff --account 123456789012
-                                         for who may look and not touch
+                                         read-only
   engine policy --for verify --account 123456789012
                                          to write test items, and nothing else
   engine policy --team red-foxes --account 123456789012
-                                         the same for another team
+                                         for another team
   engine policy --role --account 123456789012
-                                         what the role has to trust and to allow")]
+                                         the trust and permissions policies of the roles")]
     Policy(policy::PolicyArgs),
     /// Diagnose settings, credentials, permissions, clock and tools
     #[command(after_help = "\
 Examples:
-  engine doctor                  can be pasted as it is: accounts and keys are masked
+  engine doctor                  accounts and keys are masked, so you can share the output
   engine doctor --local          only what the local AWS needs
-  engine doctor --format json")]
+  engine doctor --format json    for scripts")]
     Doctor(DoctorArgs),
     /// Generate shell completions
     #[command(after_help = "\
@@ -300,17 +302,17 @@ Examples:
   engine completions fish > engine.fish          into ~/.config/fish/completions
   engine completions powershell > engine.ps1     then: . ./engine.ps1")]
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the man page of engine or of a command
     #[command(after_help = "\
 Examples:
   engine man > engine.1                then: man ./engine.1
-  engine man apply > engine-apply.1    one command's
-  engine man local stop                as its page is called: local-stop")]
+  engine man apply > engine-apply.1    the page of one command
+  engine man local stop                or local-stop, the name of its page")]
     Man {
-        /// A command, and one of its own
+        /// A command, or a command and its subcommand
         #[arg(value_name = "COMMAND")]
         command: Vec<String>,
     },
@@ -320,8 +322,8 @@ Examples:
   engine local start     or any command with --local
   engine local status    where it runs
   engine local env       variables for other AWS clients
-  engine local reset     empty it
-  engine local stop      it also ends after an hour without use")]
+  engine local reset     delete everything in it
+  engine local stop      stop it; it also stops after an hour without use")]
     Local {
         #[command(subcommand)]
         command: LocalCommand,
@@ -340,7 +342,7 @@ struct SpecArgs {
     /// Use this team instead of the spec's
     #[arg(long, value_name = "TEAM")]
     team: Option<String>,
-    /// Use the spec for each team in this file, which has one team per line
+    /// Use the spec for each team in this file (one team per line)
     #[arg(long, value_name = "FILE", conflicts_with = "team")]
     teams: Option<PathBuf>,
     /// Set the value of `${var.NAME}`; may be repeated
@@ -351,10 +353,10 @@ struct SpecArgs {
     assume_owner: bool,
     #[command(flatten)]
     code: CodeArgs,
-    /// Set where a command works without a spec.
+    /// Set for commands that work without a spec.
     #[arg(skip)]
     stack: Option<String>,
-    /// Set where a command takes one spec, which then is a name and no pattern.
+    /// Set for commands that take one spec, which is then a name and not a pattern.
     #[arg(skip)]
     is_one: bool,
     /// Set by the command.
@@ -373,15 +375,15 @@ enum WhenStopped {
     Fail,
 }
 
-/// Which code a spec may name.
+/// Which folders a spec may read code from.
 #[derive(Debug, Default, Clone, Copy, Args)]
 struct CodeArgs {
-    /// Allow `code:` outside the project (the nearest folder with .git, else the one that holds specs/)
+    /// Allow `code:` outside the project (the nearest folder with .git, or else the one with specs/)
     #[arg(long)]
     allow_code_outside: bool,
 }
 
-/// One spec for one team, where the spec is the only operand.
+/// One spec for one team, for commands whose only operand is the spec.
 #[derive(Debug, Args)]
 struct OneSpecArgs {
     /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in this
@@ -395,7 +397,7 @@ struct OneSpecArgs {
     overrides: OverrideArgs,
 }
 
-/// One spec for one team, where the operand is a name.
+/// One spec for one team, for commands whose operand is a name.
 #[derive(Debug, Args)]
 struct NamedSpecArgs {
     /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in this
@@ -406,7 +408,7 @@ struct NamedSpecArgs {
     overrides: OverrideArgs,
 }
 
-/// What the command line sets in a spec.
+/// What the command line overrides in a spec.
 #[derive(Debug, Args)]
 struct OverrideArgs {
     /// Use this team instead of the spec's
@@ -454,10 +456,10 @@ impl SpecArgs {
     }
 }
 
-/// Which part of the spec, and what of it anew.
+/// Which part of the spec to apply, and what to re-create.
 #[derive(Debug, Args)]
 struct PartArgs {
-    /// Only this resource and its dependencies; may be repeated
+    /// Limit the command to this resource and its dependencies; may be repeated
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
     /// Delete and re-create this resource; may be repeated
@@ -465,7 +467,7 @@ struct PartArgs {
     replace: Vec<String>,
 }
 
-/// How a plan looks.
+/// How a plan is shown.
 #[derive(Debug, Args)]
 struct ViewArgs {
     /// Output format of the plan and the result
@@ -519,7 +521,7 @@ struct DiffArgs {
     /// Find orphans by the team's name prefix if you lack permission to read the tag index
     #[arg(long)]
     prune_scan: bool,
-    /// Save the plan; `engine apply FILE` then does exactly this, or nothing
+    /// Save the plan; `engine apply FILE` then applies exactly this plan or fails
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -530,10 +532,10 @@ struct DiffArgs {
 struct DestroyArgs {
     #[command(flatten)]
     spec: SpecArgs,
-    /// The stack, together with --team, if the spec no longer exists
+    /// Use this stack of --team if the spec no longer exists
     #[arg(long, value_name = "STACK", requires = "team", conflicts_with_all = ["spec", "file", "teams"])]
     stack: Option<String>,
-    /// Only this resource and its dependents; may be repeated
+    /// Limit the command to this resource and its dependents; may be repeated
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
     #[command(flatten)]
@@ -570,7 +572,7 @@ struct ListArgs {
     /// List the resources of all teams
     #[arg(long)]
     all_teams: bool,
-    /// Also list untagged resources whose names begin with a team in this file, which has one team per line
+    /// Also list untagged resources whose names begin with a team from this file (one team per line)
     #[arg(long, value_name = "FILE", requires = "all_teams")]
     prefixes: Option<PathBuf>,
     /// Output format
@@ -592,27 +594,27 @@ struct InitArgs {
     /// The project's folder. Defaults to the current one
     #[arg(value_name = "FOLDER")]
     folder: Option<PathBuf>,
-    /// The team; every name in AWS begins with it
+    /// Use this team; every name in AWS begins with it
     #[arg(long, value_name = "TEAM")]
     team: Option<String>,
-    /// The function's execution role: its name or ARN
+    /// Use this execution role (name or ARN) for the function
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<String>,
-    /// The pipeline to start with
+    /// Use this template
     #[arg(long, value_enum, default_value_t = Template::Pipeline)]
     template: Template,
-    /// Skip the prompt: without --team, the folder's name becomes the team
+    /// Skip the prompt; without --team, use the folder's name as the team
     #[arg(short, long)]
     yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Template {
-    /// A table whose every change ends as a log line of a function
+    /// A table and a function that logs every item change
     Pipeline,
-    /// The same, with a queue that hears of what the function could not handle
+    /// The same, with a queue for records that the function failed to process
     DeadLetter,
-    /// The same, behind a table that another tool has made
+    /// The same for an existing table that another tool manages
     ExistingTable,
 }
 
@@ -632,7 +634,7 @@ struct GraphArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
     format: GraphFormat,
-    /// Also read AWS and show what an apply would do
+    /// Also read AWS and show what `apply` would change
     #[arg(long)]
     plan: bool,
 }
@@ -648,7 +650,7 @@ enum GraphFormat {
     Mermaid,
     /// A picture
     Svg,
-    /// A page with the picture
+    /// A web page with the picture
     Html,
 }
 
@@ -683,37 +685,37 @@ enum LocalCommand {
     #[command(after_help = "\
 Examples:
   engine local start                       or any command with --local
-  engine apply --local                     fill it with what the spec says")]
+  engine apply --local                     deploy the spec to it")]
     Start,
     /// Stop it and delete what is deployed there
     #[command(after_help = "\
 Examples:
-  engine local stop                        it also ends after an hour without use")]
+  engine local stop                        it also stops after an hour without use")]
     Stop,
     /// Print whether and where it runs; exit code 1 if it is stopped
     #[command(after_help = "\
 Examples:
-  engine local status                      its address; `engine local env` is for other tools")]
+  engine local status                      its address; for other tools, see `engine local env`")]
     Status {
         /// Output format
         #[arg(long, value_enum, default_value_t = ListFormat::Human)]
         format: ListFormat,
     },
-    /// Print the variables with which AWS clients reach it, its key included
+    /// Print the environment variables that point AWS clients to it, including its key
     #[command(after_help = "\
 Examples:
   engine local env                         for a shell: eval \"$(engine local env)\"")]
     Env {
-        /// The account to be in
+        /// Use this account
         #[arg(long, value_name = "ID", value_parser = account_id)]
         account: Option<String>,
     },
     /// Delete everything in it, in all accounts and regions
     #[command(after_help = "\
 Examples:
-  engine local reset                       then: engine apply --local")]
+  engine local reset                       then start over: engine apply --local")]
     Reset {
-        /// Stop it and delete what is installed, so that the next start installs it again
+        /// Stop and uninstall it; the next start installs it again
         #[arg(long)]
         install: bool,
     },
@@ -721,7 +723,7 @@ Examples:
     Supervise(SuperviseArgs),
 }
 
-/// Under this name `explain` tells what is around the kinds.
+/// The name under which `explain` shows the keys that are independent of a resource type.
 const SPEC: &str = "spec";
 
 /// How a run ended, as the documented exit code.
@@ -730,13 +732,13 @@ const SPEC: &str = "spec";
 pub enum Exit {
     /// Done.
     Done = 0,
-    /// Failed, refused, or answered no.
+    /// Failed, refused or declined.
     Failed = 1,
     /// Something would change (`diff --detailed-exitcode`).
     Pending = 2,
     /// Applied in part.
     Partial = 3,
-    /// Bad usage.
+    /// Invalid command line.
     Usage = 64,
     /// Interrupted.
     Interrupted = 130,
@@ -753,13 +755,13 @@ fn role(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-/:".contains(c);
     match !text.is_empty() && text.chars().all(fits) {
         true => Ok(text.to_owned()),
-        false => Err("give the name or the ARN of a role".to_owned()),
+        false => Err("use the name or ARN of a role".to_owned()),
     }
 }
 
 fn account_id(text: &str) -> Result<String, String> {
     let is_id = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_id { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
+    if is_id { Ok(text.to_owned()) } else { Err("use the 12 digits of an account ID".to_owned()) }
 }
 
 fn url(text: &str) -> Result<String, String> {
@@ -775,7 +777,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     run_through(args, Network::default())
 }
 
-/// The same, with something of the caller's between the clients and AWS.
+/// The same, with the caller's layer between the clients and AWS.
 pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: Network) -> Exit {
     let args: Vec<_> = args.into_iter().collect();
     let parsed = help::command().try_get_matches_from(&args);
@@ -820,7 +822,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Ok(exit) => exit,
         Err(failure) => {
             if failure.exit == Exit::Interrupted && failure.diagnostics.is_empty() {
-                // So early that there is no outcome yet to tell it.
+                // Too early for an outcome that would report it.
                 terminal.say("interrupted; nothing was changed");
             }
             terminal.problems(&failure.diagnostics);
@@ -837,7 +839,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
 fn enter(global: &Global) -> Result<(), Failure> {
     let Some(folder) = &global.directory else { return Ok(()) };
     std::env::set_current_dir(folder).map_err(|error| {
-        let problem = format!("can't change to the folder `{}`", folder.display());
+        let problem = format!("can't open the folder `{}`", folder.display());
         let diagnostic = Diagnostic::error(problem).why(error.to_string());
         Failure { exit: Exit::Usage, diagnostics: vec![diagnostic.hint("name an existing folder: `-C DIR`")] }
     })
@@ -859,7 +861,7 @@ fn apply(global: &Global, terminal: &Terminal, args: &ApplyArgs) -> Result<Exit,
     on_runtime(|interrupt| commands::apply(sessions, intent, None, &args.run, &args.view, interrupt))
 }
 
-/// Applies what a saved plan was made from, if that has not moved.
+/// Applies a saved plan, if it still holds.
 fn apply_saved(global: &Global, terminal: &Terminal, args: &ApplyArgs, saved: &SavedPlan) -> Result<Exit, Failure> {
     let ApplyArgs { spec, part, run, view } = args;
     let shaped = spec.team.is_some()
@@ -868,7 +870,7 @@ fn apply_saved(global: &Global, terminal: &Terminal, args: &ApplyArgs, saved: &S
         || global.region.is_some()
         || !(part.target.is_empty() && part.replace.is_empty());
     if shaped {
-        let problem = "a saved plan says for itself which team, region and part of the spec it is for";
+        let problem = "a saved plan already contains the team, the region and the part of the spec";
         return Err(Failure::usage(problem, "leave out --team, --region, --target, --replace and --assume-owner"));
     }
     let flags = &saved.flags;
@@ -892,7 +894,7 @@ fn apply_saved(global: &Global, terminal: &Terminal, args: &ApplyArgs, saved: &S
     on_runtime(|interrupt| commands::apply(sessions, intent, Some(saved), run, view, interrupt))
 }
 
-/// What a diff looks at.
+/// What a diff compares.
 fn scope(destroy: bool, prune_scan: bool) -> (Goal, Depth, Leftovers) {
     match (destroy, prune_scan) {
         (true, _) => (Goal::Absent, Depth::Identities, Leftovers::Scanned),
@@ -913,7 +915,7 @@ fn diff(global: &Global, terminal: &Terminal, args: &DiffArgs) -> Result<Exit, F
     let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
     let sessions = session::open(global, terminal, &spec, &options, depth)?;
     if args.out.is_some() && sessions.len() != 1 {
-        return Err(Failure::usage("one saved plan is for one spec and one team", "save a plan for each of them"));
+        return Err(Failure::usage("a saved plan is for one spec and one team", "save one plan per spec and team"));
     }
     let flags = Flags {
         destroy: args.destroy,
@@ -948,7 +950,7 @@ fn forget(global: &Global, terminal: &Terminal, args: ForgetArgs) -> Result<Exit
     let targets = BTreeSet::from([args.name.clone()]);
     let options = Options { assume_owner: args.spec.assume_owner, targets, ..Options::default() };
     let intent = Intent { goal: Goal::Released, writes: true, leftovers: Leftovers::IndexedOrScanned };
-    // What has left the spec can be handed over as well.
+    // An orphan can be forgotten too.
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..args.spec.clone() };
     let sessions = session::open_checked(global, terminal, &spec, &options, Depth::Identities, |_| Vec::new())?;
     on_runtime(|interrupt| commands::forget(sessions, intent, &args.name, interrupt))
@@ -967,7 +969,7 @@ fn output(global: &Global, terminal: &Terminal, args: OutputArgs) -> Result<Exit
 
 fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, Failure> {
     let prefixes = args.prefixes.as_deref().map(session::teams).transpose()?.unwrap_or_default();
-    // Who looks after all teams may have none of their specs.
+    // An administrator of all teams may have none of their specs.
     let nobody = args.all_teams && args.spec.named().is_empty() && session::find_spec().is_err();
     let bare = || Some("all-teams".to_owned());
     let spec = if nobody { SpecArgs { team: bare(), stack: bare(), ..args.spec.clone() } } else { args.spec.clone() };
@@ -983,9 +985,8 @@ fn explain(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure> {
     let schemas = || registry().values().map(|kind| kind.schema());
     if words.is_empty() {
         let (kinds, codes) = (render::explain::kinds(schemas(), look), render::explain::codes(look));
-        terminal.print(&format!(
-            "{kinds}\n`engine explain spec` shows the words around them.\n\nThe codes of errors:\n{codes}"
-        ));
+        terminal
+            .print(&format!("{kinds}\n`engine explain spec` shows the other keys of a spec.\n\nError codes:\n{codes}"));
         return Ok(Exit::Done);
     }
     // `table hash_key` is `table.hash_key`.
@@ -1008,29 +1009,29 @@ fn explain(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure> {
             let rest = property.map_or_else(String::new, |property| format!(".{property}"));
             let hint = match near.or_else(|| kind_elsewhere(kind)) {
                 Some(near) if kinds().any(|kind| kind == near) => {
-                    format!("did you mean `{near}{rest}`? `engine explain` lists the kinds and the codes")
+                    format!("did you mean `{near}{rest}`? `engine explain` lists resource types and error codes")
                 }
-                Some(near) => format!("did you mean `{near}`? `engine explain` lists the kinds and the codes"),
+                Some(near) => format!("did you mean `{near}`? `engine explain` lists resource types and error codes"),
                 None => {
                     let kinds = kinds().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
-                    format!("the kinds are {kinds}; `engine explain` also lists the codes of errors")
+                    format!("the resource types are {kinds}; `engine explain` also lists error codes")
                 }
             };
-            return Err(Failure::usage(format!("there is no kind and no code `{kind}`"), hint));
+            return Err(Failure::usage(format!("no resource type or error code is named `{kind}`"), hint));
         }
     };
     let Some(text) = text else {
         let property = property.unwrap_or_default();
         let meant = nearest(property, known);
         let meant = meant.map_or_else(String::new, |near| format!("did you mean `{kind}.{near}`? "));
-        let hint = format!("{meant}`engine explain {kind}` shows what it has");
+        let hint = format!("{meant}`engine explain {kind}` lists them");
         return Err(Failure::usage(format!("a {kind} has no property `{property}`"), hint));
     };
     terminal.print(&text);
     Ok(Exit::Done)
 }
 
-/// Of a part of a spec nobody can say what is left over, but what hangs on it.
+/// With `--target`, only what is attached to the targets counts as orphaned.
 fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
     if options.targets.is_empty() { leftovers } else { Leftovers::Hanging }
 }
@@ -1038,23 +1039,23 @@ fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
 /// Runs `command` on a runtime that listens for Ctrl-C.
 fn on_runtime(command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        let diagnostic = Diagnostic::error("the program can't start its runtime").why(error.to_string());
+        let diagnostic = Diagnostic::error("engine can't start its runtime").why(error.to_string());
         Failure::one(diagnostic.hint("close other programs, or raise `ulimit -n`, and run the command again"))
     })?;
     let (sender, receiver) = watch::channel(false);
     let result = runtime.block_on(async {
         tokio::select! {
             result = command(receiver) => result,
-            // Only ends at the second signal: the first one is heard through the channel.
+            // Ends only at the second signal: the first one goes through the channel.
             () = signals(sender) => Ok(Exit::Interrupted),
         }
     });
-    // A prompt may still hold a thread that reads; it must not keep the program from ending.
+    // A prompt may still block a thread that reads; it must not delay the exit.
     runtime.shutdown_background();
     result
 }
 
-/// Lines for a shell that lead AWS clients to the local AWS, and nowhere else.
+/// Shell lines that point AWS clients to the local AWS, and nowhere else.
 fn environment(running: &Running, account: &str, region: &str) -> String {
     let key = running.key.access_key_id(account);
     let variables = [
@@ -1065,7 +1066,7 @@ fn environment(running: &Running, account: &str, region: &str) -> String {
         ("AWS_SECRET_ACCESS_KEY", "local"),
     ];
     let exports = variables.map(|(name, value)| format!("export {name}={}\n", shell_word(value))).concat();
-    // A profile may win over the keys, and a token of another session belongs to other keys.
+    // A profile may take precedence over the keys, and a session token belongs to other keys.
     format!("{exports}unset AWS_PROFILE AWS_SESSION_TOKEN\n")
 }
 
@@ -1084,7 +1085,7 @@ fn local_status(running: Option<&Running>) -> Json {
 
 fn local_command(global: &Global, terminal: &Terminal, command: LocalCommand) -> Result<Exit, Failure> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    // As a spec's project is found from anywhere below it.
+    // The same search that finds a spec's project from any folder below it.
     let root = discovery::search(session::is_project).project.map(|up| session::absolute(&up));
     let project = Project::new(root.unwrap_or(here));
     match command {
@@ -1122,12 +1123,12 @@ fn local_command(global: &Global, terminal: &Terminal, command: LocalCommand) ->
         }
         LocalCommand::Reset { install: true } => {
             let removed = local::uninstall(&project)?;
-            terminal.print(if removed { "removed; the next start installs it again\n" } else { "not installed\n" });
+            terminal.print(if removed { "uninstalled; the next start installs it again\n" } else { "not installed\n" });
         }
         LocalCommand::Reset { install: false } => {
             let running = local::status(&project)?.is_some();
             local::reset(&project)?;
-            terminal.print(if running { "emptied\n" } else { "not running\n" });
+            terminal.print(if running { "reset\n" } else { "not running\n" });
         }
         LocalCommand::Supervise(args) => local::supervise(args)?,
     }

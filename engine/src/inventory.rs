@@ -1,6 +1,7 @@
-//! What stands in AWS, as far as a spec asks: what each declaration means there, and what else bears its owner's marks.
+//! The live resources that matter to a spec: what each declaration refers to, and what else has its
+//! owner's tags.
 //!
-//! **Invariant:** data, and the choice of which of several things a declaration means. No I/O.
+//! **Invariant:** only data, and the choice of the resource that a declaration refers to. No I/O.
 
 use std::collections::BTreeMap;
 
@@ -10,45 +11,45 @@ use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Sit
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
 
-/// What stands in AWS.
+/// What exists in AWS.
 #[derive(Debug)]
 pub struct Inventory {
-    /// Where.
+    /// Region and account.
     pub site: Site,
     /// By resource name; one entry for each declaration.
     pub found: BTreeMap<String, Found>,
-    /// What may be this owner's, or hangs on what is, and no declaration means.
+    /// Possible orphans: undeclared resources of this owner, or attached to one.
     pub leftovers: Vec<Leftover>,
-    /// Who owns what leftovers are attached to, by kind and name, where nothing else was read of it.
+    /// The owners of what orphans are attached to, by kind and name, if it wasn't read otherwise.
     pub parents: BTreeMap<(&'static str, String), Ownership>,
-    /// How far leftovers were looked for.
+    /// How complete the search for orphans was.
     pub search: Search,
 }
 
-/// What one read found.
+/// The result of one read.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The resource; `None`: nothing stands there.
+    /// The resource; `None` if it doesn't exist.
     pub live: Option<Live>,
-    /// What would be lost with it; only looked at where something may be deleted.
+    /// What would be lost with it; only read if it may be deleted.
     pub contents: Option<Contents>,
-    /// Why an imported resource could not be looked at, where that is no obstacle.
+    /// Why an imported resource couldn't be read, if that is no obstacle.
     pub unread: Option<AwsError>,
 }
 
-/// Something that no declaration means.
+/// A resource that no declaration refers to.
 #[derive(Debug)]
 pub struct Leftover {
-    /// What it would be if it were declared; nothing is desired of it.
+    /// It as a declaration without desired properties.
     pub declared: Declared,
-    /// What was read; it always stands there.
+    /// What was read; it always exists.
     pub found: Found,
-    /// The resource of the spec that means another of its kind, where this one would do as well.
+    /// The declared resource that this one duplicates.
     pub instead: Option<String>,
 }
 
 impl Leftover {
-    /// Whether it can't be told yet whose it is.
+    /// Whether its owner can't be determined yet.
     pub fn is_undecided(&self) -> bool {
         let owner =
             self.found.live.as_ref().filter(|live| live.condition != Condition::Leaving).map(|live| &live.owner);
@@ -56,18 +57,18 @@ impl Leftover {
     }
 }
 
-/// How far leftovers were looked for.
+/// How complete the search for orphans was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Search {
-    /// As far as AWS lets anybody look.
+    /// Complete, as far as AWS allows.
     #[default]
     Complete,
-    /// Not at all, or in part; why.
+    /// Partial or none, with the reason.
     Partial(String),
 }
 
 impl Inventory {
-    /// With nothing found yet.
+    /// An empty inventory.
     pub fn new(site: Site) -> Inventory {
         Inventory {
             site,
@@ -78,17 +79,18 @@ impl Inventory {
         }
     }
 
-    /// What the declaration of that name means.
+    /// The live resource of the declaration with that name.
     pub fn live(&self, resource: &str) -> Option<&Live> {
         self.found.get(resource)?.live.as_ref()
     }
 
-    /// Settles which of `others` a declaration means whose id AWS assigns, and notes those that would do as well. Returns
-    /// the rest, which other declarations may mean.
+    /// Chooses the one of `others` that a declaration refers to, for kinds whose id AWS assigns, and
+    /// adds duplicates as orphans. Returns the rest, which other declarations may refer to.
     ///
-    /// Those that may be meant: what bears its marks; what bears those of a resource that is no longer in the spec, and
-    /// connects the same; what nobody owns and connects the same. The one that reads what the spec wants to be read
-    /// *now* comes first: the others are on something that is gone, and a new one could not be made beside it.
+    /// Candidates have the declaration's tags; or connect the same resources and have the tags of a
+    /// resource that is no longer in the spec, or no owner. One that reads the source that the spec
+    /// wants *now* comes first: the others read a deleted source, and Lambda allows no second mapping
+    /// for the same one.
     #[must_use]
     pub fn choose(&mut self, spec: &Spec, declared: &Declared, others: Vec<(Id, Live)>) -> Vec<(Id, Live)> {
         let wanted = identities(declared, self);
@@ -113,12 +115,12 @@ impl Inventory {
         rest
     }
 
-    /// Notes something that no declaration means, once.
+    /// Adds a resource that no declaration refers to, once.
     pub fn leave(&mut self, spec: &Spec, kind: &'static dyn DynKind, id: Id, live: Live, instead: Option<String>) {
         if instead.is_some() || !self.knows(spec, kind, &id) {
             let found = Found { live: Some(live), ..Found::default() };
             let mut declared = Declared::leftover(kind, id);
-            // What a spec says about a resource's end holds for what it was under another name, too.
+            // Lifecycle settings also apply to the same resource under its former name.
             let heir = spec.resource(&declared.name).filter(|it| it.schema().kind == kind.schema().kind);
             if let Some(heir) = heir.filter(|_| instead.is_none()) {
                 declared.lifecycle = heir.lifecycle.clone();
@@ -127,7 +129,7 @@ impl Inventory {
         }
     }
 
-    /// Whether something is declared, or noted already, or not to be touched.
+    /// Whether a resource is declared, already added, or must not be touched.
     pub fn knows(&self, spec: &Spec, kind: &'static dyn DynKind, id: &Id) -> bool {
         let schema = kind.schema();
         let same = |other: &Declared| {
@@ -148,7 +150,7 @@ impl Inventory {
             || self.leftovers.iter().any(|it| same(&it.declared))
     }
 
-    /// Notes what would be lost with a leftover.
+    /// Sets what would be lost with an orphan.
     pub fn weigh(&mut self, kind: &'static dyn DynKind, id: &Id, contents: Option<Contents>) {
         let it = self
             .leftovers
@@ -160,11 +162,11 @@ impl Inventory {
     }
 }
 
-/// How far something is from what a declaration means: whether it is on its way out, whether it connects something else,
-/// and its [`rank`].
+/// How well a candidate fits a declaration, best first: not being deleted, connecting the same
+/// resources, and its [`rank`].
 type Fit = (bool, bool, u8);
 
-/// How well something fits a declaration; `None`: not at all.
+/// How well a resource fits a declaration by its owner; `None` means not at all.
 fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {
     let us = &declared.id.owner;
     let same = declared.id.anchors.iter().all(|(name, anchor)| id.anchors.get(name) == Some(anchor));
@@ -176,13 +178,13 @@ fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {
             gone(owner).then_some(1)
         }
         Ownership::Nobody | Ownership::Denied | Ownership::Untaggable | Ownership::NotYetReadable(_) if same => Some(2),
-        // Somebody else's stands where ours would.
+        // Another owner's resource is in the way.
         _ if same => Some(3),
         _ => None,
     }
 }
 
-/// What the identity properties come to, as far as it is known.
+/// The values of the identity properties, as far as they are known.
 fn identities<'d>(declared: &'d Declared, inventory: &Inventory) -> Vec<(&'d str, Value)> {
     let fill = |hole: &Hole| match hole {
         Hole::Output { resource, attribute } => inventory.live(resource)?.outputs.get(attribute).cloned(),
@@ -193,15 +195,15 @@ fn identities<'d>(declared: &'d Declared, inventory: &Inventory) -> Vec<(&'d str
     compared.filter_map(|it| Some((it.name, declared.desired.get(it.name)?.resolve(&fill)))).collect()
 }
 
-/// Whether AWS picks the id of a declaration's kind.
+/// Whether AWS assigns the id of a declaration's kind.
 pub fn is_assigned(declared: &Declared) -> bool {
     matches!(declared.schema().naming, Naming::Assigned)
 }
 
-/// Where something was looked for, for texts that say that it is not there.
+/// Where a resource was searched for, for messages that it doesn't exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Searched {
-    /// The place, to follow "does not stand".
+    /// The place, to follow "doesn't exist".
     place: String,
     is_local: bool,
 }
@@ -222,15 +224,15 @@ impl Searched {
         &self.place
     }
 
-    /// What to do if it was the wrong place to look at, to be said before anything that would make something there.
+    /// What to do if it was the wrong place; shown before any hint that would create something there.
     pub fn elsewhere(&self) -> &'static str {
         match self.is_local {
-            true => "if it stands in your account, leave out `--local`",
-            false => "if it stands elsewhere, pass `--region` or `--profile`; `engine doctor` shows where this looks",
+            true => "to search your account, leave out `--local`",
+            false => "to search elsewhere, pass `--region` or `--profile`; `engine doctor` shows the current ones",
         }
     }
 
-    /// The command that makes what is missing there.
+    /// The command that creates what is missing there.
     pub fn apply(&self) -> &'static str {
         if self.is_local { "engine apply --local" } else { "engine apply" }
     }

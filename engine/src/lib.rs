@@ -1,6 +1,6 @@
-//! `engine`: declarative deployment of table-to-function pipelines on AWS.
+//! `engine`: declarative deployment of DynamoDB-to-Lambda pipelines on AWS.
 //!
-//! `ARCHITECTURE.md` has the map of the modules; each uses only those below it there.
+//! `ARCHITECTURE.md` lists the modules; each uses only those below it there.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! Reading: everything a spec declares, all at once, into an inventory.
+//! Reads everything that a spec declares, concurrently, into an inventory.
 //!
-//! **Invariant:** it never writes, and what it learns about owners it tells the guard before anybody can write.
+//! **Invariant:** it never writes, and it passes what it finds about owners to the guard before any write.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,47 +19,47 @@ use crate::schema::{
 use crate::spec::{Declared, Spec};
 use crate::value::Tree;
 
-/// What kept a run from knowing what stands in AWS.
+/// Why a run couldn't read AWS.
 #[derive(Debug)]
 pub struct ReadError {
-    /// The resource that could not be read; `None`: it is about the whole run.
+    /// The resource that couldn't be read; `None` if the error is about the whole run.
     pub resource: Option<String>,
     /// Why.
     pub error: AwsError,
 }
 
-/// Until a table that is being made shows its tags (another minute for those that lag), or a mapping its settings.
+/// Until a new table's tags can be read (with a minute to spare for lag), or a mapping's settings.
 const OWNER: Wait = Wait {
-    what: "AWS to show whose it is and what it is",
-    since: "tags and settings can be read some seconds after the change at the earliest",
+    what: "AWS to return its tags and settings",
+    since: "both become readable a few seconds after a change",
     look: "",
     counted: false,
     budget: Duration::from_secs(11 * 60),
 };
 
-/// How leftovers are looked for.
+/// How orphans are searched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftovers {
     /// Not at all.
     Ignored,
-    /// On what the spec declares, and nowhere else.
+    /// Only on what the spec declares.
     Hanging,
     /// In the tag index.
     Indexed,
-    /// In the tag index, and by the team's prefix where that can't be asked.
+    /// In the tag index, or by the team's prefix if the index can't be read.
     IndexedOrScanned,
-    /// In the tag index, which lags, and by the team's prefix.
+    /// In the tag index, which lags, and also by the team's prefix.
     Scanned,
 }
 
-/// How often is read again what can't have stood there at one moment.
+/// How often reads are repeated that contradict each other.
 const TORN_READS: u32 = 3;
 
-/// Reads all that `spec` declares, and what else bears its owner's marks. `account` is the account where it is known
-/// beforehand.
+/// Reads everything that `spec` declares and everything else that has its owner's tags. `account` is
+/// the account, if it is already known.
 ///
 /// # Errors
-/// Every read that failed, those that are about the whole run first and once.
+/// Every read that failed; one that is about the whole run comes first, and once.
 pub async fn read(
     cx: &Context,
     spec: &Spec,
@@ -70,7 +70,7 @@ pub async fn read(
 ) -> Result<Inventory, Vec<ReadError>> {
     for _ in 0..TORN_READS {
         let inventory = read_once(cx, spec, goal, options, leftovers, account).await?;
-        // The reads go out at once, but somebody else may make or delete things between their answers.
+        // Another client may create or delete resources between the answers.
         if !is_torn(spec, &inventory) {
             return Ok(inventory);
         }
@@ -78,7 +78,7 @@ pub async fn read(
     read_once(cx, spec, goal, options, leftovers, account).await
 }
 
-/// Whether something was seen inside of what was not there.
+/// Whether a nested resource was found, but its parent wasn't.
 fn is_torn(spec: &Spec, inventory: &Inventory) -> bool {
     let is_there = |declared: &&Declared| inventory.live(&declared.name).is_some();
     let inner = spec.resources.iter().filter(|it| matches!(it.schema().naming, Naming::Inner { .. })).filter(is_there);
@@ -107,11 +107,11 @@ async fn read_once(
     let site = account.map(|account| Site::new(&cx.aws.region, account));
     let reads = join_all(spec.resources.iter().map(|declared| {
         let id = Id { site: site.clone(), ..declared.id.clone() };
-        // Only what is going to be deleted has to show what would be lost with it.
+        // Contents matter only for what may be deleted.
         let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
         async move { read_one(cx, declared, &id, goal, deletes).await }
     }));
-    // Each in a room of its own: together they are more than a thread's stack should carry.
+    // Boxed: together these futures are too large for a thread's stack.
     let (actual, reads, hits, neighbours) = tokio::join!(
         Box::pin(cx.read("", || cx.aws.account())),
         reads,
@@ -138,7 +138,7 @@ async fn read_once(
     if !errors.is_empty() {
         return Err(errors);
     }
-    // Which of several is meant may hang on what the other reads found.
+    // The choice among several candidates may depend on the other reads.
     let mut rest = Vec::new();
     for (declared, more) in others {
         if is_assigned(declared) {
@@ -148,7 +148,7 @@ async fn read_once(
             rest.push((declared.kind, more));
         }
     }
-    // Only once all have chosen is left over what nobody means.
+    // What no declaration has chosen is an orphan.
     for (kind, more) in rest {
         more.into_iter().for_each(|(id, live)| inventory.leave(spec, kind, id, live, None));
     }
@@ -168,11 +168,11 @@ async fn read_once(
     Ok(inventory)
 }
 
-/// Reads whose the functions are that leftover mappings are attached to, where nothing else has shown it: tags are easily
-/// copied. What can't be read keeps nobody from going by its name.
+/// Reads the owners of the functions that orphaned mappings are attached to, unless they are known:
+/// tags are easily copied. If an owner can't be read, the function's name decides.
 ///
 /// # Errors
-/// What passes, and the name of what was to be read.
+/// Transient errors, with the name of the function.
 async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), (String, AwsError)> {
     let is_known = |(kind, name): &(&str, &str)| {
         let is_it = |it: &Declared| it.schema().kind == *kind && it.id.name == *name;
@@ -207,17 +207,17 @@ async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> R
     Ok(())
 }
 
-/// That `actual` is the account that the spec is for.
+/// Checks that `actual` is the account that the spec is for.
 ///
 /// # Errors
-/// `WrongAccount` where it is for another.
+/// `WrongAccount` if it isn't.
 pub fn in_account(spec: &Spec, actual: &str) -> Result<(), AwsError> {
     let Some(wanted) = spec.account.as_ref().filter(|wanted| *wanted != actual) else { return Ok(()) };
     let message = format!("the spec is for account {wanted}, but the credentials are for account {actual}");
     Err(AwsError::own(Class::WrongAccount, "", "", message))
 }
 
-/// Adds an error; one cause for all reads is one error.
+/// Adds an error; a cause that all reads share is added once.
 fn note(errors: &mut Vec<ReadError>, resource: Option<&str>, error: AwsError) {
     if !error.is_about_the_run() {
         errors.push(ReadError { resource: resource.map(str::to_owned), error });
@@ -228,17 +228,17 @@ fn note(errors: &mut Vec<ReadError>, resource: Option<&str>, error: AwsError) {
 
 type DynKindRef = &'static dyn DynKind;
 
-/// What may be left over, and how far was looked.
+/// Possible orphans, and how complete the search was.
 #[derive(Default)]
 struct Search {
     hits: Vec<(DynKindRef, Id)>,
     outcome: inventory::Search,
 }
 
-/// Looks for what bears the owner's tags, and where that is not enough for what bears the team's name.
+/// Searches by the owner's tags, and if that isn't enough, by the team's name prefix.
 ///
 /// # Errors
-/// What passes: then nobody has to do with less than there is. What may not be asked is told in the outcome.
+/// Transient errors: a retry may find more. Missing permissions are reported in the outcome.
 async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Result<Search, AwsError> {
     let complete = inventory::Search::Complete;
     if matches!(leftovers, Leftovers::Ignored | Leftovers::Hanging) {
@@ -265,21 +265,19 @@ async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Result<Searc
         (None, None) => complete,
         (None, Some(error)) | (Some(Err(error)), _) if error.passes() => return Err(error),
         (None, Some(error)) => inventory::Search::Partial(format!(
-            "what is no longer in the spec was not looked for ({}); --prune-scan looks for it by name",
+            "engine couldn't search for orphans ({}); to find them by name, add `--prune-scan`",
             error.message
         )),
         (Some(Ok(found)), _) => {
             hits.extend(found);
             complete
         }
-        (Some(Err(error)), _) => {
-            inventory::Search::Partial(format!("what is no longer in the spec may have been overlooked: {error}"))
-        }
+        (Some(Err(error)), _) => inventory::Search::Partial(format!("engine may have missed orphans: {error}")),
     };
     Ok(Search { hits, outcome })
 }
 
-/// Everything whose name begins with the team's, of each kind.
+/// Everything whose name begins with the team's prefix, for each kind.
 async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(DynKindRef, Id)>, AwsError> {
     let kinds = registry().values().filter(|kind| kind.schema().index.is_some());
     let scans = kinds.map(|kind| async move {
@@ -289,8 +287,8 @@ async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(DynKindRef, Id)>, AwsE
     Ok(try_join_all(scans).await?.concat())
 }
 
-/// The services that the index is asked about. Whether it takes every kind of resource by its name is not certain, and
-/// one that it does not know would be refused with all others.
+/// The services to search the index for. Resource types are not used: if the index doesn't know one,
+/// it rejects the whole request.
 fn services() -> Vec<&'static str> {
     let mut services: Vec<&str> =
         registry().values().filter_map(|kind| kind.schema().index?.split(':').next()).collect();
@@ -299,7 +297,7 @@ fn services() -> Vec<&'static str> {
     services
 }
 
-/// An entry of the tag index as the identity of what it means.
+/// The identity of the resource that an entry of the tag index describes.
 fn hit(owner: &Owner, arn: &str, tags: &Tags) -> Option<(DynKindRef, Id)> {
     let mut fields = arn.splitn(6, ':').skip(2);
     let (service, _, _, resource) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
@@ -321,11 +319,11 @@ fn hit(owner: &Owner, arn: &str, tags: &Tags) -> Option<(DynKindRef, Id)> {
     ))
 }
 
-/// What hangs on the declared resources of kinds of which nothing that hangs there is declared: their reads would have
-/// shown it.
+/// What is attached to declared resources, for kinds that the spec doesn't declare there: declared
+/// ones are found by their own reads.
 ///
 /// # Errors
-/// What passes, and the name of the resource. What may not be read is not found: nobody has declared it.
+/// Transient errors, with the name of the resource. What can't be read is skipped, since it isn't declared.
 async fn neighbours(
     cx: &Context,
     spec: &Spec,
@@ -353,7 +351,7 @@ async fn neighbours(
     Ok(try_join_all(reads).await?.concat())
 }
 
-/// The kinds that live inside or hang on a kind, with the property that says on which one.
+/// The kinds that can be nested in or attached to a kind, with the property that refers to it.
 fn hung(host: &'static str) -> impl Iterator<Item = (DynKindRef, &'static str)> {
     registry().values().filter_map(move |kind| {
         let property = kind.schema().properties.iter().find(|property| property.identity)?;
@@ -362,7 +360,7 @@ fn hung(host: &'static str) -> impl Iterator<Item = (DynKindRef, &'static str)> 
     })
 }
 
-/// Everything of a kind that hangs on one host.
+/// Every resource of a kind that is attached to one parent.
 async fn on_host(
     cx: &Context,
     kind: DynKindRef,
@@ -383,7 +381,7 @@ async fn on_host(
     Ok(reading.others.into_iter().map(|(id, live)| (kind, id, live)).collect())
 }
 
-/// What was found on a host that nobody is about to delete: what may not be read there is not missed.
+/// Ignores permanent errors about a parent that isn't deleted: what is attached to it doesn't matter.
 fn shown(found: Result<Vec<(DynKindRef, Id, Live)>, AwsError>) -> Result<Vec<(DynKindRef, Id, Live)>, AwsError> {
     match found {
         Err(error) if !error.passes() => Ok(Vec::new()),
@@ -391,11 +389,12 @@ fn shown(found: Result<Vec<(DynKindRef, Id, Live)>, AwsError>) -> Result<Vec<(Dy
     }
 }
 
-/// Reads what the search has found: the index shows ghosts and lags behind, so a native read decides. What can't be
-/// looked at, or not at all that hangs on it, is not left over: it would go, and leave that behind.
+/// Reads what the search found: the index lags and lists deleted resources, so a direct read decides.
+/// If a resource or what is attached to it can't be read, it doesn't count as an orphan: deleting it
+/// would leave the rest behind.
 ///
 /// # Errors
-/// What passes, and the name of what was to be read.
+/// Transient errors, with the name of the resource.
 async fn confirm(
     cx: &Context,
     spec: &Spec,
@@ -403,7 +402,7 @@ async fn confirm(
     hits: Vec<(DynKindRef, Id)>,
 ) -> Result<(), (String, AwsError)> {
     let site = Some(inventory.site.clone());
-    // Most of what the search finds is declared, so that is told without a look at every declaration.
+    // Most hits are declared; a set avoids comparing each with every declaration.
     let mut seen: HashSet<(&str, String)> = HashSet::new();
     for declared in &spec.resources {
         let kind = declared.schema().kind;
@@ -449,7 +448,7 @@ async fn confirm(
             }
             Err(error) if error.passes() => return Err((id.name, error)),
             Err(error) => {
-                let message = format!("`{}` may be left over, but can't be looked at: {error}", id.name);
+                let message = format!("`{}` may be an orphan, but can't be read: {error}", id.name);
                 inventory.search = inventory::Search::Partial(message);
             }
         }
@@ -457,11 +456,11 @@ async fn confirm(
     Ok(())
 }
 
-/// Everything that bears the engine's tags, of one team and stack or of all, and what bears the names of `prefixes`,
-/// tagged or not. Each is read itself: the index shows ghosts.
+/// Everything with engine's tags, of one team and stack or of all, and everything whose name begins
+/// with one of `prefixes`, tagged or not. Each is read directly: the index also lists deleted resources.
 ///
 /// # Errors
-/// `Denied` where the tag index may not be asked and there are no prefixes; what keeps the scans from answering.
+/// `Denied` if you lack permission to read the tag index and there are no prefixes; the scans' errors.
 pub async fn survey(
     cx: &Context,
     of: Option<(&str, &str)>,
@@ -501,7 +500,7 @@ pub async fn survey(
             };
             let (read, hosted) = tokio::join!(look(cx, kind, &id), on_this(indexed, &of_nobody));
             let (Reading { live, others }, mut hosted) = (read?, hosted?.concat());
-            // What has no tags of its own is known by the team at the beginning of its name.
+            // A resource without tags belongs to the team that its name begins with.
             if let Some(Live { owner: Ownership::Engine(owner), .. }) = &live {
                 let owned = on_this(inner, owner).await?.concat();
                 hosted.extend(owned.into_iter().filter_map(|(kind, id, live)| {
@@ -521,11 +520,11 @@ pub async fn survey(
             let wanted = match (&live.owner, of) {
                 (Ownership::Engine(owner), Some(us)) => (owner.team.as_str(), owner.stack.as_str()) == us,
                 (_, Some(_)) => false,
-                // What bears no tags counts only where it was looked for.
+                // Untagged resources count only if they were searched for.
                 (Ownership::Engine(_), None) => true,
                 (_, None) => !prefixes.is_empty(),
             };
-            // A name inside a host may occur in each host.
+            // Names of nested resources are unique only within their parent.
             let host = id.anchors.values().next().filter(|_| kind.schema().index.is_none()).cloned();
             if wanted && seen.insert((kind.schema().kind, id.name.clone(), id.incarnation.clone(), host)) {
                 found.push((kind, id, live));
@@ -535,13 +534,13 @@ pub async fn survey(
     Ok(found)
 }
 
-/// Who owns what has no tags of its own: the host's owner, if the name begins with the team's.
+/// The owner of a resource without tags: its parent's, if the name begins with the team's prefix.
 fn inherited(host: &Owner, name: &str) -> Option<Ownership> {
     let resource = name.strip_prefix(&host.team)?.strip_prefix('-')?.to_owned();
     Some(Ownership::Engine(Owner { resource, ..host.clone() }))
 }
 
-/// Waits until it can be told of everything whose it is and what it is; then it is time to read again.
+/// Waits until every owner and every setting can be read. The caller then reads again.
 ///
 /// # Errors
 /// The waits that failed.
@@ -566,8 +565,8 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> R
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// The identity of something that is not declared, with what its tags say it was called in a spec. The team and the
-/// stack stay ours: that they are its owner's, too, is for others to compare.
+/// The identity of an undeclared resource, with the resource name from its tags. Team and stack stay
+/// this spec's; the plan compares them with the owner's.
 fn called(id: Id, live: &Live) -> Id {
     match &live.owner {
         Ownership::Engine(owner) => Id { owner: Owner { resource: owner.resource.clone(), ..id.owner.clone() }, ..id },
@@ -575,20 +574,20 @@ fn called(id: Id, live: &Live) -> Id {
     }
 }
 
-/// The identity of a declaration, with what only the read could tell.
+/// The identity of a declaration, with the id that only AWS knows.
 pub fn meant(declared: &Declared, live: &Live) -> Id {
     let incarnation = live.incarnation.clone().filter(|_| is_assigned(declared));
     Id { incarnation, ..declared.id.clone() }
 }
 
-/// Takes note of what the spec has that no text of AWS may say.
+/// Registers the spec's secret values, so that they are masked in texts from AWS.
 pub fn learn(cx: &Context, spec: &Spec) {
     for declared in &spec.resources {
         declared.schema().secrets(&declared.desired).for_each(|secret| cx.aws.secrets.learn(secret));
     }
 }
 
-/// Reads one of a kind; what it holds in secret is not said from then on, not even by its own notes.
+/// Reads one resource and masks its secret values from then on, also in its own notes.
 async fn look(cx: &Context, kind: &dyn DynKind, id: &Id) -> Result<Reading, AwsError> {
     let mut reading = cx.read(&id.name, || kind.read(cx, id)).await?;
     let Reading { live, others } = &mut reading;
@@ -608,7 +607,7 @@ async fn look(cx: &Context, kind: &dyn DynKind, id: &Id) -> Result<Reading, AwsE
 /// As the kind's read.
 pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
     let live = look(cx, declared.kind, &declared.id).await?.live;
-    // One that somebody else is deleting meanwhile is still whose it was.
+    // While it is being deleted, its owner stays the same.
     if live.as_ref().is_none_or(|live| live.condition != Condition::Leaving) {
         observe(cx, declared, live.as_ref());
     }
@@ -623,7 +622,7 @@ async fn read_one(
     deletes: bool,
 ) -> Result<(Found, Vec<(Id, Live)>), AwsError> {
     if goal == Goal::Absent && declared.imported {
-        // Nothing happens to it, so nobody has to be allowed to look at it.
+        // It isn't changed, so no permission to read it is needed.
         return Ok((Found::default(), Vec::new()));
     }
     let contents = async {
@@ -636,7 +635,7 @@ async fn read_one(
     let read = look(cx, declared.kind, id);
     let (live, contents) = tokio::join!(read, contents);
     match (live, &id.arn) {
-        // An ARN says all that a reference needs, so somebody who may not look may still refer.
+        // An ARN is all that a reference needs, so no permission to read is required.
         (Err(error), Some(arn)) if declared.imported && error.class == Class::Denied => {
             let outputs = Outputs::from([("arn".to_owned(), arn.clone()), ("name".to_owned(), id.name.clone())]);
             let live = Live {
@@ -665,7 +664,7 @@ fn observe(cx: &Context, declared: &Declared, live: Option<&Live>) {
     match live {
         _ if declared.imported => {}
         Some(live) if live.condition != Condition::Leaving => guard.observe(declared.schema(), &declared.id, live),
-        // What is on its way out is nobody's any more; its name is free once it is gone.
+        // A resource that is being deleted has no owner; its name becomes free.
         _ => guard.observe_absence(declared.schema(), &declared.id),
     }
 }

@@ -1,11 +1,11 @@
-//! The plan: what has to happen so that AWS looks like the spec, as data.
+//! The plan: what it takes to make AWS match the spec, as data.
 //!
-//! Resources are visited in dependency order. Each one's references are filled in with what is known about its
-//! targets after the plan, then it is compared with what stands in AWS. What AWS will choose only later is unknown and
-//! always differs, so a new stream reaches its mapping without a special case.
+//! Resources are visited in dependency order. References resolve to the outputs that their targets
+//! will have after the plan, then each resource is compared with AWS. A value that AWS chooses later
+//! is unknown and always differs, so a new stream reaches its mapping without a special case.
 //!
-//! **Invariant:** spec and inventory in, plan out. No I/O, no clock, and it never fails: what can't be done is a row
-//! that says so.
+//! **Invariant:** spec and inventory in, plan out. No I/O, no clock, and it never fails: what can't
+//! be done becomes a refused row.
 
 mod adoption;
 mod diff;
@@ -28,45 +28,45 @@ use diff::{NULL, additions, differences};
 pub use diff::keep;
 pub use unknown::leave_out;
 
-/// What a run is for.
+/// The state that a run is to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// AWS looks like the spec.
+    /// AWS matches the spec.
     Present,
-    /// Nothing of the spec is left in AWS.
+    /// No resource of the spec exists in AWS.
     Absent,
-    /// What is named is handed over: our tags come off it.
+    /// The named resource is no longer managed: its engine tags are removed.
     Released,
 }
 
-/// What the user allows and asks for beyond the goal.
+/// What the user allows and requests beyond the goal.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Take what bears the right name for ours, where its tags may not be read.
+    /// Assume ownership by name if tags can't be read.
     pub assume_owner: bool,
     /// Delete tables that are not empty.
     pub delete_data: bool,
-    /// Resources that are made anew, whatever they look like.
+    /// Resources to re-create even if they match the spec.
     pub replace: BTreeSet<String>,
-    /// The resources that the run is about, with what it takes for them; empty: all.
+    /// The resources to plan, along with their dependencies; empty means all.
     pub targets: BTreeSet<String>,
 }
 
 /// Everything that has to happen.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// One row for each declaration that the run is about, in the order of the file, then those of what is left over.
+    /// One row per planned declaration, in the order of the file, followed by the orphans.
     pub changes: Vec<Change>,
-    /// What to do, each with what it has to wait for.
+    /// What to do, each step with those that it waits for.
     pub steps: Vec<Step>,
-    /// What is worth knowing about the whole.
+    /// Notes about the plan as a whole.
     pub remarks: Vec<String>,
 }
 
 /// What happens to one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// What it is about.
+    /// Whether this is a declaration or an orphan.
     pub subject: Subject,
     /// Its name in the spec.
     pub resource: String,
@@ -78,35 +78,35 @@ pub struct Change {
     pub action: Action,
     /// Property by property.
     pub properties: Vec<PropertyChange>,
-    /// Why it is refused, replaced, adopted or waited for.
+    /// Why it is refused, replaced, adopted or pending.
     pub reason: Option<String>,
     /// What to do about a refusal.
     pub hint: Option<String>,
-    /// What is lost or has to be known.
+    /// What is lost, and other notes.
     pub remarks: Vec<String>,
-    /// Whether somebody has to agree first.
+    /// Whether it needs confirmation.
     pub asks: bool,
-    /// Whether it can't be told yet what happens.
+    /// Whether the action can't be determined yet.
     pub undecided: bool,
-    /// Whether nothing happens although some of what the spec declares can't be read, and so not be compared.
+    /// Whether there is no action, but some declared properties can't be read and so weren't compared.
     pub partial: bool,
-    /// What is wanted, with everything filled in that is known.
+    /// The desired properties, with every known reference resolved.
     pub desired: Tree,
-    /// The outputs that are promised to come out.
+    /// The outputs that are known before the apply.
     pub outputs: Outputs,
 }
 
-/// What a row is about.
+/// The subject of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// A declaration of the spec.
     Declared,
-    /// The place of something in [`Inventory::leftovers`].
+    /// An index into [`Inventory::leftovers`].
     Leftover(usize),
 }
 
 impl Change {
-    /// The declaration that it is about, or what stands for one.
+    /// The declaration, or the one that represents an orphan.
     pub fn declared<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Option<&'a Declared> {
         match self.subject {
             Subject::Declared => spec.resource(&self.resource),
@@ -114,7 +114,7 @@ impl Change {
         }
     }
 
-    /// What stands in AWS of it.
+    /// Its live state in AWS.
     pub fn live<'a>(&self, inventory: &'a Inventory) -> Option<&'a Live> {
         match self.subject {
             Subject::Declared => inventory.live(&self.resource),
@@ -122,7 +122,7 @@ impl Change {
         }
     }
 
-    /// What it hangs on in AWS, as property, kind and name.
+    /// What it is attached to in AWS, as property, kind and name.
     pub fn hangs_on(&self, spec: &Spec, inventory: &Inventory) -> Vec<(&'static str, &'static str, String)> {
         let stands = self.declared(spec, inventory).zip(self.live(inventory));
         stands.map(|(declared, live)| steps::hangs_on(declared, live)).unwrap_or_default()
@@ -134,21 +134,21 @@ impl Change {
 pub enum Action {
     /// Nothing.
     None,
-    /// It is made.
+    /// It is created.
     Create,
-    /// It is changed in place.
+    /// It is updated in place.
     Update,
-    /// It is deleted and made anew.
+    /// It is deleted and re-created.
     Replace,
     /// It is deleted.
     Delete,
-    /// It is taken over, and changed in place where that is needed.
+    /// It is adopted, and updated in place if needed.
     Adopt,
-    /// It is handed over: our tags come off, nothing else.
+    /// It is no longer managed: its engine tags are removed, nothing else changes.
     Release,
-    /// It is looked up.
+    /// It is read.
     Import,
-    /// Nothing, and nothing else of this plan either.
+    /// Nothing, and the whole plan can't be applied.
     Refused,
 }
 
@@ -161,41 +161,41 @@ pub struct PropertyChange {
     pub before: Value,
     /// What the spec wants.
     pub after: Value,
-    /// What it takes.
+    /// What the change requires.
     pub effect: Effect,
     /// Whether the values must not be shown.
     pub sensitive: bool,
-    /// Whether it is the default of something new, which nobody has written.
+    /// Whether it is a default of a new resource, not set in the spec.
     pub usual: bool,
 }
 
-/// The place of a step in [`Plan::steps`].
+/// An index into [`Plan::steps`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(pub usize);
 
-/// One thing to do.
+/// One operation on one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What.
+    /// The operation.
     pub op: Op,
-    /// To which row of [`Plan::changes`].
+    /// The index of its row in [`Plan::changes`].
     pub change: usize,
-    /// What has to have happened before.
+    /// The steps that it waits for, and until when.
     pub after: Vec<(StepId, Moment)>,
 }
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// Makes it.
+    /// Creates it.
     Create,
-    /// Changes it in place.
+    /// Updates it in place.
     Update,
     /// Deletes it.
     Delete,
-    /// Takes our tags off.
+    /// Removes engine's tags.
     Release,
-    /// Waits until AWS is done with what an earlier run began.
+    /// Waits until AWS completes what an earlier run started.
     Settle,
 }
 
@@ -205,7 +205,7 @@ impl Plan {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
-    /// The rows that keep the plan from being carried out.
+    /// The rows that prevent the plan from being applied.
     pub fn refusals(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().filter(|change| change.action == Action::Refused)
     }
@@ -215,17 +215,17 @@ impl Plan {
         self.changes.iter().any(|change| !matches!(change.action, Action::None | Action::Import))
     }
 
-    /// Whether it can't be told yet of something what happens to it.
+    /// Whether some resource's action can't be determined yet.
     pub fn is_undecided(&self) -> bool {
         self.changes.iter().any(|change| change.undecided)
     }
 
-    /// Whether something is taken for unchanged of which not all could be compared.
+    /// Whether some resource counts as unchanged although not all of it could be compared.
     pub fn is_partial(&self) -> bool {
         self.changes.iter().any(|change| change.partial)
     }
 
-    /// Whether somebody has to agree before it is carried out.
+    /// Whether it needs confirmation.
     pub fn asks(&self) -> bool {
         self.changes.iter().any(|change| change.asks)
     }
@@ -254,30 +254,31 @@ struct Planner<'a> {
     inventory: &'a Inventory,
     options: &'a Options,
     rows: BTreeMap<String, Change>,
-    /// By kind and [`Declared::identity`], the resource that was planned first.
+    /// The first planned resource for each kind and [`Declared::identity`].
     identities: HashMap<(&'static str, String), String>,
-    /// Some tags may not be read.
+    /// Whether some tags can't be read.
     cautious: bool,
 }
 
-/// Whose a resource is, seen from one declaration.
+/// Who owns a resource, from one declaration's point of view.
 enum Standing {
     Ours,
-    /// Ours, under the name of a resource that is no longer in the spec.
+    /// Ours, tagged with the name of a resource that is no longer in the spec.
     Renamed(String),
-    /// Ours, if names are to be believed.
+    /// Ours by name; the tags can't be read.
     Assumed,
     Adoptable,
     Refused(String, String),
 }
 
-const KEEP_DATA: &str = "add --delete-data to lose them";
-const UNPROTECT: &str = "remove `protect` from the spec first, if that is what you want";
-const FEEDS_WHAT_GOES: &str = "the function that it feeds goes";
-const MAY_NOT_READ: &str = "ask for the right to read its tags, or add --assume-owner";
+const KEEP_DATA: &str = "to delete the items too, add `--delete-data`";
+const UNPROTECT: &str = "to allow it, remove `protect` from the spec";
+const FEEDS_WHAT_GOES: &str = "the function that it invokes will be destroyed";
+const MAY_NOT_READ: &str = "get permission to read its tags, or add `--assume-owner`";
 
 impl<'a> Planner<'a> {
-    /// The declarations that the run is about: all, or what was asked for with what it takes to make or to remove it.
+    /// The declarations to plan: all, or the targets with their dependencies (dependents if they are
+    /// to be deleted).
     fn about(&self, goal: Goal) -> HashSet<&'a str> {
         let graph = &self.spec.graph;
         if self.options.targets.is_empty() {
@@ -285,7 +286,7 @@ impl<'a> Planner<'a> {
         }
         let mut about: HashSet<&str> = HashSet::new();
         let targets = &self.options.targets;
-        // What is handed over may still bear an older name.
+        // A resource to forget may still be tagged with an older name.
         let older = |name: &str| match self.inventory.live(name).map(|live| &live.owner) {
             Some(Ownership::Engine(owner)) if goal == Goal::Released => targets.contains(&owner.resource),
             _ => false,
@@ -303,8 +304,8 @@ impl<'a> Planner<'a> {
         about
     }
 
-    /// The resource with the same identity in AWS that was planned before. [`Spec::parse`] lets none through; a spec of a caller
-    /// of the library may have one.
+    /// The resource already planned that has the same identity in AWS. [`Spec::parse`] rejects
+    /// duplicates, but a spec that a caller of the library builds may have some.
     fn duplicate_of(&mut self, declared: &Declared) -> Option<String> {
         let key = (declared.schema().kind, declared.identity()?);
         match self.identities.get(&key) {
@@ -319,7 +320,7 @@ impl<'a> Planner<'a> {
     fn present(&mut self, declared: &Declared) -> Change {
         let mut row = self.wanted(declared);
         if row.action == Action::Refused {
-            // Nothing happens to it, so what refers to it goes on seeing what it is now.
+            // It doesn't change, so references to it resolve to its current outputs.
             row.outputs
                 .extend(self.inventory.live(&declared.name).map(|live| live.outputs.clone()).unwrap_or_default());
         }
@@ -338,7 +339,7 @@ impl<'a> Planner<'a> {
         let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
         let mut row = Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) };
         if let Some(first) = self.duplicate_of(declared) {
-            let reason = format!("`{first}` is the same {} in AWS", schema.kind);
+            let reason = format!("`{first}` declares the same {} in AWS", schema.kind);
             return refused(row, reason, "remove one of them from the spec, or give them different names".to_owned());
         }
         if declared.imported {
@@ -346,21 +347,23 @@ impl<'a> Planner<'a> {
         }
         row.outputs = schema.computed(&self.inventory.site, &declared.id.name);
         if live.is_none() && found.is_some_and(|found| found.live.is_some()) {
-            row.reason = Some("an older one is still being deleted; this waits until it is gone".to_owned());
+            row.reason = Some("AWS is still deleting the previous one; `apply` waits until it is deleted".to_owned());
         }
         if let Some((live, reason)) = live.and_then(|live| Some((live, live.undecided()?))) {
             row.outputs.extend(live.outputs.clone());
             return Change { reason: Some(format!("{reason}; `apply` waits for that")), undecided: true, ..row };
         }
         if let Some((hole, target)) = self.missing_output(&row.desired) {
-            let reason = format!("it refers to `{hole}`, and the {target} has no such thing in AWS");
-            return refused(row, reason, format!("its owner has to provide it, or remove what refers to `{hole}`"));
+            let reason = format!("it refers to `{hole}`, but in AWS the {target} has no such output");
+            let hint = format!("ask the {target}'s owner to enable it, or remove the reference to `{hole}`");
+            return refused(row, reason, hint);
         }
         let unsent = undeliverable(declared, live, &row.desired);
         if let Some((change, other)) = unsent.filter(|_| !self.options.replace.contains(&declared.name)) {
-            let reason =
-                format!("AWS takes a change of `{change}` only along with `{other}`, whose changes are ignored");
-            let hint = format!("undo the change of `{change}`, or remove `{other}` from `ignore_changes`");
+            let reason = format!(
+                "AWS accepts a change to `{change}` only together with `{other}`, which `ignore_changes` lists"
+            );
+            let hint = format!("undo the change to `{change}`, or remove `{other}` from `ignore_changes`");
             return refused(row, reason, hint);
         }
         let Some(live) = live else {
@@ -376,15 +379,15 @@ impl<'a> Planner<'a> {
         row.remarks.extend(live.notes.iter().cloned());
         row.properties = differences(schema, live, &row.desired);
         if let Standing::Assumed = standing {
-            // Whether the declared tags stand there can't be seen, and they are not put on blindly.
+            // Tags that can't be read are not overwritten.
             row.properties.retain(|change| {
                 let property = change.path.root().and_then(|root| schema.property(root));
                 property.is_none_or(|property| property.change != Rule::Ensure)
             });
         }
         if let Condition::Unusable(state) = &live.condition {
-            let reason = format!("AWS has it in the state {state}, in which nothing can be changed");
-            return refused(row, reason, "its owner has to mend it in the AWS console first".to_owned());
+            let reason = format!("its state is {state}, in which AWS allows no changes");
+            return refused(row, reason, "fix it in the AWS console first".to_owned());
         }
         let anew = self.made_anew(declared, live);
         row.action = match row.properties.iter().map(|property| property.effect).max() {
@@ -392,15 +395,15 @@ impl<'a> Planner<'a> {
                 row.reason = anew;
                 Action::Replace
             }
-            // Whoever describes it otherwise than it is has not changed it, so nothing is refused for that reason.
+            // A spec that differs from an unmanaged resource is not a forbidden change; adoption decides.
             Some(Effect::Refuse(_)) if matches!(standing, Standing::Adoptable) && schema.adoptable => Action::Replace,
             Some(Effect::Refuse(why)) => {
                 let fixed = row.properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
                 let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
                 let reason = format!("{} can't change: {why}", paths.join(" and "));
                 let hint = format!(
-                    "undo the change in the spec, or declare another resource under another name; `--replace {}` \
-                     deletes it and makes it anew",
+                    "undo the change in the spec, or declare a new resource under another name; to delete and \
+                     re-create it, add `--replace {}`",
                     declared.name
                 );
                 return refused(row, reason, hint);
@@ -411,7 +414,7 @@ impl<'a> Planner<'a> {
         };
         match &standing {
             Standing::Adoptable if !schema.adoptable => {
-                let reason = "what it belongs to is not ours, so it is left alone".to_owned();
+                let reason = "skipped: it belongs to a resource that this stack doesn't own".to_owned();
                 return Change { action: Action::None, properties: Vec::new(), reason: Some(reason), ..row };
             }
             Standing::Adoptable => {
@@ -421,20 +424,24 @@ impl<'a> Planner<'a> {
                 }
             }
             Standing::Assumed if row.action == Action::Replace => {
-                let reason = "it would be replaced, but its tags may not be read, so it may not be ours".to_owned();
+                let reason =
+                    "it must be replaced, but you lack permission to read its tags, so engine can't confirm that \
+                              this stack owns it"
+                        .to_owned();
                 return refused(row, reason, MAY_NOT_READ.to_owned());
             }
             Standing::Renamed(old) => {
-                row.reason = Some(format!("it was called `{old}` in the spec; its tags are changed to its new name"));
+                row.reason =
+                    Some(format!("it was named `{old}` in the spec; its tags will be updated to the new name"));
                 row.action = row.action.max(Action::Update);
             }
             _ => {}
         }
         let kept = match row.action {
             Action::Replace => {
-                ("; the new one gets what the spec declares", "; the new one gets what the spec declares")
+                ("; the new resource gets what the spec declares", "; the new resource gets what the spec declares")
             }
-            _ => (", so it is not compared and not changed", ", so they are not compared and not changed"),
+            _ => (", so it is neither compared nor changed", ", so they are neither compared nor changed"),
         };
         row.remarks.extend(unknown::notes(declared, live, kept));
         row.partial = row.action == Action::None && !unknown::declared_unknown(declared, live).is_empty();
@@ -452,35 +459,35 @@ impl<'a> Planner<'a> {
         } else {
             carry_outputs(&mut row, schema, live);
         }
-        // A statement is gone for a moment only; everything else that is replaced is worth a question.
+        // A policy statement is missing only briefly; any other replacement needs confirmation.
         row.asks |= row.action == Action::Replace && !matches!(schema.naming, Naming::Inner { .. });
         row
     }
 
-    /// Why a resource has to be made anew, whatever its properties look like.
+    /// Why a resource has to be re-created even if its properties match.
     fn made_anew(&self, declared: &Declared, live: &Live) -> Option<String> {
-        // Where it has had another name, that one is meant.
+        // If it had another name before, `--replace` is about that one.
         if self.options.replace.contains(&declared.name) && !self.has_former(declared) {
-            return Some("asked for by --replace".to_owned());
+            return Some("requested with `--replace`".to_owned());
         }
         if let Condition::Broken(reason) = &live.condition {
-            return Some(format!("it failed, and only making it anew helps: {reason}"));
+            return Some(format!("it failed and has to be re-created: {reason}"));
         }
         if let Some(name) = self.replaced_target(declared) {
-            return Some(format!("it hangs on `{name}`, which is replaced"));
+            return Some(format!("it depends on `{name}`, which must be replaced"));
         }
         let bound = declared.schema().properties.iter().filter_map(|it| Some((it, (it.bound?)(&live.props)?)));
         bound.into_iter().find_map(|(property, why)| {
             let target = target(declared, property.name)?;
             let newer = self.inventory.live(target)?.age.born? > live.age.changed?;
-            newer.then(|| format!("`{target}` was made anew under the same name since it was last changed: {why}"))
+            newer.then(|| format!("`{target}` was re-created under the same name after this was last changed: {why}"))
         })
     }
 
-    /// What is lost, and what has to be asked for because of that.
+    /// Adds what an update loses, which then needs confirmation.
     fn losses(&self, row: &mut Change, schema: &Schema, live: &Live) {
         if row.action == Action::Replace {
-            // It is lost as a whole.
+            // Everything is lost; `Self::kept` handles that.
             return;
         }
         for property in &schema.properties {
@@ -505,7 +512,7 @@ impl<'a> Planner<'a> {
         }
         let Some(live) = live else { return row };
         if live.condition == Condition::Leaving {
-            return Change { reason: Some("it is being deleted already".to_owned()), ..row };
+            return Change { reason: Some("AWS is already deleting it".to_owned()), ..row };
         }
         if let Some(reason) = live.undecided() {
             return Change { reason: Some(reason), undecided: true, ..row };
@@ -513,15 +520,16 @@ impl<'a> Planner<'a> {
         if let Some(why) = self.barred_parent(declared) {
             return Change { reason: Some(format!("not deleted: {why}")), ..row };
         }
-        let untagged = || "left alone: it bears no tags of the engine".to_owned();
+        let untagged = || "skipped: it has no engine tags".to_owned();
         match self.standing(declared, live) {
             Standing::Ours | Standing::Renamed(_) => self.gone(row, declared, found, None),
-            // Nobody's can be told from it by tags, so it goes with its function as one without tags does.
+            // It can't have tags, so it is deleted with its function, as an untagged one is.
             Standing::Assumed if live.owner == Ownership::Untaggable && self.feeds_what_goes(declared) => {
                 self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
             }
             Standing::Assumed => {
-                let reason = "its tags may not be read, so it may not be ours".to_owned();
+                let reason =
+                    "you lack permission to read its tags, so engine can't confirm that this stack owns it".to_owned();
                 refused(row, reason, MAY_NOT_READ.to_owned())
             }
             Standing::Adoptable if self.feeds_what_goes(declared) => {
@@ -530,7 +538,7 @@ impl<'a> Planner<'a> {
             Standing::Adoptable => Change { reason: Some(untagged()), ..row },
             Standing::Refused(..) if live.owner == Ownership::Nobody => Change { reason: Some(untagged()), ..row },
             Standing::Refused(reason, hint) => match &live.owner {
-                // Ours under an older resource name: all that this team and stack own goes.
+                // Ours under an older resource name: everything that this team and stack own is deleted.
                 Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
                     self.gone(row, declared, found, None)
                 }
@@ -539,14 +547,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The row of something of ours that has to go.
+    /// The row of a resource of ours that has to be deleted.
     fn gone(&self, row: Change, declared: &Declared, found: Option<&Found>, reason: Option<String>) -> Change {
         if declared.lifecycle.retain && self.feeds_what_goes(declared) {
-            let reason = "`retain: true`, but the function that it feeds is deleted, so it can't stay".to_owned();
-            return refused(row, reason, "retain the function, too, or let go of both".to_owned());
+            let reason = "it has `retain: true`, but the function that it invokes will be destroyed".to_owned();
+            let hint = "add `retain: true` to the function too, or remove it here".to_owned();
+            return refused(row, reason, hint);
         }
         if declared.lifecycle.retain {
-            let reason = Some("`retain: true`: it stays in AWS, without our tags".to_owned());
+            let reason = Some("`retain: true` keeps it in AWS, without engine's tags".to_owned());
             return Change { action: Action::Release, reason, ..row };
         }
         if let Some((reason, hint)) = self.kept(declared, found) {
@@ -563,38 +572,38 @@ impl<'a> Planner<'a> {
     fn released(&mut self, declared: &Declared) -> Change {
         let row = blank(declared);
         if declared.imported {
-            let reason = "it is imported: whoever owns it is not us".to_owned();
-            return refused(row, reason, "name a resource that this spec makes".to_owned());
+            let reason = "it is imported, so this stack doesn't manage it".to_owned();
+            return refused(row, reason, "name a resource that this spec manages".to_owned());
         }
         let live = self.inventory.live(&declared.name).filter(|live| live.condition != Condition::Leaving);
         let Some(live) = live else {
-            return Change { reason: Some("nothing stands there in AWS".to_owned()), ..row };
+            return Change { reason: Some("it doesn't exist in AWS".to_owned()), ..row };
         };
         self.hand_over(row, declared, live)
     }
 
     fn hand_over(&self, row: Change, declared: &Declared, live: &Live) -> Change {
         if declared.schema().index.is_none() {
-            let reason = format!("a {} bears no tags that could come off", row.kind);
-            return refused(row, reason, "release what it belongs to".to_owned());
+            let reason = format!("a {} has no tags to remove", row.kind);
+            return refused(row, reason, "forget the resource that it belongs to".to_owned());
         }
         if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&row.name, &declared.id.owner.team) {
-            let reason = format!("its name does not begin with `{}`, so it is nothing of ours", self.spec.team);
-            return refused(row, reason, "whoever owns it can take its tags off".to_owned());
+            let reason = format!("its name doesn't begin with `{}`, so this team doesn't own it", self.spec.team);
+            return refused(row, reason, "ask its owner to remove the tags".to_owned());
         }
         if let Some(why) = self.barred_parent(declared) {
-            return refused(row, why, "the function's owner can remove its tags".to_owned());
+            return refused(row, why, "ask the function's owner to remove the tags".to_owned());
         }
         match &live.owner {
             Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
-                let reason = Some("it stays in AWS as it is, and is nobody's from then on".to_owned());
+                let reason = Some("it stays in AWS unchanged, no longer managed by engine".to_owned());
                 Change { action: Action::Release, reason, ..row }
             }
-            Ownership::Nobody => Change { reason: Some("it bears no tags of the engine".to_owned()), ..row },
+            Ownership::Nobody => Change { reason: Some("it has no engine tags".to_owned()), ..row },
             Ownership::Engine(owner) => {
-                refused(row, format!("it belongs to {owner}"), "its owner can release it".to_owned())
+                refused(row, format!("it belongs to {owner}"), "ask its owner to forget it".to_owned())
             }
-            _ => refused(row, "whose it is can't be told".to_owned(), MAY_NOT_READ.to_owned()),
+            _ => refused(row, "its owner can't be determined".to_owned(), MAY_NOT_READ.to_owned()),
         }
     }
 
@@ -603,20 +612,18 @@ impl<'a> Planner<'a> {
             let account = &self.inventory.site.account;
             let named = declared.id.arn.as_ref().and_then(|arn| arn.split(':').nth(4));
             if let Some(named) = named.filter(|named| !named.is_empty() && *named != account) {
-                let reason = format!("its ARN is of the account {named}, and the credentials are for {account}");
-                return refused(
-                    row,
-                    reason,
-                    "import one of this account, or take the other one's credentials".to_owned(),
-                );
+                let reason = format!("its ARN is in account {named}, but the credentials are for account {account}");
+                let hint =
+                    format!("import a {} of account {account}, or use credentials for account {named}", row.kind);
+                return refused(row, reason, hint);
             }
             let reason = format!("the {} `{}` does not exist in account {account}", row.kind, row.name);
-            return refused(row, reason, "check the name, the account and the region".to_owned());
+            return refused(row, reason, "check the name, account and region".to_owned());
         };
         if let (Some(wanted), Some(arn)) = (&declared.id.arn, live.outputs.get("arn"))
             && wanted != arn
         {
-            let reason = format!("the {} of that name is `{arn}`, not `{wanted}`", row.kind);
+            let reason = format!("the {} with that name is `{arn}`, not `{wanted}`", row.kind);
             return refused(row, reason, "correct the ARN in the spec".to_owned());
         }
         let schema = declared.schema();
@@ -631,19 +638,19 @@ impl<'a> Planner<'a> {
                     path: Path::property(property.name),
                     before: before.clone(),
                     after: after.clone(),
-                    effect: Effect::Refuse("what is imported is never changed"),
+                    effect: Effect::Refuse("an imported resource is never changed"),
                     sensitive: property.sensitive,
                     usual: false,
                 }];
-                let reason = format!("its `{}` is not what the spec says", property.name);
-                return refused(row, reason, "correct the spec, or import another".to_owned());
+                let reason = format!("its `{}` in AWS differs from the spec", property.name);
+                return refused(row, reason, format!("correct the spec, or import another {}", schema.kind));
             }
         }
         let mut row = Change { action: Action::Import, outputs: live.outputs.clone(), ..row };
         if let Ownership::Engine(owner) = &live.owner
             && same_stack(owner, &declared.id.owner)
         {
-            row.remarks.push("it still bears this stack's tags; it is left as it is all the same".to_owned());
+            row.remarks.push("it still has this stack's tags, but it is not changed".to_owned());
         }
         let checked =
             schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(it.name));
@@ -651,7 +658,7 @@ impl<'a> Planner<'a> {
         row.remarks
             .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
-            row.remarks.push(format!("it could not be checked: {error}"));
+            row.remarks.push(format!("it couldn't be checked: {error}"));
         }
         row
     }
@@ -664,10 +671,10 @@ impl<'a> Planner<'a> {
                 Some(Ownership::Engine(owner)) if same_stack(owner, us) => Standing::Ours,
                 Some(Ownership::Denied) => self.assume(),
                 Some(Ownership::Engine(_) | Ownership::CloudFormation(_)) => Standing::Refused(
-                    "what it lives in belongs to somebody else".to_owned(),
-                    "let it live in a resource of this stack".to_owned(),
+                    "it belongs to a resource that this stack doesn't own".to_owned(),
+                    "attach it to a resource of this stack".to_owned(),
                 ),
-                // Where the function itself is gone, its own row says so.
+                // If the function no longer exists, its own row reports that.
                 _ => Standing::Adoptable,
             },
             Ownership::Engine(owner) if same_stack(owner, us) => {
@@ -676,18 +683,21 @@ impl<'a> Planner<'a> {
                     None => Standing::Renamed(owner.resource.clone()),
                     Some(_) => Standing::Refused(
                         format!(
-                            "it bears the tags of this stack's resource `{}`, which is in the spec too",
+                            "it has the tags of this stack's resource `{}`, which is also in the spec",
                             owner.resource
                         ),
-                        format!("give `{}` the `name:` of its own, or choose another name here", owner.resource),
+                        format!(
+                            "set `name:` in `{}` to the name that it has in AWS, or choose another name here",
+                            owner.resource
+                        ),
                     ),
                 }
             }
             Ownership::Engine(owner) if owner.team == us.team && !owner.stack.is_empty() => Standing::Refused(
                 format!("it belongs to {owner}"),
                 format!(
-                    "if the spec file was renamed, add `stack: {}` to it; if the resource has moved here from that stack, \
-                     let it be handed over there first (`engine forget {}`); otherwise choose another name",
+                    "if the spec file was renamed, add `stack: {}` to it; if the resource moved here from that stack, \
+                     run `engine forget {}` there first; otherwise choose another name",
                     owner.stack, owner.resource
                 ),
             ),
@@ -696,14 +706,14 @@ impl<'a> Planner<'a> {
             }
             Ownership::CloudFormation(stack) => Standing::Refused(
                 format!("it belongs to the CloudFormation stack `{stack}`"),
-                "choose another name, or let CloudFormation go on managing it".to_owned(),
+                "choose another name, and leave this one to CloudFormation".to_owned(),
             ),
             Ownership::Nobody if declared.schema().adoptable => Standing::Adoptable,
             Ownership::Nobody => Standing::Refused(
-                format!("a {} of that name stands there already, without the engine's tags", declared.schema().kind),
+                format!("a {} with that name already exists, without engine tags", declared.schema().kind),
                 "delete it, or choose another name".to_owned(),
             ),
-            // Undecided, which was looked at before; tags that can't be read, or can't exist, prove nothing.
+            // Pending ownership was handled before; tags that can't be read or can't exist prove nothing.
             Ownership::NotYetReadable(_) | Ownership::Denied | Ownership::Untaggable => self.assume(),
         }
     }
@@ -713,7 +723,7 @@ impl<'a> Planner<'a> {
         if self.options.assume_owner { Standing::Ours } else { Standing::Assumed }
     }
 
-    /// A reference to something that lives on as it is and has no such output, with the kind of its target.
+    /// A reference to an unchanged resource that has no such output, with the kind of the resource.
     fn missing_output(&self, desired: &Tree) -> Option<(String, &'static str)> {
         let mut missing = None;
         for value in desired.values() {
@@ -732,14 +742,15 @@ impl<'a> Planner<'a> {
         missing
     }
 
-    /// The owner of what a resource without tags of its own lives in.
+    /// The owner of the parent of a resource that has no tags itself.
     fn container_owner(&self, declared: &Declared) -> Option<&Ownership> {
         let container = identity_targets(declared).next()?;
         Some(&self.inventory.found.get(container)?.live.as_ref()?.owner)
     }
 
-    /// Why nothing may happen to something because of the function that it is attached to: tags are easily copied, so those
-    /// of a mapping count only on a function of this team. One that no longer exists is no obstacle.
+    /// Why a resource must not be touched because of the function that it is attached to: tags are
+    /// easily copied, so a mapping's count only on a function of this team. A function that no longer
+    /// exists is no obstacle.
     fn barred_parent(&self, declared: &Declared) -> Option<String> {
         let (kind, name) = declared.host()?;
         let is_it = |it: &Declared| it.schema().kind == kind && it.id.name == name;
@@ -749,7 +760,7 @@ impl<'a> Planner<'a> {
         }
         let team = &self.spec.team;
         if !is_of_team(name, team) {
-            return Some(format!("the {kind} `{name}` that it is attached to does not begin with `{team}`"));
+            return Some(format!("the name of the {kind} `{name}` that it is attached to doesn't begin with `{team}`"));
         }
         let declared = self.spec.resources.iter().filter(|it| is_it(it));
         let declared = declared.filter_map(|it| self.inventory.live(&it.name));
@@ -766,7 +777,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Whether it is about a function that is deleted: it would live on, and feed the next one of that name.
+    /// Whether its function is deleted: it would survive, and invoke the next function of that name.
     fn feeds_what_goes(&self, declared: &Declared) -> bool {
         let goes = |row: &Change| row.kind == "function" && row.action == Action::Delete;
         identity_targets(declared).any(|name| self.rows.get(name).is_some_and(goes))
@@ -782,7 +793,7 @@ impl<'a> Planner<'a> {
     fn kept(&self, declared: &Declared, found: Option<&Found>) -> Option<(String, String)> {
         let schema = declared.schema();
         if declared.lifecycle.protect {
-            return Some(("`protect: true` keeps it from being deleted".to_owned(), UNPROTECT.to_owned()));
+            return Some(("`protect: true` prevents its deletion".to_owned(), UNPROTECT.to_owned()));
         }
         let live = found.and_then(|found| found.live.as_ref());
         if let Some(lock) = live.and_then(|live| schema.locked.and_then(|locked| locked(&live.props))) {
@@ -795,15 +806,15 @@ impl<'a> Planner<'a> {
             Contents::Empty => return None,
             Contents::Items(1) => "it is not empty: at least one item would be lost".to_owned(),
             Contents::Items(items) => {
-                format!("it is not empty: about {items} items would be lost (AWS's count is some hours old)")
+                format!("it is not empty: about {items} items would be lost (AWS's count can be hours old)")
             }
-            Contents::Unchecked => "its items would be lost, and whether it has any can't be looked at".to_owned(),
+            Contents::Unchecked => "its items would be lost; engine can't check whether it has any".to_owned(),
         };
         Some((loss, KEEP_DATA.to_owned()))
     }
 
     fn renewal(&self, row: &mut Change, schema: &Schema, declared: &Declared) {
-        // Where everything it connects is known already, it stands, and goes on standing.
+        // If everything that it connects is known already, it exists and stays.
         let identities = schema.properties.iter().filter(|property| property.identity);
         let lives_on = identities.clone().all(|it| row.desired.get(it.name).is_some_and(|value| !value.has_unknown()))
             && identity_targets(declared)
@@ -832,13 +843,14 @@ impl<'a> Planner<'a> {
         let mut remarks = Vec::new();
         if self.cautious && !self.options.assume_owner {
             remarks.push(
-                "some tags may not be read, so only the exact names of the spec are created or changed in place; \
-                 nothing is adopted, replaced or deleted without --assume-owner"
+                "you lack permission to read some tags, so engine only creates and updates resources with exactly the \
+                 spec's names; to adopt, replace or delete any, add `--assume-owner`"
                     .to_owned(),
             );
         }
         if !self.options.targets.is_empty() && goal != Goal::Released {
-            remarks.push("only a part of the spec is looked at (--target); the rest may differ from AWS".to_owned());
+            remarks
+                .push("this plan covers only part of the spec (`--target`); the rest may differ from AWS".to_owned());
         } else if let (Search::Partial(why), true) = (&self.inventory.search, goal != Goal::Released) {
             remarks.push(why.clone());
         }
@@ -874,7 +886,7 @@ fn refused(row: Change, reason: String, hint: String) -> Change {
     Change { action: Action::Refused, reason: Some(reason), hint: Some(hint), asks: false, ..row }
 }
 
-/// A property that changes and can't be sent, with the ignored one that AWS wants along with it.
+/// A changed property that can't be sent, with the ignored one that AWS requires along with it.
 fn undeliverable(declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(&'static str, &'static str)> {
     let ignored = &declared.lifecycle.ignore_changes;
     let live = live?;
@@ -885,7 +897,8 @@ fn undeliverable(declared: &Declared, live: Option<&Live>, desired: &Tree) -> Op
     })
 }
 
-/// What comes out of a resource that lives on: what it has, but for what its changes make AWS choose anew.
+/// Carries over the outputs of a resource that stays, except those that AWS assigns again because of
+/// a change.
 fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
     for output in &schema.outputs {
         let Origin::Assigned { until } = output.origin else { continue };
@@ -910,7 +923,7 @@ fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
     }
 }
 
-/// The resource that a property refers to, if it is nothing but that reference.
+/// The resource that a property refers to, if its value is exactly one reference.
 fn target<'d>(declared: &'d Declared, property: &str) -> Option<&'d str> {
     match declared.desired.get(property)? {
         Value::Unknown(template) => match template.sole_hole()? {

@@ -1,6 +1,7 @@
-//! What people see: plans, progress, outcomes and errors as text or JSON.
+//! Renders plans, progress, outcomes and errors as text or JSON.
 //!
-//! **Invariant:** alone knows colours and columns, and decides nothing. No value of a sensitive property gets past it.
+//! **Invariant:** it alone knows colors and columns, and it decides nothing. It shows no value of a
+//! sensitive property.
 
 pub mod explain;
 pub mod graph;
@@ -34,23 +35,23 @@ use crate::value::{Path, Tree, Value};
 pub use list::{Holder, Owned, checkup, outputs, outputs_json, owned, owned_json};
 pub use progress::{Progress, TICK};
 
-/// How to draw on a stream.
+/// How to format text for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// Whether colours are wanted.
+    /// Whether to use color.
     pub colour: bool,
     /// Columns.
     pub width: usize,
-    /// Whether it is read aloud: words instead of signs, and a line for each thing.
+    /// Whether it is for a screen reader: words instead of symbols, and one line per fact.
     pub plain: bool,
 }
 
 /// Which rows of a plan are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
-    /// Those where something happens or is to be known.
+    /// Those with a change or a note.
     Noteworthy,
-    /// Those that stay as they are, too.
+    /// Also unchanged ones.
     All,
 }
 
@@ -81,7 +82,7 @@ const PLAIN: Style = Style::new();
 const DIM: Style = Style::new().dimmed();
 
 impl Look {
-    /// What is wrong.
+    /// Formats errors and warnings.
     pub fn problems(self, diagnostics: &[Diagnostic]) -> String {
         let style = match self {
             Look { plain: true, .. } => diagnostic::Style::Words,
@@ -91,7 +92,7 @@ impl Look {
         diagnostic::render(diagnostics, style, self.width)
     }
 
-    /// A text as whoever reads such a stream gets it; see [`sanitize`].
+    /// A text made safe for the stream; see [`sanitize`].
     fn clean(self, text: &str) -> Cow<'_, str> {
         sanitize::clean(text, Reader { color: self.colour, runner: is_ci(), raw: false })
     }
@@ -101,7 +102,7 @@ impl Look {
     }
 }
 
-/// Text in which no line is longer than `width`: the rest of a longer one is indented below it.
+/// Wraps lines longer than `width` at words, with a hanging indent.
 pub fn reflow(text: &str, width: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.split('\n') {
@@ -111,7 +112,7 @@ pub fn reflow(text: &str, width: usize) -> String {
         }
         let content = line.trim_start();
         let lead = line.len() - content.len();
-        // What follows a sign, like `+` or `-/+`, is aligned behind it.
+        // Text after a symbol like `+` or `-/+` stays aligned with its start.
         let word = content.split(' ').next().unwrap_or_default();
         let sign = anstream::adapter::strip_str(word).to_string();
         let is_sign = sign.len() <= 3 && !sign.contains(char::is_alphanumeric);
@@ -123,7 +124,7 @@ pub fn reflow(text: &str, width: usize) -> String {
     lines.join("\n")
 }
 
-/// Who is meant: the first line of every plan.
+/// The first line of a plan: team, stack, account and region.
 pub fn heading(spec: &Spec, site: &Site, notes: &[String], look: Look) -> String {
     heading_of(&[&spec.team], &spec.stack, site, notes, look)
 }
@@ -145,7 +146,7 @@ pub fn heading_of(teams: &[&str], stack: &str, site: &Site, notes: &[String], lo
     line
 }
 
-/// A plan for people.
+/// A plan as text.
 pub fn plan(plan: &Plan, destroy: bool, rows: Rows, look: Look) -> String {
     let mut text = String::new();
     for change in rows.of(plan, destroy) {
@@ -173,13 +174,13 @@ pub fn summary(plan: &Plan, destroy: bool, look: Look) -> String {
     let n_undecided = plan.changes.iter().filter(|change| change.undecided).count();
     if !plan.has_changes() && n_undecided > 0 {
         let rows = if n_undecided == 1 { "1 resource".to_owned() } else { format!("{n_undecided} resources") };
-        return format!("{} {rows} can't be judged yet; look again in a minute.", look.paint(YELLOW, "Undecided:"));
+        return format!("{} {rows} can't be determined yet; try again in a minute.", look.paint(YELLOW, "Undecided:"));
     }
     let n_partial = plan.changes.iter().filter(|change| change.partial).count();
     if !plan.has_changes() && n_partial > 0 {
         let rows = if n_partial == 1 { "1 resource".to_owned() } else { format!("{n_partial} resources") };
         let undecided = look.paint(YELLOW, "Undecided:");
-        return format!("{undecided} no changes, but {rows} can't be read completely.");
+        return format!("{undecided} no changes, but {rows} can't be fully read.");
     }
     if !plan.has_changes() {
         return if destroy {
@@ -206,7 +207,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts what was done.
+    /// Counts the completed steps.
     pub fn of(plan: &Plan, endings: &[Ending]) -> Tally {
         let mut tally = Tally::default();
         for (step, _) in plan.steps.iter().zip(endings).filter(|(_, ending)| matches!(ending, Ending::Done(_))) {
@@ -225,7 +226,7 @@ impl Tally {
 
     fn text(self, destroy: bool) -> String {
         let Tally { adopted, added, changed, destroyed, released } = self;
-        let released = if released > 0 { format!(", {released} released") } else { String::new() };
+        let released = if released > 0 { format!(", {released} forgotten") } else { String::new() };
         let adopted = if adopted > 0 { format!("{adopted} adopted, ") } else { String::new() };
         if destroy {
             format!("{destroyed} destroyed{released}")
@@ -235,7 +236,7 @@ impl Tally {
     }
 }
 
-/// What a run has come to, for people.
+/// The outcome of a run as text.
 pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
     if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
         return format!("{}\n", closing(plan, endings, destroy, look));
@@ -256,7 +257,7 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look
                 let _ = writeln!(text, "  {} {what}: it depends on {cause}", look.paint(YELLOW, "skipped"));
             }
             Ending::NotStarted => {
-                let _ = writeln!(text, "  {} {what}", look.paint(YELLOW, "left   "));
+                let _ = writeln!(text, "  {} {what}", look.paint(YELLOW, "not run"));
             }
         }
     }
@@ -275,10 +276,11 @@ pub fn closing(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> St
     if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
         return format!("{} Resources: {done}.", look.paint(GREEN, &format!("{verb} complete!")));
     }
-    format!("{} {done}. Run the same command again to go on.", look.paint(RED, &format!("{verb} incomplete:")))
+    format!("{} {done}. Run the same command again to continue.", look.paint(RED, &format!("{verb} incomplete:")))
 }
 
-/// What is to be known of each step that failed, other than by Ctrl-C. What all of them fail of is told once, and of no place in the spec.
+/// The error of each step that failed, except by Ctrl-C. A cause that affects the whole run is reported
+/// once, without a place in the spec.
 pub fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic> {
     let mut told = HashSet::new();
     let mut failures = Vec::new();
@@ -302,23 +304,23 @@ pub fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic>
     failures
 }
 
-/// What a step does, as an order, while it lasts, and when it is over.
+/// The verb for a step: imperative, in progress, and done.
 fn verb_of(op: Op) -> (&'static str, &'static str, &'static str) {
     match op {
         Op::Create => ("create", "creating", "created"),
         Op::Update => ("update", "updating", "updated"),
         Op::Delete => ("destroy", "destroying", "destroyed"),
-        Op::Release => ("release", "releasing", "released"),
+        Op::Release => ("forget", "removing engine's tags", "forgotten"),
         Op::Settle => ("wait for", "waiting for AWS", "ready"),
     }
 }
 
-/// How an action looks.
+/// How an action is shown.
 struct Face {
-    /// Terraform's, but for `=`, which is ours.
+    /// Terraform's, except `=` and `.`.
     symbol: &'static str,
     style: Style,
-    /// What is said of the resource.
+    /// The text after the resource's name.
     told: &'static str,
     /// The word in JSON.
     word: &'static str,
@@ -345,23 +347,23 @@ fn face(action: Action) -> Face {
         Action::Replace => ("-/+", RED, "must be replaced", "replace"),
         Action::Delete => ("-", RED, "will be destroyed", "delete"),
         Action::Adopt => ("=", CYAN, "will be adopted", "adopt"),
-        Action::Release => (".", YELLOW, "will be released: its tags come off, nothing else", "release"),
+        Action::Release => (".", YELLOW, "will no longer be managed by engine, but will not be destroyed", "release"),
         Action::Import => ("<=", CYAN, "is read", "import"),
         Action::Refused => ("!", RED, "is refused", "refused"),
     };
     Face { symbol, style, told, word }
 }
 
-/// What is said of a resource.
+/// The text after a resource's name.
 fn told(change: &Change) -> &'static str {
     match change {
-        Change { undecided: true, .. } => "can't be judged yet",
-        Change { partial: true, .. } => "can't be read completely",
+        Change { undecided: true, .. } => "can't be determined yet",
+        Change { partial: true, .. } => "can't be fully read",
         _ => face(change.action).told,
     }
 }
 
-/// The name in AWS. The id that AWS has picked for a mapping tells nobody anything, unless it is one of several.
+/// The name in AWS. The ID that AWS assigns to a mapping is only useful to identify an orphan.
 fn telling_name(change: &Change) -> Option<&str> {
     let is_told = change.kind != "mapping" || matches!(change.subject, Subject::Leftover(_));
     is_told.then_some(change.name.as_str())
@@ -378,7 +380,7 @@ fn row(text: &mut String, change: &Change, look: Look) {
     let sign = if look.plain { String::new() } else { format!("{pad}{} ", look.paint(style, symbol)) };
     let _ = writeln!(text, "{sign}{title} {}", told(change));
     let (note, hint) = if look.plain { ("  note: ", "  hint: ") } else { ("      # ", "      # hint: ") };
-    // What must not be overlooked is not toned down.
+    // Notes on destructive changes are not dimmed.
     let style = if change.asks || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
         paragraph(text, style, note, reason, look);
@@ -399,20 +401,20 @@ fn row(text: &mut String, change: &Change, look: Look) {
 /// One property's change, before it is laid out.
 struct Line {
     path: String,
-    /// `None` where there was nothing before: the resource is new.
+    /// `None` if the resource is new.
     before: Option<Shown>,
     after: Shown,
-    /// Whether it is why the resource is replaced.
+    /// Whether it forces replacement.
     forces: bool,
 }
 
-/// The changes of a resource's properties. What only makes sense together is one: the hash and the size of the code.
+/// The changes of a resource's properties. The hash and the size of the code are one line.
 fn lines(change: &Change) -> Vec<Line> {
     let is_new = change.action == Action::Create;
     let sizes = change.properties.iter().find(|property| property.path == Path::property(CODE_SIZE));
     let hashed = change.properties.iter().any(|property| property.path == Path::property(CODE_HASH));
     let mut lines = Vec::new();
-    // What nobody has written says nothing new of what is new.
+    // Defaults of a new resource are left out.
     for property in change.properties.iter().filter(|property| !property.usual) {
         let path = property.path.to_string();
         let forces = property.effect == Effect::Replace && !is_new;
@@ -426,7 +428,7 @@ fn lines(change: &Change) -> Vec<Line> {
             continue;
         }
         match &property.after {
-            // What is set may be known, what to is not.
+            // Keys may be shown, values may not.
             Value::Map(map) if is_new && property.sensitive => lines.extend(map.iter().map(|(key, value)| Line {
                 path: property.path.key(key).to_string(),
                 before: None,
@@ -447,13 +449,13 @@ fn lines(change: &Change) -> Vec<Line> {
     lines
 }
 
-/// The derived properties of a function that say which source it runs.
+/// The derived properties that identify a function's source.
 const CODE_HASH: &str = "code_sha256";
 const CODE_SIZE: &str = "code_size";
-/// So many characters of a hash tell two sources apart.
+/// How many characters of a hash are shown.
 const HASH_CHARS: usize = 12;
 
-/// A source as its hash, shortened, and its size.
+/// A source as its shortened hash and its size.
 fn code(hash: &Value, bytes: Option<&Value>) -> Shown {
     let Some(text) = hash.as_str() else { return Shown::Value(hash.clone()) };
     let mut shown: String = text.chars().take(HASH_CHARS).collect();
@@ -478,11 +480,11 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// A value as it is laid out.
+/// A value to lay out.
 enum Shown {
-    /// On one line or, where that is too long, an entry a line.
+    /// On one line or, if that is too long, with one entry per line.
     Value(Value),
-    /// As it is.
+    /// Unchanged.
     Text(String),
 }
 
@@ -494,7 +496,7 @@ impl Shown {
         }
     }
 
-    /// In as many lines as it takes for none to be longer than `room`, where it can be divided.
+    /// In lines of at most `room` columns, if it can be divided.
     fn lines(&self, room: usize) -> Vec<String> {
         match self {
             Shown::Value(value) => tall(value, room),
@@ -503,7 +505,7 @@ impl Shown {
     }
 }
 
-/// Columns in front of a value that has lines of its own.
+/// The indent of a value on separate lines.
 const INDENT: usize = 10;
 
 fn property_line(text: &mut String, line: &Line, columns: usize, look: Look) {
@@ -544,7 +546,7 @@ fn property_line(text: &mut String, line: &Line, columns: usize, look: Look) {
 
 const FORCES: &str = "# forces replacement";
 
-/// A value that must not be shown, for people.
+/// A sensitive value as text.
 fn sensitive(value: &Value, is_changed: bool) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -554,7 +556,7 @@ fn sensitive(value: &Value, is_changed: bool) -> String {
     }
 }
 
-/// A value for people, on one line.
+/// A value as text on one line.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -570,18 +572,18 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// What is set in a mapping: what is not has no line in a spec either.
+/// The entries of a mapping that are set.
 fn set(map: &Tree) -> impl Iterator<Item = (&String, &Value)> {
     map.iter().filter(|(_, value)| **value != Value::Null)
 }
 
-/// A key as YAML has it: quoted if it is no plain word.
+/// A key as in YAML: quoted if needed.
 fn word(key: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_-./:@+$%".contains(c);
     if !key.is_empty() && key.chars().all(is_plain) { key.to_owned() } else { Json::from(key).to_string() }
 }
 
-/// A value in lines of at most `room` columns, as far as it can be divided: an entry a line.
+/// A value with one entry per line, if it is wider than `room` columns.
 fn tall(value: &Value, room: usize) -> Vec<String> {
     let line = shown(value);
     if display_width(&line) <= room {
@@ -613,7 +615,7 @@ fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: 
     let columns = lead.chars().count();
     let width = if look.plain { usize::MAX } else { look.width };
     for (at, line) in wrap(sentence, width.max(40).saturating_sub(columns)).into_iter().enumerate() {
-        // Lines to be copied stand where a spec has them.
+        // Lines to paste keep the indent of a spec.
         let is_copied = line.starts_with(' ');
         let (lead, columns) = if at == 0 { (lead, columns) } else { ("", if is_copied { 0 } else { columns }) };
         let _ = writeln!(text, "{}", look.paint(style, &format!("{lead:columns$}{line}")));
@@ -635,7 +637,7 @@ pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
     )
 }
 
-/// A document about a spec's run: what and where it is, then the fields of `rest`.
+/// A document about a spec's run: its owner and place, then the fields of `rest`.
 fn headed(spec: &Spec, site: &Site, rest: Json) -> Json {
     let mut document = json!({
         "format_version": FORMAT_VERSION,
@@ -748,7 +750,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_a_sign_is_aligned_behind_it() {
+    fn wrapped_text_stays_aligned_after_its_symbol() {
         let text =
             "  + todos (table) will be created\n-/+ logger must be replaced\n      # a note of many words\nshort";
         let wrapped = "  + todos (table) will\n    be created\n-/+ logger must be\n    replaced\n      # a note of many\n        words\nshort";

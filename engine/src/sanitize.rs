@@ -1,11 +1,12 @@
-//! What leaves the program for a terminal, a browser or a CI runner: text in which nothing steers whoever reads it.
+//! Makes output safe for terminals, browsers and CI runners.
 //!
-//! Names, tags, log lines and AWS's texts come from outside, and any of them may hold escape sequences, characters that
-//! reorder what is read, or lines that a CI runner takes for commands. All that is printed passes [`Screen`], so no
-//! place that builds a text has to think of it.
+//! Names, tags, log lines and AWS's texts come from outside and may contain escape sequences,
+//! characters that reorder text, or lines that a CI runner would execute as commands. All output
+//! passes through [`Screen`], so code that builds a text need not handle this.
 //!
-//! **Invariant:** what passes holds no control character but line feed, tab and the program's own styles. Whatever else
-//! steers is written as a JSON escape (`\u001b`), which is visible to people, and in a JSON document means the same.
+//! **Invariant:** the output has no control characters except line feed, tab and the program's own
+//! styles. Any other is written as a JSON escape (`\u001b`), which is visible to people and has the
+//! same meaning in JSON.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -13,31 +14,31 @@ use std::io::{self, IsTerminal as _, Write};
 
 use anstream::{AutoStream, ColorChoice};
 
-/// Who reads a text.
+/// The reader of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reader {
     /// Whether the program's own styles pass.
     pub color: bool,
-    /// Whether a CI runner may take lines for commands.
+    /// Whether a CI runner may execute lines as commands.
     pub runner: bool,
-    /// Whether a program reads it, which gets all but commands to a runner as it is.
+    /// Whether a program reads it, for which only runner commands are escaped.
     pub raw: bool,
 }
 
-/// What the program, its diagnostics and its log lines are styled with: bold, dim, italic, underlined, and the colors of
-/// the foreground but black and white. Nothing among them hides text.
+/// The styles of the program, its diagnostics and its log lines: bold, dim, italic, underlined, and the
+/// foreground colors except black and white. None of them can hide text.
 const STYLES: [&str; 17] =
     ["0", "1", "2", "3", "4", "31", "32", "33", "34", "35", "36", "91", "92", "93", "94", "95", "96"];
 const RESET: &str = "\u{1b}[0m";
 
-/// The text as that reader gets it.
+/// Makes a text safe for that reader.
 pub fn clean(text: &str, reader: Reader) -> Cow<'_, str> {
     let is_refused = |c: char| is_steering(c) && !reader.raw;
     if !text.contains(|c: char| is_refused(c) || reader.runner && matches!(c, ':' | '#')) {
         return Cow::Borrowed(text);
     }
     let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
-    // Whether the line has nothing but white space so far, and whether a style has not been ended yet.
+    // Whether the line is blank so far, and whether a style is still active.
     let (mut is_start, mut is_styled) = (true, false);
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
@@ -64,7 +65,7 @@ pub fn clean(text: &str, reader: Reader) -> Cow<'_, str> {
                 escape(&mut clean, c);
             }
             c => {
-                // For a runner, a line also ends at a carriage return.
+                // A runner also splits lines at a carriage return.
                 is_start = matches!(c, '\n' | '\r') || is_start && c.is_whitespace();
                 clean.push(c);
             }
@@ -77,15 +78,16 @@ pub fn clean(text: &str, reader: Reader) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// The style that a text begins with, if it is one of [`STYLES`].
+/// The style at the start of a text, if it is one of [`STYLES`].
 fn style(text: &str) -> Option<&str> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let parameters = &parameters[..parameters.find('m')?];
     STYLES.contains(&parameters).then(|| &text[..parameters.len() + 3])
 }
 
-/// Whether a text begins as a command of GitHub's older form (`##[group]`), of Azure's (`##vso[task.setvariable …]`) or
-/// TeamCity's (`##teamcity[…]`). Other than `::`, the first two count anywhere in a line
+/// Whether a text begins with a command for GitHub's older syntax (`##[group]`), for Azure
+/// (`##vso[task.setvariable …]`) or TeamCity (`##teamcity[…]`). Unlike `::`, the first two count anywhere
+/// in a line
 /// (github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs, `TryParse`).
 fn is_command(text: &str) -> bool {
     let Some(word) = text.strip_prefix("##") else { return false };
@@ -100,8 +102,9 @@ fn escape(text: &mut String, c: char) {
     }
 }
 
-/// Whether a character could steer a terminal, reorder what is read, or hide: controls but line feed and tab,
-/// bidirectional and invisible formatting. The joiners that scripts and emoji need are none of them.
+/// Whether a character could control a terminal, reorder text or be invisible: control characters except
+/// line feed and tab, bidirectional and invisible formatting. Joiners, which scripts and emoji need, are
+/// allowed.
 pub fn is_steering(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
@@ -124,34 +127,34 @@ pub fn is_steering(c: char) -> bool {
     }
 }
 
-/// `text` without what could steer its reader, a character for each, where columns are counted.
+/// Replaces each unsafe character by one character, so that columns stay the same.
 pub fn printable(text: &str) -> String {
     text.chars().map(printable_char).collect()
 }
 
-/// The character, or one that stands for it.
+/// The character, or its replacement.
 pub fn printable_char(c: char) -> char {
     if is_steering(c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
-/// Whether this runs in a CI system, as they say by variables of these names. Azure Pipelines and TeamCity don't set
-/// `CI`.
+/// Whether this runs in a CI system, which sets one of these variables. Azure Pipelines and TeamCity
+/// don't set `CI`.
 pub fn is_ci() -> bool {
     let variables = ["CI", "GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"];
     variables.into_iter().filter_map(std::env::var_os).any(|value| says_ci(&value))
 }
 
-/// People unset such a variable with an empty value, `0` or `false`.
+/// An empty value, `0` and `false` mean no.
 fn says_ci(value: &OsStr) -> bool {
     !["", "0", "false"].iter().any(|unset| value.eq_ignore_ascii_case(unset))
 }
 
-/// Whether a stream is to have colors, as the user and the stream say.
+/// Whether a stream gets color, by the user's settings and its capabilities.
 pub fn wants_color(stream: &impl anstream::stream::RawStream) -> bool {
     AutoStream::choice(stream) != ColorChoice::Never
 }
 
-/// Standard output or standard error: the only way to them. Each write is one whole text.
+/// Standard output or standard error, which nothing else writes to. Each write is one whole text.
 #[derive(Debug)]
 pub struct Screen {
     stream: Stream,
@@ -183,14 +186,14 @@ impl Screen {
         Screen { reader: Reader::of(&stream), stream: Stream::Err(stream) }
     }
 
-    /// The same for commands to a CI runner that the program gives itself.
+    /// The same for the program's own commands to a CI runner.
     #[must_use]
     pub fn for_commands(self) -> Screen {
         Screen { reader: Reader { runner: false, ..self.reader }, ..self }
     }
 
-    /// The same for text that programs want as it is. A terminal still gets it clean, and where a runner may be at the
-    /// other end, its commands are broken up.
+    /// The same for raw text for programs. On a terminal it is still made safe, and in CI, runner commands
+    /// are still escaped.
     #[must_use]
     pub fn for_programs(self) -> Screen {
         let raw = !self.is_terminal();
@@ -205,7 +208,7 @@ impl Screen {
         }
     }
 
-    /// Whether it gets the program's own styles.
+    /// Whether it has color.
     pub fn has_color(&self) -> bool {
         self.reader.color
     }
@@ -245,7 +248,7 @@ mod tests {
     const LOG: Reader = Reader { color: false, runner: true, raw: false };
     const RAW: Reader = Reader { color: false, runner: true, raw: true };
 
-    /// Text out of pieces that mean something to a terminal, a browser or a runner, and any others.
+    /// Text of pieces that are special to a terminal, a browser or a runner, and of other characters.
     pub(crate) fn hostile() -> impl Strategy<Value = String> {
         let pieces = select(vec![
             "\u{1b}",
@@ -305,7 +308,7 @@ mod tests {
         STYLES.iter().fold(text.to_owned(), |text, style| text.replace(&format!("\u{1b}[{style}m"), ""))
     }
 
-    /// What a runner takes for lines, as it looks at them.
+    /// The lines that a runner executes.
     fn commands(text: &str) -> Vec<&str> {
         let is_command = |line: &&str| {
             let line = line.trim_start().to_lowercase();
@@ -320,7 +323,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_steers_passes(text in hostile()) {
+        fn no_control_sequence_passes(text in hostile()) {
             for reader in [TERMINAL, LOG, Reader { runner: true, ..TERMINAL }, Reader { runner: false, ..LOG }] {
                 let clean = clean(&text, reader).into_owned();
                 let own = if reader.color { unstyled(&clean) } else { clean.clone() };
@@ -332,7 +335,7 @@ mod tests {
             }
         }
 
-        /// A program gets all of it but what a runner would carry out.
+        /// A program gets everything except runner commands.
         #[test]
         fn raw_text_keeps_everything_but_commands(text in hostile()) {
             let kept = clean(&text, RAW).into_owned();
@@ -343,7 +346,7 @@ mod tests {
         }
 
         #[test]
-        fn a_json_document_says_the_same(texts in prop::collection::vec(hostile(), 0..4)) {
+        fn a_json_document_keeps_its_meaning(texts in prop::collection::vec(hostile(), 0..4)) {
             let document = serde_json::json!({ "texts": texts }).to_string();
             let read: serde_json::Value = serde_json::from_str(&clean(&document, LOG)).unwrap();
             prop_assert_eq!(read["texts"].as_array().unwrap().len(), texts.len());
@@ -351,13 +354,13 @@ mod tests {
         }
 
         #[test]
-        fn plain_text_passes_as_it_is(text in "[ -~\n\té–👩😀]{0,40}") {
+        fn plain_text_passes_unchanged(text in "[ -~\n\té–👩😀]{0,40}") {
             prop_assert_eq!(clean(&text, TERMINAL), text.as_str());
         }
     }
 
     #[test]
-    fn what_steers_is_shown() {
+    fn control_sequences_are_shown_as_escapes() {
         for (text, shown) in [
             ("\u{1b}]52;c;aGk=\u{7}", "\\u001b]52;c;aGk=\\u0007"),
             ("acme\u{202e}txt.exe", "acme\\u202etxt.exe"),
@@ -377,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_says_no_is_no_ci() {
+    fn a_ci_variable_set_to_no_means_no_ci() {
         for (value, is_ci) in [
             ("", false),
             ("0", false),

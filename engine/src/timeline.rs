@@ -1,10 +1,10 @@
-//! Where the time of an apply went: when each step ran, what it waited for and asked of AWS, and what took longest.
+//! The timeline of an apply: when each step ran, its waits and calls, and the critical path.
 //!
-//! Two lengths are compared: the *total*, from the beginning of the run to its end, and the *ideal*, which is what the
-//! same steps would take if each began at the moment at which those it needs allow it. The longest chain of such steps
-//! is the critical path: nothing but a shorter step on it makes the whole shorter.
+//! It compares two lengths: the *total*, from the start of the run to its end, and the *ideal*, which
+//! the same steps would take if each started as soon as its dependencies allow. The longest chain of
+//! such steps is the critical path: only a faster step in it makes the run faster.
 //!
-//! **Invariant:** pure; every time in it comes from the run.
+//! **Invariant:** pure; every time comes from the run.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::schema::Moment;
 /// How long a run took, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timing {
-    /// From its beginning to its end.
+    /// From its start to its end.
     pub total: Duration,
     /// The length of the critical path.
     pub ideal: Duration,
@@ -29,13 +29,13 @@ pub struct Timing {
 /// A step of the critical path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
-    /// Which.
+    /// The step.
     pub step: StepId,
-    /// Its part of the path: until it was what the next one needs, of the last one until it was ready.
+    /// Its share of the path: until the next step could start, or for the last step, until it was ready.
     pub share: Duration,
 }
 
-/// How long it was until a step was made, and until it was over.
+/// The time until a step's resource was created, and until it was ready.
 #[derive(Clone, Copy, Default)]
 struct Length {
     made: Duration,
@@ -43,7 +43,7 @@ struct Length {
 }
 
 impl Timing {
-    /// Finds the critical path. What never began takes no time.
+    /// Finds the critical path. A step that never started takes no time.
     pub fn of(plan: &Plan, times: &Times) -> Timing {
         let lengths: Vec<Length> = times
             .steps
@@ -59,8 +59,8 @@ impl Timing {
             Moment::Made => length(id).made,
             Moment::Ready => length(id).ready,
         };
-        // When each would begin, and whom it would have waited for last. There are no circles, and so no more rounds
-        // than steps.
+        // When each step would start, and the step that it would wait for last. Without cycles, as many rounds
+        // as steps are enough.
         let mut begins: Vec<(Duration, Option<Link>)> = vec![(Duration::ZERO, None); plan.steps.len()];
         for _ in &plan.steps {
             let mut is_settled = true;
@@ -78,7 +78,7 @@ impl Timing {
             }
         }
         let ends = begins.iter().enumerate().map(|(at, (begin, _))| (*begin + length(StepId(at)).ready, at));
-        // Of two that end together the first of the plan.
+        // Of two that end together, the first in the plan.
         let last = ends.rev().max_by_key(|(end, _)| *end).filter(|(end, _)| !end.is_zero());
         let mut path: Vec<Link> = Vec::new();
         let mut next = last.map(|(_, at)| Link { step: StepId(at), share: length(StepId(at)).ready });
@@ -92,81 +92,80 @@ impl Timing {
     }
 }
 
-/// The runs of one command, on one axis. It begins with the first read; the time in which the plan was shown and
-/// somebody was asked is cut out.
+/// The axis for the runs of one command. It starts with the first read and leaves out the time for
+/// showing and confirming the plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Axis {
     first_read: Instant,
     begun: Instant,
-    /// How long was read before anything was begun.
+    /// The time for reading before the first step.
     pub reading: Duration,
     /// From the first read to the end of the last run.
     pub length: Duration,
 }
 
-/// What one run did, on the axis.
+/// One run on the axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
     /// Its lengths.
     pub timing: Timing,
-    /// What was read before anything was begun.
+    /// The reads before the first step.
     pub reads: Option<Bar>,
-    /// Each step of the plan that began.
+    /// Each step that started.
     pub bars: Vec<(StepId, Bar)>,
 }
 
-/// A bar: from, to, and what happened meanwhile.
+/// A bar: start, end, and what happened in between.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// It could begin. Later than `begin` never, earlier where as many steps as are allowed were at work.
+    /// When it could start: never after `begin`, and before it if `--parallelism` steps were running.
     pub free: Duration,
-    /// It began.
+    /// When it started.
     pub begin: Duration,
-    /// It was made.
+    /// When the resource was created.
     pub made: Option<Duration>,
-    /// It was over.
+    /// When it ended.
     pub end: Duration,
-    /// What it waited for.
+    /// Its waits.
     pub waits: Vec<Wait>,
-    /// What it asked of AWS.
+    /// Its calls to AWS.
     pub calls: Vec<Call>,
 }
 
-/// Something waited for in one go; looks at how far it is don't interrupt it.
+/// One wait; polls in between don't split it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wait {
-    /// It began.
+    /// When it started.
     pub begin: Duration,
-    /// It was over.
+    /// When it ended.
     pub end: Duration,
-    /// For what and why, to follow "waiting for".
+    /// The reason, to follow "waiting for".
     pub reason: String,
 }
 
 /// A call with all its attempts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// The operation, as AWS calls it.
+    /// AWS's name of the operation.
     pub operation: String,
-    /// What it is about, by its name in AWS; may be empty.
+    /// The target's name in AWS; may be empty.
     pub target: String,
-    /// It was sent first, or asked for its place in the rate limit.
+    /// When it was first sent, or started to wait for the rate limit.
     pub begin: Duration,
-    /// The last answer came.
+    /// When the last response arrived.
     pub end: Duration,
     /// Whether it may change something.
     pub writes: bool,
-    /// What came back of each attempt; `None` if the run ended first.
+    /// The response to each attempt; `None` if the run ended first.
     pub answers: Vec<Option<Answer>>,
-    /// How long its attempts waited for their places in the rate limit.
+    /// How long its attempts waited for the rate limit.
     pub held: Duration,
-    /// Whether it had been sent before and come to nothing.
+    /// Whether it repeats a call that failed.
     pub is_again: bool,
 }
 
 impl Call {
-    /// Whether that answer came to nothing. A read that finds nothing has found that out; a write that is refused has
-    /// not done it.
+    /// Whether that response is a failure. A read that finds nothing succeeds; a rejected write doesn't.
     pub fn is_vain(&self, answer: &Option<Answer>) -> bool {
         match answer {
             Some(Answer::Done) => false,
@@ -177,19 +176,19 @@ impl Call {
 }
 
 impl Bar {
-    /// How often something was sent that had been sent before and come to nothing.
+    /// The number of retries.
     pub fn retries(&self) -> usize {
         self.calls.iter().map(|call| call.answers.len().saturating_sub(1) + usize::from(call.is_again)).sum()
     }
 
-    /// How often AWS said that there were too many calls.
+    /// The number of throttled attempts.
     pub fn throttled(&self) -> usize {
         self.calls.iter().flat_map(|call| &call.answers).filter(|it| **it == Some(Answer::Throttled)).count()
     }
 }
 
 impl Axis {
-    /// The axis of these runs.
+    /// The axis for these runs.
     pub fn of<'r>(runs: impl Iterator<Item = (&'r Times, &'r Records)> + Clone) -> Option<Axis> {
         let begun = runs.clone().map(|(times, _)| times.begun).min()?;
         let ended = runs.clone().map(|(times, _)| times.ended).max()?;
@@ -209,7 +208,7 @@ impl Axis {
 }
 
 impl Timeline {
-    /// What a run did.
+    /// The timeline of a run.
     pub fn new(axis: &Axis, plan: &Plan, Outcome { times, .. }: &Outcome, records: &Records) -> Timeline {
         let bars = times.steps.iter().enumerate().filter_map(|(at, step)| {
             let begin = axis.place(step.started?);
@@ -238,7 +237,7 @@ impl Timeline {
     }
 }
 
-/// The pauses of a step. Those for the same reason are one wait, unless something was written between them.
+/// The waits of a step. Pauses for the same reason are one wait, unless there was a write in between.
 fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<Wait> {
     let mut waits: Vec<(Instant, Wait)> = Vec::new();
     for Pause { reason, begun, ended: over, .. } in records.pauses.iter().filter(|it| it.step == step) {

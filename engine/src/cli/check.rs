@@ -1,7 +1,6 @@
-//! What stands in the way of an apply, told before anything is made: by `engine preflight`, and by `apply` of what it is about
-//! to do.
+//! Finds problems before an apply: in `engine preflight`, and in `apply` for the resources that it changes.
 //!
-//! **Invariant:** it never writes, and the answers about rights only warn.
+//! **Invariant:** it never writes, and results about permissions are only warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,9 +24,10 @@ use crate::spec::{Declared, Depth};
 
 use super::session::{self, Intent, Run, Session, Target};
 use super::terminal::{Failure, Terminal, telling};
+use super::validate::counted;
 use super::{Exit, Global, ListFormat, PreflightArgs, SpecArgs, WhenStopped, on_runtime, syntax};
 
-/// Questions to the simulator at the same time.
+/// Concurrent simulator requests.
 const AT_ONCE: usize = 16;
 
 /// Checks all specs of the command line.
@@ -45,7 +45,7 @@ async fn check(
 ) -> Result<Exit, Failure> {
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
     let runs = session::read(sessions, intent, &interrupt).await?;
-    let waits = || vec!["IAM to tell what the roles may do".to_owned()];
+    let waits = || vec!["IAM to evaluate the roles' permissions".to_owned()];
     let Some(first) = runs.first() else { return Ok(Exit::Done) };
     let all = join_all(runs.iter().map(|run| async {
         let roles = named_roles(run, &|_| true).await;
@@ -76,11 +76,11 @@ async fn check(
             }
             ListFormat::Human => {
                 terminal.problems(&findings);
-                let unchecked: String = unchecked.iter().map(|it| format!("Could not check {it}.\n")).collect();
+                let unchecked: String = unchecked.iter().map(|it| format!("Couldn't check {it}\n")).collect();
                 let verdict = match (n_certain, findings.len()) {
-                    (0, 0) => "Nothing stands in the way of an apply.".to_owned(),
-                    (0, n) => format!("Nothing certain stands in the way of an apply. Warnings: {n}."),
-                    (n, _) => format!("An apply would stop before its first write. Errors: {n}."),
+                    (0, 0) => "Ready to apply: no problems found".to_owned(),
+                    (0, n) => format!("Ready to apply, with {}", counted(n, "warning")),
+                    (n, _) => format!("Not ready to apply: {}", counted(n, "error")),
                 };
                 terminal.show(&format!("{}\n{unchecked}{verdict}\n", run.heading()));
             }
@@ -92,7 +92,7 @@ async fn check(
     Ok(exit)
 }
 
-/// What there is to say before an apply carries `plan` out, after one wave of questions at most.
+/// The problems of `plan` before an apply, after at most one round of requests.
 pub(super) async fn before(run: &Run<'_>, plan: &Plan) -> Vec<Diagnostic> {
     if plan.steps.is_empty() {
         return Vec::new();
@@ -111,8 +111,8 @@ fn findings(run: &Run<'_>, roles: &BTreeMap<String, RoleLookup>, asked: &[Questi
     preflight::findings(spec, &run.inventory, &trusts, roles, asked, (&today, now_ms))
 }
 
-/// Looks up the roles of this account that functions name by their ARNs, each once. Those of another account are told
-/// without a look, and the local AWS has stand-ins alone.
+/// Reads the roles of this account that functions name by ARN, each once. Roles of other accounts are
+/// reported without a read, and the local AWS only has stand-ins.
 async fn named_roles(run: &Run<'_>, is_meant: &dyn Fn(&Declared) -> bool) -> BTreeMap<String, RoleLookup> {
     if matches!(run.session.target, Target::Local(_)) {
         return BTreeMap::new();
@@ -133,7 +133,7 @@ pub(super) fn today() -> (String, i64) {
     (day.fmt(TimeFormat::DateTime).unwrap_or_default(), now_ms)
 }
 
-/// Asks IAM's simulator. The local AWS has no rights to speak of.
+/// Asks IAM's policy simulator. The local AWS has no permissions.
 async fn ask(run: &Run<'_>, is_meant: &dyn Fn(&Declared) -> bool) -> Vec<Question> {
     if matches!(run.session.target, Target::Local(_)) {
         return Vec::new();
@@ -148,7 +148,7 @@ async fn ask(run: &Run<'_>, is_meant: &dyn Fn(&Declared) -> bool) -> Vec<Questio
     questions
 }
 
-/// Reads the policies of the roles of which the simulator has told nothing.
+/// Reads the policies of the roles that the simulator returned nothing about.
 async fn look_up(run: &Run<'_>, questions: &mut [Question]) {
     let roles: BTreeSet<String> = questions
         .iter()
@@ -172,10 +172,10 @@ async fn look_up(run: &Run<'_>, questions: &mut [Question]) {
     }
 }
 
-/// What nobody could tell, in words to follow "could not check".
+/// What couldn't be checked, to follow "couldn't check".
 fn unchecked(run: &Run<'_>, asked: &[Question]) -> Vec<String> {
     if matches!(run.session.target, Target::Local(_)) {
-        return vec!["rights: the local AWS has none".to_owned()];
+        return vec!["permissions: the local AWS has none".to_owned()];
     }
     let open = |is_callers: bool| {
         let open = asked.iter().filter(move |it| (it.who == Who::Caller) == is_callers && it.decisions.is_none());
@@ -185,11 +185,11 @@ fn unchecked(run: &Run<'_>, asked: &[Question]) -> Vec<String> {
     match open(false) {
         none if none.is_empty() => {}
         functions => unchecked.push(format!(
-            "what the role of {functions} may do: you may neither ask IAM's simulator nor read the role's policies"
+            "the permissions of the role of {functions}: you lack permission to simulate or read the role's policies"
         )),
     }
     if run.cx.aws.seen.principal().is_none() || !open(true).is_empty() {
-        unchecked.push("whether you may hand the role to Lambda: IAM does not tell".to_owned());
+        unchecked.push("whether you may pass the role to Lambda".to_owned());
     }
     unchecked
 }

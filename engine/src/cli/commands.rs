@@ -1,6 +1,6 @@
-//! The commands that ask AWS: read, plan, show, ask, apply, for all specs of a command line side by side.
+//! The commands that call AWS: they read, plan, show, confirm and apply all specs concurrently.
 //!
-//! **Invariant:** nothing is written before everything was shown and every question answered.
+//! **Invariant:** nothing is written before everything has been shown and confirmed.
 
 use std::cell::RefCell;
 use std::io::IsTerminal as _;
@@ -35,7 +35,7 @@ use super::terminal::{Answer, Failure, Terminal, confirm, telling};
 use super::timeline::PageFile;
 use super::{DiffArgs, Exit, Format, ListArgs, ListFormat, RunArgs, ViewArgs};
 
-/// Shows what would happen.
+/// Shows the plans.
 pub(super) async fn diff(
     sessions: Vec<Session<'_>>,
     intent: Intent,
@@ -55,7 +55,7 @@ pub(super) async fn diff(
         refusals.extend(run.refusals(&plan));
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
             if plan.is_undecided() {
-                let problem = "the plan is not saved: of some resources it can't be told yet what happens";
+                let problem = "the plan wasn't saved: some resources can't be determined yet";
                 return Err(Failure::one(Diagnostic::error(problem).hint("try again in a minute")));
             }
             let salt = Salt::random();
@@ -63,9 +63,9 @@ pub(super) async fn diff(
             let saved = SavedPlan::new(spec, &run.inventory, &plan, overrides, flags.clone(), salt);
             saved.write(out).map_err(Failure::one)?;
             let file = names::quoted(out);
-            terminal.say(&format!("Saved the plan to {file}. To apply exactly this plan: engine apply {file}"));
+            terminal.say(&format!("Saved the plan to {file}. To apply exactly this plan, run: engine apply {file}"));
         }
-        // What can't be judged yet may change as well.
+        // What can't be determined yet may change as well.
         if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided() || plan.is_partial()) {
             exit = Exit::Pending;
         }
@@ -78,20 +78,20 @@ pub(super) async fn diff(
     Ok(exit)
 }
 
-/// One run and what it is going to do.
+/// A run and its plan.
 struct Planned<'t> {
     run: Run<'t>,
     plan: Plan,
     goal: Goal,
 }
 
-/// What is to be done for each spec.
+/// Plans each run.
 fn planned(runs: Vec<Run<'_>>, goal: Goal) -> Vec<Planned<'_>> {
     runs.into_iter().map(|run| Planned { plan: run.plan(goal), run, goal }).collect()
 }
 
 impl Planned<'_> {
-    /// One JSON document, where that is wanted.
+    /// Prints the JSON or Markdown document, if requested.
     fn document(
         &self,
         view: &ViewArgs,
@@ -115,7 +115,7 @@ impl Planned<'_> {
     }
 }
 
-/// Shows what will happen, asks where somebody has to agree, and does it.
+/// Shows the plans, asks for confirmation if needed, and applies them.
 pub(super) async fn apply(
     mut sessions: Vec<Session<'_>>,
     intent: Intent,
@@ -158,16 +158,16 @@ pub(super) async fn apply(
         let moved = saved.moved(&now);
         if !moved.is_empty() {
             tell("refused");
-            let diagnostic = Diagnostic::error("the saved plan no longer holds, so nothing was changed");
+            let diagnostic = Diagnostic::error("the saved plan is out of date, so nothing was changed");
             let diagnostic = diagnostic.why(moved.join("; "));
             return Err(Failure::one(
-                diagnostic.hint("look at the plan above, and save it anew with `engine diff --out`"),
+                diagnostic.hint("review the plan above, and save it again with `engine diff --out`"),
             ));
         }
     }
     if planned.iter().any(|it| it.plan.asks()) && !args.yes {
         if view.format != Format::Human {
-            // Nobody can agree to what they can't see, and stdout is for the document.
+            // The plan must be visible before the prompt, and stdout is for the document.
             planned
                 .iter()
                 .for_each(|it| terminal.say(&render::plan(&it.plan, goal == Goal::Absent, rows(view), terminal.err)));
@@ -189,12 +189,12 @@ pub(super) async fn apply(
         |change: &Change| change.kind == "function" && matches!(change.action, Action::Create | Action::Update);
     let local = |it: &&Planned<'_>| matches!(it.run.session.target, Target::Local(_));
     if planned.iter().filter(local).any(|it| it.plan.changes.iter().any(runs_code)) {
-        terminal.say("local AWS: the functions' code will run on this machine, with your rights");
+        terminal.say("local AWS: function code runs on this machine with your permissions");
     }
     carry_out(&planned, goal, usize::from(args.parallelism), view, page.as_ref()).await
 }
 
-/// Carries all plans out side by side, and tells how each ended.
+/// Applies all plans concurrently, and reports the outcome of each.
 async fn carry_out(
     planned: &[Planned<'_>],
     goal: Goal,
@@ -296,11 +296,11 @@ async fn carry_out(
     if exit == Exit::Done && n_complete > 0 && goal == Goal::Present && view.format == Format::Human {
         next_command(planned).inspect(|next| terminal.say(next));
     }
-    // Where one is done and another is not, the whole is done in part.
+    // If one run succeeds and another fails, the command is partly done.
     Ok(if exit == Exit::Failed && n_complete > 0 && n_failed > 0 { Exit::Partial } else { exit })
 }
 
-/// What people do after an apply, as the commands to type.
+/// The commands to run after an apply.
 fn next_command(planned: &[Planned<'_>]) -> Option<String> {
     let is_mapping = |it: &Declared| it.schema().kind == "mapping" && !it.imported;
     let Planned { run: Run { session, .. }, .. } =
@@ -314,11 +314,11 @@ fn next_command(planned: &[Planned<'_>]) -> Option<String> {
     let is_usual = session::find_spec().is_ok_and(|usual| usual == path);
     let named = if is_usual { String::new() } else { format!(" --spec {}", names::quoted(path)) };
     let options = format!("{local}{named}{team}");
-    let each = if planned.len() > 1 { ", and so for each spec and team" } else { "" };
+    let each = if planned.len() > 1 { ", for each spec and team" } else { "" };
     Some(format!("Next: `engine{folder} verify{options}`, then `engine{folder} logs{options}`{each}"))
 }
 
-/// A page that is not written yet. It is in any case: a second Ctrl-C ends the command wherever it is, and drops this.
+/// Writes the page, also when dropped: a second Ctrl-C ends the command anywhere.
 struct PageDue<'d> {
     page: &'d PageFile<'d>,
     planned: &'d [Planned<'d>],
@@ -345,7 +345,7 @@ impl Drop for PageDue<'_> {
     }
 }
 
-/// Shows where the time went.
+/// Writes the timeline.
 fn write_page(page: &PageFile<'_>, planned: &[Planned<'_>], outcomes: &[Outcome]) -> Result<(), Diagnostic> {
     let records: Vec<Records> = planned.iter().map(|it| it.run.cx.aws.recorder.records()).collect();
     let Some(axis) = Axis::of(outcomes.iter().map(|outcome| &outcome.times).zip(&records)) else { return Ok(()) };
@@ -360,7 +360,7 @@ fn write_page(page: &PageFile<'_>, planned: &[Planned<'_>], outcomes: &[Outcome]
     page.write(&axis, &runs.collect::<Vec<Ran<'_>>>())
 }
 
-/// 130 beats 3 beats 1 beats 0.
+/// The more severe exit code: 130, then 3, 1 and 0.
 fn worse(a: Exit, b: Exit) -> Exit {
     let rank = |exit: Exit| match exit {
         Exit::Interrupted => 3,
@@ -371,7 +371,7 @@ fn worse(a: Exit, b: Exit) -> Exit {
     if rank(b) > rank(a) { b } else { a }
 }
 
-/// Takes the tags off what is named.
+/// Removes engine's tags from the named resource.
 pub(super) async fn forget(
     sessions: Vec<Session<'_>>,
     intent: Intent,
@@ -384,7 +384,7 @@ pub(super) async fn forget(
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
         let searched = planned.first().map(|it| names::searched(&it.run.session.target, &it.run.inventory.site));
         let place = searched.as_ref().map_or_else(String::new, |searched| format!(" {}", searched.place()));
-        let diagnostic = Diagnostic::error(format!("this team and stack own nothing called `{name}`{place}"));
+        let diagnostic = Diagnostic::error(format!("this team's stack owns no resource `{name}`{place}"));
         let known = planned.iter().flat_map(|it| &it.run.session.spec.resources).map(|it| it.name.as_str());
         let known = known.filter(|known| *known != name);
         let diagnostic = match (nearest(name, known), searched) {
@@ -392,7 +392,7 @@ pub(super) async fn forget(
             (None, Some(searched)) => diagnostic.hint(searched.elsewhere()),
             (None, None) => diagnostic,
         };
-        return Err(Failure::one(diagnostic.hint("`engine list` shows what they own")));
+        return Err(Failure::one(diagnostic.hint("`engine list` shows what it owns")));
     }
     show(&planned, &view);
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
@@ -411,9 +411,9 @@ pub(super) fn has_output(spec: &Spec, name: &str) -> Result<(), Failure> {
     let names = known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let meant = nearest(name, known()).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
     let hint = match (names.is_empty(), meant.is_empty()) {
-        (true, _) => "the spec has no `outputs:`; add `outputs: { name: ${resource.attribute} }`".to_owned(),
-        (false, true) => format!("it has {names}"),
-        (false, false) => format!("{meant}It has {names}"),
+        (true, _) => "add outputs to the spec: `outputs: { name: ${resource.attribute} }`".to_owned(),
+        (false, true) => format!("use one of {names}"),
+        (false, false) => format!("{meant}The outputs are {names}"),
     };
     Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`")).hint(hint)))
 }
@@ -439,7 +439,8 @@ pub(super) async fn output(
         if let Some((missing, _)) = wanted.iter().find(|(_, value)| value.has_unknown()) {
             let searched = names::searched(target, &inventory.site);
             let place = searched.place();
-            let problem = format!("the output `{missing}` is not known: what it refers to does not stand {place}");
+            let problem =
+                format!("the output `{missing}` is unknown: the resource that it refers to doesn't exist {place}");
             let diagnostic = Diagnostic::error(problem).hint(searched.elsewhere());
             return Err(Failure::one(diagnostic.hint(format!("otherwise run `{}` first", searched.apply()))));
         }
@@ -452,7 +453,7 @@ pub(super) async fn output(
     Ok(Exit::Done)
 }
 
-/// The spec's outputs, with everything filled in that `lookup` knows.
+/// The spec's outputs, with the references resolved that `lookup` knows.
 fn values(spec: &Spec, inventory: &Inventory, lookup: impl Fn(&str, &str) -> Option<String>) -> Vec<(String, Value)> {
     let fill = |hole: &Hole| match hole {
         Hole::Output { resource, attribute } => lookup(resource, attribute),
@@ -462,7 +463,7 @@ fn values(spec: &Spec, inventory: &Inventory, lookup: impl Fn(&str, &str) -> Opt
     spec.outputs.iter().map(|(name, value)| (name.clone(), value.resolve(&fill))).collect()
 }
 
-/// Lists who owns what.
+/// Lists resources and their owners.
 pub(super) async fn list(
     sessions: Vec<Session<'_>>,
     args: &ListArgs,
@@ -471,7 +472,7 @@ pub(super) async fn list(
 ) -> Result<Exit, Failure> {
     let Some(first) = sessions.first() else { return Ok(Exit::Done) };
     let terminal: &Terminal = first.terminal;
-    // What all teams own does not depend on the spec.
+    // What all teams own doesn't depend on the spec.
     let n_asked = if args.all_teams { 1 } else { sessions.len() };
     let (mut owned, mut places, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     for session in sessions.iter().take(n_asked) {
@@ -500,7 +501,7 @@ pub(super) async fn list(
         ListFormat::Human if owned.is_empty() => {
             for (whose, searched) in &places {
                 terminal.show(&format!(
-                    "Nothing was found. Looked {} for what is owned by {whose}.\n{}\n",
+                    "No resources of {whose} exist {}.\n{}\n",
                     searched.place(),
                     sentence(searched.elsewhere())
                 ));
@@ -509,11 +510,11 @@ pub(super) async fn list(
         ListFormat::Human => {
             let mut look = terminal.out;
             if !std::io::stdout().is_terminal() {
-                // Programs want each row in one piece.
+                // For programs, rows don't wrap.
                 look.width = usize::MAX;
             }
             terminal.print(&render::owned(&owned, look));
-            places.iter().for_each(|(whose, it)| terminal.say(&format!("owned by {whose}, {}", it.place())));
+            places.iter().for_each(|(whose, it)| terminal.say(&format!("Resources of {whose} {}", it.place())));
         }
     }
     Ok(Exit::Done)
@@ -529,7 +530,7 @@ pub(super) fn list_nothing(terminal: &Terminal, format: ListFormat) -> Exit {
     Exit::Done
 }
 
-/// Looks up who owns what, of one team and stack or of all.
+/// Finds the resources of one team and stack, or of all, with their owners.
 async fn survey(
     cx: &Context,
     us: Option<(&str, &str)>,
@@ -540,9 +541,9 @@ async fn survey(
     let survey = live::survey(cx, us, prefixes, account);
     let survey = telling(terminal.quiet, || cx.waits(), survey).await;
     let survey = survey.map_err(|error| {
-        let mut diagnostic = error.diagnostic("look for what is owned");
+        let mut diagnostic = error.diagnostic("search for managed resources");
         if error.class == Class::Denied && prefixes.is_empty() {
-            diagnostic = diagnostic.hint("or add `--all-teams --prefixes FILE`, which looks by name");
+            diagnostic = diagnostic.hint("or search by name: add `--all-teams --prefixes FILE`");
         }
         Failure::one(diagnostic)
     })?;
@@ -562,7 +563,7 @@ async fn survey(
     Ok(owned.collect())
 }
 
-/// The names of the source and the function of a mapping.
+/// The names of a mapping's source and function.
 fn link(id: &Id, live: &Live) -> Option<(String, String)> {
     let property = |name: &'static str| {
         let anchor = id.anchors.get(name).map(String::as_str).filter(|it| !it.is_empty());
@@ -575,13 +576,13 @@ fn link(id: &Id, live: &Live) -> Option<(String, String)> {
     Some((source, function))
 }
 
-/// A hint as a sentence of its own.
+/// A hint as a separate sentence.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
 }
 
-/// Shows plans; those of several teams that are equal but for the team, once.
+/// Shows plans; those that differ only in the team are shown once.
 fn show(planned: &[Planned<'_>], view: &ViewArgs) {
     for Planned { run, plan, goal } in planned {
         let Session { spec, terminal, .. } = &run.session;
@@ -604,7 +605,7 @@ fn show(planned: &[Planned<'_>], view: &ViewArgs) {
     }
 }
 
-/// The plans for people in groups of those that differ in nothing but the team.
+/// The plans as text, grouped if they differ only in the team.
 fn alike<'p>(planned: &'p [Planned<'p>], view: &ViewArgs) -> Vec<Vec<(&'p Planned<'p>, String)>> {
     let mut groups: Vec<(String, Vec<(&Planned<'_>, String)>)> = Vec::new();
     for it in planned {
@@ -620,7 +621,7 @@ fn alike<'p>(planned: &'p [Planned<'p>], view: &ViewArgs) -> Vec<Vec<(&'p Planne
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-/// A text about a team, with a placeholder for the team's name where that stands alone or begins a name.
+/// Replaces the team's name by a placeholder, where it is a whole word or begins a name.
 fn for_any_team(text: &str, team: &str) -> String {
     let (mut found, mut rest) = (String::new(), text);
     while let Some(at) = rest.find(team) {
@@ -635,7 +636,7 @@ fn for_any_team(text: &str, team: &str) -> String {
 }
 
 impl Planned<'_> {
-    /// The plan for people. Why something is refused is told by the errors that follow.
+    /// The plan as text, without the reasons for refusals: the errors that follow report them.
     fn text(&self, view: &ViewArgs, look: Look) -> String {
         let Planned { run, plan, goal } = self;
         let destroy = *goal == Goal::Absent;

@@ -1,7 +1,7 @@
-//! The project that a command is given in, where no spec is named.
+//! Finds the project of the current folder, for commands without a spec.
 //!
-//! **Invariant:** above the current folder, nothing beyond a repository or the home folder is searched, and no folder that
-//! belongs to another user.
+//! **Invariant:** the search ends at a repository's root and at the home folder, and skips folders of
+//! other users above the current one.
 
 use std::path::{Path, PathBuf};
 
@@ -9,23 +9,23 @@ use crate::files;
 
 use super::patterns;
 
-/// As much of a file is read to see whether it is a spec.
+/// How many bytes of a file are read to see whether it is a spec.
 const HEAD_BYTES: usize = 1 << 16;
 
-/// A search upwards.
+/// The result of a search upward.
 pub(super) struct Search {
-    /// The project's folder, relative to the current one: empty, or `..` for each level.
+    /// The project's folder, relative to the current one: empty, or one `..` per level.
     pub(super) project: Option<PathBuf>,
-    /// The folder that ended the search, since it belongs to another user.
+    /// The folder of another user that ended the search.
     pub(super) foreign: Option<PathBuf>,
 }
 
-/// Looks for the closest folder that `is_project`, from the current one up.
+/// Finds the closest folder that `is_project`, from the current one upward.
 pub(super) fn search(is_project: impl Fn(&Path) -> bool) -> Search {
     let here = std::env::current_dir().unwrap_or_default();
     let home = etcetera::home_dir().ok().map(|home| home.canonicalize().unwrap_or(home));
     for (depth, folder) in here.ancestors().enumerate() {
-        // The current folder is the user's own choice.
+        // The current folder is the user's choice.
         if depth > 0 && !is_own(folder) {
             return Search { project: None, foreign: Some(folder.to_owned()) };
         }
@@ -54,7 +54,7 @@ fn is_own(_folder: &Path) -> bool {
     true
 }
 
-/// Specs that lie in the current folder itself instead of in `specs/`.
+/// Specs in the current folder instead of in `specs/`.
 pub(super) fn specs_here() -> Vec<PathBuf> {
     let is_spec = |path: &PathBuf| {
         let head = files::read(path, HEAD_BYTES).unwrap_or_default();

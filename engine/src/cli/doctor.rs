@@ -1,6 +1,7 @@
-//! `engine doctor`: what this machine, these settings and these credentials are good for, to be read and to be pasted.
+//! `engine doctor`: diagnoses this machine, its settings and credentials. Its output is safe to share.
 //!
-//! **Invariant:** it changes nothing and starts nothing, and no account, key or home folder is told in full.
+//! **Invariant:** it changes nothing and starts nothing, and never prints an account, key or home
+//! folder in full.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -23,19 +24,19 @@ use super::session::{self, Session, Target};
 use super::terminal::{Failure, Terminal, telling};
 use super::{DoctorArgs, Exit, Global, ListFormat, SpecArgs, on_runtime};
 
-/// Credentials that run out sooner are worth a word, in seconds.
+/// Credentials that expire sooner get a note, in seconds.
 const SOON: u64 = 900;
 
-/// How something is.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Fine,
-    /// Nothing that keeps a command from working, or not known.
+    /// Unknown, or nothing that prevents a command from working.
     Note,
     Problem,
 }
 
-/// One thing that was looked at.
+/// One check.
 struct Check {
     what: &'static str,
     state: State,
@@ -43,7 +44,7 @@ struct Check {
     hint: Option<String>,
 }
 
-/// What has been looked at so far.
+/// The checks so far.
 #[derive(Default)]
 struct Checks(Vec<Check>);
 
@@ -61,17 +62,17 @@ impl Checks {
     }
 }
 
-/// Looks at everything.
+/// Runs all checks.
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut checks = Checks::default();
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     checks.fine("engine", format!("{} on {system}", super::VERSION));
     let spec = SpecArgs::from(&args.spec);
-    // The local AWS is looked at, not started.
+    // The local AWS is checked, not started.
     let on_aws = Global { local: false, ..global.clone() };
     let session = session_of(&on_aws, terminal, &spec, &mut checks)?;
     if global.local {
-        checks.note("AWS", "not asked, because of `--local`", "leave that out to look at your account");
+        checks.note("AWS", "not checked, because of `--local`", "leave that out to check your account");
     } else {
         on_runtime(async |interrupt| {
             look_at_aws(&session, &mut checks, &interrupt).await;
@@ -111,18 +112,20 @@ fn session_of<'t>(
             true
         }
         Ok((_, errors)) => {
-            let hint = Some("`engine validate` says what and where".to_owned());
-            checks.problem("spec", format!("{} errors", errors.len()), hint);
+            let hint = Some("run `engine validate`".to_owned());
+            let n_errors = errors.len();
+            let found = if n_errors == 1 { "1 error".to_owned() } else { format!("{n_errors} errors") };
+            checks.problem("spec", found, hint);
             false
         }
         Err(failure) => {
             let problem = failure.diagnostics.first().map_or_else(String::new, |it| it.problem.clone());
-            checks.note("spec", problem, "`engine init` writes a first one");
+            checks.note("spec", problem, "`engine init` writes a first spec");
             false
         }
     };
     let region = || {
-        // What is wrong elsewhere in the spec does not keep it from naming a place.
+        // The region may be valid even if other parts of the spec aren't.
         let (loaded, _) = session::load(global, spec, Depth::Identities).ok()?;
         loaded.first()?.spec.region.clone()
     };
@@ -131,9 +134,10 @@ fn session_of<'t>(
         false => (bare(), Global { region: global.region.clone().or_else(region), ..global.clone() }),
     };
     let sessions = session::open(&global, terminal, &spec, &Options::default(), Depth::Full)?;
-    sessions.into_iter().next().ok_or_else(|| {
-        Failure::one(Diagnostic::error("there is no spec to look at").hint("`engine init` writes a first one"))
-    })
+    sessions
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::one(Diagnostic::error("no spec found").hint("`engine init` writes a first spec")))
 }
 
 async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch::Receiver<bool>) {
@@ -153,7 +157,7 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
         let source = match &key.profile {
             Some(profile) => format!("profile {profile}"),
             None if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() => "environment variables".to_owned(),
-            None => "the usual chain".to_owned(),
+            None => "the default provider chain".to_owned(),
         };
         let text = format!("{}… from {source}", key.kind);
         let renew = match key.profile.as_deref().filter(|name| *name != "default") {
@@ -161,17 +165,17 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
             None => "renew them: `aws sso login`".to_owned(),
         };
         match key.expiry.map(|expiry| expiry.duration_since(SystemTime::now())) {
-            None => checks.fine("credentials", format!("{text}; no end is known")),
+            None => checks.fine("credentials", format!("{text}, without a known expiration")),
             Some(Ok(left)) if left.as_secs() > SOON => {
                 let minutes = std::time::Duration::from_secs(left.as_secs() / 60 * 60);
-                checks.fine("credentials", format!("{text}, good for {}", humantime::format_duration(minutes)));
+                checks.fine("credentials", format!("{text}, valid for {}", humantime::format_duration(minutes)));
             }
             Some(Ok(left)) => {
                 let minutes = left.as_secs() / 60;
-                checks.note("credentials", format!("{text}, good for {minutes} more minutes"), renew);
+                checks.note("credentials", format!("{text}, valid for {minutes} more minutes"), renew);
             }
             Some(Err(_)) => {
-                checks.problem("credentials", format!("{text}, run out"), Some(renew));
+                checks.problem("credentials", format!("{text}, expired"), Some(renew));
             }
         }
     }
@@ -180,7 +184,7 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
     let asked = telling(session.terminal.quiet, || cx.waits(), cx.read("", || cx.aws.caller(&skew))).await;
     match skew.seconds() {
         Some(ahead) if ahead.abs() > MOST_SKEW => {
-            let hint = "set this machine's clock; AWS refuses what is signed with another time".to_owned();
+            let hint = "set this machine's clock; AWS rejects requests that are signed with a wrong time".to_owned();
             checks.problem("clock", off(ahead), Some(hint));
         }
         Some(ahead) => checks.fine("clock", off(ahead)),
@@ -194,7 +198,7 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
     let (account, who) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
     match &session.spec.account {
         Some(wanted) if wanted != account => {
-            let hint = "the spec's `account:` names another; take its credentials (`--profile`)".to_owned();
+            let hint = format!("the spec's `account:` is {wanted}; use credentials for it: `--profile NAME`");
             checks.problem("account", format!("{account}, as {who}"), Some(hint));
         }
         _ => checks.fine("account", format!("{account}, as {who}")),
@@ -204,15 +208,15 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
     }
 }
 
-/// Which of the rights that an apply takes are missing, as far as IAM tells.
+/// Checks which of the permissions that an apply needs are missing, according to IAM.
 async fn look_at_rights(session: &Session<'_>, cx: &crate::aws::Context, account: &str, checks: &mut Checks) {
     let site = Site::new(&cx.aws.region, account);
     let needs = policy::deploying(&session.spec, &site, Purpose::Apply).needs();
-    let unknown = "IAM does not tell you";
-    let ask_for = "`engine policy --for apply` prints what to ask for";
-    let Some(principal) = cx.aws.seen.principal() else { return checks.note("rights", unknown, ask_for) };
+    let unknown = "couldn't be checked with IAM";
+    let ask_for = "`engine policy --for apply` prints the permissions to request";
+    let Some(principal) = cx.aws.seen.principal() else { return checks.note("permissions", unknown, ask_for) };
     let Ok(decisions) = rights::simulate(cx, &principal, &needs).await else {
-        return checks.note("rights", unknown, ask_for);
+        return checks.note("permissions", unknown, ask_for);
     };
     let mut missing: Vec<&str> = needs
         .iter()
@@ -225,12 +229,9 @@ async fn look_at_rights(session: &Session<'_>, cx: &crate::aws::Context, account
         let mut actions: Vec<&str> = needs.iter().map(|(action, _)| *action).collect();
         actions.sort_unstable();
         actions.dedup();
-        checks.fine(
-            "rights",
-            format!("nothing is missing of {} that an apply takes, as far as IAM tells", actions.len()),
-        );
+        checks.fine("permissions", format!("you have all {} that an apply needs, according to IAM", actions.len()));
     } else {
-        checks.note("rights", format!("as far as IAM tells, {} are missing", missing.join(", ")), ask_for);
+        checks.note("permissions", format!("according to IAM, you lack {}", missing.join(", ")), ask_for);
     }
 }
 
@@ -251,8 +252,8 @@ fn look_at_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
         }
     }
     match running(project) {
-        Some(port) => checks.fine("local AWS", format!("runs on port {port}")),
-        None => checks.fine("local AWS", "does not run; `--local` starts it"),
+        Some(port) => checks.fine("local AWS", format!("running on port {port}")),
+        None => checks.fine("local AWS", "not running; `--local` starts it"),
     }
 }
 
@@ -260,7 +261,7 @@ fn running(project: &Project) -> Option<u16> {
     local::status(project).ok()?.map(|running| running.port)
 }
 
-/// What is to be looked at: a profile that there is not has no region or credentials either.
+/// The check that failed: an unknown profile has no region or credentials either.
 fn missing_of(error: &aws::AwsError, what: &'static str) -> &'static str {
     if error.cause() == Code::ProfileUnknown { "profile" } else { what }
 }
@@ -273,32 +274,32 @@ fn source_of_region(session: &Session<'_>, settings: &Settings) -> &'static str 
     }
 }
 
-/// Where the calls go, as far as flags and variables say.
+/// The endpoint according to options and environment variables.
 fn endpoint(settings: &Settings) -> String {
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let named = settings.endpoint_url.clone().map(|url| ("--endpoint-url".to_owned(), url));
     let named = named.or_else(|| variables.into_iter().find(|(name, _)| name.starts_with("AWS_ENDPOINT_URL")));
     match named {
-        // A URL may hold a password.
+        // A URL may contain a password.
         Some((from, url)) => {
             let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
             let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
             format!("{scheme}://{host} ({from})")
         }
-        None => "AWS's own, unless your AWS settings name another".to_owned(),
+        None => "AWS's default, unless your AWS settings have another".to_owned(),
     }
 }
 
 fn off(ahead: i64) -> String {
     match ahead {
         3.. => format!("{ahead} s ahead of AWS's"),
-        -2.. => "as AWS's".to_owned(),
+        -2.. => "in sync with AWS's".to_owned(),
         _ => format!("{} s behind AWS's", ahead.abs()),
     }
 }
 
-/// A text that may be shown to strangers: accounts to their last four digits, the home folder as `~`.
+/// Masks a text for sharing: accounts are cut to their last four digits, the home folder to `~`.
 fn masked(text: &str, home: Option<&Path>) -> String {
     let mut masked = String::new();
     let mut digits = String::new();

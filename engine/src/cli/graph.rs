@@ -1,4 +1,4 @@
-//! `engine graph`: who needs whom, as a picture.
+//! `engine graph`: draws the dependency graph.
 
 use tokio::sync::watch;
 
@@ -27,7 +27,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &GraphArgs) -> Res
         is_one(sessions.len(), drawing)?;
         return on_runtime(|interrupt| planned(sessions, drawing, interrupt));
     }
-    // Neither AWS nor the local one is asked for.
+    // This needs no AWS.
     let (loaded, errors) = session::load(global, &args.spec, Depth::Full)?;
     if !errors.is_empty() {
         return Err(Failure { exit: Exit::Failed, diagnostics: errors });
@@ -40,10 +40,10 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &GraphArgs) -> Res
     Ok(Exit::Done)
 }
 
-/// A file holds one picture.
+/// Checks that there is one picture, since a file holds one.
 fn is_one(n: usize, drawing: Drawing) -> Result<(), Failure> {
     if n > 1 && drawing != Drawing::Text {
-        return Err(Failure::usage("one picture is of one spec and one team", "draw them one by one"));
+        return Err(Failure::usage("a picture shows one spec and one team", "run the command once per spec and team"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The command line as a whole: commands in groups, short and long help, and what all commands share.
+//! The whole command line: commands in groups, short and long help, and what all commands share.
 //!
 //! **Invariant:** every use of the command line (parsing, help, completions, man pages) starts from [`command`].
 
@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use super::Cli;
 
-/// The commands by what people want to do.
+/// The commands, grouped by task.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["init", "validate", "explain"]),
     ("Deploy", &["diff", "apply", "destroy"]),
@@ -20,31 +20,31 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Tools", &["completions", "man", "schema"]),
 ];
 
-/// The global options that only mean something where AWS is asked.
+/// The global options that only matter to commands that call AWS.
 const AWS: [&str; 5] = ["local", "profile", "region", "endpoint_url", "rate"];
 
 const AWS_ENVIRONMENT: &str = "  \
   AWS_PROFILE, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
-                            What the AWS CLI reads; --profile, --region and
+                            As for the AWS CLI; --profile, --region and
                             --endpoint-url take precedence
   ENGINE_LOCAL=1            The same as --local
   HTTPS_PROXY, NO_PROXY     Connect through a proxy
 ";
 
 const ENVIRONMENT: &str = "  \
-  ENGINE_VAR_<NAME>         Value of ${var.<NAME>}; --var takes precedence
-  ENGINE_CACHE_DIR          Folder for the installed local AWS
+  ENGINE_VAR_<NAME>         Set the value of ${var.<NAME>}; --var takes precedence
+  ENGINE_CACHE_DIR          Install the local AWS in this folder
   ENGINE_PLAIN=1            The same as --plain
-  NO_COLOR=1                No color
-  CI=true                   Never prompt and never redraw lines
+  NO_COLOR=1                Disable color
+  CI=true                   Never prompt, never redraw lines
 ";
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0     done
-  1     failed, refused, declined, or a problem was found
+  1     failed, refused or declined, or a problem was found
   2     changes pending (diff --detailed-exitcode)
-  3     applied in part; the same command continues
+  3     partly applied; run the same command again to continue
   64    invalid command line
   130   interrupted
 ";
@@ -54,7 +54,7 @@ pub(super) fn command() -> Command {
     assembled(true)
 }
 
-/// The command line as shells complete it: they offer hidden options too, so none is in it.
+/// The command line for shell completions, without hidden options: shells would offer them.
 pub(super) fn visible() -> Command {
     assembled(false)
 }
@@ -63,17 +63,17 @@ fn assembled(with_hidden: bool) -> Command {
     let root = Cli::command();
     let globals: Vec<Arg> = root.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
     let root = root
-        // What is not handed down by clap is added to each command.
+        // Without clap's propagation, each command gets its own copy.
         .mut_args(|arg| if arg.is_global_set() { arg.global(with_hidden).hide_short_help(true) } else { arg })
         .mut_subcommands(|it| complete(it, &globals, with_hidden))
         .mut_subcommand("destroy", |it| it.mut_arg("yes", |yes| yes.alias("force")))
-        // `logs` takes `-f` for `--follow`.
+        // On `logs`, `-f` is `--follow`.
         .mut_subcommand("output", |it| it.mut_arg("path", |path| path.short('f')));
     let template = template(&root);
     root.after_long_help(extended(&Cli::command(), true)).help_template(template)
 }
 
-/// Which of [`AWS`] a command takes notice of.
+/// Which of [`AWS`] a command uses.
 fn aws_options(name: &str) -> &'static [&'static str] {
     match name {
         "explain" | "completions" | "man" | "schema" | "local" => &[],
@@ -83,14 +83,14 @@ fn aws_options(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// A command with everything that its help, its aliases and its formats have in common with others.
+/// Completes a command with the help, aliases and formats that all commands share.
 fn complete(command: Command, globals: &[Arg], with_hidden: bool) -> Command {
     let shown = aws_options(command.get_name());
     let long = extended(&command, shown.contains(&"profile"));
     let mut command = with_json(command.after_long_help(long)).mut_subcommands(|it| {
         let long = extended(&it, false);
         let it = with_json(it.after_long_help(long));
-        // Below a command, clap hands down what that has.
+        // clap propagates a command's arguments to its subcommands.
         if with_hidden {
             it
         } else {
@@ -100,14 +100,14 @@ fn complete(command: Command, globals: &[Arg], with_hidden: bool) -> Command {
     for arg in globals {
         let is_hidden = is_hidden(arg, shown);
         if with_hidden || !is_hidden {
-            // `-h` shows a command's own options; to try it locally is one of them.
+            // `-h` shows a command's own options, and `--local`.
             let is_long = arg.get_id() != "local";
-            // A copy under the same id keeps clap from handing its own one down.
+            // A copy with the same id prevents clap from propagating its own.
             command = command.arg(arg.clone().global(with_hidden).hide_short_help(is_long).hide(is_hidden));
         }
     }
     let asks = command.get_arguments().any(|arg| arg.get_id() == "yes");
-    // Terraform's word.
+    // Terraform's name for it.
     if asks { command.mut_arg("yes", |yes| yes.alias("auto-approve")) } else { command }
 }
 
@@ -120,7 +120,7 @@ fn has_value(arg: &Arg, wanted: &str) -> bool {
     arg.get_possible_values().iter().any(|value| value.get_name() == wanted)
 }
 
-/// `--json` is `--format json`, where there is that.
+/// Adds `--json` if there is `--format json`.
 fn with_json(command: Command) -> Command {
     if !command.get_arguments().any(|arg| arg.get_id() == "format" && has_value(arg, "json")) {
         return command;
@@ -131,14 +131,14 @@ fn with_json(command: Command) -> Command {
         .arg(json.help("The same as `--format json`"))
 }
 
-/// What `--help` and the man page show behind the options: the examples, environment variables and exit codes.
+/// What `--help` and the man page show after the options: examples, environment variables and exit codes.
 fn extended(command: &Command, asks_aws: bool) -> String {
     let examples = command.get_after_help().map_or_else(String::new, |text| format!("{text}\n\n"));
     let aws = if asks_aws { AWS_ENVIRONMENT } else { "" };
     format!("{examples}Environment:\n{aws}{ENVIRONMENT}\n{}", EXIT_CODES.trim_end())
 }
 
-/// The help of the program itself: clap knows no groups of commands.
+/// The program's help template: clap has no groups of commands.
 fn template(root: &Command) -> StyledStr {
     let (heading, literal) = (Style::new().bold().underline(), Style::new().bold());
     let columns = root.get_subcommands().map(|it| it.get_name().len()).max().unwrap_or(0);

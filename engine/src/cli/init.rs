@@ -1,6 +1,6 @@
-//! `engine init`: a first spec, the function's code and the schema for editors, in a folder of one's own.
+//! `engine init`: writes a first spec, the function's code and the schema for editors.
 //!
-//! **Invariant:** it never writes over anything, and writes nothing at all if the spec can't be written.
+//! **Invariant:** it overwrites nothing, and writes nothing at all if the spec can't be written.
 
 use std::io::{BufRead as _, ErrorKind};
 use std::path::Path;
@@ -13,45 +13,45 @@ use super::names::quoted;
 use super::terminal::{Failure, Terminal};
 use super::{Exit, Global, InitArgs, Template};
 
-/// The specs of the repository, which its tests plan and apply.
+/// Specs of the repository, which its tests plan and apply.
 const PIPELINE: &str = include_str!("../../../specs/team.yaml");
 const DEAD_LETTER: &str = include_str!("../../../specs/examples/dead-letter.yaml");
 const EXISTING_TABLE: &str = include_str!("../../../specs/examples/existing-table.yaml");
 const HANDLER: &str = include_str!("../../../lambda-src/log-events/index.js");
 const SPEC: &str = "specs/team.yaml";
-/// Beside the code, where it holds whatever else the project's own says.
+/// Next to the code, where it overrides the project's own.
 const ATTRIBUTES: &str = "\
-# Line endings are part of a function's package and decide its hash, so Git keeps them the same on every machine.
-# What Git takes for binary stays as it is.
+# Line endings are part of a function's package and affect its hash, so Git keeps them the same on every machine.
+# Git doesn't change binary files.
 * text=auto eol=lf
 ";
-/// What is made below the folder that is named.
+/// The folders to create in the project's folder.
 const FOLDERS: [&str; 3] = ["specs", "lambda-src", "lambda-src/log-events"];
-/// Somebody may slip this often.
+/// How often the prompt is repeated after an invalid name.
 const TRIES: usize = 3;
 
 /// Writes a project into a folder.
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Result<Exit, Failure> {
     let folder = args.folder.clone().unwrap_or_default();
     let spec = folder.join(SPEC);
-    // Nobody has named these, so none is followed anywhere else.
+    // The user didn't name these folders, so no link among them is followed.
     if let Some(linked) = FOLDERS.iter().map(|name| folder.join(name)).find(|it| it.is_symlink()) {
-        let problem = format!("`{}` is a symbolic link, and nothing was written", linked.display());
+        let problem = format!("`{}` is a symbolic link, so nothing was written", linked.display());
         return Err(Failure::one(
-            Diagnostic::error(problem).hint("remove the link, or name another folder: `engine init FOLDER`"),
+            Diagnostic::error(problem).hint("remove the link, or use another folder: `engine init FOLDER`"),
         ));
     }
-    // Before anybody is asked anything.
+    // Before any prompt.
     if spec.symlink_metadata().is_ok() {
-        let problem = format!("`{}` is there already, and nothing was written", spec.display());
+        let problem = format!("`{}` already exists, so nothing was written", spec.display());
         return Err(Failure::one(
-            Diagnostic::error(problem).hint("edit it, or name another folder: `engine init FOLDER`"),
+            Diagnostic::error(problem).hint("edit it, or use another folder: `engine init FOLDER`"),
         ));
     }
     let team = team(terminal, args, &folder)?;
     let text = filled(args, global, &team);
     let schema = format!("{:#}\n", grammar::json_schema());
-    // The spec comes last: where it is, all of it is.
+    // The spec comes last: if it exists, the project is complete.
     let files = [
         (folder.join("lambda-src/.gitattributes"), ATTRIBUTES),
         (folder.join("lambda-src/log-events/index.js"), HANDLER),
@@ -63,19 +63,19 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
         .iter()
         .zip(is_new)
         .map(|((path, _), is_new)| {
-            let but = if is_new { "" } else { " (it was there, and stays as it is)" };
+            let but = if is_new { "" } else { " (already existed, not changed)" };
             format!("  {}{but}", path.display())
         })
         .collect();
     let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", quoted(folder)));
     let first = match args.template {
         Template::Pipeline => "",
-        Template::DeadLetter => "  make the queue that the spec names, or write the name of yours\n",
-        Template::ExistingTable => "  write your table's name, key and capacity into specs/team.yaml\n",
+        Template::DeadLetter => "  create the queue that the spec names, or put your queue's name in specs/team.yaml\n",
+        Template::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
     };
     terminal.print(&format!(
-        "Written for team {team}:\n{}\n\nNext:\n{enter}{first}  {:24}try it on this machine, without an account\n  \
-         {:24}prove that every change of an item reaches the function's log\n  {:24}do it on AWS\n",
+        "Created for team {team}:\n{}\n\nNext:\n{enter}{first}  {:24}try it on this machine, without an account\n  \
+         {:24}test that every item change reaches the function's log\n  {:24}deploy it to AWS\n",
         written.join("\n"),
         "engine apply --local",
         "engine verify --local",
@@ -86,15 +86,17 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     let hint = match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "name a folder that is yours to write to",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk, and run it again",
-        _ => "name another folder: `engine init FOLDER`",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "use a folder that you have permission to write to: `engine init FOLDER`"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free disk space, and run the command again",
+        _ => "use another folder: `engine init FOLDER`",
     };
-    let problem = format!("`{}` can't be written, so nothing was", path.display());
+    let problem = format!("can't write `{}`, so nothing was written", path.display());
     Failure::one(Diagnostic::error(problem).why(error.to_string()).hint(hint))
 }
 
-/// The template for that team, as it lies in the new project.
+/// The template for that team, with paths for the new project.
 fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
     let template = match args.template {
         Template::Pipeline => PIPELINE,
@@ -119,30 +121,30 @@ fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
     text
 }
 
-/// The team that was given, or that somebody gives now.
+/// The team from the command line or from the prompt.
 fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, Failure> {
     if let Some(team) = &args.team {
         return match grammar::objection_to_team(team) {
             None => Ok(team.clone()),
             Some(objection) => {
-                let problem = format!("the team's name `{team}` {objection}");
-                Err(Failure::usage(problem, format!("it takes {}", grammar::team_words())))
+                let problem = format!("the team name `{team}` {objection}");
+                Err(Failure::usage(problem, format!("use {}", grammar::team_words())))
             }
         };
     }
     let suggested = suggestion(folder);
     if args.yes {
         return suggested.ok_or_else(|| {
-            Failure::usage("the folder's name makes no team's name", "name the team: `engine init --team blue-owls`")
+            Failure::usage("the folder's name is not a valid team name", "run `engine init --team blue-owls`")
         });
     }
     if !Terminal::can_ask() {
-        let problem = "whose spec it is has to be said, and there is nobody to ask: no terminal, or CI is set";
-        return Err(Failure::usage(problem, "name the team: `engine init --team blue-owls`"));
+        let problem = "the spec needs a team, but there is no terminal to ask for it (or CI is set)";
+        return Err(Failure::usage(problem, "run `engine init --team blue-owls`"));
     }
     for _ in 0..TRIES {
         let offer = suggested.as_ref().map_or_else(String::new, |team| format!(" [{team}]"));
-        terminal.prompt(&format!("Your team's name, with which every name in AWS begins{offer}:"));
+        terminal.prompt(&format!("Your team's name; every name in AWS will begin with it{offer}:"));
         let mut line = String::new();
         match std::io::stdin().lock().read_line(&mut line) {
             Ok(1..) => {}
@@ -154,14 +156,14 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
         };
         match grammar::objection_to_team(&team) {
             None => return Ok(team),
-            Some(objection) => terminal.say(&format!("`{team}` {objection}: it takes {}", grammar::team_words())),
+            Some(objection) => terminal.say(&format!("`{team}` {objection}: use {}", grammar::team_words())),
         }
     }
-    let diagnostic = Diagnostic::error("no team was named, and nothing was written");
-    Err(Failure::one(diagnostic.hint("name the team: `engine init --team blue-owls`")))
+    let diagnostic = Diagnostic::error("no team was entered, so nothing was written");
+    Err(Failure::one(diagnostic.hint("run `engine init --team blue-owls`")))
 }
 
-/// A team's name out of a folder's.
+/// A team name derived from the folder's name.
 fn suggestion(folder: &Path) -> Option<String> {
     let absolute = std::path::absolute(Path::new(".").join(folder)).ok()?;
     let name = absolute.file_name()?.to_string_lossy().to_lowercase();

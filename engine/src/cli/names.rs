@@ -1,6 +1,6 @@
-//! Names that stand on a command line, and what to say of one that nothing has, or of what is not where it was looked for.
+//! Names on a command line, and the errors for unknown ones.
 //!
-//! **Invariant:** AWS is not asked; names are known before anything is started.
+//! **Invariant:** no call to AWS; names are checked before anything starts.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::spec::Spec;
 use super::session::{Loaded, Target};
 use super::terminal::Failure;
 
-/// Where a session has looked.
+/// Where a session searches.
 pub(super) fn searched(target: &Target, site: &Site) -> Searched {
     match target {
         Target::Local(_) => Searched::locally(),
@@ -20,7 +20,7 @@ pub(super) fn searched(target: &Target, site: &Site) -> Searched {
     }
 }
 
-/// Looks for a name in the spec, as [`session::open_checked`] does before anything is started.
+/// Checks a name against the spec; for [`session::open_checked`], before anything starts.
 pub(super) fn unknown(
     name: Option<&str>,
     has: impl Fn(&Spec, &str) -> Result<(), Failure>,
@@ -31,11 +31,11 @@ pub(super) fn unknown(
     }
 }
 
-/// The error of a spec that is given where a name is wanted; `line`: how it is given rightly.
+/// Rejects a spec in place of a name; `line` returns the corrected command line.
 pub(super) fn refuse_spec(name: Option<&str>, line: impl Fn(&str) -> String) -> Result<(), Failure> {
     let Some(name) = name.filter(|name| is_path(name)) else { return Ok(()) };
-    let problem = format!("`{name}` is a file, and a name out of the spec stands here");
-    Err(Failure::usage(problem, format!("write it as `{}`", line(&quoted(Path::new(name))))))
+    let problem = format!("expected a name from the spec, found the file `{name}`");
+    Err(Failure::usage(problem, format!("use `{}`", line(&quoted(Path::new(name))))))
 }
 
 fn is_path(name: &str) -> bool {
@@ -43,7 +43,7 @@ fn is_path(name: &str) -> bool {
     is_yaml || name.contains('/') || name.contains('\\')
 }
 
-/// A path as a shell takes it.
+/// A path, quoted for a shell.
 pub(super) fn quoted(path: &Path) -> String {
     shell_word(&path.display().to_string())
 }

@@ -1,8 +1,9 @@
-//! Which specs a command line means: a folder's, and those that a pattern fits, which not every shell expands.
+//! Finds the specs of a command line: those in a folder, and those that match a pattern, which not
+//! every shell expands.
 //!
-//! What is found so is followed within its folder alone: a cloned repository could have links that lead anywhere.
+//! Files found this way must be within the folder: a cloned repository could have links to anywhere.
 //!
-//! **Invariant:** it looks at names, and reads no file.
+//! **Invariant:** it only looks at names and reads no files.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -15,7 +16,7 @@ use super::Exit;
 use super::names::quoted;
 use super::terminal::Failure;
 
-/// The YAML files right in each folder that is named, in the order of their names, and all else as it is.
+/// Replaces each folder by the YAML files directly in it, sorted by name.
 pub(super) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut specs = Vec::new();
     for path in named {
@@ -28,14 +29,16 @@ pub(super) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         let found = yaml_files(path);
         if found.is_empty() {
             let problem = format!("the folder `{}` has no `.yaml` or `.yml` file", path.display());
-            return Err(Failure::one(Diagnostic::error(problem).hint("name the folder that the specs are right in")));
+            return Err(Failure::one(
+                Diagnostic::error(problem).hint("use the folder that directly contains the specs"),
+            ));
         }
         specs.extend(within(path, found)?);
     }
     Ok(specs)
 }
 
-/// The YAML files right in a folder, in the order of their names; none if it can't be read.
+/// The YAML files directly in a folder, sorted by name; none if it can't be read.
 pub(super) fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_yaml(path)).collect();
@@ -43,10 +46,10 @@ pub(super) fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The files that were found in a folder, if none of them is a link out of it.
+/// Checks that none of the files found in a folder is a link out of it.
 pub(super) fn within(folder: &Path, found: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     let root = std::fs::canonicalize(Path::new(".").join(folder)).unwrap_or_default();
-    // What can't be resolved can't be read either, and is told where it is read.
+    // A path that can't be resolved is reported when the file is read.
     let leads_out = |path: &&PathBuf| std::fs::canonicalize(path).is_ok_and(|real| !real.starts_with(&root));
     let refused: Vec<Diagnostic> = found.iter().filter(leads_out).map(|path| link_out(folder, path)).collect();
     match refused.is_empty() {
@@ -57,25 +60,27 @@ pub(super) fn within(folder: &Path, found: Vec<PathBuf>) -> Result<Vec<PathBuf>,
 
 fn link_out(folder: &Path, path: &Path) -> Diagnostic {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    Diagnostic::error(format!("`{}` is a link that leads out of `{}`", path.display(), folder.display()))
-        .why("engine follows such a link only if you name the file yourself: it could lead to any file of this machine")
-        .hint(format!("name the file on the command line, if you trust it: `{}`", quoted(path)))
-        .hint("or remove the link")
+    Diagnostic::error(format!("`{}` is a link to a file outside `{}`", path.display(), folder.display()))
+        .why(
+            "engine follows such a link only if you name the file yourself: it could point to any file on this machine",
+        )
+        .hint(format!("if you trust it, name the file on the command line: `{}`", quoted(path)))
+        .hint("otherwise remove the link")
 }
 
 fn is_yaml(path: &Path) -> bool {
     path.is_file() && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// The files that each pattern fits, in the order of their names, and all else as it is.
+/// Replaces each pattern by the files that match it, sorted by name.
 pub(super) fn fitting(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut specs = Vec::new();
     for path in named {
         match is_pattern(path).then(|| files_that_fit(path)).flatten() {
             None => specs.push(path.clone()),
             Some(found) if found.is_empty() => {
-                let problem = format!("no file fits the pattern `{}`", path.display());
-                return Err(Failure::one(Diagnostic::error(problem).hint("correct it, or name the specs one by one")));
+                let problem = format!("no file matches the pattern `{}`", path.display());
+                return Err(Failure::one(Diagnostic::error(problem).hint("correct it, or list the specs")));
             }
             Some(found) => specs.extend(within(&named_part(path), found)?),
         }
@@ -83,12 +88,12 @@ pub(super) fn fitting(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(specs)
 }
 
-/// Whether something else than a file of that name is meant.
+/// Whether a path is a pattern and not the name of a file.
 fn is_pattern(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.contains(['*', '?', '['])) && path.symlink_metadata().is_err()
 }
 
-/// The folder in front of a pattern, which is named as it is.
+/// The folder before the first pattern component.
 fn named_part(pattern: &Path) -> PathBuf {
     pattern.components().take_while(is_plain).collect()
 }
@@ -97,7 +102,8 @@ fn is_plain(part: &Component<'_>) -> bool {
     !part.as_os_str().to_string_lossy().contains(['*', '?', '['])
 }
 
-/// `None` where it is no pattern after all. As in a shell, what begins with a dot is only found by a dot.
+/// `None` if it is no valid pattern. As in a shell, only a pattern that begins with a dot matches a
+/// name that does.
 fn files_that_fit(path: &Path) -> Option<Vec<PathBuf>> {
     let folder = named_part(path);
     let parts: Vec<&str> =

@@ -1,4 +1,4 @@
-//! `engine policy`: the policies for a spec, printed so that they can be handed to IAM as they are.
+//! `engine policy`: prints IAM policies for a spec, ready to use.
 
 use clap::Args;
 
@@ -23,23 +23,23 @@ pub(super) struct PolicyArgs {
     /// Print the trust and permissions that the spec's roles need instead
     #[arg(long, conflicts_with = "purpose")]
     role: bool,
-    /// The account. Defaults to the spec's, or that of your credentials
+    /// Use this account. Defaults to the spec's, or that of your credentials
     #[arg(long, value_name = "ID", value_parser = account)]
     account: Option<String>,
 }
 
 fn account(text: &str) -> Result<String, String> {
     let fits = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    fits.then(|| text.to_owned()).ok_or_else(|| "write its twelve digits".to_owned())
+    fits.then(|| text.to_owned()).ok_or_else(|| "use the 12 digits of an account ID".to_owned())
 }
 
 pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Result<Exit, Failure> {
     let PolicyArgs { spec, purpose, role, account } = args;
     if global.local {
-        let problem = "a policy is for an account, and the local AWS checks no rights";
+        let problem = "a policy is for an AWS account, and the local AWS checks no permissions";
         return Err(Failure::usage(
             problem,
-            "leave out `--local` (or ENGINE_LOCAL), and name the account: `--account ID`",
+            "leave out `--local` (or ENGINE_LOCAL), and add the account: `--account ID`",
         ));
     }
     let spec = SpecArgs::from(&spec);
@@ -49,8 +49,8 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Res
     if role {
         let roles = policy::roles(&session.spec, &site);
         if roles.is_empty() {
-            let diagnostic = Diagnostic::error("the spec names no role");
-            return Err(Failure::one(diagnostic.hint("a function has one as its `role:`")));
+            let diagnostic = Diagnostic::error("the spec has no role");
+            return Err(Failure::one(diagnostic.hint("add a `role:` to a function")));
         }
         for (name, needed) in &roles {
             explain(terminal, &session.spec.team, &needed.permissions);
@@ -67,16 +67,17 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Res
 }
 
 fn not_local() -> Failure {
-    let problem = "a policy is for an account, and the local AWS checks no rights";
-    Failure::usage(problem, "leave out `--local` (or ENGINE_LOCAL), and name the account: `--account ID`")
+    let problem = "a policy is for an AWS account, and the local AWS checks no permissions";
+    Failure::usage(problem, "leave out `--local` (or ENGINE_LOCAL), and add the account: `--account ID`")
 }
 
-/// Where the policy is for. Whoever asks for it may have no credentials yet, so AWS is only asked for what nobody says.
+/// The region and account of the policy. You may have no credentials yet, so AWS is only called for
+/// what neither spec nor command line has.
 fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure> {
     let declared = session.spec.account.as_ref();
     let account = match (account, declared) {
         (Some(named), Some(declared)) if named != *declared => {
-            let problem = format!("`--account {named}` is not the account of the spec, `{declared}`");
+            let problem = format!("`--account {named}` differs from the spec's account, `{declared}`");
             return Err(Failure::usage(problem, "leave out `--account`, or change `account:` in the spec"));
         }
         (named, declared) => named.or_else(|| declared.cloned()),
@@ -86,7 +87,7 @@ fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure>
     };
     let mut found = None;
     on_runtime(async |interrupt| {
-        let region = aws::region(settings).await.map_err(|error| Failure::one(error.diagnostic("tell the region")))?;
+        let region = aws::region(settings).await.map_err(|error| Failure::one(error.diagnostic("find the region")))?;
         let account = match account {
             Some(account) => account,
             None => session.reader(Access::ReadOnly, &interrupt).await.map_err(name_it)?.1,
@@ -97,14 +98,14 @@ fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure>
     found.ok_or(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() })
 }
 
-/// A policy for what does not stand yet needs no credentials, if only somebody names the account.
+/// With the account, no credentials are needed.
 fn name_it(failure: Failure) -> Failure {
-    let hint = "or name the account: `--account ID`, or `account:` in the spec; then AWS is not asked";
+    let hint = "or add `--account ID`, or `account:` in the spec, to need no credentials";
     let diagnostics = failure.diagnostics.into_iter().map(|it| it.hint(hint)).collect();
     Failure { diagnostics, ..failure }
 }
 
-/// Says what no ARN narrows, and why, and what a prefix means.
+/// Explains the statements that no ARN restricts, and what a prefix matches.
 fn explain(terminal: &Terminal, team: &str, document: &Document) {
     for statement in &document.statement {
         if let Some(why) = statement.why {
@@ -113,8 +114,8 @@ fn explain(terminal: &Terminal, team: &str, document: &Document) {
     }
     if document.goes_by_prefix(team) {
         terminal.say(&format!(
-            "`{team}-*` is also what the names of a team `{team}-more` begin with, and IAM can't tell the two apart: let \
-             no team's name go on where another's ends"
+            "`{team}-*` also matches the resources of a team named `{team}-more`: don't use a team name that extends \
+             another one"
         ));
     }
 }
@@ -124,13 +125,12 @@ fn fits(whose: &str, document: &Document) -> Result<(), Failure> {
     if n_characters <= MAX_CHARACTERS {
         return Ok(());
     }
-    let problem = format!("the policy {whose} has {n_characters} characters, and IAM takes {MAX_CHARACTERS}");
-    let diagnostic =
-        Diagnostic::error(problem).why("what a spec imports is named one by one, and so are layers and keys");
-    Err(Failure::one(diagnostic.hint("print one for each part of the work (`--for diff`, …), or split the spec")))
+    let problem = format!("the policy {whose} has {n_characters} characters, but IAM allows at most {MAX_CHARACTERS}");
+    let diagnostic = Diagnostic::error(problem).why("it lists each imported resource, layer and key");
+    Err(Failure::one(diagnostic.hint("print one policy per command (`--for diff`, …), or split the spec")))
 }
 
 fn text(document: &impl serde::Serialize) -> String {
-    // Nothing in it that JSON could not say.
+    // This never fails: it contains only strings and lists.
     serde_json::to_string_pretty(document).map_or_else(|_| String::new(), |text| format!("{text}\n"))
 }

@@ -1,6 +1,6 @@
-//! From arguments to what stands in AWS: each spec of a command, loaded for its team, connected and read.
+//! Turns arguments into runs: loads each spec of a command for its team, connects and reads AWS.
 //!
-//! **Invariant:** everything that can be wrong without AWS is told for all specs before the first call.
+//! **Invariant:** every error that needs no AWS is reported for all specs before the first call.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -27,18 +27,19 @@ use super::names::quoted;
 use super::terminal::{self, Failure, Terminal, said_once, telling};
 use super::{Exit, Global, SpecArgs, WhenStopped, patterns, syntax};
 
-/// The account of the local AWS, where the spec names none.
+/// The account of the local AWS, if the spec has none.
 pub(super) const LOCAL_ACCOUNT: &str = "000000000001";
-/// The region of the local AWS, where neither spec nor flag name one.
+/// The region of the local AWS, if neither spec nor option has one.
 pub(super) const LOCAL_REGION: &str = "eu-central-1";
-/// No more of a list of teams is read, in bytes.
+/// The maximum size of a list of teams, in bytes.
 const MAX_TEAMS_BYTES: usize = 1 << 20;
-/// Between two tries to get the lock for writes, and between two messages about it.
+/// The pause between two tries to get the lock for writes.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+/// The time between two messages about that lock.
 const LOCK_REMINDER: Duration = Duration::from_secs(20);
-/// The pause between two checks whether a local AWS that doesn't answer has been replaced.
+/// How often engine checks whether an unresponsive local AWS has a successor.
 const RESTART_INTERVAL: Duration = Duration::from_millis(250);
-/// Used where no spec is named.
+/// The default spec.
 const USUAL_SPEC: &str = "specs/team.yaml";
 
 /// A loaded spec, and how to reach AWS.
@@ -48,10 +49,10 @@ pub(super) struct Session<'t> {
     /// What the spec was loaded with.
     pub(super) overrides: Overrides,
     pub(super) target: Target,
-    /// What the command line overrides in the spec, for the plan's first line.
+    /// The overrides on the command line, for the plan's first line.
     pub(super) notes: Vec<String>,
     pub(super) options: Options,
-    /// Whether what it asks and waits for is recorded.
+    /// Whether its calls and waits are recorded.
     pub(super) is_recorded: bool,
     network: Network,
     /// Where the project's local AWS would be.
@@ -62,7 +63,7 @@ pub(super) struct Session<'t> {
 
 /// A spec and where it came from.
 pub(super) struct Loaded {
-    /// None where only team and stack are named.
+    /// `None` if only team and stack are given.
     path: Option<PathBuf>,
     overrides: Overrides,
     pub(super) spec: Spec,
@@ -75,7 +76,7 @@ pub(super) enum Target {
     Local(LocalSettings),
 }
 
-/// A session with what stands in AWS.
+/// A session and what exists in AWS.
 pub(super) struct Run<'t> {
     pub(super) session: Session<'t>,
     pub(super) cx: Context,
@@ -86,12 +87,12 @@ pub(super) struct Run<'t> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Intent {
     pub(super) goal: Goal,
-    /// Whether it writes, so that everything has to be decided.
+    /// Whether it writes, which requires that every owner is known.
     pub(super) writes: bool,
     pub(super) leftovers: Leftovers,
 }
 
-/// Loads every spec for every team; with what is wrong in any of them, and with several together.
+/// Loads every spec for every team; returns the errors in each and the conflicts between them, too.
 pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Vec<Loaded>, Vec<Diagnostic>), Failure> {
     let mut loaded: Vec<Loaded> = Vec::new();
     let mut errors = Vec::new();
@@ -127,7 +128,8 @@ pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Ve
     Ok((loaded, errors))
 }
 
-/// Loads every spec for every team, and starts the local AWS if it is wanted. Resources that options name are in a spec.
+/// Loads every spec for every team, checks the resources that options name, and starts the local AWS
+/// if needed.
 pub(super) fn open<'t>(
     global: &Global,
     terminal: &'t Terminal,
@@ -138,8 +140,8 @@ pub(super) fn open<'t>(
     open_checked(global, terminal, args, options, depth, |loaded| unknown_names(loaded, options))
 }
 
-/// The same with another look at the names of the command line, before anything is started; `unknown` returns what is
-/// wrong with them.
+/// The same with another check of the names on the command line, before anything starts; `unknown`
+/// returns its errors.
 pub(super) fn open_checked<'t>(
     global: &Global,
     terminal: &'t Terminal,
@@ -293,22 +295,22 @@ async fn lock_project(
     }
 }
 
-/// Warnings of endpoints that anybody on the way can read along with.
+/// Warnings about unencrypted endpoints.
 fn unencrypted(global: &Global) -> Vec<Diagnostic> {
     let settings =
         Settings { profile: global.profile.clone(), endpoint_url: global.endpoint_url.clone(), ..Settings::default() };
     let warning = |(source, address): (String, String)| {
-        Diagnostic::warning(format!("requests go unencrypted to {address}"))
+        Diagnostic::warning(format!("requests to {address} are not encrypted"))
             .why(format!(
-                "{source} names an `http://` endpoint that is not on this machine, so others on the network can read code \
-                 and variables, and change answers"
+                "{source} sets an `http://` endpoint on another machine, so others on the network can read your code and \
+                 variables, and change responses"
             ))
             .hint("use an `https://` endpoint, or `--local` for a local AWS")
     };
     aws::unencrypted_endpoints(&settings).into_iter().map(warning).collect()
 }
 
-/// Connects and reads all sessions side by side.
+/// Connects and reads all sessions concurrently.
 pub(super) async fn read<'t>(
     mut sessions: Vec<Session<'t>>,
     intent: Intent,
@@ -319,7 +321,7 @@ pub(super) async fn read<'t>(
         lock_writes(&mut sessions, interrupt).await?;
     }
     let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
-    let source = || vec!["the source of the AWS credentials".to_owned()];
+    let source = || vec!["AWS credentials".to_owned()];
     let clients = telling(quiet, source, connect(&sessions, intent)).await?;
     let contexts: Vec<Context> = sessions
         .iter()
@@ -340,7 +342,7 @@ pub(super) async fn read<'t>(
         match (read, &mut failure) {
             (Ok(run), _) => runs.push(run),
             (Err(first), slot @ None) => *slot = Some(first),
-            // One cause for all is one error.
+            // A cause that all share is one error.
             (Err(more), Some(failure)) => {
                 let news = more.diagnostics.into_iter().filter(|it| !failure.diagnostics.contains(it));
                 let news: Vec<Diagnostic> = news.collect();
@@ -351,7 +353,7 @@ pub(super) async fn read<'t>(
     failure.map_or(Ok(runs), Err)
 }
 
-/// Clients for each session; those of one place share credentials and rate limits.
+/// Clients for each session; those with the same target share credentials and rate limits.
 async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, Failure> {
     let mut connections: Vec<(&Target, Connection)> = Vec::new();
     let mut clients = Vec::new();
@@ -381,19 +383,19 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
     Ok(clients)
 }
 
-/// Makes the roles in the local AWS that on AWS somebody else has made.
+/// Creates stand-ins in the local AWS for imported roles.
 async fn stand_in(session: &Session<'_>, settings: &LocalSettings) -> Result<(), Failure> {
     let made = standin::ensure_roles(settings, &session.spec).await;
-    for role in made.map_err(|error| Failure::one(error.diagnostic("make the stand-ins for imported roles")))? {
+    for role in made.map_err(|error| Failure::one(error.diagnostic("create stand-ins for imported roles")))? {
         session.terminal.say(&format!(
-            "local AWS: made a stand-in for the imported role {role} (trust for Lambda, stream and log rights)"
+            "local AWS: created a stand-in for the imported role {role} (trusts Lambda; stream and log permissions)"
         ));
     }
     Ok(())
 }
 
 impl<'t> Session<'t> {
-    /// A context that looks around, and the account it is in.
+    /// A context for reading, and its account.
     pub(super) async fn reader(
         &self,
         access: Access,
@@ -406,7 +408,7 @@ impl<'t> Session<'t> {
         Ok((cx, account))
     }
 
-    /// A context with that access, before anything has been asked.
+    /// A context with that access, before any call.
     pub(super) async fn context(&self, access: Access, interrupt: &watch::Receiver<bool>) -> Result<Context, Failure> {
         let connection = self.connection().await;
         let connection = connection.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?;
@@ -416,7 +418,7 @@ impl<'t> Session<'t> {
         Ok(cx)
     }
 
-    /// Waits until the project has another local AWS than `current`, and returns the way to it.
+    /// Waits until the project has another local AWS than `current`, and returns its settings.
     pub(super) async fn restarted(&self, current: &LocalSettings) -> LocalSettings {
         loop {
             tokio::time::sleep(RESTART_INTERVAL).await;
@@ -430,7 +432,7 @@ impl<'t> Session<'t> {
         }
     }
 
-    /// The context `cx` with clients of another local AWS.
+    /// The context `cx` with clients for another local AWS.
     pub(super) fn moved(&self, cx: &Context, settings: &LocalSettings, interrupt: &watch::Receiver<bool>) -> Context {
         let mut aws = Connection::local(settings, &self.network).clients(Access::ReadOnly);
         cx.aws.secrets.learn(&settings.key);
@@ -438,15 +440,15 @@ impl<'t> Session<'t> {
         Context::new(Arc::new(aws), Consent::default(), interrupt.clone())
     }
 
-    /// Where the project's local AWS is.
+    /// The project, which has its own local AWS.
     pub(super) fn project(&self) -> &Project {
         &self.project
     }
 
-    /// The way to AWS.
+    /// Connects to AWS.
     ///
     /// # Errors
-    /// `Rejected` without a region; whatever keeps the chain from naming credentials.
+    /// `Rejected` without a region; the errors of the credential provider chain.
     pub(super) async fn connection(&self) -> Result<Connection, AwsError> {
         match &self.target {
             Target::Local(settings) => Ok(Connection::local(settings, &self.network)),
@@ -454,7 +456,7 @@ impl<'t> Session<'t> {
         }
     }
 
-    /// The account where it is known before AWS is asked; it saves a round trip.
+    /// The account, if it is known without a call, which saves a round trip.
     fn account(&self) -> Option<&str> {
         match &self.target {
             Target::Account(_) => self.spec.account.as_deref(),
@@ -462,13 +464,13 @@ impl<'t> Session<'t> {
         }
     }
 
-    /// Reads AWS, and waits for owners where something is to be written.
+    /// Reads AWS, and before writes waits until every owner is known.
     pub(super) async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
         let Intent { goal, writes, leftovers } = intent;
         let inventory = loop {
             let read = tokio::select! {
                 read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
-                // Reads change nothing, so none has to be waited for.
+                // Reads change nothing, so they can be canceled.
                 () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
             };
             let inventory = read.map_err(|errors| self.read_failure(errors))?;
@@ -482,14 +484,14 @@ impl<'t> Session<'t> {
                 break inventory;
             }
             for (declared, reason) in undecided {
-                // It may take a minute, and nothing else has been shown by then.
-                self.terminal.say(&format!("{}: waiting, since {reason}", declared.name));
+                // It may take a minute, and nothing else has been shown yet.
+                self.terminal.say(&format!("{}: waiting, because {reason}", declared.name));
             }
             for leftover in inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()) {
                 let name = &leftover.declared.id.name;
-                self.terminal.say(&format!("{name}: waiting, since it can't be told yet whose it is"));
+                self.terminal.say(&format!("{name}: waiting, because its owner can't be determined yet"));
             }
-            // What the rest means may hang on what came out, so all of it is read again.
+            // The result may affect other declarations, so everything is read again.
             live::await_owners(&cx, &self.spec, &inventory).await.map_err(|errors| self.read_failure(errors))?;
         };
         for declared in &mut self.spec.resources {
@@ -512,7 +514,7 @@ impl<'t> Session<'t> {
                 && let Some(running) = self.running_local()
             {
                 diagnostic = diagnostic.hint(format!(
-                    "a local AWS is running for this project on port {}; `--local` uses it",
+                    "to use this project's local AWS, which runs on port {}, add `--local`",
                     running.port
                 ));
             }
@@ -521,7 +523,7 @@ impl<'t> Session<'t> {
         Failure { exit: if interrupted { Exit::Interrupted } else { Exit::Failed }, diagnostics: diagnostics.collect() }
     }
 
-    /// The project's local AWS, if it runs. Asked on a thread of its own, since the answer brings its own runtime.
+    /// The project's local AWS, if it runs. Called on a separate thread, since it starts a runtime.
     fn running_local(&self) -> Option<Running> {
         let project = self.project.clone();
         std::thread::spawn(move || local::status(&project)).join().ok()?.ok()?
@@ -534,20 +536,20 @@ impl Run<'_> {
         plan::plan(&self.session.spec, &self.inventory, goal, &self.session.options)
     }
 
-    /// The first line of everything that is shown.
+    /// The first line of each output.
     pub(super) fn heading(&self) -> String {
         let Session { spec, notes, terminal, .. } = &self.session;
         render::heading(spec, &self.inventory.site, notes, terminal.out)
     }
 
-    /// The stack of the same team that owns all that the spec declares: the spec's file was renamed.
+    /// The stack of the same team that owns everything in the spec: the spec's file was renamed.
     pub(super) fn renamed<'p>(&'p self, plan: &'p Plan) -> Option<&'p str> {
         let Spec { team, stack, file, .. } = &self.session.spec;
         let is_from_file = Path::new(file.name()).file_stem().is_some_and(|stem| stem == stack.as_str());
         let mut other = None;
         for declared in self.session.spec.resources.iter().filter(|it| is_from_file && !it.imported) {
             let Some(live) = self.inventory.live(&declared.name) else {
-                // With something of its own it is another stack that shares a name.
+                // If any resource doesn't exist, it is a different stack that shares a name.
                 if matches!(declared.schema().naming, Naming::Own { .. }) {
                     return None;
                 }
@@ -566,21 +568,21 @@ impl Run<'_> {
         other.filter(|_| plan.refusals().next().is_some())
     }
 
-    /// Where refused rows stand in the file.
+    /// The errors of refused rows, with their places in the file.
     pub(super) fn refusals(&self, plan: &Plan) -> Vec<Diagnostic> {
         let spec = &self.session.spec;
         if let Some(stack) = self.renamed(plan) {
             let file = spec.file.name();
             let problem =
-                format!("the resources of `{file}` belong to the stack `{stack}` of the team `{}`", spec.team);
+                format!("the resources in `{file}` belong to the stack `{stack}` of the team `{}`", spec.team);
             let why = format!(
-                "the stack's name is that of the file unless the spec has `stack:`, so it is `{}` now; nothing was changed",
+                "without `stack:`, the file name is the stack name, which is now `{}`; nothing was changed",
                 spec.stack
             );
             return vec![Diagnostic::error(problem).why(why).hint(format!("add `stack: {stack}` to the spec"))];
         }
         let refused = plan.refusals().map(|change| {
-            let reason = change.reason.as_deref().unwrap_or("it can't be done");
+            let reason = change.reason.as_deref().unwrap_or("it can't be applied");
             let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource));
             let path = change.properties.first().map(|property| property.path.clone()).unwrap_or_default();
             let diagnostic = match spec.place(&change.resource, &path) {
@@ -609,12 +611,12 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Override
     }
 }
 
-/// The teams of a file, one a line; what follows a `#` is a comment.
+/// The teams in a file, one per line; `#` starts a comment.
 pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
     let shown = file.display();
     let unusable = |reason: &str| {
         let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` {reason}"));
-        Failure::one(diagnostic.hint("give a text file with one team a line"))
+        Failure::one(diagnostic.hint("use a text file with one team per line"))
     };
     let bytes = files::read(file, MAX_TEAMS_BYTES).map_err(|unread| unusable(&unread.reason()))?;
     let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
@@ -622,36 +624,40 @@ pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
     let lines = lines.filter(|(line, _)| !line.is_empty());
     let (teams, wrong): (Vec<_>, Vec<_>) = lines.partition(|(line, _)| grammar::objection_to_team(line).is_none());
     if let Some((_, first)) = wrong.first() {
-        // What such a line says may be a secret, if this is another file than was meant.
-        let more = if wrong.len() > 1 { format!(", and {} more", wrong.len() - 1) } else { String::new() };
-        let problem = format!("line {first} of the list of teams `{shown}`{more} can't be the name of a team");
-        let hint = format!("give a text file with one team a line; a name takes {}", grammar::team_words());
+        // The line isn't shown: if this is the wrong file, it may be a secret.
+        let more = match wrong.len() - 1 {
+            0 => String::new(),
+            1 => " (and 1 more line)".to_owned(),
+            more => format!(" (and {more} more lines)"),
+        };
+        let problem = format!("line {first}{more} of the list of teams `{shown}` is not a team name");
+        let hint = format!("use a text file with one team per line; a team name has {}", grammar::team_words());
         return Err(Failure::one(Diagnostic::error(problem).hint(hint)));
     }
     let teams: Vec<String> = teams.into_iter().map(|(line, _)| line.to_owned()).collect();
     if teams.is_empty() {
-        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` names none"));
-        return Err(Failure::one(diagnostic.hint("write one team a line")));
+        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` is empty"));
+        return Err(Failure::one(diagnostic.hint("write one team per line")));
     }
     Ok(teams)
 }
 
-/// The saved plan, if that is what is named instead of specs.
+/// The saved plan, if one is given instead of specs.
 pub(super) fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, Failure> {
     for path in named {
-        // What can't be read is told where it is read as a spec.
+        // A read error is reported when the file is read as a spec.
         let Ok(bytes) = files::read(path, saved::MAX_BYTES) else { continue };
         let Some(saved) = SavedPlan::parse(&bytes).map_err(Failure::one)? else { continue };
         if named.len() > 1 {
-            let problem = format!("`{}` is a saved plan, which is applied alone", path.display());
-            return Err(Failure::usage(problem, "name nothing but the saved plan"));
+            let problem = format!("`{}` is a saved plan, which can't be combined with other files", path.display());
+            return Err(Failure::usage(problem, format!("run `engine apply {}`", quoted(path))));
         }
         return Ok(Some(saved));
     }
     Ok(None)
 }
 
-/// What several specs of one command would do to each other.
+/// Conflicts between the specs of one command.
 fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
     let mut stacks: HashMap<(&str, &str), String> = HashMap::new();
     let mut names: HashMap<(&str, &str), String> = HashMap::new();
@@ -661,9 +667,9 @@ fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
         if let Some(first) = stacks.insert((&spec.team, &spec.stack), shown.clone()) {
             let owner = format!("team `{}`, stack `{}`", spec.team, spec.stack);
             errors.push(match first == shown {
-                true => Diagnostic::error(format!("`{shown}` is named twice for {owner}")).hint("name each team once"),
+                true => Diagnostic::error(format!("`{shown}` is listed twice for {owner}")).hint("list each team once"),
                 false => Diagnostic::error(format!("`{first}` and `{shown}` are both {owner}"))
-                    .why("each would delete what only the other one has")
+                    .why("each would delete the resources that only the other has")
                     .hint("give one of them another `stack:`"),
             });
             continue;
@@ -675,7 +681,7 @@ fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
             let what = format!("`{}` of team `{}` in `{shown}`", declared.name, spec.team);
             if let Some(first) = names.insert((declared.schema().kind, &declared.id.name), what.clone()) {
                 let problem =
-                    format!("{first} and {what} both mean the {} `{}`", declared.schema().kind, declared.id.name);
+                    format!("{first} and {what} are both the {} `{}`", declared.schema().kind, declared.id.name);
                 errors.push(Diagnostic::error(problem).hint("give one of them another `name:`"));
             }
         }
@@ -694,31 +700,31 @@ fn unknown_names(loaded: &[Loaded], options: &Options) -> Vec<Diagnostic> {
     unknown.map(|(flag, name)| no_target(flag, name, &specs)).collect()
 }
 
-/// An option names a resource that none of the specs has. What has left them is no part that could be named: nobody says
-/// any more what hangs on it.
+/// The error for an option with a resource that isn't in any spec. Orphans can't be targets: their
+/// dependencies are unknown.
 fn no_target(flag: &str, name: &str, specs: &[&Spec]) -> Diagnostic {
     let resources = || specs.iter().flat_map(|spec| &spec.resources);
     let known: BTreeSet<String> = resources().map(|it| format!("`{}`", it.name)).collect();
     let known = known.into_iter().collect::<Vec<_>>().join(", ");
-    let problem = format!("`--{flag} {name}`: there is no such resource in the spec");
+    let problem = format!("`--{flag} {name}`: the spec has no such resource");
     if known.is_empty() {
-        return Diagnostic::error(problem).hint("a part is named by the spec; without one only all of a stack can go");
+        return Diagnostic::error(problem).hint("without a spec, only a whole stack can be destroyed: leave it out");
     }
     let meant = nearest(name, resources().map(|it| it.name.as_str()));
     let meant = meant.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
     Diagnostic::error(problem)
         .hint(format!("{meant}the resources are {known}"))
-        .hint("what has left the spec is deleted by a whole `engine apply`, which shows it first")
+        .hint("to delete orphans, which are no longer in the spec, run `engine apply` without this option")
 }
 
-/// The account to be in the local AWS: the one that the spec insists on, or that of an imported ARN, so that it is found.
+/// The account in the local AWS: the spec's, or that of an imported ARN, so that it is found.
 fn local_account(spec: &Spec) -> String {
     let in_arn = |arn: &String| arn.split(':').nth(4).filter(|account| !account.is_empty()).map(str::to_owned);
     let imported = || spec.resources.iter().find_map(|declared| declared.id.arn.as_ref().and_then(in_arn));
     spec.account.clone().or_else(imported).unwrap_or_else(|| LOCAL_ACCOUNT.to_owned())
 }
 
-/// The spec to use where none is named: that of the project which the current folder belongs to.
+/// The default spec: that of the current folder's project.
 pub(super) fn find_spec() -> Result<PathBuf, Failure> {
     let Search { project, foreign } = discovery::search(|folder| folder.join("specs").is_dir());
     if let Some(project) = project {
@@ -726,13 +732,13 @@ pub(super) fn find_spec() -> Result<PathBuf, Failure> {
     }
     let diagnostic = Diagnostic::error("no spec found: there is no `specs/` folder here or in a folder above");
     let diagnostic = match foreign {
-        Some(folder) => diagnostic.why(format!("`{}` isn't searched: it belongs to another user", folder.display())),
+        Some(folder) => diagnostic.why(format!("`{}` wasn't searched: it belongs to another user", folder.display())),
         None => diagnostic,
     };
     Err(Failure::one(offering_specs_here(diagnostic).hint("`engine init` writes a first spec")))
 }
 
-/// Offers each spec in the current folder by name.
+/// Adds a hint for each spec in the current folder.
 fn offering_specs_here(diagnostic: Diagnostic) -> Diagnostic {
     let here = discovery::specs_here();
     here.iter().fold(diagnostic, |diagnostic, path| diagnostic.hint(format!("add `--spec {}`", quoted(path))))
@@ -742,44 +748,44 @@ fn offering_specs_here(diagnostic: Diagnostic) -> Diagnostic {
 fn spec_in(project: &Path) -> Result<PathBuf, Failure> {
     let (usual, specs) = (project.join(USUAL_SPEC), project.join("specs"));
     let found = if usual.exists() { vec![usual] } else { patterns::yaml_files(&specs) };
-    // The folder has not been named either.
+    // The folder wasn't named by the user either.
     let root = if specs.is_symlink() { project } else { &specs };
     match patterns::within(root, found)?.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
             let diagnostic = Diagnostic::error(format!("no spec found: `{}` has no YAML file", specs.display()));
             let diagnostic = offering_specs_here(diagnostic);
-            Err(Failure::one(diagnostic.hint("`engine init` writes a first spec; or name one: `--spec FILE`")))
+            Err(Failure::one(diagnostic.hint("`engine init` writes a first spec; or add `--spec FILE`")))
         }
         several => {
             let list = several.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
             let diagnostic = Diagnostic::error(format!("`{}` has several specs", specs.display()));
-            Err(Failure::one(diagnostic.hint(format!("name one with `--spec FILE`: {list}"))))
+            Err(Failure::one(diagnostic.hint(format!("choose one with `--spec FILE`: {list}"))))
         }
     }
 }
 
-/// A folder that has `specs/` stands for the spec of its project.
+/// A folder with `specs/` means the spec of its project.
 fn of_project(path: PathBuf) -> Result<PathBuf, Failure> {
     if path.join("specs").is_dir() { spec_in(&path) } else { Ok(path) }
 }
 
-/// A path of which no part is `..`, where it leads somewhere.
+/// An absolute path without `..`, if it exists.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(Path::new(".").join(path)).unwrap_or_else(|_| path.to_owned());
     let goes_up = path.components().any(|part| part == Component::ParentDir);
     if goes_up { absolute.canonicalize().unwrap_or(absolute) } else { absolute }
 }
 
-/// The folder of the project that a spec belongs to: the one that holds its `specs/`, one between it and the command, or
-/// else its own.
+/// The project folder of a spec: the one that contains its `specs/`, or a project between the current
+/// folder and the spec, or else the spec's own folder.
 pub(super) fn project_of(spec: &Path) -> PathBuf {
     let absolute = absolute(spec);
     let specs = absolute.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name == "specs"));
     if let Some(project) = specs.and_then(Path::parent) {
         return project.to_owned();
     }
-    // One that lies elsewhere in the project that the command is given in belongs to that.
+    // A spec elsewhere in the current project belongs to that project.
     let here = std::env::current_dir().unwrap_or_default();
     let folder = absolute.parent().unwrap_or(Path::new("."));
     let within = folder.ancestors().take_while(|it| it.starts_with(&here));
@@ -793,7 +799,7 @@ pub(super) fn is_project(folder: &Path) -> bool {
 
 fn announce(terminal: &Terminal, running: &Running) {
     if running.lost_previous {
-        terminal.say("local AWS: the earlier server is gone, and with it what was deployed there");
+        terminal.say("local AWS: the previous local AWS has stopped; its resources are gone");
     }
     if running.started_now {
         terminal.say(&format!("local AWS: started on port {}", running.port));

@@ -1,6 +1,6 @@
-//! `engine completions` and `engine man`: the command line itself, as shells and `man` read it.
+//! `engine completions` and `engine man`: generate completions and man pages from the command line.
 //!
-//! **Invariant:** commands are data here; none is run, and what is hidden from the help is hidden from both.
+//! **Invariant:** no command is run, and what the help hides is hidden here too.
 
 use clap::Command;
 use clap::builder::PossibleValuesParser;
@@ -13,7 +13,7 @@ use crate::spec::nearest;
 use super::terminal::{Failure, Terminal};
 use super::{Exit, VERSION, help};
 
-/// Prints what makes a shell complete command lines.
+/// Prints a completion script.
 pub(super) fn completions(terminal: &Terminal, shell: clap_complete::Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     let mut command = completed();
@@ -26,7 +26,7 @@ pub(super) fn completions(terminal: &Terminal, shell: clap_complete::Shell) -> R
     Ok(Exit::Done)
 }
 
-/// Fish's script knows the values of options alone; these lines know the words that follow a command.
+/// Fish's script only completes the values of options; these lines complete operands.
 fn words_for_fish(command: &Command) -> String {
     let mut lines = String::new();
     for it in command.get_subcommands() {
@@ -41,8 +41,8 @@ fn words_for_fish(command: &Command) -> String {
     lines
 }
 
-/// The command line as it is completed: without what is hidden, which scripts offer otherwise, and with values where the
-/// parser takes any word in order to say more about a wrong one.
+/// The command line for completion: without hidden options, which scripts would offer, and with the
+/// values of operands for which the parser accepts any word, to give a better error.
 fn completed() -> Command {
     let whole = manual();
     let named: Vec<String> = pages(&whole).into_iter().map(|(name, _)| name).collect();
@@ -61,12 +61,12 @@ fn completed() -> Command {
         .mut_subcommand("man", |it| values(it, "command", named.into()))
 }
 
-/// Prints a manual page: of `words`, as they are typed or as their page is called.
+/// Prints the man page of the command `words`, which may also be the name of a page.
 pub(super) fn man(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure> {
     let whole = manual();
     let pages = pages(&whole);
     let wanted = words.join("-");
-    // Under its old name, which is hidden, each is still found.
+    // Old names are hidden but still work.
     let old = whole.get_subcommands().find(|it| it.get_all_aliases().any(|alias| alias == wanted));
     let wanted = old.map_or(wanted, |it| it.get_name().to_owned());
     let command = match pages.iter().find(|(name, _)| *name == wanted) {
@@ -75,22 +75,22 @@ pub(super) fn man(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure
         None => {
             let meant = nearest(&wanted, pages.iter().map(|(name, _)| name.as_str()));
             let meant = meant.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-            let hint = format!("{meant}`engine --help` lists them");
-            return Err(Failure::usage(format!("there is no command `{}`", words.join(" ")), hint));
+            let hint = format!("{meant}`engine --help` lists the commands");
+            return Err(Failure::usage(format!("`engine` has no command `{}`", words.join(" ")), hint));
         }
     };
     let mut page = Vec::new();
     let man = clap_mangen::Man::new(command.clone()).source(format!("engine {VERSION}"));
     let rendered = man.render(&mut page);
     rendered.map_err(|error| {
-        let diagnostic = Diagnostic::error("the page can't be made").why(error.to_string());
-        Failure::one(diagnostic.hint("`--help` behind the command says the same"))
+        let diagnostic = Diagnostic::error("can't generate the man page").why(error.to_string());
+        Failure::one(diagnostic.hint("read the command's `--help` instead"))
     })?;
     terminal.print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }
 
-/// The command line with every name filled in, and without `help`, which has no page.
+/// The complete command line, without `help`, which has no page.
 fn manual() -> Command {
     let mut whole = help::command().disable_help_subcommand(true);
     whole = whole.mut_subcommands(|command| command.disable_help_subcommand(true));
@@ -98,8 +98,7 @@ fn manual() -> Command {
     whole
 }
 
-/// Each command below `command` that is shown, under each name that its page is asked for: `apply`, `deploy`,
-/// `local-stop`.
+/// Each visible subcommand under each name of its page: `apply`, `deploy`, `local-stop`.
 fn pages(command: &Command) -> Vec<(String, &Command)> {
     let mut found = Vec::new();
     for it in command.get_subcommands().filter(|it| !it.is_hide_set()) {

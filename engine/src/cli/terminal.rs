@@ -1,6 +1,6 @@
-//! The terminal: where output goes, what is asked there, and what Ctrl-C means.
+//! The terminal: output, prompts and Ctrl-C.
 //!
-//! **Invariant:** it knows nothing of specs, plans and AWS.
+//! **Invariant:** it knows nothing about specs, plans or AWS resources.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -31,7 +31,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// A command line that can't be meant.
+    /// An invalid command line.
     pub(super) fn usage(problem: impl Into<String>, hint: impl Into<String>) -> Failure {
         Failure { exit: Exit::Usage, diagnostics: vec![Diagnostic::error(problem).hint(hint)] }
     }
@@ -50,12 +50,12 @@ impl From<LocalError> for Failure {
     }
 }
 
-/// Whether whoever read what is printed has gone, as `head` does.
+/// Whether the reader of stdout has closed it, as `head` does.
 #[cfg(unix)]
 fn is_closed() -> bool {
     use rustix::event::{PollFd, PollFlags, poll};
     let out = std::io::stdout();
-    // Errors are told without being asked for.
+    // poll reports errors without being asked to.
     let mut pipe = [PollFd::new(&out, PollFlags::empty())];
     let ready = poll(&mut pipe, Some(&Default::default()));
     ready.is_ok() && pipe[0].revents().contains(PollFlags::ERR)
@@ -66,7 +66,7 @@ fn is_closed() -> bool {
     false
 }
 
-/// Where output goes, and how it may look there.
+/// The output streams and how to format text for them.
 pub(super) struct Terminal {
     pub(super) out: Look,
     pub(super) err: Look,
@@ -74,12 +74,12 @@ pub(super) struct Terminal {
     pub(super) live: bool,
     /// The folder of `-C`.
     pub(super) directory: Option<PathBuf>,
-    /// Whether somebody reads stdout and stderr in a window of that width.
+    /// Whether stdout and stderr are windows of that width.
     in_window: [bool; 2],
     logs: LogFormat,
-    /// Why data that was printed did not arrive.
+    /// The error that lost output.
     lost: OnceLock<std::io::Error>,
-    /// Set once nobody reads what is printed.
+    /// Set once the reader of stdout has closed it.
     unheard: OnceLock<()>,
 }
 
@@ -103,8 +103,8 @@ impl Terminal {
             directory: global.directory.clone(),
             in_window: [std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]
                 .map(|is_terminal| is_terminal && !global.plain),
-            // Log lines and redrawn lines would tear each other apart.
-            // A CI system may have a terminal, but keeps what was written there as a log.
+            // Log lines would interrupt redrawn lines. A CI system may have a terminal, but keeps its
+            // output as a log.
             live: err.is_terminal()
                 && !dumb
                 && global.verbose == 0
@@ -127,7 +127,7 @@ impl Terminal {
         self.print_on(Screen::stdout().for_commands(), text);
     }
 
-    /// Data as somebody else has written it, for programs that want it so.
+    /// Raw data, for programs.
     pub(super) fn print_raw(&self, text: &str) {
         self.print_on(Screen::stdout().for_programs(), text);
     }
@@ -135,9 +135,9 @@ impl Terminal {
     fn print_on(&self, mut screen: Screen, text: &str) {
         match screen.write_all(text.as_bytes()).and_then(|()| screen.flush()) {
             Ok(()) => {}
-            // Whoever closed the pipe (`| head`) has seen enough.
+            // A closed pipe (`| head`) is no error.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(self.unheard.set(())),
-            // The first reason is the one that counts.
+            // The first error counts.
             Err(error) => drop(self.lost.set(error)),
         }
     }
@@ -148,16 +148,18 @@ impl Terminal {
         self.print(&if in_window { reflow(text, self.out.width) } else { text.to_owned() });
     }
 
-    /// Whether what is printed arrives somewhere, as far as is known.
+    /// Whether stdout still has a reader, as far as is known.
     pub(super) fn is_heard(&self) -> bool {
         self.unheard.get().is_none() && self.lost.get().is_none() && !is_closed()
     }
 
-    /// Tells that data got lost on its way out, and returns whether it did: a script must not take what is left for all.
+    /// Reports lost output and returns whether any was lost: a script must not mistake the rest for all.
     pub(super) fn told_loss(&self) -> bool {
         let Some(error) = self.lost.get() else { return false };
-        let diagnostic = Diagnostic::error("the output could not be written").why(error.to_string());
-        self.problems(&[diagnostic.hint("print it to a place that has room, and run the command again")]);
+        let diagnostic = Diagnostic::error("couldn't write the output").why(error.to_string());
+        self.problems(
+            &[diagnostic.hint("free disk space or redirect the output elsewhere, and run the command again")],
+        );
         true
     }
 
@@ -169,14 +171,14 @@ impl Terminal {
         }
     }
 
-    /// How a run ended, where programs read stderr.
+    /// The outcome of a run, if stderr is JSON.
     pub(super) fn summary(&self, team: &str, stack: &str, status: &str, text: &str) {
         if self.logs == LogFormat::Json && !self.quiet {
             info!(target: "engine::message", team, stack, status, "{}", text.trim());
         }
     }
 
-    /// What shows the progress of a run.
+    /// The progress display of a run.
     pub(super) fn progress(&self) -> Progress {
         match self.logs {
             LogFormat::Text => Progress::new(self.err, self.live, self.quiet),
@@ -184,7 +186,7 @@ impl Terminal {
         }
     }
 
-    /// Asks for a line; a screen reader reads the question when its own line ends.
+    /// Shows a prompt; a screen reader only reads it once its line ends.
     pub(super) fn prompt(&self, question: &str) {
         if self.logs == LogFormat::Json {
             return line(question.trim());
@@ -200,7 +202,7 @@ impl Terminal {
         put(&if in_window { reflow(&text, self.err.width) } else { text });
     }
 
-    /// Problems as log lines, where programs read them.
+    /// Problems as log lines, if stderr is JSON.
     pub(super) fn log(&self, diagnostics: &[Diagnostic]) {
         if self.logs != LogFormat::Json {
             return;
@@ -217,7 +219,7 @@ impl Terminal {
         }
     }
 
-    /// Whether somebody can be asked. A CI system may have a terminal, and nobody who sits at it.
+    /// Whether there is a user to ask. A CI system may have a terminal, but no user.
     pub(super) fn can_ask() -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !is_ci()
     }
@@ -231,7 +233,7 @@ fn put(text: &str) {
 
 pub(super) fn start_log(global: &Global) {
     use tracing_subscriber::EnvFilter;
-    // Only our own lines: the SDK's may hold what must not be shown.
+    // Only engine's own lines: the SDK's may contain secrets.
     let filter = match (global.quiet, global.verbose) {
         (true, _) => "engine=error",
         (_, 0) if global.log_format == LogFormat::Json => "engine=warn,engine::message=info",
@@ -240,7 +242,7 @@ pub(super) fn start_log(global: &Global) {
         _ => "engine=trace",
     };
     let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(Screen::stderr);
-    // Otherwise a log line that can't be written ends as a panic.
+    // Otherwise a log line that can't be written causes a panic.
     let builder = builder.log_internal_errors(false);
     let builder = builder.with_ansi(wants_color(&std::io::stderr()));
     match global.log_format {
@@ -252,10 +254,10 @@ pub(super) fn start_log(global: &Global) {
     }
 }
 
-/// Whether stderr is for programs.
+/// Whether stderr is JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// A line for people on stderr, or a log line for programs.
+/// A text line on stderr, or a JSON log line.
 fn line(text: &str) {
     if IS_JSON.load(Ordering::Relaxed) {
         info!(target: "engine::message", "{text}");
@@ -264,7 +266,7 @@ fn line(text: &str) {
     }
 }
 
-/// Makes each line that is written a log line.
+/// Turns each written line into a log line.
 #[derive(Default)]
 struct Lines(Vec<u8>);
 
@@ -283,7 +285,7 @@ impl Write for Lines {
     }
 }
 
-/// Says on stderr what reading waits for, each thing once: until then nothing else has been shown.
+/// Reports on stderr what reading waits for, each wait once: nothing else has been shown by then.
 pub(super) fn said_once(quiet: bool) -> Reporter {
     let said: Mutex<BTreeSet<String>> = Mutex::default();
     Arc::new(move |what: &str| {
@@ -293,13 +295,13 @@ pub(super) fn said_once(quiet: bool) -> Reporter {
     })
 }
 
-/// A read that takes so long says what it waits for, and again each time as long as [`REMINDER`].
+/// After this time a read reports what it waits for, and then again every [`REMINDER`].
 const PATIENCE: Duration = Duration::from_secs(3);
 const REMINDER: Duration = Duration::from_secs(20);
-/// So many waits are named, the rest is counted.
+/// How many waits are named; the rest are counted.
 const NAMED_WAITS: usize = 3;
 
-/// Does `work`, and says on stderr what it waits for, as long as it does.
+/// Runs `work`, and reports on stderr what it waits for.
 pub(super) async fn telling<T>(quiet: bool, waits: impl Fn() -> Vec<String>, work: impl Future<Output = T>) -> T {
     let start = Instant::now();
     let mut work = pin!(work);
@@ -317,7 +319,7 @@ pub(super) async fn telling<T>(quiet: bool, waits: impl Fn() -> Vec<String>, wor
 
 /// `waiting for A, B, C and 4 more`.
 fn said_of(waits: &[String]) -> String {
-    // What several wait for alike is said once.
+    // A wait that several share is reported once.
     let about = |wait: &'_ String| wait.strip_prefix(ANSWER)?.strip_prefix(" about ").map(str::to_owned);
     let about: Vec<String> = waits.iter().filter_map(about).collect();
     let is_alike = about.len() > 1 && waits.iter().all(|wait| wait.starts_with(ANSWER));
@@ -343,10 +345,10 @@ pub(super) enum Answer {
 
 pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) -> Result<Answer, Failure> {
     if !Terminal::can_ask() {
-        let what = if destroy { "destroying" } else { "this plan destroys, replaces or takes over something, which" };
+        let what = if destroy { "destroy" } else { "a plan that destroys, replaces or adopts resources" };
         let diagnostic =
-            Diagnostic::error(format!("{what} needs an answer, and there is nobody to ask: no terminal, or CI is set"));
-        return Err(Failure::one(diagnostic.why("nothing was changed").hint("look at the plan, then add --yes")));
+            Diagnostic::error(format!("{what} needs confirmation, but there is no terminal (or CI is set)"));
+        return Err(Failure::one(diagnostic.why("nothing was changed").hint("review the plan, then add `--yes`")));
     }
     let question =
         if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
@@ -360,7 +362,7 @@ pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) ->
     }
 }
 
-/// Asks on the terminal; only `yes` is one.
+/// Asks on the terminal; only `yes` confirms.
 pub(super) async fn ask(terminal: &Terminal, cx: &Context, question: &str) -> Answer {
     let space = if terminal.err.plain { "" } else { "\n" };
     terminal.prompt(&format!("{space}{question} Only 'yes' will be accepted:"));
@@ -377,14 +379,14 @@ pub(super) async fn ask(terminal: &Terminal, cx: &Context, question: &str) -> An
     }
 }
 
-/// Ends at the second Ctrl-C or TERM; the first one is told through `sender`.
+/// Returns at the second Ctrl-C or TERM; the first one is sent through `sender`.
 pub(super) async fn signals(sender: watch::Sender<bool>) {
     let Ok(mut presses) = Presses::listen() else {
         // Without handlers the default applies: the first signal ends the process.
         return std::future::pending().await;
     };
     presses.next().await;
-    // Nobody listens any more only when the command has ended.
+    // The receiver is only dropped when the command has ended.
     let _ = sender.send(true);
     presses.next().await;
 }
@@ -409,7 +411,7 @@ pub(super) fn interrupted() -> Arc<AtomicBool> {
     flag
 }
 
-/// Ctrl-C and, where there is such a thing, TERM.
+/// Ctrl-C and, on Unix, TERM.
 #[cfg(unix)]
 struct Presses {
     interrupt: tokio::signal::unix::Signal,
@@ -441,7 +443,7 @@ impl Presses {
     }
 
     async fn next(&mut self) {
-        // An error means that it can't be pressed.
+        // An error means that Ctrl-C can't be received.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,6 +1,6 @@
-//! `--timeline FILE`: the page of an apply, which must be writable before anything is made.
+//! `--timeline FILE`: the page of an apply, which must be writable before the apply starts.
 //!
-//! **Invariant:** it never writes over anything but a page of its own.
+//! **Invariant:** it overwrites nothing but earlier timelines.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -13,27 +13,27 @@ use crate::timeline::Axis;
 
 use super::terminal::Failure;
 
-/// Enough of a page to know it by.
+/// Enough bytes to recognize a timeline.
 const HEAD: usize = 400;
 
 /// The file for the page.
 pub(super) struct PageFile<'a> {
     path: &'a Path,
-    /// When the command began.
+    /// When the command started.
     when: SystemTime,
 }
 
 impl<'a> PageFile<'a> {
     /// # Errors
-    /// The page could not be written there.
+    /// The page can't be written there.
     pub(super) fn new(path: &'a Path) -> Result<PageFile<'a>, Failure> {
         let page = PageFile { path, when: SystemTime::now() };
         let why = match files::read(path, HEAD) {
             Ok(head) if String::from_utf8_lossy(&head).contains(&format!("content=\"{GENERATOR}\"")) => None,
             Ok(_) => {
-                let taken = format!("`{}` is there already, and it is no timeline", path.display());
+                let taken = format!("`{}` already exists and is not a timeline", path.display());
                 return Err(Failure::one(
-                    Diagnostic::error(taken).why("it would be overwritten").hint("name another file"),
+                    Diagnostic::error(taken).why("it would be overwritten").hint("use another file name"),
                 ));
             }
             Err(Unread::Missing) => None,
@@ -43,13 +43,13 @@ impl<'a> PageFile<'a> {
         why.map_or(Ok(page), |why| Err(Failure::one(unwritable(path, why).why("nothing was changed"))))
     }
 
-    /// Where it is.
+    /// Its path.
     pub(super) fn path(&self) -> &Path {
         self.path
     }
 
     /// # Errors
-    /// What it was fit for at first it is no longer.
+    /// The file is no longer writable.
     pub(super) fn write(&self, axis: &Axis, runs: &[Ran<'_>]) -> Result<(), Diagnostic> {
         let text = document(axis, runs, self.when);
         let reader = Reader { runner: is_ci(), ..Reader::default() };
@@ -60,6 +60,6 @@ impl<'a> PageFile<'a> {
 }
 
 fn unwritable(path: &Path, why: String) -> Diagnostic {
-    Diagnostic::error(format!("the timeline can't be written to `{}`: {why}", path.display()))
-        .hint("name a file in a folder that you may write to")
+    Diagnostic::error(format!("can't write the timeline to `{}`: {why}", path.display()))
+        .hint("use a file in a folder that you have permission to write to")
 }

@@ -1,6 +1,6 @@
-//! A command line that can't be meant, told as everything else that is wrong is: what, why, what to do.
+//! Invalid command lines, reported like every other error: what, why, what to do.
 //!
-//! **Invariant:** nothing is printed in the words of the parser, but help that was asked for.
+//! **Invariant:** of the parser's own texts, only help is printed.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use crate::sanitize::Screen;
 use super::terminal::{Failure, Terminal};
 use super::{Exit, Global, help};
 
-/// Commands of other tools, and what does the same here, or why nothing does.
+/// Commands of other tools, with the equivalent here, or why there is none.
 const ELSEWHERE: [(&[&str], &str); 15] = [
     (&["up", "create", "sync"], "`engine apply` shows the plan, asks, and applies it"),
     (&["preview", "changes"], "`engine diff` shows what an apply would change"),
@@ -41,19 +41,19 @@ const ELSEWHERE: [(&[&str], &str); 15] = [
     (&["test"], "`engine verify` tests the pipeline end to end; with `--local`, on this machine"),
     (
         &["terraform", "tofu", "pulumi", "cdk", "sam", "serverless"],
-        "leave that word out: `engine diff`, `engine apply`, `engine destroy`",
+        "leave it out: `engine diff`, `engine apply`, `engine destroy`",
     ),
     (&["new"], "`engine init` writes a first spec"),
     (&["status", "show"], "`engine list` shows what exists, `engine diff` whether it matches the spec"),
     (&["rollback"], "apply the earlier spec again with `engine apply`"),
     (&["tail"], "`engine logs --follow` follows the logs of the functions"),
-    (&["help-all", "usage"], "`engine --help` shows everything"),
+    (&["help-all", "usage"], "`engine --help` shows all commands and options"),
 ];
 
-/// Options of other tools, and what does the same here.
+/// Options of other tools, with the equivalent here.
 const OPTIONS: [(&str, &str); 10] = [
-    ("--no-color", "`--color never` does that, and so does NO_COLOR"),
-    ("--no-colour", "`--color never` does that, and so does NO_COLOR"),
+    ("--no-color", "use `--color never`, or set NO_COLOR=1"),
+    ("--no-colour", "use `--color never`, or set NO_COLOR=1"),
     ("--auto-approve", "`apply --yes` and `destroy --yes` skip the confirmation prompt"),
     ("--force", "`--yes` skips the confirmation prompt; `--replace NAME` re-creates a resource"),
     ("--dry-run", "`engine diff` shows what an apply would change"),
@@ -61,10 +61,10 @@ const OPTIONS: [(&str, &str); 10] = [
     ("--output", "`--json` prints JSON, `engine diff --out FILE` saves a plan"),
     ("-o", "`--json` prints JSON, `engine diff --out FILE` saves a plan"),
     ("-n", "`engine diff` shows what an apply would change; `engine logs -n 20` shows the last 20 entries"),
-    ("-t", "write `--team NAME` or `--target NAME`"),
+    ("-t", "use `--team NAME` or `--target NAME`"),
 ];
 
-/// Tells why a command line was not understood, or what it asked for: help, the version.
+/// Reports why a command line is invalid, or prints the help or version that it requests.
 pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -78,7 +78,7 @@ pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
         Terminal::new(&Global::default()).print(&format!("engine {}\n", super::VERSION));
         return Exit::Done;
     }
-    // As far as it can be understood.
+    // As much of the command line as can be parsed.
     let matches = help::command().ignore_errors(true).try_get_matches_from(&args).unwrap_or_default();
     let (command, global) = innermost(&matches);
     super::start_log(&global);
@@ -87,7 +87,7 @@ pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
     failure.exit
 }
 
-/// Prints what the parser has to show where it belongs.
+/// Prints the parser's help to the stream that it is for.
 fn help(error: &Error) -> std::io::Result<()> {
     let mut screen = if error.use_stderr() { Screen::stderr() } else { Screen::stdout() };
     let text = error.render();
@@ -95,7 +95,7 @@ fn help(error: &Error) -> std::io::Result<()> {
     screen.write_all(text.as_bytes()).and_then(|()| screen.flush())
 }
 
-/// The command that was given, and what holds for all of them.
+/// The innermost command, and the global options.
 fn innermost(matches: &ArgMatches) -> (String, Global) {
     let (mut command, mut at) = ("engine".to_owned(), matches);
     while let Some((name, within)) = at.subcommand() {
@@ -105,7 +105,7 @@ fn innermost(matches: &ArgMatches) -> (String, Global) {
     (command, Global::from_arg_matches(at).unwrap_or_default())
 }
 
-/// A long option that is written with one dash, which the parser reads as several short ones.
+/// A long option with a single dash, which the parser reads as several short ones.
 fn one_dash(short: &str, args: &[OsString]) -> Option<(String, String)> {
     let is_meant =
         |arg: &&str| !arg.starts_with("--") && short.len() == 2 && arg.contains(short.trim_start_matches('-'));
@@ -124,11 +124,11 @@ fn has_long(command: &clap::Command, name: &str) -> bool {
 fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
     let text = |kind: ContextKind| texts(error, kind).into_iter().next();
     let near = |kind: ContextKind| text(kind).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    // An option without the name of its value.
+    // The option without its value name.
     let subject = text(ContextKind::InvalidArg).unwrap_or_default();
     let name = subject.split(' ').next().unwrap_or_default();
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
-    let helps = format!("`{command} --help` shows what it takes");
+    let helps = format!("`{command} --help` shows its arguments and options");
     match error.kind() {
         ErrorKind::UnknownArgument if name.starts_with('-') => {
             if let Some((one, two)) = one_dash(name, args) {
@@ -154,7 +154,7 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
                 "engine" => crate::spec::nearest(&name, known).map(|near| format!("did you mean `{near}`? ")),
                 _ => Some(near(ContextKind::SuggestedSubcommand)),
             };
-            let hint = format!("{}`{command} --help` lists what there is", meant.unwrap_or_default());
+            let hint = format!("{}`{command} --help` lists the commands", meant.unwrap_or_default());
             Failure::usage(format!("`{command}` has no command `{name}`"), hint)
         }
         ErrorKind::InvalidValue if value.is_empty() => Failure::usage(format!("`{name}` needs a value"), helps),
@@ -162,12 +162,12 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
             let words = texts(error, ContextKind::ValidValue);
             let words = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
             let hint = match near(ContextKind::SuggestedValue) {
-                near if near.is_empty() => format!("it is one of {words}"),
-                near => format!("{near}It is one of {words}"),
+                near if near.is_empty() => format!("use one of {words}"),
+                near => format!("{near}Use one of {words}"),
             };
             Failure::usage(format!("invalid value `{value}` for `{name}`"), hint)
         }
-        // What the value takes says the reader of it.
+        // The value's parser explains what it accepts.
         ErrorKind::ValueValidation => {
             let hint = std::error::Error::source(error).map_or(helps, ToString::to_string);
             Failure::usage(format!("invalid value `{value}` for `{name}`"), hint)
@@ -176,9 +176,12 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
             let other = text(ContextKind::PriorArg).unwrap_or_default();
             let other = other.split(' ').next().unwrap_or_default();
             match other {
-                "" => Failure::usage(format!("`{name}` does not go with the rest of the command line"), helps),
-                other if other == name => Failure::usage(format!("`{name}` is given twice"), "leave one of them out"),
-                other => Failure::usage(format!("`{name}` and `{other}` exclude each other"), "leave one of them out"),
+                "" => Failure::usage(format!("`{name}` conflicts with the other arguments"), helps),
+                other if other == name => Failure::usage(format!("`{name}` is used twice"), "leave one of them out"),
+                other => {
+                    let problem = format!("`{name}` and `{other}` can't be used together");
+                    Failure::usage(problem, "leave one of them out")
+                }
             }
         }
         ErrorKind::MissingSubcommand if command == "engine" => {
@@ -187,7 +190,7 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
                 true => "`engine apply --local` deploys the spec to a local AWS on this machine",
                 false => "`engine diff` shows what an apply would change",
             };
-            let failure = Failure::usage("a command is missing", hint);
+            let failure = Failure::usage("no command was given", hint);
             let diagnostics = failure.diagnostics.into_iter().map(|it| it.hint("`engine -h` lists the commands"));
             Failure { diagnostics: diagnostics.collect(), ..failure }
         }
@@ -195,12 +198,12 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
             let missing = texts(error, ContextKind::InvalidArg).join(" ");
             Failure::usage(format!("`{command}` needs `{missing}`"), helps)
         }
-        ErrorKind::InvalidUtf8 => Failure::usage("an argument is not text", "write names and paths in UTF-8"),
-        _ => Failure::usage(format!("`{command}` can't be called like this"), helps),
+        ErrorKind::InvalidUtf8 => Failure::usage("an argument is not valid UTF-8", "use UTF-8 for names and paths"),
+        _ => Failure::usage(format!("invalid arguments for `{command}`"), helps),
     }
 }
 
-/// What the parser knows of that kind.
+/// The parser's context of that kind.
 fn texts(error: &Error, kind: ContextKind) -> Vec<String> {
     match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],
@@ -209,37 +212,37 @@ fn texts(error: &Error, kind: ContextKind) -> Vec<String> {
     }
 }
 
-/// Reads a whole number.
+/// Parses a whole number.
 pub(super) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| (least..=most).contains(number));
     number
         .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| format!("it takes a whole number, {least} to {most}"))
+        .ok_or_else(|| format!("use a whole number from {least} to {most}"))
 }
 
-/// Reads how long something lasts: `40s`, `2m`, or plain seconds.
+/// Parses a duration: `40s`, `2m`, or plain seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
     seconds
         .or_else(|| humantime::parse_duration(text).ok())
-        .ok_or_else(|| "it takes a duration like `40s`, `10m`, `2h` or `1day`, or seconds".to_owned())
+        .ok_or_else(|| "use a duration like `40s`, `10m`, `2h` or `1day`, or a number of seconds".to_owned())
 }
 
-/// The same, of at least and at most so many seconds.
+/// The same, within a range of seconds.
 pub(super) fn limited(text: &str, least: u64, most: u64) -> Result<Duration, String> {
     let [least, most] = [least, most].map(Duration::from_secs);
     let duration = duration(text)?;
     let format = |it: Duration| humantime::format_duration(it).to_string();
     match (least..=most).contains(&duration) {
         true => Ok(duration),
-        false => Err(format!("it takes a duration from {} to {}", format(least), format(most))),
+        false => Err(format!("use a duration from {} to {}", format(least), format(most))),
     }
 }
 
-/// A point in time, as people name one.
+/// A point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// So long ago.
+    /// A duration before now.
     Ago(Duration),
     At(SystemTime),
 }
@@ -253,16 +256,16 @@ impl Moment {
     }
 }
 
-/// Reads a duration, which counts back from now, or a time.
+/// Parses a time, or a duration that counts back from now.
 pub(super) fn moment(text: &str) -> Result<Moment, String> {
     let time = || {
         let timestamp = text.parse::<Timestamp>().ok();
-        // Without an offset it is the time that clocks here show.
+        // Without an offset it is local time.
         let local = || TimeZone::system().to_timestamp(text.parse().ok()?).ok();
         SystemTime::try_from(timestamp.or_else(local)?).ok()
     };
     let moment = duration(text).ok().map(Moment::Ago).or_else(|| time().map(Moment::At));
-    moment.ok_or_else(|| "it takes a duration like `90s`, `10m` or `2h`, or a time like `2026-11-25T14:00`".to_owned())
+    moment.ok_or_else(|| "use a duration like `90s`, `10m` or `2h`, or a time like `2026-11-25T14:00`".to_owned())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! `engine validate`: everything that can be known of specs without AWS.
+//! `engine validate`: checks specs without AWS.
 //!
-//! **Invariant:** it reads files, and starts nothing but `node --check`, which runs no code.
+//! **Invariant:** it reads files, and starts only `node --check`, which runs no code.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use super::session;
 use super::terminal::{Failure, Terminal};
 use super::{Exit, Global, SpecArgs, ValidateArgs, ValidateFormat, patterns, syntax};
 
-/// Checks all specs of the command line.
+/// Validates all specs of the command line.
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> Result<Exit, Failure> {
     let specs = SpecArgs { spec: patterns::in_folders(&args.spec.named())?, file: Vec::new(), ..args.spec.clone() };
     let (mut loaded, mut problems) = session::load(global, &specs, Depth::Full)?;
@@ -23,7 +23,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> 
         problems.extend(it.spec.warnings.iter().cloned());
         problems.extend(preflight::offline(&it.spec, &today));
     }
-    // What several teams' specs have in common is wrong once.
+    // A problem that several teams' specs share is reported once.
     let mut distinct: Vec<Diagnostic> = Vec::new();
     for problem in problems {
         if !distinct.contains(&problem) {
@@ -42,14 +42,11 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> 
                 } else {
                     format!("{n} specs are valid")
                 };
-                let but = if warnings == 0 {
-                    String::new()
-                } else {
-                    format!(", with {} to look at", counted(warnings, "warning"))
-                };
+                let but =
+                    if warnings == 0 { String::new() } else { format!(", with {}", counted(warnings, "warning")) };
                 terminal.print(&format!("{what}{but}.\n"));
             } else {
-                terminal.print(&format!("{} to correct.\n", counted(n_errors, "error")));
+                terminal.print(&format!("{}\n", counted(n_errors, "error")));
             }
         }
         ValidateFormat::Json => {
@@ -64,11 +61,12 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> 
     Ok(if n_errors == 0 { Exit::Done } else { Exit::Failed })
 }
 
-fn counted(n: usize, what: &str) -> String {
+/// `1 error`, `2 errors`.
+pub(super) fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// A line that GitHub Actions shows at its place in the file
+/// A line that GitHub Actions shows as an annotation in the file
 /// (docs.github.com/actions/reference/workflows-and-actions/workflow-commands).
 fn annotation(problem: &Diagnostic) -> String {
     let level = match problem.severity {

@@ -1,6 +1,6 @@
-//! Taking over what another tool has made: as it is, or not at all.
+//! Adopting what another tool created: unchanged, or not at all.
 //!
-//! **Invariant:** adopting never resets. What stands in AWS and not in the spec is printed as lines to paste.
+//! **Invariant:** adopting resets nothing. What AWS has and the spec lacks is printed as lines to paste.
 
 use crate::schema::{Effect, Live, Presence, Rule, Schema};
 use crate::spec::Declared;
@@ -8,7 +8,7 @@ use crate::value::Value;
 
 use super::{Action, Change, PropertyChange, refused, unknown};
 
-/// The row of something that bears no tags of ours.
+/// The row of a resource that has no engine tags.
 pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
     if let Some((reason, hint)) = unknown::blocks_adoption(declared, schema, live) {
         return refused(row, reason, hint);
@@ -22,7 +22,7 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
         }
         let Some(value) = live.props.get(property.name) else { continue };
         let written = declared.written.contains(property.name);
-        // What is kept unless it is written is part of what is taken over, so it has to be written, too.
+        // A property that is kept unless set is adopted too, so it has to be set.
         let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
         let dropped = row
             .properties
@@ -39,7 +39,7 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
         if *value == Value::Null {
             correct.push_str(&format!("\n    # no {}", property.name));
         } else if property.sensitive {
-            // Its values are never shown, so they can't be copied either.
+            // Its values are never shown, so they can't be pasted.
             ignored.push(property.name);
         } else {
             let lines = line(property.name, value);
@@ -64,38 +64,38 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
     let is_unsayable = !unsayables.is_empty();
     if !is_unsayable && (!add.is_empty() || !correct.is_empty()) {
         let reason = match is_reset {
-            true => "adopting never resets, and the spec does not declare what it has",
-            false => "adopting it would mean to replace it; only what is ours is replaced",
+            true => "adopting it would reset what the spec doesn't declare, and adopting never resets",
+            false => "adopting it would replace it, and engine only replaces resources that this stack owns",
         };
         let reason = reason.to_owned();
         let hint = match (add.is_empty(), correct.is_empty()) {
-            (false, true) => format!("add to `{name}`, to keep it:{add}"),
-            (true, _) => format!("correct in `{name}`, to keep it:{correct}"),
-            (false, false) => format!("correct in `{name}`, to keep it:{correct}\nand add there:{add}"),
+            (false, true) => format!("to keep it as it is, add to `{name}`:{add}"),
+            (true, _) => format!("to keep it as it is, correct in `{name}`:{correct}"),
+            (false, false) => format!("to keep it as it is, correct in `{name}`:{correct}\nand add:{add}"),
         };
         return refused(row, reason, hint);
     }
     if row.action == Action::Replace {
         let reason = match is_unsayable {
-            true => format!("adopting it would replace it, since its {} can't change", unsayables.join(" and ")),
-            false => "adopting it would mean to replace it; only what is ours is replaced".to_owned(),
+            true => format!("adopting it would replace it, because its {} can't change", unsayables.join(" and ")),
+            false => "adopting it would replace it, and engine only replaces resources that this stack owns".to_owned(),
         };
-        // A spec can't say what it is.
+        // No spec can declare what it is.
         return refused(row, reason, format!("delete that {}, or declare another one", schema.kind));
     }
     Change {
         action: Action::Adopt,
-        reason: Some("a tool that still manages it will undo this".to_owned()),
+        reason: Some("if another tool still manages it, that tool will undo this".to_owned()),
         asks: !declared.lifecycle.adopt,
         ..row
     }
 }
 
-/// A property as lines of a spec, each behind a line break: what is not set has no place there.
+/// A property as lines of a spec, each after a line break; unset entries are left out.
 fn line(property: &str, value: &Value) -> String {
     fn lines(text: &mut String, indent: usize, key: &str, value: serde_json::Value) {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        // What YAML would take for something else than text is quoted.
+        // A key that YAML would not read as text is quoted.
         let special = ["true", "false", "null"].contains(&&*key.to_ascii_lowercase());
         let plain = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.bytes().all(word) && !special;
         let key = if plain { key.to_owned() } else { serde_json::Value::from(key).to_string() };
@@ -105,7 +105,7 @@ fn line(property: &str, value: &Value) -> String {
                 let set = map.into_iter().filter(|(_, value)| !value.is_null());
                 set.for_each(|(key, value)| lines(text, indent + 2, &key, value));
             }
-            // Text that is not meant as a reference.
+            // `${` in a value from AWS is no reference.
             value => text.push_str(&format!(" {}", value.to_string().replace("${", "$${"))),
         }
     }

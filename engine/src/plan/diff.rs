@@ -1,6 +1,6 @@
-//! Two trees side by side: where what is differs from what is wanted, property by property.
+//! Compares live and desired properties.
 //!
-//! **Invariant:** knows values and the schema's rules, nothing of rows, owners or steps.
+//! **Invariant:** knows values and the schema's rules, but no rows, owners or steps.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::value::{Path, Tree, Value};
 
 use super::PropertyChange;
 
-/// Everything that a new resource gets.
+/// Every property of a new resource.
 pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChange> {
     let says_nothing = |value: &Value| match value {
         Value::Null => true,
@@ -38,7 +38,7 @@ pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChan
         .collect()
 }
 
-/// Where the wanted properties differ from the living ones.
+/// The desired properties that differ from the live ones.
 pub(super) fn differences(schema: &Schema, live: &Live, desired: &Tree) -> Vec<PropertyChange> {
     let mut changes: Vec<PropertyChange> = Vec::new();
     for property in schema.properties.iter().filter(|it| !live.unknown.contains_key(it.name)) {
@@ -69,8 +69,8 @@ pub(super) fn differences(schema: &Schema, live: &Live, desired: &Tree) -> Vec<P
 
 pub(super) static NULL: Value = Value::Null;
 
-/// Every place where two values differ. Mappings are compared key by key, and so are lists that hold some; of what is
-/// only `ensured`, only what is wanted is looked at.
+/// Finds every path at which two values differ. Mappings, and lists of mappings, are compared entry by
+/// entry; where entries are only `ensured`, those that the spec doesn't declare are not compared.
 fn compare<'v>(
     path: &Path,
     before: &'v Value,
@@ -97,13 +97,14 @@ fn compare<'v>(
     }
 }
 
-/// Lets what AWS has stand for what the spec leaves to others: ignored properties and parts of them, those that stay as
-/// they are unless they are written, and those whose values can't be compared. Returns what to report of the last.
+/// Copies live values into `desired` where the spec doesn't decide: ignored properties and parts of
+/// them, those that keep their value unless set, and those that can't be compared. Returns notes about
+/// the last.
 pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String> {
     let ignored = &declared.lifecycle.ignore_changes;
     let mut notes = Vec::new();
     for property in &declared.schema().properties {
-        // What can't be read is not known to live.
+        // A property that can't be read has no live value.
         let (Some(have), name) = (live.get(property.name), property.name) else { continue };
         let is_left = ignored.contains(name)
             || property.derived_from.is_some_and(|other| ignored.contains(other))
@@ -124,8 +125,8 @@ pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String>
     notes
 }
 
-/// The same for one part. What AWS does not have of a mapping is not sent either; what lies in something that is new, or that
-/// goes, is no part of what lives.
+/// The same for one part. An entry that AWS doesn't have is not sent either; entries of a mapping that
+/// is created or deleted have no live value.
 fn keep_part(part: &[&str], have: &Value, want: &mut Value) {
     let ([step, deeper @ ..], Value::Map(have), Value::Map(want)) = (part, have, want) else { return };
     let keys: BTreeSet<String> = match *step {

@@ -1,7 +1,8 @@
-//! What becomes of what no declaration means: it goes if it is ours, or if what it hangs on goes.
+//! Plans orphans: they are deleted if this stack owns them, or along with the function that they are
+//! attached to.
 //!
-//! **Invariant:** nothing that bears another owner's tags is ever deleted here, and nothing untagged but what hangs on a
-//! function of ours.
+//! **Invariant:** nothing with another owner's tags is deleted here, and nothing untagged except what
+//! is attached to a function of this stack.
 
 use crate::inventory::Leftover;
 use crate::schema::{Condition, Naming, Owner, Ownership, is_of_team};
@@ -10,14 +11,14 @@ use crate::spec::Declared;
 use super::{Action, Change, FEEDS_WHAT_GOES, Goal, MAY_NOT_READ, Planner, Subject, blank, refused, steps};
 
 impl Planner<'_> {
-    /// The rows of what no declaration means.
+    /// The rows of the orphans.
     pub(super) fn leftovers(&self, goal: Goal, changes: &mut Vec<Change>) {
         let inventory = self.inventory;
         if inventory.leftovers.is_empty() {
             return;
         }
         let rows = inventory.leftovers.iter().enumerate();
-        // What something else lives in or hangs on is decided first.
+        // Parents are decided first.
         let (inner, own): (Vec<_>, Vec<_>) =
             rows.partition(|(_, it)| !matches!(it.declared.schema().naming, Naming::Own { .. }));
         let settled: Vec<&Change> = changes.iter().collect();
@@ -31,30 +32,31 @@ impl Planner<'_> {
         changes.append(&mut found);
     }
 
-    /// The row of an orphan whose resource the spec declares under another name. Another value of a variable may have created
-    /// it, so it is deleted only on request.
+    /// The row of an orphan whose resource the spec declares under another name. It may have been created
+    /// with another value of a variable, so it is deleted only on request.
     fn moved(&self, goal: Goal, row: Change, heir: &Declared) -> Change {
         let (name, now) = (&heir.name, &heir.id.name);
         let row = Change { remarks: Vec::new(), asks: false, ..row };
         if goal == Goal::Absent {
             let (team, stack, region) = (&self.spec.team, &self.spec.stack, &self.inventory.site.region);
             let reason = format!(
-                "left alone: the spec now has `{name}` under the name `{now}`; \
-                 `engine destroy --team {team} --stack {stack} --region {region}` deletes all of the stack"
+                "skipped: the spec declares `{name}` under the name `{now}`; to delete the whole stack, run \
+                 `engine destroy --team {team} --stack {stack} --region {region}`"
             );
             return Change { action: Action::None, reason: Some(reason), hint: None, ..row };
         }
         let reason = format!(
-            "`{name}` is still in the spec under the name `{now}`, and another value of a variable may have created this one"
+            "the spec declares `{name}` under the name `{now}`; this one may have been created with another value of a \
+             variable"
         );
         let hint = format!(
-            "to delete it, add `--replace {name}`; to keep it as `{name}`, give it that `name:` again; to keep both, use a spec \
-             for each with a `stack:` of its own"
+            "to delete it, add `--replace {name}`; to keep it as `{name}`, set its `name:` in the spec; to keep both, use a \
+             separate spec with its own `stack:` for each"
         );
         refused(row, reason, hint)
     }
 
-    /// Whether something in AWS has the tags of this declaration and another name than the spec gives it.
+    /// Whether a resource in AWS has this declaration's tags but another name than in the spec.
     pub(super) fn has_former(&self, declared: &Declared) -> bool {
         self.inventory.leftovers.iter().any(|it| self.is_former(it, declared))
     }
@@ -75,7 +77,7 @@ impl Planner<'_> {
         if goal == Goal::Released {
             return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
         }
-        // Of a part of the spec nobody can say what is left over, but what hangs on what goes.
+        // With `--target`, only what is attached to a deleted resource counts as an orphan.
         let is_part = !self.options.targets.is_empty();
         if is_part && matches!(declared.schema().naming, Naming::Own { .. }) {
             return None;
@@ -84,9 +86,9 @@ impl Planner<'_> {
         let is_ours = |owner: &Owner| (owner.team.as_str(), owner.stack.as_str()) == us;
         let named_ours = |name: &str| is_of_team(name, us.0);
         if matches!(declared.schema().naming, Naming::Own { .. }) && !named_ours(&row.name) {
-            // Tags are easily copied, and nothing outside the team's prefix is ever written to.
+            // Tags are easily copied, and engine never writes outside the team's prefix.
             let claimed = matches!(&live.owner, Ownership::Engine(owner) if is_ours(owner));
-            let reason = format!("left alone: it bears our tags, but its name does not begin with `{}`", us.0);
+            let reason = format!("skipped: it has this stack's tags, but its name doesn't begin with `{}`", us.0);
             return claimed.then_some(Change { reason: Some(reason), ..row });
         }
         if let Some(why) = self.barred_parent(declared) {
@@ -97,7 +99,7 @@ impl Planner<'_> {
         let gone = |why: Option<&str>| {
             let mut row = self.gone(row.clone(), declared, Some(found), why.map(str::to_owned));
             if instead.is_some() {
-                // The other one goes on, so nobody misses this one.
+                // The other one does the same work, so nothing is lost.
                 row.remarks.clear();
             }
             Some(row)
@@ -114,15 +116,15 @@ impl Planner<'_> {
         if is_part && !(dies || is_remade && is_anothers) {
             return None;
         }
-        // Without a spec there is nothing that it could have left.
+        // Without a spec, "no longer in the spec" has no meaning.
         let heir = self.spec.resource(&declared.name).filter(|it| it.schema().kind == row.kind);
-        let moved = heir.map(|heir| format!("`{}` is another one now, by what the spec says of it", heir.name));
+        let moved = heir.map(|heir| format!("the spec now declares `{}` as another resource", heir.name));
         let left = moved.as_deref().or(Some("it is no longer in the spec"));
         let left = left.filter(|_| !self.spec.file.name().is_empty());
-        let duplicate = instead.as_ref().map(|name| format!("`{name}` is another one that connects the same"));
+        let duplicate = instead.as_ref().map(|name| format!("it duplicates `{name}`"));
         match &live.owner {
             Ownership::NotYetReadable(reason) => {
-                let reason = Some(format!("it can't be told yet whose it is: {reason}"));
+                let reason = Some(format!("its owner can't be determined yet: {reason}"));
                 Some(Change { reason, undecided: true, ..row })
             }
             Ownership::Engine(owner) if is_ours(owner) => {
@@ -133,13 +135,13 @@ impl Planner<'_> {
                 {
                     return Some(self.moved(goal, row, heir));
                 }
-                // Another name in the spec is another one in AWS, unless that is written.
+                // A renamed resource gets a new name in AWS, unless the spec sets `name:`.
                 let is_named = matches!(declared.schema().naming, Naming::Own { .. }) && heir.is_none();
                 let is_new = |it: &&&Change| it.kind == row.kind && it.action == Action::Create;
                 if let Some(heir) = rows.iter().find(is_new).filter(|_| is_named) {
                     let (heir, name) = (&heir.resource, &row.name);
-                    let stays = format!("if it is called `{heir}` now, write `name: {name}` there, and it stays");
-                    // The way that loses nothing comes first.
+                    let stays = format!("if you renamed it to `{heir}`, add `name: {name}` to `{heir}` to keep it");
+                    // The option that loses nothing comes first.
                     match row.hint.as_mut().filter(|_| row.action == Action::Refused) {
                         Some(hint) => *hint = format!("{stays}; otherwise {hint}"),
                         None => row.remarks.push(stays),
@@ -154,16 +156,19 @@ impl Planner<'_> {
                 if ours { gone(left) } else { None }
             }
             Ownership::Denied if dies && !self.options.assume_owner => {
-                let reason = "the function that it feeds would go, but its tags may not be read".to_owned();
+                let reason =
+                    "the function that it invokes will be destroyed, but you lack permission to read its tags, so \
+                              engine can't confirm that this stack owns it"
+                        .to_owned();
                 Some(refused(row, reason, MAY_NOT_READ.to_owned()))
             }
             Ownership::Nobody | Ownership::Untaggable | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
-            // The tag index has named it.
+            // The tag index returned it.
             Ownership::Denied if !declared.id.owner.resource.is_empty() => match self.options.assume_owner {
                 true => gone(left),
                 false => {
-                    let reason = "left alone: the tag index says that it is ours, but its tags may not be read; \
-                                  --assume-owner believes the index";
+                    let reason = "skipped: the tag index lists it for this stack, but you lack permission to read its \
+                                  tags; to trust the index, add `--assume-owner`";
                     Some(Change { reason: Some(reason.to_owned()), ..row })
                 }
             },
@@ -174,16 +179,16 @@ impl Planner<'_> {
                     Ownership::Engine(owner) => owner.to_string(),
                     _ => String::new(),
                 };
-                let end = if dies { "would go" } else { "would be made anew" };
-                let reason = format!("it belongs to {whose}, and the function that it feeds {end}");
-                Some(refused(row, reason, "its owner has to delete it first".to_owned()))
+                let end = if dies { "will be destroyed" } else { "must be replaced" };
+                let reason = format!("it belongs to {whose}, but the function that it invokes {end}");
+                Some(refused(row, reason, "ask its owner to delete it first".to_owned()))
             }
             Ownership::Nobody
                 if goal == Goal::Absent
                     && instead.is_none()
                     && matches!(declared.schema().naming, Naming::Own { .. }) =>
             {
-                Some(Change { reason: Some("left alone: it bears no tags of the engine".to_owned()), ..row })
+                Some(Change { reason: Some("skipped: it has no engine tags".to_owned()), ..row })
             }
             _ => None,
         }

@@ -1,6 +1,6 @@
-//! Rows to steps: what waits for what.
+//! Turns rows into steps that wait for each other.
 //!
-//! **Invariant:** it decides on order alone; what happens to each resource stands in its row.
+//! **Invariant:** decides the order alone; each row decides what happens to its resource.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,14 +11,14 @@ use crate::value::Value;
 
 use super::{Action, Change, Op, Step, StepId, Subject};
 
-/// The steps of one row: the one that deletes it or lets go of it, and the one after which it is as wanted.
+/// The steps of one row: the one that deletes or forgets it, and the one that makes it match the spec.
 #[derive(Clone, Copy, Default)]
 struct Own {
     delete: Option<StepId>,
     main: Option<(StepId, Op)>,
 }
 
-/// What to do, each step with those it waits for.
+/// The steps of all rows, each with those that it waits for.
 pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut own: Vec<Own> = vec![Own::default(); changes.len()];
@@ -56,15 +56,15 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
             let Some(&on) = by_name.get(dependency) else { continue };
             wanted.insert((at, on));
             if let (Some((main, _)), Some((target, op))) = (own[at].main, own[on].main) {
-                // What is changed rather than made has to be ready: its outputs may be those of before.
+                // Wait until an update is ready: until then, outputs may be the old ones.
                 let moment = if op == Op::Create { moment } else { Moment::Ready };
                 steps[main.0].after.push((target, moment));
             }
             match (own[at].delete, own[on].delete, own[on].main) {
-                // Dependents go first.
+                // Dependents are deleted first.
                 (Some(delete), Some(target), _) => steps[target.0].after.push((delete, Moment::Ready)),
-                // What is replaced because its target changes goes only once the target is as wanted: until then the
-                // old one still does its work.
+                // A resource that is replaced because its target changes is deleted only after the target is
+                // updated: until then the old one still works.
                 (Some(delete), None, Some((target, _))) => rather_later.push((delete, target)),
                 _ => {}
             }
@@ -76,15 +76,15 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
         }
         let Some(declared) = change.declared(spec, inventory) else { continue };
         for (_, kind, name) in change.live(inventory).map(|live| hangs_on(declared, live)).unwrap_or_default() {
-            // What it hangs on now may be another thing than what the spec ties it to.
+            // It may be attached to another resource now than the spec wants.
             let Some(&on) = in_aws.get(&(kind, name.as_str())).filter(|on| !wanted.contains(&(at, **on))) else {
                 continue;
             };
             match (own[at].delete, own[at].main, own[on].delete, own[on].main) {
                 (Some(delete), _, Some(target), _) => steps[target.0].after.push((delete, Moment::Ready)),
-                // It has let go once it is as wanted.
+                // Once updated, it is no longer attached.
                 (None, Some((main, _)), Some(target), _) => steps[target.0].after.push((main, Moment::Ready)),
-                // What goes for good is gone before the ground moves under it.
+                // It is deleted before its target gets new outputs.
                 (Some(delete), None, None, Some((target, _))) if renews_outputs(&changes[on], spec, inventory) => {
                     steps[target.0].after.push((delete, Moment::Ready));
                 }
@@ -93,7 +93,7 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
         }
     }
     for (delete, target) in rather_later {
-        // Unless the target itself needs it gone: it changes only after something whose dependents go first.
+        // Skip this if the target already waits for the deletion, which would be a cycle.
         if !waits_for(&steps, target, delete) {
             steps[delete.0].after.push((target, Moment::Ready));
         }
@@ -105,7 +105,7 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
     steps
 }
 
-/// What something in AWS hangs on, as property, kind and name: what its identity properties refer to there.
+/// What a live resource is attached to, as property, kind and name, by its identity properties.
 pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, &'static str, String)> {
     let identities = declared.schema().properties.iter().filter(|property| property.identity);
     let targets = identities.filter_map(|property| {
@@ -113,7 +113,7 @@ pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, &
         let (kind, _) = to.first()?;
         let name = match live.props.get(property.name) {
             Some(Value::String(arn)) if !arn.is_empty() => name_in_arn(arn).to_owned(),
-            // A qualifier names a part of it.
+            // A qualifier (`name:alias`) is not part of the name.
             _ => declared.id.anchors.get(property.name)?.split(':').next()?.to_owned(),
         };
         Some((property.name, *kind, name))
@@ -121,7 +121,7 @@ pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, &
     targets.collect()
 }
 
-/// Whether an update makes AWS choose an output anew.
+/// Whether an update makes AWS assign a new value to an output.
 fn renews_outputs(change: &Change, spec: &Spec, inventory: &Inventory) -> bool {
     let schema: Option<&Schema> = change.declared(spec, inventory).map(Declared::schema);
     let renewing = |property: &str| {
@@ -135,7 +135,7 @@ fn renews_outputs(change: &Change, spec: &Spec, inventory: &Inventory) -> bool {
     change.properties.iter().filter_map(|property| property.path.root()).any(renewing)
 }
 
-/// Whether `step` can't begin before `other` has.
+/// Whether `step` waits for `other`, directly or not.
 fn waits_for(steps: &[Step], step: StepId, other: StepId) -> bool {
     let (mut todo, mut seen) = (vec![step], BTreeSet::from([step]));
     while let Some(id) = todo.pop() {

@@ -1,4 +1,4 @@
-//! What can't be read: what the plan reports of it, and what it refuses because of it.
+//! Properties that can't be read: what the plan reports and refuses because of them.
 //!
 //! **Invariant:** an unknown property is not compared, and no step that leaves the resource in place sends it.
 
@@ -8,12 +8,12 @@ use crate::schema::{Live, Ownership, Rule, Schema};
 use crate::spec::Declared;
 use crate::value::{Tree, Value};
 
-/// Removes from `desired` what can't be read of `live`, so that an update has nothing to send there.
+/// Removes unreadable properties from `desired`, so that an update doesn't send them.
 pub fn leave_out(live: &Live, desired: &mut Tree) {
     live.unknown.keys().for_each(|name| drop(desired.remove(*name)));
 }
 
-/// One sentence for each reason; `after` follows the names and the reason, for one property and for several.
+/// One note per reason; `after` ends the note, for one property and for several.
 pub(super) fn notes(declared: &Declared, live: &Live, after: (&str, &str)) -> Vec<String> {
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for property in declared.schema().properties.iter().filter(|it| it.change != Rule::Local) {
@@ -35,7 +35,7 @@ fn declares_tags(declared: &Declared) -> bool {
     matches!(declared.desired.get("tags"), Some(Value::Map(tags)) if !tags.is_empty())
 }
 
-/// What the spec declares and the read could not show, so that nobody knows whether it is as wanted.
+/// Declared properties that can't be read, so they may differ from the spec.
 pub(super) fn declared_unknown<'l>(declared: &Declared, live: &'l Live) -> Vec<&'l str> {
     let is_declared = |name: &&str| {
         let property = declared.schema().property(name);
@@ -46,7 +46,7 @@ pub(super) fn declared_unknown<'l>(declared: &Declared, live: &'l Live) -> Vec<&
     live.unknown.keys().copied().filter(is_declared).collect()
 }
 
-/// Why something can't be adopted: what the spec declares would have to be sent over what can't be read.
+/// Why a resource can't be adopted: an update would overwrite declared properties that can't be read.
 pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live) -> Option<(String, String)> {
     let mut sent = declared_unknown(declared, live);
     // Tags are only ever added.
@@ -56,12 +56,12 @@ pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live)
     let reason = format!("adopting it would overwrite its {names}, which can't be read ({why})");
     let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
     ignored.extend(&sent);
-    let hint =
-        format!("get that permission, or write in `{}`: `ignore_changes: [{}]`", declared.name, ignored.join(", "));
+    let hint = format!("get that permission, or add `ignore_changes: [{}]` to `{}`", ignored.join(", "), declared.name);
     Some((reason, hint))
 }
 
-/// Why something can't be re-created: the spec leaves to others what can't be read, so the new one would lack it.
+/// Why a resource can't be re-created: the new one would lack properties that the spec doesn't set and
+/// that can't be read.
 pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(String, String)> {
     let is_kept = |name: &&&str| {
         declared.lifecycle.ignore_changes.contains(**name)
@@ -69,7 +69,7 @@ pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(St
     };
     let (name, why) = live.unknown.iter().find(|(name, _)| is_kept(name))?;
     let reason = format!("re-creating it would lose its `{name}`, which can't be read ({why})");
-    let hint = format!("write `{name}` in `{}`, and remove it from `ignore_changes` if it is there", declared.name);
+    let hint = format!("set `{name}` in `{}`, and remove it from `ignore_changes` if it is listed", declared.name);
     Some((reason, hint))
 }
 

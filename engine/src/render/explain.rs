@@ -1,4 +1,4 @@
-//! The kinds, their properties and the codes of errors for people: everything comes out of the tables that checking,
+//! Explains resource types, their properties and error codes, from the same tables that validation,
 //! planning and errors use.
 
 use std::fmt::Write as _;
@@ -9,45 +9,45 @@ use crate::spec::grammar;
 
 use super::{BOLD, Look, PLAIN, paragraph};
 
-/// One property as it is documented.
+/// The documentation of one property.
 struct Documented {
-    /// Its name, with those of what it stands in.
+    /// Its path.
     path: String,
     values: String,
     default: String,
-    /// What a change of it means, where that is not to be expected.
+    /// What a change means, if it isn't an update in place.
     change: Option<String>,
     doc: &'static str,
 }
 
-/// All kinds, a line each.
+/// All kinds, one line each.
 pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, look: Look) -> String {
     let mut text = String::new();
     for schema in schemas {
-        // Padded apart from the name: colors take no room.
+        // Padded by hand: color codes have no width.
         let pad = 12_usize.saturating_sub(schema.kind.len());
         let _ = writeln!(text, "{}{:pad$}{}", look.paint(BOLD, schema.kind), "", schema.summary);
     }
     text
 }
 
-/// The words that a resource of a kind may have beside its properties, and what for.
+/// The settings that a resource accepts in addition to its kind's properties, with their docs.
 pub fn words_of(schema: &Schema) -> impl Iterator<Item = (&'static str, &'static str)> {
     grammar::META.iter().copied().filter(|(word, _)| grammar::takes(schema, word))
 }
 
-/// The words at the top of a spec.
+/// The top-level keys of a spec.
 pub fn words_of_spec() -> impl Iterator<Item = &'static str> {
     grammar::TOP.iter().map(|(word, _)| *word)
 }
 
-/// The words at the top of a spec and in each resource, or one of those at the top (`None` if there is no such word).
+/// The top-level keys and resource settings, or one top-level key (`None` if there is no such key).
 pub fn spec(word: Option<&str>, look: Look) -> Option<String> {
     let top = grammar::TOP.iter().filter(|(top, _)| word.is_none_or(|word| word == *top));
-    let mut text = format!("{}: what should stand in AWS, as YAML\n", look.paint(BOLD, "spec"));
+    let mut text = format!("{}: the desired resources, as YAML\n", look.paint(BOLD, "spec"));
     let n_words = top.map(|(word, doc)| explain_word(&mut text, word, doc, look)).count();
     if word.is_none() {
-        text.push_str("\nIn each resource, beside the properties of its kind:\n");
+        text.push_str("\nIn each resource, in addition to the properties of its type:\n");
         grammar::META.iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
     }
     (n_words > 0).then_some(text)
@@ -89,9 +89,9 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
             word.for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
         }
         None => {
-            text.push_str("\nBeside these, what the engine itself takes:\n");
+            text.push_str("\nSettings for engine:\n");
             words_of(schema).for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
-            text.push_str("\nOthers can refer to:\n");
+            text.push_str("\nOutputs, to refer to from other resources:\n");
         }
     }
     if property.is_none() {
@@ -104,7 +104,7 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
     Some(text)
 }
 
-/// All codes of errors, a line each.
+/// All error codes, one line each.
 pub fn codes(look: Look) -> String {
     let width = Code::ALL.iter().map(|code| code.name().len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -115,7 +115,7 @@ pub fn codes(look: Look) -> String {
     text
 }
 
-/// One code: what it means, why, and what to do.
+/// One error code: its meaning, cause and remedy.
 pub fn code(code: Code, look: Look) -> String {
     let Entry { title, why, next, more, blames } = code.entry();
     let mut text = format!("{}: {title}\n\n", look.paint(BOLD, code.name()));
@@ -123,7 +123,7 @@ pub fn code(code: Code, look: Look) -> String {
     paragraph(&mut text, PLAIN, "  next: ", next, look);
     if !blames.is_empty() {
         let blames = blames.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        paragraph(&mut text, PLAIN, "  look: ", &format!("at {blames} in the spec"), look);
+        paragraph(&mut text, PLAIN, "  spec: ", &format!("check {blames}"), look);
     }
     text.push('\n');
     paragraph(&mut text, PLAIN, "  ", more, look);
@@ -143,7 +143,7 @@ pub fn markdown<'s>(schemas: impl Iterator<Item = &'s Schema>) -> String {
             let _ = writeln!(text, "| `{path}` | {} | {default} | {doc} |", values.replace('|', "\\|"));
         }
         let outputs: Vec<String> = schema.outputs.iter().map(|it| format!("`{}` ({})", it.name, it.doc)).collect();
-        let _ = write!(text, "\nOthers can refer to {}.\n\n", outputs.join(", "));
+        let _ = write!(text, "\nOutputs: {}.\n\n", outputs.join(", "));
     }
     text
 }
@@ -172,14 +172,14 @@ fn entry(property: &Property, path: String) -> Documented {
         Presence::Optional | Presence::Derived => "none".to_owned(),
     };
     let change = match property.change {
-        Rule::Compare(Effect::Replace) => Some("the resource is deleted and made anew".to_owned()),
+        Rule::Compare(Effect::Replace) => Some("the resource is replaced: deleted and re-created".to_owned()),
         Rule::Compare(Effect::Refuse(why)) => Some(format!("refused: {why}")),
-        Rule::Ensure => Some("declared entries are ensured, others left alone".to_owned()),
-        _ if property.sticky => Some("left out, it stays as it is in AWS".to_owned()),
+        Rule::Ensure => Some("declared entries are added or updated, others are not changed".to_owned()),
+        _ if property.sticky => Some("if it is left out, AWS keeps its current value".to_owned()),
         _ => None,
     };
     let values = match (&property.shape, property.quota) {
-        (Shape::Integer { min, .. }, Some(quota)) => format!("{min} to {}, more with a warning", quota.most),
+        (Shape::Integer { min, .. }, Some(quota)) => format!("{min} to {}; more is a warning", quota.most),
         _ => values(&property.shape),
     };
     Documented { path, values, default, change, doc: property.doc }
@@ -193,7 +193,7 @@ fn values(shape: &Shape) -> String {
         Shape::Text(limits) | Shape::TextOrRecord(limits, _) => text(limits),
         Shape::OpenChoice { offered, .. } => {
             let words = offered.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-            format!("{words}, or another word that AWS knows")
+            format!("{words}, or another value that AWS accepts")
         }
         Shape::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Shape::Link { to, literal } => {
@@ -201,10 +201,10 @@ fn values(shape: &Shape) -> String {
             let literal = literal.map_or("", |_| ", or an ARN");
             format!("{}{literal}", links.join(", "))
         }
-        Shape::Map { value, .. } if matches!(**value, Shape::Record(_)) => "mapping to mappings".to_owned(),
-        Shape::Map { value, .. } => format!("mapping to {}", values(value)),
+        Shape::Map { value, .. } if matches!(**value, Shape::Record(_)) => "mapping of mappings".to_owned(),
+        Shape::Map { value, .. } => format!("mapping of {}", values(value)),
         Shape::List { item, .. } | Shape::Set { item, .. } => format!("list of {}", values(item)),
-        Shape::Texts { item, .. } => format!("{}; or a list of such", text(item)),
+        Shape::Texts { item, .. } => format!("{}, or a list of these", text(item)),
         Shape::Json { .. } => "mapping, or JSON text".to_owned(),
         Shape::Record(_) => "mapping".to_owned(),
     }

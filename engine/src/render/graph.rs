@@ -1,8 +1,8 @@
-//! The dependency graph as a picture: of a spec alone, or with what a plan does to it.
+//! Draws the dependency graph of a spec or a plan.
 //!
-//! Text, DOT, Mermaid, SVG and HTML are five ways to draw the same nodes and edges. Where things stand in the last two
-//! is the business of `layout`. **Invariant:** the same picture is drawn in the same way each time, and no value of a
-//! spec is in it.
+//! Text, DOT, Mermaid, SVG and HTML draw the same nodes and edges; `layout` places them in the last two.
+//!
+//! **Invariant:** the same graph always gives the same output, which contains no value of a spec.
 
 mod layout;
 
@@ -21,13 +21,13 @@ use super::page::page;
 use super::{ACTIONS, Face, Look, face, summary};
 use layout::{Extent, Layout, Link, Place, Run, count, layout};
 
-/// Resources and what leads from one to another.
+/// Resources and their dependencies.
 #[derive(Debug, Clone)]
 pub struct Picture {
     title: String,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
-    /// How many of each the plan makes, changes and destroys; `None` of a spec alone.
+    /// The plan's summary line; `None` for a spec.
     summary: Option<String>,
 }
 
@@ -35,12 +35,12 @@ pub struct Picture {
 struct Node {
     resource: String,
     kind: &'static str,
-    /// In AWS; empty where it says no more than the resource.
+    /// The name in AWS; empty if it is the default one.
     name: String,
     action: Action,
 }
 
-/// From what is needed to who needs it.
+/// From a dependency to its dependent.
 #[derive(Debug, Clone)]
 struct Edge {
     from: usize,
@@ -49,10 +49,10 @@ struct Edge {
     properties: Vec<String>,
 }
 
-/// How a picture is drawn.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drawing {
-    /// A table of who needs what.
+    /// A table of dependencies.
     Text,
     /// For Graphviz.
     Dot,
@@ -65,7 +65,7 @@ pub enum Drawing {
 }
 
 impl Picture {
-    /// What the spec declares.
+    /// The graph of a spec.
     pub fn of_spec(spec: &Spec) -> Picture {
         let nodes: Vec<Node> = spec.resources.iter().map(|declared| node(declared, Action::None)).collect();
         let at: HashMap<&str, usize> =
@@ -98,11 +98,11 @@ impl Picture {
         Picture { title: format!("{}/{}", spec.team, spec.stack), nodes, edges, summary: None }
     }
 
-    /// The same with what the plan does, and what is no longer declared.
+    /// The graph of a plan, including orphans.
     pub fn of_plan(spec: &Spec, inventory: &Inventory, plan: &Plan) -> Picture {
         let uncoloured = Look { colour: false, width: usize::MAX, plain: false };
         let mut picture = Picture { summary: Some(summary(plan, false, uncoloured)), ..Picture::of_spec(spec) };
-        // By kind and name in AWS: what is no longer declared refers to that.
+        // By kind and name in AWS, which orphans refer to.
         let mut in_aws: HashMap<(&str, &str), usize> = HashMap::new();
         let mut leftovers: Vec<(usize, &Change)> = Vec::new();
         for change in &plan.changes {
@@ -143,14 +143,14 @@ impl Picture {
         }
     }
 
-    /// Each after what it needs, and otherwise as in the file.
+    /// Dependencies first, otherwise in the order of the file.
     fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = Vec::new();
         for at in 0..self.nodes.len() {
             let mut path = vec![at];
             while let Some(at) = path.last().copied() {
                 let needed = self.edges.iter().filter(|edge| edge.to == at).map(|edge| edge.from);
-                // There are no circles, so the path has an end.
+                // There are no cycles, so the path is finite.
                 match needed.filter(|from| !order.contains(from)).min() {
                     Some(from) => path.push(from),
                     None => {
@@ -186,7 +186,7 @@ impl Picture {
             let sign = match (&self.summary, look.plain) {
                 (None, _) => String::new(),
                 (Some(_), true) => format!("{word:signs$}"),
-                // Padded by hand: colours take no room.
+                // Padded by hand: color codes have no width.
                 (Some(_), false) => {
                     format!("{:1$}{2} ", "", 3_usize.saturating_sub(symbol.len()), look.paint(style, symbol))
                 }
@@ -196,11 +196,12 @@ impl Picture {
             let _ = write!(text, "{sign}{name}{:pad$}  {}", "", node.kind);
             let needs = self.edges.iter().filter(|edge| edge.to == at).filter_map(|edge| {
                 let from = self.nodes.get(edge.from)?;
-                // What belongs together stays in one line.
+                // A resource and its properties stay on one line.
                 Some(format!("{} ({})", from.resource, edge.properties.join(", ")).replace(' ', "\u{a0}"))
             });
             let needs: Vec<String> = needs.collect();
-            let lines = if needs.is_empty() { Vec::new() } else { wrap(&format!("needs {}", needs.join(", ")), room) };
+            let lines =
+                if needs.is_empty() { Vec::new() } else { wrap(&format!("depends on {}", needs.join(", ")), room) };
             for (nth, line) in lines.iter().enumerate() {
                 let line = line.replace('\u{a0}', " ");
                 let _ = match nth == 0 && is_beside {
@@ -246,7 +247,7 @@ impl Picture {
     }
 
     fn mermaid(&self) -> String {
-        // Its labels are HTML, with entities of its own.
+        // Its labels are HTML with a special entity syntax.
         let label = |text: &str| {
             let special = |c: char| !(c.is_alphanumeric() || "-_./+~=!,() ".contains(c));
             text.chars().fold(String::new(), |mut text, c| {
@@ -275,18 +276,18 @@ impl Picture {
         text
     }
 
-    /// What happens, and to how many.
+    /// The actions and the number of their resources.
     fn actions(&self) -> Vec<(Action, usize)> {
         let n_of = |action: Action| self.nodes.iter().filter(|node| node.action == action).count();
         ACTIONS.into_iter().map(|action| (action, n_of(action))).filter(|(_, n)| *n > 0).collect()
     }
 
-    /// Whether something happens to it.
+    /// Whether the plan changes it.
     fn is_changed(&self, node: &Node) -> bool {
         self.summary.is_some() && !matches!(node.action, Action::None | Action::Import)
     }
 
-    /// What a node is called, with the sign of what happens to it.
+    /// The label of a node, with the symbol of its action.
     fn caption(&self, node: &Node) -> String {
         match face(node.action).symbol.trim() {
             symbol if self.summary.is_some() && !symbol.is_empty() => format!("{symbol} {}", node.resource),
@@ -294,13 +295,13 @@ impl Picture {
         }
     }
 
-    /// The kind, and what happens, where no legend says so.
+    /// The kind and the action, for formats without a legend.
     fn kind_and_action(&self, node: &Node) -> String {
         let Face { word, .. } = face(node.action);
         if self.is_changed(node) { format!("{} ({word})", node.kind) } else { node.kind.to_owned() }
     }
 
-    /// The picture; on its own it brings its colours along.
+    /// The SVG; a standalone one includes its style.
     fn svg(&self, is_alone: bool) -> Markup {
         let (turned, Layout { places, lines, along, across }) = self.placed();
         let legend = if self.summary.is_some() { self.actions() } else { Vec::new() };
@@ -362,8 +363,8 @@ impl Picture {
         let body = html! {
             h1 { (self.title) }
             p {
-                (self.nodes.len()) " " (resources) ". An arrow leads from what is needed to who needs it; beside it stands \
-                 the property that refers to it."
+                (self.nodes.len()) " " (resources) ". Arrows point from a dependency to the resource that depends on it, \
+                 labeled with the property that refers to it."
             }
             @if let Some(summary) = &self.summary { p { strong { (summary) } } }
             div class="picture" { (self.svg(false)) }
@@ -371,7 +372,7 @@ impl Picture {
         page("engine graph", &self.title, &(css() + PAGE), &body)
     }
 
-    /// Where everything stands, and which way the lines lead: to the right, or down where that would get too wide.
+    /// The layout and its direction: to the right, or down if that would be too wide.
     fn placed(&self) -> (Turned, Layout) {
         let right = self.placed_along(Turned::Right);
         if right.along <= WIDEST || right.along <= 2.0 * right.across {
@@ -399,7 +400,7 @@ impl Picture {
     }
 }
 
-/// A line from box to box, with the properties that it stands for beside its last straight part.
+/// A line between two boxes, labeled with its properties next to its last straight part.
 fn line(edge: &Edge, runs: &[Run], turned: Turned) -> Markup {
     let mut path = String::new();
     let mut before = None::<Run>;
@@ -435,7 +436,7 @@ fn line(edge: &Edge, runs: &[Run], turned: Turned) -> Markup {
     }
 }
 
-/// Which way lines lead.
+/// The direction of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turned {
     Right,
@@ -456,7 +457,7 @@ fn width(text: &str, letter: f64) -> f64 {
     count(text.chars().count()) * letter
 }
 
-/// How wide a text may get, in parts of a letter that is neither narrow nor wide, in the widest of the usual fonts.
+/// The width of a text, estimated for the widest common font; `letter` is the width of an average letter.
 fn room(text: &str, letter: f64) -> f64 {
     let parts = text.chars().map(|c| match c {
         'i' | 'j' | 'l' | '.' | ',' | ':' | '\'' | ' ' => 0.55,
@@ -471,18 +472,18 @@ fn room(text: &str, letter: f64) -> f64 {
 
 const HEIGHT: f64 = 52.0;
 const MARGIN: f64 = 16.0;
-/// A usual letter of a name, and of what stands below it.
+/// The width of an average letter of a name, and of the text below it.
 const BOLD: f64 = 10.0;
 const REGULAR: f64 = 7.4;
-/// Those on the lines are all as wide.
+/// The width of a letter of a label, which is monospaced.
 const LABEL_LETTER: f64 = 6.6;
 const LABEL_HEIGHT: f64 = 16.0;
 const LABEL_PAD: f64 = 12.0;
 const LEGEND_LEAD: f64 = 44.0;
 const LEGEND_LINE: f64 = 24.0;
-/// A picture that is wider, and much wider than high, is turned.
+/// A picture that is wider than this, and much wider than high, goes down instead.
 const WIDEST: f64 = 1600.0;
-/// Columns for what a resource needs, beside it.
+/// The minimum number of columns for dependencies on the same line.
 const LEAST_ROOM: usize = 30;
 
 fn node(declared: &Declared, action: Action) -> Node {
@@ -493,11 +494,11 @@ fn node(declared: &Declared, action: Action) -> Node {
 }
 
 fn detail(Node { kind, name, .. }: &Node) -> String {
-    // The names that a mapping goes by are AWS's.
+    // A mapping's name is an ID that AWS assigns.
     if name.is_empty() || *kind == "mapping" { (*kind).to_owned() } else { format!("{kind} {name}") }
 }
 
-/// An action's colour on light and on dark ground, each readable there.
+/// An action's color for light and dark mode.
 struct Paint {
     light: &'static str,
     dark: &'static str,
@@ -514,7 +515,7 @@ fn paint(action: Action) -> Paint {
     Paint { light, dark }
 }
 
-/// The colours, for light and dark.
+/// The style for light and dark mode.
 fn css() -> String {
     let colours = |colour: fn(Paint) -> &'static str| {
         ACTIONS.into_iter().fold(String::new(), |mut css, action| {

@@ -1,4 +1,4 @@
-//! Lists for people and for programs: a spec's outputs, and who owns what.
+//! Renders a spec's outputs, and resources with their owners.
 
 use std::fmt::Write as _;
 
@@ -9,36 +9,36 @@ use crate::value::Value;
 
 use super::{FORMAT_VERSION, GREEN, Look, RED, YELLOW, shown, wrap};
 
-/// One resource in AWS and whose it is.
+/// One resource in AWS and its owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owned {
-    /// The team; empty: no team's.
+    /// The team; empty if no team owns it.
     pub team: String,
     /// The team's stack, or CloudFormation's.
     pub stack: String,
-    /// The resource's name in its spec; empty: no team's.
+    /// The resource's name in its spec; empty if no team owns it.
     pub resource: String,
     /// Its kind.
     pub kind: &'static str,
     /// Its name in AWS.
     pub name: String,
-    /// What sort of owner it has.
+    /// The type of its owner.
     pub owner: Holder,
-    /// What it connects, where it is a mapping.
+    /// The source and function of a mapping.
     pub link: Option<(String, String)>,
 }
 
-/// What sort of owner something has.
+/// The type of an owner.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Holder {
     /// Its tags name a team.
     Team,
-    /// A stack of CloudFormation's.
+    /// Its tags name a CloudFormation stack.
     CloudFormation,
-    /// No tag says so.
+    /// No tag names an owner.
     #[default]
     Nobody,
-    /// Its tags can't be read, or not yet.
+    /// Its tags can't be read (yet).
     Unreadable,
 }
 
@@ -52,12 +52,12 @@ pub fn outputs(outputs: &[(String, Value)]) -> String {
     text
 }
 
-/// The same as a JSON object; what is not known is `null`.
+/// The same as a JSON object; unknown values are `null`.
 pub fn outputs_json(outputs: &[(String, Value)]) -> Json {
     Json::Object(outputs.iter().map(|(name, value)| (name.clone(), Json::from(value))).collect())
 }
 
-/// What was looked at, as sign, thing and finding.
+/// Checks with their results.
 pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> String {
     let mut text = String::new();
     for (sign, what, found) in lines {
@@ -66,7 +66,7 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> St
             "note" => YELLOW,
             _ => RED,
         };
-        // Padded by hand: colours take no room.
+        // Padded by hand: color codes have no width.
         let pad = 7_usize.saturating_sub(sign.len());
         let lead = format!("{:pad$}{}  {what:12}", "", look.paint(style, sign));
         for (at, line) in wrap(found, look.width.max(60).saturating_sub(22)).into_iter().enumerate() {
@@ -76,7 +76,7 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> St
     text
 }
 
-/// Who owns what, as a table. What AWS calls by a random id is shown by what it connects.
+/// Resources and their owners as a table. A mapping is shown as what it connects, not by its random ID.
 pub fn owned(owned: &[Owned], look: Look) -> String {
     let resource_of = |name: &str| {
         let found = owned.iter().find(|it| it.name == name && !it.resource.is_empty());
@@ -104,7 +104,7 @@ pub fn owned(owned: &[Owned], look: Look) -> String {
     })
 }
 
-/// Who owns what, as one JSON document; what nobody has named is `null`.
+/// Resources and their owners as one JSON document; missing names are `null`.
 pub fn owned_json(owned: &[Owned]) -> Json {
     let resources: Vec<Json> = owned
         .iter()

@@ -1,11 +1,11 @@
-//! A plan, and what became of it, as a comment on a pull request.
+//! Renders a plan and its outcome as a comment on a pull request.
 //!
-//! First what everybody has to see (the counts, what happens to which resource, what is lost or refused), then property
-//! by property, folded. GitHub takes no comment of more than 65,536 characters, so details are dropped where they are
-//! too many, then rows, and the text says so.
+//! The counts, the action for each resource, losses and refusals come first, then the properties,
+//! folded. GitHub accepts at most 65,536 characters, so a long comment omits details, then rows, and
+//! states that it does.
 //!
-//! **Invariant:** at most [`LIMIT`] characters, whatever the plan. What comes from a spec or from AWS is text: it is
-//! neither markup nor a mention, and it leaves no table, fence or fold open.
+//! **Invariant:** at most [`LIMIT`] characters, for any plan. Text from a spec or from AWS is neither
+//! markup nor a mention, and it leaves no table, fence or fold open.
 
 use std::fmt::Write as _;
 
@@ -19,49 +19,49 @@ use crate::spec::Spec;
 
 use super::{Line, Look, Rows, Tally, face, grouped, lines, summary, telling_name, told, verb_of};
 
-/// The most characters that come out.
+/// The maximum length, in characters.
 pub const LIMIT: usize = 60_000;
-/// The most that the warnings, and the outcome, may take of it, so that there is always room for rows.
+/// The maximum length of the notes and of the outcome, so that there is always room for rows.
 const LISTS: usize = 15_000;
-/// What is kept free for the lines that say what was left out.
+/// Reserved for the lines about what is omitted.
 const RESERVE: usize = 1_000;
-/// The most characters of one name, of one sentence, and of one value.
+/// The maximum length of a name, of a sentence and of a value.
 const NAME: usize = 256;
 const SENTENCE: usize = 2_000;
 const VALUE: usize = 1_000;
 
-/// The widest column of paths.
+/// The maximum width of the column of paths.
 const COLUMN: usize = 40;
 
-/// No colours, and no width that a comment would have.
+/// No color and no wrapping.
 const LOOK: Look = Look { colour: false, width: usize::MAX, plain: false };
 
-/// What a plan is about.
+/// The context of a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
     /// The spec.
     pub spec: &'a Spec,
-    /// Where.
+    /// Region and account.
     pub site: &'a Site,
-    /// What the command line overrides.
+    /// The overrides on the command line.
     pub notes: &'a [String],
     /// Which rows are listed.
     pub rows: Rows,
-    /// Whether everything is to go.
+    /// Whether everything will be destroyed.
     pub destroy: bool,
 }
 
-/// A plan.
+/// Renders a plan.
 pub fn plan(page: &Page<'_>, plan: &Plan) -> String {
     compose(page, plan, "")
 }
 
-/// A plan and how each of its steps ended.
+/// Renders a plan and the outcome of its steps.
 pub fn outcome(page: &Page<'_>, plan: &Plan, status: &str, endings: &[Ending]) -> String {
     compose(page, plan, &ended(plan, status, endings, page.destroy))
 }
 
-/// Text with a length in characters, and room for so many.
+/// Text with a limited length in characters.
 struct Part {
     text: String,
     left: usize,
@@ -72,7 +72,7 @@ impl Part {
         Part { text: String::new(), left }
     }
 
-    /// Adds all of it or, where there is no room, nothing.
+    /// Adds all of `text` if it fits, or nothing.
     fn add(&mut self, text: &str) -> bool {
         let length = text.chars().count();
         let fits = length <= self.left;
@@ -94,14 +94,14 @@ fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
     let _ = write!(head, "\n\n**{}**\n", summary(plan, destroy, LOOK));
     let warnings = warnings(plan);
 
-    // What is shown last is the first to be left out.
+    // What comes last is omitted first.
     let taken = [head.as_str(), &warnings, ended].map(|text| text.chars().count()).iter().sum::<usize>();
     let mut part = Part::new(LIMIT.saturating_sub(taken + RESERVE));
     let shown: Vec<&Change> = rows.of(plan, destroy).collect();
     table(&mut part, &shown);
     let unchanged = plan.changes.len() - shown.len();
     if unchanged > 0 {
-        let what = if unchanged == 1 { "1 resource stays as it is" } else { "resources stay as they are" };
+        let what = if unchanged == 1 { "1 resource is unchanged" } else { "resources are unchanged" };
         let count = if unchanged == 1 { String::new() } else { format!("{} ", grouped(&unchanged.to_string())) };
         let _ = write!(part.text, "\n{count}{what}.\n");
     }
@@ -110,7 +110,7 @@ fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
     format!("{head}{}{ended}", part.text)
 }
 
-/// How much a reader would miss a row.
+/// The importance of a row; the lowest is the most important.
 fn weight(change: &Change) -> u8 {
     match change.action {
         Action::Refused => 0,
@@ -129,7 +129,7 @@ fn table(part: &mut Part, rows: &[&Change]) {
     let line = |change: &Change| {
         format!(
             "| `{}` | {} | {} | {} | {} |\n",
-            // A code span has to have something in it.
+            // A code span must not be empty.
             face(change.action).symbol.replace(' ', "·"),
             code(&change.resource),
             code(change.kind),
@@ -142,14 +142,14 @@ fn table(part: &mut Part, rows: &[&Change]) {
     if part.add(&all) {
         return;
     }
-    // The order of the file is worth less than what is lost.
+    // With omissions, the most important rows come first.
     let mut ordered = rows.to_vec();
     ordered.sort_by_key(|change| weight(change));
     let listed = ordered.iter().take_while(|change| part.add(&line(change))).count();
     let _ = write!(part.text, "\n… and {} more\n", grouped(&(rows.len() - listed).to_string()));
 }
 
-/// What must not be overlooked: refusals with what to do about them, losses, and what is to be known about the whole.
+/// The notes: refusals with their remedies, losses, and remarks on the whole plan.
 fn warnings(plan: &Plan) -> String {
     let mut items: Vec<(u8, String)> = Vec::new();
     for change in &plan.changes {
@@ -173,20 +173,20 @@ fn warnings(plan: &Plan) -> String {
     }
     items.sort_by_key(|(weight, _)| *weight);
     let mut part = Part::new(LISTS);
-    part.add("\n#### What to know\n");
+    part.add("\n#### Notes\n");
     let listed = items.iter().filter(|(_, item)| part.add(item)).count();
     left_out(&mut part.text, items.len() - listed);
     part.text
 }
 
-/// The end of a list that is not complete.
+/// The last line of an incomplete list.
 fn left_out(text: &mut String, n_items: usize) {
     if n_items > 0 {
         let _ = writeln!(text, "- … and {} more", grouped(&n_items.to_string()));
     }
 }
 
-/// Property by property, a fold for each resource.
+/// The properties, in one fold per resource.
 fn details(part: &mut Part, rows: &[&Change]) {
     let mut dropped = 0;
     for change in rows {
@@ -210,7 +210,7 @@ fn details(part: &mut Part, rows: &[&Change]) {
     if dropped > 0 {
         let what = if dropped == 1 { "1 resource" } else { "resources" };
         let count = if dropped == 1 { String::new() } else { format!("{} ", grouped(&dropped.to_string())) };
-        let _ = write!(part.text, "\nThe properties of {count}{what} are left out: a comment can't be that long.\n");
+        let _ = write!(part.text, "\nThe properties of {count}{what} are omitted: the comment would be too long.\n");
     }
 }
 
@@ -238,8 +238,8 @@ fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String
     if endings.is_empty() {
         return match status {
             "refused" => "\nNothing was changed.\n".to_owned(),
-            "declined" => "\nNothing was changed: nobody has agreed to it.\n".to_owned(),
-            "interrupted" => "\nNothing was changed: it was interrupted.\n".to_owned(),
+            "declined" => "\nNothing was changed: the plan was not confirmed.\n".to_owned(),
+            "interrupted" => "\nNothing was changed: the command was interrupted.\n".to_owned(),
             _ => String::new(),
         };
     }
@@ -249,7 +249,7 @@ fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String
         return format!("\n**{verb} complete! Resources: {done}.**\n");
     }
     let mut part = Part::new(LISTS);
-    part.add("\n#### What did not happen\n");
+    part.add("\n#### Incomplete steps\n");
     let mut n_left = 0;
     for (step, ending) in plan.steps.iter().zip(endings) {
         let Some(change) = plan.changes.get(step.change) else { continue };
@@ -267,17 +267,17 @@ fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String
                 notes.fold(text, |text, note| format!("{text}  - {}\n", sentence(&note)))
             }
             Ending::Skipped(cause) => format!("- skipped: {what}: it depends on {}\n", code(cause)),
-            Ending::NotStarted => format!("- left: {what}\n"),
+            Ending::NotStarted => format!("- not run: {what}\n"),
         };
         if !part.add(&item) {
             n_left += 1;
         }
     }
     left_out(&mut part.text, n_left);
-    format!("{}\n**{verb} incomplete: {done}.** Run the same command again to go on.\n", part.text)
+    format!("{}\n**{verb} incomplete: {done}.** Run the same command again to continue.\n", part.text)
 }
 
-/// At most so many characters of it, on one line, and nothing that moves the cursor or turns the text around.
+/// At most `most` characters, on one line, without control characters and bidirectional formatting.
 fn clip(text: &str, most: usize) -> String {
     let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let clean = |c: char| match c {
@@ -293,12 +293,12 @@ fn clip(text: &str, most: usize) -> String {
     clipped
 }
 
-/// Text in which nothing is markup: what could be is written as its number.
+/// Escapes all markup as character references.
 fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for c in text.chars() {
         match c {
-            // GitHub looks for mentions and issues when the numbers are characters again.
+            // GitHub detects mentions and issues after it decodes character references.
             '@' | '#' => {
                 let _ = write!(safe, "&#{};&#8203;", u32::from(c));
             }
@@ -311,7 +311,7 @@ fn escaped(text: &str) -> String {
     safe
 }
 
-/// A name, wherever Markdown is read.
+/// A name as code, in Markdown.
 fn code(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_.:/=,+".contains(c);
     if !name.is_empty() && name.chars().all(plain) && name.chars().count() <= NAME {
@@ -321,12 +321,12 @@ fn code(name: &str) -> String {
     }
 }
 
-/// A name, where only HTML is read, too.
+/// A name as code, in HTML.
 fn html_code(name: &str) -> String {
     format!("<code>{}</code>", escaped(&clip(name, NAME)))
 }
 
-/// A sentence as the engine writes them, with values in backticks.
+/// A sentence with values in backticks.
 fn sentence(text: &str) -> String {
     let text = clip(text, SENTENCE);
     let stretches: Vec<&str> = text.split('`').collect();
@@ -343,12 +343,12 @@ fn sentence(text: &str) -> String {
     safe
 }
 
-/// Lines as they are, in a fence that nothing in them closes; nothing for nothing.
+/// Lines in a fence that nothing in them can close; empty for an empty text.
 fn fenced(language: &str, text: &str, indent: &str) -> String {
     if text.is_empty() {
         return String::new();
     }
-    // As a whole a line is already as short as what it is made of.
+    // The parts of a line are clipped already.
     let lines: Vec<String> = text.lines().map(|line| clip(line, NAME + 2 * VALUE + SENTENCE)).collect();
     let longest = lines.iter().flat_map(|line| line.split(|c| c != '`')).map(str::len).max().unwrap_or(0);
     let fence = "`".repeat((longest + 1).max(3));

@@ -1,10 +1,10 @@
-//! What every page has in common: it stands alone, and is readable in light and dark, on a wide window and a narrow one.
+//! The frame of every HTML page: self-contained, for light and dark mode, for wide and narrow windows.
 //!
-//! **Invariant:** a page loads nothing, and says so to the browser.
+//! **Invariant:** a page loads nothing, which its content security policy enforces.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// A whole page. Colours come as `--ink`, `--ground`, `--quiet` (lesser text) and `--line`.
+/// A whole page. Its colors are `--ink`, `--ground`, `--quiet` (secondary text) and `--line`.
 pub(super) fn page(generator: &str, title: &str, css: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)

@@ -1,7 +1,7 @@
-//! Progress on stderr: on a terminal one line for each step that is not done, in a fixed order; plain lines everywhere
-//! else.
+//! Progress on stderr: on a terminal, one redrawn line per unfinished step, in a fixed order; plain
+//! lines everywhere else.
 //!
-//! **Invariant:** it hears events and draws; nothing waits for it.
+//! **Invariant:** it receives events and draws; nothing waits for it.
 
 mod region;
 
@@ -18,20 +18,20 @@ use crate::plan::{Action, Plan, StepId};
 use super::{DIM, GREEN, Look, PLAIN, RED, YELLOW, verb_of};
 use region::{AT_WORK, Region, Row as Drawn};
 
-/// A wait is worth a plain line once it has lasted so long, and again each time as long as [`REMINDER`].
+/// After this time a wait gets a plain line, and then again every [`REMINDER`].
 const PATIENCE: Duration = Duration::from_secs(3);
 const REMINDER: Duration = Duration::from_secs(20);
 
-/// How often [`Progress::tick`] wants to be called, so that seconds count and a resized window looks right soon.
+/// How often to call [`Progress::tick`], so that seconds count and a resized window is redrawn soon.
 pub const TICK: Duration = Duration::from_millis(250);
 
-/// Draws what happens.
+/// Draws the progress of runs.
 pub struct Progress {
     look: Look,
     style: Drawing,
     out: Box<dyn Write>,
     interrupted: bool,
-    /// The steps of each run, by its number.
+    /// The steps, by run and step.
     rows: BTreeMap<(usize, StepId), Row>,
 }
 
@@ -44,11 +44,11 @@ enum Drawing {
 /// A step.
 struct Row {
     label: String,
-    /// What is called so while it waits.
+    /// Its label while it is queued.
     task: String,
     doing: &'static str,
     done: &'static str,
-    /// What it waits for before it begins.
+    /// The steps that it waits for before it starts.
     needs: Vec<StepId>,
     state: State,
 }
@@ -60,7 +60,7 @@ enum State {
     Over,
 }
 
-/// Which waits of a step are worth a plain line.
+/// Decides which waits of a step get a plain line.
 struct Talk {
     since: Instant,
     said: Option<(Instant, String)>,
@@ -71,7 +71,7 @@ impl Talk {
         Talk { since, said: None }
     }
 
-    /// Whether `what` is worth a line `now`: it lasts, and is news or was said a while ago.
+    /// Whether to print `what` now: the wait lasts, and is new or was printed a while ago.
     fn is_due(&mut self, now: Instant, what: &str) -> bool {
         let is_news = self.said.as_ref().is_none_or(|(when, said)| said != what || now - *when >= REMINDER);
         let is_due = is_news && now - self.since >= PATIENCE;
@@ -83,7 +83,7 @@ impl Talk {
 }
 
 impl Progress {
-    /// `live`: stderr is a terminal that can redraw lines. `quiet`: say nothing.
+    /// `live`: stderr is a terminal that can redraw lines. `quiet`: print nothing.
     pub fn new(look: Look, live: bool, quiet: bool) -> Progress {
         let size = || {
             let (width, height) = terminal_size::terminal_size_of(std::io::stderr())?;
@@ -92,7 +92,7 @@ impl Progress {
         Progress::on(Box::new(std::io::stderr()), Box::new(size), look, live, quiet)
     }
 
-    /// The same on `out`, of which `size` says columns and lines, where they are known.
+    /// The same on `out`; `size` returns its columns and lines, if known.
     pub fn on(
         out: Box<dyn Write>,
         size: Box<dyn Fn() -> Option<(usize, usize)>>,
@@ -108,13 +108,13 @@ impl Progress {
         Progress { look, style, out, rows: BTreeMap::new(), interrupted: false }
     }
 
-    /// Takes note of what one of several runs is going to do; its resources are shown behind `prefix`.
+    /// Adds the steps of a run; its resources are shown with `prefix`.
     pub fn begin(&mut self, run: usize, prefix: &str, plan: &Plan) {
         for (at, step) in plan.steps.iter().enumerate() {
             let Some(change) = plan.changes.get(step.change) else { continue };
             let (_, doing, done) = verb_of(step.op);
             let label = format!("{prefix}{}", change.resource);
-            // Who is made anew has two steps of one name.
+            // A replaced resource has two steps.
             let task = match change.action {
                 Action::Replace => format!("{} {label}", verb_of(step.op).0),
                 _ => label.clone(),
@@ -124,7 +124,7 @@ impl Progress {
         }
     }
 
-    /// Takes note of an event of a run.
+    /// Handles an event of a run.
     pub fn event(&mut self, run: usize, event: &Event) {
         match event {
             Event::Started(id) => {
@@ -146,7 +146,9 @@ impl Progress {
             Event::Interrupted if self.interrupted => {}
             Event::Interrupted => {
                 self.interrupted = true;
-                self.line("interrupted: calls in flight finish, nothing new begins (Ctrl-C again stops at once)");
+                self.line(
+                    "interrupted: finishing calls in flight, starting no new steps (Ctrl-C again stops immediately)",
+                );
             }
         }
     }
@@ -160,11 +162,11 @@ impl Progress {
             Ending::Done(elapsed) => {
                 format!("{label}: {done} after {} {}", duration(*elapsed), look.paint(GREEN, "ok"))
             }
-            // Of what, and what AWS does with it, is told in the outcome.
+            // The outcome reports the details.
             Ending::Failed(error) if error.class == Class::Interrupted => {
                 format!("{label}: {}", look.paint(YELLOW, "stopped"))
             }
-            // On a terminal it stays where it is until everything is over.
+            // On a terminal its line stays in place until the run ends.
             Ending::Failed(error) if is_live => {
                 let after = match before {
                     State::Running { talk, .. } => talk.since.elapsed(),
@@ -173,7 +175,7 @@ impl Progress {
                 row.state = State::Failed { after, why: error.message.to_string() };
                 return self.draw(&[]);
             }
-            // Why stands in the outcome, with what to do.
+            // The outcome reports the cause and the remedy.
             Ending::Failed(_) => failed(label, doing, look),
             Ending::Skipped(cause) => {
                 format!("{label}: {}, it depends on {cause}", look.paint(YELLOW, "skipped"))
@@ -183,14 +185,13 @@ impl Progress {
         self.line(&text);
     }
 
-    /// Time has passed: lines that count it are drawn anew, and a step that was silent for a while is told to be at
-    /// work.
+    /// Updates the times, and reports long waits as plain lines.
     pub fn tick(&mut self) {
         let now = Instant::now();
         match self.style {
             Drawing::Live(_) => self.draw(&[]),
             Drawing::Plain => {
-                // A step that has nothing to say of itself is soon told to wait for an answer.
+                // A step without a message soon waits for an answer, which is one.
                 let due = self.rows.values_mut().filter_map(|row| {
                     let Row { label, doing, state: State::Running { talk, what: Some(what) }, .. } = row else {
                         return None;
@@ -206,7 +207,7 @@ impl Progress {
         }
     }
 
-    /// One line that stays.
+    /// Prints a line that stays.
     pub fn line(&mut self, text: &str) {
         match &self.style {
             Drawing::Live(_) => self.draw(&[text]),
@@ -216,7 +217,7 @@ impl Progress {
         }
     }
 
-    /// Draws the steps that are not over, below lines that stay.
+    /// Draws the unfinished steps, below lines that stay.
     fn draw(&mut self, above: &[&str]) {
         let rows: Vec<Drawn> = self.rows.iter().filter_map(|((run, _), row)| self.drawn(*run, row)).collect();
         if let Drawing::Live(region) = &mut self.style {
@@ -240,7 +241,7 @@ impl Progress {
                 ways: vec![vec![(PLAIN, format!("{label}: {doing}"))]],
             },
             State::Running { talk, what: Some(what) } => {
-                // Where there is no room for the reason, what is waited for has to do.
+                // Without enough room, the reason is left out.
                 let short = what.split_once(BECAUSE).map_or(what.as_str(), |(what, _)| what);
                 let ways = [
                     format!("{label}: {doing}, waiting for {what}"),
@@ -269,7 +270,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         let Drawing::Live(region) = &mut self.style else { return };
-        // What failed was shown where it was; now it stays.
+        // Failures were redrawn in place; now they become permanent lines.
         let failed = self.rows.values().filter(|row| matches!(row.state, State::Failed { .. }));
         let failed: Vec<String> = failed.map(|row| failed_line(row, self.look)).collect();
         let failed: Vec<&str> = failed.iter().map(String::as_str).collect();
@@ -293,7 +294,7 @@ fn duration(elapsed: Duration) -> String {
     }
 }
 
-/// `3s`, `2m05s`: time as it goes by.
+/// `3s`, `2m05s`: elapsed time.
 fn clock(elapsed: Duration) -> String {
     match elapsed.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
@@ -306,10 +307,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_told_once_it_lasts_when_it_changes_and_every_twenty_seconds() {
+    fn a_wait_is_reported_once_it_lasts_when_it_changes_and_every_twenty_seconds() {
         let start = Instant::now();
         let mut talk = Talk::new(start);
-        // A step says four times a second what it waits for, and after 50 s something else.
+        // A step reports its wait four times a second, and another one after 50 s.
         let quarters = (0..400).filter(|quarter| {
             let what = if *quarter < 200 { "the table" } else { "its tags" };
             talk.is_due(start + Duration::from_millis(250) * *quarter, what)

@@ -1,7 +1,7 @@
-//! Where the time of an apply went: as one line at its end, and as a page with a bar for each step.
+//! The timeline of an apply: a summary line, and a page with a bar for each step.
 //!
-//! **Invariant:** names, numbers, times and masked texts alone: no value of a spec is in it. The page needs no script
-//! and no network.
+//! **Invariant:** only names, numbers, times and masked texts, no values of a spec. The page needs no
+//! script and no network.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,27 +20,27 @@ use crate::timeline::{Axis, Bar, Call, Timeline, Timing, Wait};
 use super::page::page;
 use super::{Look, verb_of};
 
-/// What tells a page of these from any other file.
+/// Identifies a timeline page.
 pub const GENERATOR: &str = files::TIMELINE;
 
 /// One run of a command, as the page shows it.
 pub struct Ran<'r> {
     /// What was applied.
     pub spec: &'r Spec,
-    /// Where.
+    /// Region and account.
     pub site: &'r Site,
-    /// What was to be done.
+    /// What was planned.
     pub plan: &'r Plan,
     /// How each step ended.
     pub endings: &'r [Ending],
     /// What the run did.
     pub timeline: Timeline,
-    /// What no text may say.
+    /// Values to mask.
     pub secrets: &'r Secrets,
 }
 
-/// `Took 10.3 s; the longest pole: todos (6.1 s) -> todos-to-logger (4.0 s).`, of the run that took longest. Nothing
-/// where no more than one step began: the step's own line says it all. `prefix` stands before each resource of a run.
+/// `Finished in 10.3 s. Critical path: todos (6.1 s) -> todos-to-logger (4.0 s)`, of the longest run.
+/// `None` for a single step, whose own line has the same time. `prefix` precedes each resource of a run.
 pub fn took<'r>(runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Clone, look: Look) -> Option<String> {
     if runs.clone().map(|(_, plan, _)| plan.steps.len()).sum::<usize>() < 2 {
         return None;
@@ -58,14 +58,14 @@ pub fn took<'r>(runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Cl
     let links: Vec<String> = links.collect();
     (!links.is_empty()).then(|| {
         format!(
-            "Took {}; the longest pole: {}.",
+            "Finished in {}. Critical path: {}",
             seconds(total),
             links.join(if look.plain { ", then " } else { " -> " })
         )
     })
 }
 
-/// The same for programs.
+/// The same as JSON.
 pub fn timing_json(plan: &Plan, timing: &Timing) -> Json {
     let path = timing.path.iter().map(|link| {
         json!({
@@ -81,7 +81,7 @@ pub fn timing_json(plan: &Plan, timing: &Timing) -> Json {
     })
 }
 
-/// The page of all runs of a command, which began at `when`.
+/// The page of all runs of a command, which started at `when`.
 pub fn document(axis: &Axis, runs: &[Ran<'_>], when: SystemTime) -> String {
     let title = match runs {
         [Ran { spec, .. }] => format!("timeline of {}/{}", spec.team, spec.stack),
@@ -90,7 +90,7 @@ pub fn document(axis: &Axis, runs: &[Ran<'_>], when: SystemTime) -> String {
     let second = humantime::format_rfc3339_seconds(when).to_string().replace('T', " ").replace('Z', " UTC");
     let body = html! {
         h1 { "Where the time went" }
-        p class="quiet" { "engine " (env!("CARGO_PKG_VERSION")) ", begun " (second) }
+        p class="quiet" { "engine " (env!("CARGO_PKG_VERSION")) ", started " (second) }
         @for run in runs { (section(axis, run)) }
         (legend())
     };
@@ -114,7 +114,7 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
     let unbegun = endings.iter().enumerate().filter_map(|(at, ending)| {
         let why = match ending {
             Ending::Skipped(cause) => format!("skipped, it depends on {cause}"),
-            Ending::NotStarted => "not begun".to_owned(),
+            Ending::NotStarted => "not started".to_owned(),
             Ending::Done(_) | Ending::Failed(_) => return None,
         };
         Some((StepId(at), why))
@@ -123,18 +123,18 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
         section {
             h2 { (spec.team) "/" (spec.stack) span class="quiet" { " account " (site.account) ", " (site.region) } }
             @if is_interrupted {
-                p class="failure" { "Interrupted: this is what was known by then. AWS may go on with what was at work." }
+                p class="failure" { "Interrupted: AWS may still complete the steps that were running." }
             } @else if n_failed > 0 {
                 p class="failure" { "Incomplete: " (n_failed) " of " (plan.steps.len()) " steps failed or were skipped." }
             }
             dl class="facts" {
-                (fact("total", &length(timing.total), "first step's beginning to last step's end"))
-                (fact("ideal", &length(timing.ideal), "the critical path, without a moment between its steps"))
+                (fact("total", &length(timing.total), "from the start of the first step to the end of the last"))
+                (fact("ideal", &length(timing.ideal), "the critical path without gaps between its steps"))
                 (fact("reading", &length(reading), "before the plan was shown"))
-                (fact("calls", &calls.to_string(), &format!("{again} sent again, {throttled} throttled")))
+                (fact("calls", &calls.to_string(), &format!("{again} retried, {throttled} throttled")))
             }
             @if plan.steps.is_empty() {
-                p { "Nothing was to be done." }
+                p { "No changes." }
             } @else {
                 p class="path" {
                     "Critical path: "
@@ -142,7 +142,7 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
                         @if at > 0 { " → " }
                         strong { (label(plan, link.step)) } " (" (length(link.share)) ")"
                     }
-                    @if timing.path.is_empty() { "none, nothing took any time" }
+                    @if timing.path.is_empty() { "none, no step took any time" }
                 }
             }
             div class="chart" style={ "--tick:" (percent(tick(axis.length), axis.length)) } {
@@ -150,7 +150,7 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
                 ol {
                     @if let Some(reads) = &timeline.reads {
                         li class="row reads" {
-                            (name("reading", "what stands in AWS", "", false, reads))
+                            (name("reading", "current state in AWS", "", false, reads))
                             (track(axis, reads, ""))
                             (notes(run, reads, None))
                         }
@@ -220,7 +220,7 @@ fn name(label: &str, kind: &str, how: &str, is_critical: bool, bar: &Bar) -> Mar
     }
 }
 
-/// The bar itself: decoration, since the notes say the same in words.
+/// The bar itself: decoration, since the notes contain the same as text.
 fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
     let span = |begin: Duration, end: Duration| {
         let width = end.saturating_sub(begin);
@@ -237,7 +237,7 @@ fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
                 span class="wait" style=(span(wait.begin, wait.end)) title=(wait.reason) {}
             }
             @if let Some(made) = bar.made.filter(|made| *made < bar.end) {
-                span class="made" style=(at(made)) title={ "made at " (length(made)) } {}
+                span class="made" style=(at(made)) title={ "created at " (length(made)) } {}
             }
             @for call in &bar.calls {
                 span class={ "call" @if is_vain(call) { " vain" } } style=(span(call.begin, call.end))
@@ -253,7 +253,7 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
     html! {
         div class="notes" {
             @if let Some(failure) = failure { p class="failure" { (failure) } }
-            @if queued >= TELLING { p { "queued " (length(queued)) ": as many steps as may were at work" } }
+            @if queued >= TELLING { p { "queued " (length(queued)) ": the maximum number of steps was running" } }
             @for Wait { begin, end, reason } in &bar.waits {
                 @let time = end.saturating_sub(*begin);
                 @if time >= TELLING { p { "waited " (length(time)) " for " (run.secrets.mask(reason)) } }
@@ -262,19 +262,19 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
                 details {
                     summary {
                         (bar.calls.len()) @if bar.calls.len() == 1 { " call" } @else { " calls" }
-                        @if again > 0 { ", " (again) " sent again" }
+                        @if again > 0 { ", " (again) " retried" }
                         @if throttled > 0 { ", " (throttled) " throttled" }
                     }
                     table {
-                        tr { th { "at" } th { "operation" } th { "about" } th { "took" } th { "answer" } }
+                        tr { th { "at" } th { "operation" } th { "target" } th { "took" } th { "response" } }
                         @for (call, n, time) in grouped(&bar.calls) {
                             tr class=[is_vain(call).then_some("vain")] {
                                 td { (length(call.begin)) }
-                                td { (call.operation) @if n > 1 { " ×" (n) } @if call.is_again { " again" } }
+                                td { (call.operation) @if n > 1 { " ×" (n) } @if call.is_again { " retry" } }
                                 td { (call.target) }
                                 td {
                                     (length(time))
-                                    @if call.held >= TELLING { ", " (length(call.held)) " of it for its place" }
+                                    @if call.held >= TELLING { ", " (length(call.held)) " of it rate-limited" }
                                 }
                                 td { (answers(call)) }
                             }
@@ -286,8 +286,8 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
     }
 }
 
-/// Calls in their order. What was asked several times running, and answered each time, is one row; with how often that
-/// was and how long it took together.
+/// Calls in order. Consecutive successful calls of the same operation and target are one row, with
+/// their number and total time.
 fn grouped(calls: &[Call]) -> Vec<(&Call, usize, Duration)> {
     let mut rows: Vec<(&Call, usize, Duration)> = Vec::new();
     for call in calls {
@@ -304,7 +304,7 @@ fn grouped(calls: &[Call]) -> Vec<(&Call, usize, Duration)> {
     rows
 }
 
-/// Whether it came to nothing at least once.
+/// Whether it failed at least once.
 fn is_vain(call: &Call) -> bool {
     call.answers.iter().any(|answer| call.is_vain(answer))
 }
@@ -312,11 +312,11 @@ fn is_vain(call: &Call) -> bool {
 fn answers(call: &Call) -> String {
     let words = call.answers.iter().map(|answer| match answer {
         Some(Answer::Done) => "done".to_owned(),
-        Some(Answer::Throttled) => "too many calls".to_owned(),
+        Some(Answer::Throttled) => "throttled".to_owned(),
         Some(Answer::Error(_, Some(code))) => code.clone(),
         Some(Answer::Error(status, None)) => format!("error {status}"),
-        Some(Answer::Nothing) => "no answer".to_owned(),
-        None => "none before the end".to_owned(),
+        Some(Answer::Nothing) => "no response".to_owned(),
+        None => "no response before the end".to_owned(),
     });
     words.collect::<Vec<_>>().join(", then ")
 }
@@ -325,7 +325,7 @@ fn answers(call: &Call) -> String {
 fn scale(whole: Duration) -> Markup {
     let tick = tick(whole);
     let ticks = (0..=MOST_TICKS).map(|n| tick * n).take_while(|at| *at <= whole);
-    // What would hang over the right edge stands left of its line.
+    // Near the right edge, the label is left of its line.
     let class = |at: Duration| (at.as_secs_f64() > 0.9 * whole.as_secs_f64()).then_some("last");
     html! {
         div class="scale" aria-hidden="true" {
@@ -334,7 +334,7 @@ fn scale(whole: Duration) -> Markup {
     }
 }
 
-/// Between two lines of the axis.
+/// The distance between two lines of the axis.
 fn tick(whole: Duration) -> Duration {
     const STEPS: [u64; 15] = [
         100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000,
@@ -345,7 +345,7 @@ fn tick(whole: Duration) -> Duration {
 }
 
 const MOST_TICKS: u32 = 6;
-/// What lasts less is not worth a line.
+/// Anything shorter gets no line.
 const TELLING: Duration = Duration::from_millis(50);
 
 fn mark(at: Duration) -> String {
@@ -366,25 +366,25 @@ fn legend() -> Markup {
         section class="legend" {
             h2 { "How to read it" }
             ul {
-                li { span class="key bar" {} "at work: calls, and what lies between them" }
-                li { span class="key bar failed" {} "the same, of what failed" }
-                li { span class="key wait" {} "waiting, for what the words below the bar say" }
+                li { span class="key bar" {} "a running step: its calls and the time between them" }
+                li { span class="key bar failed" {} "a failed step" }
+                li { span class="key wait" {} "waiting, for the reason below the bar" }
                 li {
                     span class="key queued" {}
-                    "could have begun: as many steps as " code { "--parallelism" } " allows were at work"
+                    "queued: " code { "--parallelism" } " steps were already running"
                 }
-                li { span class="key made" {} "made: what needs no more than its outputs could begin" }
+                li { span class="key made" {} "created: steps that only need its outputs could start" }
                 li { span class="key call" {} "a call to AWS" }
-                li { span class="key call vain" {} "a call that came to nothing at least once" }
+                li { span class="key call vain" {} "a call that failed at least once" }
                 li {
                     span class="badge" { "critical path" }
-                    "the chain of steps that took longest; only what is on it makes the whole shorter"
+                    "the chain of steps that took longest; only a faster step in it makes the apply faster"
                 }
             }
             p {
-                "The total is the time from the first step's beginning to the last one's end. The ideal is what the \
-                 same steps would have taken had each begun at the moment at which those it needs allowed it. Reading \
-                 comes before both. The axis leaves out the time in which the plan was shown and a question answered."
+                "The total is the time from the start of the first step to the end of the last. The ideal is how long \
+                 the same steps would take if each started as soon as its dependencies allowed. Neither includes \
+                 reading. The axis leaves out the time for showing the plan and confirming it."
             }
         }
     }
@@ -400,7 +400,7 @@ fn kind(plan: &Plan, id: StepId) -> &'static str {
     change.map_or("", |change| change.kind)
 }
 
-/// The resource, and what is done to it where that is several things.
+/// The resource, with the verb if it has several steps.
 fn label(plan: &Plan, id: StepId) -> String {
     let Some(step) = plan.steps.get(id.0) else { return String::new() };
     let is_only = plan.steps.iter().filter(|it| it.change == step.change).count() == 1;

@@ -278,9 +278,9 @@ impl Ended {
         self.status.signal() == Some(9)
     }
 
-    /// Whether it says that all is done; otherwise it must have said that something may be left.
+    /// Whether it says that all is done; otherwise it must have reported possible orphans.
     pub(crate) fn is_complete(&self) -> bool {
         let said = self.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.status.success() && !["may be left over", "may have been overlooked"].iter().any(|it| said.contains(it))
+        self.status.success() && !["may be an orphan", "may have missed orphans"].iter().any(|it| said.contains(it))
     }
 }

@@ -13,7 +13,7 @@ use insta::assert_snapshot;
 /// What gives no advice of its own, and what is said instead.
 const WITHOUT_ADVICE: &[(&str, &str)] = &[
     ("`…` is refused: …", "what its row of the plan says, below `plan`"),
-    ("`…` is refused: it can't be done", "what its row of the plan says, below `plan`"),
+    ("`…` is refused: it can't be applied", "what its row of the plan says, below `plan`"),
     ("`…` in a filter …", "what is said of its operator, below"),
     ("…, and … more like this", "what is said below `source`"),
     ("handler `…` doesn't have the form `…`", "use `index.handler`"),
@@ -78,13 +78,13 @@ fn what_is_said_is_found_where_it_is_made() {
     let n_rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what is said")).count();
     assert!(n_rows > 350, "{n_rows}");
     for row in [
-        "| the saved plan no longer holds, so nothing was changed | look at the plan above, and save it anew with \
+        "| the saved plan is out of date, so nothing was changed | review the plan above, and save it again with \
          `engine diff --out` |",
         "| `…` has no value | add a value, or remove the line",
         "| the local AWS doesn't run on Windows itself | run engine in WSL (Windows Subsystem for Linux) |",
         "| no AWS credentials found | run `aws configure` or `aws sso login`",
-        "| it would be replaced, but its tags may not be read, so it may not be ours | ask for the right to read its \
-         tags, or add --assume-owner |",
+        "| it must be replaced, but you lack permission to read its tags, so engine can't confirm that this stack owns \
+         it | get permission to read its tags, or add `--assume-owner` |",
         "| `code` has both `inline` and `path` | remove one of them |",
         "| `…` doesn't export `…` | set `handler: ….…`, or rename the export / add `export const … = …` to it",
         "| this file is a web page, not a spec | download the raw file instead of the page that shows it |",

@@ -129,9 +129,9 @@ fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
     if is_root {
         std::os::unix::fs::chown(place.0.path().join("project"), Some(65_534), None).unwrap();
         place.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
-        place.expect("project/a/b", "diff", 1, &[none, "project` isn't searched: it belongs to another user"]);
+        place.expect("project/a/b", "diff", 1, &[none, "project` wasn't searched: it belongs to another user"]);
     } else {
-        place.expect("", "diff", 1, &["isn't searched: it belongs to another user"]);
+        place.expect("", "diff", 1, &["wasn't searched: it belongs to another user"]);
     }
 }
 

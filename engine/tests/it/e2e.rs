@@ -128,7 +128,7 @@ fn whole_life(project: &Project, spec: &str, team: &str, lines: [&str; 3], chang
 
     let deployed = aws.snapshot();
     let refused = project.run(&["destroy", spec, "--local", "--yes"]);
-    refused.expect(1, &["it is not empty", "add --delete-data to lose them"]);
+    refused.expect(1, &["it is not empty", "add `--delete-data`"]);
     assert_eq!(aws.snapshot(), deployed, "refused before the first write");
     let destroyed = project.run(&["destroy", spec, "--local", "--yes", "--delete-data"]);
     destroyed.expect(0, &["Plan: 0 to add, 0 to change, 4 to destroy.", "Destroy complete! Resources: 4 destroyed."]);
@@ -217,7 +217,7 @@ fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
         ),
         (
             |aws| aws.create_function("blue-owls-logger", |function| function.memory_size(512)),
-            &["adopting never resets, and the spec does not declare what it has", "memory_size: 512"],
+            &["adopting it would reset what the spec doesn't declare, and adopting never resets", "memory_size: 512"],
             &[],
         ),
     ];
@@ -235,7 +235,7 @@ fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
         assert_eq!(aws.snapshot(), before, "case {case}, after apply");
         if destroyed.is_empty() {
             let left = project.run(&["destroy", spec, "--local", "--yes", "--delete-data"]);
-            left.expect(0, &["left alone: it bears no tags of the engine", "No changes."]);
+            left.expect(0, &["skipped: it has no engine tags", "No changes."]);
         } else {
             project.run(&["destroy", spec, "--local", "--yes", "--delete-data"]).expect(1, destroyed);
         }
@@ -273,12 +273,12 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
         0,
         &[
             "= todos (table blue-owls_todos-1a2b3c4) will be adopted",
-            "a tool that still manages it will undo this",
+            "if another tool still manages it, that tool will undo this",
             r#"~ stream_view_type = null -> "NEW_AND_OLD_IMAGES""#,
             "Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.",
         ],
     );
-    run(&["apply", SPEC]).expect(1, &["there is nobody to ask", "nothing was changed", "add --yes"]);
+    run(&["apply", SPEC]).expect(1, &["there is no terminal", "nothing was changed", "add `--yes`"]);
     assert_eq!(aws.snapshot(), before);
 
     run(&["apply", SPEC, "--yes"]).expect(0, &["Resources: 1 adopted, 0 added, 0 changed, 0 destroyed."]);
@@ -298,7 +298,10 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     project.edit(SPEC, &[("    stream_view_type: NEW_AND_OLD_IMAGES", "    adopt: true")]);
     let run = |args: &[&str]| project.run_at(&proxy.endpoint(), account, args);
     let refused = run(&["apply", SPEC, "--yes"]);
-    refused.expect(1, &["adopting never resets", "add to `todos`, to keep it:", r#"stream_view_type: "NEW_IMAGE""#]);
+    refused.expect(
+        1,
+        &["adopting never resets", "to keep it as it is, add to `todos`:", r#"stream_view_type: "NEW_IMAGE""#],
+    );
     assert_eq!(aws.snapshot(), before);
     project.edit(SPEC, &[("adopt: true", "adopt: true\n    stream_view_type: NEW_IMAGE")]);
     run(&["apply", SPEC]).expect(0, &["Resources: 1 adopted, 0 added, 0 changed, 0 destroyed."]);
@@ -353,7 +356,7 @@ fn destroy_subset(project: &Project, bits: u32) {
     let rows = bits.count_ones();
     assert_eq!(half.len(), 1 + usize::try_from(rows - (bits >> 2 & 1)).unwrap(), "{half:#?}");
     if bits == 0b1111 {
-        project.run(&["destroy", spec, "--local"]).expect(1, &["there is nobody to ask", "add --yes"]);
+        project.run(&["destroy", spec, "--local"]).expect(1, &["there is no terminal", "add `--yes`"]);
         assert_eq!(aws.snapshot(), half, "nothing happens without an answer");
     }
     if rows > 0 {
@@ -412,7 +415,7 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
     process.env("TERM", "xterm").env("NO_COLOR", "1").env("CI", "true");
     let unasked = rexpect::session::spawn_command(process, Some(u64::try_from(DEADLINE.as_millis()).unwrap())).unwrap();
     let said = end(unasked, 1).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("there is nobody to ask: no terminal, or CI is set"), "{said}");
+    assert!(said.contains("there is no terminal (or CI is set)"), "{said}");
     assert_eq!(aws.snapshot(), before);
 
     let (mut session, shown) = session("apply");
@@ -517,7 +520,7 @@ fn markdown_is_one_comment_for_each_command_and_what_stays_is_shown_on_demand() 
     let created = "| `+` | `todos` | `table` | `blue-owls-todos` | will be created |";
     comment(&["diff"], 0).expect(0, &["(local AWS)", "**Plan: 4 to add, 0 to change, 0 to destroy.**", created]);
     comment(&["apply"], 0).expect(0, &[created, "**Apply complete! Resources: 4 added, 0 changed, 0 destroyed.**"]);
-    let again = comment(&["apply"], 0).expect(0, &[NO_CHANGES, "5 resources stay as they are."]);
+    let again = comment(&["apply"], 0).expect(0, &[NO_CHANGES, "5 resources are unchanged."]);
     assert!(!again.stdout.contains("todos`") && !again.stdout.contains("complete"), "{again:#?}");
     let unchanged = "| `·` | `todos` | `table` | `blue-owls-todos` | is unchanged |";
     comment(&["diff", "--show-unchanged"], 0).expect(0, &[NO_CHANGES, unchanged]);
@@ -525,7 +528,7 @@ fn markdown_is_one_comment_for_each_command_and_what_stays_is_shown_on_demand() 
     all.expect(0, &["todos (table blue-owls-todos) is unchanged", NO_CHANGES]);
 
     project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
-    let unasked = comment(&["apply"], 1).expect(1, &["nobody has agreed to it", "there is nobody to ask"]);
+    let unasked = comment(&["apply"], 1).expect(1, &["the plan was not confirmed", "there is no terminal"]);
     assert!(unasked.stderr.contains("-/+ todos-to-logger (mapping) must be replaced"), "{unasked:#?}");
     project.edit(TEAM, &[("attributes: { id: S }", "attributes: { id: N }")]);
     let refused = comment(&["apply", "--yes"], 1);
@@ -568,7 +571,7 @@ fn a_failure_leaves_its_branch_out_and_the_next_run_goes_on() {
             "The runtime is not for today.",
             "skipped create logger-permission: it depends on logger",
             "skipped create todos-to-logger: it depends on logger",
-            "Apply incomplete: 1 added, 0 changed, 0 destroyed. Run the same command again to go on.",
+            "Apply incomplete: 1 added, 0 changed, 0 destroyed. Run the same command again to continue.",
         ],
     );
     project.run(&["apply", "--local"]).expect(0, &["Apply complete! Resources: 3 added, 0 changed, 0 destroyed."]);

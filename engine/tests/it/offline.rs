@@ -118,7 +118,7 @@ fn the_words_of_a_spec_are_explained_beside_the_kinds_and_alone() {
     let folder = tempfile::tempdir().unwrap();
     let explained = |words: &[&str]| said(folder.path(), &[&["explain"], words].concat(), 0)[0].clone();
     let table = explained(&["table"]);
-    let (_, beside) = table.split_once("what the engine itself takes:").unwrap();
+    let (_, beside) = table.split_once("Settings for engine:").unwrap();
     for word in ["name", "protect", "retain", "ignore_changes", "depends_on"] {
         assert!(beside.contains(&format!("\n  {word}\n")), "{word}: {beside}");
     }
@@ -293,14 +293,14 @@ fn validate_tells_all_that_is_wrong_with_all_specs() {
         fs::write(at.join("specs/broken.yaml"), good.replace(from, to)).unwrap();
         let [out, err] = said(at, &["validate", TEAM, "specs/broken.yaml"], 1);
         assert!(err.contains("specs/broken.yaml:") && err.contains(says), "{says}: {err}");
-        assert!(out.contains(" to correct."), "{out}");
+        assert!(out.contains(" error"), "{out}");
     }
     let [_, told] = said(at, &["validate", "specs/none.yaml", "specs/broken.yaml"], 1);
     assert!(told.contains("specs/none.yaml") && told.contains("specs/broken.yaml:"), "{told}");
     // Worth a look, and no error.
     fs::write(at.join(TEAM), good.replace("nodejs22.x", "nodejs20.x")).unwrap();
     let [out, err] = said(at, &["validate"], 0);
-    assert_eq!(out, "`specs/team.yaml` is valid, with 1 warning to look at.\n");
+    assert_eq!(out, "`specs/team.yaml` is valid, with 1 warning.\n");
     assert!(err.contains("warning: the runtime `nodejs20.x` is deprecated"), "{err}");
 }
 
@@ -359,9 +359,9 @@ fn validate_takes_a_folder_and_all_that_take_several_specs_a_pattern() {
     let [graph, _] = said(at, &["graph", "specs/*.yml"], 0);
     assert!(graph.contains("todos-to-logger"), "{graph}");
     for (args, says) in [
-        (["validate", "specs/*.toml"], "no file fits the pattern `specs/*.toml`"),
-        (["graph", "specs/*.toml"], "no file fits the pattern `specs/*.toml`"),
-        (["validate", ".engine-none/*"], "no file fits the pattern `.engine-none/*`"),
+        (["validate", "specs/*.toml"], "no file matches the pattern `specs/*.toml`"),
+        (["graph", "specs/*.toml"], "no file matches the pattern `specs/*.toml`"),
+        (["validate", ".engine-none/*"], "no file matches the pattern `.engine-none/*`"),
         (["graph", "specs"], "`engine validate specs` checks all"),
     ] {
         let [_, err] = said(at, &args, 1);
@@ -406,7 +406,7 @@ fn init_writes_what_works_and_never_over_anything() {
         assert!(spec.starts_with("# yaml-language-server: $schema=spec.schema.json\n") && schema.contains("draft-07"));
         // Once it is there, nothing is touched, whatever is asked for.
         let [_, err] = said(at, &["init", template, "--team", "blue-owls"], 1);
-        assert!(err.contains("is there already, and nothing was written"), "{err}");
+        assert!(err.contains("already exists, so nothing was written"), "{err}");
         assert_eq!(fs::read_to_string(project.join(TEAM)).unwrap(), spec);
     }
     // Code that is there already stays.
@@ -414,7 +414,7 @@ fn init_writes_what_works_and_never_over_anything() {
     fs::create_dir_all(own.parent().unwrap()).unwrap();
     fs::write(&own, "exports.handler = async () => 1;\n").unwrap();
     let [out, _] = said(at, &["init", "own", "--yes"], 0);
-    assert!(out.contains("stays as it is") && out.contains("Written for team own:"), "{out}");
+    assert!(out.contains("already existed, not changed") && out.contains("Created for team own:"), "{out}");
     assert_eq!(fs::read_to_string(&own).unwrap(), "exports.handler = async () => 1;\n");
 }
 
@@ -535,12 +535,12 @@ fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
     let mut command = Command::new(ENGINE);
     command.args(["init", "demo"]).current_dir(at).env_remove("CI");
     let mut terminal = rexpect::session::spawn_command(command, Some(10_000)).unwrap();
-    terminal.exp_string("begins [demo]: ").unwrap();
+    terminal.exp_string("begin with it [demo]: ").unwrap();
     terminal.send_line("no team").unwrap();
     terminal.exp_string("`no team` has an invalid format").unwrap();
     terminal.exp_string("[demo]: ").unwrap();
     terminal.send_line("red-foxes").unwrap();
-    terminal.exp_string("Written for team red-foxes").unwrap();
+    terminal.exp_string("Created for team red-foxes").unwrap();
     terminal.exp_eof().unwrap();
     let project = at.join("demo");
     let [out, _] = said(&project, &["apply", "--local"], 0);
@@ -586,7 +586,7 @@ fn a_spec_is_drawn_in_five_ways_and_the_one_in_the_readme_is_fresh() {
             || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count()
     );
     let [_, err] = said(&root(), &["graph", TEAM, "specs/examples/inline.yaml", "--format", "svg"], 64);
-    assert!(err.contains("one picture is of one spec"), "{err}");
+    assert!(err.contains("a picture shows one spec"), "{err}");
 }
 
 /// A spec of tables, of which each needs some before it, one property or another; the first ones are a chain.

@@ -279,10 +279,10 @@ fn colors_take_no_room_anywhere() {
 fn varied() -> Plan {
     let spec = with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY");
     let mut plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
-    let hint = "add to `old`, to keep it:\n    stream_view_type: \"NEW_IMAGE\"";
+    let hint = "to keep it as it is, add to `old`:\n    stream_view_type: \"NEW_IMAGE\"";
     plan.changes.push(Change {
         kind: "table",
-        reason: Some("adopting never resets, and the spec does not declare what it has".into()),
+        reason: Some("adopting it would reset what the spec doesn't declare, and adopting never resets".into()),
         hint: Some(hint.into()),
         ..change("old", Action::Refused, vec![property(&["stream_view_type"], json!("NEW_IMAGE"), json!(null))])
     });
@@ -322,11 +322,11 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     | `!` | `old` | `table` | `owls-old` | is refused |
     | `+` | `new` | `function` | `owls-new` | will be created |
 
-    1 resource stays as it is.
+    1 resource is unchanged.
 
-    #### What to know
-    - `old` is refused: adopting never resets, and the spec does not declare what it has
-      - add to `old`, to keep it:
+    #### Notes
+    - `old` is refused: adopting it would reset what the spec doesn't declare, and adopting never resets
+      - to keep it as it is, add to `old`:
         ```yaml
             stream_view_type: "NEW_IMAGE"
         ```
@@ -389,8 +389,8 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
         text.strip_prefix(&refused).unwrap().trim().to_owned()
     };
     assert_eq!(status("refused"), "Nothing was changed.");
-    assert_eq!(status("declined"), "Nothing was changed: nobody has agreed to it.");
-    assert_eq!(status("interrupted"), "Nothing was changed: it was interrupted.");
+    assert_eq!(status("declined"), "Nothing was changed: the plan was not confirmed.");
+    assert_eq!(status("interrupted"), "Nothing was changed: the command was interrupted.");
 
     let plan = planned(
         &spec,
@@ -408,14 +408,14 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     let failed = markdown::outcome(&page, &plan, "partial", &endings);
     check(&failed, 4).unwrap();
     assert_snapshot!(failed.strip_prefix(&planned).unwrap().trim(), @"
-    #### What did not happen
+    #### Incomplete steps
     - **failed** (`access-denied`): create `logger`: AWS denied this call
       - &#64;&#8203;admin says no &#124; really; no policy allows your credentials to make this call
       - ask the account's administrator for the permission `lambda:CreateFunction` on `owls-logger`; <code>aws sts get-caller-identity</code> shows which identity made the call
     - skipped: create `allow`: it depends on `logger`
-    - left: create `pipe`
+    - not run: create `pipe`
 
-    **Apply incomplete: 1 added, 0 changed, 0 destroyed.** Run the same command again to go on.
+    **Apply incomplete: 1 added, 0 changed, 0 destroyed.** Run the same command again to continue.
     ");
     let endings = [(); 4].map(|()| Ending::Done(Duration::from_secs(1)));
     let done = markdown::outcome(&page, &plan, "complete", &endings);
@@ -450,7 +450,7 @@ fn check(text: &str, folds: usize) -> Result<(), TestCaseError> {
                 let known =
                     ["", "### ", "#### ", "account ", "**", "| ", "|---", "- ", "  - ", "<details>", "</details>"];
                 let ours = ["<summary>", "… and ", "The properties of ", "Nothing was changed"];
-                let counts = line.ends_with(" stay as they are.") || line.ends_with(" stays as it is.");
+                let counts = line.ends_with(" resources are unchanged.") || line.ends_with(" resource is unchanged.");
                 let starts = |start: &&str| if start.is_empty() { line.is_empty() } else { line.starts_with(start) };
                 prop_assert!(counts || known.iter().chain(&ours).any(starts), "a line from nowhere: {line:?}");
                 let n_pipes = line.matches('|').count();
@@ -483,7 +483,7 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
     check(&text, 100).unwrap();
     let n_folds = text.matches("<details>").count();
     assert!(n_folds > 20 && text.contains("| `r99` |"), "all rows before any details");
-    let left_out = format!("The properties of {} resources are left out", 100 - n_folds);
+    let left_out = format!("The properties of {} resources are omitted", 100 - n_folds);
     assert!(text.contains(&left_out), "{left_out}: {text}");
 
     let mut many: Vec<Change> = (0..5000).map(|at| change(&format!("r{at}"), Action::Create, long(10))).collect();
@@ -495,7 +495,7 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
     assert!(n_rows > 300 && text.contains("| `-` | `r4999` |"), "what is lost comes first");
     assert!(text.contains(&format!("\n… and 4,{:03} more\n", 5000 - n_rows - 4000)), "{n_rows}");
     assert!(text.contains("- `r4998`: it will be missed\n"));
-    assert!(text.contains("The properties of 5,000 resources are left out"));
+    assert!(text.contains("The properties of 5,000 resources are omitted"));
 
     for change in &mut many {
         change.remarks = vec!["@".repeat(500), "lost `for` good".into()];

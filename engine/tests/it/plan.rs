@@ -596,7 +596,7 @@ fn what_aws_is_still_working_on_is_waited_for() {
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: leaving\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r#"
         + todos (table owls-todos) will be created
-            # an older one is still being deleted; this waits until it is gone
+            # AWS is still deleting the previous one; `apply` waits until it is deleted
             + attributes       = { id: "S" }
             + hash_key         = "id"
             + read_capacity    = 1
@@ -626,8 +626,8 @@ fn what_aws_is_still_working_on_is_waited_for() {
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: unusable ARCHIVED\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
       ! todos (table owls-todos) is refused
-          # AWS has it in the state ARCHIVED, in which nothing can be changed
-          # hint: its owner has to mend it in the AWS console first
+          # its state is ARCHIVED, in which AWS allows no changes
+          # hint: fix it in the AWS console first
      <= runner (role runner) is read
 
     Refused: 1 resource is refused, so nothing can be applied.
@@ -684,9 +684,9 @@ fn a_function_is_taken_over_with_its_statements() {
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
      <= runner (role runner) is read
       = logger (function owls-logger) will be adopted
-          # a tool that still manages it will undo this
+          # if another tool still manages it, that tool will undo this
       = allow (permission owls-allow) will be adopted
-          # a tool that still manages it will undo this
+          # if another tool still manages it, that tool will undo this
 
     Plan: 2 to adopt, 0 to add, 0 to change, 0 to destroy.
     step: update logger
@@ -705,10 +705,11 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
           ~ read_capacity = 1 -> 5
      <= runner (role runner) is read
       ! logger (function owls-logger) is refused
-          # it would be replaced, but its tags may not be read, so it may not be ours
-          # hint: ask for the right to read its tags, or add --assume-owner
-    note: some tags may not be read, so only the exact names of the spec are created or changed in
-          place; nothing is adopted, replaced or deleted without --assume-owner
+          # it must be replaced, but you lack permission to read its tags, so engine can't confirm that
+            this stack owns it
+          # hint: get permission to read its tags, or add `--assume-owner`
+    note: you lack permission to read some tags, so engine only creates and updates resources with
+          exactly the spec's names; to adopt, replace or delete any, add `--assume-owner`
 
     Refused: 1 resource is refused, so nothing can be applied.
     step: update todos
@@ -771,8 +772,8 @@ fn adopting_never_resets() {
     let refused = plan_of(TABLE, &live);
     assert_snapshot!(refused, @r#"
         ! todos (table owls-todos) is refused
-            # adopting never resets, and the spec does not declare what it has
-            # hint: add to `todos`, to keep it:
+            # adopting it would reset what the spec doesn't declare, and adopting never resets
+            # hint: to keep it as it is, add to `todos`:
           stream_view_type: "OLD_IMAGE"
             ~ stream_view_type = "OLD_IMAGE" -> null
 
@@ -783,7 +784,7 @@ fn adopting_never_resets() {
     assert!(refused.contains("stream_view_type: \"OLD_IMAGE\""));
     assert_snapshot!(plan_of(&keeps, &live), @r"
       = todos (table owls-todos) will be adopted
-          # a tool that still manages it will undo this
+          # if another tool still manages it, that tool will undo this
 
     Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.
     step: update todos
@@ -795,7 +796,7 @@ fn adopting_never_resets() {
     let changes = with(TABLE, "read_capacity: 1", "read_capacity: 3");
     assert_snapshot!(plan_of(&changes, &table_owned_by("nobody")), @r"
       = todos (table owls-todos) will be adopted
-          # a tool that still manages it will undo this
+          # if another tool still manages it, that tool will undo this
           ~ read_capacity = 1 -> 3
 
     Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.
@@ -812,13 +813,13 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
     assert_snapshot!(plan_of(&with(spec, "IMPORT", "runner"), ""), @r"
       ! runner (role runner) is refused
           # the role `runner` does not exist in account 123456789012
-          # hint: check the name, the account and the region
+          # hint: check the name, account and region
 
     Refused: 1 resource is refused, so nothing can be applied.
     ");
     assert_snapshot!(plan_of(&by_arn, live), @r"
       ! runner (role runner) is refused
-          # the role of that name is `arn:aws:iam::123456789012:role/runner`, not
+          # the role with that name is `arn:aws:iam::123456789012:role/runner`, not
             `arn:aws:iam::123456789012:role/path/runner`
           # hint: correct the ARN in the spec
 
@@ -829,7 +830,7 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
         "runner: { owner: denied, unread: true, outputs: { arn: 'arn:aws:iam::123456789012:role/path/runner' } }";
     assert_snapshot!(plan_of(&by_arn, denied), @r"
      <= runner (role runner) is read
-          # it could not be checked: GetRole of `runner`: not authorized
+          # it couldn't be checked: GetRole of `runner`: not authorized
 
     No changes. Your infrastructure matches the configuration.
     ");
@@ -860,8 +861,8 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     ");
     assert_snapshot!(destroy(&full, Options::default()), @r"
       ! todos (table owls-todos) is refused
-          # it is not empty: about 3 items would be lost (AWS's count is some hours old)
-          # hint: add --delete-data to lose them
+          # it is not empty: about 3 items would be lost (AWS's count can be hours old)
+          # hint: to delete the items too, add `--delete-data`
       - logger (function owls-logger) will be destroyed
           # callers will get errors; its versions and aliases are deleted too
           # its log group /aws/lambda/owls-logger is not deleted
@@ -885,7 +886,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
       - todos (table owls-todos) will be destroyed
           # its items and its stream are deleted too
         pipe (mapping) is unchanged
-          # it is being deleted already
+          # AWS is already deleting it
 
     Plan: 0 to add, 0 to change, 1 to destroy.
     step: delete todos
@@ -899,9 +900,9 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
           # it belongs to team `foxes`, stack `main`, resource `todos`
           # hint: choose another name
         logger (function owls-logger) is unchanged
-          # left alone: it bears no tags of the engine
+          # skipped: it has no engine tags
         allow (permission owls-allow) is unchanged
-          # left alone: it bears no tags of the engine
+          # skipped: it has no engine tags
       - pipe (mapping) will be destroyed
           # new records no longer reach the function
 
@@ -1058,7 +1059,7 @@ fn what_a_resource_was_called_before_is_deleted_only_on_request() {
         let (former, _) = rows(deployed, "logger", Goal::Present, Options::default());
         assert_eq!(former.action, Action::Refused);
         let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()];
-        assert!(reason.contains("`logger` is still in the spec under the name `owls-prod`"), "{reason}");
+        assert!(reason.contains("the spec declares `logger` under the name `owls-prod`"), "{reason}");
         assert!(hint.contains("`--replace logger`"), "{hint}");
         // The one that goes is the former one; what bears the spec's name stays as it is.
         let (former, now) = rows(deployed, "logger", Goal::Present, replace());
@@ -1094,7 +1095,7 @@ fn two_declarations_of_one_thing_are_refused_where_only_the_plan_sees_them() {
         let refused: Vec<&Change> = plan.refusals().collect();
         let [row] = refused.as_slice() else { panic!("{name}: {refused:?}") };
         assert_eq!(row.resource, "double");
-        assert!(row.reason.as_ref().unwrap().contains(&format!("`{name}` is the same")), "{:?}", row.reason);
+        assert!(row.reason.as_ref().unwrap().contains(&format!("`{name}` declares the same")), "{:?}", row.reason);
     }
 }
 
@@ -1206,5 +1207,5 @@ fn a_change_that_needs_what_is_ignored_is_refused() {
     let plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
     let row = plan.changes.iter().find(|it| it.resource == "logger").unwrap();
     assert_eq!(row.action, Action::Refused);
-    assert!(row.reason.as_ref().unwrap().contains("`architecture` only along with `code`"), "{:?}", row.reason);
+    assert!(row.reason.as_ref().unwrap().contains("`architecture` only together with `code`"), "{:?}", row.reason);
 }

@@ -272,7 +272,7 @@ fn a_real_terminal_is_drawn_on_wide_narrow_and_resized() {
     resize(&session, &screen, 80, 40);
     shows(&mut session, &screen, "whole lines", |text| text.contains("todos: creating, waiting for AWS to respond"));
     cloud.let_go();
-    let end = shows(&mut session, &screen, "an end", |text| text.contains("the longest pole"));
+    let end = shows(&mut session, &screen, "an end", |text| text.contains("Critical path"));
     for done in ["todos: created after", "logger: created after", "todos-to-logger: created after"] {
         assert!(once(&end, &format!("\n{done}")), "{end}");
     }
@@ -322,9 +322,9 @@ fn a_screen_reader_hears_words_for_signs_and_a_question_as_a_line() {
     for line in &mut lines {
         if let Some((what, _)) = line.split_once(" after ").filter(|_| line.ends_with("ok")) {
             *line = format!("{what} after a while");
-        } else if line.starts_with("Took ") {
+        } else if line.starts_with("Finished in ") {
             assert!(!line.contains("->") && line.contains(", then "), "{line}");
-            *line = "Took a while".to_owned();
+            *line = "Finished in a while".to_owned();
         }
     }
     // How long a wait lasts is told where it lasts.

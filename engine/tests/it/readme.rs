@@ -110,7 +110,7 @@ fn comparable(output: &str) -> Vec<String> {
     let untimed = lines.map(|line| match line.split_once(" after ") {
         Some((what, time)) if time.ends_with("ok") => format!("{what} after a while"),
         // What took longest when all of it takes no time is chance.
-        _ if line.starts_with("Took ") => "Took a while".to_owned(),
+        _ if line.starts_with("Finished in ") => "Finished in a while".to_owned(),
         _ => line.to_owned(),
     });
     let mut lines: Vec<String> = untimed.collect();

@@ -455,7 +455,7 @@ fn a_view_type_changes_by_a_new_stream_and_a_new_mapping() {
         replaced(&replaced(&text, "NEW_AND_OLD_IMAGES", "NEW_IMAGE"), "read_capacity: 1", "read_capacity: 2")
     });
     let old = cloud.world(|world| world.mappings[0].uuid.clone());
-    project.run(&cloud, &["apply"]).ends_with(1).complains("add --yes");
+    project.run(&cloud, &["apply"]).ends_with(1).complains("add `--yes`");
     assert_eq!(writes(&cloud), [""; 0], "nothing is written unasked");
     cloud.forget();
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
@@ -492,7 +492,7 @@ fn a_mapping_changes_in_place_and_is_waited_for() {
 fn destroy_takes_the_mapping_first_and_waits_until_all_is_gone() {
     let cloud = deployed();
     let project = Project::usual();
-    project.run(&cloud, &["destroy"]).ends_with(1).complains("add --yes");
+    project.run(&cloud, &["destroy"]).ends_with(1).complains("add `--yes`");
     assert_eq!(writes(&cloud), [""; 0]);
     cloud.forget();
     project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("Destroy complete! Resources: 4 destroyed.");
@@ -744,7 +744,7 @@ fn tags_that_may_not_be_read_make_the_run_cautious() {
     cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
     let project = Project::usual();
     project.edit("read_capacity: 1", "read_capacity: 2\n    tags: { course: cloud }");
-    project.run(&cloud, &["apply"]).ends_with(0).says("1 changed").says("some tags may not be read");
+    project.run(&cloud, &["apply"]).ends_with(0).says("1 changed").says("you lack permission to read some tags");
     assert_eq!(cloud.count("TagResource"), 0, "putting tags on would be a claim to what may be another team's");
     assert_eq!(cloud.world(|world| world.tables[TABLE].shown["ProvisionedThroughput"]["ReadCapacityUnits"].clone()), 2);
     let before = writes(&cloud).len();

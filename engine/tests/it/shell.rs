@@ -101,7 +101,7 @@ fn there_is_a_page_for_each_command_and_each_page_that_a_page_names() {
     assert_eq!(engine(&["man", "plan"]), engine(&["man", "diff"]));
     let (code, said) = engine(&["man", "local", "stopp"]);
     assert!(
-        code == 64 && said.contains("there is no command `local stopp`") && said.contains("`local-stop`"),
+        code == 64 && said.contains("`engine` has no command `local stopp`") && said.contains("`local-stop`"),
         "{said}"
     );
     assert_eq!(engine(&["man", "local-supervise"]).0, 64);

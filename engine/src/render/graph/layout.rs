@@ -1,49 +1,49 @@
-//! Where boxes, lines and words of a picture stand.
+//! Places the boxes, lines and labels of a graph.
 //!
-//! Boxes stand in columns, each after what it needs. A layout library says which column and in which order; a line that
-//! passes a column has a place of its own there, like a box. Between two columns there is first room in which lines
-//! bend, and then room in which they run straight, each with its words beside it. So no words meet a box, other words or
-//! somebody else's line, and no line runs through a box.
+//! Boxes are in columns, each after its dependencies. A layout library chooses the columns and the
+//! order; a line that passes a column gets a place there, like a box. Between two columns, lines first
+//! bend and then run straight, next to their labels. So no label touches a box, a label or another
+//! line, and no line crosses a box.
 //!
-//! *Along* is the direction in which lines lead, *across* the other one.
+//! *Along* is the direction of the lines, *across* the other one.
 //!
-//! **Invariant:** numbers in, numbers out; it knows neither names nor how anything is drawn.
+//! **Invariant:** numbers in, numbers out; it knows neither names nor styles.
 
 use std::collections::HashMap;
 
 use rust_sugiyama::configure::Config;
 use rust_sugiyama::from_vertices_and_edges;
 
-/// Between two boxes of a column.
+/// The space between two boxes of a column.
 pub(super) const SPACING: f64 = 24.0;
-/// Room in which lines bend: at least, at most, and for how far they go across.
+/// The space for bends: minimum, maximum, and its share of the distance across.
 const BEND: (f64, f64) = (24.0, 120.0);
 const SLOPE: f64 = 0.3;
-/// Room for the arrow's head.
+/// The space for an arrowhead.
 const HEAD: f64 = 16.0;
-/// A line that passes a column.
+/// The width of a line that passes a column.
 const LANE: f64 = 2.0;
-/// What hangs on nothing stands in rows that are at least as long.
+/// The minimum length of the rows for boxes without lines.
 const LEAST_ROW: f64 = 900.0;
 
-/// A box to be placed.
+/// A box to place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
     pub(super) along: f64,
-    /// At least; a box at which many lines arrive gets longer.
+    /// The minimum: a box with many incoming lines grows.
     pub(super) across: f64,
 }
 
-/// A line to be drawn.
+/// A line to place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Link {
     pub(super) from: usize,
     pub(super) to: usize,
-    /// How much room its words take.
+    /// The size of its label.
     pub(super) words: Extent,
 }
 
-/// A box that has its place.
+/// The place of a box.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Place {
     pub(super) along: f64,
@@ -52,7 +52,7 @@ pub(super) struct Place {
     pub(super) extent_across: f64,
 }
 
-/// A straight part of a line; from its end a bend leads to the beginning of the next one.
+/// A straight part of a line; a bend connects it to the next one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Run {
     pub(super) begin: f64,
@@ -60,18 +60,18 @@ pub(super) struct Run {
     pub(super) across: f64,
 }
 
-/// Everything in its place, from 0 on.
+/// The places of everything, starting at 0.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     /// In the order of the boxes.
     pub(super) places: Vec<Place>,
-    /// In the order of the lines. The words stand on the last run.
+    /// In the order of the lines. The label is next to the last run.
     pub(super) lines: Vec<Vec<Run>>,
     pub(super) along: f64,
     pub(super) across: f64,
 }
 
-/// Places everything. There are no circles.
+/// Places everything. The graph has no cycles.
 pub(super) fn layout(boxes: &[Extent], links: &[Link]) -> Layout {
     let boxes = grown(boxes, links);
     let is_linked = |at: &usize| links.iter().any(|link| link.from == *at || link.to == *at);
@@ -84,7 +84,7 @@ pub(super) fn layout(boxes: &[Extent], links: &[Link]) -> Layout {
     layout
 }
 
-/// The boxes, each with room for all that arrives: of two lines side by side, both have their words.
+/// The boxes, grown to have room for the labels of all incoming lines.
 fn grown(boxes: &[Extent], links: &[Link]) -> Vec<Extent> {
     let grown = boxes.iter().enumerate().map(|(at, own)| {
         let arriving = links.iter().filter(|link| link.to == at);
@@ -94,11 +94,11 @@ fn grown(boxes: &[Extent], links: &[Link]) -> Vec<Extent> {
     grown.collect()
 }
 
-/// What hangs together, in columns.
+/// Places connected boxes in columns.
 fn columns(layout: &mut Layout, boxes: &[Extent], links: &[Link], linked: &[usize]) {
     let ranks = ranks(links, linked);
     let rank = |at: usize| ranks.get(&at).copied().unwrap_or_default();
-    // Each line as a way from place to place; the places between its ends are lanes.
+    // Each line as a way from spot to spot; between its ends, the spots are lanes.
     let mut spots: Vec<Spot> =
         boxes.iter().enumerate().map(|(at, it)| Spot { rank: rank(at), across: it.across }).collect();
     let mut ways: Vec<Vec<usize>> = Vec::new();
@@ -113,7 +113,7 @@ fn columns(layout: &mut Layout, boxes: &[Extent], links: &[Link], linked: &[usiz
     let mids = mids(&spots, &ways, linked, boxes.len());
     let mid = |at: usize| mids.get(&at).copied().unwrap_or_default();
 
-    // Where each column begins, where it ends, and where the room before it begins in which lines run straight.
+    // The start and end of each column, and where the lines before it become straight.
     let n_columns = ranks.values().max().map_or(0, |last| last + 1);
     let mut columns: Vec<Column> = Vec::new();
     let mut left = 0.0;
@@ -152,7 +152,7 @@ fn columns(layout: &mut Layout, boxes: &[Extent], links: &[Link], linked: &[usiz
                 (0, _) => Run { begin: own.along + own.extent_along, end: column(*at).end, across: mid(*at) },
                 (_, false) => Run { begin: column(*at).straight, end: column(*at).end, across: mid(*at) },
                 (_, true) => {
-                    // It arrives at a place of its own, in the order in which the lines come.
+                    // Incoming lines end at separate points, in the order of their origins.
                     let from = |way: &Vec<usize>| way.iter().rev().nth(1).map(|before| mid(*before));
                     let mut arriving: Vec<&Vec<usize>> = ways.iter().filter(|it| it.last() == Some(at)).collect();
                     arriving
@@ -196,10 +196,10 @@ fn ranks(links: &[Link], linked: &[usize]) -> HashMap<usize, usize> {
     ranks.collect()
 }
 
-/// Where the library places what is so large across, by its number; what hangs together is a group, the largest first.
-/// It draws from top to bottom.
+/// The library's places for spots with their size across, by number, in connected groups, the largest
+/// first. The library draws from top to bottom.
 fn placed(spots: &[(usize, f64)], steps: &[(usize, usize)]) -> Vec<Vec<(usize, (f64, f64))>> {
-    // It takes numbers without gaps alone.
+    // It only accepts numbers without gaps.
     let id = |at: usize| spots.iter().position(|(it, _)| *it == at).and_then(|id| u32::try_from(id).ok());
     let vertices: Vec<(u32, (f64, f64))> =
         spots.iter().filter_map(|(at, across)| Some((id(*at)?, (*across, 1.0)))).collect();
@@ -216,7 +216,7 @@ fn placed(spots: &[(usize, f64)], steps: &[(usize, usize)]) -> Vec<Vec<(usize, (
     groups
 }
 
-/// The middle of each spot, across: what hangs together stands together.
+/// The middle of each spot, across, by connected group.
 fn mids(spots: &[Spot], ways: &[Vec<usize>], linked: &[usize], n_boxes: usize) -> HashMap<usize, f64> {
     let numbers = linked.iter().copied().chain(n_boxes..spots.len());
     let sized: Vec<(usize, f64)> = numbers.filter_map(|at| Some((at, spots.get(at)?.across))).collect();
@@ -228,7 +228,7 @@ fn mids(spots: &[Spot], ways: &[Vec<usize>], linked: &[usize], n_boxes: usize) -
         let mut members: Vec<(usize, f64)> = group.into_iter().map(|(at, (across, _))| (at, across)).collect();
         let turn = turn(&members);
         members.iter_mut().for_each(|(_, across)| *across *= turn);
-        // The library knows how far apart two should stand, but not always keeps to it.
+        // The library doesn't always keep the configured spacing.
         members.sort_by(|(_, one), (_, other)| one.total_cmp(other));
         let half = |at: usize| spots.get(at).map_or(0.0, |spot| spot.across / 2.0);
         let top = members.iter().map(|(at, across)| across - half(*at)).fold(f64::INFINITY, f64::min);
@@ -247,7 +247,7 @@ fn mids(spots: &[Spot], ways: &[Vec<usize>], linked: &[usize], n_boxes: usize) -
     mids
 }
 
-/// What stands first in the file stands above, where the library leaves the choice: 1, or -1 to turn it upside down.
+/// The orientation in which earlier resources of the file are on top: 1, or -1 to flip the group.
 fn turn(members: &[(usize, f64)]) -> f64 {
     let n = count(members.len());
     let mean_at = members.iter().map(|(at, _)| count(*at)).sum::<f64>() / n;
@@ -256,7 +256,7 @@ fn turn(members: &[(usize, f64)]) -> f64 {
     if agreement < 0.0 { -1.0 } else { 1.0 }
 }
 
-/// What hangs on nothing, in rows below.
+/// Places boxes without lines in rows below.
 fn rows(layout: &mut Layout, boxes: &[Extent], single: &[usize]) {
     let cell = |extent: fn(&Extent) -> f64| {
         single.iter().filter_map(|at| boxes.get(*at)).map(extent).fold(0.0, f64::max) + SPACING

@@ -1,10 +1,10 @@
-//! The lines at the end of a terminal that are drawn over again, below others that stay.
+//! The lines at the bottom of a terminal that are redrawn, below lines that stay.
 //!
-//! Each is cut to the window's width and there are never more than it has room for, so none is ever wrapped and the
-//! first of them is always known. Only when the window becomes narrower the terminal itself wraps what was drawn for a
-//! wider one; how many lines that makes is known as well.
+//! Each is cut to the window's width, and there are at most as many as fit, so none wraps and the
+//! position of the first is known. If the window becomes narrower, the terminal wraps the lines drawn
+//! before; their number is known too.
 //!
-//! **Invariant:** it knows lines and terminals, and nothing of what they say.
+//! **Invariant:** it knows lines and terminals, not what the lines mean.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -16,18 +16,18 @@ use crate::sanitize::is_steering;
 
 use super::super::{DIM, Look};
 
-/// What a terminal without a size is taken for.
+/// The assumed size of a terminal that reports none.
 const USUAL: (usize, usize) = (80, 24);
-/// Columns of the time.
+/// Columns for the time.
 const TIME: usize = 6;
 const CUT: &str = "...";
-/// The rank of what is at work.
+/// The rank of running steps.
 pub(super) const AT_WORK: u8 = 1;
 
-/// The end of a terminal.
+/// The redrawn lines at the bottom of a terminal.
 pub(super) struct Region {
     size: Box<dyn Fn() -> Option<(usize, usize)>>,
-    /// How wide each line is that stands there, and what was drawn in which size.
+    /// The width of each line on the screen, and what was drawn last for which size.
     widths: Vec<usize>,
     last: (String, (usize, usize)),
 }
@@ -35,10 +35,10 @@ pub(super) struct Region {
 /// A line.
 #[derive(Clone)]
 pub(super) struct Row {
-    /// Where there is no room for all, those of a higher number are left out first.
+    /// Without room for all, rows with a higher number are left out first.
     pub(super) rank: u8,
     pub(super) time: String,
-    /// What it says, the whole of it first, and then ever shorter: the first that fits is shown.
+    /// Its texts, from long to short: the first one that fits is shown.
     pub(super) ways: Vec<Parts>,
 }
 
@@ -52,12 +52,12 @@ impl Region {
     /// Writes lines that stay, and `rows` below them.
     pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[Row], look: Look) {
         let size @ (width, height) = (self.size)().unwrap_or(USUAL);
-        // The last column stays free: some terminals wrap what fills it. The last line is the cursor's, and one shows
-        // what was said before.
+        // The last column stays free: some terminals wrap a full line. One line is for the cursor, and one
+        // keeps earlier output visible.
         let (width, room) = (width.saturating_sub(1).max(1), height.saturating_sub(2).max(1));
         let (mut text, mut widths) = (String::new(), Vec::new());
         let rows = fitting(rows, room);
-        // Side by side, the same is said in the same words.
+        // Running steps use texts of the same length level.
         let shortest = rows.iter().filter(|row| row.rank == AT_WORK).map(|row| first_fitting(row, width)).max();
         for row in rows {
             let from = if row.rank == AT_WORK { shortest.unwrap_or_default() } else { first_fitting(&row, width) };
@@ -88,7 +88,7 @@ impl Region {
     }
 }
 
-/// The rows for which there is room, in their order, and how many more there are.
+/// The rows that fit, in order, and the number of the others.
 fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
     if rows.len() <= room {
         return rows.to_vec();
@@ -104,18 +104,18 @@ fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
     fitting
 }
 
-/// How many columns a way to say a row takes.
+/// The width of a text.
 fn columns(parts: &Parts) -> usize {
     TIME + 1 + parts.iter().map(|(_, text)| display_width(text)).sum::<usize>()
 }
 
-/// The first way for which there is room, or the last.
+/// The first text that fits, or the last.
 fn first_fitting(row: &Row, width: usize) -> usize {
     let fits = row.ways.iter().position(|parts| columns(parts) <= width);
     fits.unwrap_or(row.ways.len().saturating_sub(1))
 }
 
-/// A row as a line of at most so many columns, said in that way, and how many it has.
+/// A row as a line of at most `width` columns, with its width.
 fn cut(row: &Row, way: usize, width: usize, look: Look) -> (String, usize) {
     let said = row.ways.get(way).or(row.ways.last());
     let (parts, whole) = said.map_or((&[][..], 0), |parts| (parts.as_slice(), columns(parts)));

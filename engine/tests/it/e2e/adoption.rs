@@ -92,7 +92,7 @@ fn paste(project: &Project, spec: &str, plan: &str) -> usize {
     for line in plan.lines() {
         // They stand where a spec has them; what is not to be copied has a sign, or is indented further.
         let is_yaml = line.trim_start().starts_with(|c: char| c.is_ascii_alphanumeric() || c == '"')
-            && !line.contains("and add there");
+            && !line.contains("and add:");
         let copied = Some(line).filter(|line| line.starts_with("    ") && is_yaml);
         if let Some((_, name)) = line.split_once("hint: ") {
             let resource = format!("  {}:", name.split('`').nth(1).unwrap());
@@ -111,7 +111,7 @@ fn paste(project: &Project, spec: &str, plan: &str) -> usize {
             }
             text.insert(*at, copied.to_owned());
             *at += 1;
-        } else if !line.trim_start().starts_with("and add there:") {
+        } else if !line.trim_start().starts_with("and add:") {
             is_skipped = true;
         }
     }
@@ -134,8 +134,8 @@ fn what_adopting_would_reset_is_printed_as_the_lines_that_keep_it() {
         1,
         &[
             "! todos (table blue-owls-todos) is refused",
-            "adopting never resets, and the spec does not declare what it has",
-            "correct in `todos`, to keep it:",
+            "adopting it would reset what the spec doesn't declare, and adopting never resets",
+            "to keep it as it is, correct in `todos`:",
             "by-owner: hash_key: \"owner\"",
             "\"true\": \"N\"",
             "ignore_changes: [environment]",
@@ -191,7 +191,7 @@ fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
             make: |aws, stream, _| {
                 aws.create_mapping(FUNCTION, stream, &[]);
             },
-            says: &["`todos-to-logger` is another one that connects the same", "1 to destroy"],
+            says: &["it duplicates `todos-to-logger`", "1 to destroy"],
             done: "Resources: 0 added, 0 changed, 1 destroyed.",
             keeps_ours: true,
         },
@@ -201,7 +201,7 @@ fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
                 let tags = [("engine:team", "blue-owls"), ("engine:stack", "app"), ("engine:resource", "feed")];
                 aws.create_mapping(FUNCTION, stream, &tags);
             },
-            says: &["~ todos-to-logger (mapping) will be updated", "it was called `feed` in the spec"],
+            says: &["~ todos-to-logger (mapping) will be updated", "it was named `feed` in the spec"],
             done: "Resources: 0 added, 1 changed, 0 destroyed.",
             keeps_ours: false,
         },
@@ -263,7 +263,7 @@ fn a_mapping_of_nobody_on_a_stream_that_has_ended_is_described_before_it_is_repl
     aws.new_stream(TABLE, StreamViewType::NewAndOldImages);
     let before = project.read(TEAM);
     let refused = run(&["diff", TEAM]);
-    let refused = refused.expect(1, &["adopting it would mean to replace it", "correct in `todos-to-logger`"]);
+    let refused = refused.expect(1, &["adopting it would replace it", "correct in `todos-to-logger`"]);
     assert_eq!(paste(&project, TEAM, &refused.stdout), 1);
     run(&["apply", TEAM, "--yes"]).expect(0, &["1 adopted"]);
     assert_eq!(aws.mappings(), [uuid]);

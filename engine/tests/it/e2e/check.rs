@@ -9,7 +9,7 @@ const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
 fn a_role_that_lambda_may_not_assume_is_told_before_anything_is_made() {
     let project = Project::new();
     let check = || project.run(&["check", TEAM, "--local"]);
-    check().expect(0, &["Nothing stands in the way of an apply.", "Could not check rights"]);
+    check().expect(0, &["Ready to apply: no problems found", "Couldn't check permissions"]);
     let aws = project.account(ACCOUNT);
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},
         "Action":"sts:AssumeRole"}]}"#;

@@ -26,7 +26,7 @@ fn what_is_protected_is_neither_deleted_nor_replaced() {
     let before = aws.snapshot();
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
-    let kept = ["`notes` is refused: `protect: true` keeps it from being deleted", "remove `protect` from the spec"];
+    let kept = ["`notes` is refused: `protect: true` prevents its deletion", "remove `protect` from the spec"];
     run(&["diff", SPEC, "--destroy"]).expect(1, &kept);
     run(&["destroy", SPEC, "--yes", "--delete-data"]).expect(1, &kept);
     run(&["apply", SPEC, "--replace", "notes", "--yes", "--delete-data"]).expect(1, &kept);
@@ -42,8 +42,9 @@ fn what_is_retained_is_handed_over_instead_of_deleted() {
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["apply", SPEC]).expect(0, &["1 changed"]);
     aws.put_item(TABLE, "7", "buy milk");
-    run(&["diff", SPEC, "--destroy"]).expect(0, &["will be released", "it stays in AWS, without our tags"]);
-    run(&["destroy", SPEC, "--yes"]).expect(0, &["Destroy complete! Resources: 0 destroyed, 1 released."]);
+    run(&["diff", SPEC, "--destroy"])
+        .expect(0, &["will no longer be managed by engine", "keeps it in AWS, without engine's tags"]);
+    run(&["destroy", SPEC, "--yes"]).expect(0, &["Destroy complete! Resources: 0 destroyed, 1 forgotten."]);
     assert_eq!(
         (format!("{:?}", aws.tags()[&format!("table {TABLE}")]), aws.n_items(TABLE)),
         (r#"{"course": "cloud"}"#.to_owned(), 1)
@@ -122,11 +123,11 @@ fn a_part_of_a_spec_comes_with_what_it_takes_and_prunes_nothing() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
-    let partial = "only a part of the spec is looked at (--target)";
+    let partial = "this plan covers only part of the spec (`--target`)";
     run(&["apply", TEAM, "--target", "todos"]).expect(0, &[partial, "Plan: 1 to add,", "1 added"]);
     run(&["diff", TEAM, "--target", "logger"]).expect(0, &["<= execution-role", "+ logger", "Plan: 1 to add,"]);
     run(&["diff", TEAM, "--target", "todos-to-logger"]).expect(0, &["+ logger", "Plan: 2 to add,"]);
-    run(&["apply", TEAM, "--target", "loger"]).expect(1, &["there is no such resource in the spec", "`logger`"]);
+    run(&["apply", TEAM, "--target", "loger"]).expect(1, &["the spec has no such resource", "`logger`"]);
     run(&["apply", TEAM]).expect(0, &["3 added"]);
     // What has left the spec is nobody's part.
     project.edit(TEAM, &[("\n  logger-permission:", "\n  may-call:")]);
@@ -137,7 +138,7 @@ fn a_part_of_a_spec_comes_with_what_it_takes_and_prunes_nothing() {
     run(&["diff", TEAM, "--destroy", "--target", "todos-to-logger"]).expect(0, &["1 to destroy"]);
     for command in [&["diff", "--destroy"][..], &["destroy", "--yes"]] {
         let typo = run(&[command, &[TEAM, "--target", "todso"]].concat());
-        typo.expect(1, &["there is no such resource in the spec", "did you mean `todos`?"]);
+        typo.expect(1, &["the spec has no such resource", "did you mean `todos`?"]);
     }
     let gone = run(&["destroy", TEAM, "--target", "todos", "--yes"]);
     let rows = ["- todos (table", "- may-call (permission", "- todos-to-logger (mapping)", "Resources: 3 destroyed."];

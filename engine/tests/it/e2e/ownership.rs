@@ -34,7 +34,7 @@ fn a_resource_renamed_in_the_spec_is_tagged_anew_and_nothing_else() {
     let spec = spec.replace("\n  todos:", "\n  items:").replace("${todos.", "${items.");
     project.write(TEAM, &spec);
     let refused = run(&["diff", TEAM]).expect(1, &["+ items (table", "! todos (table blue-owls-todos) is refused"]);
-    refused.expect(1, &["if it is called `items` now, write `name: blue-owls-todos` there, and it stays"]);
+    refused.expect(1, &["if you renamed it to `items`, add `name: blue-owls-todos` to `items` to keep it"]);
     let spec = spec.replace("\n  items:", "\n  items:\n    name: blue-owls-todos");
     let spec = spec.replace("\n  logger:", "\n  writer:\n    name: blue-owls-logger");
     let spec = spec.replace("\n  todos-to-logger:", "\n  feed:");
@@ -43,9 +43,9 @@ fn a_resource_renamed_in_the_spec_is_tagged_anew_and_nothing_else() {
         0,
         &[
             "~ items (table blue-owls-todos) will be updated in-place",
-            "it was called `todos` in the spec; its tags are changed to its new name",
-            "it was called `logger` in the spec",
-            "it was called `todos-to-logger` in the spec",
+            "it was named `todos` in the spec; its tags will be updated to the new name",
+            "it was named `logger` in the spec",
+            "it was named `todos-to-logger` in the spec",
             "Plan: 0 to add, 3 to change, 0 to destroy.",
         ],
     );
@@ -142,22 +142,22 @@ fn what_is_handed_over_loses_our_tags_and_nothing_else() {
     project.edit(TEAM, &[("    read_capacity: 1\n", "    read_capacity: 1\n    tags: { course: cloud }\n")]);
     project.run(&["apply", TEAM, "--local"]).expect(0, &["4 added"]);
     aws.put_item("blue-owls-todos", "7", "buy milk");
-    run(&["release", "todos", TEAM]).expect(0, &["it stays in AWS as it is", "released"]);
+    run(&["release", "todos", TEAM]).expect(0, &["it stays in AWS unchanged", "forgotten"]);
     let tags = aws.tags();
     assert_eq!(format!("{:?}", tags["table blue-owls-todos"]), r#"{"course": "cloud"}"#);
     assert!(tags["function blue-owls-logger"].contains_key("engine:team"));
     assert_eq!(aws.n_items("blue-owls-todos"), 1);
     run(&["diff", TEAM]).expect(0, &["= todos (table blue-owls-todos) will be adopted", "Plan: 1 to adopt,"]);
-    run(&["release", "todos", TEAM]).expect(0, &["it bears no tags of the engine"]);
-    run(&["release", "nothing", TEAM]).expect(1, &["this team and stack own nothing called `nothing`"]);
-    run(&["release", "execution-role", TEAM]).expect(1, &["it is imported: whoever owns it is not us"]);
-    run(&["release", "logger-permission", TEAM]).expect(1, &["bears no tags that could come off"]);
-    run(&["release", "todos-to-logger", TEAM]).expect(0, &["released"]);
-    run(&["release", "logger", TEAM]).expect(0, &["released"]);
+    run(&["release", "todos", TEAM]).expect(0, &["it has no engine tags"]);
+    run(&["release", "nothing", TEAM]).expect(1, &["this team's stack owns no resource `nothing`"]);
+    run(&["release", "execution-role", TEAM]).expect(1, &["it is imported, so this stack doesn't manage it"]);
+    run(&["release", "logger-permission", TEAM]).expect(1, &["has no tags to remove"]);
+    run(&["release", "todos-to-logger", TEAM]).expect(0, &["forgotten"]);
+    run(&["release", "logger", TEAM]).expect(0, &["forgotten"]);
     // It is nobody's now, so nothing of it goes.
     let before = aws.snapshot();
     let left = run(&["destroy", TEAM, "--yes", "--delete-data"]);
-    left.expect(0, &["left alone: it bears no tags of the engine", "No changes. No objects need to be destroyed."]);
+    left.expect(0, &["skipped: it has no engine tags", "No changes. No objects need to be destroyed."]);
     assert_eq!(aws.snapshot(), before);
     run(&["apply", TEAM, "--yes"]).expect(0, &["Resources: 4 adopted, 0 added, 0 changed, 0 destroyed."]);
     run(&["diff", TEAM]).expect(0, &[NO_CHANGES]);

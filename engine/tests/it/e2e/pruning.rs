@@ -40,7 +40,7 @@ fn what_leaves_the_spec_goes_from_aws_one_after_the_other() {
     let gone = |names: &[&str], rows: &[&str], done: &str| {
         drop_resources(&project, names);
         run(&["diff", TEAM]).expect(0, &[rows, &["it is no longer in the spec"]].concat());
-        run(&["apply", TEAM]).expect(1, &["there is nobody to ask"]);
+        run(&["apply", TEAM]).expect(1, &["there is no terminal"]);
         run(&["apply", TEAM, "--yes"]).expect(0, &[done]);
         run(&["diff", TEAM]).expect(0, &[NO_CHANGES]);
     };
@@ -62,13 +62,17 @@ fn what_leaves_the_spec_goes_from_aws_one_after_the_other() {
     let uuid = &aws.mappings()[0];
     gone(
         &["logger"],
-        &[&format!("- {uuid} (mapping) will be destroyed"), "the function that it feeds goes", "2 to destroy"],
+        &[
+            &format!("- {uuid} (mapping) will be destroyed"),
+            "the function that it invokes will be destroyed",
+            "2 to destroy",
+        ],
         "0 added, 0 changed, 2 destroyed",
     );
     // A table that is not empty takes its own word.
     drop_resources(&project, &["todos"]);
     run(&["diff", TEAM]).expect(1, &["! todos (table blue-owls-todos) is refused", "it is not empty"]);
-    run(&["apply", TEAM, "--yes"]).expect(1, &["add --delete-data to lose them"]);
+    run(&["apply", TEAM, "--yes"]).expect(1, &["add `--delete-data`"]);
     assert_eq!(aws.n_items(TABLE), 1);
     run(&["apply", TEAM, "--yes", "--delete-data"]).expect(0, &["0 added, 0 changed, 1 destroyed"]);
     // Untagged things are nobody's, whatever they are called.
@@ -106,9 +110,9 @@ fn a_stack_can_be_destroyed_with_an_empty_a_broken_and_without_a_spec() {
             run(&["diff", "--destroy"]).expect(0, &["Plan: 0 to add, 0 to change, 5 to destroy."]);
             assert_eq!(aws.snapshot(), before);
         }
-        run(&["destroy"]).expect(1, &["5 to destroy", "there is nobody to ask"]);
+        run(&["destroy"]).expect(1, &["5 to destroy", "there is no terminal"]);
         let gone = run(&["destroy", "--yes"]);
-        let left = ["blue-owls-by-hand (table) is unchanged", "left alone: it bears no tags of the engine"];
+        let left = ["blue-owls-by-hand (table) is unchanged", "skipped: it has no engine tags"];
         let gone = gone.expect(0, &[&left[..], &["Destroy complete! Resources: 5 destroyed."]].concat());
         assert_eq!(gone.stdout.contains("no longer in the spec"), !resources.is_empty(), "{}", gone.stdout);
         let left = [&format!("role {ROLE}"), "table blue-owls-by-hand"];

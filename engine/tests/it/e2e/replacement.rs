@@ -63,12 +63,12 @@ fn a_role_made_anew_by_its_owner_takes_a_function_with_variables_along() {
         0,
         &[
             "-/+ logger (function blue-owls-logger) must be replaced",
-            "`execution-role` was made anew under the same name since it was last changed",
+            "`execution-role` was re-created under the same name after this was last changed",
             "Lambda's grant to decrypt the function's variables refers to the old role",
             "callers will get errors until it is re-created",
         ],
     );
-    run(&["apply"]).expect(1, &["add --yes"]);
+    run(&["apply"]).expect(1, &["add `--yes`"]);
     run(&["apply", "--yes"]).expect(0, &["Resources: 3 added, 0 changed, 3 destroyed."]);
     run(&["diff"]).expect(0, &[NO_CHANGES]);
     aws.logs("with-variables");
@@ -96,7 +96,7 @@ fn a_function_made_anew_by_hand_is_taken_over_and_fed_by_one_mapping() {
         }
         let told = ["= logger (function blue-owls-logger) will be adopted", "~ code = ", "+ logger-permission"];
         run(&["diff"]).expect(0, &told);
-        run(&["apply"]).expect(1, &["add --yes"]);
+        run(&["apply"]).expect(1, &["add `--yes`"]);
         let n_added = if survives { 1 } else { 2 };
         let done = format!("Resources: 1 adopted, {n_added} added, 0 changed, 0 destroyed.");
         run(&["apply", "--yes"]).expect(0, &[&done]);
@@ -114,7 +114,7 @@ fn what_is_made_anew_by_name_works_again_and_a_table_begins_empty() {
     let aws = project.account(ACCOUNT);
     aws.logs("old");
     let before = aws.snapshot();
-    run(&["apply", "--replace", "logger"]).expect(1, &["callers will get errors until it is re-created", "add --yes"]);
+    run(&["apply", "--replace", "logger"]).expect(1, &["callers will get errors until it is re-created", "add `--yes`"]);
     run(&["apply", "--replace", "todos", "--yes"]).expect(1, &["it is not empty: at least one item", "--delete-data"]);
     project.edit(TEAM, &[("{ id: S }", "{ key: S }"), ("hash_key: id", "hash_key: key")]);
     run(&["apply", "--yes"])

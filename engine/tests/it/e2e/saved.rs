@@ -20,7 +20,7 @@ fn refused(project: &Project, args: &[&str], reason: &str) {
     let ran = project.run(&[&["apply", "plan.json", "--yes"], args].concat());
     let flat = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(flat.contains(reason), "no `{reason}` in\n{}", ran.stderr);
-    ran.expect(1, &["the saved plan no longer holds, so nothing was changed"]);
+    ran.expect(1, &["the saved plan is out of date, so nothing was changed"]);
     assert_eq!(project.account(ACCOUNT).snapshot(), before);
 }
 
@@ -35,7 +35,7 @@ fn a_saved_plan_is_carried_out_as_it_was_shown() {
 
     save(&project, &["--destroy"]);
     let asks: Ran = project.run(&["apply", "plan.json"]);
-    asks.expect(1, &["Plan: 0 to add, 0 to change, 4 to destroy.", "add --yes"]);
+    asks.expect(1, &["Plan: 0 to add, 0 to change, 4 to destroy.", "add `--yes`"]);
     project.run(&["apply", "plan.json", "--yes"]).expect(0, &["Destroy complete! Resources: 4 destroyed."]);
 }
 

@@ -37,7 +37,7 @@ fn one_spec_serves_a_list_of_teams_from_first_to_last() {
     aws.put_item("red-foxes-notes", "7", "buy milk");
     let before = aws.snapshot();
     let refused = run(&[&["destroy", "--yes"], &all[..]].concat());
-    refused.expect(1, &["- notes (table blue-owls-notes) will be destroyed", "add --delete-data to lose them"]);
+    refused.expect(1, &["- notes (table blue-owls-notes) will be destroyed", "add `--delete-data`"]);
     assert_eq!(aws.snapshot(), before);
     let gone = run(&[&["destroy", "--yes", "--delete-data"], &all[..]].concat()).expect(0, &[]);
     assert_eq!(gone.stdout.matches("Destroy complete! Resources: 1 destroyed.").count(), 2);
@@ -52,7 +52,7 @@ fn a_list_shows_who_has_what_and_what_is_left_over_and_changes_nothing() {
     project.write("teams.txt", TEAMS);
     project.write("specs/owls.yaml", &notes("blue-owls", "app"));
     project.write("specs/foxes.yaml", &notes("red-foxes", "web"));
-    run(&["list", "specs/owls.yaml"]).expect(0, &["Nothing was found."]);
+    run(&["list", "specs/owls.yaml"]).expect(0, &["No resources of team blue-owls"]);
     run(&["apply", "specs/owls.yaml", "specs/foxes.yaml"]).expect(0, &["stack app", "stack web"]);
     aws.create_table("red-foxes-by-hand", &[]);
     aws.create_table("blue-owls-old", &[("aws:cloudformation:stack-name", "shop")]);

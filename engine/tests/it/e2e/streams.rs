@@ -77,7 +77,7 @@ fn a_new_view_type_makes_a_new_stream_and_items_go_on_to_the_log() {
         "Plan: 2 to add, 1 to change, 2 to destroy.",
     ];
     run(&["diff"]).expect(0, &told);
-    run(&["apply"]).expect(1, &["there is nobody to ask", "add --yes"]);
+    run(&["apply"]).expect(1, &["there is no terminal", "add `--yes`"]);
     assert_eq!((aws.mappings(), aws.stream()), (vec![old.clone()], stream.clone()), "nothing happens unasked");
     run(&["apply", "--yes"]).expect(0, &["Resources: 2 added, 1 changed, 2 destroyed."]);
     assert!(aws.flows("after") != old && aws.stream() != stream);
@@ -101,7 +101,7 @@ fn a_stream_or_a_table_that_somebody_made_anew_is_found_and_its_mapping_moved() 
     aws.toggle_stream();
     let found = run(&["diff", spec, "--detailed-exitcode"]);
     found.expect(2, &["-/+ todos-to-logger (mapping) must be replaced", "~ event_source_arn"]);
-    run(&["apply", spec]).expect(1, &["add --yes"]);
+    run(&["apply", spec]).expect(1, &["add `--yes`"]);
     assert_eq!(aws.mappings(), old);
     run(&["apply", spec, "--yes"]).expect(0, &["Resources: 2 added, 0 changed, 2 destroyed."]);
     aws.flows("moved");
@@ -117,7 +117,7 @@ fn a_stream_or_a_table_that_somebody_made_anew_is_found_and_its_mapping_moved() 
     });
     let run = |args: &[&str]| project.run_at(&proxy.endpoint(), "100000000002", args);
     run(&["diff", spec]).expect(0, &["= todos (table blue-owls-todos) will be adopted", "-/+ todos-to-logger"]);
-    run(&["apply", spec]).expect(1, &["add --yes"]);
+    run(&["apply", spec]).expect(1, &["add `--yes`"]);
     run(&["apply", spec, "--yes"]).expect(0, &["Resources: 1 adopted, 2 added, 0 changed, 2 destroyed."]);
     aws.flows("adopted");
     run(&["diff", spec]).expect(0, &[NO_CHANGES]);
@@ -129,13 +129,13 @@ fn of_several_mappings_one_stays_and_none_is_made_twice() {
     let run = |args: &[&str], code: i32, texts: &[&str]| -> Ran {
         project.run(&[args, &["--local"]].concat()).expect(code, texts)
     };
-    let same = "`todos-to-logger` is another one that connects the same";
+    let same = "it duplicates `todos-to-logger`";
     // The local AWS lets two read one stream, and every item is handled twice.
     let (spec, aws) = &deployed(&project, "100000000001");
     let ours = aws.mappings();
     let by_hand = aws.map_by_hand();
     run(&["diff", spec, "--detailed-exitcode"], 2, &[&format!("- {by_hand} (mapping) will be destroyed"), same]);
-    run(&["apply", spec], 1, &["add --yes"]);
+    run(&["apply", spec], 1, &["add `--yes`"]);
     run(&["apply", spec, "--yes"], 0, &["Resources: 0 added, 0 changed, 1 destroyed."]);
     assert_eq!([aws.flows("once")], ours[..]);
     run(&["diff", spec], 0, &[NO_CHANGES]);

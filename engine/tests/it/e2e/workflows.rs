@@ -382,7 +382,7 @@ fn a_merge_whose_run_is_cancelled_ends_in_good_order_and_the_next_completes_it()
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     let rest = said.collect::<Vec<_>>().join("\n");
     assert_eq!(cancelled.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("interrupted: calls in flight finish"), "{rest}");
+    assert!(rest.contains("interrupted: finishing calls in flight"), "{rest}");
     Ran::of(step().output().unwrap()).expect(0, &["Apply complete!"]);
     project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
 }
@@ -443,7 +443,7 @@ fn the_shares_of_many_specs_cover_each_of_them_once_and_are_applied() {
 
     // Two that mean the same thing in AWS are refused, whichever shares they would be in.
     project.write("specs/other.yaml", &text);
-    inputs(&mut runner, "specs/*.yaml", "3").expect(true, &["both mean the table `blue-owls-todos`"]);
+    inputs(&mut runner, "specs/*.yaml", "3").expect(true, &["are both the table `blue-owls-todos`"]);
 
     // Hundreds.
     fs::remove_dir_all(project.path("specs")).unwrap();

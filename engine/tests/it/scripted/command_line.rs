@@ -103,7 +103,7 @@ fn a_list_has_permissions_and_mappings_by_what_they_connect_in_one_line_each() {
         run.ends_with(0).says("todos -> logger").says("logger-permission").says("blue-owls-logger-permission");
         assert_eq!(run.out.lines().count(), 5, "a head and four rows: {}", run.out);
     }
-    project.run(&cloud, &["list", "--teams", "teams.txt"]).complains("owned by team red-foxes, stack team");
+    project.run(&cloud, &["list", "--teams", "teams.txt"]).complains("Resources of team red-foxes, stack team in");
     let json: Json = serde_json::from_str(&project.run(&cloud, &["list", "--json"]).out).unwrap();
     let mapping = json["resources"].as_array().unwrap().iter().find(|it| it["kind"] == "mapping").unwrap();
     assert_eq!((&mapping["source"], &mapping["function"]), (&"blue-owls-todos".into(), &"blue-owls-logger".into()));

@@ -33,18 +33,18 @@ fn an_account_in_order_is_told_line_by_line() {
     expect(&checks, "endpoint", "ok", "(--endpoint-url)");
     expect(&checks, "credentials", "ok", "AKIA… from environment variables");
     expect(&checks, "account", "ok", "********9012, as user/student");
-    expect(&checks, "clock", "ok", "as AWS's");
-    expect(&checks, "rights", "ok", "nothing is missing");
+    expect(&checks, "clock", "ok", "in sync with AWS's");
+    expect(&checks, "permissions", "ok", "you have all");
 }
 
 #[test]
 fn rights_that_are_missing_are_named() {
     let cloud = Cloud::start(World { simulated: Some(("implicitDeny", false)), ..World::empty() });
     let some = checks(&cloud, &Project::usual(), 0);
-    expect(&some, "rights", "note", "dynamodb:CreateTable");
-    expect(&some, "rights", "note", "engine policy --for apply");
+    expect(&some, "permissions", "note", "dynamodb:CreateTable");
+    expect(&some, "permissions", "note", "engine policy --for apply");
     let cloud = Cloud::start(World::empty());
-    expect(&checks(&cloud, &Project::usual(), 0), "rights", "note", "IAM does not tell you");
+    expect(&checks(&cloud, &Project::usual(), 0), "permissions", "note", "couldn't be checked with IAM");
 }
 
 #[test]

@@ -5,8 +5,7 @@ use super::world::World;
 use super::{Project, replaced};
 
 const PLACE: &str = "in eu-west-1, account 123456789012";
-const ELSEWHERE: &str =
-    "if it stands elsewhere, pass `--region` or `--profile`; `engine doctor` shows where this looks";
+const ELSEWHERE: &str = "to search elsewhere, pass `--region` or `--profile`; `engine doctor` shows the current ones";
 
 #[test]
 fn what_is_not_found_names_the_place_first_and_the_apply_last() {
@@ -29,8 +28,8 @@ fn what_is_not_found_names_the_place_first_and_the_apply_last() {
     assert_eq!(
         run.out,
         format!(
-            "Nothing was found. Looked {PLACE} for what is owned by team blue-owls, stack team.\nIf it stands elsewhere, \
-             pass `--region` or `--profile`; `engine doctor` shows where this looks.\n"
+            "No resources of team blue-owls, stack team exist {PLACE}.\nTo search elsewhere, pass `--region` or \
+             `--profile`; `engine doctor` shows the current ones.\n"
         )
     );
 }
@@ -39,5 +38,5 @@ fn what_is_not_found_names_the_place_first_and_the_apply_last() {
 fn a_name_to_release_that_nothing_has_is_compared_with_those_of_the_spec() {
     let cloud = Cloud::start(World::empty());
     let run = Project::usual().run(&cloud, &["release", "todso"]);
-    run.ends_with(1).complains("own nothing called `todso` in eu-central-1").complains("did you mean `todos`?");
+    run.ends_with(1).complains("owns no resource `todso` in eu-central-1").complains("did you mean `todos`?");
 }

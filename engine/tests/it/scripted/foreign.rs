@@ -281,7 +281,7 @@ fn a_mapping_with_our_tags_on_a_function_of_another_team_stays() {
         ("imported by ARN", billing, import(&function_arn(billing)), "is imported"),
         ("imported, with the mapping declared", billing, import(billing) + mapping, "is imported"),
         ("imported under our prefix", "acme-sync", import("acme-sync"), "is imported"),
-        ("not in the spec", billing, empty.clone(), "does not begin with `acme`"),
+        ("not in the spec", billing, empty.clone(), "doesn't begin with `acme`"),
         ("under our prefix by its name alone", "acme-extra-sync", empty, "belongs to team `acme-extra`"),
     ];
     for (what, function, spec, why) in specs {
@@ -316,7 +316,7 @@ fn a_mapping_with_our_tags_on_a_function_of_another_team_stays() {
         ran.ends_with(1);
         ran.complains("that it is attached to");
         if function == billing {
-            project.run(&cloud, &bare).ends_with(0).says("does not begin with `acme`");
+            project.run(&cloud, &bare).ends_with(0).says("doesn't begin with `acme`");
         }
         assert!(super::writes(&cloud).iter().all(|it| it == "DeleteTable"), "{what}: {:?}", super::writes(&cloud));
     }

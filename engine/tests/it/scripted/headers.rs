@@ -308,14 +308,14 @@ fn a_remote_endpoint_without_tls_gets_a_warning() {
     let project = Project::usual();
     let far = "http://user:CANARY@aws.example.invalid:4566/path";
     for (variable, args, words) in [
-        (None, &["diff", "--endpoint-url", far][..], "--endpoint-url names an `http://` endpoint"),
-        (Some("AWS_ENDPOINT_URL"), &["diff"], "AWS_ENDPOINT_URL names an `http://` endpoint"),
-        (Some("AWS_ENDPOINT_URL_DYNAMODB"), &["diff"], "AWS_ENDPOINT_URL_DYNAMODB names"),
+        (None, &["diff", "--endpoint-url", far][..], "--endpoint-url sets an `http://` endpoint"),
+        (Some("AWS_ENDPOINT_URL"), &["diff"], "AWS_ENDPOINT_URL sets an `http://` endpoint"),
+        (Some("AWS_ENDPOINT_URL_DYNAMODB"), &["diff"], "AWS_ENDPOINT_URL_DYNAMODB sets"),
     ] {
         let mut command = project.command(args);
         variable.map(|name| command.env(name, far));
         let run = Running::start(command, &project.path("run")).end();
-        run.ends_with(1).complains("requests go unencrypted to http://aws.example.invalid:4566").complains(words);
+        run.ends_with(1).complains("requests to http://aws.example.invalid:4566 are not encrypted").complains(words);
         assert!(!run.err.contains(CANARY), "{}", run.err);
     }
     let config = project.path("config");

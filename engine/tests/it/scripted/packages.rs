@@ -40,7 +40,7 @@ fn a_container_image_is_replaced_after_a_question_and_never_tagged_or_updated() 
         project.run(&cloud, &["apply"]).ends_with(1);
         assert_eq!(writes(&cloud), [""; 0], "nobody was there to answer");
         project.edit("  logger:\n    type: function\n", "  logger:\n    type: function\n    protect: true\n");
-        project.run(&cloud, &["apply", "--yes"]).ends_with(1).complains("`protect: true` keeps it");
+        project.run(&cloud, &["apply", "--yes"]).ends_with(1).complains("`protect: true` prevents");
         assert_eq!(writes(&cloud), [""; 0]);
         project.edit("    protect: true\n", "");
         project.run(&cloud, &["apply", "--yes"]).ends_with(0);
@@ -60,7 +60,7 @@ fn a_container_image_of_nobody_is_not_adopted() {
         let project = Project::usual();
         project.edit("  logger:\n    type: function\n", &format!("  logger:\n    type: function\n{adopt}"));
         let refused = project.run(&cloud, &["apply", "--yes"]);
-        refused.ends_with(1).complains("adopting it would replace it, since its `image` can't change");
+        refused.ends_with(1).complains("adopting it would replace it, because its `image` can't change");
         refused.complains("delete that function, or declare another one");
         assert_eq!(writes(&cloud), [""; 0]);
     }

@@ -521,7 +521,7 @@ fn what_a_prefix_means_is_told_where_there_is_one() {
     for (args, is_told) in [(&[][..], true), (&["--for", "verify"], false), (&["--role"], false)] {
         let [out, said] = told(&project, args);
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        let told = said.contains("`blue-owls-*` is also what the names of a team `blue-owls-more` begin with");
+        let told = said.contains("`blue-owls-*` also matches the resources of a team named `blue-owls-more`");
         assert_eq!((told, out.contains("blue-owls-*")), (is_told, is_told), "{args:?}: {said}");
     }
 }
@@ -601,7 +601,8 @@ fn what_no_policy_can_hold_is_told_and_not_printed() {
     let output = project.command(&["policy", "--account", ACCOUNT]).output().unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     let said = String::from_utf8(output.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    for words in ["the policy for the team `blue-owls` has", "characters, and IAM takes 6144", "named one by one"] {
+    for words in ["the policy for the team `blue-owls` has", "characters, but IAM allows at most 6144", "it lists each"]
+    {
         assert!(said.contains(words), "{said}");
     }
 }

@@ -26,7 +26,7 @@ fn check(world: World, project: &Project, code: i32, words: &[&str]) {
         run.complains(words);
     });
     if words.is_empty() {
-        run.says("Nothing stands in the way of an apply.");
+        run.says("Ready to apply: no problems found");
     }
     assert!(writes(&cloud).is_empty());
     let calls = cloud.calls();
@@ -51,8 +51,9 @@ fn apply(world: World, project: &Project, code: i32, words: &[&str]) -> bool {
 fn preflight_reports_what_could_not_be_checked() {
     let cloud = Cloud::start(World::empty());
     let run = Project::usual().run(&cloud, &["check"]);
-    run.ends_with(0).says("Nothing stands in the way of an apply.");
-    run.says("Could not check what the role of `logger` may do").says("Could not check whether you may hand the role");
+    run.ends_with(0).says("Ready to apply: no problems found");
+    run.says("Couldn't check the permissions of the role of `logger`")
+        .says("Couldn't check whether you may pass the role");
     assert_eq!(cloud.count("SimulatePrincipalPolicy"), 2, "what the role may do, and whether it may be handed over");
     assert_eq!(cloud.count("ListAttachedRolePolicies"), 1, "where the simulator may not be asked");
 }

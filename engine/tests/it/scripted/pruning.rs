@@ -87,12 +87,12 @@ fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
     add_table(&cloud, "blue-owls-by-hand", BTreeMap::new());
     let project = Project::usual();
     let diff = project.run(&cloud, &["diff"]);
-    diff.ends_with(0).says("what is no longer in the spec was not looked for").says("--prune-scan");
+    diff.ends_with(0).says("engine couldn't search for orphans").says("--prune-scan");
     assert!(!diff.out.contains("blue-owls-old"), "{}", diff.out);
     assert_eq!(cloud.count("ListTables"), 0);
     let scan = project.run(&cloud, &["diff", "--prune-scan"]);
     scan.ends_with(0).says("- old (table blue-owls-old) will be destroyed").says("1 to destroy");
-    assert!(!scan.out.contains("not looked for"), "{}", scan.out);
+    assert!(!scan.out.contains("couldn't search for orphans"), "{}", scan.out);
     // What is another team's is not handed over by its name in that team's spec.
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 destroyed");
     project.run(&cloud, &["release", "old"]).ends_with(1).complains("it belongs to team `blue-owls-extra`");
@@ -101,7 +101,7 @@ fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
     assert_eq!(cloud.world(|world| world.tables["blue-owls-extra-todos"].tags.clone()), tags("blue-owls-extra", "old"));
     project.spec(EMPTY);
     let gone = project.run(&cloud, &["destroy", "--yes"]);
-    gone.ends_with(0).says("blue-owls-by-hand (table) is unchanged").says("left alone: it bears no tags");
+    gone.ends_with(0).says("blue-owls-by-hand (table) is unchanged").says("skipped: it has no engine tags");
     let left: Vec<String> = cloud.world(|world| world.tables.keys().cloned().collect());
     assert_eq!(left, ["blue-owls-by-hand", "blue-owls-extra-todos"]);
 }
@@ -113,7 +113,7 @@ fn what_the_index_alone_calls_ours_goes_only_where_that_is_believed() {
     cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
     add_table(&cloud, "blue-owls-old", tags("blue-owls", "old"));
     let project = Project::usual();
-    let told = "left alone: the tag index says that it is ours, but its tags may not be read";
+    let told = "skipped: the tag index lists it for this stack, but you lack permission to read its";
     project.run(&cloud, &["diff"]).ends_with(0).says("old (table blue-owls-old) is unchanged").says(told);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says(told);
     assert_eq!(writes(&cloud), [""; 0]);
@@ -127,7 +127,9 @@ fn what_the_index_alone_calls_ours_goes_only_where_that_is_believed() {
     cloud.always("ListTags", Fault::Answer(Reply::lambda(403, "AccessDeniedException", text)));
     project.spec(EMPTY);
     let refused = project.run(&cloud, &["destroy", "--yes"]);
-    refused.ends_with(1).complains("the function that it feeds would go, but its tags may not be read");
+    refused
+        .ends_with(1)
+        .complains("the function that it invokes will be destroyed, but you lack permission to read its tags");
     assert_eq!(writes(&cloud), [""; 0]);
     project.run(&cloud, &["destroy", "--yes", "--assume-owner"]).ends_with(0).says("Resources: 4 destroyed.");
 }
@@ -170,8 +172,8 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
         assert_eq!(made, 1);
         let before = writes(&cloud).iter().filter(|call| *call == "CreateTable").count();
         if command == "apply" {
-            project.run(&cloud, &["diff"]).ends_with(0).says("todos (table blue-owls-todos) can't be judged yet");
-            project.run(&cloud, &["apply"]).ends_with(0).complains("todos: waiting, since it can't be told yet");
+            project.run(&cloud, &["diff"]).ends_with(0).says("todos (table blue-owls-todos) can't be determined yet");
+            project.run(&cloud, &["apply"]).ends_with(0).complains("todos: waiting, because");
             diff_is_empty(&project, &cloud);
             assert_eq!(before, writes(&cloud).iter().filter(|call| *call == "CreateTable").count());
             assert_eq!(cloud.world(|world| world.functions.len() + world.mappings.len()), 2);
@@ -179,7 +181,7 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
             // Without a spec it is known by its name alone until its tags can be read.
             let bare = ["destroy", "--team", "blue-owls", "--stack", "team", "--region", "eu-central-1", "--yes"];
             let gone = project.run(&cloud, &bare);
-            gone.ends_with(0).complains(&format!("{TABLE}: waiting, since its owner can't be determined yet"));
+            gone.ends_with(0).complains(&format!("{TABLE}: waiting, because its owner can't be determined yet"));
             assert_eq!(cloud.world(|world| world.tables.len()), 0);
             assert!(!cloud.world(|world| world.functions.contains_key(FUNCTION)));
         }
@@ -204,13 +206,13 @@ fn who_destroys_one_function_sees_all_that_hangs_on_it() {
     let cloud = deployed();
     cloud.world(|world| drop(world.mappings[0].tags.insert("engine:stack".to_owned(), "other".to_owned())));
     let run = Project::new(|text| without_mapping(&text)).run(&cloud, &["apply", "--replace", "logger", "--yes"]);
-    run.ends_with(1).complains("the function that it feeds would be made anew");
+    run.ends_with(1).complains("the function that it invokes must be replaced");
     assert_eq!(writes(&cloud), Vec::<String>::new());
     // One that nobody owns goes with it, and is listed; the table stays, and so does what else is left over.
     let cloud = deployed();
     cloud.world(|world| world.mappings[0].tags.clear());
     let project = Project::new(|text| without_mapping(&text));
     let run = project.run(&cloud, &["destroy", "--target", "logger", "--yes"]);
-    run.ends_with(0).says("the function that it feeds goes");
+    run.ends_with(0).says("the function that it invokes will be destroyed");
     assert!(cloud.world(|world| world.mappings.iter().all(|it| it.is_leaving()) && world.tables.len() == 1));
 }

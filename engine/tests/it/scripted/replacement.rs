@@ -81,7 +81,7 @@ fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
                     let cloud = standing(&project, before);
                     project.spec(after);
                     let run = project.run(&cloud, &[&["apply"][..], flags].concat());
-                    run.ends_with(1).says(told).complains("there is nobody to ask").complains("add --yes");
+                    run.ends_with(1).says(told).complains("there is no terminal").complains("add `--yes`");
                     assert_eq!(writes(&cloud), [""; 0], "{told}");
                     project.run(&cloud, &[&["apply", "--yes"][..], flags].concat()).ends_with(0);
                     assert!(!done(&cloud).is_empty(), "{told}");
@@ -114,19 +114,19 @@ fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
         assert_eq!(writes(&cloud), [""; 0], "{told:?}");
     };
     let key = "`hash_key` can't change: DynamoDB can't change the key of an existing table; a new table would be empty";
-    refused(&[], &[key, "`--replace todos` deletes it and makes it anew"]);
+    refused(&[], &[key, "add `--replace todos`"]);
     // Whatever AWS has counted, one item is looked for.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 1);
-    refused(&["--replace", "todos"], &["it is not empty: at least one item would be lost", "add --delete-data"]);
+    refused(&["--replace", "todos"], &["it is not empty: at least one item would be lost", "add `--delete-data`"]);
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().counted = 40);
     refused(
         &["--replace", "todos"],
-        &["it is not empty: about 40 items would be lost (AWS's count is some hours old)", "add --delete-data"],
+        &["it is not empty: about 40 items would be lost (AWS's count can be hours old)", "add `--delete-data`"],
     );
     // An estimate of something that has long been emptied keeps nobody.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 0);
     cloud.forget();
-    project.run(&cloud, &["apply", "--replace", "todos"]).ends_with(1).complains("add --yes");
+    project.run(&cloud, &["apply", "--replace", "todos"]).ends_with(1).complains("add `--yes`");
     assert_eq!(writes(&cloud), [""; 0]);
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 40);
     project.run(&cloud, &["apply", "--replace", "todos", "--delete-data", "--yes"]).ends_with(0);
@@ -164,11 +164,11 @@ fn a_role_made_anew_takes_a_function_with_variables_along() {
         world.lambda_time = Some("2026-11-22T21:00:00.000+0000");
     };
     cloud.world(born_anew);
-    let reason = "`execution-role` was made anew under the same name since it was last changed: its role was re-created \
+    let reason = "`execution-role` was re-created under the same name after this was last changed: its role was re-created \
                   with the same name, and Lambda's grant to decrypt the function's variables refers to the old role";
     project.run(&cloud, &["diff"]).ends_with(0).says("-/+ logger (function blue-owls-logger)").says(reason);
     cloud.forget();
-    project.run(&cloud, &["apply"]).ends_with(1).complains("add --yes");
+    project.run(&cloud, &["apply"]).ends_with(1).complains("add `--yes`");
     assert_eq!(writes(&cloud), [""; 0]);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("Resources: 3 added, 0 changed, 3 destroyed.");
     let calls = cloud.calls();
@@ -197,7 +197,7 @@ fn a_function_made_anew_by_hand_is_taken_over_with_what_is_left_on_it() {
         });
         let project = Project::usual();
         let run = project.run(&cloud, &["apply"]);
-        run.ends_with(1).complains("add --yes").says("= logger (function blue-owls-logger) will be adopted");
+        run.ends_with(1).complains("add `--yes`").says("= logger (function blue-owls-logger) will be adopted");
         run.says("+ logger-permission (permission blue-owls-logger-permission) will be created");
         assert_eq!(writes(&cloud), [""; 0]);
         let run = project.run(&cloud, &["apply", "--yes"]);
@@ -230,7 +230,7 @@ fn what_is_left_over_under_a_declared_name_does_not_stand_in_for_it() {
     project.edit(HANDLER, &format!("{HANDLER}    environment: {{ TABLE: \"${{todos.stream_arn}}\" }}\n"));
     // It may as well be what another value of a variable made.
     let run = project.run(&cloud, &["apply", "--yes"]);
-    run.ends_with(1).complains("`todos` is still in the spec under the name `blue-owls-todos`");
+    run.ends_with(1).complains("the spec declares `todos` under the name `blue-owls-todos`");
     assert_eq!(writes(&cloud), [""; 0]);
     let run = project.run(&cloud, &["apply", "--yes", "--replace", "todos"]);
     run.ends_with(0).says("- todos (table blue-owls-before) will be destroyed");

@@ -20,14 +20,9 @@ fn what_is_wrong_with_any_of_several_is_told_before_the_first_call() {
     let longest = format!("    name: ${{team}}-{}\n", "n".repeat(240));
     let cases: [(&str, String, &[&str], &str); 5] = [
         ("a.yaml", notes("acme", "a", "lists"), &[], "are both team `acme`, stack `a`"),
-        ("b.yaml", notes("acme", "b", "x").replace("hash", "name: acme-notes\n    hash"), &[], "both mean the table"),
-        (
-            &long,
-            String::new(),
-            &["--teams", "teams.txt"],
-            "line 2 of the list of teams `teams.txt` can't be the name of a team",
-        ),
-        ("red-foxes\nacme", String::new(), &["--teams", "teams.txt"], "is named twice for team `acme`, stack `a`"),
+        ("b.yaml", notes("acme", "b", "x").replace("hash", "name: acme-notes\n    hash"), &[], "are both the table"),
+        (&long, String::new(), &["--teams", "teams.txt"], "line 2 of the list of teams `teams.txt` is not a team name"),
+        ("red-foxes\nacme", String::new(), &["--teams", "teams.txt"], "is listed twice for team `acme`, stack `a`"),
         // Only the second team's name makes it too long.
         ("a-team-of-many-many-people", longest, &["--teams", "teams.txt"], "has 267 characters, 255 are allowed"),
     ];
@@ -77,7 +72,7 @@ fn a_failing_team_stops_nobody_else() {
     let text = "Subscriber limit exceeded: There is a limit of 2500 tables.";
     cloud.fault("CreateTable", 1..2, Fault::Answer(Reply::dynamodb("LimitExceededException", text)));
     let run = project.run(&cloud, &["apply", "specs/team.yaml", "--teams", "teams.txt"]);
-    run.ends_with(3).says("limit of 2500 tables").says("Run the same command again to go on.");
+    run.ends_with(3).says("limit of 2500 tables").says("Run the same command again to continue.");
     assert_eq!(run.out.matches("Apply complete! Resources: 1 added").count(), 2, "{}", run.out);
     assert_eq!(run.out.matches("Apply incomplete:").count(), 1, "{}", run.out);
     assert_eq!(cloud.world(|world| world.tables.len()), 2);

@@ -141,7 +141,12 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
 fn reports(run: &super::Run, side: Side, words: &str) {
     run.ends_with(0).says(words);
     let flat = run.out.split_whitespace().collect::<Vec<_>>().join(" ");
-    let notes = ["can't be read (", "may not be read, so only", "was not looked for", "may have been overlooked"];
+    let notes = [
+        "can't be read (",
+        "you lack permission to read some tags",
+        "couldn't search for orphans",
+        "may have missed orphans",
+    ];
     let n_notes: usize = notes.iter().map(|note| flat.matches(note).count()).sum();
     let allowed = if side.is_reported { 1..=1 } else { 0..=0 };
     // `apply` looks by name where the tag index can't be asked, and then misses nothing.
@@ -184,10 +189,14 @@ fn a_mapping_without_an_arn_is_managed_without_tags() {
     diff_is_empty(&project, &cloud);
     assert_eq!(cloud.count("ListTags"), 0);
     project.edit("starting_position", "batch_size: 7\n    starting_position");
-    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 changed").says("some tags may not be read");
+    project
+        .run(&cloud, &["apply", "--yes"])
+        .ends_with(0)
+        .says("1 changed")
+        .says("you lack permission to read some tags");
     diff_is_empty(&project, &cloud);
     assert_eq!(writes(&cloud), ["UpdateEventSourceMapping"]);
-    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("the function that it feeds goes");
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("the function that it invokes will be destroyed");
     assert!(cloud.world(|world| world.is_empty()));
 }
 
@@ -213,5 +222,5 @@ fn tags_that_aws_does_not_keep_are_not_put_on_again_and_again() {
     }
     let project = Project::new(|text| replaced(&text, REGION, here));
     let run = project.run(&cloud, &["diff", "--detailed-exitcode"]);
-    run.ends_with(0).says("No changes.").says("some tags may not be read");
+    run.ends_with(0).says("No changes.").says("you lack permission to read some tags");
 }

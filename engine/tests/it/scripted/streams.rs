@@ -52,7 +52,7 @@ fn one_mapping_reads_the_live_stream(cloud: &Cloud) -> String {
 /// That nothing is written unasked, and what happens then.
 #[track_caller]
 fn apply_asks(project: &Project, cloud: &Cloud) -> Run {
-    project.run(cloud, &["apply"]).ends_with(1).complains("there is nobody to ask").complains("add --yes");
+    project.run(cloud, &["apply"]).ends_with(1).complains("there is no terminal").complains("add `--yes`");
     assert_eq!(writes(cloud), [""; 0], "nothing is written unasked");
     cloud.forget();
     let run = project.run(cloud, &["apply", "--yes"]);
@@ -215,7 +215,7 @@ fn of_several_mappings_the_one_on_the_live_stream_is_kept() {
         for uuid in &gone {
             run.says(uuid);
         }
-        let told = "# `todos-to-logger` is another one that connects the same";
+        let told = "# it duplicates `todos-to-logger`";
         assert_eq!(run.out.matches(told).count(), gone.len(), "case {at}: {}", run.out);
         assert!(!run.out.contains("does not reach the function"), "case {at}: {}", run.out);
         assert_eq!(one_mapping_reads_the_live_stream(&cloud), stays, "case {at}");
@@ -278,7 +278,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
     let run = project.run(&cloud, &["destroy", "--yes"]);
     run.ends_with(0)
         .says(&format!("(mapping {ours}) will be destroyed # it is no longer in the spec"))
-        .says(&format!("{} (mapping) will be destroyed # the function that it feeds goes", BY_HAND[0]))
+        .says(&format!("{} (mapping) will be destroyed # the function that it invokes will be destroyed", BY_HAND[0]))
         .says("Destroy complete! Resources: 5 destroyed.");
     assert!(cloud.world(|world| world.is_empty()));
     let calls = cloud.calls();
@@ -292,7 +292,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
         world.mappings[1].shown["EventSourceArn"] = elsewhere;
     });
     let run = project.run(&cloud, &["destroy", "--yes"]);
-    run.ends_with(1).complains("it belongs to team `red-foxes`, stack `team`, resource `other`, and the function");
+    run.ends_with(1).complains("it belongs to team `red-foxes`, stack `team`, resource `other`, but the function");
     assert_eq!(writes(&cloud), [""; 0]);
 
     // Where nothing of it is in the spec any more, it is the same.
@@ -304,7 +304,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
     let project = Project::usual();
     let text = std::fs::read_to_string(project.path("specs/team.yaml")).unwrap();
     project.spec(text.split("  # Somebody else's").next().unwrap());
-    let theirs = "it belongs to team `red-foxes`, stack `team`, resource `other`, and the function";
+    let theirs = "it belongs to team `red-foxes`, stack `team`, resource `other`, but the function";
     project.run(&cloud, &["apply", "--yes"]).ends_with(1).complains(theirs);
     assert_eq!(writes(&cloud), [""; 0]);
     cloud.world(|world| drop(world.mappings.pop()));

@@ -301,7 +301,7 @@ fn what_may_not_be_read_is_not_said_to_be_as_wanted() {
     project.edit("read_capacity: 1", "read_capacity: 1\n    ttl_attribute: expires");
     let run = project.run(&cloud, &["diff", "--detailed-exitcode"]);
     run.ends_with(2).says("its `ttl_attribute` can't be read (you lack permission for DescribeTimeToLive)");
-    run.says("Undecided: no changes, but 1 resource can't be read completely.");
+    run.says("Undecided: no changes, but 1 resource can't be fully read.");
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn settings_that_may_not_be_read_are_left_alone() {
     assert_eq!(cloud.world(|world| world.tables[TABLE].recovery), Some(35));
     // What the spec declares and can't be read is reported as neither compared nor changed.
     project.spec(&spec(&PLAIN.replace("read_capacity: 1", "ttl_attribute: due\nread_capacity: 3")));
-    let told = "its `ttl_attribute` can't be read (you lack permission for DescribeTimeToLive), so it is not compared";
+    let told = "its `ttl_attribute` can't be read (you lack permission for DescribeTimeToLive), so it is neither";
     project.run(&cloud, &["apply"]).ends_with(0).says(told);
     assert_eq!(cloud.world(|world| world.tables[TABLE].ttl.clone()).as_deref(), Some("expires"));
 }

@@ -38,7 +38,7 @@ fn applied(project: &Project, cloud: &Cloud) -> (Run, String) {
 
 /// The line that says how long it took.
 fn took(run: &Run) -> &str {
-    run.err.lines().find(|line| line.starts_with("Took ")).unwrap_or_else(|| panic!("{}", run.err))
+    run.err.lines().find(|line| line.starts_with("Finished in ")).unwrap_or_else(|| panic!("{}", run.err))
 }
 
 /// The page's text, a line for each block, without times and what hangs on them.
@@ -80,7 +80,7 @@ fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_
     };
     says(&all, "Critical path: todos (");
     says(&all, ") → todos-to-logger (");
-    says(&all, "2 sent again, 1 throttled");
+    says(&all, "2 retried, 1 throttled");
     // Everything stands in the row of the step that did it.
     let rows: Vec<Vec<String>> =
         page.split("<li class=\"row").skip(1).map(|row| words(&format!("<body>{row}"))).collect();
@@ -89,19 +89,19 @@ fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_
     assert!(!reads.iter().any(|line| line.contains("Create") || line.contains("waited")), "{reads:#?}");
     says(table, "for the table to become ACTIVE, since AWS creates it in the background");
     says(table, "for AWS's rate limit");
-    says(table, "CreateTable again");
-    says(table, "too many calls");
+    says(table, "CreateTable retry");
+    says(table, "throttled");
     says(function, "CreateFunction | blue-owls-logger | ");
     says(permission, "since AWS reports: The operation cannot be performed at this time");
-    says(permission, "AddPermission again");
+    says(permission, "AddPermission retry");
     says(permission, "ResourceConflictException");
     says(mapping, "CreateEventSourceMapping | ");
     says(mapping, "for the mapping to become ready");
     assert_eq!(n_of(&page, "critical"), 2, "of both its steps, and of nothing else");
     assert!(n_of(&page, "wait") >= 4 && n_of(&page, "call") > 20, "{page}");
     let last = took(&run);
-    assert!(last.starts_with("Took ") && last.contains("; the longest pole: todos ("), "{last}");
-    assert!(last.contains(" s) -> todos-to-logger (") && last.ends_with(" s)."), "{last}");
+    assert!(last.starts_with("Finished in ") && last.contains(". Critical path: todos ("), "{last}");
+    assert!(last.contains(" s) -> todos-to-logger (") && last.ends_with(" s)"), "{last}");
 }
 
 #[test]
@@ -137,17 +137,17 @@ fn a_failure_an_interrupt_and_nothing_to_do_have_a_page_as_well() {
     // Questions about rights come before the first write, so nothing has begun.
     cloud.held(2);
     running.press_ctrl_c();
-    super::until("an interrupt", || running.said(), |said| said.contains("nothing new begins"));
+    super::until("an interrupt", || running.said(), |said| said.contains("starting no new steps"));
     cloud.let_go();
     running.end().ends_with(130);
     let said = words(&fs::read_to_string(project.path(PAGE)).unwrap());
-    has(&said, "not begun");
-    has(&said, "Interrupted: this is what was known by then.");
+    has(&said, "not started");
+    has(&said, "Interrupted: AWS may still complete");
 
     let (run, page) = applied(&project, &deployed());
     run.ends_with(0);
-    has(&words(&page), "Nothing was to be done.");
-    assert!(!run.err.contains("Took "), "{}", run.err);
+    has(&words(&page), "No changes.");
+    assert!(!run.err.contains("Finished in "), "{}", run.err);
 }
 
 #[test]
@@ -159,20 +159,20 @@ fn a_second_ctrl_c_leaves_a_page_of_what_is_known_by_then() {
     cloud.wait_for("CreateTable", 1);
     cloud.wait_for("CreateFunction", 1);
     running.press_ctrl_c();
-    super::until("the first one to be heard", || running.said(), |said| said.contains("nothing new begins"));
+    super::until("the first one to be heard", || running.said(), |said| said.contains("starting no new steps"));
     assert!(!project.path(PAGE).exists(), "the table still hangs");
     running.press_ctrl_c();
     running.end().ends_with(130);
     let page = fs::read_to_string(project.path(PAGE)).unwrap();
     let said = words(&page);
     let has = |piece: &str| assert!(said.iter().any(|line| line.contains(piece)), "no `{piece}` in {said:#?}");
-    has("Interrupted: this is what was known by then.");
+    has("Interrupted: AWS may still complete");
     has("creating interrupted, ");
     has("CreateTable | blue-owls-todos | ");
-    has("none before the end");
+    has("no response before the end");
     has("CreateFunction | blue-owls-logger | ");
     // The function may have been made in time or not.
-    assert!(said.iter().any(|line| line == "not begun" || line == "skipped, it depends on logger"), "{said:#?}");
+    assert!(said.iter().any(|line| line == "not started" || line == "skipped, it depends on logger"), "{said:#?}");
     // A page of what is whole says nothing of the kind.
     let (_, page) = applied(&project, &deployed());
     assert!(!page.contains("Interrupted: ") && !page.contains("Incomplete: "));
@@ -190,7 +190,7 @@ fn several_specs_share_a_page_and_an_axis() {
     let headings: Vec<String> = words(&page).into_iter().filter(|line| line.contains("/team account")).collect();
     assert_eq!(headings.len(), 2, "{headings:?}");
     assert_eq!(page.matches("<div class=\"scale\"").count(), 2);
-    assert!(took(&run).contains("; the longest pole: "), "{}", run.err);
+    assert!(took(&run).contains(". Critical path: "), "{}", run.err);
     assert!(took(&run).contains("/team/todos ("), "{}", run.err);
 }
 
@@ -204,8 +204,8 @@ fn where_no_page_can_be_written_nothing_is_begun() {
         ("nowhere/page.html", "No such file or directory"),
         ("folder", "it is a folder"),
         ("notes.html/page.html", "Not a directory"),
-        ("notes.html", "is there already, and it is no timeline"),
-        ("specs/team.yaml", "is there already, and it is no timeline"),
+        ("notes.html", "already exists and is not a timeline"),
+        ("specs/team.yaml", "already exists and is not a timeline"),
         ("/dev/null", "it is not a regular file"),
         ("/proc/page.html", ""),
     ];
@@ -228,7 +228,7 @@ fn where_no_page_can_be_written_nothing_is_begun() {
 fn what_is_not_carried_out_has_no_page() {
     let project = Project::usual();
     let cloud = deployed();
-    project.run(&cloud, &["destroy", "--timeline", PAGE]).ends_with(1).complains("needs an answer");
+    project.run(&cloud, &["destroy", "--timeline", PAGE]).ends_with(1).complains("needs confirmation");
     assert!(!project.path(PAGE).exists() && writes(&cloud).is_empty());
     project.run(&cloud, &["destroy", "--yes", "--delete-data", "--timeline", PAGE]).ends_with(0);
     assert!(fs::read_to_string(project.path(PAGE)).unwrap().contains("destroyed, "));
@@ -242,7 +242,7 @@ fn a_program_reads_the_longest_pole_as_fields() {
     let path: Vec<_> = timing["longest_pole"].as_array().unwrap().iter().map(|it| it["resource"].clone()).collect();
     assert_eq!(path, ["todos", "todos-to-logger"]);
     assert!(timing["seconds"].as_f64() >= timing["ideal_seconds"].as_f64());
-    assert!(!run.err.contains("Took "), "{}", run.err);
+    assert!(!run.err.contains("Finished in "), "{}", run.err);
 }
 
 /// Times as the run has them, on a paused clock: what hangs for so long is shown for so long.

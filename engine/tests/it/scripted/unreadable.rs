@@ -467,8 +467,8 @@ fn hide_variables(cloud: &Cloud) {
     (row.hide)(cloud);
 }
 
-const NOTE: &str = "its `environment` can't be read (you lack permission to use the KMS key), so it is not compared and \
-                    not changed";
+const NOTE: &str = "its `environment` can't be read (you lack permission to use the KMS key), so it is neither \
+                    compared nor changed";
 
 #[test]
 fn variables_that_cannot_be_decrypted_outlive_a_change_of_another_setting() {
@@ -509,7 +509,7 @@ fn a_replacement_needs_what_is_unknown_to_be_declared() {
     assert_eq!(super::writes(&cloud), [""; 0]);
     let project = declared("    environment: { MODE: new }\n");
     let done = project.run(&cloud, &replace);
-    done.ends_with(0).says("its `environment` can't be read").says("the new one gets what the spec declares");
+    done.ends_with(0).says("its `environment` can't be read").says("the new resource gets what the spec declares");
     let variables = cloud.world(|world| world.functions[FUNCTION].config["Environment"]["Variables"].clone());
     assert_eq!(variables, json!({ "MODE": "new" }));
 }

@@ -188,7 +188,7 @@ fn an_owner_that_is_not_known_yet_is_told_again() {
     cloud.always("DescribeTable", Fault::Answer(Reply::ok(&creating)));
     let project = Project::usual();
     let running = project.start(&cloud, &["apply"]);
-    let words = "waiting for AWS to show whose it is and what it is (blue-owls-todos) (";
+    let words = "waiting for AWS to return its tags and settings (blue-owls-todos) (";
     until("the reason", || running.said(), |said| said.contains(words));
     running.press_ctrl_c();
     running.end().ends_with(130);
