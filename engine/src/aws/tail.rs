@@ -1,7 +1,9 @@
-//! What a function has logged, as it comes in.
+//! Follows a log group.
 //!
-//! Polled, not streamed: StartLiveTail has a host of its own, which a local AWS does not answer, and FilterLogEvents is
-//! there for everybody who may read logs at all.
+//! It polls FilterLogEvents, for which everyone who reads logs has permission. StartLiveTail needs a separate host, which
+//! the local AWS doesn't serve.
+//!
+//! **Invariant:** each event is returned once, in the order of time within a poll.
 
 use std::collections::BTreeMap;
 
@@ -11,63 +13,79 @@ use super::wait::Context;
 /// One event of a log group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEvent {
-    /// AWS's id of it.
+    /// The event's ID.
     pub id: String,
-    /// The stream in which it stands: one for each execution environment.
+    /// Its log stream: one for each execution environment.
     pub stream: String,
     /// When it was written, in milliseconds since 1970.
     pub at: i64,
-    /// What it says, without a line break at the end.
+    /// Its message without a line break at the end.
     pub text: String,
 }
 
-/// How far a look goes back behind the last event, in milliseconds: events of several streams come in out of order.
+/// How far a poll goes back before the last event, in milliseconds: events of several streams arrive out of order.
 const OVERLAP: i64 = 30_000;
-/// How many events a page has at most
+/// Maximum number of events on a page
 /// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html).
 const PAGE: i32 = 10_000;
 
-/// Follows a log group from a moment on.
+/// Follows a log group from a given time.
 #[derive(Debug)]
 pub struct Tail {
     group: String,
     start: i64,
-    /// What was written later is left out.
+    /// Events after this time are left out.
     end: Option<i64>,
+    /// Events without this text are left out.
+    text: Option<String>,
     /// When the last event was written.
     last: i64,
-    /// What has been handed out and may come again, by its id.
+    /// The events that were returned and may come again, by ID.
     seen: BTreeMap<String, i64>,
-    /// A moment of which there are more events than can be read.
+    /// A millisecond with more events than can be read.
     crowded: Option<i64>,
 }
 
 impl Tail {
-    /// Of the log group `group`, what is written from `start` on (milliseconds since 1970).
+    /// Follows the log group `group` from `start` (milliseconds since 1970).
     pub fn new(group: &str, start: i64) -> Tail {
-        Tail { group: group.to_owned(), start, end: None, last: start, seen: BTreeMap::new(), crowded: None }
+        Tail {
+            group: group.to_owned(),
+            start,
+            end: None,
+            text: None,
+            last: start,
+            seen: BTreeMap::new(),
+            crowded: None,
+        }
     }
 
-    /// Leaves out what is written after `end`.
+    /// Leaves out events after `end`.
     #[must_use]
     pub fn until(self, end: Option<i64>) -> Tail {
         Tail { end, ..self }
     }
 
-    /// Reads nothing that was written before `start` from now on.
+    /// Leaves out events without `text`, which must not contain quotes.
+    #[must_use]
+    pub fn containing(self, text: &str) -> Tail {
+        Tail { text: Some(format!("\"{text}\"")), ..self }
+    }
+
+    /// From now on, leaves out events before `start`.
     pub fn skip_to(&mut self, start: i64) {
         self.start = self.start.max(start);
     }
 
-    /// The millisecond of which the last looks have not shown everything, if there is one: AWS hands out one page of it.
+    /// The millisecond whose events couldn't all be read since the last call, if any: AWS returns one page of it.
     pub fn take_crowded(&mut self) -> Option<i64> {
         self.crowded.take()
     }
 
-    /// What has come since the last look, in the order of time; `None`: there is no such log group (yet).
+    /// The events since the last call, in the order of time; `None` if the log group doesn't exist (yet).
     ///
     /// # Errors
-    /// `Denied` without the right `logs:FilterLogEvents`; whatever else keeps AWS from answering.
+    /// `Denied` without the permission `logs:FilterLogEvents`; any other error of AWS.
     pub async fn next(&mut self, cx: &Context) -> Result<Option<Vec<LogEvent>>, AwsError> {
         let mut news = Vec::new();
         let mut from = self.start.max(self.last - OVERLAP);
@@ -80,12 +98,12 @@ impl Tail {
                     news.push(event);
                 }
             }
-            // A full page may be cut off without a word about what follows.
+            // A full page may have been cut off without a token.
             if n_events < PAGE.unsigned_abs() as usize {
                 break;
             }
             if news.len() == n_before {
-                // All of it is known and of one moment, of which the rest can't be reached; what comes later can.
+                // All of it is known and from one millisecond, so the rest of that can't be reached.
                 self.crowded = Some(from);
                 from += 1;
             }
@@ -102,7 +120,7 @@ impl Tail {
         loop {
             let look = || async {
                 let request = cx.aws.logs.filter_log_events().log_group_name(&self.group).start_time(from).limit(PAGE);
-                let request = request.set_end_time(self.end);
+                let request = request.set_end_time(self.end).set_filter_pattern(self.text.clone());
                 request.set_next_token(token.clone()).send().await.named("FilterLogEvents", &self.group)
             };
             let answer = match cx.read(&self.group, look).await {
@@ -113,7 +131,7 @@ impl Tail {
                 let stream = event.log_stream_name.unwrap_or_default();
                 let at = event.timestamp.unwrap_or_default();
                 let text = event.message.unwrap_or_default().trim_end_matches(['\n', '\r']).to_owned();
-                // A local AWS gives none, so the event is known by its place among those that are alike.
+                // The local AWS has no IDs, so equal events are numbered.
                 let id = event.event_id.unwrap_or_else(|| {
                     let alike = format!("{stream} {at} {text}");
                     let n = n_alike.entry(alike.clone()).and_modify(|n| *n += 1).or_insert(0_u32);
@@ -121,7 +139,7 @@ impl Tail {
                 });
                 LogEvent { id, stream, at, text }
             }));
-            // A page may be empty and still have a successor; one that repeats its token has none.
+            // An empty page may have a next one; a repeated token has none.
             match answer.next_token.filter(|next| !next.is_empty() && token.as_ref() != Some(next)) {
                 Some(next) => token = Some(next),
                 None => return Ok(Some(events)),
