@@ -146,7 +146,7 @@ const CALLS: [(&str, Scope, &[Purpose]); 49] = [
     ("lambda:GetEventSourceMapping", Scope::Mappings, LOOK),
     ("lambda:GetFunction", Scope::Functions, &[Diff, Apply, Destroy, Verify, Logs, Check]),
     ("lambda:GetPolicy", Scope::Permissions, LOOK),
-    ("lambda:ListEventSourceMappings", Scope::Lists, LOOK),
+    ("lambda:ListEventSourceMappings", Scope::Lists, &[Diff, Apply, Destroy, Verify, Logs, Check]),
     ("lambda:ListFunctions", Scope::Lists, SEARCH),
     ("lambda:ListTags", Scope::AnyMappings, LOOK),
     ("lambda:PutFunctionConcurrency", Scope::Functions, &[Apply]),

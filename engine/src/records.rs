@@ -1,67 +1,69 @@
-//! What a function's log says: an item's change, a failure with its trace, a report of AWS's, or plain text.
+//! Parses a function's log into changes of items, errors with their traces, Lambda's reports, and plain text.
 //!
-//! Read are AWS's two log formats (tab-separated text and JSON), a stream's records as functions usually print them, and
-//! what a local AWS makes of both. Whatever is anything else stays the text that it is.
+//! It knows Lambda's two log formats (tab-separated text and JSON), stream records as functions usually print them, and
+//! what the local AWS makes of both.
 //!
-//! **Invariant:** pure, for any text; nothing is guessed. What does not come out whole is text.
+//! **Invariant:** pure, for any text; nothing is guessed. Whatever can't be parsed completely stays text.
+
+mod trace;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-/// An item, or a part of one: plain values by attribute.
+/// An item or a part of it: plain values by attribute.
 pub type Image = BTreeMap<String, Json>;
 
-/// One event of a log, taken apart.
+/// One parsed event of a log.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Line {
-    /// The invocation that it belongs to, where it says so.
+    /// The request ID of its invocation, if the line has it.
     pub request: Option<String>,
-    /// What it says; nothing where it only frames an invocation, whose report says the same and more.
+    /// Its content. Empty for a line that only frames an invocation: the invocation's report has the same and more.
     pub said: Vec<Said>,
 }
 
-/// One thing that a log says.
+/// One entry of a log.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
-    /// What happened to an item.
+    /// A change of an item.
     Record(Record),
-    /// What a function failed with.
+    /// An error of the function.
     Failure(Failure),
-    /// What AWS tells at the end of an invocation.
+    /// Lambda's report at the end of an invocation.
     Report(Report),
-    /// Anything else, as it is.
+    /// Anything else, unchanged.
     Text {
-        /// How grave it is, in the words of the runtime, where it says so.
+        /// Its log level as the runtime writes it, if the line has one.
         level: Option<String>,
-        /// The text without what the log format has put in front.
+        /// The text without the prefix of the log format.
         text: String,
     },
 }
 
-/// What a stream can tell about an item.
+/// The kind of a change in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Happening {
-    /// It was created.
+    /// The item was created.
     Insert,
-    /// It was changed.
+    /// The item was updated.
     Modify,
-    /// It was deleted.
+    /// The item was deleted.
     Remove,
 }
 
-/// A stream's record of one item.
+/// A stream record: one change of one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// What happened.
+    /// The kind of change.
     pub happening: Happening,
     /// The item's key.
     pub keys: Image,
-    /// What it was, if the stream shows that.
+    /// The item before, if the stream's view type includes it.
     pub old: Option<Image>,
-    /// What it is, if the stream shows that.
+    /// The item after, if the stream's view type includes it.
     pub new: Option<Image>,
 }
 
@@ -70,9 +72,9 @@ pub struct Record {
 pub struct Change<'r> {
     /// Its name.
     pub attribute: &'r str,
-    /// `None`: it was not there, or the stream does not show it.
+    /// `None`: it didn't exist, or the stream's view type leaves it out.
     pub before: Option<&'r Json>,
-    /// `None`: it is not there any more.
+    /// `None`: it no longer exists, or the stream's view type leaves it out.
     pub after: Option<&'r Json>,
 }
 
@@ -83,39 +85,57 @@ pub struct Failure {
     pub kind: String,
     /// Its message.
     pub message: String,
-    /// Where it came from, a line each.
+    /// The lines of its stack trace.
     pub trace: Vec<String>,
 }
 
-/// What an invocation took.
+/// The time and memory of an invocation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
-    /// How long it ran, in milliseconds.
+    /// Duration in milliseconds.
     pub duration: f64,
-    /// How much of that is paid for.
+    /// Billed duration in milliseconds.
     pub billed: Option<f64>,
-    /// Memory that it has, in MB.
+    /// Memory size in MB.
     pub memory: Option<f64>,
-    /// Memory that it used at most, in MB.
+    /// Maximum memory used in MB.
     pub used: Option<f64>,
-    /// How long the environment took to start, in milliseconds, where it had to.
+    /// Init duration in milliseconds, on a cold start.
     pub init: Option<f64>,
-    /// How it ended, if not well: `timeout`, `error`.
+    /// `timeout` or `error`, unless the invocation succeeded.
     pub status: Option<String>,
 }
 
 impl Line {
-    /// An event that is not taken apart.
+    /// An event that isn't parsed.
     pub fn raw(text: &str) -> Line {
         Line { request: None, said: vec![Said::Text { level: None, text: text.to_owned() }] }
+    }
+
+    /// The same without the runtime's stack frames. `locate` returns the project's file for a path below the folder of the
+    /// function's code.
+    #[must_use]
+    pub fn with_own_frames(mut self, locate: &dyn Fn(&str) -> Option<String>) -> Line {
+        for said in &mut self.said {
+            match said {
+                Said::Failure(failure) => {
+                    failure.trace = trace::own(failure.trace.iter().map(String::as_str), locate);
+                }
+                Said::Text { text, .. } if text.contains('\n') => {
+                    *text = trace::own(text.split('\n'), locate).join("\n")
+                }
+                _ => {}
+            }
+        }
+        self
     }
 }
 
 impl Happening {
-    /// All of them, in the order of an item's life.
+    /// All kinds, in the order of an item's life.
     pub const ALL: [Happening; 3] = [Happening::Insert, Happening::Modify, Happening::Remove];
 
-    /// The word of the records.
+    /// The `eventName` of a record.
     pub fn word(self) -> &'static str {
         match self {
             Happening::Insert => "INSERT",
@@ -130,8 +150,8 @@ impl Happening {
 }
 
 impl Record {
-    /// The attributes that came, changed or went, but for the key's, in the order of their names. Where the stream shows
-    /// one image alone, all that it has.
+    /// The attributes outside the key that were added, changed or removed, sorted by name. If the stream's view type
+    /// includes only one image, all its attributes.
     pub fn changes(&self) -> Vec<Change<'_>> {
         let mut changes: BTreeMap<&str, Change<'_>> = BTreeMap::new();
         for (attribute, before) in self.old.iter().flatten() {
@@ -146,12 +166,14 @@ impl Record {
     }
 }
 
-/// What Node.js and AWS call a line's gravity.
+/// The log levels of Node.js, Python and Lambda.
 const LEVELS: [&str; 7] = ["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL"];
-/// Texts that are longer are not looked at as what Node.js prints of objects, in bytes.
+/// Longer texts, in bytes, aren't parsed as objects printed by Node.js or Python.
 const MAX_INSPECTED: usize = 1 << 18;
+/// How many opening brackets of a text are tried as the start of JSON.
+const MAX_STARTS: usize = 16;
 
-/// Takes a log event apart.
+/// Parses a log event.
 pub fn read(text: &str) -> Line {
     let text = text.trim_end_matches(['\n', '\r']);
     // docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
@@ -161,7 +183,7 @@ pub fn read(text: &str) -> Line {
     })
 }
 
-/// Lambda's own lines of the text format.
+/// Lambda's own lines in the text format.
 fn framed(text: &str) -> Option<Line> {
     let frame = |request: Option<&str>| Line { request: request.map(str::to_owned), said: Vec::new() };
     let is_id = |word: &str| word.len() == 36 && word.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-');
@@ -177,7 +199,7 @@ fn framed(text: &str) -> Option<Line> {
         "START" if rest.starts_with(" Version: ") && !rest.contains('\n') => Some(frame(Some(id))),
         "END" if rest.is_empty() => Some(frame(Some(id))),
         "REPORT" => {
-            // Of X-Ray more lines may follow.
+            // X-Ray may add lines below.
             let fields = rest.lines().next()?.split('\t').filter_map(|field| field.trim().split_once(": "));
             let fields: BTreeMap<&str, &str> = fields.collect();
             let number = |name: &str| fields.get(name)?.split(' ').next()?.parse().ok();
@@ -226,15 +248,20 @@ fn timed_out(text: &str) -> Option<Line> {
     is_one.then(|| Line { request: Some(request.to_owned()), said })
 }
 
-/// A line of the JSON format.
+/// A line in the JSON format.
 fn document(text: &str) -> Option<Line> {
     let line: Map<String, Json> = text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()?;
     let word = |name: &str| line.get(name).and_then(Json::as_str);
     if let (Some(kind), Some(Json::Object(record))) = (word("type"), line.get("record")) {
         return platform(kind, record);
     }
-    let level = word("level").filter(|level| LEVELS.contains(level))?;
     word("timestamp")?;
+    let request = word("requestId").map(str::to_owned);
+    // Python's runtime logs an unhandled exception without `message`.
+    if let Some(failure) = failure(&line).filter(|_| !line.contains_key("message")) {
+        return Some(Line { request, said: vec![Said::Failure(failure)] });
+    }
+    let level = word("level").filter(|level| LEVELS.contains(level))?;
     let said = match line.get("message")? {
         Json::String(text) => payload(text, Some(level)),
         message => match spoken(message, None) {
@@ -242,10 +269,10 @@ fn document(text: &str) -> Option<Line> {
             None => vec![Said::Text { level: Some(level.to_owned()), text: message.to_string() }],
         },
     };
-    Some(Line { request: word("requestId").map(str::to_owned), said })
+    Some(Line { request, said })
 }
 
-/// Lambda's own lines of the JSON format
+/// Lambda's own lines in the JSON format
 /// (docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html).
 fn platform(kind: &str, record: &Map<String, Json>) -> Option<Line> {
     let request = record.get("requestId").and_then(Json::as_str).map(str::to_owned);
@@ -267,20 +294,67 @@ fn platform(kind: &str, record: &Map<String, Json>) -> Option<Line> {
     Some(Line { request, said })
 }
 
-/// What a function has printed.
+/// The content of a function's own line.
 fn payload(text: &str, level: Option<&str>) -> Vec<Said> {
     let plain = || vec![Said::Text { level: level.map(str::to_owned), text: text.to_owned() }];
-    if let Some(record) = told(text) {
+    if let Some(record) = told_anywhere(text) {
         return vec![Said::Record(record)];
     }
-    // Words may stand in front: `Received event: {…}`.
-    let starts = [text.find('{'), text.find('[')].into_iter().flatten();
-    let mut found = starts.filter_map(|at| {
+    // Text may come first, brackets included: `[INFO] user {7} sent {…}`.
+    let starts = text.match_indices(['{', '[']).take(MAX_STARTS);
+    let mut found = starts.filter_map(|(at, _)| {
         let (words, json) = text.split_at_checked(at)?;
         let json: Json = serde_json::from_str(json).ok()?;
         spoken(&json, Some(words))
     });
-    found.next().or_else(|| inspected(text)).unwrap_or_else(plain)
+    let thrown = || level.is_none().then(|| thrown(text)).flatten().map(|failure| vec![Said::Failure(failure)]);
+    found.next().or_else(|| inspected(text)).or_else(thrown).unwrap_or_else(plain)
+}
+
+/// An error without a level, as a runtime prints it: `TypeError: no luck` above the frames of Node.js, the same below those
+/// of Python, and `[ERROR] KeyError: 'x'` of Lambda's Python runtime, with or without frames.
+fn thrown(text: &str) -> Option<Failure> {
+    // The runtime separates the lines of an event with carriage returns, and indents with no-break spaces
+    // (github.com/aws/aws-lambda-python-runtime-interface-client, awslambdaric/bootstrap.py).
+    let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\u{a0}', " ");
+    let failure = |head: &str, trace: &[&str]| {
+        let (kind, message) = typed(head)?;
+        let trace = trace.iter().map(|line| line.trim_end().to_owned()).collect();
+        Some(Failure { kind: kind.to_owned(), message: message.trim_end().to_owned(), trace })
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    if let Some(error) = text.strip_prefix("[ERROR] ") {
+        let (head, frames) = error.split_once(trace::TRACEBACK).unwrap_or((error, ""));
+        let frames: Vec<&str> = frames.lines().filter(|line| !line.trim().is_empty()).collect();
+        return failure(head, &frames).filter(|it| !it.message.is_empty() || !frames.is_empty());
+    }
+    if let Some((_, below)) = lines.split_first().filter(|(first, _)| **first == trace::TRACEBACK) {
+        let n_frames = below.iter().take_while(|line| line.starts_with("  ")).count();
+        let (frames, error) = below.split_at_checked(n_frames)?;
+        return failure(&error.join("\n"), frames);
+    }
+    let first = lines.iter().position(|line| trace::is_of_node(line))?;
+    let (head, frames) = lines.split_at_checked(first)?;
+    let is_whole = frames.iter().all(|line| trace::is_of_node(line));
+    // `console.trace` prints frames as well.
+    let is_error = |it: &Failure| ["Error", "Exception"].iter().any(|end| it.kind.ends_with(end));
+    failure(&head.join("\n"), frames).filter(|it| is_whole && is_error(it))
+}
+
+/// Type and message of `TypeError: no luck`.
+fn typed(head: &str) -> Option<(&str, &str)> {
+    let (kind, message) = head.split_once(": ").unwrap_or((head.trim_end(), ""));
+    let is_part = |part: &str| part.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    let is_type = kind.split('.').all(is_part) && kind.chars().all(|c| c.is_alphanumeric() || "._".contains(c));
+    is_type.then_some((kind, message))
+}
+
+/// A record as [`told`] reads it, where text may come first.
+fn told_anywhere(text: &str) -> Option<Record> {
+    let starts = Happening::ALL.into_iter().filter_map(|it| text.find(&format!("{} keys {{", it.word())));
+    let start = starts.min()?;
+    let is_word = text.get(..start)?.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    told(text.get(start..)?).filter(|_| !is_word)
 }
 
 /// `MODIFY keys {…} | old {…} | new {…}`, with plain values.
@@ -305,7 +379,7 @@ fn told(text: &str) -> Option<Record> {
     Some(Record { happening, keys: images.remove("keys")?, old: images.remove("old"), new: images.remove("new") })
 }
 
-/// What a JSON value says: an event of a stream, its records, one of them, or an error. `words` are what stands in front.
+/// The content of a JSON value: a stream's event, its records, one record, or an error. `words` is the text in front of it.
 fn spoken(json: &Json, words: Option<&str>) -> Option<Vec<Said>> {
     let all = |records: &[Json]| {
         let said: Option<Vec<Said>> = records.iter().map(|json| Some(Said::Record(record(json)?))).collect();
@@ -334,7 +408,7 @@ fn record(json: &Json) -> Option<Record> {
 }
 
 fn images(happening: Happening, map: &Map<String, Json>) -> Option<Record> {
-    // What is there has to be an image.
+    // Anything but an image makes it something else.
     let image = |name: &str| match map.get(name) {
         None | Some(Json::Null) => Some(None),
         Some(Json::Object(typed)) => Some(Some(typed.iter().map(plain_entry).collect::<Option<Image>>()?)),
@@ -372,47 +446,58 @@ fn number(text: &str) -> Json {
     number.filter(|it| it.to_string() == text).map_or_else(|| Json::from(text), Json::Number)
 }
 
-/// What Node.js prints of an object itself (`util.inspect`), where that happens to be YAML. It cuts off what lies deep, so
-/// a whole event hardly ever comes out, but a single record does.
+/// An object as Node.js (`util.inspect`) or Python (`repr`) prints it, where that happens to be YAML. Node.js abbreviates
+/// nested values, so a single record can be read, but hardly ever a whole event.
 fn inspected(text: &str) -> Option<Vec<Said>> {
-    // The two escape differently, and a short YAML with anchors may mean a huge one.
+    // Escapes differ from YAML's, and anchors can expand a short YAML to a huge one.
     let is_strange = text.contains(['\\', '&', '*']) || text.len() > MAX_INSPECTED;
-    let looks_like_one = text.contains("eventName: '") && !is_strange;
-    let (words, object) = text.split_at_checked(text.find(['{', '[']).filter(|_| looks_like_one)?)?;
-    spoken(&serde_yaml::from_str(object).ok()?, Some(words))
+    let looks_like_one = (text.contains("eventName: '") || text.contains("'eventName': '")) && !is_strange;
+    let starts = text.match_indices(['{', '[']).filter(|_| looks_like_one).take(MAX_STARTS);
+    let mut found = starts.filter_map(|(at, _)| {
+        let (words, object) = text.split_at_checked(at)?;
+        spoken(&serde_yaml::from_str(object).ok()?, Some(words))
+    });
+    found.next()
 }
 
-/// An error as the runtimes log it.
+/// An error as the runtimes log it in JSON.
 fn failure(map: &Map<String, Json>) -> Option<Failure> {
     let text = |name: &str| map.get(name).and_then(Json::as_str).map(str::to_owned);
     let (kind, message) = (text("errorType")?, text("errorMessage")?);
     let trace = ["stack", "stackTrace", "trace"].into_iter().find_map(|name| map.get(name)?.as_array());
     let lines = trace.into_iter().flatten().filter_map(Json::as_str).flat_map(str::lines);
     let mut trace: Vec<String> = lines.map(|line| line.trim_end().to_owned()).collect();
-    // Node.js says type and message once more.
-    if let Some(first) = trace.iter().position(|line| is_trace(line)) {
+    // Node.js repeats type and message.
+    if let Some(first) = trace.iter().position(|line| trace::is_of_node(line)) {
         trace.drain(..first);
     }
     Some(Failure { kind, message, trace })
 }
 
-/// Whether a line is one of a Node.js trace: `    at handler (/var/task/index.js:3:9)`.
-fn is_trace(line: &str) -> bool {
-    line.starts_with("    at ")
+/// Whether a line continues the error that ends `last`: a frame of Node.js, or the frames and the error of Python.
+fn continues(last: &str, line: &str) -> bool {
+    if trace::is_of_node(line) {
+        return true;
+    }
+    let is_runtimes = last.starts_with("[ERROR] ");
+    if line == trace::TRACEBACK {
+        return is_runtimes && !last.contains('\n');
+    }
+    let is_open = last.starts_with(trace::TRACEBACK) || is_runtimes && last.contains(trace::TRACEBACK);
+    let end = last.rsplit('\n').next().unwrap_or_default();
+    let is_in_frames = is_open && (end == trace::TRACEBACK || end.starts_with("  "));
+    is_in_frames && (line.starts_with("  ") || !is_runtimes && typed(line).is_some())
 }
 
-/// Puts together what stands in several events of one stream, since a local AWS makes an event of each line: an object
-/// printed over several lines, a trace below its error. `text` says and takes an event's text.
+/// Joins what was logged at once, but is in several events of one stream: the local AWS makes an event of each line, so an
+/// object printed over several lines, or a trace below its error, is spread over them. `text` borrows an event's text.
 pub fn join<E>(events: Vec<E>, text: fn(&mut E) -> &mut String) -> Vec<E> {
     let mut joined: Vec<E> = Vec::new();
-    // Where an object may have begun.
+    // The line that an object may begin with.
     let mut open: Option<usize> = None;
     for mut event in events {
         let line = text(&mut event).clone();
-        if is_trace(&line)
-            && let Some(last) = joined.last_mut()
-        {
-            let last = text(last);
+        if let Some(last) = joined.last_mut().map(text).filter(|last| continues(last, &line)) {
             last.push('\n');
             last.push_str(&line);
             continue;
@@ -423,7 +508,7 @@ pub fn join<E>(events: Vec<E>, text: fn(&mut E) -> &mut String) -> Vec<E> {
         } else if let Some(start) = open.take_if(|_| line == "}" || line == "]") {
             let lines: Vec<String> = joined.iter_mut().skip(start).map(|it| text(it).clone()).collect();
             let whole = lines.join("\n");
-            // Only what then says more than its lines.
+            // Only if the whole means more than its lines.
             if !matches!(read(&whole).said[..], [Said::Text { .. }])
                 && let Some(first) = joined.get_mut(start)
             {

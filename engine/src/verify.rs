@@ -1,7 +1,7 @@
-//! The proof that a pipeline works: one item is put, updated and deleted in the table, and the function's log has to
-//! show all three.
+//! The end-to-end test of a pipeline: it puts, updates and deletes one item of the table, and the function's log must show
+//! all three changes.
 //!
-//! **Invariant:** nothing is written but the test item, and none is left behind, however a run ends.
+//! **Invariant:** it writes nothing but the test item, and leaves none behind, however a run ends.
 
 mod diagnosis;
 mod item;
@@ -28,13 +28,13 @@ pub use log::{Evidence, Sighting};
 use item::Item;
 use log::Log;
 
-/// How long the test item's removal is tried.
+/// Time limit for deleting the test item.
 const REMOVAL: Duration = Duration::from_secs(30);
 
-/// A mapping to be verified, and what it connects.
+/// A mapping to verify, with its table and function.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// Whose it is.
+    /// The spec's team.
     pub team: String,
     /// The team's stack.
     pub stack: String,
@@ -42,46 +42,46 @@ pub struct Pipeline {
     pub mapping: String,
     /// The mapping's id.
     pub uuid: String,
-    /// Whether the stream is read.
+    /// Whether it reads its stream.
     pub enabled: bool,
     /// The table.
     pub table: String,
-    /// What its key is made of, the partition key first.
+    /// The table's key attributes, partition key first.
     pub keys: Vec<KeyAttribute>,
     /// The stream that the mapping reads.
     pub stream: String,
-    /// Whether that is the table's present one.
+    /// Whether that is the table's current stream.
     pub current: bool,
-    /// What its records show.
+    /// The stream's view type.
     pub view: String,
     /// The function.
     pub function: String,
     /// The ARN of its role.
     pub role: String,
-    /// Where it logs.
+    /// The function's log group.
     pub log_group: String,
-    /// Whether it may run at all.
+    /// Whether its reserved concurrency is 0, so that Lambda can't run it.
     pub throttled: bool,
     /// The mapping's filters.
     pub filters: Vec<Json>,
-    /// How long the mapping waits for a batch to fill.
+    /// The mapping's batching window.
     pub window: Duration,
 }
 
-/// The way of a change.
+/// The hops of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hop {
-    /// DynamoDB has taken the item.
+    /// DynamoDB accepted the write.
     Written,
-    /// The function's log shows a call.
+    /// The function's log shows an invocation.
     Invoked,
     /// The function's log shows the change.
     Logged,
 }
 
 impl Hop {
-    /// In words.
+    /// The heading of its column.
     pub fn words(self) -> &'static str {
         match self {
             Hop::Written => "item written",
@@ -97,9 +97,9 @@ impl Hop {
 pub enum Cause {
     /// The mapping is not Enabled.
     MappingDisabled,
-    /// The mapping reads a stream that is not the table's present one.
+    /// The mapping reads an old stream of its table.
     StreamGone,
-    /// The trust policy of the function's role does not let Lambda assume it.
+    /// The trust policy of the function's role doesn't let Lambda assume it.
     RoleNotTrusting,
     /// The mapping's last result is a problem.
     MappingProblem,
@@ -107,60 +107,60 @@ pub enum Cause {
     Filtered,
     /// The function fails.
     FunctionError,
-    /// There is no log group.
+    /// The log group doesn't exist.
     NoLogGroup,
-    /// The function was called, and its log does not name the item.
+    /// Lambda invoked the function, and its log doesn't name the item.
     NotLogged,
-    /// Too many writes for the table, or the function may not run.
+    /// The table has no write capacity left, or the function's reserved concurrency is 0.
     Throttled,
-    /// Nothing was seen, and nothing tells why.
+    /// No invocation was found, for an unknown reason.
     NotInvoked,
-    /// Somebody else has changed the test item.
+    /// Another process changed the test item.
     Changed,
     /// DynamoDB refused the write.
     Refused,
 }
 
-/// The first hop that failed, and what was found there.
+/// The first hop that failed, and why.
 #[derive(Debug, Clone)]
 pub struct Finding {
-    /// Of which change.
+    /// The change that failed.
     pub change: Happening,
-    /// Which one.
+    /// The hop that failed.
     pub hop: Hop,
-    /// Why, for programs.
+    /// The reason for programs.
     pub cause: Cause,
-    /// Why, and what to do, for people.
+    /// The reason and the fix for people.
     pub diagnostic: Diagnostic,
 }
 
-/// How far a change has come; times are from the moment when DynamoDB had taken it.
+/// The progress of a change. Times count from DynamoDB's answer to the write.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The change.
     pub change: Happening,
-    /// How often it was written.
+    /// Number of writes.
     pub n_writes: u32,
-    /// How long the write took.
+    /// Duration of the write.
     pub written: Option<Duration>,
-    /// When a call was seen.
+    /// When the log showed an invocation.
     pub invoked: Option<Duration>,
-    /// When the line was seen.
+    /// When the log showed the change.
     pub logged: Option<Duration>,
-    /// What was seen.
+    /// The line that shows the change.
     pub sighting: Option<Sighting>,
 }
 
-/// How the verification of one mapping ended.
+/// The result for one mapping.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What has happened.
+    /// The changes that were begun.
     pub steps: Vec<Step>,
-    /// What stopped it, if something did.
+    /// What stopped it early, if anything.
     pub stop: Option<Stop>,
-    /// Why the test item could not be removed.
+    /// Why the test item couldn't be deleted.
     pub left: Option<AwsError>,
-    /// From start to end.
+    /// Total duration.
     pub took: Duration,
 }
 
@@ -169,7 +169,7 @@ pub struct Outcome {
 pub enum Stop {
     /// A hop failed.
     Finding(Box<Finding>),
-    /// AWS failed, or Ctrl-C was pressed.
+    /// A call to AWS failed, or the user pressed Ctrl-C.
     Failed(AwsError),
 }
 
@@ -179,24 +179,24 @@ impl From<AwsError> for Stop {
     }
 }
 
-/// How patient a verification is.
+/// Timeouts and intervals.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// For all of a mapping.
+    /// Time limit for one mapping.
     pub timeout: Duration,
-    /// Between two looks into the log.
+    /// Interval between two reads of the log.
     pub look: Duration,
-    /// After how long a change is written again that nobody has heard of: a mapping that is new, or was changed, may miss
-    /// what is written in its first minutes (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
+    /// When to write a change again that had no effect: a new or updated mapping may miss records of its first minutes
+    /// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
     pub again: Option<Duration>,
-    /// How long a function that fails may take to mend by itself.
+    /// How long a failing function may take to recover.
     pub grace: Duration,
-    /// How far this machine's clock may be ahead of that of the log.
+    /// How far this machine's clock may be ahead of the log's.
     pub skew: Duration,
 }
 
 impl Pace {
-    /// For AWS, where a fresh mapping may take minutes to read its stream.
+    /// For AWS, where a new mapping may need minutes before it reads its stream.
     pub fn on_aws(timeout: Option<Duration>) -> Pace {
         Pace {
             timeout: timeout.unwrap_or(Duration::from_secs(300)),
@@ -207,23 +207,23 @@ impl Pace {
         }
     }
 
-    /// For a rehearsal.
+    /// For the local AWS.
     pub fn locally(timeout: Option<Duration>) -> Pace {
         Pace {
             timeout: timeout.unwrap_or(Duration::from_secs(15)),
             look: Duration::from_millis(15),
             again: None,
             grace: Duration::from_secs(3),
-            // The log is written by this machine.
+            // This machine writes the log.
             skew: Duration::ZERO,
         }
     }
 }
 
-/// The mappings of a spec with what they connect.
+/// The mappings of a spec with their tables and functions.
 ///
 /// # Errors
-/// What keeps one from being verified: it does not stand, or its table is not ours.
+/// A mapping that can't be verified: a part of it doesn't exist, or this stack doesn't own its table.
 pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &Searched) -> Result<Vec<Pipeline>, Vec<Diagnostic>> {
     let mappings = spec.resources.iter().filter(|declared| declared.schema().kind == "mapping");
     let (mut pipelines, mut errors) = (Vec::new(), Vec::new());
@@ -251,8 +251,8 @@ fn pipeline(
 ) -> Result<Pipeline, Diagnostic> {
     let problem = |what: String| Diagnostic::error(format!("`{}` can't be verified: {what}", mapping.name));
     let missing = |what: &str| {
-        let diagnostic = problem(format!("{what} does not stand {}", searched.place())).hint(searched.elsewhere());
-        diagnostic.hint(format!("otherwise `{}` makes what is missing", searched.apply()))
+        let diagnostic = problem(format!("{what} doesn't exist {}", searched.place())).hint(searched.elsewhere());
+        diagnostic.hint(format!("otherwise run `{}` to create it", searched.apply()))
     };
     let live = inventory.live(&mapping.name).ok_or_else(|| missing("the mapping"))?;
     let stream = text(&live.props, "event_source_arn");
@@ -261,26 +261,23 @@ fn pipeline(
         |kind: &str, name: &str| spec.resources.iter().find(|it| it.schema().kind == kind && it.id.name == name);
     let table = of_kind("table", name);
     let table = table.filter(|table| !table.imported).ok_or_else(|| {
-        problem(format!("the table `{name}` is not this spec's"))
-            .why(
-                "a test item is only written to a table that the spec manages; what is imported, or not in it, is never \
-                 written",
-            )
-            .hint("declare the table in this spec, or have an item changed by its owner and look at `engine logs`")
+        problem(format!("this spec doesn't manage the table `{name}`"))
+            .why("engine writes a test item only to a table that the spec declares and doesn't import")
+            .hint("declare the table in this spec, or ask its owner to change an item and check `engine logs`")
     })?;
     let live_table = inventory.live(&table.name).ok_or_else(|| missing("its table"))?;
     let somebody = match &live_table.owner {
         Ownership::Nobody => {
-            let hint = "`engine apply` takes it over, if you agree";
-            return Err(problem(format!("nobody owns the table `{name}` yet, so nothing is written to it")).hint(hint));
+            let problem = problem(format!("the table `{name}` has no owner yet, so engine writes nothing to it"));
+            return Err(problem.hint("run `engine apply` to adopt it"));
         }
         Ownership::Engine(owner) if (&owner.team, &owner.stack) != (&spec.team, &spec.stack) => Some(owner.to_string()),
         Ownership::CloudFormation(stack) => Some(format!("the CloudFormation stack `{stack}`")),
         _ => None,
     };
     if let Some(somebody) = somebody {
-        let hint = "have an item changed by its owner, and look at `engine logs`";
-        return Err(problem(format!("the table `{name}` belongs to {somebody}")).hint(hint));
+        let hint = "ask its owner to change an item, then check `engine logs`";
+        return Err(problem(format!("the table `{name}` is owned by {somebody}")).hint(hint));
     }
     let (_, function) = mapping.host().unwrap_or_default();
     let of_function = of_kind("function", function);
@@ -288,7 +285,7 @@ fn pipeline(
     let declared_group = of_function.and_then(|it| it.desired.get("log_group"));
     let log_group = function_live.props.get("log_group").or(declared_group).and_then(Value::as_str);
     let log_group = log_group.map_or_else(|| default_log_group(function), str::to_owned);
-    // The key never changes, so where the read does not show it, the spec does.
+    // A table's key can't change, so the spec has it if the read doesn't.
     let of_table = |property: &str| live_table.props.get(property).or(table.desired.get(property));
     let key = |property: &str| {
         let name = of_table(property).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -328,10 +325,10 @@ fn text(tree: &crate::value::Tree, name: &str) -> String {
     tree.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// Who else sees the test items, each in a sentence; what may not be looked at counts as somebody.
+/// Who else will see the test items, a sentence each. What can't be checked counts.
 ///
 /// # Errors
-/// What keeps AWS from answering.
+/// Transient errors of AWS.
 pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>, AwsError> {
     let mut company = Vec::new();
     for (at, pipeline) in pipelines.iter().enumerate() {
@@ -339,7 +336,7 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
         if pipelines.iter().take(at).any(|earlier| earlier.table == *table) {
             continue;
         }
-        // What killed runs have left is nobody's.
+        // Test items that killed runs left don't count.
         let ours: Vec<_> = pipelines.iter().filter(|it| it.table == *table).map(item::key).collect();
         let scan = || async {
             let mut request = cx.aws.dynamodb.scan().table_name(table);
@@ -356,12 +353,11 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
                     ours.iter().any(|key| key.iter().all(|(name, value)| item.get(name) == Some(value)))
                 };
                 if !found.items().iter().all(is_ours) {
-                    company
-                        .push(format!("the table `{table}` holds items, so whoever reads it sees the test item too"));
+                    company.push(format!("the table `{table}` has items, so its readers will see the test item too"));
                 }
             }
             Err(error) if error.passes() => return Err(error),
-            Err(_) => company.push(format!("whether the table `{table}` is empty may not be looked at")),
+            Err(_) => company.push(format!("engine can't check whether the table `{table}` is empty")),
         }
         let mut marker = None;
         loop {
@@ -375,7 +371,7 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
                 if other.event_source_arn.as_ref() == Some(stream) && !pipelines.iter().any(|it| it.uuid == uuid) {
                     let arn = other.function_arn.unwrap_or_default();
                     let function = crate::aws::guard::function_name(&arn);
-                    company.push(format!("the mapping {uuid}, which is not in this spec, hands it to `{function}`"));
+                    company.push(format!("the mapping {uuid}, which isn't in this spec, sends it to `{function}`"));
                 }
             }
             marker = page.next_marker.filter(|marker| !marker.is_empty());
@@ -387,12 +383,12 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
     Ok(company)
 }
 
-/// The name under which a log shows the test item.
+/// The test item's partition key as a log shows it.
 pub fn item_name(pipeline: &Pipeline) -> String {
     item::names(pipeline).into_iter().next().unwrap_or_default()
 }
 
-/// Verifies one mapping, and tells each hop as it is seen. The test item is gone afterwards, also after Ctrl-C.
+/// Verifies one mapping and reports each hop as soon as the log shows it. It deletes the test item, also after Ctrl-C.
 pub async fn verify(cx: &Context, pipeline: &Pipeline, pace: Pace, report: &mut dyn FnMut(&Step, Hop)) -> Outcome {
     let start = Instant::now();
     let (mut item, mut steps) = (Item::new(pipeline), Vec::new());
@@ -417,11 +413,12 @@ async fn prove(
         return Err(Stop::Finding(Box::new(finding)));
     }
     let deadline = Instant::now() + pace.timeout + pipeline.window * 3;
-    let names = item::names(pipeline);
-    let (mut log, before) = futures_util::future::try_join(Log::follow(cx, &pipeline.log_group, pace.skew), async {
-        Ok(diagnosis::result(cx, pipeline).await.ok())
-    })
-    .await?;
+    let (names, name) = (item::names(pipeline), item_name(pipeline));
+    let (mut log, before) =
+        futures_util::future::try_join(Log::follow(cx, &pipeline.log_group, &name, pace.skew), async {
+            Ok(diagnosis::result(cx, pipeline).await.ok())
+        })
+        .await?;
     let mut before = before.map(|(_, result)| result);
     for change in Happening::ALL {
         let step = Step { change, n_writes: 0, written: None, invoked: None, logged: None, sighting: None };
@@ -454,7 +451,7 @@ async fn prove(
                 step.invoked = Some(written.elapsed());
                 report(step, Hop::Invoked);
             }
-            if let Some(sighting) = log.shows(&names, item, change) {
+            if let Some(sighting) = log.is_fresh().then(|| log.shows(&names, item, change)).flatten() {
                 step.logged = Some(written.elapsed());
                 step.sighting = Some(sighting);
                 report(step, Hop::Logged);
@@ -471,7 +468,7 @@ async fn prove(
             }
             cx.rest(pace.look, "the function's log", &pipeline.function).await?;
         }
-        // From the second change on, the result may be that of the one before.
+        // From the second change on, the result may be that of the previous change.
         before = None;
     }
     Ok(())

@@ -1,8 +1,10 @@
-//! `engine logs`: what a spec's functions have logged, as people want to read it.
+//! `engine logs`: shows what a spec's functions have logged.
 //!
 //! **Invariant:** it only reads.
 
+use std::collections::HashMap;
 use std::io::IsTerminal as _;
+use std::path::{Component, Path as FilePath, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -10,14 +12,15 @@ use futures_util::future::join_all;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
-use crate::aws::{Access, AwsError, Class, Context, LocalSettings, LogEvent, Tail};
+use crate::aws::guard::function_name;
+use crate::aws::{Access, AwsError, Class, Context, LocalSettings, LogEvent, Named, Tail};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Searched;
 use crate::kinds::default_log_group;
 use crate::live;
 use crate::plan::Options;
 use crate::records::{self, Line};
-use crate::render::logs::{self, Entry, Journal};
+use crate::render::logs::{self, Entry, Journal, RetryPolicy};
 use crate::schema::Site;
 use crate::spec::{Declared, Depth, Spec, nearest};
 use crate::value::{Path, Value};
@@ -28,16 +31,21 @@ use super::terminal::{Failure, Terminal, said_once, telling};
 use super::usage::{self, Moment};
 use super::{Exit, Global, ListFormat, NamedSpecArgs, SpecArgs, WhenStopped, on_runtime};
 
-/// Between two looks at AWS, as long as something comes; twice as long after each that finds nothing, up to [`IDLE`]. All
-/// who follow in an account share its 5 to 10 calls a second.
+/// The interval between two polls of AWS while there are new events. It doubles with each poll that finds none, up to
+/// [`IDLE`]: all followers in an account share its 5 to 10 calls a second.
 const BUSY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(4);
-/// Between two looks at a local AWS, which nobody else asks.
+/// The interval between two polls of the local AWS, which has no rate limit.
 const LOCAL: Duration = Duration::from_millis(50);
+/// How long the log waits for the settings of a mapping, which are only a detail.
+const DETAIL: Duration = Duration::from_secs(5);
+/// How long a DynamoDB stream keeps records, in seconds
+/// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html).
+const RETENTION: i32 = 86_400;
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// A function's name in the spec. Defaults to all functions, each line with the name in front
+    /// A function's name in the spec. Defaults to all functions, each line with its function's name in front
     #[arg(value_name = "RESOURCE")]
     resource: Option<String>,
     /// Follow new entries until Ctrl-C
@@ -68,18 +76,58 @@ pub(super) struct LogsArgs {
     format: ListFormat,
 }
 
-/// A function whose log is read.
+/// The log of one function.
 struct Feed {
     /// The function's name in the spec.
     function: String,
     group: String,
     tail: Tail,
-    /// Whether it was told why there is nothing to show, or there is something.
+    /// Whether it had events, or the reason that there are none has been shown.
     told: bool,
+    /// Where the function's code is in the project, if it is there: a folder, or one file.
+    code: Option<PathBuf>,
+}
+
+impl Feed {
+    fn new(spec: &Spec, declared: &Declared, group: String, tail: Tail) -> Feed {
+        let code = match declared.desired.get("code") {
+            Some(Value::Map(code)) => code.get("path").and_then(Value::as_str),
+            code => code.and_then(Value::as_str),
+        };
+        let folder = FilePath::new(spec.file.name()).parent().map(FilePath::to_owned).unwrap_or_default();
+        let code = code.map(|code| plain(&folder.join(code)));
+        Feed { function: declared.name.clone(), group, tail, told: false, code }
+    }
+
+    /// The project's file for a path below the folder of the function's code.
+    fn locate(&self, path: &str) -> Option<String> {
+        let code = self.code.as_ref()?;
+        let is_it = |file: &PathBuf| file.is_file();
+        let itself = || Some(code.clone()).filter(|code| code.file_name().is_some_and(|name| name == path));
+        let file = Some(code.join(path)).filter(is_it).or_else(|| itself().filter(is_it))?;
+        let here = std::env::current_dir().ok();
+        let file = here.and_then(|here| file.strip_prefix(here).ok().map(FilePath::to_owned)).unwrap_or(file);
+        Some(file.display().to_string())
+    }
+}
+
+/// A path without `.` and without what `..` takes back.
+fn plain(path: &FilePath) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match (part, plain.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            (part, _) => plain.push(part),
+        }
+    }
+    plain
 }
 
 impl LogsArgs {
-    /// The time that is asked for, in words.
+    /// The requested period in words.
     fn period(&self) -> String {
         let named = |moment: Moment| match moment {
             Moment::Ago(duration) => format!("{} ago", humantime::format_duration(duration)),
@@ -92,7 +140,12 @@ impl LogsArgs {
         }
     }
 
-    /// Begin and end in milliseconds since 1970.
+    /// Whether entries are parsed, folded and labeled.
+    fn for_people(&self) -> bool {
+        self.format == ListFormat::Human && !self.raw
+    }
+
+    /// Start and end in milliseconds since 1970.
     fn bounds(&self) -> Result<(i64, Option<i64>), Failure> {
         let now = SystemTime::now();
         let at = |moment: Moment| {
@@ -138,12 +191,12 @@ async fn show(
     for (declared, live) in functions.iter().zip(found) {
         match live.map_err(|error| failed(&error))? {
             Some(live) => {
-                // Where it really logs: somebody may have changed that, and a role decides about nothing else.
+                // Its live configuration decides, and it may differ from the spec.
                 let shown = live.props.get("log_group").or(declared.desired.get("log_group"));
                 let group = shown.and_then(Value::as_str).map(str::to_owned);
                 let group = group.unwrap_or_else(|| default_log_group(&declared.id.name));
-                let (function, tail) = (declared.name.clone(), Tail::new(&group, start).until(end));
-                feeds.push(Feed { function, group, tail, told: false });
+                let tail = Tail::new(&group, start).until(end);
+                feeds.push(Feed::new(spec, declared, group, tail));
             }
             None => missing.push(absent(spec, declared, &searched)),
         }
@@ -155,12 +208,12 @@ async fn show(
     }
     if args.follow {
         let groups: Vec<&str> = feeds.iter().map(|feed| feed.group.as_str()).collect();
-        terminal.say(&format!("following {}; Ctrl-C ends it", groups.join(", ")));
+        terminal.say(&format!("following {}; press Ctrl-C to stop", groups.join(", ")));
     }
 
     let mut look = terminal.out;
     if !std::io::stdout().is_terminal() {
-        // Whoever searches lines wants each in one piece.
+        // Tools that search lines need each in one piece.
         look.width = usize::MAX;
     }
     let names = feeds.iter().map(|feed| feed.function.as_str()).filter(|_| functions.len() > 1);
@@ -169,13 +222,15 @@ async fn show(
     let (busy, idle) = if matches!(target, Target::Local(_)) { (LOCAL, LOCAL) } else { (BUSY, IDLE) };
     let mut target = target.clone();
     let mut pause = busy;
-    // Only of what was there already; what follows is shown.
+    // By function: what its mapping does with a batch that fails, once that was asked for.
+    let mut policies = HashMap::new();
+    // It limits what exists at the start; new entries are always shown.
     let mut most = args.tail;
     loop {
         let looks = join_all(feeds.iter_mut().map(|feed| feed.tail.next(&cx)));
         let looks = tokio::select! {
             looks = telling(terminal.quiet, || cx.waits(), looks) => looks,
-            // Reads change nothing, so none has to be waited for.
+            // Reads change nothing, so they can be dropped.
             () = cx.interrupt() => return Ok(Exit::Interrupted),
             settings = restarted(session, &target), if args.follow => {
                 terminal.say("the local AWS was restarted; following the new one");
@@ -195,30 +250,33 @@ async fn show(
             feed.told = true;
             if let Some(at) = feed.tail.take_crowded() {
                 let at = logs::moment(at);
-                let text = format!("{}: AWS shows only some of the lines that were logged at {at}", feed.function);
+                let text = format!("{}: AWS returns only some of the events logged at {at}", feed.function);
                 silent.push(text);
             }
-            news.extend(lines(&cx, feed, events.unwrap_or_default(), args.raw));
+            news.extend(lines(&cx, feed, events.unwrap_or_default(), args));
         }
         pause = if news.is_empty() { idle.min(pause * 2) } else { busy };
         news.sort_by_key(|(_, event, _)| event.at);
         let entries: Vec<Entry<'_>> = news.iter().flat_map(|it| entries(it, args)).collect();
-        let skipped = most.take().map_or(0, |most| entries.len().saturating_sub(most));
-        let text: String = entries.iter().skip(skipped).map(|entry| printed(entry, args, &mut journal)).collect();
-        // Once more, since a text that was taken apart may say what it said in another form.
+        let most = most.take();
+        let text = match args.for_people() {
+            true => rows(session, &cx, &mut journal, entries, most, &mut policies).await,
+            false => entries.iter().skip(skipped(most, entries.len())).map(|entry| printed(entry, args)).collect(),
+        };
+        // Once more: a parsed text may show a secret in a form that wasn't in the event.
         let text = cx.aws.secrets.mask(&text);
         match args.raw && args.format == ListFormat::Human {
             true => terminal.print_raw(&text),
             false => terminal.print(&text),
         }
         if let Some(filter) = args.filter.as_ref().filter(|_| text.is_empty() && silent.is_empty() && !args.follow) {
-            silent.push(format!("no entry logged {} contains `{filter}`", args.period()));
+            silent.push(format!("no entry {} contains `{filter}`", args.period()));
         }
         silent.iter().for_each(|text| terminal.say(text));
         if !args.follow || !terminal.is_heard() {
             return Ok(exit);
         }
-        // From now on a network that is gone for a while is waited for.
+        // From now on it waits for a network that is down.
         cx = cx.enduring();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -227,7 +285,7 @@ async fn show(
     }
 }
 
-/// Returns when another local AWS has taken the place of the one in `target`: never for AWS itself.
+/// Returns when another local AWS has replaced the one in `target`; never for AWS itself.
 async fn restarted(session: &Session<'_>, target: &Target) -> LocalSettings {
     match target {
         Target::Local(settings) => session.restarted(settings).await,
@@ -235,7 +293,7 @@ async fn restarted(session: &Session<'_>, target: &Target) -> LocalSettings {
     }
 }
 
-/// The functions that are meant.
+/// The functions to show: all, or the named one.
 fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared>, Failure> {
     let is_function = |declared: &&Declared| declared.schema().kind == "function";
     let all: Vec<&Declared> = spec.resources.iter().filter(is_function).collect();
@@ -247,8 +305,8 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
     let Some(named) = named else {
         return match all.is_empty() {
             true => {
-                let diagnostic = Diagnostic::error("the spec has no function whose log could be shown");
-                Err(Failure::one(diagnostic.hint("declare a `type: function`, and run `engine apply`")))
+                let diagnostic = Diagnostic::error("the spec has no function, so there is no log to show");
+                Err(Failure::one(diagnostic.hint("declare a `type: function` and run `engine apply`")))
             }
             false => Ok(all),
         };
@@ -256,7 +314,7 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
     match spec.resource(named) {
         Some(declared) if is_function(&declared) => Ok(vec![declared]),
         Some(declared) => {
-            let problem = format!("`{named}` is a {}, and only functions have a log", declared.schema().kind);
+            let problem = format!("`{named}` is a {}; only functions have a log", declared.schema().kind);
             Err(Failure::one(Diagnostic::error(problem).hint(hint)))
         }
         None => {
@@ -275,7 +333,7 @@ fn failed(error: &AwsError) -> Failure {
     }
 }
 
-/// That a function does not stand where it was looked for.
+/// The error for a function that doesn't exist where it was searched.
 fn absent(spec: &Spec, declared: &Declared, searched: &Searched) -> Diagnostic {
     let Declared { name, id, .. } = declared;
     let problem = format!("`{name}` has no log: there is no function `{}` {}", id.name, searched.place());
@@ -285,58 +343,126 @@ fn absent(spec: &Spec, declared: &Declared, searched: &Searched) -> Diagnostic {
         None => diagnostic,
     };
     match declared.imported {
-        true => diagnostic.hint(searched.elsewhere()).hint("otherwise ask whoever owns it, or import another one"),
+        true => diagnostic.hint(searched.elsewhere()).hint("otherwise ask its owner, or import another function"),
         false => diagnostic.hint(searched.elsewhere()).hint(format!("otherwise run `{}` first", searched.apply())),
     }
 }
 
-/// Why there is nothing to show.
+/// Why there are no entries.
 fn silence(feed: &Feed, has_group: bool, args: &LogsArgs) -> String {
     let Feed { function, group, .. } = feed;
     let period = args.period();
     match (has_group, args.follow) {
         (true, true) => format!("{function}: nothing was logged {period}"),
-        (true, false) => format!("{function}: nothing was logged {period} (`--since 1d` looks further back)"),
+        (true, false) => format!("{function}: nothing was logged {period} (use `--since 1d` for the last day)"),
         (false, _) => format!(
-            "{function}: nothing was ever logged, the log group {group} does not exist. Lambda makes it at the \
-             function's first call, if its role allows logs:CreateLogGroup: change an item of the table that it \
-             listens to, and look again"
+            "{function}: nothing was ever logged: the log group {group} doesn't exist. Lambda creates it when it first \
+             invokes the function, if the function's role allows logs:CreateLogGroup. Change an item of the function's \
+             table, then run the command again"
         ),
     }
 }
 
-/// An event of a function's log, and what it says.
+/// The function, an event of its log, and the parsed event.
 type Read<'f> = (&'f str, LogEvent, Line);
 
-/// What events say, without what must not be shown.
-fn lines<'f>(cx: &Context, feed: &'f Feed, mut events: Vec<LogEvent>, raw: bool) -> Vec<Read<'f>> {
+/// Parses events, with secrets masked.
+fn lines<'f>(cx: &Context, feed: &'f Feed, mut events: Vec<LogEvent>, args: &LogsArgs) -> Vec<Read<'f>> {
     for event in &mut events {
         event.text = cx.aws.secrets.mask(&event.text);
     }
-    if !raw {
+    if !args.raw {
         // Stable, so that each stream keeps its order.
         events.sort_by(|a, b| a.stream.cmp(&b.stream));
         let streams = events.chunk_by(|a, b| a.stream == b.stream).map(<[LogEvent]>::to_vec);
         events = streams.flat_map(|stream| records::join(stream, |event| &mut event.text)).collect();
     }
-    let read = |event: LogEvent| {
-        let line = if raw { Line::raw(&event.text) } else { records::read(&event.text) };
-        (feed.function.as_str(), event, line)
-    };
-    events.into_iter().map(read).collect()
+    let mut read: Vec<Read<'f>> = Vec::with_capacity(events.len());
+    for event in events {
+        let mut line = if args.raw { Line::raw(&event.text) } else { records::read(&event.text) };
+        if args.for_people() {
+            line = line.with_own_frames(&|path| feed.locate(path));
+            // An execution environment has one invocation at a time, and one stream.
+            let before = read.last().filter(|(_, before, _)| before.stream == event.stream);
+            line.request = line.request.or_else(|| before?.2.request.clone());
+        }
+        read.push((feed.function.as_str(), event, line));
+    }
+    read
 }
 
-/// What an event says, as far as it is asked for.
+/// The requested entries of an event.
 fn entries<'n>((function, event, line): &'n Read<'_>, args: &LogsArgs) -> impl Iterator<Item = Entry<'n>> {
     let LogEvent { stream, at, .. } = event;
     let said = line.said.iter().filter(|said| args.filter.as_ref().is_none_or(|text| logs::contains(said, text)));
     said.map(|said| Entry { function, at: *at, stream, request: line.request.as_deref(), said })
 }
 
-fn printed(entry: &Entry<'_>, args: &LogsArgs, journal: &mut Journal) -> String {
+/// How many entries come before the last `most`.
+fn skipped(most: Option<usize>, n_entries: usize) -> usize {
+    most.map_or(0, |most| n_entries.saturating_sub(most))
+}
+
+/// Entries for people. Where an error repeats, it asks once for each function what its mapping does.
+async fn rows(
+    session: &Session<'_>,
+    cx: &Context,
+    journal: &mut Journal,
+    entries: Vec<Entry<'_>>,
+    most: Option<usize>,
+    policies: &mut HashMap<String, Option<String>>,
+) -> String {
+    let rows = journal.fold(entries);
+    let mut text = String::new();
+    for row in rows.iter().skip(skipped(most, rows.len())) {
+        let function = row.entry.function;
+        if row.times > 1 && !policies.contains_key(function) {
+            let policy = tokio::time::timeout(DETAIL, retry_policy(cx, &session.spec, function)).await;
+            policies.insert(function.to_owned(), policy.ok().flatten().and_then(|policy| policy.words()));
+        }
+        let next = policies.get(function).and_then(Option::as_deref);
+        text.push_str(&journal.row(row, next));
+    }
+    text
+}
+
+/// The settings of the one mapping that invokes a function. With several it isn't known whose batch failed, and what can't
+/// be read costs only this detail.
+async fn retry_policy(cx: &Context, spec: &Spec, function: &str) -> Option<RetryPolicy> {
+    let name = &spec.resource(function)?.id.name;
+    let list = || async {
+        let request = cx.aws.lambda.list_event_source_mappings().function_name(name);
+        request.send().await.named("ListEventSourceMappings", name)
+    };
+    let page = cx.read(name, list).await.ok()?;
+    let is_all = page.next_marker.as_ref().is_none_or(String::is_empty);
+    let mappings = page.event_source_mappings.unwrap_or_default();
+    let [mapping] = mappings.as_slice() else { return None };
+    let stream = mapping.event_source_arn().filter(|_| is_all)?;
+    let service = stream.split(':').nth(2).filter(|it| ["dynamodb", "kinesis"].contains(it))?;
+    let is_it = |declared: &&Declared| {
+        let attached = declared.host().map(|(_, function)| function.to_owned());
+        declared.schema().kind == "mapping"
+            && attached == mapping.function_arn().map(function_name)
+            && declared.id.anchors.values().any(|source| stream.contains(&format!(":table/{source}/")))
+    };
+    let declared = spec.resources.iter().find(is_it);
+    let destination = mapping.destination_config();
+    Some(RetryPolicy {
+        mapping: declared.map_or_else(|| "its mapping".to_owned(), |declared| declared.name.clone()),
+        enabled: mapping.state().map(|state| !matches!(state, "Disabled" | "Disabling")),
+        attempts: mapping.maximum_retry_attempts(),
+        age: mapping.maximum_record_age_in_seconds(),
+        bisects: mapping.bisect_batch_on_function_error(),
+        retention: (service == "dynamodb").then_some(RETENTION),
+        destination: destination
+            .map(|it| it.on_failure().and_then(|it| it.destination()).unwrap_or_default().to_owned()),
+    })
+}
+
+fn printed(entry: &Entry<'_>, args: &LogsArgs) -> String {
     match args.format {
         ListFormat::Json => format!("{}\n", logs::json(entry)),
-        ListFormat::Human if args.raw => logs::raw(entry),
-        ListFormat::Human => journal.entry(entry),
+        ListFormat::Human => logs::raw(entry),
     }
 }

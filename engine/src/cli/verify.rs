@@ -1,4 +1,6 @@
-//! `engine verify`: proves that each mapping of a spec works, hop by hop.
+//! `engine verify`: tests each mapping of a spec end to end.
+//!
+//! **Invariant:** with `--format json`, stdout has exactly one document, whatever happens.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -27,7 +29,7 @@ pub(super) struct VerifyArgs {
     /// Skip the confirmation prompt, even if others will see the test item
     #[arg(short, long)]
     yes: bool,
-    /// How long to wait for each mapping, like 40s or 2m. Defaults to 5m, or 15s with --local
+    /// Maximum time to wait for each mapping, like 40s or 2m. Defaults to 5m, or 15s with --local
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| usage::limited(text, 1, 86_400))]
     timeout: Option<Duration>,
     /// Output format
@@ -38,7 +40,7 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(global: &Global, terminal: &Terminal, args: &VerifyArgs) -> Result<Exit, Failure> {
     let is_told = Cell::new(args.format == ListFormat::Human);
     let result = open(global, terminal, args, &is_told);
-    // Who reads documents gets one in any case.
+    // Programs get one document in any case.
     if !is_told.get() {
         let problems = result.as_ref().err().map(|failure| failure.diagnostics.as_slice()).unwrap_or_default();
         terminal.print(&format!("{}\n", verified::unbegun(problems)));
@@ -70,7 +72,7 @@ async fn verify(
     session::lock_writes(std::slice::from_mut(&mut session), &interrupt).await?;
     let access = Access::Items { team: session.spec.team.clone() };
     let cx = session.context(access, &interrupt).await?;
-    // An item may only be written once it is decided whose the table is.
+    // The table's owner must be known before an item is written.
     let intent = Intent { goal: Goal::Present, writes: true, leftovers: Leftovers::Ignored };
     let read = session.read(cx.clone(), intent);
     let run = telling(terminal.quiet, || cx.waits(), read).await?;
@@ -79,12 +81,13 @@ async fn verify(
         .map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
     let company = verify::company(cx, &pipelines)
         .await
-        .map_err(|error| Failure::one(error.diagnostic("look who else reads the streams")))?;
+        .map_err(|error| Failure::one(error.diagnostic("find the other readers of the streams")))?;
     if !company.is_empty() && !args.yes {
         if !Terminal::can_ask() {
-            let problem = "others will see the test item, and there is nobody to ask: no terminal, or CI is set";
+            let problem = "verify needs confirmation because others will see the test item, but there is no terminal (or CI \
+                           is set)";
             let diagnostic = Diagnostic::error(problem).why(company.join("; "));
-            return Err(Failure::one(diagnostic.hint("nothing was written; if that is fine, add --yes")));
+            return Err(Failure::one(diagnostic.hint("nothing was written; pass --yes to write the test item anyway")));
         }
         terminal.say("Others will see the test item:");
         company.iter().for_each(|line| terminal.say(&format!("  - {line}")));
@@ -97,7 +100,7 @@ async fn verify(
             Answer::Interrupted => return Ok(Exit::Interrupted),
         }
     }
-    // What people read is told as it comes, and once.
+    // Text is printed as soon as it is known.
     let show = |text: &str| {
         if args.format == ListFormat::Human && !text.is_empty() {
             terminal.show(text);
@@ -134,9 +137,9 @@ async fn verify(
         }
         if let Some(error) = &outcome.left {
             let item = verify::item_name(pipeline);
-            let problem = format!("the test item `{item}` may still stand in `{}`", pipeline.table);
+            let problem = format!("the test item `{item}` may still be in `{}`", pipeline.table);
             let diagnostic = Diagnostic { problem, hints: Vec::new(), ..error.diagnostic("") };
-            terminal.problems(&[diagnostic.hint("the next `engine verify` takes it away")]);
+            terminal.problems(&[diagnostic.hint("run `engine verify` again: it deletes the item")]);
         }
         if outcome.stop.is_some() || outcome.left.is_some() {
             exit = Exit::Failed;
@@ -145,7 +148,7 @@ async fn verify(
     Ok(if cx.interrupted() { Exit::Interrupted } else { exit })
 }
 
-/// The line of the spec that is to blame, or that of the mapping.
+/// The place in the spec that causes the failure, or else the mapping.
 fn place(spec: &Spec, pipeline: &Pipeline, cause: Cause) -> Option<Place> {
     let of_function = |property| {
         let function =

@@ -1,5 +1,8 @@
-//! What functions have logged, a line for each thing said: for people with colours and columns, for programs as JSON.
+//! Renders the logs of functions, a line for each entry: for people with colors and columns, for programs as JSON.
+//!
+//! **Invariant:** JSON has every entry; what is folded for people is counted.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,61 +17,201 @@ use crate::records::{Change, Failure, Happening, Image, Record, Report, Said};
 
 use super::{BOLD, DIM, FORMAT_VERSION, GREEN, Look, PLAIN, RED, YELLOW, word};
 
-/// One thing that a log says, and where it stands.
+/// An entry of a log and where it was logged.
 #[derive(Debug, Clone)]
 pub struct Entry<'e> {
     /// The function's name in the spec.
     pub function: &'e str,
     /// When it was written, in milliseconds since 1970.
     pub at: i64,
-    /// The stream in which it stands.
+    /// Its log stream.
     pub stream: &'e str,
-    /// The invocation that it belongs to, where it says so.
+    /// The request ID of its invocation, if known.
     pub request: Option<&'e str>,
-    /// What it says.
+    /// Its content.
     pub said: &'e Said,
 }
 
+/// An entry for people, with its earlier repetitions folded into it.
+#[derive(Debug)]
+pub struct Row<'e> {
+    /// The last of them.
+    pub entry: Entry<'e>,
+    /// How often it was logged, itself included.
+    pub times: u32,
+    /// When the first was logged, in milliseconds since 1970.
+    since: i64,
+    /// Whether this journal has shown the same error before.
+    is_known: bool,
+}
+
+/// What a mapping does with a batch that the function fails; `None` is unknown.
+#[derive(Debug, Clone, Default)]
+pub struct RetryPolicy {
+    /// The mapping's name.
+    pub mapping: String,
+    /// Whether it reads its stream.
+    pub enabled: Option<bool>,
+    /// Maximum number of retries; -1 is unlimited.
+    pub attempts: Option<i32>,
+    /// Maximum age of a record in seconds; -1 is unlimited.
+    pub age: Option<i32>,
+    /// Whether it splits a failed batch in two.
+    pub bisects: Option<bool>,
+    /// How long its stream keeps records, in seconds.
+    pub retention: Option<i32>,
+    /// The ARN that the metadata of a batch is sent to in the end; empty for none.
+    pub destination: Option<String>,
+}
+
+impl RetryPolicy {
+    /// What happens next, in words, as far as that is known
+    /// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
+    pub fn words(&self) -> Option<String> {
+        let RetryPolicy { mapping, attempts, age, bisects, .. } = self;
+        if self.enabled == Some(false) {
+            return Some(format!("{mapping} is disabled, so failed batches aren't retried"));
+        }
+        let old = |seconds: i32| {
+            let age = u64::from(seconds.unsigned_abs());
+            let in_hours = (age > 0 && age % 3600 == 0).then(|| format!("{}h", age / 3600));
+            let age = in_hours.unwrap_or_else(|| humantime::format_duration(Duration::from_secs(age)).to_string());
+            format!("its records are {age} old")
+        };
+        let expired = || self.retention.map_or_else(|| "its records expire".to_owned(), old);
+        let (until, is_endless) = match (*attempts, *age) {
+            (Some(0), _) => ("never retries a failed batch".to_owned(), false),
+            (Some(n), Some(age)) if n > 0 && age >= 0 => {
+                (format!("retries a failed batch {}, or until {}", many(n), old(age)), false)
+            }
+            (Some(n), _) if n > 0 => (format!("retries a failed batch {}", many(n)), false),
+            (Some(_), Some(age)) if age >= 0 => (format!("retries a failed batch until {}", old(age)), false),
+            (Some(_), Some(_)) => (format!("retries a failed batch until it succeeds or {}", expired()), true),
+            _ => return None,
+        };
+        let splits = if *bisects == Some(true) && *attempts != Some(0) { ", split in two each time" } else { "" };
+        let end = match self.destination.as_deref() {
+            Some("") if is_endless => String::new(),
+            Some("") if *attempts == Some(0) => " and drops it".to_owned(),
+            Some("") => " and then drops it".to_owned(),
+            Some(arn) => format!(" and then reports it to {}", arn.rsplit(':').next().unwrap_or(arn)),
+            None => String::new(),
+        };
+        let comma = if splits.is_empty() || end.is_empty() { "" } else { "," };
+        Some(format!("{mapping} {until}{splits}{comma}{end}"))
+    }
+}
+
+fn many(n: i32) -> String {
+    if n == 1 { "once".to_owned() } else { format!("up to {n} times") }
+}
+
+/// What a journal knows of an error that it has shown.
+#[derive(Debug)]
+struct Repeat {
+    times: u32,
+    since: i64,
+}
+
+/// So many different errors are remembered; someone may put a number into each.
+const MAX_ERRORS: usize = 10_000;
 /// The last millisecond that can be written as a date of four digits.
 const LAST: i64 = 253_402_300_799_999;
-/// Columns of the longest usual label and the blanks behind it.
+/// Columns of the longest usual label and the spaces after it.
 const LABEL: usize = "MODIFY  ".len();
-/// Words keep at least so many columns, however narrow the terminal.
+/// Text keeps at least so many columns, however narrow the terminal.
 const ROOM: usize = 24;
 
-/// Lines one after another, with a heading for each day.
+/// Consecutive entries, with a heading for each day.
 #[derive(Debug)]
 pub struct Journal {
     look: Look,
-    /// Columns of the functions' names, with the blanks behind them; 0: they are not shown.
+    /// Columns of the functions' names and the spaces after them; 0 if they aren't shown.
     names: usize,
     day: String,
     zone: TimeZone,
+    /// The errors so far, by function and text.
+    errors: HashMap<String, Repeat>,
 }
 
 impl Journal {
-    /// For lines of these functions; without any, no names stand in front. Times are in UTC.
+    /// For entries of these functions, each with its function's name in front; without functions, no names. Times are in UTC.
     pub fn new<'n>(functions: impl Iterator<Item = &'n str>, look: Look) -> Journal {
         let names = functions.map(|name| display_width(name) + 2).max().unwrap_or(0);
-        Journal { look, names, day: String::new(), zone: TimeZone::UTC }
+        Journal { look, names, day: String::new(), zone: TimeZone::UTC, errors: HashMap::new() }
     }
 
-    /// Shows times as clocks in `zone` show them.
+    /// Shows local times of `zone`.
     #[must_use]
     pub fn in_zone(self, zone: TimeZone) -> Journal {
         Journal { zone, ..self }
     }
 
-    /// One entry for people.
-    pub fn entry(&mut self, entry: &Entry<'_>) -> String {
+    /// Folds errors that repeat into their last occurrence, with the reports of the invocations before it: a mapping sends a
+    /// batch that fails again and again.
+    pub fn fold<'e>(&mut self, entries: Vec<Entry<'e>>) -> Vec<Row<'e>> {
+        let keys: Vec<Option<String>> = entries.iter().map(error_key).collect();
+        let mut last: HashMap<&str, usize> = HashMap::new();
+        for (at, key) in keys.iter().enumerate() {
+            if let Some(key) = key {
+                last.insert(key, at);
+            }
+        }
+        let is_folded =
+            |at: usize| keys.get(at).and_then(Option::as_deref).is_some_and(|key| last.get(key) != Some(&at));
+        let invocation = |entry: &Entry<'e>| entry.request.map(|request| (entry.function, request));
+        let folded = (0..entries.len()).filter(|at| is_folded(*at)).filter_map(|at| invocation(entries.get(at)?));
+        let folded: HashSet<_> = folded.collect();
+        let mut in_batch: HashMap<&str, Repeat> = HashMap::new();
+        if self.errors.len() > MAX_ERRORS {
+            self.errors.clear();
+        }
+        let mut rows = Vec::new();
+        for (at, entry) in entries.into_iter().enumerate() {
+            let Some(key) = keys.get(at).and_then(Option::as_deref) else {
+                let is_report = matches!(entry.said, Said::Report(_));
+                if !(is_report && invocation(&entry).is_some_and(|it| folded.contains(&it))) {
+                    rows.push(Row { since: entry.at, entry, times: 1, is_known: false });
+                }
+                continue;
+            };
+            let repeat = in_batch.entry(key).or_insert(Repeat { times: 0, since: entry.at });
+            repeat.times += 1;
+            if is_folded(at) {
+                continue;
+            }
+            let known = self.errors.entry(key.to_owned()).or_insert(Repeat { times: 0, since: repeat.since });
+            let is_known = known.times > 0;
+            known.times = known.times.saturating_add(repeat.times);
+            rows.push(Row { entry, times: known.times, since: known.since, is_known });
+        }
+        rows
+    }
+
+    /// An entry for people. `next` is what happens after an error that repeats.
+    pub fn row(&mut self, row: &Row<'_>, next: Option<&str>) -> String {
         let Journal { look, names, .. } = *self;
+        let Row { entry, times, since, is_known } = row;
         let (day, time) = on_clock(entry.at, &self.zone);
         let mut text = String::new();
         if self.day != day {
             let _ = writeln!(text, "{}", look.paint(DIM, &day));
             self.day = day;
         }
-        let Shown { label, style, head, body } = shown(entry.said);
+        let Shown { label, style, mut head, mut body } = shown(entry.said);
+        if *times > 1 {
+            let (first_day, first) = on_clock(*since, &self.zone);
+            let first = first.split('.').next().unwrap_or_default();
+            let since = if first_day == self.day { first.to_owned() } else { format!("{first_day}, {first}") };
+            let next = next.map(|next| format!("; {next}")).unwrap_or_default();
+            let count = format!(" ({times} times since {since}{next})");
+            let end = head.find('\n').unwrap_or(head.len());
+            head.insert_str(end, &count);
+        }
+        if *is_known {
+            head.truncate(head.find('\n').unwrap_or(head.len()));
+            body.clear();
+        }
         if names > 0 {
             let name = format!("{:names$}", entry.function);
             text.push_str(&look.paint(BOLD, &name));
@@ -81,7 +224,7 @@ impl Journal {
             indent += label.len() + padding;
         }
         let lines = match entry.said {
-            // What is said as it is stays as it is.
+            // Plain text stays as it was logged.
             Said::Text { .. } => head.split('\n').map(str::to_owned).collect(),
             _ => wrap(&head, look.width.saturating_sub(indent).max(ROOM)),
         };
@@ -94,7 +237,7 @@ impl Journal {
     }
 }
 
-/// One entry as it was logged, with whatever it holds.
+/// An entry as it was logged, control characters included.
 pub fn raw(entry: &Entry<'_>) -> String {
     match entry.said {
         Said::Text { text, .. } => format!("{text}\n"),
@@ -102,14 +245,20 @@ pub fn raw(entry: &Entry<'_>) -> String {
     }
 }
 
-/// Whether an entry, as it is shown to people, contains `text`.
+/// Whether an entry contains `text` in the form that people see.
 pub fn contains(said: &Said, text: &str) -> bool {
     let Shown { label, head, body, .. } = shown(said);
     let whole = [&[format!("{label}  {head}")], &body[..]].concat();
     whole.join("\n").contains(text)
 }
 
-/// One thing said, as people see it.
+/// What makes two entries the same error of the same function.
+fn error_key(entry: &Entry<'_>) -> Option<String> {
+    let Shown { label: "ERROR" | "FATAL", head, body, .. } = shown(entry.said) else { return None };
+    Some(format!("{}\n{head}\n{}", entry.function, body.join("\n")))
+}
+
+/// The content of an entry as people see it.
 struct Shown {
     label: &'static str,
     style: Style,
@@ -173,7 +322,7 @@ fn changed(change: Change<'_>, is_change: bool) -> String {
     }
 }
 
-/// A value in the style of plans.
+/// A value as plans show it.
 fn value(json: &Json) -> String {
     match json {
         Json::Object(map) if map.is_empty() => "{}".to_owned(),
@@ -196,7 +345,7 @@ fn measured(report: &Report) -> String {
     let Report { duration, memory, used, init, status, .. } = report;
     let status = status.as_ref().map(|status| format!("{} after ", printable(status))).unwrap_or_default();
     let mut text = format!("{status}{duration} ms");
-    // A local AWS does not measure it.
+    // The local AWS doesn't measure it.
     if let (Some(used), Some(memory)) = (used.as_ref().filter(|used| used.to_string() != "0"), memory) {
         let _ = write!(text, ", {used} of {memory} MB");
     }
@@ -206,7 +355,7 @@ fn measured(report: &Report) -> String {
     text
 }
 
-/// The day with its offset, `2026-11-25 (UTC+01:00)`, and the time.
+/// The day with its offset from UTC, like `2026-11-25 (UTC+01:00)`, and the time.
 fn on_clock(at: i64, zone: &TimeZone) -> (String, String) {
     let timestamp = Timestamp::from_millisecond(at.clamp(0, LAST)).unwrap_or_default();
     let there = timestamp.to_zoned_datetime(zone.clone());
@@ -220,7 +369,7 @@ pub fn moment(at: i64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
-/// One entry as a JSON document.
+/// An entry as a JSON document.
 pub fn json(entry: &Entry<'_>) -> Json {
     let Entry { function, at, stream, request, said } = entry;
     let mut document = Map::new();
@@ -275,7 +424,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_those_of_the_zone_with_its_offset() {
+    fn times_are_local_with_their_offset() {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap_or(TimeZone::UTC);
         for (at, zone, day, time) in [
             (1_764_080_596_123, &TimeZone::UTC, "2025-11-25 (UTC)", "14:23:16.123"),
@@ -288,5 +437,82 @@ mod tests {
             assert!(shown.0 == day || at == i64::MAX, "{at}: {shown:?}");
             assert!(shown.1 == time || at == i64::MAX, "{at}: {shown:?}");
         }
+    }
+
+    #[test]
+    fn a_retry_policy_is_put_into_words_as_far_as_it_is_known() {
+        let policy = |enabled, attempts, age, bisects, destination: Option<&str>| RetryPolicy {
+            mapping: "m".to_owned(),
+            enabled,
+            attempts,
+            age,
+            bisects,
+            retention: Some(86_400),
+            destination: destination.map(str::to_owned),
+        };
+        let (on, queue) = (Some(true), Some("arn:aws:sqs:eu-central-1:1:failed"));
+        for (policy, words) in [
+            (policy(None, None, None, None, None), None),
+            (policy(on, Some(-1), None, on, queue), None),
+            (policy(on, None, Some(-1), on, queue), None),
+            (policy(Some(false), None, None, None, None), Some("m is disabled, so failed batches aren't retried")),
+            (
+                policy(on, Some(-1), Some(-1), Some(false), Some("")),
+                Some("m retries a failed batch until it succeeds or its records are 24h old"),
+            ),
+            (
+                policy(on, Some(-1), Some(600), on, Some("")),
+                Some(
+                    "m retries a failed batch until its records are 10m old, split in two each time, and then drops it",
+                ),
+            ),
+            (
+                policy(on, Some(3), Some(-1), None, queue),
+                Some("m retries a failed batch up to 3 times and then reports it to failed"),
+            ),
+            (policy(on, Some(1), None, None, None), Some("m retries a failed batch once")),
+            (
+                policy(on, Some(2), Some(60), None, Some("")),
+                Some("m retries a failed batch up to 2 times, or until its records are 1m old and then drops it"),
+            ),
+            (policy(on, Some(0), None, on, Some("")), Some("m never retries a failed batch and drops it")),
+        ] {
+            assert_eq!(policy.words().as_deref(), words, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_comes_again_while_following_is_counted_on() {
+        let text =
+            |level: Option<&str>| Said::Text { level: level.map(str::to_owned), text: "no luck\nline 2".to_owned() };
+        let (error, plain) = (text(Some("ERROR")), text(None));
+        let report = Said::Report(Report { duration: 1.0, ..Report::default() });
+        let entry = |at, request, said| Entry { function: "f", at, stream: "s", request: Some(request), said };
+        let look = Look { colour: false, width: 80, plain: false };
+        let mut journal = Journal::new([].into_iter(), look);
+        let mut polled = |entries: Vec<Entry<'_>>| {
+            let rows = journal.fold(entries);
+            rows.iter().map(|row| journal.row(row, Some("m goes on"))).collect::<String>()
+        };
+        let first = polled(vec![entry(0, "1", &error), entry(1, "1", &report), entry(2, "1", &plain)]);
+        let day = "1970-01-01 (UTC)\n";
+        let indent = " ".repeat(14);
+        assert_eq!(
+            first,
+            format!(
+                "{day}00:00:00.000  ERROR   no luck\n{indent}        line 2\n00:00:00.001  REPORT  1 ms\n00:00:00.002  no \
+                 luck\n{indent}line 2\n"
+            )
+        );
+        let again = vec![
+            entry(1_000, "2", &error),
+            entry(1_001, "2", &report),
+            entry(2_000, "3", &error),
+            entry(2_001, "3", &report),
+        ];
+        assert_eq!(
+            polled(again),
+            "00:00:02.000  ERROR   no luck (3 times since 00:00:00; m goes on)\n00:00:02.001  REPORT  1 ms\n"
+        );
     }
 }

@@ -1,4 +1,6 @@
-//! What a verification has seen, for people and for programs.
+//! Renders the results of `engine verify`, for people and for programs.
+//!
+//! **Invariant:** times are those that were measured; a hop that wasn't reached has none.
 
 use std::time::Duration;
 
@@ -13,12 +15,12 @@ use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};
 
 use super::{FORMAT_VERSION, headed};
 
-/// What is verified.
+/// The heading of a mapping.
 pub fn pipeline(pipeline: &Pipeline) -> String {
     format!("{}: {} -> {}\n", pipeline.mapping, pipeline.table, pipeline.function)
 }
 
-/// One hop, as it was seen: the head of the table with the first one, and a line with the last one of each change.
+/// The progress after a hop: the header of the table after the first one, and a row after the last one of each change.
 pub fn progress(pipeline: &Pipeline, step: &Step, hop: Hop) -> String {
     match (hop, step.change) {
         (Hop::Written, Happening::Insert) => {
@@ -37,9 +39,9 @@ fn row(step: &Step) -> String {
     format!("  {:8}{written:>14}{invoked:>18}{logged:>16}\n", step.change.word())
 }
 
-/// How it ended: how far the last change has come, if not to its end, and what that means.
+/// The result: the row of a change that wasn't finished, and a summary.
 pub fn outcome(pipeline: &Pipeline, outcome: &Outcome) -> String {
-    // Of what was not written nothing is to be said.
+    // A change that wasn't written has no row.
     let halfway = outcome.steps.iter().filter(|step| step.written.is_some() && step.logged.is_none());
     format!("{}{}\n", halfway.map(row).collect::<String>(), last(&pipeline.function, outcome))
 }
@@ -50,9 +52,9 @@ fn last(function: &str, outcome: &Outcome) -> String {
             let seconds = outcome.took.as_secs_f64();
             format!("Verified in {seconds:.1} s: the log of {function} shows INSERT, MODIFY and REMOVE.")
         }
-        // What can't arrive is not written.
+        // An item that can't arrive isn't written.
         Some(Stop::Finding(finding)) if outcome.steps.is_empty() => {
-            format!("Not verified, and nothing was written: a record would not pass \"{}\".", finding.hop.words())
+            format!("Not verified; nothing was written. A record would fail at \"{}\".", finding.hop.words())
         }
         Some(Stop::Finding(finding)) => {
             format!("Not verified: {} failed at \"{}\".", finding.change.word(), finding.hop.words())
@@ -62,7 +64,7 @@ fn last(function: &str, outcome: &Outcome) -> String {
     }
 }
 
-/// The outcome as one document.
+/// The results as one document.
 pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json {
     let verified = |outcome: &Outcome| outcome.stop.is_none() && outcome.left.is_none();
     let millis = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
@@ -110,7 +112,7 @@ pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json
     headed(spec, site, json!({ "verified": all && complete, "mappings": mappings, "problems": [] }))
 }
 
-/// The same where nothing could be begun, for these reasons.
+/// The same document if nothing could be started because of these problems.
 pub fn unbegun(problems: &[Diagnostic]) -> Json {
     json!({
         "format_version": FORMAT_VERSION, "team": null, "stack": null, "region": null, "account": null,

@@ -1,7 +1,7 @@
-//! The test item: what it is called, what is in it, and how it is written so that each write is a visible change.
+//! The test item: its key, its attributes, and the writes that each make a visible change.
 //!
-//! Its key is fixed for a team's mapping, so that a run finds and removes what a killed one has left. What tells one run
-//! from another is its mark: the run's own number, and one more for each write.
+//! **Invariant:** the key is fixed for a team's mapping, so a run finds and deletes the item that a killed run left. The
+//! mark differs for each run and for each write.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,9 +21,9 @@ use super::Pipeline;
 /// The attribute that holds the mark.
 const MARK: &str = "engine_verify";
 const MARK_START: &str = "engine-mark-";
-/// For whoever finds the item.
-const NOTE: (&str, &str) = ("engine_note", "a test item of `engine verify`, which takes it away again");
-/// Between two attempts of a write that DynamoDB throttles.
+/// Explains the item to people who find it.
+const NOTE: (&str, &str) = ("engine_note", "a test item of `engine verify`, which deletes it again");
+/// Interval between two attempts of a write that DynamoDB throttles.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// An attribute of a table's key.
@@ -40,20 +40,20 @@ pub struct KeyAttribute {
 pub(super) struct Item {
     table: String,
     key: Vec<(String, AttributeValue)>,
-    /// The run's own number.
+    /// Unique for the run.
     nonce: String,
-    /// Of the last write.
+    /// Number of the last write.
     serial: u32,
-    /// Whether it may stand in the table.
+    /// Whether it may exist in the table.
     stands: bool,
 }
 
-/// What a log may call the item of `pipeline`: what stands in its partition key, in the forms in which it is printed.
+/// The item's partition key in the forms in which a log may show it.
 pub(super) fn names(pipeline: &Pipeline) -> Vec<String> {
     let id = id(pipeline);
     match pipeline.keys.first().map(|key| key.type_.as_str()) {
         Some("N") => vec![number(pipeline)],
-        // As Lambda passes it on, and decoded.
+        // As Lambda passes it, and decoded.
         Some("B") => vec![base64::engine::general_purpose::STANDARD.encode(&id), id],
         _ => vec![id],
     }
@@ -79,20 +79,20 @@ fn id(pipeline: &Pipeline) -> String {
     format!("engine-verify-{digits}")
 }
 
-/// Fifteen digits, which JavaScript still prints as they are.
+/// Fifteen digits, which JavaScript prints exactly.
 fn number(pipeline: &Pipeline) -> String {
     let number = digest(pipeline).iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     (100_000_000_000_000 + number % 900_000_000_000_000).to_string()
 }
 
-/// A mark in a text, if there is any: those of this run, and whether there are others.
+/// The marks in a text: those of this run, and whether there are others.
 pub(super) struct Marks<'t> {
     ours: Vec<&'t str>,
     others: bool,
 }
 
 impl Marks<'_> {
-    /// What the marks say about a change: `Some(true)`: it is meant; `Some(false)`: another is; `None`: there are none.
+    /// Whether the text is about this change: `Some(false)` if its marks are of other writes, `None` if it has none.
     pub(super) fn mean(&self, item: &Item, change: Happening) -> Option<bool> {
         let now = item.mark(item.serial);
         let before = item.mark(item.serial.saturating_sub(1));
@@ -130,16 +130,15 @@ impl Item {
         marks
     }
 
-    /// Whether it may stand in the table.
+    /// Whether it may exist in the table.
     pub(super) fn may_stand(&self) -> bool {
         self.stands
     }
 
-    /// Makes the table change as asked, visibly: also where it was changed so before and nobody has seen it.
+    /// Writes the change so that it makes a new record, even if the same change was written before.
     ///
     /// # Errors
-    /// `Changed`: somebody else has changed or removed the item; whatever else keeps DynamoDB from doing it until
-    /// `deadline`.
+    /// `Changed` if another process changed or deleted the item; other errors of DynamoDB that last until `deadline`.
     pub(super) async fn write(&mut self, cx: &Context, change: Happening, deadline: Instant) -> Result<(), AwsError> {
         match change {
             Happening::Insert => {
@@ -172,7 +171,7 @@ impl Item {
             request.send().await.named("PutItem", &self.table).map(drop)
         };
         match persistently(cx, deadline, put).await {
-            // What a killed run has left, or this very item, of which the answer got lost.
+            // Left by a killed run, or written by a request whose answer was lost.
             Err(error) if error.class == Class::Changed => {
                 let delete = || async {
                     let request = cx.aws.dynamodb.delete_item().table_name(&self.table);
@@ -180,7 +179,7 @@ impl Item {
                     request.send().await.named("DeleteItem", &self.table).map(drop)
                 };
                 persistently(cx, deadline, delete).await?;
-                // Nobody but another run could have put it there again meanwhile.
+                // Only another run could have put it there again.
                 persistently(cx, deadline, put).await
             }
             done => done,
@@ -201,7 +200,7 @@ impl Item {
         persistently(cx, deadline, update).await
     }
 
-    /// Takes the item away, if it is there and this run's.
+    /// Deletes the item if this run wrote it.
     ///
     /// # Errors
     /// As [`Item::write`].
@@ -216,7 +215,7 @@ impl Item {
             request.send().await.named("DeleteItem", &self.table).map(drop)
         };
         let removed = persistently(cx, deadline, delete).await;
-        // What is another run's now is that run's to remove.
+        // If another run has written it, that run deletes it.
         self.stands = removed.as_ref().is_err_and(|error| error.class != Class::Changed);
         removed
     }
@@ -225,7 +224,7 @@ impl Item {
         format!("{MARK_START}{}-", self.nonce)
     }
 
-    /// What Lambda's record says of a change, as far as that is known beforehand, for the mapping's filters.
+    /// The record of a change as the mapping's filters see it, as far as it is known in advance.
     pub(super) fn record(pipeline: &Pipeline, change: Happening) -> Json {
         let typed = |value: &AttributeValue| match value {
             AttributeValue::N(number) => json!({ "N": number }),
@@ -235,14 +234,14 @@ impl Item {
         };
         let keys: serde_json::Map<_, _> = key(pipeline).iter().map(|(name, it)| (name.clone(), typed(it))).collect();
         let mut image = keys.clone();
-        // Its text differs from run to run, so a filter can't be judged by it.
+        // It differs from run to run, so it can't decide about a filter.
         image.insert(MARK.to_owned(), json!({ "S": null }));
         image.insert(NOTE.0.to_owned(), json!({ "S": NOTE.1 }));
         filter::record(change, &pipeline.view, &Json::Object(keys), &Json::Object(image))
     }
 }
 
-/// Sends a write again while DynamoDB has no capacity left for it or gives no answer, until `deadline`.
+/// Retries a write while DynamoDB throttles it or doesn't answer, until `deadline`.
 async fn persistently<F>(cx: &Context, deadline: Instant, call: impl Fn() -> F) -> Result<(), AwsError>
 where
     F: Future<Output = Result<(), AwsError>>,
@@ -253,7 +252,7 @@ where
                 if Instant::now() + PAUSE > deadline {
                     return Err(cx.masked(error));
                 }
-                cx.rest(PAUSE, "a write unit of the table", "").await?;
+                cx.rest(PAUSE, "write capacity of the table", "").await?;
             }
             done => return done.map_err(|error| cx.masked(error)),
         }

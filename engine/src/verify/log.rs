@@ -1,4 +1,6 @@
-//! What the function's log says: whether it was called, whether it names a change of the test item, and what went wrong.
+//! Reads the function's log: whether Lambda invoked it, whether it shows a change of the test item, and its errors.
+//!
+//! **Invariant:** a line counts only if it came after the write, and has no mark of another run.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,48 +9,57 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::aws::{AwsError, Context, LogEvent, Tail};
-use crate::records::Happening;
+use crate::records::{self, Failure, Happening, Said};
 
 use super::item::Item;
 
-/// So many lines of a stack trace are shown.
+/// Number of lines of a stack trace that are shown.
 const TRACE: usize = 8;
-/// The lines by which Lambda says that a call begins and ends.
+/// How many opening brackets of a line are tried as the start of JSON.
+const MAX_STARTS: usize = 16;
+/// The lines with which Lambda frames an invocation.
 const BEGINS: [&str; 2] = ["START RequestId:", "\"type\":\"platform.start\""];
 const ENDS: [&str; 4] =
     ["END RequestId:", "REPORT RequestId:", "\"type\":\"platform.report\"", "\"type\":\"platform.runtimeDone\""];
 
-/// A function's log from the first write on.
+/// A function's log since the first write.
 #[derive(Debug)]
 pub(super) struct Log {
     tail: Tail,
+    /// Only the lines with the item's name, once a millisecond has more lines than AWS returns.
+    named: Option<Tail>,
+    group: String,
+    name: String,
+    start: i64,
     skew: Duration,
-    /// By stream, what has come since the present change was written.
+    /// By stream, the lines since the current change was written.
     lines: HashMap<String, Vec<String>>,
-    /// Whether there is such a log group.
+    is_fresh: bool,
+    trouble: Option<Trouble>,
+    /// Whether the log group exists.
     pub(super) exists: bool,
 }
 
 /// A change of the test item that the log shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
-    /// The word by which it is called there.
+    /// The word for the change in the log.
     pub word: &'static str,
-    /// What tells that it is this run's.
+    /// How this run's item was recognized.
     pub by: Evidence,
 }
 
-/// What tells that a line of the log is about this run's item.
+/// How a line of the log was recognized as this run's item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Evidence {
     /// The mark of that very write.
     Mark,
-    /// The item's key, and that the line came after the write: the log shows no more.
+    /// The item's key in a line that came after the write: the log has no mark.
     Key,
 }
 
-/// What a function failed with.
+/// An error of the function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {
     pub(super) message: String,
@@ -56,55 +67,73 @@ pub(super) struct Trouble {
 }
 
 impl Log {
-    /// Follows a log group; what stands there already is not looked at again. `skew`: how far this machine's clock may be
-    /// ahead of the log's.
+    /// Follows a log group from now on. `skew` is how far this machine's clock may be ahead of the log's.
     ///
     /// # Errors
     /// As [`Tail::next`].
-    pub(super) async fn follow(cx: &Context, group: &str, skew: Duration) -> Result<Log, AwsError> {
-        let mut tail = Tail::new(group, before(skew));
+    pub(super) async fn follow(cx: &Context, group: &str, name: &str, skew: Duration) -> Result<Log, AwsError> {
+        let start = before(skew);
+        let mut tail = Tail::new(group, start);
         let exists = tail.next(cx).await?.is_some();
-        Ok(Log { tail, skew, lines: HashMap::new(), exists })
+        let (group, name) = (group.to_owned(), name.to_owned());
+        let (lines, trouble, is_fresh) = (HashMap::new(), None, false);
+        Ok(Log { tail, named: None, group, name, start, skew, lines, is_fresh, trouble, exists })
     }
 
-    /// Forgets what has come so far: it can't be about what is written from now on. A function that logs a lot would
-    /// otherwise make each look read all of it again.
+    /// Drops the lines so far, before the next change is written. With a function that logs a lot, each poll would otherwise
+    /// read all of them again.
     pub(super) fn forget(&mut self) {
         self.lines.clear();
-        self.tail.skip_to(before(self.skew));
+        (self.is_fresh, self.trouble) = (false, None);
+        self.start = before(self.skew);
+        self.tail.skip_to(self.start);
+        self.named = None;
     }
 
-    /// Takes in what has come since the last look.
+    /// Reads the lines that are new since the last call.
     ///
     /// # Errors
     /// As [`Tail::next`].
     pub(super) async fn look(&mut self, cx: &Context) -> Result<(), AwsError> {
-        if let Some(events) = self.tail.next(cx).await? {
-            self.exists = true;
+        let events = self.tail.next(cx).await?;
+        self.exists |= events.is_some();
+        let mut events = events.unwrap_or_default();
+        if self.tail.take_crowded().is_some() && self.named.is_none() {
+            self.named = Some(Tail::new(&self.group, self.start).containing(&self.name));
+        }
+        if let Some(named) = &mut self.named {
+            events.extend(named.next(cx).await?.unwrap_or_default());
+        }
+        self.is_fresh = !events.is_empty();
+        if self.is_fresh {
             for LogEvent { stream, text, .. } in events {
                 self.lines.entry(stream).or_default().push(text);
             }
+            self.trouble = self.lines.values().find_map(|lines| {
+                let texts = records::join(lines.clone(), |line| line);
+                texts.iter().rev().find_map(|text| trouble(text))
+            });
         }
         Ok(())
     }
 
-    /// Whether the function was called, or has said something, since the present change was written.
+    /// Whether Lambda invoked the function, or it printed something, since the current change was written.
     pub(super) fn shows_a_call(&self) -> bool {
         !self.lines.is_empty()
     }
 
-    /// How many lines of the function's own have come since.
+    /// Number of lines since then that the function printed itself.
     pub(super) fn n_own_lines(&self) -> usize {
         self.lines.values().flatten().filter(|line| !is_lambdas(line)).count()
     }
 
-    /// Whether some line has the word for a change, of whatever item.
+    /// Whether any line has a word for a change, of any item.
     pub(super) fn names_a_change(&self) -> bool {
         self.lines.values().flatten().any(|line| words(line).next().is_some())
     }
 
-    /// The line that shows the change. Lines that tell nothing by themselves are read together with those of the same
-    /// call: a text of several lines is one event on AWS, and several in a rehearsal.
+    /// The line that shows the change. Lines that don't show it alone are read together with the others of their invocation:
+    /// a text of several lines is one event on AWS, and several in the local AWS.
     pub(super) fn shows(&self, names: &[String], item: &Item, change: Happening) -> Option<Sighting> {
         let is_named = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
         let is_whole = |line: &String| is_named(line) && words(line).next().is_some();
@@ -122,15 +151,23 @@ impl Log {
         })
     }
 
-    /// What the function failed with, the last time.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.lines
-            .values()
-            .find_map(|lines| (0..lines.len()).rev().find_map(|at| trouble(lines.get(at..).unwrap_or_default())))
+    /// The function's last error.
+    pub(super) fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Whether AWS returned only some of the lines.
+    pub(super) fn is_cut(&self) -> bool {
+        self.named.is_some()
+    }
+
+    /// Whether the last poll found new lines: reading all of them again would take longer with each poll.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is_fresh
     }
 }
 
-/// Now by the slower of two clocks, in milliseconds since 1970.
+/// The current time of the slower clock, in milliseconds since 1970.
 fn before(skew: Duration) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.saturating_sub(skew).as_millis()).unwrap_or_default()
@@ -141,7 +178,7 @@ fn is_lambdas(line: &str) -> bool {
     line.starts_with("INIT_START") || BEGINS.iter().chain(&ENDS).any(|mark| line.contains(mark))
 }
 
-/// What a text says about a change of the item.
+/// The change of the item that a text shows.
 fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Happening) -> Option<Sighting> {
     if !is_named(text) {
         return None;
@@ -163,7 +200,7 @@ fn sighting(text: &str, word: &'static str, item: &Item, change: Happening) -> O
     }
 }
 
-/// The word for a change in a text: the stream's own, and where it has none of those for any change, what people say.
+/// The word for a change in a text: its `eventName`, or a synonym if the text has no `eventName` of any change.
 fn said(text: &str, change: Happening) -> Option<&'static str> {
     let found: Vec<&str> = words(text).collect();
     let is_official = |word: &&str| Happening::ALL.iter().any(|change| change.word() == *word);
@@ -173,7 +210,7 @@ fn said(text: &str, change: Happening) -> Option<&'static str> {
         .find(|word| found.contains(word) && (!has_official || is_official(word)))
 }
 
-/// What people call a change instead.
+/// What handlers print instead.
 fn synonym(change: Happening) -> &'static str {
     match change {
         Happening::Insert => "CREATE",
@@ -188,11 +225,14 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| Happening::ALL.into_iter().any(|change| [change.word(), synonym(change)].contains(word)))
 }
 
-/// The JSON documents in a text, with what is JSON in their own texts.
+/// The JSON documents in a text, and those in their `message`.
 fn json(text: &str) -> Vec<Json> {
-    let Some(start) = text.find(['{', '[']) else { return Vec::new() };
-    let values = serde_json::Deserializer::from_str(text.get(start..).unwrap_or_default()).into_iter::<Json>();
-    let values: Vec<Json> = values.map_while(Result::ok).collect();
+    // Text may come first, brackets included: `[INFO] got {…}`.
+    let mut found = text.match_indices(['{', '[']).take(MAX_STARTS).map(|(start, _)| {
+        let values = serde_json::Deserializer::from_str(text.get(start..).unwrap_or_default()).into_iter::<Json>();
+        values.map_while(Result::ok).collect::<Vec<Json>>()
+    });
+    let values = found.find(|values| !values.is_empty()).unwrap_or_default();
     let inner = |value: &Json| value["message"].as_str().map(json).unwrap_or_default();
     let inner: Vec<Json> = values.iter().flat_map(inner).collect();
     values.into_iter().chain(inner).collect()
@@ -208,39 +248,26 @@ fn records(document: &Json) -> Vec<Json> {
     }
 }
 
-/// What the function failed with, if the first of these lines begins to say so.
-fn trouble(lines: &[String]) -> Option<Trouble> {
-    let (first, rest) = lines.split_first()?;
+/// The error in an event, or in events that were joined.
+fn trouble(text: &str) -> Option<Trouble> {
     // docs.aws.amazon.com/lambda/latest/dg/nodejs-exceptions.html, …/configuration-timeout.html
-    if first.contains("Task timed out after") {
-        let at = first.find("Task timed out after").unwrap_or_default();
-        return Some(Trouble { message: first.get(at..).unwrap_or(first).to_owned(), trace: Vec::new() });
+    if let Some(at) = text.find("Task timed out after") {
+        return Some(Trouble { message: text.get(at..).unwrap_or(text).to_owned(), trace: Vec::new() });
     }
-    for document in json(first) {
-        let error = if document["message"]["errorType"].is_string() { &document["message"] } else { &document };
-        if let (Some(kind), Some(message)) = (error["errorType"].as_str(), error["errorMessage"].as_str()) {
-            let stack = ["stack", "stackTrace", "trace"].iter().find_map(|name| error[*name].as_array());
-            let lines = stack.into_iter().flatten().filter_map(Json::as_str);
-            let lines = lines.map(str::trim).filter(|line| line.starts_with("at ") || line.starts_with("File "));
-            let trace = lines.take(TRACE).map(str::to_owned).collect();
-            return Some(Trouble { message: format!("{kind}: {message}"), trace });
-        }
+    // Which file of the project a frame belongs to is not known here, so it is named as in the package.
+    let line = records::read(text).with_own_frames(&|_| None);
+    let short = |trace: Vec<String>| trace.iter().take(TRACE).map(|line| line.trim().to_owned()).collect();
+    let failure = line.said.into_iter().find_map(|said| match said {
+        Said::Failure(failure) => Some(failure),
+        _ => None,
+    });
+    if let Some(Failure { kind, message, trace }) = failure {
+        return Some(Trouble { message: format!("{kind}: {message}"), trace: short(trace) });
     }
-    // Python's, in one event of several lines.
-    if let Some((_, error)) = first.split_once("[ERROR] ")
-        && let Some((message, trace)) = error.split_once("Traceback (most recent call last):")
-    {
-        let trace = trace.lines().map(str::trim).filter(|line| !line.is_empty()).take(TRACE);
-        return Some(Trouble { message: message.trim().to_owned(), trace: trace.map(str::to_owned).collect() });
-    }
-    if first.trim_start().starts_with("at ") {
-        // In the middle of a trace.
-        return None;
-    }
-    // A trace as JavaScript prints it.
-    let mut trace = first.lines().skip(1).chain(rest.iter().flat_map(|line| line.lines())).map(str::trim).peekable();
-    trace.peek().filter(|line| line.starts_with("at "))?;
-    let trace = trace.take_while(|line| line.starts_with("at ")).take(TRACE).map(str::to_owned).collect();
-    let message = first.lines().next().unwrap_or_default().rsplit('\t').next().unwrap_or_default();
-    Some(Trouble { message: message.trim().to_owned(), trace })
+    // An error that the function itself printed, with its trace.
+    let (first, below) = text.split_once('\n')?;
+    let trace = below.lines().map(str::trim).take_while(|line| line.starts_with("at ")).take(TRACE);
+    let trace: Vec<String> = trace.map(str::to_owned).collect();
+    let message = first.rsplit('\t').next().unwrap_or_default().trim().to_owned();
+    (!trace.is_empty()).then_some(Trouble { message, trace })
 }

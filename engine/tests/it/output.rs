@@ -248,8 +248,9 @@ fn colors_take_no_room_anywhere() {
         let lines: Vec<Line> = texts.iter().map(|text| records::read(text)).collect();
         let mut journal = Journal::new(["logger", "a-longer-name"].into_iter(), look);
         let said = lines.iter().flat_map(|line| &line.said);
-        said.map(|said| journal.entry(&Entry { function: "logger", at: 0, stream: "s", request: None, said }))
-            .collect::<String>()
+        let entries = said.map(|said| Entry { function: "logger", at: 0, stream: "s", request: None, said }).collect();
+        let rows = journal.fold(entries);
+        rows.iter().map(|row| journal.row(row, None)).collect::<String>()
     };
     let checks =
         [("ok", "region", "x ".repeat(60)), ("note", "clock", "y".to_owned()), ("PROBLEM", "account", "z".to_owned())];

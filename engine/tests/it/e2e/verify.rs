@@ -76,7 +76,7 @@ fn a_pipeline_that_works_is_verified_hop_by_hop_and_nothing_is_left() {
     // Others are asked for.
     aws.put_item(TABLE, "7", "buy milk");
     let refused = project.run(&["verify", TEAM, "--local"]);
-    refused.expect(1, &["others will see the test item", "holds items", "add --yes"]);
+    refused.expect(1, &["others will see the test item", "has items", "pass --yes"]);
     project.run(&["verify", TEAM, "--local", "--yes"]).expect(0, &["Verified in"]);
     assert_eq!(aws.n_items(TABLE), 1);
 }
@@ -152,7 +152,9 @@ fn an_imported_table_is_never_written() {
         format!("{before}    import: blue-owls-todos\n{after}").replace("    type: table\n", "    type: table\n");
     project.write(TEAM, &text);
     project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
-    project.run(&["verify", TEAM, "--local", "--yes"]).expect(1, &["is not this spec's", "never written"]);
+    project
+        .run(&["verify", TEAM, "--local", "--yes"])
+        .expect(1, &["this spec doesn't manage the table", "never written"]);
     let scan = aws.wait(aws.dynamodb.scan().table_name("blue-owls-todos").send());
     assert_eq!(scan.items(), &[] as &[std::collections::HashMap<String, AttributeValue>]);
 }
@@ -173,7 +175,7 @@ fn each_mapping_of_a_spec_is_verified() {
     // Once it is in the spec no more, it is company.
     project.write(TEAM, &text);
     let ran = project.run(&["verify", TEAM, "--local"]);
-    ran.expect(1, &["others will see the test item", "hands it to `blue-owls-second`"]);
+    ran.expect(1, &["others will see the test item", "sends it to `blue-owls-second`"]);
 }
 
 #[test]

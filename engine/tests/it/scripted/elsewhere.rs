@@ -15,7 +15,7 @@ fn what_is_not_found_names_the_place_first_and_the_apply_last() {
     for (command, apply) in [
         (&["logs"][..], "otherwise run `engine apply` first"),
         (&["output"], "otherwise run `engine apply` first"),
-        (&["verify", "--yes"], "otherwise `engine apply` makes what is missing"),
+        (&["verify", "--yes"], "otherwise run `engine apply` to create it"),
     ] {
         let run = project.run(&cloud, &[command, &["--region", "eu-west-1"]].concat());
         run.ends_with(1);

@@ -1,4 +1,4 @@
-//! `logs` of what AWS really writes: its two formats, its own lines, pages and refusals.
+//! `logs` of what AWS really writes: its two formats, Lambda's own lines, pages and refusals.
 
 use serde_json::{Value as Json, json};
 
@@ -51,7 +51,7 @@ fn shown(texts: &[&str], args: &[&str]) -> String {
 }
 
 #[test]
-fn the_text_format_is_folded_into_what_people_want_to_know() {
+fn the_text_format_is_parsed() {
     let (insert, modify) = (record("INSERT").to_string(), record("MODIFY").to_string());
     let at = "2026-11-18T06:26:40.000Z";
     let texts = [
@@ -85,7 +85,7 @@ fn the_text_format_is_folded_into_what_people_want_to_know() {
 }
 
 #[test]
-fn the_json_format_is_read_as_well() {
+fn the_json_format_is_parsed() {
     let line = |level: &str, message: Json| json!({ "timestamp": "2026-11-18T06:26:40.000Z", "level": level, "requestId": REQUEST, "message": message });
     let report = json!({
         "time": "2026-11-18T06:26:41.000Z",
@@ -117,7 +117,7 @@ fn all_pages_are_read_also_behind_an_empty_one_and_each_event_is_shown_once() {
     cloud.fault("FilterLogEvents", 1..2, page(&all[..1], Some("a")));
     cloud.fault("FilterLogEvents", 2..3, page(&[], Some("b")));
     cloud.fault("FilterLogEvents", 3..4, page(&all[1..], Some("c")));
-    // A token that comes again leads nowhere.
+    // A repeated token ends the pages.
     cloud.always("FilterLogEvents", page(&all[2..], Some("c")));
     let run = Project::usual().run(&cloud, &["logs", "--raw"]);
     run.ends_with(0);
@@ -125,22 +125,22 @@ fn all_pages_are_read_also_behind_an_empty_one_and_each_event_is_shown_once() {
     assert_eq!(cloud.count("FilterLogEvents"), 4);
 }
 
-/// Of a millisecond in which more was logged than a page has, the rest can't be reached; what comes later can.
+/// A millisecond with more events than a page has can't be read completely; later events can.
 #[test]
-fn a_crowded_moment_is_passed_and_told() {
+fn a_crowded_millisecond_is_skipped_and_reported() {
     let cloud = deployed();
     let event = |at: u64, n: usize| json!({ "eventId": format!("{at}-{n}"), "logStreamName": "s", "timestamp": at, "message": format!("line {n}") });
     let crowd: Vec<Json> = (0..10_000).map(|n| event(1_795_000_000_000, n)).collect();
     cloud.fault("FilterLogEvents", 1..3, page(&crowd, None));
     cloud.always("FilterLogEvents", page(&[event(1_795_000_000_001, 10_000)], None));
     let run = Project::usual().run(&cloud, &["logs", "--raw", "--since", "3650d"]);
-    run.ends_with(0).complains("logger: AWS shows only some of the lines that were logged at 2026-11-18T11:06:40.000Z");
+    run.ends_with(0).complains("logger: AWS returns only some of the events logged at 2026-11-18T11:06:40.000Z");
     assert!(run.out.ends_with("line 9999\nline 10000\n"), "{}", run.out.len());
     assert_eq!(cloud.count("FilterLogEvents"), 3);
 }
 
 #[test]
-fn what_keeps_a_log_from_being_read_is_told() {
+fn a_log_that_can_not_be_read_has_a_reason() {
     for (code, text, ends, says) in [
         (
             "AccessDeniedException",
@@ -152,7 +152,7 @@ fn what_keeps_a_log_from_being_read_is_told() {
             "ResourceNotFoundException",
             "The specified log group does not exist.",
             0,
-            "nothing was ever logged, the log group /aws/lambda/blue-owls-logger does not exist",
+            "nothing was ever logged: the log group /aws/lambda/blue-owls-logger doesn't exist",
         ),
     ] {
         let cloud = deployed();
@@ -174,4 +174,94 @@ fn a_function_logs_where_its_configuration_says() {
     let calls = cloud.calls();
     let look = calls.iter().find(|it| it.operation == "FilterLogEvents").unwrap();
     assert_eq!(look.about, "/elsewhere");
+}
+
+/// What a function logs when Lambda sends it the same batch three times, then other errors.
+fn failing() -> Vec<String> {
+    let at = "2026-11-18T06:26:40.000Z";
+    let stack = [
+        "TypeError: no luck",
+        "    at handler (/var/task/index.js:3:9)",
+        "    at helper (/var/task/dist/helper.js:1:1)",
+        "    at Runtime.handleOnceNonStreaming (file:///var/runtime/index.mjs:1173:29)",
+        "    at process.processTicksAndRejections (node:internal/process/task_queues:105:5)",
+    ];
+    let mut texts = Vec::new();
+    for n in 0..3 {
+        let request = format!("{n:08}-3a4b-4c5d-8e6f-708192a3b4c5");
+        let error = json!({ "errorType": "TypeError", "errorMessage": "no luck", "stack": stack });
+        texts.push(format!("START RequestId: {request} Version: $LATEST\n"));
+        texts.push(format!("{at}\t{request}\tERROR\tInvoke Error \t{error}\n"));
+        texts.push(format!(
+            "REPORT RequestId: {request}\tDuration: {n} ms\tMemory Size: 128 MB\tMax Memory Used: 67 MB\t\n"
+        ));
+    }
+    // As Lambda's Python runtime writes it, and without a trace.
+    let frame =
+        "\u{a0}\u{a0}File \"/var/task/index.py\", line 3, in handler\r\u{a0}\u{a0}\u{a0}\u{a0}return event['x']";
+    let frozen = "\u{a0}\u{a0}File \"<frozen importlib._bootstrap>\", line 1, in _call";
+    texts.push(format!("[ERROR] KeyError: 'x'\rTraceback (most recent call last):\r{frozen}\r{frame}\r"));
+    texts.push("[ERROR] Runtime.ImportModuleError: Unable to import module 'index': No module named 'x'".to_owned());
+    texts.push("[ERROR] no type, so no error".to_owned());
+    texts
+}
+
+#[test]
+fn an_error_that_repeats_is_one_line_with_its_count_and_what_the_mapping_does() {
+    let texts = failing();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    insta::assert_snapshot!(shown(&texts, &["--utc"]));
+    insta::assert_snapshot!(shown(&texts, &["--color", "always", "--tail", "3"]));
+    let documents = shown(&texts, &["--format", "json"]);
+    let documents: Vec<Json> = documents.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let errors: Vec<&Json> = documents.iter().filter(|it| it["type"] == "error").collect();
+    assert_eq!(errors.len(), 5, "JSON folds nothing: {documents:#?}");
+    assert_eq!(errors[0]["trace"].as_array().unwrap().len(), 4, "JSON has each frame");
+    assert_eq!(documents.iter().filter(|it| it["type"] == "report").count(), 3);
+}
+
+#[test]
+fn settings_of_a_mapping_that_are_unknown_cost_only_their_words() {
+    let texts = failing();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let refused = "User: X is not authorized to perform: lambda:ListEventSourceMappings on resource: *";
+    let refusal = Reply::of("ListEventSourceMappings", 400, "AccessDeniedException", refused);
+    for (settings, answer, ends) in [
+        (json!({ "MaximumRetryAttempts": 2, "BisectBatchOnFunctionError": true }), None, "up to 2 times, split in two"),
+        (json!({ "MaximumRetryAttempts": null }), None, "(3 times since 11:06:41)"),
+        (json!({ "EventSourceArn": "arn:aws:sqs:eu-central-1:123456789012:queue" }), None, "(3 times since 11:06:41)"),
+        (json!({}), Some(Fault::Answer(refusal)), "(3 times since 11:06:41)"),
+    ] {
+        let cloud = deployed();
+        cloud.world(|world| {
+            for (name, value) in settings.as_object().unwrap() {
+                world.mappings[0].shown[name] = value.clone();
+            }
+        });
+        cloud.always("FilterLogEvents", page(&events(&texts), None));
+        if let Some(answer) = answer {
+            cloud.always("ListEventSourceMappings", answer);
+        }
+        let run = Project::usual().run(&cloud, &["logs", "--utc"]);
+        run.ends_with(0);
+        assert!(run.out.contains(ends), "{settings}: {}", run.out);
+        assert_eq!((run.err.as_str(), cloud.count("ListEventSourceMappings")), ("", 1), "{settings}");
+    }
+}
+
+/// Whatever a handler prints before a record on the same line, the record is found.
+#[test]
+fn text_before_an_event_hides_nothing() {
+    let event = json!({ "Records": [record("MODIFY")] }).to_string();
+    let plain = r#"MODIFY keys {"id":"7"} | old {"text":"buy milk"} | new {"text":"buy oat milk"}"#;
+    let python = "{'Records': [{'eventName': 'MODIFY', 'dynamodb': {'Keys': {'id': {'S': '7'}}, 'OldImage': {'text': \
+                  {'S': 'buy milk'}}, 'NewImage': {'text': {'S': 'buy oat milk'}}}}]}";
+    let before = ["", "event: ", "[INFO] user {7} sent ", "[1] ", "{} then ", "line\nother line {\n"];
+    let texts = before.iter().flat_map(|before| [event.as_str(), plain].map(|record| format!("{before}{record}")));
+    let texts: Vec<String> = texts.chain([python.to_owned(), format!("[INFO] got {python}")]).collect();
+    assert_eq!(texts.len(), 14);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let out = shown(&texts, &[]);
+    let line = "MODIFY  id=7  text: \"buy milk\" -> \"buy oat milk\"";
+    assert_eq!(out.matches(line).count(), texts.len(), "{out}");
 }

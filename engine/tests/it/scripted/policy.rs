@@ -395,6 +395,11 @@ fn scripted_life() -> Ledger {
     cloud.fault("ListTags", 1..2, Fault::Answer(none));
     project.run(&cloud, &["check"]).ends_with(0);
     ledger.enter("check", std::mem::take(&mut seen.lock().unwrap()));
+    // An error that repeats, for which `logs` reads the mapping's settings.
+    let event = |n: u64| json!({ "eventId": n.to_string(), "timestamp": n, "message": "[ERROR] KeyError: 'x'" });
+    cloud.always("FilterLogEvents", Fault::Answer(Reply::ok(&json!({ "events": [event(1), event(2)] }))));
+    project.run(&cloud, &["logs"]).ends_with(0);
+    ledger.enter("logs", std::mem::take(&mut seen.lock().unwrap()));
     ledger
 }
 

@@ -129,7 +129,7 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
         // Nothing is ever called here, which is all that it may report.
         Command::Verify if side.undeclared != Some("todos-to-logger") => {
             let run = project.run(&cloud, &["verify", "--timeout", "1"]);
-            run.ends_with(1).complains("was not called for the INSERT").complains_once();
+            run.ends_with(1).complains("for the INSERT of the test item").complains_once();
         }
         Command::Verify => {}
         Command::Logs => drop(project.run(&cloud, &["logs"]).ends_with(0)),

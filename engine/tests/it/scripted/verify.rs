@@ -1,4 +1,4 @@
-//! `verify` where AWS is less kind than a local one: no capacity, no rights, no log group, nobody who calls.
+//! `verify` where AWS is stricter than the local one: no capacity, no permissions, no log group, no invocation.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn refusal(operation: &str, code: &str, text: &str) -> Fault {
     Fault::Answer(Reply::of(operation, 400, code, text))
 }
 
-/// That `verify` fails with these words, and that no item may be left of it.
+/// `verify` fails with these words, and leaves no item.
 #[track_caller]
 fn fails(cloud: &Cloud, words: &[&str]) {
     let run = Project::usual().run(cloud, &["verify", "--timeout", "2"]);
@@ -28,7 +28,7 @@ fn fails(cloud: &Cloud, words: &[&str]) {
     let calls = cloud.calls();
     let taken = |operation: &str| calls.iter().rposition(|it| it.operation == operation && it.status == 200);
     if let Some(put) = taken("PutItem") {
-        assert!(taken("DeleteItem") > Some(put), "the item goes: {words:?}");
+        assert!(taken("DeleteItem") > Some(put), "the item is deleted: {words:?}");
     }
     let writes = ["PutItem", "UpdateItem", "DeleteItem"];
     let all = calls.iter().filter(|it| super::is_write(it));
@@ -37,15 +37,15 @@ fn fails(cloud: &Cloud, words: &[&str]) {
 
 #[test]
 fn the_hop_that_fails_on_aws_is_named() {
-    // Nothing is written where it can't arrive.
+    // An item that can't arrive isn't written.
     let cloud = after(|world| world.functions.get_mut(FUNCTION).unwrap().concurrency = Some(0));
-    fails(&cloud, &["`blue-owls-logger` may not run: its reserved concurrency is 0"]);
+    fails(&cloud, &["Lambda can't run `blue-owls-logger`: its reserved concurrency is 0"]);
     assert_eq!(cloud.count("PutItem"), 0);
 
     let cloud = deployed();
     let text = "The level of configured provisioned throughput for the table was exceeded.";
     cloud.always("PutItem", refusal("PutItem", "ProvisionedThroughputExceededException", text));
-    fails(&cloud, &["`blue-owls-todos` has no write unit left", "raise `write_capacity`"]);
+    fails(&cloud, &["`blue-owls-todos` has no write capacity left", "raise `write_capacity`"]);
 
     let cloud = deployed();
     let text = "User: X is not authorized to perform: dynamodb:PutItem on resource: arn:aws:dynamodb:x";
@@ -61,14 +61,17 @@ fn the_hop_that_fails_on_aws_is_named() {
         || refusal("FilterLogEvents", "ResourceNotFoundException", "The specified log group does not exist.");
     let cloud = after(|world| world.mappings[0].shown["LastProcessingResult"] = json!("OK"));
     cloud.always("FilterLogEvents", no_group());
-    fails(&cloud, &["there is no log group /aws/lambda/blue-owls-logger", "needs logs:CreateLogGroup"]);
+    fails(&cloud, &["the log group /aws/lambda/blue-owls-logger doesn't exist", "needs logs:CreateLogGroup"]);
 
     let cloud = after(|world| {
         let problem = "PROBLEM: Cannot access stream. Please ensure the role can perform the GetRecords";
         world.mappings[0].shown["LastProcessingResult"] = json!(problem);
     });
     cloud.always("FilterLogEvents", no_group());
-    fails(&cloud, &["Lambda has a problem with `todos-to-logger`", "Cannot access stream", "dynamodb:DescribeStream"]);
+    fails(
+        &cloud,
+        &["Lambda reports a problem with `todos-to-logger`", "Cannot access stream", "dynamodb:DescribeStream"],
+    );
 
     let cloud = after(|world| {
         let statement =
@@ -77,51 +80,57 @@ fn the_hop_that_fails_on_aws_is_named() {
     });
     fails(&cloud, &["error[role-not-assumable]: Lambda can't assume the role of", "update-assume-role-policy"]);
 
-    fails(&deployed(), &["`blue-owls-logger` was not called for the INSERT", "with a longer --timeout"]);
+    fails(&deployed(), &["Lambda didn't invoke `blue-owls-logger` for the INSERT", "with a longer `--timeout`"]);
 }
 
-/// The mapping shows that a batch was sent, so it is the log that is missing.
+/// The mapping has sent a batch, so the log is missing, not the invocation.
 #[test]
-fn a_log_that_is_not_found_is_told_from_a_function_that_was_not_called() {
+fn a_log_that_is_not_found_differs_from_a_function_that_was_not_invoked() {
     let empty = || Fault::Answer(Reply::ok(&json!({ "events": [] })));
     let cloud = deployed();
     cloud.always("FilterLogEvents", empty());
     cloud.before("PutItem", 1, |world| world.mappings[0].shown["LastProcessingResult"] = json!("OK"));
-    fails(&cloud, &["`blue-owls-logger` was called, but no line of that call was found in", "has become \"OK\" since"]);
+    fails(
+        &cloud,
+        &["Lambda invoked `blue-owls-logger`, but", "has no line of that invocation", "changed to \"OK\" after"],
+    );
     // A result that was there before proves nothing.
     let cloud = after(|world| world.mappings[0].shown["LastProcessingResult"] = json!("OK"));
     cloud.always("FilterLogEvents", empty());
-    fails(&cloud, &["`blue-owls-logger` was not called for the INSERT", "\"OK\", as before the item was written"]);
+    fails(
+        &cloud,
+        &["Lambda didn't invoke `blue-owls-logger` for the INSERT", "\"OK\", as before the item was written"],
+    );
 }
 
 #[test]
-fn an_item_whose_answers_get_lost_is_taken_away_as_well() {
+fn an_item_whose_answers_get_lost_is_deleted_too() {
     let cloud = deployed();
     cloud.fault("PutItem", 1..2, Fault::DoneButCut);
     cloud.fault("DeleteItem", 1..3, Fault::Cut);
-    fails(&cloud, &["was not called for the INSERT"]);
+    fails(&cloud, &["for the INSERT of the test item"]);
     let calls = cloud.calls();
     let delete = &calls[nth(&calls, "DeleteItem", cloud.count("DeleteItem"))];
     assert_eq!((delete.status, delete.about.as_str()), (200, TABLE));
 }
 
 #[test]
-fn a_table_that_is_not_ours_is_not_written_to() {
+fn a_table_of_another_owner_is_not_written_to() {
     let cloud = after(|world| world.tables.get_mut(TABLE).unwrap().tags.clear());
-    fails(&cloud, &["nobody owns the table `blue-owls-todos` yet", "`engine apply` takes it over"]);
+    fails(&cloud, &["the table `blue-owls-todos` has no owner yet", "run `engine apply` to adopt it"]);
     let cloud = after(|world| {
         let tags = &mut world.tables.get_mut(TABLE).unwrap().tags;
         tags.insert("engine:team".to_owned(), "red-foxes".to_owned());
     });
-    fails(&cloud, &["the table `blue-owls-todos` belongs to team `red-foxes`, stack `team`"]);
+    fails(&cloud, &["the table `blue-owls-todos` is owned by team `red-foxes`, stack `team`"]);
 }
 
 #[test]
-fn who_reads_documents_gets_one_also_where_nothing_can_be_begun() {
+fn json_output_is_one_document_even_if_nothing_can_be_started() {
     let project = Project::usual();
     let args = ["verify", "--format", "json"];
     let broken = Project::new(|text| super::replaced(&text, "hash_key: id", "hash_key: other"));
-    // Nobody listens there.
+    // Nothing listens there.
     let nowhere = project.start_on("http://127.0.0.1:9", &args).end();
     for (run, problem) in [
         (project.run(&Cloud::start(World::empty()), &args), "`todos-to-logger` can't be verified"),
