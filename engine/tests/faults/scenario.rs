@@ -167,7 +167,7 @@ fn prune(case: &Case<'_>) {
     let text = spec(case, &[]);
     let (_, resources) = text.split_once("resources:\n").unwrap();
     let second = resources.replace("todos", "lists").replace("logger", "mailer");
-    let (before, after) = second.split_once("  # Somebody else's").unwrap();
+    let (before, after) = second.split_once("  # Existing role").unwrap();
     let (_, after) = after.split_once("\n\n").unwrap();
     standing(case, &format!("{text}\n{before}{after}"));
     case.aws.put_item("blue-owls-lists", "8", "groceries");

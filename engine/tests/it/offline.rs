@@ -122,8 +122,8 @@ fn the_words_of_a_spec_are_explained_beside_the_kinds_and_alone() {
     for word in ["name", "protect", "retain", "ignore_changes", "depends_on"] {
         assert!(beside.contains(&format!("\n  {word}\n")), "{word}: {beside}");
     }
-    assert!(explained(&["table", "protect"]).contains("never delete or replace it"));
-    assert!(explained(&["role.import"]).contains("name or ARN of what somebody else owns"));
+    assert!(explained(&["table", "protect"]).contains("never delete or replace the resource"));
+    assert!(explained(&["role.import"]).contains("name or ARN of a resource that this spec doesn't manage"));
     // What a kind does not take is not explained as if it did.
     assert!(said(folder.path(), &["explain", "role.protect"], 64)[1].contains("a role has no property `protect`"));
     assert_eq!(explained(&["table", "hash_key"]), explained(&["table.hash_key"]));
@@ -285,8 +285,8 @@ fn validate_tells_all_that_is_wrong_with_all_specs() {
         ("nodejs22.x", "nodejs18.x", "nodejs18.x"),
         ("index.handler", "nothing.handler", "nothing"),
         ("write_capacity: 1", "write_capacity: 0", "write_capacity"),
-        ("  todos:", "  todos-that-has-a-name-which-nobody-can-read-to-its-end-for-it-is-long:", "63 are allowed"),
-        ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    filters: ['{']", "no JSON"),
+        ("  todos:", "  todos-that-has-a-name-which-nobody-can-read-to-its-end-for-it-is-long:", "the maximum is 63"),
+        ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    filters: ['{']", "is not valid JSON"),
         ("${todos.stream_arn}", "${todos.stream}", "stream_arn"),
     ] {
         assert!(good.contains(from), "{from}");
@@ -362,7 +362,7 @@ fn validate_takes_a_folder_and_all_that_take_several_specs_a_pattern() {
         (["validate", "specs/*.toml"], "no file matches the pattern `specs/*.toml`"),
         (["graph", "specs/*.toml"], "no file matches the pattern `specs/*.toml`"),
         (["validate", ".engine-none/*"], "no file matches the pattern `.engine-none/*`"),
-        (["graph", "specs"], "`engine validate specs` checks all"),
+        (["graph", "specs"], "`engine validate specs` checks every spec"),
     ] {
         let [_, err] = said(at, &args, 1);
         assert!(err.replace("\n           ", "").contains(says), "{err}");
@@ -496,10 +496,10 @@ fn init_leaves_nothing_behind_where_it_fails() {
     use std::os::unix::fs::symlink;
     type Spoil = fn(&Path);
     let spoils: [(&str, Spoil); 4] = [
-        ("`{}/specs` is no folder", |at| fs::write(at.join("specs"), "").unwrap()),
+        ("`{}/specs` is not a folder", |at| fs::write(at.join("specs"), "").unwrap()),
         ("`{}/specs` is a symbolic link", |at| symlink("nowhere", at.join("specs")).unwrap()),
         ("`{}/lambda-src` is a symbolic link", |at| symlink("..", at.join("lambda-src")).unwrap()),
-        ("`{}/lambda-src` is no folder", |at| fs::write(at.join("lambda-src"), "").unwrap()),
+        ("`{}/lambda-src` is not a folder", |at| fs::write(at.join("lambda-src"), "").unwrap()),
     ];
     for (wanted, spoil) in spoils {
         let folder = tempfile::tempdir().unwrap();

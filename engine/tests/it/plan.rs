@@ -488,17 +488,17 @@ fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
 #[test]
 fn a_failed_function_is_replaced_with_what_hangs_on_it() {
     let live = with(DEPLOYED, "logger:\n", "logger:\n  condition: broken the role vanished\n");
-    assert_snapshot!(plan_of(PIPELINE, &live), @r"
+    assert_snapshot!(plan_of(PIPELINE, &live), @"
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
-          # it failed, and only making it anew helps: the role vanished
+          # it failed and has to be re-created: the role vanished
           # callers will get errors until it is re-created; its versions, its aliases and all settings
             that are not in the spec are lost
     -/+ allow (permission owls-allow) must be replaced
-          # it hangs on `logger`, which is replaced
+          # it depends on `logger`, which must be replaced
           # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
-          # it hangs on `logger`, which is replaced
+          # it depends on `logger`, which must be replaced
           # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
           # the function is not invoked until the new mapping is Enabled
 
@@ -565,18 +565,18 @@ fn a_mapping_removed_by_hand_comes_back_alone() {
 fn a_tables_key_never_changes() {
     let spec = with(&with(PIPELINE, "{ id: S }", "{ key: S }"), "hash_key: id", "hash_key: key");
     assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
-        ! todos (table owls-todos) is refused
-            # `attributes.id` and `hash_key` can't change: DynamoDB can't change the key of an existing
-              table; a new table would be empty
-            # hint: undo the change in the spec, or declare another resource under another name;
-                    `--replace todos` deletes it and makes it anew
-            ~ attributes.id  = "S" -> null
-            ~ attributes.key = null -> "S"
-            ~ hash_key       = "id" -> "key"
-       <= runner (role runner) is read
+      ! todos (table owls-todos) is refused
+          # `attributes.id` and `hash_key` can't change: DynamoDB can't change the key of an existing
+            table; a new table would be empty
+          # hint: undo the change in the spec, or declare a new resource under another name; to delete
+                  and re-create it, add `--replace todos`
+          ~ attributes.id  = "S" -> null
+          ~ attributes.key = null -> "S"
+          ~ hash_key       = "id" -> "key"
+     <= runner (role runner) is read
 
-      Refused: 1 resource is refused, so nothing can be applied.
-      "#);
+    Refused: 1 resource is refused, so nothing can be applied.
+    "#);
 }
 
 #[test]
@@ -715,19 +715,19 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
     step: update todos
     ");
     let assume = Options { assume_owner: true, ..Options::default() };
-    assert_snapshot!(shown(&planned(&load(&spec), &live, Goal::Present, assume), false), @r"
+    assert_snapshot!(shown(&planned(&load(&spec), &live, Goal::Present, assume), false), @"
       ~ todos (table owls-todos) will be updated in-place
           ~ read_capacity = 1 -> 5
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
-          # it failed, and only making it anew helps: it failed
+          # it failed and has to be re-created: it failed
           # callers will get errors until it is re-created; its versions, its aliases and all settings
             that are not in the spec are lost
     -/+ allow (permission owls-allow) must be replaced
-          # it hangs on `logger`, which is replaced
+          # it depends on `logger`, which must be replaced
           # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
-          # it hangs on `logger`, which is replaced
+          # it depends on `logger`, which must be replaced
           # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
           # the function is not invoked until the new mapping is Enabled
 

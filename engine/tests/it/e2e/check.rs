@@ -15,7 +15,7 @@ fn a_role_that_lambda_may_not_assume_is_told_before_anything_is_made() {
         "Action":"sts:AssumeRole"}]}"#;
     aws.wait(aws.iam.update_assume_role_policy().role_name(ROLE).policy_document(trust).send());
     // The role is not a minute old, so whoever made it may be about to change it: that stops nothing.
-    let told = check().expect(0, &["Warnings: 1."]);
+    let told = check().expect(0, &["Ready to apply, with 1 warning"]);
     assert!(told.stderr.contains("warning[role-not-assumable]: Lambda can't assume the role"), "{}", told.stderr);
     assert!(told.stderr.contains("import: fhms-pulumi"), "{}", told.stderr);
     let applied = project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);

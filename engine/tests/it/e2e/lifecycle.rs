@@ -103,7 +103,7 @@ fn outputs_are_printed_after_an_apply_and_asked_for_later() {
     );
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     let output = |args: &[&str]| run(&[&["output", "--spec", TEAM], args].concat());
-    let unknown = ["what it refers to does not stand in the local AWS", "run `engine apply --local` first"];
+    let unknown = ["the local AWS of this project is not running", "run `engine apply --local` first"];
     output(&[]).expect(1, &unknown);
     output(&["stream"]).expect(1, &unknown);
     let applied = run(&["apply", TEAM]).expect(0, &["Outputs:", r#"table = "blue-owls-todos""#]);

@@ -125,7 +125,7 @@ fn what_is_imported_stays_whatever_tags_it_bears() {
     // With a spec that can't say any more what it imports.
     project.edit(TEAM, &[("type: table\n    import", "type: tabel\n    import")]);
     let gone = run(&["destroy", TEAM, "--yes", "--delete-data"]);
-    gone.expect(0, &["there is no kind `tabel`", "Resources: 3 destroyed."]);
+    gone.expect(0, &["unknown resource type `tabel`", "Resources: 3 destroyed."]);
     let left = aws.snapshot();
     assert_eq!(Vec::from_iter(left.keys()), [&format!("role {ROLE}"), "table blue-owls-todos"]);
     assert_eq!(left["table blue-owls-todos"], table);

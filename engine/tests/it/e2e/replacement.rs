@@ -118,7 +118,7 @@ fn what_is_made_anew_by_name_works_again_and_a_table_begins_empty() {
     run(&["apply", "--replace", "todos", "--yes"]).expect(1, &["it is not empty: at least one item", "--delete-data"]);
     project.edit(TEAM, &[("{ id: S }", "{ key: S }"), ("hash_key: id", "hash_key: key")]);
     run(&["apply", "--yes"])
-        .expect(1, &["DynamoDB can't change the key of an existing table", "`--replace todos` deletes it"]);
+        .expect(1, &["DynamoDB can't change the key of an existing table", "add `--replace todos`"]);
     project.edit(TEAM, &[("{ key: S }", "{ id: S }"), ("hash_key: key", "hash_key: id")]);
     assert_eq!(aws.snapshot(), before);
 

@@ -69,11 +69,11 @@ fn a_new_view_type_makes_a_new_stream_and_items_go_on_to_the_log() {
     let told = [
         "~ stream_view_type = \"NEW_AND_OLD_IMAGES\" -> \"NEW_IMAGE\"",
         "-> (known after apply)",
-        "the stream is disabled and a new one enabled",
-        "what the old mapping has not read by then may be lost",
+        "AWS can't change a stream's view type",
+        "records that the old mapping has not read may be lost",
         "-/+ logger-permission",
         "-/+ todos-to-logger (mapping) must be replaced",
-        "delivers the stream's records of up to 24 hours again",
+        "delivers the stream's records of the last 24 hours again",
         "Plan: 2 to add, 1 to change, 2 to destroy.",
     ];
     run(&["diff"]).expect(0, &told);

@@ -24,7 +24,8 @@ const EDITS: [(&str, &str); 4] = [
     ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
 ];
 /// How a run reports the changes of another one: always with what changed.
-const TOLD: [&str; 8] = [
+const TOLD: [&str; 9] = [
+    "another client",
     "changed in the meantime",
     "changed meanwhile",
     "somebody else",

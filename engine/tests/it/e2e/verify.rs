@@ -154,7 +154,7 @@ fn an_imported_table_is_never_written() {
     project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
     project
         .run(&["verify", TEAM, "--local", "--yes"])
-        .expect(1, &["this spec doesn't manage the table", "never written"]);
+        .expect(1, &["this spec doesn't manage the table", "engine writes a test item only to a table that the spec declares"]);
     let scan = aws.wait(aws.dynamodb.scan().table_name("blue-owls-todos").send());
     assert_eq!(scan.items(), &[] as &[std::collections::HashMap<String, AttributeValue>]);
 }

@@ -751,9 +751,9 @@ fn explain_shows_that_streams_need_no_permission_for_dynamodb() {
     let project = Project::usual();
     let run = Running::start(project.command(&["explain", "permission"]), &project.path("run")).end();
     run.ends_with(0)
-        .says("Lambda polls the stream with the execution role of the function")
-        .says("its task asks for one")
-        .says("leaving it out changes nothing for the stream");
+        .says("DynamoDB doesn't: Lambda polls the stream with the")
+        .says("because its task requires one; it has no effect")
+        .says("you can remove it");
 }
 
 #[test]

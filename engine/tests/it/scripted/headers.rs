@@ -271,12 +271,12 @@ fn a_ca_bundle_is_checked_before_the_first_call() {
     fs::create_dir_all(project.path("home/.aws")).unwrap();
     fs::write(project.path("home/.aws/config"), "[default]\nca_bundle = ~/no.pem\n").unwrap();
     for (bundle, words) in [
-        (Some("none.pem"), "AWS_CA_BUNDLE is `none.pem`, which does not exist"),
+        (Some("none.pem"), "AWS_CA_BUNDLE is `none.pem`, which doesn't exist"),
         (Some("specs"), "AWS_CA_BUNDLE is `specs`, which is a folder"),
         (Some("empty.pem"), "which contains no PEM certificate"),
         (Some("damaged.pem"), "which contains a damaged PEM certificate"),
         (Some("other.pem"), "in which certificate 1 can't be used"),
-        (None, "`ca_bundle` of the profile `default` is `~/no.pem`, which does not exist"),
+        (None, "`ca_bundle` of the profile `default` is `~/no.pem`, which doesn't exist"),
     ] {
         let mut command = project.command(&["diff"]);
         command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
@@ -320,17 +320,17 @@ fn a_remote_endpoint_without_tls_gets_a_warning() {
     }
     let config = project.path("config");
     for (settings, words) in [
-        (format!("endpoint_url = {far}\n"), "`endpoint_url` of the profile `far` names"),
+        (format!("endpoint_url = {far}\n"), "`endpoint_url` of the profile `far` sets"),
         (
             format!("services = far\n[services far]\ndynamodb =\n  endpoint_url = {far}\n"),
-            "`endpoint_url` in the section `services far` names",
+            "`endpoint_url` in the section `services far` sets",
         ),
     ] {
         fs::write(&config, format!("[profile far]\n{settings}")).unwrap();
         let mut command = project.command(&["diff", "--profile", "far"]);
         command.env("AWS_CONFIG_FILE", &config);
         let run = Running::start(command, &project.path("run")).end();
-        run.ends_with(1).complains("requests go unencrypted to http://aws.example.invalid:4566").complains(words);
+        run.ends_with(1).complains("requests to http://aws.example.invalid:4566 are not encrypted").complains(words);
     }
     let command = project.command(&["diff", "--endpoint-url", "http://127.0.0.1:9"]);
     let run = Running::start(command, &project.path("run")).end();

@@ -337,7 +337,7 @@ fn live(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'static str,
     // Nothing but the table is left, then mapping and permission alone are gone.
     spec(Some(&cut(&text, "  logger:\n")));
     run("diff", &["diff"]);
-    spec(Some(&cut(&text, "  # Asked for by the task")));
+    spec(Some(&cut(&text, "  # Required by the task")));
     run("diff", &["diff"]);
     run("apply", &["apply", "--yes"]);
     spec(Some(&text));
@@ -571,7 +571,7 @@ fn crowded() -> String {
     let resources = usual.split_once("resources:\n").unwrap().1;
     for n in 0..60 {
         let renamed = resources
-            .split("\n  # Somebody else's")
+            .split("\n  # Existing role")
             .next()
             .into_iter()
             .chain(resources.find("  logger:").map(|at| &resources[at..]))
@@ -667,7 +667,7 @@ fn what_is_imported_is_named_and_only_read() {
 
 #[test]
 fn a_kind_that_the_spec_does_not_have_is_only_found_and_deleted() {
-    let project = Project::new(|text| text.split("  # Somebody else's").next().unwrap().to_owned());
+    let project = Project::new(|text| text.split("  # Existing role").next().unwrap().to_owned());
     let actions = actions(&policy(&project, &["--for", "apply"]));
     assert!(actions.contains("lambda:DeleteFunction") && actions.contains("dynamodb:CreateTable"), "{actions:?}");
     let surplus = ["lambda:CreateFunction", "lambda:AddPermission", "lambda:CreateEventSourceMapping", "iam:PassRole"];

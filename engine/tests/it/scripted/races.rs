@@ -315,14 +315,14 @@ fn what_passes() -> Vec<Case> {
     add(row, protected, "UpdateTable", 1..12, dynamodb("ThrottlingException", text), says);
     let row = "passes: own creates not visible yet";
     let gone = |operation: &str| answer(operation, 404, "ResourceNotFoundException", "Function not found: X");
-    add(row, CREATE, "GetFunction", 2..9, gone("GetFunction"), "the function to become Active, since Lambda makes it");
+    add(row, CREATE, "GetFunction", 2..9, gone("GetFunction"), "the function to become Active, since Lambda prepares or updates it");
     cases.push(case(row, CREATE, "AddPermission", 1..2, Fault::DoneButCut, End::Passes("")).and(
         "GetPolicy",
         2..5,
         gone("GetPolicy"),
     ));
     cases.push(
-        case(row, CREATE, "CreateEventSourceMapping", 1..2, Fault::DoneButCut, End::Passes("does not show yet whose"))
+        case(row, CREATE, "CreateEventSourceMapping", 1..2, Fault::DoneButCut, End::Passes("doesn't show the owner of this stream's mapping yet"))
             .and("ListTags", 1..6, gone("ListTags")),
     );
     cases.push(case(row, CREATE, "CreateFunction", 1..2, Fault::DoneButCut, End::Passes("")).and(
@@ -429,7 +429,7 @@ fn what_stays() -> Vec<Case> {
         "Please ensure the role can perform",
         "the role `fhms-pulumi-challenge-lambda-execution-role` needs dynamodb:DescribeStream, dynamodb:GetRecords, \
          dynamodb:GetShardIterator and dynamodb:ListStreams on the stream",
-        "the managed policy AWSLambdaDynamoDBExecutionRole has them",
+        "the managed policy AWSLambdaDynamoDBExecutionRole, which grants them",
         "arn:aws:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole",
     ];
     add(

@@ -12,7 +12,7 @@ const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-
 
 /// A spec's text without what hangs on the stream.
 fn without_readers(text: &str) -> String {
-    text.split("  # Asked for by the task.").next().unwrap().to_owned()
+    text.split("  # Required by the task").next().unwrap().to_owned()
 }
 
 /// The account after an apply of that spec, as if it had been long ago.

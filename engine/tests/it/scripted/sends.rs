@@ -360,7 +360,7 @@ fn a_stream_that_is_switched_off_meanwhile_is_not_waited_for() {
         world.mappings[0].pass_through(&["Creating"; 200], true);
     });
     let run = Project::usual().run(&cloud, &["apply"]);
-    run.ends_with(3).says("nothing is written to its stream any more").says(why);
+    run.ends_with(3).says("its stream gets no new records any more").says(why);
     assert!(run.took.as_secs() < 10, "{:?}", run.took);
 }
 

@@ -36,7 +36,7 @@ fn cases() -> Vec<Case> {
         case(
             "table CREATING",
             |world| world.tables.get_mut(TABLE).unwrap().make_creating(),
-            "todos (table blue-owls-todos) can't be determined yet # it can't be told yet whose it is: AWS does not show its \
+            "todos (table blue-owls-todos) can't be determined yet # its owner can't be determined yet: AWS doesn't show its \
              tags yet; `apply` waits for that",
         ),
         case(

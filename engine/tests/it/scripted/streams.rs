@@ -70,11 +70,11 @@ fn a_new_view_type_is_told_with_all_it_costs_and_comes_in_order() {
     run.says("~ stream_view_type = \"NEW_AND_OLD_IMAGES\" -> \"NEW_IMAGE\"")
         .says(&format!("~ stream_arn {} -> (known after apply)", before.0))
         .says(
-            "the stream is disabled and a new one enabled; writes during the switch (some ten seconds) make no record",
+            "engine disables the stream and enables a new one; writes during the switch (about ten seconds) create no records",
         )
         .says("-/+ logger-permission (permission blue-owls-logger-permission) must be replaced")
         .says("-/+ todos-to-logger (mapping) must be replaced")
-        .says("delivers the stream's records of up to 24 hours again")
+        .says("delivers the stream's records of the last 24 hours again")
         .says("Plan: 2 to add, 1 to change, 2 to destroy.");
     let calls = cloud.calls();
     let of_the_pipe: Vec<String> = calls.iter().filter(|it| is_write(it)).map(named).collect();
@@ -118,7 +118,7 @@ fn a_stream_that_will_never_be_is_told_soon() {
         run.ends_with(3)
             .says(&format!("Stream not found: {stream}"))
             .says(&format!("= why: {why}"))
-            .says("write `${TABLE.stream_arn}`");
+            .says("`${TABLE.stream_arn}`");
         // The table may be created between the first two.
         let n_creates = cloud.count("CreateEventSourceMapping");
         assert!((2..=3).contains(&n_creates), "two reads of the table that agree decide: {n_creates}");
@@ -303,7 +303,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
     });
     let project = Project::usual();
     let text = std::fs::read_to_string(project.path("specs/team.yaml")).unwrap();
-    project.spec(text.split("  # Somebody else's").next().unwrap());
+    project.spec(text.split("  # Existing role").next().unwrap());
     let theirs = "it belongs to team `red-foxes`, stack `team`, resource `other`, but the function";
     project.run(&cloud, &["apply", "--yes"]).ends_with(1).complains(theirs);
     assert_eq!(writes(&cloud), [""; 0]);
@@ -323,7 +323,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
 /// The usual spec with a second table that feeds the same function.
 fn two_tables() -> Project {
     Project::new(|text| {
-        let (table, rest) = text.split_once("  # Somebody else's").unwrap();
+        let (table, rest) = text.split_once("  # Existing role").unwrap();
         let (_, table) = table.split_once("resources:\n").unwrap();
         let (_, mapping) = rest.split_once("  todos-to-logger:").unwrap();
         let second = format!(

@@ -63,6 +63,9 @@ pub(super) struct Judge {
     deeds: Vec<Deed>,
     /// What has changed hands so recently that nobody can have seen it.
     unseen: BTreeSet<String>,
+    /// What has changed hands since the plan was made. Only the plan looks at the owner of the function to which a
+    /// mapping is attached: with our tags, the mapping itself is ours.
+    changed: BTreeSet<String>,
     /// Functions at which this run has had a look, before they changed hands, since it last wrote to them or to their
     /// policy, or which it made. Those writes are one queue, and each has to look for itself: what one step saw before
     /// another's write counts for nothing.
@@ -143,6 +146,7 @@ impl Judge {
             rules,
             deeds,
             unseen: BTreeSet::new(),
+            changed: BTreeSet::new(),
             looked: BTreeSet::new(),
             made: BTreeSet::new(),
             queue: None,
@@ -221,6 +225,9 @@ impl Judge {
         }
         if imported.contains(&key) || !has_prefix(name, us) {
             return Some(format!("{key}, to which it is attached, is imported or not of {us}"));
+        }
+        if self.changed.contains(&key) {
+            return None;
         }
         let tags = &world.functions.get(name).filter(|_| !denied.functions)?.tags;
         let is_ours = tags.get("engine:team").is_some_and(|team| team == us);
@@ -344,6 +351,7 @@ impl Judge {
             let Some(slot) = slot else { continue };
             *slot = tags;
             self.verdict.lock().unwrap().n_deeds += 1;
+            self.changed.insert(whom.clone());
             // What changes hands in the very moment of a write can't be seen; what did after the plan can.
             if before.is_some() {
                 self.unseen.insert(whom);
