@@ -30,7 +30,7 @@ use scenario::{SCENARIOS, Scenario};
 /// Calls beyond those of an undisturbed run that are hit as well: a retry makes runs longer.
 const BEYOND: usize = 2;
 /// Cases that run at the same time: most of it is waiting.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 12;
 
 /// What has been run, by scenario and by whether the fault was in the network or the process was stopped from outside.
 #[derive(Default)]

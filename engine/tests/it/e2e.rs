@@ -259,7 +259,8 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     let mut waiting = project.command(&["apply", SPEC, "--local", "--yes"]);
     let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
-    let said = lines.find(|line| line.as_ref().unwrap().contains("todos: waiting, because its owner can't be determined"));
+    let said =
+        lines.find(|line| line.as_ref().unwrap().contains("todos: waiting, because its owner can't be determined"));
     assert!(said.is_some());
     let pid = rustix::process::Pid::from_child(&waiting);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();

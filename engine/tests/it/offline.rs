@@ -132,7 +132,8 @@ fn the_words_of_a_spec_are_explained_beside_the_kinds_and_alone() {
         assert!(spec.contains(&format!("\n  {word}\n")), "{word}: {spec}");
     }
     assert!(
-        explained(&["spec.team"]).contains("starts every name in AWS") && !explained(&["spec.team"]).contains("vars")
+        explained(&["spec.team"]).contains("prefix of every name in AWS")
+            && !explained(&["spec.team"]).contains("vars")
     );
 }
 

@@ -113,7 +113,7 @@ fn outputs_are_printed_after_an_apply_and_asked_for_later() {
     let all = output(&["--format", "json"]).expect(0, &[]).json();
     assert_eq!(all, [json!({ "table": "blue-owls-todos", "stream": format!("at {stream}") })]);
     output(&["streem"])
-        .expect(1, &["the spec has no output `streem`", "did you mean `stream`? It has `table`, `stream`"]);
+        .expect(1, &["the spec has no output `streem`", "did you mean `stream`? The outputs are `table`, `stream`"]);
     project.write(SPEC, &notes("acme", "app"));
     run(&["output", "--spec", SPEC, "any"]).expect(1, &["the spec has no `outputs:`"]);
 }

@@ -114,7 +114,8 @@ fn what_is_made_anew_by_name_works_again_and_a_table_begins_empty() {
     let aws = project.account(ACCOUNT);
     aws.logs("old");
     let before = aws.snapshot();
-    run(&["apply", "--replace", "logger"]).expect(1, &["callers will get errors until it is re-created", "add `--yes`"]);
+    run(&["apply", "--replace", "logger"])
+        .expect(1, &["callers will get errors until it is re-created", "add `--yes`"]);
     run(&["apply", "--replace", "todos", "--yes"]).expect(1, &["it is not empty: at least one item", "--delete-data"]);
     project.edit(TEAM, &[("{ id: S }", "{ key: S }"), ("hash_key: id", "hash_key: key")]);
     run(&["apply", "--yes"])

@@ -24,16 +24,15 @@ const EDITS: [(&str, &str); 4] = [
     ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
 ];
 /// How a run reports the changes of another one: always with what changed.
-const TOLD: [&str; 9] = [
-    "another client",
+const TOLD: [&str; 8] = [
+    "the resource changed since the plan was made",
     "changed in the meantime",
-    "changed meanwhile",
-    "somebody else",
-    "is gone",
     "outside this run",
+    "during this run",
     "no longer exists",
+    "another client",
     "another owner created",
-    "another run for this team and stack created it",
+    "another run",
 ];
 
 /// Everything that the account has is one pipeline of this stack, once.

@@ -152,9 +152,10 @@ fn an_imported_table_is_never_written() {
         format!("{before}    import: blue-owls-todos\n{after}").replace("    type: table\n", "    type: table\n");
     project.write(TEAM, &text);
     project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
-    project
-        .run(&["verify", TEAM, "--local", "--yes"])
-        .expect(1, &["this spec doesn't manage the table", "engine writes a test item only to a table that the spec declares"]);
+    project.run(&["verify", TEAM, "--local", "--yes"]).expect(
+        1,
+        &["this spec doesn't manage the table", "engine writes a test item only to a table that the spec declares"],
+    );
     let scan = aws.wait(aws.dynamodb.scan().table_name("blue-owls-todos").send());
     assert_eq!(scan.items(), &[] as &[std::collections::HashMap<String, AttributeValue>]);
 }

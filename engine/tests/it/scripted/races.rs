@@ -315,15 +315,29 @@ fn what_passes() -> Vec<Case> {
     add(row, protected, "UpdateTable", 1..12, dynamodb("ThrottlingException", text), says);
     let row = "passes: own creates not visible yet";
     let gone = |operation: &str| answer(operation, 404, "ResourceNotFoundException", "Function not found: X");
-    add(row, CREATE, "GetFunction", 2..9, gone("GetFunction"), "the function to become Active, since Lambda prepares or updates it");
+    add(
+        row,
+        CREATE,
+        "GetFunction",
+        2..9,
+        gone("GetFunction"),
+        "the function to become Active, since Lambda prepares or updates it",
+    );
     cases.push(case(row, CREATE, "AddPermission", 1..2, Fault::DoneButCut, End::Passes("")).and(
         "GetPolicy",
         2..5,
         gone("GetPolicy"),
     ));
     cases.push(
-        case(row, CREATE, "CreateEventSourceMapping", 1..2, Fault::DoneButCut, End::Passes("doesn't show the owner of this stream's mapping yet"))
-            .and("ListTags", 1..6, gone("ListTags")),
+        case(
+            row,
+            CREATE,
+            "CreateEventSourceMapping",
+            1..2,
+            Fault::DoneButCut,
+            End::Passes("doesn't show the owner of this stream's mapping yet"),
+        )
+        .and("ListTags", 1..6, gone("ListTags")),
     );
     cases.push(case(row, CREATE, "CreateFunction", 1..2, Fault::DoneButCut, End::Passes("")).and(
         "GetFunction",

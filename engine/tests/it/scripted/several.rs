@@ -24,7 +24,12 @@ fn what_is_wrong_with_any_of_several_is_told_before_the_first_call() {
         (&long, String::new(), &["--teams", "teams.txt"], "line 2 of the list of teams `teams.txt` is not a team name"),
         ("red-foxes\nacme", String::new(), &["--teams", "teams.txt"], "is listed twice for team `acme`, stack `a`"),
         // Only the second team's name makes it too long.
-        ("a-team-of-many-many-people", longest, &["--teams", "teams.txt"], "has 267 characters, but the maximum is 255"),
+        (
+            "a-team-of-many-many-people",
+            longest,
+            &["--teams", "teams.txt"],
+            "has 267 characters, but the maximum is 255",
+        ),
     ];
     for (case, text, flags, problem) in cases {
         let cloud = Cloud::start(World::empty());
