@@ -115,7 +115,7 @@ fn outputs_are_printed_after_an_apply_and_asked_for_later() {
     output(&["streem"])
         .expect(1, &["the spec has no output `streem`", "did you mean `stream`? The outputs are `table`, `stream`"]);
     project.write(SPEC, &notes("acme", "app"));
-    run(&["output", "--spec", SPEC, "any"]).expect(1, &["the spec has no `outputs:`"]);
+    run(&["output", "--spec", SPEC, "any"]).expect(1, &["the spec has no output `any`", "add outputs to the spec"]);
 }
 
 #[test]

@@ -591,7 +591,7 @@ fn what_stays() -> Vec<Case> {
         statement(world);
         world.functions.get_mut(FUNCTION).unwrap().policy[0]["Principal"]["Service"] = json!("events.amazonaws.com");
     };
-    let says = &["made it meanwhile with another `principal`"];
+    let says = &["created it with a different `principal`"];
     cases.push(crossing(row, CREATE, "AddPermission", 1, other, End::Fails(Changed, AT_ONCE, says, 1)));
     let mapping = |world: &mut World| {
         let mut mapping = deployed_world().mappings[0].clone();
@@ -603,7 +603,7 @@ fn what_stays() -> Vec<Case> {
         mapping(world);
         world.mappings[0].shown["BatchSize"] = json!(7);
     };
-    let says = &["made it meanwhile with another `batch_size`"];
+    let says = &["created it with a different `batch_size`"];
     cases.push(crossing(row, CREATE, "CreateEventSourceMapping", 1, other, End::Fails(Changed, 0..30, says, 1)));
     let foreign = move |world: &mut World| {
         mapping(world);
