@@ -522,7 +522,7 @@ fn what_comes_to_light_or_is_hidden_after_the_plan_is_no_change() {
     let saved = project.path("plan.json").display().to_string();
     project.run(&cloud, &["diff", "--out", &saved]).ends_with(0);
     cloud.forget();
-    project.run(&cloud, &["apply", "--yes", &saved]).ends_with(1).complains("the plan for `logger` is another one");
+    project.run(&cloud, &["apply", "--yes", &saved]).ends_with(1).complains("the plan for `logger` has changed");
     cloud.world(|world| function(world, "Environment", json!({ "Variables": {} })));
     project.run(&cloud, &["apply", "--yes", &saved]).ends_with(0).says("1 changed");
 
