@@ -361,9 +361,17 @@ fn a_runtime_is_warned_of_by_the_days_that_aws_has_named() {
         ("nodejs28.x", "2036-11-30", ""),
         ("nodejs20.x", "2026-04-29", ""),
         ("nodejs20.x", "2026-04-30", "is deprecated and no longer gets security updates"),
-        ("nodejs20.x", "2027-01-31", "new functions are blocked from 2027-02-01, changes are blocked from 2027-03-03"),
+        (
+            "nodejs20.x",
+            "2027-01-31",
+            "new functions will be blocked from 2027-02-01, updates will be blocked from 2027-03-03",
+        ),
         ("nodejs20.x", "2027-02-01", "no longer creates functions with the runtime `nodejs20.x`"),
-        ("nodejs20.x", "2027-02-01", "new functions are blocked since 2027-02-01, changes are blocked from 2027-03-03"),
+        (
+            "nodejs20.x",
+            "2027-02-01",
+            "new functions have been blocked since 2027-02-01, updates will be blocked from 2027-03-03",
+        ),
         ("nodejs20.x", "2027-03-03", "no longer creates or updates functions with the runtime `nodejs20.x`"),
         ("nodejs12.x", "2026-11-30", "no longer creates or updates functions with the runtime `nodejs12.x`"),
     ];

@@ -544,7 +544,7 @@ fn what_comes_to_light_or_is_hidden_after_the_plan_is_no_change() {
     cloud.world(|world| function(world, "Environment", json!({ "Variables": { "BY_HAND": "1" } })));
     hide_variables_in(&cloud, 2..usize::MAX);
     let run = project.run(&cloud, &["apply", "--yes"]);
-    run.ends_with(1).says("its `environment`, which the plan changes, can't be read any more");
+    run.ends_with(1).says("its `environment`, which the plan changes, can no longer be read");
     assert_eq!(super::writes(&cloud), [""; 0]);
 }
 

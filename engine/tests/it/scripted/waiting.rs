@@ -134,10 +134,8 @@ async fn what_is_stuck_ends_by_its_own_deadline_with_what_to_look_at() {
     };
     let uuid = "00000000-0000-4000-8000-000000000002";
     let mapping = |state: &str| json!({ "UUID": uuid, "State": state });
-    let of_table =
-        "`aws dynamodb describe-table --table-name blue-owls-todos --region eu-central-1` shows how far AWS is";
-    let of_function =
-        "`aws lambda get-function-configuration --function-name blue-owls-logger --region eu-central-1` shows";
+    let of_table = "`aws dynamodb describe-table --table-name blue-owls-todos --region eu-central-1`";
+    let of_function = "`aws lambda get-function-configuration --function-name blue-owls-logger --region eu-central-1`";
     let of_mapping = "`aws lambda get-event-source-mapping --uuid 00000000-0000-4000-8000-000000000002 --region";
     let stuck = |operation, from: usize, shows, world, goal, seconds, look| Stuck {
         operation,
