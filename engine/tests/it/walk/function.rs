@@ -51,7 +51,7 @@ pub(super) fn rows() -> Vec<Row> {
             [json!("nodejs24.x"), json!("nodejs20.x"), Json::Null],
             json!({ "Runtime": "nodejs22.x" }),
         )
-        .required("no `runtime`"),
+        .required("is missing `runtime`"),
         setting(
             "handler",
             ["handler: index.one", "handler: index.two"],
@@ -59,7 +59,7 @@ pub(super) fn rows() -> Vec<Row> {
             [json!("index.one"), json!("index.two"), Json::Null],
             json!({ "Handler": "index.three" }),
         )
-        .required("no `handler`"),
+        .required("is missing `handler`"),
         setting(
             "role",
             ["role: ${execution-role.arn}", "role: \"arn:aws:iam::${account}:role/other\""],
@@ -71,8 +71,8 @@ pub(super) fn rows() -> Vec<Row> {
             ],
             json!({ "Role": "arn:aws:iam::{account}:role/fhms-pulumi-challenge-lambda-execution-role" }),
         )
-        .required("no `role`"),
-        code("code", "code: ../one", "code: ../two", [175, 151, 0]).required("no `code`"),
+        .required("is missing `role`"),
+        code("code", "code: ../one", "code: ../two", [175, 151, 0]).required("is missing `code`"),
         code(
             "code.inline",
             "code: { inline: 'exports.handler = async () => 1000;' }",

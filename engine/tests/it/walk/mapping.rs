@@ -51,7 +51,7 @@ pub(super) fn rows() -> Vec<Row> {
             .shows(&[(SELF, "create", &[]), (SELF, "delete", &[])])
             .drift(update(json!({ "FunctionName": "blue-owls-logger" })))
             .not_local("its tag index lists no mappings, so the old one is not found")
-            .required("no `function`"),
+            .required("is missing `function`"),
         row(
             KIND,
             "event_source_arn",
@@ -66,12 +66,12 @@ pub(super) fn rows() -> Vec<Row> {
         .shows(&[(SELF, "replace", &["event_source_arn"])])
         .seen("/Table", json!("blue-owls-todos"), json!("blue-owls-others"), Json::Null)
         .drift(Remake(json!({ "EventSourceArn": "{stream}" })))
-        .required("no `event_source_arn`"),
+        .required("is missing `event_source_arn`"),
         row(KIND, "starting_position", "starting_position: TRIM_HORIZON", "starting_position: LATEST")
             .seen("/StartingPosition", json!("TRIM_HORIZON"), json!("LATEST"), Json::Null)
             .shows(&[(SELF, "replace", &["starting_position"])])
             .drift(Remake(json!({ "StartingPosition": "TRIM_HORIZON" })))
-            .required("no `starting_position`"),
+            .required("is missing `starting_position`"),
         setting(
             "batch_size",
             ["batch_size: 7", "batch_size: 8"],

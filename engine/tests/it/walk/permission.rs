@@ -31,7 +31,7 @@ pub(super) fn rows() -> Vec<Row> {
                 Json::Null,
             ))
             .drift_shows(&[(SELF, "create", &[])])
-            .required("no `function`"),
+            .required("is missing `function`"),
         // The statement's name is its identity.
         row(KIND, "statement_id", "statement_id: blue-owls-one", "statement_id: blue-owls-two")
             .seen("/blue-owls-two/Sid", Json::Null, json!("blue-owls-two"), Json::Null)
@@ -56,7 +56,7 @@ pub(super) fn rows() -> Vec<Row> {
             )
             .seen_locally(json!({ "Service": "sns.amazonaws.com" }), json!({ "AWS": "210987654321" }), Json::Null)
             .drift(Remake(json!({ "Principal": "s3.amazonaws.com" })))
-            .required("no `principal`"),
+            .required("is missing `principal`"),
         statement("source_arn", "source_arn: ${todos.arn}", "source_arn: \"arn:aws:s3:::owls\"", "")
             .given("source_arn:")
             .seen(

@@ -7,7 +7,7 @@ use super::{Row, row};
 
 const KIND: &str = "table";
 const SELF: &str = "todos";
-const FIXED: &str = "DynamoDB fixes";
+const FIXED: &str = "DynamoDB can't change";
 const GSI: &str = "global_secondary_indexes";
 /// Another index whose key keeps the attributes declared that the rows below play with.
 const KEPT: &str = "attributes: { id: S, at: N, due: N, owner: S }
@@ -74,7 +74,7 @@ pub(super) fn rows() -> Vec<Row> {
             .seen("/Table/AttributeDefinitions/0/AttributeType", json!("N"), json!("S"), Json::Null)
             .shows(&[(SELF, "refused", &["attributes.at"])])
             .drift(Remake(json!({ "AttributeDefinitions": definitions(&[("id", "S"), ("at", "B")]) })))
-            .required("no `attributes`"),
+            .required("is missing `attributes`"),
         // What only an index's key uses may be of another type: the index is built anew.
         row(
             KIND,
@@ -96,7 +96,7 @@ pub(super) fn rows() -> Vec<Row> {
             .seen("/Table/KeySchema", key("id", Some("at")), key("at", Some("id")), Json::Null)
             .shows(&[(SELF, "refused", &["hash_key", "range_key"])])
             .drift(Remake(json!({ "KeySchema": key("id", Some("at")) })))
-            .required("no `hash_key`"),
+            .required("is missing `hash_key`"),
         // In the pipeline: a new table has a new stream, so what hangs on that is made anew as well.
         row(KIND, "hash_key", "hash_key: id", "hash_key: at\nrange_key: id")
             .refused(FIXED)
@@ -108,7 +108,7 @@ pub(super) fn rows() -> Vec<Row> {
                 ("logger-permission", "replace", &["source_arn"]),
                 ("todos-to-logger", "replace", &["event_source_arn"]),
             ])
-            .required("no `hash_key`"),
+            .required("is missing `hash_key`"),
         fixed("range_key", "range_key: at\nattributes: { id: S, at: N }", "range_key: due\nattributes: { id: S, due: N }")
             .given("range_key:\nattributes: { id: S }")
             .seen("/Table/KeySchema", key("id", Some("at")), key("id", Some("due")), key("id", None))
@@ -157,7 +157,7 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .drift(drop_index("by-it"))
         .drift(build(all_definitions(), "by-it", key("due", None), json!({ "ProjectionType": "ALL" })))
-        .required("no `hash_key`"),
+        .required("is missing `hash_key`"),
         part(
             "global_secondary_indexes.range_key",
             "global_secondary_indexes: { by-it: { hash_key: at, range_key: id }, kept: { hash_key: owner, range_key: due } }",
@@ -252,7 +252,7 @@ global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, ra
         )
         .shows(&[(SELF, "refused", &["local_secondary_indexes.by-it.range_key"])])
         .drift(Remake(json!({ "LocalSecondaryIndexes": local_index("due", json!({ "ProjectionType": "ALL" })) })))
-        .required("no `range_key`"),
+        .required("is missing `range_key`"),
         fixed(
             "local_secondary_indexes.projection_type",
             "local_secondary_indexes: { by-it: { range_key: due, projection_type: ALL } }",
