@@ -630,6 +630,8 @@ fn a_folder_that_changes_while_it_is_read_is_packed_or_told() {
     place.write("team.yaml", FUNCTION.replace("CODE", "code"));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Also when an assertion fails: the scope waits for its thread.
+        let _ends = Ends(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 for at in 0..200 {
@@ -645,12 +647,20 @@ fn a_folder_that_changes_while_it_is_read_is_packed_or_told() {
         for _ in 0..10 {
             let said = place.engine(["diff", "team.yaml"]).failure();
             let known =
-                ["error[no-credentials]", "error: `HERE", "error: `code", "error: cannot read `", "error: the name of"];
+                ["error[no-credentials]", "error: `HERE", "error: `code", "error: can't read `", "error: the name of"];
             let errors = said.lines().filter(|line| line.starts_with("error"));
             assert!(errors.into_iter().all(|line| known.iter().any(|it| line.starts_with(it))), "{said}");
         }
-        done.store(true, Ordering::Relaxed);
     });
+}
+
+/// Ends a thread that runs until this is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
