@@ -96,7 +96,7 @@ fn text(pipelines: usize) -> String {
 
 fn load(path: &Path, team: &str) -> Spec {
     let overrides = Overrides { team: Some(team.to_owned()), ..Overrides::default() };
-    Spec::load(path, &overrides, Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"))
+    Spec::load(&engine::kinds::all(), path, &overrides, Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
 fn outputs(declared: &Declared, site: &Site) -> Outputs {

@@ -38,7 +38,7 @@ pub(crate) fn spec(bytes: &[u8]) {
     // The region and account of a spec make more of it checkable, so they are not given. Local files are not looked at.
     let path = Path::new("specs/team.yaml");
     for overrides in [Overrides::default(), Overrides { team: Some("owls".to_owned()), ..Overrides::default() }] {
-        match Spec::parse(path, bytes, &overrides, Depth::Identities) {
+        match Spec::parse(&engine::kinds::all(), path, bytes, &overrides, Depth::Identities) {
             Ok(spec) => {
                 for declared in &spec.resources {
                     assert!(spec.resource(&declared.name).is_some(), "{}", declared.name);

@@ -34,14 +34,14 @@ use tokio::sync::watch;
 
 use crate::aws::Network;
 use crate::cause::Code;
-use crate::diagnostic::{Diagnostic, shell_word};
-use crate::kinds::registry;
+use crate::diagnostic::{Diagnostic, nearest, shell_word};
+use crate::kinds;
 use crate::live::Leftovers;
 use crate::local::{self, Project, Running, SuperviseArgs};
 use crate::plan::{Goal, Options};
 use crate::render;
 use crate::saved::{Flags, SavedPlan};
-use crate::spec::{Depth, kind_elsewhere, nearest};
+use crate::spec::{Depth, kind_elsewhere};
 
 use logs::LogsArgs;
 use session::Intent;
@@ -811,7 +811,7 @@ pub fn run_through(args: impl IntoIterator<Item = std::ffi::OsString>, network: 
         Command::Man { command } => shell::man(&terminal, &command),
         Command::Graph(args) => graph::run(&global, &terminal, &args),
         Command::Schema => {
-            terminal.print(&format!("{:#}\n", crate::spec::grammar::json_schema()));
+            terminal.print(&json_schema());
             Ok(Exit::Done)
         }
         Command::Validate(args) => validate::run(&global, &terminal, &args),
@@ -980,9 +980,17 @@ fn list(global: &Global, terminal: &Terminal, args: &ListArgs) -> Result<Exit, F
     on_runtime(|interrupt| commands::list(sessions, args, &prefixes, interrupt))
 }
 
+/// The JSON Schema of a spec, with examples from the specs that the tests plan and apply.
+pub fn json_schema() -> String {
+    const EXAMPLES: [&str; 2] =
+        [include_str!("../../specs/team.yaml"), include_str!("../../specs/examples/everything.yaml")];
+    format!("{:#}\n", crate::spec::grammar::json_schema(&kinds::all(), &EXAMPLES))
+}
+
 fn explain(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure> {
     let look = terminal.out;
-    let schemas = || registry().values().map(|kind| kind.schema());
+    let all = kinds::all();
+    let schemas = || all.schemas();
     if words.is_empty() {
         let (kinds, codes) = (render::explain::kinds(schemas(), look), render::explain::codes(look));
         terminal
@@ -1007,7 +1015,7 @@ fn explain(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure> {
             let kinds = || schemas().map(|schema| schema.kind).chain([SPEC]);
             let near = nearest(kind, kinds().chain(Code::ALL.iter().map(|code| code.name())));
             let rest = property.map_or_else(String::new, |property| format!(".{property}"));
-            let hint = match near.or_else(|| kind_elsewhere(kind)) {
+            let hint = match near.or_else(|| kind_elsewhere(&all, kind)) {
                 Some(near) if kinds().any(|kind| kind == near) => {
                     format!("did you mean `{near}{rest}`? `engine explain` lists resource types and error codes")
                 }

@@ -1,88 +1,20 @@
-//! Reads and writes files that the user names: only regular files, at most as many bytes as requested, and atomically.
+//! Writes files that the user names, atomically, and reads and writes engine's own files in a project.
 //!
 //! Links in the user's paths are followed. Links in place of engine's own files in a project ([`own`]) are not, because a
 //! cloned repository could contain a link to any file.
 //!
-//! **Invariant:** reads never block and always end: pipes and devices are rejected. Writes never follow a link in the last
-//! component of a path.
+//! **Invariant:** writes never follow a link in the last component of a path.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Why a file can't be read.
-#[derive(Debug)]
-pub enum Unread {
-    /// The file doesn't exist.
-    Missing,
-    /// A folder.
-    Folder,
-    /// A pipe, a socket or a device.
-    Special,
-    /// The system's reason for refusing it.
-    Refused(io::Error),
-}
-
-impl From<io::Error> for Unread {
-    fn from(error: io::Error) -> Unread {
-        match error.kind() {
-            // A path with a file as a folder doesn't exist either.
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unread::Missing,
-            io::ErrorKind::IsADirectory => Unread::Folder,
-            _ => Unread::Refused(error),
-        }
-    }
-}
-
-impl Unread {
-    /// The reason, to be appended to the file's name.
-    pub fn reason(&self) -> String {
-        match self {
-            Unread::Missing => "doesn't exist".to_owned(),
-            Unread::Folder => "is a folder".to_owned(),
-            Unread::Special => "is not a regular file".to_owned(),
-            Unread::Refused(error) => format!("can't be read: {error}"),
-        }
-    }
-}
-
-/// Opens a regular file.
-///
-/// # Errors
-/// It is not a regular file, or can't be opened.
-pub fn open(path: &Path) -> Result<File, Unread> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    // Without this, opening a pipe blocks until there is a writer. It has no effect on regular files.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, NONBLOCK);
-    let file = options.open(path).map_err(|error| match std::fs::metadata(path) {
-        // A socket can't be opened at all.
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Unread::Special,
-        _ => Unread::from(error),
-    })?;
-    let kind = file.metadata()?.file_type();
-    match kind.is_file() {
-        true => Ok(file),
-        false if kind.is_dir() => Err(Unread::Folder),
-        false => Err(Unread::Special),
-    }
-}
+pub use engine_core::spec::files::*;
 
 #[cfg(unix)]
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 #[cfg(unix)]
 const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-
-/// The first `limit` bytes of a regular file. To detect a larger file, request one byte more than allowed.
-///
-/// # Errors
-/// It is not a regular file, or can't be read.
-pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Unread> {
-    let mut bytes = Vec::new();
-    open(path)?.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
 
 /// engine's own files and folders, none of which may be a link.
 pub mod own {
@@ -235,28 +167,6 @@ fn create_new(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> io::Result<bo
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(true)
-}
-
-/// The value of `kind`, the first field of a saved plan (`diff --out`).
-pub const SAVED_PLAN: &str = "engine saved plan";
-/// The generator in the head of a timeline (`apply --timeline`).
-pub const TIMELINE: &str = "engine timeline";
-/// Number of bytes that identify a file.
-const HEAD: usize = 400;
-
-/// Whether the content is an output file of engine with a user-defined name: a saved plan or timeline, even from another
-/// version or incomplete.
-pub fn is_own_output(content: &[u8]) -> bool {
-    let head = String::from_utf8_lossy(content.get(..HEAD).unwrap_or(content));
-    let bare: String = head.trim_start_matches('\u{feff}').split_whitespace().collect();
-    bare.starts_with(&format!(r#"{{"kind":"{SAVED_PLAN}""#).replace(' ', ""))
-        || head.contains(&format!(r#"name="generator" content="{TIMELINE}""#))
-}
-
-/// Whether the name is that of a temporary file of [`replace`], left by a killed process.
-pub fn is_draft(name: &str) -> bool {
-    let id = name.strip_prefix('.').and_then(|it| it.strip_suffix(".new")).and_then(|it| it.rsplit_once('.'));
-    id.is_some_and(|(of, id)| !of.is_empty() && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {

@@ -1,34 +1,20 @@
 //! `engine`: declarative deployment of DynamoDB-to-Lambda pipelines on AWS.
 //!
-//! `ARCHITECTURE.md` lists the modules; each uses only those below it there.
+//! This is the program: command line, output, the local AWS and the test of a pipeline. `engine-core` plans and applies,
+//! `engine-aws` knows AWS. `ARCHITECTURE.md` lists the modules of all three.
 
 #![forbid(unsafe_code)]
 
-pub mod apply;
-pub mod aws;
-pub mod cause;
 pub mod cli;
-pub mod diagnostic;
 pub mod files;
-pub mod filter;
-pub mod graph;
-pub mod inventory;
-pub mod javascript;
-pub mod kind;
-pub mod kinds;
-pub mod live;
 pub mod local;
-pub mod plan;
-pub mod policy;
-pub mod preflight;
-pub mod records;
+pub mod plan_file;
 pub mod render;
 pub mod sanitize;
-pub mod saved;
-pub mod schema;
-pub mod source;
-pub mod spec;
 pub mod timeline;
-pub mod value;
-pub mod verify;
-pub mod yaml;
+
+pub use engine_aws::{aws, filter, javascript, kinds, policy, preflight, records, source, verify};
+pub use engine_core::{
+    apply, cause, diagnostic, error, graph, inventory, kind, live, plan, provider, saved, schema, spec, value, wait,
+    yaml,
+};

@@ -26,7 +26,6 @@ mod key;
 mod process;
 #[cfg(unix)]
 mod server;
-pub mod standin;
 #[cfg(unix)]
 mod supervise;
 #[cfg(unix)]

@@ -14,16 +14,17 @@ use tokio::time::timeout;
 use crate::apply::{Course, Ending, Event, Outcome};
 use crate::aws::recorder::Records;
 use crate::aws::{Access, Class, Context};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::inventory::Inventory;
 use crate::live;
 use crate::plan::{Action, Change, Goal, Plan};
+use crate::plan_file;
 use crate::render::markdown::{self, Page};
 use crate::render::timeline::{self, Ran};
 use crate::render::{self, Holder, Look, Owned, Rows, TICK};
 use crate::saved::{Flags, Salt, SavedPlan};
 use crate::schema::{Id, Live, Ownership, Site};
-use crate::spec::{Declared, Spec, nearest};
+use crate::spec::{Declared, Spec};
 use crate::timeline::{Axis, Timeline, Timing};
 use crate::value::{Hole, Value};
 
@@ -47,7 +48,7 @@ pub(super) async fn diff(
     let mut refusals = Vec::new();
     let mut terminal = None;
     if let Some(out) = &args.out {
-        SavedPlan::has_room_at(out).map_err(Failure::one)?;
+        plan_file::has_room_at(out).map_err(Failure::one)?;
     }
     let planned = planned(session::read(sessions, intent, &interrupt).await?, intent.goal);
     show(&planned, &args.view);
@@ -61,7 +62,7 @@ pub(super) async fn diff(
             let salt = Salt::random();
             let Session { spec, overrides, terminal, .. } = &run.session;
             let saved = SavedPlan::new(spec, &run.inventory, &plan, overrides, flags.clone(), salt);
-            saved.write(out).map_err(Failure::one)?;
+            plan_file::write(&saved, out).map_err(Failure::one)?;
             let file = names::quoted(out);
             terminal.say(&format!("Saved the plan to {file}. To apply exactly this plan, run: engine apply {file}"));
         }

@@ -50,7 +50,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
     }
     let team = team(terminal, args, &folder)?;
     let text = filled(args, global, &team);
-    let schema = format!("{:#}\n", grammar::json_schema());
+    let schema = super::json_schema();
     // The spec comes last: if it exists, the project is complete.
     let files = [
         (folder.join("lambda-src/.gitattributes"), ATTRIBUTES),

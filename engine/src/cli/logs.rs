@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::aws::guard::function_name;
 use crate::aws::{Access, AwsError, Class, Context, LocalSettings, LogEvent, Named, Tail};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::inventory::Searched;
 use crate::kinds::default_log_group;
 use crate::live;
@@ -22,7 +22,7 @@ use crate::plan::Options;
 use crate::records::{self, Line};
 use crate::render::logs::{self, Entry, Journal, RetryPolicy};
 use crate::schema::Site;
-use crate::spec::{Declared, Depth, Spec, nearest};
+use crate::spec::{Declared, Depth, Spec};
 use crate::value::{Path, Value};
 
 use super::names;

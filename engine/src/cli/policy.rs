@@ -1,6 +1,6 @@
 //! `engine policy`: prints IAM policies for a spec, ready to use.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::aws::{self, Access};
 use crate::diagnostic::Diagnostic;
@@ -18,14 +18,48 @@ pub(super) struct PolicyArgs {
     #[command(flatten)]
     spec: OneSpecArgs,
     /// Print the permissions for this command
-    #[arg(long = "for", value_enum, value_name = "COMMAND", default_value_t = Purpose::All)]
-    purpose: Purpose,
+    #[arg(long = "for", value_enum, value_name = "COMMAND", default_value_t = Command::All)]
+    purpose: Command,
     /// Print the trust and permissions that the spec's roles need instead
     #[arg(long, conflicts_with = "purpose")]
     role: bool,
     /// Use this account. Defaults to the spec's, or that of your credentials
     #[arg(long, value_name = "ID", value_parser = account)]
     account: Option<String>,
+}
+
+/// The commands that a policy can be for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Command {
+    /// `diff`, `output` and `list`
+    Diff,
+    /// `apply` and `forget`
+    Apply,
+    /// `destroy`
+    Destroy,
+    /// `verify`
+    Verify,
+    /// `logs`
+    Logs,
+    /// `preflight`
+    #[value(alias = "check")]
+    Preflight,
+    /// All commands
+    All,
+}
+
+impl From<Command> for Purpose {
+    fn from(command: Command) -> Purpose {
+        match command {
+            Command::Diff => Purpose::Diff,
+            Command::Apply => Purpose::Apply,
+            Command::Destroy => Purpose::Destroy,
+            Command::Verify => Purpose::Verify,
+            Command::Logs => Purpose::Logs,
+            Command::Preflight => Purpose::Check,
+            Command::All => Purpose::All,
+        }
+    }
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -35,6 +69,7 @@ fn account(text: &str) -> Result<String, String> {
 
 pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Result<Exit, Failure> {
     let PolicyArgs { spec, purpose, role, account } = args;
+    let purpose = Purpose::from(purpose);
     if global.local {
         let problem = "a policy is for an AWS account, and the local AWS checks no permissions";
         return Err(Failure::usage(

@@ -11,16 +11,17 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::aws::{self, Access, Aws, AwsError, Class, Connection, Consent, Context, LocalSettings, Network, Settings};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::files;
 use crate::inventory::{Inventory, Leftover};
+use crate::kinds;
 use crate::live::{self, Leftovers, ReadError};
-use crate::local::{self, LocalError, Project, Running, Turn, WriteLock, standin};
+use crate::local::{self, LocalError, Project, Running, Turn, WriteLock};
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::{self, SavedPlan};
 use crate::schema::{Id, Naming, Ownership};
-use crate::spec::{Depth, Overrides, Spec, grammar, nearest};
+use crate::spec::{Depth, Overrides, Spec, grammar};
 
 use super::discovery::{self, Search};
 use super::names::quoted;
@@ -96,6 +97,7 @@ pub(super) struct Intent {
 pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Vec<Loaded>, Vec<Diagnostic>), Failure> {
     let mut loaded: Vec<Loaded> = Vec::new();
     let mut errors = Vec::new();
+    let kinds = kinds::all();
     if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
         match Spec::bare(team, stack, global.region.as_deref()) {
             Ok(spec) => loaded.push(Loaded { path: None, overrides: Overrides::default(), spec }),
@@ -116,7 +118,7 @@ pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Ve
         for path in &paths {
             for team in &teams {
                 let overrides = overrides(global, args, team.clone());
-                match Spec::load(path, &overrides, depth) {
+                match Spec::load(&kinds, path, &overrides, depth) {
                     Ok(spec) => loaded.push(Loaded { path: Some(path.clone()), overrides, spec }),
                     Err(wrong) => errors.extend(wrong),
                 }
@@ -335,7 +337,7 @@ pub(super) async fn read<'t>(
             Context::new(Arc::new(aws), consent, interrupt.clone()).reporting(said_once(quiet))
         })
         .collect();
-    let waits = || contexts.iter().flat_map(Context::waits).collect();
+    let waits = || contexts.iter().flat_map(|cx| cx.waits()).collect();
     let reads = sessions.into_iter().zip(&contexts).map(|(session, cx)| session.read(cx.clone(), intent));
     let (mut runs, mut failure) = (Vec::new(), None::<Failure>);
     for read in telling(quiet, waits, join_all(reads)).await {
@@ -385,7 +387,7 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
 
 /// Creates stand-ins in the local AWS for imported roles.
 async fn stand_in(session: &Session<'_>, settings: &LocalSettings) -> Result<(), Failure> {
-    let made = standin::ensure_roles(settings, &session.spec).await;
+    let made = aws::standin::ensure_roles(settings, &session.spec).await;
     for role in made.map_err(|error| Failure::one(error.diagnostic("create stand-ins for imported roles")))? {
         session.terminal.say(&format!(
             "local AWS: created a stand-in for the imported role {role} (trusts Lambda; stream and log permissions)"
@@ -608,6 +610,7 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Override
         region: global.region.clone(),
         env: from_env.collect::<BTreeMap<_, _>>(),
         allow_code_outside: args.code.allow_code_outside,
+        current_dir: std::env::current_dir().ok(),
     }
 }
 

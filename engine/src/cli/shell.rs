@@ -7,8 +7,8 @@ use clap::builder::PossibleValuesParser;
 
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
-use crate::kinds::registry;
-use crate::spec::nearest;
+use crate::diagnostic::nearest;
+use crate::kinds;
 
 use super::terminal::{Failure, Terminal};
 use super::{Exit, VERSION, help};
@@ -46,7 +46,8 @@ fn words_for_fish(command: &Command) -> String {
 fn completed() -> Command {
     let whole = manual();
     let named: Vec<String> = pages(&whole).into_iter().map(|(name, _)| name).collect();
-    let kinds = registry().values().map(|kind| kind.schema().kind).chain([super::SPEC]);
+    let all = kinds::all();
+    let kinds = all.schemas().map(|schema| schema.kind).chain([super::SPEC]);
     let explained: Vec<&str> = kinds.chain(Code::ALL.iter().map(|code| code.name())).collect();
     let values = |command: Command, arg: &str, values: PossibleValuesParser| {
         command.mut_arg(arg, |arg| arg.value_parser(values))

@@ -151,7 +151,7 @@ fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
             let known = help::command();
             let known = known.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name);
             let meant = match command {
-                "engine" => crate::spec::nearest(&name, known).map(|near| format!("did you mean `{near}`? ")),
+                "engine" => crate::diagnostic::nearest(&name, known).map(|near| format!("did you mean `{near}`? ")),
                 _ => Some(near(ContextKind::SuggestedSubcommand)),
             };
             let hint = format!("{}`{command} --help` lists the commands", meant.unwrap_or_default());

@@ -184,7 +184,9 @@ fn the_seeds_reach_behind_the_first_checks() {
     assert!(SavedPlan::parse(&seed("plan/whole")).unwrap().is_some());
     assert_eq!(properties_of_policy(std::str::from_utf8(&seed("policy/several")).unwrap()).unwrap().len(), 2);
     let overrides = Overrides { vars: [("team".to_owned(), "owls".to_owned())].into(), ..Overrides::default() };
-    let spec = Spec::parse(Path::new("team.yaml"), &seed("spec/every-kind"), &overrides, Depth::Full).unwrap();
+    let spec =
+        Spec::parse(&engine::kinds::all(), Path::new("team.yaml"), &seed("spec/every-kind"), &overrides, Depth::Full)
+            .unwrap();
     assert_eq!(spec.resources.len(), 5);
 }
 

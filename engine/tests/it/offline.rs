@@ -158,7 +158,7 @@ fn a_name_that_the_spec_lacks_is_told_before_anything_is_started() {
 fn validator() -> &'static jsonschema::Validator {
     static VALIDATOR: OnceLock<jsonschema::Validator> = OnceLock::new();
     VALIDATOR.get_or_init(|| {
-        let schema = engine::spec::grammar::json_schema();
+        let schema = serde_json::from_str::<serde_json::Value>(&engine::cli::json_schema()).unwrap();
         assert!(jsonschema::draft7::meta::is_valid(&schema));
         jsonschema::draft7::new(&schema).unwrap()
     })
@@ -262,7 +262,7 @@ fn every_property_in_the_schema_says_what_it_is_and_gives_examples() {
         }
     }
     let mut n = 0;
-    let schema = engine::spec::grammar::json_schema();
+    let schema = serde_json::from_str::<serde_json::Value>(&engine::cli::json_schema()).unwrap();
     look(&schema, "", &mut n);
     for (name, definition) in schema["definitions"].as_object().unwrap().iter().filter(|(name, _)| *name != "resource")
     {
@@ -429,7 +429,13 @@ fn git(folder: &Path, args: &[&str]) {
 }
 
 fn code_hash(project: &Path) -> String {
-    let spec = engine::spec::Spec::load(&project.join(TEAM), &Default::default(), engine::spec::Depth::Full).unwrap();
+    let spec = engine::spec::Spec::load(
+        &engine::kinds::all(),
+        &project.join(TEAM),
+        &Default::default(),
+        engine::spec::Depth::Full,
+    )
+    .unwrap();
     Json::from(&spec.resource("logger").unwrap().desired["code_sha256"]).as_str().unwrap().to_owned()
 }
 
@@ -469,8 +475,14 @@ fn source_in_a_spec_is_the_same_whatever_ends_its_lines() {
     let text = fs::read_to_string(root().join("specs/examples/inline.yaml")).unwrap();
     let hash = |text: &str| {
         let depth = engine::spec::Depth::Full;
-        let spec =
-            engine::spec::Spec::parse(Path::new("team.yaml"), text.as_bytes(), &Default::default(), depth).unwrap();
+        let spec = engine::spec::Spec::parse(
+            &engine::kinds::all(),
+            Path::new("team.yaml"),
+            text.as_bytes(),
+            &Default::default(),
+            depth,
+        )
+        .unwrap();
         Json::from(&spec.resource("logger").unwrap().desired["code_sha256"])
     };
     assert_eq!(hash(&text.replace('\n', "\r\n")), hash(&text));
@@ -613,8 +625,14 @@ fn tables(needs: &[Vec<usize>], n_chained: usize) -> String {
 }
 
 fn parsed(text: &str) -> engine::spec::Spec {
-    engine::spec::Spec::parse(Path::new("team.yaml"), text.as_bytes(), &Default::default(), engine::spec::Depth::Full)
-        .unwrap()
+    engine::spec::Spec::parse(
+        &engine::kinds::all(),
+        Path::new("team.yaml"),
+        text.as_bytes(),
+        &Default::default(),
+        engine::spec::Depth::Full,
+    )
+    .unwrap()
 }
 
 /// From left to right and from top to bottom.
@@ -767,7 +785,13 @@ fn a_long_chain_is_drawn_downwards_and_what_hangs_on_nothing_in_rows() {
 #[test]
 fn a_table_of_who_needs_what_fits_the_window() {
     use engine::render::graph::{Drawing, Picture};
-    let spec = engine::spec::Spec::load(&root().join(TEAM), &Default::default(), engine::spec::Depth::Full).unwrap();
+    let spec = engine::spec::Spec::load(
+        &engine::kinds::all(),
+        &root().join(TEAM),
+        &Default::default(),
+        engine::spec::Depth::Full,
+    )
+    .unwrap();
     let at = |width| {
         let look = engine::render::Look { colour: false, width, plain: false };
         Picture::of_spec(&spec).draw(Drawing::Text, look)

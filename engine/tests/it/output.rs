@@ -236,8 +236,8 @@ fn colors_take_no_room_anywhere() {
     use engine::render::logs::{Entry, Journal};
 
     const COLORED: Look = Look { colour: true, ..NARROW };
-    let kinds = engine::kinds::registry();
-    let schemas = || kinds.values().map(|kind| kind.schema());
+    let kinds = engine::kinds::all();
+    let schemas = || kinds.schemas();
     let plan = varied();
     let log = |look: Look| {
         let texts = [

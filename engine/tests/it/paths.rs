@@ -559,7 +559,7 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
 
 /// What stands in the package of a spec's only function.
 fn packed(spec: &Path) -> Vec<String> {
-    let spec = Spec::load(spec, &Overrides::default(), Depth::Full).unwrap();
+    let spec = Spec::load(&engine::kinds::all(), spec, &Overrides::default(), Depth::Full).unwrap();
     let artifact = spec.resources[0].artifact.clone().unwrap();
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(artifact.to_vec())).unwrap();
     (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect()

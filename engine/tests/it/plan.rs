@@ -171,7 +171,8 @@ pub(crate) fn load(text: &str) -> Spec {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spec.yaml");
     fs::write(&path, text).unwrap();
-    Spec::load(&path, &Overrides::default(), Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"))
+    Spec::load(&engine::kinds::all(), &path, &Overrides::default(), Depth::Full)
+        .unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
 pub(crate) fn planned(spec: &Spec, live: &str, goal: Goal, options: Options) -> Plan {
@@ -1005,7 +1006,7 @@ fn every_spec_of_the_repository_can_be_planned() {
     let specs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
     let mut all = String::new();
     for name in ["team.yaml", "examples/inline.yaml", "examples/adopt.yaml", "examples/everything.yaml"] {
-        let spec = Spec::load(&specs.join(name), &Overrides::default(), Depth::Full)
+        let spec = Spec::load(&engine::kinds::all(), &specs.join(name), &Overrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
         let role = "execution-role: { owner: nobody, outputs: { arn: 'arn:aws:iam::123456789012:role/r', name: r } }";
@@ -1036,7 +1037,7 @@ fn orphan(spec: &Spec, inventory: &mut Inventory, like: &str, name: &str, resour
         notes: Vec::new(),
         unknown: BTreeMap::new(),
     };
-    inventory.leave(spec, declared.kind, id, live, None);
+    inventory.leave(spec, &declared.kind, id, live, None);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use engine::kinds::registry;
+use engine::kinds::all;
 use engine::render::explain;
 
 use crate::support::{self, ENGINE, installed};
@@ -283,7 +283,7 @@ fn expect_generated(page: &str, mark: &str, wanted: &str) {
 
 #[test]
 fn the_reference_of_the_spec_and_the_catalogue_of_errors_are_generated() {
-    expect_generated("spec.md", "properties", &explain::markdown(registry().values().map(|kind| kind.schema())));
+    expect_generated("spec.md", "properties", &explain::markdown(all().schemas()));
     expect_generated("spec.md", "words", &engine::spec::grammar::markdown());
     let mut codes = String::new();
     for code in engine::cause::Code::ALL {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use engine::inventory::{Found, Inventory, Leftover};
-use engine::kinds::registry;
+use engine::kinds::all;
 use engine::plan::{Goal, Options, plan};
+use engine::plan_file;
 use engine::saved::{Flags, Salt, SavedPlan};
 use engine::schema::{Age, Condition, Id, Live, Owner, Ownership};
 use engine::spec::{Declared, Depth, Overrides, Spec};
@@ -36,7 +37,8 @@ impl Given {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spec.yaml");
         fs::write(&path, &self.text).unwrap();
-        let spec = Spec::load(&path, &self.overrides, Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let spec = Spec::load(&engine::kinds::all(), &path, &self.overrides, Depth::Full)
+            .unwrap_or_else(|errors| panic!("{errors:#?}"));
         let mut inventory = standing(&spec, DEPLOYED);
         (self.moves)(&mut inventory);
         let plan = plan(&spec, &inventory, Goal::Present, &Options::default());
@@ -70,7 +72,7 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
         unknown: Default::default(),
     };
     let found = Found { live: Some(live), ..Found::default() };
-    let declared = Declared::leftover(&*registry()["mapping"], id);
+    let declared = Declared::leftover(std::sync::Arc::clone(&all()["mapping"]), id);
     inventory.leftovers.push(Leftover { declared, found, instead: None });
 }
 
@@ -202,7 +204,7 @@ fn a_saved_plan_is_readable_only_by_its_owner_and_overwrites_nothing_else() {
     };
     for _ in 0..2 {
         let saved = Given::new().saved(&Salt::random());
-        saved.write(&path).unwrap();
+        plan_file::write(&saved, &path).unwrap();
         assert_eq!(SavedPlan::parse(&fs::read(&path).unwrap()).unwrap(), Some(saved));
         assert_eq!(names(), BTreeSet::from(["my.plan".to_owned()]));
         #[cfg(unix)]
@@ -214,12 +216,12 @@ fn a_saved_plan_is_readable_only_by_its_owner_and_overwrites_nothing_else() {
     let saved = Given::new().saved(&Salt::random());
     for other in [PIPELINE, "", "{}"] {
         fs::write(&path, other).unwrap();
-        let error = saved.write(&path).unwrap_err();
+        let error = plan_file::write(&saved, &path).unwrap_err();
         assert!(error.problem.ends_with("already exists and isn't a saved plan"), "{error:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), other);
     }
     for unwritable in [folder.path().to_owned(), folder.path().join("missing/my.plan"), "..".into()] {
-        let error = saved.write(&unwritable).unwrap_err();
+        let error = plan_file::write(&saved, &unwritable).unwrap_err();
         assert!(error.problem.starts_with("failed to save the plan to"), "{error:?}");
     }
     assert_eq!(names(), BTreeSet::from(["my.plan".to_owned()]));
@@ -288,7 +290,7 @@ proptest! {
         };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plan");
-        given.saved(&Salt::random()).write(&path).unwrap();
+        plan_file::write(&given.saved(&Salt::random()), &path).unwrap();
         let file = fs::read_to_string(&path).unwrap();
         for secret in [environment, source, variable, tag, from_env] {
             prop_assert!(!file.contains(secret.as_str()), "{secret} in {file}");

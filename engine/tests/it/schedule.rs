@@ -5,21 +5,24 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::future::Future;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use engine::apply::{self, Ending, Event, Outcome, Times};
-use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Wait};
+use engine::error::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
-use engine::kind::{DynKind, Loaded, Pending, SpecFolder, Want};
+use engine::kind::{Definition, Kinds, Want};
 use engine::plan::{Goal, Options, Plan, StepId, plan};
+use engine::provider::{Account, Pending, Provider, Providers, Tags};
 use engine::schema::{
-    Age, Condition, Contents, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Site, Text, property,
+    Age, Condition, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Reading, Schema,
+    Shape, Site, Text, property,
 };
 use engine::spec::{Declared, Lifecycle, Spec};
 use engine::timeline::Timing;
 use engine::value::{Hole, Part, Template, Tree, Value};
+use engine::wait::limiter::RateLimits;
+use engine::wait::{Connected, Consent, Context, Wait};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use tokio::sync::watch;
@@ -146,8 +149,7 @@ impl Fake {
     }
 
     async fn ready(&self, cx: &Context, name: &str) -> Result<(), AwsError> {
-        let wait =
-            Wait { what: "it to be ready", since: "", look: "", counted: false, budget: Duration::from_secs(1000) };
+        let wait = Wait { what: "it to be ready", since: "", look: "", limit: None, budget: Duration::from_secs(1000) };
         let probe = || std::future::ready(Ok(self.world().entries.get(name).is_none_or(Entry::is_ready).then_some(())));
         cx.until(wait, name, probe).await
     }
@@ -191,31 +193,15 @@ fn serials(value: &Value) -> Vec<&str> {
     }
 }
 
-impl DynKind for Fake {
+impl Definition for Fake {
     fn schema(&self) -> &Schema {
         &self.schema
     }
+}
 
-    fn normalize(&self, _: &Id, _: &mut Tree) {}
-
-    fn check(&self, _: &Tree) -> Vec<Problem> {
-        Vec::new()
-    }
-
-    fn queue<'a>(&self, _: &'a Id) -> Option<&'a str> {
-        None
-    }
-
-    fn scan<'a>(&'a self, _: &'a Context, _: &'a Owner) -> Pending<'a, Vec<Id>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-
+impl Provider for Fake {
     fn release<'a>(&'a self, _: &'a Context, _: &'a Id, _: Live) -> Pending<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn load(&self, _: &Tree, _: &SpecFolder) -> Loaded {
-        Loaded::default()
     }
 
     fn read<'a>(&'a self, _: &'a Context, id: &'a Id) -> Pending<'a, Reading> {
@@ -231,10 +217,6 @@ impl DynKind for Fake {
             unknown: Default::default(),
         });
         Box::pin(std::future::ready(Ok(live.into())))
-    }
-
-    fn contents<'a>(&'a self, _: &'a Context, _: &'a Id) -> Pending<'a, Contents> {
-        Box::pin(std::future::ready(Ok(Contents::Empty)))
     }
 
     fn create<'a>(&'a self, _: &'a Context, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs> {
@@ -358,11 +340,38 @@ impl Node {
     }
 }
 
+/// An account without anything but the world.
+struct InMemory;
+
+impl Account for InMemory {
+    fn region(&self) -> &str {
+        "eu-central-1"
+    }
+
+    fn number(&self) -> Pending<'_, String> {
+        Box::pin(std::future::ready(Ok("123456789012".to_owned())))
+    }
+
+    fn tagged<'a>(&'a self, _: &'a [(&'a str, &'a str)], _: &'a [&'a str]) -> Pending<'a, Vec<(String, Tags)>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn observe_site(&self, _: &Site) {}
+
+    fn observe(&self, _: &Schema, _: &Id, _: &Live) {}
+
+    fn observe_absence(&self, _: &Schema, _: &Id) {}
+
+    fn observe_import(&self, _: &str, _: &str) {}
+
+    fn observe_created(&self, _: &str) {}
+}
+
 /// A world, and who acts in it.
 pub(crate) struct Stage {
     world: Shared,
-    thing: &'static dyn DynKind,
-    tie: &'static dyn DynKind,
+    thing: Arc<dyn Definition>,
+    tie: Arc<dyn Definition>,
     pub(crate) cx: Context,
     interrupt: watch::Sender<bool>,
 }
@@ -378,22 +387,22 @@ struct Run {
 
 impl Stage {
     pub(crate) fn new() -> Stage {
-        // Nobody listens there: a call would fail.
-        static AWS: LazyLock<Arc<Aws>> = LazyLock::new(|| {
-            let settings = LocalSettings {
-                endpoint_url: "http://127.0.0.1:1".into(),
-                key: String::new(),
-                account: "123456789012".into(),
-                region: "eu-central-1".into(),
-            };
-            Arc::new(Aws::local(&settings, Access::ReadOnly))
-        });
-        // One world for each stage; a kind lives as long as the process, as those of the registry do.
         let world = Shared::default();
-        let fake = |schema| &*Box::leak(Box::new(Fake { schema, world: Arc::clone(&world) })) as &dyn DynKind;
+        let fake = |schema| Arc::new(Fake { schema, world: Arc::clone(&world) });
         let (thing, tie) = (fake(thing()), fake(tie()));
+        let providers = [("thing", &thing), ("tie", &tie)]
+            .map(|(name, fake)| (name.to_owned(), Arc::<Fake>::clone(fake) as Arc<dyn Provider>));
+        let (thing, tie): (Arc<dyn Definition>, Arc<dyn Definition>) = (thing, tie);
+        let connected = Connected {
+            account: Arc::new(InMemory),
+            limits: Arc::new(RateLimits::unlimited()),
+            secrets: Arc::default(),
+            recorder: Arc::default(),
+            kinds: Kinds::new([Arc::clone(&thing), Arc::clone(&tie)]),
+            providers: Providers::new(providers),
+        };
         let (interrupt, receiver) = watch::channel(false);
-        Stage { thing, tie, cx: Context::new(Arc::clone(&AWS), Consent::default(), receiver), interrupt, world }
+        Stage { thing, tie, cx: Context::new(connected, Consent::default(), receiver), interrupt, world }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -429,7 +438,7 @@ impl Stage {
             let name = format!("owls-{}", node.name);
             let declared = Declared {
                 name: node.name.clone(),
-                kind: if node.ties.is_some() { self.tie } else { self.thing },
+                kind: Arc::clone(if node.ties.is_some() { &self.tie } else { &self.thing }),
                 id: Id { owner, name, arn: None, anchors: BTreeMap::new(), site: None, incarnation: None },
                 imported: false,
                 lifecycle: Lifecycle::default(),
@@ -445,7 +454,8 @@ impl Stage {
     pub(crate) async fn plan(&self, spec: &Spec, goal: Goal) -> (Inventory, Plan) {
         let mut found = BTreeMap::new();
         for declared in &spec.resources {
-            let live = declared.kind.read(&self.cx, &declared.id).await.unwrap().live;
+            let live =
+                self.cx.provider(declared.schema().kind).unwrap().read(&self.cx, &declared.id).await.unwrap().live;
             found.insert(declared.name.clone(), Found { live, ..Found::default() });
         }
         let inventory = Inventory { found, ..Inventory::new(Site::new("eu-central-1", "123456789012")) };

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use engine::diagnostic::{self, Diagnostic, Severity, Style};
-use engine::kinds::registry;
+use engine::kinds::all;
 use engine::preflight;
 use engine::schema::Shape;
 use engine::spec::{Depth, Overrides, Spec};
@@ -65,7 +65,7 @@ fn load(spec: &str, overrides: &Overrides) -> Result<Spec, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spec.yaml");
     fs::write(&path, spec).unwrap();
-    Spec::load(&path, overrides, Depth::Full).map_err(|problems| {
+    Spec::load(&engine::kinds::all(), &path, overrides, Depth::Full).map_err(|problems| {
         let folder = format!("{}/", folder.path().display());
         diagnostic::render(&problems, Style::Plain, 100).replace(&folder, "")
     })
@@ -111,7 +111,8 @@ pub(crate) fn catalogue() -> String {
                 .replace('\n', " ")
                 .replace(folder.to_str().unwrap(), "specs")
         };
-        let errors = Spec::load(&folder.join(&it.files[0]), &Overrides::default(), Depth::Full).unwrap_err();
+        let errors = Spec::load(&engine::kinds::all(), &folder.join(&it.files[0]), &Overrides::default(), Depth::Full)
+            .unwrap_err();
         let first = errors.iter().find(|it| it.severity == Severity::Error).unwrap();
         let hints = first.hints.join("; ");
         writeln!(page, "| {} | {} | {} |", cell(&it.cause), cell(&first.problem), cell(&hints)).unwrap();
@@ -180,7 +181,7 @@ fn every_broken_spec_is_refused_with_place_and_remedy() {
 fn what_syntax_does_not_prove_is_a_warning_that_stops_nothing() {
     let mut all = String::new();
     for path in corpus("warned") {
-        let spec = Spec::load(&path, &Overrides::default(), Depth::Full)
+        let spec = Spec::load(&engine::kinds::all(), &path, &Overrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("{}: {errors:?}", path.display()));
         assert!(!spec.warnings.is_empty(), "{}", path.display());
         assert!(spec.warnings.iter().all(|it| it.severity == Severity::Warning));
@@ -333,7 +334,8 @@ fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
         }
     }
     let mut found = Vec::new();
-    for (kind, it) in registry() {
+    for it in all().iter() {
+        let kind = it.schema().kind;
         it.schema().settable().for_each(|it| collect(&format!("{kind}.{}", it.name), &it.shape, &mut found));
     }
     let decided: BTreeMap<&str, (bool, Vec<&str>)> =

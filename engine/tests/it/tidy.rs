@@ -9,7 +9,7 @@ use std::sync::Arc;
 use engine::aws::{Access, Aws, Class, Consent, Context, LocalSettings};
 use engine::inventory::{Found, Inventory};
 use engine::kind::Want;
-use engine::kinds::registry;
+use engine::kinds::all;
 use engine::plan::{Action, Goal, Options, plan};
 use engine::schema::{Age, Condition, Live, Outputs, Ownership, Rule, Site};
 use engine::spec::{Depth, Overrides, Spec};
@@ -146,14 +146,15 @@ fn context() -> (Context, tokio::sync::watch::Sender<bool>) {
 #[tokio::test]
 async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
     let (cx, _keep) = context();
-    for (name, kind) in registry() {
+    for kind in all().iter() {
+        let name = kind.schema().kind;
         let schema = kind.schema();
         assert!(!schema.summary.is_empty() && schema.source.starts_with("https://docs.aws.amazon.com/"), "{name}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spec.yaml");
         fs::write(&path, example(name)).unwrap();
         crate::offline::expect_in_schema(&example(name));
-        let spec = Spec::load(&path, &Overrides::default(), Depth::Full)
+        let spec = Spec::load(&engine::kinds::all(), &path, &Overrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("the example of `{name}`: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
 
@@ -166,10 +167,11 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         let inventory = Inventory { found: imported.collect(), ..Inventory::new(site) };
         let plan = plan(&spec, &inventory, Goal::Present, &Options::default());
         assert_eq!(plan.count(Action::Refused), 0, "{name}");
-        let declared = spec.resources.iter().find(|it| it.schema().kind == *name).expect("its own example shows it");
+        let declared = spec.resources.iter().find(|it| it.schema().kind == name).expect("its own example shows it");
         if !schema.managed {
             continue;
         }
+        let provider = cx.provider(name).unwrap();
 
         // With everything known, the struct takes the tree: a property that only one of the two has is a defect.
         let mut id = declared.id.clone();
@@ -183,16 +185,16 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         assert_eq!(props.keys().map(String::as_str).filter(|it| !known.contains(it)).count(), 0, "{name}");
         assert_eq!(props.len(), known.len(), "{name}: {props:?}");
         let want = |props: &Tree| Want { props: props.clone(), artifact: declared.artifact.clone() };
-        let error = kind.create(&cx, &id, want(&props)).await.unwrap_err();
+        let error = provider.create(&cx, &id, want(&props)).await.unwrap_err();
         assert_eq!(error.class, Class::Guarded, "{name}: {error}");
         // What a read leaves out, because AWS never returns it, is no obstacle to deleting.
         let mut seen = props.clone();
         seen.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::Local));
         let error =
-            kind.delete(&cx, &id, live(seen, Outputs::new())).await.map_or_else(|it| it.class, |()| Class::Guarded);
+            provider.delete(&cx, &id, live(seen, Outputs::new())).await.map_or_else(|it| it.class, |()| Class::Guarded);
         assert_ne!(error, Class::Defect, "{name}");
         let surplus = Tree::from([("surplus".to_owned(), Value::Null)]).into_iter().chain(props).collect();
-        assert_eq!(kind.create(&cx, &id, want(&surplus)).await.unwrap_err().class, Class::Defect, "{name}");
+        assert_eq!(provider.create(&cx, &id, want(&surplus)).await.unwrap_err().class, Class::Defect, "{name}");
     }
 }
 
@@ -212,7 +214,8 @@ fn live(props: Tree, outputs: Outputs) -> Live {
 
 #[test]
 fn every_property_and_output_is_documented_and_named_as_the_field_does() {
-    for (name, kind) in registry() {
+    for kind in all().iter() {
+        let name = kind.schema().kind;
         let schema = kind.schema();
         let properties = schema.properties.iter().map(|it| (it.name, it.doc));
         for (word, doc) in properties.chain(schema.outputs.iter().map(|it| (it.name, it.doc))) {

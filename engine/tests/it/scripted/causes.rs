@@ -709,9 +709,9 @@ fn codes_keep_their_names() {
 fn explain_shows_the_meaning_reason_and_next_step_of_each_code() {
     let project = Project::usual();
     let listed = Running::start(project.command(&["explain"]), &project.path("run")).end();
-    let kinds = engine::kinds::registry();
+    let kinds = engine::kinds::all();
     let properties: BTreeSet<&str> =
-        kinds.values().flat_map(|kind| &kind.schema().properties).map(|property| property.name).collect();
+        kinds.schemas().flat_map(|schema| &schema.properties).map(|property| property.name).collect();
     for code in Code::ALL {
         let entry = code.entry();
         listed.says(&format!("{} {}", code.name(), entry.title));

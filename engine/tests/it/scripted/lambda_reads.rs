@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::aws::{Class, Context};
-use engine::kinds::registry;
+use engine::kinds::all;
 use engine::schema::{Age, Condition, Id, Live, Owner, Ownership};
 use engine::value::Value;
 use serde_json::{Value as Json, json};
@@ -29,7 +29,7 @@ async fn joined() -> Cloud {
 }
 
 async fn look(cx: &Context, kind: &str, id: &Id) -> Option<Live> {
-    registry()[kind].read(cx, id).await.unwrap().live
+    cx.provider(kind).unwrap().read(cx, id).await.unwrap().live
 }
 
 /// A mapping on the first one's stream, made beside it.
@@ -70,11 +70,11 @@ async fn scans_find_what_begins_with_the_teams_name_on_every_page() {
         world.mappings[2].shown["FunctionArn"] = json!(function_arn("red-foxes-logger"));
     });
     let (cx, _press) = context(&cloud, team());
-    let functions = registry()["function"].scan(&cx, &us()).await.unwrap();
+    let functions = cx.provider("function").unwrap().scan(&cx, &us()).await.unwrap();
     let names: Vec<&str> = functions.iter().map(|id| id.name.as_str()).collect();
     assert_eq!(names, [FUNCTION, "blue-owls_old"]);
     assert!(functions.iter().all(|id| id.owner == us()));
-    let mappings = registry()["mapping"].scan(&cx, &us()).await.unwrap();
+    let mappings = cx.provider("mapping").unwrap().scan(&cx, &us()).await.unwrap();
     let first = cloud.world(|world| world.mappings[0].uuid.clone());
     let found: Vec<_> = mappings.iter().map(|id| id.incarnation.clone().unwrap()).collect();
     assert_eq!(found, [first, "u-2".to_owned()]);
@@ -96,7 +96,7 @@ async fn what_is_released_loses_our_tags_and_nothing_else() {
     for name in ["logger", "todos-to-logger"] {
         let declared = spec.resource(name).unwrap();
         let live = inventory.live(name).unwrap().clone();
-        declared.kind.release(&cx, &declared.id, live).await.unwrap();
+        cx.provider(declared.schema().kind).unwrap().release(&cx, &declared.id, live).await.unwrap();
     }
     let left = BTreeMap::from([("course".to_owned(), "cloud".to_owned())]);
     assert_eq!(cloud.world(|world| world.functions[FUNCTION].tags.clone()), left);
@@ -114,7 +114,7 @@ async fn a_mapping_of_an_alias_is_no_candidate_unless_it_bears_our_tags() {
         second(world, "u-5", "", None);
     });
     let (cx, _press) = context(&cloud, team());
-    let others = registry()["mapping"].read(&cx, &id("", FUNCTION)).await.unwrap().others;
+    let others = cx.provider("mapping").unwrap().read(&cx, &id("", FUNCTION)).await.unwrap().others;
     let found: Vec<(&str, &str)> =
         others.iter().skip(1).map(|(id, _)| (id.name.as_str(), id.anchor("function"))).collect();
     let latest = format!("{FUNCTION}:$LATEST");
@@ -151,7 +151,7 @@ async fn a_lost_create_finds_our_mapping_among_others_of_the_pair() {
         let declared = spec.resource("todos-to-logger").unwrap();
         let live = inventory.live("todos-to-logger").unwrap();
         let want = engine::kind::Want { props: live.props.clone(), artifact: None };
-        let made = declared.kind.create(&cx, &declared.id, want).await.unwrap();
+        let made = cx.provider(declared.schema().kind).unwrap().create(&cx, &declared.id, want).await.unwrap();
         assert_eq!(made["uuid"], ours);
     }
 }
@@ -170,7 +170,8 @@ async fn a_policys_other_statements_of_the_team_come_to_light() {
     });
     let (cx, _press) = context(&cloud, team());
     let names = |others: &[(Id, Live)]| others.iter().map(|(id, _)| id.name.clone()).collect::<Vec<_>>();
-    let reading = registry()["permission"].read(&cx, &id("blue-owls-logger-permission", FUNCTION)).await.unwrap();
+    let reading =
+        cx.provider("permission").unwrap().read(&cx, &id("blue-owls-logger-permission", FUNCTION)).await.unwrap();
     assert_eq!(reading.live.unwrap().outputs["statement_id"], "blue-owls-logger-permission");
     assert_eq!(names(&reading.others), ["blue-owls-old", "blue-owls_older"]);
     let (neighbour, live) = &reading.others[0];
@@ -180,7 +181,7 @@ async fn a_policys_other_statements_of_the_team_come_to_light() {
     );
     assert_eq!((&live.owner, live.outputs["statement_id"].as_str()), (&Ownership::Inherited, "blue-owls-old"));
     // Without a name of its own it asks for all of them.
-    let reading = registry()["permission"].read(&cx, &id("", FUNCTION)).await.unwrap();
+    let reading = cx.provider("permission").unwrap().read(&cx, &id("", FUNCTION)).await.unwrap();
     assert_eq!(reading.live, None);
     assert_eq!(names(&reading.others), ["blue-owls-logger-permission", "blue-owls-old", "blue-owls_older"]);
 }
@@ -263,7 +264,7 @@ async fn a_mapping_that_says_least_has_awss_defaults() {
 
 /// That whatever is not shown has its default, unless AWS always shows it: then it is unknown.
 fn has_defaults(kind: &str, live: &Live) {
-    for property in &registry()[kind].schema().properties {
+    for property in &all()[kind].schema().properties {
         if let engine::schema::Presence::Default(default) = &property.presence
             && !live.unknown.contains_key(property.name)
         {
@@ -335,7 +336,8 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
     let mut want = live.props.clone();
     want.insert("tumbling_window_in_seconds".into(), Value::from(json!(30)));
     let start = Instant::now();
-    let error = declared.kind.settle(&cx, &declared.id, &want, &live.outputs).await.unwrap_err();
+    let error =
+        cx.provider(declared.schema().kind).unwrap().settle(&cx, &declared.id, &want, &live.outputs).await.unwrap_err();
     assert_eq!(error.class, Class::Differs);
     assert_eq!(
         &*error.message,
@@ -348,7 +350,7 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
 async fn only_a_function_with_variables_is_bound_to_one_incarnation_of_its_role() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
-    let bound = registry()["function"].schema().property("role").unwrap().bound.unwrap();
+    let bound = all()["function"].schema().property("role").unwrap().bound.unwrap();
     let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
     assert_eq!(bound(&live.props), None);
     cloud.world(|world| {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use engine::apply::{self, Ending};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Named};
 use engine::inventory::Inventory;
-use engine::kind::{Kind, Want, erase};
+use engine::kind::Want;
+use engine::kinds::registry;
 use engine::live::{self, Leftovers, ReadError};
 use engine::plan::{self, Goal, Options};
 use engine::schema::{Contents, Id, Live, Naming, Outputs, Reading, Schema, Site, Text};
 use engine::spec::{Depth, Overrides, Spec};
+use engine_aws::kind::{DynKind, Kind, erase};
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
@@ -21,10 +23,15 @@ use super::world::{self, ACCOUNT, REGION, Reply, World};
 use super::{Project, TABLE, writes};
 
 pub(super) fn load(path: &Path) -> Spec {
-    Spec::load(path, &Overrides::default(), Depth::Full).unwrap_or_else(|errors| panic!("{errors:?}"))
+    Spec::load(&engine::kinds::all(), path, &Overrides::default(), Depth::Full)
+        .unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
 pub(super) fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
+    context_of(&registry(), cloud, access)
+}
+
+fn context_of(kinds: &[Arc<dyn DynKind>], cloud: &Cloud, access: Access) -> (Context, watch::Sender<bool>) {
     let settings = LocalSettings {
         endpoint_url: cloud.url.clone(),
         key: String::new(),
@@ -33,7 +40,7 @@ pub(super) fn context(cloud: &Cloud, access: Access) -> (Context, watch::Sender<
     };
     let aws = Aws::local(&settings, access);
     let (press, interrupt) = watch::channel(false);
-    (Context::new(Arc::new(aws), Consent::default(), interrupt), press)
+    (Context::of_kinds(kinds, Arc::new(aws), Consent::default(), interrupt), press)
 }
 
 pub(super) fn team() -> Access {
@@ -293,8 +300,9 @@ async fn a_kind_that_lies_is_stopped_before_anything_leaves() {
              billing_mode: PAY_PER_REQUEST\n",
         );
         let mut spec = load(&project.path("specs/team.yaml"));
-        spec.resources[0].kind = Box::leak(erase(Liar(lie)));
-        let (cx, _press) = context(&cloud, team());
+        let liar = erase(Liar(lie));
+        spec.resources[0].kind = Arc::clone(&liar).definition();
+        let (cx, _press) = context_of(&[liar], &cloud, team());
         let endings = run(&cx, &mut spec).await;
         let failed = failures(&endings);
         assert_eq!(

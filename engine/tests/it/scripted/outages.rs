@@ -278,7 +278,7 @@ async fn an_hour_of_sleep_ends_no_wait() {
 async fn sleep_does_not_count_and_is_followed_by_a_look() {
     let cloud = Cloud::join(World::empty()).await;
     let (cx, _press) = context(&cloud, team());
-    let wait = Wait { what: "it", since: "", look: "", counted: false, budget: Duration::from_secs(60) };
+    let wait = Wait { what: "it", since: "", look: "", limit: None, budget: Duration::from_secs(60) };
     // Asleep right before the end of the budget, in the middle of a look or between two; it is there afterwards.
     for in_a_look in [true, false] {
         let (start, cx) = (Instant::now(), &cx);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use engine::aws::{Access, Consent};
-use engine::kinds::registry;
+use engine::kinds::all;
 use engine::schema::{Id, Owner, Site};
 use insta::assert_snapshot;
 use serde_json::Value as Json;
@@ -413,7 +413,7 @@ async fn a_scan_finds_the_teams_tables_on_all_pages() {
     });
     let (cx, _press) = context(&cloud, Access::ReadOnly);
     let owner = Owner { team: "blue-owls".into(), stack: "team".into(), resource: "todos".into() };
-    let ids = registry()["table"].scan(&cx, &owner).await.unwrap();
+    let ids = cx.provider("table").unwrap().scan(&cx, &owner).await.unwrap();
     let nobody = Owner { resource: String::new(), ..owner };
     assert_eq!(ids, ["blue-owls-todos", "blue-owls.x", "blue-owls_old"].map(|name| id(&nobody, name)));
     assert_eq!(cx.consent, Consent::default());
@@ -430,10 +430,10 @@ async fn a_released_table_keeps_everything_but_our_tags() {
         world.tables.insert(TABLE.to_owned(), table);
     });
     let (cx, _press) = context(&cloud, team());
-    let kind = &registry()["table"];
+    let kind = cx.provider("table").unwrap();
     let id = id(&owner, TABLE);
     let live = kind.read(&cx, &id).await.unwrap().live.unwrap();
-    cx.aws.guard.observe(kind.schema(), &id, &live);
+    cx.aws.guard.observe(all()["table"].schema(), &id, &live);
     cx.aws.guard.observe_site(&Site::new(REGION, ACCOUNT));
     kind.release(&cx, &id, live).await.unwrap();
     let tags = cloud.world(|world| world.tables[TABLE].tags.clone());

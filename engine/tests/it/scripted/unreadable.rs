@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use engine::apply::{self, Ending};
 use engine::aws::Context;
 use engine::inventory::Inventory;
-use engine::kinds::registry;
+use engine::kinds::all;
 use engine::plan::{self, Change, Goal, Options, Plan};
 use engine::schema::Rule;
 use engine::spec::Spec;
@@ -386,7 +386,7 @@ fn sent(cloud: &Cloud, kind: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_property_of_every_kind_can_be_unknown() {
-    for kind in registry().values() {
+    for kind in all().iter() {
         let schema = kind.schema();
         let absent = ABSENT_IS_DEFAULT.iter().filter(|(kind, _)| *kind == schema.kind);
         let absent = absent.flat_map(|(_, properties)| properties.iter());

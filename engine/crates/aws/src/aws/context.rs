@@ -1,0 +1,116 @@
+//! What the operations of a kind need besides its properties: the core's [`Context`](wait::Context) with the clients.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use engine_core::kind::Kinds;
+use engine_core::provider::{Account, Pending, Providers, Tags};
+use engine_core::wait::{self, Connected, Consent, Reporter, Steady};
+use tokio::sync::watch;
+
+use super::Aws;
+use crate::kind::DynKind;
+use crate::kinds;
+use crate::schema::{Id, Live, Schema, Site};
+
+/// The core's context of a run, with the clients of its connection.
+#[derive(Clone)]
+pub struct Context {
+    core: wait::Context,
+    /// The AWS clients.
+    pub aws: Arc<Aws>,
+}
+
+impl Context {
+    /// A context whose waits end when `interrupt` becomes true.
+    pub fn new(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
+        Context::of_kinds(&kinds::registry(), aws, consent, interrupt)
+    }
+
+    /// The same with other kinds.
+    pub fn of_kinds(
+        registry: &[Arc<dyn DynKind>],
+        aws: Arc<Aws>,
+        consent: Consent,
+        interrupt: watch::Receiver<bool>,
+    ) -> Context {
+        let definitions = || registry.iter().map(|kind| Arc::clone(kind).definition());
+        let providers = definitions().zip(registry).map(|(definition, kind)| {
+            (definition.schema().kind.to_owned(), Arc::clone(kind).provider(Arc::clone(&aws)))
+        });
+        let connected = Connected {
+            account: Arc::<Aws>::clone(&aws),
+            limits: Arc::clone(&aws.limits),
+            secrets: Arc::clone(&aws.secrets),
+            recorder: Arc::clone(&aws.recorder),
+            providers: Providers::new(providers),
+            kinds: Kinds::new(definitions()),
+        };
+        Context { core: wait::Context::new(connected, consent, interrupt), aws }
+    }
+
+    /// The core's context with the clients that a provider holds.
+    pub(crate) fn with_clients(core: wait::Context, aws: Arc<Aws>) -> Context {
+        Context { core, aws }
+    }
+
+    /// See [`wait::Context::enduring`].
+    #[must_use]
+    pub fn enduring(&self) -> Context {
+        Context { core: self.core.enduring(), ..self.clone() }
+    }
+
+    /// See [`wait::Context::reporting`].
+    #[must_use]
+    pub fn reporting(&self, report: Reporter) -> Context {
+        Context { core: self.core.reporting(report), ..self.clone() }
+    }
+
+    /// See [`wait::Context::steady`].
+    #[must_use]
+    pub fn steady(&self, steady: Steady) -> Context {
+        Context { core: self.core.steady(steady), ..self.clone() }
+    }
+}
+
+impl Deref for Context {
+    type Target = wait::Context;
+
+    fn deref(&self) -> &wait::Context {
+        &self.core
+    }
+}
+
+impl Account for Aws {
+    fn region(&self) -> &str {
+        &self.region
+    }
+
+    fn number(&self) -> Pending<'_, String> {
+        Box::pin(self.account())
+    }
+
+    fn tagged<'a>(&'a self, tags: &'a [(&'a str, &'a str)], types: &'a [&'a str]) -> Pending<'a, Vec<(String, Tags)>> {
+        Box::pin(self.tagged(tags, types))
+    }
+
+    fn observe_site(&self, site: &Site) {
+        self.guard.observe_site(site);
+    }
+
+    fn observe(&self, schema: &Schema, id: &Id, live: &Live) {
+        self.guard.observe(schema, id, live);
+    }
+
+    fn observe_absence(&self, schema: &Schema, id: &Id) {
+        self.guard.observe_absence(schema, id);
+    }
+
+    fn observe_import(&self, kind: &str, name: &str) {
+        self.guard.observe_import(kind, name);
+    }
+
+    fn observe_created(&self, name: &str) {
+        self.guard.observe_ours(name);
+    }
+}

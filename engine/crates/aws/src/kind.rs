@@ -1,0 +1,305 @@
+//! The interface for the author of a resource type: [`Kind`], with typed properties instead of trees.
+//!
+//! **Invariant:** it doesn't refer to any kind.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use engine_core::kind::{Definition, Loaded, SpecFolder, Want};
+use engine_core::provider::{Pending, Provider};
+use engine_core::wait::Context as Core;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::aws::{Aws, AwsError, Context};
+use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
+use crate::value::{Tree, Value, tree_to_json};
+
+/// One AWS resource type: its schema and its operations.
+///
+/// All operations are idempotent: after a crash or a lost response they run again.
+pub trait Kind: Send + Sync + 'static {
+    /// The properties that are compared or needed by the operations; its serde fields match the schema.
+    type Props: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// The properties and the effects of changing them.
+    fn schema(&self) -> Schema;
+
+    /// Fills in defaults that depend on the name or other properties, and converts values to the form that AWS returns. Runs
+    /// once, after the schema's defaults; `desired` can contain unknown values.
+    fn normalize(&self, _id: &Id, _desired: &mut Tree) {}
+
+    /// Checks rules for several properties. `desired` is in canonical form, but can contain unknown values.
+    fn check(&self, _desired: &Tree) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Loads local files and adds their content hashes to the declaration. Only for files.
+    fn load(&self, _desired: &Tree, _folder: &SpecFolder) -> Loaded {
+        Loaded::default()
+    }
+
+    /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`, reads only that one.
+    fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send;
+
+    /// The function whose queue serializes its creates, updates, deletes and releases. `settle`, which mostly waits, joins the
+    /// queue only for its writes.
+    fn queue<'a>(&self, _id: &'a Id) -> Option<&'a str> {
+        None
+    }
+
+    /// Finds possible resources of this owner by name or parent, if the tag index is unavailable: all of this kind whose names
+    /// start with the team. The owner's resource name is empty.
+    fn scan(&self, _cx: &Context, _owner: &Owner) -> impl Future<Output = Result<Vec<Id>, AwsError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// The data that deleting it would lose.
+    fn contents(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<Contents, AwsError>> + Send {
+        std::future::ready(Ok(Contents::Empty))
+    }
+
+    /// Creates it, including tags. Returns as soon as the outputs are known: the step is *made*.
+    fn create(
+        &self,
+        cx: &Context,
+        id: &Id,
+        want: Want<Self::Props>,
+    ) -> impl Future<Output = Result<Outputs, AwsError>> + Send;
+
+    /// Changes it in place from `have` to `want`, and adds missing owner tags. Unknown properties are equal in both.
+    fn update(
+        &self,
+        cx: &Context,
+        id: &Id,
+        have: Live<Self::Props>,
+        want: Want<Self::Props>,
+    ) -> impl Future<Output = Result<Outputs, AwsError>> + Send;
+
+    /// Waits until AWS has finished the `create` or `update`: the step is *ready*. It doesn't wait for `unknown` properties,
+    /// which are missing in `want`.
+    fn settle(
+        &self,
+        cx: &Context,
+        id: &Id,
+        want: &Self::Props,
+        unknown: &[&'static str],
+        outputs: &Outputs,
+    ) -> impl Future<Output = Result<(), AwsError>> + Send;
+
+    /// Deletes it and waits until it no longer exists. Succeeds if it is already deleted.
+    fn delete(
+        &self,
+        cx: &Context,
+        id: &Id,
+        have: Live<Self::Props>,
+    ) -> impl Future<Output = Result<(), AwsError>> + Send;
+
+    /// Checks whether AWS would accept it, as far as possible before the resource that it replaces is deleted.
+    ///
+    /// # Errors
+    /// Why AWS would reject it.
+    fn precheck(
+        &self,
+        _cx: &Context,
+        _id: &Id,
+        _want: &Self::Props,
+    ) -> impl Future<Output = Result<(), AwsError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Re-creates a resource that was deleted for a successor that AWS then rejected. Returns `false` if it stays deleted, for
+    /// kinds whose old state should not be restored.
+    ///
+    /// # Errors
+    /// Why it can't be re-created.
+    fn put_back(
+        &self,
+        _cx: &Context,
+        _id: &Id,
+        _was: Live<Self::Props>,
+    ) -> impl Future<Output = Result<bool, AwsError>> + Send {
+        std::future::ready(Ok(false))
+    }
+
+    /// Removes the owner tags, and changes nothing else.
+    fn release(
+        &self,
+        _cx: &Context,
+        id: &Id,
+        _have: Live<Self::Props>,
+    ) -> impl Future<Output = Result<(), AwsError>> + Send {
+        let defect = AwsError::defect(format!("`{}` has no tags to remove", id.name));
+        std::future::ready(Err(defect))
+    }
+}
+
+/// A resource type, from which both halves can be made.
+pub trait DynKind: Send + Sync {
+    /// Its offline half.
+    fn definition(self: Arc<Self>) -> Arc<dyn Definition>;
+
+    /// Its operations with these clients.
+    fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider>;
+}
+
+/// Converts a [`Kind`] to a [`DynKind`].
+pub fn erase<K: Kind>(kind: K) -> Arc<dyn DynKind> {
+    let schema = kind.schema();
+    Arc::new(Erased { kind, schema })
+}
+
+struct Erased<K> {
+    kind: K,
+    schema: Schema,
+}
+
+/// A kind with its clients.
+struct Connected<K> {
+    kind: Arc<Erased<K>>,
+    aws: Arc<Aws>,
+}
+
+impl<K> Connected<K> {
+    fn context(&self, cx: &Core) -> Context {
+        Context::with_clients(cx.clone(), Arc::clone(&self.aws))
+    }
+}
+
+impl<K: Kind> DynKind for Erased<K> {
+    fn definition(self: Arc<Self>) -> Arc<dyn Definition> {
+        self
+    }
+
+    fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider> {
+        Arc::new(Connected { kind: self, aws })
+    }
+}
+
+impl<K: Kind> Erased<K> {
+    /// Converts a tree. Trees match the schema, so a failure is a defect of the kind; it is reported instead of panicking.
+    fn typed(&self, tree: &Tree) -> Result<K::Props, AwsError> {
+        serde_json::from_value(tree_to_json(tree)).map_err(|error| self.defect(&error))
+    }
+
+    fn untyped(&self, live: Live<K::Props>) -> Result<Live, AwsError> {
+        let json = serde_json::to_value(&live.props).map_err(|error| self.defect(&error))?;
+        let Value::Map(mut props) = Value::from(json) else {
+            return Err(self.defect(&"properties are not a mapping"));
+        };
+        // A live tree has no properties that AWS never returns.
+        for property in &self.schema.properties {
+            if property.change == Rule::Local || live.unknown.contains_key(property.name) {
+                props.remove(property.name);
+            }
+        }
+        Ok(live.map(props))
+    }
+
+    fn defect(&self, error: &dyn std::fmt::Display) -> AwsError {
+        AwsError::defect(format!("kind `{}` and its schema disagree: {error}", self.schema.kind))
+    }
+}
+
+impl<K: Kind> Definition for Erased<K> {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn normalize(&self, id: &Id, desired: &mut Tree) {
+        self.kind.normalize(id, desired);
+    }
+
+    fn check(&self, desired: &Tree) -> Vec<Problem> {
+        self.kind.check(desired)
+    }
+
+    fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {
+        self.kind.load(desired, folder)
+    }
+}
+
+impl<K: Kind> Provider for Connected<K> {
+    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+        self.kind.kind.queue(id)
+    }
+
+    fn read<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Reading> {
+        Box::pin(async move {
+            let cx = self.context(cx);
+            let Reading { live, others } = self.kind.kind.read(&cx, id).await?;
+            let others = others.into_iter().map(|(id, live)| Ok((id, self.kind.untyped(live)?)));
+            Ok(Reading {
+                live: live.map(|live| self.kind.untyped(live)).transpose()?,
+                others: others.collect::<Result<_, _>>()?,
+            })
+        })
+    }
+
+    fn scan<'a>(&'a self, cx: &'a Core, owner: &'a Owner) -> Pending<'a, Vec<Id>> {
+        Box::pin(async move { self.kind.kind.scan(&self.context(cx), owner).await })
+    }
+
+    fn contents<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Contents> {
+        Box::pin(async move { self.kind.kind.contents(&self.context(cx), id).await })
+    }
+
+    fn create<'a>(&'a self, cx: &'a Core, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs> {
+        Box::pin(async move {
+            let cx = self.context(cx);
+            let want = Want { props: self.kind.typed(&want.props)?, artifact: want.artifact };
+            self.kind.kind.create(&cx, id, want).await
+        })
+    }
+
+    fn update<'a>(&'a self, cx: &'a Core, id: &'a Id, have: Live, want: Want<Tree>) -> Pending<'a, Outputs> {
+        Box::pin(async move {
+            let cx = self.context(cx);
+            let props = self.kind.typed(&have.props)?;
+            let want = Want { props: self.kind.typed(&want.props)?, artifact: want.artifact };
+            self.kind.kind.update(&cx, id, have.map(props), want).await
+        })
+    }
+
+    fn settle<'a>(&'a self, cx: &'a Core, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let cx = self.context(cx);
+            let compared = self.kind.schema.properties.iter().filter(|it| it.is_compared());
+            let unknown: Vec<&str> = compared.map(|it| it.name).filter(|name| !want.contains_key(*name)).collect();
+            let want = self.kind.typed(want)?;
+            self.kind.kind.settle(&cx, id, &want, &unknown, outputs).await
+        })
+    }
+
+    fn delete<'a>(&'a self, cx: &'a Core, id: &'a Id, have: Live) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let cx = self.context(cx);
+            let props = self.kind.typed(&have.props)?;
+            self.kind.kind.delete(&cx, id, have.map(props)).await
+        })
+    }
+
+    fn precheck<'a>(&'a self, cx: &'a Core, id: &'a Id, want: &'a Tree) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let cx = self.context(cx);
+            let want = self.kind.typed(want)?;
+            self.kind.kind.precheck(&cx, id, &want).await
+        })
+    }
+
+    fn put_back<'a>(&'a self, cx: &'a Core, id: &'a Id, was: Live) -> Pending<'a, bool> {
+        Box::pin(async move {
+            let cx = self.context(cx);
+            let props = self.kind.typed(&was.props)?;
+            self.kind.kind.put_back(&cx, id, was.map(props)).await
+        })
+    }
+
+    fn release<'a>(&'a self, cx: &'a Core, id: &'a Id, have: Live) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let cx = self.context(cx);
+            let props = self.kind.typed(&have.props)?;
+            self.kind.kind.release(&cx, id, have.map(props)).await
+        })
+    }
+}

@@ -1,0 +1,311 @@
+//! The registry of kinds: one line and one file for each.
+//!
+//! **Invariant:** kinds don't depend on plan, graph or scheduler, and refer to each other only by the names in
+//! [`Shape::Link`](crate::schema::Shape::Link).
+
+mod function;
+mod mapping;
+mod permission;
+mod role;
+pub mod runtimes;
+mod table;
+mod text;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use engine_core::kind::Kinds;
+
+use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::kind::{DynKind, Kind, erase};
+use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
+use crate::value::{Path, Tree, Value, tree_to_json};
+
+pub use function::default_log_group;
+pub use permission::properties_of_policy;
+
+/// The registry: one line for each kind.
+pub fn registry() -> [Arc<dyn DynKind>; 5] {
+    [
+        erase(function::Function),
+        erase(mapping::Mapping),
+        erase(permission::Permission),
+        erase(role::Role),
+        erase(table::Table),
+    ]
+}
+
+/// All kinds, for specs, plans and documentation.
+pub fn all() -> Kinds {
+    Kinds::new(registry().into_iter().map(DynKind::definition))
+}
+
+/// The `tags` property, which all kinds share: declared tags are set, and others are kept.
+fn tags() -> Property {
+    let shape = Shape::Map { key: text::TAG_KEY, value: Box::new(Shape::Text(text::TAG_VALUE)), max: 47 };
+    property("tags", shape, "tags to set; other tags in AWS are kept").default(json!({})).ensured()
+}
+
+/// An enumeration that AWS extends over time and engine passes on unchanged.
+fn open(offered: &[&'static str]) -> Shape {
+    Shape::OpenChoice { offered: offered.to_vec(), retired: Vec::new(), form: text::WORD }
+}
+
+/// The warning for an ARN of a service that is not a known destination of Lambda.
+fn unusual_target(desired: &Tree, property: &str, services: &[&str]) -> Option<Problem> {
+    let arn = desired.get(property).and_then(Value::as_str)?;
+    let service = arn.split(':').nth(2).filter(|service| !services.contains(service))?;
+    let problem = format!("`{service}` is not a known service for `{property}`");
+    let hint = format!("if AWS rejects it, use one of {}", services.join(", "));
+    Some(Problem::warning(Path::property(property), problem, hint))
+}
+
+/// A resource's tags without those of engine and AWS.
+fn own_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
+    let own = tags.into_iter().filter(|(key, _)| !crate::schema::is_reserved_tag(key));
+    own.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// All desired tags of a resource: the three owner tags and the declared ones.
+fn all_tags(owner: &crate::schema::Owner, declared: &BTreeMap<String, String>) -> HashMap<String, String> {
+    let ours = owner.tags().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    declared.clone().into_iter().chain(ours).collect()
+}
+
+/// The declared tags that are missing or have another value in AWS.
+fn missing_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let missing = declared.iter().filter(|(key, value)| have.get(*key) != Some(value));
+    missing.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// A change from one set of properties to another. A request contains only members that differ: omitted members stay
+/// unchanged, need no permission, and can't overwrite values that engine doesn't know.
+struct Delta<'p, P> {
+    from: &'p P,
+    to: &'p P,
+}
+
+impl<P> Delta<'_, P> {
+    /// The desired value of a request member; `None` if it doesn't differ.
+    fn member<T: PartialEq>(&self, of: impl Fn(&P) -> T) -> Option<T> {
+        let wanted = of(self.to);
+        (of(self.from) != wanted).then_some(wanted)
+    }
+}
+
+/// The properties of a resource that is created with only the required ones of `want`. A create sends the difference, so
+/// that it also works in a region without a newer property.
+///
+/// # Errors
+/// A defect: properties and schema disagree.
+fn with_defaults<K: Kind>(kind: &K, id: &Id, want: &K::Props) -> Result<K::Props, AwsError> {
+    let defect = |error: serde_json::Error| AwsError::defect(format!("the defaults of a kind can't be read: {error}"));
+    let Value::Map(mut tree) = Value::from(serde_json::to_value(want).map_err(defect)?) else {
+        return Err(AwsError::defect("properties are not a mapping".to_owned()));
+    };
+    for property in kind.schema().properties {
+        let value = match property.presence {
+            Presence::Default(default) => Value::from(default),
+            Presence::Optional => Value::Null,
+            Presence::Required | Presence::Derived => continue,
+        };
+        tree.insert(property.name.to_owned(), value);
+    }
+    kind.normalize(id, &mut tree);
+    serde_json::from_value(tree_to_json(&tree)).map_err(defect)
+}
+
+/// Whether tags must be written, because declared or owner tags are missing. If the tags can't be read, owner tags could claim
+/// another team's resource, so this requires `assume_owner`.
+fn must_tag(
+    cx: &Context,
+    id: &Id,
+    owner: &Ownership,
+    have: &BTreeMap<String, String>,
+    declared: &BTreeMap<String, String>,
+) -> bool {
+    match owner {
+        Ownership::Denied => cx.consent.assume_owner,
+        Ownership::Untaggable => false,
+        owner => *owner != Ownership::Engine(id.owner.clone()) || !has_tags(have, declared),
+    }
+}
+
+/// Whether AWS has each declared tag with the declared value.
+fn has_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>) -> bool {
+    declared.iter().all(|(key, value)| have.get(key) == Some(value))
+}
+
+/// The identity of a resource that a scan found by its name.
+fn scanned(owner: &Owner, name: String) -> Id {
+    Id {
+        owner: Owner { resource: String::new(), ..owner.clone() },
+        name,
+        arn: None,
+        anchors: BTreeMap::new(),
+        site: None,
+        incarnation: None,
+    }
+}
+
+/// Removes the three owner tags from a function or mapping.
+async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsError> {
+    let send = || async {
+        let keys = id.owner.tags().map(|(key, _)| key.to_owned());
+        let request = cx.aws.lambda.untag_resource().resource(arn).set_tag_keys(Some(keys.to_vec()));
+        request.send().await.named("UntagResource", &id.name)
+    };
+    cx.send(wait, &id.name, send).await.map(|_| ())
+}
+
+/// Whether the resource now belongs to another stack or to CloudFormation.
+fn is_anothers(owner: &Ownership, id: &Id) -> bool {
+    match owner {
+        Ownership::Engine(owner) => (&owner.team, &owner.stack) != (&id.owner.team, &id.owner.stack),
+        Ownership::CloudFormation(_) => true,
+        _ => false,
+    }
+}
+
+/// Names of the properties that differ, except those in `but`.
+fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
+    let fields = |props: &P| match serde_json::to_value(props) {
+        Ok(Json::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (ours, theirs) = (fields(ours), fields(theirs));
+    let compared = ours.iter().filter(|(name, _)| !but.contains(&name.as_str()));
+    compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
+}
+
+/// Properties without the `unknown` ones, which must not be compared even if this read shows them.
+fn without<P: Serialize + DeserializeOwned>(props: &P, unknown: &[&str]) -> Result<P, AwsError> {
+    let defect = |error: serde_json::Error| AwsError::defect(format!("properties can't be compared in part: {error}"));
+    let mut json = serde_json::to_value(props).map_err(defect)?;
+    if let Json::Object(fields) = &mut json {
+        fields.retain(|name, _| !unknown.contains(&name.as_str()));
+    }
+    serde_json::from_value(json).map_err(defect)
+}
+
+/// Properties that AWS always sends but that are missing in this response.
+fn missing<const N: usize>(properties: [(&'static str, bool); N]) -> Unknown {
+    let missing = properties.into_iter().filter(|(_, is_missing)| *is_missing);
+    missing.map(|(name, _)| (name, NOT_SENT.to_owned())).collect()
+}
+
+const NOT_SENT: &str = "AWS's response doesn't include it";
+
+/// The error for a read whose response lacks the requested data.
+fn not_sent(operation: &str, name: &str) -> AwsError {
+    AwsError::own(Class::Rejected, operation, name, NOT_SENT)
+}
+
+/// The result of a read; `None` if it can't be read, and waiting doesn't help.
+fn readable<T>(read: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
+    match read {
+        Err(error) if error.unreadable().is_some() => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// Why AWS returned an error instead of an encrypted value.
+fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
+    let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
+    match () {
+        () if code.contains("AccessDenied") || message.contains("access was denied") => {
+            "you lack permission to use the KMS key".to_owned()
+        }
+        () if message.is_empty() => format!("AWS can't decrypt it: {code}"),
+        () if code.is_empty() => message.to_owned(),
+        () => format!("AWS can't decrypt it: {message}"),
+    }
+}
+
+/// Accepts an existing resource of the same owner that a create found: it comes from this run, or from another run with
+/// possibly different settings.
+///
+/// # Errors
+/// `Changed`, if properties are `differing`.
+fn made_alike(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsError> {
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "another run for this team and stack created it with a different {}; it was not changed",
+        differing.join(", ")
+    );
+    Err(AwsError::own(Class::Changed, operation, &id.name, message))
+}
+
+/// The error for a create that found a resource of another owner with the same name.
+fn taken(operation: &str, id: &Id) -> AwsError {
+    AwsError::own(Class::Exists, operation, &id.name, "another owner created a resource with this name in the meantime")
+}
+
+/// How long a created resource may not be found, although AWS usually needs seconds at most, ...
+const NOT_YET: Duration = Duration::from_secs(20);
+/// ... and the minimum number of reads, because time also passes while the machine sleeps.
+const LOOKS_NOT_YET: u32 = 6;
+
+/// Distinguishes a resource that can't be found yet from one that was deleted outside this run.
+#[derive(Debug, Default)]
+struct Sighting(Mutex<Sighted>);
+
+#[derive(Debug, Default)]
+struct Sighted {
+    before: bool,
+    missing_since: Option<Instant>,
+    n_missing: u32,
+}
+
+impl Sighting {
+    /// Records the result of a read; `None` means not found yet.
+    ///
+    /// # Errors
+    /// `Changed` if it was deleted: found before, and missing in two reads, since a single one may be stale.
+    fn note<T>(&self, operation: &str, id: &Id, look: Option<T>) -> Result<Option<T>, AwsError> {
+        if self.shows(look.is_some()) {
+            return Ok(look);
+        }
+        Err(AwsError::own(Class::Changed, operation, &id.name, "it was deleted outside this run"))
+    }
+
+    /// Whether it exists, or may still appear.
+    fn shows(&self, is_seen: bool) -> bool {
+        let mut sighted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_seen {
+            *sighted = Sighted { before: true, ..Sighted::default() };
+            return true;
+        }
+        sighted.n_missing += 1;
+        let waited = sighted.missing_since.get_or_insert_with(Instant::now).elapsed();
+        if sighted.before { sighted.n_missing < 2 } else { sighted.n_missing < LOOKS_NOT_YET || waited < NOT_YET }
+    }
+
+    /// Classifies a "not found" error of a call about a function: it was just created and is not visible everywhere in AWS yet,
+    /// or was deleted in the meantime.
+    async fn of_function(&self, cx: &Context, function: &str, error: AwsError) -> AwsError {
+        let look = || async {
+            let look = cx.aws.lambda.get_function().function_name(function).send().await;
+            match look.named("GetFunction", function) {
+                Err(error) if error.class == Class::NotFound => Ok(false),
+                answer => answer.map(|_| true),
+            }
+        };
+        match cx.read(function, look).await {
+            Err(trouble) => trouble,
+            Ok(is_there) if self.shows(is_there) => AwsError { class: Class::Busy, ..error },
+            Ok(_) => {
+                let message = format!("the function {function} was deleted outside this run");
+                AwsError::own(Class::Changed, &error.operation, &error.resource, message)
+            }
+        }
+    }
+}

@@ -1,0 +1,961 @@
+//! `mapping`: an event source mapping, with which Lambda reads a table's stream and invokes a function.
+//!
+//! ```yaml
+//! team: blue-owls
+//! resources:
+//!   todos:
+//!     type: table
+//!     attributes: { id: S }
+//!     hash_key: id
+//!     billing_mode: PAY_PER_REQUEST
+//!     stream_view_type: NEW_AND_OLD_IMAGES
+//!   execution-role: { type: role, import: fhms-pulumi-challenge-lambda-execution-role }
+//!   logger:
+//!     type: function
+//!     runtime: nodejs22.x
+//!     handler: index.handler
+//!     role: ${execution-role.arn}
+//!     code: { inline: "exports.handler = async () => {};" }
+//!   todos-to-logger:
+//!     type: mapping
+//!     function: ${logger.arn}
+//!     event_source_arn: ${todos.stream_arn}
+//!     starting_position: TRIM_HORIZON
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{TableDescription, TableStatus};
+use aws_sdk_lambda::config::Builder as Override;
+use aws_sdk_lambda::types::{
+    DestinationConfig, EventSourceMappingConfiguration, EventSourcePosition, Filter, FilterCriteria,
+    FilterCriteriaError, FunctionResponseType, OnFailure,
+};
+use aws_smithy_types::retry::RetryConfig;
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::aws::error::{is_unsupported, is_untaggable};
+use crate::aws::guard::function_name;
+use crate::aws::trust::Inquiry;
+use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
+use crate::filter;
+use crate::kind::Kind;
+use crate::schema::{
+    Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
+    Reading, Schema, Shape, Site, Text, Unknown, is_of_team, name_in_arn, partition_of, property,
+};
+use crate::value::{Path, Tree, Value};
+use engine_core::kind::Want;
+
+use super::{Delta, Sighting};
+
+pub(super) struct Mapping;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Props {
+    function: String,
+    event_source_arn: String,
+    starting_position: String,
+    batch_size: i32,
+    maximum_batching_window_in_seconds: i32,
+    /// Sorted by their JSON text.
+    filters: Vec<Json>,
+    maximum_retry_attempts: i32,
+    maximum_record_age_in_seconds: i32,
+    bisect_batch_on_function_error: bool,
+    parallelization_factor: i32,
+    tumbling_window_in_seconds: i32,
+    report_batch_item_failures: bool,
+    on_failure_destination_arn: Option<String>,
+    enabled: bool,
+    tags: BTreeMap<String, String>,
+}
+
+/// docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
+const DESTINATION: Text = Text {
+    min: 1,
+    max: 350,
+    allows: super::text::is_target,
+    words: "the ARN of an SQS queue or SNS topic, not FIFO, or of an S3 bucket",
+};
+/// A filter pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
+const PATTERN: Shape = Shape::Json { max: 4096, example: "{ eventName: [INSERT] }", faults: filter::faults };
+/// AWS's default quota of filters per mapping, which can be raised to ten (same page). AWS decides about more.
+const USUAL_FILTERS: i64 = 5;
+/// engine's own limit.
+const MAX_FILTERS: usize = 1000;
+
+const BUSY: Wait = Wait {
+    what: "an earlier change of the mapping to finish",
+    since: "Lambda allows one change at a time",
+    look: "",
+    limit: Some(limits::LAMBDA),
+    budget: Duration::from_secs(300),
+};
+/// Number of consecutive reads of the table that confirm that a stream has ended: a single read may be stale.
+const READS_OF_AN_END: u32 = 2;
+/// Number of reads of an unfinished mapping before reading its table.
+const READS_BEFORE_TABLE: u32 = 10;
+const SETTLED: Wait = Wait {
+    what: "the mapping to become ready",
+    since: "Lambda sets up its stream pollers, which usually takes up to a minute",
+    look: LOOK,
+    limit: Some(limits::LAMBDA),
+    budget: Duration::from_secs(600),
+};
+/// Shows the mapping's `State`, its reason, and the result of the last batch.
+const LOOK: &str = "aws lambda get-event-source-mapping --uuid {}";
+/// How many reads of a ready mapping may show old values: some reads are stale.
+const LAGGING_LOOKS: u32 = 120;
+const GONE: Wait = Wait {
+    what: "the mapping to be deleted",
+    since: "Lambda first stops its stream pollers, which usually takes up to a minute",
+    look: LOOK,
+    limit: Some(limits::LAMBDA),
+    budget: Duration::from_secs(300),
+};
+
+impl Kind for Mapping {
+    type Props = Props;
+
+    fn schema(&self) -> Schema {
+        Schema {
+            kind: "mapping",
+            summary: "an event source mapping: Lambda reads a stream and invokes a function",
+            remark: "",
+            source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html",
+            naming: Naming::Assigned,
+            managed: true,
+            importable: false,
+            adoptable: true,
+            holds_data: false,
+            locked: None,
+            leaves: None,
+            index: Some("lambda:event-source-mapping"),
+            outage: Some(Outage {
+                deleted: "new records no longer reach the function",
+                replaced: "the function is not invoked until the new mapping is Enabled",
+            }),
+            renewal: Some(|props| match props.get("starting_position").and_then(Value::as_str) {
+                Some("LATEST") => "a new mapping with LATEST skips records that are written before it is Enabled",
+                _ => "a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again",
+            }),
+            properties: vec![
+                property(
+                    "function",
+                    Shape::Link { to: &[("function", "arn"), ("function", "name")], literal: None },
+                    "the function to invoke",
+                )
+                .member("FunctionName")
+                .required()
+                .identity()
+                .local()
+                .needs_made(),
+                property(
+                    "event_source_arn",
+                    Shape::Link { to: &[("table", "stream_arn")], literal: Some(super::text::STREAM_ARN) },
+                    "ARN of the stream to read",
+                )
+                .required()
+                .at_home(Home::Region)
+                .identity()
+                .on_change(Effect::Replace),
+                property(
+                    "starting_position",
+                    Shape::Choice(&["TRIM_HORIZON", "LATEST"]),
+                    "position in the stream at which Lambda starts to read",
+                )
+                .required()
+                .on_change(Effect::Replace),
+                property(
+                    "batch_size",
+                    Shape::Integer { min: 1, max: 10_000 },
+                    "maximum number of records in one batch",
+                )
+                .default(100),
+                property(
+                    "maximum_batching_window_in_seconds",
+                    Shape::Integer { min: 0, max: 300 },
+                    "maximum time to wait for a full batch",
+                )
+                .default(0),
+                property(
+                    "filters",
+                    Shape::Set { item: Box::new(PATTERN), max: MAX_FILTERS },
+                    "filter patterns; a record must match at least one; without filters, all records match",
+                )
+                .quota(
+                    USUAL_FILTERS,
+                    "AWS can raise this quota on request, usually to ten; `$or` combines patterns into one",
+                )
+                .member("FilterCriteria.Filters")
+                .default(json!([])),
+                property(
+                    "maximum_retry_attempts",
+                    Shape::Integer { min: -1, max: 10_000 },
+                    "maximum number of retries for a failed batch; -1 retries until its records expire",
+                )
+                .default(-1),
+                property(
+                    "maximum_record_age_in_seconds",
+                    Shape::Integer { min: -1, max: 604_800 },
+                    "maximum age of records, at least 60; older ones are discarded; -1 keeps them until they expire",
+                )
+                .default(-1),
+                property("bisect_batch_on_function_error", Shape::Bool, "split a failed batch in two and retry")
+                    .default(false),
+                property(
+                    "parallelization_factor",
+                    Shape::Integer { min: 1, max: 10 },
+                    "number of concurrent batches per shard",
+                )
+                .default(1),
+                property(
+                    "tumbling_window_in_seconds",
+                    Shape::Integer { min: 0, max: 900 },
+                    "duration of a tumbling window, in which invocations share state; 0 for no window",
+                )
+                .default(0),
+                property(
+                    "report_batch_item_failures",
+                    Shape::Bool,
+                    "retry only the records of a batch that the function reports as failed",
+                )
+                .member("FunctionResponseTypes")
+                .default(false),
+                property(
+                    "on_failure_destination_arn",
+                    Shape::Text(DESTINATION),
+                    "destination for information about discarded records",
+                )
+                .member("DestinationConfig.OnFailure.Destination"),
+                property("enabled", Shape::Bool, "whether Lambda reads the stream").default(true).restless(),
+                super::tags(),
+            ],
+            outputs: vec![Output { name: "uuid", doc: "the mapping's UUID", origin: Origin::Assigned { until: &[] } }],
+        }
+    }
+
+    fn check(&self, desired: &Tree) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        problems.extend(super::unusual_target(desired, "on_failure_destination_arn", &["sqs", "sns", "s3"]));
+        let number = |name: &str| match desired.get(name) {
+            Some(Value::Number(number)) => number.as_i64(),
+            _ => None,
+        };
+        // docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html: each invocation passes the window's state on.
+        if number("tumbling_window_in_seconds").is_some_and(|window| window > 0)
+            && let Some(factor) = number("parallelization_factor").filter(|factor| *factor > 1)
+        {
+            let problem = format!("Lambda may reject a `parallelization_factor` of {factor} with a tumbling window");
+            let hint = "remove `parallelization_factor`, or `tumbling_window_in_seconds`";
+            problems.push(Problem::warning(Path::property("parallelization_factor"), problem, hint).why(
+                "each invocation in a window gets the state of the previous one, so Lambda reads a shard in order",
+            ));
+        }
+        let age = number("maximum_record_age_in_seconds");
+        let problem = |age: i64| {
+            let path = Path::property("maximum_record_age_in_seconds");
+            let problem = format!("`maximum_record_age_in_seconds` is {age}, but must be -1 or at least 60");
+            Problem::error(path, problem, "use a number from 60 to 604800, or -1 for no limit")
+        };
+        problems.extend(age.filter(|age| (0..60).contains(age)).map(problem));
+        problems
+    }
+
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
+        if let Some(uuid) = &id.incarnation {
+            let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
+            let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None.into()) };
+            if id.anchors.is_empty() {
+                // Found in the tag index by its ARN: its function and stream become known only now.
+                let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.site.clone());
+                return Ok(Reading { live: None, others: vec![(id, live(mapping, tags))] });
+            }
+            return Ok(Some(live(mapping, tags)).into());
+        }
+        let mappings = list(cx, Some(id.anchor("function"))).await?;
+        let found = try_join_all(mappings.iter().map(|mapping| async move {
+            let (seen, tags) = tokio::join!(in_full(cx, mapping), list_tags(cx, mapping));
+            let (Some(mapping), Some(tags)) = (seen?, tags?) else { return Ok(None) };
+            let (resource, ours) = match &tags.owner {
+                Ownership::Engine(owner) => {
+                    (owner.resource.clone(), (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack))
+                }
+                _ => (String::new(), false),
+            };
+            let mut id = id_of(&mapping, &id.owner, resource, id.site.clone());
+            if let Some((_, name)) = mapping.function_arn().and_then(|arn| arn.rsplit_once(":function:"))
+                && !ours
+            {
+                // A mapping of a version or alias has another identity, but depends on the same function.
+                id.anchors.insert("function", name.to_owned());
+            }
+            Ok::<_, AwsError>(Some((id, live(mapping, tags))))
+        }))
+        .await?;
+        Ok(Reading { live: None, others: found.into_iter().flatten().collect() })
+    }
+
+    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+        let mappings = list(cx, None).await?;
+        let found = mappings.iter().map(|mapping| id_of(mapping, owner, String::new(), None));
+        Ok(found.filter(|id| is_of_team(id.anchor("function"), &owner.team)).collect())
+    }
+
+    async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
+        let props = want.props;
+        let (inquiry, sighting, end) = (Inquiry::default(), Sighting::default(), StreamEnd::default());
+        let defaults = super::with_defaults(self, id, &props)?;
+        let beyond = Delta { from: &defaults, to: &props };
+        let send_with = |tags: Option<HashMap<String, String>>| async {
+            let request = cx
+                .aws
+                .lambda
+                .create_event_source_mapping()
+                .function_name(id.anchor("function"))
+                .event_source_arn(&props.event_source_arn)
+                .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
+                // The default depends on the event source
+                // (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
+                .batch_size(props.batch_size)
+                .set_maximum_batching_window_in_seconds(beyond.member(|it| it.maximum_batching_window_in_seconds))
+                .set_filter_criteria(beyond.member(filter_criteria))
+                .set_maximum_retry_attempts(beyond.member(|it| it.maximum_retry_attempts))
+                .set_maximum_record_age_in_seconds(beyond.member(|it| it.maximum_record_age_in_seconds))
+                .set_bisect_batch_on_function_error(beyond.member(|it| it.bisect_batch_on_function_error))
+                .set_parallelization_factor(beyond.member(|it| it.parallelization_factor))
+                .set_tumbling_window_in_seconds(beyond.member(|it| it.tumbling_window_in_seconds))
+                .set_function_response_types(beyond.member(response_types))
+                .set_destination_config(beyond.member(destination))
+                .set_enabled(beyond.member(|it| it.enabled))
+                .set_tags(tags);
+            let once = request.customize().config_override(once());
+            once.send().await.named("CreateEventSourceMapping", &id.name)
+        };
+        let send = || async {
+            let answer = match send_with(Some(super::all_tags(&id.owner, &props.tags))).await {
+                // Without tags, reads can't show an owner, as if the tags were unreadable.
+                Err(error) if is_untaggable(&error) && props.tags.is_empty() => send_with(None).await,
+                answer => answer,
+            };
+            let answer = match answer {
+                Err(error) if error.class == Class::NotFound => {
+                    return Err(sighting.of_function(cx, id.anchor("function"), error).await);
+                }
+                Err(error) if error.class == Class::StreamUnknown => {
+                    let Some(why) = end.read(cx, id, &props.event_source_arn).await else { return Err(error) };
+                    return Err(AwsError { class: Class::Rejected, reason: Some(why.into()), ..error });
+                }
+                answer => explained(cx, id, &inquiry, answer).await?,
+            };
+            Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
+        };
+        let find = || async {
+            let of_pair = |mapping: &EventSourceMappingConfiguration| {
+                mapping.event_source_arn() == Some(&*props.event_source_arn)
+            };
+            let mut mappings = list(cx, Some(id.anchor("function"))).await?;
+            mappings.retain(of_pair);
+            let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
+            let seen = try_join_all(mappings.iter().map(|mapping| in_full(cx, mapping))).await?;
+            let us = Ownership::Engine(id.owner.clone());
+            let (mut leaving, mut taken, mut lagging) = (false, false, false);
+            for (seen, tags) in seen.iter().zip(owners) {
+                let (Some(mapping), Some(tags)) = (seen, tags) else { continue };
+                match condition(mapping) {
+                    Condition::Leaving => leaving = true,
+                    _ if tags.owner == us || tags.owner == Ownership::Untaggable => {
+                        let has_tags = tags.unknown.is_none();
+                        let unknown: Vec<&str> = unknown(mapping).into_keys().collect();
+                        let live = self::props(mapping, tags.own);
+                        let unlike = live.differing(&props, &unknown).into_iter();
+                        // AWS shows whether it is enabled only after its creation.
+                        let unlike = unlike.filter(|name| name != "`enabled`");
+                        let tags = (has_tags && !super::has_tags(&live.tags, &props.tags)).then(|| "`tags`".to_owned());
+                        let unlike: Vec<String> = unlike.chain(tags).collect();
+                        super::made_alike("CreateEventSourceMapping", id, &unlike)?;
+                        return Ok(Some(outputs(mapping)));
+                    }
+                    _ if matches!(tags.owner, Ownership::NotYetReadable(_)) => lagging = true,
+                    _ => taken |= !is_qualified(mapping),
+                }
+            }
+            if taken {
+                return Err(super::taken("CreateEventSourceMapping", id));
+            }
+            if lagging {
+                let message = "AWS doesn't show the owner of this stream's mapping yet";
+                return Err(AwsError::own(Class::Busy, "CreateEventSourceMapping", &id.name, message));
+            }
+            if leaving {
+                // A new mapping is possible once the old one is deleted.
+                let message = "an older mapping of the same stream is being deleted";
+                return Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message));
+            }
+            Ok(None)
+        };
+        let made = cx.create(BUSY, &id.name, send, find).await?;
+        if is_dead(cx, &props.event_source_arn).await {
+            let message = "the table's stream was replaced outside this run, and this stream gets no new records";
+            return Err(AwsError::own(Class::Changed, "CreateEventSourceMapping", &id.name, message));
+        }
+        Ok(made)
+    }
+
+    async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
+        let uuid = have.incarnation.clone().unwrap_or_default();
+        let props = want.props;
+        if super::must_tag(cx, id, &have.owner, &have.props.tags, &props.tags) {
+            let arn = arn(cx, id, &uuid, "TagResource").await?;
+            let tag = || async {
+                let missing = super::missing_tags(&have.props.tags, &props.tags);
+                let tags = super::all_tags(&id.owner, &missing);
+                let request = cx.aws.lambda.tag_resource().resource(&arn).set_tags(Some(tags));
+                request.send().await.named("TagResource", &id.name)
+            };
+            cx.send(BUSY, &id.name, tag).await?;
+        }
+        let unknown: Vec<&str> = have.unknown.keys().copied().collect();
+        if !have.props.differing(&props, &unknown).is_empty() {
+            let inquiry = Inquiry::default();
+            let delta = Delta { from: &have.props, to: &props };
+            let change = || async {
+                let request = cx
+                    .aws
+                    .lambda
+                    .update_event_source_mapping()
+                    .uuid(&uuid)
+                    .set_batch_size(delta.member(|it| it.batch_size))
+                    .set_maximum_batching_window_in_seconds(delta.member(|it| it.maximum_batching_window_in_seconds))
+                    .set_filter_criteria(delta.member(filter_criteria))
+                    .set_maximum_retry_attempts(delta.member(|it| it.maximum_retry_attempts))
+                    .set_maximum_record_age_in_seconds(delta.member(|it| it.maximum_record_age_in_seconds))
+                    .set_bisect_batch_on_function_error(delta.member(|it| it.bisect_batch_on_function_error))
+                    .set_parallelization_factor(delta.member(|it| it.parallelization_factor))
+                    .set_tumbling_window_in_seconds(delta.member(|it| it.tumbling_window_in_seconds))
+                    .set_function_response_types(delta.member(response_types))
+                    .set_destination_config(delta.member(destination))
+                    .set_enabled(delta.member(|it| it.enabled));
+                let answer = request.send().await.named("UpdateEventSourceMapping", &id.name);
+                explained(cx, id, &inquiry, answer).await.map(|_| ())
+            };
+            let again = || async {
+                let changed = |message| AwsError::own(Class::Changed, "UpdateEventSourceMapping", &id.name, message);
+                let Some(mapping) = get(cx, &uuid).await? else {
+                    return Err(changed("the mapping no longer exists"));
+                };
+                if condition(&mapping) != Condition::Settled {
+                    let message = format!("its state is {}", mapping.state().unwrap_or("unknown"));
+                    return Err(AwsError::own(Class::Busy, "UpdateEventSourceMapping", &id.name, message));
+                }
+                let now = self::props(&mapping, BTreeMap::new());
+                let unknown_now = self::unknown(&mapping);
+                let unknown: Vec<&str> = unknown.iter().copied().chain(unknown_now.into_keys()).collect();
+                match () {
+                    () if now.differing(&props, &unknown).is_empty() => Ok(Some(())),
+                    () if now.differing(&have.props, &unknown).is_empty() => Ok(None),
+                    () => Err(changed("the mapping was changed outside this run")),
+                }
+            };
+            cx.change(BUSY, &id.name, change, again).await?;
+        }
+        Ok(have.outputs)
+    }
+
+    async fn settle(
+        &self,
+        cx: &Context,
+        id: &Id,
+        want: &Props,
+        unknown: &[&'static str],
+        outputs: &Outputs,
+    ) -> Result<(), AwsError> {
+        let uuid = outputs.get("uuid").map_or("", String::as_str);
+        let (sighting, lagging, unsettled) = (Sighting::default(), AtomicU32::new(0), AtomicU32::new(0));
+        let end = StreamEnd::default();
+        // A mapping on a stream that has ended may never become ready.
+        let watch = || async {
+            let is_due = unsettled.fetch_add(1, Ordering::Relaxed) % READS_BEFORE_TABLE == READS_BEFORE_TABLE - 1;
+            if !is_due && !end.is_suspected() {
+                return Ok(None);
+            }
+            match end.read(cx, id, &want.event_source_arn).await {
+                None => Ok(None),
+                Some(why) => {
+                    let message = format!("its stream gets no new records any more, because {why}");
+                    Err(AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, message))
+                }
+            }
+        };
+        let gone =
+            || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "it was deleted outside this run");
+        let probe = || async {
+            let Some(mapping) = sighting.note("GetEventSourceMapping", id, get(cx, uuid).await?)? else {
+                return Ok(None);
+            };
+            if condition(&mapping) == Condition::Leaving {
+                return Err(gone());
+            }
+            if condition(&mapping) != Condition::Settled {
+                return watch().await;
+            }
+            // The state alone may still be from before the update.
+            let unknown: Vec<&str> = unknown.iter().copied().chain(self::unknown(&mapping).into_keys()).collect();
+            let differing = props(&mapping, BTreeMap::new()).differing(want, &unknown);
+            if differing.is_empty() {
+                return Ok(Some(()));
+            }
+            if lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_LOOKS {
+                return watch().await;
+            }
+            let differing = differing.join(", ");
+            let message = format!("AWS accepted the mapping, but still shows another value for {differing}");
+            Err(AwsError::own(Class::Differs, "GetEventSourceMapping", &id.name, message))
+        };
+        cx.until(SETTLED, uuid, probe).await
+    }
+
+    async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let uuid = have.incarnation.unwrap_or_default();
+        let delete = || async {
+            match cx
+                .aws
+                .lambda
+                .delete_event_source_mapping()
+                .uuid(&uuid)
+                .send()
+                .await
+                .named("DeleteEventSourceMapping", &id.name)
+            {
+                Err(error) if error.class == Class::NotFound => Ok(()),
+                // It is in use because of an earlier change, which is transient, or because it is already being deleted.
+                Err(error) if error.class == Class::Busy => match get(cx, &uuid).await? {
+                    Some(mapping) if mapping.state() != Some("Deleting") => Err(error),
+                    _ => Ok(()),
+                },
+                answer => answer.map(|_| ()),
+            }
+        };
+        cx.send(BUSY, &id.name, delete).await?;
+        cx.until(GONE, &uuid, || async { Ok(get(cx, &uuid).await?.is_none().then_some(())) }).await
+    }
+
+    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let uuid = have.incarnation.unwrap_or_default();
+        let arn = arn(cx, id, &uuid, "UntagResource").await?;
+        super::untag(cx, BUSY, id, &arn).await
+    }
+}
+
+impl Props {
+    /// Names of properties that differ, except tags, function and unknown ones.
+    fn differing(&self, other: &Props, unknown: &[&str]) -> Vec<String> {
+        super::differing(self, other, &[&["function", "tags"], unknown].concat())
+    }
+}
+
+fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
+    let mut unknown = unknown(&mapping);
+    unknown.extend(tags.unknown.map(|why| ("tags", why)));
+    Live {
+        outputs: outputs(&mapping),
+        condition: condition(&mapping),
+        notes: notes(&mapping),
+        unknown,
+        props: props(&mapping, tags.own),
+        owner: tags.owner,
+        age: Age { born: None, changed: mapping.last_modified.and_then(|time| time.to_millis().ok()) },
+        incarnation: mapping.uuid,
+        revision: None,
+    }
+}
+
+/// Properties that a response doesn't show: filters that can't be decrypted, and missing ones that AWS always sends
+/// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html). The local AWS omits some of them until
+/// they are set, and always omits the tumbling window, which identifies it.
+fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
+    let sends_all = mapping.tumbling_window_in_seconds().is_some();
+    let mut unknown = super::missing([
+        ("event_source_arn", mapping.event_source_arn().is_none()),
+        ("starting_position", mapping.starting_position().is_none()),
+        ("batch_size", mapping.batch_size().is_none()),
+        ("maximum_batching_window_in_seconds", mapping.maximum_batching_window_in_seconds().is_none()),
+        ("report_batch_item_failures", mapping.function_response_types.is_none()),
+        ("enabled", mapping.state().is_none()),
+        ("maximum_retry_attempts", sends_all && mapping.maximum_retry_attempts().is_none()),
+        ("maximum_record_age_in_seconds", sends_all && mapping.maximum_record_age_in_seconds().is_none()),
+        ("bisect_batch_on_function_error", sends_all && mapping.bisect_batch_on_function_error().is_none()),
+        ("parallelization_factor", sends_all && mapping.parallelization_factor().is_none()),
+        ("on_failure_destination_arn", sends_all && mapping.destination_config().is_none()),
+    ]);
+    if let Some(error) = mapping.filter_criteria_error() {
+        unknown.insert("filters", super::undecrypted(error.error_code(), error.message()));
+    } else if filters(mapping).is_none() {
+        unknown.insert("filters", "AWS doesn't show encrypted filters".to_owned());
+    }
+    unknown
+}
+
+/// A listed mapping with its filters, which lists omit if a customer key encrypts them
+/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html); `None` if it no longer exists.
+async fn in_full(
+    cx: &Context,
+    mapping: &EventSourceMappingConfiguration,
+) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
+    let Some(uuid) = mapping.uuid().filter(|_| mapping.kms_key_arn().is_some()) else {
+        return Ok(Some(mapping.clone()));
+    };
+    match get_itself(cx, uuid).await {
+        Err(error) => Ok(Some(without_filters(mapping.clone(), error)?)),
+        mapping => mapping,
+    }
+}
+
+/// A listed mapping that can't be read on its own because of `error`.
+///
+/// # Errors
+/// `error`, if it may be transient.
+fn without_filters(
+    mut mapping: EventSourceMappingConfiguration,
+    error: AwsError,
+) -> Result<EventSourceMappingConfiguration, AwsError> {
+    let why = error.unreadable().ok_or(error)?;
+    if mapping.kms_key_arn().is_some() {
+        mapping.filter_criteria_error = Some(FilterCriteriaError::builder().message(why).build());
+    }
+    Ok(mapping)
+}
+
+/// The identity of a mapping; `resource` is its name according to its tags.
+fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: String, site: Option<Site>) -> Id {
+    let table = table_of(mapping.event_source_arn().unwrap_or_default()).to_owned();
+    Id {
+        owner: Owner { resource, ..owner.clone() },
+        name: mapping.uuid.clone().unwrap_or_default(),
+        arn: None,
+        anchors: BTreeMap::from([
+            ("function", function_name(mapping.function_arn().unwrap_or_default())),
+            ("event_source_arn", table),
+        ]),
+        site,
+        incarnation: mapping.uuid.clone(),
+    }
+}
+
+/// Whether it invokes a version or an alias, which its function's ARN includes.
+fn is_qualified(mapping: &EventSourceMappingConfiguration) -> bool {
+    let arn = mapping.function_arn().unwrap_or_default();
+    arn.rsplit_once(":function:").is_some_and(|(_, name)| name.contains(':'))
+}
+
+/// The ARN of the mapping, for its tags.
+async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<String, AwsError> {
+    match cx.read(&id.name, || get(cx, uuid)).await? {
+        Some(EventSourceMappingConfiguration { event_source_mapping_arn: Some(arn), .. }) => Ok(arn),
+        Some(_) => {
+            let message = "the mapping can't have tags, because AWS gives it no ARN";
+            Err(AwsError::own(Class::Rejected, operation, &id.name, message))
+        }
+        None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping no longer exists")),
+    }
+}
+
+/// Adds details to an error about the function's role.
+async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T, AwsError>) -> Result<T, AwsError> {
+    let error = match answer {
+        Err(error) if matches!(error.class, Class::RoleNotAssumable | Class::StreamNotReadable) => error,
+        answer => return answer,
+    };
+    let name = id.anchor("function");
+    let function = cx.aws.lambda.get_function().function_name(name).send().await.named("GetFunction", name);
+    let Some(role) = function.ok().and_then(|answer| answer.configuration?.role) else { return Err(error) };
+    if error.class == Class::RoleNotAssumable {
+        let account = id.site.as_ref().map(|site| site.account.as_str());
+        return Err(inquiry.explain(cx, &role, account, error).await);
+    }
+    let (partition, role) = (id.site.as_ref().map_or("aws", |site| site.partition), name_in_arn(&role));
+    let remedy = format!(
+        "the role `{role}` needs dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and \
+         dynamodb:ListStreams on the stream; its owner can attach the managed policy AWSLambdaDynamoDBExecutionRole, which \
+         grants them: `aws iam attach-role-policy --role-name {role} --policy-arn \
+         arn:{partition}:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole`"
+    );
+    Err(AwsError { remedy: Some(remedy.into()), ..error })
+}
+
+struct Tags {
+    own: BTreeMap<String, String>,
+    owner: Ownership,
+    /// The reason if they can't be read.
+    unknown: Option<String>,
+}
+
+/// All mappings of a function by its name, including those of ended streams and deleted functions. Without a name, all
+/// mappings in the region.
+async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
+    let mut mappings = Vec::new();
+    let mut marker = None;
+    loop {
+        let request = cx.aws.lambda.list_event_source_mappings().set_marker(marker);
+        let request = request.set_function_name(function.map(str::to_owned));
+        let answer = match request.send().await.named("ListEventSourceMappings", function.unwrap_or_default()) {
+            Err(error) if error.class == Class::NotFound => return Ok(mappings),
+            answer => answer?,
+        };
+        mappings.extend(answer.event_source_mappings.unwrap_or_default());
+        // An empty page can have a next page.
+        marker = answer.next_marker.filter(|marker| !marker.is_empty());
+        if marker.is_none() {
+            return Ok(mappings);
+        }
+    }
+}
+
+/// One mapping. Without permission to read it directly, it is looked up in the list of all mappings.
+async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
+    match get_itself(cx, uuid).await {
+        Err(error) if error.unreadable().is_some() => {
+            let Ok(all) = list(cx, None).await else { return Err(error) };
+            let found = all.into_iter().find(|mapping| mapping.uuid() == Some(uuid));
+            found.map(|mapping| without_filters(mapping, error)).transpose()
+        }
+        answer => answer,
+    }
+}
+
+async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
+    let answer = cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", uuid);
+    match answer {
+        Ok(answer) => Ok(Some(
+            EventSourceMappingConfiguration::builder()
+                .set_uuid(answer.uuid)
+                .set_state(answer.state)
+                .set_batch_size(answer.batch_size)
+                .set_event_source_arn(answer.event_source_arn)
+                .set_starting_position(answer.starting_position)
+                .set_event_source_mapping_arn(answer.event_source_mapping_arn)
+                .set_function_arn(answer.function_arn)
+                .set_last_modified(answer.last_modified)
+                .set_last_processing_result(answer.last_processing_result)
+                .set_state_transition_reason(answer.state_transition_reason)
+                .set_maximum_batching_window_in_seconds(answer.maximum_batching_window_in_seconds)
+                .set_kms_key_arn(answer.kms_key_arn)
+                .set_filter_criteria(answer.filter_criteria)
+                .set_filter_criteria_error(answer.filter_criteria_error)
+                .set_maximum_retry_attempts(answer.maximum_retry_attempts)
+                .set_maximum_record_age_in_seconds(answer.maximum_record_age_in_seconds)
+                .set_bisect_batch_on_function_error(answer.bisect_batch_on_function_error)
+                .set_parallelization_factor(answer.parallelization_factor)
+                .set_tumbling_window_in_seconds(answer.tumbling_window_in_seconds)
+                .set_function_response_types(answer.function_response_types)
+                .set_destination_config(answer.destination_config)
+                .build(),
+        )),
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A mapping's tags; `None` if the mapping no longer exists.
+async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Option<Tags>, AwsError> {
+    let (arn, uuid) = (mapping.event_source_mapping_arn().unwrap_or_default(), mapping.uuid().unwrap_or_default());
+    let nothing = |owner, unknown| Ok(Some(Tags { own: BTreeMap::new(), owner, unknown }));
+    if arn.is_empty() {
+        // AWS gives mappings an ARN where it gives them tags.
+        return nothing(Ownership::Untaggable, Some("AWS doesn't support tags of mappings here".to_owned()));
+    }
+    let error = match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", uuid) {
+        Ok(answer) => {
+            let tags = answer.tags.unwrap_or_default();
+            if tags.is_empty() && drops_tags(&cx.aws.region) {
+                let why = "AWS doesn't store tags of mappings here".to_owned();
+                return nothing(Ownership::Untaggable, Some(why));
+            }
+            let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            let own = super::own_tags(pairs());
+            return Ok(Some(Tags { own, owner: Ownership::from_tags(pairs()), unknown: None }));
+        }
+        Err(error) => error,
+    };
+    // It was just created, or deleted since the last read.
+    if error.class == Class::NotFound {
+        return match get(cx, uuid).await? {
+            Some(_) => nothing(Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned()), None),
+            None => Ok(None),
+        };
+    }
+    match error.unreadable() {
+        Some(why) if is_unsupported(&error) => nothing(Ownership::Untaggable, Some(why)),
+        Some(why) => nothing(Ownership::Denied, Some(why)),
+        None => Err(error),
+    }
+}
+
+/// Whether AWS accepts tags of mappings in this region but doesn't return them, as in GovCloud and China
+/// (github.com/hashicorp/terraform-provider-aws/issues/40755, github.com/aws/aws-cdk/issues/31965). Missing tags prove
+/// nothing there, but returned tags prove that AWS stores them.
+fn drops_tags(region: &str) -> bool {
+    partition_of(region).name != "aws"
+}
+
+/// Whether a table now has another stream, as far as known.
+async fn is_dead(cx: &Context, stream_arn: &str) -> bool {
+    let Ok(Some(table)) = table(cx, stream_arn).await else { return false };
+    is_its(&table, stream_arn) && table.latest_stream_arn().is_some_and(|latest| latest != stream_arn)
+}
+
+/// Determines from the table whether a stream has ended, so that waiting is pointless.
+#[derive(Debug, Default)]
+struct StreamEnd(AtomicU32);
+
+impl StreamEnd {
+    /// Whether the last read showed that the stream has ended.
+    fn is_suspected(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Reads the table; returns the reason once enough consecutive reads show that the stream has ended.
+    async fn read(&self, cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
+        let Some(why) = ended(cx, id, stream_arn).await else {
+            self.0.store(0, Ordering::Relaxed);
+            return None;
+        };
+        (self.0.fetch_add(1, Ordering::Relaxed) + 1 >= READS_OF_AN_END).then_some(why)
+    }
+}
+
+/// Why a stream gets no new records any more; `None` if it may still get them.
+async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
+    let is_here = id
+        .site
+        .as_ref()
+        .is_some_and(|site| stream_arn.split(':').skip(3).take(2).eq([site.region.as_str(), site.account.as_str()]));
+    match table(cx, stream_arn).await {
+        Ok(Some(table)) if is_its(&table, stream_arn) && table.table_status() == Some(&TableStatus::Active) => {
+            // A disabled stream keeps its ARN, but the table loses its stream specification.
+            let is_on = table.stream_specification().is_some_and(|stream| stream.stream_enabled);
+            match table.latest_stream_arn() == Some(stream_arn) {
+                false => Some("the table has no such stream"),
+                true if !is_on => Some("the table's stream is turned off"),
+                true => None,
+            }
+        }
+        Err(error) if error.class == Class::NotFound && is_here => Some("the table doesn't exist"),
+        _ => None,
+    }
+}
+
+async fn table(cx: &Context, stream_arn: &str) -> Result<Option<TableDescription>, AwsError> {
+    let name = table_of(stream_arn);
+    let look = || async {
+        let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await;
+        Ok(answer.named("DescribeTable", name)?.table)
+    };
+    cx.read(name, look).await
+}
+
+fn is_its(table: &TableDescription, stream_arn: &str) -> bool {
+    table.table_arn().is_some_and(|arn| stream_arn.strip_prefix(arn).is_some_and(|it| it.starts_with('/')))
+}
+
+/// The table's name in a stream's ARN.
+fn table_of(stream_arn: &str) -> &str {
+    stream_arn.split_once(":table/").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default())
+}
+
+/// A mapping as properties, with AWS's defaults for missing members. The response has no `Enabled` member; it follows from the
+/// state, including transitional ones.
+fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, String>) -> Props {
+    let destination = mapping.destination_config().and_then(DestinationConfig::on_failure);
+    Props {
+        function: String::new(),
+        enabled: !matches!(mapping.state(), Some("Disabled" | "Disabling")),
+        event_source_arn: mapping.event_source_arn().unwrap_or_default().to_owned(),
+        starting_position: mapping.starting_position().map_or("", EventSourcePosition::as_str).to_owned(),
+        batch_size: mapping.batch_size().unwrap_or(100),
+        maximum_batching_window_in_seconds: mapping.maximum_batching_window_in_seconds().unwrap_or(0),
+        filters: filters(mapping).unwrap_or_default(),
+        maximum_retry_attempts: mapping.maximum_retry_attempts().unwrap_or(-1),
+        maximum_record_age_in_seconds: mapping.maximum_record_age_in_seconds().unwrap_or(-1),
+        bisect_batch_on_function_error: mapping.bisect_batch_on_function_error().unwrap_or(false),
+        parallelization_factor: mapping.parallelization_factor().unwrap_or(1),
+        tumbling_window_in_seconds: mapping.tumbling_window_in_seconds().unwrap_or(0),
+        report_batch_item_failures: mapping
+            .function_response_types()
+            .contains(&FunctionResponseType::ReportBatchItemFailures),
+        on_failure_destination_arn: destination.and_then(OnFailure::destination).map(str::to_owned),
+        tags,
+    }
+}
+
+/// The patterns as JSON, in the same order as in a spec: AWS returns the text as sent, in which whitespace and key order are
+/// irrelevant. `None` if AWS doesn't show some because they are encrypted.
+fn filters(mapping: &EventSourceMappingConfiguration) -> Option<Vec<Json>> {
+    let shown = mapping.filter_criteria().map(FilterCriteria::filters).unwrap_or_default();
+    let parsed = shown.iter().map(|filter| {
+        let pattern: Json = serde_json::from_str(filter.pattern()?).ok()?;
+        // Convert it through a tree to sort its keys.
+        Some(Json::from(&Value::from(pattern)))
+    });
+    let mut patterns = parsed.collect::<Option<Vec<_>>>()?;
+    patterns.sort_by_cached_key(Json::to_string);
+    patterns.dedup();
+    Some(patterns)
+}
+
+/// Filter criteria without a list remove all filters; omitting them would keep the filters.
+fn filter_criteria(props: &Props) -> FilterCriteria {
+    let patterns = props.filters.iter();
+    let filters = patterns.map(|pattern| Filter::builder().pattern(pattern.to_string()).build()).collect::<Vec<_>>();
+    FilterCriteria::builder().set_filters((!filters.is_empty()).then_some(filters)).build()
+}
+
+fn response_types(props: &Props) -> Vec<FunctionResponseType> {
+    props.report_batch_item_failures.then_some(FunctionResponseType::ReportBatchItemFailures).into_iter().collect()
+}
+
+/// An empty configuration removes the destination; omitting it would keep the destination.
+fn destination(props: &Props) -> DestinationConfig {
+    let target = props.on_failure_destination_arn.as_ref();
+    let on_failure = target.map(|arn| OnFailure::builder().destination(arn).build());
+    DestinationConfig::builder().set_on_failure(on_failure).build()
+}
+
+fn notes(mapping: &EventSourceMappingConfiguration) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(result) = mapping.last_processing_result().filter(|result| result.starts_with("PROBLEM")) {
+        notes.push(format!("Lambda reports about its last batch: {result}"));
+    }
+    let by_hand = |reason: &&str| matches!(*reason, "" | "User action" | "USER_INITIATED");
+    if matches!(mapping.state(), Some("Disabled" | "Disabling"))
+        && let Some(reason) = mapping.state_transition_reason().filter(|reason| !by_hand(reason))
+    {
+        notes.push(format!("AWS has disabled it: {reason}"));
+    }
+    notes
+}
+
+fn outputs(mapping: &EventSourceMappingConfiguration) -> Outputs {
+    mapping.uuid().map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid.to_owned())]))
+}
+
+fn condition(mapping: &EventSourceMappingConfiguration) -> Condition {
+    match mapping.state() {
+        Some("Deleting") => Condition::Leaving,
+        Some("Enabled" | "Disabled") | None => Condition::Settled,
+        // In these two states, AWS doesn't show whether it will be enabled.
+        Some(state @ ("Creating" | "Updating")) => Condition::Unclear(state.to_owned()),
+        Some(state) => Condition::Changing(state.to_owned()),
+    }
+}
+
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
+fn once() -> Override {
+    aws_sdk_lambda::Config::builder().retry_config(RetryConfig::disabled())
+}

@@ -1,0 +1,121 @@
+//! `role`: an existing IAM role. engine reads and verifies it, and never changes it.
+//!
+//! ```yaml
+//! team: blue-owls
+//! resources:
+//!   execution-role:
+//!     type: role
+//!     import: fhms-pulumi-challenge-lambda-execution-role
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::aws::{AwsError, Class, Context};
+use crate::kind::Kind;
+use crate::schema::{
+    Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Reading, Schema, Shape, Text, property,
+};
+use engine_core::kind::Want;
+
+pub(super) struct Role;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Props {
+    path: Option<String>,
+}
+
+/// docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html
+const NAME: Text = Text {
+    min: 1,
+    max: 64,
+    allows: |text| text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)),
+    words: "letters, digits and `_+=,.@-`",
+};
+
+/// docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+const PATH: Text = Text {
+    min: 1,
+    max: 512,
+    allows: |text| text.starts_with('/') && text.ends_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()),
+    words: "`/`, or names between slashes, like `/teams/`",
+};
+
+impl Kind for Role {
+    type Props = Props;
+
+    fn schema(&self) -> Schema {
+        Schema {
+            kind: "role",
+            summary: "an existing IAM role, looked up with `import:`",
+            remark: "",
+            source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html",
+            naming: Naming::Own { text: NAME },
+            managed: false,
+            importable: true,
+            adoptable: false,
+            holds_data: false,
+            locked: None,
+            leaves: None,
+            outage: None,
+            renewal: None,
+            properties: vec![
+                property("path", Shape::Text(PATH), "required path of the role; if omitted, any path is accepted")
+                    .literal()
+                    .checked(),
+            ],
+            index: None,
+            outputs: vec![
+                Output { name: "arn", doc: "the role's ARN", origin: Origin::Assigned { until: &[] } },
+                Output { name: "name", doc: "the role's name", origin: Origin::Computed(|_, name| name.to_owned()) },
+            ],
+        }
+    }
+
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
+        let answer = match cx.aws.role(&id.name).await {
+            Err(error) if error.class == Class::NotFound => return Ok(None.into()),
+            answer => answer?,
+        };
+        let Some(role) = answer.role else { return Ok(None.into()) };
+        let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
+        cx.aws.seen.note_trust(&role.role_name, trust);
+        // AWS always sends it; the SDK uses an empty string if it is missing.
+        let path = Some(role.path).filter(|path| !path.is_empty());
+        let unknown = super::missing([("path", path.is_none())]);
+        let live = Live {
+            props: Props { path },
+            age: Age { born: role.create_date.to_millis().ok(), changed: None },
+            outputs: BTreeMap::from([("arn".to_owned(), role.arn), ("name".to_owned(), role.role_name)]),
+            owner: Ownership::Nobody,
+            condition: Condition::Settled,
+            incarnation: Some(role.role_id),
+            revision: None,
+            notes: Vec::new(),
+            unknown,
+        };
+        Ok(Some(live).into())
+    }
+
+    async fn create(&self, _: &Context, _: &Id, _: Want<Props>) -> Result<Outputs, AwsError> {
+        Err(never())
+    }
+
+    async fn update(&self, _: &Context, _: &Id, _: Live<Props>, _: Want<Props>) -> Result<Outputs, AwsError> {
+        Err(never())
+    }
+
+    async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
+        Err(never())
+    }
+
+    async fn delete(&self, _: &Context, _: &Id, _: Live<Props>) -> Result<(), AwsError> {
+        Err(never())
+    }
+}
+
+fn never() -> AwsError {
+    AwsError::defect("roles are read-only".to_owned())
+}

@@ -1,0 +1,1018 @@
+//! `table`: a DynamoDB table with its stream, indexes and data protection settings.
+//!
+//! ```yaml
+//! team: blue-owls
+//! resources:
+//!   todos:
+//!     type: table
+//!     attributes: { id: S, owner: S, due: N }
+//!     hash_key: id
+//!     read_capacity: 1
+//!     write_capacity: 1
+//!     stream_view_type: NEW_AND_OLD_IMAGES
+//!     global_secondary_indexes:
+//!       by-owner: { hash_key: owner, range_key: due, projection_type: KEYS_ONLY }
+//!     ttl_attribute: expires
+//!     point_in_time_recovery: true
+//!     deletion_protection: true
+//! ```
+
+mod change;
+mod index;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_dynamodb::config::Builder as Override;
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, IndexStatus, KeyType, PointInTimeRecoveryStatus, ProvisionedThroughput,
+    ProvisionedThroughputDescription, ScalarAttributeType, Select, SseSpecification, SseStatus, SseType,
+    StreamSpecification, StreamViewType, TableClass, TableDescription, TableStatus, Tag, TimeToLiveStatus,
+};
+use aws_smithy_types::retry::RetryConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::kind::Kind;
+use crate::schema::{
+    Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
+    Problem, Reading, Schema, Shape, Text, Unknown, is_of_team, property,
+};
+use crate::value::{Path, Tree, Value};
+use engine_core::kind::Want;
+
+use super::{Delta, Sighting};
+
+use index::{GlobalIndex, LocalIndex};
+
+pub(super) struct Table;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Props {
+    attributes: BTreeMap<String, String>,
+    hash_key: String,
+    range_key: Option<String>,
+    billing_mode: String,
+    read_capacity: Option<i64>,
+    write_capacity: Option<i64>,
+    global_secondary_indexes: BTreeMap<String, GlobalIndex>,
+    local_secondary_indexes: BTreeMap<String, LocalIndex>,
+    stream_view_type: Option<String>,
+    deletion_protection: Option<bool>,
+    table_class: String,
+    kms_key_arn: Option<String>,
+    // These three have separate calls.
+    ttl_attribute: Option<String>,
+    point_in_time_recovery: bool,
+    recovery_period_in_days: Option<i32>,
+    tags: BTreeMap<String, String>,
+}
+
+impl Props {
+    /// Key attributes of the table, of its local indexes, and of the given global indexes.
+    fn key_attributes<'a>(&'a self, global: &'a BTreeMap<String, GlobalIndex>) -> BTreeSet<&'a str> {
+        let own = self.range_key.iter().chain([&self.hash_key]).map(String::as_str);
+        let of_local = self.local_secondary_indexes.values().map(LocalIndex::range_key);
+        own.chain(of_local).chain(global.values().flat_map(GlobalIndex::keys)).collect()
+    }
+}
+
+impl Props {
+    /// The properties that differ from what a create would have set. Settings with separate calls are set later.
+    fn otherwise_made(&self, want: &Props) -> Vec<String> {
+        let mut but = vec!["ttl_attribute", "point_in_time_recovery", "recovery_period_in_days", "tags"];
+        if want.deletion_protection.is_none() {
+            but.push("deletion_protection");
+        }
+        if want.kms_key_arn.as_deref() == Some(MANAGED_KEY) && self.kms_key_arn.is_some() {
+            but.push("kms_key_arn");
+        }
+        let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
+        super::differing(self, want, &but).into_iter().chain(tags).collect()
+    }
+}
+
+/// docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+const NAME: Text = Text {
+    min: 3,
+    max: 255,
+    allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')),
+    words: "letters, digits, `-`, `_` and `.`",
+};
+const ATTRIBUTE: Text = Text { min: 1, max: 255, allows: |_| true, words: "any text" };
+/// The default quota for one table is 40,000 units and can be raised; the API itself has no limit.
+const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
+const KMS_KEY: Text =
+    Text { min: 1, max: 2048, allows: |_| true, words: "the ARN of a KMS key, or `alias/aws/dynamodb`" };
+/// The AWS managed key. A request selects it by omitting the key, and DynamoDB returns its ARN
+/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_SSESpecification.html).
+const MANAGED_KEY: &str = "alias/aws/dynamodb";
+/// AWS's default recovery period
+/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PointInTimeRecoverySpecification.html).
+const RECOVERY_PERIOD: i32 = 35;
+
+const FIXED_KEY: &str = "DynamoDB can't change the key of an existing table; a new table would be empty";
+/// The maximum that AWS's own tools wait. Most changes take about a minute, switching to on-demand three.
+const CREATE: Wait = Wait {
+    what: "the table to become ACTIVE",
+    since: "AWS creates it in the background, which usually takes seconds",
+    look: LOOK,
+    limit: None,
+    budget: Duration::from_secs(600),
+};
+const UPDATE: Wait = Wait {
+    what: "the table's change to finish",
+    since: "AWS changes it in the background, and a new billing mode takes minutes",
+    look: LOOK,
+    limit: None,
+    budget: Duration::from_secs(1200),
+};
+const BUSY: Wait = Wait {
+    what: "an earlier change of the table to finish",
+    since: "AWS allows one change at a time",
+    look: LOOK,
+    limit: None,
+    budget: Duration::from_secs(600),
+};
+const INDEX: Wait = Wait {
+    what: "the index to be built",
+    since: "AWS needs 8 to 17 minutes for an index, even of an empty table",
+    look: LOOK,
+    limit: None,
+    budget: Duration::from_secs(3600),
+};
+const INDEX_GONE: Wait = Wait {
+    what: "the index to be deleted",
+    since: "AWS deletes it in the background",
+    look: LOOK,
+    limit: None,
+    budget: Duration::from_secs(1200),
+};
+const ENCRYPTION: Wait = Wait {
+    what: "the table's encryption to change",
+    since: "AWS re-encrypts it in the background",
+    look: LOOK,
+    limit: None,
+    budget: Duration::from_secs(1200),
+};
+/// AWS applies these settings at once, although time to live can be ENABLING for up to an hour.
+const UPKEEP: Wait = Wait {
+    what: "the table to show the setting",
+    since: "AWS's reads are eventually consistent",
+    look: LOOK,
+    limit: None,
+    budget: Duration::from_secs(120),
+};
+const GONE: Wait = Wait {
+    what: "the table to be deleted",
+    since: "AWS deletes it in the background, which usually takes seconds",
+    look: LOOK,
+    limit: None,
+    budget: Duration::from_secs(600),
+};
+/// Shows `TableStatus` and the status of indexes, encryption and stream.
+const LOOK: &str = "aws dynamodb describe-table --table-name {}";
+/// Tags from the create call are readable once the table is ACTIVE, up to 3 s later, so an empty response proves nothing for a
+/// table younger than this.
+const TAGS_LAG: Duration = Duration::from_secs(60);
+
+impl Kind for Table {
+    type Props = Props;
+
+    fn schema(&self) -> Schema {
+        let attribute_types =
+            Shape::Map { key: ATTRIBUTE, value: Box::new(Shape::Choice(&["S", "N", "B"])), max: index::MAX_ATTRIBUTES };
+        Schema {
+            kind: "table",
+            summary: "a DynamoDB table with its stream and indexes",
+            remark: "",
+            source: "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html",
+            naming: Naming::Own { text: NAME },
+            managed: true,
+            importable: true,
+            adoptable: true,
+            holds_data: true,
+            locked: Some(|props| {
+                (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some(Lock {
+                    reason: "its deletion protection is on",
+                    hint: "set `deletion_protection: false` in the spec and run `engine apply` first",
+                })
+            }),
+            leaves: None,
+            outage: Some(Outage {
+                deleted: "its items and its stream are deleted too",
+                replaced: "its items and its stream are deleted; the new table is empty, and reads and writes fail until it is ACTIVE",
+            }),
+            renewal: None,
+            index: Some("dynamodb:table"),
+            properties: vec![
+                property(
+                    "attributes",
+                    attribute_types,
+                    "types of the key attributes of the table and its indexes: S (string), N (number) or B (binary)",
+                )
+                .member("AttributeDefinitions")
+                .required()
+                .literal()
+                .decided_by(attribute_change)
+                .loses(attribute_losses),
+                property("hash_key", Shape::Text(ATTRIBUTE), "partition key attribute").member("KeySchema.1.AttributeName")
+                    .required()
+                    .literal()
+                    .on_change(Effect::Refuse(FIXED_KEY)),
+                property("range_key", Shape::Text(ATTRIBUTE), "sort key attribute").member("KeySchema.2.AttributeName")
+                    .literal()
+                    .on_change(Effect::Refuse(FIXED_KEY)),
+                property("billing_mode", Shape::Choice(&["PROVISIONED", "PAY_PER_REQUEST"]), "billing mode: provisioned or on-demand capacity")
+                    .default("PROVISIONED"),
+                property("read_capacity", CAPACITY, "read capacity units; only with PROVISIONED").member("ProvisionedThroughput.ReadCapacityUnits"),
+                property("write_capacity", CAPACITY, "write capacity units; only with PROVISIONED").member("ProvisionedThroughput.WriteCapacityUnits"),
+                index::global(),
+                index::local(),
+                property(
+                    "stream_view_type",
+                    Shape::Choice(&["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]),
+                    "content of the stream's records; omit it for no stream",
+                ).member("StreamSpecification.StreamViewType")
+                .loses(stream_loss),
+                property("ttl_attribute", Shape::Text(ATTRIBUTE), "attribute with an item's expiration time in seconds since 1970; omit it to keep items").member("TimeToLiveSpecification.AttributeName")
+                    .literal()
+                    .loses(ttl_loss),
+                property("point_in_time_recovery", Shape::Bool, "enable point-in-time recovery of the table").member("PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled")
+                    .default(false)
+                    .loses(recovery_loss),
+                property("recovery_period_in_days", Shape::Integer { min: 1, max: 35 }, "days that the table can be restored to; only with point-in-time recovery; defaults to 35").member("PointInTimeRecoverySpecification.RecoveryPeriodInDays")
+                    .loses(period_loss),
+                property("deletion_protection", Shape::Bool, "prevent deletion of the table; if omitted, it is unchanged, and off for a new table").member("DeletionProtectionEnabled")
+                    .sticky(),
+                property("table_class", super::open(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "table class: lower cost of throughput or of storage")
+                    .default("STANDARD"),
+                property("kms_key_arn", Shape::Text(KMS_KEY), "ARN of the KMS key for encryption, or `alias/aws/dynamodb` for the AWS managed key; defaults to a key owned by AWS").member("SSESpecification.KMSMasterKeyId")
+                    .at_home(Home::Region)
+                    .unclear(unclear_key)
+                    .loses(key_loss),
+                super::tags(),
+            ],
+            outputs: vec![
+                Output {
+                    name: "arn",
+                    doc: "the table's ARN",
+                    origin: Origin::Computed(|site, name| {
+                        format!("arn:{}:dynamodb:{}:{}:table/{name}", site.partition, site.region, site.account)
+                    }),
+                },
+                Output { name: "name", doc: "the table's name", origin: Origin::Computed(|_, name| name.to_owned()) },
+                Output {
+                    name: "stream_arn",
+                    doc: "the ARN of the current stream",
+                    origin: Origin::Assigned { until: &["stream_view_type"] },
+                },
+            ],
+        }
+    }
+
+    fn normalize(&self, _id: &Id, desired: &mut Tree) {
+        let period = "recovery_period_in_days";
+        if desired.get("point_in_time_recovery") == Some(&Value::Bool(true))
+            && desired.get(period) == Some(&Value::Null)
+        {
+            desired.insert(period.to_owned(), Value::from(json!(RECOVERY_PERIOD)));
+        }
+        index::normalize(desired);
+    }
+
+    fn check(&self, desired: &Tree) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let text = |name: &str| desired.get(name).and_then(Value::as_str);
+        let is_set = |name: &str| !matches!(desired.get(name), None | Some(Value::Null));
+        if let Some(Value::Map(attributes)) = desired.get("attributes") {
+            let own = ["hash_key", "range_key"].into_iter().filter_map(|it| Some((Path::property(it), text(it)?)));
+            let keys: Vec<(Path, &str)> = own.chain(index::keys(desired)).collect();
+            let mut missing = BTreeSet::new();
+            for (path, key) in &keys {
+                if !attributes.contains_key(*key) && missing.insert(*key) {
+                    problems.push(Problem::error(
+                        path.clone(),
+                        format!("`{path}` refers to `{key}`, which is missing in `attributes`"),
+                        format!("add it, like `attributes: {{ {key}: S }}`"),
+                    ));
+                }
+            }
+            // Unused attributes can only be determined if all keys are valid.
+            let is_readable = text("hash_key").is_some() && desired.contains_key("range_key");
+            let surplus = |name: &&String| {
+                is_readable && index::are_readable(desired) && !keys.iter().any(|(_, key)| key == name)
+            };
+            for attribute in attributes.keys().filter(surplus) {
+                problems.push(
+                    Problem::error(
+                        Path::property("attributes").key(attribute),
+                        format!("the attribute `{attribute}` is not used in any key"),
+                        "remove it; items can have other attributes without declaring them",
+                    )
+                    .why("DynamoDB accepts only attributes that are keys of the table or its indexes"),
+                );
+            }
+        }
+        if text("hash_key").is_some() && text("hash_key") == text("range_key") {
+            problems.push(Problem::error(
+                Path::property("range_key"),
+                "`range_key` is the same attribute as `hash_key`",
+                "remove `range_key`, or use another attribute",
+            ));
+        }
+        let provisioned = text("billing_mode") == Some("PROVISIONED");
+        for property in ["read_capacity", "write_capacity"] {
+            if provisioned && !is_set(property) {
+                problems.push(
+                    Problem::error(
+                        Path::property(property),
+                        format!("`{property}` is missing"),
+                        format!("add `{property}: 1`, or `billing_mode: PAY_PER_REQUEST`"),
+                    )
+                    .why("the default billing mode, PROVISIONED, requires it"),
+                );
+            } else if text("billing_mode") == Some("PAY_PER_REQUEST") && is_set(property) {
+                problems.push(Problem::error(
+                    Path::property(property),
+                    format!("`{property}` has no effect with billing mode PAY_PER_REQUEST"),
+                    format!("remove `{property}`, or set `billing_mode: PROVISIONED`"),
+                ));
+            }
+        }
+        if is_set("recovery_period_in_days") && desired.get("point_in_time_recovery") == Some(&Value::Bool(false)) {
+            problems.push(Problem::error(
+                Path::property("recovery_period_in_days"),
+                "`recovery_period_in_days` has no effect without point-in-time recovery",
+                "remove it, or add `point_in_time_recovery: true`",
+            ));
+        }
+        if text("kms_key_arn").is_some_and(|key| {
+            key != MANAGED_KEY && !(key.starts_with("arn:") && key.contains(":kms:") && key.contains(":key/"))
+        }) {
+            problems.push(
+                Problem::error(
+                    Path::property("kms_key_arn"),
+                    "`kms_key_arn` is not the ARN of a KMS key",
+                    "use the ARN from `aws kms describe-key --key-id …` (`arn:aws:kms:REGION:ACCOUNT:key/ID`), or `alias/aws/dynamodb` for the AWS managed key",
+                )
+                .why("AWS returns the key's ARN, so an alias or ID would appear as a change in every plan"),
+            );
+        }
+        problems.extend(index::check(desired));
+        problems
+    }
+
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
+        // If the account is known, so is the table's ARN, and all reads can run at once.
+        let table_and_tags = async {
+            match &id.site {
+                Some(site) => {
+                    let arn =
+                        format!("arn:{}:dynamodb:{}:{}:table/{}", site.partition, site.region, site.account, id.name);
+                    tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
+                }
+                None => match describe(cx, &id.name).await {
+                    Ok(Some(table)) => {
+                        let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
+                        (Ok(Some(table)), tags)
+                    }
+                    nothing => (nothing, Ok(BTreeMap::new())),
+                },
+            }
+        };
+        let ((table, tags), ttl, recovery) =
+            tokio::join!(table_and_tags, read_ttl(cx, &id.name), read_recovery(cx, &id.name));
+        let Some(table) = table? else { return Ok(None.into()) };
+        let mut unknown = unknown(&table);
+        let (tags, owner) = ownership(&table, tags, &mut unknown)?;
+        let ttl = detail(ttl, &["ttl_attribute"], &mut unknown)?;
+        let recovery = detail(recovery, &["point_in_time_recovery", "recovery_period_in_days"], &mut unknown)?;
+        let props = Props {
+            ttl_attribute: ttl,
+            point_in_time_recovery: recovery.is_some(),
+            recovery_period_in_days: recovery,
+            ..props(&table, tags)
+        };
+        let live = Live {
+            props,
+            outputs: outputs(&table),
+            owner,
+            condition: condition(&table),
+            incarnation: table.table_id().map(str::to_owned),
+            revision: None,
+            age: Age { born: table.creation_date_time().and_then(|time| time.to_millis().ok()), changed: None },
+            notes: under_way(&table).map(|(_, note)| note).into_iter().collect(),
+            unknown,
+        };
+        Ok(Some(live).into())
+    }
+
+    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+        let mut ids = Vec::new();
+        let mut last = None;
+        loop {
+            let request = cx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last);
+            let answer = request.send().await.named("ListTables", &owner.team)?;
+            let names = answer.table_names.unwrap_or_default().into_iter();
+            ids.extend(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)));
+            // An empty page can have a next page.
+            last = answer.last_evaluated_table_name;
+            if last.is_none() {
+                return Ok(ids);
+            }
+        }
+    }
+
+    async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
+        let (table, first) = tokio::join!(describe(cx, &id.name), has_items(cx, &id.name));
+        let estimate = table?.and_then(|table| table.item_count).unwrap_or_default();
+        match first {
+            Ok(true) => Ok(Contents::Items(u64::try_from(estimate).unwrap_or_default().max(1))),
+            Ok(false) => Ok(Contents::Empty),
+            Err(error) if error.class == Class::NotFound => Ok(Contents::Empty),
+            Err(error) if error.is_about_the_run() => Err(error),
+            // No permission, no capacity, or no key to decrypt: it is unknown whether the table has items.
+            Err(_) => Ok(Contents::Unchecked),
+        }
+    }
+
+    async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
+        let props = want.props;
+        let definitions = definitions(&props.attributes, &props.key_attributes(&props.global_secondary_indexes))?;
+        let keys = index::key_schema(std::slice::from_ref(&props.hash_key), props.range_key.as_slice())?;
+        // AWS rejects an empty list of indexes.
+        let global = props.global_secondary_indexes.iter().map(|(name, index)| index.of_table(name));
+        let global = global.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
+        let local = props.local_secondary_indexes.iter().map(|(name, index)| index.of_table(name, &props.hash_key));
+        let local = local.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
+        let throughput = throughput((props.read_capacity, props.write_capacity))?;
+        let tags = tag_list(&id.owner, &props.tags)?;
+        let stream = stream(props.stream_view_type.as_deref())?;
+        let encryption = props.kms_key_arn.as_deref().map(|key| encryption(Some(key)));
+        let defaults = super::with_defaults(self, id, &props)?;
+        let beyond = Delta { from: &defaults, to: &props };
+        let send = || async {
+            let request = cx
+                .aws
+                .dynamodb
+                .create_table()
+                .table_name(&id.name)
+                .set_attribute_definitions(Some(definitions.clone()))
+                .set_key_schema(Some(keys.clone()))
+                .set_billing_mode(beyond.member(|it| BillingMode::from(it.billing_mode.as_str())))
+                .set_provisioned_throughput(throughput.clone())
+                .set_global_secondary_indexes(global.clone())
+                .set_local_secondary_indexes(local.clone())
+                .set_stream_specification(stream.clone())
+                .set_sse_specification(encryption.clone())
+                .set_table_class(beyond.member(|it| TableClass::from(it.table_class.as_str())))
+                .set_deletion_protection_enabled(beyond.member(|it| it.deletion_protection.unwrap_or_default()))
+                .set_tags(Some(tags.clone()));
+            let answer = request.customize().config_override(once()).send().await.named("CreateTable", &id.name)?;
+            answer.table_description.ok_or_else(|| AwsError::defect("AWS returned no table description".to_owned()))
+        };
+        let table = cx.create(BUSY, &id.name, send, || find_ours(cx, id, &props)).await?;
+        Ok(outputs(&table))
+    }
+
+    async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
+        let want = want.props;
+        if super::must_tag(cx, id, &have.owner, &have.props.tags, &want.tags) {
+            tag(cx, id, &super::missing_tags(&have.props.tags, &want.tags)).await?;
+        }
+        let unknown = have.unknown.clone();
+        // Wait for changes of an earlier run first: they determine what is left to do.
+        let have = match have.condition {
+            Condition::Changing(_) | Condition::Unclear(_) => {
+                let now = Props {
+                    ttl_attribute: have.props.ttl_attribute,
+                    point_in_time_recovery: have.props.point_in_time_recovery,
+                    recovery_period_in_days: have.props.recovery_period_in_days,
+                    ..props(&change::rest(cx, id).await?, have.props.tags)
+                };
+                super::without(&now, &have.unknown.keys().copied().collect::<Vec<_>>())?
+            }
+            _ => have.props,
+        };
+        change::carry_out(cx, id, &have, &want).await?;
+        // UpdateTable returns old values, so read the outputs.
+        let table = cx.read(&id.name, || describe(cx, &id.name)).await?;
+        // Other resources may depend on the stream, and it may have been changed outside this run.
+        let is_wanted = |table: &TableDescription| {
+            unknown.contains_key("stream_view_type")
+                || view_type(table).map(StreamViewType::as_str) == want.stream_view_type.as_deref()
+        };
+        match table.filter(is_wanted) {
+            Some(table) => Ok(outputs(&table)),
+            None => {
+                let message = "`stream_view_type` was changed outside this run";
+                Err(AwsError::own(Class::Changed, "UpdateTable", &id.name, message))
+            }
+        }
+    }
+
+    async fn settle(
+        &self,
+        cx: &Context,
+        id: &Id,
+        want: &Props,
+        _unknown: &[&'static str],
+        _outputs: &Outputs,
+    ) -> Result<(), AwsError> {
+        let sighting = Sighting::default();
+        let settled = || async {
+            let look = describe(cx, &id.name).await?;
+            let Some(table) = sighting.note("DescribeTable", id, look)? else { return Ok(None) };
+            if table.table_status() != Some(&TableStatus::Active) {
+                return Ok(None);
+            }
+            // Wait until the tags are readable, because the next run needs them to determine the owner.
+            let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
+            Ok(match ownership(&table, tags, &mut Unknown::new())? {
+                (_, Ownership::Denied) => Some(table),
+                (_, owner) if super::is_anothers(&owner, id) => return Err(super::taken("DescribeTable", id)),
+                (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
+                    Some(table)
+                }
+                _ => None,
+            })
+        };
+        let table = cx.until(CREATE, &id.name, settled).await?;
+        if under_way(&table).is_some() {
+            change::rest(cx, id).await?;
+        }
+        // AWS accepts these two settings only once the table is ACTIVE.
+        if let Some(period) = recovery_of(want) {
+            change::set_recovery(cx, id, Some(period)).await?;
+        }
+        if let Some(attribute) = ttl_of(want) {
+            change::set_ttl(cx, id, Some(attribute)).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        if have.props.deletion_protection == Some(true) {
+            return Err(protected(id));
+        }
+        // AWS's item count can be hours old, so check again right before the delete.
+        if !cx.consent.delete_data && cx.read(&id.name, || has_items(cx, &id.name)).await? {
+            return Err(not_empty(id));
+        }
+        let again = || async {
+            // Items may have been added while engine waited for AWS.
+            if !cx.consent.delete_data && has_items(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
+        };
+        let delete = || async {
+            match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.named("DeleteTable", &id.name) {
+                Ok(_) => Ok(()),
+                Err(error) if matches!(error.class, Class::NotFound | Class::Leaving) => Ok(()),
+                Err(error) if error.class == Class::Protected => Err(protected(id)),
+                Err(error) => Err(error),
+            }
+        };
+        // A table can't be deleted while AWS builds one of its indexes.
+        let budget = if have.is_moving() { INDEX.budget } else { BUSY.budget };
+        cx.change(Wait { budget, ..BUSY }, &id.name, delete, again).await?;
+        let gone = || async {
+            let table = describe(cx, &id.name).await?;
+            // Another TableId means a new table with the same name.
+            Ok(table.is_none_or(|table| table.table_id().map(str::to_owned) != have.incarnation).then_some(()))
+        };
+        cx.until(GONE, &id.name, gone).await
+    }
+
+    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let arn = have.outputs.get("arn").cloned().unwrap_or_default();
+        let keys: Vec<String> = id.owner.tags().map(|(key, _)| key.to_owned()).to_vec();
+        let untag = || async {
+            let request = cx.aws.dynamodb.untag_resource().resource_arn(&arn).set_tag_keys(Some(keys.clone()));
+            request.send().await.named("UntagResource", &id.name)
+        };
+        cx.send(BUSY, &id.name, untag).await?;
+        Ok(())
+    }
+}
+
+/// Types of attributes in a table's key are fixed; those of global indexes change with the indexes.
+fn attribute_change(path: &Path, live: &Tree, _desired: &Tree) -> Effect {
+    let text = |tree: &Tree, name: &str| tree.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut fixed: BTreeSet<String> = ["hash_key", "range_key"].iter().filter_map(|it| text(live, it)).collect();
+    if let Some(Value::Map(indexes)) = live.get(index::LOCAL) {
+        fixed.extend(indexes.values().filter_map(|index| match index {
+            Value::Map(index) => text(index, "range_key"),
+            _ => None,
+        }));
+    }
+    if fixed.iter().any(|name| *path == Path::property("attributes").key(name)) {
+        Effect::Refuse(FIXED_KEY)
+    } else {
+        Effect::InPlace
+    }
+}
+
+fn attribute_losses(before: &Value, after: &Value) -> Vec<String> {
+    let (Value::Map(have), Value::Map(want)) = (before, after) else { return Vec::new() };
+    let changed = have.iter().filter(|(name, kind)| want.get(*name).is_some_and(|wanted| wanted != *kind));
+    let loss = |(name, _)| {
+        format!(
+            "the type of `{name}` changes: the indexes that use it are deleted and re-created, and queries on them fail \
+             until they are built"
+        )
+    };
+    changed.map(loss).collect()
+}
+
+fn ttl_loss(before: &Value, after: &Value) -> Vec<String> {
+    let loss = match (before.as_str(), after.as_str()) {
+        (None, Some(attribute)) => {
+            format!("items whose time in `{attribute}` has passed are deleted within a few days")
+        }
+        (Some(_), Some(attribute)) => format!(
+            "AWS can't change the time-to-live attribute: engine turns time to live off and on again, and AWS can reject \
+             the second step for up to an hour; run `engine apply` again then. Items whose time in `{attribute}` has \
+             passed are deleted"
+        ),
+        (_, None) => return Vec::new(),
+    };
+    vec![loss]
+}
+
+fn recovery_loss(before: &Value, after: &Value) -> Vec<String> {
+    let is_lost = (before, after) == (&Value::Bool(true), &Value::Bool(false));
+    let loss = "point-in-time recovery is turned off, and the table can no longer be restored to an earlier time";
+    is_lost.then(|| loss.to_owned()).into_iter().collect()
+}
+
+fn period_loss(before: &Value, after: &Value) -> Vec<String> {
+    let days = |value: &Value| match value {
+        Value::Number(days) => days.as_i64(),
+        _ => None,
+    };
+    match (days(before), days(after)) {
+        (Some(before), Some(after)) if after < before => {
+            vec![format!("the table can no longer be restored to a time more than {after} days ago")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// DynamoDB returns the ARN of both a customer key and the AWS managed key; only KMS can distinguish them.
+fn unclear_key(live: &Value, wanted: &Value) -> Option<&'static str> {
+    (*live != Value::Null && wanted.as_str() == Some(MANAGED_KEY)).then_some(
+        "DynamoDB doesn't show whether the table's KMS key is the AWS managed key, so the table keeps its current key",
+    )
+}
+
+fn key_loss(before: &Value, after: &Value) -> Vec<String> {
+    let is_lost = *before != Value::Null && *after == Value::Null;
+    let loss = "the table is encrypted with a key owned by AWS instead of a KMS key in the account";
+    is_lost.then(|| loss.to_owned()).into_iter().collect()
+}
+
+fn protected(id: &Id) -> AwsError {
+    AwsError::own(Class::Protected, "DeleteTable", &id.name, "DynamoDB refuses to delete it")
+}
+
+fn not_empty(id: &Id) -> AwsError {
+    AwsError::own(Class::NotEmpty, "DeleteTable", &id.name, "a check right before the delete found items in it")
+}
+
+/// The desired time-to-live attribute.
+fn ttl_of(want: &Props) -> Option<&str> {
+    want.ttl_attribute.as_deref()
+}
+
+/// The desired recovery period in days; `None` without point-in-time recovery.
+fn recovery_of(want: &Props) -> Option<i32> {
+    want.point_in_time_recovery.then(|| want.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD))
+}
+
+fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
+    let loss = match (before, after) {
+        (Value::Null, _) => return Vec::new(),
+        (_, Value::Null) => "the stream is turned off; records that its mappings have not read may be lost",
+        _ => {
+            "AWS can't change a stream's view type: engine disables the stream and enables a new one; writes during the \
+             switch (about ten seconds) create no records, and records that the old mapping has not read may be lost"
+        }
+    };
+    vec![loss.to_owned()]
+}
+
+async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, AwsError> {
+    match cx.aws.dynamodb.describe_table().table_name(name).send().await.named("DescribeTable", name) {
+        Ok(answer) => Ok(answer.table),
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The time-to-live attribute. A change takes AWS up to an hour, but reads show it at once.
+async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> {
+    match cx.aws.dynamodb.describe_time_to_live().table_name(name).send().await.named("DescribeTimeToLive", name) {
+        Ok(answer) => {
+            let ttl = answer.time_to_live_description.filter(|ttl| ttl.time_to_live_status.is_some());
+            let ttl = ttl.ok_or_else(|| super::not_sent("DescribeTimeToLive", name))?;
+            let is_on = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+            Ok(ttl.attribute_name.filter(|_| is_on))
+        }
+        // The table doesn't exist (yet).
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The recovery period in days; `None` without point-in-time recovery.
+async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError> {
+    let request = cx.aws.dynamodb.describe_continuous_backups().table_name(name);
+    match request.send().await.named("DescribeContinuousBackups", name) {
+        Ok(answer) => {
+            let backups = answer.continuous_backups_description;
+            let recovery = backups.and_then(|backups| backups.point_in_time_recovery_description);
+            let recovery = recovery.filter(|it| it.point_in_time_recovery_status.is_some());
+            let recovery = recovery.ok_or_else(|| super::not_sent("DescribeContinuousBackups", name))?;
+            let is_on = recovery.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled);
+            Ok(is_on.then(|| recovery.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD)))
+        }
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The result of a separate read. If it can't be read, only its `properties` become unknown.
+fn detail<T>(
+    read: Result<Option<T>, AwsError>,
+    properties: &[&'static str],
+    unknown: &mut Unknown,
+) -> Result<Option<T>, AwsError> {
+    let error = match read {
+        Err(error) => error,
+        read => return read,
+    };
+    let why = error.unreadable().ok_or(error)?;
+    unknown.extend(properties.iter().map(|property| (*property, why.clone())));
+    Ok(None)
+}
+
+/// Properties that are missing in the response although AWS always sends them
+/// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html).
+fn unknown(table: &TableDescription) -> Unknown {
+    let is_on_demand =
+        table.billing_mode_summary().and_then(|summary| summary.billing_mode()) == Some(&BillingMode::PayPerRequest);
+    let capacity = |units: fn(&ProvisionedThroughputDescription) -> Option<i64>| {
+        !is_on_demand && table.provisioned_throughput().and_then(units).is_none()
+    };
+    let no_key = table.key_schema().is_empty();
+    super::missing([
+        ("attributes", table.attribute_definitions().is_empty()),
+        ("hash_key", no_key),
+        ("range_key", no_key),
+        ("read_capacity", capacity(ProvisionedThroughputDescription::read_capacity_units)),
+        ("write_capacity", capacity(ProvisionedThroughputDescription::write_capacity_units)),
+        ("deletion_protection", table.deletion_protection_enabled().is_none()),
+    ])
+}
+
+async fn list_tags(cx: &Context, arn: &str, name: &str) -> Result<BTreeMap<String, String>, AwsError> {
+    let mut tags = BTreeMap::new();
+    let mut token = None;
+    loop {
+        let request = cx.aws.dynamodb.list_tags_of_resource().resource_arn(arn).set_next_token(token);
+        let answer = request.send().await.named("ListTagsOfResource", name)?;
+        tags.extend(answer.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)));
+        token = answer.next_token;
+        if token.is_none() {
+            return Ok(tags);
+        }
+    }
+}
+
+/// Whether the table has an item. The consistent read includes the latest writes.
+async fn has_items(cx: &Context, name: &str) -> Result<bool, AwsError> {
+    let scan = cx.aws.dynamodb.scan().table_name(name).limit(1).select(Select::Count).consistent_read(true);
+    match scan.send().await.named("Scan", name) {
+        Ok(answer) => Ok(answer.count > 0 || answer.last_evaluated_key.is_some()),
+        Err(error) if error.class == Class::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn ownership(
+    table: &TableDescription,
+    tags: Result<BTreeMap<String, String>, AwsError>,
+    unknown: &mut Unknown,
+) -> Result<(BTreeMap<String, String>, Ownership), AwsError> {
+    let pairs = |tags: &BTreeMap<String, String>| {
+        Ownership::from_tags(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+    };
+    let young = table
+        .creation_date_time()
+        .and_then(|time| SystemTime::try_from(*time).ok())
+        .is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < TAGS_LAG);
+    let creating = table.table_status() == Some(&TableStatus::Creating);
+    match tags {
+        Ok(tags) => match pairs(&tags) {
+            Ownership::Nobody if creating => Ok((tags, Ownership::NotYetReadable("the table is CREATING".to_owned()))),
+            Ownership::Nobody if young && tags.is_empty() => {
+                let reason = "the table is less than a minute old, and its tags may not be visible yet".to_owned();
+                Ok((tags, Ownership::NotYetReadable(reason)))
+            }
+            owner => {
+                let own = super::own_tags(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+                Ok((own, owner))
+            }
+        },
+        // Tag calls return "not found" during most of CREATING, and in DELETING.
+        Err(error) if error.class == Class::NotFound => {
+            Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned())))
+        }
+        Err(error) => {
+            let why = error.unreadable().ok_or(error)?;
+            unknown.insert("tags", why);
+            Ok((BTreeMap::new(), Ownership::Denied))
+        }
+    }
+}
+
+/// A table as properties with defaults for missing members: no billing summary means PROVISIONED, and no stream specification
+/// means that the stream is off, regardless of `LatestStreamArn`.
+fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
+    let key = |half: KeyType| index::half(table.key_schema(), &half).pop();
+    let attributes = table.attribute_definitions().iter();
+    let attributes = attributes.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned())).collect();
+    let on_demand =
+        table.billing_mode_summary().and_then(|summary| summary.billing_mode()) == Some(&BillingMode::PayPerRequest);
+    let throughput = table.provisioned_throughput().filter(|_| !on_demand);
+    let mut props = Props {
+        attributes,
+        hash_key: key(KeyType::Hash).unwrap_or_default(),
+        range_key: key(KeyType::Range),
+        billing_mode: if on_demand { "PAY_PER_REQUEST" } else { "PROVISIONED" }.to_owned(),
+        read_capacity: throughput.and_then(|throughput| throughput.read_capacity_units),
+        write_capacity: throughput.and_then(|throughput| throughput.write_capacity_units),
+        global_secondary_indexes: index::living(table, on_demand),
+        local_secondary_indexes: index::living_local(table),
+        stream_view_type: view_type(table).map(|view_type| view_type.as_str().to_owned()),
+        deletion_protection: Some(table.deletion_protection_enabled.unwrap_or_default()),
+        table_class: table
+            .table_class_summary()
+            .and_then(|summary| summary.table_class())
+            .unwrap_or(&TableClass::Standard)
+            .as_str()
+            .to_owned(),
+        kms_key_arn: own_key(table).map(str::to_owned),
+        ttl_attribute: None,
+        point_in_time_recovery: false,
+        recovery_period_in_days: None,
+        tags,
+    };
+    // Ignore attributes of indexes that are deleted or being deleted.
+    let used = props.key_attributes(&props.global_secondary_indexes).into_iter().map(str::to_owned);
+    let used: BTreeSet<String> = used.collect();
+    props.attributes.retain(|name, _| used.contains(name));
+    props
+}
+
+/// The KMS key that encrypts the table; `None` for a key owned by AWS.
+fn own_key(table: &TableDescription) -> Option<&str> {
+    let encryption = table.sse_description()?;
+    let is_off = matches!(encryption.status(), None | Some(SseStatus::Disabled | SseStatus::Disabling));
+    encryption.kms_master_key_arn().filter(|_| !is_off)
+}
+
+/// The change in progress of an ACTIVE table: the wait for it, and its description.
+fn under_way(table: &TableDescription) -> Option<(Wait, String)> {
+    if let Some((name, status)) = index::under_way(table) {
+        return Some(match status {
+            IndexStatus::Deleting => (INDEX_GONE, format!("the index `{name}` is being deleted")),
+            IndexStatus::Creating => {
+                (INDEX, format!("the index `{name}` is being built, and queries on it fail until then"))
+            }
+            _ => (UPDATE, format!("the index `{name}` is being changed")),
+        });
+    }
+    match table.sse_description()?.status()? {
+        SseStatus::Enabling | SseStatus::Disabling | SseStatus::Updating => {
+            Some((ENCRYPTION, "its encryption is being changed".to_owned()))
+        }
+        _ => None,
+    }
+}
+
+fn view_type(table: &TableDescription) -> Option<&StreamViewType> {
+    table.stream_specification().filter(|stream| stream.stream_enabled)?.stream_view_type()
+}
+
+fn outputs(table: &TableDescription) -> Outputs {
+    let stream = view_type(table).and(table.latest_stream_arn());
+    [("arn", table.table_arn()), ("name", table.table_name()), ("stream_arn", stream)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect()
+}
+
+fn condition(table: &TableDescription) -> Condition {
+    match table.table_status() {
+        Some(TableStatus::Active) | None => {
+            under_way(table).map_or(Condition::Settled, |(_, state)| Condition::Changing(state))
+        }
+        Some(TableStatus::Deleting) => Condition::Leaving,
+        Some(status @ TableStatus::Creating) => Condition::Changing(status.as_str().to_owned()),
+        // Until it is ACTIVE, it shows the old values.
+        Some(status @ TableStatus::Updating) => Condition::Unclear(status.as_str().to_owned()),
+        Some(status) => Condition::Unusable(status.as_str().to_owned()),
+    }
+}
+
+/// Definitions of the used attributes.
+fn definitions(
+    attributes: &BTreeMap<String, String>,
+    used: &BTreeSet<&str>,
+) -> Result<Vec<AttributeDefinition>, AwsError> {
+    let definition = |(name, kind): (&String, &String)| {
+        let kind = ScalarAttributeType::from(kind.as_str());
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().map_err(incomplete)
+    };
+    attributes.iter().filter(|(name, _)| used.contains(name.as_str())).map(definition).collect()
+}
+
+/// Read and write units, if both are set.
+fn throughput(capacity: (Option<i64>, Option<i64>)) -> Result<Option<ProvisionedThroughput>, AwsError> {
+    let (Some(read), Some(write)) = capacity else { return Ok(None) };
+    let throughput = ProvisionedThroughput::builder().read_capacity_units(read).write_capacity_units(write);
+    throughput.build().map(Some).map_err(incomplete)
+}
+
+/// Encryption with a KMS key, or with a key owned by AWS.
+fn encryption(key: Option<&str>) -> SseSpecification {
+    let encryption = SseSpecification::builder().enabled(key.is_some()).set_sse_type(key.map(|_| SseType::Kms));
+    encryption.set_kms_master_key_id(key.filter(|key| *key != MANAGED_KEY).map(str::to_owned)).build()
+}
+
+fn stream(view_type: Option<&str>) -> Result<Option<StreamSpecification>, AwsError> {
+    let Some(view_type) = view_type else { return Ok(None) };
+    let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::from(view_type));
+    stream.build().map(Some).map_err(incomplete)
+}
+
+fn tag_list(owner: &Owner, tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, AwsError> {
+    let tag = |(key, value)| Tag::builder().key(key).value(value).build().map_err(incomplete);
+    super::all_tags(owner, tags).into_iter().map(tag).collect()
+}
+
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
+fn once() -> Override {
+    aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled())
+}
+
+/// The table that a CreateTable with a lost response may have created.
+async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDescription>, AwsError> {
+    let Some(table) = describe(cx, &id.name).await? else { return Ok(None) };
+    if table.table_status() == Some(&TableStatus::Deleting) {
+        // The name becomes available once the old table is deleted.
+        return Err(AwsError::own(
+            Class::Leaving,
+            "CreateTable",
+            &id.name,
+            "an older table with this name is being deleted",
+        ));
+    }
+    // Tags from the create call are readable once the table is ACTIVE, or a few seconds later.
+    let owned = cx.until(CREATE, &id.name, || async {
+        let Some(table) = describe(cx, &id.name).await? else { return Ok(Some(None)) };
+        let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
+        let (tags, owner) = ownership(&table, tags, &mut Unknown::new())?;
+        Ok((!matches!(owner, Ownership::NotYetReadable(_))).then_some(Some((table, tags, owner))))
+    });
+    match owned.await? {
+        None => Ok(None),
+        Some((table, tags, Ownership::Engine(owner))) if owner == id.owner => {
+            super::made_alike("CreateTable", id, &props(&table, tags).otherwise_made(want))?;
+            Ok(Some(table))
+        }
+        Some(_) => Err(super::taken("CreateTable", id)),
+    }
+}
+
+async fn tag(cx: &Context, id: &Id, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
+    let Some(arn) = cx.read(&id.name, || describe(cx, &id.name)).await?.and_then(|table| table.table_arn) else {
+        return Err(AwsError::own(Class::Changed, "TagResource", &id.name, "the table no longer exists"));
+    };
+    let tags = tag_list(&id.owner, tags)?;
+    // Each tag write locks the table for about two seconds, so all tags go into one call.
+    let send = || async {
+        let request = cx.aws.dynamodb.tag_resource().resource_arn(&arn).set_tags(Some(tags.clone()));
+        request.send().await.named("TagResource", &id.name)
+    };
+    cx.send(BUSY, &id.name, send).await?;
+    Ok(())
+}
+
+fn incomplete(error: BuildError) -> AwsError {
+    AwsError::defect(format!("a request to DynamoDB is incomplete: {error}"))
+}

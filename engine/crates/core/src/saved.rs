@@ -1,0 +1,494 @@
+//! A saved plan: proof that nothing changed since the plan was reviewed.
+//!
+//! It contains no values, sources or variables, only the path of the spec and digests of everything that the plan was
+//! made from. So it can't be executed itself: `apply` reads the spec and AWS again, plans again, and continues only if
+//! both plans have the same inputs.
+//!
+//! Saving: after the plan is shown, `SavedPlan::new(…, Salt::random()?).write(path)`. Applying: read the given file;
+//! [`SavedPlan::parse`] distinguishes a saved plan from a spec. Load the spec at `saved.spec` with `saved.flags` and the
+//! variables of this command, connect, read and plan as usual, then compare with a second saved plan with the same salt:
+//!
+//! ```text
+//! let now = SavedPlan::new(&spec, &inventory, &plan, &overrides, saved.flags.clone(), saved.salt.clone());
+//! for reason in saved.moved(&now) { /* refuse, with the reason */ }
+//! ```
+//!
+//! **Invariant:** only names from the spec (resources, properties, keys, variables) are stored in plain text. A digest is
+//! SHA-256 over a random salt, a label, and the value as canonical JSON. The salt is in the same file, so a reader of the
+//! file could guess values and compare: potential secrets (the spec's text, variables, sensitive properties) use a slow
+//! hash, and only the owner can read the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::num::NonZeroU32;
+
+use ring::pbkdf2::{PBKDF2_HMAC_SHA256, derive};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::diagnostic::Diagnostic;
+use crate::inventory::Inventory;
+use crate::plan::{Action, Change, Plan};
+use crate::schema::{Condition, Live, Ownership, Rule, Schema};
+use crate::spec::{Declared, Overrides, Spec, files};
+use crate::value::{Part, Tree, Value};
+
+/// The kind of the file.
+const KIND: &str = files::SAVED_PLAN;
+/// The version of the file format.
+const FORMAT_VERSION: u32 = 2;
+/// The number of hash iterations for secrets: some milliseconds for each secret, and for each guess of an attacker.
+const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
+/// The maximum size of a saved plan in bytes.
+pub const MAX_BYTES: usize = 16 << 20;
+/// This program's version.
+const ENGINE: &str = env!("CARGO_PKG_VERSION");
+
+/// The inputs of a plan, as digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedPlan {
+    /// Always [`KIND`].
+    kind: String,
+    /// The version of the file format.
+    pub format_version: u32,
+    /// The version of the program that saved it.
+    pub engine: String,
+    /// The spec's path as given on the command line.
+    pub spec: String,
+    /// The team.
+    pub team: String,
+    /// The stack of the team.
+    pub stack: String,
+    /// The region.
+    pub region: String,
+    /// The account, 12 digits.
+    pub account: String,
+    /// The flags that affect the plan.
+    pub flags: Flags,
+    /// Makes the digests of two saved plans incomparable.
+    pub salt: Salt,
+    /// The digest of the spec's text.
+    spec_text: Digest,
+    /// The digest of the value of each variable set on the command line or in the environment, by name.
+    variables: BTreeMap<String, Digest>,
+    /// The digest of each function's zip, by resource.
+    sources: BTreeMap<String, Digest>,
+    /// What was read from AWS, by resource; resources that didn't exist are missing.
+    found: BTreeMap<String, Facets>,
+    /// The same for orphans. Their names in AWS may contain variables, so the key is a digest.
+    leftovers: BTreeMap<Digest, Leftover>,
+    /// The changes, in the order of the plan.
+    rows: Vec<Row>,
+}
+
+/// The flags that affect a plan, without variables.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flags {
+    /// `--destroy`.
+    pub destroy: bool,
+    /// `--local`.
+    pub local: bool,
+    /// `--assume-owner`.
+    pub assume_owner: bool,
+    /// `--prune-scan`.
+    pub prune_scan: bool,
+    /// All values of `--replace`.
+    pub replace: BTreeSet<String>,
+    /// All values of `--target`.
+    pub target: BTreeSet<String>,
+    /// `--team`.
+    pub team: Option<String>,
+    /// `--region`.
+    pub region: Option<String>,
+}
+
+/// Random text that is part of every digest of a saved plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Salt(String);
+
+/// A salted SHA-256, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Digest(String);
+
+/// What was read of one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Facets {
+    owner: Digest,
+    condition: Digest,
+    incarnation: Digest,
+    properties: BTreeMap<String, Digest>,
+    /// The properties that couldn't be read, which are not compared.
+    #[serde(default)]
+    unknown: BTreeSet<String>,
+    outputs: BTreeMap<String, Digest>,
+}
+
+/// An orphan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Leftover {
+    kind: String,
+    resource: String,
+    facets: Facets,
+}
+
+/// The change of one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    resource: String,
+    kind: String,
+    action: String,
+    /// The properties that change.
+    paths: Vec<String>,
+    /// The digest of its name in AWS, both sides of every change, and the desired properties.
+    digest: Digest,
+}
+
+impl Salt {
+    /// A new salt: 256 bits from the random seeds of the standard library's hash maps.
+    pub fn random() -> Salt {
+        let mut text = String::new();
+        for round in 0..4_u64 {
+            let mut hasher = RandomState::new().build_hasher();
+            hasher.write_u64(round);
+            let _ = write!(text, "{:016x}", hasher.finish());
+        }
+        Salt(text)
+    }
+
+    /// The digest of `value`. The same value has different digests for different labels.
+    fn digest(&self, label: &[&str], value: &Json) -> Digest {
+        Digest(hex(&Sha256::digest(json!([self.0, label, value]).to_string())))
+    }
+
+    /// The digest of a potential secret: each guess requires a slow hash (RFC 8018, PBKDF2).
+    fn slow_digest(&self, label: &[&str], value: &Json) -> Digest {
+        let mut key = [0; 32];
+        let salt = json!([self.0, label]).to_string();
+        derive(PBKDF2_HMAC_SHA256, ROUNDS, salt.as_bytes(), value.to_string().as_bytes(), &mut key);
+        Digest(hex(&key))
+    }
+
+    /// The digest of one property; an empty value isn't secret.
+    fn property(&self, label: &[&str], value: &Json, is_sensitive: bool) -> Digest {
+        let is_empty = *value == Json::Null || *value == json!({}) || *value == json!("");
+        if is_sensitive && !is_empty { self.slow_digest(label, value) } else { self.digest(label, value) }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+impl SavedPlan {
+    /// The inputs of `plan`. `overrides` are those with which `spec` was loaded.
+    pub fn new(
+        spec: &Spec,
+        inventory: &Inventory,
+        plan: &Plan,
+        overrides: &Overrides,
+        flags: Flags,
+        salt: Salt,
+    ) -> SavedPlan {
+        let text = spec.file.text();
+        let set: BTreeMap<&String, &String> = overrides.env.iter().chain(&overrides.vars).collect();
+        // The environment may contain variables for other specs.
+        let used = set.into_iter().filter(|(name, _)| text.contains(&format!("var.{name}")));
+        let variables = used.map(|(name, value)| (name.clone(), salt.slow_digest(&["variable", name], &json!(value))));
+        let sources = spec.resources.iter().filter_map(|declared| {
+            let hash = declared.desired.get("code_sha256")?;
+            Some((declared.name.clone(), salt.digest(&["source", &declared.name], &canonical(hash))))
+        });
+        let found = inventory.found.iter().filter_map(|(name, found)| {
+            let live = found.live.as_ref()?;
+            let schema = spec.resource(name)?.schema();
+            Some((name.clone(), Facets::new(live, schema, &["found", name], &salt)))
+        });
+        let leftovers = inventory.leftovers.iter().filter_map(|leftover| {
+            let (live, id) = (leftover.found.live.as_ref()?, &leftover.declared.id);
+            let kind = leftover.declared.schema().kind.to_owned();
+            let key = salt.digest(&["leftover", &kind], &json!([id.name, id.incarnation, id.anchors]));
+            let facets = Facets::new(live, leftover.declared.schema(), &["leftover", &key.0], &salt);
+            Some((key, Leftover { kind, resource: leftover.declared.name.clone(), facets }))
+        });
+        SavedPlan {
+            kind: KIND.to_owned(),
+            format_version: FORMAT_VERSION,
+            engine: ENGINE.to_owned(),
+            spec: spec.file.name().to_owned(),
+            team: spec.team.clone(),
+            stack: spec.stack.clone(),
+            region: inventory.site.region.clone(),
+            account: inventory.site.account.clone(),
+            flags,
+            spec_text: salt.slow_digest(&["spec"], &json!(text)),
+            variables: variables.collect(),
+            sources: sources.collect(),
+            found: found.collect(),
+            leftovers: leftovers.collect(),
+            rows: plan.changes.iter().map(|change| Row::new(change, spec, &salt)).collect(),
+            salt,
+        }
+    }
+
+    /// Parses a saved plan; `None` if the file is something else, like a spec.
+    ///
+    /// # Errors
+    /// The saved plan is damaged or from another version of engine.
+    pub fn parse(bytes: &[u8]) -> Result<Option<SavedPlan>, Diagnostic> {
+        let unusable = |problem: String| {
+            Diagnostic::error(problem).hint("save the plan again with `engine diff --out FILE`, and review it again")
+        };
+        // Not parsed into a tree, which would need many times the memory of an untrusted file.
+        #[derive(Deserialize)]
+        struct Kind<'b> {
+            #[serde(borrow)]
+            kind: std::borrow::Cow<'b, str>,
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        let Ok(Kind { kind }) = serde_json::from_slice(bytes) else {
+            // An incomplete saved plan must not be taken for a spec.
+            let start = String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).replace(char::is_whitespace, "");
+            let is_half = start.starts_with(&format!(r#"{{"kind":"{}""#, KIND.replace(' ', "")));
+            return if is_half { Err(unusable("the saved plan is incomplete".to_owned())) } else { Ok(None) };
+        };
+        if kind != KIND {
+            return Ok(None);
+        }
+        let version = serde_json::from_slice::<Version>(bytes).ok().map(|it| it.format_version);
+        if version != Some(u64::from(FORMAT_VERSION)) {
+            return Err(unusable("the plan was saved by another version of engine".to_owned()));
+        }
+        // serde's message is omitted, because it could quote the file.
+        serde_json::from_slice(bytes).map(Some).map_err(|_| unusable("the saved plan is damaged".to_owned()))
+    }
+
+    /// The text of its file, which only the owner should be able to read.
+    ///
+    /// # Errors
+    /// A defect: it can't be serialized.
+    pub fn to_text(&self) -> serde_json::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// Everything that changed since this was saved, one sentence each; empty if the plan can be applied. `now` must have
+    /// the same salt.
+    pub fn moved(&self, now: &SavedPlan) -> Vec<String> {
+        let mut moved = Vec::new();
+        if self.engine != now.engine {
+            moved.push(format!("the plan was saved by engine {}, but this is engine {}", self.engine, now.engine));
+        }
+        let who = [
+            ("team", &self.team, &now.team),
+            ("stack", &self.stack, &now.stack),
+            ("region", &self.region, &now.region),
+            ("account", &self.account, &now.account),
+        ];
+        for (what, then, now) in who.into_iter().filter(|(_, then, now)| then != now) {
+            moved.push(format!("the plan was saved for {what} `{then}`, but this is {what} `{now}`"));
+        }
+        moved.extend(
+            self.flags.differing(&now.flags).map(|flag| format!("`{flag}` has changed since the plan was saved")),
+        );
+        if self.spec_text != now.spec_text {
+            moved.push(format!("the spec `{}` has changed since the plan was saved", self.spec));
+        }
+        for name in differing(&self.variables, &now.variables) {
+            moved.push(match (self.variables.get(name), now.variables.get(name)) {
+                (Some(_), _) => format!("the variable `{name}` has another value or isn't set"),
+                (None, _) => format!("the variable `{name}` wasn't set when the plan was saved"),
+            });
+        }
+        moved.extend(
+            // Added and removed functions are reported as a change of the spec.
+            differing(&self.sources, &now.sources)
+                .filter(|name| self.sources.contains_key(*name) && now.sources.contains_key(*name))
+                .map(|name| format!("the source of `{name}` has changed")),
+        );
+        for name in differing(&self.found, &now.found) {
+            changed(&format!("`{name}`"), self.found.get(name), now.found.get(name), &mut moved);
+        }
+        for key in differing(&self.leftovers, &now.leftovers) {
+            let (then, now) = (self.leftovers.get(key), now.leftovers.get(key));
+            let Some(it) = then.or(now) else { continue };
+            let what = format!("the {} of `{}`, which isn't in the spec,", it.kind, it.resource);
+            changed(&what, then.map(|it| &it.facets), now.map(|it| &it.facets), &mut moved);
+        }
+        if moved.is_empty() {
+            // Every difference above may change the plan, so it is reported only alone.
+            let of = |plan: &SavedPlan| plan.rows.iter().cloned().enumerate().collect::<BTreeMap<usize, Row>>();
+            let (then, now) = (of(self), of(now));
+            moved.extend(differing(&then, &now).filter_map(|at| {
+                let row = then.get(at).or(now.get(at))?;
+                Some(format!("the plan for `{}` has changed", row.resource))
+            }));
+        }
+        moved
+    }
+}
+
+impl Flags {
+    fn differing(&self, other: &Flags) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            ("--destroy", self.destroy != other.destroy),
+            ("--local", self.local != other.local),
+            ("--assume-owner", self.assume_owner != other.assume_owner),
+            ("--prune-scan", self.prune_scan != other.prune_scan),
+            ("--replace", self.replace != other.replace),
+            ("--target", self.target != other.target),
+            ("--team", self.team != other.team),
+            ("--region", self.region != other.region),
+        ];
+        flags.into_iter().filter_map(|(flag, differs)| differs.then_some(flag))
+    }
+}
+
+impl Facets {
+    fn new(live: &Live, schema: &Schema, label: &[&str], salt: &Salt) -> Facets {
+        let digest = |what: &[&str], value: &Json| salt.digest(&[label, what].concat(), value);
+        let properties = live.props.iter().map(|(name, value)| {
+            let label = [label, &["property", name]].concat();
+            (name.clone(), salt.property(&label, &canonical(value), is_sensitive(schema, name)))
+        });
+        let outputs = live.outputs.iter().map(|(name, value)| (name.clone(), digest(&["output", name], &json!(value))));
+        Facets {
+            owner: digest(&["owner"], &owner(&live.owner)),
+            condition: digest(&["condition"], &condition(&live.condition)),
+            incarnation: digest(&["incarnation"], &json!(live.incarnation)),
+            properties: properties.collect(),
+            unknown: live.unknown.keys().map(|name| (*name).to_owned()).collect(),
+            outputs: outputs.collect(),
+        }
+    }
+}
+
+/// How the reads of one resource differ.
+fn changed(what: &str, then: Option<&Facets>, now: Option<&Facets>, moved: &mut Vec<String>) {
+    let (then, now) = match (then, now) {
+        (Some(then), Some(now)) => (then, now),
+        (None, Some(_)) => return moved.push(format!("{what} did not exist and now does")),
+        (Some(_), None) => return moved.push(format!("{what} existed and no longer does")),
+        (None, None) => return,
+    };
+    if then.incarnation != now.incarnation {
+        // All other differences are a consequence.
+        return moved.push(format!("{what} was deleted and re-created"));
+    }
+    if then.owner != now.owner {
+        moved.push(format!("in AWS, the owner of {what} has changed"));
+    }
+    if then.condition != now.condition {
+        moved.push(format!("in AWS, the state of {what} has changed"));
+    }
+    let is_known = |name: &&String| !then.unknown.contains(*name) && !now.unknown.contains(*name);
+    let properties = differing(&then.properties, &now.properties).filter(is_known);
+    for name in properties.chain(differing(&then.outputs, &now.outputs)) {
+        moved.push(format!("in AWS, `{name}` of {what} has changed"));
+    }
+}
+
+/// The keys whose values differ in two maps.
+fn differing<'m, K: Ord, V: PartialEq>(a: &'m BTreeMap<K, V>, b: &'m BTreeMap<K, V>) -> impl Iterator<Item = &'m K> {
+    let keys: BTreeSet<&K> = a.keys().chain(b.keys()).collect();
+    keys.into_iter().filter(|key| a.get(key) != b.get(key))
+}
+
+impl Row {
+    fn new(change: &Change, spec: &Spec, salt: &Salt) -> Row {
+        let kind = change.kind.to_owned();
+        let schema = spec.resource(&change.resource).map(Declared::schema);
+        let is_sensitive = |name: &str| schema.is_some_and(|schema| is_sensitive(schema, name));
+        let label = |name: &str| ["row".to_owned(), change.resource.clone(), name.to_owned()];
+        let digest = |name: &str, value: Json| {
+            let label = label(name);
+            // The path of a source is no secret, but the source itself may contain one.
+            let is_path = name == "code" && value.is_string();
+            salt.property(&label.each_ref().map(String::as_str), &value, is_sensitive(name) && !is_path)
+        };
+        let desired = change.desired.iter().map(|(name, value)| json!([name, digest(name, canonical(value)).0]));
+        let values = change.properties.iter().map(|property| {
+            let effect = format!("{:?}", property.effect);
+            let both = |value: &Value| match property.sensitive {
+                // Both sides are part of the digests of the live and desired values.
+                true => Json::Null,
+                false => canonical(value),
+            };
+            json!([property.path.to_string(), both(&property.before), both(&property.after), effect])
+        });
+        let digested = json!([change.name, desired.collect::<Vec<_>>(), values.collect::<Vec<_>>()]);
+        Row {
+            resource: change.resource.clone(),
+            digest: salt.digest(&["row", &kind, &change.resource], &digested),
+            kind,
+            action: action(change.action),
+            paths: change.properties.iter().map(|property| property.path.to_string()).collect(),
+        }
+    }
+}
+
+/// Whether a property's values are never shown.
+fn is_sensitive(schema: &Schema, name: &str) -> bool {
+    schema.property(name).is_some_and(|property| property.sensitive || property.change == Rule::Local)
+}
+
+fn action(action: Action) -> String {
+    format!("{action:?}").to_lowercase()
+}
+
+fn owner(owner: &Ownership) -> Json {
+    match owner {
+        Ownership::Nobody => json!("nobody"),
+        Ownership::Engine(owner) => json!({ "engine": owner }),
+        Ownership::CloudFormation(stack) => json!({ "cloudformation": stack }),
+        Ownership::Inherited => json!("inherited"),
+        // The reason is a message for people and doesn't identify the owner.
+        Ownership::NotYetReadable(_) => json!("not yet readable"),
+        Ownership::Denied => json!("denied"),
+        Ownership::Untaggable => json!("untaggable"),
+    }
+}
+
+fn condition(condition: &Condition) -> Json {
+    match condition {
+        // A transition ends without engine; its result is part of the properties.
+        Condition::Settled | Condition::Changing(_) | Condition::Unclear(_) => json!("settled"),
+        Condition::Leaving => json!("leaving"),
+        Condition::Broken(reason) => json!(["broken", reason]),
+        Condition::Unusable(word) => json!(["unusable", word]),
+    }
+}
+
+/// A value as unambiguous JSON: different values have different JSON.
+fn canonical(value: &Value) -> Json {
+    match value {
+        Value::List(items) => {
+            let items = items.iter().map(canonical);
+            Json::Array(std::iter::once(json!("list")).chain(items).collect())
+        }
+        Value::Map(map) => tree(map),
+        Value::Unknown(template) => {
+            let parts = template.0.iter().map(|part| match part {
+                Part::Text(text) => json!(text),
+                Part::Hole(hole) => json!({ "hole": hole.to_string() }),
+            });
+            Json::Array(std::iter::once(json!("template")).chain(parts).collect())
+        }
+        value => Json::from(value),
+    }
+}
+
+fn tree(tree: &Tree) -> Json {
+    Json::Object(tree.iter().map(|(key, value)| (key.clone(), canonical(value))).collect())
+}

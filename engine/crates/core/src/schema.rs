@@ -1,0 +1,908 @@
+//! The description of a kind as data: its properties, their shapes and ranges, and the effect of changing each.
+//!
+//! Spec checks, plans and docs use the same tables, so each range and default is defined once.
+//!
+//! **Invariant:** only data and pure functions. It has no I/O and no AWS client, and doesn't refer to any kind.
+
+mod ignored;
+mod member;
+mod partition;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::value::{Path, Tree, Value};
+
+pub use ignored::{Unignorable, has_parts, part_of};
+pub use partition::{PARTITIONS, Partition, is_known_region, is_region, partition_of, regions};
+
+/// One resource type: its identity, properties and outputs.
+#[derive(Debug)]
+pub struct Schema {
+    /// The name after `type:`.
+    pub kind: &'static str,
+    /// A one-line description.
+    pub summary: &'static str,
+    /// Notes about the kind, in complete sentences; may be empty.
+    pub remark: &'static str,
+    /// The AWS page that documents the properties.
+    pub source: &'static str,
+    /// How AWS identifies resources of this kind.
+    pub naming: Naming,
+    /// Whether engine can create and change resources of this kind, or only import them.
+    pub managed: bool,
+    /// Whether `import:` is allowed.
+    pub importable: bool,
+    /// Whether an untagged resource with the same name can be adopted.
+    pub adoptable: bool,
+    /// Whether it holds data that can't be re-created, so that deleting it needs a separate flag.
+    pub holds_data: bool,
+    /// What remains in AWS after deleting a resource with these properties.
+    pub leaves: Option<fn(&Tree) -> Option<String>>,
+    /// The disruption when it is deleted or replaced.
+    pub outage: Option<Outage>,
+    /// Why AWS refuses to delete a resource with these properties, and how to allow it.
+    pub locked: Option<fn(&Tree) -> Option<Lock>>,
+    /// A note for re-creating it while the resources that it connects remain; gets the desired properties.
+    pub renewal: Option<fn(&Tree) -> &'static str>,
+    /// The properties that a spec can set.
+    pub properties: Vec<Property>,
+    /// The attributes in `${name.…}`.
+    pub outputs: Vec<Output>,
+    /// The resource type in AWS's tag index; `None` if they have no tags, or are never searched.
+    pub index: Option<&'static str>,
+}
+
+/// Why AWS refuses to delete a resource, and how to allow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    /// The reason.
+    pub reason: &'static str,
+    /// How to allow it.
+    pub hint: &'static str,
+}
+
+/// The disruption that a deletion causes, one sentence each.
+#[derive(Debug, Clone, Copy)]
+pub struct Outage {
+    /// When it is deleted permanently.
+    pub deleted: &'static str,
+    /// When it is replaced.
+    pub replaced: &'static str,
+}
+
+/// How AWS identifies a resource.
+#[derive(Debug)]
+pub enum Naming {
+    /// By a name that engine chooses: `<team>-<resource>`, or `name:` if set.
+    Own {
+        /// The format of names.
+        text: Text,
+    },
+    /// By a name within its parent, whose tags show the owner: `<team>-<resource>`, or the property `key` if set.
+    Inner {
+        /// The property that can set the name.
+        key: &'static str,
+        /// The format of names.
+        text: Text,
+    },
+    /// By an ID that AWS assigns; found by its tags and the resources that it connects.
+    Assigned,
+}
+
+/// One property of a kind.
+#[derive(Debug)]
+pub struct Property {
+    /// Its name in the spec.
+    pub name: &'static str,
+    /// A one-line description: meaning and unit.
+    pub doc: &'static str,
+    /// The values that it accepts.
+    pub shape: Shape,
+    /// Whether it is required, and its default.
+    pub presence: Presence,
+    /// The effect of changing it.
+    pub change: Rule,
+    /// Whether it identifies the resource in AWS (by the name of the target that it refers to).
+    pub identity: bool,
+    /// Whether it can contain variables, but no references.
+    pub literal: bool,
+    /// Whether its values must never be shown.
+    pub sensitive: bool,
+    /// The milestone of a created target that a reference waits for.
+    pub needs: Moment,
+    /// Describes what is lost when the property changes between two values, one sentence each.
+    pub loses: Option<fn(&Value, &Value) -> Vec<String>>,
+    /// The effect of a change at a path, where it depends on other properties; gets the live and the desired properties, and
+    /// the latter may contain unknown values.
+    pub decide: Option<fn(&Path, &Tree, &Tree) -> Effect>,
+    /// Whether omitting it in the spec keeps the value in AWS instead of resetting it to the default.
+    pub sticky: bool,
+    /// Why a resource with these properties must be re-created after the target of this property was re-created with the same
+    /// name, because AWS distinguishes the old and the new target.
+    pub bound: Option<fn(&Tree) -> Option<&'static str>>,
+    /// What an ARN must share with the spec, because AWS rejects others.
+    pub home: Option<Home>,
+    /// Whether AWS itself can change it, so that another value doesn't indicate a change by another process.
+    pub restless: bool,
+    /// AWS's default quota; a larger number, or more entries, is a warning.
+    pub quota: Option<Quota>,
+    /// The property in the spec from which this one is derived.
+    pub derived_from: Option<&'static str>,
+    /// The property that AWS requires in each change of this one.
+    pub sent_with: Option<&'static str>,
+    /// AWS's name for it in requests and errors, as a path (`ProvisionedThroughput.ReadCapacityUnits`); `None` for its name
+    /// in CamelCase.
+    pub member: Option<&'static str>,
+    /// Why a live value can't be compared with a desired one, if so; then it is kept.
+    pub unclear: Option<fn(&Value, &Value) -> Option<&'static str>>,
+}
+
+/// A limit that AWS can raise on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// The default limit: the value of a number, or the number of entries in a list or mapping.
+    pub most: i64,
+    /// When AWS allows more, as a complete clause.
+    pub beyond: &'static str,
+}
+
+/// The values that a property accepts.
+#[derive(Debug)]
+pub enum Shape {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number in a range.
+    Integer {
+        /// The minimum.
+        min: i64,
+        /// The maximum.
+        max: i64,
+    },
+    /// A string.
+    Text(Text),
+    /// One of a fixed set of words. For enumerations that engine's rules depend on, so that a new word in AWS needs a new
+    /// version of engine.
+    Choice(&'static [&'static str]),
+    /// A word of an enumeration that AWS extends and engine passes on unchanged. An unknown word is a warning, because AWS
+    /// decides.
+    OpenChoice {
+        /// The suggested words, the default one first.
+        offered: Vec<&'static str>,
+        /// Old words of AWS that are not suggested.
+        retired: Vec<&'static str>,
+        /// The format of a word.
+        form: Text,
+    },
+    /// A string that identifies another resource, usually `${name.attribute}`.
+    Link {
+        /// The allowed pairs of kind and attribute.
+        to: &'static [(&'static str, &'static str)],
+        /// Allowed text instead of a reference; `None` allows only references to managed resources.
+        literal: Option<Text>,
+    },
+    /// A mapping with user-defined keys.
+    Map {
+        /// The format of keys.
+        key: Text,
+        /// The shape of values.
+        value: Box<Shape>,
+        /// Maximum number of entries.
+        max: usize,
+    },
+    /// One string or a list of strings; a single one is a string.
+    Texts {
+        /// The format of each string.
+        item: Text,
+        /// Maximum number of items.
+        max: usize,
+    },
+    /// A sequence.
+    List {
+        /// The shape of items.
+        item: Box<Shape>,
+        /// Maximum number of items.
+        max: usize,
+    },
+    /// A sequence without a defined order.
+    Set {
+        /// The shape of items.
+        item: Box<Shape>,
+        /// Maximum number of items.
+        max: usize,
+    },
+    /// A JSON object, as YAML or as text.
+    Json {
+        /// Maximum number of characters as compact JSON.
+        max: usize,
+        /// An example in YAML.
+        example: &'static str,
+        /// The errors in an object at a path.
+        faults: fn(&Json, &Path) -> Vec<Problem>,
+    },
+    /// A mapping with fixed keys.
+    Record(Vec<Property>),
+    /// A string, or a mapping with fixed keys.
+    TextOrRecord(Text, Vec<Property>),
+}
+
+/// A string's limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Text {
+    /// Minimum number of characters.
+    pub min: usize,
+    /// Maximum number of characters.
+    pub max: usize,
+    /// Whether its characters and format are allowed.
+    pub allows: fn(&str) -> bool,
+    /// A description of the format, to follow "use".
+    pub words: &'static str,
+}
+
+/// Why a text is invalid.
+#[derive(Debug, PartialEq, Eq)]
+enum Misfit {
+    Empty,
+    Form,
+    /// With its number of characters.
+    Short(usize),
+    /// With its number of characters.
+    Long(usize),
+}
+
+/// What an ARN must share with the spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// Its region.
+    Region,
+    /// Its account.
+    Account,
+}
+
+/// Whether a property is required.
+#[derive(Debug)]
+pub enum Presence {
+    /// It is required.
+    Required,
+    /// It defaults to AWS's documented default.
+    Default(Json),
+    /// It is optional; without a value it is off or not set.
+    Optional,
+    /// Not settable in a spec: derived from local files when the spec is read.
+    Derived,
+}
+
+/// How a property is compared and changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Compared as a whole.
+    Compare(Effect),
+    /// Declared entries are set, and others are kept (tags).
+    Ensure,
+    /// Needed by the kind's operations, never returned by AWS, never compared.
+    Local,
+    /// Never compared, but shown if the other property differs.
+    ShownWith(&'static str),
+    /// Verified on an imported resource, never written; a difference is an error.
+    Checked,
+}
+
+/// How a property can be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// By updating the existing resource.
+    InPlace,
+    /// By deleting and re-creating the resource.
+    Replace,
+    /// Not at all, for this reason.
+    Refuse(&'static str),
+}
+
+/// A milestone of a step that others can wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Moment {
+    /// It is created, and its outputs are known.
+    Made,
+    /// AWS has finished all changes of it.
+    Ready,
+}
+
+/// An attribute for `${name.…}`. Outputs are always text.
+#[derive(Debug)]
+pub struct Output {
+    /// The attribute's name.
+    pub name: &'static str,
+    /// A one-line description.
+    pub doc: &'static str,
+    /// Where its value comes from.
+    pub origin: Origin,
+}
+
+/// Where an output's value comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// Computed from site and name, so it is known in a plan.
+    Computed(fn(&Site, &str) -> String),
+    /// Assigned by AWS: kept until one of these properties changes, or the resource is replaced.
+    Assigned {
+        /// The properties.
+        until: &'static [&'static str],
+    },
+}
+
+/// The partition, region and account of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Site {
+    /// `aws`, `aws-cn`, `aws-us-gov`, …
+    pub partition: &'static str,
+    /// `eu-central-1`, …
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+}
+
+impl Site {
+    /// Creates a site; the partition follows from the region.
+    pub fn new(region: &str, account: &str) -> Site {
+        Site { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
+    }
+}
+
+/// The resource name in an ARN: `todos` in `…:table/todos/stream/2026`, `logger` in
+/// `…:function:logger`, `runner` in `…:role/path/runner`.
+pub fn name_in_arn(arn: &str) -> &str {
+    let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
+    match resource.split_once(['/', ':']) {
+        Some(("table" | "function", rest)) => rest.split(['/', ':']).next().unwrap_or_default(),
+        Some(_) => resource.rsplit(['/', ':']).next().unwrap_or_default(),
+        None => resource,
+    }
+}
+
+/// Whether a name starts with the team, as all names of managed resources do.
+pub fn is_of_team(name: &str, team: &str) -> bool {
+    name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+}
+
+/// A resource's owner, from the tags `engine:team`, `engine:stack` and `engine:resource`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// The team.
+    pub team: String,
+    /// The stack.
+    pub stack: String,
+    /// The resource's name in the spec.
+    pub resource: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "team `{}`, stack `{}`, resource `{}`", self.team, self.stack, self.resource)
+    }
+}
+
+/// The tag for the team.
+pub const TAG_TEAM: &str = "engine:team";
+/// The tag for the stack.
+pub const TAG_STACK: &str = "engine:stack";
+/// The tag for the resource's name in the spec.
+pub const TAG_RESOURCE: &str = "engine:resource";
+const TAG_CLOUDFORMATION: &str = "aws:cloudformation:stack-name";
+
+impl Owner {
+    /// The three owner tags in AWS.
+    pub fn tags(&self) -> [(&'static str, &str); 3] {
+        [(TAG_TEAM, &self.team), (TAG_STACK, &self.stack), (TAG_RESOURCE, &self.resource)]
+    }
+}
+
+/// The owner of a resource, as far as a read could determine it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// No owner tags of engine or CloudFormation.
+    Nobody,
+    /// Some or all owner tags of engine; missing ones are empty.
+    Engine(Owner),
+    /// A CloudFormation stack, with its name.
+    CloudFormation(String),
+    /// The owner of its parent.
+    Inherited,
+    /// The tags can't be read yet, for this reason.
+    NotYetReadable(String),
+    /// No permission to read the tags.
+    Denied,
+    /// AWS doesn't support tags for this resource type here.
+    Untaggable,
+}
+
+impl Ownership {
+    /// Determines the owner from a resource's tags.
+    pub fn from_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Ownership {
+        let mut owner = Owner { team: String::new(), stack: String::new(), resource: String::new() };
+        let (mut ours, mut cloudformation) = (false, None);
+        for (key, value) in tags {
+            let slot = match key {
+                TAG_TEAM => &mut owner.team,
+                TAG_STACK => &mut owner.stack,
+                TAG_RESOURCE => &mut owner.resource,
+                TAG_CLOUDFORMATION => cloudformation.get_or_insert_default(),
+                _ => continue,
+            };
+            ours |= key != TAG_CLOUDFORMATION;
+            value.clone_into(slot);
+        }
+        match cloudformation {
+            Some(stack) => Ownership::CloudFormation(stack),
+            None if ours => Ownership::Engine(owner),
+            None => Ownership::Nobody,
+        }
+    }
+}
+
+/// Whether a tag belongs to engine or AWS and is no property of the spec.
+pub fn is_reserved_tag(key: &str) -> bool {
+    key.starts_with("engine:") || key.starts_with("aws:")
+}
+
+/// The identity of a resource in AWS. It is known from the spec alone, so all reads can run at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Id {
+    /// Its desired owner.
+    pub owner: Owner,
+    /// Its name in AWS; for a permission, the statement ID; for a mapping, a display name.
+    pub name: String,
+    /// The ARN in `import:`, if any.
+    pub arn: Option<String>,
+    /// Names in AWS of the targets of its identity properties, by property.
+    pub anchors: BTreeMap<&'static str, String>,
+    /// The site, if the spec or the local AWS sets the account, so that reads don't depend on another call.
+    pub site: Option<Site>,
+    /// The unique ID assigned by AWS, once a read has determined it (a mapping's UUID).
+    pub incarnation: Option<String>,
+}
+
+impl Id {
+    /// The name in AWS of the target of the identity property `property`.
+    pub fn anchor(&self, property: &str) -> &str {
+        self.anchors.get(property).map_or("", String::as_str)
+    }
+}
+
+/// The outputs of a resource, by name.
+pub type Outputs = BTreeMap<String, String>;
+
+/// A resource as read from AWS, possibly incomplete, with its owner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live<P = Tree> {
+    /// Its properties, with AWS's defaults filled in.
+    pub props: P,
+    /// Its known outputs.
+    pub outputs: Outputs,
+    /// Its owner.
+    pub owner: Ownership,
+    /// Its status in AWS.
+    pub condition: Condition,
+    /// Distinguishes it from an earlier or later resource with the same name (TableId, UUID).
+    pub incarnation: Option<String>,
+    /// AWS's revision for conditional writes (`RevisionId`).
+    pub revision: Option<String>,
+    /// When it was created and last changed.
+    pub age: Age,
+    /// Notes about its state, one sentence each, like why AWS stopped it, or why its last change failed.
+    pub notes: Vec<String>,
+    /// Properties that can't be read. They have no value in `props`.
+    pub unknown: Unknown,
+}
+
+/// Why properties can't be read, by property; each reason follows "can't be read, because". Unknown properties are not
+/// compared, not sent and not waited for.
+pub type Unknown = BTreeMap<&'static str, String>;
+
+/// Milliseconds since 1970, if AWS returns them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Age {
+    /// When it was created.
+    pub born: Option<i64>,
+    /// When it was last changed.
+    pub changed: Option<i64>,
+}
+
+/// The result of a read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading<P = Tree> {
+    /// The requested resource, if its identity is unique.
+    pub live: Option<Live<P>>,
+    /// Other resources found by the read: all candidates for kinds with IDs assigned by AWS, and for nested kinds the
+    /// siblings whose names start with the team.
+    pub others: Vec<(Id, Live<P>)>,
+}
+
+impl<P> From<Option<Live<P>>> for Reading<P> {
+    fn from(live: Option<Live<P>>) -> Reading<P> {
+        Reading { live, others: Vec::new() }
+    }
+}
+
+impl Live {
+    /// Marks properties as unknown that an earlier read couldn't show, even if this one does.
+    pub fn forget(&mut self, unknown: &Unknown) {
+        for (property, why) in unknown {
+            self.props.remove(*property);
+            self.unknown.entry(property).or_insert_with(|| why.clone());
+        }
+    }
+}
+
+impl<P> Live<P> {
+    /// Replaces the properties.
+    pub fn map<Q>(self, props: Q) -> Live<Q> {
+        let Live { props: _, outputs, owner, condition, incarnation, revision, age, notes, unknown } = self;
+        Live { props, outputs, owner, condition, incarnation, revision, age, notes, unknown }
+    }
+
+    /// Whether AWS is still creating or changing it, so that its properties may change.
+    pub fn is_moving(&self) -> bool {
+        matches!(self.condition, Condition::Changing(_) | Condition::Unclear(_))
+    }
+
+    /// Why engine can't plan for it yet.
+    pub fn undecided(&self) -> Option<String> {
+        match (&self.owner, &self.condition) {
+            (_, Condition::Leaving) => None,
+            (Ownership::NotYetReadable(reason), _) => Some(format!("its owner can't be determined yet: {reason}")),
+            (_, Condition::Unclear(state)) => Some(format!("AWS is still working on it ({state})")),
+            _ => None,
+        }
+    }
+}
+
+/// The status of a resource in AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Stable: the properties are current.
+    Settled,
+    /// A create or change is in progress; AWS's status.
+    Changing(String),
+    /// A create or change is in progress, and its result can't be read yet; AWS's status.
+    Unclear(String),
+    /// It is being deleted.
+    Leaving,
+    /// It failed and must be re-created; the reason.
+    Broken(String),
+    /// It is in a state that only its owner can fix; AWS's status.
+    Unusable(String),
+}
+
+/// The data in a resource that can't be re-created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// No data, as checked, or because the kind holds none.
+    Empty,
+    /// Approximate number of items, at least 1; AWS's estimate can be hours old.
+    Items(u64),
+    /// Not checked, or no permission to check.
+    Unchecked,
+}
+
+/// A problem in a set of properties, found without AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The property.
+    pub path: Path,
+    /// What is wrong.
+    pub problem: String,
+    /// The reason, if the problem doesn't include it.
+    pub why: Option<String>,
+    /// How to fix it.
+    pub hint: Option<String>,
+    /// Whether it is only a warning.
+    pub warning: bool,
+}
+
+impl Problem {
+    /// An error at a property.
+    pub fn error(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
+        Problem { path, problem: problem.into(), why: None, hint: Some(hint.into()), warning: false }
+    }
+
+    /// A warning at a property.
+    pub fn warning(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
+        Problem { warning: true, ..Problem::error(path, problem, hint) }
+    }
+
+    /// Adds the reason.
+    #[must_use]
+    pub fn why(mut self, why: impl Into<String>) -> Problem {
+        self.why = Some(why.into());
+        self
+    }
+}
+
+impl Schema {
+    /// The property with this name.
+    pub fn property(&self, name: &str) -> Option<&Property> {
+        self.properties.iter().find(|property| property.name == name)
+    }
+
+    /// The output with this name.
+    pub fn output(&self, name: &str) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.name == name)
+    }
+
+    /// The values in a tree that must never be shown.
+    pub fn secrets<'t>(&'t self, tree: &'t Tree) -> impl Iterator<Item = &'t str> {
+        let sensitive = self.properties.iter().filter(|property| property.sensitive);
+        let maps = sensitive.filter_map(|property| match tree.get(property.name)? {
+            Value::Map(values) => Some(values.values()),
+            _ => None,
+        });
+        maps.flatten().filter_map(Value::as_str)
+    }
+
+    /// Whether `ignore_changes` can contain a property: it, or a property derived from it, is compared.
+    pub fn is_ignorable(&self, property: &Property) -> bool {
+        let stands_for = |name| self.properties.iter().any(|it| it.derived_from == Some(name));
+        !property.identity && (property.is_compared() || stands_for(property.name))
+    }
+
+    /// The properties that a spec can set.
+    pub fn settable(&self) -> impl Iterator<Item = &Property> {
+        settable(&self.properties)
+    }
+
+    /// The outputs that follow from site and name.
+    pub fn computed(&self, site: &Site, name: &str) -> Outputs {
+        let computed = self.outputs.iter().filter_map(|output| match output.origin {
+            Origin::Computed(compute) => Some((output.name.to_owned(), compute(site, name))),
+            Origin::Assigned { .. } => None,
+        });
+        computed.collect()
+    }
+}
+
+/// The properties in a list that a spec can set.
+pub fn settable(properties: &[Property]) -> impl Iterator<Item = &Property> {
+    properties.iter().filter(|property| !matches!(property.presence, Presence::Derived))
+}
+
+/// A property with defaults: compared, changed in place, optional. The builder methods change them.
+pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property {
+    Property {
+        name,
+        doc,
+        shape,
+        presence: Presence::Optional,
+        change: Rule::Compare(Effect::InPlace),
+        identity: false,
+        literal: false,
+        sensitive: false,
+        needs: Moment::Ready,
+        loses: None,
+        decide: None,
+        sticky: false,
+        bound: None,
+        home: None,
+        restless: false,
+        quota: None,
+        derived_from: None,
+        sent_with: None,
+        member: None,
+        unclear: None,
+    }
+}
+
+impl Property {
+    /// Whether its live and desired values are compared.
+    pub fn is_compared(&self) -> bool {
+        matches!(self.change, Rule::Compare(_) | Rule::Ensure)
+    }
+
+    /// Makes it required.
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.presence = Presence::Required;
+        self
+    }
+
+    /// Sets AWS's documented default.
+    #[must_use]
+    pub fn default(mut self, default: impl Into<Json>) -> Self {
+        self.presence = Presence::Default(default.into());
+        self
+    }
+
+    /// Derives it from local files.
+    #[must_use]
+    pub fn derived(mut self) -> Self {
+        self.presence = Presence::Derived;
+        self
+    }
+
+    /// Derives it from another property.
+    #[must_use]
+    pub fn derived_from(mut self, other: &'static str) -> Self {
+        self.derived_from = Some(other);
+        self.derived()
+    }
+
+    /// Sends it only together with the other property, as AWS requires.
+    #[must_use]
+    pub fn sent_with(mut self, other: &'static str) -> Self {
+        self.sent_with = Some(other);
+        self
+    }
+
+    /// Warns of values above `most`; `beyond` explains when AWS allows them.
+    #[must_use]
+    pub fn quota(mut self, most: i64, beyond: &'static str) -> Self {
+        self.quota = Some(Quota { most, beyond });
+        self
+    }
+
+    /// Sets the effect of a change.
+    #[must_use]
+    pub fn on_change(mut self, effect: Effect) -> Self {
+        self.change = Rule::Compare(effect);
+        self
+    }
+
+    /// Sets declared entries and keeps others.
+    #[must_use]
+    pub fn ensured(mut self) -> Self {
+        self.change = Rule::Ensure;
+        self
+    }
+
+    /// Uses it only for the kind's operations.
+    #[must_use]
+    pub fn local(mut self) -> Self {
+        self.change = Rule::Local;
+        self
+    }
+
+    /// Makes it part of the resource's identity.
+    #[must_use]
+    pub fn identity(mut self) -> Self {
+        self.identity = true;
+        self
+    }
+
+    /// Disallows references.
+    #[must_use]
+    pub fn literal(mut self) -> Self {
+        self.literal = true;
+        self
+    }
+
+    /// Hides its values.
+    #[must_use]
+    pub fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self
+    }
+
+    /// Lets references wait only until a new target is created, not until it is ready.
+    #[must_use]
+    pub fn needs_made(mut self) -> Self {
+        self.needs = Moment::Made;
+        self
+    }
+
+    /// Sets what is lost when it changes.
+    #[must_use]
+    pub fn loses(mut self, loses: fn(&Value, &Value) -> Vec<String>) -> Self {
+        self.loses = Some(loses);
+        self
+    }
+
+    /// Sets the effect of a change where it depends on other properties.
+    #[must_use]
+    pub fn decided_by(mut self, decide: fn(&Path, &Tree, &Tree) -> Effect) -> Self {
+        self.decide = Some(decide);
+        self
+    }
+
+    /// Keeps the value in AWS if the spec omits it.
+    #[must_use]
+    pub fn sticky(mut self) -> Self {
+        self.sticky = true;
+        self
+    }
+
+    /// Sets AWS's name for it, if that is not its name in CamelCase.
+    #[must_use]
+    pub fn member(mut self, member: &'static str) -> Self {
+        self.member = Some(member);
+        self
+    }
+
+    /// Sets when and why its live value can't be compared with the desired one.
+    #[must_use]
+    pub fn unclear(mut self, unclear: fn(&Value, &Value) -> Option<&'static str>) -> Self {
+        self.unclear = Some(unclear);
+        self
+    }
+
+    /// Marks it as changeable by AWS itself.
+    #[must_use]
+    pub fn restless(mut self) -> Self {
+        self.restless = true;
+        self
+    }
+
+    /// Shows it together with another property and never compares it.
+    #[must_use]
+    pub fn shown_with(mut self, other: &'static str) -> Self {
+        self.change = Rule::ShownWith(other);
+        self
+    }
+
+    /// Verifies it on imported resources.
+    #[must_use]
+    pub fn checked(mut self) -> Self {
+        self.change = Rule::Checked;
+        self
+    }
+
+    /// Requires that an ARN shares this with the spec.
+    #[must_use]
+    pub fn at_home(mut self, home: Home) -> Self {
+        self.home = Some(home);
+        self
+    }
+
+    /// Requires a re-create after its target was re-created.
+    #[must_use]
+    pub fn bound(mut self, why: fn(&Tree) -> Option<&'static str>) -> Self {
+        self.bound = Some(why);
+        self
+    }
+}
+
+impl Text {
+    /// Any text up to a maximum length.
+    pub const fn any(max: usize) -> Text {
+        Text { min: 0, max, allows: |_| true, words: "any text" }
+    }
+
+    /// Why `text` is invalid, to be appended to its name; `None` if it is valid.
+    pub fn objection(&self, text: &str) -> Option<String> {
+        Some(match self.misfit(text)? {
+            Misfit::Empty => "is empty".to_owned(),
+            Misfit::Form => "has an invalid format".to_owned(),
+            Misfit::Short(length) => format!("has {length} characters, but the minimum is {}", self.min),
+            Misfit::Long(length) => format!("has {length} characters, but the maximum is {}", self.max),
+        })
+    }
+
+    /// How to fix an invalid text.
+    pub fn remedy(&self, text: &str) -> String {
+        match self.misfit(text) {
+            Some(Misfit::Long(_)) if self.min < self.max => "shorten it".to_owned(),
+            Some(Misfit::Short(_)) if self.min < self.max => {
+                format!("use {} to {} characters: {}", self.min, self.max, self.words)
+            }
+            _ => format!("use {}", self.words),
+        }
+    }
+
+    /// Whether a text has a valid length and an invalid format.
+    pub fn is_malformed(&self, text: &str) -> bool {
+        self.misfit(text) == Some(Misfit::Form)
+    }
+
+    fn misfit(&self, text: &str) -> Option<Misfit> {
+        let length = text.chars().count();
+        match () {
+            () if length > self.max => Some(Misfit::Long(length)),
+            () if length == 0 && self.min > 0 => Some(Misfit::Empty),
+            // Check the format first: a name instead of an ARN is not too short.
+            () if !(self.allows)(text) => Some(Misfit::Form),
+            () if length < self.min => Some(Misfit::Short(length)),
+            () => None,
+        }
+    }
+}

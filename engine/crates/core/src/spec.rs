@@ -1,0 +1,367 @@
+//! The spec: a YAML file as checked, complete declarations in canonical form, or all of its errors.
+//!
+//! Nothing here talks to AWS. All errors of a file are found in one pass, each with its position.
+//!
+//! **Invariant:** a loaded spec needs no further checks: each declaration has every property of its kind with defaults
+//! filled in, each reference points to an existing resource of a fitting kind, and there is no cycle.
+
+mod check;
+pub mod files;
+mod foreign;
+pub mod grammar;
+pub mod template;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+pub use check::kind_elsewhere;
+
+use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
+use crate::error::AwsError;
+use crate::graph::{Cycle, Graph};
+use crate::kind::{Artifact, Definition, Kinds};
+use crate::schema::{Id, Naming, Schema, Shape};
+use crate::value::{Hole, Path, Tree, Value};
+use crate::yaml::{self, Yaml};
+use files::Unread;
+
+/// A spec that can be planned.
+#[derive(Debug)]
+pub struct Spec {
+    /// The file that it was read from.
+    pub file: Arc<SourceFile>,
+    /// The team that owns it.
+    pub team: String,
+    /// Its stack within the team.
+    pub stack: String,
+    /// `--region`, or the spec's `region:`.
+    pub region: Option<String>,
+    /// The only account that the spec allows.
+    pub account: Option<String>,
+    /// The resources, in the order of the file.
+    pub resources: Vec<Declared>,
+    /// The dependencies between the resources.
+    pub graph: Graph,
+    /// The outputs to print after an apply, in the order of the file.
+    pub outputs: Vec<(String, Value)>,
+    /// Names of resources with an invalid `import:`, which engine must not touch either.
+    pub untouchable: BTreeSet<String>,
+    /// Warnings, which don't stop the command.
+    pub warnings: Vec<Diagnostic>,
+    /// The index of each resource in `resources`.
+    positions: HashMap<String, usize>,
+    places: Places,
+}
+
+/// One resource of a spec.
+#[derive(Clone)]
+pub struct Declared {
+    /// Its name in the spec.
+    pub name: String,
+    /// Its kind.
+    pub kind: Arc<dyn Definition>,
+    /// Its identity in AWS.
+    pub id: Id,
+    /// Whether it is imported: another owner manages it, and engine only reads it.
+    pub imported: bool,
+    /// Its lifecycle settings.
+    pub lifecycle: Lifecycle,
+    /// All properties, defaults included.
+    pub desired: Tree,
+    /// The properties that the file sets explicitly.
+    pub written: BTreeSet<String>,
+    /// The package built from local files.
+    pub artifact: Option<Artifact>,
+}
+
+/// A resource's lifecycle settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Adopt an existing resource without asking.
+    pub adopt: bool,
+    /// Never delete or replace it.
+    pub protect: bool,
+    /// Keep it in AWS and remove engine's tags instead of deleting it.
+    pub retain: bool,
+    /// Properties that are managed outside the spec.
+    pub ignore_changes: BTreeSet<String>,
+}
+
+impl Declared {
+    /// A resource in AWS that no spec declares: it has an identity and no desired properties.
+    ///
+    /// Without a tag for its name in a spec, it uses its name in AWS.
+    pub fn leftover(kind: Arc<dyn Definition>, id: Id) -> Declared {
+        let tagged = Some(&id.owner.resource).filter(|name| !name.is_empty());
+        Declared {
+            name: tagged.unwrap_or(&id.name).clone(),
+            kind,
+            id,
+            imported: false,
+            lifecycle: Lifecycle::default(),
+            desired: Tree::new(),
+            written: BTreeSet::new(),
+            artifact: None,
+        }
+    }
+
+    /// Its parent (kind and name in AWS): the target of its first identity property.
+    pub fn host(&self) -> Option<(&'static str, &str)> {
+        let property = self.schema().properties.iter().find(|property| property.identity)?;
+        let Shape::Link { to, .. } = &property.shape else { return None };
+        // A qualifier follows the parent's name after a colon.
+        Some((to.first()?.0, self.id.anchors.get(property.name)?.split(':').next()?))
+    }
+
+    /// Its unique identity among resources of its kind in AWS. Two declarations with one identity would overwrite each
+    /// other on every apply. `None` if its parent is unknown.
+    pub fn identity(&self) -> Option<String> {
+        let schema = self.schema();
+        let n_anchors = schema.properties.iter().filter(|property| property.identity).count();
+        let anchors = || self.id.anchors.values().cloned().collect::<Vec<_>>().join(" and ");
+        match schema.naming {
+            Naming::Own { .. } => Some(self.id.name.clone()),
+            _ if self.id.anchors.len() < n_anchors => None,
+            // A statement is identified by its ID and function, a mapping by its source and function.
+            Naming::Inner { .. } => Some(format!("{} on {}", self.id.name, anchors())),
+            Naming::Assigned => Some(anchors()),
+        }
+    }
+
+    /// The schema of its kind.
+    pub fn schema(&self) -> &Schema {
+        self.kind.schema()
+    }
+}
+
+impl fmt::Debug for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Properties are omitted: they may contain environment values.
+        f.debug_struct("Declared").field("name", &self.name).field("kind", &self.schema().kind).finish_non_exhaustive()
+    }
+}
+
+/// Settings from the command line and environment that override the spec.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--team`.
+    pub team: Option<String>,
+    /// `--var name=value`.
+    pub vars: BTreeMap<String, String>,
+    /// `--region`.
+    pub region: Option<String>,
+    /// `ENGINE_VAR_NAME`, by variable name.
+    pub env: BTreeMap<String, String>,
+    /// `--allow-code-outside`: code may be outside the project.
+    pub allow_code_outside: bool,
+    /// The current folder, which may be the project of specs below it.
+    pub current_dir: Option<PathBuf>,
+}
+
+/// How much of a spec is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything, including local files.
+    Full,
+    /// Only what identifies the resources, without local files (`destroy`).
+    Identities,
+}
+
+/// Positions of resources and properties in the file.
+#[derive(Debug, Default)]
+struct Places(HashMap<String, HashMap<Path, Span>>);
+
+impl Places {
+    fn set(&mut self, resource: &str, path: Path, span: Span) {
+        match self.0.get_mut(resource) {
+            Some(places) => drop(places.insert(path, span)),
+            None => drop(self.0.insert(resource.to_owned(), HashMap::from([(path, span)]))),
+        }
+    }
+
+    /// The position of a property, or of its closest ancestor in the file.
+    fn get(&self, resource: &str, path: &Path) -> Option<Span> {
+        let places = self.0.get(resource)?;
+        let mut path = path.clone();
+        loop {
+            if let Some(span) = places.get(&path) {
+                return Some(*span);
+            }
+            path = path.parent()?;
+        }
+    }
+}
+
+impl Spec {
+    /// Reads and checks a spec.
+    ///
+    /// # Errors
+    /// All errors and warnings in it.
+    pub fn load(kinds: &Kinds, path: &FilePath, overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
+        let bytes = read(path).map_err(|error| vec![error])?;
+        Spec::parse(kinds, path, &bytes, overrides, depth)
+    }
+
+    /// Checks the spec in `bytes` as if it were the file `path`, which names the stack and is the base of relative paths.
+    ///
+    /// # Errors
+    /// As [`Spec::load`].
+    pub fn parse(
+        kinds: &Kinds,
+        path: &FilePath,
+        bytes: &[u8],
+        overrides: &Overrides,
+        depth: Depth,
+    ) -> Result<Spec, Vec<Diagnostic>> {
+        let name = path.display().to_string();
+        let (file, root, errors) = yaml::read(&name, bytes);
+        let may_be_spec = foreign::may_be_spec(&file, root.as_ref());
+        if !may_be_spec {
+            // This may be any file on this machine, so none of its text is shown.
+            file.reveal_except(vec![Span::new(0, file.text().len())]);
+        }
+        if let Some(foreign) = foreign::recognised(&file) {
+            return Err(vec![foreign]);
+        }
+        if let Some(Yaml::Map(_)) = root.as_ref().map(|root| &root.value).filter(|_| !may_be_spec) {
+            return Err(vec![foreign::unrecognised(&file)]);
+        }
+        let errors = match if may_be_spec { errors } else { yaml::without_keys(errors) } {
+            none if none.is_empty() && root.is_none() => vec![foreign::unrecognised(&file)],
+            errors => errors,
+        };
+        let Some(root) = root else {
+            let hint =
+                "to delete the stack without its spec, run `engine destroy --team TEAM --stack STACK --region REGION`";
+            return Err(match depth {
+                Depth::Full => errors,
+                Depth::Identities => errors.into_iter().map(|error| error.hint(hint)).collect(),
+            });
+        };
+        let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
+        let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let (spec, found) = check::check(kinds, &file, &root, &stem, &dir, overrides, depth);
+        match (spec, [errors, found].concat()) {
+            (Some(spec), diagnostics) if diagnostics.iter().all(|it| it.severity == Severity::Warning) => {
+                Ok(Spec { warnings: diagnostics, ..spec })
+            }
+            // Deleting needs only owner and location, so other errors must not block a destroy.
+            (Some(spec), mut diagnostics) if depth == Depth::Identities => {
+                diagnostics.iter_mut().for_each(|it| it.severity = Severity::Warning);
+                Ok(Spec { warnings: diagnostics, ..spec })
+            }
+            (_, diagnostics) => Err(diagnostics),
+        }
+    }
+
+    /// A spec without resources, for a stack whose file no longer exists.
+    ///
+    /// # Errors
+    /// Invalid names.
+    pub fn bare(team: &str, stack: &str, region: Option<&str>) -> Result<Spec, Vec<Diagnostic>> {
+        let wrong = check::names(team, stack, region);
+        match Spec::declare((team, stack), Vec::new()) {
+            Ok(spec) if wrong.is_empty() => Ok(Spec { region: region.map(str::to_owned), ..spec }),
+            // An empty spec has no cycle, so `wrong` is not empty here.
+            _ => Err(wrong),
+        }
+    }
+
+    /// A spec made of complete declarations, each with its `depends_on`, without a file. For library callers with their
+    /// own kinds.
+    ///
+    /// # Errors
+    /// The first cycle.
+    pub fn declare(owner: (&str, &str), resources: Vec<(Declared, Vec<String>)>) -> Result<Spec, Cycle> {
+        let needs = resources.iter().map(|(declared, on)| (declared, on.iter().map(String::as_str).collect()));
+        let graph = check::graph(&needs.collect::<Vec<_>>())?;
+        Ok(Spec {
+            file: SourceFile::new("", ""),
+            team: owner.0.to_owned(),
+            stack: owner.1.to_owned(),
+            region: None,
+            account: None,
+            positions: resources.iter().enumerate().map(|(at, (declared, _))| (declared.name.clone(), at)).collect(),
+            resources: resources.into_iter().map(|(declared, _)| declared).collect(),
+            graph,
+            outputs: Vec::new(),
+            untouchable: BTreeSet::new(),
+            warnings: Vec::new(),
+            places: Places::default(),
+        })
+    }
+
+    /// The resource with this name in the spec.
+    pub fn resource(&self, name: &str) -> Option<&Declared> {
+        self.resources.get(*self.positions.get(name)?)
+    }
+
+    /// The managed (not imported) resources of a kind.
+    pub fn managed(&self, kind: &'static str) -> impl Iterator<Item = &Declared> {
+        self.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
+    }
+
+    /// The resource that a property refers to, if its value is exactly one reference.
+    pub fn target(&self, declared: &Declared, property: &str) -> Option<&Declared> {
+        let Some(Value::Unknown(template)) = declared.desired.get(property) else { return None };
+        match template.sole_hole()? {
+            Hole::Output { resource, .. } => self.resource(resource),
+            Hole::Account | Hole::Region => None,
+        }
+    }
+
+    /// The position of a resource's property in the file, or of its closest ancestor.
+    pub fn place(&self, resource: &str, path: &Path) -> Option<Place> {
+        Some(self.file.place(self.places.get(resource, path)?))
+    }
+
+    /// The position to show for an AWS error: the property that AWS names, else a property that often causes this error,
+    /// else the resource.
+    pub fn blamed(&self, resource: &str, error: &AwsError) -> Option<Place> {
+        let declared = self.resource(resource)?;
+        let api = error.api.as_deref();
+        let members = api.map_or(&[][..], |api| &api.members);
+        let named = members.iter().filter_map(|it| declared.schema().place_of(it, &declared.desired));
+        let lacking = api.and_then(|api| api.lacking).into_iter().map(Path::property);
+        let usual = error.blames().iter().map(|name| Path::property(name));
+        let is_written = |path: &Path| path.root().is_some_and(|it| it == "name" || declared.written.contains(it));
+        let path = lacking.chain(named).chain(usual).find(is_written);
+        self.place(resource, &path.unwrap_or_default())
+    }
+}
+
+/// The project folder of the specs in `folder`: the nearest ancestor with `.git` (a folder, or a worktree's file), else the
+/// nearest with `specs/` that contains the spec or the current folder, else `folder` itself.
+fn project(folder: &FilePath, current_dir: Option<&FilePath>) -> PathBuf {
+    let folder = if folder.as_os_str().is_empty() { FilePath::new(".") } else { folder };
+    let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_default();
+    let repository = folder.ancestors().find(|it| it.join(".git").exists());
+    let here = current_dir.and_then(|folder| std::fs::canonicalize(folder).ok());
+    // A `specs/` folder further up may belong to another project.
+    let is_within = |it: &FilePath| here.as_ref().is_some_and(|here| it.starts_with(here));
+    let is_holder = |it: &FilePath| {
+        let specs = it.join("specs");
+        specs.is_dir() && (folder.starts_with(&specs) || is_within(it))
+    };
+    let holder = || folder.ancestors().find(|it| is_holder(it));
+    repository.or_else(holder).unwrap_or(&folder).to_owned()
+}
+
+/// Reads the file, at most one byte beyond the size limit of a spec.
+fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
+    files::read(path, yaml::MAX_BYTES.saturating_add(1)).map_err(|unread| {
+        let error = Diagnostic::error(format!("the spec `{}` {}", path.display(), unread.reason()));
+        let hint = "pass the path of a YAML file, like `engine diff specs/team.yaml`";
+        match unread {
+            Unread::Special => error.why("paths in a spec are relative to it, so it must be a regular file").hint(hint),
+            Unread::Folder => {
+                let folder = path.display();
+                error.hint(format!("pass a file in it; `engine validate {folder}` checks every spec in the folder"))
+            }
+            Unread::Refused(_) => error.hint("make the file readable, or pass another file"),
+            _ => error.hint(hint),
+        }
+    })
+}

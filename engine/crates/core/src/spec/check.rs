@@ -1,0 +1,995 @@
+//! Turns a YAML tree into declarations: every rule that can be checked without AWS, each violation with its position.
+//!
+//! **Invariant:** checking continues after an error wherever possible, so that one run reports all errors, and no message
+//! repeats a value that may be secret.
+
+mod references;
+mod shape;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+pub(crate) use crate::diagnostic::nearest;
+use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
+use crate::graph::Graph;
+use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
+use crate::schema::{
+    Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, Unignorable, is_known_region, is_of_team,
+    is_region, name_in_arn, part_of, regions, settable,
+};
+use crate::value::{Path, Tree, Value};
+use crate::yaml::{Entry, Node, Yaml};
+
+use super::grammar::{META, TOP, takes, words};
+use super::{Declared, Depth, Lifecycle, Overrides, Places, Spec};
+
+pub(super) use references::graph;
+
+/// Maximum number of errors shown for one file; further ones are only counted.
+const MAX_ERRORS: usize = 100;
+/// Maximum number of characters in one message or hint.
+const MAX_SAID: usize = 1000;
+/// Maximum number of bytes in one text, and in all texts of a spec, after variables are replaced. Without a limit, a file of
+/// one megabyte can expand to sixteen gigabytes.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+const MAX_SPEC_BYTES: usize = 16 << 20;
+/// Maximum number of names in a hint.
+const MAX_LISTED: usize = 40;
+pub(super) const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
+
+pub(super) const TEAM: Text = Text {
+    min: 2,
+    max: 32,
+    allows: |text| {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(word) && !text.ends_with(['-', '_'])
+    },
+    words: "letters, digits, `-` and `_`, starting and ending with a letter or digit",
+};
+pub(super) const STACK: Text = Text {
+    min: 1,
+    max: 128,
+    allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')),
+    words: "letters, digits, `-`, `_` and `.`",
+};
+pub(super) const RESOURCE: Text = Text {
+    min: 1,
+    max: 63,
+    allows: |text| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    },
+    words: "letters, digits, `-` and `_`, starting with a letter",
+};
+pub(super) const ACCOUNT: Text =
+    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "12 digits" };
+pub(super) const REGION: Text =
+    Text { min: 9, max: 32, allows: is_region, words: "a region name, like `eu-central-1`" };
+/// Checks a whole file.
+pub(super) fn check(
+    kinds: &Kinds,
+    file: &Arc<SourceFile>,
+    root: &Node,
+    stem: &str,
+    dir: &FilePath,
+    overrides: &Overrides,
+    depth: Depth,
+) -> (Option<Spec>, Vec<Diagnostic>) {
+    file.reveal_except(sensitive(kinds, root));
+    let mut checker = Checker {
+        kinds,
+        file,
+        overrides,
+        depth,
+        dir,
+        diagnostics: Vec::new(),
+        n_errors: 0,
+        places: Places::default(),
+        references: Vec::new(),
+        scope: Scope::default(),
+        used_vars: BTreeSet::new(),
+        untouchable: BTreeSet::new(),
+        is_anything_barred: false,
+        n_bytes: 0,
+    };
+    let spec = checker.file(root, stem);
+    let unsaid = checker.n_errors.saturating_sub(MAX_ERRORS);
+    diagnostic::add_unsaid(&mut checker.diagnostics, unsaid);
+    (spec, checker.diagnostics)
+}
+
+/// Errors in names that come from the command line.
+pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagnostic> {
+    let given = [("team", Some(team), TEAM), ("stack", Some(stack), STACK), ("region", region, REGION)];
+    let wrong = given.into_iter().filter_map(|(flag, value, text)| {
+        let value = value?;
+        let problem = format!("invalid `--{flag} {value}`: the {flag} name {}", text.objection(value)?);
+        Some(Diagnostic::error(problem).hint(text_hint(value, text)))
+    });
+    wrong.collect()
+}
+
+/// The hint for an invalid text.
+fn text_hint(value: &str, text: Text) -> String {
+    if text.words == REGION.words { region_hint(value) } else { name_hint(value, text) }
+}
+
+fn region_hint(name: &str) -> String {
+    let zone = name.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|region| is_region(region));
+    match (zone, nearest(name, regions())) {
+        (Some(region), _) => format!("`{name}` is an availability zone; its region is `{region}`"),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => REGION.remedy(name),
+    }
+}
+
+/// The hint for an invalid name: a corrected name where there is one.
+fn name_hint(name: &str, text: Text) -> String {
+    let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let mended = mended.trim_matches(['-', '_']);
+    let is_ours = [TEAM.words, STACK.words, RESOURCE.words].contains(&text.words);
+    match is_ours && text.is_malformed(name) && text.objection(mended).is_none() {
+        true => format!("did you mean `{mended}`? Use {}", text.words),
+        false => text.remedy(name),
+    }
+}
+
+/// The kind for another tool's resource type: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or just `lambda`.
+pub fn kind_elsewhere<'k>(kinds: &'k Kinds, word: &str) -> Option<&'k str> {
+    let word = word.to_lowercase();
+    let schemas = || kinds.schemas();
+    let service = |index: &str| index.split(':').next().is_some_and(|service| word.ends_with(service));
+    let named = schemas().find(|schema| word.contains(schema.kind));
+    named.or_else(|| schemas().find(|schema| schema.index.is_some_and(service))).map(|schema| schema.kind)
+}
+
+/// Keys whose values are secret or contain secrets.
+const SECRET_KEYS: [&str; 4] = ["environment", "inline", "code", "vars"];
+
+/// Spans that may contain secrets: values of `environment`, `inline` source, variables (which both can use), and values of
+/// unknown keys, since such a key may be one of these, misspelled.
+fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
+    fn each_value(node: &Node, spans: &mut Vec<Span>) {
+        match &node.value {
+            Yaml::Map(entries) => spans.extend(entries.iter().map(|entry| entry.value.span)),
+            _ => spans.push(node.span),
+        }
+    }
+    let is_known =
+        |key: &str| words(&META).contains(&key) || kinds.schemas().any(|schema| schema.property(key).is_some());
+    let mut spans = Vec::new();
+    for entry in entries(root) {
+        match entry.key.as_str() {
+            "resources" => {
+                // An entry that is no mapping may be a variable with the wrong indentation.
+                let stray = entries(&entry.value).iter().filter(|it| !matches!(it.value.value, Yaml::Map(_)));
+                spans.extend(stray.map(|it| it.value.span));
+                for resource in entries(&entry.value) {
+                    let properties = properties_of(kinds, &resource.value);
+                    for entry in entries(&resource.value) {
+                        match entry.key.as_str() {
+                            "environment" => each_value(&entry.value, &mut spans),
+                            "code" => {
+                                let shown = ["path", "exclude"];
+                                let members = entries(&entry.value).iter();
+                                let hidden = members
+                                    .filter(|it| !shown.contains(&it.key.as_str()) && !is_harmless_typo(it, &shown));
+                                spans.extend(hidden.map(|it| it.value.span));
+                            }
+                            key if is_known(key) || is_harmless_typo(entry, &properties) => {}
+                            _ => spans.push(entry.value.span),
+                        }
+                    }
+                }
+            }
+            "vars" => each_value(&entry.value, &mut spans),
+            key if words(&TOP).contains(&key) || is_harmless_typo(entry, &words(&TOP)) => {}
+            _ => spans.push(entry.value.span),
+        }
+    }
+    spans
+}
+
+/// The keys that a resource may have, by its `type:`; empty if that is unknown.
+fn properties_of<'k>(kinds: &'k Kinds, resource: &Node) -> Vec<&'k str> {
+    let word = entries(resource).iter().find(|it| it.key == "type").map(|it| &it.value.value);
+    let Some(Yaml::String(word)) = word else { return Vec::new() };
+    let properties = kinds.get(word.as_str()).map(|kind| kind.schema().settable().map(|it| it.name));
+    properties.into_iter().flatten().chain(words(&META)).collect()
+}
+
+/// Whether an unknown key is a misspelled key whose value can't be secret, like `hashkey` for `hash_key`.
+///
+/// Uppercase keys look like environment variables with the wrong indentation, and a mapping may contain anything.
+fn is_harmless_typo(entry: &Entry, known: &[&str]) -> bool {
+    fn has_mapping(node: &Node) -> bool {
+        match &node.value {
+            Yaml::Map(_) => true,
+            Yaml::List(items) => items.iter().any(has_mapping),
+            _ => false,
+        }
+    }
+    let bare = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
+    let key = bare(&entry.key);
+    let is_near = |known: &str| {
+        let known = bare(known);
+        let most = if key.len() < 6 { 1 } else { 2 };
+        key.len() <= 100 && strsim::damerau_levenshtein(&key, &known) <= most
+    };
+    entry.key.contains(|c: char| c.is_ascii_lowercase())
+        && !has_mapping(&entry.value)
+        && nearest(&entry.key, SECRET_KEYS).is_none()
+        && known.iter().filter(|it| !SECRET_KEYS.contains(it)).any(|it| is_near(it))
+}
+
+/// The entries of a mapping; empty for any other value.
+fn entries(node: &Node) -> &[Entry] {
+    match &node.value {
+        Yaml::Map(entries) => entries,
+        _ => &[],
+    }
+}
+
+struct Checker<'a> {
+    kinds: &'a Kinds,
+    file: &'a Arc<SourceFile>,
+    overrides: &'a Overrides,
+    depth: Depth,
+    dir: &'a FilePath,
+    diagnostics: Vec<Diagnostic>,
+    /// The number of all errors, including those that are not shown.
+    n_errors: usize,
+    places: Places,
+    references: Vec<Reference>,
+    scope: Scope,
+    used_vars: BTreeSet<String>,
+    untouchable: BTreeSet<String>,
+    /// Whether the name of an imported resource can't be determined.
+    is_anything_barred: bool,
+    /// Bytes in all texts so far, with variables replaced.
+    n_bytes: usize,
+}
+
+/// Values of `${…}` names.
+#[derive(Default)]
+struct Scope {
+    team: String,
+    region: Option<String>,
+    account: Option<String>,
+    vars: BTreeMap<String, String>,
+}
+
+/// A reference, resolved once all resources are known.
+struct Reference {
+    from: String,
+    path: Path,
+    span: Span,
+    resource: String,
+    attribute: String,
+    /// Allowed targets, if the reference is the property's whole value.
+    fits: Option<&'static [(&'static str, &'static str)]>,
+    /// Whether its text must be hidden: it may be part of a secret that only looks like a reference.
+    sensitive: bool,
+}
+
+/// The context of the property that is being checked.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    resource: &'a str,
+    literal: bool,
+    sensitive: bool,
+}
+
+impl<'a> Checker<'a> {
+    fn file(&mut self, root: &Node, stem: &str) -> Option<Spec> {
+        let Yaml::Map(top) = &root.value else {
+            self.error(
+                root.span,
+                "a spec must be a mapping with `team:` and `resources:`",
+                "start with `team: your-team`",
+            );
+            return None;
+        };
+        for entry in top.iter().filter(|entry| !words(&TOP).contains(&entry.key.as_str())) {
+            if self.is_only_counted() {
+                continue;
+            }
+            let hint = match nearest(&entry.key, words(&TOP)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("use one of {}; resources go under `resources:`", list(words(&TOP))),
+            };
+            self.error(entry.key_span, format!("unknown top-level key `{}`", entry.key), hint);
+        }
+        let find = |key: &str| top.iter().find(|entry| entry.key == key);
+        self.vars(find("vars"));
+        let team = self.team(find("team"), root);
+        self.scope.team = team.clone().unwrap_or_else(|| "team".to_owned());
+        let spec_region = find("region").and_then(|entry| self.header(entry, REGION));
+        if let (Some(entry), Some(region)) = (find("region"), spec_region.as_deref().filter(|it| !is_known_region(it)))
+        {
+            let around = Around { resource: "", literal: true, sensitive: false };
+            self.warn_of_unknown(region, &regions().collect::<Vec<_>>(), entry.value.span, "region", around);
+        }
+        let region = self.overrides.region.clone().or(spec_region);
+        if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
+            let problem = format!("`{region}` is not a valid region for `--region`");
+            self.push(Diagnostic::error(problem).hint(region_hint(region)));
+        } else if let Some(region) = self.overrides.region.as_ref().filter(|region| !is_known_region(region)) {
+            self.push(shape::unknown_word(
+                format!("`--region` is `{region}`, which engine doesn't know about"),
+                region,
+                regions(),
+            ));
+        }
+        self.scope.region.clone_from(&region);
+        let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
+        self.scope.account.clone_from(&account);
+        let stack = match find("stack") {
+            Some(entry) => self.header(entry, STACK),
+            None => match STACK.objection(stem) {
+                None => Some(stem.to_owned()),
+                Some(objection) => {
+                    let problem = format!("the file name can't be used as the stack name: `{stem}` {objection}");
+                    self.error(root.span, problem, "add `stack: name` to the spec, or rename the file");
+                    None
+                }
+            },
+        };
+        let mut resources = self.resources(find("resources"), root, stack.as_deref().unwrap_or("stack"));
+        let outputs = self.outputs(find("outputs"));
+        self.unused_vars();
+        self.follow_references(&mut resources);
+        self.duplicates(&mut resources);
+        self.load(&mut resources);
+        let graph = match (self.graph(&resources), self.depth) {
+            (Some(graph), _) => graph,
+            // A cycle prevents creating resources, but not deleting them.
+            (None, Depth::Identities) => Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?,
+            (None, Depth::Full) => return None,
+        };
+        // An invalid region or account must not fall back to another one, and an imported resource with an unreadable name
+        // must not be treated as managed.
+        let misplaced = |key: &str, value: &Option<String>| find(key).is_some() && value.is_none();
+        if misplaced("region", &region) || misplaced("account", &account) || self.is_anything_barred {
+            return None;
+        }
+        Some(Spec {
+            file: Arc::clone(self.file),
+            team: team?,
+            stack: stack?,
+            region,
+            account,
+            positions: resources.iter().enumerate().map(|(at, draft)| (draft.declared.name.clone(), at)).collect(),
+            resources: resources.into_iter().map(|draft| draft.declared).collect(),
+            graph,
+            outputs,
+            untouchable: std::mem::take(&mut self.untouchable),
+            warnings: Vec::new(),
+            places: std::mem::take(&mut self.places),
+        })
+    }
+
+    fn team(&mut self, entry: Option<&Entry>, root: &Node) -> Option<String> {
+        // Check it even if the command line overrides it: the next run may not.
+        let written = entry.map(|entry| self.header(entry, TEAM));
+        match (&self.overrides.team, written) {
+            (Some(team), _) => match TEAM.objection(team) {
+                None => Some(team.clone()),
+                Some(objection) => {
+                    let problem = format!("the team name `{team}` {objection}");
+                    self.push(Diagnostic::error(problem).hint(name_hint(team, TEAM)));
+                    None
+                }
+            },
+            (None, Some(written)) => written,
+            (None, None) => {
+                self.error(root.span, "the spec has no `team`", "add `team: your-team` at the top, or pass `--team`");
+                None
+            }
+        }
+    }
+
+    /// A string at the top of the file, which may contain variables.
+    fn header(&mut self, entry: &Entry, text: Text) -> Option<String> {
+        let around = Around { resource: "", literal: true, sensitive: false };
+        let value = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key))?;
+        self.object(&text, &value, entry.value.span, &entry.key, around)?;
+        Some(value.as_str()?.to_owned())
+    }
+
+    /// Whether a text of the file must be hidden: a variable may contain a secret, wherever it is used.
+    fn hides(&self, span: Span, around: Around<'_>) -> bool {
+        around.sensitive || self.file.slice(span).contains("${var.")
+    }
+
+    fn vars(&mut self, entry: Option<&Entry>) {
+        let mut vars = BTreeMap::new();
+        match entry.map(|entry| (&entry.value.value, entry)) {
+            None => {}
+            Some((Yaml::Map(entries), _)) => {
+                for Entry { key, key_span, value } in entries {
+                    if let Some(objection) = RESOURCE.objection(key) {
+                        self.error(*key_span, format!("the variable `{key}` {objection}"), name_hint(key, RESOURCE));
+                    }
+                    match &value.value {
+                        Yaml::String(text) => drop(vars.insert(key.clone(), text.clone())),
+                        Yaml::Number(_) | Yaml::Bool(_) => {
+                            drop(vars.insert(key.clone(), self.file.slice(value.span).to_owned()));
+                        }
+                        // Declared without a value: each run must provide it.
+                        Yaml::Null => {}
+                        Yaml::List(_) | Yaml::Map(_) => {
+                            self.error(
+                                value.span,
+                                format!("the variable `{key}` is not a single value"),
+                                "set it to text, a number, `true` or `false`",
+                            );
+                        }
+                    }
+                }
+            }
+            Some((_, entry)) => {
+                self.error(
+                    entry.value.span,
+                    "`vars` must be a mapping of names to values",
+                    "write `vars: { name: value }`",
+                );
+            }
+        }
+        vars.extend(self.overrides.env.clone());
+        vars.extend(self.overrides.vars.clone());
+        self.scope.vars = vars;
+    }
+
+    /// Warns of an unused variable on the command line, which is probably a typo.
+    fn unused_vars(&mut self) {
+        for name in self.overrides.vars.keys().filter(|name| !self.used_vars.contains(*name)) {
+            let warning = Diagnostic::warning(format!("`--var {name}=…` is not used by this spec"));
+            self.diagnostics.push(match nearest(name, self.used_vars.iter().map(String::as_str)) {
+                Some(near) => warning.hint(format!("did you mean `{near}`?")),
+                None => warning,
+            });
+        }
+    }
+
+    fn resources(&mut self, entry: Option<&Entry>, root: &Node, stack: &str) -> Vec<Draft> {
+        let Some(entry) = entry else {
+            self.error(
+                root.span,
+                "the spec has no `resources`",
+                "add `resources:` with at least one resource under it",
+            );
+            return Vec::new();
+        };
+        let entries = match &entry.value.value {
+            Yaml::Map(entries) => entries,
+            Yaml::Null => {
+                self.error(entry.key_span, "`resources` is empty", "add a resource under it, or write `resources: {}`");
+                return Vec::new();
+            }
+            _ => {
+                self.error(
+                    entry.value.span,
+                    "`resources` must be a mapping of names to resources",
+                    "write each resource as `name:` with its properties under it",
+                );
+                return Vec::new();
+            }
+        };
+        entries.iter().filter_map(|entry| self.resource(entry, stack)).collect()
+    }
+
+    fn resource(&mut self, entry: &Entry, stack: &str) -> Option<Draft> {
+        let name = entry.key.as_str();
+        self.places.set(name, Path::default(), entry.key_span);
+        if let Some(objection) = RESOURCE.objection(name) {
+            self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, RESOURCE));
+        } else if RESERVED_NAMES.contains(&name) {
+            let hint = format!("choose another name; `${{…}}` reserves {}", list(RESERVED_NAMES));
+            self.error(entry.key_span, format!("the resource name `{name}` is reserved"), hint);
+        }
+        let Yaml::Map(entries) = &entry.value.value else {
+            self.error(
+                entry.key_span,
+                format!("the resource `{name}` must be a mapping"),
+                "write `type:` and its properties under the name, indented",
+            );
+            return None;
+        };
+        for Entry { key, key_span, value } in entries {
+            let span = if matches!(value.value, Yaml::Map(_) | Yaml::List(_)) { *key_span } else { value.span };
+            self.places.set(name, Path::property(key), span);
+        }
+        let find = |key: &str| entries.iter().find(|entry| entry.key == key);
+        let around = Around { resource: name, literal: true, sensitive: false };
+        let Some(kind) = self.kind(find("type"), entry, around) else {
+            if let Some(import) = find("import") {
+                self.bar(import);
+            }
+            return None;
+        };
+        let schema = kind.schema();
+        let depends_on = self.depends_on(find("depends_on"), around);
+        let lifecycle = self.lifecycle(entries, find("import").is_some(), schema, around);
+        let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.to_owned() };
+        let import = find("import").map(|entry| self.import(entry, schema, around));
+        if let (Some(None), Some(entry)) = (&import, find("import")) {
+            self.bar(entry);
+        }
+        if import.is_none() && !schema.managed {
+            let hint = format!("add `import: name-of-the-{}`", schema.kind);
+            self.error(entry.key_span, format!("engine can't create a {}, only import it", schema.kind), hint);
+        }
+        let (aws_name, arn) = match &import {
+            Some(imported) => imported.clone().unwrap_or_default(),
+            // The error that it can't be created is already reported.
+            None if !schema.managed => Default::default(),
+            None => {
+                let key = if let Naming::Inner { key, .. } = schema.naming { key } else { "name" };
+                (self.own_name(find(key), entry, schema, around), None)
+            }
+        };
+        let id = Id { owner, name: aws_name, arn, anchors: BTreeMap::new(), site: None, incarnation: None };
+        let mut declared = Declared {
+            name: name.to_owned(),
+            kind: Arc::clone(kind),
+            id,
+            imported: import.is_some(),
+            lifecycle,
+            desired: Tree::new(),
+            written: BTreeSet::new(),
+            artifact: None,
+        };
+        for Entry { key, key_span, value } in entries.iter().filter(|entry| !words(&META).contains(&entry.key.as_str()))
+        {
+            let Some(property) = settable(&schema.properties).find(|property| property.name == key) else {
+                if self.is_only_counted() {
+                    continue;
+                }
+                // Don't report a misspelled property as missing, too.
+                declared.written.extend(nearest(key, schema.settable().map(|it| it.name)).map(str::to_owned));
+                self.unknown(
+                    key,
+                    *key_span,
+                    &format!("a {}", schema.kind),
+                    schema
+                        .settable()
+                        .map(|it| it.name)
+                        .chain(words(&META).into_iter().filter(|key| takes(schema, key))),
+                );
+                continue;
+            };
+            if declared.imported && property.change != Rule::Checked {
+                let problem = format!("`{key}` can't be set, because `{name}` is imported");
+                self.error(
+                    *key_span,
+                    problem,
+                    "remove the line; engine reads imported resources and never changes them",
+                );
+                continue;
+            }
+            declared.written.insert(key.clone());
+            if matches!(&schema.naming, Naming::Inner { key: naming, .. } if naming == key) {
+                // Already checked as the name.
+                declared.desired.insert(key.clone(), Value::String(declared.id.name.clone()));
+                continue;
+            }
+            let around = Around { resource: name, literal: property.literal, sensitive: property.sensitive };
+            if let Some(found) = self.value(&property.shape, value, key, around, &Path::property(key)) {
+                if let Some(home) = property.home {
+                    self.all_at_home(home, value, &found);
+                }
+                self.within_quota(property, &found, value.span);
+                declared.desired.insert(key.clone(), found);
+            }
+        }
+        if declared.imported && find("name").is_some() {
+            let span = find("name").map_or(entry.key_span, |entry| entry.key_span);
+            self.error(
+                span,
+                "`name` and `import` can't be combined",
+                "remove `name:`; `import:` already names the resource",
+            );
+        }
+        if !declared.imported {
+            self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
+            kind.normalize(&declared.id, &mut declared.desired);
+            // Skip follow-up errors about properties whose value is already reported as invalid.
+            let mut problems = kind.check(&declared.desired);
+            problems.retain(|problem| {
+                let root = problem.path.root().unwrap_or_default();
+                !declared.written.contains(root) || declared.desired.contains_key(root)
+            });
+            self.problems(name, problems);
+        }
+        Some(Draft { declared, depends_on })
+    }
+
+    /// Warns of values above AWS's default quota.
+    fn within_quota(&mut self, property: &Property, found: &Value, span: Span) {
+        let Some(quota) = property.quota else { return };
+        let length = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let (n, is_count) = match found {
+            Value::Number(number) => (number.as_i64().unwrap_or_default(), false),
+            Value::List(items) => (length(items.len()), true),
+            Value::Map(map) => (length(map.len()), true),
+            _ => return,
+        };
+        if n > quota.most {
+            let (name, most) = (property.name, quota.most);
+            let problem = match is_count {
+                true => format!("`{name}` has {n} entries, above AWS's default limit of {most}"),
+                false => format!("`{name}` is {n}, above AWS's default limit of {most}"),
+            };
+            let warning = Diagnostic::warning(problem).at(self.file.place(span)).why(quota.beyond);
+            self.push(warning.hint(format!("use at most {most}, or request a higher quota for this account")));
+        }
+    }
+
+    /// Reads a resource's lifecycle settings.
+    fn lifecycle(&mut self, entries: &[Entry], imported: bool, schema: &Schema, around: Around<'_>) -> Lifecycle {
+        let mut lifecycle = Lifecycle::default();
+        for Entry { key, key_span, value } in entries {
+            let slot = match key.as_str() {
+                "adopt" => &mut lifecycle.adopt,
+                "protect" => &mut lifecycle.protect,
+                "retain" => &mut lifecycle.retain,
+                "ignore_changes" => {
+                    lifecycle.ignore_changes = self.ignored(value, schema, around);
+                    continue;
+                }
+                _ => continue,
+            };
+            *slot = self.bool(value, key, around).unwrap_or_default();
+            if imported {
+                let problem = format!("`{key}` has no effect, because `{}` is imported", around.resource);
+                self.error(*key_span, problem, "remove the line; engine never changes or deletes imported resources");
+            } else if key == "retain" && schema.index.is_none() {
+                let problem = format!("a {} can't be retained, because it has no tags", schema.kind);
+                self.error(*key_span, problem, "set `retain: true` on the resource that it belongs to");
+            }
+        }
+        if lifecycle.protect && lifecycle.retain {
+            let span = entries.iter().find(|entry| entry.key == "retain").map(|entry| entry.key_span);
+            if let Some(span) = span {
+                let problem = "`protect` and `retain` can't be combined";
+                let hint = "keep one: `protect` refuses to delete the resource, `retain` stops managing it";
+                self.error(span, problem, hint);
+            }
+        }
+        lifecycle
+    }
+
+    fn ignored(&mut self, node: &Node, schema: &Schema, around: Around<'_>) -> BTreeSet<String> {
+        let Yaml::List(items) = &node.value else {
+            let hint = "write `ignore_changes: [read_capacity]`";
+            self.error(node.span, "`ignore_changes` must be a list of properties", hint);
+            return BTreeSet::new();
+        };
+        let can = || schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| it.name);
+        let mut ignored = BTreeSet::new();
+        for item in items {
+            let Some(path) = self.raw_text(item, "ignore_changes", around) else { continue };
+            let (name, rest) = path.split_once('.').map_or((&*path, None), |(name, rest)| (name, Some(rest)));
+            let property = schema.settable().find(|it| it.name == name && schema.is_ignorable(it));
+            if self.is_only_counted() {
+                continue;
+            }
+            match (property, rest) {
+                (None, _) => {
+                    let hint = match nearest(name, can()) {
+                        Some(near) if schema.property(name).is_none() => format!("did you mean `{near}`?"),
+                        _ => format!("use one of {}", list(can())),
+                    };
+                    self.error(item.span, format!("changes of `{name}` can't be ignored in a {}", schema.kind), hint);
+                }
+                (Some(property), Some(rest)) => match part_of(name, &property.shape, rest) {
+                    Ok(_) => {}
+                    Err(Unignorable::Whole(name)) => {
+                        let problem = format!("`{path}` is part of `{name}`, which can only be ignored as a whole");
+                        self.error(item.span, problem, format!("write `ignore_changes: [{name}]`"));
+                    }
+                    Err(Unignorable::Unknown { name, known }) => {
+                        let hint = match nearest(name, known.iter().copied()) {
+                            Some(near) => format!("did you mean `{near}`?"),
+                            None => format!("it has {}", list(known)),
+                        };
+                        self.error(item.span, format!("`{path}` refers to `{name}`, which doesn't exist there"), hint);
+                    }
+                },
+                (Some(_), None) => {}
+            }
+            ignored.insert(path);
+        }
+        ignored
+    }
+
+    /// Reads `outputs:`, which an apply and `engine output` print.
+    fn outputs(&mut self, entry: Option<&Entry>) -> Vec<(String, Value)> {
+        let Some(entry) = entry else { return Vec::new() };
+        let Yaml::Map(entries) = &entry.value.value else {
+            let hint = "write `outputs: { name: ${resource.attribute} }`";
+            self.error(entry.value.span, "`outputs` must be a mapping of names to text", hint);
+            return Vec::new();
+        };
+        let mut outputs = Vec::new();
+        for Entry { key, key_span, value } in entries {
+            if let Some(objection) = RESOURCE.objection(key) {
+                self.error(*key_span, format!("the output `{key}` {objection}"), name_hint(key, RESOURCE));
+            }
+            let around = Around { resource: "", literal: false, sensitive: false };
+            if let Some(value) = self.text(value, key, around, &Path::property("outputs").key(key)) {
+                outputs.push((key.clone(), value));
+            }
+        }
+        outputs
+    }
+
+    fn kind(&mut self, entry: Option<&Entry>, resource: &Entry, around: Around<'_>) -> Option<&'a Arc<dyn Definition>> {
+        let all = self.kinds;
+        let kinds = || all.schemas().map(|schema| schema.kind);
+        let Some(entry) = entry else {
+            let hint = format!("add `type:` with one of these: {}", list(kinds()));
+            self.error(resource.key_span, format!("`{}` has no `type`", resource.key), hint);
+            return None;
+        };
+        let word = self.raw_text(&entry.value, "type", around)?;
+        let kind = all.get(word.as_str());
+        if kind.is_none() && !self.is_only_counted() {
+            let hint = match nearest(&word, kinds()).or_else(|| kind_elsewhere(all, &word)) {
+                Some(near) => format!("did you mean `{near}`? The resource types are {}", list(kinds())),
+                None => format!("the resource types are {}", list(kinds())),
+            };
+            self.error(entry.value.span, format!("unknown resource type `{word}`"), hint);
+        }
+        kind
+    }
+
+    fn depends_on(&mut self, entry: Option<&Entry>, around: Around<'_>) -> Vec<(String, Span)> {
+        let Some(entry) = entry else { return Vec::new() };
+        let Yaml::List(items) = &entry.value.value else {
+            self.error(entry.value.span, "`depends_on` must be a list of resource names", "write `depends_on: [name]`");
+            return Vec::new();
+        };
+        let names = items.iter().filter_map(|item| Some((self.raw_text(item, "depends_on", around)?, item.span)));
+        names.collect()
+    }
+
+    /// Records the name of an invalid import: the resource still has another owner.
+    fn bar(&mut self, import: &Entry) {
+        match &import.value.value {
+            Yaml::String(text) if !text.contains("${") => {
+                let name = if text.starts_with("arn:") { name_in_arn(text) } else { text };
+                self.untouchable.insert(name.to_owned());
+            }
+            _ => self.is_anything_barred = true,
+        }
+    }
+
+    /// The name and, if given, the ARN of an imported resource.
+    fn import(&mut self, entry: &Entry, schema: &Schema, around: Around<'_>) -> Option<(String, Option<String>)> {
+        if !schema.importable {
+            let hint =
+                "remove `import:`; the spec that contains the function always creates its permissions and mappings";
+            self.error(entry.key_span, format!("a {} can't be imported", schema.kind), hint);
+            return None;
+        }
+        let value = self.text(&entry.value, "import", around, &Path::property("import"))?;
+        let text = value.as_str()?;
+        let span = entry.value.span;
+        let arn = text.starts_with("arn:").then(|| text.to_owned());
+        let name = if arn.is_some() { name_in_arn(text) } else { text };
+        let marker = format!(":{}", schema.kind);
+        if arn.is_some() && !(text.contains(&format!("{marker}/")) || text.contains(&format!("{marker}:"))) {
+            self.error(
+                span,
+                format!("`{text}` is not the ARN of a {}", schema.kind),
+                format!("write the name or ARN of a {}", schema.kind),
+            );
+            return None;
+        }
+        let (Naming::Own { text: rule } | Naming::Inner { text: rule, .. }) = &schema.naming else { return None };
+        if let Some(objection) = rule.objection(name) {
+            let problem = match name {
+                "" => format!("`import` doesn't name a {}", schema.kind),
+                _ => format!("the {} name `{name}` {objection}", schema.kind),
+            };
+            self.error(span, problem, rule.remedy(name));
+            return None;
+        }
+        for home in [Home::Region, Home::Account] {
+            self.at_home(home, text, span)?;
+        }
+        Some((name.to_owned(), arn))
+    }
+
+    /// Rejects an ARN from another region or account than the spec's, where both are known.
+    fn at_home(&mut self, home: Home, arn: &str, span: Span) -> Option<()> {
+        let (field, word, wanted) = match home {
+            Home::Region => (3, "region", &self.scope.region),
+            Home::Account => (4, "account", &self.scope.account),
+        };
+        let (Some(wanted), Some(named)) = (wanted, arn.split(':').nth(field)) else { return Some(()) };
+        // Some ARNs have no region or account (`arn:aws:iam::…`).
+        if !arn.starts_with("arn:") || named.is_empty() || named == wanted {
+            return Some(());
+        }
+        let problem = format!("this ARN is in {word} `{named}`, but the spec is for {word} `{wanted}`");
+        self.error(span, problem, format!("use an ARN in `{wanted}`, or correct `{word}:`"));
+        None
+    }
+
+    /// The same for every text in a property's value.
+    fn all_at_home(&mut self, home: Home, node: &Node, value: &Value) {
+        match (value, &node.value) {
+            (Value::String(arn), _) => drop(self.at_home(home, arn, node.span)),
+            (Value::List(values), Yaml::List(nodes)) => {
+                values.iter().zip(nodes).for_each(|(value, node)| self.all_at_home(home, node, value));
+            }
+            _ => {}
+        }
+    }
+
+    /// The name in AWS of a managed resource.
+    fn own_name(&mut self, entry: Option<&Entry>, resource: &Entry, schema: &Schema, around: Around<'_>) -> String {
+        let usual = format!("{}-{}", self.scope.team, resource.key);
+        let (name, span) = match (entry, &schema.naming) {
+            // The error in the resource's name is already reported.
+            (None, _) if RESOURCE.objection(&resource.key).is_some() => return usual,
+            (None, _) => (usual, resource.key_span),
+            (Some(entry), Naming::Own { .. } | Naming::Inner { .. }) => {
+                let Some(value) = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key)) else {
+                    return usual;
+                };
+                let name = value.as_str().unwrap_or_default().to_owned();
+                self.warn_of_variable(entry, &resource.key);
+                let team = &self.scope.team;
+                if !is_of_team(&name, team) {
+                    let problem = format!("the name `{name}` doesn't start with the team `{team}` and `-`, `_` or `.`");
+                    let diagnostic = Diagnostic::error(problem)
+                        .at(self.file.place(entry.value.span))
+                        .why("the prefix separates the teams in an account")
+                        .hint(match schema.importable {
+                            true => {
+                                format!("write `name: ${{team}}-{name}`, or use `import:` if another team owns it")
+                            }
+                            false => format!("write `{}: ${{team}}-{name}`", entry.key),
+                        });
+                    self.push(diagnostic);
+                    return usual;
+                }
+                (name, entry.value.span)
+            }
+            (Some(entry), _) => {
+                let hint = format!("remove it; engine names it `{usual}`, after the resource");
+                self.error(entry.key_span, format!("a {} has no `name` property", schema.kind), hint);
+                return usual;
+            }
+        };
+        if let Naming::Own { text } | Naming::Inner { text, .. } = &schema.naming
+            && let Some(objection) = text.objection(&name)
+        {
+            let problem = format!("the {} name `{name}` {objection}", schema.kind);
+            let hint = match schema.naming {
+                Naming::Inner { .. } => "rename the resource, or set `statement_id:`",
+                _ => "rename the resource, or set `name:`",
+            };
+            self.push(
+                Diagnostic::error(problem)
+                    .at(self.file.place(span))
+                    .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.words))
+                    .hint(hint),
+            );
+        }
+        name
+    }
+
+    /// Warns of a name that depends on a variable: another value names another resource in AWS and orphans this one.
+    fn warn_of_variable(&mut self, name: &Entry, resource: &str) {
+        if !self.file.slice(name.value.span).contains("${var.") {
+            return;
+        }
+        let problem = format!("the name of `{resource}` depends on a variable");
+        let warning = Diagnostic::warning(problem)
+            .at(self.file.place(name.value.span))
+            .why("with another value, `engine apply` creates another resource and orphans this one")
+            .hint("write the full name; for several copies, use one spec per copy, each with its own `stack:`");
+        self.push(warning);
+    }
+
+    /// Fills in defaults and reports missing required properties.
+    fn complete(
+        &mut self,
+        tree: &mut Tree,
+        properties: &[Property],
+        written: &BTreeSet<String>,
+        span: Span,
+        owner: &str,
+    ) {
+        for property in properties.iter().filter(|property| !written.contains(property.name)) {
+            match &property.presence {
+                Presence::Required => {
+                    let problem = format!("`{owner}` is missing `{}`", property.name);
+                    self.error(span, problem, format!("add `{}:` ({})", property.name, property.doc));
+                }
+                Presence::Default(default) => drop(tree.insert(property.name.to_owned(), Value::from(default.clone()))),
+                Presence::Optional => drop(tree.insert(property.name.to_owned(), Value::Null)),
+                Presence::Derived => {}
+            }
+        }
+    }
+
+    /// Packs local files, after all checks that don't need them.
+    fn load(&mut self, drafts: &mut [Draft]) {
+        if self.depth == Depth::Identities {
+            return;
+        }
+        let boundary = (!self.overrides.allow_code_outside)
+            .then(|| super::project(self.dir, self.overrides.current_dir.as_deref()));
+        let folder = SpecFolder { path: self.dir.to_owned(), boundary };
+        for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
+            let Declared { name, kind, desired, artifact, .. } = &mut draft.declared;
+            let Loaded { derived, artifact: packed, problems } = kind.load(desired, &folder);
+            desired.extend(derived);
+            *artifact = packed;
+            let name = name.clone();
+            self.problems(&name, problems);
+        }
+    }
+
+    fn problems(&mut self, resource: &str, problems: Vec<Problem>) {
+        for Problem { path, problem, why, hint, warning } in problems {
+            let mut diagnostic = if warning { Diagnostic::warning(problem) } else { Diagnostic::error(problem) };
+            if let Some(span) = self.places.get(resource, &path) {
+                diagnostic = diagnostic.at(self.file.place(span));
+            }
+            if let Some(why) = why {
+                diagnostic = diagnostic.why(why);
+            }
+            if let Some(hint) = hint {
+                diagnostic = diagnostic.hint(hint);
+            }
+            self.push(diagnostic);
+        }
+    }
+
+    fn error(&mut self, span: Span, problem: impl Into<String>, hint: impl Into<String>) {
+        self.push(Diagnostic::error(problem).at(self.file.place(span)).hint(hint));
+    }
+
+    fn push(&mut self, mut diagnostic: Diagnostic) {
+        // A name that the message repeats may be as long as the file.
+        for text in std::iter::once(&mut diagnostic.problem).chain(&mut diagnostic.hints) {
+            if let Some((end, _)) = text.char_indices().nth(MAX_SAID) {
+                text.replace_range(end.., "…");
+            }
+        }
+        if diagnostic.severity == Severity::Error {
+            self.n_errors += 1;
+        }
+        if self.n_errors <= MAX_ERRORS {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Whether the next error exceeds the maximum; then it is counted here and not shown. Call it before building expensive
+    /// messages: a file can have a hundred thousand errors.
+    fn is_only_counted(&mut self) -> bool {
+        let full = self.n_errors >= MAX_ERRORS;
+        if full {
+            self.n_errors += 1;
+        }
+        full
+    }
+}
+
+/// A declaration that is not complete yet.
+struct Draft {
+    declared: Declared,
+    depends_on: Vec<(String, Span)>,
+}
+
+fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
+    diagnostic::listed(words, MAX_LISTED)
+}

@@ -1,0 +1,224 @@
+//! Relations between resources: targets of references, the identities that follow from them, and the dependency graph.
+//!
+//! **Invariant:** it runs after each value has been checked on its own.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::diagnostic::Diagnostic;
+use crate::graph::{Cycle, Graph};
+use crate::schema::{Moment, Naming, Origin, Schema, name_in_arn};
+use crate::value::{Hole, Path, Tree, Value};
+
+use super::super::Declared;
+use super::{Checker, Draft, MAX_LISTED, Reference, list, nearest};
+
+impl Checker<'_> {
+    /// Checks that each reference has a target, and fills in the parents' names.
+    pub(super) fn follow_references(&mut self, drafts: &mut [Draft]) {
+        let targets: BTreeMap<String, Declared> =
+            drafts.iter().map(|draft| (draft.declared.name.clone(), draft.declared.clone())).collect();
+        for reference in std::mem::take(&mut self.references) {
+            self.follow(&reference, &targets);
+        }
+        for draft in drafts.iter_mut() {
+            for (name, span) in &draft.depends_on {
+                if !targets.contains_key(name) && !self.is_declared(name) && !self.is_only_counted() {
+                    let diagnostic = no_resource(name, targets.keys().map(String::as_str));
+                    self.push(diagnostic.at(self.file.place(*span)));
+                }
+            }
+            let kind = Arc::clone(&draft.declared.kind);
+            for property in kind.schema().properties.iter().filter(|property| property.identity) {
+                let declared = &mut draft.declared;
+                let target = match declared.desired.get(property.name) {
+                    Some(Value::Unknown(template)) => match template.sole_hole() {
+                        // A reference without a target is already reported.
+                        Some(Hole::Output { resource, .. }) => {
+                            targets.get(resource).map(|target| target.id.name.clone())
+                        }
+                        _ => {
+                            let span = self.places.get(&declared.name, &Path::property(property.name));
+                            let problem = format!("`{}` must be a single reference, without other text", property.name);
+                            let hint = "write only the reference, because it identifies the resource in AWS";
+                            if let Some(span) = span {
+                                self.error(span, problem, hint);
+                            }
+                            None
+                        }
+                    },
+                    Some(Value::String(arn)) => Some(name_in_arn(arn).to_owned()),
+                    _ => None,
+                };
+                if let Some(name) = target {
+                    declared.id.anchors.insert(property.name, name);
+                }
+            }
+        }
+    }
+
+    /// Whether the spec has a resource with this name, even an invalid one, which is already reported.
+    fn is_declared(&self, name: &str) -> bool {
+        self.places.get(name, &Path::default()).is_some()
+    }
+
+    pub(super) fn follow(&mut self, reference: &Reference, targets: &BTreeMap<String, Declared>) {
+        let Reference { resource, attribute, span, .. } = reference;
+        let Some(target) = targets.get(resource) else {
+            if self.is_declared(resource) {
+                return;
+            }
+            if reference.sensitive {
+                // The text may be a secret; the name of a similar resource is not.
+                let near = nearest(resource, targets.keys().map(String::as_str).take(MOST_COMPARED));
+                let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? Otherwise "));
+                self.error(
+                    *span,
+                    format!("`{}` refers to a resource that doesn't exist in this spec", reference.path),
+                    format!("{near}write `$${{` for a literal `${{`"),
+                );
+                return;
+            }
+            if self.is_only_counted() {
+                return;
+            }
+            let diagnostic = no_resource(resource, targets.keys().map(String::as_str));
+            self.push(diagnostic.at(self.file.place(*span)));
+            return;
+        };
+        let schema = target.schema();
+        let Some(output) = schema.output(attribute) else {
+            if self.is_only_counted() {
+                return;
+            }
+            let known = || schema.outputs.iter().map(|output| output.name);
+            let near = nearest(attribute, known());
+            let attribute = if reference.sensitive { "…" } else { attribute };
+            let hint = match near {
+                Some(near) => format!("did you mean `${{{resource}.{near}}}`? A {} has {}", schema.kind, list(known())),
+                None => format!("a {} has {}", schema.kind, list(known())),
+            };
+            self.error(*span, format!("`{resource}` (a {}) has no attribute `{attribute}`", schema.kind), hint);
+            return;
+        };
+        if let Some(fits) = reference.fits
+            && !fits.contains(&(schema.kind, output.name))
+        {
+            let property = reference.path.to_string();
+            let problem = format!(
+                "`${{{resource}.{attribute}}}` can't be used for `{property}`: `{resource}` is a {}",
+                schema.kind
+            );
+            let wanted = fits.iter().map(|(kind, attribute)| format!("`{attribute}` of a {kind}")).collect::<Vec<_>>();
+            self.error(*span, problem, format!("use {}", wanted.join(" or ")));
+            return;
+        }
+        // Permissions and mappings can only be attached to functions that this spec manages.
+        let identity =
+            targets.get(&reference.from).and_then(|from| from.schema().property(&reference.path.to_string()));
+        if target.imported && schema.kind == "function" && identity.is_some_and(|property| property.identity) {
+            let problem = format!("`{resource}` is imported, so nothing can be attached to it");
+            self.error(*span, problem, "refer to a function that this spec manages");
+        }
+        if let (Origin::Assigned { until: [property] }, false) = (&output.origin, target.imported)
+            && matches!(target.desired.get(*property), None | Some(Value::Null))
+        {
+            let problem = format!("`{resource}` has no `{attribute}`, because its `{property}` is not set");
+            let hint = format!("add `{property}:` to `{resource}`, or remove this reference");
+            self.error(*span, problem, hint);
+        }
+    }
+
+    /// Rejects two declarations of one AWS resource: each apply would overwrite one with the other.
+    pub(super) fn duplicates(&mut self, drafts: &mut [Draft]) {
+        let mut seen: HashMap<(&str, String), &str> = HashMap::new();
+        let mut imported: HashSet<(&str, String)> = HashSet::new();
+        for draft in &*drafts {
+            let Declared { name, .. } = &draft.declared;
+            let schema = draft.declared.schema();
+            // A declaration without an identity is already reported.
+            let Some(identity) = draft.declared.identity() else { continue };
+            if draft.declared.imported {
+                imported.insert((schema.kind, identity.clone()));
+            }
+            // The same name twice is a duplicate key, which is already reported.
+            if let Some(first) = seen.insert((schema.kind, identity.clone()), name).filter(|first| *first != name) {
+                let place = self.places.get(name, &Path::default());
+                let problem = format!("`{first}` and `{name}` both declare the {} `{identity}`", schema.kind);
+                if let Some(span) = place {
+                    self.error(span, problem, "remove one of them, or give them different names");
+                }
+            }
+        }
+        // A destroy continues after these errors, so treat each declaration of an imported resource as imported.
+        for Draft { declared, .. } in drafts {
+            let named = matches!(declared.schema().naming, Naming::Own { .. });
+            let is_theirs = imported.contains(&(declared.schema().kind, declared.id.name.clone()))
+                || self.untouchable.contains(&declared.id.name);
+            declared.imported |= named && is_theirs;
+        }
+    }
+
+    pub(super) fn graph(&mut self, drafts: &[Draft]) -> Option<Graph> {
+        let needs = drafts
+            .iter()
+            .map(|draft| (&draft.declared, draft.depends_on.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()));
+        match graph(&needs.collect::<Vec<_>>()) {
+            Ok(graph) => Some(graph),
+            Err(Cycle(names)) => {
+                let mut circle: Vec<String> =
+                    names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect();
+                if circle.len() > MAX_LISTED {
+                    // Keep the first ones and the last two, which close the cycle.
+                    circle.splice(MAX_LISTED - 3..circle.len() - 2, ["…".to_owned()]);
+                }
+                let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
+                let diagnostic = Diagnostic::error(format!("dependency cycle: {}", circle.join(" -> ")))
+                    .why("each resource depends on the next, so none can be created first")
+                    .hint("remove one of the references or `depends_on` entries");
+                self.push(match span {
+                    Some(span) => diagnostic.at(self.file.place(span)),
+                    None => diagnostic,
+                });
+                None
+            }
+        }
+    }
+}
+
+/// The dependency graph, from references and `depends_on`.
+pub(in crate::spec) fn graph(needs: &[(&Declared, Vec<&str>)]) -> Result<Graph, Cycle> {
+    let edges = needs.iter().flat_map(|(declared, depends_on)| {
+        let references = references(declared.schema(), &declared.desired);
+        let depends_on = depends_on.iter().map(|other| (*other, Moment::Ready));
+        references.into_iter().chain(depends_on).map(|(other, moment)| (declared.name.as_str(), other, moment))
+    });
+    Graph::new(needs.iter().map(|(declared, _)| declared.name.as_str()), edges)
+}
+
+/// The resources that a tree refers to, each with the moment that the property has to wait for.
+fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Moment)> {
+    let mut found = Vec::new();
+    for (name, value) in desired {
+        let needs = schema.property(name).map_or(Moment::Ready, |property| property.needs);
+        value.visit_templates(&Path::default(), &mut |_, template| {
+            found.extend(template.holes().filter_map(|hole| match hole {
+                Hole::Output { resource, .. } => Some((resource.as_str(), needs)),
+                Hole::Account | Hole::Region => None,
+            }));
+        });
+    }
+    found
+}
+
+/// Maximum number of names to compare for a suggestion, which bounds its time.
+const MOST_COMPARED: usize = 1000;
+
+fn no_resource<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Diagnostic {
+    let known: Vec<&str> = known.collect();
+    let diagnostic = Diagnostic::error(format!("there is no resource `{name}` in this spec"));
+    match nearest(name, known.iter().copied().take(MOST_COMPARED)) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic.hint(format!("the resources are {}", list(known))),
+    }
+}

@@ -1,0 +1,584 @@
+//! Checks one value against its shape: type and range; replaces variables and keeps references.
+//!
+//! **Invariant:** it checks one property at a time and doesn't know other resources.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+
+use crate::diagnostic::{Diagnostic, Span};
+use crate::schema::{Problem, Property, Shape, Text, settable};
+use crate::value::{Hole, Part, Path, Template, Tree, Value};
+use crate::yaml::{Entry, Node, Yaml};
+
+use super::super::template::{Name, Token, tokens};
+use super::{Around, Checker, MAX_SPEC_BYTES, MAX_TEXT_BYTES, Reference, Scope, list, nearest, text_hint};
+
+impl Checker<'_> {
+    /// A value of a shape; `None` after an error.
+    pub(super) fn value(
+        &mut self,
+        shape: &Shape,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let span = node.span;
+        self.places.set(around.resource, path.clone(), span);
+        if matches!(node.value, Yaml::Null) {
+            self.error(span, format!("`{name}` has no value"), "add a value, or remove the line");
+            return None;
+        }
+        match shape {
+            Shape::Bool => self.bool(node, name, around).map(Value::Bool),
+            Shape::Integer { min, max } => {
+                let number = self.integer(node, name, around)?;
+                if number < *min && *max == i64::from(i32::MAX) {
+                    let problem = format!("`{name}` is {number}, below the minimum of {min}");
+                    self.error(span, problem, format!("use {min} or more"));
+                    return None;
+                }
+                if !(*min..=*max).contains(&number) {
+                    self.error(
+                        span,
+                        format!("`{name}` is {number}, outside the range {min} to {max}"),
+                        format!("use a number from {min} to {max}"),
+                    );
+                    return None;
+                }
+                Some(Value::Number(number.into()))
+            }
+            Shape::Text(text) => {
+                let value = self.text(node, name, around, path)?;
+                self.object(text, &value, span, name, around)?;
+                Some(value)
+            }
+            Shape::Choice(words) => {
+                let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+                let word = value.as_str()?;
+                if words.contains(&word) { Some(value) } else { self.choice_error(word, words, span, name, around) }
+            }
+            Shape::OpenChoice { offered, retired, form } => {
+                let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+                let word = value.as_str()?;
+                if form.objection(word).is_some() {
+                    return self.choice_error(word, offered, span, name, around);
+                }
+                if !offered.contains(&word) && !retired.contains(&word) {
+                    self.warn_of_unknown(word, offered, span, name, around);
+                }
+                Some(value)
+            }
+            Shape::Link { to, literal } => self.link(to, literal.as_ref(), node, name, around, path),
+            Shape::Map { key, value, max } => {
+                let entries = self.entries(node, name)?;
+                let bounded = self.bounded(entries.len(), *max, span, name);
+                let mut map = Tree::new();
+                for Entry { key: entry, key_span, value: node } in entries.iter().take(*max) {
+                    if let Some(objection) = key.objection(entry) {
+                        let problem = format!("the key `{entry}` in `{name}` {objection}");
+                        self.error(*key_span, problem, key.remedy(entry));
+                    }
+                    // Keep the key after an error, so that no other check reports it as missing.
+                    let value = self.value(value, node, entry, around, &path.key(entry)).unwrap_or(Value::Null);
+                    map.insert(entry.clone(), value);
+                }
+                bounded?;
+                Some(Value::Map(map))
+            }
+            Shape::List { item, max } => self.list(item, *max, node, name, around, path).map(Value::List),
+            Shape::Set { item, max } => {
+                let mut items = self.list(item, *max, node, name, around, path)?;
+                items.sort_by_cached_key(|item| Json::from(item).to_string());
+                items.dedup();
+                Some(Value::List(items))
+            }
+            Shape::Texts { item, max } => {
+                let one = |checker: &mut Self, node: &Node, path: &Path| {
+                    let value = checker.text(node, name, around, path)?;
+                    checker.object(item, &value, node.span, name, around)?;
+                    Some(value)
+                };
+                let Yaml::List(items) = &node.value else { return one(self, node, path) };
+                let bounded = self.bounded(items.len(), *max, span, name);
+                let items = items.iter().take(*max).enumerate();
+                let values = items.map(|(index, node)| one(self, node, &path.index(index)));
+                let mut values = values.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
+                bounded?;
+                match values.len() {
+                    0 => {
+                        self.error(span, format!("`{name}` is empty"), "add at least one entry");
+                        None
+                    }
+                    1 => values.pop(),
+                    _ => Some(Value::List(values)),
+                }
+            }
+            Shape::Json { max, example, faults } => {
+                let json = self.json(*max, example, node, name, around, path)?;
+                self.faults(*faults, &json, node, around, path);
+                Some(Value::from(json))
+            }
+            Shape::Record(properties) => self.record(properties, node, name, around, path),
+            Shape::TextOrRecord(text, properties) => match node.value {
+                Yaml::Map(_) => self.record(properties, node, name, around, path),
+                _ => {
+                    let value = self.text(node, name, around, path)?;
+                    self.object(text, &value, span, name, around)?;
+                    Some(value)
+                }
+            },
+        }
+    }
+
+    /// Reports a word that is not allowed.
+    fn choice_error(
+        &mut self,
+        word: &str,
+        words: &[&str],
+        span: Span,
+        name: &str,
+        around: Around<'_>,
+    ) -> Option<Value> {
+        if self.is_only_counted() {
+            return None;
+        }
+        let hint = match nearest(word, words.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? Use one of {}", list(words.iter().copied())),
+            None => format!("use one of {}", list(words.iter().copied())),
+        };
+        let problem = match self.hides(span, around) {
+            true => format!("invalid value for `{name}`"),
+            false => format!("invalid value `{word}` for `{name}`"),
+        };
+        self.error(span, problem, hint);
+        None
+    }
+
+    /// Warns of an unknown word, which a newer version of AWS may accept.
+    pub(super) fn warn_of_unknown(&mut self, word: &str, words: &[&str], span: Span, name: &str, around: Around<'_>) {
+        let problem = match self.hides(span, around) {
+            true => format!("engine doesn't know about this value of `{name}`"),
+            false => format!("`{name}` is `{word}`, which engine doesn't know about"),
+        };
+        self.push(unknown_word(problem, word, words.iter().copied()).at(self.file.place(span)));
+    }
+
+    /// `None` after an error. Callers still check the first `max` entries, and skip the others: there may be many.
+    fn bounded(&mut self, length: usize, max: usize, span: Span, name: &str) -> Option<()> {
+        if length <= max {
+            return Some(());
+        }
+        let problem = format!("`{name}` has {length} entries, but the maximum is {max}");
+        self.error(span, problem, format!("keep at most {max} entries"));
+        None
+    }
+
+    fn list(
+        &mut self,
+        item: &Shape,
+        max: usize,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Vec<Value>> {
+        let Yaml::List(items) = &node.value else {
+            self.error(node.span, format!("`{name}` must be a list"), format!("write `{name}: [one, two]`"));
+            return None;
+        };
+        let bounded = self.bounded(items.len(), max, node.span, name);
+        let items = items.iter().take(max).enumerate();
+        let values = items.map(|(index, node)| self.value(item, node, name, around, &path.index(index)));
+        let values = values.collect::<Vec<_>>();
+        bounded?;
+        values.into_iter().collect()
+    }
+
+    /// A JSON object, written as YAML or as text. It can contain variables but no references, since values that AWS assigns
+    /// later can't be compared key by key.
+    fn json(
+        &mut self,
+        max: usize,
+        example: &str,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Json> {
+        let around = Around { literal: true, ..around };
+        let json = match &node.value {
+            Yaml::Map(_) => self.plain(node, name, around, path)?,
+            Yaml::Null | Yaml::Bool(_) | Yaml::Number(_) | Yaml::List(_) => {
+                let problem = format!("each entry of `{name}` must be a mapping");
+                self.error(node.span, problem, format!("write `{name}: [{example}]`"));
+                return None;
+            }
+            Yaml::String(_) => {
+                let text = self.text(node, name, around, path)?;
+                match serde_json::from_str(text.as_str().unwrap_or_default()) {
+                    Ok(json @ Json::Object(_)) => json,
+                    Ok(_) => {
+                        self.error(node.span, format!("`{name}` is not a JSON object"), "start it with `{`");
+                        return None;
+                    }
+                    Err(error) => {
+                        let problem = format!("`{name}` is not valid JSON: {error}");
+                        self.error(node.span, problem, "write it as YAML under the key, or as JSON in quotes");
+                        return None;
+                    }
+                }
+            }
+        };
+        let length = json.to_string().chars().count();
+        if length > max {
+            let problem = format!("`{name}` has {length} characters as JSON, but the maximum is {max}");
+            self.error(node.span, problem, format!("shorten it to {max} characters"));
+            return None;
+        }
+        Some(json)
+    }
+
+    fn faults(
+        &mut self,
+        faults: fn(&Json, &Path) -> Vec<Problem>,
+        json: &Json,
+        node: &Node,
+        around: Around<'_>,
+        path: &Path,
+    ) {
+        // Show it as written if it contains a variable, whose value may be a secret.
+        let written = self.hides(node.span, around).then(|| as_written(node));
+        let faults = faults(written.as_ref().unwrap_or(json), path);
+        self.problems(around.resource, faults);
+    }
+
+    /// YAML as JSON, without a schema.
+    fn plain(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Json> {
+        self.places.set(around.resource, path.clone(), node.span);
+        Some(match &node.value {
+            Yaml::Null => Json::Null,
+            Yaml::Bool(bool) => Json::Bool(*bool),
+            Yaml::Number(number) => Json::Number(number.clone()),
+            Yaml::String(_) => Json::from(&self.text(node, name, around, path)?),
+            Yaml::List(items) => {
+                let items = items.iter().enumerate().map(|(at, item)| self.plain(item, name, around, &path.index(at)));
+                Json::Array(items.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
+            }
+            Yaml::Map(entries) => {
+                let entries = entries.iter().map(|Entry { key, value, .. }| {
+                    Some((key.clone(), self.plain(value, name, around, &path.key(key))?))
+                });
+                Json::Object(entries.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
+            }
+        })
+    }
+
+    pub(super) fn record(
+        &mut self,
+        properties: &[Property],
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let entries = self.entries(node, name)?;
+        let (mut tree, mut written) = (Tree::new(), BTreeSet::new());
+        for Entry { key, key_span, value } in entries {
+            let Some(property) = settable(properties).find(|property| property.name == key) else {
+                if self.is_only_counted() {
+                    continue;
+                }
+                written.extend(nearest(key, settable(properties).map(|it| it.name)).map(str::to_owned));
+                self.unknown(key, *key_span, &format!("`{name}`"), properties.iter().map(|it| it.name));
+                continue;
+            };
+            written.insert(key.clone());
+            // Inline source is literal: JavaScript has its own `${…}`.
+            let value = if property.sensitive && property.literal && matches!(value.value, Yaml::String(_)) {
+                self.places.set(around.resource, path.key(key), value.span);
+                self.raw_text(value, key, around).map(Value::String)
+            } else {
+                self.value(&property.shape, value, key, around, &path.key(key))
+            };
+            if let Some(value) = value {
+                tree.insert(key.clone(), value);
+            }
+        }
+        self.complete(&mut tree, properties, &written, node.span, name);
+        Some(Value::Map(tree))
+    }
+
+    pub(super) fn link(
+        &mut self,
+        to: &'static [(&'static str, &'static str)],
+        literal: Option<&Text>,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let before = self.references.len();
+        let value = self.text(node, name, around, path)?;
+        let example =
+            to.first().map_or_else(String::new, |(kind, attribute)| format!("${{name-of-a-{kind}.{attribute}}}"));
+        match (&value, literal) {
+            (Value::Unknown(template), _) if template.sole_hole().is_some() => {
+                if let Some(reference) = self.references.get_mut(before) {
+                    reference.fits = Some(to);
+                }
+            }
+            (Value::Unknown(_), Some(_)) => {}
+            (_, Some(text)) => self.object(text, &value, node.span, name, around)?,
+            (_, None) => {
+                let problem = format!("`{name}` must be a reference to a resource in this spec");
+                self.error(node.span, problem, format!("write `{name}: {example}`"));
+                return None;
+            }
+        }
+        Some(value)
+    }
+
+    /// Text with variables replaced and references kept.
+    pub(super) fn text(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
+        let raw = self.raw_text(node, name, around)?;
+        let tokens = match tokens(&raw) {
+            Ok(tokens) => tokens,
+            Err(errors) => {
+                for (problem, hint) in errors {
+                    // The text between the braces may be part of a secret that only looks like a reference.
+                    let problem = if around.sensitive { "it contains an invalid `${…}`".to_owned() } else { problem };
+                    self.error(node.span, format!("`{name}`: {problem}"), hint);
+                }
+                return None;
+            }
+        };
+        self.check_length(&tokens, node.span, name)?;
+        let before = self.references.len();
+        let mut parts = Vec::new();
+        let mut complete = true;
+        for token in tokens {
+            match token {
+                Token::Text(text) => parts.push(Part::Text(text)),
+                Token::Name(Name::Team) => parts.push(Part::Text(self.scope.team.clone())),
+                Token::Name(Name::Region) => match self.scope.region.clone() {
+                    Some(region) => parts.push(Part::Text(region)),
+                    None => parts.push(Part::Hole(Hole::Region)),
+                },
+                Token::Name(Name::Account) => match self.scope.account.clone() {
+                    Some(account) => parts.push(Part::Text(account)),
+                    None => parts.push(Part::Hole(Hole::Account)),
+                },
+                Token::Name(Name::Variable(variable)) => {
+                    self.used_vars.insert(variable.clone());
+                    match self.scope.vars.get(&variable) {
+                        Some(value) => parts.push(Part::Text(value.clone())),
+                        None => {
+                            let problem = format!("the variable `{variable}` has no value");
+                            let near = nearest(&variable, self.scope.vars.keys().map(String::as_str));
+                            let meant = near
+                                .map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
+                            let hint = format!(
+                                "{meant}add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}"
+                            );
+                            self.error(node.span, problem, hint);
+                            complete = false;
+                        }
+                    }
+                }
+                Token::Name(Name::Output { resource, attribute }) => {
+                    self.references.push(Reference {
+                        from: around.resource.to_owned(),
+                        path: path.clone(),
+                        span: node.span,
+                        resource: resource.clone(),
+                        attribute: attribute.clone(),
+                        fits: None,
+                        sensitive: around.sensitive,
+                    });
+                    parts.push(Part::Hole(Hole::Output { resource, attribute }));
+                }
+            }
+        }
+        let value = Template(parts).resolve(&|_| None);
+        if let (true, Value::Unknown(template)) = (around.literal, &value) {
+            let shown = template.holes().next().map(ToString::to_string).unwrap_or_default();
+            let hint = if shown == "${account}" || shown == "${region}" {
+                format!("set `{}:` at the top of the spec", shown.trim_matches(['$', '{', '}']))
+            } else {
+                "write the value itself, or use a variable (`${var.x}`)".to_owned()
+            };
+            let problem = format!("`{name}` can't contain `{shown}`: its value must be known before engine reads AWS");
+            self.error(node.span, problem, hint);
+            // Report the reference only once.
+            self.references.truncate(before);
+            return None;
+        }
+        complete.then_some(value)
+    }
+
+    /// Rejects a text that would be too long with its variables replaced, before building it.
+    fn check_length(&mut self, tokens: &[Token], span: Span, name: &str) -> Option<()> {
+        let Scope { team, region, account, vars } = &self.scope;
+        let length = |token: &Token| match token {
+            Token::Text(text) => text.len(),
+            Token::Name(Name::Team) => team.len(),
+            Token::Name(Name::Region) => region.as_ref().map_or(0, String::len),
+            Token::Name(Name::Account) => account.as_ref().map_or(0, String::len),
+            Token::Name(Name::Variable(variable)) => vars.get(variable).map_or(0, String::len),
+            Token::Name(Name::Output { resource, attribute }) => resource.len() + attribute.len(),
+        };
+        let n_bytes = tokens.iter().map(length).fold(0, usize::saturating_add);
+        if n_bytes > MAX_TEXT_BYTES {
+            let problem = format!(
+                "`{name}` has {n_bytes} bytes after variables are replaced, but the maximum is {MAX_TEXT_BYTES}"
+            );
+            self.error(span, problem, "shorten the variables, or use them less often");
+            return None;
+        }
+        let before = self.n_bytes;
+        self.n_bytes = before.saturating_add(n_bytes);
+        if self.n_bytes <= MAX_SPEC_BYTES {
+            return Some(());
+        }
+        // Report only the text that exceeds the limit, not each one after it.
+        if before <= MAX_SPEC_BYTES {
+            let problem = format!(
+                "the spec exceeds {MAX_SPEC_BYTES} bytes here: it has {} after variables are replaced",
+                self.n_bytes
+            );
+            let hint = "shorten the variables, or split the spec into several files";
+            self.error(span, problem, hint);
+        }
+        None
+    }
+
+    /// A string as written; an unquoted number or boolean is an error.
+    pub(super) fn raw_text(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<String> {
+        let written = self.file.slice(node.span);
+        // YAML reads `012` as text, but without quotes it may be meant as a number.
+        let digits = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+        };
+        let quoted = || match around.sensitive {
+            true => "quote it".to_owned(),
+            false => format!("quote it: `{name}: \"{written}\"`"),
+        };
+        let in_line = || format!("write `{name}: text` on one line");
+        let (problem, hint) = match &node.value {
+            Yaml::String(text) if !(node.plain && digits(text)) => return Some(text.clone()),
+            Yaml::String(_) | Yaml::Number(_) => (format!("`{name}` must be text, not a number"), quoted()),
+            Yaml::Bool(_) => (format!("`{name}` must be text, not a boolean"), quoted()),
+            Yaml::Null => (format!("`{name}` has no value"), "add a value, or remove the line".to_owned()),
+            Yaml::List(_) => (format!("`{name}` must be text, not a list"), in_line()),
+            Yaml::Map(_) => (format!("`{name}` must be text, not a mapping"), in_line()),
+        };
+        self.error(node.span, problem, hint);
+        None
+    }
+
+    pub(super) fn bool(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<bool> {
+        if let Yaml::Bool(bool) = node.value {
+            return Some(bool);
+        }
+        let substituted = self.substituted(node, name, around)?;
+        let bool = substituted.as_deref().and_then(|text| text.parse().ok());
+        if bool.is_none() {
+            self.error(node.span, format!("`{name}` must be true or false"), "write `true` or `false` without quotes");
+        }
+        bool
+    }
+
+    pub(super) fn integer(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<i64> {
+        if let Yaml::Number(number) = &node.value
+            && let Some(integer) = number.as_i64()
+        {
+            return Some(integer);
+        }
+        let substituted = self.substituted(node, name, around)?;
+        let integer = substituted.as_deref().and_then(|text| text.parse().ok());
+        if integer.is_none() {
+            self.error(node.span, format!("`{name}` must be a whole number"), "write only digits, without quotes");
+        }
+        integer
+    }
+
+    /// A string with its variables replaced, for properties that are not text; `Some(None)` if it has no variables.
+    pub(super) fn substituted(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<Option<String>> {
+        match &node.value {
+            Yaml::String(text) if text.contains("${") => {
+                let value = self.text(node, name, Around { literal: true, ..around }, &Path::property(name))?;
+                Some(value.as_str().map(str::to_owned))
+            }
+            _ => Some(None),
+        }
+    }
+
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, name: &str) -> Option<&'n [Entry]> {
+        let Yaml::Map(entries) = &node.value else {
+            self.error(
+                node.span,
+                format!("`{name}` must be a mapping"),
+                format!("write `{name}: {{ key: value }}`, or the keys under it, indented"),
+            );
+            return None;
+        };
+        Some(entries)
+    }
+
+    /// Checks text against its limits, if it is known.
+    pub(super) fn object(
+        &mut self,
+        text: &Text,
+        value: &Value,
+        span: Span,
+        name: &str,
+        around: Around<'_>,
+    ) -> Option<()> {
+        let Some(known) = value.as_str() else { return Some(()) };
+        let Some(objection) = text.objection(known) else { return Some(()) };
+        let hidden = self.hides(span, around);
+        let hint = if hidden { text.remedy(known) } else { text_hint(known, *text) };
+        let problem = match text.is_malformed(known) && !hidden && known.chars().count() <= 80 {
+            true => format!("invalid value `{known}` for `{name}`"),
+            false => format!("`{name}` {objection}"),
+        };
+        self.error(span, problem, hint);
+        None
+    }
+
+    pub(super) fn unknown<'n>(&mut self, key: &str, span: Span, owner: &str, known: impl Iterator<Item = &'n str>) {
+        let known: Vec<&str> = known.collect();
+        let hint = match nearest(key, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the properties are {}", list(known)),
+        };
+        self.error(span, format!("{owner} has no property `{key}`"), hint);
+    }
+}
+
+/// The warning for a word that is not in engine's list.
+pub(super) fn unknown_word<'n>(
+    problem: String,
+    word: &str,
+    words: impl Iterator<Item = &'n str> + Clone,
+) -> Diagnostic {
+    let warning = Diagnostic::warning(problem).why("AWS adds values over time, so engine lets AWS decide");
+    match nearest(word, words.clone()) {
+        Some(near) => warning.hint(format!("if it is a typo: did you mean `{near}`?")),
+        None => warning.hint(format!("if it is a typo: the known values are {}", list(words))),
+    }
+}
+
+/// YAML as JSON, without replacing variables.
+fn as_written(node: &Node) -> Json {
+    match &node.value {
+        Yaml::Null => Json::Null,
+        Yaml::Bool(bool) => Json::Bool(*bool),
+        Yaml::Number(number) => Json::Number(number.clone()),
+        Yaml::String(text) => Json::String(text.clone()),
+        Yaml::List(items) => items.iter().map(as_written).collect(),
+        Yaml::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), as_written(&entry.value))).collect(),
+    }
+}

@@ -1,0 +1,324 @@
+//! The keys of a spec besides the properties of its kinds, and the JSON Schema of a spec for editors.
+//!
+//! **Invariant:** the schema accepts each spec that the checker accepts, since both use the same tables. Only the checker
+//! verifies names, references and combinations of properties.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::kind::Kinds;
+use crate::schema::{Naming, Presence, Property, Rule, Schema, Shape, Text, has_parts};
+
+use super::check::{ACCOUNT, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
+
+/// Maximum number of examples for each property.
+const MOST_EXAMPLES: usize = 3;
+
+/// The top-level keys of a spec and their descriptions.
+pub const TOP: [(&str, &str); 7] = [
+    ("team", "the team that owns the resources; prefix of every name in AWS"),
+    ("region", "AWS region; `--region` overrides it; defaults to the region of the AWS settings"),
+    ("account", "the only AWS account that engine reads or changes for this spec, in quotes"),
+    ("stack", "name of this spec's stack within the team; defaults to the file name"),
+    ("vars", "default values of `${var.NAME}`; `ENGINE_VAR_NAME` and `--var` override them"),
+    ("resources", "the resources to deploy, by name"),
+    ("outputs", "values to print after an apply and with `engine output`"),
+];
+
+/// The keys of a resource besides the properties of its kind, and their descriptions.
+pub const META: [(&str, &str); 8] = [
+    ("type", "the resource type"),
+    ("name", "name in AWS; starts with the team and `-`, `_` or `.`; defaults to TEAM-RESOURCE"),
+    ("import", "name or ARN of a resource that this spec doesn't manage; engine reads it and never changes it"),
+    ("depends_on", "resources that must be ready first, in addition to those that it refers to"),
+    ("adopt", "adopt an existing resource with this name and no owner tags, without asking"),
+    ("protect", "never delete or replace the resource"),
+    ("retain", "keep the resource in AWS and remove engine's tags instead of deleting it"),
+    ("ignore_changes", "properties, or parts like `environment.NAME`, to set on create and not to change afterwards"),
+];
+
+/// The keys in one of these tables.
+pub(super) fn words<const N: usize>(table: &[(&'static str, &'static str); N]) -> [&'static str; N] {
+    table.map(|(word, _)| word)
+}
+
+/// Whether a resource of this kind may have the key `word` of [`META`].
+pub fn takes(schema: &Schema, word: &str) -> bool {
+    match word {
+        "name" => matches!(schema.naming, Naming::Own { .. }) && schema.managed,
+        "import" => schema.importable,
+        "adopt" => schema.adoptable,
+        "protect" | "ignore_changes" => schema.managed,
+        "retain" => schema.index.is_some(),
+        _ => true,
+    }
+}
+
+/// Why `name` is not a valid team name, to be appended to the name; `None` if it is valid.
+pub fn objection_to_team(name: &str) -> Option<String> {
+    TEAM.objection(name)
+}
+
+/// The rule for team names.
+pub fn team_words() -> String {
+    format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words)
+}
+
+/// The keys of a spec and a resource besides the properties of a kind, as Markdown.
+pub fn markdown() -> String {
+    let rows = |table: &[(&str, &str)]| -> String {
+        table.iter().map(|(word, doc)| format!("| `{word}` | {} |\n", doc.replace('|', "\\|"))).collect()
+    };
+    format!("| top level | |\n|---|---|\n{}\n| in each resource | |\n|---|---|\n{}", rows(&TOP), rows(&META))
+}
+
+/// The JSON Schema of a spec (draft 7, which most editors support). `specs`: valid specs, from which its examples are taken.
+pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
+    let specs: Vec<Json> = specs.iter().map(|spec| serde_yaml::from_str(spec).unwrap_or_default()).collect();
+    let specs: Vec<&Json> = specs.iter().collect();
+    let schemas = || kinds.schemas();
+    let top = |key: &str| match key {
+        "team" => text(TEAM),
+        "region" => text(REGION),
+        "account" => text(ACCOUNT),
+        "stack" => text(STACK),
+        "vars" => json!({
+            "type": "object",
+            "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
+        }),
+        "outputs" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        _ => json!({
+            "type": "object",
+            "propertyNames": {
+                "minLength": RESOURCE.min, "maxLength": RESOURCE.max, "not": { "enum": RESERVED_NAMES },
+            },
+            "additionalProperties": { "$ref": "#/definitions/resource" },
+        }),
+    };
+    let described = |(key, doc): &(&str, &str)| {
+        let mut shape = described(top(key), doc);
+        specs.iter().filter(|_| *key != "resources").filter_map(|spec| spec.get(key)).for_each(|value| {
+            exemplify(&mut shape, value);
+        });
+        ((*key).to_owned(), shape)
+    };
+    let properties: Map<String, Json> = TOP.iter().map(described).collect();
+    let kinds: Vec<Json> = schemas()
+        .map(|schema| {
+            json!({
+                "if": { "properties": { "type": { "const": schema.kind } }, "required": ["type"] },
+                "then": { "$ref": format!("#/definitions/{}", schema.kind) },
+            })
+        })
+        .collect();
+    let names: Vec<&str> = schemas().map(|schema| schema.kind).collect();
+    let summaries: Vec<String> = schemas().map(|schema| format!("{}: {}", schema.kind, schema.summary)).collect();
+    let mut definitions = Map::new();
+    definitions.insert(
+        "resource".to_owned(),
+        json!({
+            "type": "object",
+            "required": ["type"],
+            "properties": { "type": { "enum": names, "description": summaries.join("\n") } },
+            "allOf": kinds,
+        }),
+    );
+    definitions.extend(schemas().map(|schema| (schema.kind.to_owned(), resource(schema, &specs))));
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "urn:engine:spec:1",
+        "title": "engine spec",
+        "description": "The AWS resources that `engine apply` deploys: a table, its stream, and the function that processes it.",
+        "type": "object",
+        // The team may come from `--team`.
+        "required": ["resources"],
+        "additionalProperties": false,
+        "properties": properties,
+        "definitions": definitions,
+        "examples": [specs.first()],
+    })
+}
+
+/// A resource of one kind, with examples from specs.
+fn resource(schema: &Schema, specs: &[&Json]) -> Json {
+    let words = || json!({ "type": "string", "minLength": 1 });
+    let mut properties = Map::new();
+    for (key, doc) in META.iter().filter(|(key, _)| takes(schema, key)) {
+        let (shape, example) = match *key {
+            "type" => (json!({ "const": schema.kind }), None),
+            "depends_on" => {
+                (json!({ "type": "array", "items": { "type": "string" } }), Some(json!(["another-resource"])))
+            }
+            "ignore_changes" => {
+                let names: Vec<&str> =
+                    schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| it.name).collect();
+                let parts: Vec<&str> = schema.settable().filter(|it| has_parts(&it.shape)).map(|it| it.name).collect();
+                let pattern = format!("^({})\\.", parts.join("|"));
+                let items = match parts.is_empty() {
+                    true => json!({ "enum": names }),
+                    false => json!({ "anyOf": [{ "enum": names }, { "type": "string", "pattern": pattern }] }),
+                };
+                (json!({ "type": "array", "items": items }), names.last().map(|name| json!([name])))
+            }
+            "adopt" | "protect" | "retain" => {
+                (or_variable(json!({ "type": "boolean", "default": false })), Some(json!(true)))
+            }
+            "name" => (words(), Some(json!(format!("${{team}}-my-{}", schema.kind)))),
+            _ => (words(), Some(json!(format!("an-existing-{}", schema.kind)))),
+        };
+        let mut shape = described(shape, doc);
+        if let Some(example) = example {
+            shape["examples"] = json!([example]);
+        }
+        properties.insert((*key).to_owned(), shape);
+    }
+    let meta: Vec<String> = properties.keys().cloned().collect();
+    properties.extend(members(&mut schema.settable()));
+    let required: Vec<&str> =
+        schema.settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| it.name).collect();
+    let mut resource = json!({
+        "type": "object",
+        "description": format!("{}\n{}", schema.summary, schema.source),
+        "additionalProperties": false,
+        "properties": properties,
+    });
+    let resources = specs.iter().filter_map(|spec| spec.get("resources").and_then(Json::as_object));
+    for alike in resources.flat_map(Map::values).filter(|it| it["type"] == schema.kind) {
+        exemplify_members(&mut resource, alike);
+    }
+    let managed = json!({ "required": required });
+    if !schema.managed {
+        resource["required"] = json!(["import"]);
+    } else if schema.importable {
+        // An imported resource can only set the properties that engine verifies.
+        let checked = schema.settable().filter(|it| it.change == Rule::Checked).map(|it| it.name.to_owned());
+        let read: Map<String, Json> = meta.into_iter().chain(checked).map(|name| (name, json!(true))).collect();
+        resource["if"] = json!({ "required": ["import"] });
+        resource["then"] = json!({ "additionalProperties": false, "properties": read });
+        resource["else"] = managed;
+    } else {
+        resource["required"] = managed["required"].clone();
+    }
+    resource
+}
+
+/// Adds a value and its members as examples to their shapes.
+fn exemplify(shape: &mut Json, value: &Json) {
+    let is_fixed = shape.get("const").is_some();
+    if let Some(shape) = shape.as_object_mut().filter(|_| !is_fixed) {
+        let examples = shape.entry("examples").or_insert_with(|| json!([]));
+        if let Some(examples) = examples.as_array_mut().filter(|it| it.len() < MOST_EXAMPLES && !it.contains(value)) {
+            examples.push(value.clone());
+        }
+    }
+    let has_members = |shape: &Json| ["properties", "additionalProperties"].iter().any(|it| shape.get(it).is_some());
+    if has_members(shape) {
+        return exemplify_members(shape, value);
+    }
+    let alternatives = shape.get_mut("anyOf").and_then(Json::as_array_mut);
+    for alternative in alternatives.into_iter().flatten().filter(|it| has_members(it)) {
+        exemplify_members(alternative, value);
+    }
+}
+
+/// The same for each member of an object.
+fn exemplify_members(shape: &mut Json, value: &Json) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        if let Some(member) = shape.get_mut("properties").and_then(|it| it.get_mut(name)) {
+            exemplify(member, value);
+        } else if let Some(member) = shape.get_mut("additionalProperties").filter(|it| it.get("properties").is_some()) {
+            exemplify_members(member, value);
+        }
+    }
+}
+
+/// Properties by name.
+fn members(properties: &mut dyn Iterator<Item = &Property>) -> Map<String, Json> {
+    let member = |property: &Property| {
+        let mut member = described(shape(&property.shape), property.doc);
+        if let Presence::Default(value) = &property.presence {
+            member["default"] = value.clone();
+        }
+        (property.name.to_owned(), member)
+    };
+    properties.map(member).collect()
+}
+
+fn shape(of: &Shape) -> Json {
+    match of {
+        Shape::Bool => or_variable(json!({ "type": "boolean" })),
+        Shape::Integer { min, max } => or_variable(json!({ "type": "integer", "minimum": min, "maximum": max })),
+        Shape::Text(limits) => text(*limits),
+        Shape::Choice(words) => or_variable(json!({ "enum": words, "examples": [words.first()] })),
+        // Only a suggestion for editors: AWS may accept other words.
+        Shape::OpenChoice { offered, form, .. } => json!({
+            "type": "string",
+            "anyOf": [
+                { "enum": offered },
+                { "minLength": form.min, "maxLength": form.max },
+                { "pattern": FILLED_IN },
+            ],
+            "examples": [offered.first()],
+        }),
+        Shape::Link { to, .. } => {
+            let examples: Vec<String> =
+                to.iter().map(|(kind, attribute)| format!("${{my-{kind}.{attribute}}}")).collect();
+            json!({ "type": "string", "minLength": 1, "examples": examples })
+        }
+        Shape::Map { key, value, max } => json!({
+            "type": "object",
+            "maxProperties": max,
+            "propertyNames": { "minLength": key.min, "maxLength": key.max },
+            "additionalProperties": shape(value),
+        }),
+        Shape::Texts { item, max } => {
+            json!({ "anyOf": [text(*item), { "type": "array", "items": text(*item), "minItems": 1, "maxItems": max }] })
+        }
+        Shape::List { item, max } | Shape::Set { item, max } => {
+            // Duplicates in a set don't count.
+            let most = if matches!(of, Shape::List { .. }) { json!({ "maxItems": max }) } else { json!({}) };
+            let mut list = json!({ "type": "array", "items": shape(item) });
+            if let (Json::Object(list), Json::Object(most)) = (&mut list, most) {
+                list.extend(most);
+            }
+            list
+        }
+        Shape::Json { .. } => json!({ "type": ["object", "string"] }),
+        Shape::Record(properties) => record(properties),
+        Shape::TextOrRecord(limits, properties) => json!({ "anyOf": [text(*limits), record(properties)] }),
+    }
+}
+
+fn record(properties: &[Property]) -> Json {
+    let settable = || crate::schema::settable(properties);
+    let required: Vec<&str> =
+        settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| it.name).collect();
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": required,
+        "properties": members(&mut settable()),
+    })
+}
+
+/// A string; its length limits apply after `${…}` is replaced.
+fn text(limits: Text) -> Json {
+    json!({
+        "type": "string",
+        "description": format!("allowed: {}", limits.words),
+        "anyOf": [{ "minLength": limits.min, "maxLength": limits.max }, { "pattern": FILLED_IN }],
+    })
+}
+
+const FILLED_IN: &str = "\\$\\{";
+
+/// Accepts a variable in place of a value that is not a list or a mapping.
+fn or_variable(plain: Json) -> Json {
+    json!({ "anyOf": [plain, { "type": "string", "pattern": FILLED_IN }] })
+}
+
+/// Adds a description.
+fn described(mut shape: Json, doc: &str) -> Json {
+    let words = shape.get("description").and_then(Json::as_str).map(|words| format!("{doc}; {words}"));
+    shape["description"] = Json::from(words.unwrap_or_else(|| doc.to_owned()));
+    shape
+}

@@ -1,0 +1,585 @@
+//! Waiting for AWS: all polling, retrying and Ctrl-C handling.
+//!
+//! A wait's budget counts only the time in which AWS could be reached: neither suspending the machine nor a network
+//! outage ends a wait.
+//!
+//! **Invariant:** no kind sleeps, and no HTTP call in flight is ever dropped: an interrupt ends the pause between two.
+
+mod clock;
+pub mod limiter;
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::error::{AwsError, Class};
+use crate::kind::Kinds;
+use crate::mask::Secrets;
+use crate::provider::{Account, Provider, Providers};
+use crate::recorder::Recorder;
+use clock::{Clock, Outage};
+use limiter::{LimitId, RateLimits};
+
+/// What a kind's operations need besides its properties.
+#[derive(Clone)]
+pub struct Context {
+    /// The account that the run works in.
+    pub account: Arc<dyn Account>,
+    /// The rate limits that all calls share.
+    pub limits: Arc<RateLimits>,
+    /// Values that no text may show.
+    pub secrets: Arc<Secrets>,
+    /// Records calls and waits, if enabled.
+    pub recorder: Arc<Recorder>,
+    /// What the user allows in addition to the plan.
+    pub consent: Consent,
+    interrupt: watch::Receiver<bool>,
+    steady: Steady,
+    enduring: bool,
+    report: Reporter,
+    queues: Queues,
+    open: Arc<Mutex<BTreeMap<u64, String>>>,
+    /// The resource types that the program knows.
+    pub kinds: Kinds,
+    providers: Providers,
+}
+
+/// The parts of a [`Context`] that belong to a connection.
+pub struct Connected {
+    /// See [`Context::account`].
+    pub account: Arc<dyn Account>,
+    /// See [`Context::limits`].
+    pub limits: Arc<RateLimits>,
+    /// See [`Context::secrets`].
+    pub secrets: Arc<Secrets>,
+    /// See [`Context::recorder`].
+    pub recorder: Arc<Recorder>,
+    /// See [`Context::kinds`].
+    pub kinds: Kinds,
+    /// The operations of each kind.
+    pub providers: Providers,
+}
+
+/// Receives what a step is waiting for, worded to follow "waiting for".
+pub type Reporter = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// One queue per function: its writes run one at a time.
+type Queues = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
+
+/// What the user allows in addition to the plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Tables can be deleted with their items (`--delete-data`).
+    pub delete_data: bool,
+    /// Assume ownership by name if tags can't be read (`--assume-owner`).
+    pub assume_owner: bool,
+}
+
+/// Which pauses Ctrl-C doesn't end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Steady {
+    /// None.
+    Never,
+    /// Pauses while waiting for changes that AWS has begun.
+    WhileWaiting,
+    /// Also pauses before a retry.
+    Always,
+}
+
+/// A wait: for what, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait {
+    /// What to wait for, worded to follow "waiting for".
+    pub what: &'static str,
+    /// Why it takes a while, worded to follow "since".
+    pub since: &'static str,
+    /// The AWS CLI command that shows the progress, with `{}` for the name; empty if there is no single one.
+    pub look: &'static str,
+    /// The rate limit that the polls share with other calls, if it matters.
+    pub limit: Option<LimitId>,
+    /// From the first poll to the deadline.
+    pub budget: Duration,
+}
+
+/// The initial interval between two polls.
+const POLL: Duration = Duration::from_millis(250);
+/// The polling interval grows with the elapsed time, divided by this number: after a long wait a second more doesn't
+/// matter, and all clients share the account's rate limit.
+const LOOKS: u32 = 80;
+/// The polling interval while offline.
+const POLL_IN_THE_DARK: Duration = Duration::from_secs(2);
+/// The maximum polling interval.
+const POLL_CEILING: Duration = Duration::from_secs(5);
+/// How long IAM changes may take to propagate: seconds, with a tail of about a minute. A role that is permanently wrong
+/// returns the same error, so it takes this long to detect, too.
+const PROPAGATION: Duration = Duration::from_secs(90);
+/// How long a throttled call is retried. It is long, because all clients of the account share the limit.
+const FAIR: Duration = Duration::from_secs(600);
+const PLACE: &str = "AWS's rate limit";
+const MANY: &str = "many calls are being made in this account";
+/// How long a wait lasts before it is reported.
+const NEWS: Duration = Duration::from_secs(3);
+const READ: Wait = Wait { what: "AWS to respond", since: "", look: "", limit: None, budget: Duration::from_secs(60) };
+/// Why a role that looks right may still be refused.
+pub const SPREADING: &str = "changes to roles and permissions can take about a minute to propagate in IAM";
+/// How long a network outage in the middle of a run may last, for example in a train.
+const OUT_OF_REACH: Duration = Duration::from_secs(600);
+const TURN: &str = "its turn, since writes to one function run one at a time";
+const NETWORK: &str = "the network to come back (no response from AWS)";
+/// How often a create is retried after a server error or an unreadable response: its 5xx may be permanent.
+const FAULTS_OF_A_CREATE: u32 = 3;
+/// How often other calls are retried after that: the SDK has already retried them a few times.
+const FAULTS: u32 = 1;
+
+impl Context {
+    /// A context whose waits end when `interrupt` becomes true.
+    pub fn new(connected: Connected, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
+        let Connected { account, limits, secrets, recorder, kinds, providers } = connected;
+        let (report, queues): (Reporter, _) = (Arc::new(|_| {}), Queues::default());
+        Context {
+            account,
+            limits,
+            secrets,
+            recorder,
+            consent,
+            interrupt,
+            steady: Steady::Never,
+            enduring: false,
+            report,
+            queues,
+            open: Arc::default(),
+            kinds,
+            providers,
+        }
+    }
+
+    /// The operations of a kind.
+    ///
+    /// # Errors
+    /// A defect: the kind has a definition and no operations.
+    pub fn provider(&self, kind: &str) -> Result<&Arc<dyn Provider>, AwsError> {
+        let missing = || AwsError::defect(format!("the kind `{kind}` has no operations"));
+        self.providers.get(kind).ok_or_else(missing)
+    }
+
+    /// The same for a run that has already reached AWS: from now on it waits out network outages. Before that, a wrong
+    /// endpoint is more likely, and waiting doesn't help.
+    #[must_use]
+    pub fn enduring(&self) -> Context {
+        Context { enduring: true, ..self.clone() }
+    }
+
+    /// The same, reporting waits to `report`.
+    #[must_use]
+    pub fn reporting(&self, report: Reporter) -> Context {
+        Context { report, ..self.clone() }
+    }
+
+    /// The same, with pauses that continue in spite of Ctrl-C: for changes that must not remain half done.
+    #[must_use]
+    pub fn steady(&self, steady: Steady) -> Context {
+        Context { steady, ..self.clone() }
+    }
+
+    /// Waits for exclusive write access to the function `name`; it ends when the returned guard is dropped.
+    pub async fn turn(&self, name: &str) -> OwnedMutexGuard<()> {
+        let queue = {
+            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            queues.entry(name.to_owned()).or_default().clone()
+        };
+        if let Ok(turn) = Arc::clone(&queue).try_lock_owned() {
+            return turn;
+        }
+        let _pause = self.recorder.pause(TURN);
+        (self.report)(TURN);
+        queue.lock_owned().await
+    }
+
+    /// Polls until `probe` returns `Some`: immediately, then every 250 ms while the rate limit allows it, and less often
+    /// the longer it takes.
+    ///
+    /// # Errors
+    /// Errors of `probe` that are not transient (unlike throttling, no response or a server error); `Overdue` at the
+    /// deadline; `Interrupted`.
+    pub async fn until<T, F>(&self, wait: Wait, resource: &str, mut probe: impl FnMut() -> F) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<Option<T>, AwsError>>,
+    {
+        let _open = self.open(format!("{} ({resource})", wait.what));
+        let (mut clock, mut outage) = (Clock::start(), Outage::default());
+        let mut pace = POLL;
+        let mut trouble = String::new();
+        let mut next = Instant::now();
+        loop {
+            let mut what = since(wait.what, wait.since);
+            match clock.during(self.attend(Box::pin(probe()))).await.map_err(|error| self.masked(error)) {
+                Ok(Some(done)) => return Ok(done),
+                Err(error) if error.class == Class::NoAnswer => {
+                    outage.goes_on(&clock, OUT_OF_REACH, error)?;
+                    NETWORK.clone_into(&mut what);
+                }
+                look => {
+                    outage.ends(&clock);
+                    match look {
+                        Err(error) if error.class == Class::Throttled => pace = (pace * 2).min(POLL_CEILING),
+                        Err(error) if error.is_ambiguous() => {
+                            trouble = format!("; the last read failed: {}", error.message);
+                        }
+                        Err(error) => return Err(error),
+                        Ok(_) => trouble.clear(),
+                    }
+                }
+            }
+            // The SDK may have retried throttled calls that only the budget knows about.
+            let slower = wait.limit.map_or(POLL, |limit| POLL.mul_f64(self.limits.slowdown(limit)));
+            // Measured from poll to poll, not from response to poll, so that round trips don't add up.
+            let pace = pace.max((clock.passed() / LOOKS).min(POLL_CEILING)).max(slower.min(POLL_CEILING));
+            next = (next + if outage.is_over() { pace } else { POLL_IN_THE_DARK }).max(Instant::now());
+            let left = wait.budget.saturating_sub(clock.passed() - outage.lost());
+            if outage.is_over() && left.is_zero() {
+                let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
+                let error = AwsError::own(Class::Overdue, "wait", resource, message);
+                return Err(self.to_look_at(wait, resource, error));
+            }
+            if outage.is_over() {
+                // The last poll is at the deadline, not before.
+                next = next.min(Instant::now() + left);
+            }
+            clock.during(self.pause(sleep_until(next), Steady::WhileWaiting, &what, resource)).await?;
+            if let Some(limit) = wait.limit {
+                let spare = self.limits.spare(limit);
+                clock.during(self.pause(spare, Steady::WhileWaiting, &what, resource)).await?;
+            }
+        }
+    }
+
+    /// Sends an idempotent change, and retries it with jittered exponential backoff while the error is transient.
+    ///
+    /// # Errors
+    /// The last error of `call`; `Interrupted`.
+    pub async fn send<T, F>(&self, wait: Wait, resource: &str, call: impl FnMut() -> F) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        self.repeat(wait, FAULTS, resource, call).await
+    }
+
+    async fn repeat<T, F>(
+        &self,
+        wait: Wait,
+        max_faults: u32,
+        resource: &str,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        let (mut clock, mut outage) = (Clock::start(), Outage::default());
+        let mut faults = 0;
+        let mut spreading = None;
+        let mut pauses = ExponentialBuilder::new()
+            .with_min_delay(POLL)
+            .with_max_delay(POLL_CEILING)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let error = match clock.during(self.attend(Box::pin(call()))).await {
+                Err(error) => self.masked(error),
+                done => return done,
+            };
+            let is_out_of_reach = error.class == Class::NoAnswer && self.enduring;
+            if !is_out_of_reach {
+                outage.ends(&clock);
+            }
+            let spent = clock.passed() - outage.lost();
+            let reason = error.reason.as_deref();
+            let (what, deadline) = match error.class {
+                Class::Busy | Class::Leaving => (since(wait.what, &said(&error)), wait.budget),
+                Class::StreamUnknown => (since("Lambda to recognize the stream", &said(&error)), wait.budget),
+                Class::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
+                // Earlier waits don't count against the propagation time.
+                Class::RoleNotAssumable
+                | Class::StreamNotReadable
+                | Class::RoleLacksRight
+                | Class::KeyNotUsable
+                | Class::PrincipalUnknown => {
+                    let what = match error.class {
+                        Class::RoleNotAssumable => "Lambda to be able to assume the role",
+                        Class::StreamNotReadable => "the role to be able to read the stream",
+                        Class::KeyNotUsable => "Lambda to be able to use the key",
+                        Class::PrincipalUnknown => "AWS to recognize the principal",
+                        _ => "the role to get the permissions that it needs",
+                    };
+                    (since(what, reason.unwrap_or(SPREADING)), *spreading.get_or_insert(spent) + PROPAGATION)
+                }
+                Class::ServerFault | Class::Garbled if faults < max_faults => {
+                    faults += 1;
+                    (since("AWS to respond", &said(&error)), wait.budget)
+                }
+                Class::NoAnswer if self.enduring => (NETWORK.to_owned(), Duration::MAX),
+                _ => return Err(error),
+            };
+            let next = Instant::now() + pauses.next().unwrap_or(POLL_CEILING);
+            if is_out_of_reach {
+                outage.goes_on(&clock, OUT_OF_REACH, error)?;
+            } else if spent + (next - Instant::now()) >= deadline {
+                return Err(match error.class {
+                    Class::Busy | Class::Leaving => self.to_look_at(wait, resource, error),
+                    _ => error,
+                });
+            }
+            clock.during(self.pause(sleep_until(next), Steady::Always, &what, resource)).await?;
+        }
+    }
+
+    /// Sends a change of a resource that was read before. If AWS was busy or the response was lost, `again` reads the
+    /// resource before the retry, so that another client's change isn't overwritten and a lost call that succeeded isn't
+    /// repeated. `again` returns a value if the change is done, and an error of the class `Busy` for "not yet".
+    ///
+    /// # Errors
+    /// Those of [`Context::send`] and of `again`.
+    pub async fn change<T, C, P>(
+        &self,
+        wait: Wait,
+        resource: &str,
+        call: impl Fn() -> C,
+        again: impl Fn() -> P,
+    ) -> Result<T, AwsError>
+    where
+        C: Future<Output = Result<T, AwsError>>,
+        P: Future<Output = Result<Option<T>, AwsError>>,
+    {
+        let doubt = AtomicBool::new(false);
+        let attempt = || async {
+            if doubt.load(Ordering::Relaxed)
+                && let Some(done) = again().await?
+            {
+                return Ok(done);
+            }
+            let answer = call().await;
+            let is_doubtful = |error: &AwsError| error.is_ambiguous() || error.class == Class::Busy;
+            doubt.store(answer.as_ref().is_err_and(is_doubtful), Ordering::Relaxed);
+            answer
+        };
+        self.send(wait, resource, attempt).await
+    }
+
+    /// Sends a read, and retries it while AWS throttles it or, in an enduring context, doesn't respond. Other errors are
+    /// returned with all known secrets masked.
+    ///
+    /// # Errors
+    /// The last error of `call`; `Interrupted`.
+    pub async fn read<T, F>(&self, resource: &str, mut call: impl FnMut() -> F) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        let about = if resource.is_empty() { String::new() } else { format!(" about {resource}") };
+        let _open = self.open(format!("{ANSWER}{about}"));
+        let attempt = || {
+            let read = call();
+            // Only transient failures become errors, which `send` retries.
+            async {
+                match read.await {
+                    Err(error) if error.class == Class::Throttled || (self.enduring && error.is_ambiguous()) => {
+                        Err(error)
+                    }
+                    read => Ok(read),
+                }
+            }
+        };
+        self.send(READ, resource, attempt).await.and_then(|read| read).map_err(|error| self.masked(error))
+    }
+
+    /// Sends a create, which isn't idempotent: if the response was lost or the name is taken, `find` must successfully
+    /// look for the created resource before a retry.
+    ///
+    /// # Errors
+    /// Those of [`Context::send`] and of `find`.
+    pub async fn create<T, C, P>(
+        &self,
+        wait: Wait,
+        resource: &str,
+        send: impl Fn() -> C,
+        find: impl Fn() -> P,
+    ) -> Result<T, AwsError>
+    where
+        C: Future<Output = Result<T, AwsError>>,
+        P: Future<Output = Result<Option<T>, AwsError>>,
+    {
+        // The error of a create after which `find` hasn't succeeded yet.
+        let doubt: Mutex<Option<AwsError>> = Mutex::new(None);
+        let doubt = || doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = || async {
+            let before = doubt().take();
+            let error = match before {
+                Some(error) => error,
+                None => match send().await {
+                    Err(error) if error.is_ambiguous() || error.class == Class::Exists => error,
+                    done => return done,
+                },
+            };
+            match find().await {
+                Ok(Some(made)) => {
+                    self.account.observe_created(resource);
+                    Ok(made)
+                }
+                // The name is taken but nothing exists: the previous resource is still being deleted.
+                Ok(None) if error.class == Class::Exists => Err(AwsError { class: Class::Leaving, ..error }),
+                Ok(None) => Err(error),
+                // A resource exists, and this create didn't make it.
+                Err(verdict) if verdict.class == Class::Leaving => Err(verdict),
+                Err(trouble) => {
+                    *doubt() = Some(error);
+                    Err(trouble)
+                }
+            }
+        };
+        self.repeat(wait, FAULTS_OF_A_CREATE, resource, attempt).await
+    }
+
+    /// A pause between two polls of the caller; Ctrl-C ends it, unless this context is steady.
+    ///
+    /// # Errors
+    /// `Interrupted`.
+    pub async fn rest(&self, pause: Duration, what: &str, resource: &str) -> Result<(), AwsError> {
+        self.pause(sleep(pause), Steady::WhileWaiting, what, resource).await
+    }
+
+    /// Current reads and waits, each worded to follow "waiting for".
+    pub fn waits(&self) -> Vec<String> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits: Vec<String> = open.values().cloned().collect();
+        waits.sort_unstable();
+        waits.dedup();
+        waits
+    }
+
+    fn open(&self, what: String) -> Open {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = open.last_key_value().map_or(0, |(key, _)| key + 1);
+        open.insert(key, what);
+        Open { key, all: Arc::clone(&self.open) }
+    }
+
+    /// The error of a wait that timed out, with a command that shows AWS's progress.
+    fn to_look_at(&self, wait: Wait, resource: &str, error: AwsError) -> AwsError {
+        if wait.look.is_empty() || error.remedy.is_some() {
+            return error;
+        }
+        let look = wait.look.replace("{}", resource);
+        let remedy = format!(
+            "check the progress with `{look} --region {}`; run the same command again to continue waiting",
+            self.account.region()
+        );
+        AwsError { remedy: Some(remedy.into()), ..error }
+    }
+
+    /// Whether Ctrl-C was pressed.
+    pub fn interrupted(&self) -> bool {
+        *self.interrupt.borrow()
+    }
+
+    /// Completes when Ctrl-C is pressed.
+    pub async fn interrupt(&self) {
+        let mut interrupt = self.interrupt.clone();
+        // An error means that the sender was dropped, so there won't be an interrupt.
+        if interrupt.wait_for(|pressed| *pressed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The error with secrets masked.
+    pub fn masked(&self, error: AwsError) -> AwsError {
+        let mask = |text: Box<str>| self.secrets.mask(&text).into();
+        AwsError { message: mask(error.message), reason: error.reason.map(mask), ..error }
+    }
+
+    /// Awaits a call, and reports if it waits for a rate limit. Ctrl-C ends that wait. The SDK's futures are large, so
+    /// they are boxed: otherwise each layer would copy them.
+    async fn attend<F: Future>(&self, call: F) -> F::Output {
+        let limits = &self.limits;
+        let mut call = pin!(call);
+        // Calls that start after Ctrl-C are necessary, so their waits continue.
+        let mut ended = self.interrupted();
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut call => return done,
+                () = self.interrupt(), if !ended => {
+                    ended = true;
+                    limits.end_waits();
+                }
+                () = sleep(NEWS), if limits.is_limited() => {
+                    if limits.is_crowded(NEWS) {
+                        (self.report)(&since(PLACE, MANY));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pauses until `over`, reporting why; Ctrl-C ends it, unless this context is at least as steady as `steady`.
+    async fn pause(
+        &self,
+        over: impl Future<Output = ()>,
+        steady: Steady,
+        what: &str,
+        resource: &str,
+    ) -> Result<(), AwsError> {
+        let _pause = self.recorder.pause(what);
+        let mut over = pin!(over);
+        loop {
+            (self.report)(what);
+            tokio::select! {
+                biased;
+                () = self.interrupt(), if self.steady < steady => {
+                    return Err(given_up(what, resource));
+                }
+                () = &mut over => return Ok(()),
+                () = sleep(NEWS) => {}
+            }
+        }
+    }
+}
+
+/// A current wait; it ends when this is dropped.
+struct Open {
+    key: u64,
+    all: Arc<Mutex<BTreeMap<u64, String>>>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// What a read waits for; the resource may follow.
+pub const ANSWER: &str = "a response from AWS";
+
+/// Separates what is waited for from the reason.
+pub const BECAUSE: &str = ", since ";
+
+/// The error of an interrupted wait.
+fn given_up(what: &str, resource: &str) -> AwsError {
+    let rest = if what.starts_with(PLACE) { "" } else { "; AWS continues the change" };
+    AwsError::own(Class::Interrupted, "wait", resource, format!("interrupted while waiting for {what}{rest}"))
+}
+
+fn since(what: &str, why: &str) -> String {
+    if why.is_empty() { what.to_owned() } else { format!("{what}{BECAUSE}{why}") }
+}
+
+/// Why a call is retried, worded to follow "since".
+fn said(error: &AwsError) -> String {
+    let text = error.message.trim_end_matches('.');
+    if error.code.is_some() { format!("AWS reports: {text}") } else { text.to_owned() }
+}
