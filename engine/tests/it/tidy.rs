@@ -1,7 +1,7 @@
 //! What the sources promise about themselves: the order of modules, no way to panic, and kinds whose tables, structs and
 //! examples say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,13 +101,23 @@ fn every_file_says_what_it_is() {
     }
 }
 
-/// `cargo tree` of a crate without its tests' dependencies, one crate name in each line.
-fn tree(package: &str) -> Vec<String> {
-    let args = ["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", package];
-    let output = std::process::Command::new(env!("CARGO")).args(args).current_dir(folder()).output().unwrap();
+/// `cargo tree` of a crate with some kinds of dependencies, one crate in each line.
+fn tree(package: &str, kinds: &str, format: &str) -> BTreeSet<String> {
+    let args = ["tree", "--offline", "--locked", "--prefix", "none", "--package", package];
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    let output = cargo.args(args).args(["--edges", kinds, "--format", format]).current_dir(folder()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// Otherwise `cargo test` after `cargo run` builds the SDK again, which takes minutes.
+#[test]
+fn what_only_tests_use_changes_no_feature_of_a_shared_crate() {
+    let program = tree("engine", "normal,build", "{p} {f}");
+    let with_tests = tree("engine", "normal,build,dev", "{p} {f}");
+    assert!(program.len() > 200, "{}", program.len());
+    assert_eq!(program.difference(&with_tests).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]
@@ -116,10 +126,14 @@ fn the_core_depends_on_no_sdk_no_network_and_no_terminal() {
         let barred = ["clap", "hyper", "rustls", "anstream", "comfy-table", "terminal_size", "reqwest", "http", "zip"];
         name.starts_with("aws-") || name.starts_with("engine-aws") || barred.contains(&name.as_str())
     };
-    let core = tree("engine-core");
+    let names = |package| -> Vec<String> {
+        let tree = tree(package, "normal", "{p}");
+        tree.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    };
+    let core = names("engine-core");
     assert!(core.len() > 20 && core.contains(&"petgraph".to_owned()), "{core:?}");
     assert_eq!(core.iter().filter(is_barred).collect::<Vec<_>>(), Vec::<&String>::new());
-    let aws = tree("engine-aws");
+    let aws = names("engine-aws");
     assert!(aws.iter().any(|name| name == "aws-sdk-lambda") && !aws.iter().any(|name| name == "clap"), "{aws:?}");
 }
 
