@@ -102,7 +102,7 @@ pub(crate) fn catalogue() -> String {
     for it in causes() {
         if it.group != group {
             group = it.group;
-            writeln!(page, "### {group}\n| what is wrong | what is said | what to do |\n|---|---|---|").unwrap();
+            writeln!(page, "### {group}\n| problem | message | hint |\n|---|---|---|").unwrap();
         }
         // Codes and code stand in backticks, so only what divides a row has to give way.
         let cell = |text: &str| {

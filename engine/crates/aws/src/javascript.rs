@@ -105,7 +105,7 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
         findings.push(Finding {
             is_certain: false,
             problem: format!("`{name}{SUSPECTED}{line}"),
-            why: "if Node.js finds it, too, every invocation fails with `Runtime.UserCodeSyntaxError`".into(),
+            why: "if Node.js also reports it, every invocation fails with `Runtime.UserCodeSyntaxError`".into(),
             hint: format!("run `node --check {name}`"),
         });
     }
@@ -879,7 +879,7 @@ mod tests {
     fn a_syntax_error_is_located_and_hides_what_follows_from_it() {
         assert_snapshot!(report_on(&[("index.js", "exports.h = 1;\nexports.handler = async (event => {\n")], "index.handler", RUNTIME), @r"
         `index.js` seems to have a syntax error near line 3
-          why: if Node.js finds it, too, every invocation fails with `Runtime.UserCodeSyntaxError`
+          why: if Node.js also reports it, every invocation fails with `Runtime.UserCodeSyntaxError`
           hint: run `node --check index.js`
         ");
     }

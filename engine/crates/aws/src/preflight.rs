@@ -205,7 +205,7 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
             let problem = format!("this ARN is in the {word} `{named}`, but the spec is deployed to `{ours}`");
             let finding =
                 Diagnostic::error(problem, format!("use an ARN in `{ours}`, or deploy to the {word} `{named}`"))
-                    .why(format!("`{}` of a {} must be in the same {word}", property.name, declared.schema().kind))
+                    .why(format!("`{}` of a {} must be in the spec's {word}", property.name, declared.schema().kind))
                     .cause(code.name(), None);
             findings.push(at(spec, declared, &Path::property(property.name), finding));
         }
@@ -281,7 +281,8 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
             }
             Some(reserved) if reserved < factor => {
                 let problem = format!(
-                    "`{name}` sends up to {factor} batches per shard at once, but `{}` can run only {reserved}",
+                    "`{name}` sends up to {factor} batches per shard at once, but the concurrency of `{}` \
+                     is limited to {reserved}",
                     function.name
                 );
                 let finding = Diagnostic::warning(
@@ -298,7 +299,7 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
             let problem = format!("`{name}` discards records after {age} s, but one invocation can take {timeout} s");
             let finding =
                 Diagnostic::warning(problem, "raise `maximum_record_age_in_seconds` above the function's `timeout`")
-                    .why("records after a slow invocation can be discarded before Lambda processes them");
+                    .why("Lambda can discard records that wait behind a slow invocation before it processes them");
             find("maximum_record_age_in_seconds", finding);
         }
     }
@@ -359,7 +360,7 @@ fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> D
         true => why,
         false => {
             format!(
-                "{why}; if the role was created less than a minute ago, IAM may not show its current trust policy yet"
+                "{why}; if the role was created less than a minute ago, IAM might not show its current trust policy yet"
             )
         }
     };

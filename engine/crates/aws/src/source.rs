@@ -85,7 +85,7 @@ pub enum SourceError {
         error: io::Error,
     },
     /// A file of the folder's listing that is no longer a file.
-    #[error("`{}` changed while engine read the code", .0.display())]
+    #[error("`{}` changed while engine was reading the code", .0.display())]
     Changed(PathBuf),
     /// A folder without files, or without files after the excludes.
     #[error("folder `{}` has no files to package", .0.display())]
@@ -97,7 +97,7 @@ pub enum SourceError {
     #[error("the inline source is empty")]
     EmptyInline,
     /// A path outside the project.
-    #[error("code `{}` leads to `{}`, outside the project folder `{}`", path.display(), target.display(), project.display())]
+    #[error("code `{}` resolves to `{}`, outside the project folder `{}`", path.display(), target.display(), project.display())]
     Outside {
         /// As in the spec.
         path: PathBuf,
@@ -107,7 +107,7 @@ pub enum SourceError {
         project: PathBuf,
     },
     /// A path in `/proc`, `/sys` or `/dev`, or the root of the file system.
-    #[error("code `{}` leads to `{}`, which belongs to the operating system", path.display(), target.display())]
+    #[error("code `{}` resolves to `{}`, which belongs to the operating system", path.display(), target.display())]
     OperatingSystem {
         /// As in the spec.
         path: PathBuf,
@@ -115,7 +115,7 @@ pub enum SourceError {
         target: PathBuf,
     },
     /// An archive that no zip program can open.
-    #[error("archive `{}` is not a zip file: {error}", path.display())]
+    #[error("`{}` is not a valid zip archive: {error}", path.display())]
     NotZip {
         /// The archive.
         path: PathBuf,
@@ -202,12 +202,13 @@ impl SourceError {
     /// The reason for the error, if the message doesn't include it.
     pub fn why(&self) -> Option<&'static str> {
         match self {
-            Self::Missing(_) => Some("a relative path starts at the folder of the spec"),
+            Self::Missing(_) => Some("a relative path is relative to the spec's folder"),
             Self::EmptyFolder(_) => {
                 Some("Lambda rejects an empty package; version control and editor files are always excluded")
             }
             Self::Outside { .. } => Some(
-                "otherwise a spec could upload any file on this machine to AWS; the project is the nearest folder with \
+                "engine reads code only from the project, so that a spec can't upload other files; the project is \
+                 the nearest folder with \
                  `.git`, else the nearest with `specs/`, else the spec's own folder",
             ),
             Self::OperatingSystem { .. } => {
@@ -242,7 +243,7 @@ impl SourceError {
                 io::ErrorKind::InvalidFilename => "shorten the path",
                 _ => "correct the path, or exclude it with `exclude`",
             },
-            Self::Changed(_) => "stop the program that writes to the folder, and run the command again",
+            Self::Changed(_) => "stop the program that is writing to the folder, and run the command again",
             Self::EmptyFolder(_) => "add the handler's file to it, or narrow `exclude`",
             Self::EmptyFile(_) | Self::EmptyInline => "add the handler's source code to it",
             Self::Outside { .. } => "move it into the project, or pass `--allow-code-outside`",
@@ -948,7 +949,7 @@ mod tests {
         let report = |name: &str| outcome_in(root.path(), package_path(&root.path().join(name), &[]));
         assert_snapshot!(report("gone"), @r"
         code `root/gone` doesn't exist
-          why: a relative path starts at the folder of the spec
+          why: a relative path is relative to the spec's folder
           hint: correct `code`, or create the folder
         ");
         assert_snapshot!(report("none"), @r"
@@ -1033,12 +1034,12 @@ mod tests {
         let errors = contents(root.path(), found).unwrap_err();
         let reported = errors.into_iter().map(|error| outcome_in(root.path(), Err(vec![error]))).collect::<Vec<_>>();
         assert_snapshot!(reported.join("\n"), @r"
-        `root/folder` changed while engine read the code
-          hint: stop the program that writes to the folder, and run the command again
-        `root/gone.js` changed while engine read the code
-          hint: stop the program that writes to the folder, and run the command again
-        `root/pipe` changed while engine read the code
-          hint: stop the program that writes to the folder, and run the command again
+        `root/folder` changed while engine was reading the code
+          hint: stop the program that is writing to the folder, and run the command again
+        `root/gone.js` changed while engine was reading the code
+          hint: stop the program that is writing to the folder, and run the command again
+        `root/pipe` changed while engine was reading the code
+          hint: stop the program that is writing to the folder, and run the command again
         ");
     }
 

@@ -101,7 +101,7 @@ fn missing_function(file: &str, text: &str, function: &str) -> Option<Finding> {
             None => "it defines no functions".to_owned(),
         },
         hint: match nearest(function, defined()) {
-            Some(near) => format!("use `{near}` in `handler`, or rename the function"),
+            Some(near) => format!("use the function `{near}` in `handler`, or rename it to `{function}`"),
             None => format!("add `def {function}(event, context):` to it, or use another function in `handler`"),
         },
     })
