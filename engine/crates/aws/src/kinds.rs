@@ -24,6 +24,7 @@ use engine_core::kind::Kinds;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::{DynKind, Kind, erase};
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::value::{Path, Tree, Value, tree_to_json};
 
@@ -130,10 +131,11 @@ fn must_tag(
     have: &BTreeMap<String, String>,
     declared: &BTreeMap<String, String>,
 ) -> bool {
-    match owner {
-        Ownership::Denied => cx.consent.assume_owner,
-        Ownership::Untaggable => false,
-        owner => *owner != Ownership::Engine(id.owner.clone()) || !has_tags(have, declared),
+    match OwnershipVerdict::of(owner, None, &id.owner) {
+        OwnershipVerdict::Unknown(UnreadableTags::Denied) => cx.consent.assume_owner,
+        OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => false,
+        OwnershipVerdict::Owned => !has_tags(have, declared),
+        _ => true,
     }
 }
 
@@ -162,15 +164,6 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
         request.send().await.named("UntagResource", &id.name)
     };
     cx.send(wait, &id.name, send).await.map(|_| ())
-}
-
-/// Whether the resource now belongs to another stack or to CloudFormation.
-fn is_anothers(owner: &Ownership, id: &Id) -> bool {
-    match owner {
-        Ownership::Engine(owner) => (&owner.team, &owner.stack) != (&id.owner.team, &id.owner.stack),
-        Ownership::CloudFormation(_) => true,
-        _ => false,
-    }
 }
 
 /// Names of the properties that differ, except those in `but`.

@@ -17,4 +17,4 @@ pub mod source;
 pub mod verify;
 
 use engine_core::spec::files;
-use engine_core::{cause, diagnostic, inventory, schema, spec, value};
+use engine_core::{cause, diagnostic, inventory, ownership, schema, spec, value};

@@ -17,8 +17,8 @@ use crate::aws::{AwsError, Class, Context, Named, Steady};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, Searched};
 use crate::kinds::default_log_group;
+use crate::ownership::OwnershipVerdict;
 use crate::records::Happening;
-use crate::schema::Ownership;
 use crate::spec::{Declared, Spec};
 use crate::value::Value;
 
@@ -266,18 +266,14 @@ fn pipeline(
             .hint("declare the table in this spec, or ask its owner to change an item and check `engine logs`")
     })?;
     let live_table = inventory.live(&table.name).ok_or_else(|| missing("its table"))?;
-    let somebody = match &live_table.owner {
-        Ownership::Nobody => {
-            let problem = problem(format!("the table `{name}` has no owner yet, so engine writes nothing to it"));
-            return Err(problem.hint("run `engine apply` to adopt it"));
-        }
-        Ownership::Engine(owner) if (&owner.team, &owner.stack) != (&spec.team, &spec.stack) => Some(owner.to_string()),
-        Ownership::CloudFormation(stack) => Some(format!("the CloudFormation stack `{stack}`")),
-        _ => None,
-    };
-    if let Some(somebody) = somebody {
+    let verdict = OwnershipVerdict::of(&live_table.owner, None, &table.id.owner);
+    if verdict == OwnershipVerdict::Free {
+        let problem = problem(format!("the table `{name}` has no owner yet, so engine writes nothing to it"));
+        return Err(problem.hint("run `engine apply` to adopt it"));
+    }
+    if let Some(owner) = verdict.other_owner() {
         let hint = "ask its owner to change an item, then check `engine logs`";
-        return Err(problem(format!("the table `{name}` is owned by {somebody}")).hint(hint));
+        return Err(problem(format!("the table `{name}` is owned by {owner}")).hint(hint));
     }
     let (_, function) = mapping.host().unwrap_or_default();
     let of_function = of_kind("function", function);

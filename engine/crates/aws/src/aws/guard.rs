@@ -16,7 +16,8 @@ use std::sync::{Mutex, PoisonError};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::schema::{Id, Live, Naming, Ownership, Schema, Site, is_of_team};
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
+use crate::schema::{Id, Live, Naming, Schema, Site, is_of_team};
 
 /// What a run is allowed to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,20 +229,15 @@ impl Guard {
 
     /// Records what a read of a *managed* declaration found.
     pub fn observe(&self, schema: &Schema, id: &Id, live: &Live) {
-        let standing = match &live.owner {
-            Ownership::Engine(owner) if (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack) => {
-                Standing::Writable
+        let standing = match OwnershipVerdict::of(&live.owner, None, &id.owner) {
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) | OwnershipVerdict::Free => Standing::Writable,
+            OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => Standing::Writable,
+            OwnershipVerdict::OtherStack(owner) => Standing::Barred(format!("it belongs to {owner}")),
+            OwnershipVerdict::Foreign(owner) => Standing::Foreign(format!("it belongs to {owner}")),
+            OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
+                Standing::Barred("its tags can't be read yet".to_owned())
             }
-            Ownership::Engine(owner) if owner.team == id.owner.team => {
-                Standing::Barred(format!("it belongs to {owner}"))
-            }
-            Ownership::Engine(owner) => Standing::Foreign(format!("it belongs to {owner}")),
-            Ownership::CloudFormation(stack) => {
-                Standing::Foreign(format!("it belongs to the CloudFormation stack `{stack}`"))
-            }
-            Ownership::NotYetReadable(_) => Standing::Barred("its tags can't be read yet".to_owned()),
-            Ownership::Nobody | Ownership::Inherited | Ownership::Untaggable => Standing::Writable,
-            Ownership::Denied => Standing::Unproven,
+            OwnershipVerdict::Unknown(UnreadableTags::Denied) => Standing::Unproven,
         };
         if let Some(key) = key(schema, id, live) {
             self.know(key, standing);

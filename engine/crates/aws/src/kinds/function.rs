@@ -36,6 +36,7 @@ use crate::aws::error::is_too_large;
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
 use crate::kind::Kind;
+use crate::ownership::OwnershipVerdict;
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
     Reading, Schema, Shape, Text, Unknown, is_of_team, property,
@@ -509,7 +510,7 @@ impl Kind for Function {
             let Some(live) = self.read(cx, id).await?.live.filter(|live| live.condition != Condition::Leaving) else {
                 return Ok(None);
             };
-            if live.owner == Ownership::Engine(id.owner.clone()) {
+            if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
                 super::made_alike("CreateFunction", id, &live.props.otherwise_made(&props))?;
                 return Ok(Some(live.outputs));
             }
@@ -588,7 +589,10 @@ impl Kind for Function {
         {
             let _turn = cx.turn(&id.name).await;
             // Other writes in this run may have taken a while, so check the owner again.
-            if look(cx, id).await?.is_some_and(|seen| super::is_anothers(&seen.owner, id)) {
+            if look(cx, id)
+                .await?
+                .is_some_and(|seen| OwnershipVerdict::of(&seen.owner, None, &id.owner).other_owner().is_some())
+            {
                 return Err(super::taken("PutFunctionConcurrency", id));
             }
             reserve(cx, id, want.reserved_concurrent_executions).await?;
@@ -818,7 +822,7 @@ impl Seen {
 
     /// Checks that this stack owns it, or that its owner hasn't changed.
     fn still(&self, owner: &Ownership, id: &Id) -> Result<(), AwsError> {
-        if self.owner == *owner || self.owner == Ownership::Engine(id.owner.clone()) {
+        if self.owner == *owner || OwnershipVerdict::of(&self.owner, None, &id.owner) == OwnershipVerdict::Owned {
             return Ok(());
         }
         let message = "its owner changed during this run";
