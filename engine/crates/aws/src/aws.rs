@@ -17,7 +17,6 @@ mod profiles;
 mod regions;
 pub mod rights;
 pub mod standin;
-pub mod tail;
 pub mod trust;
 
 use std::fmt;
@@ -75,22 +74,21 @@ use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 use profiles::Profiles;
-pub use tail::{LogEvent, Tail};
 
 /// The clients of one run.
 pub struct Aws {
     /// DynamoDB's control plane and single items.
-    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     /// Lambda's control plane.
-    pub lambda: aws_sdk_lambda::Client,
+    pub(crate) lambda: aws_sdk_lambda::Client,
     /// IAM, read-only.
-    pub iam: aws_sdk_iam::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
     /// The caller's identity.
-    pub sts: aws_sdk_sts::Client,
+    pub(crate) sts: aws_sdk_sts::Client,
     /// The logs of functions, read-only.
-    pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     /// The tag index.
-    pub tagging: aws_sdk_resourcegroupstagging::Client,
+    pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
     /// Checks every request of these clients.
     pub guard: Arc<Guard>,
     /// The rate limits that all clients share.
@@ -412,6 +410,12 @@ impl Aws {
     /// The failure of the STS call; the skew may be known anyway.
     pub async fn caller(&self, skew: &Skew) -> Result<String, AwsError> {
         Ok(self.identity(skew).await?.arn.unwrap_or_default())
+    }
+
+    /// The clients for DynamoDB, Lambda and IAM, behind the guard: for resource types that another crate defines.
+    #[doc(hidden)]
+    pub fn clients(&self) -> (&aws_sdk_dynamodb::Client, &aws_sdk_lambda::Client, &aws_sdk_iam::Client) {
+        (&self.dynamodb, &self.lambda, &self.iam)
     }
 
     async fn identity(&self, skew: &Skew) -> Result<GetCallerIdentityOutput, AwsError> {

@@ -10,9 +10,9 @@ pub mod filter;
 pub mod javascript;
 pub mod kind;
 pub mod kinds;
+pub mod logs;
 pub mod policy;
 pub mod preflight;
-pub mod records;
 pub mod source;
 pub mod verify;
 

@@ -17,8 +17,8 @@ use crate::aws::{AwsError, Class, Context, Named, Steady};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, Searched};
 use crate::kinds::default_log_group;
+use crate::logs::Happening;
 use crate::ownership::OwnershipVerdict;
-use crate::records::Happening;
 use crate::spec::{Declared, Spec};
 use crate::value::Value;
 
@@ -454,8 +454,8 @@ async fn prove(
                 break;
             }
             let now = Instant::now();
-            let fails = log.trouble().is_some() && now >= *failing.get_or_insert(now) + pace.grace;
-            if log.trouble().is_none() {
+            let fails = log.error().is_some() && now >= *failing.get_or_insert(now) + pace.grace;
+            if log.error().is_none() {
                 failing = None;
             }
             if fails || now >= deadline {

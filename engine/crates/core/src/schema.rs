@@ -596,17 +596,18 @@ pub enum Contents {
     Unchecked,
 }
 
-/// A problem in a set of properties, found without AWS.
+/// A problem of a resource, found without AWS. With its place in the spec, it becomes a
+/// [`Diagnostic`](crate::diagnostic::Diagnostic).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The property.
+    /// The property; empty for the whole resource.
     pub path: Path,
     /// What is wrong.
     pub problem: String,
     /// The reason, if the problem doesn't include it.
     pub why: Option<String>,
     /// How to fix it.
-    pub hint: Option<String>,
+    pub hint: String,
     /// Whether it is only a warning.
     pub warning: bool,
 }
@@ -614,7 +615,7 @@ pub struct Problem {
 impl Problem {
     /// An error at a property.
     pub fn error(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
-        Problem { path, problem: problem.into(), why: None, hint: Some(hint.into()), warning: false }
+        Problem { path, problem: problem.into(), why: None, hint: hint.into(), warning: false }
     }
 
     /// A warning at a property.

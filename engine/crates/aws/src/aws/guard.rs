@@ -607,7 +607,7 @@ mod tests {
 
     use super::*;
     use crate::kinds;
-    use crate::schema::{Condition, Outputs, Owner};
+    use crate::schema::{Condition, Outputs, Owner, Ownership};
     use crate::value::Tree;
 
     const HOST: &str = "https://service.eu-central-1.amazonaws.com";

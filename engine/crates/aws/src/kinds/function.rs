@@ -964,19 +964,16 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
             ]),
             artifact: Some(package.zip.into()),
             problems: package
-                .findings
+                .problems
                 .into_iter()
-                .map(|finding| Problem {
+                .map(|it| Problem {
                     path: path.clone(),
-                    problem: finding.problem,
-                    why: Some(finding.why),
-                    hint: Some(match has_layers {
-                        true => {
-                            format!("ignore this if a layer provides or wraps the handler; otherwise {}", finding.hint)
-                        }
-                        false => finding.hint,
-                    }),
-                    warning: !finding.is_certain || has_layers,
+                    hint: match has_layers {
+                        true => format!("ignore this if a layer provides or wraps the handler; otherwise {}", it.hint),
+                        false => it.hint,
+                    },
+                    warning: it.warning || has_layers,
+                    ..it
                 })
                 .collect(),
         },
@@ -996,7 +993,7 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
                         n => format!("{error}, and {n} more like this"),
                     },
                     why: error.why().map(str::to_owned),
-                    hint: Some(error.hint().to_owned()),
+                    hint: error.hint().to_owned(),
                     warning: false,
                 })
                 .collect(),

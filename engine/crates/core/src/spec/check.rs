@@ -947,10 +947,7 @@ impl<'a> Checker<'a> {
             if let Some(why) = why {
                 diagnostic = diagnostic.why(why);
             }
-            if let Some(hint) = hint {
-                diagnostic = diagnostic.hint(hint);
-            }
-            self.push(diagnostic);
+            self.push(diagnostic.hint(hint));
         }
     }
 
