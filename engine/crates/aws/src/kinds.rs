@@ -3,8 +3,8 @@
 //! **Invariant:** kinds don't depend on plan, graph or scheduler, and refer to each other only by the names in
 //! [`Shape::Link`](crate::schema::Shape::Link).
 
-mod function;
-mod mapping;
+pub mod function;
+pub mod mapping;
 mod permission;
 mod role;
 pub mod runtimes;

@@ -16,6 +16,9 @@
 //!         exports.handler = async (event) => console.log(JSON.stringify(event));
 //! ```
 
+pub mod javascript;
+pub mod source;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::discriminant;
 use std::time::Duration;
@@ -41,9 +44,9 @@ use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
     Reading, Schema, Shape, Text, Unknown, is_of_team, property,
 };
-use crate::source::{self, Entry, Source, SourceError};
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Loaded, SpecFolder, Want};
+use source::{Entry, Source, SourceError};
 
 use super::{Delta, Sighting};
 

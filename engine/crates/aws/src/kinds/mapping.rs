@@ -23,6 +23,8 @@
 //!     starting_position: TRIM_HORIZON
 //! ```
 
+pub mod filter;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -42,7 +44,6 @@ use crate::aws::error::{is_unsupported, is_untaggable};
 use crate::aws::guard::function_name;
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
-use crate::filter;
 use crate::kind::Kind;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
