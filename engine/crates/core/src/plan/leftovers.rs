@@ -121,7 +121,7 @@ impl Planner<'_> {
         let duplicate = instead.as_ref().map(|name| format!("it duplicates `{name}`"));
         let may_assume = self.options.assume_owner;
         match verdict {
-            // It is deleted along with its parent.
+            // Its parent decides.
             verdict if is_inherited => verdict.is_ours().then(|| gone(left)).flatten(),
             OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
                 Some(Change { reason: live.undecided(), undecided: true, ..row })
@@ -155,7 +155,7 @@ impl Planner<'_> {
             OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) if dies => gone(Some(FEEDS_WHAT_GOES)),
             // The tag index returned it.
             OwnershipVerdict::Unknown(UnreadableTags::Denied) if !declared.id.owner.resource.is_empty() => {
-                match self.options.assume_owner {
+                match may_assume {
                     true => gone(left),
                     false => {
                         let reason = "skipped: the tag index lists it for this stack, but you lack permission to read its \
