@@ -40,9 +40,6 @@ pub fn write(plan: &SavedPlan, path: &Path) -> Result<(), Diagnostic> {
 }
 
 fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> Diagnostic {
-    Diagnostic::error(
-        format!("failed to save the plan to `{}`", path.display()),
-        "use a file in a writable folder",
-    )
-    .why(error.to_string())
+    Diagnostic::error(format!("failed to save the plan to `{}`", path.display()), "use a file in a writable folder")
+        .why(error.to_string())
 }

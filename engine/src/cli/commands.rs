@@ -454,11 +454,7 @@ pub(super) async fn output(
 
 /// The spec's outputs, with the references resolved that `lookup` knows.
 fn values(spec: &Spec, inventory: &Inventory, lookup: impl Fn(&str, &str) -> Option<String>) -> Vec<(String, Value)> {
-    let fill = |hole: &Hole| match hole {
-        Hole::Output { resource, attribute } => lookup(resource, attribute),
-        Hole::Account => Some(inventory.site.account.clone()),
-        Hole::Region => Some(inventory.site.region.clone()),
-    };
+    let fill = |placeholder: &Hole| inventory.site.fill(placeholder, &lookup);
     spec.outputs.iter().map(|(name, value)| (name.clone(), value.resolve(&fill))).collect()
 }
 

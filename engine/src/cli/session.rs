@@ -17,6 +17,7 @@ use crate::inventory::{Inventory, Leftover};
 use crate::kinds;
 use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, LocalError, Project, Running, Turn, WriteLock};
+use crate::ownership::OwnershipVerdict;
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::{self, SavedPlan};
@@ -548,7 +549,7 @@ impl Run<'_> {
 
     /// The stack of the same team that owns everything in the spec: the spec's file was renamed.
     pub(super) fn renamed<'p>(&'p self, plan: &'p Plan) -> Option<&'p str> {
-        let Spec { team, stack, file, .. } = &self.session.spec;
+        let Spec { stack, file, .. } = &self.session.spec;
         let is_from_file = Path::new(file.name()).file_stem().is_some_and(|stem| stem == stack.as_str());
         let mut other = None;
         for declared in self.session.spec.resources.iter().filter(|it| is_from_file && !it.imported) {
@@ -559,13 +560,13 @@ impl Run<'_> {
                 }
                 continue;
             };
-            match &live.owner {
-                Ownership::Engine(owner) if owner.team == *team && !owner.stack.is_empty() && owner.stack != *stack => {
+            match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
+                OwnershipVerdict::OtherStack(owner) if !owner.stack.is_empty() => {
                     if *other.get_or_insert(owner.stack.as_str()) != owner.stack {
                         return None;
                     }
                 }
-                Ownership::Inherited => {}
+                _ if live.owner == Ownership::Inherited => {}
                 _ => return None,
             }
         }

@@ -233,7 +233,7 @@ fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
 #[test]
 fn colors_take_no_room_anywhere() {
     use engine::cause::Code;
-    use engine::records::{self, Line};
+    use engine::logs::{self as records, Line};
     use engine::render::logs::{Entry, Journal};
 
     const COLORED: Look = Look { colour: true, ..NARROW };

@@ -3,8 +3,8 @@
 //! **Invariant:** kinds don't depend on plan, graph or scheduler, and refer to each other only by the names in
 //! [`Shape::Link`](crate::schema::Shape::Link).
 
-mod function;
-mod mapping;
+pub mod function;
+pub mod mapping;
 mod permission;
 mod role;
 pub mod runtimes;
@@ -26,6 +26,7 @@ use engine_core::wait::Consent;
 
 use crate::aws::{Aws, AwsError, Class, Context, Named, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::value::{Path, Tree, Value, tree_to_json};
 
@@ -137,10 +138,11 @@ fn must_tag(
     have: &BTreeMap<String, String>,
     declared: &BTreeMap<String, String>,
 ) -> bool {
-    match owner {
-        Ownership::Denied => cx.consent.assume_owner,
-        Ownership::Untaggable => false,
-        owner => *owner != Ownership::Engine(id.owner.clone()) || !has_tags(have, declared),
+    match OwnershipVerdict::of(owner, None, &id.owner) {
+        OwnershipVerdict::Unknown(UnreadableTags::Denied) => cx.consent.assume_owner,
+        OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => false,
+        OwnershipVerdict::Owned => !has_tags(have, declared),
+        _ => true,
     }
 }
 
@@ -169,15 +171,6 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
         request.send().await.named("UntagResource", &id.name)
     };
     cx.send(wait, &id.name, send).await.map(|_| ())
-}
-
-/// Whether the resource now belongs to another stack or to CloudFormation.
-fn is_anothers(owner: &Ownership, id: &Id) -> bool {
-    match owner {
-        Ownership::Engine(owner) => (&owner.team, &owner.stack) != (&id.owner.team, &id.owner.stack),
-        Ownership::CloudFormation(_) => true,
-        _ => false,
-    }
 }
 
 /// Names of the properties that differ, except those in `but`.

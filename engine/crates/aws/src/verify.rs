@@ -17,8 +17,8 @@ use crate::aws::{AwsError, Class, Context, Named, Steady};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, Searched};
 use crate::kinds::default_log_group;
-use crate::records::Happening;
-use crate::schema::Ownership;
+use crate::logs::Happening;
+use crate::ownership::OwnershipVerdict;
 use crate::spec::{Declared, Spec};
 use crate::value::Value;
 
@@ -267,18 +267,14 @@ fn pipeline(
             .why("engine writes a test item only to a table that the spec declares and doesn't import")
     })?;
     let live_table = inventory.live(&table.name).ok_or_else(|| missing("its table"))?;
-    let somebody = match &live_table.owner {
-        Ownership::Nobody => {
-            let what = format!("the table `{name}` has no owner yet, so engine writes nothing to it");
-            return Err(problem(what, "run `engine apply` to adopt it"));
-        }
-        Ownership::Engine(owner) if (&owner.team, &owner.stack) != (&spec.team, &spec.stack) => Some(owner.to_string()),
-        Ownership::CloudFormation(stack) => Some(format!("the CloudFormation stack `{stack}`")),
-        _ => None,
-    };
-    if let Some(somebody) = somebody {
+    let verdict = OwnershipVerdict::of(&live_table.owner, None, &table.id.owner);
+    if verdict == OwnershipVerdict::Free {
+        let what = format!("the table `{name}` has no owner yet, so engine writes nothing to it");
+        return Err(problem(what, "run `engine apply` to adopt it"));
+    }
+    if let Some(owner) = verdict.other_owner() {
         let hint = "ask its owner to change an item, then check `engine logs`";
-        return Err(problem(format!("the table `{name}` is owned by {somebody}"), hint));
+        return Err(problem(format!("the table `{name}` is owned by {owner}"), hint));
     }
     let (_, function) = mapping.host().unwrap_or_default();
     let of_function = of_kind("function", function);
@@ -459,8 +455,8 @@ async fn prove(
                 break;
             }
             let now = Instant::now();
-            let fails = log.trouble().is_some() && now >= *failing.get_or_insert(now) + pace.grace;
-            if log.trouble().is_none() {
+            let fails = log.error().is_some() && now >= *failing.get_or_insert(now) + pace.grace;
+            if log.error().is_none() {
                 failing = None;
             }
             if fails || now >= deadline {

@@ -24,7 +24,7 @@ use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep, leave_out};
 use crate::recorder::in_step;
 use crate::schema::{Condition, Id, Live, Moment, Naming, Outputs, Ownership};
 use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Tree, resolve};
+use crate::value::{Tree, resolve};
 use crate::wait::{Context, Steady};
 
 /// Progress of a run.
@@ -616,12 +616,8 @@ impl Run<'_> {
     /// The desired properties with the current outputs, and with the values of `have` for properties in `ignore_changes`.
     fn want(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let outputs = self.outputs.borrow();
-        let site = &self.inventory.site;
-        let mut props = resolve(&declared.desired, &|hole| match hole {
-            Hole::Output { resource, attribute } => outputs.get(resource)?.get(attribute).cloned(),
-            Hole::Account => Some(site.account.clone()),
-            Hole::Region => Some(site.region.clone()),
-        });
+        let output = |resource: &str, attribute: &str| outputs.get(resource)?.get(attribute).cloned();
+        let mut props = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
         if let Some(have) = have {
             keep(declared, &have.props, &mut props);
         }

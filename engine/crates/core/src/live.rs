@@ -11,6 +11,7 @@ use tokio::time::Duration;
 use crate::error::{AwsError, Class};
 use crate::inventory::{self, Found, Inventory, is_assigned};
 use crate::kind::{Definition, Kinds};
+use crate::ownership::OwnershipVerdict;
 use crate::plan::{Goal, Options};
 use crate::provider::Tags;
 use crate::schema::{
@@ -510,7 +511,8 @@ pub async fn survey(
             if let Some(Live { owner: Ownership::Engine(owner), .. }) = &live {
                 let owned = on_this(inner, owner).await?.concat();
                 hosted.extend(owned.into_iter().filter_map(|(kind, id, live)| {
-                    let owner = inherited(owner, &id.name).filter(|_| live.owner == Ownership::Inherited)?;
+                    let owner =
+                        Ownership::inherited_from(owner, &id.name).filter(|_| live.owner == Ownership::Inherited)?;
                     Some((kind, id, Live { owner, ..live }))
                 }));
             }
@@ -519,13 +521,13 @@ pub async fn survey(
             Ok::<_, AwsError>(own.chain(others).chain(hosted).collect::<Vec<_>>())
         }
     }));
+    let us = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..nobody.clone() });
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     for read in reads.await {
         for (kind, id, live) in read? {
-            let wanted = match (&live.owner, of) {
-                (Ownership::Engine(owner), Some(us)) => (owner.team.as_str(), owner.stack.as_str()) == us,
-                (_, Some(_)) => false,
+            let wanted = match (&live.owner, &us) {
+                (owner, Some(us)) => OwnershipVerdict::of(owner, None, us).is_ours(),
                 // Untagged resources count only if they were searched for.
                 (Ownership::Engine(_), None) => true,
                 (_, None) => !prefixes.is_empty(),
@@ -538,12 +540,6 @@ pub async fn survey(
         }
     }
     Ok(found)
-}
-
-/// The owner of a resource without tags: its parent's, if the name begins with the team's prefix.
-fn inherited(host: &Owner, name: &str) -> Option<Ownership> {
-    let resource = name.strip_prefix(&host.team)?.strip_prefix('-')?.to_owned();
-    Some(Ownership::Engine(Owner { resource, ..host.clone() }))
 }
 
 /// Waits until every owner and every setting can be read. The caller then reads again.

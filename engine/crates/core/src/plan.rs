@@ -16,6 +16,7 @@ mod unknown;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::inventory::{Found, Inventory, Search};
+use crate::ownership::{OtherOwner, OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UNPROVEN_HINT, UnreadableTags};
 use crate::schema::{
     Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema, is_of_team,
 };
@@ -260,21 +261,9 @@ struct Planner<'a> {
     cautious: bool,
 }
 
-/// Who owns a resource, from one declaration's point of view.
-enum Standing {
-    Ours,
-    /// Ours, tagged with the name of a resource that is no longer in the spec.
-    Renamed(String),
-    /// Ours by name; the tags can't be read.
-    Assumed,
-    Adoptable,
-    Refused(String, String),
-}
-
 const KEEP_DATA: &str = "to delete the items too, add `--delete-data`";
 const UNPROTECT: &str = "to allow it, remove `protect` from the spec";
 const FEEDS_WHAT_GOES: &str = "the function that it invokes will be destroyed";
-const MAY_NOT_READ: &str = "get permission to read its tags, or add `--assume-owner`";
 
 impl<'a> Planner<'a> {
     /// The declarations to plan: all, or the targets with their dependencies (dependents if they are
@@ -331,7 +320,8 @@ impl<'a> Planner<'a> {
         let schema = declared.schema();
         let found = self.inventory.found.get(&declared.name);
         let live = found.and_then(|found| found.live.as_ref());
-        let mut desired = resolve(&declared.desired, &|hole| self.fill(hole));
+        let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
+        let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
         let live = match live {
             Some(live) if live.condition == Condition::Leaving => None,
             live => live,
@@ -372,13 +362,13 @@ impl<'a> Planner<'a> {
             self.renewal(&mut row, schema, declared);
             return row;
         };
-        let standing = self.standing(declared, live);
-        if let Standing::Refused(reason, hint) = standing {
+        let verdict = self.verdict(declared, live);
+        if let Some((reason, hint)) = self.conflict(declared, live, verdict) {
             return refused(row, reason, hint);
         }
         row.remarks.extend(live.notes.iter().cloned());
         row.properties = differences(schema, live, &row.desired);
-        if let Standing::Assumed = standing {
+        if let OwnershipVerdict::Unknown(_) = verdict {
             // Tags that can't be read are not overwritten.
             row.properties.retain(|change| {
                 let property = change.path.root().and_then(|root| schema.property(root));
@@ -396,7 +386,7 @@ impl<'a> Planner<'a> {
                 Action::Replace
             }
             // A spec that differs from an unmanaged resource is not a forbidden change; adoption decides.
-            Some(Effect::Refuse(_)) if matches!(standing, Standing::Adoptable) && schema.adoptable => Action::Replace,
+            Some(Effect::Refuse(_)) if verdict == OwnershipVerdict::Free && schema.adoptable => Action::Replace,
             Some(Effect::Refuse(why)) => {
                 let fixed = row.properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
                 let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
@@ -412,25 +402,22 @@ impl<'a> Planner<'a> {
             Some(Effect::InPlace) => Action::Update,
             None => Action::None,
         };
-        match &standing {
-            Standing::Adoptable if !schema.adoptable => {
+        match verdict {
+            OwnershipVerdict::Free if !schema.adoptable => {
                 let reason = "skipped: it belongs to a resource that this stack doesn't own".to_owned();
                 return Change { action: Action::None, properties: Vec::new(), reason: Some(reason), ..row };
             }
-            Standing::Adoptable => {
+            OwnershipVerdict::Free => {
                 row = adopted(row, declared, schema, live);
                 if row.action == Action::Refused {
                     return row;
                 }
             }
-            Standing::Assumed if row.action == Action::Replace => {
-                let reason =
-                    "it must be replaced, but you lack permission to read its tags, so engine can't confirm that \
-                              this stack owns it"
-                        .to_owned();
-                return refused(row, reason, MAY_NOT_READ.to_owned());
+            OwnershipVerdict::Unknown(_) if row.action == Action::Replace => {
+                let reason = format!("it must be replaced, but {UNPROVEN}");
+                return refused(row, reason, UNPROVEN_HINT.to_owned());
             }
-            Standing::Renamed(old) => {
+            OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
                 row.reason =
                     Some(format!("it was named `{old}` in the spec; its tags will be updated to the new name"));
                 row.action = row.action.max(Action::Update);
@@ -520,30 +507,22 @@ impl<'a> Planner<'a> {
         if let Some(why) = self.barred_parent(declared) {
             return Change { reason: Some(format!("not deleted: {why}")), ..row };
         }
-        let untagged = || "skipped: it has no engine tags".to_owned();
-        match self.standing(declared, live) {
-            Standing::Ours | Standing::Renamed(_) => self.gone(row, declared, found, None),
-            // It can't have tags, so it is deleted with its function, as an untagged one is.
-            Standing::Assumed if live.owner == Ownership::Untaggable && self.feeds_what_goes(declared) => {
+        let verdict = self.verdict(declared, live);
+        match verdict {
+            // Under an older resource name too: everything that this team and stack own is deleted.
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => self.gone(row, declared, found, None),
+            // What can't have tags is deleted with its function, as an untagged one is.
+            OwnershipVerdict::Free | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)
+                if self.feeds_what_goes(declared) =>
+            {
                 self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
             }
-            Standing::Assumed => {
-                let reason =
-                    "you lack permission to read its tags, so engine can't confirm that this stack owns it".to_owned();
-                refused(row, reason, MAY_NOT_READ.to_owned())
+            OwnershipVerdict::Free => Change { reason: Some(SKIPPED_UNTAGGED.to_owned()), ..row },
+            OwnershipVerdict::Unknown(_) => refused(row, UNPROVEN.to_owned(), UNPROVEN_HINT.to_owned()),
+            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) => {
+                let (reason, hint) = self.conflict(declared, live, verdict).unwrap_or_default();
+                refused(row, reason, hint)
             }
-            Standing::Adoptable if self.feeds_what_goes(declared) => {
-                self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
-            }
-            Standing::Adoptable => Change { reason: Some(untagged()), ..row },
-            Standing::Refused(..) if live.owner == Ownership::Nobody => Change { reason: Some(untagged()), ..row },
-            Standing::Refused(reason, hint) => match &live.owner {
-                // Ours under an older resource name: everything that this team and stack own is deleted.
-                Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
-                    self.gone(row, declared, found, None)
-                }
-                _ => refused(row, reason, hint),
-            },
         }
     }
 
@@ -594,16 +573,18 @@ impl<'a> Planner<'a> {
         if let Some(why) = self.barred_parent(declared) {
             return refused(row, why, "ask the function's owner to remove the tags".to_owned());
         }
-        match &live.owner {
-            Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
+        match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => {
                 let reason = Some("it stays in AWS unchanged, no longer managed by engine".to_owned());
                 Change { action: Action::Release, reason, ..row }
             }
-            Ownership::Nobody => Change { reason: Some("it has no engine tags".to_owned()), ..row },
-            Ownership::Engine(owner) => {
+            OwnershipVerdict::Free => Change { reason: Some("it has no engine tags".to_owned()), ..row },
+            OwnershipVerdict::OtherStack(owner) | OwnershipVerdict::Foreign(OtherOwner::Engine(owner)) => {
                 refused(row, format!("it belongs to {owner}"), "ask its owner to forget it".to_owned())
             }
-            _ => refused(row, "its owner can't be determined".to_owned(), MAY_NOT_READ.to_owned()),
+            OwnershipVerdict::Foreign(OtherOwner::CloudFormation(_)) | OwnershipVerdict::Unknown(_) => {
+                refused(row, "its owner can't be determined".to_owned(), UNPROVEN_HINT.to_owned())
+            }
         }
     }
 
@@ -647,9 +628,7 @@ impl<'a> Planner<'a> {
             }
         }
         let mut row = Change { action: Action::Import, outputs: live.outputs.clone(), ..row };
-        if let Ownership::Engine(owner) = &live.owner
-            && same_stack(owner, &declared.id.owner)
-        {
+        if OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours() {
             row.remarks.push("it still has this stack's tags, but it is not changed".to_owned());
         }
         let checked =
@@ -663,64 +642,35 @@ impl<'a> Planner<'a> {
         row
     }
 
-    fn standing(&mut self, declared: &Declared, live: &Live) -> Standing {
-        let us = &declared.id.owner;
-        match &live.owner {
-            Ownership::Engine(owner) if owner == us => Standing::Ours,
-            Ownership::Inherited => match self.container_owner(declared) {
-                Some(Ownership::Engine(owner)) if same_stack(owner, us) => Standing::Ours,
-                Some(Ownership::Denied) => self.assume(),
-                Some(Ownership::Engine(_) | Ownership::CloudFormation(_)) => Standing::Refused(
-                    "it belongs to a resource that this stack doesn't own".to_owned(),
-                    "attach it to a resource of this stack".to_owned(),
-                ),
-                // If the function no longer exists, its own row reports that.
-                _ => Standing::Adoptable,
-            },
-            Ownership::Engine(owner) if same_stack(owner, us) => {
-                let other = self.spec.resource(&owner.resource);
-                match other.filter(|it| it.schema().kind == declared.schema().kind) {
-                    None => Standing::Renamed(owner.resource.clone()),
-                    Some(_) => Standing::Refused(
-                        format!(
-                            "it has the tags of this stack's resource `{}`, which is also in the spec",
-                            owner.resource
-                        ),
-                        format!(
-                            "set `name:` in `{}` to the name that it has in AWS, or choose another name here",
-                            owner.resource
-                        ),
-                    ),
-                }
-            }
-            Ownership::Engine(owner) if owner.team == us.team && !owner.stack.is_empty() => Standing::Refused(
-                format!("it belongs to {owner}"),
-                format!(
-                    "if the spec file was renamed, add `stack: {}` to it; if the resource moved here from that stack, \
-                     run `engine forget {}` there first; otherwise choose another name",
-                    owner.stack, owner.resource
-                ),
-            ),
-            Ownership::Engine(owner) => {
-                Standing::Refused(format!("it belongs to {owner}"), "choose another name".to_owned())
-            }
-            Ownership::CloudFormation(stack) => Standing::Refused(
-                format!("it belongs to the CloudFormation stack `{stack}`"),
-                "choose another name, and leave this one to CloudFormation".to_owned(),
-            ),
-            Ownership::Nobody if declared.schema().adoptable => Standing::Adoptable,
-            Ownership::Nobody => Standing::Refused(
-                format!("a {} with that name already exists, without engine tags", declared.schema().kind),
-                "delete it, or choose another name".to_owned(),
-            ),
-            // Pending ownership was handled before; tags that can't be read or can't exist prove nothing.
-            Ownership::NotYetReadable(_) | Ownership::Denied | Ownership::Untaggable => self.assume(),
-        }
+    /// Who owns what AWS has for a declaration.
+    fn verdict<'l>(&mut self, declared: &Declared, live: &'l Live) -> OwnershipVerdict<'l>
+    where
+        'a: 'l,
+    {
+        let parent = self.container_owner(declared);
+        let verdict = OwnershipVerdict::of(&live.owner, parent, &declared.id.owner).assuming(self.options.assume_owner);
+        self.cautious |= matches!(verdict, OwnershipVerdict::Unknown(_));
+        verdict
     }
 
-    fn assume(&mut self) -> Standing {
-        self.cautious = true;
-        if self.options.assume_owner { Standing::Ours } else { Standing::Assumed }
+    /// Why a declaration can't have the resource that exists under its name, and what to do about that.
+    fn conflict(&self, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Option<(String, String)> {
+        let kind = declared.schema().kind;
+        match verdict {
+            OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
+                self.spec.resource(old).filter(|it| it.schema().kind == kind)?;
+                Some((
+                    format!("it has the tags of this stack's resource `{old}`, which is also in the spec"),
+                    format!("set `name:` in `{old}` to the name that it has in AWS, or choose another name here"),
+                ))
+            }
+            verdict if live.owner == Ownership::Inherited => verdict.parent_conflict(),
+            OwnershipVerdict::Free if !declared.schema().adoptable => Some((
+                format!("a {kind} with that name already exists, without engine tags"),
+                "delete it, or choose another name".to_owned(),
+            )),
+            verdict => verdict.name_conflict(),
+        }
     }
 
     /// A reference to an unchanged resource that has no such output, with the kind of the resource.
@@ -743,7 +693,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The owner of the parent of a resource that has no tags itself.
-    fn container_owner(&self, declared: &Declared) -> Option<&Ownership> {
+    fn container_owner(&self, declared: &Declared) -> Option<&'a Ownership> {
         let container = identity_targets(declared).next()?;
         Some(&self.inventory.found.get(container)?.live.as_ref()?.owner)
     }
@@ -758,7 +708,7 @@ impl<'a> Planner<'a> {
         if self.spec.untouchable.contains(name) || self.spec.resources.iter().any(is_imported) {
             return Some(format!("the {kind} `{name}` that it is attached to is imported"));
         }
-        let team = &self.spec.team;
+        let (team, us) = (&self.spec.team, &declared.id.owner);
         if !is_of_team(name, team) {
             return Some(format!("the name of the {kind} `{name}` that it is attached to doesn't begin with `{team}`"));
         }
@@ -766,14 +716,9 @@ impl<'a> Planner<'a> {
         let declared = declared.filter_map(|it| self.inventory.live(&it.name));
         let orphaned = self.inventory.leftovers.iter().filter(|it| is_it(&it.declared));
         let owners = declared.chain(orphaned.filter_map(|it| it.found.live.as_ref())).map(|live| &live.owner);
-        owners.chain(self.inventory.parents.get(&(kind, name.to_owned()))).find_map(|owner| match owner {
-            Ownership::Engine(owner) if owner.team != *team => {
-                Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
-            }
-            Ownership::CloudFormation(stack) => Some(format!(
-                "the {kind} `{name}` that it is attached to belongs to the CloudFormation stack `{stack}`"
-            )),
-            _ => None,
+        owners.chain(self.inventory.parents.get(&(kind, name.to_owned()))).find_map(|owner| {
+            let OwnershipVerdict::Foreign(owner) = OwnershipVerdict::of(owner, None, us) else { return None };
+            Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
         })
     }
 
@@ -826,14 +771,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn fill(&self, hole: &Hole) -> Option<String> {
-        match hole {
-            Hole::Output { resource, attribute } => self.rows.get(resource)?.outputs.get(attribute).cloned(),
-            Hole::Account => Some(self.inventory.site.account.clone()),
-            Hole::Region => Some(self.inventory.site.region.clone()),
-        }
-    }
-
     fn finish(mut self, goal: Goal) -> Plan {
         let mut changes: Vec<Change> = Vec::new();
         for declared in &self.spec.resources {
@@ -857,10 +794,6 @@ impl<'a> Planner<'a> {
         let steps = steps::steps(self.spec, self.inventory, &changes);
         Plan { changes, steps, remarks }
     }
-}
-
-fn same_stack(a: &Owner, b: &Owner) -> bool {
-    (&a.team, &a.stack) == (&b.team, &b.stack)
 }
 
 fn blank(declared: &Declared) -> Change {

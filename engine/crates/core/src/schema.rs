@@ -14,7 +14,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::value::{Path, Tree, Value};
+use crate::value::{Hole, Path, Tree, Value};
 
 pub use ignored::{Unignorable, has_parts, part_of};
 pub use partition::{PARTITIONS, Partition, is_known_region, is_region, partition_of, regions};
@@ -349,6 +349,15 @@ impl Site {
     pub fn new(region: &str, account: &str) -> Site {
         Site { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
     }
+
+    /// The value of a placeholder: a part of the site, or the output that `output` returns for a resource and an attribute.
+    pub fn fill(&self, placeholder: &Hole, output: impl FnOnce(&str, &str) -> Option<String>) -> Option<String> {
+        match placeholder {
+            Hole::Output { resource, attribute } => output(resource, attribute),
+            Hole::Account => Some(self.account.clone()),
+            Hole::Region => Some(self.region.clone()),
+        }
+    }
 }
 
 /// The resource name in an ARN: `todos` in `…:table/todos/stream/2026`, `logger` in
@@ -587,10 +596,11 @@ pub enum Contents {
     Unchecked,
 }
 
-/// A problem in a set of properties, found without AWS.
+/// A problem of a resource, found without AWS. With its place in the spec, it becomes a
+/// [`Diagnostic`](crate::diagnostic::Diagnostic).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The property.
+    /// The property; empty for the whole resource.
     pub path: Path,
     /// What is wrong.
     pub problem: String,

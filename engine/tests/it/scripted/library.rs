@@ -216,7 +216,7 @@ impl Kind for Liar {
     }
 
     async fn create(&self, cx: &Context, _: &Id, _: Want<Json>) -> Result<Outputs, AwsError> {
-        let (dynamodb, lambda, iam) = (&cx.aws.dynamodb, &cx.aws.lambda, &cx.aws.iam);
+        let (dynamodb, lambda, iam) = cx.aws.clients();
         let foreign = world::function_arn("red-foxes-logger");
         match self.0 {
             Lie::ForeignTable => {

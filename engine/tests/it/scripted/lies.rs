@@ -161,7 +161,7 @@ async fn lie(cx: &Context, forged: &Forged) -> Result<(), AwsError> {
         request.headers_mut().insert("content-length", body.len().to_string());
         *request.body_mut() = SdkBody::from(body.clone());
     };
-    let (dynamodb, lambda, iam) = (&cx.aws.dynamodb, &cx.aws.lambda, &cx.aws.iam);
+    let (dynamodb, lambda, iam) = cx.aws.clients();
     match service {
         "dynamodb" => dynamodb.list_tables().customize().mutate_request(forge).send().await.named("lie", "").map(drop),
         "lambda" => lambda.list_functions().customize().mutate_request(forge).send().await.named("lie", "").map(drop),

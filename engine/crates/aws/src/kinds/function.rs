@@ -16,6 +16,9 @@
 //!         exports.handler = async (event) => console.log(JSON.stringify(event));
 //! ```
 
+pub mod javascript;
+pub mod source;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::discriminant;
 use std::time::Duration;
@@ -36,13 +39,14 @@ use crate::aws::error::is_too_large;
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
 use crate::kind::Kind;
+use crate::ownership::OwnershipVerdict;
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
     Reading, Schema, Shape, Text, Unknown, is_of_team, property,
 };
-use crate::source::{self, Entry, Source, SourceError};
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Loaded, SpecFolder, Want};
+use source::{Entry, Source, SourceError};
 
 use super::{Delta, Sighting};
 
@@ -509,7 +513,7 @@ impl Kind for Function {
             let Some(live) = self.read(cx, id).await?.live.filter(|live| live.condition != Condition::Leaving) else {
                 return Ok(None);
             };
-            if live.owner == Ownership::Engine(id.owner.clone()) {
+            if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
                 super::made_alike("CreateFunction", id, &live.props.otherwise_made(&props))?;
                 return Ok(Some(live.outputs));
             }
@@ -588,7 +592,10 @@ impl Kind for Function {
         {
             let _turn = cx.turn(&id.name).await;
             // Other writes in this run may have taken a while, so check the owner again.
-            if look(cx, id).await?.is_some_and(|seen| super::is_anothers(&seen.owner, id)) {
+            if look(cx, id)
+                .await?
+                .is_some_and(|seen| OwnershipVerdict::of(&seen.owner, None, &id.owner).other_owner().is_some())
+            {
                 return Err(super::taken("PutFunctionConcurrency", id));
             }
             reserve(cx, id, want.reserved_concurrent_executions).await?;
@@ -818,7 +825,7 @@ impl Seen {
 
     /// Checks that this stack owns it, or that its owner hasn't changed.
     fn still(&self, owner: &Ownership, id: &Id) -> Result<(), AwsError> {
-        if self.owner == *owner || self.owner == Ownership::Engine(id.owner.clone()) {
+        if self.owner == *owner || OwnershipVerdict::of(&self.owner, None, &id.owner) == OwnershipVerdict::Owned {
             return Ok(());
         }
         let message = "its owner changed during this run";
@@ -960,19 +967,16 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
             ]),
             artifact: Some(package.zip.into()),
             problems: package
-                .findings
+                .problems
                 .into_iter()
-                .map(|finding| Problem {
+                .map(|it| Problem {
                     path: path.clone(),
-                    problem: finding.problem,
-                    why: Some(finding.why),
                     hint: match has_layers {
-                        true => {
-                            format!("ignore this if a layer provides or wraps the handler; otherwise {}", finding.hint)
-                        }
-                        false => finding.hint,
+                        true => format!("ignore this if a layer provides or wraps the handler; otherwise {}", it.hint),
+                        false => it.hint,
                     },
-                    warning: !finding.is_certain || has_layers,
+                    warning: it.warning || has_layers,
+                    ..it
                 })
                 .collect(),
         },

@@ -23,6 +23,8 @@
 //!     starting_position: TRIM_HORIZON
 //! ```
 
+pub mod filter;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -42,8 +44,8 @@ use crate::aws::error::{is_unsupported, is_untaggable};
 use crate::aws::guard::function_name;
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
-use crate::filter;
 use crate::kind::Kind;
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
     Reading, Schema, Shape, Site, Text, Unknown, is_of_team, name_in_arn, partition_of, property,
@@ -283,15 +285,14 @@ impl Kind for Mapping {
         let found = try_join_all(mappings.iter().map(|mapping| async move {
             let (seen, tags) = tokio::join!(in_full(cx, mapping), list_tags(cx, mapping));
             let (Some(mapping), Some(tags)) = (seen?, tags?) else { return Ok(None) };
-            let (resource, ours) = match &tags.owner {
-                Ownership::Engine(owner) => {
-                    (owner.resource.clone(), (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack))
-                }
-                _ => (String::new(), false),
+            let resource = match &tags.owner {
+                Ownership::Engine(owner) => owner.resource.clone(),
+                _ => String::new(),
             };
+            let is_ours = OwnershipVerdict::of(&tags.owner, None, &id.owner).is_ours();
             let mut id = id_of(&mapping, &id.owner, resource, id.site.clone());
             if let Some((_, name)) = mapping.function_arn().and_then(|arn| arn.rsplit_once(":function:"))
-                && !ours
+                && !is_ours
             {
                 // A mapping of a version or alias has another identity, but depends on the same function.
                 id.anchors.insert("function", name.to_owned());
@@ -364,13 +365,12 @@ impl Kind for Mapping {
             mappings.retain(of_pair);
             let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
             let seen = try_join_all(mappings.iter().map(|mapping| in_full(cx, mapping))).await?;
-            let us = Ownership::Engine(id.owner.clone());
             let (mut leaving, mut taken, mut lagging) = (false, false, false);
             for (seen, tags) in seen.iter().zip(owners) {
                 let (Some(mapping), Some(tags)) = (seen, tags) else { continue };
-                match condition(mapping) {
-                    Condition::Leaving => leaving = true,
-                    _ if tags.owner == us || tags.owner == Ownership::Untaggable => {
+                match (condition(mapping), OwnershipVerdict::of(&tags.owner, None, &id.owner)) {
+                    (Condition::Leaving, _) => leaving = true,
+                    (_, OwnershipVerdict::Owned | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)) => {
                         let has_tags = tags.unknown.is_none();
                         let unknown: Vec<&str> = unknown(mapping).into_keys().collect();
                         let live = self::props(mapping, tags.own);
@@ -382,7 +382,7 @@ impl Kind for Mapping {
                         super::made_alike("CreateEventSourceMapping", id, &unlike)?;
                         return Ok(Some(outputs(mapping)));
                     }
-                    _ if matches!(tags.owner, Ownership::NotYetReadable(_)) => lagging = true,
+                    (_, OwnershipVerdict::Unknown(UnreadableTags::NotYet(_))) => lagging = true,
                     _ => taken |= !is_qualified(mapping),
                 }
             }

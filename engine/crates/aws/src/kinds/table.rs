@@ -36,6 +36,7 @@ use serde_json::json;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::Kind;
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
     Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
     Problem, Reading, Schema, Shape, Text, Unknown, is_of_team, property,
@@ -532,14 +533,13 @@ impl Kind for Table {
             }
             // Wait until the tags are readable, because the next run needs them to determine the owner.
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
-            Ok(match ownership(&table, tags, &mut Unknown::new())? {
-                (_, Ownership::Denied) => Some(table),
-                (_, owner) if super::is_anothers(&owner, id) => return Err(super::taken("DescribeTable", id)),
-                (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
-                    Some(table)
-                }
-                _ => None,
-            })
+            let (tags, owner) = ownership(&table, tags, &mut Unknown::new())?;
+            match OwnershipVerdict::of(&owner, None, &id.owner) {
+                OwnershipVerdict::Unknown(UnreadableTags::Denied) => Ok(Some(table)),
+                OwnershipVerdict::Owned if super::has_tags(&tags, &want.tags) => Ok(Some(table)),
+                verdict if verdict.other_owner().is_some() => Err(super::taken("DescribeTable", id)),
+                _ => Ok(None),
+            }
         };
         let table = cx.until(CREATE, &id.name, settled).await?;
         if under_way(&table).is_some() {
@@ -991,7 +991,7 @@ async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDe
     });
     match owned.await? {
         None => Ok(None),
-        Some((table, tags, Ownership::Engine(owner))) if owner == id.owner => {
+        Some((table, tags, owner)) if OwnershipVerdict::of(&owner, None, &id.owner) == OwnershipVerdict::Owned => {
             super::made_alike("CreateTable", id, &props(&table, tags).otherwise_made(want))?;
             Ok(Some(table))
         }

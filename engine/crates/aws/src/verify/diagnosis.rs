@@ -7,11 +7,14 @@ use crate::aws::{AwsError, Class, Context, Named};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter;
-use crate::records::Happening;
+use crate::logs::{Happening, LoggedError};
 
 use super::item::{self, Item};
 use super::log::Log;
 use super::{Cause, Finding, Hop, Pipeline};
+
+/// Maximum number of lines of a stack trace that are shown.
+const TRACE: usize = 8;
 
 /// What is certain to stop a record, known before anything is written.
 pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
@@ -98,10 +101,10 @@ pub(super) async fn of(
     let word = change.word();
     let finding = |hop, cause, diagnostic| Ok(Finding { change, hop, cause, diagnostic });
     let mask = |text: &str| cx.aws.secrets.mask(text);
-    if let Some(trouble) = log.trouble() {
+    if let Some(LoggedError { message, trace }) = log.error() {
         let hint = format!("fix the function, then run the command again; the full log is in {log_group}");
-        let diagnostic = Diagnostic::error(format!("`{function}` fails: {}", mask(&trouble.message)), hint);
-        let trace = trouble.trace.iter().map(|line| mask(line)).collect::<Vec<_>>().join("\n");
+        let diagnostic = Diagnostic::error(format!("`{function}` fails: {}", mask(message)), hint);
+        let trace = trace.iter().take(TRACE).map(|line| mask(line.trim())).collect::<Vec<_>>().join("\n");
         let diagnostic = if trace.is_empty() { diagnostic } else { diagnostic.why(trace) };
         let diagnostic = diagnostic.cause(Code::FunctionFails.name(), None);
         return finding(Hop::Logged, Cause::FunctionError, diagnostic);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::filter;
-use crate::records::Happening;
+use crate::logs::Happening;
 
 use super::Pipeline;
 

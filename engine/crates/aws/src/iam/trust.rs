@@ -12,10 +12,10 @@ use globset::GlobBuilder;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
-use super::Context;
-use super::error::{AwsError, Class, Named};
-use super::wait::SPREADING;
+use crate::answer::{AwsError, Class, Named};
 use crate::cause::Code;
+use crate::connect::Context;
+use engine_core::wait::SPREADING;
 
 /// The service that runs functions.
 pub const LAMBDA: &str = "lambda.amazonaws.com";

@@ -15,9 +15,9 @@ use futures_util::future::{try_join, try_join_all};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
-use super::Context;
-use super::error::{AwsError, Named};
 use super::trust::{Covers, LAMBDA, Trust, has_conditions, matches, texts, trust};
+use crate::answer::{AwsError, Named};
+use crate::connect::Context;
 
 /// The timeout of the simulator.
 pub const PATIENCE: Duration = Duration::from_secs(3);

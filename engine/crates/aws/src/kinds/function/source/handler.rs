@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{listed, nearest};
-use crate::javascript::Finding;
+use crate::schema::Problem;
+use crate::value::Path;
 
 use super::Entry;
 
@@ -28,7 +29,7 @@ const NAMES_FROM_ELSEWHERE: [&str; 9] =
     ["sys.modules", "exec", "eval", "globals", "locals", "vars", "setattr", "__getattr__", "__dict__"];
 
 /// Checks the handler's file in `files` (name to content); always empty for other runtimes.
-pub(super) fn findings(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Vec<Finding> {
+pub(super) fn problems(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Vec<Problem> {
     let Entry { handler, runtime, .. } = entry;
     if runtime.starts_with("provided") {
         return bootstrap(files, entry).into_iter().collect();
@@ -37,12 +38,12 @@ pub(super) fn findings(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> V
     if handler.starts_with('/') {
         return Vec::new();
     }
-    let finding = match () {
+    let problem = match () {
         () if runtime.starts_with("python") => python(files, handler),
         () if runtime.starts_with("ruby") => ruby(files, handler),
         () => None,
     };
-    finding.into_iter().collect()
+    problem.into_iter().collect()
 }
 
 /// The module of a Python handler as a path, and the function. Both dots and slashes separate packages.
@@ -53,7 +54,7 @@ pub(super) fn split_python(handler: &str) -> Option<(String, &str)> {
     is_whole.then_some((module, function))
 }
 
-fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
+fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
     let Some((module, function)) = split_python(handler) else {
         return Some(malformed(
             handler,
@@ -76,7 +77,7 @@ fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
 }
 
 /// Reports a function whose name is not in the file, and that the file can't get from elsewhere.
-fn missing_function(file: &str, text: &str, function: &str) -> Option<Finding> {
+fn missing_function(file: &str, text: &str, function: &str) -> Option<Problem> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     // Whitespace or a line continuation can be between `import` and `*`.
     let has_star = text
@@ -93,21 +94,18 @@ fn missing_function(file: &str, text: &str, function: &str) -> Option<Finding> {
         let lines = text.lines().filter_map(|line| line.strip_prefix("async ").unwrap_or(line).strip_prefix("def "));
         lines.filter_map(|line| line.split(|c| !is_word(c)).next()).filter(|name| !name.is_empty())
     };
-    Some(Finding {
-        is_certain: true,
-        problem: format!("`{file}` has no function `{function}`"),
-        why: match defined().next() {
-            Some(_) => format!("its functions are {}", list(defined())),
-            None => "it defines no functions".to_owned(),
-        },
-        hint: match nearest(function, defined()) {
-            Some(near) => format!("use the function `{near}` in `handler`, or rename it to `{function}`"),
-            None => format!("add `def {function}(event, context):` to it, or use another function in `handler`"),
-        },
-    })
+    let why = match defined().next() {
+        Some(_) => format!("its functions are {}", list(defined())),
+        None => "it defines no functions".to_owned(),
+    };
+    let hint = match nearest(function, defined()) {
+        Some(near) => format!("use the function `{near}` in `handler`, or rename it to `{function}`"),
+        None => format!("add `def {function}(event, context):` to it, or use another function in `handler`"),
+    };
+    Some(Problem::error(Path::default(), format!("`{file}` has no function `{function}`"), hint).why(why))
 }
 
-fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
+fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
     let parts: Vec<&str> = handler.split('.').collect();
     let ([module, rest @ ..], 2 | 3, false) = (parts.as_slice(), parts.len(), parts.contains(&"")) else {
         return Some(malformed(
@@ -126,22 +124,23 @@ fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Finding> {
 }
 
 /// Checks that `bootstrap` exists and that Linux can run it on the function's processor. It can use any handler.
-fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Finding> {
-    let finding = |problem: String, why: &str, hint: &str| {
-        Some(Finding { is_certain: true, problem, why: why.to_owned(), hint: hint.to_owned() })
-    };
+fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Problem> {
+    let problem =
+        |problem: String, why: &str, hint: &str| Some(Problem::error(Path::default(), problem, hint).why(why));
     let Some(content) = files.get(BOOTSTRAP) else {
-        return Some(Finding {
-            is_certain: true,
-            problem: format!("runtime `{}` starts `bootstrap`, but the package doesn't contain it", entry.runtime),
-            why: format!("the package contains {}", list(files.keys().map(String::as_str))),
-            hint: "add the program as `bootstrap` to the top level of the `code` folder".to_owned(),
-        });
+        return Some(
+            Problem::error(
+                Path::default(),
+                format!("runtime `{}` starts `bootstrap`, but the package doesn't contain it", entry.runtime),
+                "add the program as `bootstrap` to the top level of the `code` folder",
+            )
+            .why(format!("the package contains {}", list(files.keys().map(String::as_str)))),
+        );
     };
     if content.starts_with(b"#!") {
         let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
         return if first.ends_with(b"\r") {
-            finding(
+            problem(
                 "the first line of `bootstrap` ends with a carriage return".to_owned(),
                 "Linux reads it as part of the interpreter's name, which then doesn't exist",
                 "save it with Unix line endings (LF), and add `bootstrap text eol=lf` to `.gitattributes`",
@@ -151,7 +150,7 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Find
         };
     }
     if !content.starts_with(ELF) {
-        return finding(
+        return problem(
             "`bootstrap` is neither a Linux program nor a script that starts with `#!`".to_owned(),
             "Lambda runs on Linux, and fails with `Runtime.InvalidEntrypoint` or `exec format error`",
             "build it for Linux (`GOOS=linux`, `--target x86_64-unknown-linux-musl`), or start the script with `#!/bin/sh`",
@@ -162,7 +161,7 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Find
     if entry.architecture.is_none_or(|wanted| wanted == *built_for) {
         return None;
     }
-    finding(
+    problem(
         format!("`bootstrap` is built for {built_for}, but the function runs on {}", entry.architecture?),
         "Lambda fails with `Runtime.InvalidEntrypoint` or `exec format error`",
         &format!("set `architecture: {built_for}`, or build it for {}", entry.architecture?),
@@ -173,19 +172,21 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Find
 const NO_MODE: u32 = 0o664;
 
 /// Reports a `bootstrap` that is not executable in the archive. Without a mode in the archive, the result is uncertain.
-pub(super) fn not_executable(mode: Option<u32>, entry: Entry<'_>) -> Option<Finding> {
-    (entry.runtime.starts_with("provided") && mode.is_none_or(|mode| mode & 0o111 == 0)).then(|| Finding {
-        is_certain: mode.is_some_and(|mode| mode & 0o777 != NO_MODE),
-        problem: "`bootstrap` in the archive is not executable".to_owned(),
-        why: "Lambda keeps the file modes of an archive, and fails with `permission denied`".to_owned(),
-        hint: "run `chmod 755 bootstrap` before packing it, or set `code` to the folder and let engine pack it"
-            .to_owned(),
+pub(super) fn not_executable(mode: Option<u32>, entry: Entry<'_>) -> Option<Problem> {
+    (entry.runtime.starts_with("provided") && mode.is_none_or(|mode| mode & 0o111 == 0)).then(|| Problem {
+        warning: mode.is_none_or(|mode| mode & 0o777 == NO_MODE),
+        ..Problem::error(
+            Path::default(),
+            "`bootstrap` in the archive is not executable",
+            "run `chmod 755 bootstrap` before packing it, or set `code` to the folder and let engine pack it",
+        )
+        .why("Lambda keeps the file modes of an archive, and fails with `permission denied`")
     })
 }
 
-fn malformed(handler: &str, form: &str, why: &str, hint: &str) -> Finding {
+fn malformed(handler: &str, form: &str, why: &str, hint: &str) -> Problem {
     let problem = format!("handler `{handler}` doesn't have the form `{form}`");
-    Finding { is_certain: true, problem, why: why.to_owned(), hint: hint.to_owned() }
+    Problem::error(Path::default(), problem, hint).why(why)
 }
 
 fn missing(
@@ -195,7 +196,7 @@ fn missing(
     function: &str,
     extension: &str,
     looked: &str,
-) -> Finding {
+) -> Problem {
     let modules: Vec<&str> = files.keys().filter_map(|name| name.strip_suffix(extension)).collect();
     let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
     let same = modules.iter().copied().find(|candidate| last(candidate) == last(module));
@@ -203,15 +204,13 @@ fn missing(
         [only] => Some(*only),
         _ => None,
     });
-    Finding {
-        is_certain: true,
-        problem: format!("handler `{handler}` matches no file in the package"),
-        why: format!("{looked}; the package contains {}", list(files.keys().map(String::as_str))),
-        hint: match meant {
-            Some(meant) => format!("set `handler: {meant}.{function}`, or rename the file"),
-            None => "set `handler` to the file's path without extension, a dot, and the function".to_owned(),
-        },
-    }
+    let hint = match meant {
+        Some(meant) => format!("set `handler: {meant}.{function}`, or rename the file"),
+        None => "set `handler` to the file's path without extension, a dot, and the function".to_owned(),
+    };
+    let problem = format!("handler `{handler}` matches no file in the package");
+    Problem::error(Path::default(), problem, hint)
+        .why(format!("{looked}; the package contains {}", list(files.keys().map(String::as_str))))
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
@@ -226,7 +225,7 @@ mod tests {
     fn problem(files: &[(&str, &str)], handler: &str, runtime: &str) -> Option<String> {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
         let entry = Entry { handler, runtime, architecture: Some("x86_64") };
-        findings(&files, entry).pop().map(|it| format!("{}; {}; {}", it.problem, it.why, it.hint))
+        problems(&files, entry).pop().map(|it| format!("{}; {}; {}", it.problem, it.why.unwrap_or_default(), it.hint))
     }
 
     #[test]
@@ -299,7 +298,7 @@ mod tests {
         let of = |name: &str, content: &[u8], architecture| {
             let files = BTreeMap::from([(name.to_owned(), content.to_vec())]);
             let entry = Entry { handler: "/any thing", runtime: "provided.al2023", architecture };
-            findings(&files, entry).pop().map(|it| it.problem)
+            problems(&files, entry).pop().map(|it| it.problem)
         };
         let (x86, arm) = (Some("x86_64"), Some("arm64"));
         for (name, content, architecture, says) in [

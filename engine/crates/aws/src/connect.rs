@@ -1,24 +1,16 @@
-//! The AWS clients: credentials, region, endpoint, and the connector that sends every request.
-//!
-//! All requests pass through one connector, which asks the guard, enforces the rate limits and logs the call.
+//! The AWS clients: credentials, profiles, region, endpoint and account.
 //!
 //! **Invariant:** nothing here depends on a kind, a plan or a spec.
 
-mod answers;
 mod ca_bundle;
 mod context;
-pub mod error;
-pub mod guard;
-mod headers;
-pub mod limits;
-mod profiles;
+pub(crate) mod headers;
+pub(crate) mod profiles;
 #[cfg(test)]
 #[allow(clippy::expect_used)]
 mod regions;
-pub mod rights;
+mod shared;
 pub mod standin;
-pub mod tail;
-pub mod trust;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -43,54 +35,45 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::DateTime;
-use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format as DateTimeFormat;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use futures_util::FutureExt as _;
-use http_body_util::BodyExt as _;
-use tokio::time::Instant;
-use tracing::debug;
 
+use crate::answer::{self, AwsError, Class, Named};
 use crate::cause::Code;
-
-use answers::Answers;
-pub use context::Context;
-pub use engine_core::mask::Secrets;
-pub use engine_core::provider::Tags;
-pub use engine_core::recorder::{self, Recorder};
+use crate::iam::permissions;
+use crate::wire::guard::{Access, Guard};
+use crate::wire::{Front, limits};
+use engine_core::mask::Secrets;
+use engine_core::provider::Tags;
+use engine_core::recorder::Recorder;
 use engine_core::wait::limiter::{PATIENCE, RateLimits};
-pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, Reporter, Steady, Wait};
-use error::Throttle;
-pub use error::{AwsError, Class, Named};
-pub use guard::{Access, Guard};
+
+pub use context::Context;
 use profiles::Profiles;
-pub use tail::{LogEvent, Tail};
+use shared::Answers;
 
 /// The clients of one run.
 pub struct Aws {
     /// DynamoDB's control plane and single items.
-    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     /// Lambda's control plane.
-    pub lambda: aws_sdk_lambda::Client,
+    pub(crate) lambda: aws_sdk_lambda::Client,
     /// IAM, read-only.
-    pub iam: aws_sdk_iam::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
     /// The caller's identity.
-    pub sts: aws_sdk_sts::Client,
+    pub(crate) sts: aws_sdk_sts::Client,
     /// The logs of functions, read-only.
-    pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     /// The tag index.
-    pub tagging: aws_sdk_resourcegroupstagging::Client,
+    pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
     /// Checks every request of these clients.
     pub guard: Arc<Guard>,
     /// The rate limits that all clients share.
@@ -100,7 +83,7 @@ pub struct Aws {
     /// Records calls and waits, if enabled.
     pub recorder: Arc<Recorder>,
     /// What reads showed about roles and the caller.
-    pub seen: rights::Seen,
+    pub seen: permissions::Seen,
     /// Responses that all runs of the connection share.
     shared: Arc<SharedAnswers>,
     /// The region of all clients.
@@ -305,7 +288,7 @@ impl Connection {
             let (guard, limits, recorder) = (Arc::clone(&guard), Arc::clone(&limits), Arc::clone(&recorder));
             SharedHttpClient::new(Front { inner, guard, limits, recorder })
         });
-        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(config).retry_classifier(error::QuotaIsNoThrottle);
+        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(config).retry_classifier(answer::QuotaIsNoThrottle);
         let mut lambda = aws_sdk_lambda::config::Builder::from(config);
         let mut iam = aws_sdk_iam::config::Builder::from(config);
         let mut sts = aws_sdk_sts::config::Builder::from(config);
@@ -337,7 +320,7 @@ impl Connection {
             limits,
             secrets: Arc::new(secrets),
             recorder,
-            seen: rights::Seen::default(),
+            seen: permissions::Seen::default(),
             shared: Arc::clone(shared),
             region: config.region().map_or_else(String::new, ToString::to_string),
             upload_timeouts: upload_timeouts.clone(),
@@ -361,7 +344,7 @@ pub struct Key {
 pub const MOST_SKEW: i64 = 300;
 
 /// Seconds by which this machine's clock is ahead of a `date` header.
-fn seconds_ahead(date: &str) -> Option<i64> {
+pub(crate) fn seconds_ahead(date: &str) -> Option<i64> {
     let date = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
     Some(DateTime::from(SystemTime::now()).secs() - date.secs())
 }
@@ -412,6 +395,12 @@ impl Aws {
     /// The failure of the STS call; the skew may be known anyway.
     pub async fn caller(&self, skew: &Skew) -> Result<String, AwsError> {
         Ok(self.identity(skew).await?.arn.unwrap_or_default())
+    }
+
+    /// The clients for DynamoDB, Lambda and IAM, behind the guard: for resource types that another crate defines.
+    #[doc(hidden)]
+    pub fn clients(&self) -> (&aws_sdk_dynamodb::Client, &aws_sdk_lambda::Client, &aws_sdk_iam::Client) {
+        (&self.dynamodb, &self.lambda, &self.iam)
     }
 
     async fn identity(&self, skew: &Skew) -> Result<GetCallerIdentityOutput, AwsError> {
@@ -505,7 +494,7 @@ async fn authenticate(
     let origin = profiles.source(is_named);
     match tokio::time::timeout(patience, provided(&source, &origin)).await {
         Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles, origin })),
-        Ok(Err(error)) => Err(match error::from_credentials(&error, &profiles) {
+        Ok(Err(error)) => Err(match answer::from_credentials(&error, &profiles) {
             error if is_named && error.class == Class::NoCredentials => profiles.empty(),
             // Without a configured source, an error from the instance metadata address means nothing.
             error if configured => error,
@@ -570,7 +559,7 @@ impl ProvideCredentials for Prefetched {
             return future::ProvideCredentials::ready(Ok(self.first.clone()));
         }
         future::ProvideCredentials::new(async {
-            let told = |error| CredentialsError::provider_error(error::from_credentials(&error, &self.profiles));
+            let told = |error| CredentialsError::provider_error(answer::from_credentials(&error, &self.profiles));
             provided(&self.source, &self.origin).await.map_err(told)
         })
     }
@@ -626,107 +615,6 @@ fn https(trusted: Option<tls::TrustStore>) -> SharedHttpClient {
             None => connector.build(),
         }
     })
-}
-
-/// The HTTP client that every request passes through.
-#[derive(Debug)]
-struct Front {
-    inner: SharedHttpClient,
-    guard: Arc<Guard>,
-    limits: Arc<RateLimits>,
-    recorder: Arc<Recorder>,
-}
-
-#[derive(Debug)]
-struct Door {
-    inner: SharedHttpConnector,
-    guard: Arc<Guard>,
-    limits: Arc<RateLimits>,
-    recorder: Arc<Recorder>,
-}
-
-impl HttpClient for Front {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        let (guard, limits) = (Arc::clone(&self.guard), Arc::clone(&self.limits));
-        SharedHttpConnector::new(Door { inner, guard, limits, recorder: Arc::clone(&self.recorder) })
-    }
-}
-
-impl HttpConnector for Door {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let parsed = guard::Request::parse(
-            request.method(),
-            request.uri(),
-            request.headers().get("x-amz-target"),
-            request.body().bytes().unwrap_or_default(),
-        );
-        let Some(parsed) = parsed else {
-            let refusal = guard::Refusal::unknown(request.method(), request.uri());
-            return HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(refusal))));
-        };
-        if let Err(refusal) = self.guard.check(&parsed) {
-            return HttpConnectorFuture::ready(Err(ConnectorError::user(Box::new(refusal))));
-        }
-        let (inner, limits, guard) = (self.inner.clone(), Arc::clone(&self.limits), Arc::clone(&self.guard));
-        let recorder = Arc::clone(&self.recorder);
-        let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());
-        let writes = parsed.effect != guard::Effect::Read;
-        let call = request.headers().get("amz-sdk-invocation-id");
-        let place = recorder.attempt(&parsed.operation, target, writes, call);
-        HttpConnectorFuture::new(async move {
-            let pass =
-                limits.admit(limits::of(&parsed)).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
-            if parsed.effect != guard::Effect::Read {
-                // Before the response: a call that times out may still have been carried out.
-                guard.note_write();
-            }
-            let start = Instant::now();
-            recorder.left(place);
-            let mut answer = match inner.call(request).await {
-                Ok(response) => error::opened(response).await,
-                Err(error) => Err(error),
-            };
-            if parsed.shows_parents() {
-                answer = match answer {
-                    Ok(response) => read_by(&guard, &parsed, response).await,
-                    lost => lost,
-                };
-            }
-            recorder.answered(place, || answer.as_ref().map_or(recorder::Answer::Nothing, error::recorded));
-            match answer.as_ref().map(error::throttle) {
-                Ok(Some(Throttle { pause })) => pass.throttled(pause),
-                Ok(None) => pass.accepted(),
-                Err(_) => drop(pass),
-            }
-            let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
-            let refused = (400..500).contains(&status) || answer.as_ref().is_err_and(error::never_left);
-            if refused {
-                guard.note_refused(&parsed);
-            }
-            let ms = start.elapsed().as_millis();
-            let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());
-            debug!(target: "engine::call", service = parsed.service, operation = parsed.operation, resource = target, status, ms);
-            answer
-        })
-    }
-}
-
-/// A response that the guard has read, with its body restored.
-///
-/// # Errors
-/// The connection ended before the body did.
-async fn read_by(
-    guard: &Guard,
-    request: &guard::Request,
-    mut response: HttpResponse,
-) -> Result<HttpResponse, ConnectorError> {
-    let body = response.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
-    if response.status().is_success() {
-        guard.observe_answer(request, &body);
-    }
-    *response.body_mut() = SdkBody::from(body);
-    Ok(response)
 }
 
 impl fmt::Debug for Network {

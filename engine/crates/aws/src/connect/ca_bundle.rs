@@ -11,8 +11,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::error::{AwsError, Class};
 use super::profiles::{Profiles, variable};
+use crate::answer::{AwsError, Class};
 use crate::cause::Code;
 use crate::spec::files::{self, Unread};
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Settings;
-use super::error::{AwsError, Class, Source};
 use super::headers::{self, KEY_SETTINGS};
+use crate::answer::{AwsError, Class, Source};
 use crate::cause::Code;
 use crate::diagnostic::{nearest, shell_word};
 
@@ -18,7 +18,7 @@ const HOPS: usize = 10;
 
 /// The AWS settings, without values that may be secret.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Profiles {
+pub(crate) struct Profiles {
     /// The settings of each profile; only the values of [`NAMES`] are kept.
     known: BTreeMap<String, BTreeMap<String, String>>,
     /// The endpoints that each `services` section sets.
@@ -54,13 +54,13 @@ fn without_comment(value: &str) -> &str {
 }
 
 /// An environment variable that is not empty.
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 impl Profiles {
     /// Reads the AWS settings files. A file that can't be read has no profiles.
-    pub(super) fn read(settings: &Settings) -> Profiles {
+    pub(crate) fn read(settings: &Settings) -> Profiles {
         let (name, named_by) = match (&settings.profile, variable("AWS_PROFILE")) {
             (Some(name), _) => (name.clone(), Some("`--profile`")),
             (None, Some(name)) => (name, Some("AWS_PROFILE")),
@@ -128,7 +128,7 @@ impl Profiles {
     }
 
     /// The keys of the profile in use and its source profiles that can't be sent in a header.
-    pub(super) fn unsendable(&self) -> Vec<(String, &'static str)> {
+    pub(crate) fn unsendable(&self) -> Vec<(String, &'static str)> {
         let chain = self.chain();
         let of_profiles = self.unsendable.iter().filter(|((name, _), _)| chain.contains(&name.as_str()));
         let words = |((name, key), (fault, at)): (&(String, String), &(&'static str, usize))| {
@@ -139,18 +139,18 @@ impl Profiles {
     }
 
     /// Whether the profile in use signs with keys from the environment.
-    pub(super) fn uses_environment(&self) -> bool {
+    pub(crate) fn uses_environment(&self) -> bool {
         let is_environment = |name: &&str| self.setting(name, "credential_source") == Some("Environment");
         self.chain().iter().any(is_environment)
     }
 
     /// A setting of the profile in use or its source profiles.
-    pub(super) fn in_use(&self, key: &str) -> Option<(&str, &str)> {
+    pub(crate) fn in_use(&self, key: &str) -> Option<(&str, &str)> {
         self.chain().into_iter().find_map(|name| Some((name, self.setting(name, key)?)))
     }
 
     /// The endpoints that the active profile sets, for all services and for each, with where they are set.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = (String, &str)> {
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (String, &str)> {
         let own = self.in_use("endpoint_url");
         let own = own.map(|(name, url)| (format!("`endpoint_url` of the profile `{name}`"), url));
         let services = self.in_use("services").and_then(|(_, name)| self.endpoints.get_key_value(name));
@@ -161,7 +161,7 @@ impl Profiles {
     }
 
     /// A description of where the credentials come from; `is_named`: the profile was selected by name.
-    pub(super) fn source(&self, is_named: bool) -> String {
+    pub(crate) fn source(&self, is_named: bool) -> String {
         let process = self.in_use("credential_process").map(|(name, _)| name);
         match (is_named, process) {
             (false, _) if headers::has_environment_keys() => "the environment".to_owned(),
@@ -176,7 +176,7 @@ impl Profiles {
     }
 
     /// The error if the selected profile or one of its source profiles doesn't exist.
-    pub(super) fn unknown(&self) -> Option<AwsError> {
+    pub(crate) fn unknown(&self) -> Option<AwsError> {
         let named_by = self.named_by?;
         let chain = self.chain();
         let (last, before) = chain.split_last()?;
@@ -212,7 +212,7 @@ impl Profiles {
     }
 
     /// The error of a profile that exists but has no credentials.
-    pub(super) fn empty(&self) -> AwsError {
+    pub(crate) fn empty(&self) -> AwsError {
         let (name, config) = (&self.name, &self.files[0]);
         if name.contains(char::is_whitespace) {
             let why = format!("the AWS SDK ignores profiles whose name contains a space, like `{name}`");
@@ -235,7 +235,7 @@ impl Profiles {
     }
 
     /// The error of a failed credential source; `text`: the message of the SDK, which is shown last.
-    pub(super) fn failed(&self, source: Source, text: String) -> AwsError {
+    pub(crate) fn failed(&self, source: Source, text: String) -> AwsError {
         let chain = self.chain();
         let with = |key: &str| {
             let has = |name: &&str| {

@@ -20,7 +20,8 @@ use walkdir::WalkDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, PreparedZipFile, System, ZipWriter};
 
-use crate::javascript::{self, Finding};
+use crate::javascript;
+use crate::schema::Problem;
 use crate::spec::files::{self, Unread};
 
 /// Where a function's code comes from.
@@ -67,7 +68,7 @@ pub struct Package {
     /// The names in the archive, in its order.
     pub files: Vec<String>,
     /// Problems in the files that will probably fail on AWS.
-    pub findings: Vec<Finding>,
+    pub problems: Vec<Problem>,
 }
 
 /// Why a source can't be packaged.
@@ -333,7 +334,7 @@ pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceE
         code_sha256: code_sha256(&zip),
         zip,
         unzipped: size(&files),
-        findings: findings(&files, entry),
+        problems: problems(&files, entry),
         files: files.into_keys().collect(),
     })
 }
@@ -348,10 +349,10 @@ fn code_sha256(zip: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip))
 }
 
-fn findings(files: &Files, entry: Entry<'_>) -> Vec<Finding> {
-    let mut findings = javascript::findings(files, entry.handler, entry.runtime);
-    findings.extend(handler::findings(files, entry));
-    findings
+fn problems(files: &Files, entry: Entry<'_>) -> Vec<Problem> {
+    let mut problems = javascript::problems(files, entry.handler, entry.runtime);
+    problems.extend(handler::problems(files, entry));
+    problems
 }
 
 fn inline_name(text: &str, entry: Entry<'_>) -> Result<String, SourceError> {
@@ -903,13 +904,13 @@ mod tests {
     #[test]
     fn inline_source_is_named_after_handler_and_runtime() {
         let named = |text, handler, runtime| match package_inline(text, handler, runtime) {
-            Ok(package) => format!("{} {:?}", package.files.join(" "), package.findings),
+            Ok(package) => format!("{} {:?}", package.files.join(" "), package.problems),
             Err(errors) => outcome(Err(errors)),
         };
         let common = "exports.handler = async () => {};";
         let es = "import fs from 'node:fs';\nexport const handler = async () => {};";
         assert_snapshot!(named(common, "index.handler", RUNTIME), @"index.js []");
-        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Finding { is_certain: true, problem: "`src/api.mjs` doesn't export `v1`", why: "it exports `handler`", hint: "add `export const v1 = …` to it, or use another export in `handler`" }]"#);
+        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Problem { path: Path(None), problem: "`src/api.mjs` doesn't export `v1`", why: Some("it exports `handler`"), hint: "add `export const v1 = …` to it, or use another export in `handler`", warning: false }]"#);
         assert_snapshot!(named("const m = import('m'); exports.handler = 1 // export", HANDLER, RUNTIME), @"index.js []");
         assert_snapshot!(named("def handler(event, context): pass", "pkg.app.handler", "python3.13"), @"pkg/app.py []");
         assert_snapshot!(named(common, "handler", RUNTIME), @r"

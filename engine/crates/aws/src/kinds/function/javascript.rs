@@ -1,7 +1,7 @@
 //! Checks the JavaScript of a package by its syntax: whether Lambda will find the handler's file, load it
 //! with the right module system, and find the export.
 //!
-//! **Invariant**: it reads only the given bytes, and a finding is certain only if the file fails in every
+//! **Invariant**: it reads only the given bytes, and a problem is certain only if the file fails in every
 //! run. Syntax doesn't show exports that are computed at run time, so code that may create one counts as
 //! "may export anything".
 //!
@@ -12,18 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree_sitter::{Node, Parser};
 
-/// A problem that makes every invocation of the function fail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Whether syntax proves it, unless a layer provides or wraps the handler.
-    pub is_certain: bool,
-    /// What is wrong.
-    pub problem: String,
-    /// The reason.
-    pub why: String,
-    /// What to do next.
-    pub hint: String,
-}
+use crate::schema::Problem;
+use crate::value::Path;
 
 /// Larger files, in bytes, are not parsed: it would be slow, and a tool that knows the exports generated a
 /// bundle of this size.
@@ -52,11 +42,11 @@ pub fn is_module(source: &str) -> bool {
     Syntax::of(source.as_bytes()).is_some_and(|syntax| syntax.module.is_some())
 }
 
-/// What a finding of a suspected syntax error contains, and no other: Node.js decides about it where there is one.
+/// What a problem of a suspected syntax error contains, and no other: Node.js decides about it where there is one.
 pub const SUSPECTED: &str = "` seems to have a syntax error near line ";
 
 /// The handler's file among `files` (name to content), and whether Lambda loads it as an ES module. `None` if it is missing
-/// or no JavaScript, or if [`findings`] reports that it is written in the other module system.
+/// or no JavaScript, or if [`problems`] reports that it is written in the other module system.
 pub fn script<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     handler: &str,
@@ -73,7 +63,7 @@ pub fn script<'a>(
 }
 
 /// Checks the handler's file in `files` (name to content). Always empty for runtimes other than `nodejs`.
-pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str) -> Vec<Finding> {
+pub fn problems(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str) -> Vec<Problem> {
     let Some(version) = runtime.strip_prefix("nodejs") else {
         return Vec::new();
     };
@@ -81,12 +71,14 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
         return Vec::new();
     }
     let Some((module, export)) = split_handler(handler) else {
-        return vec![Finding {
-            is_certain: true,
-            problem: format!("handler `{handler}` doesn't have the form `file.export`"),
-            why: "Lambda splits the handler at the first dot after the last slash, and rejects `..`".into(),
-            hint: "use `index.handler` for the export `handler` of `index.js` or `index.mjs`".into(),
-        }];
+        return vec![
+            Problem::error(
+                Path::default(),
+                format!("handler `{handler}` doesn't have the form `file.export`"),
+                "use `index.handler` for the export `handler` of `index.js` or `index.mjs`",
+            )
+            .why("Lambda splits the handler at the first dot after the last slash, and rejects `..`"),
+        ];
     };
     let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
     let Some((name, text)) = handler_file(files, &module, major) else {
@@ -99,15 +91,17 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
         return Vec::new();
     };
 
-    let mut findings = Vec::new();
+    let mut problems = Vec::new();
     if let Some(line) = syntax.error {
         // The parser may not know newer syntax.
-        findings.push(Finding {
-            is_certain: false,
-            problem: format!("`{name}{SUSPECTED}{line}"),
-            why: "if Node.js also reports it, every invocation fails with `Runtime.UserCodeSyntaxError`".into(),
-            hint: format!("run `node --check {name}`"),
-        });
+        problems.push(
+            Problem::warning(
+                Path::default(),
+                format!("`{name}{SUSPECTED}{line}"),
+                format!("run `node --check {name}`"),
+            )
+            .why("if Node.js also reports it, every invocation fails with `Runtime.UserCodeSyntaxError`"),
+        );
     }
     let mismatch = if is_loaded_as_module(files, &name) {
         commonjs_in_module(&name, &syntax)
@@ -115,11 +109,11 @@ pub fn findings(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str)
         module_in_commonjs(&name, &syntax)
     };
     // After a syntax error or with the wrong module system, a missing export is only a consequence.
-    if findings.is_empty() && mismatch.is_none() {
-        findings.extend(missing_export(&name, &module, export, &syntax));
+    if problems.is_empty() && mismatch.is_none() {
+        problems.extend(missing_export(&name, &module, export, &syntax));
     }
-    findings.extend(mismatch);
-    findings
+    problems.extend(mismatch);
+    problems
 }
 
 const JAVASCRIPT: [&str; 3] = [".js", ".mjs", ".cjs"];
@@ -143,7 +137,7 @@ fn missing_file(
     module: &str,
     export: &str,
     major: u32,
-) -> Option<Finding> {
+) -> Option<Problem> {
     // Finally the loader uses Node's resolution: a folder with this name, or an installed package.
     let by_node = [format!("{module}/index.js"), format!("{module}/package.json"), format!("node_modules/{module}.js")];
     let installed = format!("node_modules/{module}/");
@@ -170,27 +164,25 @@ fn missing_file(
             [only] => Some(*only),
             _ => None,
         });
-    Some(Finding {
-        is_certain: true,
-        problem: format!("handler `{handler}` matches no file in the package"),
-        why: format!(
-            "Lambda looks for `{module}.js`, `{module}.mjs` and `{module}.cjs`; the package contains {}",
-            list(own())
-        ),
-        hint: match (source, meant) {
-            (Some(source), _) if major < FIRST_WITH_TYPESCRIPT => {
-                format!(
-                    "compile `{source}` to JavaScript and set `code` to the result: this runtime \
-                     doesn't support TypeScript"
-                )
-            }
-            (_, Some(meant)) => format!("set `handler: {meant}.{export}`, or rename the file"),
-            _ => "set `handler` to the file's path without extension, a dot, and the export".into(),
-        },
-    })
+    let problem = format!("handler `{handler}` matches no file in the package");
+    let why = format!(
+        "Lambda looks for `{module}.js`, `{module}.mjs` and `{module}.cjs`; the package contains {}",
+        list(own())
+    );
+    let hint = match (source, meant) {
+        (Some(source), _) if major < FIRST_WITH_TYPESCRIPT => {
+            format!(
+                "compile `{source}` to JavaScript and set `code` to the result: this runtime \
+                 doesn't support TypeScript"
+            )
+        }
+        (_, Some(meant)) => format!("set `handler: {meant}.{export}`, or rename the file"),
+        _ => "set `handler` to the file's path without extension, a dot, and the export".into(),
+    };
+    Some(Problem::error(Path::default(), problem, hint).why(why))
 }
 
-fn missing_export(name: &str, module: &str, export: &str, syntax: &Syntax) -> Option<Finding> {
+fn missing_export(name: &str, module: &str, export: &str, syntax: &Syntax) -> Option<Problem> {
     // `api.handler` is a property of the export `api`, whose contents are not checked.
     let wanted = export.split('.').next().unwrap_or(export);
     if syntax.exports_unknown || syntax.exports.contains(wanted) {
@@ -202,21 +194,18 @@ fn missing_export(name: &str, module: &str, export: &str, syntax: &Syntax) -> Op
     } else {
         format!("exports.{wanted} = …")
     };
-    Some(Finding {
-        is_certain: true,
-        problem: format!("`{name}` doesn't export `{wanted}`"),
-        why: match exports().next() {
-            Some(_) => format!("it exports {}", list(exports())),
-            None => "it has no named exports".into(),
-        },
-        hint: match nearest(wanted, exports()) {
-            Some(meant) => format!("set `handler: {module}.{meant}`, or rename the export"),
-            None => format!("add `{statement}` to it, or use another export in `handler`"),
-        },
-    })
+    let why = match exports().next() {
+        Some(_) => format!("it exports {}", list(exports())),
+        None => "it has no named exports".into(),
+    };
+    let hint = match nearest(wanted, exports()) {
+        Some(meant) => format!("set `handler: {module}.{meant}`, or rename the export"),
+        None => format!("add `{statement}` to it, or use another export in `handler`"),
+    };
+    Some(Problem::error(Path::default(), format!("`{name}` doesn't export `{wanted}`"), hint).why(why))
 }
 
-fn module_in_commonjs(name: &str, syntax: &Syntax) -> Option<Finding> {
+fn module_in_commonjs(name: &str, syntax: &Syntax) -> Option<Problem> {
     let (line, keyword) = syntax.module?;
     let (why, stem) = match name.strip_suffix(".js") {
         Some(stem) => (
@@ -226,15 +215,17 @@ fn module_in_commonjs(name: &str, syntax: &Syntax) -> Option<Finding> {
         ),
         None => ("`.cjs` is always CommonJS", name.trim_end_matches(".cjs")),
     };
-    Some(Finding {
-        is_certain: true,
-        problem: format!("`{name}` has an `{keyword}` statement on line {line}, but Lambda loads it as CommonJS"),
-        why: why.into(),
-        hint: format!("rename it to `{stem}.mjs`; the handler stays the same"),
-    })
+    Some(
+        Problem::error(
+            Path::default(),
+            format!("`{name}` has an `{keyword}` statement on line {line}, but Lambda loads it as CommonJS"),
+            format!("rename it to `{stem}.mjs`; the handler stays the same"),
+        )
+        .why(why),
+    )
 }
 
-fn commonjs_in_module(name: &str, syntax: &Syntax) -> Option<Finding> {
+fn commonjs_in_module(name: &str, syntax: &Syntax) -> Option<Problem> {
     let (line, code) = syntax.commonjs.as_ref()?;
     let (rule, hint) = match name.strip_suffix(".mjs") {
         Some(stem) => ("`.mjs` is always an ES module", format!("rename it to `{stem}.js`")),
@@ -244,12 +235,14 @@ fn commonjs_in_module(name: &str, syntax: &Syntax) -> Option<Finding> {
         ),
     };
     // Earlier code may have defined a global with this name.
-    Some(Finding {
-        is_certain: false,
-        problem: format!("`{name}` uses `{code}` on line {line}, but Lambda loads it as an ES module"),
-        why: format!("{rule}, and ES modules have no `require`, `module` or `exports`"),
-        hint: format!("{hint}, or use `import` and `export`"),
-    })
+    Some(
+        Problem::warning(
+            Path::default(),
+            format!("`{name}` uses `{code}` on line {line}, but Lambda loads it as an ES module"),
+            format!("{hint}, or use `import` and `export`"),
+        )
+        .why(format!("{rule}, and ES modules have no `require`, `module` or `exports`")),
+    )
 }
 
 /// Whether Lambda loads a file as an ES module: `.mjs` always, `.js` depending on the nearest `package.json`.
@@ -612,8 +605,8 @@ mod tests {
     fn report_on(files: &[(&str, &str)], handler: &str, runtime: &str) -> String {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
         let text =
-            |finding: Finding| format!("{}\n  why: {}\n  hint: {}\n", finding.problem, finding.why, finding.hint);
-        findings(&files, handler, runtime).into_iter().map(text).collect()
+            |it: Problem| format!("{}\n  why: {}\n  hint: {}\n", it.problem, it.why.unwrap_or_default(), it.hint);
+        problems(&files, handler, runtime).into_iter().map(text).collect()
     }
 
     /// One line per source with its exports; `?` for unknown ones.

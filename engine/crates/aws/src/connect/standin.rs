@@ -5,7 +5,8 @@
 use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::Builder as HttpBuilder;
 
-use super::{AwsError, Class, LocalSettings, Named};
+use super::LocalSettings;
+use crate::answer::{AwsError, Class, Named};
 use crate::spec::Spec;
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;

@@ -608,14 +608,11 @@ impl<'s> Ground<'s> {
 
     /// A text of the spec, if it is known without AWS.
     fn text(&self, value: Option<&Value>) -> Option<String> {
-        let known = |hole: &Hole| match hole {
-            Hole::Account => Some(self.site.account.clone()),
-            Hole::Region => Some(self.site.region.clone()),
-            Hole::Output { resource, attribute } => {
-                let declared = self.spec.resource(resource)?;
-                declared.schema().computed(self.site, &declared.id.name).get(attribute.as_str()).cloned()
-            }
+        let output = |resource: &str, attribute: &str| {
+            let declared = self.spec.resource(resource)?;
+            declared.schema().computed(self.site, &declared.id.name).get(attribute).cloned()
         };
+        let known = |placeholder: &Hole| self.site.fill(placeholder, output);
         value?.resolve(&known).as_str().map(str::to_owned)
     }
 }

@@ -1,17 +1,18 @@
 //! A `.zip` or `.jar` as a function's code: uploaded unchanged, or rejected if Lambda would reject it.
 //!
 //! **Invariant:** its bytes are never changed. Contents are checked only where that is cheap, and files that can't be read
-//! produce no findings.
+//! produce no problems.
 
 use std::io::{Cursor, Read as _};
 use std::path::Path;
 
 use zip::ZipArchive;
 
-use crate::javascript::{self, Finding};
+use crate::javascript;
+use crate::schema::Problem;
 use crate::spec::files::{self, Unread};
 
-use super::{Entry, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, code_sha256, findings, handler};
+use super::{Entry, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, code_sha256, handler, problems};
 
 /// Maximum size of a file whose content is read, in bytes.
 const MAX_READ: u64 = 1 << 20;
@@ -32,9 +33,9 @@ pub(super) fn package(path: &Path, entry: Entry<'_>) -> Result<Package, SourceEr
     let mut archive = ZipArchive::new(Cursor::new(zip.as_slice()))
         .map_err(|error| SourceError::NotZip { path: path.into(), error })?;
     let (files, unzipped) = contents(path, &mut archive)?;
-    let findings = visible(&mut archive, &files, entry).unwrap_or_default();
+    let problems = visible(&mut archive, &files, entry).unwrap_or_default();
     let files = files.into_iter().map(|file| file.name).collect();
-    Ok(Package { code_sha256: code_sha256(&zip), zip, unzipped, files, findings })
+    Ok(Package { code_sha256: code_sha256(&zip), zip, unzipped, files, problems })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
@@ -88,8 +89,8 @@ fn contents(path: &Path, archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<(Vec
     }
 }
 
-/// Findings about the handler's file; `None` if it can't be read.
-fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: Entry<'_>) -> Option<Vec<Finding>> {
+/// Problems of the handler's file; `None` if it can't be read.
+fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: Entry<'_>) -> Option<Vec<Problem>> {
     let mut files = Files::new();
     for member in members {
         // A link's content is not its target's, and it is unknown how Lambda unpacks names with backslashes, which are not the
@@ -109,7 +110,7 @@ fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: E
         }
         files.insert(member.name.clone(), content);
     }
-    let mut found = findings(&files, entry);
+    let mut found = problems(&files, entry);
     let bootstrap = members.iter().find(|it| it.name == handler::BOOTSTRAP);
     found.extend(bootstrap.and_then(|it| handler::not_executable(it.mode, entry)));
     Some(found)
@@ -186,7 +187,7 @@ mod tests {
         SimpleFileOptions::default().compression_method(CompressionMethod::Deflated)
     }
 
-    /// The files of an archive, handler and runtime, and part of the expected finding.
+    /// The files of an archive, handler and runtime, and part of the expected problem.
     type Sample<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a str), Option<&'a str>);
 
     struct Case {
@@ -224,7 +225,7 @@ mod tests {
                 assert_eq!(package.code_sha256, code_sha256(&bytes));
                 assert_eq!(package.files, ["index.js", "node_modules/a/index.js"]);
                 assert_eq!(package.unzipped, JS.len() as u64 + 1);
-                assert_eq!(package.findings, []);
+                assert_eq!(package.problems, []);
             }
         }
         #[cfg(unix)]
@@ -319,15 +320,15 @@ mod tests {
         for (files, (handler, runtime), says) in cases {
             let bytes = zip(files, deflated().unix_permissions(0o755));
             let (_case, path) = Case::write("app.zip", &bytes);
-            let findings = Case::package(&path, entry(handler, runtime), &[]).unwrap().findings;
-            let said = findings.iter().map(|it| it.problem.as_str()).collect::<Vec<_>>().join("; ");
+            let problems = Case::package(&path, entry(handler, runtime), &[]).unwrap().problems;
+            let said = problems.iter().map(|it| it.problem.as_str()).collect::<Vec<_>>().join("; ");
             assert!(said.is_empty() == says.is_none() && said.contains(says.unwrap_or("")), "{files:?}: {said}");
         }
         // A link's content is its target's path, not the target's content.
         let mut linked = ZipWriter::new(Cursor::new(Vec::new()));
         linked.add_symlink("index.js", "dist/index.js", deflated()).unwrap();
         let (_case, path) = Case::write("app.zip", &linked.finish().unwrap().into_inner());
-        assert_eq!(Case::package(&path, entry(js.0, js.1), &[]).unwrap().findings, []);
+        assert_eq!(Case::package(&path, entry(js.0, js.1), &[]).unwrap().problems, []);
     }
 
     #[test]
@@ -342,9 +343,9 @@ mod tests {
         ] {
             let bytes = zip(&script, deflated().unix_permissions(mode).system(system));
             let (_case, path) = Case::write("app.zip", &bytes);
-            let own = Case::package(&path, entry("any", "provided.al2023"), &[]).unwrap().findings;
-            assert_eq!(own.first().map(|it| it.is_certain), certain, "{mode:o} {own:?}");
-            let other = Case::package(&path, entry("A::run", "java21"), &[]).unwrap().findings;
+            let own = Case::package(&path, entry("any", "provided.al2023"), &[]).unwrap().problems;
+            assert_eq!(own.first().map(|it| !it.warning), certain, "{mode:o} {own:?}");
+            let other = Case::package(&path, entry("A::run", "java21"), &[]).unwrap().problems;
             assert_eq!(other, [], "only Lambda's own start needs it");
         }
     }

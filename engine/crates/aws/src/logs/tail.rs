@@ -7,8 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Context;
-use super::error::{AwsError, Class, Named};
+use crate::aws::{AwsError, Class, Context, Named};
 
 /// One event of a log group.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,14 +7,14 @@
 
 use aws_credential_types::Credentials;
 
-use super::error::{AwsError, Class};
 use super::profiles::{Profiles, variable};
+use crate::answer::{AwsError, Class};
 use crate::cause::Code;
 
 /// The environment variables of the three parts of static credentials.
-pub(super) const KEY_VARIABLES: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+pub(crate) const KEY_VARIABLES: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 /// The same parts in a profile.
-pub(super) const KEY_SETTINGS: [&str; 3] = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
+pub(crate) const KEY_SETTINGS: [&str; 3] = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
 /// Variables that are part of every request, regardless of flags: the SDK's user agent contains the first.
 const ALWAYS: [&str; 2] = ["AWS_EXECUTION_ENV", "AWS_SDK_UA_APP_ID"];
 /// Variables that configure a credential service on this machine. A token may contain spaces.
@@ -25,10 +25,10 @@ const SERVICES: [&str; 4] = [
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 ];
 /// Environment variables with this prefix set an endpoint, and so the header `host`.
-pub(super) const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 
 /// Why a text is invalid in a header, worded to follow "contains".
-pub(super) fn fault(text: &str) -> Option<&'static str> {
+pub(crate) fn fault(text: &str) -> Option<&'static str> {
     match text.chars().find(|c| !c.is_ascii_graphic())? {
         '\n' | '\r' => Some("a line break"),
         c if c.is_whitespace() => Some("a space"),
@@ -55,7 +55,7 @@ fn error(faults: &[(String, &str)]) -> Option<AwsError> {
 }
 
 /// Whether the environment contains keys, valid or not.
-pub(super) fn has_environment_keys() -> bool {
+pub(crate) fn has_environment_keys() -> bool {
     std::env::var_os(KEY_VARIABLES[0]).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
 }
 
@@ -64,7 +64,7 @@ pub(super) fn has_environment_keys() -> bool {
 ///
 /// # Errors
 /// All values that can't be sent, in one error.
-pub(super) fn check_settings(profiles: &Profiles, is_named: bool) -> Result<(), AwsError> {
+pub(crate) fn check_settings(profiles: &Profiles, is_named: bool) -> Result<(), AwsError> {
     let mut faults: Vec<(String, &str)> = Vec::new();
     let uses_profile = is_named || !has_environment_keys();
     if !uses_profile || profiles.uses_environment() {
@@ -99,14 +99,14 @@ fn of_variables<'n>(
 }
 
 /// Checks only the environment, for requests that depend on no other setting.
-pub(super) fn unsendable_environment() -> Option<AwsError> {
+pub(crate) fn unsendable_environment() -> Option<AwsError> {
     let faults: Vec<_> = of_variables(&ALWAYS, fault_of_line).collect();
     error(&faults)
 }
 
 /// Endpoints that would receive requests unencrypted over a network, each as `(the setting that names it, its address
 /// without credentials)`.
-pub(super) fn unencrypted(named: Option<&str>, profiles: &Profiles) -> Vec<(String, String)> {
+pub(crate) fn unencrypted(named: Option<&str>, profiles: &Profiles) -> Vec<(String, String)> {
     let is_ignored =
         || variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|it| it.eq_ignore_ascii_case("true"));
     let mut endpoints: Vec<(String, String)> = Vec::new();
@@ -146,7 +146,7 @@ fn is_loopback(address: &str) -> bool {
 ///
 /// # Errors
 /// It contains a character that is invalid in a region name.
-pub(super) fn check_region(region: &str) -> Result<(), AwsError> {
+pub(crate) fn check_region(region: &str) -> Result<(), AwsError> {
     let fault = fault(region).or_else(|| {
         let is_word = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         (!is_word).then_some("a character that is invalid in a region name")
@@ -159,7 +159,7 @@ pub(super) fn check_region(region: &str) -> Result<(), AwsError> {
 }
 
 /// The error for credentials that can't be sent, if the part is unknown.
-pub(super) fn unsendable(source: &str) -> AwsError {
+pub(crate) fn unsendable(source: &str) -> AwsError {
     let faults = [(format!("a part of the credentials from {source}"), "a character")];
     error(&faults).unwrap_or_else(|| AwsError::own(Class::BadCredentials, "", "", "malformed"))
 }
@@ -168,7 +168,7 @@ pub(super) fn unsendable(source: &str) -> AwsError {
 ///
 /// # Errors
 /// A part of them can't be sent.
-pub(super) fn check_credentials(credentials: &Credentials, source: &str) -> Result<(), AwsError> {
+pub(crate) fn check_credentials(credentials: &Credentials, source: &str) -> Result<(), AwsError> {
     let parts = [
         ("the access key ID", Some(credentials.access_key_id())),
         ("the secret access key", Some(credentials.secret_access_key())),

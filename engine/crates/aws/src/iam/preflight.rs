@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter;
 use crate::inventory::Inventory;
 use crate::kinds::{default_log_group, runtimes};
-use crate::records::Happening;
+use crate::logs::Happening;
 use crate::schema::{Home, Site};
 use crate::spec::{Declared, Spec};
 use crate::value::{Path, Value};

@@ -16,7 +16,8 @@ use std::sync::{Mutex, PoisonError};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::schema::{Id, Live, Naming, Ownership, Schema, Site, is_of_team};
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
+use crate::schema::{Id, Live, Naming, Schema, Site, is_of_team};
 
 /// What a run is allowed to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,13 +167,13 @@ pub const OPERATIONS: [(&str, &str, Effect); 45] = [
 ];
 
 /// Whether an operation with that name can change something.
-pub(super) fn changes(operation: &str) -> bool {
+pub(crate) fn changes(operation: &str) -> bool {
     OPERATIONS.iter().any(|(_, name, effect)| *name == operation && *effect != Effect::Read)
 }
 
 /// The permission that an operation requires, with its service
 /// (docs.aws.amazon.com/service-authorization/latest/reference); two if two services have an operation with that name.
-pub(super) fn permission(operation: &str) -> String {
+pub(crate) fn permission(operation: &str) -> String {
     let of = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| match *service {
         "tagging" => format!("tag:{operation}"),
         service => format!("{service}:{operation}"),
@@ -184,7 +185,7 @@ pub(super) fn permission(operation: &str) -> String {
 }
 
 /// The kind of an operation and its page in AWS's API reference; `None` if it isn't an AWS operation.
-pub(super) fn page(operation: &str) -> Option<(Option<&'static str>, String)> {
+pub(crate) fn page(operation: &str) -> Option<(Option<&'static str>, String)> {
     let mut services = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| service);
     // Ambiguous if two services have an operation with that name.
     let (Some(service), None) = (services.next(), services.next()) else { return None };
@@ -228,20 +229,15 @@ impl Guard {
 
     /// Records what a read of a *managed* declaration found.
     pub fn observe(&self, schema: &Schema, id: &Id, live: &Live) {
-        let standing = match &live.owner {
-            Ownership::Engine(owner) if (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack) => {
-                Standing::Writable
+        let standing = match OwnershipVerdict::of(&live.owner, None, &id.owner) {
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) | OwnershipVerdict::Free => Standing::Writable,
+            OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => Standing::Writable,
+            OwnershipVerdict::OtherStack(owner) => Standing::Barred(format!("it belongs to {owner}")),
+            OwnershipVerdict::Foreign(owner) => Standing::Foreign(format!("it belongs to {owner}")),
+            OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
+                Standing::Barred("its tags can't be read yet".to_owned())
             }
-            Ownership::Engine(owner) if owner.team == id.owner.team => {
-                Standing::Barred(format!("it belongs to {owner}"))
-            }
-            Ownership::Engine(owner) => Standing::Foreign(format!("it belongs to {owner}")),
-            Ownership::CloudFormation(stack) => {
-                Standing::Foreign(format!("it belongs to the CloudFormation stack `{stack}`"))
-            }
-            Ownership::NotYetReadable(_) => Standing::Barred("its tags can't be read yet".to_owned()),
-            Ownership::Nobody | Ownership::Inherited | Ownership::Untaggable => Standing::Writable,
-            Ownership::Denied => Standing::Unproven,
+            OwnershipVerdict::Unknown(UnreadableTags::Denied) => Standing::Unproven,
         };
         if let Some(key) = key(schema, id, live) {
             self.know(key, standing);
@@ -263,7 +259,7 @@ impl Guard {
     }
 
     /// Records which functions mappings are attached to, from a response that shows it.
-    pub(super) fn observe_answer(&self, request: &Request, body: &[u8]) {
+    pub(crate) fn observe_answer(&self, request: &Request, body: &[u8]) {
         let Ok(answer) = serde_json::from_slice::<Mapping>(body) else { return };
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = request.target.as_ref().filter(|(kind, _)| *kind == "mapping").map(|(_, uuid)| uuid.clone());
@@ -280,7 +276,7 @@ impl Guard {
 
     /// Records that AWS refused a request. After a refused create, another owner's resource may exist, so it doesn't
     /// count as owned.
-    pub(super) fn note_refused(&self, request: &Request) {
+    pub(crate) fn note_refused(&self, request: &Request) {
         if request.effect != Effect::Read {
             self.n_writes.fetch_sub(1, Ordering::Relaxed);
         }
@@ -294,7 +290,7 @@ impl Guard {
     }
 
     /// Records that a read found this stack's resource after AWS refused to create it.
-    pub(super) fn observe_ours(&self, name: &str) {
+    pub(crate) fn observe_ours(&self, name: &str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let ours: Vec<(String, String)> = refused.extract_if(|(_, refused)| refused == name).collect();
         drop(refused);
@@ -302,7 +298,7 @@ impl Guard {
     }
 
     /// Records a write that is being sent.
-    pub(super) fn note_write(&self) {
+    pub(crate) fn note_write(&self) {
         self.n_writes.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -439,7 +435,7 @@ type Target = (&'static str, String, Option<(String, String)>);
 
 impl Request {
     /// Whether its response shows which functions mappings are attached to.
-    pub(super) fn shows_parents(&self) -> bool {
+    pub(crate) fn shows_parents(&self) -> bool {
         matches!(self.operation.as_str(), "GetEventSourceMapping" | "ListEventSourceMappings")
     }
 
@@ -611,7 +607,7 @@ mod tests {
 
     use super::*;
     use crate::kinds;
-    use crate::schema::{Condition, Outputs, Owner};
+    use crate::schema::{Condition, Outputs, Owner, Ownership};
     use crate::value::Tree;
 
     const HOST: &str = "https://service.eu-central-1.amazonaws.com";

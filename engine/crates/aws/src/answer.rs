@@ -18,10 +18,10 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 
-use super::guard::{self, Refusal};
-use super::headers;
-use super::profiles::Profiles;
 use crate::cause::Code;
+use crate::connect::headers;
+use crate::connect::profiles::Profiles;
+use crate::wire::guard::{self, Refusal};
 use engine_core::recorder::Answer;
 use engine_core::wait::limiter::Crowded;
 
@@ -170,7 +170,7 @@ where
                 known: None,
                 api: None,
             };
-            match service.raw().headers().get("date").and_then(super::seconds_ahead) {
+            match service.raw().headers().get("date").and_then(crate::connect::seconds_ahead) {
                 Some(ahead) if error.class == Class::BadCredentials => of_clock(error, ahead),
                 _ => error,
             }
@@ -191,7 +191,7 @@ where
 /// Rejected credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS checks the time of a signature,
 /// but its message doesn't always mention the time.
 fn of_clock(error: AwsError, ahead: i64) -> AwsError {
-    if ahead.abs() <= super::MOST_SKEW {
+    if ahead.abs() <= crate::connect::MOST_SKEW {
         return error;
     }
     let (n, side) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
@@ -213,7 +213,7 @@ fn said(message: &str) -> Box<str> {
 
 /// Which credential source failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// SSO without a valid session.
     SignOn,
     /// A `credential_process`.
@@ -224,7 +224,7 @@ pub(super) enum Source {
 }
 
 /// Classifies an error of the credential provider chain.
-pub(super) fn from_credentials(error: &CredentialsError, profiles: &Profiles) -> AwsError {
+pub(crate) fn from_credentials(error: &CredentialsError, profiles: &Profiles) -> AwsError {
     if let Some(ours) = find::<AwsError>(error) {
         return ours.clone();
     }
@@ -265,7 +265,7 @@ fn is_of_the_instance(error: &CredentialsError) -> bool {
 /// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: the SDK treats it as throttling, but DynamoDB means
 /// a quota, or a change in progress that engine waits for elsewhere.
 #[derive(Debug)]
-pub(super) struct QuotaIsNoThrottle;
+pub(crate) struct QuotaIsNoThrottle;
 
 impl ClassifyRetry for QuotaIsNoThrottle {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
@@ -302,16 +302,16 @@ const THROTTLES: [&str; 9] = [
 
 /// A throttling response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     /// For how long AWS wants no more calls, if it says so.
-    pub(super) pause: Option<Duration>,
+    pub(crate) pause: Option<Duration>,
 }
 
 /// Reads the body of an error response, where some services put the code, and restores it.
 ///
 /// # Errors
 /// The connection ended before the body did.
-pub(super) async fn opened(mut response: HttpResponse) -> Result<HttpResponse, ConnectorError> {
+pub(crate) async fn opened(mut response: HttpResponse) -> Result<HttpResponse, ConnectorError> {
     if response.status().is_client_error() || response.status().is_server_error() {
         let body = response.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
         *response.body_mut() = SdkBody::from(body);
@@ -321,7 +321,7 @@ pub(super) async fn opened(mut response: HttpResponse) -> Result<HttpResponse, C
 
 /// Whether an opened response is throttling. Lambda sends HTTP 429 and a header, DynamoDB and the tag index 400 and
 /// JSON, IAM and STS 400 and XML.
-pub(super) fn throttle(response: &HttpResponse) -> Option<Throttle> {
+pub(crate) fn throttle(response: &HttpResponse) -> Option<Throttle> {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return None;
@@ -332,7 +332,7 @@ pub(super) fn throttle(response: &HttpResponse) -> Option<Throttle> {
 }
 
 /// The outcome of an attempt, to be recorded.
-pub(super) fn recorded(response: &HttpResponse) -> Answer {
+pub(crate) fn recorded(response: &HttpResponse) -> Answer {
     match throttle(response) {
         Some(_) => Answer::Throttled,
         None if response.status().as_u16() < 400 => Answer::Done,
@@ -345,7 +345,7 @@ pub(super) fn recorded(response: &HttpResponse) -> Answer {
 }
 
 /// The error codes in an opened response, from every place where services put them.
-pub(super) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
+pub(crate) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
     let body = response.body().bytes().unwrap_or_default();
     let in_header = response.headers().get("x-amzn-errortype").map(str::to_owned);
     let in_json = || {
@@ -438,7 +438,7 @@ fn exists(message: &str) -> bool {
 }
 
 /// Whether a request certainly didn't reach AWS.
-pub(super) fn never_left(error: &ConnectorError) -> bool {
+pub(crate) fn never_left(error: &ConnectorError) -> bool {
     find::<std::io::Error>(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::nearest;
-use crate::records::Happening;
+use crate::logs::Happening;
 use crate::schema::Problem;
 use crate::value::Path;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::{FutureExt, Shared};
 use tokio::time::Instant;
 
-use super::error::AwsError;
+use crate::answer::AwsError;
 
 /// How long a response is reused, from the time of the call: the reads of all runs start at the same time, and later
 /// reads must see later changes.

@@ -5,12 +5,12 @@
 //!
 //! **Invariant:** pure, for any text; nothing is guessed. Whatever can't be parsed completely stays text.
 
-mod trace;
-
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
+
+use super::trace;
 
 /// An item or a part of it: plain values by attribute.
 pub type Image = BTreeMap<String, Json>;
@@ -20,6 +20,8 @@ pub type Image = BTreeMap<String, Json>;
 pub struct Line {
     /// The request ID of its invocation, if the line has it.
     pub request: Option<String>,
+    /// Whether Lambda wrote it to frame or report an invocation, instead of the function.
+    pub is_platform: bool,
     /// Its content. Empty for a line that only frames an invocation: the invocation's report has the same and more.
     pub said: Vec<Said>,
 }
@@ -89,6 +91,15 @@ pub struct Failure {
     pub trace: Vec<String>,
 }
 
+/// An error as one message, whether the function threw or logged it, or Lambda ended the invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedError {
+    /// Its type and message.
+    pub message: String,
+    /// The lines of its stack trace in the function's code.
+    pub trace: Vec<String>,
+}
+
 /// The time and memory of an invocation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
@@ -109,7 +120,14 @@ pub struct Report {
 impl Line {
     /// An event that isn't parsed.
     pub fn raw(text: &str) -> Line {
-        Line { request: None, said: vec![Said::Text { level: None, text: text.to_owned() }] }
+        Line { said: vec![Said::Text { level: None, text: text.to_owned() }], ..Line::default() }
+    }
+
+    /// The first error in it. Text without an error's type counts only if a stack trace follows it.
+    pub fn error(&self) -> Option<LoggedError> {
+        let (message, trace) = self.said.iter().find_map(Said::error)?;
+        // Which file of the project a frame belongs to is not known here, so it is named as in the package.
+        Some(LoggedError { message, trace: trace::own(trace.into_iter(), &|_| None) })
     }
 
     /// The same without the runtime's stack frames. `locate` returns the project's file for a path below the folder of the
@@ -131,6 +149,26 @@ impl Line {
     }
 }
 
+impl Said {
+    fn error(&self) -> Option<(String, Vec<&str>)> {
+        match self {
+            Said::Failure(Failure { kind, message, trace }) => {
+                Some((format!("{kind}: {message}"), trace.iter().map(String::as_str).collect()))
+            }
+            Said::Text { text, .. } => {
+                if let Some((_, message)) = text.find(TIMED_OUT).and_then(|at| text.split_at_checked(at)) {
+                    return Some((message.to_owned(), Vec::new()));
+                }
+                let (first, below) = text.split_once('\n')?;
+                let trace: Vec<&str> = below.lines().take_while(|line| line.trim_start().starts_with("at ")).collect();
+                let message = first.rsplit('\t').next().unwrap_or_default().trim().to_owned();
+                (!trace.is_empty()).then_some((message, trace))
+            }
+            Said::Record(_) | Said::Report(_) => None,
+        }
+    }
+}
+
 impl Happening {
     /// All kinds, in the order of an item's life.
     pub const ALL: [Happening; 3] = [Happening::Insert, Happening::Modify, Happening::Remove];
@@ -144,7 +182,8 @@ impl Happening {
         }
     }
 
-    fn of(word: &str) -> Option<Happening> {
+    /// The change with this `eventName`.
+    pub fn of(word: &str) -> Option<Happening> {
         Happening::ALL.into_iter().find(|it| it.word() == word)
     }
 }
@@ -168,6 +207,9 @@ impl Record {
 
 /// The log levels of Node.js, Python and Lambda.
 const LEVELS: [&str; 7] = ["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL"];
+/// How Lambda's line about a timeout begins, after time and request ID
+/// (docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html).
+const TIMED_OUT: &str = "Task timed out after ";
 /// Longer texts, in bytes, aren't parsed as objects printed by Node.js or Python.
 const MAX_INSPECTED: usize = 1 << 18;
 /// How many opening brackets of a text are tried as the start of JSON.
@@ -177,15 +219,17 @@ const MAX_STARTS: usize = 16;
 pub fn read(text: &str) -> Line {
     let text = text.trim_end_matches(['\n', '\r']);
     // docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
-    framed(text).or_else(|| tabbed(text)).or_else(|| timed_out(text)).or_else(|| document(text)).unwrap_or_else(|| {
-        let said = payload(text, None);
-        Line { request: None, said }
-    })
+    framed(text)
+        .or_else(|| tabbed(text))
+        .or_else(|| timed_out(text))
+        .or_else(|| document(text))
+        .unwrap_or_else(|| Line { said: payload(text, None), ..Line::default() })
 }
 
 /// Lambda's own lines in the text format.
 fn framed(text: &str) -> Option<Line> {
-    let frame = |request: Option<&str>| Line { request: request.map(str::to_owned), said: Vec::new() };
+    let frame =
+        |request: Option<&str>| Line { request: request.map(str::to_owned), is_platform: true, said: Vec::new() };
     let is_id = |word: &str| word.len() == 36 && word.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-');
     if text.starts_with("INIT_START Runtime Version: ") && !text.contains('\n') {
         return Some(frame(None));
@@ -231,6 +275,7 @@ fn tabbed(text: &str) -> Option<Line> {
     Some(Line {
         request: Some(request).filter(|it| *it != "undefined").map(str::to_owned),
         said: payload(rest, Some(level)),
+        is_platform: false,
     })
 }
 
@@ -243,9 +288,9 @@ fn is_time(word: &str) -> bool {
 fn timed_out(text: &str) -> Option<Line> {
     let fields: Vec<&str> = text.splitn(3, ' ').collect();
     let [time, request, text] = fields[..] else { return None };
-    let is_one = is_time(time) && text.starts_with("Task timed out after ");
+    let is_one = is_time(time) && text.starts_with(TIMED_OUT);
     let said = vec![Said::Text { level: Some("ERROR".to_owned()), text: text.trim_end().to_owned() }];
-    is_one.then(|| Line { request: Some(request.to_owned()), said })
+    is_one.then(|| Line { request: Some(request.to_owned()), said, is_platform: false })
 }
 
 /// A line in the JSON format.
@@ -259,7 +304,7 @@ fn document(text: &str) -> Option<Line> {
     let request = word("requestId").map(str::to_owned);
     // Python's runtime logs an unhandled exception without `message`.
     if let Some(failure) = failure(&line).filter(|_| !line.contains_key("message")) {
-        return Some(Line { request, said: vec![Said::Failure(failure)] });
+        return Some(Line { request, said: vec![Said::Failure(failure)], is_platform: false });
     }
     let level = word("level").filter(|level| LEVELS.contains(level))?;
     let said = match line.get("message")? {
@@ -269,7 +314,7 @@ fn document(text: &str) -> Option<Line> {
             None => vec![Said::Text { level: Some(level.to_owned()), text: message.to_string() }],
         },
     };
-    Some(Line { request, said })
+    Some(Line { request, said, is_platform: false })
 }
 
 /// Lambda's own lines in the JSON format
@@ -291,7 +336,7 @@ fn platform(kind: &str, record: &Map<String, Json>) -> Option<Line> {
         })],
         _ => return None,
     };
-    Some(Line { request, said })
+    Some(Line { request, said, is_platform: true })
 }
 
 /// The content of a function's own line.
