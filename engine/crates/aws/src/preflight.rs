@@ -191,7 +191,7 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
             Some(Home::Account) => (4, "account", &site.account, Code::RoleOfOtherAccount),
             None => continue,
         };
-        let arns: Vec<&str> = match declared.desired.get(property.name) {
+        let arns: Vec<&str> = match declared.desired.get(&*property.name) {
             Some(Value::String(arn)) => vec![arn],
             Some(Value::List(values)) => values.iter().filter_map(Value::as_str).collect(),
             _ => continue,
@@ -205,7 +205,7 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
                 .why(format!("`{}` of a {} must be in the same {word}", property.name, declared.schema().kind))
                 .hint(format!("use an ARN in `{ours}`, or deploy to the {word} `{named}`"))
                 .cause(code.name(), None);
-            findings.push(at(spec, declared, &Path::property(property.name), finding));
+            findings.push(at(spec, declared, &Path::property(&property.name), finding));
         }
     }
 }

@@ -36,7 +36,7 @@ impl Context {
     ) -> Context {
         let definitions = || registry.iter().map(|kind| Arc::clone(kind).definition());
         let providers = definitions().zip(registry).map(|(definition, kind)| {
-            (definition.schema().kind.to_owned(), Arc::clone(kind).provider(Arc::clone(&aws)))
+            (definition.schema().kind.to_string(), Arc::clone(kind).provider(Arc::clone(&aws)))
         });
         let connected = Connected {
             account: Arc::<Aws>::clone(&aws),
