@@ -6,6 +6,7 @@ mod catalogue;
 mod command_line;
 #[cfg(unix)]
 mod e2e;
+mod from_data;
 mod fuzz;
 mod local;
 mod members;
