@@ -145,7 +145,8 @@ fn outputs(document: serde_yaml::Mapping) -> Vec<Output> {
 impl Document {
     fn schema(self) -> Schema {
         let Name { min, max, characters } = self.name;
-        let text = Text::new(min, max, move |text| text.chars().all(|c| characters.contains(c)), "the allowed letters");
+        let text =
+            Text::new(min..=max, format!("`{characters}`"), move |text| text.chars().all(|c| characters.contains(c)));
         let Locked { property, reason, hint } = self.locked;
         Schema {
             kind: self.kind.into(),

@@ -766,16 +766,15 @@ impl<'a> Planner<'a> {
         let declared = declared.filter_map(|it| self.inventory.live(&it.name));
         let orphaned = self.inventory.leftovers.iter().filter(|it| is_it(&it.declared));
         let owners = declared.chain(orphaned.filter_map(|it| it.found.live.as_ref())).map(|live| &live.owner);
-        owners.chain(self.inventory.parents.get(&(kind.to_owned().into(), name.to_owned()))).find_map(|owner| {
-            match owner {
-                Ownership::Engine(owner) if owner.team != *team => {
-                    Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
-                }
-                Ownership::CloudFormation(stack) => Some(format!(
-                    "the {kind} `{name}` that it is attached to belongs to the CloudFormation stack `{stack}`"
-                )),
-                _ => None,
+        let other = self.inventory.parents.get(&(kind.to_owned().into(), name.to_owned()));
+        owners.chain(other).find_map(|owner| match owner {
+            Ownership::Engine(owner) if owner.team != *team => {
+                Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
             }
+            Ownership::CloudFormation(stack) => Some(format!(
+                "the {kind} `{name}` that it is attached to belongs to the CloudFormation stack `{stack}`"
+            )),
+            _ => None,
         })
     }
 

@@ -12,6 +12,7 @@ mod partition;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -26,18 +27,18 @@ pub use partition::{PARTITIONS, Partition, is_known_region, is_region, partition
 /// A text of a schema: a literal, or owned if the schema is read at run time.
 pub type Str = Cow<'static, str>;
 
-/// What remains of a resource, or what happens to it, given its properties.
-pub type TreeRule<T> = Arc<dyn Fn(&Tree) -> T + Send + Sync>;
-/// What follows from a property's live and desired values.
-pub type ChangeRule<T> = Arc<dyn Fn(&Value, &Value) -> T + Send + Sync>;
+/// What follows from a resource's properties.
+pub type TreeFn<T> = Arc<dyn Fn(&Tree) -> T + Send + Sync>;
+/// What follows from a change of a property, given the live and the desired value.
+pub type ChangeFn<T> = Arc<dyn Fn(&Value, &Value) -> T + Send + Sync>;
 /// The effect of a change at a path, given the live and the desired properties.
-pub type EffectRule = Arc<dyn Fn(&Path, &Tree, &Tree) -> Effect + Send + Sync>;
+pub type EffectFn = Arc<dyn Fn(&Path, &Tree, &Tree) -> Effect + Send + Sync>;
 /// The errors in a JSON object at a path.
-pub type JsonRule = Arc<dyn Fn(&Json, &Path) -> Vec<Problem> + Send + Sync>;
+pub type JsonFn = Arc<dyn Fn(&Json, &Path) -> Vec<Problem> + Send + Sync>;
 /// Whether a text's characters and format are allowed.
-pub type TextRule = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+pub type TextFn = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// An output that follows from site and name.
-pub type OutputRule = Arc<dyn Fn(&Site, &str) -> String + Send + Sync>;
+pub type OutputFn = Arc<dyn Fn(&Site, &str) -> String + Send + Sync>;
 
 /// One resource type: its identity, properties and outputs.
 #[derive(Clone)]
@@ -61,20 +62,20 @@ pub struct Schema {
     /// Whether it holds data that can't be re-created, so that deleting it needs a separate flag.
     pub holds_data: bool,
     /// What remains in AWS after deleting a resource with these properties.
-    pub leaves: Option<TreeRule<Option<String>>>,
+    pub leaves: Option<TreeFn<Option<String>>>,
     /// The disruption when it is deleted or replaced.
     pub outage: Option<Outage>,
     /// Why AWS refuses to delete a resource with these properties, and how to allow it.
-    pub locked: Option<TreeRule<Option<Lock>>>,
+    pub locked: Option<TreeFn<Option<Lock>>>,
     /// A note for re-creating it while the resources that it connects remain; gets the desired properties.
-    pub renewal: Option<TreeRule<Str>>,
+    pub renewal: Option<TreeFn<Str>>,
     /// The properties that a spec can set.
     pub properties: Vec<Property>,
     /// The attributes in `${name.…}`.
     pub outputs: Vec<Output>,
     /// The form of their ARNs, if they have any.
     pub arn: Option<ArnForm>,
-    /// Whether they have tags of their own, which AWS's tag index searches.
+    /// Whether they have tags of their own, by which AWS's tag index finds them; it lists ARNs of the form `arn`.
     pub is_indexed: bool,
 }
 
@@ -139,15 +140,15 @@ pub struct Property {
     /// The milestone of a created target that a reference waits for.
     pub needs: Moment,
     /// Describes what is lost when the property changes between two values, one sentence each.
-    pub loses: Option<ChangeRule<Vec<String>>>,
+    pub loses: Option<ChangeFn<Vec<String>>>,
     /// The effect of a change at a path, where it depends on other properties; gets the live and the desired properties, and
     /// the latter may contain unknown values.
-    pub decide: Option<EffectRule>,
+    pub decide: Option<EffectFn>,
     /// Whether omitting it in the spec keeps the value in AWS instead of resetting it to the default.
     pub sticky: bool,
     /// Why a resource with these properties must be re-created after the target of this property was re-created with the same
     /// name, because AWS distinguishes the old and the new target.
-    pub bound: Option<TreeRule<Option<Str>>>,
+    pub bound: Option<TreeFn<Option<Str>>>,
     /// What an ARN must share with the spec, because AWS rejects others.
     pub home: Option<Home>,
     /// Whether AWS itself can change it, so that another value doesn't indicate a change by another process.
@@ -162,7 +163,7 @@ pub struct Property {
     /// in CamelCase.
     pub member: Option<Str>,
     /// Why a live value can't be compared with a desired one, if so; then it is kept.
-    pub unclear: Option<ChangeRule<Option<Str>>>,
+    pub unclear: Option<ChangeFn<Option<Str>>>,
 }
 
 /// A limit that AWS can raise on request.
@@ -245,7 +246,7 @@ pub enum Shape {
         /// An example in YAML.
         example: Str,
         /// The errors in an object at a path.
-        faults: JsonRule,
+        faults: JsonFn,
     },
     /// A mapping with fixed keys.
     Record(Vec<Property>),
@@ -261,7 +262,7 @@ pub struct Text {
     /// Maximum number of characters.
     pub max: usize,
     /// Whether its characters and format are allowed.
-    pub allows: TextRule,
+    pub allows: TextFn,
     /// A description of the format, to follow "use".
     pub words: Str,
 }
@@ -351,7 +352,7 @@ pub enum Origin {
     /// Its ARN, which follows from [`Schema::arn`], so it is known in a plan.
     Arn,
     /// Computed from site and name, so it is known in a plan.
-    Computed(OutputRule),
+    Computed(OutputFn),
     /// Assigned by AWS: kept until one of these properties changes, or the resource is replaced.
     Assigned {
         /// The properties.
@@ -961,19 +962,19 @@ impl Output {
 }
 
 impl Text {
-    /// A text of `min` to `max` characters; `words` describe what `allows` checks, to follow "use".
+    /// A text of so many characters; `words` describe what `allows` checks, to follow "use".
     pub fn new(
-        min: usize,
-        max: usize,
-        allows: impl Fn(&str) -> bool + Send + Sync + 'static,
+        length: RangeInclusive<usize>,
         words: impl Into<Str>,
+        allows: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Text {
+        let (min, max) = length.into_inner();
         Text { min, max, allows: Arc::new(allows), words: words.into() }
     }
 
     /// Any text up to a maximum length.
     pub fn any(max: usize) -> Text {
-        Text::new(0, max, |_| true, "any text")
+        Text::new(0..=max, "any text", |_| true)
     }
 
     /// Why `text` is invalid, to be appended to its name; `None` if it is valid.

@@ -274,7 +274,7 @@ impl Spec {
     }
 
     /// A spec made of complete declarations, each with its `depends_on`, without a file. For library callers with their
-    /// own kinds.
+    /// own kinds, which are all that it knows.
     ///
     /// # Errors
     /// The first cycle.

@@ -77,48 +77,34 @@ pub(super) struct Props {
 }
 
 /// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
-static NAME: LazyLock<Text> = LazyLock::new(|| Text::new(1, 64, super::text::word, "letters, digits, `-` and `_`"));
+static NAME: LazyLock<Text> = LazyLock::new(|| Text::new(1..=64, "letters, digits, `-` and `_`", super::text::word));
 static HANDLER: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        1,
-        128,
-        |text| !text.contains(char::is_whitespace),
-        "a file and an export without whitespace, like `index.handler`",
-    )
+    Text::new(1..=128, "a file and an export without whitespace, like `index.handler`", |text| {
+        !text.contains(char::is_whitespace)
+    })
 });
 static VARIABLE: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        2,
-        256,
-        |text| {
-            text.starts_with(|c: char| c.is_ascii_alphabetic())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        },
-        "at least two letters, digits and `_`, starting with a letter",
-    )
+    Text::new(2..=256, "at least two letters, digits and `_`, starting with a letter", |text| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    })
 });
 /// docs.aws.amazon.com/lambda/latest/api/API_LoggingConfig.html
 static LOG_GROUP: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        1,
-        512,
-        |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte)),
-        "letters, digits and `.-_/#`",
-    )
+    Text::new(1..=512, "letters, digits and `.-_/#`", |text| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte))
+    })
 });
 /// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html; the SDK's model allows 2,048 characters since 2025, and
 /// allowed 140 before.
 static LAYER: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        1,
-        2048,
-        |text| layer(text).is_some(),
-        "a layer version ARN (`arn:aws:lambda:region:account:layer:name:1`)",
-    )
+    Text::new(1..=2048, "a layer version ARN (`arn:aws:lambda:region:account:layer:name:1`)", |text| {
+        layer(text).is_some()
+    })
 });
 /// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 static DEAD_LETTER: LazyLock<Text> =
-    LazyLock::new(|| Text::new(1, 2048, super::text::is_target, "the ARN of an SQS queue or SNS topic, not FIFO"));
+    LazyLock::new(|| Text::new(1..=2048, "the ARN of an SQS queue or SNS topic, not FIFO", super::text::is_target));
 /// Maximum size of a function's environment variables as compact JSON
 /// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda accepts 4,096 bytes and rejects 4,097).
 const ENVIRONMENT_BYTES: usize = 4096;

@@ -79,7 +79,7 @@ pub(super) struct Props {
 
 /// docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
 static DESTINATION: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(1, 350, super::text::is_target, "the ARN of an SQS queue or SNS topic, not FIFO, or of an S3 bucket")
+    Text::new(1..=350, "the ARN of an SQS queue or SNS topic, not FIFO, or of an S3 bucket", super::text::is_target)
 });
 /// A filter pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
 fn pattern() -> Shape {

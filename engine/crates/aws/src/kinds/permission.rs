@@ -55,43 +55,28 @@ pub(super) struct Props {
 
 /// docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
 static STATEMENT: LazyLock<Text> =
-    LazyLock::new(|| Text::new(1, 100, super::text::word, "letters, digits, `-` and `_`"));
+    LazyLock::new(|| Text::new(1..=100, "letters, digits, `-` and `_`", super::text::word));
 static ACTION: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        1,
-        256,
-        |text| {
-            text == "*"
-                || text
-                    .strip_prefix("lambda:")
-                    .is_some_and(|verb| verb == "*" || verb.bytes().all(|b| b.is_ascii_alphabetic()))
-        },
-        "`lambda:` and an operation, like `lambda:InvokeFunction`",
-    )
+    Text::new(1..=256, "`lambda:` and an operation, like `lambda:InvokeFunction`", |text| {
+        text == "*"
+            || text
+                .strip_prefix("lambda:")
+                .is_some_and(|verb| verb == "*" || verb.bytes().all(|b| b.is_ascii_alphabetic()))
+    })
 });
 static PRINCIPAL: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        1,
-        2048,
-        |text| {
-            let number = text.bytes().all(|byte| byte.is_ascii_digit());
-            !text.contains(char::is_whitespace) && (!number || text.len() == 12)
-        },
-        "a service (`dynamodb.amazonaws.com`), a 12-digit account ID, an ARN or `*`",
-    )
+    Text::new(1..=2048, "a service (`dynamodb.amazonaws.com`), a 12-digit account ID, an ARN or `*`", |text| {
+        let number = text.bytes().all(|byte| byte.is_ascii_digit());
+        !text.contains(char::is_whitespace) && (!number || text.len() == 12)
+    })
 });
 static ACCOUNT: LazyLock<Text> =
-    LazyLock::new(|| Text::new(12, 12, |text| text.bytes().all(|byte| byte.is_ascii_digit()), "12 digits"));
+    LazyLock::new(|| Text::new(12..=12, "12 digits", |text| text.bytes().all(|byte| byte.is_ascii_digit())));
 static ORGANIZATION: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        12,
-        34,
-        |text| {
-            let id = text.strip_prefix("o-");
-            id.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
-        },
-        "an organization ID, like `o-a1b2c3d4e5`",
-    )
+    Text::new(12..=34, "an organization ID, like `o-a1b2c3d4e5`", |text| {
+        let id = text.strip_prefix("o-");
+        id.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
+    })
 });
 /// Operations on a function that a permission can allow
 /// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html).

@@ -30,22 +30,16 @@ pub(super) struct Props {
 
 /// docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html
 static NAME: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        1,
-        64,
-        |text| text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)),
-        "letters, digits and `_+=,.@-`",
-    )
+    Text::new(1..=64, "letters, digits and `_+=,.@-`", |text| {
+        text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c))
+    })
 });
 
 /// docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 static PATH: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        1,
-        512,
-        |text| text.starts_with('/') && text.ends_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()),
-        "`/`, or names between slashes, like `/teams/`",
-    )
+    Text::new(1..=512, "`/`, or names between slashes, like `/teams/`", |text| {
+        text.starts_with('/') && text.ends_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+    })
 });
 
 impl Kind for Role {

@@ -102,7 +102,7 @@ const RUNTIMES: [Runtime; 51] = [
 
 /// The format of a runtime name: a language and version, or `provided` and an operating system.
 static FORM: LazyLock<Text> =
-    LazyLock::new(|| Text::new(2, 64, is_runtime, "a runtime name, like `nodejs22.x` or `python3.13`"));
+    LazyLock::new(|| Text::new(2..=64, "a runtime name, like `nodejs22.x` or `python3.13`", is_runtime));
 
 /// Names of Node.js, Python and Ruby runtimes always have a dot, so `nodejs22` is a typo and no future runtime.
 fn is_runtime(text: &str) -> bool {

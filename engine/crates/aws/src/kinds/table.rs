@@ -98,19 +98,16 @@ impl Props {
 
 /// docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 static NAME: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(
-        3,
-        255,
-        |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')),
-        "letters, digits, `-`, `_` and `.`",
-    )
+    Text::new(3..=255, "letters, digits, `-`, `_` and `.`", |text| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    })
 });
-static ATTRIBUTE: LazyLock<Text> = LazyLock::new(|| Text::new(1, 255, |_| true, "any text"));
+static ATTRIBUTE: LazyLock<Text> = LazyLock::new(|| Text::new(1..=255, "any text", |_| true));
 const ARN: ArnForm = ArnForm::regional("dynamodb", "table/{name}");
 /// The default quota for one table is 40,000 units and can be raised; the API itself has no limit.
 const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
 static KMS_KEY: LazyLock<Text> =
-    LazyLock::new(|| Text::new(1, 2048, |_| true, "the ARN of a KMS key, or `alias/aws/dynamodb`"));
+    LazyLock::new(|| Text::new(1..=2048, "the ARN of a KMS key, or `alias/aws/dynamodb`", |_| true));
 /// The AWS managed key. A request selects it by omitting the key, and DynamoDB returns its ARN
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_SSESpecification.html).
 const MANAGED_KEY: &str = "alias/aws/dynamodb";

@@ -32,7 +32,8 @@ pub(super) fn notes(declared: &Declared, live: &Live, after: (&str, &str)) -> Ve
 }
 
 fn declares_tags(declared: &Declared) -> bool {
-    matches!(declared.desired.get("tags"), Some(Value::Map(tags)) if !tags.is_empty())
+    let tags = declared.schema().properties.iter().filter(|it| it.change == Rule::Ensure);
+    tags.filter_map(|it| declared.desired.get(&*it.name)).any(|it| matches!(it, Value::Map(tags) if !tags.is_empty()))
 }
 
 /// Declared properties that can't be read, so they may differ from the spec.

@@ -45,23 +45,23 @@ pub(super) static TEAM: LazyLock<Text> = LazyLock::new(|| {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(word) && !text.ends_with(['-', '_'])
     };
-    Text::new(2, 32, is_allowed, "letters, digits, `-` and `_`, starting and ending with a letter or digit")
+    Text::new(2..=32, "letters, digits, `-` and `_`, starting and ending with a letter or digit", is_allowed)
 });
 pub(super) static STACK: LazyLock<Text> = LazyLock::new(|| {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    Text::new(1, 128, move |text| text.bytes().all(word), "letters, digits, `-`, `_` and `.`")
+    Text::new(1..=128, "letters, digits, `-`, `_` and `.`", move |text| text.bytes().all(word))
 });
 pub(super) static RESOURCE: LazyLock<Text> = LazyLock::new(|| {
     let is_allowed = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    Text::new(1, 63, is_allowed, "letters, digits, `-` and `_`, starting with a letter")
+    Text::new(1..=63, "letters, digits, `-` and `_`, starting with a letter", is_allowed)
 });
 pub(super) static ACCOUNT: LazyLock<Text> =
-    LazyLock::new(|| Text::new(12, 12, |text| text.bytes().all(|byte| byte.is_ascii_digit()), "12 digits"));
+    LazyLock::new(|| Text::new(12..=12, "12 digits", |text| text.bytes().all(|byte| byte.is_ascii_digit())));
 pub(super) static REGION: LazyLock<Text> =
-    LazyLock::new(|| Text::new(9, 32, is_region, "a region name, like `eu-central-1`"));
+    LazyLock::new(|| Text::new(9..=32, "a region name, like `eu-central-1`", is_region));
 
 /// Checks a whole file.
 pub(super) fn check(
@@ -906,10 +906,8 @@ impl<'a> Checker<'a> {
             && let Some(objection) = text.objection(&name)
         {
             let problem = format!("the {} name `{name}` {objection}", schema.kind);
-            let hint = match schema.naming {
-                Naming::Inner { .. } => "rename the resource, or set `statement_id:`",
-                _ => "rename the resource, or set `name:`",
-            };
+            let key = if let Naming::Inner { key, .. } = &schema.naming { key } else { "name" };
+            let hint = format!("rename the resource, or set `{key}:`");
             self.push(
                 Diagnostic::error(problem)
                     .at(self.file.place(span))

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::schema::{JsonRule, Property, Shape, Str, Text, settable};
+use crate::schema::{JsonFn, Property, Shape, Str, Text, settable};
 use crate::value::{Hole, Part, Path, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
@@ -245,7 +245,7 @@ impl<'a> Checker<'a> {
         Some(json)
     }
 
-    fn faults(&mut self, faults: &JsonRule, json: &Json, node: &Node, around: Around<'_>, path: &Path) {
+    fn faults(&mut self, faults: &JsonFn, json: &Json, node: &Node, around: Around<'_>, path: &Path) {
         // Show it as written if it contains a variable, whose value may be a secret.
         let written = self.hides(node.span, around).then(|| as_written(node));
         let faults = faults(written.as_ref().unwrap_or(json), path);
