@@ -57,7 +57,7 @@ pub(super) async fn diff(
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
             if plan.is_undecided() {
                 let problem = "the plan wasn't saved: some resources can't be determined yet";
-                return Err(Failure::one(Diagnostic::error(problem).hint("try again in a minute")));
+                return Err(Failure::one(Diagnostic::error(problem, "try again in a minute")));
             }
             let salt = Salt::random();
             let Session { spec, overrides, terminal, .. } = &run.session;
@@ -159,11 +159,9 @@ pub(super) async fn apply(
         let moved = saved.moved(&now);
         if !moved.is_empty() {
             tell("refused");
-            let diagnostic = Diagnostic::error("the saved plan is out of date, so nothing was changed");
-            let diagnostic = diagnostic.why(moved.join("; "));
-            return Err(Failure::one(
-                diagnostic.hint("review the plan above, and save it again with `engine diff --out`"),
-            ));
+            let problem = "the saved plan is out of date, so nothing was changed";
+            let hint = "review the plan above, and save it again with `engine diff --out`";
+            return Err(Failure::one(Diagnostic::error(problem, hint).why(moved.join("; "))));
         }
     }
     if planned.iter().any(|it| it.plan.asks()) && !args.yes {
@@ -385,15 +383,15 @@ pub(super) async fn forget(
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
         let searched = planned.first().map(|it| names::searched(&it.run.session.target, &it.run.inventory.site));
         let place = searched.as_ref().map_or_else(String::new, |searched| format!(" {}", searched.place()));
-        let diagnostic = Diagnostic::error(format!("this team's stack owns no resource `{name}`{place}"));
+        let problem = format!("this team's stack owns no resource `{name}`{place}");
         let known = planned.iter().flat_map(|it| &it.run.session.spec.resources).map(|it| it.name.as_str());
         let known = known.filter(|known| *known != name);
-        let diagnostic = match (nearest(name, known), searched) {
-            (Some(near), _) => diagnostic.hint(format!("did you mean `{near}`?")),
-            (None, Some(searched)) => diagnostic.hint(searched.elsewhere()),
-            (None, None) => diagnostic,
-        };
-        return Err(Failure::one(diagnostic.hint("`engine list` shows what it owns")));
+        let owned = "`engine list` shows what it owns";
+        return Err(Failure::one(match (nearest(name, known), searched) {
+            (Some(near), _) => Diagnostic::error(problem, format!("did you mean `{near}`?")).hint(owned),
+            (None, Some(searched)) => Diagnostic::error(problem, searched.elsewhere()).hint(owned),
+            (None, None) => Diagnostic::error(problem, owned),
+        }));
     }
     show(&planned, &view);
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
@@ -416,7 +414,7 @@ pub(super) fn has_output(spec: &Spec, name: &str) -> Result<(), Failure> {
         (false, true) => format!("use one of {names}"),
         (false, false) => format!("{meant}The outputs are {names}"),
     };
-    Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`")).hint(hint)))
+    Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`"), hint)))
 }
 
 /// Prints the spec's outputs as they are in AWS.
@@ -442,7 +440,7 @@ pub(super) async fn output(
             let place = searched.place();
             let problem =
                 format!("the output `{missing}` is unknown: the resource that it refers to doesn't exist {place}");
-            let diagnostic = Diagnostic::error(problem).hint(searched.elsewhere());
+            let diagnostic = Diagnostic::error(problem, searched.elsewhere());
             return Err(Failure::one(diagnostic.hint(format!("otherwise run `{}` first", searched.apply()))));
         }
         terminal.print(&match (format, name, wanted.as_slice()) {

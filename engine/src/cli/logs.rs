@@ -305,8 +305,9 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
     let Some(named) = named else {
         return match all.is_empty() {
             true => {
-                let diagnostic = Diagnostic::error("the spec has no function, so there is no log to show");
-                Err(Failure::one(diagnostic.hint("declare a `type: function` and run `engine apply`")))
+                let problem = "the spec has no function, so there is no log to show";
+                let hint = "declare a `type: function` and run `engine apply`";
+                Err(Failure::one(Diagnostic::error(problem, hint)))
             }
             false => Ok(all),
         };
@@ -315,13 +316,13 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
         Some(declared) if is_function(&declared) => Ok(vec![declared]),
         Some(declared) => {
             let problem = format!("`{named}` is a {}; only functions have a log", declared.schema().kind);
-            Err(Failure::one(Diagnostic::error(problem).hint(hint)))
+            Err(Failure::one(Diagnostic::error(problem, hint)))
         }
         None => {
             let near = nearest(named, all.iter().map(|declared| declared.name.as_str()));
             let meant = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-            let diagnostic = Diagnostic::error(format!("the spec has no resource `{named}`"));
-            Err(Failure::one(diagnostic.hint(format!("{meant}{hint}"))))
+            let problem = format!("the spec has no resource `{named}`");
+            Err(Failure::one(Diagnostic::error(problem, format!("{meant}{hint}"))))
         }
     }
 }
@@ -337,14 +338,14 @@ fn failed(error: &AwsError) -> Failure {
 fn absent(spec: &Spec, declared: &Declared, searched: &Searched) -> Diagnostic {
     let Declared { name, id, .. } = declared;
     let problem = format!("`{name}` has no log: there is no function `{}` {}", id.name, searched.place());
-    let diagnostic = Diagnostic::error(problem);
+    let diagnostic = Diagnostic::error(problem, searched.elsewhere());
     let diagnostic = match spec.place(name, &Path::default()) {
         Some(place) => diagnostic.at(place),
         None => diagnostic,
     };
     match declared.imported {
-        true => diagnostic.hint(searched.elsewhere()).hint("otherwise ask its owner, or import another function"),
-        false => diagnostic.hint(searched.elsewhere()).hint(format!("otherwise run `{}` first", searched.apply())),
+        true => diagnostic.hint("otherwise ask its owner, or import another function"),
+        false => diagnostic.hint(format!("otherwise run `{}` first", searched.apply())),
     }
 }
 

@@ -84,8 +84,8 @@ pub(super) fn man(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure
     let man = clap_mangen::Man::new(command.clone()).source(format!("engine {VERSION}"));
     let rendered = man.render(&mut page);
     rendered.map_err(|error| {
-        let diagnostic = Diagnostic::error("can't generate the man page").why(error.to_string());
-        Failure::one(diagnostic.hint("read the command's `--help` instead"))
+        let hint = "read the command's `--help` instead";
+        Failure::one(Diagnostic::error("can't generate the man page", hint).why(error.to_string()))
     })?;
     terminal.print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)

@@ -1,5 +1,6 @@
 //! AWS names what it objects to by the members of its requests; each name leads to its line of the spec.
 
+use engine::aws::error::explained;
 use engine::aws::{AwsError, Class};
 
 const SPEC: &str = r#"team: owls
@@ -482,6 +483,7 @@ fn an_error_of_aws_points_at_the_line_that_it_names() {
     for (resource, code, text, line) in TEXTS {
         let class = Class::Rejected;
         let error = AwsError { code: Some((*code).into()), ..AwsError::own(class, "any", resource, *text) };
+        let error = explained(error);
         let place = spec.blamed(resource, &error).unwrap();
         let (at, _) = place.line_column();
         let found = SPEC.lines().nth(at - 1).unwrap().trim();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engine::apply::Ending;
+use engine::aws::error::explained;
 use engine::aws::{AwsError, Class};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step, Subject};
 use engine::render::markdown::{self, LIMIT, Page};
@@ -401,7 +402,12 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     );
     let endings = [
         Ending::Done(Duration::from_secs(1)),
-        Ending::Failed(AwsError::own(Class::Denied, "CreateFunction", "owls-logger", "@admin says no | really")),
+        Ending::Failed(explained(AwsError::own(
+            Class::Denied,
+            "CreateFunction",
+            "owls-logger",
+            "@admin says no | really",
+        ))),
         Ending::Skipped("logger".into()),
         Ending::NotStarted,
     ];

@@ -463,6 +463,19 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
       = hint: did you mean `${var.teams}`? Otherwise add it to `vars:`, pass
               `--var team=…`, or set ENGINE_VAR_team
     ");
+    assert_snapshot!(refusal(PIPELINE.replace("team: owls\n", "").as_bytes(), &["--var", "stage=test"]), @"
+    warning: `--var stage=…` is not used by this spec
+     |
+     = hint: remove it, or use it in the spec
+
+    error: the spec has no `team`
+     --> spec.yaml:1:1
+      |
+    1 | resources:
+      | ^^^^^^^^^^
+      |
+      = hint: add `team: your-team` at the top, or pass `--team`
+    ");
 }
 
 #[test]
@@ -830,8 +843,11 @@ fn fixed_parts(text: &str) -> Vec<String> {
 
 /// What the modules that judge a spec can say, with the module.
 fn texts() -> Vec<(String, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let read = |name: &str| fs::read_to_string(src.join(name)).unwrap();
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let read = |name: &str| {
+        let of = |it: &str| fs::read_to_string(crates.join(it).join("src").join(name));
+        of("core").or_else(|_| of("aws")).unwrap()
+    };
     let mut texts = Vec::new();
     let whole = ["yaml.rs", "spec.rs", "spec/check.rs", "spec/check/references.rs", "spec/check/shape.rs"];
     for name in whole.into_iter().chain(["spec/foreign.rs", "spec/template.rs", "source.rs", "javascript.rs"]) {
@@ -869,7 +885,9 @@ fn every_text_about_a_spec_is_provoked_by_a_test() {
         }
     }
     // Also what tests show where they stand.
-    for name in ["spec.rs", "../../src/yaml.rs", "../../src/source.rs", "../../src/javascript.rs"] {
+    let crates =
+        ["core/src/yaml.rs", "aws/src/source.rs", "aws/src/javascript.rs"].map(|it| format!("../../crates/{it}"));
+    for name in crates.iter().map(String::as_str).chain(["spec.rs"]) {
         let code = fs::read_to_string(tests.join(name)).unwrap();
         let tests = if name == "spec.rs" { code.as_str() } else { code.split_once("#[cfg(test)]").unwrap().1 };
         said += &tests.replace("= hint: ", "").replace("= why: ", "");

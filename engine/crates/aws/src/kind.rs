@@ -5,11 +5,12 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use engine_core::kind::{Definition, Loaded, SpecFolder, Want};
-use engine_core::provider::{Pending, Provider};
-use engine_core::wait::Context as Core;
+use engine_core::kind::{Definition, Kinds, Loaded, SpecFolder, Want};
+use engine_core::provider::{Pending, Provider, Providers};
+use engine_core::wait::{self, Consent, Context as Core};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::aws::{Aws, AwsError, Context};
 use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
@@ -147,6 +148,28 @@ pub trait DynKind: Send + Sync {
 pub fn erase<K: Kind>(kind: K) -> Arc<dyn DynKind> {
     let schema = kind.schema();
     Arc::new(Erased { kind, schema })
+}
+
+/// The context of a run with these kinds and clients; its waits end when `interrupt` becomes true.
+pub fn context(
+    registry: &[Arc<dyn DynKind>],
+    aws: Arc<Aws>,
+    consent: Consent,
+    interrupt: watch::Receiver<bool>,
+) -> Context {
+    let definitions = || registry.iter().map(|kind| Arc::clone(kind).definition());
+    let providers = definitions()
+        .zip(registry)
+        .map(|(definition, kind)| (definition.schema().kind.to_string(), Arc::clone(kind).provider(Arc::clone(&aws))));
+    let connected = wait::Connected {
+        account: Arc::<Aws>::clone(&aws),
+        limits: Arc::clone(&aws.limits),
+        secrets: Arc::clone(&aws.secrets),
+        recorder: Arc::clone(&aws.recorder),
+        providers: Providers::new(providers),
+        kinds: Kinds::new(definitions()),
+    };
+    Context::with_clients(Core::new(connected, consent, interrupt), aws)
 }
 
 struct Erased<K> {

@@ -18,12 +18,14 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use engine_core::kind::Kinds;
+use engine_core::wait::Consent;
 
-use crate::aws::{AwsError, Class, Context, Named, Wait};
-use crate::kind::{DynKind, Kind, erase};
+use crate::aws::{Aws, AwsError, Class, Context, Named, Wait};
+use crate::kind::{self, DynKind, Kind, erase};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::value::{Path, Tree, Value, tree_to_json};
 
@@ -44,6 +46,11 @@ pub fn registry() -> [Arc<dyn DynKind>; 5] {
 /// All kinds, for specs, plans and documentation.
 pub fn all() -> Kinds {
     Kinds::new(registry().into_iter().map(DynKind::definition))
+}
+
+/// The context of a run with all kinds.
+pub fn context(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
+    kind::context(&registry(), aws, consent, interrupt)
 }
 
 /// The `tags` property, which all kinds share: declared tags are set, and others are kept.

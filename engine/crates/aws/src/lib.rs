@@ -16,5 +16,4 @@ pub mod records;
 pub mod source;
 pub mod verify;
 
-use engine_core::spec::files;
 use engine_core::{cause, diagnostic, inventory, schema, spec, value};

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::aws::rights::{Decision, Need};
 use crate::aws::trust::{RoleLookup, Trust, closed, misnamed};
 use crate::cause::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter;
 use crate::inventory::Inventory;
 use crate::kinds::{default_log_group, runtimes};
@@ -156,16 +156,18 @@ pub fn named_role(function: &Declared) -> Option<&str> {
 fn misfit(arn: &str, found: &RoleLookup) -> Option<Diagnostic> {
     let name = arn.rsplit('/').next().unwrap_or_default();
     let finding = match found {
-        RoleLookup::Missing => Diagnostic::error(format!("the role `{name}` doesn't exist in this account"))
-            .why("IAM returned no role with that name")
-            .hint(format!("check the ARN, or ask the account's administrator to create the role `{name}`")),
+        RoleLookup::Missing => Diagnostic::error(
+            format!("the role `{name}` doesn't exist in this account"),
+            format!("check the ARN, or ask the account's administrator to create the role `{name}`"),
+        )
+        .why("IAM returned no role with that name"),
         RoleLookup::Found(actual, _) if actual != arn => {
             let (why, remedy) = misnamed(arn, actual);
-            Diagnostic::error(format!("this isn't the ARN of the role `{name}`")).why(why).hint(remedy)
+            Diagnostic::error(format!("this isn't the ARN of the role `{name}`"), remedy).why(why)
         }
         RoleLookup::Found(_, Trust::Missing(others)) => {
             let (why, remedy) = closed(name, others);
-            Diagnostic::error(format!("Lambda can't assume the role `{name}`")).why(why).hint(remedy)
+            Diagnostic::error(format!("Lambda can't assume the role `{name}`"), remedy).why(why)
         }
         RoleLookup::Found(..) => return None,
     };
@@ -201,10 +203,10 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
                 continue;
             };
             let problem = format!("this ARN is in the {word} `{named}`, but the spec is deployed to `{ours}`");
-            let finding = Diagnostic::error(problem)
-                .why(format!("`{}` of a {} must be in the same {word}", property.name, declared.schema().kind))
-                .hint(format!("use an ARN in `{ours}`, or deploy to the {word} `{named}`"))
-                .cause(code.name(), None);
+            let finding =
+                Diagnostic::error(problem, format!("use an ARN in `{ours}`, or deploy to the {word} `{named}`"))
+                    .why(format!("`{}` of a {} must be in the same {word}", property.name, declared.schema().kind))
+                    .cause(code.name(), None);
             findings.push(at(spec, declared, &Path::property(&property.name), finding));
         }
     }
@@ -235,7 +237,7 @@ fn runtime(spec: &Spec, function: &Declared, now: &str, findings: &mut Vec<Diagn
     );
     let page = "docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html";
     let hint = format!("use `{}`; for AWS's current schedule, see {page}", runtimes::successor(name, now));
-    let finding = Diagnostic::warning(problem).why(why).hint(hint);
+    let finding = Diagnostic::warning(problem, hint).why(why);
     findings.push(at(spec, function, &Path::property("runtime"), finding));
 }
 
@@ -251,9 +253,8 @@ fn capacity(spec: &Spec, table: &Declared, findings: &mut Vec<Diagnostic>) {
         };
         let problem =
             format!("the index `{name}` has fewer write capacity units than its table: {fewer} instead of {units}");
-        let finding = Diagnostic::warning(problem)
-            .why("DynamoDB throttles a write to the table if the index lacks capacity for it")
-            .hint(format!("set `write_capacity: {units}` or more for the index"));
+        let finding = Diagnostic::warning(problem, format!("set `write_capacity: {units}` or more for the index"))
+            .why("DynamoDB throttles a write to the table if the index lacks capacity for it");
         let path = Path::property("global_secondary_indexes").key(name).key("write_capacity");
         findings.push(at(spec, table, &path, finding));
     }
@@ -273,9 +274,9 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
         match number(function, "reserved_concurrent_executions") {
             Some(0) => {
                 let problem = format!("`{}` can never run, so `{name}` delivers no records", function.name);
-                let finding = Diagnostic::warning(problem)
-                    .why("its `reserved_concurrent_executions` is 0")
-                    .hint("set `reserved_concurrent_executions` to more than 0, or remove it");
+                let finding =
+                    Diagnostic::warning(problem, "set `reserved_concurrent_executions` to more than 0, or remove it")
+                        .why("its `reserved_concurrent_executions` is 0");
                 find("function", finding);
             }
             Some(reserved) if reserved < factor => {
@@ -283,9 +284,11 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
                     "`{name}` sends up to {factor} batches per shard at once, but `{}` can run only {reserved}",
                     function.name
                 );
-                let finding = Diagnostic::warning(problem)
-                    .why("Lambda throttles the other invocations, so their batches wait")
-                    .hint("lower `parallelization_factor`, or raise the function's `reserved_concurrent_executions`");
+                let finding = Diagnostic::warning(
+                    problem,
+                    "lower `parallelization_factor`, or raise the function's `reserved_concurrent_executions`",
+                )
+                .why("Lambda throttles the other invocations, so their batches wait");
                 find("parallelization_factor", finding);
             }
             _ => {}
@@ -293,9 +296,9 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
         let timeout = number(function, "timeout").unwrap_or_default();
         if (0..timeout).contains(&age) {
             let problem = format!("`{name}` discards records after {age} s, but one invocation can take {timeout} s");
-            let finding = Diagnostic::warning(problem)
-                .why("records after a slow invocation can be discarded before Lambda processes them")
-                .hint("raise `maximum_record_age_in_seconds` above the function's `timeout`");
+            let finding =
+                Diagnostic::warning(problem, "raise `maximum_record_age_in_seconds` above the function's `timeout`")
+                    .why("records after a slow invocation can be discarded before Lambda processes them");
             find("maximum_record_age_in_seconds", finding);
         }
     }
@@ -304,9 +307,8 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
         let problem = format!(
             "the failure destination of `{name}` gets a failed batch only when its records expire, after 24 hours"
         );
-        let finding = Diagnostic::warning(problem)
-            .why("without a limit, Lambda retries a failed batch until then, and the rest of the shard waits")
-            .hint("set `maximum_retry_attempts` or `maximum_record_age_in_seconds`");
+        let finding = Diagnostic::warning(problem, "set `maximum_retry_attempts` or `maximum_record_age_in_seconds`")
+            .why("without a limit, Lambda retries a failed batch until then, and the rest of the shard waits");
         find("on_failure_destination_arn", finding);
     }
     let table = spec.target(mapping, "event_source_arn");
@@ -322,9 +324,11 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
             record
         };
         if Happening::ALL.into_iter().all(|change| filter::drop_for_certain(&filters, &record(change))) {
-            let finding = Diagnostic::warning(format!("the filters of `{name}` drop every record"))
-                .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and contains {}", images(view)))
-                .hint("correct `filters`, or the table's `stream_view_type`");
+            let finding = Diagnostic::warning(
+                format!("the filters of `{name}` drop every record"),
+                "correct `filters`, or the table's `stream_view_type`",
+            )
+            .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and contains {}", images(view)));
             find("filters", finding);
         }
     }
@@ -349,7 +353,7 @@ fn integer(value: &Value) -> Option<i64> {
 fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> Diagnostic {
     let name = &role.id.name;
     let problem = format!("Lambda can't assume the role `{name}`");
-    let finding = if is_settled { Diagnostic::error(problem) } else { Diagnostic::warning(problem) };
+    let severity = if is_settled { Severity::Error } else { Severity::Warning };
     let (why, remedy) = closed(name, others);
     let why = match is_settled {
         true => why,
@@ -359,7 +363,7 @@ fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> D
             )
         }
     };
-    finding.why(why).hint(remedy).cause(Code::RoleNotAssumable.name(), None)
+    Diagnostic::new(severity, problem, remedy).why(why).cause(Code::RoleNotAssumable.name(), None)
 }
 
 /// Missing permissions. Neither the simulator nor the policies show everything, so they are only warnings.
@@ -393,14 +397,14 @@ fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
                 Code::RoleLacksRight,
             ),
         };
-        let mut finding = Diagnostic::warning(problem)
-            .why(format!("{}: as far as engine can determine from IAM, {why}", actions.join(", ")))
-            .cause(code.name(), None);
-        for (resource, actions) in by_resource {
+        let why = format!("{}: as far as engine can determine from IAM, {why}", actions.join(", "));
+        let to_ask = by_resource.into_iter().map(|(resource, actions)| {
             let resource =
                 resource.strip_suffix("any").map_or_else(|| resource.to_owned(), |known| format!("{known}*"));
-            finding = finding.hint(format!("ask {whom} to allow {} on `{resource}`", actions.join(", ")));
-        }
-        findings.push(at(spec, function, &Path::property("role"), finding.hint(prints)));
+            format!("ask {whom} to allow {} on `{resource}`", actions.join(", "))
+        });
+        let mut hints = to_ask.chain([prints.to_owned()]);
+        let finding = Diagnostic::warning(problem, hints.next().unwrap_or_default()).why(why).cause(code.name(), None);
+        findings.push(at(spec, function, &Path::property("role"), hints.fold(finding, Diagnostic::hint)));
     }
 }

@@ -20,8 +20,8 @@ use walkdir::WalkDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, PreparedZipFile, System, ZipWriter};
 
-use crate::files::{self, Unread};
 use crate::javascript::{self, Finding};
+use crate::spec::files::{self, Unread};
 
 /// Where a function's code comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -724,7 +724,7 @@ mod tests {
     #[test]
     fn output_files_of_engine_are_never_packed() {
         let plan = "{\n  \"kind\": \"engine saved plan\",\n  \"format_version\": 1\n}\n";
-        let page = crate::files::TIMELINE;
+        let page = crate::spec::files::TIMELINE;
         let page = format!(
             "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"generator\" content=\"{page}\">"
         );

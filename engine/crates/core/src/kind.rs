@@ -95,15 +95,6 @@ impl Kinds {
     }
 }
 
-/// Panics on an unknown name, like the index of a map; for tests.
-impl std::ops::Index<&str> for Kinds {
-    type Output = Arc<dyn Definition>;
-
-    fn index(&self, name: &str) -> &Arc<dyn Definition> {
-        &self.0[name]
-    }
-}
-
 impl std::fmt::Debug for Kinds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()

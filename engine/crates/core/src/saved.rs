@@ -246,7 +246,7 @@ impl SavedPlan {
     /// The saved plan is damaged or from another version of engine.
     pub fn parse(bytes: &[u8]) -> Result<Option<SavedPlan>, Diagnostic> {
         let unusable = |problem: String| {
-            Diagnostic::error(problem).hint("save the plan again with `engine diff --out FILE`, and review it again")
+            Diagnostic::error(problem, "save the plan again with `engine diff --out FILE`, and review it again")
         };
         // Not parsed into a tree, which would need many times the memory of an untrusted file.
         #[derive(Deserialize)]

@@ -613,7 +613,7 @@ pub struct Problem {
     /// The reason, if the problem doesn't include it.
     pub why: Option<String>,
     /// How to fix it.
-    pub hint: Option<String>,
+    pub hint: String,
     /// Whether it is only a warning.
     pub warning: bool,
 }
@@ -621,7 +621,7 @@ pub struct Problem {
 impl Problem {
     /// An error at a property.
     pub fn error(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
-        Problem { path, problem: problem.into(), why: None, hint: Some(hint.into()), warning: false }
+        Problem { path, problem: problem.into(), why: None, hint: hint.into(), warning: false }
     }
 
     /// A warning at a property.

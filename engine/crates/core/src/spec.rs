@@ -6,6 +6,7 @@
 //! filled in, each reference points to an existing resource of a fitting kind, and there is no cycle.
 
 mod check;
+#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod files;
 mod foreign;
 pub mod grammar;
@@ -337,36 +338,19 @@ impl Spec {
     }
 }
 
-/// The project folder of the specs in `folder`: the nearest ancestor with `.git` (a folder, or a worktree's file), else the
-/// nearest with `specs/` that contains the spec or the current folder, else `folder` itself.
-fn project(folder: &FilePath, current_dir: Option<&FilePath>) -> PathBuf {
-    let folder = if folder.as_os_str().is_empty() { FilePath::new(".") } else { folder };
-    let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_default();
-    let repository = folder.ancestors().find(|it| it.join(".git").exists());
-    let here = current_dir.and_then(|folder| std::fs::canonicalize(folder).ok());
-    // A `specs/` folder further up may belong to another project.
-    let is_within = |it: &FilePath| here.as_ref().is_some_and(|here| it.starts_with(here));
-    let is_holder = |it: &FilePath| {
-        let specs = it.join("specs");
-        specs.is_dir() && (folder.starts_with(&specs) || is_within(it))
-    };
-    let holder = || folder.ancestors().find(|it| is_holder(it));
-    repository.or_else(holder).unwrap_or(&folder).to_owned()
-}
-
 /// Reads the file, at most one byte beyond the size limit of a spec.
 fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
     files::read(path, yaml::MAX_BYTES.saturating_add(1)).map_err(|unread| {
-        let error = Diagnostic::error(format!("the spec `{}` {}", path.display(), unread.reason()));
-        let hint = "pass the path of a YAML file, like `engine diff specs/team.yaml`";
+        let shown = path.display();
+        let hint = match unread {
+            Unread::Folder => format!("pass a file in it; `engine validate {shown}` checks every spec in the folder"),
+            Unread::Refused(_) => "make the file readable, or pass another file".to_owned(),
+            _ => "pass the path of a YAML file, like `engine diff specs/team.yaml`".to_owned(),
+        };
+        let error = Diagnostic::error(format!("the spec `{shown}` {}", unread.reason()), hint);
         match unread {
-            Unread::Special => error.why("paths in a spec are relative to it, so it must be a regular file").hint(hint),
-            Unread::Folder => {
-                let folder = path.display();
-                error.hint(format!("pass a file in it; `engine validate {folder}` checks every spec in the folder"))
-            }
-            Unread::Refused(_) => error.hint("make the file readable, or pass another file"),
-            _ => error.hint(hint),
+            Unread::Special => error.why("paths in a spec are relative to it, so it must be a regular file"),
+            _ => error,
         }
     })
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::apply::{self, Ending};
-use engine::aws::{Access, Aws, Class, Consent, Context, LocalSettings};
+use engine::aws::{Access, Aws, Class, Consent, LocalSettings};
 use engine::live::{self, Leftovers};
 use engine::plan::{self, Goal, Options};
 use engine::schema::Id;
@@ -133,7 +133,7 @@ async fn drive(
     let access = Access::Team { team: case.us().to_owned(), assume_owner: run.assume_owner };
     let consent = Consent { delete_data: run.delete_data, assume_owner: run.assume_owner };
     let (_press, interrupt) = watch::channel(false);
-    let cx = Context::new(Arc::new(Aws::local(&settings, access)), consent, interrupt);
+    let cx = engine::kinds::context(Arc::new(Aws::local(&settings, access)), consent, interrupt);
     let account = spec.account.clone();
     let inventory = loop {
         let Ok(inventory) = live::read(&cx, &spec, goal, &options, leftovers, account.as_deref()).await else {

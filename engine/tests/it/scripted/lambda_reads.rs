@@ -265,7 +265,7 @@ async fn a_mapping_that_says_least_has_awss_defaults() {
 
 /// That whatever is not shown has its default, unless AWS always shows it: then it is unknown.
 fn has_defaults(kind: &str, live: &Live) {
-    for property in &all()[kind].schema().properties {
+    for property in &all().get(kind).unwrap().schema().properties {
         if let engine::schema::Presence::Default(default) = &property.presence
             && !live.unknown.contains_key(&property.name)
         {
@@ -355,7 +355,7 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
 async fn only_a_function_with_variables_is_bound_to_one_incarnation_of_its_role() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
-    let bound = all()["function"].schema().property("role").unwrap().bound.clone().unwrap();
+    let bound = all().get("function").unwrap().schema().property("role").unwrap().bound.clone().unwrap();
     let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
     assert_eq!(bound(&live.props), None);
     cloud.world(|world| {

@@ -40,7 +40,7 @@ fn context_of(kinds: &[Arc<dyn DynKind>], cloud: &Cloud, access: Access) -> (Con
     };
     let aws = Aws::local(&settings, access);
     let (press, interrupt) = watch::channel(false);
-    (Context::of_kinds(kinds, Arc::new(aws), Consent::default(), interrupt), press)
+    (engine_aws::kind::context(kinds, Arc::new(aws), Consent::default(), interrupt), press)
 }
 
 pub(super) fn team() -> Access {

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::error::{AwsError, Class};
 use super::profiles::{Profiles, variable};
 use crate::cause::Code;
-use crate::files::{self, Unread};
+use crate::spec::files::{self, Unread};
 
 /// The maximum size of a bundle in bytes; Mozilla's bundle has 230 KB.
 const MAX_BYTES: usize = 16 << 20;

@@ -3,14 +3,10 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use engine_core::kind::Kinds;
-use engine_core::provider::{Account, Pending, Providers, Tags};
-use engine_core::wait::{self, Connected, Consent, Reporter, Steady};
-use tokio::sync::watch;
+use engine_core::provider::{Account, Pending, Tags};
+use engine_core::wait::{self, Reporter, Steady};
 
 use super::Aws;
-use crate::kind::DynKind;
-use crate::kinds;
 use crate::schema::{Id, Live, Schema, Site};
 
 /// The core's context of a run, with the clients of its connection.
@@ -22,33 +18,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context whose waits end when `interrupt` becomes true.
-    pub fn new(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
-        Context::of_kinds(&kinds::registry(), aws, consent, interrupt)
-    }
-
-    /// The same with other kinds.
-    pub fn of_kinds(
-        registry: &[Arc<dyn DynKind>],
-        aws: Arc<Aws>,
-        consent: Consent,
-        interrupt: watch::Receiver<bool>,
-    ) -> Context {
-        let definitions = || registry.iter().map(|kind| Arc::clone(kind).definition());
-        let providers = definitions().zip(registry).map(|(definition, kind)| {
-            (definition.schema().kind.to_string(), Arc::clone(kind).provider(Arc::clone(&aws)))
-        });
-        let connected = Connected {
-            account: Arc::<Aws>::clone(&aws),
-            limits: Arc::clone(&aws.limits),
-            secrets: Arc::clone(&aws.secrets),
-            recorder: Arc::clone(&aws.recorder),
-            providers: Providers::new(providers),
-            kinds: Kinds::new(definitions()),
-        };
-        Context { core: wait::Context::new(connected, consent, interrupt), aws }
-    }
-
     /// The core's context with the clients that a provider holds.
     pub(crate) fn with_clients(core: wait::Context, aws: Arc<Aws>) -> Context {
         Context { core, aws }

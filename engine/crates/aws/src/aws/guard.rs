@@ -756,7 +756,7 @@ mod tests {
     /// The guard's decision about a change of `acme-t` after a read found that owner.
     fn after_reading(owner: Ownership) -> Result<(), String> {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
-        guard.observe(kinds::all()["table"].schema(), &id("acme-t"), &live(owner));
+        guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(owner));
         guard.check(&write("table", "acme-t", Effect::Write)).map_err(|refusal| refusal.to_string())
     }
 
@@ -770,7 +770,7 @@ mod tests {
             (Access::Items { team }, true, false),
         ] {
             let guard = Guard::new(access.clone());
-            guard.observe(kinds::all()["table"].schema(), &id("acme-t"), &live(Ownership::Nobody));
+            guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(Ownership::Nobody));
             assert_eq!(guard.check(&item).is_ok(), may_item, "{access:?}");
             assert_eq!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), may_write, "{access:?}");
             assert!(guard.check(&write("table", "acme-x", Effect::Item)).is_err(), "it was never read");
@@ -796,7 +796,7 @@ mod tests {
     #[test]
     fn a_resource_with_unreadable_tags_is_updated_but_neither_tagged_nor_deleted() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
-        guard.observe(kinds::all()["function"].schema(), &id("acme-f"), &live(Ownership::Denied));
+        guard.observe(kinds::all().get("function").unwrap().schema(), &id("acme-f"), &live(Ownership::Denied));
         for (operation, allowed) in [
             ("UpdateFunctionCode", true),
             ("PutFunctionConcurrency", true),
@@ -814,7 +814,7 @@ mod tests {
     fn a_later_read_can_show_another_owner() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         let kinds = kinds::all();
-        let schema = kinds["table"].schema();
+        let schema = kinds.get("table").unwrap().schema();
         guard.observe(schema, &id("acme-t"), &live(Ownership::Nobody));
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok());
         guard.observe(schema, &id("acme-t"), &live(Ownership::Engine(owner("red", "s"))));
@@ -828,7 +828,11 @@ mod tests {
         assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_ok());
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), "it was created in this run");
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
-        guard.observe(kinds::all()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
+        guard.observe(
+            kinds::all().get("mapping").unwrap().schema(),
+            &id("m"),
+            &live(Ownership::Engine(owner("acme", "s"))),
+        );
         answer(&guard, "u-1", "acme-f");
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok(), "a read showed its owner");
     }
@@ -881,7 +885,7 @@ mod tests {
     fn an_imported_resource_stays_barred_whatever_a_read_finds() {
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
         let kinds = kinds::all();
-        let schema = kinds["table"].schema();
+        let schema = kinds.get("table").unwrap().schema();
         guard.observe_import("table", "acme-t");
         guard.observe(schema, &id("acme-t"), &live(Ownership::Engine(owner("acme", "s"))));
         for effect in [Effect::Write, Effect::Create] {
@@ -937,12 +941,16 @@ mod tests {
         for (function, owned, is_imported, allowed, whose) in parents {
             let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
             guard.observe_site(&Site::new("eu-central-1", "123456789012"));
-            guard.observe(kinds::all()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
+            guard.observe(
+                kinds::all().get("mapping").unwrap().schema(),
+                &id("m"),
+                &live(Ownership::Engine(owner("acme", "s"))),
+            );
             if is_imported {
                 guard.observe_import("function", function);
             }
             if let Some(owner) = owned {
-                guard.observe(kinds::all()["function"].schema(), &id(function), &live(owner));
+                guard.observe(kinds::all().get("function").unwrap().schema(), &id(function), &live(owner));
             }
             let check = |(method, path, body): &(&str, String, String)| {
                 let request = parse(method, path, "", body).expect(path);
@@ -959,7 +967,11 @@ mod tests {
         }
         // A deleted function doesn't block the deletion of its mappings.
         let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
-        guard.observe(kinds::all()["mapping"].schema(), &id("m"), &live(Ownership::Engine(owner("acme", "s"))));
+        guard.observe(
+            kinds::all().get("mapping").unwrap().schema(),
+            &id("m"),
+            &live(Ownership::Engine(owner("acme", "s"))),
+        );
         answer(&guard, "u-1", "acme-gone");
         assert_eq!(guard.check(&write("mapping", "u-1", Effect::Write)), Ok(()));
         // The last response counts, even if it no longer shows the function.
@@ -978,7 +990,11 @@ mod tests {
     #[test]
     fn read_only_access_allows_no_writes() {
         let guard = Guard::new(Access::ReadOnly);
-        guard.observe(kinds::all()["table"].schema(), &id("acme-t"), &live(Ownership::Engine(owner("acme", "s"))));
+        guard.observe(
+            kinds::all().get("table").unwrap().schema(),
+            &id("acme-t"),
+            &live(Ownership::Engine(owner("acme", "s"))),
+        );
         assert!(guard.check(&write("table", "acme-t", Effect::Read)).is_ok());
         assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_err());
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());

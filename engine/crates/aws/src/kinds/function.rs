@@ -955,12 +955,12 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
                     path: path.clone(),
                     problem: finding.problem,
                     why: Some(finding.why),
-                    hint: Some(match has_layers {
+                    hint: match has_layers {
                         true => {
                             format!("ignore this if a layer provides or wraps the handler; otherwise {}", finding.hint)
                         }
                         false => finding.hint,
-                    }),
+                    },
                     warning: !finding.is_certain || has_layers,
                 })
                 .collect(),
@@ -981,7 +981,7 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
                         n => format!("{error}, and {n} more like this"),
                     },
                     why: error.why().map(str::to_owned),
-                    hint: Some(error.hint().to_owned()),
+                    hint: error.hint().to_owned(),
                     warning: false,
                 })
                 .collect(),

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
-use crate::files::{self, Unread};
 use crate::javascript::{self, Finding};
+use crate::spec::files::{self, Unread};
 
 use super::{Entry, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, code_sha256, findings, handler};
 

@@ -102,7 +102,7 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
     let wrong = given.into_iter().filter_map(|(flag, value, text)| {
         let value = value?;
         let problem = format!("invalid `--{flag} {value}`: the {flag} name {}", text.objection(value)?);
-        Some(Diagnostic::error(problem).hint(text_hint(value, text)))
+        Some(Diagnostic::error(problem, text_hint(value, text)))
     });
     wrong.collect()
 }
@@ -345,7 +345,7 @@ impl<'a> Checker<'a> {
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
             let problem = format!("`{region}` is not a valid region for `--region`");
-            self.push(Diagnostic::error(problem).hint(region_hint(region)));
+            self.push(Diagnostic::error(problem, region_hint(region)));
         } else if let Some(region) = self.overrides.region.as_ref().filter(|region| !is_known_region(region)) {
             self.push(shape::unknown_word(
                 format!("`--region` is `{region}`, which engine doesn't know about"),
@@ -410,7 +410,7 @@ impl<'a> Checker<'a> {
                 None => Some(team.clone()),
                 Some(objection) => {
                     let problem = format!("the team name `{team}` {objection}");
-                    self.push(Diagnostic::error(problem).hint(name_hint(team, &TEAM)));
+                    self.push(Diagnostic::error(problem, name_hint(team, &TEAM)));
                     None
                 }
             },
@@ -477,11 +477,12 @@ impl<'a> Checker<'a> {
     /// Warns of an unused variable on the command line, which is probably a typo.
     fn unused_vars(&mut self) {
         for name in self.overrides.vars.keys().filter(|name| !self.used_vars.contains(*name)) {
-            let warning = Diagnostic::warning(format!("`--var {name}=…` is not used by this spec"));
-            self.diagnostics.push(match nearest(name, self.used_vars.iter().map(String::as_str)) {
-                Some(near) => warning.hint(format!("did you mean `{near}`?")),
-                None => warning,
-            });
+            let hint = match nearest(name, self.used_vars.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "remove it, or use it in the spec".to_owned(),
+            };
+            let problem = format!("`--var {name}=…` is not used by this spec");
+            self.diagnostics.push(Diagnostic::warning(problem, hint));
         }
     }
 
@@ -654,8 +655,8 @@ impl<'a> Checker<'a> {
                 true => format!("`{name}` has {n} entries, above AWS's default limit of {most}"),
                 false => format!("`{name}` is {n}, above AWS's default limit of {most}"),
             };
-            let warning = Diagnostic::warning(problem).at(self.file.place(span)).why(&*quota.beyond);
-            self.push(warning.hint(format!("use at most {most}, or request a higher quota for this account")));
+            let hint = format!("use at most {most}, or request a higher quota for this account");
+            self.push(Diagnostic::warning(problem, hint).at(self.file.place(span)).why(&*quota.beyond));
         }
     }
 
@@ -882,15 +883,17 @@ impl<'a> Checker<'a> {
                 let team = &self.scope.team;
                 if !is_of_team(&name, team) {
                     let problem = format!("the name `{name}` doesn't start with the team `{team}` and `-`, `_` or `.`");
-                    let diagnostic = Diagnostic::error(problem)
-                        .at(self.file.place(entry.value.span))
-                        .why("the prefix separates the teams in an account")
-                        .hint(match schema.importable {
+                    let diagnostic = Diagnostic::error(
+                        problem,
+                        match schema.importable {
                             true => {
                                 format!("write `name: ${{team}}-{name}`, or use `import:` if another team owns it")
                             }
                             false => format!("write `{}: ${{team}}-{name}`", entry.key),
-                        });
+                        },
+                    )
+                    .at(self.file.place(entry.value.span))
+                    .why("the prefix separates the teams in an account");
                     self.push(diagnostic);
                     return usual;
                 }
@@ -909,10 +912,9 @@ impl<'a> Checker<'a> {
             let key = if let Naming::Inner { key, .. } = &schema.naming { key } else { "name" };
             let hint = format!("rename the resource, or set `{key}:`");
             self.push(
-                Diagnostic::error(problem)
+                Diagnostic::error(problem, hint)
                     .at(self.file.place(span))
-                    .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.words))
-                    .hint(hint),
+                    .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.words)),
             );
         }
         name
@@ -924,10 +926,12 @@ impl<'a> Checker<'a> {
             return;
         }
         let problem = format!("the name of `{resource}` depends on a variable");
-        let warning = Diagnostic::warning(problem)
-            .at(self.file.place(name.value.span))
-            .why("with another value, `engine apply` creates another resource and orphans this one")
-            .hint("write the full name; for several copies, use one spec per copy, each with its own `stack:`");
+        let warning = Diagnostic::warning(
+            problem,
+            "write the full name; for several copies, use one spec per copy, each with its own `stack:`",
+        )
+        .at(self.file.place(name.value.span))
+        .why("with another value, `engine apply` creates another resource and orphans this one");
         self.push(warning);
     }
 
@@ -961,7 +965,7 @@ impl<'a> Checker<'a> {
             return;
         }
         let boundary = (!self.overrides.allow_code_outside)
-            .then(|| super::project(self.dir, self.overrides.current_dir.as_deref()));
+            .then(|| super::files::project(self.dir, self.overrides.current_dir.as_deref()));
         let folder = SpecFolder { path: self.dir.to_owned(), boundary };
         for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
             let Declared { name, kind, desired, artifact, .. } = &mut draft.declared;
@@ -975,22 +979,20 @@ impl<'a> Checker<'a> {
 
     fn problems(&mut self, resource: &str, problems: Vec<Problem>) {
         for Problem { path, problem, why, hint, warning } in problems {
-            let mut diagnostic = if warning { Diagnostic::warning(problem) } else { Diagnostic::error(problem) };
+            let severity = if warning { Severity::Warning } else { Severity::Error };
+            let mut diagnostic = Diagnostic::new(severity, problem, hint);
             if let Some(span) = self.places.get(resource, &path) {
                 diagnostic = diagnostic.at(self.file.place(span));
             }
             if let Some(why) = why {
                 diagnostic = diagnostic.why(why);
             }
-            if let Some(hint) = hint {
-                diagnostic = diagnostic.hint(hint);
-            }
             self.push(diagnostic);
         }
     }
 
     fn error(&mut self, span: Span, problem: impl Into<String>, hint: impl Into<String>) {
-        self.push(Diagnostic::error(problem).at(self.file.place(span)).hint(hint));
+        self.push(Diagnostic::error(problem, hint).at(self.file.place(span)));
     }
 
     fn push(&mut self, mut diagnostic: Diagnostic) {

@@ -174,9 +174,11 @@ impl Checker<'_> {
                     circle.splice(MAX_LISTED - 3..circle.len() - 2, ["…".to_owned()]);
                 }
                 let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
-                let diagnostic = Diagnostic::error(format!("dependency cycle: {}", circle.join(" -> ")))
-                    .why("each resource depends on the next, so none can be created first")
-                    .hint("remove one of the references or `depends_on` entries");
+                let diagnostic = Diagnostic::error(
+                    format!("dependency cycle: {}", circle.join(" -> ")),
+                    "remove one of the references or `depends_on` entries",
+                )
+                .why("each resource depends on the next, so none can be created first");
                 self.push(match span {
                     Some(span) => diagnostic.at(self.file.place(span)),
                     None => diagnostic,
@@ -217,9 +219,9 @@ const MOST_COMPARED: usize = 1000;
 
 fn no_resource<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Diagnostic {
     let known: Vec<&str> = known.collect();
-    let diagnostic = Diagnostic::error(format!("there is no resource `{name}` in this spec"));
-    match nearest(name, known.iter().copied().take(MOST_COMPARED)) {
-        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint(format!("the resources are {}", list(known))),
-    }
+    let hint = match nearest(name, known.iter().copied().take(MOST_COMPARED)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the resources are {}", list(known)),
+    };
+    Diagnostic::error(format!("there is no resource `{name}` in this spec"), hint)
 }

@@ -562,11 +562,11 @@ pub(super) fn unknown_word<'n>(
     word: &str,
     words: impl Iterator<Item = &'n str> + Clone,
 ) -> Diagnostic {
-    let warning = Diagnostic::warning(problem).why("AWS adds values over time, so engine lets AWS decide");
-    match nearest(word, words.clone()) {
-        Some(near) => warning.hint(format!("if it is a typo: did you mean `{near}`?")),
-        None => warning.hint(format!("if it is a typo: the known values are {}", list(words))),
-    }
+    let hint = match nearest(word, words.clone()) {
+        Some(near) => format!("if it is a typo: did you mean `{near}`?"),
+        None => format!("if it is a typo: the known values are {}", list(words)),
+    };
+    Diagnostic::warning(problem, hint).why("AWS adds values over time, so engine lets AWS decide")
 }
 
 /// YAML as JSON, without replacing variables.
