@@ -481,3 +481,26 @@ fn the_shapes_of_a_file_are_checked_and_its_secrets_are_hidden() {
     let errors = stage.spec(&imported.replace("archiver", "iam")).unwrap_err();
     assert!(errors.contains("is not the ARN of a archive"), "{errors}");
 }
+
+#[test]
+fn a_parent_of_any_kind_has_to_be_managed_by_the_spec() {
+    let archive = kinds().get("archive").unwrap().schema().clone();
+    let reader = Schema {
+        kind: "reader".to_owned().into(),
+        properties: vec![property("from", Shape::link([("archive", "arn")], None), "").required().parent()],
+        ..archive
+    };
+    let reader: Arc<dyn Definition> = Arc::new(FromData(reader));
+    let kinds = Kinds::new(kinds().iter().cloned().chain([reader]));
+    let spec = |archive: &str| {
+        let text = format!(
+            "team: owls\nresources:\n  keep: {{ type: archive, {archive} }}\n  reads: {{ type: reader, from: '${{keep.arn}}' }}\n"
+        );
+        Spec::parse(&kinds, Path::new("main.yaml"), text.as_bytes(), &Overrides::default(), Depth::Full)
+    };
+    let managed = spec("stream: 'arn:aws:dynamodb:eu-central-1:1:table/t/stream/1'").unwrap();
+    assert_eq!(managed.resource("reads").unwrap().host(), Some(("archive", "owls-keep")));
+    let errors = diagnostic::render(&spec("import: foxes-keep").unwrap_err(), Style::Plain, 120);
+    assert!(errors.contains("`keep` is imported, so nothing can be attached to it"), "{errors}");
+    assert!(errors.contains("refer to a archive that this spec manages"), "{errors}");
+}
