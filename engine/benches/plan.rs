@@ -102,7 +102,7 @@ fn load(path: &Path, team: &str) -> Spec {
 fn outputs(declared: &Declared, site: &Site) -> Outputs {
     let schema = declared.schema();
     let assigned = schema.outputs.iter().filter(|output| matches!(output.origin, Origin::Assigned { .. }));
-    let assigned = assigned.map(|output| (output.name.to_owned(), format!("{}/{}", declared.id.name, output.name)));
+    let assigned = assigned.map(|output| (output.name.to_string(), format!("{}/{}", declared.id.name, output.name)));
     schema.computed(site, &declared.id.name).into_iter().chain(assigned).collect()
 }
 

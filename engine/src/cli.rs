@@ -1007,12 +1007,12 @@ fn explain(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure> {
     let (text, known): (_, Vec<&str>) = match schemas().find(|schema| schema.kind == kind) {
         Some(schema) => {
             let words = render::explain::words_of(schema).map(|(word, _)| word);
-            let known = schema.settable().map(|property| property.name).chain(words).collect();
+            let known = schema.settable().map(|property| &*property.name).chain(words).collect();
             (render::explain::kind(schema, property, look), known)
         }
         None if kind == SPEC => (render::explain::spec(property, look), render::explain::words_of_spec().collect()),
         None => {
-            let kinds = || schemas().map(|schema| schema.kind).chain([SPEC]);
+            let kinds = || schemas().map(|schema| &*schema.kind).chain([SPEC]);
             let near = nearest(kind, kinds().chain(Code::ALL.iter().map(|code| code.name())));
             let rest = property.map_or_else(String::new, |property| format!(".{property}"));
             let hint = match near.or_else(|| kind_elsewhere(&all, kind)) {

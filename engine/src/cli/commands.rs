@@ -543,7 +543,7 @@ async fn survey(
         Failure::one(diagnostic)
     })?;
     let owned = survey.into_iter().map(|(kind, id, live)| {
-        let kind = kind.schema().kind;
+        let kind = kind.schema().kind.clone();
         let link = (kind == "mapping").then(|| link(&id, &live)).flatten();
         let (owner, team, stack, resource) = match live.owner {
             Ownership::Engine(owner) => (Holder::Team, owner.team, owner.stack, owner.resource),

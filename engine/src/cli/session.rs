@@ -100,7 +100,7 @@ pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Ve
     let mut errors = Vec::new();
     let kinds = kinds::all();
     if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
-        match Spec::bare(team, stack, global.region.as_deref()) {
+        match Spec::bare(&kinds, team, stack, global.region.as_deref()) {
             Ok(spec) => loaded.push(Loaded { path: None, overrides: Overrides::default(), spec }),
             Err(wrong) => errors.extend(wrong),
         }
@@ -684,7 +684,7 @@ fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
                 continue;
             }
             let what = format!("`{}` of team `{}` in `{shown}`", declared.name, spec.team);
-            if let Some(first) = names.insert((declared.schema().kind, &declared.id.name), what.clone()) {
+            if let Some(first) = names.insert((&*declared.schema().kind, &declared.id.name), what.clone()) {
                 let problem =
                     format!("{first} and {what} are both the {} `{}`", declared.schema().kind, declared.id.name);
                 errors.push(Diagnostic::error(problem, "give one of them another `name:`"));

@@ -47,8 +47,8 @@ fn completed() -> Command {
     let whole = manual();
     let named: Vec<String> = pages(&whole).into_iter().map(|(name, _)| name).collect();
     let all = kinds::all();
-    let kinds = all.schemas().map(|schema| schema.kind).chain([super::SPEC]);
-    let explained: Vec<&str> = kinds.chain(Code::ALL.iter().map(|code| code.name())).collect();
+    let kinds = all.schemas().map(|schema| schema.kind.to_string()).chain([super::SPEC.to_owned()]);
+    let explained: Vec<String> = kinds.chain(Code::ALL.iter().map(|code| code.name().to_owned())).collect();
     let values = |command: Command, arg: &str, values: PossibleValuesParser| {
         command.mut_arg(arg, |arg| arg.value_parser(values))
     };

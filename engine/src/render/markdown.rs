@@ -132,7 +132,7 @@ fn table(part: &mut Part, rows: &[&Change]) {
             // A code span must not be empty.
             face(change.action).symbol.replace(' ', "·"),
             code(&change.resource),
-            code(change.kind),
+            code(&change.kind),
             telling_name(change).map_or_else(String::new, code),
             told(change),
         )

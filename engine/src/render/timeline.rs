@@ -395,9 +395,9 @@ fn resource(plan: &Plan, id: StepId) -> &str {
     change.map_or("", |change| &change.resource)
 }
 
-fn kind(plan: &Plan, id: StepId) -> &'static str {
+fn kind(plan: &Plan, id: StepId) -> &str {
     let change = plan.steps.get(id.0).and_then(|step| plan.changes.get(step.change));
-    change.map_or("", |change| change.kind)
+    change.map_or("", |change| &change.kind)
 }
 
 /// The resource, with the verb if it has several steps.

@@ -12,6 +12,7 @@
 mod command_line;
 #[cfg(unix)]
 mod e2e;
+mod from_data;
 mod fuzz;
 mod local;
 mod members;

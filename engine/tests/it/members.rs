@@ -500,12 +500,12 @@ fn an_error_of_aws_points_at_the_line_that_it_names() {
 fn every_property_is_found_by_its_own_member() {
     let mut n_properties = 0;
     for it in engine::kinds::all().iter() {
-        let kind = it.schema().kind;
+        let kind = &it.schema().kind;
         let schema = it.schema();
         for property in schema.settable() {
-            let member = property.member.map_or_else(|| property.name.replace('_', ""), str::to_owned);
+            let member = property.member.as_deref().map_or_else(|| property.name.replace('_', ""), str::to_owned);
             let path = schema.place_of(&member, &engine::value::Tree::new());
-            assert_eq!(path.unwrap().root(), Some(property.name), "{kind}: {member}");
+            assert_eq!(path.unwrap().root(), Some(&*property.name), "{kind}: {member}");
             n_properties += 1;
         }
     }

@@ -24,7 +24,7 @@ fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Ch
     Change {
         subject: Subject::Declared,
         resource: resource.into(),
-        kind: "function",
+        kind: "function".into(),
         name: format!("owls-{resource}"),
         action,
         properties,
@@ -283,7 +283,7 @@ fn varied() -> Plan {
     let mut plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
     let hint = "to keep it as it is, add to `old`:\n    stream_view_type: \"NEW_IMAGE\"";
     plan.changes.push(Change {
-        kind: "table",
+        kind: "table".into(),
         reason: Some("adopting it would reset what the spec doesn't declare, and adopting never resets".into()),
         hint: Some(hint.into()),
         ..change("old", Action::Refused, vec![property(&["stream_view_type"], json!("NEW_IMAGE"), json!(null))])
@@ -595,7 +595,7 @@ fn changes() -> impl Strategy<Value = Change> {
         Action::Import,
         Action::Refused,
     ]);
-    let effects = select(vec![Effect::InPlace, Effect::Replace, Effect::Refuse("no")]);
+    let effects = select(vec![Effect::InPlace, Effect::Replace, Effect::refuse("no")]);
     let paths =
         prop_oneof![Just(Path::property("code_sha256")), hostile().prop_map(|key| Path::property("tags").key(&key))];
     let properties =

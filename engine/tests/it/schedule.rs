@@ -15,8 +15,8 @@ use engine::kind::{Definition, Kinds, Want};
 use engine::plan::{Goal, Options, Plan, StepId, plan};
 use engine::provider::{Account, Pending, Provider, Providers, Tags};
 use engine::schema::{
-    Age, Condition, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Reading, Schema,
-    Shape, Site, Text, property,
+    Age, Condition, Effect, Id, Live, Moment, Naming, Output, Outputs, Owner, Ownership, Reading, Schema, Shape, Site,
+    Text, property,
 };
 use engine::spec::{Declared, Lifecycle, Spec};
 use engine::timeline::Timing;
@@ -28,17 +28,19 @@ use proptest::prelude::*;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-const ANY: Text = Text::any(100);
+fn any_text() -> Text {
+    Text::any(100)
+}
 
 /// A thing with a name of its own; `flip` changes its serial in place, as a view type changes a stream.
 fn thing() -> Schema {
-    let list = || Shape::List { item: Box::new(Shape::Text(ANY)), max: 100 };
+    let list = || Shape::List { item: Box::new(Shape::Text(any_text())), max: 100 };
     Schema {
-        kind: "thing",
-        summary: "",
-        remark: "",
-        source: "",
-        naming: Naming::Own { text: ANY },
+        kind: "thing".into(),
+        summary: "".into(),
+        remark: "".into(),
+        source: "".into(),
+        naming: Naming::Own { text: any_text() },
         managed: true,
         importable: false,
         adoptable: true,
@@ -46,18 +48,19 @@ fn thing() -> Schema {
         locked: None,
         leaves: None,
         outage: None,
-        index: None,
+        arn: None,
+        is_indexed: false,
         holds_data: false,
         properties: vec![
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
-            property("shape", Shape::Text(ANY), "").on_change(Effect::Replace),
-            property("flip", Shape::Text(ANY), ""),
+            property("shape", Shape::Text(any_text()), "").on_change(Effect::Replace),
+            property("flip", Shape::Text(any_text()), ""),
             property("uses", list(), ""),
             property("uses_made", list(), "").needs_made(),
         ],
         outputs: vec![
-            Output { name: "name", doc: "", origin: Origin::Computed(|_, name| name.to_owned()) },
-            Output { name: "serial", doc: "", origin: Origin::Assigned { until: &["flip"] } },
+            Output::computed("name", "", |_, name| name.to_owned()),
+            Output::assigned("serial", "").until(["flip"]),
         ],
     }
 }
@@ -65,10 +68,10 @@ fn thing() -> Schema {
 /// What connects things and has no name of its own, as a mapping does.
 fn tie() -> Schema {
     Schema {
-        kind: "tie",
+        kind: "tie".into(),
         naming: Naming::Assigned,
         properties: vec![
-            property("source", Shape::Text(ANY), "").identity().on_change(Effect::Replace),
+            property("source", Shape::Text(any_text()), "").identity().on_change(Effect::Replace),
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
         ],
         outputs: Vec::new(),
@@ -455,7 +458,7 @@ impl Stage {
         let mut found = BTreeMap::new();
         for declared in &spec.resources {
             let live =
-                self.cx.provider(declared.schema().kind).unwrap().read(&self.cx, &declared.id).await.unwrap().live;
+                self.cx.provider(&declared.schema().kind).unwrap().read(&self.cx, &declared.id).await.unwrap().live;
             found.insert(declared.name.clone(), Found { live, ..Found::default() });
         }
         let inventory = Inventory { found, ..Inventory::new(Site::new("eu-central-1", "123456789012")) };

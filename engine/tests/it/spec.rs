@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use engine::diagnostic::{self, Diagnostic, Severity, Style};
 use engine::kinds::all;
 use engine::preflight;
-use engine::schema::Shape;
+use engine::schema::{Shape, Str};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::yaml::{self, Yaml};
 use insta::assert_snapshot;
@@ -318,11 +318,11 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
 
 #[test]
 fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
-    fn collect(path: &str, shape: &Shape, found: &mut Vec<(String, bool, BTreeSet<&'static str>)>) {
+    fn collect(path: &str, shape: &Shape, found: &mut Vec<(String, bool, BTreeSet<Str>)>) {
         match shape {
-            Shape::Choice(words) => found.push((path.to_owned(), false, words.iter().copied().collect())),
+            Shape::Choice(words) => found.push((path.to_owned(), false, words.iter().cloned().collect())),
             Shape::OpenChoice { offered, retired, .. } => {
-                found.push((path.to_owned(), true, offered.iter().chain(retired).copied().collect()));
+                found.push((path.to_owned(), true, offered.iter().chain(retired).cloned().collect()));
             }
             Shape::Map { value: item, .. } | Shape::List { item, .. } | Shape::Set { item, .. } => {
                 collect(path, item, found);
@@ -335,7 +335,7 @@ fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
     }
     let mut found = Vec::new();
     for it in all().iter() {
-        let kind = it.schema().kind;
+        let kind = &it.schema().kind;
         it.schema().settable().for_each(|it| collect(&format!("{kind}.{}", it.name), &it.shape, &mut found));
     }
     let decided: BTreeMap<&str, (bool, Vec<&str>)> =
@@ -344,7 +344,7 @@ fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
     for (path, is_open, words) in found {
         let (decided, of_aws) = &decided[path.as_str()];
         assert_eq!(is_open, *decided, "{path}");
-        let missing: Vec<&&str> = of_aws.iter().filter(|word| !words.contains(*word)).collect();
+        let missing: Vec<&&str> = of_aws.iter().filter(|word| !words.contains(**word)).collect();
         assert!(missing.is_empty(), "`{path}` lacks {missing:?}, which the SDK has");
     }
 }

@@ -194,8 +194,8 @@ fn context() -> (Context, tokio::sync::watch::Sender<bool>) {
 async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
     let (cx, _keep) = context();
     for kind in all().iter() {
-        let name = kind.schema().kind;
         let schema = kind.schema();
+        let name = &*schema.kind;
         assert!(!schema.summary.is_empty() && schema.source.starts_with("https://docs.aws.amazon.com/"), "{name}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spec.yaml");
@@ -207,7 +207,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
 
         // What is imported stands there, with any outputs; nothing else does.
         let imported = spec.resources.iter().filter(|it| it.imported).map(|declared| {
-            let outputs = declared.schema().outputs.iter().map(|it| (it.name.to_owned(), "known".to_owned()));
+            let outputs = declared.schema().outputs.iter().map(|it| (it.name.to_string(), "known".to_owned()));
             (declared.name.clone(), Found { live: Some(live(Tree::new(), outputs.collect())), ..Found::default() })
         });
         let site = Site::new("eu-central-1", "123456789012");
@@ -228,7 +228,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
             .iter()
             .map(|(name, value)| (name.clone(), value.resolve(&|_| Some("known".to_owned()))))
             .collect();
-        let known: Vec<&str> = schema.properties.iter().map(|it| it.name).collect();
+        let known: Vec<&str> = schema.properties.iter().map(|it| &*it.name).collect();
         assert_eq!(props.keys().map(String::as_str).filter(|it| !known.contains(it)).count(), 0, "{name}");
         assert_eq!(props.len(), known.len(), "{name}: {props:?}");
         let want = |props: &Tree| Want { props: props.clone(), artifact: declared.artifact.clone() };
@@ -262,10 +262,10 @@ fn live(props: Tree, outputs: Outputs) -> Live {
 #[test]
 fn every_property_and_output_is_documented_and_named_as_the_field_does() {
     for kind in all().iter() {
-        let name = kind.schema().kind;
         let schema = kind.schema();
-        let properties = schema.properties.iter().map(|it| (it.name, it.doc));
-        for (word, doc) in properties.chain(schema.outputs.iter().map(|it| (it.name, it.doc))) {
+        let name = &*schema.kind;
+        let properties = schema.properties.iter().map(|it| (&*it.name, &*it.doc));
+        for (word, doc) in properties.chain(schema.outputs.iter().map(|it| (&*it.name, &*it.doc))) {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
             assert!(word.bytes().all(plain) && !doc.ends_with('.'), "{name}.{word}: {doc}");
             // What people may not write needs no word for people.
@@ -273,4 +273,73 @@ fn every_property_and_output_is_documented_and_named_as_the_field_does() {
             assert!(derived || !doc.is_empty(), "{name}.{word}");
         }
     }
+}
+
+/// The string literals of a source, without its comments.
+fn literals(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = source;
+    while let Some(at) = rest.find(['"', '\'', '/']) {
+        let (before, here) = rest.split_at(at);
+        let raw = before.trim_end_matches('#');
+        let hashes = &before[raw.len()..];
+        rest = if let Some(comment) = here.strip_prefix("//") {
+            comment.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if let Some(text) = here.strip_prefix('"').filter(|_| raw.ends_with('r')) {
+            let (literal, rest) = text.split_once(&format!("\"{hashes}")).unwrap();
+            found.push(literal.to_owned());
+            rest
+        } else if let Some(text) = here.strip_prefix('"') {
+            let end = text.char_indices().scan(false, |is_escaped, (at, c)| {
+                let is_end = c == '"' && !*is_escaped;
+                *is_escaped = c == '\\' && !*is_escaped;
+                Some((at, is_end))
+            });
+            let end = end.filter(|(_, is_end)| *is_end).map(|(at, _)| at).next().unwrap();
+            found.push(text[..end].to_owned());
+            &text[end + 1..]
+        } else if let Some(escaped) = here.strip_prefix("'\\") {
+            escaped.get(1..).and_then(|it| it.split_once('\'')).map_or("", |(_, rest)| rest)
+        } else {
+            // A character, a lifetime or a division.
+            let mut chars = here.char_indices().skip(2);
+            match chars.next() {
+                Some((_, '\'')) if here.starts_with('\'') => chars.next().map_or("", |(at, _)| &here[at..]),
+                _ => &here[1..],
+            }
+        };
+    }
+    found
+}
+
+/// Kinds, services and operations are what the crate above is about: the core gets them as data.
+#[test]
+fn the_core_names_no_kind_no_service_and_no_operation() {
+    assert_eq!(literals("a(\"x\\\"y\", '\"', '\\'', r#\"q\"r\"#) // \"no\"\n/ 'a \"b\""), ["x\\\"y", "q\"r", "b"]);
+    let manifest = fs::read_to_string(folder().join("crates/aws/Cargo.toml")).unwrap();
+    let kinds = all();
+    let mut names: BTreeSet<String> = kinds.schemas().map(|schema| schema.kind.to_string()).collect();
+    names.extend(kinds.schemas().filter_map(|schema| Some(schema.arn.as_ref()?.service.to_string())));
+    names.extend(manifest.split("aws-sdk-").skip(1).filter_map(|it| Some(it.split(['.', ' ']).next()?.to_owned())));
+    let verbs = [
+        "Add", "Create", "Delete", "Describe", "Get", "Invoke", "List", "Put", "Remove", "Scan", "Simulate", "Tag",
+        "Untag", "Update",
+    ];
+    let is_operation = |text: &String| {
+        let rest = verbs.iter().find_map(|verb| text.strip_prefix(verb));
+        rest.is_some_and(|it| it.starts_with(char::is_uppercase) && it.chars().all(char::is_alphanumeric))
+    };
+    names.extend(sources_of("crates/aws/src").values().flat_map(|text| literals(text)).filter(is_operation));
+    for known in ["function", "table", "dynamodb", "iam", "sts", "GetFunction", "DeleteTable"] {
+        assert!(names.contains(known), "{known}: {names:?}");
+    }
+    let mut read = 0;
+    for (path, text) in sources_of("crates/core/src") {
+        // The catalogue is about AWS's errors.
+        for literal in literals(&text).into_iter().filter(|_| path != "cause.rs") {
+            assert!(!names.contains(&literal), "{path}: {literal:?} is a kind, a service or an operation");
+            read += 1;
+        }
+    }
+    assert!(read > 1000, "only {read} literals were found");
 }

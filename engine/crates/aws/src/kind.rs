@@ -84,7 +84,7 @@ pub trait Kind: Send + Sync + 'static {
         cx: &Context,
         id: &Id,
         want: &Self::Props,
-        unknown: &[&'static str],
+        unknown: &[&str],
         outputs: &Outputs,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
@@ -160,7 +160,7 @@ pub fn context(
     let definitions = || registry.iter().map(|kind| Arc::clone(kind).definition());
     let providers = definitions()
         .zip(registry)
-        .map(|(definition, kind)| (definition.schema().kind.to_owned(), Arc::clone(kind).provider(Arc::clone(&aws))));
+        .map(|(definition, kind)| (definition.schema().kind.to_string(), Arc::clone(kind).provider(Arc::clone(&aws))));
     let connected = wait::Connected {
         account: Arc::<Aws>::clone(&aws),
         limits: Arc::clone(&aws.limits),
@@ -212,8 +212,8 @@ impl<K: Kind> Erased<K> {
         };
         // A live tree has no properties that AWS never returns.
         for property in &self.schema.properties {
-            if property.change == Rule::Local || live.unknown.contains_key(property.name) {
-                props.remove(property.name);
+            if property.change == Rule::Local || live.unknown.contains_key(&property.name) {
+                props.remove(&*property.name);
             }
         }
         Ok(live.map(props))
@@ -288,7 +288,7 @@ impl<K: Kind> Provider for Connected<K> {
         Box::pin(async move {
             let cx = self.context(cx);
             let compared = self.kind.schema.properties.iter().filter(|it| it.is_compared());
-            let unknown: Vec<&str> = compared.map(|it| it.name).filter(|name| !want.contains_key(*name)).collect();
+            let unknown: Vec<&str> = compared.map(|it| &*it.name).filter(|name| !want.contains_key(*name)).collect();
             let want = self.kind.typed(want)?;
             self.kind.kind.settle(&cx, id, &want, &unknown, outputs).await
         })

@@ -56,13 +56,15 @@ pub fn context(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>
 
 /// The `tags` property, which all kinds share: declared tags are set, and others are kept.
 fn tags() -> Property {
-    let shape = Shape::Map { key: text::TAG_KEY, value: Box::new(Shape::Text(text::TAG_VALUE)), max: 47 };
+    let shape =
+        Shape::Map { key: text::TAG_KEY.clone(), value: Box::new(Shape::Text(text::TAG_VALUE.clone())), max: 47 };
     property("tags", shape, "tags to set; other tags in AWS are kept").default(json!({})).ensured()
 }
 
 /// An enumeration that AWS extends over time and engine passes on unchanged.
 fn open(offered: &[&'static str]) -> Shape {
-    Shape::OpenChoice { offered: offered.to_vec(), retired: Vec::new(), form: text::WORD }
+    let offered = offered.iter().map(|word| (*word).into()).collect();
+    Shape::OpenChoice { offered, retired: Vec::new(), form: text::WORD.clone() }
 }
 
 /// The warning for an ARN of a service that is not a known destination of Lambda.
@@ -123,7 +125,7 @@ fn with_defaults<K: Kind>(kind: &K, id: &Id, want: &K::Props) -> Result<K::Props
             Presence::Optional => Value::Null,
             Presence::Required | Presence::Derived => continue,
         };
-        tree.insert(property.name.to_owned(), value);
+        tree.insert(property.name.into_owned(), value);
     }
     kind.normalize(id, &mut tree);
     serde_json::from_value(tree_to_json(&tree)).map_err(defect)
@@ -197,7 +199,7 @@ fn without<P: Serialize + DeserializeOwned>(props: &P, unknown: &[&str]) -> Resu
 /// Properties that AWS always sends but that are missing in this response.
 fn missing<const N: usize>(properties: [(&'static str, bool); N]) -> Unknown {
     let missing = properties.into_iter().filter(|(_, is_missing)| *is_missing);
-    missing.map(|(name, _)| (name, NOT_SENT.to_owned())).collect()
+    missing.map(|(name, _)| (name.into(), NOT_SENT.to_owned())).collect()
 }
 
 const NOT_SENT: &str = "AWS's response doesn't include it";

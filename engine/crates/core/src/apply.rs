@@ -428,7 +428,7 @@ impl Run<'_> {
         let defect = || AwsError::defect("the plan contains a step or a resource that doesn't exist".to_owned());
         let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
         let (change, declared) = self.about(id).ok_or_else(defect)?;
-        let provider = self.cx.provider(declared.schema().kind)?;
+        let provider = self.cx.provider(&declared.schema().kind)?;
         let reporter = voice.clone();
         let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what)));
         let mends = mends(self, id);
@@ -518,7 +518,7 @@ impl Run<'_> {
         let is_refusal =
             !error.passes() && !matches!(error.class, Class::Busy | Class::Changed | Class::Exists | Class::Leaving);
         let was = self.deleted.borrow_mut().remove(&change).filter(|_| is_refusal);
-        let kind = declared.schema().kind;
+        let kind = &declared.schema().kind;
         let (Some(was), Ok(provider)) = (was, cx.provider(kind)) else { return error };
         let what = match provider.put_back(cx, &declared.id, was).await {
             Ok(true) => format!("the old {kind} was restored and works as before"),
@@ -542,7 +542,7 @@ impl Run<'_> {
         }
         let before = &declared.id.incarnation;
         let id = Id { incarnation: None, ..declared.id.clone() };
-        let provider = cx.provider(declared.schema().kind)?;
+        let provider = cx.provider(&declared.schema().kind)?;
         let reading = cx.read(&id.name, || provider.read(cx, &id)).await?;
         let us = Ownership::Engine(id.owner.clone());
         let others = reading.others.into_iter().filter(|(_, live)| {
@@ -551,7 +551,7 @@ impl Run<'_> {
         match others.filter(|(_, live)| live.outputs != *outputs).count() {
             0 => Ok(()),
             _ => {
-                let kind = declared.schema().kind;
+                let kind = &declared.schema().kind;
                 let message = format!("another run created another {kind} for `{}` at the same time", declared.name);
                 Err(AwsError::own(Class::Changed, "create", &declared.id.name, message))
             }

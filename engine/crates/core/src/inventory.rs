@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Site};
+use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Site, Str};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
 
@@ -23,7 +23,7 @@ pub struct Inventory {
     /// Possible orphans: undeclared resources of this owner, or attached to one.
     pub leftovers: Vec<Leftover>,
     /// The owners of what orphans are attached to, by kind and name, if it wasn't read otherwise.
-    pub parents: BTreeMap<(&'static str, String), Ownership>,
+    pub parents: BTreeMap<(Str, String), Ownership>,
     /// How complete the search for orphans was.
     pub search: Search,
 }
@@ -136,7 +136,7 @@ impl Inventory {
         let schema = kind.schema();
         let same = |other: &Declared| {
             other.schema().kind == schema.kind
-                && match schema.naming {
+                && match &schema.naming {
                     Naming::Own { .. } => other.id.name == id.name,
                     Naming::Inner { .. } => (&other.id.name, &other.id.anchors) == (&id.name, &id.anchors),
                     Naming::Assigned => id.incarnation.is_some() && other.id.incarnation == id.incarnation,
@@ -188,7 +188,7 @@ fn identities<'d>(declared: &'d Declared, inventory: &Inventory) -> Vec<(&'d str
     let output = |resource: &str, attribute: &str| inventory.live(resource)?.outputs.get(attribute).cloned();
     let fill = |placeholder: &Hole| inventory.site.fill(placeholder, output);
     let compared = declared.schema().properties.iter().filter(|property| property.identity && property.is_compared());
-    compared.filter_map(|it| Some((it.name, declared.desired.get(it.name)?.resolve(&fill)))).collect()
+    compared.filter_map(|it| Some((&*it.name, declared.desired.get(&*it.name)?.resolve(&fill)))).collect()
 }
 
 /// Whether AWS assigns the id of a declaration's kind.

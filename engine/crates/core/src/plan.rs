@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::inventory::{Found, Inventory, Search};
 use crate::ownership::{OtherOwner, OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UNPROVEN_HINT, UnreadableTags};
 use crate::schema::{
-    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema, is_of_team,
+    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema, Str, is_of_team,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Part, Path, Template, Tree, Value, resolve};
@@ -72,7 +72,7 @@ pub struct Change {
     /// Its name in the spec.
     pub resource: String,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: Str,
     /// Its name in AWS.
     pub name: String,
     /// What happens.
@@ -124,9 +124,9 @@ impl Change {
     }
 
     /// What it is attached to in AWS, as property, kind and name.
-    pub fn hangs_on(&self, spec: &Spec, inventory: &Inventory) -> Vec<(&'static str, &'static str, String)> {
+    pub fn hangs_on<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Vec<(&'a str, &'a str, String)> {
         let stands = self.declared(spec, inventory).zip(self.live(inventory));
-        stands.map(|(declared, live)| steps::hangs_on(declared, live)).unwrap_or_default()
+        stands.map(|(declared, live)| steps::hangs_on(&spec.kinds, declared, live)).unwrap_or_default()
     }
 }
 
@@ -256,7 +256,7 @@ struct Planner<'a> {
     options: &'a Options,
     rows: BTreeMap<String, Change>,
     /// The first planned resource for each kind and [`Declared::identity`].
-    identities: HashMap<(&'static str, String), String>,
+    identities: HashMap<(Str, String), String>,
     /// Whether some tags can't be read.
     cautious: bool,
 }
@@ -296,7 +296,7 @@ impl<'a> Planner<'a> {
     /// The resource already planned that has the same identity in AWS. [`Spec::parse`] rejects
     /// duplicates, but a spec that a caller of the library builds may have some.
     fn duplicate_of(&mut self, declared: &Declared) -> Option<String> {
-        let key = (declared.schema().kind, declared.identity()?);
+        let key = (declared.schema().kind.clone(), declared.identity()?);
         match self.identities.get(&key) {
             Some(first) => Some(first.clone()),
             None => {
@@ -380,7 +380,7 @@ impl<'a> Planner<'a> {
             return refused(row, reason, "fix it in the AWS console first".to_owned());
         }
         let anew = self.made_anew(declared, live);
-        row.action = match row.properties.iter().map(|property| property.effect).max() {
+        row.action = match row.properties.iter().map(|property| &property.effect).max() {
             _ if anew.is_some() => {
                 row.reason = anew;
                 Action::Replace
@@ -442,7 +442,7 @@ impl<'a> Planner<'a> {
             if let Some((reason, hint)) = kept {
                 return refused(row, reason, hint);
             }
-            row.remarks.extend(schema.outage.map(|outage| outage.replaced.to_owned()));
+            row.remarks.extend(schema.outage.as_ref().map(|outage| outage.replaced.to_string()));
         } else {
             carry_outputs(&mut row, schema, live);
         }
@@ -463,9 +463,9 @@ impl<'a> Planner<'a> {
         if let Some(name) = self.replaced_target(declared) {
             return Some(format!("it depends on `{name}`, which must be replaced"));
         }
-        let bound = declared.schema().properties.iter().filter_map(|it| Some((it, (it.bound?)(&live.props)?)));
+        let bound = declared.schema().properties.iter().filter_map(|it| Some((it, it.bound.as_ref()?(&live.props)?)));
         bound.into_iter().find_map(|(property, why)| {
-            let target = target(declared, property.name)?;
+            let target = target(declared, &property.name)?;
             let newer = self.inventory.live(target)?.age.born? > live.age.changed?;
             newer.then(|| format!("`{target}` was re-created under the same name after this was last changed: {why}"))
         })
@@ -478,12 +478,12 @@ impl<'a> Planner<'a> {
             return;
         }
         for property in &schema.properties {
-            if !row.properties.iter().any(|change| change.path.root() == Some(property.name)) {
+            if !row.properties.iter().any(|change| change.path.root() == Some(&*property.name)) {
                 continue;
             }
-            let before = live.props.get(property.name).unwrap_or(&NULL);
-            let after = row.desired.get(property.name).unwrap_or(&NULL);
-            for loss in property.loses.map(|loses| loses(before, after)).into_iter().flatten() {
+            let before = live.props.get(&*property.name).unwrap_or(&NULL);
+            let after = row.desired.get(&*property.name).unwrap_or(&NULL);
+            for loss in property.loses.as_ref().map(|loses| loses(before, after)).into_iter().flatten() {
                 row.remarks.push(loss);
                 row.asks = true;
             }
@@ -541,9 +541,9 @@ impl<'a> Planner<'a> {
             return refused(row, reason, hint);
         }
         let schema = declared.schema();
-        let outage = schema.outage.map(|outage| outage.deleted.to_owned());
+        let outage = schema.outage.as_ref().map(|outage| outage.deleted.to_string());
         let live = found.and_then(|found| found.live.as_ref());
-        let left = schema.leaves.and_then(|leaves| leaves(&live?.props));
+        let left = schema.leaves.as_ref().and_then(|leaves| leaves(&live?.props));
         let remarks = outage.into_iter().chain(left).collect();
         Change { action: Action::Delete, asks: true, remarks, reason, ..row }
     }
@@ -562,7 +562,7 @@ impl<'a> Planner<'a> {
     }
 
     fn hand_over(&self, row: Change, declared: &Declared, live: &Live) -> Change {
-        if declared.schema().index.is_none() {
+        if !declared.schema().is_indexed {
             let reason = format!("a {} has no tags to remove", row.kind);
             return refused(row, reason, "forget the resource that it belongs to".to_owned());
         }
@@ -609,17 +609,17 @@ impl<'a> Planner<'a> {
         }
         let schema = declared.schema();
         for property in schema.properties.iter().filter(|property| property.change == Rule::Checked) {
-            let (before, after) = (live.props.get(property.name), declared.desired.get(property.name));
+            let (before, after) = (live.props.get(&*property.name), declared.desired.get(&*property.name));
             if let (Some(before), Some(after)) = (before, after)
                 && *before != Value::Null
                 && before != after
             {
                 let mut row = row;
                 row.properties = vec![PropertyChange {
-                    path: Path::property(property.name),
+                    path: Path::property(&property.name),
                     before: before.clone(),
                     after: after.clone(),
-                    effect: Effect::Refuse("an imported resource is never changed"),
+                    effect: Effect::refuse("an imported resource is never changed"),
                     sensitive: property.sensitive,
                     usual: false,
                 }];
@@ -632,8 +632,8 @@ impl<'a> Planner<'a> {
             row.remarks.push("it still has this stack's tags, but it is not changed".to_owned());
         }
         let checked =
-            schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(it.name));
-        let unknown = checked.filter_map(|it| Some((it.name, live.unknown.get(it.name)?)));
+            schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(&*it.name));
+        let unknown = checked.filter_map(|it| Some((&it.name, live.unknown.get(&it.name)?)));
         row.remarks
             .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
@@ -655,10 +655,10 @@ impl<'a> Planner<'a> {
 
     /// Why a declaration can't have the resource that exists under its name, and what to do about that.
     fn conflict(&self, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Option<(String, String)> {
-        let kind = declared.schema().kind;
+        let kind = &declared.schema().kind;
         match verdict {
             OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
-                self.spec.resource(old).filter(|it| it.schema().kind == kind)?;
+                self.spec.resource(old).filter(|it| it.schema().kind == *kind)?;
                 Some((
                     format!("it has the tags of this stack's resource `{old}`, which is also in the spec"),
                     format!("set `name:` in `{old}` to the name that it has in AWS, or choose another name here"),
@@ -674,7 +674,7 @@ impl<'a> Planner<'a> {
     }
 
     /// A reference to an unchanged resource that has no such output, with the kind of the resource.
-    fn missing_output(&self, desired: &Tree) -> Option<(String, &'static str)> {
+    fn missing_output(&self, desired: &Tree) -> Option<(String, Str)> {
         let mut missing = None;
         for value in desired.values() {
             value.visit_templates(&Path::default(), &mut |_, template| {
@@ -684,7 +684,7 @@ impl<'a> Planner<'a> {
                         && !row.undecided
                         && (row.action == Action::Import || (row.action == Action::None && row.reason.is_none()))
                     {
-                        missing = Some((hole.to_string(), row.kind));
+                        missing = Some((hole.to_string(), row.kind.clone()));
                     }
                 }
             });
@@ -716,7 +716,8 @@ impl<'a> Planner<'a> {
         let declared = declared.filter_map(|it| self.inventory.live(&it.name));
         let orphaned = self.inventory.leftovers.iter().filter(|it| is_it(&it.declared));
         let owners = declared.chain(orphaned.filter_map(|it| it.found.live.as_ref())).map(|live| &live.owner);
-        owners.chain(self.inventory.parents.get(&(kind, name.to_owned()))).find_map(|owner| {
+        let other = self.inventory.parents.get(&(kind.to_owned().into(), name.to_owned()));
+        owners.chain(other).find_map(|owner| {
             let OwnershipVerdict::Foreign(owner) = OwnershipVerdict::of(owner, None, us) else { return None };
             Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
         })
@@ -724,8 +725,8 @@ impl<'a> Planner<'a> {
 
     /// Whether its function is deleted: it would survive, and invoke the next function of that name.
     fn feeds_what_goes(&self, declared: &Declared) -> bool {
-        let goes = |row: &Change| row.kind == "function" && row.action == Action::Delete;
-        identity_targets(declared).any(|name| self.rows.get(name).is_some_and(goes))
+        let parent = declared.schema().parent().and_then(|property| target(declared, &property.name));
+        parent.and_then(|name| self.rows.get(name)).is_some_and(|row| row.action == Action::Delete)
     }
 
     /// The first target of an identity property that is replaced.
@@ -741,8 +742,8 @@ impl<'a> Planner<'a> {
             return Some(("`protect: true` prevents its deletion".to_owned(), UNPROTECT.to_owned()));
         }
         let live = found.and_then(|found| found.live.as_ref());
-        if let Some(lock) = live.and_then(|live| schema.locked.and_then(|locked| locked(&live.props))) {
-            return Some((lock.reason.to_owned(), lock.hint.to_owned()));
+        if let Some(lock) = live.and_then(|live| schema.locked.as_ref()?(&live.props)) {
+            return Some((lock.reason.into_owned(), lock.hint.into_owned()));
         }
         if self.options.delete_data || !schema.holds_data {
             return None;
@@ -761,13 +762,14 @@ impl<'a> Planner<'a> {
     fn renewal(&self, row: &mut Change, schema: &Schema, declared: &Declared) {
         // If everything that it connects is known already, it exists and stays.
         let identities = schema.properties.iter().filter(|property| property.identity);
-        let lives_on = identities.clone().all(|it| row.desired.get(it.name).is_some_and(|value| !value.has_unknown()))
-            && identity_targets(declared)
-                .all(|name| self.rows.get(name).is_some_and(|row| row.action != Action::Create));
-        if let Some(renewal) = schema.renewal
+        let lives_on =
+            identities.clone().all(|it| row.desired.get(&*it.name).is_some_and(|value| !value.has_unknown()))
+                && identity_targets(declared)
+                    .all(|name| self.rows.get(name).is_some_and(|row| row.action != Action::Create));
+        if let Some(renewal) = &schema.renewal
             && (row.action == Action::Replace || lives_on)
         {
-            row.remarks.push(renewal(&row.desired).to_owned());
+            row.remarks.push(renewal(&row.desired).into_owned());
         }
     }
 
@@ -800,7 +802,7 @@ fn blank(declared: &Declared) -> Change {
     Change {
         subject: Subject::Declared,
         resource: declared.name.clone(),
-        kind: declared.schema().kind,
+        kind: declared.schema().kind.clone(),
         name: declared.id.name.clone(),
         action: Action::None,
         properties: Vec::new(),
@@ -820,13 +822,14 @@ fn refused(row: Change, reason: String, hint: String) -> Change {
 }
 
 /// A changed property that can't be sent, with the ignored one that AWS requires along with it.
-fn undeliverable(declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(&'static str, &'static str)> {
+fn undeliverable<'d>(declared: &'d Declared, live: Option<&Live>, desired: &Tree) -> Option<(&'d str, &'d str)> {
     let ignored = &declared.lifecycle.ignore_changes;
     let live = live?;
     declared.schema().properties.iter().find_map(|property| {
-        let other = property.sent_with.filter(|other| ignored.contains(*other))?;
-        let differs = live.props.get(property.name).is_some_and(|have| desired.get(property.name) != Some(have));
-        differs.then_some((property.name, other))
+        let other = property.sent_with.as_deref().filter(|other| ignored.contains(*other))?;
+        let name = &*property.name;
+        let differs = live.props.get(name).is_some_and(|have| desired.get(name) != Some(have));
+        differs.then_some((name, other))
     })
 }
 
@@ -834,16 +837,17 @@ fn undeliverable(declared: &Declared, live: Option<&Live>, desired: &Tree) -> Op
 /// a change.
 fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
     for output in &schema.outputs {
-        let Origin::Assigned { until } = output.origin else { continue };
-        let before = live.outputs.get(output.name);
-        let renewed = row.properties.iter().any(|it| it.path.root().is_some_and(|root| until.contains(&root)));
+        let Origin::Assigned { until } = &output.origin else { continue };
+        let before = live.outputs.get(&*output.name);
+        let renewed =
+            row.properties.iter().any(|it| it.path.root().is_some_and(|root| until.iter().any(|it| it == root)));
         match before {
-            Some(value) if !renewed => drop(row.outputs.insert(output.name.to_owned(), value.clone())),
+            Some(value) if !renewed => drop(row.outputs.insert(output.name.to_string(), value.clone())),
             _ if renewed => {
-                let hole = Hole::Output { resource: row.resource.clone(), attribute: output.name.to_owned() };
-                let none_to_come = until.iter().all(|it| matches!(row.desired.get(*it), None | Some(Value::Null)));
+                let hole = Hole::Output { resource: row.resource.clone(), attribute: output.name.to_string() };
+                let none_to_come = until.iter().all(|it| matches!(row.desired.get(&**it), None | Some(Value::Null)));
                 row.properties.push(PropertyChange {
-                    path: Path::property(output.name),
+                    path: Path::property(&output.name),
                     before: before.cloned().map_or(Value::Null, Value::String),
                     after: if none_to_come { Value::Null } else { Value::Unknown(Template(vec![Part::Hole(hole)])) },
                     effect: Effect::InPlace,
@@ -870,5 +874,5 @@ fn target<'d>(declared: &'d Declared, property: &str) -> Option<&'d str> {
 /// The resources that the identity properties refer to.
 fn identity_targets(declared: &Declared) -> impl Iterator<Item = &str> {
     let identities = declared.schema().properties.iter().filter(|property| property.identity);
-    identities.filter_map(|property| target(declared, property.name))
+    identities.filter_map(|property| target(declared, &property.name))
 }

@@ -31,6 +31,8 @@ use files::Unread;
 /// A spec that can be planned.
 #[derive(Debug)]
 pub struct Spec {
+    /// The resource types that its resources can have.
+    pub kinds: Kinds,
     /// The file that it was read from.
     pub file: Arc<SourceFile>,
     /// The team that owns it.
@@ -108,12 +110,12 @@ impl Declared {
         }
     }
 
-    /// Its parent (kind and name in AWS): the target of its first identity property.
-    pub fn host(&self) -> Option<(&'static str, &str)> {
-        let property = self.schema().properties.iter().find(|property| property.identity)?;
+    /// Its parent's kind and name in AWS.
+    pub fn host(&self) -> Option<(&str, &str)> {
+        let property = self.schema().parent()?;
         let Shape::Link { to, .. } = &property.shape else { return None };
         // A qualifier follows the parent's name after a colon.
-        Some((to.first()?.0, self.id.anchors.get(property.name)?.split(':').next()?))
+        Some((&to.first()?.0, self.id.anchors.get(&property.name)?.split(':').next()?))
     }
 
     /// Its unique identity among resources of its kind in AWS. Two declarations with one identity would overwrite each
@@ -261,17 +263,19 @@ impl Spec {
     ///
     /// # Errors
     /// Invalid names.
-    pub fn bare(team: &str, stack: &str, region: Option<&str>) -> Result<Spec, Vec<Diagnostic>> {
+    pub fn bare(kinds: &Kinds, team: &str, stack: &str, region: Option<&str>) -> Result<Spec, Vec<Diagnostic>> {
         let wrong = check::names(team, stack, region);
         match Spec::declare((team, stack), Vec::new()) {
-            Ok(spec) if wrong.is_empty() => Ok(Spec { region: region.map(str::to_owned), ..spec }),
+            Ok(spec) if wrong.is_empty() => {
+                Ok(Spec { kinds: kinds.clone(), region: region.map(str::to_owned), ..spec })
+            }
             // An empty spec has no cycle, so `wrong` is not empty here.
             _ => Err(wrong),
         }
     }
 
     /// A spec made of complete declarations, each with its `depends_on`, without a file. For library callers with their
-    /// own kinds.
+    /// own kinds, which are all that it knows.
     ///
     /// # Errors
     /// The first cycle.
@@ -279,6 +283,7 @@ impl Spec {
         let needs = resources.iter().map(|(declared, on)| (declared, on.iter().map(String::as_str).collect()));
         let graph = check::graph(&needs.collect::<Vec<_>>())?;
         Ok(Spec {
+            kinds: Kinds::new(resources.iter().map(|(declared, _)| Arc::clone(&declared.kind))),
             file: SourceFile::new("", ""),
             team: owner.0.to_owned(),
             stack: owner.1.to_owned(),
@@ -300,7 +305,7 @@ impl Spec {
     }
 
     /// The managed (not imported) resources of a kind.
-    pub fn managed(&self, kind: &'static str) -> impl Iterator<Item = &Declared> {
+    pub fn managed(&self, kind: &str) -> impl Iterator<Item = &Declared> {
         self.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
     }
 

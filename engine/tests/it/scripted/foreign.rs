@@ -117,7 +117,7 @@ async fn drive(
     };
     let depth = if goal == Goal::Present { Depth::Full } else { Depth::Identities };
     let loaded = match run.aim {
-        Aim::DestroyBare => Spec::bare(case.us(), STACK, Some(REGION)),
+        Aim::DestroyBare => Spec::bare(&engine::kinds::all(), case.us(), STACK, Some(REGION)),
         _ => Spec::load(&engine::kinds::all(), &project.path("specs/team.yaml"), &Overrides::default(), depth),
     };
     let Ok(mut spec) = loaded else {

@@ -188,10 +188,10 @@ impl Kind for Liar {
 
     fn schema(&self) -> Schema {
         Schema {
-            kind: "table",
-            summary: "",
-            remark: "",
-            source: "",
+            kind: "table".into(),
+            summary: "".into(),
+            remark: "".into(),
+            source: "".into(),
             naming: Naming::Own { text: Text::any(64) },
             managed: true,
             importable: false,
@@ -201,7 +201,8 @@ impl Kind for Liar {
             leaves: None,
             outage: None,
             renewal: None,
-            index: None,
+            arn: None,
+            is_indexed: false,
             properties: Vec::new(),
             outputs: Vec::new(),
         }
@@ -264,7 +265,7 @@ impl Kind for Liar {
         unreachable!("nothing is there to be updated")
     }
 
-    async fn settle(&self, _: &Context, _: &Id, _: &Json, _: &[&'static str], _: &Outputs) -> Result<(), AwsError> {
+    async fn settle(&self, _: &Context, _: &Id, _: &Json, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
         Ok(())
     }
 

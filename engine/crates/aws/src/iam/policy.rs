@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::trust::LAMBDA;
 use crate::kinds::default_log_group;
-use crate::schema::{Site, TAG_TEAM, name_in_arn, partition_of};
+use crate::schema::{Site, TAG_TEAM, partition_of};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
 
@@ -527,7 +527,7 @@ impl<'s> Ground<'s> {
     }
 
     fn arn(&self, declared: &Declared) -> String {
-        declared.id.arn.clone().unwrap_or_else(|| self.arn_of(declared.schema().kind, &declared.id.name))
+        declared.id.arn.clone().unwrap_or_else(|| self.arn_of(&declared.schema().kind, &declared.id.name))
     }
 
     /// The ARNs of an imported role, with any path if the spec has none: role names are unique regardless of the path
@@ -548,7 +548,7 @@ impl<'s> Ground<'s> {
             return Some((role.id.name.clone(), self.role_arns(role)));
         }
         let arn = self.text(function.desired.get("role"))?;
-        Some((name_in_arn(&arn).to_owned(), vec![arn]))
+        Some((self.spec.kinds.name_in_arn(&arn).to_owned(), vec![arn]))
     }
 
     fn roles(&self) -> Vec<String> {

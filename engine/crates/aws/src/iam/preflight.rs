@@ -193,7 +193,7 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
             Some(Home::Account) => (4, "account", &site.account, Code::RoleOfOtherAccount),
             None => continue,
         };
-        let arns: Vec<&str> = match declared.desired.get(property.name) {
+        let arns: Vec<&str> = match declared.desired.get(&*property.name) {
             Some(Value::String(arn)) => vec![arn],
             Some(Value::List(values)) => values.iter().filter_map(Value::as_str).collect(),
             _ => continue,
@@ -207,7 +207,7 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
                 Diagnostic::error(problem, format!("use an ARN in `{ours}`, or deploy to the {word} `{named}`"))
                     .why(format!("`{}` of a {} must be in the spec's {word}", property.name, declared.schema().kind))
                     .cause(code.name(), None);
-            findings.push(at(spec, declared, &Path::property(property.name), finding));
+            findings.push(at(spec, declared, &Path::property(&property.name), finding));
         }
     }
 }

@@ -247,7 +247,7 @@ impl Guard {
     /// Records that a read found nothing: earlier knowledge was about a resource that no longer exists.
     pub fn observe_absence(&self, schema: &Schema, id: &Id) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (schema.kind.to_owned(), id.name.clone());
+        let key = (schema.kind.to_string(), id.name.clone());
         if known.get(&key) != Some(&Standing::Imported) {
             known.remove(&key);
         }
@@ -401,8 +401,8 @@ impl Guard {
 /// The kind and name in a request for this resource; `None` for resources nested in another one.
 fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
     match schema.naming {
-        Naming::Own { .. } => Some((schema.kind.to_owned(), id.name.clone())),
-        Naming::Assigned => live.incarnation.clone().map(|uuid| (schema.kind.to_owned(), uuid)),
+        Naming::Own { .. } => Some((schema.kind.to_string(), id.name.clone())),
+        Naming::Assigned => live.incarnation.clone().map(|uuid| (schema.kind.to_string(), uuid)),
         Naming::Inner { .. } => None,
     }
 }

@@ -29,7 +29,7 @@ impl Planner<'_> {
         let inner = inner.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled));
         let inner: Vec<Change> = inner.collect();
         found.extend(inner);
-        found.sort_by(|a, b| (a.kind, &a.resource, &a.name).cmp(&(b.kind, &b.resource, &b.name)));
+        found.sort_by(|a, b| (&a.kind, &a.resource, &a.name).cmp(&(&b.kind, &b.resource, &b.name)));
         changes.append(&mut found);
     }
 
@@ -103,7 +103,10 @@ impl Planner<'_> {
             }
             Some(row)
         };
-        let container = steps::hangs_on(declared, live).into_iter().find(|(_, kind, _)| *kind == "function");
+        let parent = declared.schema().parent().map(|property| &*property.name);
+        let container = steps::hangs_on(&self.spec.kinds, declared, live)
+            .into_iter()
+            .find(|(property, ..)| Some(*property) == parent);
         let container = container.and_then(|(_, kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);
         let is_remade = container.is_some_and(|row| row.action == Action::Replace);
