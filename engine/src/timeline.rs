@@ -118,7 +118,8 @@ pub struct Timeline {
 /// A bar: start, end, and what happened in between.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// When it could start: never after `begin`, and before it if `--parallelism` steps were running.
+    /// When it could start: never after `begin`, and before it if `--parallelism` steps were running, or one with the
+    /// same write key.
     pub free: Duration,
     /// When it started.
     pub begin: Duration,

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::apply::{Course, Ending, Event, Outcome};
+use crate::apply::{self, Course, Ending, Event, Outcome};
 use crate::aws::recorder::Records;
 use crate::aws::{Access, Class, Context};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
@@ -218,15 +218,17 @@ async fn carry_out(
     for (at, (it, prefix)) in planned.iter().zip(&prefixes).enumerate() {
         progress.borrow_mut().begin(at, prefix, &it.plan);
     }
+    // All runs of the process share them.
+    let slots = apply::slots(parallelism);
     let courses: Vec<Course<'_>> = planned.iter().map(|it| Course::new(&it.plan)).collect();
     let due = page.map(|page| PageDue { page, planned, courses: &courses, is_due: true });
     {
         let works = planned.iter().zip(&courses).enumerate().map(|(at, (Planned { run, .. }, course))| {
-            let progress = &progress;
+            let (progress, slots) = (&progress, &slots);
             async move {
                 let spec = &run.session.spec;
                 let mut report = |event: &Event| progress.borrow_mut().event(at, event);
-                course.run(&run.cx, spec, &run.inventory, parallelism, &mut report).await;
+                course.run(&run.cx, spec, &run.inventory, slots, &mut report).await;
             }
         });
         let mut works = pin!(join_all(works));

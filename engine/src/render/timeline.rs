@@ -371,7 +371,7 @@ fn legend() -> Markup {
                 li { span class="key wait" {} "waiting, for the reason below the bar" }
                 li {
                     span class="key queued" {}
-                    "queued: " code { "--parallelism" } " steps were already running"
+                    "queued: " code { "--parallelism" } " steps were already running, or another step was writing to the same function"
                 }
                 li { span class="key made" {} "created: steps that only need its outputs could start" }
                 li { span class="key call" {} "a call to AWS" }

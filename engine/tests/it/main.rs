@@ -7,6 +7,7 @@ mod command_line;
 #[cfg(unix)]
 mod e2e;
 mod fuzz;
+mod inventory;
 mod local;
 mod members;
 mod offline;

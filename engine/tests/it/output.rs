@@ -501,7 +501,7 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
     for change in &mut many {
         change.remarks = vec!["@".repeat(500), "lost `for` good".into()];
     }
-    let steps = (0..5000).map(|change| Step { op: Op::Create, change, after: Vec::new() }).collect();
+    let steps = (0..5000).map(|change| Step { op: Op::Create, change, after: Vec::new(), pair: None }).collect();
     let endings = vec![Ending::Skipped("`".repeat(300)); 5000];
     let text = markdown::outcome(&page, &Plan { changes: many, steps, ..Plan::default() }, "partial", &endings);
     check(&text, 0).unwrap();
@@ -632,7 +632,7 @@ proptest! {
         let rows = if all { Rows::All } else { Rows::Noteworthy };
         let page = Page { spec: &spec, site: &site, notes: &notes, rows, destroy };
         let ends = if n_changes == 0 { Vec::new() } else { ends };
-        let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new() });
+        let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new(), pair: None });
         let plan = Plan { steps: steps.collect(), changes, remarks };
         let endings: Vec<Ending> = ends.into_iter().map(|(_, text, how)| match how {
             0 => Ending::Done(Duration::ZERO),

@@ -24,8 +24,8 @@ use crate::kind::Kinds;
 use crate::mask::Secrets;
 use crate::provider::{Account, Provider, Providers};
 use crate::recorder::Recorder;
-use clock::{Clock, Outage};
-use limiter::{LimitId, RateLimits};
+use clock::{Clock, Outage, Suspensions};
+use limiter::{LimitId, RateLimits, WatchedCall};
 
 /// What a kind's operations need besides its properties.
 #[derive(Clone)]
@@ -45,6 +45,7 @@ pub struct Context {
     enduring: bool,
     report: Reporter,
     queues: Queues,
+    suspensions: Arc<Suspensions>,
     open: Arc<Mutex<BTreeMap<u64, String>>>,
     /// The resource types that the program knows.
     pub kinds: Kinds,
@@ -67,8 +68,8 @@ pub struct Connected {
     pub providers: Providers,
 }
 
-/// Receives what a step is waiting for, worded to follow "waiting for".
-pub type Reporter = Arc<dyn Fn(&str) + Send + Sync>;
+/// Receives what a step waits for from now on, worded to follow "waiting for"; `None` when that wait has ended.
+pub type Reporter = Arc<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// One queue per function: its writes run one at a time.
 type Queues = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
@@ -124,9 +125,9 @@ const PROPAGATION: Duration = Duration::from_secs(90);
 const FAIR: Duration = Duration::from_secs(600);
 const PLACE: &str = "AWS's rate limit";
 const MANY: &str = "many calls are being made in this account";
-/// How long a wait lasts before it is reported.
-const NEWS: Duration = Duration::from_secs(3);
-const READ: Wait = Wait { what: "AWS to respond", since: "", look: "", limit: None, budget: Duration::from_secs(60) };
+/// What a call in flight waits for.
+pub const RESPONSE: &str = "AWS to respond";
+const READ: Wait = Wait { what: RESPONSE, since: "", look: "", limit: None, budget: Duration::from_secs(60) };
 /// Why a role that looks right may still be refused.
 pub const SPREADING: &str = "changes to roles and permissions can take about a minute to propagate in IAM";
 /// How long a network outage in the middle of a run may last, for example in a train.
@@ -154,6 +155,7 @@ impl Context {
             enduring: false,
             report,
             queues,
+            suspensions: Arc::new(Suspensions::new()),
             open: Arc::default(),
             kinds,
             providers,
@@ -198,7 +200,7 @@ impl Context {
             return turn;
         }
         let _pause = self.recorder.pause(TURN);
-        (self.report)(TURN);
+        let _report = self.begin_report(TURN);
         queue.lock_owned().await
     }
 
@@ -213,7 +215,7 @@ impl Context {
         F: Future<Output = Result<Option<T>, AwsError>>,
     {
         let _open = self.open(format!("{} ({resource})", wait.what));
-        let (mut clock, mut outage) = (Clock::start(), Outage::default());
+        let (clock, mut outage) = (Clock::start(&self.suspensions), Outage::default());
         let mut pace = POLL;
         let mut trouble = String::new();
         let mut next = Instant::now();
@@ -281,7 +283,7 @@ impl Context {
     where
         F: Future<Output = Result<T, AwsError>>,
     {
-        let (mut clock, mut outage) = (Clock::start(), Outage::default());
+        let (clock, mut outage) = (Clock::start(&self.suspensions), Outage::default());
         let mut faults = 0;
         let mut spreading = None;
         let mut pauses = ExponentialBuilder::new()
@@ -322,7 +324,7 @@ impl Context {
                 }
                 Class::ServerFault | Class::Garbled if faults < max_faults => {
                     faults += 1;
-                    (since("AWS to respond", &said(&error)), wait.budget)
+                    (since(RESPONSE, &said(&error)), wait.budget)
                 }
                 Class::NoAnswer if self.enduring => (NETWORK.to_owned(), Duration::MAX),
                 _ => return Err(error),
@@ -505,25 +507,22 @@ impl Context {
     /// Awaits a call, and reports if it waits for a rate limit. Ctrl-C ends that wait. The SDK's futures are large, so
     /// they are boxed: otherwise each layer would copy them.
     async fn attend<F: Future>(&self, call: F) -> F::Output {
-        let limits = &self.limits;
-        let mut call = pin!(call);
+        let report = Arc::clone(&self.report);
+        let rate_limit = || since(PLACE, MANY);
+        let watched = WatchedCall::new(move |waits| match waits {
+            true => report(Some(&rate_limit())),
+            false => report(Some(RESPONSE)),
+        });
+        let mut call = pin!(watched.watch(call));
         // Calls that start after Ctrl-C are necessary, so their waits continue.
-        let mut ended = self.interrupted();
-        loop {
+        if !self.interrupted() && self.steady < Steady::Always {
             tokio::select! {
                 biased;
                 done = &mut call => return done,
-                () = self.interrupt(), if !ended => {
-                    ended = true;
-                    limits.end_waits();
-                }
-                () = sleep(NEWS), if limits.is_limited() => {
-                    if limits.is_crowded(NEWS) {
-                        (self.report)(&since(PLACE, MANY));
-                    }
-                }
+                () = self.interrupt() => watched.end_waits(),
             }
         }
+        call.await
     }
 
     /// Pauses until `over`, reporting why; Ctrl-C ends it, unless this context is at least as steady as `steady`.
@@ -535,18 +534,28 @@ impl Context {
         resource: &str,
     ) -> Result<(), AwsError> {
         let _pause = self.recorder.pause(what);
-        let mut over = pin!(over);
-        loop {
-            (self.report)(what);
-            tokio::select! {
-                biased;
-                () = self.interrupt(), if self.steady < steady => {
-                    return Err(given_up(what, resource));
-                }
-                () = &mut over => return Ok(()),
-                () = sleep(NEWS) => {}
-            }
+        let _report = self.begin_report(what);
+        tokio::select! {
+            biased;
+            () = self.interrupt(), if self.steady < steady => Err(given_up(what, resource)),
+            () = over => Ok(()),
         }
+    }
+
+    fn begin_report(&self, what: &str) -> Reported {
+        (self.report)(Some(what));
+        Reported { report: Arc::clone(&self.report) }
+    }
+}
+
+/// A reported wait; it ends when this is dropped.
+struct Reported {
+    report: Reporter,
+}
+
+impl Drop for Reported {
+    fn drop(&mut self) {
+        (self.report)(None);
     }
 }
 
