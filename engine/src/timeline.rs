@@ -120,7 +120,7 @@ pub struct Timeline {
 pub struct Bar {
     /// When it could start: never after `begin`, and before it if `--parallelism` steps were running, or one with the
     /// same write key.
-    pub free: Duration,
+    pub ready: Duration,
     /// When it started.
     pub begin: Duration,
     /// When the resource was created.
@@ -215,7 +215,7 @@ impl Timeline {
             let begin = axis.place(step.started?);
             let end = step.ended.unwrap_or(times.ended);
             let bar = Bar {
-                free: step.free.map_or(begin, |free| axis.place(free)),
+                ready: step.ready.map_or(begin, |ready| axis.place(ready)),
                 begin,
                 made: step.made.map(|made| axis.place(made)),
                 end: axis.place(end),
@@ -227,7 +227,7 @@ impl Timeline {
         let calls = calls(axis, records, None, times.begun);
         let begin = calls.iter().map(|call| call.begin).min();
         let reads = begin.map(|begin| Bar {
-            free: begin,
+            ready: begin,
             begin,
             made: None,
             end: calls.iter().map(|call| call.end).max().unwrap_or(begin),

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use engine::apply::{self, Course, Ending, Event, Outcome, Times};
+use engine::apply::{self, Event, Execution, Outcome, StepOutcome, Times};
 use engine::error::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
 use engine::kind::{Definition, Kinds, Want};
@@ -190,7 +190,7 @@ impl Fake {
         ms: u64,
         change: impl Fn(&mut World) -> Result<T, AwsError>,
     ) -> Result<T, AwsError> {
-        let key = self.queue(id);
+        let key = self.write_key(id);
         let fault = {
             let mut world = self.world();
             world.calls += 1;
@@ -266,7 +266,7 @@ impl Definition for Fake {
 }
 
 impl Provider for Fake {
-    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
         match self.schema.kind {
             "thing" => Some(&id.name),
             _ => id.anchors.get("on").map(String::as_str),
@@ -481,7 +481,7 @@ pub(crate) struct Stage {
 /// What one apply did.
 struct Run {
     plan: Plan,
-    endings: Vec<Ending>,
+    endings: Vec<StepOutcome>,
     /// What was told, each after how many milliseconds.
     events: Vec<(u64, Event)>,
     times: Times,
@@ -627,7 +627,7 @@ impl Stage {
 
 impl Run {
     fn is_done(&self) -> bool {
-        self.endings.iter().all(|ending| matches!(ending, Ending::Done(_)))
+        self.endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_)))
     }
 
     fn name(&self, id: StepId) -> String {
@@ -641,17 +641,19 @@ impl Run {
         for (ms, event) in &self.events {
             let line = match event {
                 Event::Started(id) => format!("{} begins", self.name(*id)),
-                Event::Finished(id, Ending::Done(_)) => format!("{} done", self.name(*id)),
-                Event::Finished(id, Ending::Failed(error)) => format!("{} failed: {}", self.name(*id), error.message),
-                Event::Finished(id, Ending::Skipped(cause)) => format!("{} skipped for {cause}", self.name(*id)),
-                Event::Finished(id, Ending::NotStarted) => format!("{} left", self.name(*id)),
+                Event::Finished(id, StepOutcome::Done(_)) => format!("{} done", self.name(*id)),
+                Event::Finished(id, StepOutcome::Failed(error)) => {
+                    format!("{} failed: {}", self.name(*id), error.message)
+                }
+                Event::Finished(id, StepOutcome::Skipped(cause)) => format!("{} skipped for {cause}", self.name(*id)),
+                Event::Finished(id, StepOutcome::NotStarted) => format!("{} left", self.name(*id)),
                 Event::Interrupted => "interrupted".to_owned(),
                 Event::Waiting(..) => continue,
             };
             writeln!(story, "{ms:>5} {line}").unwrap();
         }
         for (index, ending) in self.endings.iter().enumerate() {
-            if *ending == Ending::NotStarted {
+            if *ending == StepOutcome::NotStarted {
                 writeln!(story, "    - {} left", self.name(StepId(index))).unwrap();
             }
         }
@@ -679,7 +681,7 @@ impl Run {
                     }
                     assert!(begun.insert(*id), "{} twice", self.name(*id));
                 }
-                Event::Finished(id, Ending::Done(_)) => assert!(done.insert(*id)),
+                Event::Finished(id, StepOutcome::Done(_)) => assert!(done.insert(*id)),
                 _ => {}
             }
         }
@@ -749,7 +751,7 @@ async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning(
     let run = stage.apply(&lined, Goal::Present, 1).await;
     assert_eq!(run.timing(), "total 900 ideal 700: create late 700");
     let late = run.times.steps[2];
-    assert_eq!(late.started.unwrap() - late.free.unwrap(), Duration::from_millis(200));
+    assert_eq!(late.started.unwrap() - late.ready.unwrap(), Duration::from_millis(200));
     // What is made is enough for some.
     let stage = Stage::new();
     stage.pace("slow", 1000, 500, 0);
@@ -892,7 +894,7 @@ async fn a_call_in_flight_is_given_ten_seconds_after_an_interrupt() {
     assert_eq!(start.elapsed(), Duration::from_secs(11));
     let words: Vec<String> = run.endings.iter().map(|ending| format!("{ending:?}")).collect();
     assert!(words[0].contains("AWS may or may not have carried it out"), "{words:?}");
-    assert_eq!(run.endings[1], Ending::NotStarted);
+    assert_eq!(run.endings[1], StepOutcome::NotStarted);
 }
 
 #[tokio::test(start_paused = true)]
@@ -968,13 +970,13 @@ async fn runs_that_share_slots_have_no_more_at_work_than_one() {
         let slots = &slots;
         let cx = &stage.cx;
         async move {
-            let course = Course::new(plan);
-            course.run(cx, spec, inventory, slots, &mut |_| {}).await;
-            course.outcome().endings
+            let execution = Execution::new(plan);
+            execution.run(cx, spec, inventory, slots, &mut |_| {}).await;
+            execution.outcome().endings
         }
     });
     let endings = futures_util::future::join_all(runs).await.concat();
-    assert!(endings.iter().all(|ending| matches!(ending, Ending::Done(_))), "{endings:?}");
+    assert!(endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))), "{endings:?}");
     assert_eq!(stage.world().most, 4);
     assert_eq!(start.elapsed(), Duration::from_millis(600));
 }
@@ -1088,8 +1090,8 @@ async fn what_changed_since_the_plan_is_not_written_to() {
                 apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
             let run = Run { plan, endings, events: Vec::new(), times };
             let said = run.endings.iter().enumerate().map(|(index, ending)| match ending {
-                Ending::Done(_) => format!("{} done", run.name(StepId(index))),
-                Ending::Failed(error) => format!("{} failed: {}", run.name(StepId(index)), error.message),
+                StepOutcome::Done(_) => format!("{} done", run.name(StepId(index))),
+                StepOutcome::Failed(error) => format!("{} failed: {}", run.name(StepId(index)), error.message),
                 other => format!("{} {other:?}", run.name(StepId(index))),
             });
             writeln!(all, "{what}, {change}: {}", said.collect::<Vec<_>>().join("; ")).unwrap();
@@ -1302,7 +1304,7 @@ proptest! {
             let run = stage.interrupted_at(poll, stage.apply(&story.after, Goal::Present, story.parallelism)).await;
             run.assert_ordered();
             assert!(stage.world().most <= story.parallelism);
-            let is_done = |id: &StepId| matches!(run.endings[id.0], Ending::Done(_));
+            let is_done = |id: &StepId| matches!(run.endings[id.0], StepOutcome::Done(_));
             for (index, step) in run.plan.steps.iter().enumerate().filter(|(_, step)| step.op == Op::Create) {
                 // Others that it waits for may not have begun.
                 if step.pair.is_some_and(|delete| is_done(&delete)) && step.after.iter().all(|(on, _)| is_done(on)) {

@@ -70,7 +70,7 @@ pub use engine_core::mask::Secrets;
 pub use engine_core::provider::Tags;
 pub use engine_core::recorder::{self, Recorder};
 use engine_core::wait::limiter::{PATIENCE, RateLimits};
-pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, Reporter, Steady, Wait};
+pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, InterruptPolicy, Reporter, Wait};
 use error::Throttle;
 pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};

@@ -29,8 +29,8 @@ use crate::recorder::in_step;
 use crate::schema::{Condition, Id, Live, Naming, Outputs, Ownership};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Tree, resolve};
-use crate::wait::{Context, RESPONSE, Steady};
-use tracker::{Board, StepInfo};
+use crate::wait::{Context, InterruptPolicy, RESPONSE};
+use tracker::{StepInfo, StepTracker};
 
 /// Progress of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,14 +40,14 @@ pub enum Event {
     /// A step waits for something, worded to follow "waiting for".
     Waiting(StepId, String),
     /// A step ended.
-    Finished(StepId, Ending),
+    Finished(StepId, StepOutcome),
     /// Ctrl-C was pressed: no new step starts.
     Interrupted,
 }
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Ending {
+pub enum StepOutcome {
     /// It succeeded after this time.
     Done(Duration),
     /// It failed.
@@ -62,7 +62,7 @@ pub enum Ending {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// How each step of the plan ended.
-    pub endings: Vec<Ending>,
+    pub endings: Vec<StepOutcome>,
     /// The known outputs of each resource.
     pub outputs: BTreeMap<String, Outputs>,
     /// The times of all steps.
@@ -84,7 +84,7 @@ pub struct Times {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StepTimes {
     /// Its dependencies had completed, so it could start.
-    pub free: Option<Instant>,
+    pub ready: Option<Instant>,
     /// It started.
     pub started: Option<Instant>,
     /// The resource was created: steps that need only its outputs could start.
@@ -95,7 +95,7 @@ pub struct StepTimes {
 
 /// How often an update restarts because the resource changed during it.
 const RACES: u32 = 3;
-/// A step that hasn't reported a wait for this time reports again what it waits for: a response, unless it said else.
+/// A step that hasn't reported a wait for this time reports again what it waits for: a response, unless it last else.
 const QUIET: Duration = Duration::from_secs(4);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -117,28 +117,28 @@ pub async fn apply(
     parallelism: usize,
     on_event: &mut dyn FnMut(&Event),
 ) -> Outcome {
-    let course = Course::new(plan);
-    course.run(cx, spec, inventory, &slots(parallelism), on_event).await;
-    course.outcome()
+    let execution = Execution::new(plan);
+    execution.run(cx, spec, inventory, &slots(parallelism), on_event).await;
+    execution.outcome()
 }
 
 /// The execution of a plan. Its outcome is available at any time, even after an abort.
-pub struct Course<'p> {
+pub struct Execution<'p> {
     plan: &'p Plan,
     begun: Instant,
-    board: RefCell<Board<'p>>,
+    tracker: RefCell<StepTracker<'p>>,
     /// The known outputs of each resource: those that the plan predicts, then those from AWS.
     outputs: RefCell<BTreeMap<String, Outputs>>,
 }
 
-impl<'p> Course<'p> {
+impl<'p> Execution<'p> {
     /// Prepares the execution.
-    pub fn new(plan: &'p Plan) -> Course<'p> {
+    pub fn new(plan: &'p Plan) -> Execution<'p> {
         // An orphan may have the same name as a declared resource.
         let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
         let planned = declared.map(|change| (change.resource.clone(), change.outputs.clone())).collect();
-        let board = RefCell::new(Board::new(plan));
-        Course { plan, begun: Instant::now(), board, outputs: RefCell::new(planned) }
+        let tracker = RefCell::new(StepTracker::new(plan));
+        Execution { plan, begun: Instant::now(), tracker, outputs: RefCell::new(planned) }
     }
 
     /// Executes the plan. A step has one of the `slots` from its start until its resource is created: a step that only
@@ -152,11 +152,11 @@ impl<'p> Course<'p> {
         on_event: &mut dyn FnMut(&Event),
     ) {
         // The plan exists, so AWS was reached before.
-        let cx = &cx.enduring();
+        let cx = &cx.riding_out_outages();
         let (sender, mut messages) = mpsc::unbounded_channel();
         let (plan, outputs) = (self.plan, &self.outputs);
         let run = Run { cx, spec, inventory, plan, outputs, deleted: RefCell::default(), sender };
-        self.board.borrow_mut().begin(|id| run.info(id));
+        self.tracker.borrow_mut().begin(|id| run.info(id));
         let mut running = FuturesUnordered::new();
         let (mut next_slot, mut granted) = (NextSlot { slots, pending: None }, None);
         let mut drain_until: Option<Instant> = None;
@@ -164,11 +164,11 @@ impl<'p> Course<'p> {
             if cx.interrupted() && drain_until.is_none() {
                 drain_until = Some(Instant::now() + DRAIN);
                 // A replacement that has started is completed even after Ctrl-C.
-                self.board.borrow_mut().keep_only_finishing();
+                self.tracker.borrow_mut().keep_only_finishing();
                 on_event(&Event::Interrupted);
             }
             let can_start = loop {
-                if !self.board.borrow_mut().can_start() {
+                if !self.tracker.borrow_mut().can_start() {
                     break false;
                 }
                 let slot = granted.take().or_else(|| Arc::clone(slots).try_acquire_owned().ok());
@@ -180,26 +180,26 @@ impl<'p> Course<'p> {
             if running.is_empty() && !can_start {
                 break;
             }
-            let turn = async {
+            let wakeup = async {
                 tokio::select! {
                     biased;
-                    Some(message) = messages.recv() => Turn::Message(message),
-                    Some((id, result)) = running.next() => Turn::Ended(id, result),
-                    slot = next_slot.acquire(can_start) => Turn::Slot(slot),
-                    () = cx.interrupt(), if drain_until.is_none() => Turn::Interrupt,
+                    Some(message) = messages.recv() => Wakeup::Message(message),
+                    Some((id, result)) = running.next() => Wakeup::Ended(id, result),
+                    slot = next_slot.acquire(can_start) => Wakeup::Slot(slot),
+                    () = cx.interrupt(), if drain_until.is_none() => Wakeup::Interrupt,
                 }
             };
-            let deadline = drain_until.filter(|_| !self.board.borrow().is_finishing());
-            let Some(turn) = before(deadline, turn).await else { break };
-            match turn {
-                Turn::Message(message) => self.heard(message, on_event),
-                Turn::Ended(id, result) => {
+            let deadline = drain_until.filter(|_| !self.tracker.borrow().is_finishing());
+            let Some(wakeup) = before(deadline, wakeup).await else { break };
+            match wakeup {
+                Wakeup::Message(message) => self.receive(message, on_event),
+                Wakeup::Ended(id, result) => {
                     // A step sends all its messages before it ends.
-                    std::iter::from_fn(|| messages.try_recv().ok()).for_each(|it| self.heard(it, on_event));
+                    std::iter::from_fn(|| messages.try_recv().ok()).for_each(|it| self.receive(it, on_event));
                     self.ended(id, result, on_event);
                 }
-                Turn::Slot(slot) => granted = Some(slot),
-                Turn::Interrupt => {}
+                Wakeup::Slot(slot) => granted = Some(slot),
+                Wakeup::Interrupt => {}
             }
         }
     }
@@ -211,19 +211,19 @@ impl<'p> Course<'p> {
         slot: OwnedSemaphorePermit,
         on_event: &mut dyn FnMut(&Event),
     ) -> Option<impl Future<Output = (StepId, Result<Duration, AwsError>)> + use<'r, 'p>> {
-        let id = self.board.borrow_mut().start()?;
+        let id = self.tracker.borrow_mut().start()?;
         on_event(&Event::Started(id));
         Some(run.step(id, slot))
     }
 
     fn ended(&self, id: StepId, result: Result<Duration, AwsError>, on_event: &mut dyn FnMut(&Event)) {
-        let updates = self.board.borrow_mut().ended(id, result);
+        let updates = self.tracker.borrow_mut().ended(id, result);
         updates.into_iter().for_each(|(id, ending)| on_event(&Event::Finished(id, ending)));
     }
 
-    fn heard(&self, message: Message, on_event: &mut dyn FnMut(&Event)) {
+    fn receive(&self, message: Message, on_event: &mut dyn FnMut(&Event)) {
         match message {
-            Message::Made(id) => self.board.borrow_mut().made(id),
+            Message::Made(id) => self.tracker.borrow_mut().made(id),
             Message::Waiting(id, what) => on_event(&Event::Waiting(id, what)),
         }
     }
@@ -234,9 +234,9 @@ impl<'p> Course<'p> {
             let message = "interrupted while a call was in flight; AWS may or may not have carried it out";
             AwsError::own(Class::Interrupted, "", "", message)
         };
-        let board = self.board.borrow();
-        let endings = board.endings(|| Ending::Failed(lost()));
-        let times = Times { begun: self.begun, ended: Instant::now(), steps: board.times() };
+        let tracker = self.tracker.borrow();
+        let endings = tracker.endings(|| StepOutcome::Failed(lost()));
+        let times = Times { begun: self.begun, ended: Instant::now(), steps: tracker.times() };
         Outcome { endings, outputs: self.outputs.borrow().clone(), times }
     }
 }
@@ -279,7 +279,7 @@ async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
     }
 }
 
-enum Turn {
+enum Wakeup {
     Message(Message),
     Ended(StepId, Result<Duration, AwsError>),
     Slot(OwnedSemaphorePermit),
@@ -293,11 +293,11 @@ enum Message {
 
 /// Which pauses of a step Ctrl-C doesn't end: once AWS has accepted the delete of a replacement, its completion is waited
 /// for, and then the create is carried out, whatever it takes.
-fn policy(step: &Step) -> Steady {
+fn policy(step: &Step) -> InterruptPolicy {
     match (step.op, step.pair) {
-        (Op::Create, Some(_)) => Steady::Always,
-        (Op::Delete, Some(_)) => Steady::WhileWaiting,
-        _ => Steady::Never,
+        (Op::Create, Some(_)) => InterruptPolicy::FinishAll,
+        (Op::Delete, Some(_)) => InterruptPolicy::FinishWaits,
+        _ => InterruptPolicy::EndPauses,
     }
 }
 
@@ -327,29 +327,29 @@ struct Work<'a> {
 
 /// Reports the waits of a step.
 #[derive(Clone)]
-struct Voice {
+struct StepReporter {
     id: StepId,
     sender: mpsc::UnboundedSender<Message>,
-    said: Arc<Mutex<Said>>,
+    last: Arc<Mutex<LastReport>>,
 }
 
-struct Said {
-    /// The time of the last report, or of the end of what it was about.
-    last: Instant,
+#[derive(Clone)]
+struct LastReport {
+    /// When it was made, or when that wait ended.
+    at: Instant,
     /// What the step waits for; `None`: it has a call in flight.
     what: Option<String>,
 }
 
-impl Voice {
-    fn new(id: StepId, sender: mpsc::UnboundedSender<Message>) -> Voice {
-        Voice { id, sender, said: Arc::new(Mutex::new(Said { last: Instant::now(), what: None })) }
+impl StepReporter {
+    fn new(id: StepId, sender: mpsc::UnboundedSender<Message>) -> StepReporter {
+        StepReporter { id, sender, last: Arc::new(Mutex::new(LastReport { at: Instant::now(), what: None })) }
     }
 
     /// Reports a wait; `None`: it has ended.
-    fn say(&self, what: Option<&str>) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        *said = Said { last: Instant::now(), what: what.map(str::to_owned) };
-        drop(said);
+    fn report(&self, what: Option<&str>) {
+        let last = LastReport { at: Instant::now(), what: what.map(str::to_owned) };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
         if let Some(what) = what {
             // Fails only after the run has ended.
             let _ = self.sender.send(Message::Waiting(self.id, what.to_owned()));
@@ -359,14 +359,11 @@ impl Voice {
     /// Reports again after a while, as long as it is polled.
     async fn repeat<T>(&self) -> T {
         loop {
-            let (last, what) = {
-                let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-                (said.last, said.what.clone())
-            };
-            if last + QUIET <= Instant::now() {
-                self.say(Some(what.as_deref().unwrap_or(RESPONSE)));
+            let LastReport { at, what } = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if at + QUIET <= Instant::now() {
+                self.report(Some(what.as_deref().unwrap_or(RESPONSE)));
             } else {
-                sleep_until(last + QUIET).await;
+                sleep_until(at + QUIET).await;
             }
         }
     }
@@ -385,18 +382,18 @@ impl Run<'_> {
         let is_nested = matches!(declared.schema().naming, Naming::Inner { .. });
         let is_write = self.plan.steps.get(id.0).is_some_and(|step| step.op != Op::Settle);
         let provider = self.cx.provider(declared.schema().kind).ok().filter(|_| is_write);
-        let write_key = provider.and_then(|provider| provider.queue(&declared.id)).map(str::to_owned);
+        let write_key = provider.and_then(|provider| provider.write_key(&declared.id)).map(str::to_owned);
         StepInfo { write_key, is_nested }
     }
 
     async fn step(&self, id: StepId, slot: OwnedSemaphorePermit) -> (StepId, Result<Duration, AwsError>) {
         let start = Instant::now();
-        let voice = Voice::new(id, self.sender.clone());
-        let work = Box::pin(in_step(id.0, self.perform(id, &voice, slot)));
+        let reporter = StepReporter::new(id, self.sender.clone());
+        let work = Box::pin(in_step(id.0, self.perform(id, &reporter, slot)));
         let result = tokio::select! {
             biased;
             result = work => result,
-            never = voice.repeat() => never,
+            never = reporter.repeat() => never,
         };
         (id, result.map(|()| start.elapsed()).map_err(|error| self.masked(id, error)))
     }
@@ -411,21 +408,21 @@ impl Run<'_> {
         self.cx.masked(error)
     }
 
-    async fn perform(&self, id: StepId, voice: &Voice, slot: OwnedSemaphorePermit) -> Result<(), AwsError> {
+    async fn perform(&self, id: StepId, reporter: &StepReporter, slot: OwnedSemaphorePermit) -> Result<(), AwsError> {
         let defect = || AwsError::defect("the plan contains a step or a resource that doesn't exist".to_owned());
         let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
         let (change, declared) = self.about(id).ok_or_else(defect)?;
         let provider = &**self.cx.provider(declared.schema().kind)?;
-        let reporter = voice.clone();
-        let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what))).steady(policy(step));
-        let mut turn = None;
+        let own = reporter.clone();
+        let cx = self.cx.reporting(Arc::new(move |what| own.report(what))).with_interrupt_policy(policy(step));
+        let mut write_lock = None;
         if step.op != Op::Settle {
-            if let Some(queue) = provider.queue(&declared.id) {
-                turn = Some(cx.turn(queue).await);
+            if let Some(key) = provider.write_key(&declared.id) {
+                write_lock = Some(cx.lock_writes(key).await);
             }
             self.host_unchanged(&cx, step.op, declared).await?;
         }
-        let work = Work { id, step, change, declared, provider, cx, claims: (turn, slot) };
+        let work = Work { id, step, change, declared, provider, cx, claims: (write_lock, slot) };
         match step.op {
             Op::Create => self.create(work).await,
             Op::Update => self.update(work).await,
@@ -458,7 +455,7 @@ impl Run<'_> {
             self.alone(&cx, declared, &outputs).await?;
         }
         // The replacement is complete; AWS finishes it without engine, too.
-        provider.settle(&cx.steady(Steady::Never), &declared.id, &props, &outputs).await
+        provider.settle(&cx.with_interrupt_policy(InterruptPolicy::EndPauses), &declared.id, &props, &outputs).await
     }
 
     async fn update(&self, work: Work<'_>) -> Result<(), AwsError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine_core::kind::Kinds;
 use engine_core::provider::{Account, Pending, Providers, Tags};
-use engine_core::wait::{self, Connected, Consent, Reporter, Steady};
+use engine_core::wait::{self, Connected, Consent, InterruptPolicy, Reporter};
 use tokio::sync::watch;
 
 use super::Aws;
@@ -54,10 +54,10 @@ impl Context {
         Context { core, aws }
     }
 
-    /// See [`wait::Context::enduring`].
+    /// See [`wait::Context::riding_out_outages`].
     #[must_use]
-    pub fn enduring(&self) -> Context {
-        Context { core: self.core.enduring(), ..self.clone() }
+    pub fn riding_out_outages(&self) -> Context {
+        Context { core: self.core.riding_out_outages(), ..self.clone() }
     }
 
     /// See [`wait::Context::reporting`].
@@ -66,10 +66,10 @@ impl Context {
         Context { core: self.core.reporting(report), ..self.clone() }
     }
 
-    /// See [`wait::Context::steady`].
+    /// See [`wait::Context::with_interrupt_policy`].
     #[must_use]
-    pub fn steady(&self, steady: Steady) -> Context {
-        Context { core: self.core.steady(steady), ..self.clone() }
+    pub fn with_interrupt_policy(&self, policy: InterruptPolicy) -> Context {
+        Context { core: self.core.with_interrupt_policy(policy), ..self.clone() }
     }
 }
 

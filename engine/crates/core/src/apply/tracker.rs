@@ -12,7 +12,7 @@ use crate::error::AwsError;
 use crate::plan::{Op, Plan, Step, StepId};
 use crate::schema::Moment;
 
-use super::{Ending, StepTimes};
+use super::{StepOutcome, StepTimes};
 
 /// What the order of steps depends on besides the plan.
 #[derive(Default)]
@@ -24,11 +24,11 @@ pub(super) struct StepInfo {
 }
 
 /// Which steps can start, and how the others ended.
-pub(super) struct Board<'p> {
+pub(super) struct StepTracker<'p> {
     plan: &'p Plan,
     steps: Vec<Tracked>,
     /// Steps that can start.
-    free: BTreeSet<Rank>,
+    ready: BTreeSet<Rank>,
     keys: HashMap<String, WriteKey>,
     /// After Ctrl-C, only the second halves of replacements start.
     only_finishing: bool,
@@ -56,7 +56,7 @@ enum StepState {
     Running,
     /// Its resource is created, and AWS finishes it.
     Created,
-    Ended(Ending),
+    Ended(StepOutcome),
 }
 
 #[derive(Default)]
@@ -84,14 +84,14 @@ impl Estimate {
     }
 }
 
-impl<'p> Board<'p> {
+impl<'p> StepTracker<'p> {
     /// The steps of a plan before its execution.
-    pub(super) fn new(plan: &'p Plan) -> Board<'p> {
+    pub(super) fn new(plan: &'p Plan) -> StepTracker<'p> {
         let begun = Instant::now();
         let steps = plan.steps.iter().map(|step| {
             let is_ready = step.after.is_empty();
             let state = if is_ready { StepState::Ready } else { StepState::Blocked(step.after.len()) };
-            let times = StepTimes { free: is_ready.then_some(begun), ..StepTimes::default() };
+            let times = StepTimes { ready: is_ready.then_some(begun), ..StepTimes::default() };
             Tracked { state, dependents: Vec::new(), remaining: 0, write_key: None, times }
         });
         let mut steps: Vec<Tracked> = steps.collect();
@@ -102,7 +102,7 @@ impl<'p> Board<'p> {
                 }
             }
         }
-        Board { plan, steps, free: BTreeSet::new(), keys: HashMap::new(), only_finishing: false }
+        StepTracker { plan, steps, ready: BTreeSet::new(), keys: HashMap::new(), only_finishing: false }
     }
 
     /// Begins the execution.
@@ -115,7 +115,7 @@ impl<'p> Board<'p> {
             tracked.write_key = info.write_key;
         }
         let ready = self.steps.iter().enumerate().filter(|(_, it)| matches!(it.state, StepState::Ready));
-        self.free = ready.map(|(at, it)| (Reverse(it.remaining), StepId(at))).collect();
+        self.ready = ready.map(|(at, it)| (Reverse(it.remaining), StepId(at))).collect();
     }
 
     /// Determines the remaining path of each step, dependents first.
@@ -145,20 +145,20 @@ impl<'p> Board<'p> {
 
     /// Whether a step can start now. Sets aside those whose write key is taken.
     pub(super) fn can_start(&mut self) -> bool {
-        while let Some(rank) = self.free.first().copied() {
+        while let Some(rank) = self.ready.first().copied() {
             let key = self.steps.get(rank.1.0).and_then(|it| it.write_key.as_ref());
             match key.and_then(|key| self.keys.get_mut(key)).filter(|key| key.is_taken) {
                 Some(key) => key.waiting.insert(rank),
                 None => return true,
             };
-            self.free.pop_first();
+            self.ready.pop_first();
         }
         false
     }
 
     /// Starts the step with the longest remaining path.
     pub(super) fn start(&mut self) -> Option<StepId> {
-        let (_, id) = self.free.pop_first()?;
+        let (_, id) = self.ready.pop_first()?;
         let tracked = self.steps.get_mut(id.0)?;
         tracked.state = StepState::Running;
         tracked.times.started = Some(Instant::now());
@@ -180,12 +180,12 @@ impl<'p> Board<'p> {
     }
 
     /// Records the end of a step; returns it with the skips that result from it.
-    pub(super) fn ended(&mut self, id: StepId, result: Result<Duration, AwsError>) -> Vec<(StepId, Ending)> {
+    pub(super) fn ended(&mut self, id: StepId, result: Result<Duration, AwsError>) -> Vec<(StepId, StepOutcome)> {
         let is_done = result.is_ok();
         if is_done {
             self.made(id);
         }
-        let ending = result.map_or_else(Ending::Failed, Ending::Done);
+        let ending = result.map_or_else(StepOutcome::Failed, StepOutcome::Done);
         if let Some(tracked) = self.steps.get_mut(id.0) {
             let before = std::mem::replace(&mut tracked.state, StepState::Ended(ending.clone()));
             tracked.times.ended = Some(Instant::now());
@@ -193,12 +193,12 @@ impl<'p> Board<'p> {
                 self.release_key(id);
             }
         }
-        let mut news = vec![(id, ending)];
+        let mut updates = vec![(id, ending)];
         match is_done {
             true => self.happened(id, Moment::Ready),
-            false => news.extend(self.skip_dependents(id)),
+            false => updates.extend(self.skip_dependents(id)),
         }
-        news
+        updates
     }
 
     /// The next step with the write key of `id` can start.
@@ -206,7 +206,7 @@ impl<'p> Board<'p> {
         let key = self.steps.get(id.0).and_then(|it| it.write_key.as_ref());
         if let Some(key) = key.and_then(|key| self.keys.get_mut(key)) {
             key.is_taken = false;
-            self.free.extend(key.waiting.pop_first());
+            self.ready.extend(key.waiting.pop_first());
         }
     }
 
@@ -218,17 +218,17 @@ impl<'p> Board<'p> {
             *missing -= 1;
             if *missing == 0 {
                 tracked.state = StepState::Ready;
-                tracked.times.free = Some(Instant::now());
+                tracked.times.ready = Some(Instant::now());
                 let rank = (Reverse(tracked.remaining), dependent);
                 if !self.only_finishing || self.finishes(dependent) {
-                    self.free.insert(rank);
+                    self.ready.insert(rank);
                 }
             }
         }
     }
 
     /// Skips what depends on a failed step. A step that needed only its first milestone may have started and continues.
-    fn skip_dependents(&mut self, failed: StepId) -> Vec<(StepId, Ending)> {
+    fn skip_dependents(&mut self, failed: StepId) -> Vec<(StepId, StepOutcome)> {
         let row = self.plan.steps.get(failed.0).and_then(|step| self.plan.changes.get(step.change));
         let cause = row.map_or_else(String::new, |row| row.resource.clone());
         let (mut lost, mut skipped) = (vec![failed], Vec::new());
@@ -239,10 +239,10 @@ impl<'p> Board<'p> {
                 if !matches!(tracked.state, StepState::Blocked(_) | StepState::Ready) {
                     continue;
                 }
-                let ending = Ending::Skipped(cause.clone());
+                let ending = StepOutcome::Skipped(cause.clone());
                 tracked.state = StepState::Ended(ending.clone());
                 let rank = (Reverse(tracked.remaining), dependent);
-                self.free.remove(&rank);
+                self.ready.remove(&rank);
                 if let Some(key) = tracked.write_key.as_ref().and_then(|key| self.keys.get_mut(key)) {
                     key.waiting.remove(&rank);
                 }
@@ -257,16 +257,16 @@ impl<'p> Board<'p> {
     pub(super) fn keep_only_finishing(&mut self) {
         self.only_finishing = true;
         let waiting = self.keys.values_mut().flat_map(|key| std::mem::take(&mut key.waiting));
-        let ready: Vec<Rank> = std::mem::take(&mut self.free).into_iter().chain(waiting).collect();
+        let ready: Vec<Rank> = std::mem::take(&mut self.ready).into_iter().chain(waiting).collect();
         let kept = ready.into_iter().filter(|(_, id)| self.finishes(*id)).collect();
-        self.free = kept;
+        self.ready = kept;
     }
 
     /// Whether half of a replacement that must be completed is at work or about to start.
     pub(super) fn is_finishing(&self) -> bool {
         let is_begun =
             |(tracked, step): (&Tracked, &Step)| step.pair.is_some() && matches!(tracked.state, StepState::Running);
-        let mut ready = self.free.iter().chain(self.keys.values().flat_map(|key| &key.waiting));
+        let mut ready = self.ready.iter().chain(self.keys.values().flat_map(|key| &key.waiting));
         self.steps.iter().zip(&self.plan.steps).any(is_begun) || ready.any(|(_, id)| self.finishes(*id))
     }
 
@@ -274,13 +274,13 @@ impl<'p> Board<'p> {
     fn finishes(&self, id: StepId) -> bool {
         let create = self.plan.steps.get(id.0).filter(|step| step.op == Op::Create);
         let delete = create.and_then(|create| self.steps.get(create.pair?.0));
-        delete.is_some_and(|delete| matches!(delete.state, StepState::Ended(Ending::Done(_))))
+        delete.is_some_and(|delete| matches!(delete.state, StepState::Ended(StepOutcome::Done(_))))
     }
 
     /// How each step has ended so far; `lost`: those that still run.
-    pub(super) fn endings(&self, lost: impl Fn() -> Ending) -> Vec<Ending> {
+    pub(super) fn endings(&self, lost: impl Fn() -> StepOutcome) -> Vec<StepOutcome> {
         let ending = |tracked: &Tracked| match &tracked.state {
-            StepState::Blocked(_) | StepState::Ready => Ending::NotStarted,
+            StepState::Blocked(_) | StepState::Ready => StepOutcome::NotStarted,
             StepState::Running | StepState::Created => lost(),
             StepState::Ended(ending) => ending.clone(),
         };
