@@ -486,7 +486,7 @@ struct RunArgs {
     /// Also delete tables that are not empty
     #[arg(long)]
     delete_data: bool,
-    /// Maximum number of concurrent steps per spec
+    /// Maximum number of concurrent steps
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = |text: &str| usage::whole::<u16>(text, 1, 256))]
     parallelism: u16,
     /// Write an HTML page that shows where the time went

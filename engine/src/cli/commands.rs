@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::apply::{Course, Ending, Event, Outcome};
+use crate::apply::{self, Event, Execution, Outcome, StepOutcome};
 use crate::aws::recorder::Records;
 use crate::aws::{Access, Class, Context};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
@@ -97,7 +97,7 @@ impl Planned<'_> {
         &self,
         view: &ViewArgs,
         status: &str,
-        endings: &[Ending],
+        endings: &[StepOutcome],
         timing: Option<&Timing>,
         outputs: &[(String, Value)],
     ) {
@@ -216,15 +216,17 @@ async fn carry_out(
     for (at, (it, prefix)) in planned.iter().zip(&prefixes).enumerate() {
         progress.borrow_mut().begin(at, prefix, &it.plan);
     }
-    let courses: Vec<Course<'_>> = planned.iter().map(|it| Course::new(&it.plan)).collect();
-    let due = page.map(|page| PageDue { page, planned, courses: &courses, is_due: true });
+    // All runs of the process share them.
+    let slots = apply::slots(parallelism);
+    let executions: Vec<Execution<'_>> = planned.iter().map(|it| Execution::new(&it.plan)).collect();
+    let due = page.map(|page| PageDue { page, planned, executions: &executions, is_due: true });
     {
-        let works = planned.iter().zip(&courses).enumerate().map(|(at, (Planned { run, .. }, course))| {
-            let progress = &progress;
+        let works = planned.iter().zip(&executions).enumerate().map(|(at, (Planned { run, .. }, execution))| {
+            let (progress, slots) = (&progress, &slots);
             async move {
                 let spec = &run.session.spec;
                 let mut report = |event: &Event| progress.borrow_mut().event(at, event);
-                course.run(&run.cx, spec, &run.inventory, parallelism, &mut report).await;
+                execution.run(&run.cx, spec, &run.inventory, slots, &mut report).await;
             }
         });
         let mut works = pin!(join_all(works));
@@ -233,7 +235,7 @@ async fn carry_out(
         }
     }
     drop(progress);
-    let all: Vec<Outcome> = courses.iter().map(Course::outcome).collect();
+    let all: Vec<Outcome> = executions.iter().map(Execution::outcome).collect();
     let lost = due.and_then(|due| due.write(&all).err());
     let timings: Vec<Timing> =
         planned.iter().zip(&all).map(|(it, outcome)| Timing::of(&it.plan, &outcome.times)).collect();
@@ -241,7 +243,7 @@ async fn carry_out(
     let (mut n_complete, mut n_failed) = (0_usize, 0_usize);
     for ((it, Outcome { endings, outputs, .. }), timing) in planned.iter().zip(all).zip(&timings) {
         let Planned { run, plan, .. } = it;
-        let complete = endings.iter().all(|ending| matches!(ending, Ending::Done(_)));
+        let complete = endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_)));
         let (status, ended) = match () {
             () if complete => ("complete", Exit::Done),
             () if run.cx.interrupted() => ("interrupted", Exit::Interrupted),
@@ -321,7 +323,7 @@ fn next_command(planned: &[Planned<'_>]) -> Option<String> {
 struct PageDue<'d> {
     page: &'d PageFile<'d>,
     planned: &'d [Planned<'d>],
-    courses: &'d [Course<'d>],
+    executions: &'d [Execution<'d>],
     is_due: bool,
 }
 
@@ -337,7 +339,7 @@ impl Drop for PageDue<'_> {
         if !self.is_due {
             return;
         }
-        let outcomes: Vec<Outcome> = self.courses.iter().map(Course::outcome).collect();
+        let outcomes: Vec<Outcome> = self.executions.iter().map(Execution::outcome).collect();
         if let (Err(lost), Some(first)) = (write_page(self.page, self.planned, &outcomes), self.planned.first()) {
             first.run.session.terminal.problems(&[lost]);
         }

@@ -230,7 +230,7 @@ async fn show(
             () = cx.interrupt() => return Ok(Exit::Interrupted),
             settings = restarted(session, &target), if args.follow => {
                 terminal.say("the local AWS was restarted; following the new one");
-                cx = session.moved(&cx, &settings, &interrupt).reporting(said_once(terminal.quiet)).enduring();
+                cx = session.moved(&cx, &settings, &interrupt).reporting(said_once(terminal.quiet)).riding_out_outages();
                 feeds.iter_mut().for_each(|feed| feed.tail = Tail::new(&feed.group, start));
                 target = Target::Local(settings);
                 continue;
@@ -273,7 +273,7 @@ async fn show(
             return Ok(exit);
         }
         // From now on it waits for a network that is down.
-        cx = cx.enduring();
+        cx = cx.riding_out_outages();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = cx.interrupt() => return Ok(Exit::Interrupted),

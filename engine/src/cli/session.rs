@@ -479,7 +479,7 @@ impl<'t> Session<'t> {
                 () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
             };
             let inventory = read.map_err(|errors| self.read_failure(errors))?;
-            cx = cx.enduring();
+            cx = cx.riding_out_outages();
             let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
             let undecided: Vec<_> = undecided
                 .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))

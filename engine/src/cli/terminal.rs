@@ -21,6 +21,7 @@ use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::local::LocalError;
 use crate::render::{Look, Progress, reflow};
 use crate::sanitize::{Screen, is_ci, wants_color};
+use crate::wait::RESPONSE;
 
 use super::{Colour, Exit, Global, LogFormat};
 
@@ -286,8 +287,12 @@ impl Write for Lines {
 /// Reports on stderr what reading waits for, each wait once: nothing else has been shown by then.
 pub(super) fn said_once(quiet: bool) -> Reporter {
     let said: Mutex<BTreeSet<String>> = Mutex::default();
-    Arc::new(move |what: &str| {
-        if !quiet && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
+    Arc::new(move |what: Option<&str>| {
+        // That a call is in flight again is no news here.
+        if let Some(what) = what.filter(|what| *what != RESPONSE)
+            && !quiet
+            && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())
+        {
             line(&format!("waiting for {what}..."));
         }
     })

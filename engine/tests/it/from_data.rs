@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use engine::apply::{self, Ending, Outcome};
+use engine::apply::{self, Outcome, StepOutcome};
 use engine::diagnostic::{self, Style};
 use engine::error::{AwsError, Class};
 use engine::inventory::Inventory;
@@ -365,7 +365,7 @@ impl Stage {
         let spec = self.spec(text).unwrap();
         let (inventory, plan) = self.plan(&spec).await;
         let Outcome { endings, .. } = apply::apply(&self.cx, &spec, &inventory, &plan, 4, &mut |_| ()).await;
-        assert!(endings.iter().all(|ending| matches!(ending, Ending::Done(_))), "{endings:?}");
+        assert!(endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))), "{endings:?}");
         let (_, again) = self.plan(&spec).await;
         assert!(!again.has_changes(), "{again:?}");
         plan

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::apply::Ending;
+use engine::apply::StepOutcome;
 use engine::aws::error::explained;
 use engine::aws::{AwsError, Class};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step, Subject};
@@ -401,15 +401,15 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
         Options::default(),
     );
     let endings = [
-        Ending::Done(Duration::from_secs(1)),
-        Ending::Failed(explained(AwsError::own(
+        StepOutcome::Done(Duration::from_secs(1)),
+        StepOutcome::Failed(explained(AwsError::own(
             Class::Denied,
             "CreateFunction",
             "owls-logger",
             "@admin says no | really",
         ))),
-        Ending::Skipped("logger".into()),
-        Ending::NotStarted,
+        StepOutcome::Skipped("logger".into()),
+        StepOutcome::NotStarted,
     ];
     let planned = markdown::plan(&page, &plan);
     let failed = markdown::outcome(&page, &plan, "partial", &endings);
@@ -424,7 +424,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
 
     **Apply incomplete: 1 added, 0 changed, 0 destroyed.** Run the same command again to continue.
     ");
-    let endings = [(); 4].map(|()| Ending::Done(Duration::from_secs(1)));
+    let endings = [(); 4].map(|()| StepOutcome::Done(Duration::from_secs(1)));
     let done = markdown::outcome(&page, &plan, "complete", &endings);
     assert_snapshot!(done.strip_prefix(&planned).unwrap().trim(), @"**Apply complete! Resources: 4 added, 0 changed, 0 destroyed.**");
     assert_eq!(markdown::outcome(&page, &of(Vec::new()), "complete", &[]), markdown::plan(&page, &of(Vec::new())));
@@ -507,8 +507,8 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
     for change in &mut many {
         change.remarks = vec!["@".repeat(500), "lost `for` good".into()];
     }
-    let steps = (0..5000).map(|change| Step { op: Op::Create, change, after: Vec::new() }).collect();
-    let endings = vec![Ending::Skipped("`".repeat(300)); 5000];
+    let steps = (0..5000).map(|change| Step { op: Op::Create, change, after: Vec::new(), pair: None }).collect();
+    let endings = vec![StepOutcome::Skipped("`".repeat(300)); 5000];
     let text = markdown::outcome(&page, &Plan { changes: many, steps, ..Plan::default() }, "partial", &endings);
     check(&text, 0).unwrap();
     assert_eq!(text.matches("\n- … and ").count(), 2, "{text}");
@@ -638,13 +638,13 @@ proptest! {
         let rows = if all { Rows::All } else { Rows::Noteworthy };
         let page = Page { spec: &spec, site: &site, notes: &notes, rows, destroy };
         let ends = if n_changes == 0 { Vec::new() } else { ends };
-        let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new() });
+        let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new(), pair: None });
         let plan = Plan { steps: steps.collect(), changes, remarks };
-        let endings: Vec<Ending> = ends.into_iter().map(|(_, text, how)| match how {
-            0 => Ending::Done(Duration::ZERO),
-            1 => Ending::Failed(AwsError::own(Class::Denied, "CreateTable", "x", text.as_str())),
-            2 => Ending::Skipped(text),
-            _ => Ending::NotStarted,
+        let endings: Vec<StepOutcome> = ends.into_iter().map(|(_, text, how)| match how {
+            0 => StepOutcome::Done(Duration::ZERO),
+            1 => StepOutcome::Failed(AwsError::own(Class::Denied, "CreateTable", "x", text.as_str())),
+            2 => StepOutcome::Skipped(text),
+            _ => StepOutcome::NotStarted,
         }).collect();
         check(&markdown::plan(&page, &plan), n_changes)?;
         check(&markdown::outcome(&page, &plan, "partial", &endings), n_changes)?;

@@ -43,9 +43,9 @@ pub trait Kind: Send + Sync + 'static {
     /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`, reads only that one.
     fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send;
 
-    /// The function whose queue serializes its creates, updates, deletes and releases. `settle`, which mostly waits, joins the
-    /// queue only for its writes.
-    fn queue<'a>(&self, _id: &'a Id) -> Option<&'a str> {
+    /// The function whose lock serializes its creates, updates, deletes and releases. `settle`, which mostly waits, takes the
+    /// lock only for its writes.
+    fn write_key<'a>(&self, _id: &'a Id) -> Option<&'a str> {
         None
     }
 
@@ -243,8 +243,8 @@ impl<K: Kind> Definition for Erased<K> {
 }
 
 impl<K: Kind> Provider for Connected<K> {
-    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
-        self.kind.kind.queue(id)
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
+        self.kind.kind.write_key(id)
     }
 
     fn read<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Reading> {

@@ -23,7 +23,7 @@ pub mod aws {
     pub use engine_core::mask::Secrets;
     pub use engine_core::provider::Tags;
     pub use engine_core::recorder::{self, Recorder};
-    pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, Reporter, Steady, Wait};
+    pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, InterruptPolicy, Reporter, Wait};
 
     pub use crate::answer::{self as error, AwsError, Class, Named};
     pub use crate::connect::*;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use crate::aws::{AwsError, Class, Context, Named, Steady};
+use crate::aws::{AwsError, Class, Context, InterruptPolicy, Named};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, Searched};
 use crate::kinds::default_log_group;
@@ -390,7 +390,7 @@ pub async fn verify(cx: &Context, pipeline: &Pipeline, pace: Pace, report: &mut 
     let start = Instant::now();
     let (mut item, mut steps) = (Item::new(pipeline), Vec::new());
     let stop = prove(cx, pipeline, pace, &mut item, &mut steps, report).await.err();
-    let steady = cx.steady(Steady::Always);
+    let steady = cx.with_interrupt_policy(InterruptPolicy::FinishAll);
     let left = match item.may_stand() {
         true => item.remove(&steady, Instant::now() + REMOVAL).await.err().filter(|it| it.class != Class::Changed),
         false => None,

@@ -183,6 +183,10 @@ pub struct Step {
     pub change: usize,
     /// The steps that it waits for, and until when.
     pub after: Vec<(StepId, Moment)>,
+    /// The other half of a replacement that must not remain half done, not even after Ctrl-C: without its mapping or
+    /// permission the pipeline is broken, and both halves are short. The replacement of a named resource has none: it is
+    /// left to the next run.
+    pub pair: Option<StepId>,
 }
 
 /// What a step does.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::apply::{self, Ending};
+use engine::apply::{self, StepOutcome};
 use engine::aws::{Access, Aws, Class, Consent, LocalSettings};
 use engine::live::{self, Leftovers};
 use engine::plan::{self, Goal, Options};
@@ -169,7 +169,7 @@ async fn drive(
     let endings = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await.endings;
     cloud.watch(None);
     let guarded = endings.iter().filter_map(|ending| match ending {
-        Ending::Failed(error) if error.class == Class::Guarded => Some(error.to_string()),
+        StepOutcome::Failed(error) if error.class == Class::Guarded => Some(error.to_string()),
         _ => None,
     });
     guarded.collect()

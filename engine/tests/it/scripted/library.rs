@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::apply::{self, Ending};
+use engine::apply::{self, StepOutcome};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Named};
 use engine::inventory::Inventory;
 use engine::kind::Want;
@@ -58,16 +58,16 @@ pub(super) async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec
     Ok(inventory)
 }
 
-pub(super) async fn run(cx: &Context, spec: &mut Spec) -> Vec<Ending> {
+pub(super) async fn run(cx: &Context, spec: &mut Spec) -> Vec<StepOutcome> {
     let inventory = read(cx, spec).await.unwrap();
     let plan = plan::plan(spec, &inventory, Goal::Present, &Options::default());
     assert_eq!(plan.refusals().count(), 0);
     apply::apply(cx, spec, &inventory, &plan, 16, &mut |_| {}).await.endings
 }
 
-pub(super) fn failures(endings: &[Ending]) -> Vec<&AwsError> {
+pub(super) fn failures(endings: &[StepOutcome]) -> Vec<&AwsError> {
     let failed = endings.iter().filter_map(|ending| match ending {
-        Ending::Failed(error) => Some(error),
+        StepOutcome::Failed(error) => Some(error),
         _ => None,
     });
     failed.collect()
@@ -148,7 +148,10 @@ async fn what_never_passes_ends_within_its_budget() {
         assert!(seconds.contains(&took), "{operation} took {took} s");
         assert!(failed[0].hint().contains(hint), "{operation}: {:?}", failed[0].hint());
         assert!(cloud.count(operation) > 10, "{operation} was tried {} times", cloud.count(operation));
-        assert!(endings.iter().any(|ending| matches!(ending, Ending::Done(_))), "{operation}: other branches finish");
+        assert!(
+            endings.iter().any(|ending| matches!(ending, StepOutcome::Done(_))),
+            "{operation}: other branches finish"
+        );
     }
 }
 

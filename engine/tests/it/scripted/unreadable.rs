@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use engine::apply::{self, Ending};
+use engine::apply::{self, StepOutcome};
 use engine::aws::Context;
 use engine::inventory::Inventory;
 use engine::kinds::all;
@@ -431,7 +431,7 @@ async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
         assert_eq!(notes.len(), 1, "{name}: {:?}", change.remarks);
         assert!(row.properties.iter().all(|it| notes[0].contains(&format!("`{it}`"))), "{name}: {notes:?}");
         let outcome = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
-        let is_done = |ending: &Ending| matches!(ending, Ending::Done(_));
+        let is_done = |ending: &StepOutcome| matches!(ending, StepOutcome::Done(_));
         assert!(outcome.endings.iter().all(is_done), "{name}: {:?}", outcome.endings);
         let sent = sent(&cloud, row.kind);
         assert!(row.senders.iter().all(|word| !sent.contains(*word)), "{name} is sent: {sent:?}");

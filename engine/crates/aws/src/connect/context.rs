@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use engine_core::provider::{Account, Pending, Tags};
-use engine_core::wait::{self, Reporter, Steady};
+use engine_core::wait::{self, InterruptPolicy, Reporter};
 
 use super::Aws;
 use crate::schema::{Id, Live, Schema, Site};
@@ -23,10 +23,10 @@ impl Context {
         Context { core, aws }
     }
 
-    /// See [`wait::Context::enduring`].
+    /// See [`wait::Context::riding_out_outages`].
     #[must_use]
-    pub fn enduring(&self) -> Context {
-        Context { core: self.core.enduring(), ..self.clone() }
+    pub fn riding_out_outages(&self) -> Context {
+        Context { core: self.core.riding_out_outages(), ..self.clone() }
     }
 
     /// See [`wait::Context::reporting`].
@@ -35,10 +35,10 @@ impl Context {
         Context { core: self.core.reporting(report), ..self.clone() }
     }
 
-    /// See [`wait::Context::steady`].
+    /// See [`wait::Context::with_interrupt_policy`].
     #[must_use]
-    pub fn steady(&self, steady: Steady) -> Context {
-        Context { core: self.core.steady(steady), ..self.clone() }
+    pub fn with_interrupt_policy(&self, policy: InterruptPolicy) -> Context {
+        Context { core: self.core.with_interrupt_policy(policy), ..self.clone() }
     }
 }
 

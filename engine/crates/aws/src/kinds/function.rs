@@ -334,7 +334,7 @@ impl Kind for Function {
     }
 
     /// Lambda allows one change at a time.
-    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
         Some(&id.name)
     }
 
@@ -579,7 +579,7 @@ impl Kind for Function {
         if want.reserved_concurrent_executions.is_some()
             && now.reserved_concurrent_executions != want.reserved_concurrent_executions
         {
-            let _turn = cx.turn(&id.name).await;
+            let _lock = cx.lock_writes(&id.name).await;
             // Other writes in this run may have taken a while, so check the owner again.
             if look(cx, id)
                 .await?

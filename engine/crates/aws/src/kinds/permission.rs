@@ -235,7 +235,7 @@ impl Kind for Permission {
     }
 
     /// Lambda can lose statements that are added concurrently.
-    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
         Some(id.anchor("function"))
     }
 

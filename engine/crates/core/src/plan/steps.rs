@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::inventory::Inventory;
 use crate::kind::Kinds;
-use crate::schema::{Condition, Live, Moment, Origin, Schema, Shape};
+use crate::schema::{Condition, Live, Moment, Naming, Origin, Schema, Shape};
 use crate::spec::{Declared, Spec};
 use crate::value::Value;
 
@@ -25,7 +25,7 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
     let mut own: Vec<Own> = vec![Own::default(); changes.len()];
     for (index, change) in changes.iter().enumerate() {
         let mut add = |op: Op| {
-            steps.push(Step { op, change: index, after: Vec::new() });
+            steps.push(Step { op, change: index, after: Vec::new(), pair: None });
             StepId(steps.len() - 1)
         };
         let live = change.live(inventory);
@@ -76,6 +76,11 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
             steps[main.0].after.push((delete, Moment::Ready));
         }
         let Some(declared) = change.declared(spec, inventory) else { continue };
+        if let (Some(delete), Some((main, _))) = (own[at].delete, own[at].main)
+            && !matches!(declared.schema().naming, Naming::Own { .. })
+        {
+            (steps[delete.0].pair, steps[main.0].pair) = (Some(main), Some(delete));
+        }
         let hangs_on = |live| hangs_on(&spec.kinds, declared, live);
         for (_, kind, name) in change.live(inventory).map(hangs_on).unwrap_or_default() {
             // It may be attached to another resource now than the spec wants.
