@@ -348,7 +348,7 @@ impl<'a> Planner<'a> {
             return Change { reason: Some(format!("{reason}; `apply` waits for that")), undecided: true, ..row };
         }
         if let Some((hole, target)) = self.missing_output(&row.desired) {
-            let reason = format!("it refers to `{hole}`, but in AWS the {target} has no such output");
+            let reason = format!("it refers to `{hole}`, but the {target} in AWS has no such output");
             let hint = format!("ask the {target}'s owner to enable it, or remove the reference to `{hole}`");
             return refused(row, reason, hint);
         }
@@ -471,7 +471,7 @@ impl<'a> Planner<'a> {
         bound.into_iter().find_map(|(property, why)| {
             let target = target(declared, &property.name)?;
             let newer = self.inventory.live(target)?.age.born? > live.age.changed?;
-            newer.then(|| format!("`{target}` was re-created under the same name after this was last changed: {why}"))
+            newer.then(|| format!("`{target}` was re-created under the same name after this resource changed: {why}"))
         })
     }
 
@@ -568,7 +568,7 @@ impl<'a> Planner<'a> {
     fn hand_over(&self, row: Change, declared: &Declared, live: &Live) -> Change {
         if !declared.schema().is_indexed {
             let reason = format!("a {} has no tags to remove", row.kind);
-            return refused(row, reason, "forget the resource that it belongs to".to_owned());
+            return refused(row, reason, "run `engine forget` on the resource that it belongs to".to_owned());
         }
         if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&row.name, &declared.id.owner.team) {
             let reason = format!("its name doesn't begin with `{}`, so this team doesn't own it", self.spec.team);
@@ -584,7 +584,7 @@ impl<'a> Planner<'a> {
             }
             OwnershipVerdict::Free => Change { reason: Some("it has no engine tags".to_owned()), ..row },
             OwnershipVerdict::OtherStack(owner) | OwnershipVerdict::Foreign(OtherOwner::Engine(owner)) => {
-                refused(row, format!("it belongs to {owner}"), "ask its owner to forget it".to_owned())
+                refused(row, format!("it belongs to {owner}"), "ask its owner to run `engine forget`".to_owned())
             }
             OwnershipVerdict::Foreign(OtherOwner::CloudFormation(_)) | OwnershipVerdict::Unknown(_) => {
                 refused(row, "its owner can't be determined".to_owned(), UNPROVEN_HINT.to_owned())
@@ -633,7 +633,7 @@ impl<'a> Planner<'a> {
         }
         let mut row = Change { action: Action::Import, outputs: live.outputs.clone(), ..row };
         if OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours() {
-            row.remarks.push("it still has this stack's tags, but it is not changed".to_owned());
+            row.remarks.push("it still has this stack's tags, but engine doesn't change imported resources".to_owned());
         }
         let checked =
             schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(&*it.name));
@@ -641,7 +641,7 @@ impl<'a> Planner<'a> {
         row.remarks
             .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
-            row.remarks.push(format!("it couldn't be checked: {error}"));
+            row.remarks.push(format!("engine couldn't check it: {error}"));
         }
         row
     }
@@ -758,7 +758,7 @@ impl<'a> Planner<'a> {
             Contents::Items(items) => {
                 format!("it is not empty: about {items} items would be lost (AWS's count can be hours old)")
             }
-            Contents::Unchecked => "its items would be lost; engine can't check whether it has any".to_owned(),
+            Contents::Unchecked => "any items in it would be lost; engine can't check whether it is empty".to_owned(),
         };
         Some((loss, KEEP_DATA.to_owned()))
     }
@@ -786,8 +786,8 @@ impl<'a> Planner<'a> {
         let mut remarks = Vec::new();
         if self.cautious && !self.options.assume_owner {
             remarks.push(
-                "you lack permission to read some tags, so engine only creates and updates resources with exactly the \
-                 spec's names; to adopt, replace or delete any, add `--assume-owner`"
+                "you lack permission to read some tags, so engine only creates and updates resources whose names \
+                 match the spec exactly; to adopt, replace or delete resources, add `--assume-owner`"
                     .to_owned(),
             );
         }

@@ -992,7 +992,7 @@ impl Text {
         Some(match self.misfit(text)? {
             Misfit::Empty => "is empty".to_owned(),
             Misfit::Form => "has an invalid format".to_owned(),
-            Misfit::Short(length) => format!("has {length} characters, but the minimum is {}", self.min),
+            Misfit::Short(length) => format!("must have at least {} characters, but has {length}", self.min),
             Misfit::Long(length) => format!("has {length} characters, but the maximum is {}", self.max),
         })
     }

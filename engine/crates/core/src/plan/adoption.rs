@@ -65,14 +65,14 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
     let is_unsayable = !unsayables.is_empty();
     if !is_unsayable && (!add.is_empty() || !correct.is_empty()) {
         let reason = match is_reset {
-            true => "adopting it would reset what the spec doesn't declare, and adopting never resets",
+            true => "adopting it would reset what the spec doesn't declare, and engine never does that",
             false => "adopting it would replace it, and engine only replaces resources that this stack owns",
         };
         let reason = reason.to_owned();
         let hint = match (add.is_empty(), correct.is_empty()) {
             (false, true) => format!("to keep it as it is, add to `{name}`:{add}"),
-            (true, _) => format!("to keep it as it is, correct in `{name}`:{correct}"),
-            (false, false) => format!("to keep it as it is, correct in `{name}`:{correct}\nand add:{add}"),
+            (true, _) => format!("to keep it as it is, use these lines in `{name}`:{correct}"),
+            (false, false) => format!("to keep it as it is, use these lines in `{name}`:{correct}\nand add:{add}"),
         };
         return refused(row, reason, hint);
     }
@@ -86,7 +86,7 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
     }
     Change {
         action: Action::Adopt,
-        reason: Some("if another tool still manages it, that tool will undo this".to_owned()),
+        reason: Some("if another tool still manages it, that tool will undo these changes".to_owned()),
         asks: !declared.lifecycle.adopt,
         ..row
     }

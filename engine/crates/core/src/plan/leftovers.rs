@@ -161,8 +161,8 @@ impl Planner<'_> {
                 match may_assume {
                     true => gone(left),
                     false => {
-                        let reason = "skipped: the tag index lists it for this stack, but you lack permission to read its \
-                                  tags; to trust the index, add `--assume-owner`";
+                        let reason = "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read \
+                                      its tags; to trust that list, add `--assume-owner`";
                         Some(Change { reason: Some(reason.to_owned()), ..row })
                     }
                 }

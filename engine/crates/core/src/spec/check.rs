@@ -317,7 +317,7 @@ impl<'a> Checker<'a> {
         let Yaml::Map(top) = &root.value else {
             self.error(
                 root.span,
-                "a spec must be a mapping with `team:` and `resources:`",
+                "a spec must be a YAML mapping with `team:` and `resources:`",
                 "start with `team: your-team`",
             );
             return None;
@@ -348,7 +348,7 @@ impl<'a> Checker<'a> {
             self.push(Diagnostic::error(problem, region_hint(region)));
         } else if let Some(region) = self.overrides.region.as_ref().filter(|region| !is_known_region(region)) {
             self.push(shape::unknown_word(
-                format!("`--region` is `{region}`, which engine doesn't know about"),
+                format!("engine doesn't recognize the region in `--region {region}`"),
                 region,
                 regions(),
             ));
@@ -464,7 +464,7 @@ impl<'a> Checker<'a> {
             Some((_, entry)) => {
                 self.error(
                     entry.value.span,
-                    "`vars` must be a mapping of names to values",
+                    "`vars` must be a YAML mapping of names to values",
                     "write `vars: { name: value }`",
                 );
             }
@@ -481,7 +481,7 @@ impl<'a> Checker<'a> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "remove it, or use it in the spec".to_owned(),
             };
-            let problem = format!("`--var {name}=…` is not used by this spec");
+            let problem = format!("this spec doesn't use the variable in `--var {name}=…`");
             self.diagnostics.push(Diagnostic::warning(problem, hint));
         }
     }
@@ -504,7 +504,7 @@ impl<'a> Checker<'a> {
             _ => {
                 self.error(
                     entry.value.span,
-                    "`resources` must be a mapping of names to resources",
+                    "`resources` must be a YAML mapping of names to resources",
                     "write each resource as `name:` with its properties under it",
                 );
                 return Vec::new();
@@ -519,13 +519,13 @@ impl<'a> Checker<'a> {
         if let Some(objection) = RESOURCE.objection(name) {
             self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, &RESOURCE));
         } else if RESERVED_NAMES.contains(&name) {
-            let hint = format!("choose another name; `${{…}}` reserves {}", list(RESERVED_NAMES));
+            let hint = format!("choose another name; these are reserved for `${{…}}`: {}", list(RESERVED_NAMES));
             self.error(entry.key_span, format!("the resource name `{name}` is reserved"), hint);
         }
         let Yaml::Map(entries) = &entry.value.value else {
             self.error(
                 entry.key_span,
-                format!("the resource `{name}` must be a mapping"),
+                format!("the resource `{name}` must be a YAML mapping"),
                 "write `type:` and its properties under the name, indented",
             );
             return None;
@@ -687,7 +687,7 @@ impl<'a> Checker<'a> {
             let span = entries.iter().find(|entry| entry.key == "retain").map(|entry| entry.key_span);
             if let Some(span) = span {
                 let problem = "`protect` and `retain` can't be combined";
-                let hint = "keep one: `protect` refuses to delete the resource, `retain` stops managing it";
+                let hint = "keep one: `protect` prevents deletion, `retain` stops managing the resource";
                 self.error(span, problem, hint);
             }
         }
@@ -715,7 +715,7 @@ impl<'a> Checker<'a> {
                         Some(near) if schema.property(name).is_none() => format!("did you mean `{near}`?"),
                         _ => format!("use one of {}", list(can())),
                     };
-                    self.error(item.span, format!("changes of `{name}` can't be ignored in a {}", schema.kind), hint);
+                    self.error(item.span, format!("changes to `{name}` can't be ignored in a {}", schema.kind), hint);
                 }
                 (Some(property), Some(rest)) => match part_of(name, &property.shape, rest) {
                     Ok(_) => {}
@@ -726,9 +726,9 @@ impl<'a> Checker<'a> {
                     Err(Unignorable::Unknown { name, known }) => {
                         let hint = match nearest(name, known.iter().copied()) {
                             Some(near) => format!("did you mean `{near}`?"),
-                            None => format!("it has {}", list(known)),
+                            None => format!("use one of {}", list(known)),
                         };
-                        self.error(item.span, format!("`{path}` refers to `{name}`, which doesn't exist there"), hint);
+                        self.error(item.span, format!("`{path}` refers to `{name}`, which doesn't exist"), hint);
                     }
                 },
                 (Some(_), None) => {}
@@ -743,7 +743,7 @@ impl<'a> Checker<'a> {
         let Some(entry) = entry else { return Vec::new() };
         let Yaml::Map(entries) = &entry.value.value else {
             let hint = "write `outputs: { name: ${resource.attribute} }`";
-            self.error(entry.value.span, "`outputs` must be a mapping of names to text", hint);
+            self.error(entry.value.span, "`outputs` must be a YAML mapping of names to text", hint);
             return Vec::new();
         };
         let mut outputs = Vec::new();
@@ -882,7 +882,7 @@ impl<'a> Checker<'a> {
                 self.warn_of_variable(entry, &resource.key);
                 let team = &self.scope.team;
                 if !is_of_team(&name, team) {
-                    let problem = format!("the name `{name}` doesn't start with the team `{team}` and `-`, `_` or `.`");
+                    let problem = format!("the name `{name}` must start with `{team}-`, `{team}_` or `{team}.`");
                     let diagnostic = Diagnostic::error(
                         problem,
                         match schema.importable {
@@ -900,7 +900,7 @@ impl<'a> Checker<'a> {
                 (name, entry.value.span)
             }
             (Some(entry), _) => {
-                let hint = format!("remove it; engine names it `{usual}`, after the resource");
+                let hint = format!("remove `name:`; engine uses `{usual}`, from the resource's name");
                 self.error(entry.key_span, format!("a {} has no `name` property", schema.kind), hint);
                 return usual;
             }

@@ -30,10 +30,10 @@ pub const META: [(&str, &str); 8] = [
     ("name", "name in AWS; starts with the team and `-`, `_` or `.`; defaults to TEAM-RESOURCE"),
     ("import", "name or ARN of a resource that this spec doesn't manage; engine reads it and never changes it"),
     ("depends_on", "resources that must be ready first, in addition to those that it refers to"),
-    ("adopt", "adopt an existing resource with this name and no owner tags, without asking"),
+    ("adopt", "adopt an existing resource with this name and no owner tags, without confirmation"),
     ("protect", "never delete or replace the resource"),
     ("retain", "keep the resource in AWS and remove engine's tags instead of deleting it"),
-    ("ignore_changes", "properties, or parts like `environment.NAME`, to set on create and not to change afterwards"),
+    ("ignore_changes", "properties, or parts like `environment.NAME`, that are set on create and never changed later"),
 ];
 
 /// The keys in one of these tables.

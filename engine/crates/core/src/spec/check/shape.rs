@@ -563,8 +563,8 @@ pub(super) fn unknown_word<'n>(
     words: impl Iterator<Item = &'n str> + Clone,
 ) -> Diagnostic {
     let hint = match nearest(word, words.clone()) {
-        Some(near) => format!("if it is a typo: did you mean `{near}`?"),
-        None => format!("if it is a typo: the known values are {}", list(words)),
+        Some(near) => format!("if this is a typo, did you mean `{near}`?"),
+        None => format!("if this is a typo, use one of the known values: {}", list(words)),
     };
     Diagnostic::warning(problem, hint).why("AWS adds values over time, so engine lets AWS decide")
 }
