@@ -180,10 +180,12 @@ fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
     let version = runtime.strip_prefix("nodejs").and_then(|it| it.split('.').next()?.parse().ok()).unwrap_or(u32::MAX);
     // Node.js 22 no longer has the import assertions of older versions (nodejs.org/api/esm.html#import-attributes).
     let is_removed = text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.contains(" assert "));
-    let doubt = match () {
-        () if *major < version => Some("it is older than the runtime, which may accept this"),
-        () if *major > version && is_removed => Some("the runtime is older and may accept this"),
-        () => None,
+    let doubt = if *major < version {
+        Some("it is older than the runtime, which may accept this")
+    } else if *major > version && is_removed {
+        Some("the runtime is older and may accept this")
+    } else {
+        None
     };
     let diagnostic = match doubt {
         Some(doubt) => {

@@ -1,6 +1,13 @@
 //! What a user sees, tested from outside: the real binary, a real local AWS, real Node.js.
 
-#![allow(clippy::unreachable, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(
+    clippy::unreachable,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 mod command_line;
 #[cfg(unix)]

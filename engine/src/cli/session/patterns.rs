@@ -10,14 +10,12 @@ use std::path::{Component, Path, PathBuf};
 use globset::GlobBuilder;
 use walkdir::WalkDir;
 
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::names::quoted;
 use crate::diagnostic::Diagnostic;
 
-use super::Exit;
-use super::names::quoted;
-use super::terminal::Failure;
-
 /// Replaces each folder by the YAML files directly in it, sorted by name.
-pub(super) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(in crate::cli) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut specs = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -71,10 +69,10 @@ fn is_yaml(path: &Path) -> bool {
 }
 
 /// Replaces each pattern by the files that match it, sorted by name.
-pub(super) fn fitting(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut specs = Vec::new();
     for path in named {
-        match is_pattern(path).then(|| files_that_fit(path)).flatten() {
+        match is_pattern(path).then(|| matching_files(path)).flatten() {
             None => specs.push(path.clone()),
             Some(found) if found.is_empty() => {
                 let problem = format!("no file matches the pattern `{}`", path.display());
@@ -102,7 +100,7 @@ fn is_plain(part: &Component<'_>) -> bool {
 
 /// `None` if it is no valid pattern. As in a shell, only a pattern that begins with a dot matches a
 /// name that does.
-fn files_that_fit(path: &Path) -> Option<Vec<PathBuf>> {
+fn matching_files(path: &Path) -> Option<Vec<PathBuf>> {
     let folder = named_part(path);
     let parts: Vec<&str> =
         path.components().skip_while(is_plain).map(|part| part.as_os_str().to_str()).collect::<Option<_>>()?;
@@ -114,9 +112,9 @@ fn files_that_fit(path: &Path) -> Option<Vec<PathBuf>> {
     let depth = if parts.contains(&"**") { usize::MAX } else { parts.len() };
     let entries = WalkDir::new(root).min_depth(1).max_depth(depth).follow_links(true).sort_by_file_name().into_iter();
     let entries = entries.filter_entry(|entry| is_shown(&entry.file_name().to_string_lossy(), entry.depth()));
-    let fitting = entries.flatten().filter(|entry| entry.file_type().is_file()).filter_map(|entry| {
+    let matching = entries.flatten().filter(|entry| entry.file_type().is_file()).filter_map(|entry| {
         let below = entry.path().strip_prefix(root).ok()?.to_path_buf();
         glob.is_match(&below).then(|| folder.join(below))
     });
-    Some(fitting.collect())
+    Some(matching.collect())
 }
