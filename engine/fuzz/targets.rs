@@ -12,7 +12,7 @@ use engine::diagnostic::{self, Severity, Style};
 use engine::javascript;
 use engine::kinds::properties_of_policy;
 use engine::records::{self, Line, Said};
-use engine::render::Look;
+use engine::render::OutputStyle;
 use engine::render::logs::{self, Entry, Journal};
 use engine::sanitize::{self, Reader};
 use engine::saved::SavedPlan;
@@ -144,7 +144,7 @@ pub(crate) fn log(bytes: &[u8]) {
     let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let joined = records::join(lines, |line| line);
     assert_eq!(joined.join("\n"), text);
-    let mut journal = Journal::new(["logger"].into_iter(), Look { colour: false, width: 80, plain: false });
+    let mut journal = Journal::new(["logger"].into_iter(), OutputStyle { color: false, width: 80, plain: false });
     let own = records::read(text).with_own_frames(&|path| Some(path.to_owned()));
     for line in joined.iter().map(|line| records::read(line)).chain([records::read(text), own, Line::raw(text)]) {
         for said in &line.said {

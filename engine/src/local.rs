@@ -119,7 +119,7 @@ pub struct WriteLock {
 
 /// The answer to a request for a [`WriteLock`].
 #[derive(Debug)]
-pub enum Turn {
+pub enum LockAttempt {
     /// No other command has it.
     Granted(WriteLock),
     /// Another command has it, as this process, if that is known.

@@ -32,14 +32,14 @@ use crate::spec::Spec;
 use crate::timeline::Timing;
 use crate::value::{Path, Tree, Value};
 
-pub use list::{Holder, Owned, checkup, outputs, outputs_json, owned, owned_json};
+pub use list::{Owned, OwnerKind, checkup, outputs, outputs_json, owned, owned_json};
 pub use progress::{Progress, TICK};
 
 /// How to format text for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct OutputStyle {
     /// Whether to use color.
-    pub colour: bool,
+    pub color: bool,
     /// Columns.
     pub width: usize,
     /// Whether it is for a screen reader: words instead of symbols, and one line per fact.
@@ -81,12 +81,12 @@ const BOLD: Style = Style::new().bold();
 const PLAIN: Style = Style::new();
 const DIM: Style = Style::new().dimmed();
 
-impl Look {
+impl OutputStyle {
     /// Formats errors and warnings.
     pub fn problems(self, diagnostics: &[Diagnostic]) -> String {
         let style = match self {
-            Look { plain: true, .. } => diagnostic::Style::Words,
-            Look { colour: true, .. } => diagnostic::Style::Ansi,
+            OutputStyle { plain: true, .. } => diagnostic::Style::Words,
+            OutputStyle { color: true, .. } => diagnostic::Style::Ansi,
             _ => diagnostic::Style::Plain,
         };
         diagnostic::render(diagnostics, style, self.width)
@@ -94,11 +94,11 @@ impl Look {
 
     /// A text made safe for the stream; see [`sanitize`].
     fn clean(self, text: &str) -> Cow<'_, str> {
-        sanitize::clean(text, Reader { color: self.colour, runner: is_ci(), raw: false })
+        sanitize::clean(text, Reader { color: self.color, runner: is_ci(), raw: false })
     }
 
     fn paint(self, style: Style, text: &str) -> String {
-        if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        if self.color && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 
@@ -125,20 +125,20 @@ pub fn reflow(text: &str, width: usize) -> String {
 }
 
 /// The first line of a plan: team, stack, account and region.
-pub fn heading(spec: &Spec, site: &Site, notes: &[String], look: Look) -> String {
-    heading_of(&[&spec.team], &spec.stack, site, notes, look)
+pub fn heading(spec: &Spec, site: &Site, notes: &[String], out: OutputStyle) -> String {
+    heading_of(&[&spec.team], &spec.stack, site, notes, out)
 }
 
 /// The same for several teams whose plans are equal.
-pub fn heading_of(teams: &[&str], stack: &str, site: &Site, notes: &[String], look: Look) -> String {
-    let named = teams.iter().map(|team| look.paint(BOLD, team)).collect::<Vec<_>>().join(", ");
+pub fn heading_of(teams: &[&str], stack: &str, site: &Site, notes: &[String], out: OutputStyle) -> String {
+    let named = teams.iter().map(|team| out.paint(BOLD, team)).collect::<Vec<_>>().join(", ");
     let teams = if let [_] = teams { format!("team {named}") } else { format!("{} teams: {named}", teams.len()) };
     let mut line = format!(
         "{teams}{} stack {}, account {}, {}",
         if teams.starts_with("team ") { "," } else { ";" },
-        look.paint(BOLD, stack),
-        look.paint(BOLD, &site.account),
-        look.paint(BOLD, &site.region)
+        out.paint(BOLD, stack),
+        out.paint(BOLD, &site.account),
+        out.paint(BOLD, &site.region)
     );
     if !notes.is_empty() {
         let _ = write!(line, " ({})", notes.join(", "));
@@ -147,53 +147,53 @@ pub fn heading_of(teams: &[&str], stack: &str, site: &Site, notes: &[String], lo
 }
 
 /// A plan as text.
-pub fn plan(plan: &Plan, destroy: bool, rows: Rows, look: Look) -> String {
+pub fn plan(plan: &Plan, destroy: bool, rows: Rows, out: OutputStyle) -> String {
     let mut text = String::new();
     for change in rows.of(plan, destroy) {
-        row(&mut text, change, look);
+        row(&mut text, change, out);
     }
     for remark in &plan.remarks {
-        paragraph(&mut text, PLAIN, "note: ", remark, look);
+        paragraph(&mut text, PLAIN, "note: ", remark, out);
     }
     if !text.is_empty() {
         text.push('\n');
     }
-    text.push_str(&summary(plan, destroy, look));
+    text.push_str(&summary(plan, destroy, out));
     text.push('\n');
     text
 }
 
 /// The last line of a plan.
-pub fn summary(plan: &Plan, destroy: bool, look: Look) -> String {
+pub fn summary(plan: &Plan, destroy: bool, out: OutputStyle) -> String {
     let refused = plan.count(Action::Refused);
     if refused > 0 {
         let rows =
             if refused == 1 { "1 resource is refused".to_owned() } else { format!("{refused} resources are refused") };
-        return format!("{} {rows}, so nothing can be applied.", look.paint(RED, "Refused:"));
+        return format!("{} {rows}, so nothing can be applied.", out.paint(RED, "Refused:"));
     }
     let n_undecided = plan.changes.iter().filter(|change| change.undecided).count();
     if !plan.has_changes() && n_undecided > 0 {
         let rows = if n_undecided == 1 { "1 resource".to_owned() } else { format!("{n_undecided} resources") };
-        return format!("{} {rows} can't be determined yet; try again in a minute.", look.paint(YELLOW, "Undecided:"));
+        return format!("{} {rows} can't be determined yet; try again in a minute.", out.paint(YELLOW, "Undecided:"));
     }
     let n_partial = plan.changes.iter().filter(|change| change.partial).count();
     if !plan.has_changes() && n_partial > 0 {
         let rows = if n_partial == 1 { "1 resource".to_owned() } else { format!("{n_partial} resources") };
-        let undecided = look.paint(YELLOW, "Undecided:");
+        let undecided = out.paint(YELLOW, "Undecided:");
         return format!("{undecided} no changes, but {rows} can't be fully read.");
     }
     if !plan.has_changes() {
         return if destroy {
             "No changes. No objects need to be destroyed.".to_owned()
         } else {
-            format!("{} Your infrastructure matches the configuration.", look.paint(GREEN, "No changes."))
+            format!("{} Your infrastructure matches the configuration.", out.paint(GREEN, "No changes."))
         };
     }
     let replaced = plan.count(Action::Replace);
     let (adopt, add) = (plan.count(Action::Adopt), plan.count(Action::Create) + replaced);
     let (change, destroy) = (plan.count(Action::Update), plan.count(Action::Delete) + replaced);
     let adopt = if adopt > 0 { format!("{adopt} to adopt, ") } else { String::new() };
-    format!("{} {adopt}{add} to add, {change} to change, {destroy} to destroy.", look.paint(BOLD, "Plan:"))
+    format!("{} {adopt}{add} to add, {change} to change, {destroy} to destroy.", out.paint(BOLD, "Plan:"))
 }
 
 /// How many resources a run has adopted, added, changed and destroyed.
@@ -237,9 +237,9 @@ impl Tally {
 }
 
 /// The outcome of a run as text.
-pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
+pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, out: OutputStyle) -> String {
     if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
-        return format!("{}\n", closing(plan, endings, destroy, look));
+        return format!("{}\n", closing(plan, endings, destroy, out));
     }
     let mut text = String::new();
     for (step, ending) in plan.steps.iter().zip(endings) {
@@ -248,41 +248,41 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look
         match ending {
             Ending::Done(_) => {}
             Ending::Failed(error) if error.class == Class::Interrupted => {
-                let _ = writeln!(text, "  {} {what}: {}", look.paint(YELLOW, "stopped"), error.message);
+                let _ = writeln!(text, "  {} {what}: {}", out.paint(YELLOW, "stopped"), error.message);
             }
             Ending::Failed(error) => {
-                let _ = writeln!(text, "  {} {what}: {}", look.paint(RED, "failed "), error.cause().entry().title);
+                let _ = writeln!(text, "  {} {what}: {}", out.paint(RED, "failed "), error.cause().entry().title);
             }
             Ending::Skipped(cause) => {
-                let _ = writeln!(text, "  {} {what}: it depends on {cause}", look.paint(YELLOW, "skipped"));
+                let _ = writeln!(text, "  {} {what}: it depends on {cause}", out.paint(YELLOW, "skipped"));
             }
             Ending::NotStarted => {
-                let _ = writeln!(text, "  {} {what}", look.paint(YELLOW, "not run"));
+                let _ = writeln!(text, "  {} {what}", out.paint(YELLOW, "not run"));
             }
         }
     }
     let failures = failures(spec, plan, endings);
     if !failures.is_empty() {
-        let _ = write!(text, "\n{}", look.problems(&failures));
+        let _ = write!(text, "\n{}", out.problems(&failures));
     }
-    let _ = writeln!(text, "\n{}", closing(plan, endings, destroy, look));
+    let _ = writeln!(text, "\n{}", closing(plan, endings, destroy, out));
     text
 }
 
 /// The last line of an outcome.
-pub fn closing(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
+pub fn closing(plan: &Plan, endings: &[Ending], destroy: bool, out: OutputStyle) -> String {
     let done = Tally::of(plan, endings).text(destroy);
     let verb = if destroy { "Destroy" } else { "Apply" };
     if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
-        return format!("{} Resources: {done}.", look.paint(GREEN, &format!("{verb} complete!")));
+        return format!("{} Resources: {done}.", out.paint(GREEN, &format!("{verb} complete!")));
     }
-    format!("{} {done}. Run the same command again to continue.", look.paint(RED, &format!("{verb} incomplete:")))
+    format!("{} {done}. Run the same command again to continue.", out.paint(RED, &format!("{verb} incomplete:")))
 }
 
 /// The error of each step that failed, except by Ctrl-C. A cause that affects the whole run is reported
 /// once, without a place in the spec.
 pub fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic> {
-    let mut told = HashSet::new();
+    let mut reported = HashSet::new();
     let mut failures = Vec::new();
     for (step, ending) in plan.steps.iter().zip(endings) {
         let (Some(change), Ending::Failed(error)) = (plan.changes.get(step.change), ending) else { continue };
@@ -290,7 +290,7 @@ pub fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic>
             continue;
         }
         if error.is_about_the_run() {
-            failures.extend(told.insert(error.cause()).then(|| error.diagnostic("")));
+            failures.extend(reported.insert(error.cause()).then(|| error.diagnostic("")));
             continue;
         }
         let diagnostic = error.diagnostic(&format!("{} `{}`", verb_of(step.op).0, change.resource));
@@ -316,12 +316,12 @@ fn verb_of(op: Op) -> (&'static str, &'static str, &'static str) {
 }
 
 /// How an action is shown.
-struct Face {
+struct ActionStyle {
     /// Terraform's, except `=` and `.`.
     symbol: &'static str,
     style: Style,
     /// The text after the resource's name.
-    told: &'static str,
+    phrase: &'static str,
     /// The word in JSON.
     word: &'static str,
 }
@@ -339,8 +339,8 @@ const ACTIONS: [Action; 9] = [
     Action::Refused,
 ];
 
-fn face(action: Action) -> Face {
-    let (symbol, style, told, word) = match action {
+fn action_style(action: Action) -> ActionStyle {
+    let (symbol, style, phrase, word) = match action {
         Action::None => (" ", DIM, "is unchanged", "none"),
         Action::Create => ("+", GREEN, "will be created", "create"),
         Action::Update => ("~", YELLOW, "will be updated in-place", "update"),
@@ -351,50 +351,50 @@ fn face(action: Action) -> Face {
         Action::Import => ("<=", CYAN, "is read", "import"),
         Action::Refused => ("!", RED, "is refused", "refused"),
     };
-    Face { symbol, style, told, word }
+    ActionStyle { symbol, style, phrase, word }
 }
 
 /// The text after a resource's name.
-fn told(change: &Change) -> &'static str {
+fn action_phrase(change: &Change) -> &'static str {
     match change {
         Change { undecided: true, .. } => "can't be determined yet",
         Change { partial: true, .. } => "can't be fully read",
-        _ => face(change.action).told,
+        _ => action_style(change.action).phrase,
     }
 }
 
 /// The name in AWS. The ID that AWS assigns to a mapping is only useful to identify an orphan.
-fn telling_name(change: &Change) -> Option<&str> {
-    let is_told = change.kind != "mapping" || matches!(change.subject, Subject::Leftover(_));
-    is_told.then_some(change.name.as_str())
+fn distinctive_name(change: &Change) -> Option<&str> {
+    let is_distinctive = change.kind != "mapping" || matches!(change.subject, Subject::Leftover(_));
+    is_distinctive.then_some(change.name.as_str())
 }
 
-fn row(text: &mut String, change: &Change, look: Look) {
-    let Face { symbol, style, .. } = face(change.action);
+fn row(text: &mut String, change: &Change, out: OutputStyle) {
+    let ActionStyle { symbol, style, .. } = action_style(change.action);
     let name = match change.subject {
         Subject::Leftover(_) if change.name == change.resource => String::new(),
-        _ => telling_name(change).map_or_else(String::new, |name| format!(" {name}")),
+        _ => distinctive_name(change).map_or_else(String::new, |name| format!(" {name}")),
     };
-    let title = format!("{} ({}{name})", look.paint(BOLD, &change.resource), change.kind);
+    let title = format!("{} ({}{name})", out.paint(BOLD, &change.resource), change.kind);
     let pad = " ".repeat(3usize.saturating_sub(symbol.len()));
-    let sign = if look.plain { String::new() } else { format!("{pad}{} ", look.paint(style, symbol)) };
-    let _ = writeln!(text, "{sign}{title} {}", told(change));
-    let (note, hint) = if look.plain { ("  note: ", "  hint: ") } else { ("      # ", "      # hint: ") };
+    let sign = if out.plain { String::new() } else { format!("{pad}{} ", out.paint(style, symbol)) };
+    let _ = writeln!(text, "{sign}{title} {}", action_phrase(change));
+    let (note, hint) = if out.plain { ("  note: ", "  hint: ") } else { ("      # ", "      # hint: ") };
     // Notes on destructive changes are not dimmed.
     let style = if change.asks || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
-        paragraph(text, style, note, reason, look);
+        paragraph(text, style, note, reason, out);
     }
     if let (Action::Refused, Some(sentence)) = (change.action, &change.hint) {
-        paragraph(text, style, hint, sentence, look);
+        paragraph(text, style, hint, sentence, out);
     }
     let lines = lines(change);
     let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0);
     for line in &lines {
-        property_line(text, line, columns, look);
+        property_line(text, line, columns, out);
     }
     for remark in &change.remarks {
-        paragraph(text, style, note, remark, look);
+        paragraph(text, style, note, remark, out);
     }
 }
 
@@ -508,9 +508,9 @@ impl Shown {
 /// The indent of a value on separate lines.
 const INDENT: usize = 10;
 
-fn property_line(text: &mut String, line: &Line, columns: usize, look: Look) {
+fn property_line(text: &mut String, line: &Line, columns: usize, out: OutputStyle) {
     let Line { path, before, after, forces } = line;
-    if look.plain {
+    if out.plain {
         let force = if *forces { ", which forces replacement" } else { "" };
         let new = after.on_one_line();
         let _ = match before {
@@ -519,22 +519,22 @@ fn property_line(text: &mut String, line: &Line, columns: usize, look: Look) {
         };
         return;
     }
-    let room = look.width.saturating_sub(INDENT);
+    let room = out.width.saturating_sub(INDENT);
     let pad = " ".repeat(columns.saturating_sub(display_width(path)));
     let Some(before) = before else {
         let value = after.on_one_line();
-        let fits = INDENT + columns + 1 + display_width(&value) <= look.width;
+        let fits = INDENT + columns + 1 + display_width(&value) <= out.width;
         let lines = if fits { vec![value] } else { after.lines(room) };
-        let sign = look.paint(GREEN, "+");
+        let sign = out.paint(GREEN, "+");
         let _ = write!(text, "      {sign} {path}{pad} = ");
         let _ = writeln!(text, "{}", lines.join(&format!("\n{:1$}", "", INDENT - 2)));
         return;
     };
-    let force = if *forces { format!(" {}", look.paint(RED, FORCES)) } else { String::new() };
-    let sign = look.paint(YELLOW, "~");
+    let force = if *forces { format!(" {}", out.paint(RED, FORCES)) } else { String::new() };
+    let sign = out.paint(YELLOW, "~");
     let (old, new) = (before.on_one_line(), after.on_one_line());
     let note = if *forces { FORCES.len() + 1 } else { 0 };
-    if INDENT + columns + 5 + display_width(&old) + display_width(&new) + note <= look.width {
+    if INDENT + columns + 5 + display_width(&old) + display_width(&new) + note <= out.width {
         let _ = writeln!(text, "      {sign} {path}{pad} = {old} -> {new}{force}");
     } else {
         let _ = writeln!(text, "      {sign} {path}{force}");
@@ -611,21 +611,21 @@ fn tall(value: &Value, room: usize) -> Vec<String> {
 }
 
 /// A sentence, wrapped to the width and indented below its lead.
-fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, look: Look) {
+fn paragraph(text: &mut String, style: Style, lead: &str, sentence: &str, out: OutputStyle) {
     let columns = lead.chars().count();
-    let width = if look.plain { usize::MAX } else { look.width };
+    let width = if out.plain { usize::MAX } else { out.width };
     for (at, line) in wrap(sentence, width.max(40).saturating_sub(columns)).into_iter().enumerate() {
         // Lines to paste keep the indent of a spec.
         let is_copied = line.starts_with(' ');
         let (lead, columns) = if at == 0 { (lead, columns) } else { ("", if is_copied { 0 } else { columns }) };
-        let _ = writeln!(text, "{}", look.paint(style, &format!("{lead:columns$}{line}")));
+        let _ = writeln!(text, "{}", out.paint(style, &format!("{lead:columns$}{line}")));
     }
 }
 
 /// A plan as one JSON document.
 pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
     let changes: Vec<Json> = plan.changes.iter().map(change_json).collect();
-    let summary = ACTIONS.map(|action| (face(action).word.to_owned(), json!(plan.count(action))));
+    let summary = ACTIONS.map(|action| (action_style(action).word.to_owned(), json!(plan.count(action))));
     headed(
         spec,
         site,
@@ -734,7 +734,7 @@ fn change_json(change: &Change) -> Json {
         "resource": change.resource,
         "kind": change.kind,
         "name": change.name,
-        "action": face(change.action).word,
+        "action": action_style(change.action).word,
         "undecided": change.undecided || change.partial,
         "properties": properties,
         "reason": change.reason,

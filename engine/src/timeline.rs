@@ -159,14 +159,14 @@ pub struct Call {
     /// The response to each attempt; `None` if the run ended first.
     pub answers: Vec<Option<Answer>>,
     /// How long its attempts waited for the rate limit.
-    pub held: Duration,
+    pub rate_limited: Duration,
     /// Whether it repeats a call that failed.
-    pub is_again: bool,
+    pub is_retry: bool,
 }
 
 impl Call {
     /// Whether that response is a failure. A read that finds nothing succeeds; a rejected write doesn't.
-    pub fn is_vain(&self, answer: &Option<Answer>) -> bool {
+    pub fn is_failure(&self, answer: &Option<Answer>) -> bool {
         match answer {
             Some(Answer::Done) => false,
             Some(Answer::Error(status, _)) => self.writes || *status >= 500,
@@ -178,7 +178,7 @@ impl Call {
 impl Bar {
     /// The number of retries.
     pub fn retries(&self) -> usize {
-        self.calls.iter().map(|call| call.answers.len().saturating_sub(1) + usize::from(call.is_again)).sum()
+        self.calls.iter().map(|call| call.answers.len().saturating_sub(1) + usize::from(call.is_retry)).sum()
     }
 
     /// The number of throttled attempts.
@@ -263,11 +263,11 @@ fn calls(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) ->
     for attempt in records.attempts.iter().filter(|it| it.step == step) {
         let end = axis.place(attempt.answer.as_ref().map_or(ended, |(when, _)| *when));
         let answer = attempt.answer.as_ref().map(|(_, answer)| answer.clone());
-        let held = attempt.left.unwrap_or(ended).saturating_duration_since(attempt.begun);
+        let rate_limited = attempt.left.unwrap_or(ended).saturating_duration_since(attempt.begun);
         let same = |it: &&mut (&Attempt, Call)| !attempt.call.is_empty() && it.0.call == attempt.call;
         if let Some((_, call)) = calls.iter_mut().rev().find(same) {
             call.answers.push(answer);
-            (call.end, call.held) = (end, call.held + held);
+            (call.end, call.rate_limited) = (end, call.rate_limited + rate_limited);
             continue;
         }
         let mut before = calls.iter().rev().map(|(_, call)| call);
@@ -279,8 +279,8 @@ fn calls(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) ->
             end,
             writes: attempt.writes,
             answers: vec![answer],
-            held,
-            is_again: before.is_some_and(|call| call.answers.last().is_some_and(|last| call.is_vain(last))),
+            rate_limited,
+            is_retry: before.is_some_and(|call| call.answers.last().is_some_and(|last| call.is_failure(last))),
         };
         calls.push((attempt, call));
     }

@@ -12,7 +12,7 @@ use crate::aws::{Access, Class, Context};
 use crate::inventory::SearchScope;
 use crate::live;
 use crate::plan::Options;
-use crate::render::{self, Holder, Owned};
+use crate::render::{self, Owned, OwnerKind};
 use crate::schema::{Id, Live, Ownership, Site};
 use crate::spec::Depth;
 use crate::value::Value;
@@ -121,12 +121,12 @@ fn print_owned(terminal: &Terminal, format: OutputFormat, owned: &[Owned], scope
             }
         }
         OutputFormat::Human => {
-            let mut look = terminal.out;
+            let mut style = terminal.out;
             if !std::io::stdout().is_terminal() {
                 // For programs, rows don't wrap.
-                look.width = usize::MAX;
+                style.width = usize::MAX;
             }
-            terminal.print(&render::owned(owned, look));
+            terminal.print(&render::owned(owned, style));
             scopes.iter().for_each(|(whose, it)| terminal.note(&format!("Resources of {whose} {}", it.place())));
         }
     }
@@ -153,11 +153,11 @@ async fn find_owned(
         let kind = kind.schema().kind;
         let link = (kind == "mapping").then(|| link(&id, &live)).flatten();
         let (owner, team, stack, resource) = match live.owner {
-            Ownership::Engine(owner) => (Holder::Team, owner.team, owner.stack, owner.resource),
-            Ownership::CloudFormation(stack) => (Holder::CloudFormation, String::new(), stack, String::new()),
+            Ownership::Engine(owner) => (OwnerKind::Team, owner.team, owner.stack, owner.resource),
+            Ownership::CloudFormation(stack) => (OwnerKind::CloudFormation, String::new(), stack, String::new()),
             Ownership::Nobody | Ownership::Inherited | Ownership::Untaggable => Default::default(),
             Ownership::Denied | Ownership::NotYetReadable(_) => {
-                (Holder::Unreadable, String::new(), String::new(), String::new())
+                (OwnerKind::Unreadable, String::new(), String::new(), String::new())
             }
         };
         Owned { team, stack, resource, kind, name: id.name, owner, link }

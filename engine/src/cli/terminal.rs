@@ -14,7 +14,7 @@ use anstream::ColorChoice;
 use tracing::{error, info, warn};
 
 use crate::diagnostic::{self, Diagnostic, Severity};
-use crate::render::{Look, Progress, reflow};
+use crate::render::{OutputStyle, Progress, reflow};
 use crate::sanitize::{Screen, is_ci, wants_color};
 
 use super::{ColorWhen, Global, LogFormat};
@@ -40,8 +40,8 @@ fn is_stdout_closed() -> bool {
 
 /// The output streams and how to format text for them.
 pub(super) struct Terminal {
-    pub(super) out: Look,
-    pub(super) err: Look,
+    pub(super) out: OutputStyle,
+    pub(super) err: OutputStyle,
     pub(super) quiet: bool,
     pub(super) live: bool,
     /// The folder of `-C`.
@@ -69,8 +69,12 @@ impl Terminal {
         let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let dumb = env("TERM").is_none_or(|term| term == "dumb");
         Terminal {
-            out: Look { colour: wants_color(&out), width, plain: global.plain },
-            err: Look { colour: wants_color(&err) && global.log_format == LogFormat::Text, width, plain: global.plain },
+            out: OutputStyle { color: wants_color(&out), width, plain: global.plain },
+            err: OutputStyle {
+                color: wants_color(&err) && global.log_format == LogFormat::Text,
+                width,
+                plain: global.plain,
+            },
             quiet: global.quiet,
             directory: global.directory.clone(),
             in_window: [std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]

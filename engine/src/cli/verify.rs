@@ -54,7 +54,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: VerifyArgs) -> Result<Exit, Fai
     // Programs get one document in any case.
     if !is_printed.get() {
         let problems = result.as_ref().err().map(|failure| failure.diagnostics.as_slice()).unwrap_or_default();
-        cx.terminal.print(&format!("{}\n", verified::unbegun(problems)));
+        cx.terminal.print(&format!("{}\n", verified::not_started(problems)));
     }
     result
 }

@@ -78,14 +78,14 @@ const PIP_SETTINGS: [&str; 11] = [
 /// What a command sees and hears while it installs or starts.
 pub(super) struct Monitor<'a> {
     /// Gets a line for whatever takes time.
-    pub(super) say: &'a mut dyn FnMut(&str),
+    pub(super) report: &'a mut dyn FnMut(&str),
     /// Set once the user presses Ctrl-C.
     pub(super) interrupted: &'a AtomicBool,
 }
 
 impl Monitor<'_> {
-    pub(super) fn say(&mut self, text: &str) {
-        (self.say)(text);
+    pub(super) fn report(&mut self, text: &str) {
+        (self.report)(text);
     }
 
     pub(super) fn is_interrupted(&self) -> bool {
@@ -137,7 +137,7 @@ pub(super) fn remove(cache: &Path) -> Result<bool, LocalError> {
     if !cache.is_dir() {
         return Ok(false);
     }
-    let _lock = lock(cache, &mut Monitor { say: &mut |_| {}, interrupted: &AtomicBool::new(false) })?;
+    let _lock = lock(cache, &mut Monitor { report: &mut |_| {}, interrupted: &AtomicBool::new(false) })?;
     let mut found = false;
     for entry in fs::read_dir(cache).map_err(in_cache)?.flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(format!("ministack-{VERSION}-").as_bytes()) {
@@ -170,7 +170,7 @@ fn lock(cache: &Path, monitor: &mut Monitor<'_>) -> Result<fs::File, LocalError>
                 return Err(LocalError::Interrupted { what: "waiting for another installation" });
             }
             Err(fs::TryLockError::WouldBlock) if !is_told => {
-                monitor.say("waiting for another command that is installing the local AWS");
+                monitor.report("waiting for another command that is installing the local AWS");
                 is_told = true;
             }
             Err(fs::TryLockError::WouldBlock) => std::thread::sleep(POLL_INTERVAL),
@@ -192,7 +192,7 @@ fn install(
         return Ok(());
     }
     remove_leftovers(cache);
-    monitor.say(&format!(
+    monitor.report(&format!(
         "installing the local AWS: MiniStack {VERSION} with its {} Python packages, about {DOWNLOAD_MB} MB to download, \
          {DISK_MB} MB on disk, into `{}`. Ctrl-C stops the installation; the next command starts it again",
         wheels::count(LOCK, python.version),
@@ -241,7 +241,7 @@ fn install_into(
     make(staging)?;
     make(&staging.join(TEMPORARY))?;
     let downloads = download(staging, tools, python, monitor)?;
-    monitor.say("downloaded and checked; unpacking and compiling");
+    monitor.report("downloaded and checked; unpacking and compiling");
     let done = staging.join("done");
     make(&done)?;
     let packages = done.join("packages");
@@ -477,10 +477,10 @@ impl Runner<'_, '_> {
                 let size = downloaded(self.staging);
                 let seconds = started.elapsed().as_secs();
                 if size >= self.shown + STEP_MB && size < DOWNLOAD_MB {
-                    self.monitor.say(&format!("downloaded {size} of about {DOWNLOAD_MB} MB ({seconds} s)"));
+                    self.monitor.report(&format!("downloaded {size} of about {DOWNLOAD_MB} MB ({seconds} s)"));
                     (self.shown, reported) = (size, measured);
                 } else if reported.elapsed() >= REMINDER {
-                    self.monitor.say(&format!("still installing, {size} MB downloaded ({seconds} s)"));
+                    self.monitor.report(&format!("still installing, {size} MB downloaded ({seconds} s)"));
                     reported = measured;
                 }
             }

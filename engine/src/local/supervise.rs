@@ -28,7 +28,7 @@ use super::key::ServerKey;
 use super::process::{self, Identity};
 
 /// The longest time between two checks of the record and the time of the last use, which each command updates.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const INSPECTION_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The time until the next check while a command holds the lock.
 const LOCKED_INTERVAL: Duration = Duration::from_millis(50);
@@ -167,9 +167,9 @@ impl Watch<'_> {
             if process::reap(record.server.pid) {
                 return Ok(None);
             }
-            let pause = match look(&folder, &record, self.door, idle_limit)? {
-                Look::End(lock) => return Ok(lock),
-                Look::Again(pause) => pause,
+            let pause = match inspect(&folder, &record, self.door, idle_limit)? {
+                Inspection::End(lock) => return Ok(lock),
+                Inspection::Again(pause) => pause,
             };
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(None),
@@ -182,26 +182,26 @@ impl Watch<'_> {
     }
 }
 
-enum Look {
+enum Inspection {
     End(Option<File>),
     Again(Duration),
 }
 
 /// Checks whether the server is still the project's and in use.
-fn look(folder: &Folder, record: &Record, door: &Door, idle_limit: Duration) -> Result<Look, LocalError> {
+fn inspect(folder: &Folder, record: &Record, door: &Door, idle_limit: Duration) -> Result<Inspection, LocalError> {
     // Used by a command or by a request from outside.
     let idle = || folder.idle().map_or(Duration::MAX, |idle| idle.min(door.idle()));
     let unused = || idle() >= idle_limit;
     if folder.record().as_ref() != Some(record) {
-        return Ok(Look::End(None));
+        return Ok(Inspection::End(None));
     }
     if !unused() {
         let left = idle_limit.saturating_sub(idle());
-        return Ok(Look::Again(left.min(LOOK_INTERVAL)));
+        return Ok(Inspection::Again(left.min(INSPECTION_INTERVAL)));
     }
     // A command with the lock is about to use the server, or to end it by a signal. Under this lock, none can begin to.
     match folder.try_lock()? {
-        Some(lock) if unused() => Ok(Look::End(Some(lock))),
-        _ => Ok(Look::Again(LOCKED_INTERVAL)),
+        Some(lock) if unused() => Ok(Inspection::End(Some(lock))),
+        _ => Ok(Inspection::Again(LOCKED_INTERVAL)),
     }
 }

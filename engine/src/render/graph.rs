@@ -18,7 +18,7 @@ use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Path};
 
 use super::page::page;
-use super::{ACTIONS, Face, Look, face, summary};
+use super::{ACTIONS, ActionStyle, OutputStyle, action_style, summary};
 use layout::{Extent, Layout, Link, Place, Run, count, layout};
 
 /// Resources and their dependencies.
@@ -100,8 +100,8 @@ impl Picture {
 
     /// The graph of a plan, including orphans.
     pub fn of_plan(spec: &Spec, inventory: &Inventory, plan: &Plan) -> Picture {
-        let uncoloured = Look { colour: false, width: usize::MAX, plain: false };
-        let mut picture = Picture { summary: Some(summary(plan, false, uncoloured)), ..Picture::of_spec(spec) };
+        let plain = OutputStyle { color: false, width: usize::MAX, plain: false };
+        let mut picture = Picture { summary: Some(summary(plan, false, plain)), ..Picture::of_spec(spec) };
         // By kind and name in AWS, which orphans refer to.
         let mut in_aws: HashMap<(&str, &str), usize> = HashMap::new();
         let mut leftovers: Vec<(usize, &Change)> = Vec::new();
@@ -133,9 +133,9 @@ impl Picture {
     }
 
     /// Draws it.
-    pub fn draw(&self, drawing: Drawing, look: Look) -> String {
+    pub fn draw(&self, drawing: Drawing, out: OutputStyle) -> String {
         match drawing {
-            Drawing::Text => self.text(look),
+            Drawing::Text => self.text(out),
             Drawing::Dot => self.dot(),
             Drawing::Mermaid => self.mermaid(),
             Drawing::Svg => format!("{}\n", self.svg(true).into_string()),
@@ -165,33 +165,33 @@ impl Picture {
         order
     }
 
-    fn text(&self, look: Look) -> String {
+    fn text(&self, out: OutputStyle) -> String {
         let longest = |text: fn(&Node) -> &str| {
             self.nodes.iter().map(|node| text(node).chars().count()).max().unwrap_or_default()
         };
         let (names, kinds) = (longest(|node| &node.resource), longest(|node| node.kind));
-        let signs = match (&self.summary, look.plain) {
+        let signs = match (&self.summary, out.plain) {
             (None, _) => 0,
             (Some(_), false) => 4,
-            (Some(_), true) => longest(|node| face(node.action).word) + 1,
+            (Some(_), true) => longest(|node| action_style(node.action).word) + 1,
         };
         let lead = signs + names + 2 + kinds + 2;
-        let room = if look.plain { usize::MAX } else { look.width.saturating_sub(lead) };
+        let room = if out.plain { usize::MAX } else { out.width.saturating_sub(lead) };
         let is_beside = room >= LEAST_ROOM;
-        let (indent, room) = if is_beside { (lead, room) } else { (6, look.width.saturating_sub(6)) };
+        let (indent, room) = if is_beside { (lead, room) } else { (6, out.width.saturating_sub(6)) };
         let mut text = String::new();
         for at in self.order() {
             let Some(node) = self.nodes.get(at) else { continue };
-            let Face { symbol, word, style, .. } = face(node.action);
-            let sign = match (&self.summary, look.plain) {
+            let ActionStyle { symbol, word, style, .. } = action_style(node.action);
+            let sign = match (&self.summary, out.plain) {
                 (None, _) => String::new(),
                 (Some(_), true) => format!("{word:signs$}"),
                 // Padded by hand: color codes have no width.
                 (Some(_), false) => {
-                    format!("{:1$}{2} ", "", 3_usize.saturating_sub(symbol.len()), look.paint(style, symbol))
+                    format!("{:1$}{2} ", "", 3_usize.saturating_sub(symbol.len()), out.paint(style, symbol))
                 }
             };
-            let name = if self.is_changed(node) { look.paint(style, &node.resource) } else { node.resource.clone() };
+            let name = if self.is_changed(node) { out.paint(style, &node.resource) } else { node.resource.clone() };
             let pad = names - node.resource.chars().count();
             let _ = write!(text, "{sign}{name}{:pad$}  {}", "", node.kind);
             let needs = self.edges.iter().filter(|edge| edge.to == at).filter_map(|edge| {
@@ -230,7 +230,7 @@ impl Picture {
         }
         for (at, node) in self.nodes.iter().enumerate() {
             let label = quoted(&format!("{}\n{}", self.caption(node), self.kind_and_action(node)));
-            let Face { word, .. } = face(node.action);
+            let ActionStyle { word, .. } = action_style(node.action);
             let width = if self.is_changed(node) { 3 } else { 1 };
             let _ = writeln!(
                 text,
@@ -260,7 +260,8 @@ impl Picture {
         };
         let mut text = "flowchart LR\n".to_owned();
         for (at, node) in self.nodes.iter().enumerate() {
-            let class = self.summary.as_ref().map_or_else(String::new, |_| format!(":::{}", face(node.action).word));
+            let class =
+                self.summary.as_ref().map_or_else(String::new, |_| format!(":::{}", action_style(node.action).word));
             let (caption, kind) = (label(&self.caption(node)), label(&self.kind_and_action(node)));
             let _ = writeln!(text, "  n{at}[\"{caption}<br/>{kind}\"]{class}");
         }
@@ -269,7 +270,7 @@ impl Picture {
         }
         if self.summary.is_some() {
             for (action, _) in self.actions() {
-                let (Face { word, .. }, Paint { light, .. }) = (face(action), paint(action));
+                let (ActionStyle { word, .. }, Paint { light, .. }) = (action_style(action), paint(action));
                 let _ = writeln!(text, "  classDef {word} stroke:{light},stroke-width:3px");
             }
         }
@@ -289,7 +290,7 @@ impl Picture {
 
     /// The label of a node, with the symbol of its action.
     fn caption(&self, node: &Node) -> String {
-        match face(node.action).symbol.trim() {
+        match action_style(node.action).symbol.trim() {
             symbol if self.summary.is_some() && !symbol.is_empty() => format!("{symbol} {}", node.resource),
             _ => node.resource.clone(),
         }
@@ -297,7 +298,7 @@ impl Picture {
 
     /// The kind and the action, for formats without a legend.
     fn kind_and_action(&self, node: &Node) -> String {
-        let Face { word, .. } = face(node.action);
+        let ActionStyle { word, .. } = action_style(node.action);
         if self.is_changed(node) { format!("{} ({word})", node.kind) } else { node.kind.to_owned() }
     }
 
@@ -305,7 +306,7 @@ impl Picture {
     fn svg(&self, is_alone: bool) -> Markup {
         let (turned, Layout { places, lines, along, across }) = self.placed();
         let legend = if self.summary.is_some() { self.actions() } else { Vec::new() };
-        let sentences = legend.iter().map(|(action, n)| (*action, format!("{} ({n})", face(*action).told)));
+        let sentences = legend.iter().map(|(action, n)| (*action, format!("{} ({n})", action_style(*action).phrase)));
         let sentences: Vec<(Action, String)> = sentences.collect();
         let (right, bottom) = turned.point(along, across);
         let needed = sentences.iter().map(|(_, text)| LEGEND_LEAD + room(text, REGULAR)).fold(right, f64::max);
@@ -329,10 +330,10 @@ impl Picture {
                     @for (node, place) in self.nodes.iter().zip(&places) { (self.node(node, *place, turned)) }
                 }
                 @for (nth, (action, text)) in sentences.iter().enumerate() {
-                    g class={ "key " (face(*action).word) }
+                    g class={ "key " (action_style(*action).word) }
                         transform={ "translate(" (MARGIN) " " (legend_top + LEGEND_LINE * count(nth)) ")" } {
                         rect class="box" width="34" height="18" rx="4" {}
-                        text class="name" x="17" y="14" text-anchor="middle" { (face(*action).symbol.trim()) }
+                        text class="name" x="17" y="14" text-anchor="middle" { (action_style(*action).symbol.trim()) }
                         text class="detail" x=(LEGEND_LEAD) y="13" { (text) }
                     }
                 }
@@ -342,14 +343,14 @@ impl Picture {
 
     fn node(&self, node: &Node, place: Place, turned: Turned) -> Markup {
         let Node { kind, name, action, .. } = node;
-        let word = face(*action).word;
-        let told = if self.summary.is_some() { face(*action).told } else { "" };
+        let word = action_style(*action).word;
+        let phrase = if self.summary.is_some() { action_style(*action).phrase } else { "" };
         let (x, y) = turned.point(place.along, place.across);
         let (width, height) = turned.point(place.extent_along, place.extent_across);
         let middle = (height / 2.0).round();
         html! {
             g class={ "node " (word) } transform={ "translate(" (x) " " (y) ")" } {
-                title { (node.resource) " (" (kind) " " (name) ") " (told) }
+                title { (node.resource) " (" (kind) " " (name) ") " (phrase) }
                 rect class="box" width=(width) height=(height) rx="8" {}
                 rect class={ "kind " (kind) } width="6" height=(height) rx="3" {}
                 text class="name" x="18" y=(middle - 4.0) { (self.caption(node)) }
@@ -488,8 +489,8 @@ const LEAST_ROOM: usize = 30;
 
 fn node(declared: &Declared, action: Action) -> Node {
     let action = if declared.imported { Action::Import } else { action };
-    let usual = format!("{}-{}", declared.id.owner.team, declared.name);
-    let name = if declared.id.name == usual { String::new() } else { declared.id.name.clone() };
+    let default = format!("{}-{}", declared.id.owner.team, declared.name);
+    let name = if declared.id.name == default { String::new() } else { declared.id.name.clone() };
     Node { resource: declared.name.clone(), kind: declared.schema().kind, name, action }
 }
 
@@ -517,17 +518,17 @@ fn paint(action: Action) -> Paint {
 
 /// The style for light and dark mode.
 fn css() -> String {
-    let colours = |colour: fn(Paint) -> &'static str| {
+    let colors = |color: fn(Paint) -> &'static str| {
         ACTIONS.into_iter().fold(String::new(), |mut css, action| {
-            let (Face { word, .. }, colour) = (face(action), colour(paint(action)));
-            let _ = write!(css, ".{word} .box{{stroke:{colour}}}");
+            let (ActionStyle { word, .. }, color) = (action_style(action), color(paint(action)));
+            let _ = write!(css, ".{word} .box{{stroke:{color}}}");
             if !matches!(action, Action::None | Action::Import) {
-                let _ = write!(css, ".{word} .box{{stroke-width:2.5;fill:{colour};fill-opacity:.12}}");
+                let _ = write!(css, ".{word} .box{{stroke-width:2.5;fill:{color};fill-opacity:.12}}");
             }
             css
         })
     };
-    let (light, dark) = (colours(|it| it.light), colours(|it| it.dark));
+    let (light, dark) = (colors(|it| it.light), colors(|it| it.dark));
     format!("{BASE}{light}@media(prefers-color-scheme:dark){{{DARK}{dark}}}")
 }
 

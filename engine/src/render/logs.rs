@@ -15,7 +15,7 @@ use textwrap::core::display_width;
 use crate::diagnostic::{printable, wrap};
 use crate::records::{Change, Failure, Happening, Image, Record, Report, Said};
 
-use super::{BOLD, DIM, FORMAT_VERSION, GREEN, Look, PLAIN, RED, YELLOW, word};
+use super::{BOLD, DIM, FORMAT_VERSION, GREEN, OutputStyle, PLAIN, RED, YELLOW, word};
 
 /// An entry of a log and where it was logged.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ struct Repeat {
 const MAX_ERRORS: usize = 10_000;
 /// The last millisecond that can be written as a date of four digits.
 const LAST: i64 = 253_402_300_799_999;
-/// Columns of the longest usual label and the spaces after it.
+/// Columns of the longest common label and the spaces after it.
 const LABEL: usize = "MODIFY  ".len();
 /// Text keeps at least so many columns, however narrow the terminal.
 const ROOM: usize = 24;
@@ -125,7 +125,7 @@ const ROOM: usize = 24;
 /// Consecutive entries, with a heading for each day.
 #[derive(Debug)]
 pub struct Journal {
-    look: Look,
+    out: OutputStyle,
     /// Columns of the functions' names and the spaces after them; 0 if they aren't shown.
     names: usize,
     day: String,
@@ -136,9 +136,9 @@ pub struct Journal {
 
 impl Journal {
     /// For entries of these functions, each with its function's name in front; without functions, no names. Times are in UTC.
-    pub fn new<'n>(functions: impl Iterator<Item = &'n str>, look: Look) -> Journal {
+    pub fn new<'n>(functions: impl Iterator<Item = &'n str>, out: OutputStyle) -> Journal {
         let names = functions.map(|name| display_width(name) + 2).max().unwrap_or(0);
-        Journal { look, names, day: String::new(), zone: TimeZone::UTC, errors: HashMap::new() }
+        Journal { out, names, day: String::new(), zone: TimeZone::UTC, errors: HashMap::new() }
     }
 
     /// Shows local times of `zone`.
@@ -190,12 +190,12 @@ impl Journal {
 
     /// An entry for people. `next` is what happens after an error that repeats.
     pub fn row(&mut self, row: &Row<'_>, next: Option<&str>) -> String {
-        let Journal { look, names, .. } = *self;
+        let Journal { out, names, .. } = *self;
         let Row { entry, times, since, is_known } = row;
         let (day, time) = on_clock(entry.at, &self.zone);
         let mut text = String::new();
         if self.day != day {
-            let _ = writeln!(text, "{}", look.paint(DIM, &day));
+            let _ = writeln!(text, "{}", out.paint(DIM, &day));
             self.day = day;
         }
         let Shown { label, style, mut head, mut body } = shown(entry.said);
@@ -214,23 +214,23 @@ impl Journal {
         }
         if names > 0 {
             let name = format!("{:names$}", entry.function);
-            text.push_str(&look.paint(BOLD, &name));
+            text.push_str(&out.paint(BOLD, &name));
         }
-        let _ = write!(text, "{}  ", look.paint(DIM, &time));
+        let _ = write!(text, "{}  ", out.paint(DIM, &time));
         let mut indent = names + time.len() + 2;
         if !label.is_empty() {
             let padding = LABEL.saturating_sub(label.len()).max(2);
-            let _ = write!(text, "{}{:padding$}", look.paint(style, label), "");
+            let _ = write!(text, "{}{:padding$}", out.paint(style, label), "");
             indent += label.len() + padding;
         }
         let lines = match entry.said {
             // Plain text stays as it was logged.
             Said::Text { .. } => head.split('\n').map(str::to_owned).collect(),
-            _ => wrap(&head, look.width.saturating_sub(indent).max(ROOM)),
+            _ => wrap(&head, out.width.saturating_sub(indent).max(ROOM)),
         };
         let quiet = if matches!(entry.said, Said::Report(_)) { DIM } else { PLAIN };
         for (at, line) in lines.iter().map(String::as_str).chain(body.iter().map(String::as_str)).enumerate() {
-            let line = look.paint(quiet, line);
+            let line = out.paint(quiet, line);
             let _ = if at == 0 { writeln!(text, "{line}") } else { writeln!(text, "{:indent$}{line}", "") };
         }
         text
@@ -275,7 +275,7 @@ fn shown(said: &Said) -> Shown {
                 Happening::Modify => YELLOW,
                 Happening::Remove => RED,
             };
-            Shown { label: record.happening.word(), style, head: told(record), body: Vec::new() }
+            Shown { label: record.happening.word(), style, head: record_text(record), body: Vec::new() }
         }
         Said::Failure(Failure { kind, message, trace }) => {
             let head = printable(&format!("{kind}: {message}"));
@@ -300,7 +300,7 @@ fn shown(said: &Said) -> Shown {
 }
 
 /// `id=7  text: "buy milk" -> "buy oat milk"`.
-fn told(record: &Record) -> String {
+fn record_text(record: &Record) -> String {
     let keys: Vec<String> = record.keys.iter().map(|(name, value)| format!("{}={}", word(name), bare(value))).collect();
     let is_change = record.happening == Happening::Modify && record.old.is_some() && record.new.is_some();
     let changes: Vec<String> = record.changes().iter().map(|change| changed(*change, is_change)).collect();
@@ -316,8 +316,8 @@ fn changed(change: Change<'_>, is_change: bool) -> String {
     let name = word(attribute);
     match (before, after) {
         (Some(before), Some(after)) => format!("{name}: {} -> {}", value(before), value(after)),
-        (Some(gone), None) if is_change => format!("- {name}: {}", value(gone)),
-        (None, Some(come)) if is_change => format!("+ {name}: {}", value(come)),
+        (Some(removed), None) if is_change => format!("- {name}: {}", value(removed)),
+        (None, Some(added)) if is_change => format!("+ {name}: {}", value(added)),
         (one, other) => format!("{name}: {}", one.or(other).map_or_else(String::new, value)),
     }
 }
@@ -488,8 +488,8 @@ mod tests {
         let (error, plain) = (text(Some("ERROR")), text(None));
         let report = Said::Report(Report { duration: 1.0, ..Report::default() });
         let entry = |at, request, said| Entry { function: "f", at, stream: "s", request: Some(request), said };
-        let look = Look { colour: false, width: 80, plain: false };
-        let mut journal = Journal::new([].into_iter(), look);
+        let out = OutputStyle { color: false, width: 80, plain: false };
+        let mut journal = Journal::new([].into_iter(), out);
         let mut polled = |entries: Vec<Entry<'_>>| {
             let rows = journal.fold(entries);
             rows.iter().map(|row| journal.row(row, Some("m goes on"))).collect::<String>()

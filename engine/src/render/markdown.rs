@@ -17,7 +17,9 @@ use crate::plan::{Action, Change, Plan};
 use crate::schema::Site;
 use crate::spec::Spec;
 
-use super::{Line, Look, Rows, Tally, face, grouped, lines, summary, telling_name, told, verb_of};
+use super::{
+    Line, OutputStyle, Rows, Tally, action_phrase, action_style, distinctive_name, grouped, lines, summary, verb_of,
+};
 
 /// The maximum length, in characters.
 pub const LIMIT: usize = 60_000;
@@ -34,7 +36,7 @@ const VALUE: usize = 1_000;
 const COLUMN: usize = 40;
 
 /// No color and no wrapping.
-const LOOK: Look = Look { colour: false, width: usize::MAX, plain: false };
+const NO_STYLE: OutputStyle = OutputStyle { color: false, width: usize::MAX, plain: false };
 
 /// The context of a plan.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +93,7 @@ fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
     if !notes.is_empty() {
         let _ = write!(head, " ({})", sentence(&clip(&notes.join(", "), NAME)));
     }
-    let _ = write!(head, "\n\n**{}**\n", summary(plan, destroy, LOOK));
+    let _ = write!(head, "\n\n**{}**\n", summary(plan, destroy, NO_STYLE));
     let warnings = warnings(plan);
 
     // What comes last is omitted first.
@@ -130,11 +132,11 @@ fn table(part: &mut Part, rows: &[&Change]) {
         format!(
             "| `{}` | {} | {} | {} | {} |\n",
             // A code span must not be empty.
-            face(change.action).symbol.replace(' ', "·"),
+            action_style(change.action).symbol.replace(' ', "·"),
             code(&change.resource),
             code(change.kind),
-            telling_name(change).map_or_else(String::new, code),
-            told(change),
+            distinctive_name(change).map_or_else(String::new, code),
+            action_phrase(change),
         )
     };
     part.add("\n| | resource | kind | name in AWS | |\n|---|---|---|---|---|\n");
@@ -199,7 +201,7 @@ fn details(part: &mut Part, rows: &[&Change]) {
         let text: String = lines.iter().map(|line| property(line, columns)).collect();
         let fold = format!(
             "\n<details>\n<summary>{} {}: {count}</summary>\n\n{}\n</details>\n",
-            escaped(face(change.action).symbol),
+            escaped(action_style(change.action).symbol),
             html_code(&change.resource),
             fenced("diff", &text, "")
         );

@@ -7,7 +7,7 @@ use crate::cli::args::{PlanFormat, ViewArgs};
 use crate::cli::session::Session;
 use crate::plan::{Action, Change, Plan};
 use crate::render::markdown::{self, Page};
-use crate::render::{self, Look, Rows};
+use crate::render::{self, Rows};
 use crate::timeline::Timing;
 use crate::value::Value;
 
@@ -60,7 +60,7 @@ impl Deployment<'_> {
 
     /// The plan as text, without the reasons for refusals: the errors that follow report them.
     fn text(&self, Planned { run, plan }: &Planned<'_>) -> String {
-        let (destroy, style): (bool, Look) = (self.is_destroy(), self.terminal.out);
+        let (destroy, style) = (self.is_destroy(), self.terminal.out);
         if run.renamed(plan).is_some() {
             return format!("{}\n", render::summary(plan, destroy, style));
         }

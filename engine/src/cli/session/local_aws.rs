@@ -17,7 +17,7 @@ use crate::cli::args::{SpecArgs, WhenStopped};
 use crate::cli::exit::Failure;
 use crate::cli::interrupt::interrupt_flag;
 use crate::cli::terminal::Terminal;
-use crate::local::{self, LocalError, Project, Running, Turn, WriteLock};
+use crate::local::{self, LocalError, LockAttempt, Project, Running, WriteLock};
 use crate::spec::{Depth, Spec};
 
 use super::specs::{Loaded, load};
@@ -137,8 +137,8 @@ async fn lock_project(
     let mut reported_at: Option<Instant> = None;
     loop {
         let writer = match local::try_lock_writes(project)? {
-            Turn::Granted(lock) => return Ok(lock),
-            Turn::Taken(writer) => writer,
+            LockAttempt::Granted(lock) => return Ok(lock),
+            LockAttempt::Taken(writer) => writer,
         };
         if reported_at.is_none_or(|at| at.elapsed() >= LOCK_REMINDER) {
             let process = writer.map_or_else(String::new, |pid| format!(" (process {pid})"));
