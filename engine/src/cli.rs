@@ -47,7 +47,7 @@ use crate::diagnostic::Diagnostic;
 use crate::kind::Kinds;
 use crate::kinds;
 
-use exit::Failure;
+use exit::CommandError;
 use terminal::{Terminal, start_log};
 
 pub use exit::Exit;
@@ -172,7 +172,7 @@ struct CommandContext<'t> {
 }
 
 impl Command {
-    fn run(self, cx: &CommandContext<'_>) -> Result<Exit, Failure> {
+    fn run(self, cx: &CommandContext<'_>) -> Result<Exit, CommandError> {
         match self {
             Command::Apply(args) => apply::run(cx, args),
             Command::Diff(args) => diff::run(cx, args),
@@ -232,11 +232,11 @@ pub fn run_through(args: impl IntoIterator<Item = OsString>, network: Network) -
 }
 
 /// Changes to the folder of `-C`.
-fn enter(global: &Global) -> Result<(), Failure> {
+fn enter(global: &Global) -> Result<(), CommandError> {
     let Some(folder) = &global.directory else { return Ok(()) };
     std::env::set_current_dir(folder).map_err(|error| {
         let problem = format!("can't open the folder `{}`", folder.display());
         let diagnostic = Diagnostic::error(problem, "name an existing folder: `-C DIR`").why(error.to_string());
-        Failure { exit: Exit::Usage, diagnostics: vec![diagnostic] }
+        CommandError { exit: Exit::Usage, diagnostics: vec![diagnostic] }
     })
 }

@@ -12,7 +12,7 @@ use crate::spec::Depth;
 
 use super::args::{PartArgs, RunArgs, SpecArgs, ViewArgs};
 use super::deploy::{Deployment, PlanScope, unless_targeted};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::quoted;
 use super::session::{self, Intent};
@@ -42,7 +42,7 @@ pub(super) struct ApplyArgs {
     view: ViewArgs,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, CommandError> {
     if let Some(saved) = saved_plan(&args.spec.named())? {
         return apply_saved(cx, args, &saved);
     }
@@ -60,14 +60,14 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, Fail
 }
 
 /// The saved plan, if one is given instead of specs.
-fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, Failure> {
+fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, CommandError> {
     for path in named {
         // A read error is reported when the file is read as a spec.
         let Ok(bytes) = files::read(path, saved::MAX_BYTES) else { continue };
-        let Some(saved) = SavedPlan::parse(&bytes).map_err(Failure::one)? else { continue };
+        let Some(saved) = SavedPlan::parse(&bytes).map_err(CommandError::one)? else { continue };
         if named.len() > 1 {
             let problem = format!("`{}` is a saved plan, which can't be combined with other files", path.display());
-            return Err(Failure::usage(problem, format!("run `engine apply {}`", quoted(path))));
+            return Err(CommandError::usage(problem, format!("run `engine apply {}`", quoted(path))));
         }
         return Ok(Some(saved));
     }
@@ -75,7 +75,7 @@ fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, Failure> {
 }
 
 /// Applies a saved plan, if it still holds.
-fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, saved: &SavedPlan) -> Result<Exit, Failure> {
+fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, saved: &SavedPlan) -> Result<Exit, CommandError> {
     let ApplyArgs { spec, part, run, view } = args;
     let is_narrowed = spec.team.is_some()
         || spec.teams.is_some()
@@ -84,7 +84,7 @@ fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, saved: &SavedPlan) -> R
         || !(part.target.is_empty() && part.replace.is_empty());
     if is_narrowed {
         let problem = "a saved plan already contains the team, the region and the part of the spec";
-        return Err(Failure::usage(problem, "leave out --team, --region, --target, --replace and --assume-owner"));
+        return Err(CommandError::usage(problem, "leave out --team, --region, --target, --replace and --assume-owner"));
     }
     let flags = &saved.flags;
     let options = Options {

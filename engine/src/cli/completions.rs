@@ -8,7 +8,7 @@ use clap::{Args, Command};
 use crate::cause::Code;
 use crate::kind::Kinds;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::{CommandContext, explain, help, man};
 
 /// Generate shell completions
@@ -24,7 +24,7 @@ pub(super) struct CompletionsArgs {
     shell: clap_complete::Shell,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, CompletionsArgs { shell }: CompletionsArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, CompletionsArgs { shell }: CompletionsArgs) -> Result<Exit, CommandError> {
     let mut script = Vec::new();
     let mut command = completed(&cx.kinds);
     clap_complete::generate(shell, &mut command, "engine", &mut script);

@@ -17,9 +17,9 @@ use crate::saved::SavedPlan;
 use crate::spec::Depth;
 
 use super::args::{PlanFormat, RunArgs, ViewArgs};
-use super::exit::{Exit, Failure};
-use super::session::{self, Intent, Run, Session, Target};
-use super::terminal::{self, Answer, Terminal};
+use super::exit::{CommandError, Exit};
+use super::session::{self, AwsTarget, Intent, Run, Session};
+use super::terminal::{self, Confirmation, Terminal};
 use super::{preflight, syntax};
 
 use show::rows;
@@ -76,7 +76,7 @@ impl Deployment<'_> {
         &self,
         sessions: Vec<Session<'t>>,
         interrupt: &watch::Receiver<bool>,
-    ) -> Result<Vec<Planned<'t>>, Failure> {
+    ) -> Result<Vec<Planned<'t>>, CommandError> {
         let runs = session::read(sessions, self.intent, interrupt).await?;
         Ok(runs.into_iter().map(|run| Planned { plan: run.plan(self.intent.goal), run }).collect())
     }
@@ -88,7 +88,7 @@ impl Deployment<'_> {
         args: &RunArgs,
         saved: Option<&SavedPlan>,
         interrupt: watch::Receiver<bool>,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<Exit, CommandError> {
         let timeline = args.timeline.as_deref().map(TimelineFile::new).transpose()?;
         sessions.iter_mut().for_each(|session| session.is_recorded = timeline.is_some());
         let planned = self.plan(sessions, &interrupt).await?;
@@ -110,15 +110,15 @@ impl Deployment<'_> {
     }
 
     /// Checks the plans before anything is written.
-    async fn check(&self, planned: &[Planned<'_>], saved: Option<&SavedPlan>) -> Result<(), Failure> {
+    async fn check(&self, planned: &[Planned<'_>], saved: Option<&SavedPlan>) -> Result<(), CommandError> {
         self.check_refusals(planned)?;
         if self.intent.goal == Goal::Present {
-            let found = join_all(planned.iter().map(|it| preflight::before(&it.run, &it.plan))).await;
-            let invalid = syntax::of_code(planned.iter().map(|it| (&it.run.session.spec, Some(&it.plan)))).await;
+            let found = join_all(planned.iter().map(|it| preflight::check_plan(&it.run, &it.plan))).await;
+            let invalid = syntax::check_sent(planned.iter().map(|it| (&it.run.session.spec, Some(&it.plan)))).await;
             let (errors, warnings): (Vec<_>, Vec<_>) =
                 found.into_iter().flatten().chain(invalid).partition(|it| it.severity == Severity::Error);
             if !errors.is_empty() {
-                return Err(Failure { exit: Exit::Failed, diagnostics: errors });
+                return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
             }
             self.terminal.problems(&warnings);
         }
@@ -129,16 +129,16 @@ impl Deployment<'_> {
     }
 
     /// Checks that no resource is refused.
-    pub(super) fn check_refusals(&self, planned: &[Planned<'_>]) -> Result<(), Failure> {
+    pub(super) fn check_refusals(&self, planned: &[Planned<'_>]) -> Result<(), CommandError> {
         let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
         match refusals.is_empty() {
             true => Ok(()),
-            false => Err(Failure { exit: Exit::Failed, diagnostics: refusals }),
+            false => Err(CommandError { exit: Exit::Failed, diagnostics: refusals }),
         }
     }
 
     /// Asks for confirmation; returns how the command ends without it.
-    async fn confirm(&self, planned: &[Planned<'_>]) -> Result<Option<Exit>, Failure> {
+    async fn confirm(&self, planned: &[Planned<'_>]) -> Result<Option<Exit>, CommandError> {
         let Some(first) = planned.first() else { return Ok(None) };
         let (terminal, destroy) = (self.terminal, self.is_destroy());
         if !self.is_for_people() {
@@ -149,13 +149,13 @@ impl Deployment<'_> {
         }
         let answer = terminal::confirm(terminal, &first.run.cx, destroy).await;
         match answer.inspect_err(|_| self.print_documents(planned, "declined"))? {
-            Answer::Yes => Ok(None),
-            Answer::No => {
+            Confirmation::Yes => Ok(None),
+            Confirmation::No => {
                 self.print_documents(planned, "declined");
                 terminal.note("Nothing was changed.");
                 Ok(Some(Exit::Failed))
             }
-            Answer::Interrupted => {
+            Confirmation::Interrupted => {
                 self.print_documents(planned, "interrupted");
                 Ok(Some(Exit::Interrupted))
             }
@@ -164,7 +164,7 @@ impl Deployment<'_> {
 }
 
 /// Checks that a saved plan is still the current one.
-fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result<(), Failure> {
+fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result<(), CommandError> {
     let Session { spec, overrides, .. } = &run.session;
     let current = SavedPlan::new(spec, &run.inventory, plan, overrides, saved.flags.clone(), saved.salt.clone());
     let changes = saved.moved(&current);
@@ -173,12 +173,12 @@ fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result
     }
     let problem = "the saved plan is out of date, so nothing was changed";
     let hint = "review the plan above, and save it again with `engine diff --out`";
-    Err(Failure::one(Diagnostic::error(problem, hint).why(changes.join("; "))))
+    Err(CommandError::one(Diagnostic::error(problem, hint).why(changes.join("; "))))
 }
 
 /// Whether a plan sends code to the local AWS.
 fn runs_code_here(Planned { run, plan }: &Planned<'_>) -> bool {
     let sends_code =
         |change: &Change| change.kind == "function" && matches!(change.action, Action::Create | Action::Update);
-    matches!(run.session.target, Target::Local(_)) && plan.changes.iter().any(sends_code)
+    matches!(run.session.target, AwsTarget::Local(_)) && plan.changes.iter().any(sends_code)
 }

@@ -11,7 +11,7 @@ use crate::spec::Depth;
 use super::CommandContext;
 use super::args::{RunArgs, SpecArgs, ViewArgs};
 use super::deploy::{Deployment, unless_targeted};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::session::{self, Intent};
 
@@ -38,7 +38,7 @@ pub(super) struct DestroyArgs {
     view: ViewArgs,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: DestroyArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: DestroyArgs) -> Result<Exit, CommandError> {
     let options = Options {
         assume_owner: args.spec.assume_owner,
         delete_data: args.run.delete_data,

@@ -15,7 +15,7 @@ use crate::saved::{Flags, Salt, SavedPlan};
 use super::CommandContext;
 use super::args::{PartArgs, SpecArgs, ViewArgs, WhenStopped};
 use super::deploy::{Deployment, PlanScope, Planned, unless_targeted};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::quoted;
 use super::session::{self, Intent, Session};
@@ -52,7 +52,7 @@ pub(super) struct DiffArgs {
     view: ViewArgs,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: DiffArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: DiffArgs) -> Result<Exit, CommandError> {
     let options = Options {
         assume_owner: args.spec.assume_owner,
         delete_data: false,
@@ -64,7 +64,10 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DiffArgs) -> Result<Exit, Failu
     let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
     let sessions = session::open(cx, &spec, &options, depth)?;
     if args.out.is_some() && sessions.len() != 1 {
-        return Err(Failure::usage("a saved plan is for one spec and one team", "save one plan per spec and team"));
+        return Err(CommandError::usage(
+            "a saved plan is for one spec and one team",
+            "save one plan per spec and team",
+        ));
     }
     let flags = Flags {
         destroy: args.destroy,
@@ -86,9 +89,9 @@ async fn diff(
     args: &DiffArgs,
     flags: Flags,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     if let Some(out) = &args.out {
-        plan_file::has_room_at(out).map_err(Failure::one)?;
+        plan_file::has_room_at(out).map_err(CommandError::one)?;
     }
     let planned = deployment.plan(sessions, &interrupt).await?;
     deployment.show(&planned);
@@ -99,11 +102,11 @@ async fn diff(
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
             if plan.is_undecided() {
                 let problem = "the plan wasn't saved: some resources can't be determined yet";
-                return Err(Failure::one(Diagnostic::error(problem, "try again in a minute")));
+                return Err(CommandError::one(Diagnostic::error(problem, "try again in a minute")));
             }
             let Session { spec, overrides, terminal, .. } = &run.session;
             let saved = SavedPlan::new(spec, &run.inventory, plan, overrides, flags.clone(), Salt::random());
-            plan_file::write(&saved, out).map_err(Failure::one)?;
+            plan_file::write(&saved, out).map_err(CommandError::one)?;
             let file = quoted(out);
             terminal.note(&format!("Saved the plan to {file}. To apply exactly this plan, run: engine apply {file}"));
         }

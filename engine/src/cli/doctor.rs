@@ -22,10 +22,10 @@ use crate::schema::Site;
 use crate::spec::Depth;
 
 use super::args::{OneSpecArgs, OutputFormat, SpecArgs};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::quoted;
-use super::session::{self, Session, Target};
+use super::session::{self, AwsTarget, Session};
 use super::terminal::with_wait_notice;
 use super::validate::counted;
 use super::{CommandContext, Global, VERSION};
@@ -50,7 +50,7 @@ const SOON: u64 = 900;
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum CheckStatus {
     Fine,
     /// Unknown, or nothing that prevents a command from working.
     Note,
@@ -60,7 +60,7 @@ enum State {
 /// One check.
 struct Check {
     what: &'static str,
-    state: State,
+    state: CheckStatus,
     found: String,
     hint: Option<String>,
 }
@@ -71,19 +71,19 @@ struct Checks(Vec<Check>);
 
 impl Checks {
     fn fine(&mut self, what: &'static str, found: impl Into<String>) {
-        self.0.push(Check { what, state: State::Fine, found: found.into(), hint: None });
+        self.0.push(Check { what, state: CheckStatus::Fine, found: found.into(), hint: None });
     }
 
     fn note(&mut self, what: &'static str, found: impl Into<String>, hint: impl Into<String>) {
-        self.0.push(Check { what, state: State::Note, found: found.into(), hint: Some(hint.into()) });
+        self.0.push(Check { what, state: CheckStatus::Note, found: found.into(), hint: Some(hint.into()) });
     }
 
     fn problem(&mut self, what: &'static str, found: impl Into<String>, hint: Option<String>) {
-        self.0.push(Check { what, state: State::Problem, found: found.into(), hint });
+        self.0.push(Check { what, state: CheckStatus::Problem, found: found.into(), hint });
     }
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: DoctorArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: DoctorArgs) -> Result<Exit, CommandError> {
     let is_local = cx.global.local;
     let mut checks = Checks::default();
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
@@ -109,12 +109,12 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DoctorArgs) -> Result<Exit, Fai
         OutputFormat::Json => json(&checks),
         OutputFormat::Human => render::checkup(&lines(&checks), cx.terminal.out),
     });
-    let is_well = checks.0.iter().all(|check| check.state != State::Problem);
+    let is_well = checks.0.iter().all(|check| check.state != CheckStatus::Problem);
     Ok(if is_well { Exit::Done } else { Exit::Failed })
 }
 
 /// The spec's session, or one without a spec.
-fn session_of<'t>(cx: &CommandContext<'t>, spec: &SpecArgs, checks: &mut Checks) -> Result<Session<'t>, Failure> {
+fn session_of<'t>(cx: &CommandContext<'t>, spec: &SpecArgs, checks: &mut Checks) -> Result<Session<'t>, CommandError> {
     let bare = || SpecArgs { team: Some("doctor".to_owned()), stack: Some("doctor".to_owned()), ..spec.clone() };
     let region = || {
         // The region may be valid even if other parts of the spec aren't.
@@ -129,7 +129,7 @@ fn session_of<'t>(cx: &CommandContext<'t>, spec: &SpecArgs, checks: &mut Checks)
     sessions
         .into_iter()
         .next()
-        .ok_or_else(|| Failure::one(Diagnostic::error("no spec found", "`engine init` writes a first spec")))
+        .ok_or_else(|| CommandError::one(Diagnostic::error("no spec found", "`engine init` writes a first spec")))
 }
 
 /// Checks the spec, and returns whether it can be used.
@@ -157,7 +157,7 @@ fn check_spec(cx: &CommandContext<'_>, spec: &SpecArgs, checks: &mut Checks) -> 
 }
 
 async fn check_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch::Receiver<bool>) {
-    let Target::Account(settings) = &session.target else { return };
+    let AwsTarget::Account(settings) = &session.target else { return };
     match aws::region(settings).await {
         Ok(region) => checks.fine("region", format!("{region}{}", source_of_region(session, settings))),
         Err(error) => return checks.problem(missing_of(&error, "region"), error.brief(), Some(error.hint())),
@@ -351,9 +351,9 @@ fn masked(text: &str, home: Option<&Path>) -> String {
 fn lines(checks: &Checks) -> Vec<(&'static str, &'static str, String)> {
     let line = |check: &Check| {
         let sign = match check.state {
-            State::Fine => "ok",
-            State::Note => "note",
-            State::Problem => "PROBLEM",
+            CheckStatus::Fine => "ok",
+            CheckStatus::Note => "note",
+            CheckStatus::Problem => "PROBLEM",
         };
         let hint = check.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
         (sign, check.what, format!("{}{hint}", check.found))
@@ -367,9 +367,9 @@ fn json(checks: &Checks) -> String {
         .iter()
         .map(|Check { what, state, found, hint }| {
             let state = match state {
-                State::Fine => "ok",
-                State::Note => "note",
-                State::Problem => "problem",
+                CheckStatus::Fine => "ok",
+                CheckStatus::Note => "note",
+                CheckStatus::Problem => "problem",
             };
             json!({ "check": what, "state": state, "found": found, "hint": hint })
         })

@@ -37,33 +37,33 @@ impl Exit {
 }
 
 /// Why a command ended early.
-pub(super) struct Failure {
+pub(super) struct CommandError {
     pub(super) exit: Exit,
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
-impl Failure {
+impl CommandError {
     /// An invalid command line.
-    pub(super) fn usage(problem: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Usage, diagnostics: vec![Diagnostic::error(problem, hint)] }
+    pub(super) fn usage(problem: impl Into<String>, hint: impl Into<String>) -> CommandError {
+        CommandError { exit: Exit::Usage, diagnostics: vec![Diagnostic::error(problem, hint)] }
     }
 
     /// One error.
-    pub(super) fn one(diagnostic: Diagnostic) -> Failure {
-        Failure { exit: Exit::Failed, diagnostics: vec![diagnostic] }
+    pub(super) fn one(diagnostic: Diagnostic) -> CommandError {
+        CommandError { exit: Exit::Failed, diagnostics: vec![diagnostic] }
     }
 
     /// Ctrl-C, which is no error.
-    pub(super) fn interrupted() -> Failure {
-        Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }
+    pub(super) fn interrupted() -> CommandError {
+        CommandError { exit: Exit::Interrupted, diagnostics: Vec::new() }
     }
 }
 
-impl From<LocalError> for Failure {
-    fn from(error: LocalError) -> Failure {
+impl From<LocalError> for CommandError {
+    fn from(error: LocalError) -> CommandError {
         let mut diagnostic = Diagnostic::error(error.problem(), error.hint());
         diagnostic.why = error.why();
         let exit = if matches!(error, LocalError::Interrupted { .. }) { Exit::Interrupted } else { Exit::Failed };
-        Failure { exit, diagnostics: vec![diagnostic] }
+        CommandError { exit, diagnostics: vec![diagnostic] }
     }
 }

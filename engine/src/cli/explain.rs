@@ -8,7 +8,7 @@ use crate::render::explain;
 use crate::spec::kind_elsewhere;
 
 use super::CommandContext;
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 
 /// The name under which the keys are shown that are independent of a resource type.
 pub(super) const SPEC: &str = "spec";
@@ -29,7 +29,7 @@ pub(super) struct ExplainArgs {
     what: Vec<String>,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: ExplainArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: ExplainArgs) -> Result<Exit, CommandError> {
     // `table hash_key` is `table.hash_key`.
     let topic = args.what.join(".");
     let text = match Code::named(&topic) {
@@ -48,7 +48,7 @@ fn all(cx: &CommandContext<'_>) -> String {
 }
 
 /// A resource type or one of its properties, or the keys of a spec.
-fn kind(cx: &CommandContext<'_>, topic: &str) -> Result<String, Failure> {
+fn kind(cx: &CommandContext<'_>, topic: &str) -> Result<String, CommandError> {
     let style = cx.terminal.out;
     let (kind, property) = topic.split_once('.').map_or((topic, None), |(kind, property)| (kind, Some(property)));
     let (text, known): (_, Vec<&str>) = match cx.kinds.schemas().find(|schema| schema.kind == kind) {
@@ -65,11 +65,11 @@ fn kind(cx: &CommandContext<'_>, topic: &str) -> Result<String, Failure> {
         let suggestion = nearest(property, known);
         let suggestion = suggestion.map_or_else(String::new, |near| format!("did you mean `{kind}.{near}`? "));
         let hint = format!("{suggestion}`engine explain {kind}` lists them");
-        Failure::usage(format!("a {kind} has no property `{property}`"), hint)
+        CommandError::usage(format!("a {kind} has no property `{property}`"), hint)
     })
 }
 
-fn unknown_kind(cx: &CommandContext<'_>, kind: &str, property: Option<&str>) -> Failure {
+fn unknown_kind(cx: &CommandContext<'_>, kind: &str, property: Option<&str>) -> CommandError {
     let kinds = || cx.kinds.schemas().map(|schema| schema.kind).chain([SPEC]);
     let near = nearest(kind, kinds().chain(Code::ALL.iter().map(|code| code.name())));
     let rest = property.map_or_else(String::new, |property| format!(".{property}"));
@@ -83,5 +83,5 @@ fn unknown_kind(cx: &CommandContext<'_>, kind: &str, property: Option<&str>) -> 
             format!("the resource types are {kinds}; `engine explain` also lists error codes")
         }
     };
-    Failure::usage(format!("no resource type or error code is named `{kind}`"), hint)
+    CommandError::usage(format!("no resource type or error code is named `{kind}`"), hint)
 }

@@ -13,7 +13,7 @@ use crate::spec::Depth;
 use super::CommandContext;
 use super::args::{PlanFormat, SpecArgs, ViewArgs, WhenStopped};
 use super::deploy::{Deployment, Planned};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
 use super::session::{self, Intent, Session};
@@ -34,7 +34,7 @@ pub(super) struct ForgetArgs {
     spec: SpecArgs,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: ForgetArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: ForgetArgs) -> Result<Exit, CommandError> {
     let swapped = args.spec.spec.first().and_then(|it| it.to_str()).unwrap_or("NAME");
     names::reject_spec_path(Some(&args.name), |path| format!("engine forget {swapped} {path}"))?;
     let targets = BTreeSet::from([args.name.clone()]);
@@ -53,7 +53,7 @@ async fn forget(
     deployment: &Deployment<'_>,
     name: &str,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let planned = deployment.plan(sessions, &interrupt).await?;
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
         return Err(not_owned(&planned, name));
@@ -64,14 +64,14 @@ async fn forget(
 }
 
 /// The error for a resource that the stack doesn't own.
-fn not_owned(planned: &[Planned<'_>], name: &str) -> Failure {
+fn not_owned(planned: &[Planned<'_>], name: &str) -> CommandError {
     let scope = planned.first().map(|it| names::search_scope(&it.run.session.target, &it.run.inventory.site));
     let place = scope.as_ref().map_or_else(String::new, |scope| format!(" {}", scope.place()));
     let problem = format!("this team's stack owns no resource `{name}`{place}");
     let known = planned.iter().flat_map(|it| &it.run.session.spec.resources).map(|it| it.name.as_str());
     let known = known.filter(|known| *known != name);
     let owned = "`engine list` shows what it owns";
-    Failure::one(match (nearest(name, known), scope) {
+    CommandError::one(match (nearest(name, known), scope) {
         (Some(near), _) => Diagnostic::error(problem, format!("did you mean `{near}`?")).hint(owned),
         (None, Some(scope)) => Diagnostic::error(problem, scope.elsewhere()).hint(owned),
         (None, None) => Diagnostic::error(problem, owned),

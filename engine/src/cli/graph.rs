@@ -10,7 +10,7 @@ use crate::spec::Depth;
 
 use super::CommandContext;
 use super::args::{SpecArgs, WhenStopped};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::session::{self, Intent, Session};
 
@@ -47,7 +47,7 @@ enum GraphFormat {
     Html,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: GraphArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: GraphArgs) -> Result<Exit, CommandError> {
     let drawing = match args.format {
         GraphFormat::Text => Drawing::Text,
         GraphFormat::Dot => Drawing::Dot,
@@ -65,7 +65,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: GraphArgs) -> Result<Exit, Fail
     // This needs no AWS.
     let (loaded, errors) = session::load(cx, &args.spec, Depth::Full)?;
     if !errors.is_empty() {
-        return Err(Failure { exit: Exit::Failed, diagnostics: errors });
+        return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
     }
     check_count(loaded.len(), drawing)?;
     for it in &loaded {
@@ -76,9 +76,12 @@ pub(super) fn run(cx: &CommandContext<'_>, args: GraphArgs) -> Result<Exit, Fail
 }
 
 /// Checks that there is one picture, since a file holds one.
-fn check_count(n: usize, drawing: Drawing) -> Result<(), Failure> {
+fn check_count(n: usize, drawing: Drawing) -> Result<(), CommandError> {
     if n > 1 && drawing != Drawing::Text {
-        return Err(Failure::usage("a picture shows one spec and one team", "run the command once per spec and team"));
+        return Err(CommandError::usage(
+            "a picture shows one spec and one team",
+            "run the command once per spec and team",
+        ));
     }
     Ok(())
 }
@@ -87,7 +90,7 @@ async fn draw_plans(
     sessions: Vec<Session<'_>>,
     drawing: Drawing,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Indexed };
     for run in session::read(sessions, intent, &interrupt).await? {
         let Session { spec, terminal, .. } = &run.session;

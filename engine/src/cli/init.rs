@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::spec::grammar;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::names::quoted;
 use super::schema::json_schema;
 use super::terminal::Terminal;
@@ -53,15 +53,15 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<String>,
     /// Use this template
-    #[arg(long, value_enum, default_value_t = Template::Pipeline)]
-    template: Template,
+    #[arg(long, value_enum, default_value_t = InitTemplate::Pipeline)]
+    template: InitTemplate,
     /// Skip the prompt; without --team, use the folder's name as the team
     #[arg(short, long)]
     yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Template {
+enum InitTemplate {
     /// A table and a function that logs every item change
     Pipeline,
     /// The same, with a queue for records that the function failed to process
@@ -79,13 +79,13 @@ fn role(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, CommandError> {
     let folder = args.folder.clone().unwrap_or_default();
     let spec = folder.join(SPEC);
     // The user didn't name these folders, so no link among them is followed.
     if let Some(linked) = FOLDERS.iter().map(|name| folder.join(name)).find(|it| it.is_symlink()) {
         let problem = format!("`{}` is a symbolic link, so nothing was written", linked.display());
-        return Err(Failure::one(Diagnostic::error(
+        return Err(CommandError::one(Diagnostic::error(
             problem,
             "remove the link, or use another folder: `engine init FOLDER`",
         )));
@@ -93,7 +93,10 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Failu
     // Before any prompt.
     if spec.symlink_metadata().is_ok() {
         let problem = format!("`{}` already exists, so nothing was written", spec.display());
-        return Err(Failure::one(Diagnostic::error(problem, "edit it, or use another folder: `engine init FOLDER`")));
+        return Err(CommandError::one(Diagnostic::error(
+            problem,
+            "edit it, or use another folder: `engine init FOLDER`",
+        )));
     }
     let team = team(cx.terminal, &args, &folder)?;
     let text = filled(&args, &cx.global, &team);
@@ -116,9 +119,11 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Failu
         .collect();
     let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", quoted(folder)));
     let first = match args.template {
-        Template::Pipeline => "",
-        Template::DeadLetter => "  create the queue that the spec names, or put your queue's name in specs/team.yaml\n",
-        Template::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
+        InitTemplate::Pipeline => "",
+        InitTemplate::DeadLetter => {
+            "  create the queue that the spec names, or put your queue's name in specs/team.yaml\n"
+        }
+        InitTemplate::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
     };
     cx.terminal.print(&format!(
         "Created for team {team}:\n{}\n\nNext:\n{enter}{first}  {:24}try it on this machine, without an account\n  \
@@ -131,7 +136,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
     let hint = match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "use a folder that you have permission to write to: `engine init FOLDER`"
@@ -140,15 +145,15 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
         _ => "use another folder: `engine init FOLDER`",
     };
     let problem = format!("can't write `{}`, so nothing was written", path.display());
-    Failure::one(Diagnostic::error(problem, hint).why(error.to_string()))
+    CommandError::one(Diagnostic::error(problem, hint).why(error.to_string()))
 }
 
 /// The template for that team, with paths for the new project.
 fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
     let template = match args.template {
-        Template::Pipeline => PIPELINE,
-        Template::DeadLetter => DEAD_LETTER,
-        Template::ExistingTable => EXISTING_TABLE,
+        InitTemplate::Pipeline => PIPELINE,
+        InitTemplate::DeadLetter => DEAD_LETTER,
+        InitTemplate::ExistingTable => EXISTING_TABLE,
     };
     let mut text = String::new();
     for line in template.lines() {
@@ -169,25 +174,25 @@ fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
 }
 
 /// The team from the command line or from the prompt.
-fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, Failure> {
+fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, CommandError> {
     if let Some(team) = &args.team {
         return match grammar::objection_to_team(team) {
             None => Ok(team.clone()),
             Some(objection) => {
                 let problem = format!("the team name `{team}` {objection}");
-                Err(Failure::usage(problem, format!("use {}", grammar::team_words())))
+                Err(CommandError::usage(problem, format!("use {}", grammar::team_words())))
             }
         };
     }
     let suggested = suggestion(folder);
     if args.yes {
         return suggested.ok_or_else(|| {
-            Failure::usage("the folder's name is not a valid team name", "run `engine init --team blue-owls`")
+            CommandError::usage("the folder's name is not a valid team name", "run `engine init --team blue-owls`")
         });
     }
     if !Terminal::can_prompt() {
         let problem = "the spec needs a team, but there is no terminal to ask for it (or CI is set)";
-        return Err(Failure::usage(problem, "run `engine init --team blue-owls`"));
+        return Err(CommandError::usage(problem, "run `engine init --team blue-owls`"));
     }
     for _ in 0..TRIES {
         let offer = suggested.as_ref().map_or_else(String::new, |team| format!(" [{team}]"));
@@ -207,7 +212,7 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
         }
     }
     let problem = "no team was entered, so nothing was written";
-    Err(Failure::one(Diagnostic::error(problem, "run `engine init --team blue-owls`")))
+    Err(CommandError::one(Diagnostic::error(problem, "run `engine init --team blue-owls`")))
 }
 
 /// A team name derived from the folder's name.

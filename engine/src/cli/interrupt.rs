@@ -9,15 +9,15 @@ use tokio::sync::watch;
 
 use crate::diagnostic::Diagnostic;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 
 /// Runs `command` on a runtime that listens for Ctrl-C.
 pub(super) fn on_runtime(
-    command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, Failure>,
-) -> Result<Exit, Failure> {
+    command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, CommandError>,
+) -> Result<Exit, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         let hint = "close other programs, or raise `ulimit -n`, and run the command again";
-        Failure::one(Diagnostic::error("engine can't start its runtime", hint).why(error.to_string()))
+        CommandError::one(Diagnostic::error("engine can't start its runtime", hint).why(error.to_string()))
     })?;
     let (sender, receiver) = watch::channel(false);
     let result = runtime.block_on(async {

@@ -19,7 +19,7 @@ use crate::value::Value;
 
 use super::CommandContext;
 use super::args::{OutputFormat, SpecArgs};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
 use super::session::{self, Session};
@@ -48,7 +48,7 @@ pub(super) struct ListArgs {
     format: OutputFormat,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: ListArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: ListArgs) -> Result<Exit, CommandError> {
     let prefixes = args.prefixes.as_deref().map(session::read_teams).transpose()?.unwrap_or_default();
     // An administrator of all teams may have none of their specs.
     let has_no_spec = args.all_teams && args.spec.named().is_empty() && session::find_spec().is_err();
@@ -78,7 +78,7 @@ async fn list(
     args: &ListArgs,
     prefixes: &[String],
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     // What all teams own doesn't depend on the spec.
     let n_asked = if args.all_teams { 1 } else { sessions.len() };
     let (mut owned, mut scopes, mut readers) = (Vec::new(), Vec::new(), Vec::new());
@@ -139,7 +139,7 @@ async fn find_owned(
     prefixes: &[String],
     account: &str,
     terminal: &Terminal,
-) -> Result<Vec<Owned>, Failure> {
+) -> Result<Vec<Owned>, CommandError> {
     let found = live::survey(cx, owner, prefixes, account);
     let found = with_wait_notice(terminal.quiet, || cx.waits(), found).await;
     let found = found.map_err(|error| {
@@ -147,7 +147,7 @@ async fn find_owned(
         if error.class == Class::Denied && prefixes.is_empty() {
             diagnostic = diagnostic.hint("or search by name: add `--all-teams --prefixes FILE`");
         }
-        Failure::one(diagnostic)
+        CommandError::one(diagnostic)
     })?;
     let owned = found.into_iter().map(|(kind, id, live)| {
         let kind = kind.schema().kind;

@@ -10,7 +10,7 @@ use crate::local::{self, Project, Running, SuperviseArgs};
 
 use super::CommandContext;
 use super::args::OutputFormat;
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::interrupt_flag;
 use super::parse::account_id;
 use super::session::{self, LOCAL_ACCOUNT, LOCAL_REGION};
@@ -73,7 +73,7 @@ Examples:
     Supervise(SuperviseArgs),
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: LocalArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: LocalArgs) -> Result<Exit, CommandError> {
     let terminal = cx.terminal;
     let project = project();
     match args.command {
@@ -98,7 +98,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: LocalArgs) -> Result<Exit, Fail
         LocalCommand::Env { account } => {
             let Some(running) = local::status(&project)? else {
                 let problem = "the local AWS of this project is not running";
-                return Err(Failure::one(Diagnostic::error(problem, "run `engine local start` first")));
+                return Err(CommandError::one(Diagnostic::error(problem, "run `engine local start` first")));
             };
             let region = cx.global.region.as_deref().unwrap_or(LOCAL_REGION);
             terminal.print(&environment(&running, account.as_deref().unwrap_or(LOCAL_ACCOUNT), region));

@@ -21,11 +21,11 @@ use crate::spec::{Declared, Depth, Spec};
 
 use super::CommandContext;
 use super::args::{NamedSpecArgs, OutputFormat, SpecArgs, WhenStopped};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
 use super::parse::{PointInTime, point_in_time, whole_number};
-use super::session::{self, Session, Target};
+use super::session::{self, AwsTarget, Session};
 use super::terminal::{report_waits_once, with_wait_notice};
 
 use feed::{Feed, ParsedEvent, absent};
@@ -101,7 +101,7 @@ impl LogsArgs {
     }
 
     /// Start and end in milliseconds since 1970.
-    fn bounds(&self) -> Result<(i64, Option<i64>), Failure> {
+    fn bounds(&self) -> Result<(i64, Option<i64>), CommandError> {
         let now = SystemTime::now();
         let at = |time: PointInTime| {
             let since = time.before(now).duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -109,13 +109,13 @@ impl LogsArgs {
         };
         let (start, end) = (at(self.since), self.until.map(at));
         match end.is_some_and(|end| end < start) {
-            true => Err(Failure::usage("`--until` is before `--since`", "swap them, or set an earlier `--since`")),
+            true => Err(CommandError::usage("`--until` is before `--since`", "swap them, or set an earlier `--since`")),
             false => Ok((start, end)),
         }
     }
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: LogsArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: LogsArgs) -> Result<Exit, CommandError> {
     let bounds = args.bounds()?;
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
     let name = args.resource.as_deref();
@@ -132,7 +132,7 @@ async fn show(
     args: &LogsArgs,
     bounds: (i64, Option<i64>),
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let (spec, terminal) = (&session.spec, session.terminal);
     let functions = functions(spec, args.resource.as_deref())?;
     let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
@@ -170,10 +170,10 @@ async fn read_feeds(
     mut feeds: Vec<Feed>,
     mut printer: Printer<'_>,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let terminal = session.terminal;
     let mut target = session.target.clone();
-    let (busy, idle) = if matches!(target, Target::Local(_)) { (LOCAL, LOCAL) } else { (BUSY, IDLE) };
+    let (busy, idle) = if matches!(target, AwsTarget::Local(_)) { (LOCAL, LOCAL) } else { (BUSY, IDLE) };
     let mut pause = busy;
     loop {
         let events = join_all(feeds.iter_mut().map(|feed| feed.tail.next(&cx)));
@@ -186,7 +186,7 @@ async fn read_feeds(
                 cx = session.reconnected(&cx, &settings, &interrupt);
                 cx = cx.reporting(report_waits_once(terminal.quiet)).enduring();
                 feeds.iter_mut().for_each(|feed| feed.tail = Tail::new(&feed.group, start));
-                target = Target::Local(settings);
+                target = AwsTarget::Local(settings);
                 continue;
             }
         };
@@ -215,7 +215,7 @@ fn parse_all<'f>(
     feeds: &'f mut [Feed],
     events: Vec<Result<Option<Vec<LogEvent>>, AwsError>>,
     args: &LogsArgs,
-) -> Result<(Vec<ParsedEvent<'f>>, Vec<String>), Failure> {
+) -> Result<(Vec<ParsedEvent<'f>>, Vec<String>), CommandError> {
     let (mut parsed, mut notices) = (Vec::new(), Vec::new());
     for (feed, events) in feeds.iter_mut().zip(events) {
         let events = events.map_err(|error| failed(&error))?;
@@ -233,15 +233,15 @@ fn parse_all<'f>(
 }
 
 /// Returns when another local AWS has replaced the one in `target`; never for AWS itself.
-async fn restarted(session: &Session<'_>, target: &Target) -> LocalSettings {
+async fn restarted(session: &Session<'_>, target: &AwsTarget) -> LocalSettings {
     match target {
-        Target::Local(settings) => session.restarted(settings).await,
-        Target::Account(_) => std::future::pending().await,
+        AwsTarget::Local(settings) => session.restarted(settings).await,
+        AwsTarget::Account(_) => std::future::pending().await,
     }
 }
 
 /// The functions to show: all, or the named one.
-fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared>, Failure> {
+fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared>, CommandError> {
     let is_function = |declared: &&Declared| declared.schema().kind == "function";
     let all: Vec<&Declared> = spec.resources.iter().filter(is_function).collect();
     let names = all.iter().map(|declared| format!("`{}`", declared.name)).collect::<Vec<_>>().join(", ");
@@ -254,7 +254,7 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
             true => {
                 let problem = "the spec has no function, so there is no log to show";
                 let hint = "declare a `type: function` and run `engine apply`";
-                Err(Failure::one(Diagnostic::error(problem, hint)))
+                Err(CommandError::one(Diagnostic::error(problem, hint)))
             }
             false => Ok(all),
         };
@@ -263,20 +263,20 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
         Some(declared) if is_function(&declared) => Ok(vec![declared]),
         Some(declared) => {
             let problem = format!("`{named}` is a {}; only functions have a log", declared.schema().kind);
-            Err(Failure::one(Diagnostic::error(problem, hint)))
+            Err(CommandError::one(Diagnostic::error(problem, hint)))
         }
         None => {
             let near = nearest(named, all.iter().map(|declared| declared.name.as_str()));
             let meant = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
             let problem = format!("the spec has no resource `{named}`");
-            Err(Failure::one(Diagnostic::error(problem, format!("{meant}{hint}"))))
+            Err(CommandError::one(Diagnostic::error(problem, format!("{meant}{hint}"))))
         }
     }
 }
 
-fn failed(error: &AwsError) -> Failure {
+fn failed(error: &AwsError) -> CommandError {
     match error.class {
-        Class::Interrupted => Failure { exit: Exit::Interrupted, diagnostics: Vec::new() },
-        _ => Failure::one(error.diagnostic("read the log")),
+        Class::Interrupted => CommandError { exit: Exit::Interrupted, diagnostics: Vec::new() },
+        _ => CommandError::one(error.diagnostic("read the log")),
     }
 }

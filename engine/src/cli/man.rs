@@ -6,7 +6,7 @@ use clap::{Args, Command};
 
 use crate::diagnostic::{Diagnostic, nearest};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::{CommandContext, VERSION, help};
 
 /// Print the man page of engine or of a command
@@ -23,7 +23,7 @@ pub(super) struct ManArgs {
 }
 
 /// Prints the man page of a command, which may also be the name of a page.
-pub(super) fn run(cx: &CommandContext<'_>, args: ManArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: ManArgs) -> Result<Exit, CommandError> {
     let words = &args.command;
     let whole = manual();
     let pages = pages(&whole);
@@ -38,7 +38,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ManArgs) -> Result<Exit, Failur
             let suggestion = nearest(&page_name, pages.iter().map(|(name, _)| name.as_str()));
             let suggestion = suggestion.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
             let hint = format!("{suggestion}`engine --help` lists the commands");
-            return Err(Failure::usage(format!("`engine` has no command `{}`", words.join(" ")), hint));
+            return Err(CommandError::usage(format!("`engine` has no command `{}`", words.join(" ")), hint));
         }
     };
     let mut page = Vec::new();
@@ -46,7 +46,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ManArgs) -> Result<Exit, Failur
     let rendered = man.render(&mut page);
     rendered.map_err(|error| {
         let hint = "read the command's `--help` instead";
-        Failure::one(Diagnostic::error("can't generate the man page", hint).why(error.to_string()))
+        CommandError::one(Diagnostic::error("can't generate the man page", hint).why(error.to_string()))
     })?;
     cx.terminal.print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)

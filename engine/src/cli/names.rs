@@ -11,22 +11,22 @@ use crate::plan::Options;
 use crate::schema::Site;
 use crate::spec::Spec;
 
-use super::exit::Failure;
-use super::session::{Loaded, Target};
+use super::exit::CommandError;
+use super::session::{AwsTarget, LoadedSpec};
 
 /// Where a session searches.
-pub(super) fn search_scope(target: &Target, site: &Site) -> SearchScope {
+pub(super) fn search_scope(target: &AwsTarget, site: &Site) -> SearchScope {
     match target {
-        Target::Local(_) => SearchScope::locally(),
-        Target::Account(_) => SearchScope::account(site),
+        AwsTarget::Local(_) => SearchScope::locally(),
+        AwsTarget::Account(_) => SearchScope::account(site),
     }
 }
 
 /// Checks a name against the spec; for [`open_checked`](super::session::open_checked), before anything starts.
 pub(super) fn check_name(
     name: Option<&str>,
-    has: impl Fn(&Spec, &str) -> Result<(), Failure>,
-) -> impl FnOnce(&[Loaded]) -> Vec<Diagnostic> {
+    has: impl Fn(&Spec, &str) -> Result<(), CommandError>,
+) -> impl FnOnce(&[LoadedSpec]) -> Vec<Diagnostic> {
     move |loaded| {
         let checked = name.zip(loaded.first()).map(|(name, loaded)| has(&loaded.spec, name));
         checked.and_then(Result::err).map_or_else(Vec::new, |failure| failure.diagnostics)
@@ -34,10 +34,10 @@ pub(super) fn check_name(
 }
 
 /// Rejects a spec in place of a name; `line` returns the corrected command line.
-pub(super) fn reject_spec_path(name: Option<&str>, line: impl Fn(&str) -> String) -> Result<(), Failure> {
+pub(super) fn reject_spec_path(name: Option<&str>, line: impl Fn(&str) -> String) -> Result<(), CommandError> {
     let Some(name) = name.filter(|name| is_path(name)) else { return Ok(()) };
     let problem = format!("expected a name from the spec, found the file `{name}`");
-    Err(Failure::usage(problem, format!("use `{}`", line(&quoted(Path::new(name))))))
+    Err(CommandError::usage(problem, format!("use `{}`", line(&quoted(Path::new(name))))))
 }
 
 fn is_path(name: &str) -> bool {
@@ -51,7 +51,7 @@ pub(super) fn quoted(path: &Path) -> String {
 }
 
 /// Names on the command line that no spec has.
-pub(super) fn unknown_names(loaded: &[Loaded], options: &Options) -> Vec<Diagnostic> {
+pub(super) fn unknown_names(loaded: &[LoadedSpec], options: &Options) -> Vec<Diagnostic> {
     if loaded.is_empty() {
         return Vec::new();
     }

@@ -15,7 +15,7 @@ use crate::value::{Hole, Value};
 
 use super::CommandContext;
 use super::args::{NamedSpecArgs, OutputFormat, SpecArgs, WhenStopped};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
 use super::session::{self, Intent, Run, Session};
@@ -37,7 +37,7 @@ pub(super) struct OutputArgs {
     format: OutputFormat,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: OutputArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: OutputArgs) -> Result<Exit, CommandError> {
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
     let name = args.name.as_deref();
     names::reject_spec_path(name, |path| format!("engine output --spec {path}"))?;
@@ -47,7 +47,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: OutputArgs) -> Result<Exit, Fai
 }
 
 /// Whether the spec has an output of that name.
-fn has_output(spec: &Spec, name: &str) -> Result<(), Failure> {
+fn has_output(spec: &Spec, name: &str) -> Result<(), CommandError> {
     let known = || spec.outputs.iter().map(|(known, _)| known.as_str());
     if known().any(|known| known == name) {
         return Ok(());
@@ -59,7 +59,7 @@ fn has_output(spec: &Spec, name: &str) -> Result<(), Failure> {
         (false, true) => format!("use one of {names}"),
         (false, false) => format!("{meant}The outputs are {names}"),
     };
-    Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`"), hint)))
+    Err(CommandError::one(Diagnostic::error(format!("the spec has no output `{name}`"), hint)))
 }
 
 /// Prints the spec's outputs as they are in AWS.
@@ -68,7 +68,7 @@ async fn print(
     name: Option<&str>,
     format: OutputFormat,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
     for run in session::read(sessions, intent, &interrupt).await? {
         let Run { session: Session { spec, terminal, target, .. }, inventory, .. } = &run;
@@ -86,7 +86,7 @@ async fn print(
             let problem =
                 format!("the output `{missing}` is unknown: the resource that it refers to doesn't exist {place}");
             let diagnostic = Diagnostic::error(problem, scope.elsewhere());
-            return Err(Failure::one(diagnostic.hint(format!("otherwise run `{}` first", scope.apply()))));
+            return Err(CommandError::one(diagnostic.hint(format!("otherwise run `{}` first", scope.apply()))));
         }
         terminal.print(&match (format, name, wanted.as_slice()) {
             (OutputFormat::Json, _, _) => format!("{}\n", render::outputs_json(&wanted)),

@@ -11,10 +11,10 @@ use crate::spec::Depth;
 
 use super::CommandContext;
 use super::args::{OneSpecArgs, SpecArgs};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::parse::account_id;
-use super::session::{self, Session, Target};
+use super::session::{self, AwsTarget, Session};
 use super::terminal::Terminal;
 
 /// Print a least-privilege IAM policy for a spec
@@ -78,7 +78,7 @@ impl From<PolicyCommand> for Purpose {
     }
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, CommandError> {
     let PolicyArgs { spec, purpose, role, account } = args;
     if cx.global.local {
         return Err(not_local());
@@ -90,7 +90,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Fai
     if role {
         let roles = policy::roles(&session.spec, &site);
         if roles.is_empty() {
-            return Err(Failure::one(Diagnostic::error("the spec has no role", "add a `role:` to a function")));
+            return Err(CommandError::one(Diagnostic::error("the spec has no role", "add a `role:` to a function")));
         }
         for (name, needed) in &roles {
             explain(terminal, &session.spec.team, &needed.permissions);
@@ -107,28 +107,29 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Fai
 }
 
 /// The error for `--local`.
-fn not_local() -> Failure {
+fn not_local() -> CommandError {
     let problem = "a policy is for an AWS account, and the local AWS checks no permissions";
-    Failure::usage(problem, "leave out `--local` (or ENGINE_LOCAL), and add the account: `--account ID`")
+    CommandError::usage(problem, "leave out `--local` (or ENGINE_LOCAL), and add the account: `--account ID`")
 }
 
 /// The region and account of the policy. You may have no credentials yet, so AWS is only called for
 /// what neither spec nor command line has.
-fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure> {
+fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, CommandError> {
     let declared = session.spec.account.as_ref();
     let account = match (account, declared) {
         (Some(named), Some(declared)) if named != *declared => {
             let problem = format!("`--account {named}` differs from the spec's account, `{declared}`");
-            return Err(Failure::usage(problem, "leave out `--account`, or change `account:` in the spec"));
+            return Err(CommandError::usage(problem, "leave out `--account`, or change `account:` in the spec"));
         }
         (named, declared) => named.or_else(|| declared.cloned()),
     };
-    let Target::Account(settings) = &session.target else {
+    let AwsTarget::Account(settings) = &session.target else {
         return Err(not_local());
     };
     let mut found = None;
     on_runtime(async |interrupt| {
-        let region = aws::region(settings).await.map_err(|error| Failure::one(error.diagnostic("find the region")))?;
+        let region =
+            aws::region(settings).await.map_err(|error| CommandError::one(error.diagnostic("find the region")))?;
         let account = match account {
             Some(account) => account,
             None => session.reader(Access::ReadOnly, &interrupt).await.map_err(hint_account)?.1,
@@ -136,14 +137,14 @@ fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, Failure>
         found = Some(Site::new(&region, &account));
         Ok(Exit::Done)
     })?;
-    found.ok_or_else(Failure::interrupted)
+    found.ok_or_else(CommandError::interrupted)
 }
 
 /// With the account, no credentials are needed.
-fn hint_account(failure: Failure) -> Failure {
+fn hint_account(failure: CommandError) -> CommandError {
     let hint = "or add `--account ID`, or `account:` in the spec, to need no credentials";
     let diagnostics = failure.diagnostics.into_iter().map(|it| it.hint(hint)).collect();
-    Failure { diagnostics, ..failure }
+    CommandError { diagnostics, ..failure }
 }
 
 /// Explains the statements that no ARN restricts, and what a prefix matches.
@@ -161,14 +162,14 @@ fn explain(terminal: &Terminal, team: &str, document: &Document) {
     }
 }
 
-fn fits(whose: &str, document: &Document) -> Result<(), Failure> {
+fn fits(whose: &str, document: &Document) -> Result<(), CommandError> {
     let n_characters = document.n_characters();
     if n_characters <= MAX_CHARACTERS {
         return Ok(());
     }
     let problem = format!("the policy {whose} has {n_characters} characters, but IAM allows at most {MAX_CHARACTERS}");
     let hint = "print one policy per command (`--for diff`, …), or split the spec";
-    Err(Failure::one(Diagnostic::error(problem, hint).why("it lists each imported resource, layer and key")))
+    Err(CommandError::one(Diagnostic::error(problem, hint).why("it lists each imported resource, layer and key")))
 }
 
 fn text(document: &impl serde::Serialize) -> String {

@@ -6,7 +6,7 @@ use crate::kinds;
 use crate::spec::grammar;
 
 use super::CommandContext;
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 
 /// Print the JSON Schema of specs, for editors
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ Examples:
                                             # yaml-language-server: $schema=spec.schema.json")]
 pub(super) struct SchemaArgs {}
 
-pub(super) fn run(cx: &CommandContext<'_>, SchemaArgs {}: SchemaArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, SchemaArgs {}: SchemaArgs) -> Result<Exit, CommandError> {
     cx.terminal.print(&json_schema());
     Ok(Exit::Done)
 }

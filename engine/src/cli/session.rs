@@ -22,7 +22,7 @@ use crate::plan::Options;
 use crate::spec::{Depth, Overrides, Spec};
 
 use super::args::SpecArgs;
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::names::unknown_names;
 use super::terminal::{Terminal, with_wait_notice};
 use super::{CommandContext, Global, syntax};
@@ -33,7 +33,7 @@ pub(super) use discovery::{absolute, is_project, search};
 pub(super) use local_aws::{LOCAL_ACCOUNT, LOCAL_REGION, is_stopped, lock_writes};
 pub(super) use patterns::in_folders;
 pub(super) use read::{Intent, Run, read};
-pub(super) use specs::{Loaded, find_spec, load};
+pub(super) use specs::{LoadedSpec, find_spec, load};
 pub(super) use teams::read_teams;
 
 /// A loaded spec, and how to reach AWS.
@@ -42,7 +42,7 @@ pub(super) struct Session<'t> {
     pub(super) spec: Spec,
     /// What the spec was loaded with.
     pub(super) overrides: Overrides,
-    pub(super) target: Target,
+    pub(super) target: AwsTarget,
     /// The overrides on the command line, for the plan's first line.
     pub(super) notes: Vec<String>,
     pub(super) options: Options,
@@ -57,7 +57,7 @@ pub(super) struct Session<'t> {
 
 /// Which AWS.
 #[derive(Clone, PartialEq)]
-pub(super) enum Target {
+pub(super) enum AwsTarget {
     Account(Settings),
     Local(LocalSettings),
 }
@@ -69,7 +69,7 @@ pub(super) fn open<'t>(
     args: &SpecArgs,
     options: &Options,
     depth: Depth,
-) -> Result<Vec<Session<'t>>, Failure> {
+) -> Result<Vec<Session<'t>>, CommandError> {
     open_checked(cx, args, options, depth, |loaded| unknown_names(loaded, options))
 }
 
@@ -80,15 +80,15 @@ pub(super) fn open_checked<'t>(
     args: &SpecArgs,
     options: &Options,
     depth: Depth,
-    unknown: impl FnOnce(&[Loaded]) -> Vec<Diagnostic>,
-) -> Result<Vec<Session<'t>>, Failure> {
+    unknown: impl FnOnce(&[LoadedSpec]) -> Vec<Diagnostic>,
+) -> Result<Vec<Session<'t>>, CommandError> {
     let CommandContext { global, terminal, .. } = cx;
     let (mut loaded, mut errors) = load(cx, args, depth)?;
-    errors.extend(syntax::settle_suspicions(&mut loaded));
+    errors.extend(syntax::check_suspected(&mut loaded));
     loaded.iter().for_each(|it| terminal.problems(&it.spec.warnings));
     errors.extend(unknown(&loaded));
     if !errors.is_empty() {
-        return Err(Failure { exit: Exit::Failed, diagnostics: errors });
+        return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
     }
     if !global.local {
         terminal.problems(&unencrypted(global));
@@ -98,11 +98,11 @@ pub(super) fn open_checked<'t>(
     for it in loaded {
         let notes = notes(global, args, &it);
         let project = Project::new(it.project_folder());
-        let Loaded { overrides, spec, .. } = it;
+        let LoadedSpec { overrides, spec, .. } = it;
         let target = if global.local {
-            Target::Local(servers.settings(&project, &spec)?)
+            AwsTarget::Local(servers.settings(&project, &spec)?)
         } else {
-            Target::Account(Settings {
+            AwsTarget::Account(Settings {
                 profile: global.profile.clone(),
                 region: spec.region.clone(),
                 endpoint_url: global.endpoint_url.clone(),
@@ -126,7 +126,7 @@ pub(super) fn open_checked<'t>(
 }
 
 /// The overrides on the command line, for the plan's first line.
-fn notes(global: &Global, args: &SpecArgs, loaded: &Loaded) -> Vec<String> {
+fn notes(global: &Global, args: &SpecArgs, loaded: &LoadedSpec) -> Vec<String> {
     let found_above = loaded.path.as_ref().filter(|path| args.named().is_empty() && path.starts_with(".."));
     let notes = [
         args.team.is_some().then(|| "team from --team".to_owned()),
@@ -161,7 +161,7 @@ impl Session<'_> {
         &self,
         access: Access,
         interrupt: &watch::Receiver<bool>,
-    ) -> Result<(Context, String), Failure> {
+    ) -> Result<(Context, String), CommandError> {
         let cx = self.context(access, interrupt).await?;
         let account = cx.read("", || cx.aws.account());
         let account = with_wait_notice(self.terminal.quiet, || cx.waits(), account).await;
@@ -170,7 +170,11 @@ impl Session<'_> {
     }
 
     /// A context with that access, before any call.
-    pub(super) async fn context(&self, access: Access, interrupt: &watch::Receiver<bool>) -> Result<Context, Failure> {
+    pub(super) async fn context(
+        &self,
+        access: Access,
+        interrupt: &watch::Receiver<bool>,
+    ) -> Result<Context, CommandError> {
         let connection = self.connection().await;
         let connection = connection.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?;
         let aws = connection.clients(access);
@@ -203,8 +207,8 @@ impl Session<'_> {
     /// `Rejected` without a region; the errors of the credential provider chain.
     pub(super) async fn connection(&self) -> Result<Connection, AwsError> {
         match &self.target {
-            Target::Local(settings) => Ok(Connection::local(settings, &self.network)),
-            Target::Account(settings) => Connection::open(settings, &self.network).await,
+            AwsTarget::Local(settings) => Ok(Connection::local(settings, &self.network)),
+            AwsTarget::Account(settings) => Connection::open(settings, &self.network).await,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::sanitize::{Screen, is_ci, wants_color};
 
 use super::{ColorWhen, Global, LogFormat};
 
-pub(super) use prompt::{Answer, ask, confirm};
+pub(super) use prompt::{Confirmation, ask, confirm};
 pub(super) use wait::{report_waits_once, with_wait_notice};
 
 /// Whether the reader of stdout has closed it, as `head` does.

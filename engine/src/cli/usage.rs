@@ -11,7 +11,7 @@ use clap::{ArgMatches, FromArgMatches as _};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::sanitize::Screen;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::terminal::{Terminal, start_log};
 use super::{Global, VERSION, help};
 
@@ -156,53 +156,57 @@ impl<'e> Misuse<'e> {
         near.map_or_else(String::new, |near| format!("did you mean `{near}`? "))
     }
 
-    fn failure(&self) -> Failure {
+    fn failure(&self) -> CommandError {
         let Misuse { command, argument, .. } = self;
         let value = self.text(ContextKind::InvalidValue);
         match self.error.kind() {
             ErrorKind::UnknownArgument if argument.starts_with('-') => self.unknown_option(),
-            ErrorKind::UnknownArgument => Failure::usage(format!("unexpected argument `{argument}`"), &self.see_help),
+            ErrorKind::UnknownArgument => {
+                CommandError::usage(format!("unexpected argument `{argument}`"), &self.see_help)
+            }
             ErrorKind::InvalidSubcommand => self.unknown_command(),
             ErrorKind::InvalidValue if value.is_empty() => {
-                Failure::usage(format!("`{argument}` needs a value"), &self.see_help)
+                CommandError::usage(format!("`{argument}` needs a value"), &self.see_help)
             }
             ErrorKind::InvalidValue => self.invalid_value(&value),
             // The value's parser explains what it accepts.
             ErrorKind::ValueValidation => {
                 let hint =
                     std::error::Error::source(self.error).map_or_else(|| self.see_help.clone(), ToString::to_string);
-                Failure::usage(format!("invalid value `{value}` for `{argument}`"), hint)
+                CommandError::usage(format!("invalid value `{value}` for `{argument}`"), hint)
             }
             ErrorKind::ArgumentConflict => self.conflict(),
             ErrorKind::MissingSubcommand if *command == "engine" => self.missing_command(),
             ErrorKind::MissingRequiredArgument => {
                 let missing = texts(self.error, ContextKind::InvalidArg).join(" ");
-                Failure::usage(format!("`{command}` needs `{missing}`"), &self.see_help)
+                CommandError::usage(format!("`{command}` needs `{missing}`"), &self.see_help)
             }
-            ErrorKind::InvalidUtf8 => Failure::usage("an argument is not valid UTF-8", "use UTF-8 for names and paths"),
-            _ => Failure::usage(format!("invalid arguments for `{command}`"), &self.see_help),
+            ErrorKind::InvalidUtf8 => {
+                CommandError::usage("an argument is not valid UTF-8", "use UTF-8 for names and paths")
+            }
+            _ => CommandError::usage(format!("invalid arguments for `{command}`"), &self.see_help),
         }
     }
 
-    fn unknown_option(&self) -> Failure {
+    fn unknown_option(&self) -> CommandError {
         let Misuse { command, argument, .. } = self;
         if let Some((one, two)) = one_dash(argument, self.args) {
             let hint = format!("did you mean `{two}`? {}", self.see_help);
-            return Failure::usage(format!("`{command}` has no option `{one}`"), hint);
+            return CommandError::usage(format!("`{command}` has no option `{one}`"), hint);
         }
         let hint = match OPTIONS.iter().find(|(option, _)| option == argument) {
             Some((_, equivalent)) => (*equivalent).to_owned(),
             None => format!("{}{}", self.suggestion(ContextKind::SuggestedArg), &self.see_help),
         };
-        Failure::usage(format!("`{command}` has no option `{argument}`"), hint)
+        CommandError::usage(format!("`{command}` has no option `{argument}`"), hint)
     }
 
-    fn unknown_command(&self) -> Failure {
+    fn unknown_command(&self) -> CommandError {
         let (command, name) = (self.command, self.text(ContextKind::InvalidSubcommand));
         let problem = format!("`{command}` has no command `{name}`");
         let elsewhere = ELSEWHERE.iter().find(|(names, _)| command == "engine" && names.contains(&name.as_str()));
         if let Some((_, equivalent)) = elsewhere {
-            return Failure::usage(problem, *equivalent);
+            return CommandError::usage(problem, *equivalent);
         }
         let known = help::command();
         let known = known.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name);
@@ -210,41 +214,41 @@ impl<'e> Misuse<'e> {
             "engine" => nearest(&name, known).map_or_else(String::new, |near| format!("did you mean `{near}`? ")),
             _ => self.suggestion(ContextKind::SuggestedSubcommand),
         };
-        Failure::usage(problem, format!("{suggestion}`{command} --help` lists the commands"))
+        CommandError::usage(problem, format!("{suggestion}`{command} --help` lists the commands"))
     }
 
-    fn invalid_value(&self, value: &str) -> Failure {
+    fn invalid_value(&self, value: &str) -> CommandError {
         let choices = texts(self.error, ContextKind::ValidValue);
         let choices = choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", ");
         let hint = match self.suggestion(ContextKind::SuggestedValue) {
             near if near.is_empty() => format!("use one of {choices}"),
             near => format!("{near}Use one of {choices}"),
         };
-        Failure::usage(format!("invalid value `{value}` for `{}`", self.argument), hint)
+        CommandError::usage(format!("invalid value `{value}` for `{}`", self.argument), hint)
     }
 
-    fn conflict(&self) -> Failure {
+    fn conflict(&self) -> CommandError {
         let argument = &self.argument;
         let other = self.text(ContextKind::PriorArg);
         match other.split(' ').next().unwrap_or_default() {
-            "" => Failure::usage(format!("`{argument}` conflicts with the other arguments"), &self.see_help),
+            "" => CommandError::usage(format!("`{argument}` conflicts with the other arguments"), &self.see_help),
             other if other == argument => {
-                Failure::usage(format!("`{argument}` is used twice"), "leave one of them out")
+                CommandError::usage(format!("`{argument}` is used twice"), "leave one of them out")
             }
             other => {
                 let problem = format!("`{argument}` and `{other}` can't be used together");
-                Failure::usage(problem, "leave one of them out")
+                CommandError::usage(problem, "leave one of them out")
             }
         }
     }
 
-    fn missing_command(&self) -> Failure {
+    fn missing_command(&self) -> CommandError {
         let hint = match self.args.iter().any(|arg| arg == "--local") {
             true => "`engine apply --local` deploys the spec to a local AWS on this machine",
             false => "`engine diff` shows what an apply would change",
         };
         let diagnostic = Diagnostic::error("no command was given", hint).hint("`engine -h` lists the commands");
-        Failure { exit: Exit::Usage, diagnostics: vec![diagnostic] }
+        CommandError { exit: Exit::Usage, diagnostics: vec![diagnostic] }
     }
 }
 

@@ -10,9 +10,9 @@ use crate::preflight;
 use crate::spec::Depth;
 
 use super::args::SpecArgs;
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::preflight::today;
-use super::session::{self, Loaded};
+use super::session::{self, LoadedSpec};
 use super::terminal::Terminal;
 use super::{CommandContext, syntax};
 
@@ -43,10 +43,10 @@ enum ValidateFormat {
     Github,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: ValidateArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: ValidateArgs) -> Result<Exit, CommandError> {
     let specs = SpecArgs { spec: session::in_folders(&args.spec.named())?, file: Vec::new(), ..args.spec };
     let (mut loaded, mut problems) = session::load(cx, &specs, Depth::Full)?;
-    problems.extend(syntax::settle_all(&mut loaded));
+    problems.extend(syntax::check_all(&mut loaded));
     let (today, _) = today();
     for it in &loaded {
         problems.extend(it.spec.warnings.iter().cloned());
@@ -74,7 +74,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ValidateArgs) -> Result<Exit, F
     Ok(if n_errors == 0 { Exit::Done } else { Exit::Failed })
 }
 
-fn print_verdict(terminal: &Terminal, loaded: &[Loaded], problems: &[Diagnostic], n_errors: usize) {
+fn print_verdict(terminal: &Terminal, loaded: &[LoadedSpec], problems: &[Diagnostic], n_errors: usize) {
     terminal.problems(problems);
     if n_errors > 0 {
         return terminal.print(&format!("{}\n", counted(n_errors, "error")));

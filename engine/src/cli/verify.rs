@@ -19,12 +19,12 @@ use crate::verify::{self, Cause, Outcome, Pace, Pipeline, Stop};
 
 use super::CommandContext;
 use super::args::{OneSpecArgs, OutputFormat, SpecArgs, WhenStopped};
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::search_scope;
 use super::parse::duration_within;
-use super::session::{self, Intent, Run, Session, Target};
-use super::terminal::{Answer, Terminal, ask, with_wait_notice};
+use super::session::{self, AwsTarget, Intent, Run, Session};
+use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 
 /// Test the pipeline end to end with one item and the function's log
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(super) struct VerifyArgs {
     format: OutputFormat,
 }
 
-pub(super) fn run(cx: &CommandContext<'_>, args: VerifyArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: VerifyArgs) -> Result<Exit, CommandError> {
     let is_printed = Cell::new(args.format == OutputFormat::Human);
     let result = open(cx, &args, &is_printed);
     // Programs get one document in any case.
@@ -59,7 +59,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: VerifyArgs) -> Result<Exit, Fai
     result
 }
 
-fn open(cx: &CommandContext<'_>, args: &VerifyArgs, is_printed: &Cell<bool>) -> Result<Exit, Failure> {
+fn open(cx: &CommandContext<'_>, args: &VerifyArgs, is_printed: &Cell<bool>) -> Result<Exit, CommandError> {
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
     let sessions = session::open(cx, &spec, &Options::default(), Depth::Full)?;
     on_runtime(async |interrupt| match sessions.into_iter().next() {
@@ -73,12 +73,12 @@ async fn verify(
     args: &VerifyArgs,
     is_printed: &Cell<bool>,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let terminal = session.terminal;
     let timeout = args.timeout;
     let pace = match session.target {
-        Target::Local(_) => Pace::locally(timeout),
-        Target::Account(_) => Pace::on_aws(timeout),
+        AwsTarget::Local(_) => Pace::locally(timeout),
+        AwsTarget::Account(_) => Pace::on_aws(timeout),
     };
     session::lock_writes(std::slice::from_mut(&mut session), &interrupt).await?;
     let access = Access::Items { team: session.spec.team.clone() };
@@ -89,10 +89,10 @@ async fn verify(
     let run = with_wait_notice(terminal.quiet, || cx.waits(), read).await?;
     let Run { session: Session { spec, target, .. }, cx, inventory } = &run;
     let pipelines = verify::pipelines(spec, inventory, &search_scope(target, &inventory.site))
-        .map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
+        .map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
     let observers = verify::company(cx, &pipelines)
         .await
-        .map_err(|error| Failure::one(error.diagnostic("find the other readers of the streams")))?;
+        .map_err(|error| CommandError::one(error.diagnostic("find the other readers of the streams")))?;
     if !observers.is_empty()
         && !args.yes
         && let Some(exit) = confirm(terminal, cx, &observers).await?
@@ -116,22 +116,22 @@ async fn verify(
 }
 
 /// Asks whether `observers` may see the test item; returns how the command ends if they may not.
-async fn confirm(terminal: &Terminal, cx: &Context, observers: &[String]) -> Result<Option<Exit>, Failure> {
+async fn confirm(terminal: &Terminal, cx: &Context, observers: &[String]) -> Result<Option<Exit>, CommandError> {
     if !Terminal::can_prompt() {
         let problem = "verify needs confirmation because others will see the test item, but there is no terminal (or CI \
                        is set)";
         let hint = "nothing was written; pass --yes to write the test item anyway";
-        return Err(Failure::one(Diagnostic::error(problem, hint).why(observers.join("; "))));
+        return Err(CommandError::one(Diagnostic::error(problem, hint).why(observers.join("; "))));
     }
     terminal.note("Others will see the test item:");
     observers.iter().for_each(|line| terminal.note(&format!("  - {line}")));
     Ok(match ask(terminal, cx, "Do you want to write it?").await {
-        Answer::Yes => None,
-        Answer::No => {
+        Confirmation::Yes => None,
+        Confirmation::No => {
             terminal.note("Nothing was written.");
             Some(Exit::Failed)
         }
-        Answer::Interrupted => Some(Exit::Interrupted),
+        Confirmation::Interrupted => Some(Exit::Interrupted),
     })
 }
 

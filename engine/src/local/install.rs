@@ -247,16 +247,20 @@ fn install_into(
     let packages = done.join("packages");
     make(&packages)?;
     wheels::unpack(LOCK, python.version, &downloads, &packages).map_err(|error| match error {
-        BadWheel::Refused(said) => LocalError::HashMismatch { said },
+        BadWheel::Refused(output) => LocalError::HashMismatch { output },
         BadWheel::Io(source) => in_staging(source),
     })?;
     let mut compile = tools.command(&python.executable);
     compile.args(["-I", "-S", "-B", "-c", COMPILE]).arg(&packages).arg(folder.join("packages"));
-    let said = Runner { staging, monitor, shown: DOWNLOAD_MB }.run(&mut compile);
-    said.map_err(|failed| match failed {
+    let output = Runner { staging, monitor, shown: DOWNLOAD_MB }.run(&mut compile);
+    output.map_err(|failed| match failed {
         Failed::Interrupted => Failed::interrupted(),
-        Failed::Said(said) if cause_of(&said) == Cause::Space => in_staging(io::ErrorKind::StorageFull.into()),
-        Failed::Said(said) => LocalError::ToolBroken { path: python.executable.clone(), said: last_lines(&said, 4) },
+        Failed::Output(output) if classify(&output) == InstallFailure::Space => {
+            in_staging(io::ErrorKind::StorageFull.into())
+        }
+        Failed::Output(output) => {
+            LocalError::ToolBroken { path: python.executable.clone(), output: last_lines(&output, 4) }
+        }
     })?;
     let digest = wheels::digest(&packages).map_err(in_staging)?;
     fs::write(done.join("digest"), digest).map_err(in_staging)?;
@@ -272,30 +276,30 @@ fn download(staging: &Path, tools: &Tools, python: &Tool, monitor: &mut Monitor<
 
     let mut attempts = Vec::new();
     let mut no_network = false;
-    for way in [Way::Pip, Way::Uv, Way::Venv] {
+    for way in [Installer::Pip, Installer::Uv, Installer::Venv] {
         // A separate folder, so that it contains no files of a failed attempt.
         let wheels = staging.join(way.name());
         let mut runner = Runner { staging, monitor, shown: 0 };
-        let said = match way.run(tools, python, &mut runner, &wheels, &lock) {
+        let output = match way.run(tools, python, &mut runner, &wheels, &lock) {
             Ok(()) => return Ok(wheels),
             Err(Failed::Interrupted) => return Err(Failed::interrupted()),
-            Err(Failed::Said(said)) => said,
+            Err(Failed::Output(output)) => output,
         };
-        attempts.push(Attempt { way: way.name(), said: last_lines(&said, 4) });
-        match cause_of(&said) {
-            Cause::Hash => {
-                return Err(LocalError::HashMismatch { said: last_lines(&said, 12) });
+        attempts.push(Attempt { way: way.name(), output: last_lines(&output, 4) });
+        match classify(&output) {
+            InstallFailure::Hash => {
+                return Err(LocalError::HashMismatch { output: last_lines(&output, 12) });
             }
-            Cause::Space => return Err(in_staging(io::ErrorKind::StorageFull.into())),
-            Cause::Network => {
+            InstallFailure::Space => return Err(in_staging(io::ErrorKind::StorageFull.into())),
+            InstallFailure::Network => {
                 no_network = true;
                 // A proxy or a certificate may be configured for uv alone, so it is tried as well. The pip of a virtual
                 // environment would only wait for the same failure.
-                if way == Way::Uv || tools.find("uv").is_none() {
+                if way == Installer::Uv || tools.find("uv").is_none() {
                     break;
                 }
             }
-            Cause::Other => {}
+            InstallFailure::Other => {}
         }
     }
     Err(if no_network { LocalError::NoNetwork { attempts } } else { LocalError::NoInstaller { attempts } })
@@ -303,7 +307,7 @@ fn download(staging: &Path, tools: &Tools, python: &Tool, monitor: &mut Monitor<
 
 /// A way to download packages.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Installer {
     Pip,
     /// A pip that uv fetches.
     Uv,
@@ -311,7 +315,7 @@ enum Way {
     Venv,
 }
 
-impl Way {
+impl Installer {
     fn name(self) -> &'static str {
         match self {
             Self::Uv => "uv",
@@ -333,7 +337,7 @@ impl Way {
         let pip = match self {
             Self::Pip => Pip { python: python.executable.clone(), folder: None },
             Self::Uv => {
-                let uv = tools.find("uv").ok_or_else(|| Failed::Said("`uv` was not found".to_owned()))?;
+                let uv = tools.find("uv").ok_or_else(|| Failed::Output("`uv` was not found".to_owned()))?;
                 let folder = staging.join("tools");
                 let mut command = tools.command(&uv);
                 command.args(["--no-config", "pip", "install", "--no-progress", "--no-python-downloads", "--python"]);
@@ -426,7 +430,7 @@ fn unquoted(text: &str) -> Option<String> {
 enum Failed {
     Interrupted,
     /// What it printed.
-    Said(String),
+    Output(String),
 }
 
 impl Failed {
@@ -437,7 +441,7 @@ impl Failed {
 
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Self {
-        Self::Said(error.to_string())
+        Self::Output(error.to_string())
     }
 }
 
@@ -489,8 +493,8 @@ impl Runner<'_, '_> {
         if status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&fs::read(&printed).unwrap_or_default()).into_owned();
-        Err(Failed::Said(format!("{said}\n{status}")))
+        let output = String::from_utf8_lossy(&fs::read(&printed).unwrap_or_default()).into_owned();
+        Err(Failed::Output(format!("{output}\n{status}")))
     }
 }
 
@@ -508,7 +512,7 @@ fn downloaded(folder: &Path) -> u64 {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
+enum InstallFailure {
     Hash,
     Network,
     Space,
@@ -516,16 +520,16 @@ enum Cause {
 }
 
 /// Reads the cause from the output of pip or uv, because both exit with the same status for all of them.
-fn cause_of(said: &str) -> Cause {
-    let has = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
+fn classify(output: &str) -> InstallFailure {
+    let has = |needles: &[&str]| needles.iter().any(|needle| output.contains(needle));
     if has(&["DO NOT MATCH THE HASHES", "Hash mismatch for"]) {
-        Cause::Hash
+        InstallFailure::Hash
     } else if has(&["No space left on device", "Disk quota exceeded"]) {
-        Cause::Space
+        InstallFailure::Space
     } else if has(&["after connection broken by", "error sending request for url"]) {
-        Cause::Network
+        InstallFailure::Network
     } else {
-        Cause::Other
+        InstallFailure::Other
     }
 }
 
@@ -572,25 +576,31 @@ mod tests {
     /// Texts of pip 23.2 and uv 0.9.
     #[test]
     fn the_cause_is_read_from_the_installers_output() {
-        for (said, cause) in [
-            ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have", Cause::Hash),
+        for (output, cause) in [
+            (
+                "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have",
+                InstallFailure::Hash,
+            ),
             (
                 "error: Failed to download `ministack==1.5.33`\n  cause: Hash mismatch for `ministack==1.5.33`",
-                Cause::Hash,
+                InstallFailure::Hash,
             ),
             (
                 "WARNING: Retrying (Retry(total=0, connect=None, read=None)) after connection broken by \
                  'NewConnectionError(': Failed to establish a new connection: [Errno 111] Connection refused')'",
-                Cause::Network,
+                InstallFailure::Network,
             ),
             (
                 "  cause: error sending request for url (https://pypi.invalid/simple/pyyaml/)\n  cause: dns error",
-                Cause::Network,
+                InstallFailure::Network,
             ),
-            ("shutil.Error: [('a.so', 'b.so', \"[Errno 28] No space left on device: 'a.so' -> 'b.so'\")", Cause::Space),
-            ("/usr/bin/python3: No module named pip", Cause::Other),
+            (
+                "shutil.Error: [('a.so', 'b.so', \"[Errno 28] No space left on device: 'a.so' -> 'b.so'\")",
+                InstallFailure::Space,
+            ),
+            ("/usr/bin/python3: No module named pip", InstallFailure::Other),
         ] {
-            assert_eq!(cause_of(said), cause, "{said}");
+            assert_eq!(classify(output), cause, "{output}");
         }
     }
 }

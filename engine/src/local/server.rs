@@ -124,7 +124,7 @@ pub fn reset(project: &Project) -> Result<(), LocalError> {
     let _lock = folder.lock(&mut silently(project, &mut |_| {}))?;
     folder.touch()?;
     match folder.record().filter(|record| record.running().is_some()) {
-        Some(record) => http::reset(&record.private.socket()).map_err(|said| LocalError::NotReset { said }),
+        Some(record) => http::reset(&record.private.socket()).map_err(|output| LocalError::NotReset { output }),
         None => Ok(()),
     }
 }

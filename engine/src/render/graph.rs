@@ -17,22 +17,23 @@ use crate::plan::{Action, Change, Plan, Subject};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Path};
 
+use super::OutputStyle;
 use super::page::page;
-use super::{ACTIONS, ActionStyle, OutputStyle, action_style, summary};
-use layout::{Extent, Layout, Link, Place, Run, count, layout};
+use super::plan::{ACTIONS, ActionStyle, action_style, summary};
+use layout::{BoxPlace, Extent, Layout, LayoutEdge, Segment, count, layout};
 
 /// Resources and their dependencies.
 #[derive(Debug, Clone)]
 pub struct Picture {
     title: String,
-    nodes: Vec<Node>,
+    nodes: Vec<GraphNode>,
     edges: Vec<Edge>,
     /// The plan's summary line; `None` for a spec.
     summary: Option<String>,
 }
 
 #[derive(Debug, Clone)]
-struct Node {
+struct GraphNode {
     resource: String,
     kind: &'static str,
     /// The name in AWS; empty if it is the default one.
@@ -67,7 +68,7 @@ pub enum Drawing {
 impl Picture {
     /// The graph of a spec.
     pub fn of_spec(spec: &Spec) -> Picture {
-        let nodes: Vec<Node> = spec.resources.iter().map(|declared| node(declared, Action::None)).collect();
+        let nodes: Vec<GraphNode> = spec.resources.iter().map(|declared| node(declared, Action::None)).collect();
         let at: HashMap<&str, usize> =
             spec.resources.iter().enumerate().map(|(at, declared)| (declared.name.as_str(), at)).collect();
         let mut edges = Vec::new();
@@ -166,7 +167,7 @@ impl Picture {
     }
 
     fn text(&self, out: OutputStyle) -> String {
-        let longest = |text: fn(&Node) -> &str| {
+        let longest = |text: fn(&GraphNode) -> &str| {
             self.nodes.iter().map(|node| text(node).chars().count()).max().unwrap_or_default()
         };
         let (names, kinds) = (longest(|node| &node.resource), longest(|node| node.kind));
@@ -284,12 +285,12 @@ impl Picture {
     }
 
     /// Whether the plan changes it.
-    fn is_changed(&self, node: &Node) -> bool {
+    fn is_changed(&self, node: &GraphNode) -> bool {
         self.summary.is_some() && !matches!(node.action, Action::None | Action::Import)
     }
 
     /// The label of a node, with the symbol of its action.
-    fn caption(&self, node: &Node) -> String {
+    fn caption(&self, node: &GraphNode) -> String {
         match action_style(node.action).symbol.trim() {
             symbol if self.summary.is_some() && !symbol.is_empty() => format!("{symbol} {}", node.resource),
             _ => node.resource.clone(),
@@ -297,7 +298,7 @@ impl Picture {
     }
 
     /// The kind and the action, for formats without a legend.
-    fn kind_and_action(&self, node: &Node) -> String {
+    fn kind_and_action(&self, node: &GraphNode) -> String {
         let ActionStyle { word, .. } = action_style(node.action);
         if self.is_changed(node) { format!("{} ({word})", node.kind) } else { node.kind.to_owned() }
     }
@@ -341,8 +342,8 @@ impl Picture {
         }
     }
 
-    fn node(&self, node: &Node, place: Place, turned: Turned) -> Markup {
-        let Node { kind, name, action, .. } = node;
+    fn node(&self, node: &GraphNode, place: BoxPlace, turned: Turned) -> Markup {
+        let GraphNode { kind, name, action, .. } = node;
         let word = action_style(*action).word;
         let phrase = if self.summary.is_some() { action_style(*action).phrase } else { "" };
         let (x, y) = turned.point(place.along, place.across);
@@ -390,21 +391,21 @@ impl Picture {
         let boxes: Vec<Extent> = self.nodes.iter().map(|node| extent(self.width_of(node), HEIGHT)).collect();
         let links = self.edges.iter().map(|Edge { from, to, properties }| {
             let words = extent(width(&properties.join(", "), LABEL_LETTER) + LABEL_PAD, LABEL_HEIGHT);
-            Link { from: *from, to: *to, words }
+            LayoutEdge { from: *from, to: *to, words }
         });
-        layout(&boxes, &links.collect::<Vec<Link>>())
+        layout(&boxes, &links.collect::<Vec<LayoutEdge>>())
     }
 
-    fn width_of(&self, node: &Node) -> f64 {
+    fn width_of(&self, node: &GraphNode) -> f64 {
         let widest = room(&self.caption(node), BOLD).max(room(&detail(node), REGULAR));
         (widest + 32.0).max(120.0).round()
     }
 }
 
 /// A line between two boxes, labeled with its properties next to its last straight part.
-fn line(edge: &Edge, runs: &[Run], turned: Turned) -> Markup {
+fn line(edge: &Edge, runs: &[Segment], turned: Turned) -> Markup {
     let mut path = String::new();
-    let mut before = None::<Run>;
+    let mut before = None::<Segment>;
     for run in runs {
         let point = |along: f64, across: f64| {
             let (x, y) = turned.point(along, across);
@@ -487,14 +488,14 @@ const WIDEST: f64 = 1600.0;
 /// The minimum number of columns for dependencies on the same line.
 const LEAST_ROOM: usize = 30;
 
-fn node(declared: &Declared, action: Action) -> Node {
+fn node(declared: &Declared, action: Action) -> GraphNode {
     let action = if declared.imported { Action::Import } else { action };
     let default = format!("{}-{}", declared.id.owner.team, declared.name);
     let name = if declared.id.name == default { String::new() } else { declared.id.name.clone() };
-    Node { resource: declared.name.clone(), kind: declared.schema().kind, name, action }
+    GraphNode { resource: declared.name.clone(), kind: declared.schema().kind, name, action }
 }
 
-fn detail(Node { kind, name, .. }: &Node) -> String {
+fn detail(GraphNode { kind, name, .. }: &GraphNode) -> String {
     // A mapping's name is an ID that AWS assigns.
     if name.is_empty() || *kind == "mapping" { (*kind).to_owned() } else { format!("{kind} {name}") }
 }

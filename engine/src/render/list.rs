@@ -5,9 +5,12 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value as Json, json};
 
+use crate::diagnostic::wrap;
 use crate::value::Value;
 
-use super::{FORMAT_VERSION, GREEN, OutputStyle, RED, YELLOW, shown, wrap};
+use super::json::FORMAT_VERSION;
+use super::value::shown;
+use super::{GREEN, OutputStyle, RED, YELLOW};
 
 /// One resource in AWS and its owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

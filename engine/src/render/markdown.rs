@@ -17,9 +17,9 @@ use crate::plan::{Action, Change, Plan};
 use crate::schema::Site;
 use crate::spec::Spec;
 
-use super::{
-    Line, OutputStyle, Rows, Tally, action_phrase, action_style, distinctive_name, grouped, lines, summary, verb_of,
-};
+use super::OutputStyle;
+use super::outcome::{Tally, verb_of};
+use super::plan::{FORCES, PropertyLine, Rows, action_phrase, action_style, distinctive_name, grouped, lines, summary};
 
 /// The maximum length, in characters.
 pub const LIMIT: usize = 60_000;
@@ -64,14 +64,14 @@ pub fn outcome(page: &Page<'_>, plan: &Plan, status: &str, endings: &[Ending]) -
 }
 
 /// Text with a limited length in characters.
-struct Part {
+struct BoundedText {
     text: String,
     left: usize,
 }
 
-impl Part {
-    fn new(left: usize) -> Part {
-        Part { text: String::new(), left }
+impl BoundedText {
+    fn new(left: usize) -> BoundedText {
+        BoundedText { text: String::new(), left }
     }
 
     /// Adds all of `text` if it fits, or nothing.
@@ -98,7 +98,7 @@ fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
 
     // What comes last is omitted first.
     let taken = [head.as_str(), &warnings, ended].map(|text| text.chars().count()).iter().sum::<usize>();
-    let mut part = Part::new(LIMIT.saturating_sub(taken + RESERVE));
+    let mut part = BoundedText::new(LIMIT.saturating_sub(taken + RESERVE));
     let shown: Vec<&Change> = rows.of(plan, destroy).collect();
     table(&mut part, &shown);
     let unchanged = plan.changes.len() - shown.len();
@@ -124,7 +124,7 @@ fn weight(change: &Change) -> u8 {
     }
 }
 
-fn table(part: &mut Part, rows: &[&Change]) {
+fn table(part: &mut BoundedText, rows: &[&Change]) {
     if rows.is_empty() {
         return;
     }
@@ -174,7 +174,7 @@ fn warnings(plan: &Plan) -> String {
         return String::new();
     }
     items.sort_by_key(|(weight, _)| *weight);
-    let mut part = Part::new(LISTS);
+    let mut part = BoundedText::new(LISTS);
     part.add("\n#### Notes\n");
     let listed = items.iter().filter(|(_, item)| part.add(item)).count();
     left_out(&mut part.text, items.len() - listed);
@@ -189,7 +189,7 @@ fn left_out(text: &mut String, n_items: usize) {
 }
 
 /// The properties, in one fold per resource.
-fn details(part: &mut Part, rows: &[&Change]) {
+fn details(part: &mut BoundedText, rows: &[&Change]) {
     let mut dropped = 0;
     for change in rows {
         let lines = lines(change);
@@ -216,7 +216,7 @@ fn details(part: &mut Part, rows: &[&Change]) {
     }
 }
 
-fn property(line: &Line, columns: usize) -> String {
+fn property(line: &PropertyLine, columns: usize) -> String {
     let value = |text: &str| {
         let n_chars = text.chars().count();
         let cut =
@@ -228,7 +228,7 @@ fn property(line: &Line, columns: usize) -> String {
     match &line.before {
         None => format!("+ {path:columns$} = {after}\n"),
         Some(before) => {
-            let force = if line.forces { format!(" {}", super::FORCES) } else { String::new() };
+            let force = if line.forces { format!(" {}", FORCES) } else { String::new() };
             let before = value(&before.on_one_line());
             let sign = if line.forces { "!" } else { "~" };
             format!("{sign} {path:columns$} = {before} -> {after}{force}\n")
@@ -250,7 +250,7 @@ fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String
     if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
         return format!("\n**{verb} complete! Resources: {done}.**\n");
     }
-    let mut part = Part::new(LISTS);
+    let mut part = BoundedText::new(LISTS);
     part.add("\n#### Incomplete steps\n");
     let mut n_left = 0;
     for (step, ending) in plan.steps.iter().zip(endings) {

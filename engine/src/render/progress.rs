@@ -15,8 +15,9 @@ use crate::apply::{Ending, Event};
 use crate::aws::{BECAUSE, Class};
 use crate::plan::{Action, Plan, StepId};
 
-use super::{DIM, GREEN, OutputStyle, PLAIN, RED, YELLOW, verb_of};
-use region::{RUNNING, Region, Row as Drawn};
+use super::outcome::verb_of;
+use super::{DIM, GREEN, OutputStyle, PLAIN, RED, YELLOW};
+use region::{RUNNING, Region, RegionRow};
 
 /// After this time a wait gets a plain line, and then again every [`REMINDER`].
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -28,21 +29,21 @@ pub const TICK: Duration = Duration::from_millis(250);
 /// Draws the progress of runs.
 pub struct Progress {
     output_style: OutputStyle,
-    style: Drawing,
+    style: DrawMode,
     out: Box<dyn Write>,
     interrupted: bool,
     /// The steps, by run and step.
-    rows: BTreeMap<(usize, StepId), Row>,
+    rows: BTreeMap<(usize, StepId), StepRow>,
 }
 
-enum Drawing {
+enum DrawMode {
     Live(Region),
     Plain,
     Silent,
 }
 
 /// A step.
-struct Row {
+struct StepRow {
     label: String,
     /// Its label while it is queued.
     task: String,
@@ -50,10 +51,10 @@ struct Row {
     done: &'static str,
     /// The steps that it waits for before it starts.
     needs: Vec<StepId>,
-    state: State,
+    state: StepState,
 }
 
-enum State {
+enum StepState {
     Queued,
     Running { notice: WaitNotice, what: Option<String> },
     Failed { after: Duration, why: String },
@@ -101,9 +102,9 @@ impl Progress {
         quiet: bool,
     ) -> Progress {
         let style = match (quiet, live) {
-            (true, _) => Drawing::Silent,
-            (_, true) => Drawing::Live(Region::new(size)),
-            (_, false) => Drawing::Plain,
+            (true, _) => DrawMode::Silent,
+            (_, true) => DrawMode::Live(Region::new(size)),
+            (_, false) => DrawMode::Plain,
         };
         Progress { output_style, style, out, rows: BTreeMap::new(), interrupted: false }
     }
@@ -120,7 +121,7 @@ impl Progress {
                 _ => label.clone(),
             };
             let needs = step.after.iter().map(|(before, _)| *before).collect();
-            self.rows.insert((run, StepId(at)), Row { label, task, doing, done, needs, state: State::Queued });
+            self.rows.insert((run, StepId(at)), StepRow { label, task, doing, done, needs, state: StepState::Queued });
         }
     }
 
@@ -129,15 +130,15 @@ impl Progress {
         match event {
             Event::Started(id) => {
                 let Some(row) = self.rows.get_mut(&(run, *id)) else { return };
-                row.state = State::Running { notice: WaitNotice::new(Instant::now()), what: None };
+                row.state = StepState::Running { notice: WaitNotice::new(Instant::now()), what: None };
                 let text = format!("{}: {}...", row.label, row.doing);
                 match self.style {
-                    Drawing::Live(_) => self.draw(&[]),
-                    Drawing::Plain | Drawing::Silent => self.line(&text),
+                    DrawMode::Live(_) => self.draw(&[]),
+                    DrawMode::Plain | DrawMode::Silent => self.line(&text),
                 }
             }
             Event::Waiting(id, reason) => {
-                if let Some(Row { state: State::Running { what, .. }, .. }) = self.rows.get_mut(&(run, *id)) {
+                if let Some(StepRow { state: StepState::Running { what, .. }, .. }) = self.rows.get_mut(&(run, *id)) {
                     *what = Some(reason.clone());
                 }
                 self.tick();
@@ -154,10 +155,10 @@ impl Progress {
     }
 
     fn finished(&mut self, run: usize, id: StepId, ending: &Ending) {
-        let (output_style, is_live) = (self.output_style, matches!(self.style, Drawing::Live(_)));
+        let (output_style, is_live) = (self.output_style, matches!(self.style, DrawMode::Live(_)));
         let Some(row) = self.rows.get_mut(&(run, id)) else { return };
-        let before = std::mem::replace(&mut row.state, State::Over);
-        let Row { label, doing, done, .. } = &row;
+        let before = std::mem::replace(&mut row.state, StepState::Over);
+        let StepRow { label, doing, done, .. } = &row;
         let text = match ending {
             Ending::Done(elapsed) => {
                 format!("{label}: {done} after {} {}", duration(*elapsed), output_style.paint(GREEN, "ok"))
@@ -169,10 +170,10 @@ impl Progress {
             // On a terminal its line stays in place until the run ends.
             Ending::Failed(error) if is_live => {
                 let after = match before {
-                    State::Running { notice, .. } => notice.since.elapsed(),
+                    StepState::Running { notice, .. } => notice.since.elapsed(),
                     _ => Duration::ZERO,
                 };
-                row.state = State::Failed { after, why: error.message.to_string() };
+                row.state = StepState::Failed { after, why: error.message.to_string() };
                 return self.draw(&[]);
             }
             // The outcome reports the cause and the remedy.
@@ -189,11 +190,12 @@ impl Progress {
     pub fn tick(&mut self) {
         let now = Instant::now();
         match self.style {
-            Drawing::Live(_) => self.draw(&[]),
-            Drawing::Plain => {
+            DrawMode::Live(_) => self.draw(&[]),
+            DrawMode::Plain => {
                 // A step without a message soon waits for an answer, which is one.
                 let due = self.rows.values_mut().filter_map(|row| {
-                    let Row { label, doing, state: State::Running { notice, what: Some(what) }, .. } = row else {
+                    let StepRow { label, doing, state: StepState::Running { notice, what: Some(what) }, .. } = row
+                    else {
                         return None;
                     };
                     let seconds = (now - notice.since).as_secs();
@@ -203,44 +205,44 @@ impl Progress {
                 let due: Vec<String> = due.collect();
                 due.iter().for_each(|text| self.line(text));
             }
-            Drawing::Silent => {}
+            DrawMode::Silent => {}
         }
     }
 
     /// Prints a line that stays.
     pub fn line(&mut self, text: &str) {
         match &self.style {
-            Drawing::Live(_) => self.draw(&[text]),
+            DrawMode::Live(_) => self.draw(&[text]),
             // A terminal that went away is no reason to stop working.
-            Drawing::Plain => drop(self.out.write_all(self.output_style.clean(&format!("{text}\n")).as_bytes())),
-            Drawing::Silent => {}
+            DrawMode::Plain => drop(self.out.write_all(self.output_style.clean(&format!("{text}\n")).as_bytes())),
+            DrawMode::Silent => {}
         }
     }
 
     /// Draws the unfinished steps, below lines that stay.
     fn draw(&mut self, above: &[&str]) {
-        let rows: Vec<Drawn> = self.rows.iter().filter_map(|((run, _), row)| self.drawn(*run, row)).collect();
-        if let Drawing::Live(region) = &mut self.style {
+        let rows: Vec<RegionRow> = self.rows.iter().filter_map(|((run, _), row)| self.drawn(*run, row)).collect();
+        if let DrawMode::Live(region) = &mut self.style {
             region.draw(&mut self.out, above, &rows, self.output_style);
         }
     }
 
-    fn drawn(&self, run: usize, row: &Row) -> Option<Drawn> {
-        let Row { label, task, doing, needs, state, .. } = row;
+    fn drawn(&self, run: usize, row: &StepRow) -> Option<RegionRow> {
+        let StepRow { label, task, doing, needs, state, .. } = row;
         Some(match state {
-            State::Over => return None,
-            State::Failed { after, why } => {
+            StepState::Over => return None,
+            StepState::Failed { after, why } => {
                 let failed = |doing: &str| {
                     vec![(PLAIN, format!("{label}: {doing}")), (RED, "failed".to_owned()), (PLAIN, format!(": {why}"))]
                 };
-                Drawn { rank: 0, time: clock(*after), variants: vec![failed(&format!("{doing} ")), failed("")] }
+                RegionRow { rank: 0, time: clock(*after), variants: vec![failed(&format!("{doing} ")), failed("")] }
             }
-            State::Running { notice, what: None } => Drawn {
+            StepState::Running { notice, what: None } => RegionRow {
                 rank: RUNNING,
                 time: clock(notice.since.elapsed()),
                 variants: vec![vec![(PLAIN, format!("{label}: {doing}"))]],
             },
-            State::Running { notice, what: Some(what) } => {
+            StepState::Running { notice, what: Some(what) } => {
                 // Without enough room, the reason is left out.
                 let short = what.split_once(BECAUSE).map_or(what.as_str(), |(what, _)| what);
                 let variants = [
@@ -249,19 +251,19 @@ impl Progress {
                     format!("{label}: waits for {short}"),
                 ];
                 let variants = variants.map(|text| vec![(PLAIN, text)]).to_vec();
-                Drawn { rank: RUNNING, time: clock(notice.since.elapsed()), variants }
+                RegionRow { rank: RUNNING, time: clock(notice.since.elapsed()), variants }
             }
-            State::Queued => {
+            StepState::Queued => {
                 let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));
                 let mut open: Vec<&str> =
-                    open.filter(|it| !matches!(it.state, State::Over)).map(|it| it.task.as_str()).collect();
+                    open.filter(|it| !matches!(it.state, StepState::Over)).map(|it| it.task.as_str()).collect();
                 open.dedup();
                 let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
                 let mut variants = vec![vec![(DIM, format!("{task}: waits for {waits}"))]];
                 if open.len() > 1 {
                     variants.push(vec![(DIM, format!("{task}: waits for {} others", open.len()))]);
                 }
-                Drawn { rank: 2, time: String::new(), variants }
+                RegionRow { rank: 2, time: String::new(), variants }
             }
         })
     }
@@ -269,16 +271,16 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        let Drawing::Live(region) = &mut self.style else { return };
+        let DrawMode::Live(region) = &mut self.style else { return };
         // Failures were redrawn in place; now they become permanent lines.
-        let failed = self.rows.values().filter(|row| matches!(row.state, State::Failed { .. }));
+        let failed = self.rows.values().filter(|row| matches!(row.state, StepState::Failed { .. }));
         let failed: Vec<String> = failed.map(|row| failed_line(row, self.output_style)).collect();
         let failed: Vec<&str> = failed.iter().map(String::as_str).collect();
         region.draw(&mut self.out, &failed, &[], self.output_style);
     }
 }
 
-fn failed_line(row: &Row, output_style: OutputStyle) -> String {
+fn failed_line(row: &StepRow, output_style: OutputStyle) -> String {
     failed(&row.label, row.doing, output_style)
 }
 

@@ -15,10 +15,11 @@ use crate::files;
 use crate::plan::{Plan, StepId};
 use crate::schema::Site;
 use crate::spec::Spec;
-use crate::timeline::{Axis, Bar, Call, Timeline, Timing, Wait};
+use crate::timeline::{Axis, Bar, TimedCall, TimedWait, Timeline, Timing};
 
+use super::OutputStyle;
+use super::outcome::verb_of;
 use super::page::page;
-use super::{OutputStyle, verb_of};
 
 /// Identifies a timeline page.
 pub const GENERATOR: &str = files::TIMELINE;
@@ -73,13 +74,13 @@ pub fn timing_json(plan: &Plan, timing: &Timing) -> Json {
     let path = timing.path.iter().map(|link| {
         json!({
             "resource": resource(plan, link.step),
-            "step": plan.steps.get(link.step.0).map(|step| super::step_word(step.op)),
-            "seconds": super::seconds(link.share),
+            "step": plan.steps.get(link.step.0).map(|step| super::json::step_word(step.op)),
+            "seconds": super::json::seconds(link.share),
         })
     });
     json!({
-        "seconds": super::seconds(timing.total),
-        "ideal_seconds": super::seconds(timing.ideal),
+        "seconds": super::json::seconds(timing.total),
+        "ideal_seconds": super::json::seconds(timing.ideal),
         "longest_pole": path.collect::<Vec<Json>>(),
     })
 }
@@ -283,7 +284,7 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
         div class="notes" {
             @if let Some(failure) = failure { p class="failure" { (failure) } }
             @if queued >= NOTICEABLE { p { "queued " (length(queued)) ": the maximum number of steps was running" } }
-            @for Wait { begin, end, reason } in &bar.waits {
+            @for TimedWait { begin, end, reason } in &bar.waits {
                 @let time = end.saturating_sub(*begin);
                 @if time >= NOTICEABLE { p { "waited " (length(time)) " for " (run.secrets.mask(reason)) } }
             }
@@ -317,11 +318,11 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
 
 /// Calls in order. Consecutive successful calls of the same operation and target are one row, with
 /// their number and total time.
-fn grouped(calls: &[Call]) -> Vec<(&Call, usize, Duration)> {
-    let mut rows: Vec<(&Call, usize, Duration)> = Vec::new();
+fn grouped(calls: &[TimedCall]) -> Vec<(&TimedCall, usize, Duration)> {
+    let mut rows: Vec<(&TimedCall, usize, Duration)> = Vec::new();
     for call in calls {
         let time = call.end.saturating_sub(call.begin);
-        let like = |last: &Call| {
+        let like = |last: &TimedCall| {
             (&last.operation, &last.target, last.is_retry) == (&call.operation, &call.target, call.is_retry)
                 && ![last, call].into_iter().any(is_failure)
         };
@@ -334,11 +335,11 @@ fn grouped(calls: &[Call]) -> Vec<(&Call, usize, Duration)> {
 }
 
 /// Whether it failed at least once.
-fn is_failure(call: &Call) -> bool {
+fn is_failure(call: &TimedCall) -> bool {
     call.answers.iter().any(|answer| call.is_failure(answer))
 }
 
-fn answers(call: &Call) -> String {
+fn answers(call: &TimedCall) -> String {
     let words = call.answers.iter().map(|answer| match answer {
         Some(Answer::Done) => "done".to_owned(),
         Some(Answer::Throttled) => "throttled".to_owned(),

@@ -13,7 +13,7 @@ use crate::schema::Site;
 use crate::spec::Spec;
 use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};
 
-use super::{FORMAT_VERSION, headed};
+use super::json::{FORMAT_VERSION, headed};
 
 /// The heading of a mapping.
 pub fn pipeline(pipeline: &Pipeline) -> String {

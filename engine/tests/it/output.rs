@@ -234,7 +234,7 @@ fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
 fn colors_take_no_room_anywhere() {
     use engine::cause::Code;
     use engine::records::{self, Line};
-    use engine::render::logs::{Entry, Journal};
+    use engine::render::logs::{Journal, JournalEntry};
 
     const COLORED: OutputStyle = OutputStyle { color: true, ..NARROW };
     let kinds = engine::kinds::all();
@@ -249,7 +249,8 @@ fn colors_take_no_room_anywhere() {
         let lines: Vec<Line> = texts.iter().map(|text| records::read(text)).collect();
         let mut journal = Journal::new(["logger", "a-longer-name"].into_iter(), look);
         let said = lines.iter().flat_map(|line| &line.said);
-        let entries = said.map(|said| Entry { function: "logger", at: 0, stream: "s", request: None, said }).collect();
+        let entries =
+            said.map(|said| JournalEntry { function: "logger", at: 0, stream: "s", request: None, said }).collect();
         let rows = journal.fold(entries);
         rows.iter().map(|row| journal.row(row, None)).collect::<String>()
     };

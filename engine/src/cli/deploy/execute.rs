@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::apply::{Course, Ending, Event, Outcome};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 use crate::cli::names::quoted;
 use crate::cli::output::output_values;
-use crate::cli::session::{Run, Session, Target, find_spec};
+use crate::cli::session::{AwsTarget, Run, Session, find_spec};
 use crate::diagnostic::Diagnostic;
 use crate::plan::Goal;
 use crate::render::timeline::took;
@@ -30,7 +30,7 @@ impl Deployment<'_> {
         planned: &[Planned<'_>],
         parallelism: usize,
         timeline: Option<&TimelineFile<'_>>,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<Exit, CommandError> {
         let prefixes = prefixes(planned);
         let courses: Vec<Course<'_>> = planned.iter().map(|it| Course::new(&it.plan)).collect();
         let guard = timeline.map(|file| TimelineGuard::new(file, planned, &courses));
@@ -157,7 +157,7 @@ fn next_command(planned: &[Planned<'_>]) -> Option<String> {
         planned.iter().find(|it| it.run.session.spec.resources.iter().any(is_mapping))?;
     let Session { terminal, spec, overrides, target, .. } = session;
     let folder = terminal.directory.as_deref().map_or_else(String::new, |folder| format!(" -C {}", quoted(folder)));
-    let local = if matches!(target, Target::Local(_)) { " --local" } else { "" };
+    let local = if matches!(target, AwsTarget::Local(_)) { " --local" } else { "" };
     let team = overrides.team.as_ref().map_or_else(String::new, |team| format!(" --team {team}"));
     let path = Path::new(spec.file.name());
     let is_default = find_spec().is_ok_and(|default| default == path);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::apply::{Course, Outcome};
 use crate::aws::recorder::Records;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::diagnostic::Diagnostic;
 use crate::files::{self, Readers, Unread};
 use crate::render::timeline::{GENERATOR, Ran, document};
@@ -29,13 +29,13 @@ pub(in crate::cli) struct TimelineFile<'a> {
 impl<'a> TimelineFile<'a> {
     /// # Errors
     /// The page can't be written there.
-    pub(super) fn new(path: &'a Path) -> Result<TimelineFile<'a>, Failure> {
+    pub(super) fn new(path: &'a Path) -> Result<TimelineFile<'a>, CommandError> {
         let file = TimelineFile { path, when: SystemTime::now() };
         let why = match files::read(path, HEAD) {
             Ok(head) if String::from_utf8_lossy(&head).contains(&format!("content=\"{GENERATOR}\"")) => None,
             Ok(_) => {
                 let taken = format!("`{}` already exists and is not a timeline", path.display());
-                return Err(Failure::one(
+                return Err(CommandError::one(
                     Diagnostic::error(taken, "use another file name").why("it would be overwritten"),
                 ));
             }
@@ -43,7 +43,7 @@ impl<'a> TimelineFile<'a> {
             Err(unread) => Some(format!("it {}", unread.reason())),
         };
         let why = why.or_else(|| files::probe(path).err().map(|error| error.to_string()));
-        why.map_or(Ok(file), |why| Err(Failure::one(unwritable(path, why).why("nothing was changed"))))
+        why.map_or(Ok(file), |why| Err(CommandError::one(unwritable(path, why).why("nothing was changed"))))
     }
 
     /// Its path.

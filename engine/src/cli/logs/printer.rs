@@ -12,7 +12,7 @@ use crate::aws::guard::function_name;
 use crate::aws::{Context, LogEvent, Named};
 use crate::cli::args::OutputFormat;
 use crate::cli::session::Session;
-use crate::render::logs::{self, Entry, Journal, RetryPolicy};
+use crate::render::logs::{self, Journal, JournalEntry, RetryPolicy};
 use crate::spec::{Declared, Spec};
 
 use super::LogsArgs;
@@ -52,7 +52,7 @@ impl<'p> Printer<'p> {
     pub(super) async fn print(&mut self, cx: &Context, mut events: Vec<ParsedEvent<'_>>) -> bool {
         let (args, terminal) = (self.args, self.session.terminal);
         events.sort_by_key(|it| it.event.at);
-        let entries: Vec<Entry<'_>> = events.iter().flat_map(|it| entries(it, args)).collect();
+        let entries: Vec<JournalEntry<'_>> = events.iter().flat_map(|it| entries(it, args)).collect();
         let limit = self.limit.take();
         let text = match args.is_for_people() {
             true => self.rows(cx, entries, limit).await,
@@ -68,7 +68,7 @@ impl<'p> Printer<'p> {
     }
 
     /// Entries for people. Where an error repeats, it asks once for each function what its mapping does.
-    async fn rows(&mut self, cx: &Context, entries: Vec<Entry<'_>>, limit: Option<usize>) -> String {
+    async fn rows(&mut self, cx: &Context, entries: Vec<JournalEntry<'_>>, limit: Option<usize>) -> String {
         let rows = self.journal.fold(entries);
         let mut text = String::new();
         for row in rows.iter().skip(n_skipped(limit, rows.len())) {
@@ -86,10 +86,10 @@ impl<'p> Printer<'p> {
 }
 
 /// The requested entries of an event.
-fn entries<'n>(it: &'n ParsedEvent<'_>, args: &LogsArgs) -> impl Iterator<Item = Entry<'n>> {
+fn entries<'n>(it: &'n ParsedEvent<'_>, args: &LogsArgs) -> impl Iterator<Item = JournalEntry<'n>> {
     let ParsedEvent { function, event: LogEvent { stream, at, .. }, line } = it;
     let entries = line.said.iter().filter(|said| args.filter.as_ref().is_none_or(|text| logs::contains(said, text)));
-    entries.map(|said| Entry { function, at: *at, stream, request: line.request.as_deref(), said })
+    entries.map(|said| JournalEntry { function, at: *at, stream, request: line.request.as_deref(), said })
 }
 
 /// How many entries come before the last `limit`.
@@ -131,7 +131,7 @@ async fn retry_policy(cx: &Context, spec: &Spec, function: &str) -> Option<Retry
     })
 }
 
-fn printed(entry: &Entry<'_>, args: &LogsArgs) -> String {
+fn printed(entry: &JournalEntry<'_>, args: &LogsArgs) -> String {
     match args.format {
         OutputFormat::Json => format!("{}\n", logs::json(entry)),
         OutputFormat::Human => logs::raw(entry),

@@ -14,14 +14,14 @@ use tokio::sync::watch;
 use crate::aws::LocalSettings;
 use crate::cli::CommandContext;
 use crate::cli::args::{SpecArgs, WhenStopped};
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::cli::interrupt::interrupt_flag;
 use crate::cli::terminal::Terminal;
 use crate::local::{self, LocalError, LockAttempt, Project, Running, WriteLock};
 use crate::spec::{Depth, Spec};
 
-use super::specs::{Loaded, load};
-use super::{Session, Target};
+use super::specs::{LoadedSpec, load};
+use super::{AwsTarget, Session};
 
 /// The account, if the spec has none.
 pub(in crate::cli) const LOCAL_ACCOUNT: &str = "000000000001";
@@ -47,7 +47,7 @@ impl<'t> LocalServers<'t> {
     }
 
     /// How to reach the local AWS of `project`, which is started if necessary.
-    pub(super) fn settings(&mut self, project: &Project, spec: &Spec) -> Result<LocalSettings, Failure> {
+    pub(super) fn settings(&mut self, project: &Project, spec: &Spec) -> Result<LocalSettings, CommandError> {
         let server = match self.running.entry(project.dir.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(slot) => {
@@ -66,7 +66,7 @@ impl<'t> LocalServers<'t> {
 }
 
 /// The project's local AWS, started where the command wants that.
-fn start(terminal: &Terminal, project: &Project, when_stopped: WhenStopped) -> Result<Running, Failure> {
+fn start(terminal: &Terminal, project: &Project, when_stopped: WhenStopped) -> Result<Running, CommandError> {
     let is_stopped = || local::status(project).map(|running| running.is_none());
     match when_stopped {
         WhenStopped::Start => {}
@@ -101,7 +101,7 @@ pub(in crate::cli) fn is_stopped(cx: &CommandContext<'_>, args: &SpecArgs) -> bo
     let Some((loaded, errors)) = load(cx, args, Depth::Identities).ok().filter(|_| cx.global.local) else {
         return false;
     };
-    let is_stopped = |it: &Loaded| matches!(local::status(&Project::new(it.project_folder())), Ok(None));
+    let is_stopped = |it: &LoadedSpec| matches!(local::status(&Project::new(it.project_folder())), Ok(None));
     errors.is_empty() && loaded.iter().all(is_stopped)
 }
 
@@ -109,9 +109,9 @@ pub(in crate::cli) fn is_stopped(cx: &CommandContext<'_>, args: &SpecArgs) -> bo
 pub(in crate::cli) async fn lock_writes(
     sessions: &mut [Session<'_>],
     interrupt: &watch::Receiver<bool>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let folder_of = |session: &Session<'_>| {
-        let is_local = matches!(session.target, Target::Local(_));
+        let is_local = matches!(session.target, AwsTarget::Local(_));
         is_local.then(|| session.project.dir.canonicalize().unwrap_or_else(|_| session.project.dir.clone()))
     };
     let projects: BTreeMap<PathBuf, (&Terminal, Project)> = sessions
@@ -133,7 +133,7 @@ async fn lock_project(
     terminal: &Terminal,
     project: &Project,
     mut interrupt: watch::Receiver<bool>,
-) -> Result<WriteLock, Failure> {
+) -> Result<WriteLock, CommandError> {
     let mut reported_at: Option<Instant> = None;
     loop {
         let writer = match local::try_lock_writes(project)? {
@@ -148,7 +148,7 @@ async fn lock_project(
         tokio::select! {
             () = tokio::time::sleep(LOCK_INTERVAL) => {}
             _ = interrupt.wait_for(|interrupted| *interrupted) => {
-                return Err(Failure::interrupted());
+                return Err(CommandError::interrupted());
             }
         }
     }

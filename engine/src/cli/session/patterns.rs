@@ -10,12 +10,12 @@ use std::path::{Component, Path, PathBuf};
 use globset::GlobBuilder;
 use walkdir::WalkDir;
 
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 use crate::cli::names::quoted;
 use crate::diagnostic::Diagnostic;
 
 /// Replaces each folder by the YAML files directly in it, sorted by name.
-pub(in crate::cli) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(in crate::cli) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
     let mut specs = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -27,7 +27,10 @@ pub(in crate::cli) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Fail
         let found = yaml_files(path);
         if found.is_empty() {
             let problem = format!("the folder `{}` has no `.yaml` or `.yml` file", path.display());
-            return Err(Failure::one(Diagnostic::error(problem, "use the folder that directly contains the specs")));
+            return Err(CommandError::one(Diagnostic::error(
+                problem,
+                "use the folder that directly contains the specs",
+            )));
         }
         specs.extend(within(path, found)?);
     }
@@ -43,14 +46,14 @@ pub(super) fn yaml_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Checks that none of the files found in a folder is a link out of it.
-pub(super) fn within(folder: &Path, found: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn within(folder: &Path, found: Vec<PathBuf>) -> Result<Vec<PathBuf>, CommandError> {
     let root = std::fs::canonicalize(Path::new(".").join(folder)).unwrap_or_default();
     // A path that can't be resolved is reported when the file is read.
     let leads_out = |path: &&PathBuf| std::fs::canonicalize(path).is_ok_and(|real| !real.starts_with(&root));
     let refused: Vec<Diagnostic> = found.iter().filter(leads_out).map(|path| link_out(folder, path)).collect();
     match refused.is_empty() {
         true => Ok(found),
-        false => Err(Failure { exit: Exit::Failed, diagnostics: refused }),
+        false => Err(CommandError { exit: Exit::Failed, diagnostics: refused }),
     }
 }
 
@@ -69,14 +72,14 @@ fn is_yaml(path: &Path) -> bool {
 }
 
 /// Replaces each pattern by the files that match it, sorted by name.
-pub(super) fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
     let mut specs = Vec::new();
     for path in named {
         match is_pattern(path).then(|| matching_files(path)).flatten() {
             None => specs.push(path.clone()),
             Some(found) if found.is_empty() => {
                 let problem = format!("no file matches the pattern `{}`", path.display());
-                return Err(Failure::one(Diagnostic::error(problem, "correct it, or list the specs")));
+                return Err(CommandError::one(Diagnostic::error(problem, "correct it, or list the specs")));
             }
             Some(found) => specs.extend(within(&named_part(path), found)?),
         }

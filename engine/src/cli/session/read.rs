@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::aws::{self, Access, Aws, Class, Connection, Consent, Context, LocalSettings};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 use crate::cli::terminal::{report_waits_once, with_wait_notice};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, Leftover};
@@ -21,7 +21,7 @@ use crate::schema::{Id, Naming, Ownership};
 use crate::spec::Spec;
 
 use super::local_aws::lock_writes;
-use super::{Session, Target};
+use super::{AwsTarget, Session};
 
 /// A session and what exists in AWS.
 pub(in crate::cli) struct Run<'t> {
@@ -44,7 +44,7 @@ pub(in crate::cli) async fn read<'t>(
     mut sessions: Vec<Session<'t>>,
     intent: Intent,
     interrupt: &watch::Receiver<bool>,
-) -> Result<Vec<Run<'t>>, Failure> {
+) -> Result<Vec<Run<'t>>, CommandError> {
     if intent.writes {
         // Before the read, which otherwise would miss what the other command is creating.
         lock_writes(&mut sessions, interrupt).await?;
@@ -66,7 +66,7 @@ pub(in crate::cli) async fn read<'t>(
         .collect();
     let waits = || contexts.iter().flat_map(|cx| cx.waits()).collect();
     let reads = sessions.into_iter().zip(&contexts).map(|(session, cx)| session.read(cx.clone(), intent));
-    let (mut runs, mut failure) = (Vec::new(), None::<Failure>);
+    let (mut runs, mut failure) = (Vec::new(), None::<CommandError>);
     for read in with_wait_notice(quiet, waits, join_all(reads)).await {
         match (read, &mut failure) {
             (Ok(run), _) => runs.push(run),
@@ -83,8 +83,8 @@ pub(in crate::cli) async fn read<'t>(
 }
 
 /// Clients for each session; those with the same target share credentials and rate limits.
-async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, Failure> {
-    let mut connections: Vec<(&Target, Connection)> = Vec::new();
+async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, CommandError> {
+    let mut connections: Vec<(&AwsTarget, Connection)> = Vec::new();
     let mut clients = Vec::new();
     for session in sessions {
         let access = if intent.writes {
@@ -92,7 +92,7 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
         } else {
             Access::ReadOnly
         };
-        if let Target::Local(settings) = &session.target
+        if let AwsTarget::Local(settings) = &session.target
             && intent.goal == Goal::Present
         {
             stand_in(session, settings).await?;
@@ -113,9 +113,9 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, F
 }
 
 /// Creates stand-ins in the local AWS for imported roles.
-async fn stand_in(session: &Session<'_>, settings: &LocalSettings) -> Result<(), Failure> {
+async fn stand_in(session: &Session<'_>, settings: &LocalSettings) -> Result<(), CommandError> {
     let made = aws::standin::ensure_roles(settings, &session.spec).await;
-    for role in made.map_err(|error| Failure::one(error.diagnostic("create stand-ins for imported roles")))? {
+    for role in made.map_err(|error| CommandError::one(error.diagnostic("create stand-ins for imported roles")))? {
         session.terminal.note(&format!(
             "local AWS: created a stand-in for the imported role {role} (trusts Lambda; stream and log permissions)"
         ));
@@ -127,19 +127,19 @@ impl<'t> Session<'t> {
     /// The account, if it is known without a call, which saves a round trip.
     fn account(&self) -> Option<&str> {
         match &self.target {
-            Target::Account(_) => self.spec.account.as_deref(),
-            Target::Local(settings) => Some(&settings.account),
+            AwsTarget::Account(_) => self.spec.account.as_deref(),
+            AwsTarget::Local(settings) => Some(&settings.account),
         }
     }
 
     /// Reads AWS, and before writes waits until every owner is known.
-    pub(in crate::cli) async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, Failure> {
+    pub(in crate::cli) async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, CommandError> {
         let Intent { goal, writes, leftovers } = intent;
         let inventory = loop {
             let read = tokio::select! {
                 read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
                 // Reads change nothing, so they can be canceled.
-                () = cx.interrupt() => return Err(Failure::interrupted()),
+                () = cx.interrupt() => return Err(CommandError::interrupted()),
             };
             let inventory = read.map_err(|errors| self.read_failure(errors))?;
             cx = cx.enduring();
@@ -170,7 +170,7 @@ impl<'t> Session<'t> {
         Ok(Run { session: self, cx, inventory })
     }
 
-    pub(super) fn read_failure(&self, errors: Vec<ReadError>) -> Failure {
+    pub(super) fn read_failure(&self, errors: Vec<ReadError>) -> CommandError {
         let interrupted = errors.iter().any(|it| it.error.class == Class::Interrupted);
         let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
             let action = resource.as_ref().map_or_else(String::new, |name| format!("read `{name}`"));
@@ -188,7 +188,10 @@ impl<'t> Session<'t> {
             }
             diagnostic
         });
-        Failure { exit: if interrupted { Exit::Interrupted } else { Exit::Failed }, diagnostics: diagnostics.collect() }
+        CommandError {
+            exit: if interrupted { Exit::Interrupted } else { Exit::Failed },
+            diagnostics: diagnostics.collect(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::SpecArgs;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::cli::names::quoted;
 use crate::cli::{CommandContext, Global};
 use crate::diagnostic::Diagnostic;
@@ -21,14 +21,14 @@ use super::teams::read_teams;
 const DEFAULT_SPEC: &str = "specs/team.yaml";
 
 /// A spec and where it came from.
-pub(in crate::cli) struct Loaded {
+pub(in crate::cli) struct LoadedSpec {
     /// `None` if only team and stack are given.
     pub(super) path: Option<PathBuf>,
     pub(super) overrides: Overrides,
     pub(in crate::cli) spec: Spec,
 }
 
-impl Loaded {
+impl LoadedSpec {
     /// The folder of its project, or the current one.
     pub(super) fn project_folder(&self) -> PathBuf {
         self.path.as_deref().map_or_else(|| PathBuf::from("."), project_of)
@@ -40,12 +40,12 @@ pub(in crate::cli) fn load(
     cx: &CommandContext<'_>,
     args: &SpecArgs,
     depth: Depth,
-) -> Result<(Vec<Loaded>, Vec<Diagnostic>), Failure> {
-    let mut loaded: Vec<Loaded> = Vec::new();
+) -> Result<(Vec<LoadedSpec>, Vec<Diagnostic>), CommandError> {
+    let mut loaded: Vec<LoadedSpec> = Vec::new();
     let mut errors = Vec::new();
     if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
         match Spec::bare(team, stack, cx.global.region.as_deref()) {
-            Ok(spec) => loaded.push(Loaded { path: None, overrides: Overrides::default(), spec }),
+            Ok(spec) => loaded.push(LoadedSpec { path: None, overrides: Overrides::default(), spec }),
             Err(wrong) => errors.extend(wrong),
         }
     } else {
@@ -64,7 +64,7 @@ pub(in crate::cli) fn load(
             for team in &teams {
                 let overrides = overrides(&cx.global, args, team.clone());
                 match Spec::load(&cx.kinds, path, &overrides, depth) {
-                    Ok(spec) => loaded.push(Loaded { path: Some(path.clone()), overrides, spec }),
+                    Ok(spec) => loaded.push(LoadedSpec { path: Some(path.clone()), overrides, spec }),
                     Err(wrong) => errors.extend(wrong),
                 }
             }
@@ -90,11 +90,11 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Override
 }
 
 /// Conflicts between the specs of one command.
-fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
+fn collisions(loaded: &[LoadedSpec]) -> Vec<Diagnostic> {
     let mut stacks: HashMap<(&str, &str), String> = HashMap::new();
     let mut names: HashMap<(&str, &str), String> = HashMap::new();
     let mut errors = Vec::new();
-    for Loaded { path, spec, .. } in loaded {
+    for LoadedSpec { path, spec, .. } in loaded {
         let shown = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
         if let Some(first) = stacks.insert((&spec.team, &spec.stack), shown.clone()) {
             let owner = format!("team `{}`, stack `{}`", spec.team, spec.stack);
@@ -124,14 +124,14 @@ fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
 }
 
 /// The default spec: that of the current folder's project.
-pub(in crate::cli) fn find_spec() -> Result<PathBuf, Failure> {
+pub(in crate::cli) fn find_spec() -> Result<PathBuf, CommandError> {
     let ProjectSearch { project, other_users_folder } = discovery::search(|folder| folder.join("specs").is_dir());
     if let Some(project) = project {
         return spec_in(&project);
     }
     let problem = "no spec found: there is no `specs/` folder here or in a folder above";
     let diagnostic = no_spec(problem, "`engine init` writes a first spec");
-    Err(Failure::one(match other_users_folder {
+    Err(CommandError::one(match other_users_folder {
         Some(folder) => diagnostic.why(format!("`{}` wasn't searched: it belongs to another user", folder.display())),
         None => diagnostic,
     }))
@@ -146,7 +146,7 @@ fn no_spec(problem: &str, otherwise: &str) -> Diagnostic {
 }
 
 /// The spec of a project: specs/team.yaml, or the only YAML file in specs/.
-fn spec_in(project: &Path) -> Result<PathBuf, Failure> {
+fn spec_in(project: &Path) -> Result<PathBuf, CommandError> {
     let (default, specs) = (project.join(DEFAULT_SPEC), project.join("specs"));
     let found = if default.exists() { vec![default] } else { patterns::yaml_files(&specs) };
     // The folder wasn't named by the user either.
@@ -155,17 +155,17 @@ fn spec_in(project: &Path) -> Result<PathBuf, Failure> {
         [only] => Ok(only.clone()),
         [] => {
             let problem = format!("no spec found: `{}` has no YAML file", specs.display());
-            Err(Failure::one(no_spec(&problem, "`engine init` writes a first spec; or add `--spec FILE`")))
+            Err(CommandError::one(no_spec(&problem, "`engine init` writes a first spec; or add `--spec FILE`")))
         }
         several => {
             let list = several.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
             let problem = format!("`{}` has several specs", specs.display());
-            Err(Failure::one(Diagnostic::error(problem, format!("choose one with `--spec FILE`: {list}"))))
+            Err(CommandError::one(Diagnostic::error(problem, format!("choose one with `--spec FILE`: {list}"))))
         }
     }
 }
 
 /// A folder with `specs/` means the spec of its project.
-fn of_project(path: PathBuf) -> Result<PathBuf, Failure> {
+fn of_project(path: PathBuf) -> Result<PathBuf, CommandError> {
     if path.join("specs").is_dir() { spec_in(&path) } else { Ok(path) }
 }

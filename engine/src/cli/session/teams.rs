@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::spec::grammar;
@@ -13,11 +13,11 @@ use crate::spec::grammar;
 const MAX_BYTES: usize = 1 << 20;
 
 /// The teams in a file, one per line; `#` starts a comment.
-pub(in crate::cli) fn read_teams(file: &Path) -> Result<Vec<String>, Failure> {
+pub(in crate::cli) fn read_teams(file: &Path) -> Result<Vec<String>, CommandError> {
     let shown = file.display();
     let unusable = |reason: &str| {
         let problem = format!("the list of teams `{shown}` {reason}");
-        Failure::one(Diagnostic::error(problem, "use a text file with one team per line"))
+        CommandError::one(Diagnostic::error(problem, "use a text file with one team per line"))
     };
     let bytes = files::read(file, MAX_BYTES).map_err(|unread| unusable(&unread.reason()))?;
     let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
@@ -33,12 +33,12 @@ pub(in crate::cli) fn read_teams(file: &Path) -> Result<Vec<String>, Failure> {
         };
         let problem = format!("line {first}{more} of the list of teams `{shown}` is not a team name");
         let hint = format!("use a text file with one team per line; a team name has {}", grammar::team_words());
-        return Err(Failure::one(Diagnostic::error(problem, hint)));
+        return Err(CommandError::one(Diagnostic::error(problem, hint)));
     }
     let teams: Vec<String> = teams.into_iter().map(|(line, _)| line.to_owned()).collect();
     if teams.is_empty() {
         let problem = format!("the list of teams `{shown}` is empty");
-        return Err(Failure::one(Diagnostic::error(problem, "write one team per line")));
+        return Err(CommandError::one(Diagnostic::error(problem, "write one team per line")));
     }
     Ok(teams)
 }

@@ -36,7 +36,7 @@ pub(super) struct Extent {
 
 /// A line to place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Link {
+pub(super) struct LayoutEdge {
     pub(super) from: usize,
     pub(super) to: usize,
     /// The size of its label.
@@ -45,7 +45,7 @@ pub(super) struct Link {
 
 /// The place of a box.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Place {
+pub(super) struct BoxPlace {
     pub(super) along: f64,
     pub(super) across: f64,
     pub(super) extent_along: f64,
@@ -54,7 +54,7 @@ pub(super) struct Place {
 
 /// A straight part of a line; a bend connects it to the next one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Run {
+pub(super) struct Segment {
     pub(super) begin: f64,
     pub(super) end: f64,
     pub(super) across: f64,
@@ -64,19 +64,19 @@ pub(super) struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     /// In the order of the boxes.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<BoxPlace>,
     /// In the order of the lines. The label is next to the last run.
-    pub(super) lines: Vec<Vec<Run>>,
+    pub(super) lines: Vec<Vec<Segment>>,
     pub(super) along: f64,
     pub(super) across: f64,
 }
 
 /// Places everything. The graph has no cycles.
-pub(super) fn layout(boxes: &[Extent], links: &[Link]) -> Layout {
+pub(super) fn layout(boxes: &[Extent], links: &[LayoutEdge]) -> Layout {
     let boxes = grown(boxes, links);
     let is_linked = |at: &usize| links.iter().any(|link| link.from == *at || link.to == *at);
     let (linked, single): (Vec<usize>, Vec<usize>) = (0..boxes.len()).partition(is_linked);
-    let mut layout = Layout { places: vec![Place::default(); boxes.len()], ..Layout::default() };
+    let mut layout = Layout { places: vec![BoxPlace::default(); boxes.len()], ..Layout::default() };
     if !linked.is_empty() {
         columns(&mut layout, &boxes, links, &linked);
     }
@@ -85,7 +85,7 @@ pub(super) fn layout(boxes: &[Extent], links: &[Link]) -> Layout {
 }
 
 /// The boxes, grown to have room for the labels of all incoming lines.
-fn grown(boxes: &[Extent], links: &[Link]) -> Vec<Extent> {
+fn grown(boxes: &[Extent], links: &[LayoutEdge]) -> Vec<Extent> {
     let grown = boxes.iter().enumerate().map(|(at, own)| {
         let arriving = links.iter().filter(|link| link.to == at);
         let slot = arriving.clone().map(|link| link.words.across).fold(0.0, f64::max);
@@ -95,14 +95,14 @@ fn grown(boxes: &[Extent], links: &[Link]) -> Vec<Extent> {
 }
 
 /// Places connected boxes in columns.
-fn columns(layout: &mut Layout, boxes: &[Extent], links: &[Link], linked: &[usize]) {
+fn columns(layout: &mut Layout, boxes: &[Extent], links: &[LayoutEdge], linked: &[usize]) {
     let grid = Grid::new(boxes, links, linked);
     let columns = grid.columns(links);
     for at in linked {
         let (Some(own), Some(place)) = (boxes.get(*at), layout.places.get_mut(*at)) else { continue };
         let Extent { along, across } = *own;
         let (begin, top) = (grid.column(&columns, *at).begin, (grid.mid(*at) - across / 2.0).round());
-        *place = Place { along: begin, across: top, extent_along: along, extent_across: across };
+        *place = BoxPlace { along: begin, across: top, extent_along: along, extent_across: across };
     }
     layout.along = columns.last().map_or(0.0, |last| last.end);
     let ends = grid.spots.iter().enumerate().filter_map(|(at, spot)| Some(grid.mids.get(&at)? + spot.across / 2.0));
@@ -124,7 +124,7 @@ struct Grid<'g> {
 }
 
 impl<'g> Grid<'g> {
-    fn new(boxes: &'g [Extent], links: &[Link], linked: &'g [usize]) -> Grid<'g> {
+    fn new(boxes: &'g [Extent], links: &[LayoutEdge], linked: &'g [usize]) -> Grid<'g> {
         let ranks = ranks(links, linked);
         let rank = |at: usize| ranks.get(&at).copied().unwrap_or_default();
         let mut spots: Vec<Spot> =
@@ -153,7 +153,7 @@ impl<'g> Grid<'g> {
     }
 
     /// The start and end of each column, and where the lines before it become straight.
-    fn columns(&self, links: &[Link]) -> Vec<Column> {
+    fn columns(&self, links: &[LayoutEdge]) -> Vec<Column> {
         let n_columns = self.ranks.values().max().map_or(0, |last| last + 1);
         let mut columns: Vec<Column> = Vec::new();
         let mut left = 0.0;
@@ -183,17 +183,17 @@ impl<'g> Grid<'g> {
     }
 
     /// The straight parts of a line.
-    fn runs(&self, route: &[usize], columns: &[Column], places: &[Place]) -> Vec<Run> {
+    fn runs(&self, route: &[usize], columns: &[Column], places: &[BoxPlace]) -> Vec<Segment> {
         let runs = route.iter().enumerate().map(|(nth, at)| {
             let own = places.get(*at).copied().unwrap_or_default();
             let Column { straight, end, .. } = self.column(columns, *at);
             if nth == 0 {
-                Run { begin: own.along + own.extent_along, end, across: self.mid(*at) }
+                Segment { begin: own.along + own.extent_along, end, across: self.mid(*at) }
             } else if nth + 1 < route.len() {
-                Run { begin: straight, end, across: self.mid(*at) }
+                Segment { begin: straight, end, across: self.mid(*at) }
             } else {
                 let across = (own.across + own.extent_across * self.share(route, *at)).round();
-                Run { begin: straight, end: own.along, across }
+                Segment { begin: straight, end: own.along, across }
             }
         });
         runs.collect()
@@ -223,7 +223,7 @@ struct Column {
 }
 
 /// The column of each box.
-fn ranks(links: &[Link], linked: &[usize]) -> HashMap<usize, usize> {
+fn ranks(links: &[LayoutEdge], linked: &[usize]) -> HashMap<usize, usize> {
     let boxes: Vec<(usize, f64)> = linked.iter().map(|at| (*at, 1.0)).collect();
     let steps: Vec<(usize, usize)> = links.iter().map(|link| (link.from, link.to)).collect();
     let groups = placed(&boxes, &steps);
@@ -310,7 +310,7 @@ fn rows(layout: &mut Layout, boxes: &[Extent], single: &[usize]) {
         if left > 0.0 && left + own.along > room {
             (left, row) = (0.0, row + across);
         }
-        *place = Place { along: left, across: row, extent_along: own.along, extent_across: own.across };
+        *place = BoxPlace { along: left, across: row, extent_along: own.along, extent_across: own.across };
         layout.along = layout.along.max(left + own.along);
         layout.across = layout.across.max(row + own.across);
         left += along;

@@ -34,7 +34,7 @@ pub(super) struct Region {
 
 /// A line.
 #[derive(Clone)]
-pub(super) struct Row {
+pub(super) struct RegionRow {
     /// Without room for all, rows with a higher number are left out first.
     pub(super) rank: u8,
     pub(super) time: String,
@@ -50,7 +50,7 @@ impl Region {
     }
 
     /// Writes lines that stay, and `rows` below them.
-    pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[Row], output_style: OutputStyle) {
+    pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[RegionRow], output_style: OutputStyle) {
         let size @ (width, height) = (self.size)().unwrap_or(DEFAULT_SIZE);
         // The last column stays free: some terminals wrap a full line. One line is for the cursor, and one
         // keeps earlier output visible.
@@ -89,7 +89,7 @@ impl Region {
 }
 
 /// The rows that fit, in order, and the number of the others.
-fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
+fn fitting(rows: &[RegionRow], room: usize) -> Vec<RegionRow> {
     if rows.len() <= room {
         return rows.to_vec();
     }
@@ -98,9 +98,9 @@ fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
     let mut chosen: Vec<usize> = order.into_iter().take(room.saturating_sub(1)).collect();
     chosen.sort_unstable();
     let more = rows.len() - chosen.len();
-    let mut fitting: Vec<Row> = chosen.into_iter().filter_map(|at| rows.get(at)).cloned().collect();
+    let mut fitting: Vec<RegionRow> = chosen.into_iter().filter_map(|at| rows.get(at)).cloned().collect();
     let variants = vec![vec![(DIM, format!("and {more} more"))]];
-    fitting.push(Row { rank: 0, time: String::new(), variants });
+    fitting.push(RegionRow { rank: 0, time: String::new(), variants });
     fitting
 }
 
@@ -110,13 +110,13 @@ fn columns(parts: &Parts) -> usize {
 }
 
 /// The first text that fits, or the last.
-fn first_fitting(row: &Row, width: usize) -> usize {
+fn first_fitting(row: &RegionRow, width: usize) -> usize {
     let fits = row.variants.iter().position(|parts| columns(parts) <= width);
     fits.unwrap_or(row.variants.len().saturating_sub(1))
 }
 
 /// A row as a line of at most `width` columns, with its width.
-fn cut(row: &Row, variant: usize, width: usize, output_style: OutputStyle) -> (String, usize) {
+fn cut(row: &RegionRow, variant: usize, width: usize, output_style: OutputStyle) -> (String, usize) {
     let text = row.variants.get(variant).or(row.variants.last());
     let (parts, whole) = text.map_or((&[][..], 0), |parts| (parts.as_slice(), columns(parts)));
     let room = if whole > width { width.saturating_sub(CUT.len()) } else { width };
