@@ -119,11 +119,11 @@ pub struct Timeline {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
     /// When it could start: never after `begin`, and before it if `--parallelism` steps were running.
-    pub free: Duration,
+    pub ready: Duration,
     /// When it started.
     pub begin: Duration,
     /// When the resource was created.
-    pub made: Option<Duration>,
+    pub created: Option<Duration>,
     /// When it ended.
     pub end: Duration,
     /// Its waits.
@@ -214,9 +214,9 @@ impl Timeline {
             let begin = axis.place(step.started?);
             let end = step.ended.unwrap_or(times.ended);
             let bar = Bar {
-                free: step.free.map_or(begin, |free| axis.place(free)),
+                ready: step.free.map_or(begin, |free| axis.place(free)),
                 begin,
-                made: step.made.map(|made| axis.place(made)),
+                created: step.made.map(|created| axis.place(created)),
                 end: axis.place(end),
                 waits: waits(axis, records, Some(at), end),
                 calls: calls(axis, records, Some(at), end),
@@ -226,9 +226,9 @@ impl Timeline {
         let calls = calls(axis, records, None, times.begun);
         let begin = calls.iter().map(|call| call.begin).min();
         let reads = begin.map(|begin| Bar {
-            free: begin,
+            ready: begin,
             begin,
-            made: None,
+            created: None,
             end: calls.iter().map(|call| call.end).max().unwrap_or(begin),
             waits: waits(axis, records, None, times.begun),
             calls,

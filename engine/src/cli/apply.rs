@@ -1,4 +1,6 @@
 //! `engine apply`: makes AWS match the spec, or applies a saved plan.
+//!
+//! **Invariant:** a saved plan is applied as it was saved, or not at all.
 
 use std::path::PathBuf;
 

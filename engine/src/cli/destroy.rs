@@ -1,4 +1,6 @@
 //! `engine destroy`: deletes everything that the team's stack owns.
+//!
+//! **Invariant:** only resources that this stack owns are deleted.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,6 @@
 //! `engine explain`: explains resource types, their properties, the keys of a spec, and error codes.
+//!
+//! **Invariant:** it uses the tables that validation, planning and errors use.
 
 use clap::Args;
 

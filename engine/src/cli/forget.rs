@@ -1,4 +1,6 @@
 //! `engine forget`: removes engine's tags from a resource, and changes nothing else.
+//!
+//! **Invariant:** the resource itself stays as it is.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,6 @@
 //! `engine graph`: shows the dependency graph of a spec or a plan.
+//!
+//! **Invariant:** without `--plan`, it calls nothing.
 
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;

@@ -21,10 +21,12 @@ pub(super) fn on_runtime(
     })?;
     let (sender, receiver) = watch::channel(false);
     let result = runtime.block_on(async {
+        // Before the command starts, so that it misses no signal.
+        let interrupts = Interrupts::listen();
         tokio::select! {
             result = command(receiver) => result,
             // Ends only at the second signal: the first one goes through the channel.
-            () = signals(sender) => Ok(Exit::Interrupted),
+            () = second(interrupts, sender) => Ok(Exit::Interrupted),
         }
     });
     // A prompt may still block a thread that reads; it must not delay the exit.
@@ -33,8 +35,8 @@ pub(super) fn on_runtime(
 }
 
 /// Returns at the second Ctrl-C or TERM; the first one is sent through `sender`.
-async fn signals(sender: watch::Sender<bool>) {
-    let Ok(mut interrupts) = Interrupts::listen() else {
+async fn second(interrupts: std::io::Result<Interrupts>, sender: watch::Sender<bool>) {
+    let Ok(mut interrupts) = interrupts else {
         // Without handlers the default applies: the first signal ends the process.
         return std::future::pending().await;
     };

@@ -96,11 +96,11 @@ async fn list(
         let owner = (!args.all_teams).then_some((session.spec.team.as_str(), session.spec.stack.as_str()));
         owned.extend(find_owned(cx, owner, prefixes, account, terminal).await?);
         let scope = names::search_scope(target, &Site::new(&cx.aws.region, account));
-        let whose = match owner {
+        let owners = match owner {
             Some((team, stack)) => format!("team {team}, stack {stack}"),
             None => "all teams".to_owned(),
         };
-        scopes.push((whose, scope));
+        scopes.push((owners, scope));
     }
     owned.sort();
     print_owned(terminal, args.format, &owned, &scopes);
@@ -112,9 +112,9 @@ fn print_owned(terminal: &Terminal, format: OutputFormat, owned: &[Owned], scope
     match format {
         OutputFormat::Json => terminal.print(&format!("{}\n", render::owned_json(owned))),
         OutputFormat::Human if owned.is_empty() => {
-            for (whose, scope) in scopes {
+            for (owners, scope) in scopes {
                 terminal.show(&format!(
-                    "No resources of {whose} exist {}.\n{}\n",
+                    "No resources of {owners} exist {}.\n{}\n",
                     scope.place(),
                     sentence(scope.elsewhere())
                 ));
@@ -127,7 +127,7 @@ fn print_owned(terminal: &Terminal, format: OutputFormat, owned: &[Owned], scope
                 style.width = usize::MAX;
             }
             terminal.print(&render::owned(owned, style));
-            scopes.iter().for_each(|(whose, it)| terminal.note(&format!("Resources of {whose} {}", it.place())));
+            scopes.iter().for_each(|(owners, it)| terminal.note(&format!("Resources of {owners} {}", it.place())));
         }
     }
 }

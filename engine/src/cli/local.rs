@@ -1,4 +1,6 @@
 //! `engine local`: controls this project's local AWS.
+//!
+//! **Invariant:** it only controls the local AWS of this project.
 
 use std::path::PathBuf;
 

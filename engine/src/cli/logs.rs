@@ -267,9 +267,9 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
         }
         None => {
             let near = nearest(named, all.iter().map(|declared| declared.name.as_str()));
-            let meant = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+            let suggestion = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
             let problem = format!("the spec has no resource `{named}`");
-            Err(CommandError::one(Diagnostic::error(problem, format!("{meant}{hint}"))))
+            Err(CommandError::one(Diagnostic::error(problem, format!("{suggestion}{hint}"))))
         }
     }
 }

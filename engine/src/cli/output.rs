@@ -53,11 +53,11 @@ fn has_output(spec: &Spec, name: &str) -> Result<(), CommandError> {
         return Ok(());
     }
     let names = known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let meant = nearest(name, known()).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    let hint = match (names.is_empty(), meant.is_empty()) {
+    let suggestion = nearest(name, known()).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    let hint = match (names.is_empty(), suggestion.is_empty()) {
         (true, _) => "add outputs to the spec: `outputs: { name: ${resource.attribute} }`".to_owned(),
         (false, true) => format!("use one of {names}"),
-        (false, false) => format!("{meant}The outputs are {names}"),
+        (false, false) => format!("{suggestion}The outputs are {names}"),
     };
     Err(CommandError::one(Diagnostic::error(format!("the spec has no output `{name}`"), hint)))
 }

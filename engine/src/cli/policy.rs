@@ -1,4 +1,6 @@
 //! `engine policy`: prints IAM policies for a spec, ready to use.
+//!
+//! **Invariant:** a policy that IAM would reject for its size is an error.
 
 use clap::{Args, ValueEnum};
 
@@ -94,13 +96,13 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
         }
         for (name, needed) in &roles {
             explain(terminal, &session.spec.team, &needed.permissions);
-            fits(&format!("of the role `{name}`"), &needed.permissions)?;
+            check_size(&format!("of the role `{name}`"), &needed.permissions)?;
         }
         terminal.print(&text(&roles));
     } else {
         let document = policy::deploying(&session.spec, &site, Purpose::from(purpose));
         explain(terminal, &session.spec.team, &document);
-        fits(&format!("for the team `{}`", session.spec.team), &document)?;
+        check_size(&format!("for the team `{}`", session.spec.team), &document)?;
         terminal.print(&text(&document));
     }
     Ok(Exit::Done)
@@ -162,12 +164,13 @@ fn explain(terminal: &Terminal, team: &str, document: &Document) {
     }
 }
 
-fn fits(whose: &str, document: &Document) -> Result<(), CommandError> {
+fn check_size(subject: &str, document: &Document) -> Result<(), CommandError> {
     let n_characters = document.n_characters();
     if n_characters <= MAX_CHARACTERS {
         return Ok(());
     }
-    let problem = format!("the policy {whose} has {n_characters} characters, but IAM allows at most {MAX_CHARACTERS}");
+    let problem =
+        format!("the policy {subject} has {n_characters} characters, but IAM allows at most {MAX_CHARACTERS}");
     let hint = "print one policy per command (`--for diff`, …), or split the spec";
     Err(CommandError::one(Diagnostic::error(problem, hint).why("it lists each imported resource, layer and key")))
 }

@@ -1,4 +1,6 @@
 //! `engine schema`: prints the JSON Schema of specs, for editors.
+//!
+//! **Invariant:** the examples in it are specs that the tests plan and apply.
 
 use clap::Args;
 

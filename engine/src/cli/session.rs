@@ -63,7 +63,7 @@ pub(super) enum AwsTarget {
 }
 
 /// Loads every spec for every team, checks the resources that options name, and starts the local AWS
-/// if needed.
+/// if needed: that brings its own runtime, so this must not be called on one.
 pub(super) fn open<'t>(
     cx: &CommandContext<'t>,
     args: &SpecArgs,

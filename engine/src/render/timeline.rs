@@ -259,15 +259,15 @@ fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
     let at = |at: Duration| format!("left:{}", percent(at, axis.length));
     html! {
         div class="track" aria-hidden="true" {
-            @if bar.begin.saturating_sub(bar.free) >= NOTICEABLE {
-                span class="queued" style=(span(bar.free, bar.begin)) {}
+            @if bar.begin.saturating_sub(bar.ready) >= NOTICEABLE {
+                span class="queued" style=(span(bar.ready, bar.begin)) {}
             }
             span class={ "bar" @if !class.is_empty() { " " (class) } } style=(span(bar.begin, bar.end)) {}
             @for wait in &bar.waits {
                 span class="wait" style=(span(wait.begin, wait.end)) title=(wait.reason) {}
             }
-            @if let Some(made) = bar.made.filter(|made| *made < bar.end) {
-                span class="made" style=(at(made)) title={ "created at " (length(made)) } {}
+            @if let Some(created) = bar.created.filter(|created| *created < bar.end) {
+                span class="made" style=(at(created)) title={ "created at " (length(created)) } {}
             }
             @for call in &bar.calls {
                 span class={ "call" @if is_failure(call) { " vain" } } style=(span(call.begin, call.end))
@@ -279,7 +279,7 @@ fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
 
 fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
     let (again, throttled) = (bar.retries(), bar.throttled());
-    let queued = bar.begin.saturating_sub(bar.free);
+    let queued = bar.begin.saturating_sub(bar.ready);
     html! {
         div class="notes" {
             @if let Some(failure) = failure { p class="failure" { (failure) } }

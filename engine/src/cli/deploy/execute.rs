@@ -1,4 +1,6 @@
 //! Applies plans, and reports their progress and outcomes.
+//!
+//! **Invariant:** the timeline is written however the command ends.
 
 use std::cell::RefCell;
 use std::path::Path;
