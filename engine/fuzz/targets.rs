@@ -12,8 +12,8 @@ use engine::diagnostic::{self, Severity, Style};
 use engine::javascript;
 use engine::kinds::properties_of_policy;
 use engine::logs::{self as records, Line, Said};
-use engine::render::Look;
-use engine::render::logs::{self, Entry, Journal};
+use engine::render::OutputStyle;
+use engine::render::logs::{self, Journal, JournalEntry};
 use engine::sanitize::{self, Reader};
 use engine::saved::SavedPlan;
 use engine::spec::template::{Name, Token, tokens};
@@ -144,11 +144,11 @@ pub(crate) fn log(bytes: &[u8]) {
     let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let joined = records::join(lines, |line| line);
     assert_eq!(joined.join("\n"), text);
-    let mut journal = Journal::new(["logger"].into_iter(), Look { colour: false, width: 80, plain: false });
+    let mut journal = Journal::new(["logger"].into_iter(), OutputStyle { color: false, width: 80, plain: false });
     let own = records::read(text).with_own_frames(&|path| Some(path.to_owned()));
     for line in joined.iter().map(|line| records::read(line)).chain([records::read(text), own, Line::raw(text)]) {
         for said in &line.said {
-            let entry = Entry { function: "logger", at: 0, stream: "s", request: line.request.as_deref(), said };
+            let entry = JournalEntry { function: "logger", at: 0, stream: "s", request: line.request.as_deref(), said };
             let rows = journal.fold(vec![entry.clone(), entry.clone()]);
             let shown: String = rows.iter().map(|row| journal.row(row, None)).collect();
             let shown = sanitize::clean(&shown, Reader::default());

@@ -101,6 +101,48 @@ fn every_file_says_what_it_is() {
     }
 }
 
+/// The longest that a function may be, in lines.
+const MAX_LINES: usize = 60;
+
+/// The crates that keep to it.
+const WITH_SHORT_FUNCTIONS: [&str; 1] = ["engine"];
+
+/// Each function with its number of lines: rustfmt indents the closing brace like the signature.
+fn functions<'t>(text: &'t str) -> Vec<(&'t str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let function = |(at, line): (usize, &'t str)| {
+        let signature = line.trim_start();
+        let begins = ["fn ", "pub", "async ", "const "].iter().any(|word| signature.starts_with(word));
+        if !begins || !signature.split(' ').any(|word| word == "fn") || line.ends_with([';', '}']) {
+            return None;
+        }
+        let indent = &line[..line.len() - signature.len()];
+        let is_end = |line: &&str| {
+            let rest = line.strip_prefix(indent);
+            rest == Some("}") || rest.is_some_and(|rest| rest.starts_with(')') && rest.ends_with(';'))
+        };
+        Some((signature, lines[at..].iter().position(is_end)? + 1))
+    };
+    lines.iter().copied().enumerate().filter_map(function).collect()
+}
+
+#[test]
+fn no_function_is_longer_than_a_page_and_no_match_is_a_chain_of_conditions() {
+    let (mut found, mut n_functions) = (Vec::new(), 0);
+    for (name, root) in CRATES.into_iter().filter(|(name, _)| WITH_SHORT_FUNCTIONS.contains(name)) {
+        for (path, text) in sources_of(root) {
+            let functions = functions(&text);
+            n_functions += functions.len();
+            let long = functions.iter().filter(|(_, n_lines)| *n_lines > MAX_LINES);
+            found.extend(long.map(|(signature, n_lines)| format!("{name}, {path}, {n_lines} lines: {signature}")));
+            let chains = code(&text).filter(|line| line.contains("match () {"));
+            found.extend(chains.map(|line| format!("{name}, {path}, use `if` and `else`: {}", line.trim())));
+        }
+    }
+    assert!(n_functions > 500, "only {n_functions} functions were found");
+    assert_eq!(found, Vec::<String>::new());
+}
+
 /// `cargo tree` of a crate with some kinds of dependencies, one crate in each line.
 fn tree(package: &str, kinds: &str, format: &str) -> BTreeSet<String> {
     let args = ["tree", "--offline", "--locked", "--prefix", "none", "--package", package];

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, InterruptPolicy, Named};
 use crate::diagnostic::Diagnostic;
-use crate::inventory::{Inventory, Searched};
+use crate::inventory::{Inventory, SearchScope};
 use crate::kinds::default_log_group;
 use crate::logs::Happening;
 use crate::ownership::OwnershipVerdict;
@@ -224,7 +224,7 @@ impl Pace {
 ///
 /// # Errors
 /// A mapping that can't be verified: a part of it doesn't exist, or this stack doesn't own its table.
-pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &Searched) -> Result<Vec<Pipeline>, Vec<Diagnostic>> {
+pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &SearchScope) -> Result<Vec<Pipeline>, Vec<Diagnostic>> {
     let mappings = spec.resources.iter().filter(|declared| declared.schema().kind == "mapping");
     let (mut pipelines, mut errors) = (Vec::new(), Vec::new());
     for mapping in mappings {
@@ -246,7 +246,7 @@ pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &Searched) -> Res
 fn pipeline(
     spec: &Spec,
     inventory: &Inventory,
-    searched: &Searched,
+    searched: &SearchScope,
     mapping: &Declared,
 ) -> Result<Pipeline, Diagnostic> {
     let problem =
