@@ -13,7 +13,7 @@ pub mod render;
 pub mod sanitize;
 pub mod timeline;
 
-pub use engine_aws::{aws, filter, javascript, kinds, policy, preflight, records, source, verify};
+pub use engine_aws::{aws, filter, javascript, kinds, operation, policy, preflight, records, source, verify};
 pub use engine_core::{
     apply, cause, diagnostic, error, graph, inventory, kind, live, plan, provider, saved, schema, spec, value, wait,
     yaml,

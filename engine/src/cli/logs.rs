@@ -12,11 +12,11 @@ use futures_util::future::join_all;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
-use crate::aws::guard::function_name;
 use crate::aws::{Access, AwsError, Class, Context, LocalSettings, LogEvent, Named, Tail};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::inventory::Searched;
 use crate::kinds::default_log_group;
+use crate::kinds::function_name;
 use crate::live;
 use crate::plan::Options;
 use crate::records::{self, Line};

@@ -15,6 +15,7 @@ mod profiles;
 #[cfg(test)]
 #[allow(clippy::expect_used)]
 mod regions;
+mod request;
 pub mod rights;
 pub mod standin;
 pub mod tail;
@@ -63,6 +64,8 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::cause::Code;
+use crate::operation::{self, Effect, Operation, Operations, Service, Wire};
+use crate::policy::{PLAN, Scope};
 
 use answers::Answers;
 pub use context::Context;
@@ -76,6 +79,19 @@ pub use error::{AwsError, Class, Named};
 pub use guard::{Access, Guard};
 use profiles::Profiles;
 pub use tail::{LogEvent, Tail};
+
+/// The calls of every run, whatever its spec has.
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation::new(Service::STS, "sts:GetCallerIdentity", Effect::Read, Wire::Query, &limits::STS, &[]),
+    Operation::new(
+        Service::TAGGING,
+        "tag:GetResources",
+        Effect::Read,
+        Wire::Json("ResourceGroupsTaggingAPI_20170126"),
+        &limits::TAG_INDEX,
+        &[(&Scope::LISTS, PLAN)],
+    ),
+];
 
 /// The clients of one run.
 pub struct Aws {
@@ -116,6 +132,7 @@ pub struct Connection {
     endpoint: Option<String>,
     /// The secret of a local AWS; empty for real AWS.
     key: String,
+    operations: Operations,
     limits: Arc<RateLimits>,
     shared: Arc<SharedAnswers>,
     upload_timeouts: TimeoutConfig,
@@ -255,14 +272,16 @@ impl Connection {
         }
         let credentials = authenticate(&config, profiles, profile.is_some()).await?;
         let config = config.into_builder().credentials_provider(credentials).build();
+        let operations = operation::all();
         Ok(Connection {
             config,
             endpoint: settings.endpoint_url.clone(),
             key: String::new(),
             limits: Arc::new(RateLimits::new(
-                &limits::ALL,
+                &operations.limits(),
                 settings.rate.map_or(1.0, |rate| f64::from(rate) / f64::from(limits::LAMBDAS_RATE)),
             )),
+            operations,
             shared: Arc::default(),
             upload_timeouts: network.upload_timeouts.clone(),
         })
@@ -270,6 +289,11 @@ impl Connection {
 
     /// Connects to a local AWS, without the AWS variables, profiles and proxies of this machine.
     pub fn local(settings: &LocalSettings, network: &Network) -> Connection {
+        Connection::local_for(settings, network, operation::all())
+    }
+
+    /// The same for other calls than those of the shipped kinds.
+    pub fn local_for(settings: &LocalSettings, network: &Network, operations: Operations) -> Connection {
         let credentials = Credentials::from_keys(settings.access_key_id(), "local", None);
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -287,6 +311,7 @@ impl Connection {
             config,
             endpoint: Some(settings.endpoint_url.clone()),
             key: settings.key.clone(),
+            operations,
             limits: Arc::new(RateLimits::unlimited()),
             shared: Arc::default(),
             upload_timeouts: network.upload_timeouts.clone(),
@@ -295,8 +320,8 @@ impl Connection {
 
     /// The clients of one run, behind a new guard.
     pub fn clients(&self, access: Access) -> Aws {
-        let Connection { config, endpoint, key, limits, shared, upload_timeouts } = self;
-        let (guard, limits) = (Arc::new(Guard::new(access)), Arc::clone(limits));
+        let Connection { config, endpoint, key, operations, limits, shared, upload_timeouts } = self;
+        let (guard, limits) = (Arc::new(Guard::new(access, operations.clone())), Arc::clone(limits));
         let recorder = Arc::<Recorder>::default();
         let secrets = Secrets::default();
         secrets.learn(key);
@@ -655,7 +680,7 @@ impl HttpClient for Front {
 
 impl HttpConnector for Door {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let parsed = guard::Request::parse(
+        let parsed = self.guard.read(
             request.method(),
             request.uri(),
             request.headers().get("x-amz-target"),
@@ -671,13 +696,12 @@ impl HttpConnector for Door {
         let (inner, limits, guard) = (self.inner.clone(), Arc::clone(&self.limits), Arc::clone(&self.guard));
         let recorder = Arc::clone(&self.recorder);
         let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());
-        let writes = parsed.effect != guard::Effect::Read;
+        let writes = parsed.effect != Effect::Read;
         let call = request.headers().get("amz-sdk-invocation-id");
-        let place = recorder.attempt(&parsed.operation, target, writes, call);
+        let place = recorder.attempt(parsed.operation, target, writes, call);
         HttpConnectorFuture::new(async move {
-            let pass =
-                limits.admit(limits::of(&parsed)).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
-            if parsed.effect != guard::Effect::Read {
+            let pass = limits.admit(parsed.limit).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
+            if parsed.effect != Effect::Read {
                 // Before the response: a call that times out may still have been carried out.
                 guard.note_write();
             }
@@ -687,7 +711,7 @@ impl HttpConnector for Door {
                 Ok(response) => error::opened(response).await,
                 Err(error) => Err(error),
             };
-            if parsed.shows_parents() {
+            if parsed.shows.is_some() {
                 answer = match answer {
                     Ok(response) => read_by(&guard, &parsed, response).await,
                     lost => lost,

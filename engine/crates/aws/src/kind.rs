@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::aws::{Aws, AwsError, Context};
+use crate::operation::Operation;
 use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
 use crate::value::{Tree, Value, tree_to_json};
 
@@ -24,6 +25,11 @@ pub trait Kind: Send + Sync + 'static {
 
     /// The properties and the effects of changing them.
     fn schema(&self) -> Schema;
+
+    /// The calls that it makes: the guard blocks all others.
+    fn operations(&self) -> &'static [Operation] {
+        &[]
+    }
 
     /// Fills in defaults that depend on the name or other properties, and converts values to the form that AWS returns. Runs
     /// once, after the schema's defaults; `desired` can contain unknown values.
@@ -139,6 +145,9 @@ pub trait DynKind: Send + Sync {
     /// Its offline half.
     fn definition(self: Arc<Self>) -> Arc<dyn Definition>;
 
+    /// The calls that it makes.
+    fn operations(&self) -> &'static [Operation];
+
     /// Its operations with these clients.
     fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider>;
 }
@@ -169,6 +178,10 @@ impl<K> Connected<K> {
 impl<K: Kind> DynKind for Erased<K> {
     fn definition(self: Arc<Self>) -> Arc<dyn Definition> {
         self
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        self.kind.operations()
     }
 
     fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider> {

@@ -27,8 +27,11 @@ use crate::kind::{DynKind, Kind, erase};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::value::{Path, Tree, Value, tree_to_json};
 
-pub use function::default_log_group;
+pub(crate) use function::operations::{FUNCTION, FUNCTIONS, LAMBDA_TAGS};
+pub use function::{default_log_group, function_name};
 pub use permission::properties_of_policy;
+pub(crate) use role::operations::{GET_ROLE, ROLE};
+pub(crate) use table::operations::{TABLE, TABLES, item, via_dynamodb};
 
 /// The registry: one line for each kind.
 pub fn registry() -> [Arc<dyn DynKind>; 5] {

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod javascript;
 pub mod kind;
 pub mod kinds;
+pub mod operation;
 pub mod policy;
 pub mod preflight;
 pub mod records;

@@ -25,6 +25,8 @@ use crate::value::Value;
 pub use item::KeyAttribute;
 pub use log::{Evidence, Sighting};
 
+pub(crate) use item::OPERATIONS;
+
 use item::Item;
 use log::Log;
 
@@ -370,7 +372,7 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
                 let uuid = other.uuid.unwrap_or_default();
                 if other.event_source_arn.as_ref() == Some(stream) && !pipelines.iter().any(|it| it.uuid == uuid) {
                     let arn = other.function_arn.unwrap_or_default();
-                    let function = crate::aws::guard::function_name(&arn);
+                    let function = crate::kinds::function_name(&arn);
                     company.push(format!("the mapping {uuid}, which isn't in this spec, sends it to `{function}`"));
                 }
             }

@@ -6,6 +6,7 @@
 mod code;
 
 use std::error::Error as StdError;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -18,14 +19,18 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 
-use super::guard::{self, Refusal};
+use super::guard::Refusal;
 use super::headers;
 use super::profiles::Profiles;
 use crate::cause::Code;
+use crate::operation::{self, Operations};
 use engine_core::recorder::Answer;
 use engine_core::wait::limiter::Crowded;
 
 pub use engine_core::error::{Api, AwsError, Class};
+
+/// What is known of the calls that may fail.
+static OPERATIONS: LazyLock<Operations> = LazyLock::new(operation::all);
 
 /// Whether DynamoDB means a change in progress, which is transient, and not a quota.
 fn is_simultaneous(message: &str) -> bool {
@@ -70,10 +75,10 @@ pub fn explained(error: AwsError) -> AwsError {
     let api = Api {
         cause,
         refusal,
-        changes: guard::changes(&error.operation),
-        permission: action.map_or_else(|| guard::permission(&error.operation).into(), Into::into),
+        changes: OPERATIONS.changes(&error.operation),
+        permission: action.map_or_else(|| OPERATIONS.permission(&error.operation).into(), Into::into),
         on: on.unwrap_or_default().into(),
-        page: guard::page(&error.operation),
+        page: OPERATIONS.page(&error.operation),
         // Using a role or a layer requires a separate permission.
         lacking: match action {
             Some("iam:PassRole") => Some("role"),

@@ -7,8 +7,35 @@
 
 use std::collections::BTreeMap;
 
-use super::Context;
 use super::error::{AwsError, Class, Named};
+use super::{Context, limits};
+use crate::kinds::default_log_group;
+use crate::operation::{Effect, Operation, Service, Wire};
+use crate::policy::{
+    Imported,
+    Purpose::{Logs, Verify},
+    Scope, log_group,
+};
+
+/// The log groups of the functions.
+const LOG_GROUPS: Scope = Scope {
+    imported: Some(Imported {
+        sid: "ImportedLogs",
+        kind: "function",
+        resources: |policy, function| log_group(policy.site, &default_log_group(&function.id.name)),
+        why: Some("the log group of an imported function isn't known in advance"),
+    }),
+    ..Scope::new("Logs", |policy| policy.log_groups())
+};
+
+pub(crate) const OPERATIONS: &[Operation] = &[Operation::new(
+    Service::LOGS,
+    "logs:FilterLogEvents",
+    Effect::Read,
+    Wire::Json("Logs_20140328"),
+    &limits::LOGS,
+    &[(&LOG_GROUPS, &[Verify, Logs])],
+)];
 
 /// One event of a log group.
 #[derive(Debug, Clone, PartialEq, Eq)]

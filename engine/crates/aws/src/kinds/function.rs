@@ -16,6 +16,8 @@
 //!         exports.handler = async (event) => console.log(JSON.stringify(event));
 //! ```
 
+pub(super) mod operations;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::discriminant;
 use std::time::Duration;
@@ -36,6 +38,7 @@ use crate::aws::error::is_too_large;
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
     Reading, Schema, Shape, Text, Unknown, is_of_team, property,
@@ -611,6 +614,10 @@ impl Kind for Function {
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         super::untag(cx, BUSY, id, &arn).await
     }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
+    }
 }
 
 impl Props {
@@ -1101,6 +1108,11 @@ fn reason(text: Option<&str>) -> String {
 fn milliseconds(text: &str) -> Option<i64> {
     let (rest, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
     DateTime::from_str(&format!("{rest}:{minutes}"), Format::DateTimeWithOffset).ok()?.to_millis().ok()
+}
+
+/// A function's name in a name, a partial ARN or an ARN, without version or alias.
+pub fn function_name(text: &str) -> String {
+    operations::FUNCTION.bare_name(text)
 }
 
 /// A function's default log group (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).

@@ -23,6 +23,8 @@
 //!     starting_position: TRIM_HORIZON
 //! ```
 
+pub(super) mod operations;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -39,11 +41,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::{is_unsupported, is_untaggable};
-use crate::aws::guard::function_name;
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
 use crate::filter;
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::schema::{
     Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
     Reading, Schema, Shape, Site, Text, Unknown, is_of_team, name_in_arn, partition_of, property,
@@ -51,7 +53,7 @@ use crate::schema::{
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
 
-use super::{Delta, Sighting};
+use super::{Delta, Sighting, function_name};
 
 pub(super) struct Mapping;
 
@@ -550,6 +552,10 @@ impl Kind for Mapping {
         let uuid = have.incarnation.unwrap_or_default();
         let arn = arn(cx, id, &uuid, "UntagResource").await?;
         super::untag(cx, BUSY, id, &arn).await
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
     }
 }
 

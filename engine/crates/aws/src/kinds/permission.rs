@@ -19,6 +19,8 @@
 //!     principal: dynamodb.amazonaws.com
 //! ```
 
+pub(super) mod operations;
+
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
@@ -30,6 +32,7 @@ use super::Sighting;
 use crate::aws::{AwsError, Class, Context, Named, Wait, limits, trust};
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::schema::{
     Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, PARTITIONS, Problem,
     Reading, Schema, Shape, Text, is_of_team, property,
@@ -379,6 +382,10 @@ impl Kind for Permission {
             }
         };
         cx.send(BUSY, &id.name, remove).await
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
     }
 }
 

@@ -8,12 +8,15 @@
 //!     import: fhms-pulumi-challenge-lambda-execution-role
 //! ```
 
+pub(super) mod operations;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::aws::{AwsError, Class, Context};
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::schema::{
     Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Reading, Schema, Shape, Text, property,
 };
@@ -113,6 +116,10 @@ impl Kind for Role {
 
     async fn delete(&self, _: &Context, _: &Id, _: Live<Props>) -> Result<(), AwsError> {
         Err(never())
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
     }
 }
 

@@ -19,6 +19,7 @@
 
 mod change;
 mod index;
+pub(super) mod operations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -36,6 +37,7 @@ use serde_json::json;
 
 use crate::aws::{AwsError, Class, Context, Named, Wait};
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::schema::{
     Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
     Problem, Reading, Schema, Shape, Text, Unknown, is_of_team, property,
@@ -595,6 +597,10 @@ impl Kind for Table {
         };
         cx.send(BUSY, &id.name, untag).await?;
         Ok(())
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
     }
 }
 

@@ -14,9 +14,18 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::filter;
+use crate::kinds::{TABLES, item};
+use crate::operation::Operation;
+use crate::policy::Purpose::Verify;
 use crate::records::Happening;
 
 use super::Pipeline;
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    item("dynamodb:DeleteItem", &[(&TABLES, &[Verify])]),
+    item("dynamodb:PutItem", &[(&TABLES, &[Verify])]),
+    item("dynamodb:UpdateItem", &[(&TABLES, &[Verify])]),
+];
 
 /// The attribute that holds the mark.
 const MARK: &str = "engine_verify";
