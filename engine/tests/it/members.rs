@@ -482,6 +482,7 @@ fn an_error_of_aws_points_at_the_line_that_it_names() {
     for (resource, code, text, line) in TEXTS {
         let class = Class::Rejected;
         let error = AwsError { code: Some((*code).into()), ..AwsError::own(class, "any", resource, *text) };
+        let error = engine::aws::error::explained(error);
         let place = spec.blamed(resource, &error).unwrap();
         let (at, _) = place.line_column();
         let found = SPEC.lines().nth(at - 1).unwrap().trim();

@@ -75,7 +75,7 @@ pub use engine_core::recorder::{self, Recorder};
 use engine_core::wait::limiter::{PATIENCE, RateLimits};
 pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, Reporter, Steady, Wait};
 use error::Throttle;
-pub use error::{AwsError, Class, Named};
+pub use error::{AwsError, Class, Existing, Named};
 pub use guard::{Access, Guard};
 use profiles::Profiles;
 pub use tail::{LogEvent, Tail};
@@ -458,30 +458,22 @@ impl Aws {
     /// # Errors
     /// `Denied` without the permission `tag:GetResources`.
     pub async fn tagged(&self, tags: &[(&str, &str)], types: &[&str]) -> Result<Vec<(String, Tags)>, AwsError> {
-        let mut found = Vec::new();
-        let mut token = None;
-        loop {
-            let filters = tags.iter().map(|(key, value)| {
-                let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder().key(*key);
-                if value.is_empty() { filter.build() } else { filter.values(*value).build() }
-            });
-            let request = self
-                .tagging
-                .get_resources()
-                .set_tag_filters(Some(filters.collect()))
-                .set_resource_type_filters(Some(types.iter().map(|it| (*it).to_owned()).collect()))
-                .set_pagination_token(token);
-            let answer = request.send().await.named("GetResources", "")?;
-            for resource in answer.resource_tag_mapping_list.unwrap_or_default() {
-                let tags = resource.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
-                found.push((resource.resource_arn.unwrap_or_default(), tags));
-            }
-            // An empty page may still have a next page.
-            token = answer.pagination_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(found);
-            }
-        }
+        let filters = tags.iter().map(|(key, value)| {
+            let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder().key(*key);
+            if value.is_empty() { filter.build() } else { filter.values(*value).build() }
+        });
+        let request = self
+            .tagging
+            .get_resources()
+            .set_tag_filters(Some(filters.collect()))
+            .set_resource_type_filters(Some(types.iter().map(|it| (*it).to_owned()).collect()));
+        let pages = request.into_paginator().items().send();
+        let resources = pages.collect::<Result<Vec<_>, _>>().await.named("GetResources", "")?;
+        let found = resources.into_iter().map(|resource| {
+            let tags = resource.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
+            (resource.resource_arn.unwrap_or_default(), tags)
+        });
+        Ok(found.collect())
     }
 
     /// Reads a role by name.

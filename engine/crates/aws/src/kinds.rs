@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use engine_core::kind::Kinds;
 
-use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::aws::{AwsError, Class, Context, Existing, Named, Wait};
 use crate::kind::{DynKind, Kind, erase};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::value::{Path, Tree, Value, tree_to_json};
@@ -297,10 +297,7 @@ impl Sighting {
     async fn of_function(&self, cx: &Context, function: &str, error: AwsError) -> AwsError {
         let look = || async {
             let look = cx.aws.lambda.get_function().function_name(function).send().await;
-            match look.named("GetFunction", function) {
-                Err(error) if error.class == Class::NotFound => Ok(false),
-                answer => answer.map(|_| true),
-            }
+            Ok(look.named("GetFunction", function).if_exists()?.is_some())
         };
         match cx.read(function, look).await {
             Err(trouble) => trouble,

@@ -160,7 +160,7 @@ fn concurrency_is_reserved_forbidden_and_released_by_calls_of_its_own() {
 fn sequence(cloud: &Cloud) -> String {
     let mut looks = 0;
     let mut lines = Vec::new();
-    for call in cloud.calls() {
+    for call in cloud.calls().into_iter().filter(|call| !super::world::IAM_READS.contains(&call.operation.as_str())) {
         assert!(call.status < 400, "{} was refused", call.operation);
         if call.operation == "GetFunction" {
             looks += 1;

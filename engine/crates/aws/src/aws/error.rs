@@ -62,6 +62,34 @@ where
     }
 }
 
+/// Results of calls about a resource that may not exist.
+pub trait Existing<T> {
+    /// `None` if the resource doesn't exist.
+    ///
+    /// # Errors
+    /// Every other error.
+    fn if_exists(self) -> Result<Option<T>, AwsError>;
+
+    /// Success of a delete, also if the resource is already deleted.
+    ///
+    /// # Errors
+    /// Every other error.
+    fn if_deleted(self) -> Result<(), AwsError>;
+}
+
+impl<T> Existing<T> for Result<T, AwsError> {
+    fn if_exists(self) -> Result<Option<T>, AwsError> {
+        match self {
+            Err(error) if error.class == Class::NotFound => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    fn if_deleted(self) -> Result<(), AwsError> {
+        self.if_exists().map(drop)
+    }
+}
+
 /// Attaches what the operation and AWS's answer show beyond the class.
 pub fn explained(error: AwsError) -> AwsError {
     let answer = code::Answer { code: error.code.as_deref().unwrap_or_default(), text: &error.message };

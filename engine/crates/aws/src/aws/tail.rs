@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{AwsError, Class, Named};
+use super::error::{AwsError, Existing, Named};
 use super::{Context, limits};
 use crate::kinds::default_log_group;
 use crate::operation::{Effect, Operation, Service, Wire};
@@ -150,10 +150,7 @@ impl Tail {
                 let request = request.set_end_time(self.end).set_filter_pattern(self.text.clone());
                 request.set_next_token(token.clone()).send().await.named("FilterLogEvents", &self.group)
             };
-            let answer = match cx.read(&self.group, look).await {
-                Err(error) if error.class == Class::NotFound => return Ok(None),
-                answer => answer?,
-            };
+            let Some(answer) = cx.read(&self.group, look).await.if_exists()? else { return Ok(None) };
             events.extend(answer.events.unwrap_or_default().into_iter().map(|event| {
                 let stream = event.log_stream_name.unwrap_or_default();
                 let at = event.timestamp.unwrap_or_default();

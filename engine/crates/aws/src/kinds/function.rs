@@ -36,7 +36,7 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::error::is_too_large;
 use crate::aws::trust::Inquiry;
-use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
+use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
@@ -451,27 +451,14 @@ impl Kind for Function {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        let answer =
-            match cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name) {
-                Err(error) if error.class == Class::NotFound => return Ok(None.into()),
-                answer => answer?,
-            };
-        Ok(Seen::of(answer).map(Seen::live).into())
+        Ok(look(cx, id).await?.map(Seen::live).into())
     }
 
     async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
-        let mut found = Vec::new();
-        let mut marker = None;
-        loop {
-            let answer = cx.aws.lambda.list_functions().set_marker(marker).send().await.named("ListFunctions", "")?;
-            let names = answer.functions.unwrap_or_default().into_iter().filter_map(|it| it.function_name);
-            found.extend(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)));
-            // An empty page can have a next page.
-            marker = answer.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                return Ok(found);
-            }
-        }
+        let pages = cx.aws.lambda.list_functions().into_paginator().items().send();
+        let functions = pages.collect::<Result<Vec<_>, _>>().await.named("ListFunctions", "")?;
+        let names = functions.into_iter().filter_map(|it| it.function_name);
+        Ok(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)).collect())
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -601,11 +588,8 @@ impl Kind for Function {
 
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
         let delete = || async {
-            match cx.aws.lambda.delete_function().function_name(&id.name).send().await.named("DeleteFunction", &id.name)
-            {
-                Err(error) if error.class == Class::NotFound => Ok(()),
-                answer => answer.map(|_| ()),
-            }
+            let request = cx.aws.lambda.delete_function().function_name(&id.name);
+            request.send().await.named("DeleteFunction", &id.name).if_deleted()
         };
         cx.send(BUSY, &id.name, delete).await
     }
@@ -1025,12 +1009,8 @@ fn of_each_kind(errors: Vec<SourceError>) -> Vec<(SourceError, usize)> {
 /// The current function; `None` if it doesn't exist (yet).
 async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
     // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike GetFunctionConfiguration.
-    match cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name) {
-        Ok(answer) => Ok(Seen::of(answer)),
-        // Right after a create, "not found" means "not yet".
-        Err(error) if error.class == Class::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name);
+    Ok(answer.if_exists()?.and_then(Seen::of))
 }
 
 /// Waits until no create or update is in progress, and returns the function. Fails if it no longer belongs to `owner` or this

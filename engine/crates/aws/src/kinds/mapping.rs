@@ -42,7 +42,7 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::error::{is_unsupported, is_untaggable};
 use crate::aws::trust::Inquiry;
-use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
+use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
 use crate::filter;
 use crate::kind::Kind;
 use crate::operation::Operation;
@@ -526,22 +526,14 @@ impl Kind for Mapping {
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let uuid = have.incarnation.unwrap_or_default();
         let delete = || async {
-            match cx
-                .aws
-                .lambda
-                .delete_event_source_mapping()
-                .uuid(&uuid)
-                .send()
-                .await
-                .named("DeleteEventSourceMapping", &id.name)
-            {
-                Err(error) if error.class == Class::NotFound => Ok(()),
+            let request = cx.aws.lambda.delete_event_source_mapping().uuid(&uuid);
+            match request.send().await.named("DeleteEventSourceMapping", &id.name).if_deleted() {
                 // It is in use because of an earlier change, which is transient, or because it is already being deleted.
                 Err(error) if error.class == Class::Busy => match get(cx, &uuid).await? {
                     Some(mapping) if mapping.state() != Some("Deleting") => Err(error),
                     _ => Ok(()),
                 },
-                answer => answer.map(|_| ()),
+                answer => answer,
             }
         };
         cx.send(BUSY, &id.name, delete).await?;
@@ -705,22 +697,10 @@ struct Tags {
 /// All mappings of a function by its name, including those of ended streams and deleted functions. Without a name, all
 /// mappings in the region.
 async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
-    let mut mappings = Vec::new();
-    let mut marker = None;
-    loop {
-        let request = cx.aws.lambda.list_event_source_mappings().set_marker(marker);
-        let request = request.set_function_name(function.map(str::to_owned));
-        let answer = match request.send().await.named("ListEventSourceMappings", function.unwrap_or_default()) {
-            Err(error) if error.class == Class::NotFound => return Ok(mappings),
-            answer => answer?,
-        };
-        mappings.extend(answer.event_source_mappings.unwrap_or_default());
-        // An empty page can have a next page.
-        marker = answer.next_marker.filter(|marker| !marker.is_empty());
-        if marker.is_none() {
-            return Ok(mappings);
-        }
-    }
+    let request = cx.aws.lambda.list_event_source_mappings().set_function_name(function.map(str::to_owned));
+    let mappings = request.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let mappings = mappings.named("ListEventSourceMappings", function.unwrap_or_default());
+    Ok(mappings.if_exists()?.unwrap_or_default())
 }
 
 /// One mapping. Without permission to read it directly, it is looked up in the list of all mappings.
