@@ -161,7 +161,8 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         // What is imported stands there, with any outputs; nothing else does.
         let imported = spec.resources.iter().filter(|it| it.imported).map(|declared| {
             let outputs = declared.schema().outputs.iter().map(|it| (it.name.to_owned(), "known".to_owned()));
-            (declared.name.clone(), Found { live: Some(live(Tree::new(), outputs.collect())), ..Found::default() })
+            let live = Live { outputs: outputs.collect(), ..live(Ownership::Nobody) };
+            (declared.name.clone(), Found { live: Some(live), ..Found::default() })
         });
         let site = Site::new("eu-central-1", "123456789012");
         let inventory = Inventory { found: imported.collect(), ..Inventory::new(site) };
@@ -190,19 +191,22 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         // What a read leaves out, because AWS never returns it, is no obstacle to deleting.
         let mut seen = props.clone();
         seen.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::Local));
-        let error =
-            provider.delete(&cx, &id, live(seen, Outputs::new())).await.map_or_else(|it| it.class, |()| Class::Guarded);
+        let error = provider
+            .delete(&cx, &id, Live { props: seen, ..live(Ownership::Nobody) })
+            .await
+            .map_or_else(|it| it.class, |()| Class::Guarded);
         assert_ne!(error, Class::Defect, "{name}");
         let surplus = Tree::from([("surplus".to_owned(), Value::Null)]).into_iter().chain(props).collect();
         assert_eq!(provider.create(&cx, &id, want(&surplus)).await.unwrap_err().class, Class::Defect, "{name}");
     }
 }
 
-fn live(props: Tree, outputs: Outputs) -> Live {
+/// A resource of this owner, without properties.
+pub(crate) fn live(owner: Ownership) -> Live {
     Live {
-        props,
-        outputs,
-        owner: Ownership::Nobody,
+        props: Tree::new(),
+        outputs: Outputs::new(),
+        owner,
         condition: Condition::Settled,
         incarnation: None,
         revision: None,

@@ -107,6 +107,8 @@ pub struct Aws {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// The tag index.
     pub tagging: aws_sdk_resourcegroupstagging::Client,
+    /// The settings of all clients, for those of other services.
+    pub sdk: SdkConfig,
     /// Checks every request of these clients.
     pub guard: Arc<Guard>,
     /// The rate limits that all clients share.
@@ -129,7 +131,6 @@ pub struct Aws {
 /// has its own guard.
 pub struct Connection {
     config: SdkConfig,
-    endpoint: Option<String>,
     /// The secret of a local AWS; empty for real AWS.
     key: String,
     operations: Operations,
@@ -263,6 +264,7 @@ impl Connection {
             let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build();
             loader = loader.profile_name(profile).credentials_provider(provider);
         }
+        // It takes precedence over AWS_ENDPOINT_URL_… of each service.
         if let Some(endpoint) = &settings.endpoint_url {
             loader = loader.endpoint_url(endpoint);
         }
@@ -275,7 +277,6 @@ impl Connection {
         let operations = operation::all();
         Ok(Connection {
             config,
-            endpoint: settings.endpoint_url.clone(),
             key: String::new(),
             limits: Arc::new(RateLimits::new(
                 &operations.limits(),
@@ -309,7 +310,6 @@ impl Connection {
             .build();
         Connection {
             config,
-            endpoint: Some(settings.endpoint_url.clone()),
             key: settings.key.clone(),
             operations,
             limits: Arc::new(RateLimits::unlimited()),
@@ -320,7 +320,7 @@ impl Connection {
 
     /// The clients of one run, behind a new guard.
     pub fn clients(&self, access: Access) -> Aws {
-        let Connection { config, endpoint, key, operations, limits, shared, upload_timeouts } = self;
+        let Connection { config, key, operations, limits, shared, upload_timeouts } = self;
         let (guard, limits) = (Arc::new(Guard::new(access, operations.clone())), Arc::clone(limits));
         let recorder = Arc::<Recorder>::default();
         let secrets = Secrets::default();
@@ -330,34 +330,18 @@ impl Connection {
             let (guard, limits, recorder) = (Arc::clone(&guard), Arc::clone(&limits), Arc::clone(&recorder));
             SharedHttpClient::new(Front { inner, guard, limits, recorder })
         });
-        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(config).retry_classifier(error::QuotaIsNoThrottle);
-        let mut lambda = aws_sdk_lambda::config::Builder::from(config);
-        let mut iam = aws_sdk_iam::config::Builder::from(config);
-        let mut sts = aws_sdk_sts::config::Builder::from(config);
-        let mut logs = aws_sdk_cloudwatchlogs::config::Builder::from(config);
-        let mut tagging = aws_sdk_resourcegroupstagging::config::Builder::from(config);
-        dynamodb.set_http_client(door.clone());
-        lambda.set_http_client(door.clone());
-        iam.set_http_client(door.clone());
-        sts.set_http_client(door.clone());
-        logs.set_http_client(door.clone());
-        tagging.set_http_client(door);
-        if let Some(endpoint) = endpoint {
-            // Set on each client, so that a service-specific AWS_ENDPOINT_URL_… doesn't override the flag.
-            dynamodb = dynamodb.endpoint_url(endpoint);
-            lambda = lambda.endpoint_url(endpoint);
-            iam = iam.endpoint_url(endpoint);
-            sts = sts.endpoint_url(endpoint);
-            logs = logs.endpoint_url(endpoint);
-            tagging = tagging.endpoint_url(endpoint);
-        }
+        let mut sdk = config.clone().into_builder();
+        sdk.set_http_client(door);
+        let sdk = sdk.build();
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_classifier(error::QuotaIsNoThrottle);
         Aws {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
-            lambda: aws_sdk_lambda::Client::from_conf(lambda.build()),
-            iam: aws_sdk_iam::Client::from_conf(iam.build()),
-            sts: aws_sdk_sts::Client::from_conf(sts.build()),
-            logs: aws_sdk_cloudwatchlogs::Client::from_conf(logs.build()),
-            tagging: aws_sdk_resourcegroupstagging::Client::from_conf(tagging.build()),
+            lambda: aws_sdk_lambda::Client::new(&sdk),
+            iam: aws_sdk_iam::Client::new(&sdk),
+            sts: aws_sdk_sts::Client::new(&sdk),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&sdk),
+            tagging: aws_sdk_resourcegroupstagging::Client::new(&sdk),
+            sdk,
             guard,
             limits,
             secrets: Arc::new(secrets),

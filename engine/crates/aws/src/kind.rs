@@ -11,6 +11,7 @@ use engine_core::wait::Context as Core;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::aws::error::ErrorRow;
 use crate::aws::{Aws, AwsError, Context};
 use crate::operation::Operation;
 use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
@@ -28,6 +29,11 @@ pub trait Kind: Send + Sync + 'static {
 
     /// The calls that it makes: the guard blocks all others.
     fn operations(&self) -> &'static [Operation] {
+        &[]
+    }
+
+    /// What AWS's answers mean that only this type gets.
+    fn errors(&self) -> &'static [ErrorRow] {
         &[]
     }
 
@@ -148,6 +154,9 @@ pub trait DynKind: Send + Sync {
     /// The calls that it makes.
     fn operations(&self) -> &'static [Operation];
 
+    /// What AWS's answers mean that only this type gets.
+    fn errors(&self) -> &'static [ErrorRow];
+
     /// Its operations with these clients.
     fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider>;
 }
@@ -182,6 +191,10 @@ impl<K: Kind> DynKind for Erased<K> {
 
     fn operations(&self) -> &'static [Operation] {
         self.kind.operations()
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        self.kind.errors()
     }
 
     fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider> {

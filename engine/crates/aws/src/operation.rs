@@ -1,8 +1,9 @@
-//! The calls that engine makes, as data: what a request looks like, what it does, and which rate limit and permissions apply.
+//! The calls that engine makes, as data: what a request looks like, what it does, and which rate limit and
+//! permissions apply.
 //!
-//! Each resource type declares its own ([`Kind::operations`](crate::kind::Kind::operations)); the few calls that belong to no
-//! type are declared where they are made. Guard, rate limits, IAM policies, the hints of errors and the forged requests of the
-//! tests interpret these declarations.
+//! Each resource type declares its own ([`Kind::operations`](crate::kind::Kind::operations)); the few calls that belong
+//! to no type are declared where they are made. Guard, rate limits, IAM policies, the hints of errors and the forged
+//! requests of the tests interpret these declarations.
 //!
 //! **Invariant:** a call that isn't declared can't be sent.
 
@@ -155,6 +156,8 @@ pub struct Implied {
     pub grant: Grant,
     /// Why it is required.
     pub why: &'static str,
+    /// The property whose value requires it.
+    pub property: Option<&'static str>,
 }
 
 /// A call to AWS.
@@ -298,6 +301,11 @@ impl Operations {
     pub(crate) fn limit_of(&self, operation: &Operation) -> LimitId {
         let position = self.limits.iter().position(|it| ptr::eq(*it, operation.limit));
         position.map_or(limits::LAMBDA, LimitId)
+    }
+
+    /// The permission for this action, if a call implies it.
+    pub(crate) fn implied(&self, action: &str) -> Option<&Implied> {
+        self.iter().flat_map(|it| it.implied).find(|it| it.action == action)
     }
 
     fn named(&self, name: &str) -> impl Iterator<Item = &Operation> {

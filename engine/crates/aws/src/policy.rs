@@ -1,7 +1,8 @@
 //! Least-privilege IAM policies for a spec: for deploying it, and for the execution roles of its functions.
 //!
-//! Each declared [operation](crate::operation::Operation) has the permissions that it requires, and on which resources. Resource
-//! types and condition keys are in AWS's service authorization reference: docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, …/list_awslambda.html,
+//! Each declared [operation](crate::operation::Operation) names the permission that it requires, and on which resources.
+//! Resource types and condition keys are in AWS's service authorization reference:
+//! docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, …/list_awslambda.html,
 //! …/list_awsidentityandaccessmanagementiam.html, …/list_amazoncloudwatchlogs.html,
 //! …/list_amazonresourcegrouptaggingapi.html.
 //!

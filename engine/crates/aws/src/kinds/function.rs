@@ -16,6 +16,7 @@
 //!         exports.handler = async (event) => console.log(JSON.stringify(event));
 //! ```
 
+mod errors;
 pub(super) mod operations;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -34,7 +35,7 @@ use aws_smithy_types::{Blob, DateTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::aws::error::is_too_large;
+use crate::aws::error::{ErrorRow, is_too_large};
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
 use crate::kind::Kind;
@@ -601,6 +602,10 @@ impl Kind for Function {
 
     fn operations(&self) -> &'static [Operation] {
         operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
     }
 }
 

@@ -23,6 +23,7 @@
 //!     starting_position: TRIM_HORIZON
 //! ```
 
+mod errors;
 pub(super) mod operations;
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +41,7 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::aws::error::{is_unsupported, is_untaggable};
+use crate::aws::error::{ErrorRow, is_unsupported, is_untaggable};
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
 use crate::filter;
@@ -548,6 +549,10 @@ impl Kind for Mapping {
 
     fn operations(&self) -> &'static [Operation] {
         operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
     }
 }
 

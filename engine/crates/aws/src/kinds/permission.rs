@@ -19,6 +19,7 @@
 //!     principal: dynamodb.amazonaws.com
 //! ```
 
+mod errors;
 pub(super) mod operations;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::Sighting;
+use crate::aws::error::ErrorRow;
 use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits, trust};
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
@@ -380,6 +382,10 @@ impl Kind for Permission {
 
     fn operations(&self) -> &'static [Operation] {
         operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
     }
 }
 

@@ -18,6 +18,7 @@
 //! ```
 
 mod change;
+mod errors;
 mod index;
 pub(super) mod operations;
 
@@ -35,6 +36,7 @@ use aws_smithy_types::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::aws::error::ErrorRow;
 use crate::aws::{AwsError, Class, Context, Existing, Named, Wait};
 use crate::kind::Kind;
 use crate::operation::Operation;
@@ -590,6 +592,10 @@ impl Kind for Table {
 
     fn operations(&self) -> &'static [Operation] {
         operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
     }
 }
 

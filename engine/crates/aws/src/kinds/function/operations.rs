@@ -1,4 +1,5 @@
-//! The calls of `function` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the permissions on functions.
+//! The calls of `function` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the permissions on
+//! functions.
 
 use std::collections::BTreeSet;
 
@@ -60,18 +61,21 @@ const PASS_ROLE: Implied = Implied {
     action: "iam:PassRole",
     grant: (&PASSED_ROLES, &[Apply]),
     why: "CreateFunction passes the role to Lambda, and so does UpdateFunctionConfiguration if the role changes",
+    property: Some("role"),
 };
 /// docs.aws.amazon.com/lambda/latest/dg/tags-esm.html#esm-tags-required-permissions
 const READ_TAGS: Implied = Implied {
     action: "lambda:ListTags",
     grant: (&FUNCTIONS, &[Diff, Apply, Destroy, Verify, Logs, Check]),
     why: "GetFunction requires it if the function has tags",
+    property: None,
 };
 /// docs.aws.amazon.com/lambda/latest/dg/adding-layers.html
 const READ_LAYERS: Implied = Implied {
     action: "lambda:GetLayerVersion",
     grant: (&LAYERS, &[Apply]),
     why: "adding a layer to a function requires permission to read the layer",
+    property: Some("layers"),
 };
 
 const fn call(action: &'static str, effect: Effect, wire: Wire, grants: &'static [Grant]) -> Operation {

@@ -1,5 +1,5 @@
-//! The calls of `table` (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations.html), and the permissions on
-//! tables.
+//! The calls of `table` (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations.html), and the permissions
+//! on tables.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ pub(crate) fn via_dynamodb(policy: &PolicyBuilder<'_>) -> Json {
 /// docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
 const fn key(action: &'static str, used_by: &'static [Purpose]) -> Implied {
     let why = "DynamoDB uses a table's customer managed key with the caller's permissions";
-    Implied { action, grant: (&KEYS, used_by), why }
+    Implied { action, grant: (&KEYS, used_by), why, property: None }
 }
 
 const fn of(action: &'static str, effect: Effect, limit: &'static Limit, grants: &'static [Grant]) -> Operation {
