@@ -471,7 +471,7 @@ async fn without_its_declaration_a_call_is_refused_at_the_door() {
         let outcome = lie(&context(all.clone(), access), &request).await;
         let is_unknown = outcome.is_err_and(|error| error.message.contains("unknown request"));
         assert!(!is_unknown, "{name}");
-        assert_eq!(cloud.calls().len() > 0, matches!(operation.effect, Effect::Read | Effect::Create), "{name}");
+        assert_eq!(!cloud.calls().is_empty(), matches!(operation.effect, Effect::Read | Effect::Create), "{name}");
         cloud.forget();
     }
     eprintln!("guard: {} calls refused without their declarations", all.iter().count());
