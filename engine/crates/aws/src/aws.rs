@@ -2,7 +2,7 @@
 //!
 //! All requests pass through one connector, which asks the guard, enforces the rate limits and logs the call.
 //!
-//! **Invariant:** nothing here depends on a kind, a plan or a spec.
+//! **Invariant:** nothing here depends on a plan or a spec, and nothing names a kind.
 
 mod answers;
 mod ca_bundle;

@@ -31,7 +31,7 @@ pub(crate) use function::operations::{FUNCTION, FUNCTIONS, LAMBDA_TAGS};
 pub use function::{default_log_group, function_name};
 pub use permission::properties_of_policy;
 pub(crate) use role::operations::{GET_ROLE, ROLE};
-pub(crate) use table::operations::{TABLE, TABLES, item, via_dynamodb};
+pub(crate) use table::operations::{TABLE, TABLES, item_operation, via_dynamodb};
 
 /// The registry: one line for each kind.
 pub fn registry() -> [Arc<dyn DynKind>; 5] {

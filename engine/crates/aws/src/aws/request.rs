@@ -243,3 +243,56 @@ fn arn<'a>(text: &'a str, service: &str) -> Option<((String, String), &'a str)> 
     let (region, account, resource) = (fields.next()?, fields.next()?, fields.next()?);
     (marker == "arn" && of == service).then(|| ((region.to_owned(), account.to_owned()), resource))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation;
+
+    #[test]
+    fn a_form_that_aws_could_read_differently_has_no_reading() {
+        let delete = "/2015-03-31/functions/acme-f";
+        let table = Some("DynamoDB_20120810.DeleteTable");
+        let cases = [
+            ("GET", delete, None, ""),
+            ("POST", "/", table, r#"{"TableName":"acme-t"}"#),
+            ("POST", "/", None, "Action=GetRole&RoleName=r"),
+            // All of the following are one of these, in another form.
+            ("GET", "/2015-03-31//functions/acme-f", None, ""),
+            ("GET", "/2015-03-31/functions/acme-f/", None, ""),
+            ("GET", "/2015-03-31/%66unctions/acme-f", None, ""),
+            ("GET", "/2099-01-01/functions/acme-f", None, ""),
+            ("GET", "/2015-03-31/functions/acme-f%FF", None, ""),
+            ("GET", delete, table, ""),
+            ("POST", "?TableName=acme-u", table, r#"{"TableName":"acme-t"}"#),
+            ("POST", "/", table, r#"["acme-t"]"#),
+            ("POST", "/", table, r#"{"TableName":"acme-t"}{"TableName":"acme-u"}"#),
+            ("POST", "/", table, r#"{"TableName":"acme-t","Other":1,"Other":2}"#),
+            ("POST", "/", table, r#"{"TableName":"acme-t","\u0054ableName":"acme-u"}"#),
+            ("POST", "/", Some("DynamoDB_20120810DeleteTable"), r#"{"TableName":"acme-t"}"#),
+            ("POST", "/", Some("dynamodb_20120810.DeleteTable"), r#"{"TableName":"acme-t"}"#),
+            ("POST", "/", None, "Action=GetRole&RoleName=r&Action=GetRole"),
+        ];
+        let operations = operation::all();
+        let is_read = |(method, path, target, body): &(&str, &str, Option<&str>, &str)| {
+            operations.parse(method, &format!("https://host{path}"), *target, body.as_bytes()).is_some()
+        };
+        let (plain, others) = cases.split_at(3);
+        assert!(plain.iter().all(is_read));
+        assert_eq!(others.iter().filter(|it| is_read(it)).collect::<Vec<_>>(), Vec::<&_>::new());
+    }
+
+    #[test]
+    fn a_request_that_fits_two_declarations_has_a_reading_only_if_they_agree() {
+        let declared = || operation::all().iter().find(|it| it.name == "DeleteTable").copied().unwrap();
+        let parse = |operations: Operations| {
+            let body = br#"{"TableName":"acme-t"}"#;
+            operations.parse("POST", "https://host/", Some("DynamoDB_20120810.DeleteTable"), body)
+        };
+        assert!(parse(Operations::new([declared(), declared()])).is_some());
+        for other in [Operation { effect: Effect::Read, ..declared() }, Operation { target: None, ..declared() }] {
+            assert_eq!(parse(Operations::new([declared(), other])), None);
+            assert_eq!(parse(Operations::new([other, declared()])), None);
+        }
+    }
+}

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::filter;
-use crate::kinds::{TABLES, item};
+use crate::kinds::{TABLES, item_operation};
 use crate::operation::Operation;
 use crate::policy::Purpose::Verify;
 use crate::records::Happening;
@@ -22,9 +22,9 @@ use crate::records::Happening;
 use super::Pipeline;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
-    item("dynamodb:DeleteItem", &[(&TABLES, &[Verify])]),
-    item("dynamodb:PutItem", &[(&TABLES, &[Verify])]),
-    item("dynamodb:UpdateItem", &[(&TABLES, &[Verify])]),
+    item_operation("dynamodb:DeleteItem", &[(&TABLES, &[Verify])]),
+    item_operation("dynamodb:PutItem", &[(&TABLES, &[Verify])]),
+    item_operation("dynamodb:UpdateItem", &[(&TABLES, &[Verify])]),
 ];
 
 /// The attribute that holds the mark.

@@ -73,7 +73,7 @@ const fn write(action: &'static str, grants: &'static [Grant]) -> Operation {
 }
 
 /// A call that writes or deletes one item.
-pub(crate) const fn item(action: &'static str, used_by: &'static [Grant]) -> Operation {
+pub(crate) const fn item_operation(action: &'static str, used_by: &'static [Grant]) -> Operation {
     of(action, Effect::Data, &TABLE_READS, used_by).on(&TABLE, At::Body("TableName"), Takes::Either)
 }
 
