@@ -34,8 +34,8 @@ pub(crate) use role::operations::{GET_ROLE, ROLE};
 pub(crate) use table::operations::{TABLE, TABLES, item_operation, via_dynamodb};
 
 /// The registry: one line for each kind.
-pub fn registry() -> [Arc<dyn DynKind>; 5] {
-    [
+pub fn registry() -> Vec<Arc<dyn DynKind>> {
+    vec![
         erase(function::Function),
         erase(mapping::Mapping),
         erase(permission::Permission),

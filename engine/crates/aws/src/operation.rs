@@ -353,6 +353,16 @@ mod tests {
         assert_eq!(free, ["GetCallerIdentity"]);
     }
 
+    /// The guard lets every read through, so that this mistake would have no other witness.
+    #[test]
+    fn what_is_declared_as_a_read_is_named_like_one() {
+        let verbs = ["Describe", "Filter", "Get", "List", "Scan", "Simulate"];
+        for operation in all().iter() {
+            let is_read = verbs.iter().any(|verb| operation.name.starts_with(verb));
+            assert_eq!(operation.effect == Effect::Read, is_read, "{}", operation.name);
+        }
+    }
+
     #[test]
     fn polls_count_against_the_control_planes_limit() {
         let operations = all();
