@@ -102,7 +102,7 @@ fn load(path: &Path, team: &str) -> Spec {
 fn outputs(declared: &Declared, site: &Site) -> Outputs {
     let schema = declared.schema();
     let assigned = schema.outputs.iter().filter(|output| matches!(output.origin, Origin::Assigned { .. }));
-    let assigned = assigned.map(|output| (output.name.to_owned(), format!("{}/{}", declared.id.name, output.name)));
+    let assigned = assigned.map(|output| (output.name.to_string(), format!("{}/{}", declared.id.name, output.name)));
     schema.computed(site, &declared.id.name).into_iter().chain(assigned).collect()
 }
 
@@ -111,11 +111,8 @@ fn inventory(spec: &Spec, everything: bool) -> Inventory {
     let site = Site::new("eu-central-1", "123456789012");
     let outputs: BTreeMap<&str, Outputs> =
         spec.resources.iter().map(|it| (it.name.as_str(), outputs(it, &site))).collect();
-    let fill = |hole: &Hole| match hole {
-        Hole::Output { resource, attribute } => outputs[resource.as_str()].get(attribute).cloned(),
-        Hole::Account => Some(site.account.clone()),
-        Hole::Region => Some(site.region.clone()),
-    };
+    let output = |resource: &str, attribute: &str| outputs[resource].get(attribute).cloned();
+    let fill = |placeholder: &Hole| site.fill(placeholder, output);
     let found = spec.resources.iter().filter(|it| everything || it.imported).map(|declared| {
         let schema = declared.schema();
         let mut props = resolve(&declared.desired, &fill);

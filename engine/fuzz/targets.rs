@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 use engine::diagnostic::{self, Severity, Style};
 use engine::javascript;
 use engine::kinds::properties_of_policy;
+use engine::logs::{self as records, Line, Said};
 use engine::operation::{self, Operations};
-use engine::records::{self, Line, Said};
 use engine::render::Look;
 use engine::render::logs::{self, Entry, Journal};
 use engine::sanitize::{self, Reader};
@@ -130,8 +130,8 @@ pub(crate) fn request(bytes: &[u8]) {
 pub(crate) fn javascript(bytes: &[u8]) {
     for name in ["index.js", "index.mjs"] {
         let files = BTreeMap::from([(name.to_owned(), bytes.to_vec()), ("package.json".to_owned(), bytes.to_vec())]);
-        for finding in javascript::findings(&files, "index.handler", "nodejs22.x") {
-            assert!(!finding.problem.is_empty() && !finding.why.is_empty() && !finding.hint.is_empty());
+        for it in javascript::problems(&files, "index.handler", "nodejs22.x") {
+            assert!(!it.problem.is_empty() && it.why.is_some_and(|why| !why.is_empty()) && !it.hint.is_empty());
         }
     }
     if let Ok(text) = std::str::from_utf8(bytes) {

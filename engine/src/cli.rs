@@ -486,7 +486,7 @@ struct RunArgs {
     /// Also delete tables that are not empty
     #[arg(long)]
     delete_data: bool,
-    /// Maximum number of concurrent steps per spec
+    /// Maximum number of concurrent steps
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = |text: &str| usage::whole::<u16>(text, 1, 256))]
     parallelism: u16,
     /// Write an HTML page that shows where the time went
@@ -840,8 +840,8 @@ fn enter(global: &Global) -> Result<(), Failure> {
     let Some(folder) = &global.directory else { return Ok(()) };
     std::env::set_current_dir(folder).map_err(|error| {
         let problem = format!("can't open the folder `{}`", folder.display());
-        let diagnostic = Diagnostic::error(problem).why(error.to_string());
-        Failure { exit: Exit::Usage, diagnostics: vec![diagnostic.hint("name an existing folder: `-C DIR`")] }
+        let diagnostic = Diagnostic::error(problem, "name an existing folder: `-C DIR`").why(error.to_string());
+        Failure { exit: Exit::Usage, diagnostics: vec![diagnostic] }
     })
 }
 
@@ -1007,12 +1007,12 @@ fn explain(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure> {
     let (text, known): (_, Vec<&str>) = match schemas().find(|schema| schema.kind == kind) {
         Some(schema) => {
             let words = render::explain::words_of(schema).map(|(word, _)| word);
-            let known = schema.settable().map(|property| property.name).chain(words).collect();
+            let known = schema.settable().map(|property| &*property.name).chain(words).collect();
             (render::explain::kind(schema, property, look), known)
         }
         None if kind == SPEC => (render::explain::spec(property, look), render::explain::words_of_spec().collect()),
         None => {
-            let kinds = || schemas().map(|schema| schema.kind).chain([SPEC]);
+            let kinds = || schemas().map(|schema| &*schema.kind).chain([SPEC]);
             let near = nearest(kind, kinds().chain(Code::ALL.iter().map(|code| code.name())));
             let rest = property.map_or_else(String::new, |property| format!(".{property}"));
             let hint = match near.or_else(|| kind_elsewhere(&all, kind)) {
@@ -1047,8 +1047,8 @@ fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
 /// Runs `command` on a runtime that listens for Ctrl-C.
 fn on_runtime(command: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        let diagnostic = Diagnostic::error("engine can't start its runtime").why(error.to_string());
-        Failure::one(diagnostic.hint("close other programs, or raise `ulimit -n`, and run the command again"))
+        let hint = "close other programs, or raise `ulimit -n`, and run the command again";
+        Failure::one(Diagnostic::error("engine can't start its runtime", hint).why(error.to_string()))
     })?;
     let (sender, receiver) = watch::channel(false);
     let result = runtime.block_on(async {
@@ -1122,8 +1122,8 @@ fn local_command(global: &Global, terminal: &Terminal, command: LocalCommand) ->
         }
         LocalCommand::Env { account } => {
             let Some(running) = local::status(&project)? else {
-                let diagnostic = Diagnostic::error("the local AWS of this project is not running");
-                return Err(Failure::one(diagnostic.hint("run `engine local start` first")));
+                let problem = "the local AWS of this project is not running";
+                return Err(Failure::one(Diagnostic::error(problem, "run `engine local start` first")));
             };
             let region = global.region.as_deref().unwrap_or(session::LOCAL_REGION);
             let account = account.as_deref().unwrap_or(session::LOCAL_ACCOUNT);

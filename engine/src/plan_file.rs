@@ -21,8 +21,9 @@ pub fn has_room_at(path: &Path) -> Result<(), Diagnostic> {
         Err(Unread::Refused(error)) => return refused(error),
         Err(Unread::Folder) => return Err(unwritable(path, &"it is a folder")),
         Ok(_) | Err(Unread::Special) => {
-            let taken = Diagnostic::error(format!("`{}` already exists and isn't a saved plan", path.display()));
-            return Err(taken.why("saving the plan would overwrite it").hint("use another file for `--out`"));
+            let problem = format!("`{}` already exists and isn't a saved plan", path.display());
+            let taken = Diagnostic::error(problem, "use another file for `--out`");
+            return Err(taken.why("saving the plan would overwrite it"));
         }
     }
     files::probe(path).or_else(refused)
@@ -39,7 +40,6 @@ pub fn write(plan: &SavedPlan, path: &Path) -> Result<(), Diagnostic> {
 }
 
 fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> Diagnostic {
-    Diagnostic::error(format!("failed to save the plan to `{}`", path.display()))
+    Diagnostic::error(format!("failed to save the plan to `{}`", path.display()), "use a file in a writable folder")
         .why(error.to_string())
-        .hint("use a file in a folder that you have permission to write to")
 }

@@ -22,7 +22,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value as Json, json};
 use textwrap::core::display_width;
 
-use crate::apply::Ending;
+use crate::apply::StepOutcome;
 use crate::aws::{AwsError, Class};
 use crate::diagnostic::{self, Diagnostic, printable, wrap};
 use crate::plan::{Action, Change, Op, Plan, Subject};
@@ -208,9 +208,9 @@ pub struct Tally {
 
 impl Tally {
     /// Counts the completed steps.
-    pub fn of(plan: &Plan, endings: &[Ending]) -> Tally {
+    pub fn of(plan: &Plan, endings: &[StepOutcome]) -> Tally {
         let mut tally = Tally::default();
-        for (step, _) in plan.steps.iter().zip(endings).filter(|(_, ending)| matches!(ending, Ending::Done(_))) {
+        for (step, _) in plan.steps.iter().zip(endings).filter(|(_, ending)| matches!(ending, StepOutcome::Done(_))) {
             let adopts = plan.changes.get(step.change).is_some_and(|change| change.action == Action::Adopt);
             match step.op {
                 Op::Create => tally.added += 1,
@@ -237,8 +237,8 @@ impl Tally {
 }
 
 /// The outcome of a run as text.
-pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
-    if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
+pub fn outcome(spec: &Spec, plan: &Plan, endings: &[StepOutcome], destroy: bool, look: Look) -> String {
+    if endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))) {
         return format!("{}\n", closing(plan, endings, destroy, look));
     }
     let mut text = String::new();
@@ -246,17 +246,17 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look
         let Some(change) = plan.changes.get(step.change) else { continue };
         let what = format!("{} {}", verb_of(step.op).0, change.resource);
         match ending {
-            Ending::Done(_) => {}
-            Ending::Failed(error) if error.class == Class::Interrupted => {
+            StepOutcome::Done(_) => {}
+            StepOutcome::Failed(error) if error.class == Class::Interrupted => {
                 let _ = writeln!(text, "  {} {what}: {}", look.paint(YELLOW, "stopped"), error.message);
             }
-            Ending::Failed(error) => {
+            StepOutcome::Failed(error) => {
                 let _ = writeln!(text, "  {} {what}: {}", look.paint(RED, "failed "), error.cause().entry().title);
             }
-            Ending::Skipped(cause) => {
+            StepOutcome::Skipped(cause) => {
                 let _ = writeln!(text, "  {} {what}: it depends on {cause}", look.paint(YELLOW, "skipped"));
             }
-            Ending::NotStarted => {
+            StepOutcome::NotStarted => {
                 let _ = writeln!(text, "  {} {what}", look.paint(YELLOW, "not run"));
             }
         }
@@ -270,10 +270,10 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[Ending], destroy: bool, look
 }
 
 /// The last line of an outcome.
-pub fn closing(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> String {
+pub fn closing(plan: &Plan, endings: &[StepOutcome], destroy: bool, look: Look) -> String {
     let done = Tally::of(plan, endings).text(destroy);
     let verb = if destroy { "Destroy" } else { "Apply" };
-    if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
+    if endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))) {
         return format!("{} Resources: {done}.", look.paint(GREEN, &format!("{verb} complete!")));
     }
     format!("{} {done}. Run the same command again to continue.", look.paint(RED, &format!("{verb} incomplete:")))
@@ -281,11 +281,11 @@ pub fn closing(plan: &Plan, endings: &[Ending], destroy: bool, look: Look) -> St
 
 /// The error of each step that failed, except by Ctrl-C. A cause that affects the whole run is reported
 /// once, without a place in the spec.
-pub fn failures(spec: &Spec, plan: &Plan, endings: &[Ending]) -> Vec<Diagnostic> {
+pub fn failures(spec: &Spec, plan: &Plan, endings: &[StepOutcome]) -> Vec<Diagnostic> {
     let mut told = HashSet::new();
     let mut failures = Vec::new();
     for (step, ending) in plan.steps.iter().zip(endings) {
-        let (Some(change), Ending::Failed(error)) = (plan.changes.get(step.change), ending) else { continue };
+        let (Some(change), StepOutcome::Failed(error)) = (plan.changes.get(step.change), ending) else { continue };
         if error.class == Class::Interrupted {
             continue;
         }
@@ -658,19 +658,19 @@ pub fn outcome_json(
     site: &Site,
     plan: &Plan,
     status: &str,
-    endings: &[Ending],
+    endings: &[StepOutcome],
     timing: Option<&Timing>,
     outputs: &[(String, Value)],
 ) -> Json {
     let steps = plan.steps.iter().zip(endings).map(|(step, ending)| {
         let (result, seconds, reason) = match ending {
-            Ending::Done(elapsed) => ("done", Some(seconds(*elapsed)), None),
-            Ending::Failed(error) => ("failed", None, Some(error.to_string())),
-            Ending::Skipped(cause) => ("skipped", None, Some(format!("it depends on {cause}"))),
-            Ending::NotStarted => ("not_started", None, None),
+            StepOutcome::Done(elapsed) => ("done", Some(seconds(*elapsed)), None),
+            StepOutcome::Failed(error) => ("failed", None, Some(error.to_string())),
+            StepOutcome::Skipped(cause) => ("skipped", None, Some(format!("it depends on {cause}"))),
+            StepOutcome::NotStarted => ("not_started", None, None),
         };
         let failure = match ending {
-            Ending::Failed(error) => Some(error),
+            StepOutcome::Failed(error) => Some(error),
             _ => None,
         };
         json!({

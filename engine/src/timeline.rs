@@ -118,8 +118,9 @@ pub struct Timeline {
 /// A bar: start, end, and what happened in between.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// When it could start: never after `begin`, and before it if `--parallelism` steps were running.
-    pub free: Duration,
+    /// When it could start: never after `begin`, and before it if `--parallelism` steps were running, or one with the
+    /// same write key.
+    pub ready: Duration,
     /// When it started.
     pub begin: Duration,
     /// When the resource was created.
@@ -214,7 +215,7 @@ impl Timeline {
             let begin = axis.place(step.started?);
             let end = step.ended.unwrap_or(times.ended);
             let bar = Bar {
-                free: step.free.map_or(begin, |free| axis.place(free)),
+                ready: step.ready.map_or(begin, |ready| axis.place(ready)),
                 begin,
                 made: step.made.map(|made| axis.place(made)),
                 end: axis.place(end),
@@ -226,7 +227,7 @@ impl Timeline {
         let calls = calls(axis, records, None, times.begun);
         let begin = calls.iter().map(|call| call.begin).min();
         let reads = begin.map(|begin| Bar {
-            free: begin,
+            ready: begin,
             begin,
             made: None,
             end: calls.iter().map(|call| call.end).max().unwrap_or(begin),

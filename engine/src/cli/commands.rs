@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::apply::{Course, Ending, Event, Outcome};
+use crate::apply::{self, Event, Execution, Outcome, StepOutcome};
 use crate::aws::recorder::Records;
 use crate::aws::{Access, Class, Context};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
@@ -57,7 +57,7 @@ pub(super) async fn diff(
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
             if plan.is_undecided() {
                 let problem = "the plan wasn't saved: some resources can't be determined yet";
-                return Err(Failure::one(Diagnostic::error(problem).hint("try again in a minute")));
+                return Err(Failure::one(Diagnostic::error(problem, "try again in a minute")));
             }
             let salt = Salt::random();
             let Session { spec, overrides, terminal, .. } = &run.session;
@@ -97,7 +97,7 @@ impl Planned<'_> {
         &self,
         view: &ViewArgs,
         status: &str,
-        endings: &[Ending],
+        endings: &[StepOutcome],
         timing: Option<&Timing>,
         outputs: &[(String, Value)],
     ) {
@@ -159,11 +159,9 @@ pub(super) async fn apply(
         let moved = saved.moved(&now);
         if !moved.is_empty() {
             tell("refused");
-            let diagnostic = Diagnostic::error("the saved plan is out of date, so nothing was changed");
-            let diagnostic = diagnostic.why(moved.join("; "));
-            return Err(Failure::one(
-                diagnostic.hint("review the plan above, and save it again with `engine diff --out`"),
-            ));
+            let problem = "the saved plan is out of date, so nothing was changed";
+            let hint = "review the plan above, and save it again with `engine diff --out`";
+            return Err(Failure::one(Diagnostic::error(problem, hint).why(moved.join("; "))));
         }
     }
     if planned.iter().any(|it| it.plan.asks()) && !args.yes {
@@ -218,15 +216,17 @@ async fn carry_out(
     for (at, (it, prefix)) in planned.iter().zip(&prefixes).enumerate() {
         progress.borrow_mut().begin(at, prefix, &it.plan);
     }
-    let courses: Vec<Course<'_>> = planned.iter().map(|it| Course::new(&it.plan)).collect();
-    let due = page.map(|page| PageDue { page, planned, courses: &courses, is_due: true });
+    // All runs of the process share them.
+    let slots = apply::slots(parallelism);
+    let executions: Vec<Execution<'_>> = planned.iter().map(|it| Execution::new(&it.plan)).collect();
+    let due = page.map(|page| PageDue { page, planned, executions: &executions, is_due: true });
     {
-        let works = planned.iter().zip(&courses).enumerate().map(|(at, (Planned { run, .. }, course))| {
-            let progress = &progress;
+        let works = planned.iter().zip(&executions).enumerate().map(|(at, (Planned { run, .. }, execution))| {
+            let (progress, slots) = (&progress, &slots);
             async move {
                 let spec = &run.session.spec;
                 let mut report = |event: &Event| progress.borrow_mut().event(at, event);
-                course.run(&run.cx, spec, &run.inventory, parallelism, &mut report).await;
+                execution.run(&run.cx, spec, &run.inventory, slots, &mut report).await;
             }
         });
         let mut works = pin!(join_all(works));
@@ -235,7 +235,7 @@ async fn carry_out(
         }
     }
     drop(progress);
-    let all: Vec<Outcome> = courses.iter().map(Course::outcome).collect();
+    let all: Vec<Outcome> = executions.iter().map(Execution::outcome).collect();
     let lost = due.and_then(|due| due.write(&all).err());
     let timings: Vec<Timing> =
         planned.iter().zip(&all).map(|(it, outcome)| Timing::of(&it.plan, &outcome.times)).collect();
@@ -243,7 +243,7 @@ async fn carry_out(
     let (mut n_complete, mut n_failed) = (0_usize, 0_usize);
     for ((it, Outcome { endings, outputs, .. }), timing) in planned.iter().zip(all).zip(&timings) {
         let Planned { run, plan, .. } = it;
-        let complete = endings.iter().all(|ending| matches!(ending, Ending::Done(_)));
+        let complete = endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_)));
         let (status, ended) = match () {
             () if complete => ("complete", Exit::Done),
             () if run.cx.interrupted() => ("interrupted", Exit::Interrupted),
@@ -323,7 +323,7 @@ fn next_command(planned: &[Planned<'_>]) -> Option<String> {
 struct PageDue<'d> {
     page: &'d PageFile<'d>,
     planned: &'d [Planned<'d>],
-    courses: &'d [Course<'d>],
+    executions: &'d [Execution<'d>],
     is_due: bool,
 }
 
@@ -339,7 +339,7 @@ impl Drop for PageDue<'_> {
         if !self.is_due {
             return;
         }
-        let outcomes: Vec<Outcome> = self.courses.iter().map(Course::outcome).collect();
+        let outcomes: Vec<Outcome> = self.executions.iter().map(Execution::outcome).collect();
         if let (Err(lost), Some(first)) = (write_page(self.page, self.planned, &outcomes), self.planned.first()) {
             first.run.session.terminal.problems(&[lost]);
         }
@@ -385,15 +385,15 @@ pub(super) async fn forget(
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
         let searched = planned.first().map(|it| names::searched(&it.run.session.target, &it.run.inventory.site));
         let place = searched.as_ref().map_or_else(String::new, |searched| format!(" {}", searched.place()));
-        let diagnostic = Diagnostic::error(format!("this team's stack owns no resource `{name}`{place}"));
+        let problem = format!("this team's stack owns no resource `{name}`{place}");
         let known = planned.iter().flat_map(|it| &it.run.session.spec.resources).map(|it| it.name.as_str());
         let known = known.filter(|known| *known != name);
-        let diagnostic = match (nearest(name, known), searched) {
-            (Some(near), _) => diagnostic.hint(format!("did you mean `{near}`?")),
-            (None, Some(searched)) => diagnostic.hint(searched.elsewhere()),
-            (None, None) => diagnostic,
-        };
-        return Err(Failure::one(diagnostic.hint("`engine list` shows what it owns")));
+        let owned = "`engine list` shows what it owns";
+        return Err(Failure::one(match (nearest(name, known), searched) {
+            (Some(near), _) => Diagnostic::error(problem, format!("did you mean `{near}`?")).hint(owned),
+            (None, Some(searched)) => Diagnostic::error(problem, searched.elsewhere()).hint(owned),
+            (None, None) => Diagnostic::error(problem, owned),
+        }));
     }
     show(&planned, &view);
     let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
@@ -416,7 +416,7 @@ pub(super) fn has_output(spec: &Spec, name: &str) -> Result<(), Failure> {
         (false, true) => format!("use one of {names}"),
         (false, false) => format!("{meant}The outputs are {names}"),
     };
-    Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`")).hint(hint)))
+    Err(Failure::one(Diagnostic::error(format!("the spec has no output `{name}`"), hint)))
 }
 
 /// Prints the spec's outputs as they are in AWS.
@@ -442,7 +442,7 @@ pub(super) async fn output(
             let place = searched.place();
             let problem =
                 format!("the output `{missing}` is unknown: the resource that it refers to doesn't exist {place}");
-            let diagnostic = Diagnostic::error(problem).hint(searched.elsewhere());
+            let diagnostic = Diagnostic::error(problem, searched.elsewhere());
             return Err(Failure::one(diagnostic.hint(format!("otherwise run `{}` first", searched.apply()))));
         }
         terminal.print(&match (format, name, wanted.as_slice()) {
@@ -456,11 +456,7 @@ pub(super) async fn output(
 
 /// The spec's outputs, with the references resolved that `lookup` knows.
 fn values(spec: &Spec, inventory: &Inventory, lookup: impl Fn(&str, &str) -> Option<String>) -> Vec<(String, Value)> {
-    let fill = |hole: &Hole| match hole {
-        Hole::Output { resource, attribute } => lookup(resource, attribute),
-        Hole::Account => Some(inventory.site.account.clone()),
-        Hole::Region => Some(inventory.site.region.clone()),
-    };
+    let fill = |placeholder: &Hole| inventory.site.fill(placeholder, &lookup);
     spec.outputs.iter().map(|(name, value)| (name.clone(), value.resolve(&fill))).collect()
 }
 
@@ -549,7 +545,7 @@ async fn survey(
         Failure::one(diagnostic)
     })?;
     let owned = survey.into_iter().map(|(kind, id, live)| {
-        let kind = kind.schema().kind;
+        let kind = kind.schema().kind.clone();
         let link = (kind == "mapping").then(|| link(&id, &live)).flatten();
         let (owner, team, stack, resource) = match live.owner {
             Ownership::Engine(owner) => (Holder::Team, owner.team, owner.stack, owner.resource),

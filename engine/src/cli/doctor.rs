@@ -137,7 +137,7 @@ fn session_of<'t>(
     sessions
         .into_iter()
         .next()
-        .ok_or_else(|| Failure::one(Diagnostic::error("no spec found").hint("`engine init` writes a first spec")))
+        .ok_or_else(|| Failure::one(Diagnostic::error("no spec found", "`engine init` writes a first spec")))
 }
 
 async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch::Receiver<bool>) {

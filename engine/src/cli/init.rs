@@ -37,16 +37,15 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
     // The user didn't name these folders, so no link among them is followed.
     if let Some(linked) = FOLDERS.iter().map(|name| folder.join(name)).find(|it| it.is_symlink()) {
         let problem = format!("`{}` is a symbolic link, so nothing was written", linked.display());
-        return Err(Failure::one(
-            Diagnostic::error(problem).hint("remove the link, or use another folder: `engine init FOLDER`"),
-        ));
+        return Err(Failure::one(Diagnostic::error(
+            problem,
+            "remove the link, or use another folder: `engine init FOLDER`",
+        )));
     }
     // Before any prompt.
     if spec.symlink_metadata().is_ok() {
         let problem = format!("`{}` already exists, so nothing was written", spec.display());
-        return Err(Failure::one(
-            Diagnostic::error(problem).hint("edit it, or use another folder: `engine init FOLDER`"),
-        ));
+        return Err(Failure::one(Diagnostic::error(problem, "edit it, or use another folder: `engine init FOLDER`")));
     }
     let team = team(terminal, args, &folder)?;
     let text = filled(args, global, &team);
@@ -93,7 +92,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
         _ => "use another folder: `engine init FOLDER`",
     };
     let problem = format!("can't write `{}`, so nothing was written", path.display());
-    Failure::one(Diagnostic::error(problem).why(error.to_string()).hint(hint))
+    Failure::one(Diagnostic::error(problem, hint).why(error.to_string()))
 }
 
 /// The template for that team, with paths for the new project.
@@ -159,8 +158,8 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
             Some(objection) => terminal.say(&format!("`{team}` {objection}: use {}", grammar::team_words())),
         }
     }
-    let diagnostic = Diagnostic::error("no team was entered, so nothing was written");
-    Err(Failure::one(diagnostic.hint("run `engine init --team blue-owls`")))
+    let problem = "no team was entered, so nothing was written";
+    Err(Failure::one(Diagnostic::error(problem, "run `engine init --team blue-owls`")))
 }
 
 /// A team name derived from the folder's name.

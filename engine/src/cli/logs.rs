@@ -12,15 +12,14 @@ use futures_util::future::join_all;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
-use crate::aws::{Access, AwsError, Class, Context, LocalSettings, LogEvent, Named, Tail};
+use crate::aws::{Access, AwsError, Class, Context, LocalSettings};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::inventory::Searched;
 use crate::kinds::default_log_group;
-use crate::kinds::function_name;
 use crate::live;
+use crate::logs::{Line, LogEvent, RetryPolicy, Tail, join, read};
 use crate::plan::Options;
-use crate::records::{self, Line};
-use crate::render::logs::{self, Entry, Journal, RetryPolicy};
+use crate::render::logs::{self, Entry, Journal};
 use crate::schema::Site;
 use crate::spec::{Declared, Depth, Spec};
 use crate::value::{Path, Value};
@@ -39,9 +38,6 @@ const IDLE: Duration = Duration::from_secs(4);
 const LOCAL: Duration = Duration::from_millis(50);
 /// How long the log waits for the settings of a mapping, which are only a detail.
 const DETAIL: Duration = Duration::from_secs(5);
-/// How long a DynamoDB stream keeps records, in seconds
-/// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html).
-const RETENTION: i32 = 86_400;
 
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
@@ -234,7 +230,7 @@ async fn show(
             () = cx.interrupt() => return Ok(Exit::Interrupted),
             settings = restarted(session, &target), if args.follow => {
                 terminal.say("the local AWS was restarted; following the new one");
-                cx = session.moved(&cx, &settings, &interrupt).reporting(said_once(terminal.quiet)).enduring();
+                cx = session.moved(&cx, &settings, &interrupt).reporting(said_once(terminal.quiet)).riding_out_outages();
                 feeds.iter_mut().for_each(|feed| feed.tail = Tail::new(&feed.group, start));
                 target = Target::Local(settings);
                 continue;
@@ -277,7 +273,7 @@ async fn show(
             return Ok(exit);
         }
         // From now on it waits for a network that is down.
-        cx = cx.enduring();
+        cx = cx.riding_out_outages();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = cx.interrupt() => return Ok(Exit::Interrupted),
@@ -305,8 +301,9 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
     let Some(named) = named else {
         return match all.is_empty() {
             true => {
-                let diagnostic = Diagnostic::error("the spec has no function, so there is no log to show");
-                Err(Failure::one(diagnostic.hint("declare a `type: function` and run `engine apply`")))
+                let problem = "the spec has no function, so there is no log to show";
+                let hint = "declare a `type: function` and run `engine apply`";
+                Err(Failure::one(Diagnostic::error(problem, hint)))
             }
             false => Ok(all),
         };
@@ -315,13 +312,13 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared
         Some(declared) if is_function(&declared) => Ok(vec![declared]),
         Some(declared) => {
             let problem = format!("`{named}` is a {}; only functions have a log", declared.schema().kind);
-            Err(Failure::one(Diagnostic::error(problem).hint(hint)))
+            Err(Failure::one(Diagnostic::error(problem, hint)))
         }
         None => {
             let near = nearest(named, all.iter().map(|declared| declared.name.as_str()));
             let meant = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-            let diagnostic = Diagnostic::error(format!("the spec has no resource `{named}`"));
-            Err(Failure::one(diagnostic.hint(format!("{meant}{hint}"))))
+            let problem = format!("the spec has no resource `{named}`");
+            Err(Failure::one(Diagnostic::error(problem, format!("{meant}{hint}"))))
         }
     }
 }
@@ -337,14 +334,14 @@ fn failed(error: &AwsError) -> Failure {
 fn absent(spec: &Spec, declared: &Declared, searched: &Searched) -> Diagnostic {
     let Declared { name, id, .. } = declared;
     let problem = format!("`{name}` has no log: there is no function `{}` {}", id.name, searched.place());
-    let diagnostic = Diagnostic::error(problem);
+    let diagnostic = Diagnostic::error(problem, searched.elsewhere());
     let diagnostic = match spec.place(name, &Path::default()) {
         Some(place) => diagnostic.at(place),
         None => diagnostic,
     };
     match declared.imported {
-        true => diagnostic.hint(searched.elsewhere()).hint("otherwise ask its owner, or import another function"),
-        false => diagnostic.hint(searched.elsewhere()).hint(format!("otherwise run `{}` first", searched.apply())),
+        true => diagnostic.hint("otherwise ask its owner, or import another function"),
+        false => diagnostic.hint(format!("otherwise run `{}` first", searched.apply())),
     }
 }
 
@@ -375,20 +372,20 @@ fn lines<'f>(cx: &Context, feed: &'f Feed, mut events: Vec<LogEvent>, args: &Log
         // Stable, so that each stream keeps its order.
         events.sort_by(|a, b| a.stream.cmp(&b.stream));
         let streams = events.chunk_by(|a, b| a.stream == b.stream).map(<[LogEvent]>::to_vec);
-        events = streams.flat_map(|stream| records::join(stream, |event| &mut event.text)).collect();
+        events = streams.flat_map(|stream| join(stream, |event| &mut event.text)).collect();
     }
-    let mut read: Vec<Read<'f>> = Vec::with_capacity(events.len());
+    let mut lines: Vec<Read<'f>> = Vec::with_capacity(events.len());
     for event in events {
-        let mut line = if args.raw { Line::raw(&event.text) } else { records::read(&event.text) };
+        let mut line = if args.raw { Line::raw(&event.text) } else { read(&event.text) };
         if args.for_people() {
             line = line.with_own_frames(&|path| feed.locate(path));
             // An execution environment has one invocation at a time, and one stream.
-            let before = read.last().filter(|(_, before, _)| before.stream == event.stream);
+            let before = lines.last().filter(|(_, before, _)| before.stream == event.stream);
             line.request = line.request.or_else(|| before?.2.request.clone());
         }
-        read.push((feed.function.as_str(), event, line));
+        lines.push((feed.function.as_str(), event, line));
     }
-    read
+    lines
 }
 
 /// The requested entries of an event.
@@ -417,47 +414,13 @@ async fn rows(
     for row in rows.iter().skip(skipped(most, rows.len())) {
         let function = row.entry.function;
         if row.times > 1 && !policies.contains_key(function) {
-            let policy = tokio::time::timeout(DETAIL, retry_policy(cx, &session.spec, function)).await;
+            let policy = tokio::time::timeout(DETAIL, RetryPolicy::of(cx, &session.spec, function)).await;
             policies.insert(function.to_owned(), policy.ok().flatten().and_then(|policy| policy.words()));
         }
         let next = policies.get(function).and_then(Option::as_deref);
         text.push_str(&journal.row(row, next));
     }
     text
-}
-
-/// The settings of the one mapping that invokes a function. With several it isn't known whose batch failed, and what can't
-/// be read costs only this detail.
-async fn retry_policy(cx: &Context, spec: &Spec, function: &str) -> Option<RetryPolicy> {
-    let name = &spec.resource(function)?.id.name;
-    let list = || async {
-        let request = cx.aws.lambda.list_event_source_mappings().function_name(name);
-        request.send().await.named("ListEventSourceMappings", name)
-    };
-    let page = cx.read(name, list).await.ok()?;
-    let is_all = page.next_marker.as_ref().is_none_or(String::is_empty);
-    let mappings = page.event_source_mappings.unwrap_or_default();
-    let [mapping] = mappings.as_slice() else { return None };
-    let stream = mapping.event_source_arn().filter(|_| is_all)?;
-    let service = stream.split(':').nth(2).filter(|it| ["dynamodb", "kinesis"].contains(it))?;
-    let is_it = |declared: &&Declared| {
-        let attached = declared.host().map(|(_, function)| function.to_owned());
-        declared.schema().kind == "mapping"
-            && attached == mapping.function_arn().map(function_name)
-            && declared.id.anchors.values().any(|source| stream.contains(&format!(":table/{source}/")))
-    };
-    let declared = spec.resources.iter().find(is_it);
-    let destination = mapping.destination_config();
-    Some(RetryPolicy {
-        mapping: declared.map_or_else(|| "its mapping".to_owned(), |declared| declared.name.clone()),
-        enabled: mapping.state().map(|state| !matches!(state, "Disabled" | "Disabling")),
-        attempts: mapping.maximum_retry_attempts(),
-        age: mapping.maximum_record_age_in_seconds(),
-        bisects: mapping.bisect_batch_on_function_error(),
-        retention: (service == "dynamodb").then_some(RETENTION),
-        destination: destination
-            .map(|it| it.on_failure().and_then(|it| it.destination()).unwrap_or_default().to_owned()),
-    })
 }
 
 fn printed(entry: &Entry<'_>, args: &LogsArgs) -> String {

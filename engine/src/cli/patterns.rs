@@ -29,9 +29,7 @@ pub(super) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         let found = yaml_files(path);
         if found.is_empty() {
             let problem = format!("the folder `{}` has no `.yaml` or `.yml` file", path.display());
-            return Err(Failure::one(
-                Diagnostic::error(problem).hint("use the folder that directly contains the specs"),
-            ));
+            return Err(Failure::one(Diagnostic::error(problem, "use the folder that directly contains the specs")));
         }
         specs.extend(within(path, found)?);
     }
@@ -60,12 +58,12 @@ pub(super) fn within(folder: &Path, found: Vec<PathBuf>) -> Result<Vec<PathBuf>,
 
 fn link_out(folder: &Path, path: &Path) -> Diagnostic {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    Diagnostic::error(format!("`{}` is a link to a file outside `{}`", path.display(), folder.display()))
-        .why(
-            "engine follows such a link only if you name the file yourself: it could point to any file on this machine",
-        )
-        .hint(format!("if you trust it, name the file on the command line: `{}`", quoted(path)))
-        .hint("otherwise remove the link")
+    Diagnostic::error(
+        format!("`{}` is a link to a file outside `{}`", path.display(), folder.display()),
+        format!("if you trust it, name the file on the command line: `{}`", quoted(path)),
+    )
+    .why("engine follows such a link only if you name the file yourself: it could point to any file on this machine")
+    .hint("otherwise remove the link")
 }
 
 fn is_yaml(path: &Path) -> bool {
@@ -80,7 +78,7 @@ pub(super) fn fitting(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             None => specs.push(path.clone()),
             Some(found) if found.is_empty() => {
                 let problem = format!("no file matches the pattern `{}`", path.display());
-                return Err(Failure::one(Diagnostic::error(problem).hint("correct it, or list the specs")));
+                return Err(Failure::one(Diagnostic::error(problem, "correct it, or list the specs")));
             }
             Some(found) => specs.extend(within(&named_part(path), found)?),
         }

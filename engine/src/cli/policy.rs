@@ -84,8 +84,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: PolicyArgs) -> Res
     if role {
         let roles = policy::roles(&session.spec, &site);
         if roles.is_empty() {
-            let diagnostic = Diagnostic::error("the spec has no role");
-            return Err(Failure::one(diagnostic.hint("add a `role:` to a function")));
+            return Err(Failure::one(Diagnostic::error("the spec has no role", "add a `role:` to a function")));
         }
         for (name, needed) in &roles {
             explain(terminal, &session.spec.team, &needed.permissions);
@@ -161,8 +160,8 @@ fn fits(whose: &str, document: &Document) -> Result<(), Failure> {
         return Ok(());
     }
     let problem = format!("the policy {whose} has {n_characters} characters, but IAM allows at most {MAX_CHARACTERS}");
-    let diagnostic = Diagnostic::error(problem).why("it lists each imported resource, layer and key");
-    Err(Failure::one(diagnostic.hint("print one policy per command (`--for diff`, …), or split the spec")))
+    let hint = "print one policy per command (`--for diff`, …), or split the spec";
+    Err(Failure::one(Diagnostic::error(problem, hint).why("it lists each imported resource, layer and key")))
 }
 
 fn text(document: &impl serde::Serialize) -> String {

@@ -17,6 +17,7 @@ use crate::inventory::{Inventory, Leftover};
 use crate::kinds;
 use crate::live::{self, Leftovers, ReadError};
 use crate::local::{self, LocalError, Project, Running, Turn, WriteLock};
+use crate::ownership::OwnershipVerdict;
 use crate::plan::{self, Goal, Options, Plan};
 use crate::render;
 use crate::saved::{self, SavedPlan};
@@ -99,7 +100,7 @@ pub(super) fn load(global: &Global, args: &SpecArgs, depth: Depth) -> Result<(Ve
     let mut errors = Vec::new();
     let kinds = kinds::all();
     if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
-        match Spec::bare(team, stack, global.region.as_deref()) {
+        match Spec::bare(&kinds, team, stack, global.region.as_deref()) {
             Ok(spec) => loaded.push(Loaded { path: None, overrides: Overrides::default(), spec }),
             Err(wrong) => errors.extend(wrong),
         }
@@ -302,12 +303,14 @@ fn unencrypted(global: &Global) -> Vec<Diagnostic> {
     let settings =
         Settings { profile: global.profile.clone(), endpoint_url: global.endpoint_url.clone(), ..Settings::default() };
     let warning = |(source, address): (String, String)| {
-        Diagnostic::warning(format!("requests to {address} are not encrypted"))
-            .why(format!(
-                "{source} sets an `http://` endpoint on another machine, so others on the network can read your code and \
+        Diagnostic::warning(
+            format!("requests to {address} are not encrypted"),
+            "use an `https://` endpoint, or `--local` for a local AWS",
+        )
+        .why(format!(
+            "{source} sets an `http://` endpoint on another machine, so others on the network can read your code and \
                  variables, and change responses"
-            ))
-            .hint("use an `https://` endpoint, or `--local` for a local AWS")
+        ))
     };
     aws::unencrypted_endpoints(&settings).into_iter().map(warning).collect()
 }
@@ -334,7 +337,7 @@ pub(super) async fn read<'t>(
             if session.is_recorded {
                 aws.recorder.start();
             }
-            Context::new(Arc::new(aws), consent, interrupt.clone()).reporting(said_once(quiet))
+            kinds::context(Arc::new(aws), consent, interrupt.clone()).reporting(said_once(quiet))
         })
         .collect();
     let waits = || contexts.iter().flat_map(|cx| cx.waits()).collect();
@@ -415,7 +418,7 @@ impl<'t> Session<'t> {
         let connection = self.connection().await;
         let connection = connection.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?;
         let aws = connection.clients(access);
-        let cx = Context::new(Arc::new(aws), Consent::default(), interrupt.clone());
+        let cx = kinds::context(Arc::new(aws), Consent::default(), interrupt.clone());
         live::learn(&cx, &self.spec);
         Ok(cx)
     }
@@ -439,7 +442,7 @@ impl<'t> Session<'t> {
         let mut aws = Connection::local(settings, &self.network).clients(Access::ReadOnly);
         cx.aws.secrets.learn(&settings.key);
         aws.secrets = Arc::clone(&cx.aws.secrets);
-        Context::new(Arc::new(aws), Consent::default(), interrupt.clone())
+        kinds::context(Arc::new(aws), Consent::default(), interrupt.clone())
     }
 
     /// The project, which has its own local AWS.
@@ -476,7 +479,7 @@ impl<'t> Session<'t> {
                 () = cx.interrupt() => return Err(Failure { exit: Exit::Interrupted, diagnostics: Vec::new() }),
             };
             let inventory = read.map_err(|errors| self.read_failure(errors))?;
-            cx = cx.enduring();
+            cx = cx.riding_out_outages();
             let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
             let undecided: Vec<_> = undecided
                 .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))
@@ -546,7 +549,7 @@ impl Run<'_> {
 
     /// The stack of the same team that owns everything in the spec: the spec's file was renamed.
     pub(super) fn renamed<'p>(&'p self, plan: &'p Plan) -> Option<&'p str> {
-        let Spec { team, stack, file, .. } = &self.session.spec;
+        let Spec { stack, file, .. } = &self.session.spec;
         let is_from_file = Path::new(file.name()).file_stem().is_some_and(|stem| stem == stack.as_str());
         let mut other = None;
         for declared in self.session.spec.resources.iter().filter(|it| is_from_file && !it.imported) {
@@ -557,13 +560,13 @@ impl Run<'_> {
                 }
                 continue;
             };
-            match &live.owner {
-                Ownership::Engine(owner) if owner.team == *team && !owner.stack.is_empty() && owner.stack != *stack => {
+            match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
+                OwnershipVerdict::OtherStack(owner) if !owner.stack.is_empty() => {
                     if *other.get_or_insert(owner.stack.as_str()) != owner.stack {
                         return None;
                     }
                 }
-                Ownership::Inherited => {}
+                _ if live.owner == Ownership::Inherited => {}
                 _ => return None,
             }
         }
@@ -581,18 +584,15 @@ impl Run<'_> {
                 "without `stack:`, the file name is the stack name, which is now `{}`; nothing was changed",
                 spec.stack
             );
-            return vec![Diagnostic::error(problem).why(why).hint(format!("add `stack: {stack}` to the spec"))];
+            return vec![Diagnostic::error(problem, format!("add `stack: {stack}` to the spec")).why(why)];
         }
         let refused = plan.refusals().map(|change| {
             let reason = change.reason.as_deref().unwrap_or("it can't be applied");
-            let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource));
+            let hint = change.hint.as_deref().unwrap_or("`engine diff` shows the whole plan");
+            let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource), hint);
             let path = change.properties.first().map(|property| property.path.clone()).unwrap_or_default();
-            let diagnostic = match spec.place(&change.resource, &path) {
+            match spec.place(&change.resource, &path) {
                 Some(place) => diagnostic.at(place),
-                None => diagnostic,
-            };
-            match &change.hint {
-                Some(hint) => diagnostic.hint(hint.clone()),
                 None => diagnostic,
             }
         });
@@ -618,8 +618,8 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Override
 pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
     let shown = file.display();
     let unusable = |reason: &str| {
-        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` {reason}"));
-        Failure::one(diagnostic.hint("use a text file with one team per line"))
+        let problem = format!("the list of teams `{shown}` {reason}");
+        Failure::one(Diagnostic::error(problem, "use a text file with one team per line"))
     };
     let bytes = files::read(file, MAX_TEAMS_BYTES).map_err(|unread| unusable(&unread.reason()))?;
     let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
@@ -635,12 +635,12 @@ pub(super) fn teams(file: &Path) -> Result<Vec<String>, Failure> {
         };
         let problem = format!("line {first}{more} of the list of teams `{shown}` is not a team name");
         let hint = format!("use a text file with one team per line; a team name has {}", grammar::team_words());
-        return Err(Failure::one(Diagnostic::error(problem).hint(hint)));
+        return Err(Failure::one(Diagnostic::error(problem, hint)));
     }
     let teams: Vec<String> = teams.into_iter().map(|(line, _)| line.to_owned()).collect();
     if teams.is_empty() {
-        let diagnostic = Diagnostic::error(format!("the list of teams `{shown}` is empty"));
-        return Err(Failure::one(diagnostic.hint("write one team per line")));
+        let problem = format!("the list of teams `{shown}` is empty");
+        return Err(Failure::one(Diagnostic::error(problem, "write one team per line")));
     }
     Ok(teams)
 }
@@ -670,10 +670,12 @@ fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
         if let Some(first) = stacks.insert((&spec.team, &spec.stack), shown.clone()) {
             let owner = format!("team `{}`, stack `{}`", spec.team, spec.stack);
             errors.push(match first == shown {
-                true => Diagnostic::error(format!("`{shown}` is listed twice for {owner}")).hint("list each team once"),
-                false => Diagnostic::error(format!("`{first}` and `{shown}` are both {owner}"))
-                    .why("each would delete the resources that only the other has")
-                    .hint("give one of them another `stack:`"),
+                true => Diagnostic::error(format!("`{shown}` is listed twice for {owner}"), "list each team once"),
+                false => Diagnostic::error(
+                    format!("`{first}` and `{shown}` are both {owner}"),
+                    "give one of them another `stack:`",
+                )
+                .why("each would delete the resources that only the other has"),
             });
             continue;
         }
@@ -682,10 +684,10 @@ fn collisions(loaded: &[Loaded]) -> Vec<Diagnostic> {
                 continue;
             }
             let what = format!("`{}` of team `{}` in `{shown}`", declared.name, spec.team);
-            if let Some(first) = names.insert((declared.schema().kind, &declared.id.name), what.clone()) {
+            if let Some(first) = names.insert((&*declared.schema().kind, &declared.id.name), what.clone()) {
                 let problem =
                     format!("{first} and {what} are both the {} `{}`", declared.schema().kind, declared.id.name);
-                errors.push(Diagnostic::error(problem).hint("give one of them another `name:`"));
+                errors.push(Diagnostic::error(problem, "give one of them another `name:`"));
             }
         }
     }
@@ -711,12 +713,11 @@ fn no_target(flag: &str, name: &str, specs: &[&Spec]) -> Diagnostic {
     let known = known.into_iter().collect::<Vec<_>>().join(", ");
     let problem = format!("`--{flag} {name}`: the spec has no such resource");
     if known.is_empty() {
-        return Diagnostic::error(problem).hint("without a spec, only a whole stack can be destroyed: leave it out");
+        return Diagnostic::error(problem, "without a spec, only a whole stack can be destroyed: leave it out");
     }
     let meant = nearest(name, resources().map(|it| it.name.as_str()));
     let meant = meant.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    Diagnostic::error(problem)
-        .hint(format!("{meant}the resources are {known}"))
+    Diagnostic::error(problem, format!("{meant}the resources are {known}"))
         .hint("to delete orphans, which are no longer in the spec, run `engine apply` without this option")
 }
 
@@ -733,18 +734,20 @@ pub(super) fn find_spec() -> Result<PathBuf, Failure> {
     if let Some(project) = project {
         return spec_in(&project);
     }
-    let diagnostic = Diagnostic::error("no spec found: there is no `specs/` folder here or in a folder above");
-    let diagnostic = match foreign {
+    let problem = "no spec found: there is no `specs/` folder here or in a folder above";
+    let diagnostic = no_spec(problem, "`engine init` writes a first spec");
+    Err(Failure::one(match foreign {
         Some(folder) => diagnostic.why(format!("`{}` wasn't searched: it belongs to another user", folder.display())),
         None => diagnostic,
-    };
-    Err(Failure::one(offering_specs_here(diagnostic).hint("`engine init` writes a first spec")))
+    }))
 }
 
-/// Adds a hint for each spec in the current folder.
-fn offering_specs_here(diagnostic: Diagnostic) -> Diagnostic {
-    let here = discovery::specs_here();
-    here.iter().fold(diagnostic, |diagnostic, path| diagnostic.hint(format!("add `--spec {}`", quoted(path))))
+/// An error whose first hints are the specs in the current folder.
+fn no_spec(problem: &str, otherwise: &str) -> Diagnostic {
+    let here = discovery::specs_here().into_iter().map(|path| format!("add `--spec {}`", quoted(&path)));
+    let mut hints = here.chain([otherwise.to_owned()]);
+    let first = Diagnostic::error(problem, hints.next().unwrap_or_default());
+    hints.fold(first, Diagnostic::hint)
 }
 
 /// The spec of a project: specs/team.yaml, or the only YAML file in specs/.
@@ -756,14 +759,13 @@ fn spec_in(project: &Path) -> Result<PathBuf, Failure> {
     match patterns::within(root, found)?.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
-            let diagnostic = Diagnostic::error(format!("no spec found: `{}` has no YAML file", specs.display()));
-            let diagnostic = offering_specs_here(diagnostic);
-            Err(Failure::one(diagnostic.hint("`engine init` writes a first spec; or add `--spec FILE`")))
+            let problem = format!("no spec found: `{}` has no YAML file", specs.display());
+            Err(Failure::one(no_spec(&problem, "`engine init` writes a first spec; or add `--spec FILE`")))
         }
         several => {
             let list = several.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
-            let diagnostic = Diagnostic::error(format!("`{}` has several specs", specs.display()));
-            Err(Failure::one(diagnostic.hint(format!("choose one with `--spec FILE`: {list}"))))
+            let problem = format!("`{}` has several specs", specs.display());
+            Err(Failure::one(Diagnostic::error(problem, format!("choose one with `--spec FILE`: {list}"))))
         }
     }
 }

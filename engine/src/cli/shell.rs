@@ -47,8 +47,8 @@ fn completed() -> Command {
     let whole = manual();
     let named: Vec<String> = pages(&whole).into_iter().map(|(name, _)| name).collect();
     let all = kinds::all();
-    let kinds = all.schemas().map(|schema| schema.kind).chain([super::SPEC]);
-    let explained: Vec<&str> = kinds.chain(Code::ALL.iter().map(|code| code.name())).collect();
+    let kinds = all.schemas().map(|schema| schema.kind.to_string()).chain([super::SPEC.to_owned()]);
+    let explained: Vec<String> = kinds.chain(Code::ALL.iter().map(|code| code.name().to_owned())).collect();
     let values = |command: Command, arg: &str, values: PossibleValuesParser| {
         command.mut_arg(arg, |arg| arg.value_parser(values))
     };
@@ -84,8 +84,8 @@ pub(super) fn man(terminal: &Terminal, words: &[String]) -> Result<Exit, Failure
     let man = clap_mangen::Man::new(command.clone()).source(format!("engine {VERSION}"));
     let rendered = man.render(&mut page);
     rendered.map_err(|error| {
-        let diagnostic = Diagnostic::error("can't generate the man page").why(error.to_string());
-        Failure::one(diagnostic.hint("read the command's `--help` instead"))
+        let hint = "read the command's `--help` instead";
+        Failure::one(Diagnostic::error("can't generate the man page", hint).why(error.to_string()))
     })?;
     terminal.print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)

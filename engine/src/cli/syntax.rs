@@ -186,15 +186,16 @@ fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
         () => None,
     };
     let diagnostic = match doubt {
-        Some(doubt) => Diagnostic::warning(problem)
-            .why(format!("your Node.js {major} can't parse the file; {doubt} ({runtime})"))
-            .hint("check the line, or install the runtime's version of Node.js to be sure"),
-        None if *has_layers => Diagnostic::warning(problem)
-            .why("if Lambda loads this file, each call fails with `Runtime.UserCodeSyntaxError`")
-            .hint("fix the line, or leave it if a layer brings or wraps the handler"),
-        None => Diagnostic::error(problem)
-            .why("Lambda can't load the file, so each call would fail with `Runtime.UserCodeSyntaxError`")
-            .hint("fix the line, and check it with `engine validate`"),
+        Some(doubt) => {
+            Diagnostic::warning(problem, "check the line, or install the runtime's version of Node.js to be sure")
+                .why(format!("your Node.js {major} can't parse the file; {doubt} ({runtime})"))
+        }
+        None if *has_layers => {
+            Diagnostic::warning(problem, "fix the line, or leave it if a layer brings or wraps the handler")
+                .why("if Lambda loads this file, each call fails with `Runtime.UserCodeSyntaxError`")
+        }
+        None => Diagnostic::error(problem, "fix the line, and check it with `engine validate`")
+            .why("Lambda can't load the file, so each call would fail with `Runtime.UserCodeSyntaxError`"),
     };
     let shown = file.as_ref().map(|file| {
         let file = SourceFile::new(file.display().to_string(), text);

@@ -21,6 +21,7 @@ use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::local::LocalError;
 use crate::render::{Look, Progress, reflow};
 use crate::sanitize::{Screen, is_ci, wants_color};
+use crate::wait::RESPONSE;
 
 use super::{Colour, Exit, Global, LogFormat};
 
@@ -33,7 +34,7 @@ pub(super) struct Failure {
 impl Failure {
     /// An invalid command line.
     pub(super) fn usage(problem: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Usage, diagnostics: vec![Diagnostic::error(problem).hint(hint)] }
+        Failure { exit: Exit::Usage, diagnostics: vec![Diagnostic::error(problem, hint)] }
     }
 
     pub(super) fn one(diagnostic: Diagnostic) -> Failure {
@@ -43,10 +44,10 @@ impl Failure {
 
 impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Failure {
-        let mut diagnostic = Diagnostic::error(error.problem());
+        let mut diagnostic = Diagnostic::error(error.problem(), error.hint());
         diagnostic.why = error.why();
         let exit = if matches!(error, LocalError::Interrupted { .. }) { Exit::Interrupted } else { Exit::Failed };
-        Failure { exit, diagnostics: vec![diagnostic.hint(error.hint())] }
+        Failure { exit, diagnostics: vec![diagnostic] }
     }
 }
 
@@ -156,10 +157,8 @@ impl Terminal {
     /// Reports lost output and returns whether any was lost: a script must not mistake the rest for all.
     pub(super) fn told_loss(&self) -> bool {
         let Some(error) = self.lost.get() else { return false };
-        let diagnostic = Diagnostic::error("couldn't write the output").why(error.to_string());
-        self.problems(
-            &[diagnostic.hint("free disk space or redirect the output elsewhere, and run the command again")],
-        );
+        let hint = "free disk space or redirect the output elsewhere, and run the command again";
+        self.problems(&[Diagnostic::error("couldn't write the output", hint).why(error.to_string())]);
         true
     }
 
@@ -288,8 +287,12 @@ impl Write for Lines {
 /// Reports on stderr what reading waits for, each wait once: nothing else has been shown by then.
 pub(super) fn said_once(quiet: bool) -> Reporter {
     let said: Mutex<BTreeSet<String>> = Mutex::default();
-    Arc::new(move |what: &str| {
-        if !quiet && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned()) {
+    Arc::new(move |what: Option<&str>| {
+        // That a call is in flight again is no news here.
+        if let Some(what) = what.filter(|what| *what != RESPONSE)
+            && !quiet
+            && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())
+        {
             line(&format!("waiting for {what}..."));
         }
     })
@@ -346,9 +349,9 @@ pub(super) enum Answer {
 pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) -> Result<Answer, Failure> {
     if !Terminal::can_ask() {
         let what = if destroy { "destroy" } else { "a plan that destroys, replaces or adopts resources" };
-        let diagnostic =
-            Diagnostic::error(format!("{what} needs confirmation, but there is no terminal (or CI is set)"));
-        return Err(Failure::one(diagnostic.why("nothing was changed").hint("review the plan, then add `--yes`")));
+        let problem = format!("{what} needs confirmation, but there is no terminal (or CI is set)");
+        let diagnostic = Diagnostic::error(problem, "review the plan, then add `--yes`");
+        return Err(Failure::one(diagnostic.why("nothing was changed")));
     }
     let question =
         if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };

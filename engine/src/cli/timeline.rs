@@ -33,7 +33,7 @@ impl<'a> PageFile<'a> {
             Ok(_) => {
                 let taken = format!("`{}` already exists and is not a timeline", path.display());
                 return Err(Failure::one(
-                    Diagnostic::error(taken).why("it would be overwritten").hint("use another file name"),
+                    Diagnostic::error(taken, "use another file name").why("it would be overwritten"),
                 ));
             }
             Err(Unread::Missing) => None,
@@ -60,6 +60,8 @@ impl<'a> PageFile<'a> {
 }
 
 fn unwritable(path: &Path, why: String) -> Diagnostic {
-    Diagnostic::error(format!("can't write the timeline to `{}`: {why}", path.display()))
-        .hint("use a file in a folder that you have permission to write to")
+    Diagnostic::error(
+        format!("can't write the timeline to `{}`: {why}", path.display()),
+        "use a file in a folder that you have permission to write to",
+    )
 }

@@ -86,8 +86,8 @@ async fn verify(
         if !Terminal::can_ask() {
             let problem = "verify needs confirmation because others will see the test item, but there is no terminal (or CI \
                            is set)";
-            let diagnostic = Diagnostic::error(problem).why(company.join("; "));
-            return Err(Failure::one(diagnostic.hint("nothing was written; pass --yes to write the test item anyway")));
+            let hint = "nothing was written; pass --yes to write the test item anyway";
+            return Err(Failure::one(Diagnostic::error(problem, hint).why(company.join("; "))));
         }
         terminal.say("Others will see the test item:");
         company.iter().for_each(|line| terminal.say(&format!("  - {line}")));

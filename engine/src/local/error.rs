@@ -21,7 +21,7 @@ pub struct Attempt {
 #[non_exhaustive]
 pub enum LocalError {
     /// The platform has no process groups, which are needed to end the functions' processes.
-    #[error("the local AWS doesn't run on Windows itself")]
+    #[error("the local AWS doesn't run natively on Windows")]
     Windows,
     /// The user pressed Ctrl-C.
     #[error("{what} was interrupted")]
@@ -147,14 +147,14 @@ impl LocalError {
     pub fn why(&self) -> Option<String> {
         match self {
             Self::Windows => {
-                Some("it ends the functions' processes by process group, which Windows doesn't have".into())
+                Some("it uses process groups to stop the functions' processes, and Windows has none".into())
             }
             Self::Interrupted { .. } => {
-                Some("nothing was deployed, and no partly installed or half-started local AWS is left".into())
+                Some("engine deployed nothing and left no partly installed or partly started local AWS behind".into())
             }
-            Self::NotRunning => Some("so nothing is deployed there".into()),
+            Self::NotRunning => Some("a stopped local AWS has no resources".into()),
             Self::ToolMissing { .. } => {
-                Some("the local AWS is a Python program that runs functions with the Node.js of this machine".into())
+                Some("the local AWS is a Python program that runs functions with this machine's Node.js".into())
             }
             Self::ToolTooOld { path, .. } => Some(format!("engine found it at `{}`", path.display())),
             Self::ToolBroken { said, .. } | Self::HashMismatch { said } | Self::NotReset { said } => Some(said.clone()),
@@ -196,7 +196,8 @@ impl LocalError {
                     .into()
             }
             Self::HashMismatch { .. } => {
-                "try another network, or report it to the operator of your package mirror; don't install it by hand".into()
+                "try another network, or report the mismatch to your package mirror's operator; \
+                 don't install the package manually".into()
             }
             Self::CacheDamaged { .. } => "run `engine local reset --install` to install it again".into(),
             Self::CacheFolder { .. } | Self::NoCacheFolder => {
@@ -209,7 +210,7 @@ impl LocalError {
                 "rename that file: the local AWS needs a folder with this name".into()
             }
             Self::ProjectFolder { .. } => {
-                "make the project's folder writable, or move it to a file system with file locks".into()
+                "make the project's folder writable, or move it to a file system that supports file locks".into()
             }
             Self::NotStarted { log, .. } => {
                 format!("see `{}`; `engine local reset --install` installs the local AWS again", log.display())
@@ -217,7 +218,7 @@ impl LocalError {
             Self::System { .. } => {
                 "fix this problem and run the command again; `engine doctor --local` checks the requirements".into()
             }
-            Self::NotReset { .. } => "run `engine local stop`; the next command starts an empty one".into(),
+            Self::NotReset { .. } => "run `engine local stop`, then `engine local start` for an empty local AWS".into(),
             Self::NotStopped { group } => format!("run `kill -KILL -- -{group}`"),
         }
     }

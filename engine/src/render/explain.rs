@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::cause::{Code, Entry};
-use crate::schema::{Effect, Presence, Property, Rule, Schema, Shape, Text};
+use crate::schema::{Effect, Presence, Property, Rule, Schema, Shape, Str, Text};
 use crate::spec::grammar;
 
 use super::{BOLD, Look, PLAIN, paragraph};
@@ -17,7 +17,7 @@ struct Documented {
     default: String,
     /// What a change means, if it isn't an update in place.
     change: Option<String>,
-    doc: &'static str,
+    doc: Str,
 }
 
 /// All kinds, one line each.
@@ -26,7 +26,7 @@ pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, look: Look) -> Strin
     for schema in schemas {
         // Padded by hand: color codes have no width.
         let pad = 12_usize.saturating_sub(schema.kind.len());
-        let _ = writeln!(text, "{}{:pad$}{}", look.paint(BOLD, schema.kind), "", schema.summary);
+        let _ = writeln!(text, "{}{:pad$}{}", look.paint(BOLD, &schema.kind), "", schema.summary);
     }
     text
 }
@@ -69,10 +69,10 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
             return None;
         }
     }
-    let mut text = format!("{}: {}\n{}\n", look.paint(BOLD, schema.kind), schema.summary, schema.source);
+    let mut text = format!("{}: {}\n{}\n", look.paint(BOLD, &schema.kind), schema.summary, schema.source);
     if property.is_none() && !schema.remark.is_empty() {
         text.push('\n');
-        paragraph(&mut text, PLAIN, "", schema.remark, look);
+        paragraph(&mut text, PLAIN, "", &schema.remark, look);
     }
     for Documented { path, values, default, change, doc } in &entries {
         let _ = writeln!(text, "\n  {}", look.paint(BOLD, path));
@@ -151,9 +151,9 @@ pub fn markdown<'s>(schemas: impl Iterator<Item = &'s Schema>) -> String {
 fn entries(schema: &Schema) -> Vec<Documented> {
     let mut found = Vec::new();
     for property in schema.settable() {
-        found.push(entry(property, property.name.to_owned()));
+        found.push(entry(property, property.name.to_string()));
         let (inner, path) = match &property.shape {
-            Shape::TextOrRecord(_, inner) | Shape::Record(inner) => (inner.as_slice(), property.name.to_owned()),
+            Shape::TextOrRecord(_, inner) | Shape::Record(inner) => (inner.as_slice(), property.name.to_string()),
             Shape::Map { value, .. } => match &**value {
                 Shape::Record(inner) => (inner.as_slice(), format!("{}.NAME", property.name)),
                 _ => continue,
@@ -171,22 +171,22 @@ fn entry(property: &Property, path: String) -> Documented {
         Presence::Default(value) => format!("`{value}`"),
         Presence::Optional | Presence::Derived => "none".to_owned(),
     };
-    let change = match property.change {
+    let change = match &property.change {
         Rule::Compare(Effect::Replace) => Some("the resource is replaced: deleted and re-created".to_owned()),
         Rule::Compare(Effect::Refuse(why)) => Some(format!("refused: {why}")),
         Rule::Ensure => Some("declared entries are added or updated, others are not changed".to_owned()),
         _ if property.sticky => Some("if it is left out, AWS keeps its current value".to_owned()),
         _ => None,
     };
-    let values = match (&property.shape, property.quota) {
+    let values = match (&property.shape, &property.quota) {
         (Shape::Integer { min, .. }, Some(quota)) => format!("{min} to {}; more is a warning", quota.most),
         _ => values(&property.shape),
     };
-    Documented { path, values, default, change, doc: property.doc }
+    Documented { path, values, default, change, doc: property.doc.clone() }
 }
 
 fn values(shape: &Shape) -> String {
-    let text = |text: &Text| text.words.to_owned();
+    let text = |text: &Text| text.words.to_string();
     match shape {
         Shape::Bool => "true or false".to_owned(),
         Shape::Integer { min, max } => format!("{min} to {max}"),
@@ -198,7 +198,7 @@ fn values(shape: &Shape) -> String {
         Shape::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Shape::Link { to, literal } => {
             let links = to.iter().map(|(kind, attribute)| format!("`${{{kind}.{attribute}}}`")).collect::<Vec<_>>();
-            let literal = literal.map_or("", |_| ", or an ARN");
+            let literal = literal.as_ref().map_or("", |_| ", or an ARN");
             format!("{}{literal}", links.join(", "))
         }
         Shape::Map { value, .. } if matches!(**value, Shape::Record(_)) => "mapping of mappings".to_owned(),

@@ -14,6 +14,7 @@ use maud::{Markup, PreEscaped, html};
 use crate::diagnostic::wrap;
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan, Subject};
+use crate::schema::Str;
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Path};
 
@@ -34,7 +35,7 @@ pub struct Picture {
 #[derive(Debug, Clone)]
 struct Node {
     resource: String,
-    kind: &'static str,
+    kind: Str,
     /// The name in AWS; empty if it is the default one.
     name: String,
     action: Action,
@@ -115,7 +116,7 @@ impl Picture {
                 }),
             };
             let Some(at) = at else { continue };
-            in_aws.insert((change.kind, &change.name), at);
+            in_aws.insert((&change.kind, &change.name), at);
             if let Some(node) = picture.nodes.get_mut(at) {
                 node.action = change.action;
             }
@@ -169,7 +170,7 @@ impl Picture {
         let longest = |text: fn(&Node) -> &str| {
             self.nodes.iter().map(|node| text(node).chars().count()).max().unwrap_or_default()
         };
-        let (names, kinds) = (longest(|node| &node.resource), longest(|node| node.kind));
+        let (names, kinds) = (longest(|node| &node.resource), longest(|node| &node.kind));
         let signs = match (&self.summary, look.plain) {
             (None, _) => 0,
             (Some(_), false) => 4,
@@ -298,7 +299,7 @@ impl Picture {
     /// The kind and the action, for formats without a legend.
     fn kind_and_action(&self, node: &Node) -> String {
         let Face { word, .. } = face(node.action);
-        if self.is_changed(node) { format!("{} ({word})", node.kind) } else { node.kind.to_owned() }
+        if self.is_changed(node) { format!("{} ({word})", node.kind) } else { node.kind.to_string() }
     }
 
     /// The SVG; a standalone one includes its style.
@@ -490,12 +491,12 @@ fn node(declared: &Declared, action: Action) -> Node {
     let action = if declared.imported { Action::Import } else { action };
     let usual = format!("{}-{}", declared.id.owner.team, declared.name);
     let name = if declared.id.name == usual { String::new() } else { declared.id.name.clone() };
-    Node { resource: declared.name.clone(), kind: declared.schema().kind, name, action }
+    Node { resource: declared.name.clone(), kind: declared.schema().kind.clone(), name, action }
 }
 
 fn detail(Node { kind, name, .. }: &Node) -> String {
     // A mapping's name is an ID that AWS assigns.
-    if name.is_empty() || *kind == "mapping" { (*kind).to_owned() } else { format!("{kind} {name}") }
+    if name.is_empty() || *kind == "mapping" { kind.to_string() } else { format!("{kind} {name}") }
 }
 
 /// An action's color for light and dark mode.

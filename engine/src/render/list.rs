@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value as Json, json};
 
+use crate::schema::Str;
 use crate::value::Value;
 
 use super::{FORMAT_VERSION, GREEN, Look, RED, YELLOW, shown, wrap};
@@ -19,7 +20,7 @@ pub struct Owned {
     /// The resource's name in its spec; empty if no team owns it.
     pub resource: String,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: Str,
     /// Its name in AWS.
     pub name: String,
     /// The type of its owner.
@@ -95,7 +96,7 @@ pub fn owned(owned: &[Owned], look: Look) -> String {
             Holder::Nobody => "(no tags)".to_owned(),
             Holder::Unreadable => "(unreadable)".to_owned(),
         };
-        table.add_row([team, &stack, resource, *kind, name]);
+        table.add_row([&**team, &stack, resource, kind, name]);
     }
     let text = table.to_string();
     text.lines().fold(String::new(), |mut text, line| {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use textwrap::core::display_width;
 
 use crate::diagnostic::{printable, wrap};
-use crate::records::{Change, Failure, Happening, Image, Record, Report, Said};
+use crate::logs::{Change, Failure, Happening, Image, Record, Report, Said};
 
 use super::{BOLD, DIM, FORMAT_VERSION, GREEN, Look, PLAIN, RED, YELLOW, word};
 
@@ -43,67 +43,6 @@ pub struct Row<'e> {
     since: i64,
     /// Whether this journal has shown the same error before.
     is_known: bool,
-}
-
-/// What a mapping does with a batch that the function fails; `None` is unknown.
-#[derive(Debug, Clone, Default)]
-pub struct RetryPolicy {
-    /// The mapping's name.
-    pub mapping: String,
-    /// Whether it reads its stream.
-    pub enabled: Option<bool>,
-    /// Maximum number of retries; -1 is unlimited.
-    pub attempts: Option<i32>,
-    /// Maximum age of a record in seconds; -1 is unlimited.
-    pub age: Option<i32>,
-    /// Whether it splits a failed batch in two.
-    pub bisects: Option<bool>,
-    /// How long its stream keeps records, in seconds.
-    pub retention: Option<i32>,
-    /// The ARN that the metadata of a batch is sent to in the end; empty for none.
-    pub destination: Option<String>,
-}
-
-impl RetryPolicy {
-    /// What happens next, in words, as far as that is known
-    /// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
-    pub fn words(&self) -> Option<String> {
-        let RetryPolicy { mapping, attempts, age, bisects, .. } = self;
-        if self.enabled == Some(false) {
-            return Some(format!("{mapping} is disabled, so failed batches aren't retried"));
-        }
-        let old = |seconds: i32| {
-            let age = u64::from(seconds.unsigned_abs());
-            let in_hours = (age > 0 && age % 3600 == 0).then(|| format!("{}h", age / 3600));
-            let age = in_hours.unwrap_or_else(|| humantime::format_duration(Duration::from_secs(age)).to_string());
-            format!("its records are {age} old")
-        };
-        let expired = || self.retention.map_or_else(|| "its records expire".to_owned(), old);
-        let (until, is_endless) = match (*attempts, *age) {
-            (Some(0), _) => ("never retries a failed batch".to_owned(), false),
-            (Some(n), Some(age)) if n > 0 && age >= 0 => {
-                (format!("retries a failed batch {}, or until {}", many(n), old(age)), false)
-            }
-            (Some(n), _) if n > 0 => (format!("retries a failed batch {}", many(n)), false),
-            (Some(_), Some(age)) if age >= 0 => (format!("retries a failed batch until {}", old(age)), false),
-            (Some(_), Some(_)) => (format!("retries a failed batch until it succeeds or {}", expired()), true),
-            _ => return None,
-        };
-        let splits = if *bisects == Some(true) && *attempts != Some(0) { ", split in two each time" } else { "" };
-        let end = match self.destination.as_deref() {
-            Some("") if is_endless => String::new(),
-            Some("") if *attempts == Some(0) => " and drops it".to_owned(),
-            Some("") => " and then drops it".to_owned(),
-            Some(arn) => format!(" and then reports it to {}", arn.rsplit(':').next().unwrap_or(arn)),
-            None => String::new(),
-        };
-        let comma = if splits.is_empty() || end.is_empty() { "" } else { "," };
-        Some(format!("{mapping} {until}{splits}{comma}{end}"))
-    }
-}
-
-fn many(n: i32) -> String {
-    if n == 1 { "once".to_owned() } else { format!("up to {n} times") }
 }
 
 /// What a journal knows of an error that it has shown.
@@ -436,48 +375,6 @@ mod tests {
             let shown = on_clock(at, zone);
             assert!(shown.0 == day || at == i64::MAX, "{at}: {shown:?}");
             assert!(shown.1 == time || at == i64::MAX, "{at}: {shown:?}");
-        }
-    }
-
-    #[test]
-    fn a_retry_policy_is_put_into_words_as_far_as_it_is_known() {
-        let policy = |enabled, attempts, age, bisects, destination: Option<&str>| RetryPolicy {
-            mapping: "m".to_owned(),
-            enabled,
-            attempts,
-            age,
-            bisects,
-            retention: Some(86_400),
-            destination: destination.map(str::to_owned),
-        };
-        let (on, queue) = (Some(true), Some("arn:aws:sqs:eu-central-1:1:failed"));
-        for (policy, words) in [
-            (policy(None, None, None, None, None), None),
-            (policy(on, Some(-1), None, on, queue), None),
-            (policy(on, None, Some(-1), on, queue), None),
-            (policy(Some(false), None, None, None, None), Some("m is disabled, so failed batches aren't retried")),
-            (
-                policy(on, Some(-1), Some(-1), Some(false), Some("")),
-                Some("m retries a failed batch until it succeeds or its records are 24h old"),
-            ),
-            (
-                policy(on, Some(-1), Some(600), on, Some("")),
-                Some(
-                    "m retries a failed batch until its records are 10m old, split in two each time, and then drops it",
-                ),
-            ),
-            (
-                policy(on, Some(3), Some(-1), None, queue),
-                Some("m retries a failed batch up to 3 times and then reports it to failed"),
-            ),
-            (policy(on, Some(1), None, None, None), Some("m retries a failed batch once")),
-            (
-                policy(on, Some(2), Some(60), None, Some("")),
-                Some("m retries a failed batch up to 2 times, or until its records are 1m old and then drops it"),
-            ),
-            (policy(on, Some(0), None, on, Some("")), Some("m never retries a failed batch and drops it")),
-        ] {
-            assert_eq!(policy.words().as_deref(), words, "{policy:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use textwrap::core::display_width;
 
-use crate::apply::Ending;
+use crate::apply::StepOutcome;
 use crate::aws::Class;
 use crate::plan::{Action, Change, Plan};
 use crate::schema::Site;
@@ -57,7 +57,7 @@ pub fn plan(page: &Page<'_>, plan: &Plan) -> String {
 }
 
 /// Renders a plan and the outcome of its steps.
-pub fn outcome(page: &Page<'_>, plan: &Plan, status: &str, endings: &[Ending]) -> String {
+pub fn outcome(page: &Page<'_>, plan: &Plan, status: &str, endings: &[StepOutcome]) -> String {
     compose(page, plan, &ended(plan, status, endings, page.destroy))
 }
 
@@ -132,7 +132,7 @@ fn table(part: &mut Part, rows: &[&Change]) {
             // A code span must not be empty.
             face(change.action).symbol.replace(' ', "·"),
             code(&change.resource),
-            code(change.kind),
+            code(&change.kind),
             telling_name(change).map_or_else(String::new, code),
             told(change),
         )
@@ -234,7 +234,7 @@ fn property(line: &Line, columns: usize) -> String {
     }
 }
 
-fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String {
+fn ended(plan: &Plan, status: &str, endings: &[StepOutcome], destroy: bool) -> String {
     if endings.is_empty() {
         return match status {
             "refused" => "\nNothing was changed.\n".to_owned(),
@@ -245,7 +245,7 @@ fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String
     }
     let done = Tally::of(plan, endings).text(destroy);
     let verb = if destroy { "Destroy" } else { "Apply" };
-    if endings.iter().all(|ending| matches!(ending, Ending::Done(_))) {
+    if endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))) {
         return format!("\n**{verb} complete! Resources: {done}.**\n");
     }
     let mut part = Part::new(LISTS);
@@ -255,19 +255,19 @@ fn ended(plan: &Plan, status: &str, endings: &[Ending], destroy: bool) -> String
         let Some(change) = plan.changes.get(step.change) else { continue };
         let what = format!("{} {}", verb_of(step.op).0, code(&change.resource));
         let item = match ending {
-            Ending::Done(_) => continue,
-            Ending::Failed(error) if error.class == Class::Interrupted => {
+            StepOutcome::Done(_) => continue,
+            StepOutcome::Failed(error) if error.class == Class::Interrupted => {
                 format!("- stopped: {what}: {}\n", sentence(&error.message))
             }
-            Ending::Failed(error) => {
+            StepOutcome::Failed(error) => {
                 let cause = error.cause();
                 let text =
                     format!("- **failed** ({}): {what}: {}\n", code(cause.name()), sentence(cause.entry().title));
                 let notes = [Some(error.why()), Some(error.hint()), error.said()].into_iter().flatten();
                 notes.fold(text, |text, note| format!("{text}  - {}\n", sentence(&note)))
             }
-            Ending::Skipped(cause) => format!("- skipped: {what}: it depends on {}\n", code(cause)),
-            Ending::NotStarted => format!("- not run: {what}\n"),
+            StepOutcome::Skipped(cause) => format!("- skipped: {what}: it depends on {}\n", code(cause)),
+            StepOutcome::NotStarted => format!("- not run: {what}\n"),
         };
         if !part.add(&item) {
             n_left += 1;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::apply::{Ending, Event};
+use crate::apply::{Event, StepOutcome};
 use crate::aws::{BECAUSE, Class};
 use crate::plan::{Action, Plan, StepId};
 
@@ -153,21 +153,21 @@ impl Progress {
         }
     }
 
-    fn finished(&mut self, run: usize, id: StepId, ending: &Ending) {
+    fn finished(&mut self, run: usize, id: StepId, ending: &StepOutcome) {
         let (look, is_live) = (self.look, matches!(self.style, Drawing::Live(_)));
         let Some(row) = self.rows.get_mut(&(run, id)) else { return };
         let before = std::mem::replace(&mut row.state, State::Over);
         let Row { label, doing, done, .. } = &row;
         let text = match ending {
-            Ending::Done(elapsed) => {
+            StepOutcome::Done(elapsed) => {
                 format!("{label}: {done} after {} {}", duration(*elapsed), look.paint(GREEN, "ok"))
             }
             // The outcome reports the details.
-            Ending::Failed(error) if error.class == Class::Interrupted => {
+            StepOutcome::Failed(error) if error.class == Class::Interrupted => {
                 format!("{label}: {}", look.paint(YELLOW, "stopped"))
             }
             // On a terminal its line stays in place until the run ends.
-            Ending::Failed(error) if is_live => {
+            StepOutcome::Failed(error) if is_live => {
                 let after = match before {
                     State::Running { talk, .. } => talk.since.elapsed(),
                     _ => Duration::ZERO,
@@ -176,11 +176,11 @@ impl Progress {
                 return self.draw(&[]);
             }
             // The outcome reports the cause and the remedy.
-            Ending::Failed(_) => failed(label, doing, look),
-            Ending::Skipped(cause) => {
+            StepOutcome::Failed(_) => failed(label, doing, look),
+            StepOutcome::Skipped(cause) => {
                 format!("{label}: {}, it depends on {cause}", look.paint(YELLOW, "skipped"))
             }
-            Ending::NotStarted => return,
+            StepOutcome::NotStarted => return,
         };
         self.line(&text);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use maud::{Markup, html};
 use serde_json::{Value as Json, json};
 
-use crate::apply::Ending;
+use crate::apply::StepOutcome;
 use crate::aws::recorder::Answer;
 use crate::aws::{Class, Secrets};
 use crate::files;
@@ -32,7 +32,7 @@ pub struct Ran<'r> {
     /// What was planned.
     pub plan: &'r Plan,
     /// How each step ended.
-    pub endings: &'r [Ending],
+    pub endings: &'r [StepOutcome],
     /// What the run did.
     pub timeline: Timeline,
     /// Values to mask.
@@ -106,16 +106,17 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
         bars().fold((0, 0), |(again, throttled), bar| (again + bar.retries(), throttled + bar.throttled()));
     let reading = timeline.reads.as_ref().map(|reads| reads.end.saturating_sub(reads.begin)).unwrap_or_default();
     let is_interrupted = endings.iter().any(|ending| match ending {
-        Ending::NotStarted => true,
-        Ending::Failed(error) => error.class == Class::Interrupted,
-        Ending::Done(_) | Ending::Skipped(_) => false,
+        StepOutcome::NotStarted => true,
+        StepOutcome::Failed(error) => error.class == Class::Interrupted,
+        StepOutcome::Done(_) | StepOutcome::Skipped(_) => false,
     });
-    let n_failed = endings.iter().filter(|ending| matches!(ending, Ending::Failed(_) | Ending::Skipped(_))).count();
+    let n_failed =
+        endings.iter().filter(|ending| matches!(ending, StepOutcome::Failed(_) | StepOutcome::Skipped(_))).count();
     let unbegun = endings.iter().enumerate().filter_map(|(at, ending)| {
         let why = match ending {
-            Ending::Skipped(cause) => format!("skipped, it depends on {cause}"),
-            Ending::NotStarted => "not started".to_owned(),
-            Ending::Done(_) | Ending::Failed(_) => return None,
+            StepOutcome::Skipped(cause) => format!("skipped, it depends on {cause}"),
+            StepOutcome::NotStarted => "not started".to_owned(),
+            StepOutcome::Done(_) | StepOutcome::Failed(_) => return None,
         };
         Some((StepId(at), why))
     });
@@ -189,7 +190,7 @@ fn row(axis: &Axis, run: &Ran<'_>, step: StepId, bar: &Bar) -> Markup {
         (doing, done)
     });
     let failure = match endings.get(step.0) {
-        Some(Ending::Failed(error)) => Some(error),
+        Some(StepOutcome::Failed(error)) => Some(error),
         _ => None,
     };
     let (class, how) = match failure {
@@ -229,8 +230,8 @@ fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
     let at = |at: Duration| format!("left:{}", percent(at, axis.length));
     html! {
         div class="track" aria-hidden="true" {
-            @if bar.begin.saturating_sub(bar.free) >= TELLING {
-                span class="queued" style=(span(bar.free, bar.begin)) {}
+            @if bar.begin.saturating_sub(bar.ready) >= TELLING {
+                span class="queued" style=(span(bar.ready, bar.begin)) {}
             }
             span class={ "bar" @if !class.is_empty() { " " (class) } } style=(span(bar.begin, bar.end)) {}
             @for wait in &bar.waits {
@@ -249,7 +250,7 @@ fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
 
 fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
     let (again, throttled) = (bar.retries(), bar.throttled());
-    let queued = bar.begin.saturating_sub(bar.free);
+    let queued = bar.begin.saturating_sub(bar.ready);
     html! {
         div class="notes" {
             @if let Some(failure) = failure { p class="failure" { (failure) } }
@@ -371,7 +372,7 @@ fn legend() -> Markup {
                 li { span class="key wait" {} "waiting, for the reason below the bar" }
                 li {
                     span class="key queued" {}
-                    "queued: " code { "--parallelism" } " steps were already running"
+                    "queued: " code { "--parallelism" } " steps were already running, or another step was writing to the same function"
                 }
                 li { span class="key made" {} "created: steps that only need its outputs could start" }
                 li { span class="key call" {} "a call to AWS" }
@@ -395,9 +396,9 @@ fn resource(plan: &Plan, id: StepId) -> &str {
     change.map_or("", |change| &change.resource)
 }
 
-fn kind(plan: &Plan, id: StepId) -> &'static str {
+fn kind(plan: &Plan, id: StepId) -> &str {
     let change = plan.steps.get(id.0).and_then(|step| plan.changes.get(step.change));
-    change.map_or("", |change| change.kind)
+    change.map_or("", |change| &change.kind)
 }
 
 /// The resource, with the verb if it has several steps.

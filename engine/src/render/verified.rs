@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::Class;
 use crate::diagnostic::Diagnostic;
-use crate::records::Happening;
+use crate::logs::Happening;
 use crate::schema::Site;
 use crate::spec::Spec;
 use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};

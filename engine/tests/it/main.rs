@@ -1,12 +1,20 @@
 //! What a user sees, tested from outside: the real binary, a real local AWS, real Node.js.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(
+    clippy::unreachable,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
-mod catalogue;
 mod command_line;
 #[cfg(unix)]
 mod e2e;
+mod from_data;
 mod fuzz;
+mod inventory;
 mod local;
 mod members;
 mod offline;

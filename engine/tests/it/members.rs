@@ -1,5 +1,6 @@
 //! AWS names what it objects to by the members of its requests; each name leads to its line of the spec.
 
+use engine::aws::error::explained;
 use engine::aws::{AwsError, Class};
 
 const SPEC: &str = r#"team: owls
@@ -482,7 +483,7 @@ fn an_error_of_aws_points_at_the_line_that_it_names() {
     for (resource, code, text, line) in TEXTS {
         let class = Class::Rejected;
         let error = AwsError { code: Some((*code).into()), ..AwsError::own(class, "any", resource, *text) };
-        let error = engine::aws::error::explained(error);
+        let error = explained(error);
         let place = spec.blamed(resource, &error).unwrap();
         let (at, _) = place.line_column();
         let found = SPEC.lines().nth(at - 1).unwrap().trim();
@@ -499,12 +500,12 @@ fn an_error_of_aws_points_at_the_line_that_it_names() {
 fn every_property_is_found_by_its_own_member() {
     let mut n_properties = 0;
     for it in engine::kinds::all().iter() {
-        let kind = it.schema().kind;
+        let kind = &it.schema().kind;
         let schema = it.schema();
         for property in schema.settable() {
-            let member = property.member.map_or_else(|| property.name.replace('_', ""), str::to_owned);
+            let member = property.member.as_deref().map_or_else(|| property.name.replace('_', ""), str::to_owned);
             let path = schema.place_of(&member, &engine::value::Tree::new());
-            assert_eq!(path.unwrap().root(), Some(property.name), "{kind}: {member}");
+            assert_eq!(path.unwrap().root(), Some(&*property.name), "{kind}: {member}");
             n_properties += 1;
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use engine::apply::Ending;
+use engine::apply::StepOutcome;
+use engine::aws::error::explained;
 use engine::aws::{AwsError, Class};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step, Subject};
 use engine::render::markdown::{self, LIMIT, Page};
@@ -23,7 +24,7 @@ fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Ch
     Change {
         subject: Subject::Declared,
         resource: resource.into(),
-        kind: "function",
+        kind: "function".into(),
         name: format!("owls-{resource}"),
         action,
         properties,
@@ -232,7 +233,7 @@ fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
 #[test]
 fn colors_take_no_room_anywhere() {
     use engine::cause::Code;
-    use engine::records::{self, Line};
+    use engine::logs::{self as records, Line};
     use engine::render::logs::{Entry, Journal};
 
     const COLORED: Look = Look { colour: true, ..NARROW };
@@ -282,7 +283,7 @@ fn varied() -> Plan {
     let mut plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
     let hint = "to keep it as it is, add to `old`:\n    stream_view_type: \"NEW_IMAGE\"";
     plan.changes.push(Change {
-        kind: "table",
+        kind: "table".into(),
         reason: Some("adopting it would reset what the spec doesn't declare, and adopting never resets".into()),
         hint: Some(hint.into()),
         ..change("old", Action::Refused, vec![property(&["stream_view_type"], json!("NEW_IMAGE"), json!(null))])
@@ -400,10 +401,15 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
         Options::default(),
     );
     let endings = [
-        Ending::Done(Duration::from_secs(1)),
-        Ending::Failed(AwsError::own(Class::Denied, "CreateFunction", "owls-logger", "@admin says no | really")),
-        Ending::Skipped("logger".into()),
-        Ending::NotStarted,
+        StepOutcome::Done(Duration::from_secs(1)),
+        StepOutcome::Failed(explained(AwsError::own(
+            Class::Denied,
+            "CreateFunction",
+            "owls-logger",
+            "@admin says no | really",
+        ))),
+        StepOutcome::Skipped("logger".into()),
+        StepOutcome::NotStarted,
     ];
     let planned = markdown::plan(&page, &plan);
     let failed = markdown::outcome(&page, &plan, "partial", &endings);
@@ -418,7 +424,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
 
     **Apply incomplete: 1 added, 0 changed, 0 destroyed.** Run the same command again to continue.
     ");
-    let endings = [(); 4].map(|()| Ending::Done(Duration::from_secs(1)));
+    let endings = [(); 4].map(|()| StepOutcome::Done(Duration::from_secs(1)));
     let done = markdown::outcome(&page, &plan, "complete", &endings);
     assert_snapshot!(done.strip_prefix(&planned).unwrap().trim(), @"**Apply complete! Resources: 4 added, 0 changed, 0 destroyed.**");
     assert_eq!(markdown::outcome(&page, &of(Vec::new()), "complete", &[]), markdown::plan(&page, &of(Vec::new())));
@@ -501,8 +507,8 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
     for change in &mut many {
         change.remarks = vec!["@".repeat(500), "lost `for` good".into()];
     }
-    let steps = (0..5000).map(|change| Step { op: Op::Create, change, after: Vec::new() }).collect();
-    let endings = vec![Ending::Skipped("`".repeat(300)); 5000];
+    let steps = (0..5000).map(|change| Step { op: Op::Create, change, after: Vec::new(), pair: None }).collect();
+    let endings = vec![StepOutcome::Skipped("`".repeat(300)); 5000];
     let text = markdown::outcome(&page, &Plan { changes: many, steps, ..Plan::default() }, "partial", &endings);
     check(&text, 0).unwrap();
     assert_eq!(text.matches("\n- … and ").count(), 2, "{text}");
@@ -589,7 +595,7 @@ fn changes() -> impl Strategy<Value = Change> {
         Action::Import,
         Action::Refused,
     ]);
-    let effects = select(vec![Effect::InPlace, Effect::Replace, Effect::Refuse("no")]);
+    let effects = select(vec![Effect::InPlace, Effect::Replace, Effect::refuse("no")]);
     let paths =
         prop_oneof![Just(Path::property("code_sha256")), hostile().prop_map(|key| Path::property("tags").key(&key))];
     let properties =
@@ -632,13 +638,13 @@ proptest! {
         let rows = if all { Rows::All } else { Rows::Noteworthy };
         let page = Page { spec: &spec, site: &site, notes: &notes, rows, destroy };
         let ends = if n_changes == 0 { Vec::new() } else { ends };
-        let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new() });
+        let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new(), pair: None });
         let plan = Plan { steps: steps.collect(), changes, remarks };
-        let endings: Vec<Ending> = ends.into_iter().map(|(_, text, how)| match how {
-            0 => Ending::Done(Duration::ZERO),
-            1 => Ending::Failed(AwsError::own(Class::Denied, "CreateTable", "x", text.as_str())),
-            2 => Ending::Skipped(text),
-            _ => Ending::NotStarted,
+        let endings: Vec<StepOutcome> = ends.into_iter().map(|(_, text, how)| match how {
+            0 => StepOutcome::Done(Duration::ZERO),
+            1 => StepOutcome::Failed(AwsError::own(Class::Denied, "CreateTable", "x", text.as_str())),
+            2 => StepOutcome::Skipped(text),
+            _ => StepOutcome::NotStarted,
         }).collect();
         check(&markdown::plan(&page, &plan), n_changes)?;
         check(&markdown::outcome(&page, &plan, "partial", &endings), n_changes)?;

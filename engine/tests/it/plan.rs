@@ -113,7 +113,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
                 Presence::Default(default) => Value::from(default.clone()),
                 _ => Value::Null,
             };
-            tree.entry(property.name.to_owned()).or_insert(default);
+            tree.entry(property.name.to_string()).or_insert(default);
         }
         // The source is as packed, unless this file says otherwise.
         for (name, value) in &declared.desired {
@@ -125,7 +125,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         declared.kind.normalize(&declared.id, &mut tree);
     }
     tree.retain(|name, _| !unknown.contains_key(name));
-    let unknown = unknown.into_iter().map(|(name, why)| (declared.schema().property(&name).unwrap().name, why));
+    let unknown = unknown.into_iter().map(|(name, why)| (name.into(), why));
     let owner = match owner.as_deref() {
         None | Some("ours") => Ownership::Engine(declared.id.owner.clone()),
         Some("nobody") => Ownership::Nobody,

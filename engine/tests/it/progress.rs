@@ -125,7 +125,7 @@ fn stage() -> Stage {
     let stage = Stage::new();
     stage.pace("slow", 1000, 9000, 0);
     stage.pace("broken", 2000, 0, 0);
-    stage.refuse(3);
+    stage.refuse("broken");
     stage
 }
 
@@ -182,7 +182,7 @@ async fn a_low_window_shows_what_has_room_and_counts_the_rest() {
     let stage = Stage::new();
     names.iter().for_each(|name| stage.pace(name, 2000, 3000, 0));
     stage.pace("thing-29", 500, 0, 0);
-    stage.refuse(3);
+    stage.refuse("thing-02");
     let screen = Screen::new(60, 10);
     let moments: [Moment; 2] = [(1000, NOTHING), (3000, |screen| screen.resize(60, 2))];
     let story = watch(&stage, &nodes, screen.progress(PLAIN, true), &screen, &moments).await;
@@ -198,7 +198,7 @@ async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() 
     let stage = Stage::new();
     stage.pace("silent", 65_000, 0, 0);
     stage.pace("waits", 100, 30_000, 0);
-    stage.refuse(3);
+    stage.refuse("broken");
     let nodes = [node("silent"), node("waits"), node("broken"), node("after-broken").uses(&["broken"])];
     let screen = Screen::new(200, 60);
     let story = watch(&stage, &nodes, screen.progress(PLAIN, false), &screen, &[]).await;

@@ -293,7 +293,6 @@ fn the_reference_of_the_spec_and_the_catalogue_of_errors_are_generated() {
     }
     expect_generated("errors.md", "codes", &codes);
     expect_generated("errors.md", "causes", &crate::spec::catalogue());
-    expect_generated("errors.md", "said", &crate::catalogue::markdown());
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
         unknown: Default::default(),
     };
     let found = Found { live: Some(live), ..Found::default() };
-    let declared = Declared::leftover(std::sync::Arc::clone(&all()["mapping"]), id);
+    let declared = Declared::leftover(std::sync::Arc::clone(all().get("mapping").unwrap()), id);
     inventory.leftovers.push(Leftover { declared, found, instead: None });
 }
 

@@ -8,37 +8,39 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use engine::apply::{self, Ending, Event, Outcome, Times};
+use engine::apply::{self, Event, Execution, Outcome, StepOutcome, Times};
 use engine::error::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
 use engine::kind::{Definition, Kinds, Want};
-use engine::plan::{Goal, Options, Plan, StepId, plan};
+use engine::plan::{Goal, Op, Options, Plan, StepId, plan};
 use engine::provider::{Account, Pending, Provider, Providers, Tags};
 use engine::schema::{
-    Age, Condition, Effect, Id, Live, Moment, Naming, Origin, Output, Outputs, Owner, Ownership, Reading, Schema,
-    Shape, Site, Text, property,
+    Age, Condition, Effect, Id, Live, Moment, Naming, Output, Outputs, Owner, Ownership, Reading, Schema, Shape, Site,
+    Str, Text, property,
 };
 use engine::spec::{Declared, Lifecycle, Spec};
 use engine::timeline::Timing;
 use engine::value::{Hole, Part, Template, Tree, Value};
-use engine::wait::limiter::RateLimits;
+use engine::wait::limiter::{Limit, LimitId, RateLimits};
 use engine::wait::{Connected, Consent, Context, Wait};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-const ANY: Text = Text::any(100);
+fn any_text() -> Text {
+    Text::any(100)
+}
 
 /// A thing with a name of its own; `flip` changes its serial in place, as a view type changes a stream.
 fn thing() -> Schema {
-    let list = || Shape::List { item: Box::new(Shape::Text(ANY)), max: 100 };
+    let list = || Shape::List { item: Box::new(Shape::Text(any_text())), max: 100 };
     Schema {
-        kind: "thing",
-        summary: "",
-        remark: "",
-        source: "",
-        naming: Naming::Own { text: ANY },
+        kind: "thing".into(),
+        summary: "".into(),
+        remark: "".into(),
+        source: "".into(),
+        naming: Naming::Own { text: any_text() },
         managed: true,
         importable: false,
         adoptable: true,
@@ -46,18 +48,19 @@ fn thing() -> Schema {
         locked: None,
         leaves: None,
         outage: None,
-        index: None,
+        arn: None,
+        is_indexed: false,
         holds_data: false,
         properties: vec![
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
-            property("shape", Shape::Text(ANY), "").on_change(Effect::Replace),
-            property("flip", Shape::Text(ANY), ""),
+            property("shape", Shape::Text(any_text()), "").on_change(Effect::Replace),
+            property("flip", Shape::Text(any_text()), ""),
             property("uses", list(), ""),
             property("uses_made", list(), "").needs_made(),
         ],
         outputs: vec![
-            Output { name: "name", doc: "", origin: Origin::Computed(|_, name| name.to_owned()) },
-            Output { name: "serial", doc: "", origin: Origin::Assigned { until: &["flip"] } },
+            Output::computed("name", "", |_, name| name.to_owned()),
+            Output::assigned("serial", "").until(["flip"]),
         ],
     }
 }
@@ -65,11 +68,28 @@ fn thing() -> Schema {
 /// What connects things and has no name of its own, as a mapping does.
 fn tie() -> Schema {
     Schema {
-        kind: "tie",
+        kind: "tie".into(),
         naming: Naming::Assigned,
         properties: vec![
-            property("source", Shape::Text(ANY), "").identity().on_change(Effect::Replace),
+            property("source", Shape::Text(any_text()), "").identity().on_change(Effect::Replace),
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
+        ],
+        outputs: vec![Output::assigned("id", "")],
+        ..thing()
+    }
+}
+
+/// What is part of a thing, as a permission is part of a function's policy; a thing is written to by one at a time.
+fn grant() -> Schema {
+    let on = Shape::Link { to: vec![("thing".into(), "serial".into())], literal: None };
+    Schema {
+        kind: "grant".into(),
+        naming: Naming::Inner { key: "label".into(), text: any_text() },
+        properties: vec![
+            property("on", on, "").parent().on_change(Effect::Replace).needs_made(),
+            property("label", Shape::Text(any_text()), ""),
+            property("size", Shape::Integer { min: 0, max: 9 }, ""),
+            property("shape", Shape::Text(any_text()), "").on_change(Effect::Replace),
         ],
         outputs: Vec::new(),
         ..thing()
@@ -79,7 +99,7 @@ fn tie() -> Schema {
 /// What stands in the world under one name.
 #[derive(Debug, Clone)]
 struct Entry {
-    tie: bool,
+    kind: Str,
     props: Tree,
     serial: String,
     incarnation: u64,
@@ -103,8 +123,23 @@ struct World {
     working: usize,
     most: usize,
     calls: usize,
+    /// The write keys of the verbs at work.
+    writing: BTreeSet<String>,
     /// The calls that fail: before anything happened, or with their answer lost.
     faults: BTreeMap<usize, bool>,
+    /// The resources whose next write is refused.
+    refused: BTreeSet<String>,
+    /// The calls that are throttled.
+    throttled: BTreeSet<usize>,
+    /// The reads of an apply, and those that are throttled.
+    reads: usize,
+    throttled_reads: BTreeSet<usize>,
+    /// The resources whose next read misses them.
+    missed: BTreeSet<String>,
+    /// The resources of which somebody made another one at the same time.
+    doubled: BTreeSet<String>,
+    /// The resources whose writes wait for the rate limit.
+    limited: BTreeSet<String>,
     /// The resource whose create answers with another name than it has.
     liar: Option<String>,
     /// Nothing may be deleted while anything refers to it; otherwise only a tie that the spec keeps there is in the way.
@@ -123,24 +158,58 @@ fn failure(message: impl Into<Box<str>>) -> AwsError {
     AwsError::own(Class::Rejected, "fake", "", message)
 }
 
+fn throttled() -> AwsError {
+    AwsError::own(Class::Throttled, "fake", "", "too many calls")
+}
+
+const SENT: Wait = Wait { what: "it to be free", since: "", look: "", limit: None, budget: Duration::from_secs(1000) };
+
 impl Fake {
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
-    /// Waits, changes the world, and loses the answer where that was asked for.
-    async fn call<T>(&self, ms: u64, change: impl FnOnce(&mut World) -> Result<T, AwsError>) -> Result<T, AwsError> {
+    /// Waits, changes the world, and loses the answer where that was asked for; a throttled call is sent again.
+    async fn call<T>(
+        &self,
+        cx: &Context,
+        id: &Id,
+        ms: u64,
+        change: impl Fn(&mut World) -> Result<T, AwsError>,
+    ) -> Result<T, AwsError> {
+        let change = &change;
+        cx.send(SENT, &id.name, || async move {
+            if self.world().limited.contains(&id.name) {
+                cx.limits.admit(LimitId(0)).await.map_err(|crowded| failure(crowded.to_string()))?.accepted();
+            }
+            self.call_once(id, ms, change).await
+        })
+        .await
+    }
+
+    async fn call_once<T>(
+        &self,
+        id: &Id,
+        ms: u64,
+        change: impl Fn(&mut World) -> Result<T, AwsError>,
+    ) -> Result<T, AwsError> {
+        let key = self.write_key(id);
         let fault = {
             let mut world = self.world();
             world.calls += 1;
+            let call = world.calls;
+            if world.throttled.remove(&call) {
+                return Err(throttled());
+            }
             world.working += 1;
             world.most = world.most.max(world.working);
-            let call = world.calls;
-            world.faults.remove(&call)
+            assert!(key.is_none_or(|key| world.writing.insert(key.to_owned())), "{key:?} is written to twice");
+            if world.refused.remove(&id.name) { Some(false) } else { world.faults.remove(&call) }
         };
         sleep(Duration::from_millis(ms)).await;
         let mut world = self.world();
         world.working -= 1;
+        key.map(|key| world.writing.remove(key));
         match fault {
             Some(false) => Err(failure("refused this once")),
             Some(true) => change(&mut world).and_then(|_| Err(failure("the answer got lost"))),
@@ -167,7 +236,7 @@ impl World {
     }
 
     /// Every reference leads to what stands there now, and to what is ready where that is asked for.
-    fn check(&self, tie: bool, props: &Tree) -> Result<(), AwsError> {
+    fn check(&self, kind: &str, props: &Tree) -> Result<(), AwsError> {
         for (property, value) in props {
             if value.has_unknown() {
                 return Err(failure(format!("`{property}` is not known")));
@@ -175,7 +244,7 @@ impl World {
             for serial in serials(value) {
                 let target = self.entries.values().find(|entry| entry.serial == serial);
                 let target = target.ok_or_else(|| failure(format!("nothing has the serial {serial}")))?;
-                if (tie || property == "uses") && !target.is_ready() {
+                if (kind == "tie" || property == "uses") && !target.is_ready() {
                     return Err(failure(format!("{serial} is not ready")));
                 }
             }
@@ -200,12 +269,26 @@ impl Definition for Fake {
 }
 
 impl Provider for Fake {
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
+        match &*self.schema.kind {
+            "thing" => Some(&id.name),
+            _ => id.anchors.get("on").map(String::as_str),
+        }
+    }
+
     fn release<'a>(&'a self, _: &'a Context, _: &'a Id, _: Live) -> Pending<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
     fn read<'a>(&'a self, _: &'a Context, id: &'a Id) -> Pending<'a, Reading> {
-        let live = self.world().entries.get(&id.name).map(|entry| Live {
+        let mut world = self.world();
+        world.reads += 1;
+        let read = world.reads;
+        if world.throttled_reads.remove(&read) {
+            return Box::pin(std::future::ready(Err(throttled())));
+        }
+        let entry = world.entries.get(&id.name).cloned();
+        let live = entry.map(|entry| Live {
             props: entry.props.clone(),
             outputs: entry.outputs(&id.name),
             owner: Ownership::Engine(id.owner.clone()),
@@ -216,22 +299,30 @@ impl Provider for Fake {
             notes: Vec::new(),
             unknown: Default::default(),
         });
-        Box::pin(std::future::ready(Ok(live.into())))
+        let live = live.filter(|_| !world.missed.remove(&id.name));
+        let mut reading = Reading::from(live);
+        if let Some(live) = reading.live.clone().filter(|_| world.doubled.contains(&id.name)) {
+            let incarnation = Some("another".to_owned());
+            let outputs = Outputs::from([("id".to_owned(), "another".to_owned())]);
+            let twin = Live { incarnation: incarnation.clone(), outputs, ..live };
+            reading.others.push((Id { incarnation, ..id.clone() }, twin));
+        }
+        Box::pin(std::future::ready(Ok(reading)))
     }
 
-    fn create<'a>(&'a self, _: &'a Context, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs> {
+    fn create<'a>(&'a self, cx: &'a Context, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs> {
         Box::pin(async move {
-            let (pace, tie) = (self.world().pace(&id.name), self.schema.kind == "tie");
-            self.world().check(tie, &want.props)?;
-            self.call(pace.made, |world| {
-                world.check(tie, &want.props)?;
+            let (pace, kind) = (self.world().pace(&id.name), self.schema.kind.clone());
+            self.world().check(&kind, &want.props)?;
+            self.call(cx, id, pace.made, |world| {
+                world.check(&kind, &want.props)?;
                 if world.entries.contains_key(&id.name) {
                     return Err(failure(format!("{} exists already", id.name)));
                 }
                 world.serial += 1;
                 let entry = Entry {
-                    tie,
-                    props: want.props,
+                    kind: kind.clone(),
+                    props: want.props.clone(),
                     serial: format!("{}#{}", id.name, world.serial),
                     incarnation: world.serial,
                     ready_at: Instant::now() + Duration::from_millis(pace.ready),
@@ -251,9 +342,8 @@ impl Provider for Fake {
         Box::pin(async move {
             self.ready(cx, &id.name).await?;
             let pace = self.world().pace(&id.name);
-            self.call(pace.made, |world| {
-                let tie = self.schema.kind == "tie";
-                world.check(tie, &want.props)?;
+            self.call(cx, id, pace.made, |world| {
+                world.check(&self.schema.kind, &want.props)?;
                 world.serial += 1;
                 let serial = world.serial;
                 let entry = world.entries.get_mut(&id.name).ok_or_else(|| failure("nothing to update"))?;
@@ -263,7 +353,7 @@ impl Provider for Fake {
                 if entry.props.get("flip") != want.props.get("flip") {
                     entry.serial = format!("{}#{serial}", id.name);
                 }
-                entry.props = want.props;
+                entry.props = want.props.clone();
                 entry.ready_at = Instant::now() + Duration::from_millis(pace.ready);
                 Ok(entry.outputs(&id.name))
             })
@@ -280,7 +370,7 @@ impl Provider for Fake {
         Box::pin(async move {
             self.ready(cx, &id.name).await?;
             let pace = self.world().pace(&id.name);
-            self.call(pace.delete, |world| {
+            self.call(cx, id, pace.delete, |world| {
                 let Some(entry) = world.entries.get(&id.name) else { return Ok(()) };
                 let user = world.entries.iter().find(|(name, other)| {
                     let mut used = other.props.values().flat_map(serials);
@@ -300,8 +390,12 @@ impl Provider for Fake {
 
 impl Entry {
     fn outputs(&self, name: &str) -> Outputs {
-        let outputs = [("name".to_owned(), name.to_owned()), ("serial".to_owned(), self.serial.clone())];
-        if self.tie { Outputs::new() } else { outputs.into() }
+        let serial = || self.serial.clone();
+        match &*self.kind {
+            "thing" => [("name".to_owned(), name.to_owned()), ("serial".to_owned(), serial())].into(),
+            "tie" => [("id".to_owned(), serial())].into(),
+            _ => Outputs::new(),
+        }
     }
 }
 
@@ -309,8 +403,9 @@ impl Entry {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Node {
     name: String,
-    /// What it ties; everything else is a thing.
+    /// What it ties, or is part of; everything else is a thing.
     ties: Option<String>,
+    on: Option<String>,
     size: u32,
     shape: u32,
     flip: u32,
@@ -337,6 +432,15 @@ impl Node {
     pub(crate) fn ties(mut self, other: &str) -> Node {
         self.ties = Some(other.into());
         self
+    }
+
+    pub(crate) fn on(mut self, other: &str) -> Node {
+        self.on = Some(other.into());
+        self
+    }
+
+    fn is_thing(&self) -> bool {
+        self.ties.is_none() && self.on.is_none()
     }
 }
 
@@ -370,8 +474,9 @@ impl Account for InMemory {
 /// A world, and who acts in it.
 pub(crate) struct Stage {
     world: Shared,
-    thing: Arc<dyn Definition>,
+    pub(crate) thing: Arc<dyn Definition>,
     tie: Arc<dyn Definition>,
+    grant: Arc<dyn Definition>,
     pub(crate) cx: Context,
     interrupt: watch::Sender<bool>,
 }
@@ -379,7 +484,7 @@ pub(crate) struct Stage {
 /// What one apply did.
 struct Run {
     plan: Plan,
-    endings: Vec<Ending>,
+    endings: Vec<StepOutcome>,
     /// What was told, each after how many milliseconds.
     events: Vec<(u64, Event)>,
     times: Times,
@@ -389,29 +494,34 @@ impl Stage {
     pub(crate) fn new() -> Stage {
         let world = Shared::default();
         let fake = |schema| Arc::new(Fake { schema, world: Arc::clone(&world) });
-        let (thing, tie) = (fake(thing()), fake(tie()));
-        let providers = [("thing", &thing), ("tie", &tie)]
+        let (thing, tie, grant) = (fake(thing()), fake(tie()), fake(grant()));
+        let providers = [("thing", &thing), ("tie", &tie), ("grant", &grant)]
             .map(|(name, fake)| (name.to_owned(), Arc::<Fake>::clone(fake) as Arc<dyn Provider>));
-        let (thing, tie): (Arc<dyn Definition>, Arc<dyn Definition>) = (thing, tie);
+        let [thing, tie, grant] = [thing, tie, grant].map(|fake| fake as Arc<dyn Definition>);
         let connected = Connected {
             account: Arc::new(InMemory),
             limits: Arc::new(RateLimits::unlimited()),
             secrets: Arc::default(),
             recorder: Arc::default(),
-            kinds: Kinds::new([Arc::clone(&thing), Arc::clone(&tie)]),
+            kinds: Kinds::new([&thing, &tie, &grant].map(Arc::clone)),
             providers: Providers::new(providers),
         };
         let (interrupt, receiver) = watch::channel(false);
-        Stage { thing, tie, cx: Context::new(connected, Consent::default(), receiver), interrupt, world }
+        Stage { thing, tie, grant, cx: Context::new(connected, Consent::default(), receiver), interrupt, world }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
-    /// Refuses the n-th call, counted from 1.
-    pub(crate) fn refuse(&self, call: usize) {
-        self.world().faults.insert(call, false);
+    /// Lets the next read miss a resource.
+    pub(crate) fn miss(&self, name: &str) {
+        self.world().missed.insert(format!("owls-{name}"));
+    }
+
+    /// Refuses the next write of a resource.
+    pub(crate) fn refuse(&self, name: &str) {
+        self.world().refused.insert(format!("owls-{name}"));
     }
 
     pub(crate) fn pace(&self, name: &str, made: u64, ready: u64, delete: u64) {
@@ -426,8 +536,13 @@ impl Stage {
             };
             let list = |names: &[String]| Value::List(names.iter().map(serial).collect());
             let mut desired = Tree::from([("size".to_owned(), Value::Number(node.size.into()))]);
+            let name = format!("owls-{}", node.name);
             if let Some(target) = &node.ties {
                 desired.insert("source".into(), serial(target));
+            } else if let Some(target) = &node.on {
+                desired.insert("on".into(), serial(target));
+                desired.insert("label".into(), Value::String(name.clone()));
+                desired.insert("shape".into(), Value::String(node.shape.to_string()));
             } else {
                 desired.insert("shape".into(), Value::String(node.shape.to_string()));
                 desired.insert("flip".into(), Value::String(node.flip.to_string()));
@@ -435,11 +550,16 @@ impl Stage {
                 desired.insert("uses_made".into(), list(&node.uses_made));
             }
             let owner = Owner { team: "owls".into(), stack: "main".into(), resource: node.name.clone() };
-            let name = format!("owls-{}", node.name);
+            let anchors = node.on.iter().map(|on| ("on".into(), format!("owls-{on}"))).collect();
+            let kind = match node {
+                Node { ties: Some(_), .. } => &self.tie,
+                Node { on: Some(_), .. } => &self.grant,
+                _ => &self.thing,
+            };
             let declared = Declared {
                 name: node.name.clone(),
-                kind: Arc::clone(if node.ties.is_some() { &self.tie } else { &self.thing }),
-                id: Id { owner, name, arn: None, anchors: BTreeMap::new(), site: None, incarnation: None },
+                kind: Arc::clone(kind),
+                id: Id { owner, name, arn: None, anchors, site: None, incarnation: None },
                 imported: false,
                 lifecycle: Lifecycle::default(),
                 written: desired.keys().cloned().collect::<BTreeSet<_>>(),
@@ -453,11 +573,13 @@ impl Stage {
 
     pub(crate) async fn plan(&self, spec: &Spec, goal: Goal) -> (Inventory, Plan) {
         let mut found = BTreeMap::new();
+        let throttled_reads = std::mem::take(&mut self.world().throttled_reads);
         for declared in &spec.resources {
             let live =
-                self.cx.provider(declared.schema().kind).unwrap().read(&self.cx, &declared.id).await.unwrap().live;
+                self.cx.provider(&declared.schema().kind).unwrap().read(&self.cx, &declared.id).await.unwrap().live;
             found.insert(declared.name.clone(), Found { live, ..Found::default() });
         }
+        (self.world().reads, self.world().throttled_reads) = (0, throttled_reads);
         let inventory = Inventory { found, ..Inventory::new(Site::new("eu-central-1", "123456789012")) };
         let plan = plan(spec, &inventory, goal, &Options::default());
         (inventory, plan)
@@ -479,7 +601,7 @@ impl Stage {
         Run { plan, endings, events: events.into_inner(), times }
     }
 
-    async fn deploy(&self, nodes: &[Node]) {
+    pub(crate) async fn deploy(&self, nodes: &[Node]) {
         let run = self.apply(nodes, Goal::Present, 16).await;
         assert!(run.is_done(), "{}", run.story());
         (self.world().calls, self.world().most) = (0, 0);
@@ -508,7 +630,7 @@ impl Stage {
 
 impl Run {
     fn is_done(&self) -> bool {
-        self.endings.iter().all(|ending| matches!(ending, Ending::Done(_)))
+        self.endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_)))
     }
 
     fn name(&self, id: StepId) -> String {
@@ -522,17 +644,19 @@ impl Run {
         for (ms, event) in &self.events {
             let line = match event {
                 Event::Started(id) => format!("{} begins", self.name(*id)),
-                Event::Finished(id, Ending::Done(_)) => format!("{} done", self.name(*id)),
-                Event::Finished(id, Ending::Failed(error)) => format!("{} failed: {}", self.name(*id), error.message),
-                Event::Finished(id, Ending::Skipped(cause)) => format!("{} skipped for {cause}", self.name(*id)),
-                Event::Finished(id, Ending::NotStarted) => format!("{} left", self.name(*id)),
+                Event::Finished(id, StepOutcome::Done(_)) => format!("{} done", self.name(*id)),
+                Event::Finished(id, StepOutcome::Failed(error)) => {
+                    format!("{} failed: {}", self.name(*id), error.message)
+                }
+                Event::Finished(id, StepOutcome::Skipped(cause)) => format!("{} skipped for {cause}", self.name(*id)),
+                Event::Finished(id, StepOutcome::NotStarted) => format!("{} left", self.name(*id)),
                 Event::Interrupted => "interrupted".to_owned(),
                 Event::Waiting(..) => continue,
             };
             writeln!(story, "{ms:>5} {line}").unwrap();
         }
         for (index, ending) in self.endings.iter().enumerate() {
-            if *ending == Ending::NotStarted {
+            if *ending == StepOutcome::NotStarted {
                 writeln!(story, "    - {} left", self.name(StepId(index))).unwrap();
             }
         }
@@ -560,7 +684,7 @@ impl Run {
                     }
                     assert!(begun.insert(*id), "{} twice", self.name(*id));
                 }
-                Event::Finished(id, Ending::Done(_)) => assert!(done.insert(*id)),
+                Event::Finished(id, StepOutcome::Done(_)) => assert!(done.insert(*id)),
                 _ => {}
             }
         }
@@ -584,9 +708,9 @@ async fn a_step_begins_the_moment_its_own_predecessors_are_done() {
     ];
     let run = stage.apply(&nodes, Goal::Present, 16).await;
     run.assert_ordered();
-    assert_snapshot!(run.story(), @r"
-       0 create slow begins
+    assert_snapshot!(run.story(), @"
        0 create quick begins
+       0 create slow begins
      100 create quick done
      100 create quick-b begins
      200 create quick-b done
@@ -630,7 +754,7 @@ async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning(
     let run = stage.apply(&lined, Goal::Present, 1).await;
     assert_eq!(run.timing(), "total 900 ideal 700: create late 700");
     let late = run.times.steps[2];
-    assert_eq!(late.started.unwrap() - late.free.unwrap(), Duration::from_millis(200));
+    assert_eq!(late.started.unwrap() - late.ready.unwrap(), Duration::from_millis(200));
     // What is made is enough for some.
     let stage = Stage::new();
     stage.pace("slow", 1000, 500, 0);
@@ -653,14 +777,14 @@ async fn what_hangs_on_an_updated_one_waits_until_it_is_ready() {
     nodes[0].flip = 1;
     let run = stage.apply(&nodes, Goal::Present, 16).await;
     run.assert_ordered();
-    assert_snapshot!(run.story(), @r"
+    assert_snapshot!(run.story(), @"
        0 update a begins
     5000 update a done
-    5000 update made begins
     5000 delete tie begins
-    5100 update made done
+    5000 update made begins
     5100 delete tie done
     5100 create tie begins
+    5100 update made done
     5200 create tie done
     ");
     assert!(stage.is_settled(&nodes).await);
@@ -773,7 +897,170 @@ async fn a_call_in_flight_is_given_ten_seconds_after_an_interrupt() {
     assert_eq!(start.elapsed(), Duration::from_secs(11));
     let words: Vec<String> = run.endings.iter().map(|ending| format!("{ending:?}")).collect();
     assert!(words[0].contains("AWS may or may not have carried it out"), "{words:?}");
-    assert_eq!(run.endings[1], Ending::NotStarted);
+    assert_eq!(run.endings[1], StepOutcome::NotStarted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_is_completed_although_its_reads_are_throttled_after_an_interrupt() {
+    let stage = Stage::new();
+    let mut nodes = [node("a"), node("grant").on("a")];
+    stage.deploy(&nodes).await;
+    nodes[1].shape = 1;
+    // The delete reads the parent and the grant; then the create reads the parent.
+    stage.world().throttled_reads = [3, 4, 5, 6].into();
+    let interrupt = async {
+        sleep(Duration::from_millis(50)).await;
+        stage.interrupt.send(true).unwrap();
+    };
+    let (run, ()) = tokio::join!(stage.apply(&nodes, Goal::Present, 16), interrupt);
+    assert!(run.is_done(), "{}", run.story());
+    assert!(stage.world().throttled_reads.is_empty());
+    let story = run.story();
+    let lines: Vec<&str> = story.lines().take(4).map(|line| &line[6..]).collect();
+    assert_eq!(lines, ["delete grant begins", "interrupted", "delete grant done", "create grant begins"]);
+}
+
+/// Forty parts of one thing, before or after six tables that AWS needs eight seconds for. Each part has a longer
+/// remaining path than a table.
+async fn crowd_of_one_key(parts_first: bool) -> Timing {
+    let stage = Stage::new();
+    let host = [node("host")];
+    let parts: Vec<Node> = (0..40).map(|at| node(&format!("part-{at}")).on("host")).collect();
+    let after = (0..40).map(|at| Node { depends_on: vec![format!("part-{at}")], ..node(&format!("after-part-{at}")) });
+    let tables: Vec<Node> = (0..6).map(|at| node(&format!("table-{at}"))).collect();
+    tables.iter().for_each(|table| stage.pace(&table.name, 100, 8000, 0));
+    let crowds = if parts_first { [parts, tables] } else { [tables, parts] };
+    stage.deploy(&host).await;
+    let nodes: Vec<Node> = host.into_iter().chain(crowds.concat()).chain(after).collect();
+    let run = stage.apply(&nodes, Goal::Present, 16).await;
+    assert!(run.is_done(), "{}", run.story());
+    run.assert_ordered();
+    Timing::of(&run.plan, &run.times)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_write_key_is_in_nobodys_way() {
+    let (parts_first, tables_first) = (crowd_of_one_key(true).await, crowd_of_one_key(false).await);
+    assert!(parts_first.total <= tables_first.total.mul_f64(1.02), "{parts_first:?} {tables_first:?}");
+    for timing in [parts_first, tables_first] {
+        assert!(timing.total <= timing.ideal.mul_f64(1.05), "{timing:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_remaining_path_begins_first() {
+    let stage = Stage::new();
+    let mut nodes: Vec<Node> = (0..6).map(|at| node(&format!("single-{at}"))).collect();
+    nodes.push(node("link-0"));
+    nodes.extend((1..6).map(|at| node(&format!("link-{at}")).uses(&[&format!("link-{}", at - 1)])));
+    let run = stage.apply(&nodes, Goal::Present, 2).await;
+    run.assert_ordered();
+    assert_eq!(run.timing(), format!("total 600 ideal 600: {}", run.timing().split_once(": ").unwrap().1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_share_slots_have_no_more_at_work_than_one() {
+    let stage = Stage::new();
+    let names = ["a", "b", "c"].map(|team| (0..8).map(|at| node(&format!("{team}{at}"))).collect::<Vec<_>>());
+    let specs = names.map(|nodes| stage.spec(&nodes));
+    let mut plans = Vec::new();
+    for spec in &specs {
+        plans.push(stage.plan(spec, Goal::Present).await);
+    }
+    let slots = apply::slots(4);
+    let start = Instant::now();
+    let runs = specs.iter().zip(&plans).map(|(spec, (inventory, plan))| {
+        let slots = &slots;
+        let cx = &stage.cx;
+        async move {
+            let execution = Execution::new(plan);
+            execution.run(cx, spec, inventory, slots, &mut |_| {}).await;
+            execution.outcome().endings
+        }
+    });
+    let endings = futures_util::future::join_all(runs).await.concat();
+    assert!(endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))), "{endings:?}");
+    assert_eq!(stage.world().most, 4);
+    assert_eq!(start.elapsed(), Duration::from_millis(600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_names_the_rate_limit_only_while_its_own_call_waits_for_it() {
+    let mut stage = Stage::new();
+    let limit = Limit { service: "Fake", start: 1.0, ceiling: 1.0, burst: 1.0, reserve: 0.0, in_flight: 0 };
+    let limits = RateLimits::new(&[limit], 1.0);
+    // AWS wants no calls for a while.
+    limits.admit(LimitId(0)).await.unwrap().throttled(Some(Duration::from_secs(10)));
+    stage.cx.limits = Arc::new(limits);
+    stage.world().limited.insert("owls-waits".into());
+    stage.pace("waits", 9000, 0, 0);
+    stage.pace("in-flight", 19_000, 0, 0);
+    let run = stage.apply(&[node("waits"), node("in-flight")], Goal::Present, 16).await;
+    assert!(run.is_done());
+    let mut said = String::new();
+    for (ms, event) in &run.events {
+        if let Event::Waiting(id, what) = event {
+            writeln!(said, "{ms:>5} {}: {what}", run.name(*id)).unwrap();
+        }
+    }
+    assert_snapshot!(said, @"
+     3000 create waits: AWS's rate limit, since many calls are being made in this account
+     4000 create in-flight: AWS to respond
+     7000 create waits: AWS's rate limit, since many calls are being made in this account
+     8000 create in-flight: AWS to respond
+    10000 create waits: AWS to respond
+    12000 create in-flight: AWS to respond
+    14000 create waits: AWS to respond
+    16000 create in-flight: AWS to respond
+    18000 create waits: AWS to respond
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_run_that_created_the_same_connection_at_the_same_time_is_noticed() {
+    let stage = Stage::new();
+    let mut nodes = [node("a"), node("b"), node("tie").ties("a")];
+    stage.deploy(&nodes).await;
+    nodes[2].ties = Some("b".into());
+    stage.world().doubled.insert("owls-tie".into());
+    let run = stage.apply(&nodes, Goal::Present, 16).await;
+    assert_snapshot!(run.story(), @"
+      0 delete tie begins
+    100 delete tie done
+    100 create tie begins
+    200 create tie failed: another run created another tie for `tie` at the same time
+    ");
+}
+
+/// Counts the polls of a future.
+async fn polls_of<T>(future: impl Future<Output = T>) -> usize {
+    let (mut future, mut n_polls) = (std::pin::pin!(future), 0);
+    std::future::poll_fn(|cx| {
+        n_polls += 1;
+        future.as_mut().poll(cx)
+    })
+    .await;
+    n_polls
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_polls_of_calls_that_wait_for_one_limit_grow_with_their_number_alone() {
+    let mut n_polls = [0, 0];
+    for (sum, n_calls) in n_polls.iter_mut().zip([1_000, 5_000]) {
+        // As fast as needed for none to wait longer than a call waits at most.
+        let limit = Limit { service: "Fake", start: 50.0, ceiling: 50.0, burst: 10.0, reserve: 0.0, in_flight: 0 };
+        let mut cx = Stage::new().cx;
+        cx.limits = Arc::new(RateLimits::new(&[limit], 1.0));
+        let call = || async {
+            cx.limits.admit(LimitId(0)).await.map_err(|crowded| failure(crowded.to_string()))?.accepted();
+            Ok(())
+        };
+        let calls = (0..n_calls).map(|_| polls_of(async { cx.read("", call).await.unwrap() }));
+        *sum = futures_util::future::join_all(calls).await.into_iter().sum();
+    }
+    let [few, many] = n_polls;
+    // Of the calls that need not wait long, both have the same number.
+    assert!(many <= 5 * few + 1_000, "{many} polls, {few} of a fifth of the calls");
 }
 
 #[tokio::test(start_paused = true)]
@@ -806,8 +1093,8 @@ async fn what_changed_since_the_plan_is_not_written_to() {
                 apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
             let run = Run { plan, endings, events: Vec::new(), times };
             let said = run.endings.iter().enumerate().map(|(index, ending)| match ending {
-                Ending::Done(_) => format!("{} done", run.name(StepId(index))),
-                Ending::Failed(error) => format!("{} failed: {}", run.name(StepId(index)), error.message),
+                StepOutcome::Done(_) => format!("{} done", run.name(StepId(index))),
+                StepOutcome::Failed(error) => format!("{} failed: {}", run.name(StepId(index)), error.message),
                 other => format!("{} {other:?}", run.name(StepId(index))),
             });
             writeln!(all, "{what}, {change}: {}", said.collect::<Vec<_>>().join("; ")).unwrap();
@@ -853,7 +1140,7 @@ fn story() -> impl Strategy<Value = Story> {
     let node = (any::<[u8; 6]>(), any::<[u8; 6]>(), (0_u64..8, 0_u64..8, 0_u64..8));
     (prop::collection::vec(node, 1..12), 1_usize..6).prop_map(|(seeds, parallelism)| {
         let (mut before, mut after, mut vanished, mut paces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let things = |nodes: &[Node]| nodes.iter().filter(|it| it.ties.is_none()).map(|it| it.name.clone()).collect();
+        let things = |nodes: &[Node]| nodes.iter().filter(|it| it.is_thing()).map(|it| it.name.clone()).collect();
         for (index, (base, edit, pace)) in seeds.into_iter().enumerate() {
             let known: Vec<String> = things(&before);
             let pick = |seed: u8, rate: u8| -> Vec<String> {
@@ -864,6 +1151,8 @@ fn story() -> impl Strategy<Value = Story> {
             let mut node = Node { name: format!("n{index}"), size: u32::from(base[0] % 3), ..Node::default() };
             if base[1] % 3 == 0 && !known.is_empty() {
                 node.ties = Some(known[usize::from(base[2]) % known.len()].clone());
+            } else if base[1] % 3 == 1 && !known.is_empty() {
+                node.on = Some(known[usize::from(base[2]) % known.len()].clone());
             } else {
                 (node.uses, node.uses_made) = (pick(base[3], 3), pick(base[4], 4));
             }
@@ -876,6 +1165,8 @@ fn story() -> impl Strategy<Value = Story> {
                 3 if node.ties.is_some() => {
                     node.ties = Some(known[usize::from(edit[1]) % known.len()].clone());
                 }
+                // What is part of another thing would be another one.
+                3 if node.on.is_some() => {}
                 3 => (node.uses, node.uses_made) = (pick(edit[1], 3), pick(edit[2], 4)),
                 4 => vanished.push(node.name.clone()),
                 _ => {}
@@ -897,7 +1188,38 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }
 }
 
+/// The throttled calls, and the throttled reads.
+fn throttled_ones() -> impl Strategy<Value = [BTreeSet<usize>; 2]> {
+    let some = || prop::collection::btree_set(1_usize..40, 0..12);
+    (some(), some()).prop_map(|(calls, reads)| [calls, reads])
+}
+
 impl Stage {
+    fn throttle(&self, [calls, reads]: &[BTreeSet<usize>; 2]) {
+        let mut world = self.world();
+        (world.throttled, world.throttled_reads) = (calls.clone(), reads.clone());
+    }
+
+    /// Forgets the verbs that an interrupted run left behind.
+    fn abandon(&self) {
+        let mut world = self.world();
+        world.working = 0;
+        world.writing.clear();
+    }
+
+    /// Presses Ctrl-C right before a future is polled for the n-th time.
+    async fn interrupted_at<T>(&self, poll: usize, future: impl Future<Output = T>) -> T {
+        let (mut future, mut n_polls) = (std::pin::pin!(future), 0);
+        std::future::poll_fn(|cx| {
+            n_polls += 1;
+            if n_polls == poll {
+                self.interrupt.send(true).unwrap();
+            }
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
+
     async fn of(story: &Story) -> Stage {
         let stage = Stage::new();
         stage.deploy(&story.before).await;
@@ -940,11 +1262,13 @@ proptest! {
     fn after_any_failures_the_same_command_again_ends_the_same(
         story in story(),
         faults in prop::collection::btree_map(1_usize..30, any::<bool>(), 0..6),
+        throttled in throttled_ones(),
         interrupt_after in prop::option::of(0_u64..3000),
     ) {
         in_virtual_time(async {
             let stage = Stage::of(&story).await;
             stage.world().faults = faults;
+            stage.throttle(&throttled);
             let mut stories = String::new();
             for round in 0.. {
                 assert!(round < 10, "it never ends:\n{stories}");
@@ -962,12 +1286,41 @@ proptest! {
                 if run.is_done() {
                     break;
                 }
-                stage.world().working = 0;
+                stage.abandon();
             }
             assert!(stage.is_settled(&story.after).await, "{stories}");
             let fresh = Stage::new();
             fresh.deploy(&story.after).await;
             assert_eq!(stage.shape(), fresh.shape());
+        });
+    }
+
+    #[test]
+    fn an_interrupt_at_any_await_leaves_no_replacement_of_a_connection_half_done(
+        story in story(),
+        throttled in throttled_ones(),
+        poll in 1_usize..200,
+    ) {
+        in_virtual_time(async {
+            let stage = Stage::of(&story).await;
+            stage.throttle(&throttled);
+            let run = stage.interrupted_at(poll, stage.apply(&story.after, Goal::Present, story.parallelism)).await;
+            run.assert_ordered();
+            assert!(stage.world().most <= story.parallelism);
+            let is_done = |id: &StepId| matches!(run.endings[id.0], StepOutcome::Done(_));
+            for (index, step) in run.plan.steps.iter().enumerate().filter(|(_, step)| step.op == Op::Create) {
+                // Others that it waits for may not have begun.
+                if step.pair.is_some_and(|delete| is_done(&delete)) && step.after.iter().all(|(on, _)| is_done(on)) {
+                    let is_made = run.times.steps[index].made.is_some();
+                    assert!(is_made, "{} is missing\n{}", run.name(StepId(index)), run.story());
+                }
+            }
+            // Nothing but waits was ended: what had begun ended, and what is left is left to the same command.
+            stage.interrupt.send(false).unwrap();
+            sleep(Duration::from_secs(60)).await;
+            let again = stage.apply(&story.after, Goal::Present, story.parallelism).await;
+            assert!(again.is_done(), "{}{}", run.story(), again.story());
+            assert!(stage.is_settled(&story.after).await, "{}{}", run.story(), again.story());
         });
     }
 }

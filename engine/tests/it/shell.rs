@@ -39,7 +39,7 @@ fn bash_completes_commands_their_other_names_and_the_words_that_are_known() {
         assert_eq!(offered(&[command, "--delete"]), ["--delete-data"], "{command}");
     }
     let explained = offered(&["explain", ""]);
-    assert!(all().schemas().all(|schema| explained.contains(&schema.kind.to_owned())), "{explained:?}");
+    assert!(all().schemas().all(|schema| explained.contains(&schema.kind.to_string())), "{explained:?}");
     assert!(explained.contains(&"role-not-assumable".to_owned()));
     assert_eq!(offered(&["explain", "mapp"])[0], "mapping");
     assert_eq!(offered(&["man", "local-st"]), ["local-start", "local-stop", "local-status"]);

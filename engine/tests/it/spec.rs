@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use engine::diagnostic::{self, Diagnostic, Severity, Style};
 use engine::kinds::all;
 use engine::preflight;
-use engine::schema::Shape;
+use engine::schema::{Shape, Str};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::yaml::{self, Yaml};
 use insta::assert_snapshot;
@@ -102,7 +102,7 @@ pub(crate) fn catalogue() -> String {
     for it in causes() {
         if it.group != group {
             group = it.group;
-            writeln!(page, "### {group}\n| what is wrong | what is said | what to do |\n|---|---|---|").unwrap();
+            writeln!(page, "### {group}\n| problem | message | hint |\n|---|---|---|").unwrap();
         }
         // Codes and code stand in backticks, so only what divides a row has to give way.
         let cell = |text: &str| {
@@ -318,11 +318,11 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
 
 #[test]
 fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
-    fn collect(path: &str, shape: &Shape, found: &mut Vec<(String, bool, BTreeSet<&'static str>)>) {
+    fn collect(path: &str, shape: &Shape, found: &mut Vec<(String, bool, BTreeSet<Str>)>) {
         match shape {
-            Shape::Choice(words) => found.push((path.to_owned(), false, words.iter().copied().collect())),
+            Shape::Choice(words) => found.push((path.to_owned(), false, words.iter().cloned().collect())),
             Shape::OpenChoice { offered, retired, .. } => {
-                found.push((path.to_owned(), true, offered.iter().chain(retired).copied().collect()));
+                found.push((path.to_owned(), true, offered.iter().chain(retired).cloned().collect()));
             }
             Shape::Map { value: item, .. } | Shape::List { item, .. } | Shape::Set { item, .. } => {
                 collect(path, item, found);
@@ -335,7 +335,7 @@ fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
     }
     let mut found = Vec::new();
     for it in all().iter() {
-        let kind = it.schema().kind;
+        let kind = &it.schema().kind;
         it.schema().settable().for_each(|it| collect(&format!("{kind}.{}", it.name), &it.shape, &mut found));
     }
     let decided: BTreeMap<&str, (bool, Vec<&str>)> =
@@ -344,7 +344,7 @@ fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
     for (path, is_open, words) in found {
         let (decided, of_aws) = &decided[path.as_str()];
         assert_eq!(is_open, *decided, "{path}");
-        let missing: Vec<&&str> = of_aws.iter().filter(|word| !words.contains(*word)).collect();
+        let missing: Vec<&&str> = of_aws.iter().filter(|word| !words.contains(**word)).collect();
         assert!(missing.is_empty(), "`{path}` lacks {missing:?}, which the SDK has");
     }
 }
@@ -462,6 +462,19 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
       |
       = hint: did you mean `${var.teams}`? Otherwise add it to `vars:`, pass
               `--var team=…`, or set ENGINE_VAR_team
+    ");
+    assert_snapshot!(refusal(PIPELINE.replace("team: owls\n", "").as_bytes(), &["--var", "stage=test"]), @"
+    warning: `--var stage=…` is not used by this spec
+     |
+     = hint: remove it, or use it in the spec
+
+    error: the spec has no `team`
+     --> spec.yaml:1:1
+      |
+    1 | resources:
+      | ^^^^^^^^^^
+      |
+      = hint: add `team: your-team` at the top, or pass `--team`
     ");
 }
 
@@ -830,8 +843,11 @@ fn fixed_parts(text: &str) -> Vec<String> {
 
 /// What the modules that judge a spec can say, with the module.
 fn texts() -> Vec<(String, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let read = |name: &str| fs::read_to_string(src.join(name)).unwrap();
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let read = |name: &str| {
+        let of = |it: &str| fs::read_to_string(crates.join(it).join("src").join(name));
+        of("core").or_else(|_| of("aws")).unwrap()
+    };
     let mut texts = Vec::new();
     let whole = ["yaml.rs", "spec.rs", "spec/check.rs", "spec/check/references.rs", "spec/check/shape.rs"];
     for name in whole.into_iter().chain(["spec/foreign.rs", "spec/template.rs", "source.rs", "javascript.rs"]) {
@@ -869,7 +885,9 @@ fn every_text_about_a_spec_is_provoked_by_a_test() {
         }
     }
     // Also what tests show where they stand.
-    for name in ["spec.rs", "../../src/yaml.rs", "../../src/source.rs", "../../src/javascript.rs"] {
+    let crates =
+        ["core/src/yaml.rs", "aws/src/source.rs", "aws/src/javascript.rs"].map(|it| format!("../../crates/{it}"));
+    for name in crates.iter().map(String::as_str).chain(["spec.rs"]) {
         let code = fs::read_to_string(tests.join(name)).unwrap();
         let tests = if name == "spec.rs" { code.as_str() } else { code.split_once("#[cfg(test)]").unwrap().1 };
         said += &tests.replace("= hint: ", "").replace("= why: ", "");

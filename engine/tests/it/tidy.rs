@@ -1,7 +1,7 @@
 //! What the sources promise about themselves: the order of modules, no way to panic, and kinds whose tables, structs and
 //! examples say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +19,12 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// Every source file with its path below `src`, each without its tests.
-fn sources() -> BTreeMap<String, String> {
+/// The crates, each with its folder of sources, from the upper to the lower one.
+const CRATES: [(&str, &str); 3] =
+    [("engine", "src"), ("engine-aws", "crates/aws/src"), ("engine-core", "crates/core/src")];
+
+/// Every source file of a crate with its path below `src`, each without its tests.
+fn sources_of(root: &str) -> BTreeMap<String, String> {
     fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -31,7 +35,7 @@ fn sources() -> BTreeMap<String, String> {
             }
         }
     }
-    let root = folder().join("src");
+    let root = folder().join(root);
     let mut files = Vec::new();
     collect(&root, &mut files);
     let shipped = files.into_iter().map(|path| {
@@ -42,55 +46,116 @@ fn sources() -> BTreeMap<String, String> {
     shipped.collect()
 }
 
+/// Those of all crates.
+fn sources() -> BTreeMap<String, String> {
+    CRATES.iter().flat_map(|(_, root)| sources_of(root)).collect()
+}
+
 /// Lines without comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim_start().starts_with("//"))
 }
 
+/// The modules that use some above them in the code map.
+const UPWARD: [(&str, &[&str]); 6] = [
+    // The set of all calls is made from the declarations of those that make them.
+    ("operation", &["connect", "iam", "kinds", "logs", "policy", "verify", "wire"]),
+    // A call is declared with the permissions that it requires, and a filter is compared with logged records.
+    ("kinds", &["logs", "policy"]),
+    ("logs", &["policy"]),
+    ("connect", &["iam", "policy"]),
+    // What an answer means depends on the call, its kind, and the profile.
+    ("answer", &["connect", "kinds", "wire"]),
+    // The context has the providers, each of whose calls gets it.
+    ("provider", &["wait"]),
+];
+
 #[test]
 fn each_module_uses_only_those_below_it_in_the_code_map() {
     let map = fs::read_to_string(folder().join("ARCHITECTURE.md")).unwrap();
     let rows = map.lines().skip_while(|line| !line.starts_with("| module")).skip(2);
-    // Modules in one row are listed from the upper to the lower one.
-    let order: Vec<&str> = rows
-        .take_while(|line| line.starts_with('|'))
-        .flat_map(|line| line.split('|').nth(1).unwrap().split(','))
-        .map(|name| name.trim().trim_matches('`'))
-        .collect();
-    let rank = |module: &str| {
-        let rank = order.iter().position(|name| *name == module);
-        rank.unwrap_or_else(|| panic!("`{module}` is missing in the code map"))
-    };
+    let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
     let mut uses = 0;
-    for (path, text) in sources() {
-        let module = path.split(['/', '.']).next().unwrap();
-        if module == "lib" {
-            for line in code(&text).filter_map(|line| line.strip_prefix("pub mod ")) {
-                rank(line.trim_end_matches(';'));
+    let upward = UPWARD.iter().flat_map(|(module, used)| used.iter().map(move |used| (*module, *used)));
+    let mut unseen: BTreeSet<(&str, &str)> = upward.clone().collect();
+    for (name, root) in CRATES {
+        // Its own modules, and those of the crates below. Modules in one row are listed from the upper to the lower one.
+        let below = rows.iter().skip_while(|row| !row.starts_with(&format!("| **`{name}`**"))).skip(1);
+        let order: Vec<&str> = below
+            .flat_map(|line| line.split('|').nth(1).unwrap().split(','))
+            .map(|name| name.trim().trim_matches('`'))
+            .collect();
+        let rank = |module: &str| {
+            let rank = order.iter().position(|name| *name == module);
+            rank.unwrap_or_else(|| panic!("`{module}` is missing in the code map"))
+        };
+        for (path, text) in sources_of(root) {
+            let module = path.split(['/', '.']).next().unwrap();
+            if module == "lib" {
+                for line in code(&text).filter_map(|line| line.strip_prefix("pub mod ")) {
+                    rank(line.trim_end_matches([';', ' ', '{']));
+                }
+                continue;
             }
-            continue;
-        }
-        for line in code(&text) {
-            assert!(!line.contains("crate::{"), "{path}: one `use` for each module: {line}");
-            for used in line.split("crate::").skip(1) {
-                let used = used.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap();
-                assert!(used == module || rank(used) > rank(module), "{path} looks up to `{used}`: {line}");
-                uses += 1;
+            for line in code(&text) {
+                assert!(!line.contains("crate::{"), "{path}: one `use` for each module: {line}");
+                for used in line.split("crate::").skip(1) {
+                    let used = used.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap();
+                    if upward.clone().any(|it| it == (module, used)) {
+                        unseen.retain(|it| *it != (module, used));
+                        continue;
+                    }
+                    assert!(used == module || rank(used) > rank(module), "{path} looks up to `{used}`: {line}");
+                    uses += 1;
+                }
             }
         }
     }
     assert!(uses > 50, "only {uses} uses were found");
+    assert_eq!(unseen, BTreeSet::new(), "exceptions that nothing needs");
 }
 
 #[test]
-fn shipped_code_has_no_way_to_panic_and_every_file_says_what_it_is() {
+fn every_file_says_what_it_is() {
     for (path, text) in sources() {
         assert!(text.starts_with("//! "), "{path} has no header");
-        for line in code(&text) {
-            let risky = [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!(", "dbg!("];
-            assert!(!risky.iter().any(|word| line.contains(word)), "{path}: {line}");
-        }
     }
+}
+
+/// `cargo tree` of a crate with some kinds of dependencies, one crate in each line.
+fn tree(package: &str, kinds: &str, format: &str) -> BTreeSet<String> {
+    let args = ["tree", "--offline", "--locked", "--prefix", "none", "--package", package];
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    let output = cargo.args(args).args(["--edges", kinds, "--format", format]).current_dir(folder()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// Otherwise `cargo test` after `cargo run` builds the SDK again, which takes minutes.
+#[test]
+fn what_only_tests_use_changes_no_feature_of_a_shared_crate() {
+    let program = tree("engine", "normal,build", "{p} {f}");
+    let with_tests = tree("engine", "normal,build,dev", "{p} {f}");
+    assert!(program.len() > 200, "{}", program.len());
+    assert_eq!(program.difference(&with_tests).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn the_core_depends_on_no_sdk_no_network_and_no_terminal() {
+    let is_barred = |name: &&String| {
+        let barred = ["clap", "hyper", "rustls", "anstream", "comfy-table", "terminal_size", "reqwest", "http", "zip"];
+        name.starts_with("aws-") || name.starts_with("engine-aws") || barred.contains(&name.as_str())
+    };
+    let names = |package| -> Vec<String> {
+        let tree = tree(package, "normal", "{p}");
+        tree.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    };
+    let core = names("engine-core");
+    assert!(core.len() > 20 && core.contains(&"petgraph".to_owned()), "{core:?}");
+    assert_eq!(core.iter().filter(is_barred).collect::<Vec<_>>(), Vec::<&String>::new());
+    let aws = names("engine-aws");
+    assert!(aws.iter().any(|name| name == "aws-sdk-lambda") && !aws.iter().any(|name| name == "clap"), "{aws:?}");
 }
 
 /// What is printed passes one filter, and what is written never passes a link, because there is no other way to either.
@@ -112,7 +177,10 @@ fn streams_and_files_are_opened_in_one_place_each() {
                 asked += 1;
             }
             if ways.iter().any(|way| line.contains(way)) {
-                assert!(path == "files.rs" || own.contains(&path.as_str()), "{path}: {line}");
+                assert!(
+                    ["files.rs", "spec/files.rs"].contains(&path.as_str()) || own.contains(&path.as_str()),
+                    "{path}: {line}"
+                );
                 opened += 1;
             }
         }
@@ -140,15 +208,15 @@ fn context() -> (Context, tokio::sync::watch::Sender<bool>) {
     let (sender, receiver) = tokio::sync::watch::channel(false);
     let aws = Aws::local(&settings, Access::ReadOnly);
     // Otherwise a table is looked into before it is deleted, and nobody answers here.
-    (Context::new(Arc::new(aws), Consent { delete_data: true, ..Consent::default() }, receiver), sender)
+    (engine::kinds::context(Arc::new(aws), Consent { delete_data: true, ..Consent::default() }, receiver), sender)
 }
 
 #[tokio::test]
 async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
     let (cx, _keep) = context();
     for kind in all().iter() {
-        let name = kind.schema().kind;
         let schema = kind.schema();
+        let name = &*schema.kind;
         assert!(!schema.summary.is_empty() && schema.source.starts_with("https://docs.aws.amazon.com/"), "{name}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spec.yaml");
@@ -160,7 +228,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
 
         // What is imported stands there, with any outputs; nothing else does.
         let imported = spec.resources.iter().filter(|it| it.imported).map(|declared| {
-            let outputs = declared.schema().outputs.iter().map(|it| (it.name.to_owned(), "known".to_owned()));
+            let outputs = declared.schema().outputs.iter().map(|it| (it.name.to_string(), "known".to_owned()));
             let live = Live { outputs: outputs.collect(), ..live(Ownership::Nobody) };
             (declared.name.clone(), Found { live: Some(live), ..Found::default() })
         });
@@ -182,7 +250,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
             .iter()
             .map(|(name, value)| (name.clone(), value.resolve(&|_| Some("known".to_owned()))))
             .collect();
-        let known: Vec<&str> = schema.properties.iter().map(|it| it.name).collect();
+        let known: Vec<&str> = schema.properties.iter().map(|it| &*it.name).collect();
         assert_eq!(props.keys().map(String::as_str).filter(|it| !known.contains(it)).count(), 0, "{name}");
         assert_eq!(props.len(), known.len(), "{name}: {props:?}");
         let want = |props: &Tree| Want { props: props.clone(), artifact: declared.artifact.clone() };
@@ -219,10 +287,10 @@ pub(crate) fn live(owner: Ownership) -> Live {
 #[test]
 fn every_property_and_output_is_documented_and_named_as_the_field_does() {
     for kind in all().iter() {
-        let name = kind.schema().kind;
         let schema = kind.schema();
-        let properties = schema.properties.iter().map(|it| (it.name, it.doc));
-        for (word, doc) in properties.chain(schema.outputs.iter().map(|it| (it.name, it.doc))) {
+        let name = &*schema.kind;
+        let properties = schema.properties.iter().map(|it| (&*it.name, &*it.doc));
+        for (word, doc) in properties.chain(schema.outputs.iter().map(|it| (&*it.name, &*it.doc))) {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
             assert!(word.bytes().all(plain) && !doc.ends_with('.'), "{name}.{word}: {doc}");
             // What people may not write needs no word for people.
@@ -230,4 +298,73 @@ fn every_property_and_output_is_documented_and_named_as_the_field_does() {
             assert!(derived || !doc.is_empty(), "{name}.{word}");
         }
     }
+}
+
+/// The string literals of a source, without its comments.
+fn literals(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = source;
+    while let Some(at) = rest.find(['"', '\'', '/']) {
+        let (before, here) = rest.split_at(at);
+        let raw = before.trim_end_matches('#');
+        let hashes = &before[raw.len()..];
+        rest = if let Some(comment) = here.strip_prefix("//") {
+            comment.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if let Some(text) = here.strip_prefix('"').filter(|_| raw.ends_with('r')) {
+            let (literal, rest) = text.split_once(&format!("\"{hashes}")).unwrap();
+            found.push(literal.to_owned());
+            rest
+        } else if let Some(text) = here.strip_prefix('"') {
+            let end = text.char_indices().scan(false, |is_escaped, (at, c)| {
+                let is_end = c == '"' && !*is_escaped;
+                *is_escaped = c == '\\' && !*is_escaped;
+                Some((at, is_end))
+            });
+            let end = end.filter(|(_, is_end)| *is_end).map(|(at, _)| at).next().unwrap();
+            found.push(text[..end].to_owned());
+            &text[end + 1..]
+        } else if let Some(escaped) = here.strip_prefix("'\\") {
+            escaped.get(1..).and_then(|it| it.split_once('\'')).map_or("", |(_, rest)| rest)
+        } else {
+            // A character, a lifetime or a division.
+            let mut chars = here.char_indices().skip(2);
+            match chars.next() {
+                Some((_, '\'')) if here.starts_with('\'') => chars.next().map_or("", |(at, _)| &here[at..]),
+                _ => &here[1..],
+            }
+        };
+    }
+    found
+}
+
+/// Kinds, services and operations are what the crate above is about: the core gets them as data.
+#[test]
+fn the_core_names_no_kind_no_service_and_no_operation() {
+    assert_eq!(literals("a(\"x\\\"y\", '\"', '\\'', r#\"q\"r\"#) // \"no\"\n/ 'a \"b\""), ["x\\\"y", "q\"r", "b"]);
+    let manifest = fs::read_to_string(folder().join("crates/aws/Cargo.toml")).unwrap();
+    let kinds = all();
+    let mut names: BTreeSet<String> = kinds.schemas().map(|schema| schema.kind.to_string()).collect();
+    names.extend(kinds.schemas().filter_map(|schema| Some(schema.arn.as_ref()?.service.to_string())));
+    names.extend(manifest.split("aws-sdk-").skip(1).filter_map(|it| Some(it.split(['.', ' ']).next()?.to_owned())));
+    let verbs = [
+        "Add", "Create", "Delete", "Describe", "Get", "Invoke", "List", "Put", "Remove", "Scan", "Simulate", "Tag",
+        "Untag", "Update",
+    ];
+    let is_operation = |text: &String| {
+        let rest = verbs.iter().find_map(|verb| text.strip_prefix(verb));
+        rest.is_some_and(|it| it.starts_with(char::is_uppercase) && it.chars().all(char::is_alphanumeric))
+    };
+    names.extend(sources_of("crates/aws/src").values().flat_map(|text| literals(text)).filter(is_operation));
+    for known in ["function", "table", "dynamodb", "iam", "sts", "GetFunction", "DeleteTable"] {
+        assert!(names.contains(known), "{known}: {names:?}");
+    }
+    let mut read = 0;
+    for (path, text) in sources_of("crates/core/src") {
+        // The catalogue is about AWS's errors.
+        for literal in literals(&text).into_iter().filter(|_| path != "cause.rs") {
+            assert!(!names.contains(&literal), "{path}: {literal:?} is a kind, a service or an operation");
+            read += 1;
+        }
+    }
+    assert!(read > 1000, "only {read} literals were found");
 }

@@ -555,7 +555,7 @@ fn below(shape: &Shape, above: &str, found: &mut BTreeSet<String>) {
 fn every_property_has_a_row_and_every_row_a_property() {
     let mut known = BTreeSet::new();
     for it in all().iter() {
-        let kind = it.schema().kind;
+        let kind = &it.schema().kind;
         paths(&it.schema().properties, &format!("{kind}."), &mut known);
     }
     let rows: BTreeSet<String> = rows().iter().map(|row| format!("{}.{}", row.kind, row.property)).collect();

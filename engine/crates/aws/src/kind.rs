@@ -5,11 +5,12 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use engine_core::kind::{Definition, Loaded, SpecFolder, Want};
-use engine_core::provider::{Pending, Provider};
-use engine_core::wait::Context as Core;
+use engine_core::kind::{Definition, Kinds, Loaded, SpecFolder, Want};
+use engine_core::provider::{Pending, Provider, Providers};
+use engine_core::wait::{self, Consent, Context as Core};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::aws::error::ErrorRow;
 use crate::aws::{Aws, AwsError, Context};
@@ -54,9 +55,9 @@ pub trait Kind: Send + Sync + 'static {
     /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`, reads only that one.
     fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send;
 
-    /// The function whose queue serializes its creates, updates, deletes and releases. `settle`, which mostly waits, joins the
-    /// queue only for its writes.
-    fn queue<'a>(&self, _id: &'a Id) -> Option<&'a str> {
+    /// The function whose lock serializes its creates, updates, deletes and releases. `settle`, which mostly waits, takes the
+    /// lock only for its writes.
+    fn write_key<'a>(&self, _id: &'a Id) -> Option<&'a str> {
         None
     }
 
@@ -95,7 +96,7 @@ pub trait Kind: Send + Sync + 'static {
         cx: &Context,
         id: &Id,
         want: &Self::Props,
-        unknown: &[&'static str],
+        unknown: &[&str],
         outputs: &Outputs,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
@@ -167,6 +168,28 @@ pub fn erase<K: Kind>(kind: K) -> Arc<dyn DynKind> {
     Arc::new(Erased { kind, schema })
 }
 
+/// The context of a run with these kinds and clients; its waits end when `interrupt` becomes true.
+pub fn context(
+    registry: &[Arc<dyn DynKind>],
+    aws: Arc<Aws>,
+    consent: Consent,
+    interrupt: watch::Receiver<bool>,
+) -> Context {
+    let definitions = || registry.iter().map(|kind| Arc::clone(kind).definition());
+    let providers = definitions()
+        .zip(registry)
+        .map(|(definition, kind)| (definition.schema().kind.to_string(), Arc::clone(kind).provider(Arc::clone(&aws))));
+    let connected = wait::Connected {
+        account: Arc::<Aws>::clone(&aws),
+        limits: Arc::clone(&aws.limits),
+        secrets: Arc::clone(&aws.secrets),
+        recorder: Arc::clone(&aws.recorder),
+        providers: Providers::new(providers),
+        kinds: Kinds::new(definitions()),
+    };
+    Context::with_clients(Core::new(connected, consent, interrupt), aws)
+}
+
 struct Erased<K> {
     kind: K,
     schema: Schema,
@@ -215,8 +238,8 @@ impl<K: Kind> Erased<K> {
         };
         // A live tree has no properties that AWS never returns.
         for property in &self.schema.properties {
-            if property.change == Rule::Local || live.unknown.contains_key(property.name) {
-                props.remove(property.name);
+            if property.change == Rule::Local || live.unknown.contains_key(&property.name) {
+                props.remove(&*property.name);
             }
         }
         Ok(live.map(props))
@@ -246,8 +269,8 @@ impl<K: Kind> Definition for Erased<K> {
 }
 
 impl<K: Kind> Provider for Connected<K> {
-    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
-        self.kind.kind.queue(id)
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
+        self.kind.kind.write_key(id)
     }
 
     fn read<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Reading> {
@@ -291,7 +314,7 @@ impl<K: Kind> Provider for Connected<K> {
         Box::pin(async move {
             let cx = self.context(cx);
             let compared = self.kind.schema.properties.iter().filter(|it| it.is_compared());
-            let unknown: Vec<&str> = compared.map(|it| it.name).filter(|name| !want.contains_key(*name)).collect();
+            let unknown: Vec<&str> = compared.map(|it| &*it.name).filter(|name| !want.contains_key(*name)).collect();
             let want = self.kind.typed(want)?;
             self.kind.kind.settle(&cx, id, &want, &unknown, outputs).await
         })

@@ -3,8 +3,8 @@
 //! **Invariant:** kinds don't depend on plan, graph or scheduler, and refer to each other only by the names in
 //! [`Shape::Link`](crate::schema::Shape::Link).
 
-mod function;
-mod mapping;
+pub mod function;
+pub mod mapping;
 mod permission;
 mod role;
 pub mod runtimes;
@@ -18,12 +18,15 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use engine_core::kind::Kinds;
+use engine_core::wait::Consent;
 
-use crate::aws::{AwsError, Class, Context, Existing, Named, Wait};
-use crate::kind::{DynKind, Kind, erase};
+use crate::aws::{Aws, AwsError, Class, Context, Existing, Named, Wait};
+use crate::kind::{self, DynKind, Kind, erase};
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::value::{Path, Tree, Value, tree_to_json};
 
@@ -49,15 +52,22 @@ pub fn all() -> Kinds {
     Kinds::new(registry().into_iter().map(DynKind::definition))
 }
 
+/// The context of a run with all kinds.
+pub fn context(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
+    kind::context(&registry(), aws, consent, interrupt)
+}
+
 /// The `tags` property, which all kinds share: declared tags are set, and others are kept.
 fn tags() -> Property {
-    let shape = Shape::Map { key: text::TAG_KEY, value: Box::new(Shape::Text(text::TAG_VALUE)), max: 47 };
+    let shape =
+        Shape::Map { key: text::TAG_KEY.clone(), value: Box::new(Shape::Text(text::TAG_VALUE.clone())), max: 47 };
     property("tags", shape, "tags to set; other tags in AWS are kept").default(json!({})).ensured()
 }
 
 /// An enumeration that AWS extends over time and engine passes on unchanged.
 fn open(offered: &[&'static str]) -> Shape {
-    Shape::OpenChoice { offered: offered.to_vec(), retired: Vec::new(), form: text::WORD }
+    let offered = offered.iter().map(|word| (*word).into()).collect();
+    Shape::OpenChoice { offered, retired: Vec::new(), form: text::WORD.clone() }
 }
 
 /// The warning for an ARN of a service that is not a known destination of Lambda.
@@ -118,7 +128,7 @@ fn with_defaults<K: Kind>(kind: &K, id: &Id, want: &K::Props) -> Result<K::Props
             Presence::Optional => Value::Null,
             Presence::Required | Presence::Derived => continue,
         };
-        tree.insert(property.name.to_owned(), value);
+        tree.insert(property.name.into_owned(), value);
     }
     kind.normalize(id, &mut tree);
     serde_json::from_value(tree_to_json(&tree)).map_err(defect)
@@ -133,10 +143,11 @@ fn must_tag(
     have: &BTreeMap<String, String>,
     declared: &BTreeMap<String, String>,
 ) -> bool {
-    match owner {
-        Ownership::Denied => cx.consent.assume_owner,
-        Ownership::Untaggable => false,
-        owner => *owner != Ownership::Engine(id.owner.clone()) || !has_tags(have, declared),
+    match OwnershipVerdict::of(owner, None, &id.owner) {
+        OwnershipVerdict::Unknown(UnreadableTags::Denied) => cx.consent.assume_owner,
+        OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => false,
+        OwnershipVerdict::Owned => !has_tags(have, declared),
+        _ => true,
     }
 }
 
@@ -167,15 +178,6 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
     cx.send(wait, &id.name, send).await.map(|_| ())
 }
 
-/// Whether the resource now belongs to another stack or to CloudFormation.
-fn is_anothers(owner: &Ownership, id: &Id) -> bool {
-    match owner {
-        Ownership::Engine(owner) => (&owner.team, &owner.stack) != (&id.owner.team, &id.owner.stack),
-        Ownership::CloudFormation(_) => true,
-        _ => false,
-    }
-}
-
 /// Names of the properties that differ, except those in `but`.
 fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
     let fields = |props: &P| match serde_json::to_value(props) {
@@ -200,7 +202,7 @@ fn without<P: Serialize + DeserializeOwned>(props: &P, unknown: &[&str]) -> Resu
 /// Properties that AWS always sends but that are missing in this response.
 fn missing<const N: usize>(properties: [(&'static str, bool); N]) -> Unknown {
     let missing = properties.into_iter().filter(|(_, is_missing)| *is_missing);
-    missing.map(|(name, _)| (name, NOT_SENT.to_owned())).collect()
+    missing.map(|(name, _)| (name.into(), NOT_SENT.to_owned())).collect()
 }
 
 const NOT_SENT: &str = "AWS's response doesn't include it";

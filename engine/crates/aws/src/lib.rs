@@ -5,17 +5,32 @@
 
 #![forbid(unsafe_code)]
 
-pub mod aws;
-pub mod filter;
-pub mod javascript;
+pub mod answer;
+pub mod connect;
+pub mod iam;
 pub mod kind;
 pub mod kinds;
+pub mod logs;
 pub mod operation;
-pub mod policy;
-pub mod preflight;
-pub mod records;
-pub mod source;
 pub mod verify;
+pub mod wire;
 
-use engine_core::spec::files;
-use engine_core::{cause, diagnostic, inventory, schema, spec, value};
+pub use iam::{policy, preflight};
+pub use kinds::function::{javascript, source};
+pub use kinds::mapping::filter;
+
+/// What resource types and callers need of the connection to AWS.
+pub mod aws {
+    pub use engine_core::mask::Secrets;
+    pub use engine_core::provider::Tags;
+    pub use engine_core::recorder::{self, Recorder};
+    pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, InterruptPolicy, Reporter, Wait};
+
+    pub use crate::answer::{self as error, AwsError, Class, Existing, Named};
+    pub use crate::connect::*;
+    pub use crate::iam::{permissions as rights, trust};
+    pub use crate::wire::guard::{Access, Guard};
+    pub use crate::wire::{guard, limits};
+}
+
+use engine_core::{cause, diagnostic, inventory, ownership, schema, spec, value};

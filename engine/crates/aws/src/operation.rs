@@ -11,10 +11,14 @@ use std::ptr;
 
 use engine_core::wait::limiter::{Limit, LimitId};
 
-use crate::aws::{self, limits, rights, tail};
+use crate::connect;
+use crate::iam::permissions;
+use crate::kinds;
+use crate::logs;
 use crate::policy::{Purpose, Scope};
-use crate::schema::Site;
-use crate::{kinds, verify};
+use crate::schema::{ArnForm, Site};
+use crate::verify;
+use crate::wire::limits;
 
 /// An AWS service.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +54,7 @@ pub enum Effect {
     /// Changes or deletes the target or something in it.
     Write,
     /// Writes or deletes one item in the target.
-    Data,
+    Item,
 }
 
 /// How a request shows its operation.
@@ -78,12 +82,12 @@ pub enum At {
 }
 
 /// How requests and ARNs name the resources of one type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct NameForm {
     /// The type.
     pub kind: &'static str,
-    /// The service of the ARNs, and what comes before the name in the last part of an ARN.
-    pub arn: Option<(&'static str, &'static str)>,
+    /// The form of the ARNs; `None` if requests never contain one.
+    pub arn: Option<ArnForm>,
     /// The characters that AWS allows in a name besides letters and digits; `None` for any.
     pub marks: Option<&'static str>,
     /// Whether a colon and a version or alias may follow the name.
@@ -93,16 +97,14 @@ pub struct NameForm {
 }
 
 impl NameForm {
-    /// The ARN of the resource with this name.
+    /// The ARN of the resource with this name; the name itself if requests never contain an ARN.
     pub fn arn(&self, site: &Site, name: &str) -> String {
-        let (service, prefix) = self.arn.unwrap_or_default();
-        let Site { partition, region, account } = site;
-        format!("arn:{partition}:{service}:{region}:{account}:{prefix}{name}")
+        self.arn.as_ref().map_or_else(|| name.to_owned(), |arn| arn.of(site, name))
     }
 
     /// The name in a name, a partial ARN or an ARN, without version or alias.
     pub fn bare_name(&self, text: &str) -> String {
-        let (_, prefix) = self.arn.unwrap_or_default();
+        let prefix = self.arn.as_ref().map_or("", ArnForm::prefix);
         let name = text.rsplit_once(&format!(":{prefix}")).map_or(text, |(_, name)| name);
         let name = if self.is_qualified { name.split(':').next().unwrap_or_default() } else { name };
         name.to_owned()
@@ -339,7 +341,7 @@ impl Operations {
 /// All calls that engine makes.
 pub fn all() -> Operations {
     let of_kinds = kinds::registry().into_iter().flat_map(|kind| kind.operations());
-    let others = [aws::OPERATIONS, rights::OPERATIONS, tail::OPERATIONS, verify::OPERATIONS];
+    let others = [connect::OPERATIONS, permissions::OPERATIONS, logs::OPERATIONS, verify::OPERATIONS];
     Operations::new(of_kinds.chain(others.into_iter().flatten()).copied())
 }
 

@@ -13,12 +13,12 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use crate::aws::{AwsError, Class, Context, Named, Steady};
+use crate::aws::{AwsError, Class, Context, InterruptPolicy, Named};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, Searched};
 use crate::kinds::{default_log_group, function_name};
-use crate::records::Happening;
-use crate::schema::Ownership;
+use crate::logs::Happening;
+use crate::ownership::OwnershipVerdict;
 use crate::spec::{Declared, Spec};
 use crate::value::Value;
 
@@ -239,8 +239,8 @@ pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &Searched) -> Res
         }
     }
     if pipelines.is_empty() && errors.is_empty() {
-        let error = Diagnostic::error("the spec has no mapping, so there is nothing to verify");
-        errors.push(error.hint("declare a `type: mapping` that connects a table's stream and a function"));
+        let hint = "declare a `type: mapping` that connects a table's stream and a function";
+        errors.push(Diagnostic::error("the spec has no mapping, so there is nothing to verify", hint));
     }
     if errors.is_empty() { Ok(pipelines) } else { Err(errors) }
 }
@@ -251,9 +251,10 @@ fn pipeline(
     searched: &Searched,
     mapping: &Declared,
 ) -> Result<Pipeline, Diagnostic> {
-    let problem = |what: String| Diagnostic::error(format!("`{}` can't be verified: {what}", mapping.name));
+    let problem =
+        |what: String, hint: &str| Diagnostic::error(format!("`{}` can't be verified: {what}", mapping.name), hint);
     let missing = |what: &str| {
-        let diagnostic = problem(format!("{what} doesn't exist {}", searched.place())).hint(searched.elsewhere());
+        let diagnostic = problem(format!("{what} doesn't exist {}", searched.place()), searched.elsewhere());
         diagnostic.hint(format!("otherwise run `{}` to create it", searched.apply()))
     };
     let live = inventory.live(&mapping.name).ok_or_else(|| missing("the mapping"))?;
@@ -263,23 +264,19 @@ fn pipeline(
         |kind: &str, name: &str| spec.resources.iter().find(|it| it.schema().kind == kind && it.id.name == name);
     let table = of_kind("table", name);
     let table = table.filter(|table| !table.imported).ok_or_else(|| {
-        problem(format!("this spec doesn't manage the table `{name}`"))
+        let hint = "declare the table in this spec, or ask its owner to change an item and check `engine logs`";
+        problem(format!("this spec doesn't manage the table `{name}`"), hint)
             .why("engine writes a test item only to a table that the spec declares and doesn't import")
-            .hint("declare the table in this spec, or ask its owner to change an item and check `engine logs`")
     })?;
     let live_table = inventory.live(&table.name).ok_or_else(|| missing("its table"))?;
-    let somebody = match &live_table.owner {
-        Ownership::Nobody => {
-            let problem = problem(format!("the table `{name}` has no owner yet, so engine writes nothing to it"));
-            return Err(problem.hint("run `engine apply` to adopt it"));
-        }
-        Ownership::Engine(owner) if (&owner.team, &owner.stack) != (&spec.team, &spec.stack) => Some(owner.to_string()),
-        Ownership::CloudFormation(stack) => Some(format!("the CloudFormation stack `{stack}`")),
-        _ => None,
-    };
-    if let Some(somebody) = somebody {
+    let verdict = OwnershipVerdict::of(&live_table.owner, None, &table.id.owner);
+    if verdict == OwnershipVerdict::Free {
+        let what = format!("the table `{name}` has no owner yet, so engine writes nothing to it");
+        return Err(problem(what, "run `engine apply` to adopt it"));
+    }
+    if let Some(owner) = verdict.other_owner() {
         let hint = "ask its owner to change an item, then check `engine logs`";
-        return Err(problem(format!("the table `{name}` is owned by {somebody}")).hint(hint));
+        return Err(problem(format!("the table `{name}` is owned by {owner}"), hint));
     }
     let (_, function) = mapping.host().unwrap_or_default();
     let of_function = of_kind("function", function);
@@ -386,7 +383,7 @@ pub async fn verify(cx: &Context, pipeline: &Pipeline, pace: Pace, report: &mut 
     let start = Instant::now();
     let (mut item, mut steps) = (Item::new(pipeline), Vec::new());
     let stop = prove(cx, pipeline, pace, &mut item, &mut steps, report).await.err();
-    let steady = cx.steady(Steady::Always);
+    let steady = cx.with_interrupt_policy(InterruptPolicy::FinishAll);
     let left = match item.may_stand() {
         true => item.remove(&steady, Instant::now() + REMOVAL).await.err().filter(|it| it.class != Class::Changed),
         false => None,
@@ -451,8 +448,8 @@ async fn prove(
                 break;
             }
             let now = Instant::now();
-            let fails = log.trouble().is_some() && now >= *failing.get_or_insert(now) + pace.grace;
-            if log.trouble().is_none() {
+            let fails = log.error().is_some() && now >= *failing.get_or_insert(now) + pace.grace;
+            if log.error().is_none() {
                 failing = None;
             }
             if fails || now >= deadline {

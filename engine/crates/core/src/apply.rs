@@ -6,26 +6,31 @@
 //! **Invariant:** it decides nothing: the plan defines what to do, the kinds define how. It prints nothing and reports
 //! progress as [`Event`]s.
 
+mod tracker;
+
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::error::{AwsError, Class};
 use crate::inventory::{Inventory, is_assigned};
 use crate::kind::Want;
 use crate::live::read_again;
-use crate::plan::{Action, Change, Op, Plan, StepId, Subject, keep, leave_out};
+use crate::plan::{Action, Change, Op, Plan, Step, StepId, Subject, keep, leave_out};
+use crate::provider::Provider;
 use crate::recorder::in_step;
-use crate::schema::{Condition, Id, Live, Moment, Naming, Outputs, Ownership};
+use crate::schema::{Condition, Id, Live, Naming, Outputs, Ownership};
 use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Tree, resolve};
-use crate::wait::{Context, Steady};
+use crate::value::{Tree, resolve};
+use crate::wait::{Context, InterruptPolicy, RESPONSE};
+use tracker::{StepInfo, StepTracker};
 
 /// Progress of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,14 +40,14 @@ pub enum Event {
     /// A step waits for something, worded to follow "waiting for".
     Waiting(StepId, String),
     /// A step ended.
-    Finished(StepId, Ending),
+    Finished(StepId, StepOutcome),
     /// Ctrl-C was pressed: no new step starts.
     Interrupted,
 }
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Ending {
+pub enum StepOutcome {
     /// It succeeded after this time.
     Done(Duration),
     /// It failed.
@@ -57,7 +62,7 @@ pub enum Ending {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// How each step of the plan ended.
-    pub endings: Vec<Ending>,
+    pub endings: Vec<StepOutcome>,
     /// The known outputs of each resource.
     pub outputs: BTreeMap<String, Outputs>,
     /// The times of all steps.
@@ -79,7 +84,7 @@ pub struct Times {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StepTimes {
     /// Its dependencies had completed, so it could start.
-    pub free: Option<Instant>,
+    pub ready: Option<Instant>,
     /// It started.
     pub started: Option<Instant>,
     /// The resource was created: steps that need only its outputs could start.
@@ -90,10 +95,18 @@ pub struct StepTimes {
 
 /// How often an update restarts because the resource changed during it.
 const RACES: u32 = 3;
-/// A step that hasn't reported a wait for this time has a call in flight, or waits for its turn.
+/// A step that hasn't reported a wait for this time reports again what it waits for: a response, unless it last else.
 const QUIET: Duration = Duration::from_secs(4);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// The slots of concurrent steps. Runs that share it together have at most that many steps at work.
+pub type Slots = Arc<Semaphore>;
+
+/// The slots of `parallelism` concurrent steps, at least one.
+pub fn slots(parallelism: usize) -> Slots {
+    Arc::new(Semaphore::new(parallelism.max(1)))
+}
 
 /// Executes `plan` with at most `parallelism` concurrent steps.
 pub async fn apply(
@@ -104,95 +117,114 @@ pub async fn apply(
     parallelism: usize,
     on_event: &mut dyn FnMut(&Event),
 ) -> Outcome {
-    let course = Course::new(plan);
-    course.run(cx, spec, inventory, parallelism, on_event).await;
-    course.outcome()
+    let execution = Execution::new(plan);
+    execution.run(cx, spec, inventory, &slots(parallelism), on_event).await;
+    execution.outcome()
 }
 
 /// The execution of a plan. Its outcome is available at any time, even after an abort.
-pub struct Course<'p> {
+pub struct Execution<'p> {
     plan: &'p Plan,
     begun: Instant,
-    board: RefCell<Board>,
+    tracker: RefCell<StepTracker<'p>>,
     /// The known outputs of each resource: those that the plan predicts, then those from AWS.
     outputs: RefCell<BTreeMap<String, Outputs>>,
 }
 
-impl<'p> Course<'p> {
+impl<'p> Execution<'p> {
     /// Prepares the execution.
-    pub fn new(plan: &'p Plan) -> Course<'p> {
+    pub fn new(plan: &'p Plan) -> Execution<'p> {
         // An orphan may have the same name as a declared resource.
         let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
         let planned = declared.map(|change| (change.resource.clone(), change.outputs.clone())).collect();
-        let board = RefCell::new(Board::new(plan));
-        Course { plan, begun: Instant::now(), board, outputs: RefCell::new(planned) }
+        let tracker = RefCell::new(StepTracker::new(plan));
+        Execution { plan, begun: Instant::now(), tracker, outputs: RefCell::new(planned) }
     }
 
-    /// Executes the plan with at most `parallelism` concurrent steps.
+    /// Executes the plan. A step has one of the `slots` from its start until its resource is created: a step that only
+    /// waits for AWS needs none, and neither does one that waits for another step's writes with the same key.
     pub async fn run(
         &self,
         cx: &Context,
         spec: &Spec,
         inventory: &Inventory,
-        parallelism: usize,
+        slots: &Slots,
         on_event: &mut dyn FnMut(&Event),
     ) {
         // The plan exists, so AWS was reached before.
-        let cx = &cx.enduring();
+        let cx = &cx.riding_out_outages();
         let (sender, mut messages) = mpsc::unbounded_channel();
-        let deleted = RefCell::default();
-        let run = Run { cx, spec, inventory, plan: self.plan, outputs: &self.outputs, deleted, sender };
+        let (plan, outputs) = (self.plan, &self.outputs);
+        let run = Run { cx, spec, inventory, plan, outputs, deleted: RefCell::default(), sender };
+        self.tracker.borrow_mut().begin(|id| run.info(id));
         let mut running = FuturesUnordered::new();
+        let (mut next_slot, mut granted) = (NextSlot { slots, pending: None }, None);
         let mut drain_until: Option<Instant> = None;
         loop {
             if cx.interrupted() && drain_until.is_none() {
                 drain_until = Some(Instant::now() + DRAIN);
+                // A replacement that has started is completed even after Ctrl-C.
+                self.tracker.borrow_mut().keep_only_finishing();
                 on_event(&Event::Interrupted);
             }
-            while self.board.borrow().working.len() < parallelism.max(1) {
-                // A replacement that has started is completed even after Ctrl-C.
-                let may_start = |id, endings: &[_]| drain_until.is_none() || completes(&run, endings, id);
-                let Some(id) = self.board.borrow_mut().next(may_start) else { break };
-                on_event(&Event::Started(id));
-                running.push(run.step(id));
-            }
-            if running.is_empty() {
+            let can_start = loop {
+                if !self.tracker.borrow_mut().can_start() {
+                    break false;
+                }
+                let slot = granted.take().or_else(|| Arc::clone(slots).try_acquire_owned().ok());
+                let Some(slot) = slot else { break true };
+                running.extend(self.start(&run, slot, on_event));
+            };
+            // For another run.
+            drop(granted.take());
+            if running.is_empty() && !can_start {
                 break;
             }
-            let turn = async {
+            let wakeup = async {
                 tokio::select! {
-                    // Messages first: a step sends all of them before it ends.
                     biased;
-                    Some(message) = messages.recv() => Turn::Message(message),
-                    Some((id, result)) = running.next() => Turn::Ended(id, result),
-                    () = cx.interrupt(), if drain_until.is_none() => Turn::Interrupt,
+                    Some(message) = messages.recv() => Wakeup::Message(message),
+                    Some((id, result)) = running.next() => Wakeup::Ended(id, result),
+                    slot = next_slot.acquire(can_start) => Wakeup::Slot(slot),
+                    () = cx.interrupt(), if drain_until.is_none() => Wakeup::Interrupt,
                 }
             };
-            let mending = {
-                let board = self.board.borrow();
-                let unmade =
-                    |id: &StepId| !board.made.contains(id) && board.endings.get(id.0).is_some_and(Option::is_none);
-                board.started.iter().any(|id| mends(&run, *id) && unmade(id))
-                    || board.free.iter().any(|id| completes(&run, &board.endings, *id))
-            };
-            let turn = match drain_until.filter(|_| !mending) {
-                Some(deadline) => match timeout_at(deadline, turn).await {
-                    Ok(turn) => turn,
-                    Err(_) => break,
-                },
-                None => turn.await,
-            };
-            match turn {
-                Turn::Message(Message::Made(id)) => self.board.borrow_mut().made(id),
-                Turn::Message(Message::Waiting(id, what)) => on_event(&Event::Waiting(id, what)),
-                Turn::Ended(id, result) => {
-                    let news = self.board.borrow_mut().ended(self.plan, id, result);
-                    for (id, ending) in news {
-                        on_event(&Event::Finished(id, ending));
-                    }
+            let deadline = drain_until.filter(|_| !self.tracker.borrow().is_finishing());
+            let Some(wakeup) = before(deadline, wakeup).await else { break };
+            match wakeup {
+                Wakeup::Message(message) => self.receive(message, on_event),
+                Wakeup::Ended(id, result) => {
+                    // A step sends all its messages before it ends.
+                    std::iter::from_fn(|| messages.try_recv().ok()).for_each(|it| self.receive(it, on_event));
+                    self.ended(id, result, on_event);
                 }
-                Turn::Interrupt => {}
+                Wakeup::Slot(slot) => granted = Some(slot),
+                Wakeup::Interrupt => {}
             }
+        }
+    }
+
+    /// Starts the next step.
+    fn start<'r>(
+        &self,
+        run: &'r Run<'_>,
+        slot: OwnedSemaphorePermit,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Option<impl Future<Output = (StepId, Result<Duration, AwsError>)> + use<'r, 'p>> {
+        let id = self.tracker.borrow_mut().start()?;
+        on_event(&Event::Started(id));
+        Some(run.step(id, slot))
+    }
+
+    fn ended(&self, id: StepId, result: Result<Duration, AwsError>, on_event: &mut dyn FnMut(&Event)) {
+        let updates = self.tracker.borrow_mut().ended(id, result);
+        updates.into_iter().for_each(|(id, ending)| on_event(&Event::Finished(id, ending)));
+    }
+
+    fn receive(&self, message: Message, on_event: &mut dyn FnMut(&Event)) {
+        match message {
+            Message::Made(id) => self.tracker.borrow_mut().made(id),
+            Message::Waiting(id, what) => on_event(&Event::Waiting(id, what)),
         }
     }
 
@@ -202,39 +234,55 @@ impl<'p> Course<'p> {
             let message = "interrupted while a call was in flight; AWS may or may not have carried it out";
             AwsError::own(Class::Interrupted, "", "", message)
         };
-        let board = self.board.borrow();
-        let endings = board.endings.iter().enumerate().map(|(index, ending)| match ending {
-            Some(ending) => ending.clone(),
-            None if board.started.contains(&StepId(index)) => Ending::Failed(lost()),
-            None => Ending::NotStarted,
-        });
-        let times = Times { begun: self.begun, ended: Instant::now(), steps: board.times.clone() };
-        Outcome { endings: endings.collect(), outputs: self.outputs.borrow().clone(), times }
+        let tracker = self.tracker.borrow();
+        let endings = tracker.endings(|| StepOutcome::Failed(lost()));
+        let times = Times { begun: self.begun, ended: Instant::now(), steps: tracker.times() };
+        Outcome { endings, outputs: self.outputs.borrow().clone(), times }
     }
 }
 
-/// Whether a step is half of a replacement that must be completed: without its mapping or permission the pipeline is
-/// broken, and both halves are short. The replacement of a named resource is left to the next run.
-fn mends(run: &Run<'_>, id: StepId) -> bool {
-    let (change, declared) = run.about(id).unzip();
-    change.is_some_and(|change| change.action == Action::Replace)
-        && declared.is_some_and(|declared| !matches!(declared.schema().naming, Naming::Own { .. }))
+/// The wait for a slot that another run or a running step has. It keeps its place among those that wait for one, unless
+/// no step can start anymore.
+struct NextSlot<'s> {
+    slots: &'s Slots,
+    pending: Option<Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send + 's>>>,
 }
 
-/// Whether a step is the second half of such a replacement after the first half succeeded.
-fn completes(run: &Run<'_>, endings: &[Option<Ending>], id: StepId) -> bool {
-    let Some(step) = run.plan.steps.get(id.0).filter(|step| step.op == Op::Create) else { return false };
-    mends(run, id)
-        && step.after.iter().any(|(before, _)| {
-            let deleted =
-                run.plan.steps.get(before.0).is_some_and(|it| it.op == Op::Delete && it.change == step.change);
-            deleted && matches!(endings.get(before.0), Some(Some(Ending::Done(_))))
-        })
+impl NextSlot<'_> {
+    async fn acquire(&mut self, is_needed: bool) -> OwnedSemaphorePermit {
+        if !is_needed {
+            // A slot that was assigned to it goes to the next one.
+            self.pending = None;
+            return std::future::pending().await;
+        }
+        let slots = self.slots;
+        let pending = self.pending.get_or_insert_with(|| {
+            Box::pin(async move {
+                match Arc::clone(slots).acquire_owned().await {
+                    Ok(slot) => slot,
+                    // The semaphore is never closed.
+                    Err(_) => std::future::pending().await,
+                }
+            })
+        });
+        let slot = pending.await;
+        self.pending = None;
+        slot
+    }
 }
 
-enum Turn {
+/// Awaits `work` until the deadline, if there is one.
+async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+enum Wakeup {
     Message(Message),
     Ended(StepId, Result<Duration, AwsError>),
+    Slot(OwnedSemaphorePermit),
     Interrupt,
 }
 
@@ -243,120 +291,13 @@ enum Message {
     Waiting(StepId, String),
 }
 
-/// Which steps can start, and how the others ended.
-struct Board {
-    /// For each step, the steps that wait for it, and the milestone.
-    waiting: Vec<Vec<(StepId, Moment)>>,
-    /// The number of milestones that each step still waits for.
-    missing: Vec<usize>,
-    /// Steps that can start, in the order of the plan.
-    free: BTreeSet<StepId>,
-    /// Started steps whose resource isn't created yet; a step that only waits for AWS doesn't count.
-    working: BTreeSet<StepId>,
-    started: BTreeSet<StepId>,
-    made: BTreeSet<StepId>,
-    endings: Vec<Option<Ending>>,
-    times: Vec<StepTimes>,
-}
-
-impl Board {
-    fn new(plan: &Plan) -> Board {
-        let mut waiting = vec![Vec::new(); plan.steps.len()];
-        for (index, step) in plan.steps.iter().enumerate() {
-            for (before, moment) in &step.after {
-                if let Some(waiters) = waiting.get_mut(before.0) {
-                    waiters.push((StepId(index), *moment));
-                }
-            }
-        }
-        let missing: Vec<usize> = plan.steps.iter().map(|step| step.after.len()).collect();
-        let free = missing.iter().enumerate().filter(|(_, missing)| **missing == 0).map(|(index, _)| StepId(index));
-        let free: BTreeSet<StepId> = free.collect();
-        let begun = Instant::now();
-        let times =
-            missing.iter().map(|missing| StepTimes { free: (*missing == 0).then_some(begun), ..<_>::default() });
-        let times = times.collect();
-        Board {
-            free,
-            times,
-            waiting,
-            missing,
-            working: BTreeSet::new(),
-            started: BTreeSet::new(),
-            made: BTreeSet::new(),
-            endings: vec![None; plan.steps.len()],
-        }
-    }
-
-    /// Takes the first step that can start and that `may_start` allows.
-    fn next(&mut self, may_start: impl Fn(StepId, &[Option<Ending>]) -> bool) -> Option<StepId> {
-        let id = self.free.iter().copied().find(|id| may_start(*id, &self.endings))?;
-        self.free.remove(&id);
-        self.started.insert(id);
-        self.working.insert(id);
-        self.note(id, |times| &mut times.started);
-        Some(id)
-    }
-
-    /// Records a time of a step; the first call counts.
-    fn note(&mut self, id: StepId, what: impl FnOnce(&mut StepTimes) -> &mut Option<Instant>) {
-        if let Some(times) = self.times.get_mut(id.0) {
-            what(times).get_or_insert_with(Instant::now);
-        }
-    }
-
-    fn made(&mut self, id: StepId) {
-        self.working.remove(&id);
-        if self.made.insert(id) {
-            self.note(id, |times| &mut times.made);
-            self.happened(id, Moment::Made);
-        }
-    }
-
-    fn happened(&mut self, id: StepId, moment: Moment) {
-        for (waiter, wanted) in self.waiting.get(id.0).into_iter().flatten() {
-            if let Some(missing) = self.missing.get_mut(waiter.0).filter(|_| *wanted == moment) {
-                *missing -= 1;
-                if *missing == 0 {
-                    self.free.insert(*waiter);
-                    if let Some(times) = self.times.get_mut(waiter.0) {
-                        times.free = Some(Instant::now());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Records the end of a step; returns it with the skips that result from it.
-    fn ended(&mut self, plan: &Plan, id: StepId, result: Result<Duration, AwsError>) -> Vec<(StepId, Ending)> {
-        let failed = result.is_err();
-        self.note(id, |times| &mut times.ended);
-        let mut news = vec![(id, result.map_or_else(Ending::Failed, Ending::Done))];
-        if failed {
-            self.working.remove(&id);
-            let row = plan.steps.get(id.0).and_then(|step| plan.changes.get(step.change));
-            let cause = row.map_or_else(String::new, |row| row.resource.clone());
-            let (mut lost, mut seen) = (vec![id], BTreeSet::new());
-            while let Some(gone) = lost.pop() {
-                for (waiter, _) in self.waiting.get(gone.0).into_iter().flatten() {
-                    // A step that needed only the first milestone may have started and continues.
-                    if !self.started.contains(waiter) && seen.insert(*waiter) {
-                        self.free.remove(waiter);
-                        news.push((*waiter, Ending::Skipped(cause.clone())));
-                        lost.push(*waiter);
-                    }
-                }
-            }
-        } else {
-            self.made(id);
-            self.happened(id, Moment::Ready);
-        }
-        for (id, ending) in &news {
-            if let Some(slot) = self.endings.get_mut(id.0) {
-                *slot = Some(ending.clone());
-            }
-        }
-        news
+/// Which pauses of a step Ctrl-C doesn't end: once AWS has accepted the delete of a replacement, its completion is waited
+/// for, and then the create is carried out, whatever it takes.
+fn policy(step: &Step) -> InterruptPolicy {
+    match (step.op, step.pair) {
+        (Op::Create, Some(_)) => InterruptPolicy::FinishAll,
+        (Op::Delete, Some(_)) => InterruptPolicy::FinishWaits,
+        _ => InterruptPolicy::EndPauses,
     }
 }
 
@@ -371,24 +312,60 @@ struct Run<'a> {
     sender: mpsc::UnboundedSender<Message>,
 }
 
-/// Reports the waits of a step.
-#[derive(Clone)]
-struct Voice {
+/// A step at work.
+struct Work<'a> {
     id: StepId,
-    sender: mpsc::UnboundedSender<Message>,
-    /// The time of the last report.
-    last: Arc<Mutex<Instant>>,
+    step: &'a Step,
+    change: &'a Change,
+    declared: &'a Declared,
+    provider: &'a dyn Provider,
+    cx: Context,
+    /// Its write key, held from the last read to the write, so that no other step of this run writes in between; and
+    /// its slot.
+    claims: (Option<OwnedMutexGuard<()>>, OwnedSemaphorePermit),
 }
 
-impl Voice {
-    fn say(&self, what: &str) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        // Fails only after the run has ended.
-        let _ = self.sender.send(Message::Waiting(self.id, what.to_owned()));
+/// Reports the waits of a step.
+#[derive(Clone)]
+struct StepReporter {
+    id: StepId,
+    sender: mpsc::UnboundedSender<Message>,
+    last: Arc<Mutex<LastReport>>,
+}
+
+#[derive(Clone)]
+struct LastReport {
+    /// When it was made, or when that wait ended.
+    at: Instant,
+    /// What the step waits for; `None`: it has a call in flight.
+    what: Option<String>,
+}
+
+impl StepReporter {
+    fn new(id: StepId, sender: mpsc::UnboundedSender<Message>) -> StepReporter {
+        StepReporter { id, sender, last: Arc::new(Mutex::new(LastReport { at: Instant::now(), what: None })) }
     }
 
-    fn last(&self) -> Instant {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reports a wait; `None`: it has ended.
+    fn report(&self, what: Option<&str>) {
+        let last = LastReport { at: Instant::now(), what: what.map(str::to_owned) };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        if let Some(what) = what {
+            // Fails only after the run has ended.
+            let _ = self.sender.send(Message::Waiting(self.id, what.to_owned()));
+        }
+    }
+
+    /// Reports again after a while, as long as it is polled.
+    async fn repeat<T>(&self) -> T {
+        loop {
+            let LastReport { at, what } = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if at + QUIET <= Instant::now() {
+                self.report(Some(what.as_deref().unwrap_or(RESPONSE)));
+            } else {
+                sleep_until(at + QUIET).await;
+            }
+        }
     }
 }
 
@@ -399,17 +376,24 @@ impl Run<'_> {
         Some((change, change.declared(self.spec, self.inventory)?))
     }
 
-    async fn step(&self, id: StepId) -> (StepId, Result<Duration, AwsError>) {
+    /// What the order of steps depends on besides the plan.
+    fn info(&self, id: StepId) -> StepInfo {
+        let Some((_, declared)) = self.about(id) else { return StepInfo::default() };
+        let is_nested = matches!(declared.schema().naming, Naming::Inner { .. });
+        let is_write = self.plan.steps.get(id.0).is_some_and(|step| step.op != Op::Settle);
+        let provider = self.cx.provider(&declared.schema().kind).ok().filter(|_| is_write);
+        let write_key = provider.and_then(|provider| provider.write_key(&declared.id)).map(str::to_owned);
+        StepInfo { write_key, is_nested }
+    }
+
+    async fn step(&self, id: StepId, slot: OwnedSemaphorePermit) -> (StepId, Result<Duration, AwsError>) {
         let start = Instant::now();
-        let (sender, last) = (self.sender.clone(), Arc::new(Mutex::new(start)));
-        let voice = Voice { id, sender, last };
-        let mut work = Box::pin(in_step(id.0, self.perform(id, &voice)));
-        let result = loop {
-            match timeout_at(voice.last() + QUIET, &mut work).await {
-                Ok(result) => break result,
-                Err(_) if voice.last() + QUIET <= Instant::now() => voice.say("AWS to respond"),
-                Err(_) => {}
-            }
+        let reporter = StepReporter::new(id, self.sender.clone());
+        let work = Box::pin(in_step(id.0, self.perform(id, &reporter, slot)));
+        let result = tokio::select! {
+            biased;
+            result = work => result,
+            never = reporter.repeat() => never,
         };
         (id, result.map(|()| start.elapsed()).map_err(|error| self.masked(id, error)))
     }
@@ -424,92 +408,88 @@ impl Run<'_> {
         self.cx.masked(error)
     }
 
-    async fn perform(&self, id: StepId, voice: &Voice) -> Result<(), AwsError> {
+    async fn perform(&self, id: StepId, reporter: &StepReporter, slot: OwnedSemaphorePermit) -> Result<(), AwsError> {
         let defect = || AwsError::defect("the plan contains a step or a resource that doesn't exist".to_owned());
         let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
         let (change, declared) = self.about(id).ok_or_else(defect)?;
-        let provider = self.cx.provider(declared.schema().kind)?;
-        let reporter = voice.clone();
-        let cx = self.cx.reporting(Arc::new(move |what| reporter.say(what)));
-        let mends = mends(self, id);
-        // Held from the last read to the write, so that no other step of this run writes in between.
-        let mut turn = None;
+        let provider = &**self.cx.provider(&declared.schema().kind)?;
+        let own = reporter.clone();
+        let cx = self.cx.reporting(Arc::new(move |what| own.report(what))).with_interrupt_policy(policy(step));
+        let mut write_lock = None;
         if step.op != Op::Settle {
-            if let Some(queue) = provider.queue(&declared.id) {
-                turn = Some(cx.turn(queue).await);
+            if let Some(key) = provider.write_key(&declared.id) {
+                write_lock = Some(cx.lock_writes(key).await);
             }
             self.host_unchanged(&cx, step.op, declared).await?;
         }
+        let work = Work { id, step, change, declared, provider, cx, claims: (write_lock, slot) };
         match step.op {
-            Op::Create => {
-                // Properties in `ignore_changes` survive a replacement, too.
-                let left = change.live(self.inventory).filter(|_| change.action == Action::Replace);
-                let want = self.want(declared, left)?;
-                let props = want.props.clone();
-                // The second half of a replacement must be completed.
-                let steady = if mends { cx.steady(Steady::Always) } else { cx.clone() };
-                let outputs = match provider.create(&steady, &declared.id, want).await {
-                    Err(error) => return Err(self.put_back(&steady, step.change, declared, error).await),
-                    outputs => outputs?,
-                };
-                drop(turn);
-                self.made(id, change, outputs.clone())?;
-                let mut before = step.after.iter().filter_map(|(before, _)| self.plan.steps.get(before.0));
-                if mends || before.any(|before| before.op == Op::Update) {
-                    self.alone(&cx, declared, &outputs).await?;
-                }
-                provider.settle(&cx, &declared.id, &props, &outputs).await
-            }
-            Op::Update => {
-                let gone = || {
-                    AwsError::own(
-                        Class::Changed,
-                        "update",
-                        &declared.id.name,
-                        "changed in the meantime: it was deleted",
-                    )
-                };
-                let mut tries = 0;
-                let (props, outputs) = loop {
-                    let have = self.unchanged(&cx, change, declared).await?.ok_or_else(gone)?;
-                    let want = self.want_in_place(declared, Some(&have))?;
-                    let props = want.props.clone();
-                    match provider.update(&cx, &declared.id, have, want).await {
-                        // The resource changed between the read and the write: AWS's own transitions change its
-                        // revision, and so does a call whose response was lost; or it was deleted. So it is read again.
-                        Err(error) if matches!(error.class, Class::Changed | Class::NotFound) && tries < RACES => {
-                            tries += 1;
-                        }
-                        answer => break (props, answer?),
-                    }
-                };
-                drop(turn);
-                self.made(id, change, outputs.clone())?;
-                provider.settle(&cx, &declared.id, &props, &outputs).await
-            }
+            Op::Create => self.create(work).await,
+            Op::Update => self.update(work).await,
             Op::Settle => {
                 let props = self.want_in_place(declared, change.live(self.inventory))?.props;
-                provider.settle(&cx, &declared.id, &props, &change.outputs).await
+                provider.settle(&work.cx, &declared.id, &props, &change.outputs).await
             }
-            Op::Release => match self.unchanged(&cx, change, declared).await? {
-                Some(have) => provider.release(&cx, &declared.id, have).await,
+            Op::Release => match self.unchanged(&work.cx, change, declared).await? {
+                Some(have) => provider.release(&work.cx, &declared.id, have).await,
                 None => Ok(()),
             },
-            Op::Delete => match self.unchanged(&cx, change, declared).await? {
-                Some(have) => {
-                    if mends && let Ok(want) = self.want(declared, Some(&have)) {
-                        provider.precheck(&cx, &declared.id, &want.props).await?;
-                    }
-                    // Once AWS has accepted the delete, its completion is waited for even after Ctrl-C.
-                    let steady = if mends { cx.steady(Steady::WhileWaiting) } else { cx.clone() };
-                    let was = mends.then(|| have.clone());
-                    provider.delete(&steady, &declared.id, have).await?;
-                    self.deleted.borrow_mut().extend(was.map(|was| (step.change, was)));
-                    Ok(())
-                }
-                None => Ok(()),
-            },
+            Op::Delete => self.delete(work).await,
         }
+    }
+
+    async fn create(&self, work: Work<'_>) -> Result<(), AwsError> {
+        let Work { id, step, change, declared, provider, cx, claims } = work;
+        // Properties in `ignore_changes` survive a replacement, too.
+        let left = change.live(self.inventory).filter(|_| change.action == Action::Replace);
+        let want = self.want(declared, left)?;
+        let props = want.props.clone();
+        let outputs = match provider.create(&cx, &declared.id, want).await {
+            Err(error) => return Err(self.put_back(&cx, step.change, declared, error).await),
+            outputs => outputs?,
+        };
+        drop(claims);
+        self.made(id, change, outputs.clone())?;
+        let mut before = step.after.iter().filter_map(|(before, _)| self.plan.steps.get(before.0));
+        if step.pair.is_some() || before.any(|before| before.op == Op::Update) {
+            self.alone(&cx, declared, &outputs).await?;
+        }
+        // The replacement is complete; AWS finishes it without engine, too.
+        provider.settle(&cx.with_interrupt_policy(InterruptPolicy::EndPauses), &declared.id, &props, &outputs).await
+    }
+
+    async fn update(&self, work: Work<'_>) -> Result<(), AwsError> {
+        let Work { id, change, declared, provider, cx, claims, .. } = work;
+        let gone =
+            || AwsError::own(Class::Changed, "update", &declared.id.name, "changed in the meantime: it was deleted");
+        let mut tries = 0;
+        let (props, outputs) = loop {
+            let have = self.unchanged(&cx, change, declared).await?.ok_or_else(gone)?;
+            let want = self.want_in_place(declared, Some(&have))?;
+            let props = want.props.clone();
+            match provider.update(&cx, &declared.id, have, want).await {
+                // The resource changed between the read and the write: AWS's own transitions change its revision, and
+                // so does a call whose response was lost; or it was deleted. So it is read again.
+                Err(error) if matches!(error.class, Class::Changed | Class::NotFound) && tries < RACES => tries += 1,
+                answer => break (props, answer?),
+            }
+        };
+        drop(claims);
+        self.made(id, change, outputs.clone())?;
+        provider.settle(&cx, &declared.id, &props, &outputs).await
+    }
+
+    async fn delete(&self, work: Work<'_>) -> Result<(), AwsError> {
+        let Work { step, change, declared, provider, cx, claims: _claims, .. } = work;
+        let Some(have) = self.unchanged(&cx, change, declared).await? else { return Ok(()) };
+        let is_paired = step.pair.is_some();
+        if is_paired && let Ok(want) = self.want(declared, Some(&have)) {
+            provider.precheck(&cx, &declared.id, &want.props).await?;
+        }
+        let was = is_paired.then(|| have.clone());
+        provider.delete(&cx, &declared.id, have).await?;
+        self.deleted.borrow_mut().extend(was.map(|was| (step.change, was)));
+        Ok(())
     }
 
     /// The error of a create. If AWS refused it permanently, this first restores the resource that this run deleted for
@@ -518,7 +498,7 @@ impl Run<'_> {
         let is_refusal =
             !error.passes() && !matches!(error.class, Class::Busy | Class::Changed | Class::Exists | Class::Leaving);
         let was = self.deleted.borrow_mut().remove(&change).filter(|_| is_refusal);
-        let kind = declared.schema().kind;
+        let kind = &declared.schema().kind;
         let (Some(was), Ok(provider)) = (was, cx.provider(kind)) else { return error };
         let what = match provider.put_back(cx, &declared.id, was).await {
             Ok(true) => format!("the old {kind} was restored and works as before"),
@@ -542,7 +522,7 @@ impl Run<'_> {
         }
         let before = &declared.id.incarnation;
         let id = Id { incarnation: None, ..declared.id.clone() };
-        let provider = cx.provider(declared.schema().kind)?;
+        let provider = cx.provider(&declared.schema().kind)?;
         let reading = cx.read(&id.name, || provider.read(cx, &id)).await?;
         let us = Ownership::Engine(id.owner.clone());
         let others = reading.others.into_iter().filter(|(_, live)| {
@@ -551,7 +531,7 @@ impl Run<'_> {
         match others.filter(|(_, live)| live.outputs != *outputs).count() {
             0 => Ok(()),
             _ => {
-                let kind = declared.schema().kind;
+                let kind = &declared.schema().kind;
                 let message = format!("another run created another {kind} for `{}` at the same time", declared.name);
                 Err(AwsError::own(Class::Changed, "create", &declared.id.name, message))
             }
@@ -616,12 +596,8 @@ impl Run<'_> {
     /// The desired properties with the current outputs, and with the values of `have` for properties in `ignore_changes`.
     fn want(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let outputs = self.outputs.borrow();
-        let site = &self.inventory.site;
-        let mut props = resolve(&declared.desired, &|hole| match hole {
-            Hole::Output { resource, attribute } => outputs.get(resource)?.get(attribute).cloned(),
-            Hole::Account => Some(site.account.clone()),
-            Hole::Region => Some(site.region.clone()),
-        });
+        let output = |resource: &str, attribute: &str| outputs.get(resource)?.get(attribute).cloned();
+        let mut props = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
         if let Some(have) = have {
             keep(declared, &have.props, &mut props);
         }

@@ -68,7 +68,7 @@ catalogue! {
                the service `lambda.amazonaws.com`; if it doesn't, ask the role's owner to fix it",
         more: "A role has two sides: its permissions policies define what it can do, and its trust policy defines \
                who can assume it. Lambda returns the same error whether the trust policy is wrong or hasn't \
-               propagated yet, so engine reads the policy: it reports one that can't work immediately and waits for \
+               propagated yet, so engine reads the policy: it immediately reports one that can't work, and waits for \
                one that is correct. If Lambda keeps refusing a correct policy, a service control policy of the \
                organization may deny `sts:AssumeRole`.",
         blames: ["role", "function"],
@@ -127,19 +127,19 @@ catalogue! {
                your credentials create grants (kms:CreateGrant); if not, ask the key's owner",
         more: "To encrypt a function's environment variables or a table, Lambda and DynamoDB create a grant on the \
                key with your credentials. The key must be symmetric and in the same region. If a role was deleted \
-               and re-created under the same name, its grant no longer works: set another role and then the right \
-               one again to renew it.",
+               and re-created under the same name, its grant no longer works: switch to another role and back \
+               to renew it.",
         blames: ["kms_key_arn", "environment"],
     }
     PrincipalUnknown "principal-unknown" {
-        title: "AWS doesn't know this principal",
+        title: "AWS doesn't recognize this principal",
         why: "a policy can only name an AWS service that exists, or a user or role that exists at the time of the \
               call",
         next: "check the ARN or the service name; a user or role must exist when the permission is added (check with \
                `aws iam get-role --role-name NAME`); then run `engine apply` again",
-        more: "Write a service like `dynamodb.amazonaws.com`, and an account as its 12 digits. AWS replaces a user \
-               or role in a policy with its unique ID, so it must exist by then. If it was created seconds ago, \
-               engine waits until AWS knows it.",
+        more: "Use a service name like `dynamodb.amazonaws.com`, or the 12 digits of an account. AWS replaces a user \
+               or role in a policy with its unique ID, so the user or role must exist. If it was created seconds ago, \
+               engine waits until AWS recognizes it.",
         blames: ["principal"],
     }
     AccessDenied "access-denied" {
@@ -147,7 +147,7 @@ catalogue! {
         why: "no policy allows your credentials to make this call",
         next: "ask the account's administrator for the permission that AWS names; `aws sts get-caller-identity` \
                shows which identity made the call",
-        more: "AWS's message names the identity, the action and the resource. Giving a function its role requires \
+        more: "AWS's message names the identity, the action and the resource. Assigning a role to a function requires \
                `iam:PassRole` on that role, and setting tags on create requires the tagging action too. `engine \
                diff` needs only read permissions. `engine policy` prints the least-privilege policy for a spec.",
         blames: [],
@@ -165,8 +165,8 @@ catalogue! {
     NoCredentials "no-credentials" {
         title: "no AWS credentials found",
         why: "none of the sources in the AWS credential provider chain has credentials",
-        next: "run `aws configure` or `aws sso login`, or add `--local` to try it without an account; sources \
-               checked: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile of AWS_PROFILE or `--profile` in \
+        next: "run `aws configure` or `aws sso login`, or add `--local` to run without an account; sources \
+               checked: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile from AWS_PROFILE or `--profile` in \
                ~/.aws/config and ~/.aws/credentials (including SSO and credential_process), a web identity token, \
                container and instance roles",
         more: "engine uses the same credential provider chain as the AWS CLI: if `aws sts get-caller-identity` \
@@ -177,7 +177,7 @@ catalogue! {
     CredentialsExpired "credentials-expired" {
         title: "the AWS credentials have expired",
         why: "temporary credentials expire after minutes or hours, possibly in the middle of a run",
-        next: "get new credentials (`aws sso login`) and run the same command again; if they are new, check the \
+        next: "get new credentials (`aws sso login`) and run the same command again; if they fail too, check the \
                profile name and this machine's clock",
         more: "Completed changes are kept, and the next run continues from there. Credentials from an SSO or role \
                profile are refreshed automatically while the sign-in session is valid; keys copied into the \
@@ -187,7 +187,7 @@ catalogue! {
     CredentialsRefused "credentials-refused" {
         title: "AWS rejected the credentials",
         why: "the keys are wrong, deleted or from another AWS partition or endpoint",
-        next: "get new credentials (`aws sso login`, or new keys) and run the same command again; if they are new, \
+        next: "get new credentials (`aws sso login`, or new keys) and run the same command again; if they fail too, \
                check the profile name, the region and this machine's clock; `aws sts get-caller-identity` shows \
                whether they work",
         more: "Temporary credentials have three parts, and a missing or mismatched session token makes them invalid. \
@@ -219,7 +219,8 @@ catalogue! {
         why: "a profile with `mfa_serial` gets its role's credentials only with a code from your MFA device, and \
               engine doesn't prompt for one",
         next: "run `aws configure export-credentials --profile NAME --format env`, which prompts for the code and \
-               prints a session; set it with `eval \"$(…)\"`, then run the same command again without `--profile`",
+               prints temporary credentials; set them with \
+               `eval \"$(…)\"`, then run the same command again without `--profile`",
         more: "The session lasts one hour by default. Tools that act as a `credential_process` (aws-vault, granted) \
                prompt for the code themselves, and SSO needs none.",
         blames: [],
@@ -249,7 +250,7 @@ catalogue! {
         title: "this machine's clock is wrong",
         why: "AWS rejects requests whose timestamp is more than a few minutes off",
         next: "synchronize the clock (`timedatectl set-ntp true` on Linux), then run `engine diff` again",
-        more: "Every request is signed with its time to prevent replay attacks. The clocks of virtual machines and \
+        more: "Every request is signed with a timestamp to prevent replay attacks. The clocks of virtual machines and \
                containers fall behind while they are suspended; restart them or synchronize with a time server.",
         blames: [],
     }
@@ -269,7 +270,7 @@ catalogue! {
               changing anything",
         next: "use credentials for the spec's account (`--profile NAME`; `aws sts get-caller-identity` shows the \
                current account), or correct `account:`",
-        more: "`account:` prevents a deployment into the wrong account because of a forgotten AWS_PROFILE. Keys in \
+        more: "`account:` keeps a forgotten AWS_PROFILE from deploying to the wrong account. Keys in \
                the environment take precedence over AWS_PROFILE, but not over `--profile`.",
         blames: [],
     }
@@ -287,8 +288,8 @@ catalogue! {
         why: "the account's sign-up isn't complete, or the service or region must be enabled first",
         next: "check the account in the AWS console, or ask its administrator; `aws account list-regions` shows \
                which regions are enabled",
-        more: "A new account can use most services within minutes after its payment method is verified, and at most \
-               a day later. Regions introduced after March 2019 must be enabled by the account's administrator.",
+        more: "A new account can use most services within minutes after its payment method is verified; this can \
+               take up to a day. Regions introduced after March 2019 must be enabled by the account's administrator.",
         blames: [],
     }
     NoAnswer "no-answer" {
@@ -304,11 +305,11 @@ catalogue! {
     }
     OutOfReach "out-of-reach" {
         title: "lost the connection to AWS",
-        why: "engine waits out network outages during a run, but this one took too long",
+        why: "engine waits out network outages during a run, but this one lasted too long",
         next: "check the network, the region and the endpoint (`--region`, `--endpoint-url`, AWS_ENDPOINT_URL, proxy \
                variables), then run the same command again; `engine doctor` checks the connection to AWS",
         more: "Completed changes are kept. The next run reads everything again, continues where this one stopped, \
-               and finds what a call with a lost response created.",
+               and finds anything that a call created before its response was lost.",
         blames: [],
     }
     NotAws "not-aws" {
@@ -352,7 +353,7 @@ catalogue! {
     BeingDeleted "being-deleted" {
         title: "a resource with this name is still being deleted",
         why: "the name becomes available only after AWS has finished the deletion",
-        next: "run the same command again in a minute; `engine diff` shows when it is deleted",
+        next: "run the same command again in a minute; `engine diff` shows whether it still exists",
         more: "Deleting a large table takes minutes, and a resource can't be changed while it is being deleted. If \
                engine didn't start the deletion, another user or tool did.",
         blames: ["name"],
@@ -419,7 +420,7 @@ catalogue! {
     }
     TtlTooSoon "ttl-too-soon" {
         title: "TTL was changed less than an hour ago",
-        why: "AWS allows one change of a table's time to live (TTL) per hour",
+        why: "AWS allows one change to a table's time to live (TTL) per hour",
         next: "run `engine apply` again in an hour; completed changes are kept",
         more: "Moving TTL to another attribute takes two changes, disable and enable, at least an hour apart. \
                Everything else about the table can change in the meantime.",
@@ -429,7 +430,7 @@ catalogue! {
         title: "AWS limits how often this setting can change",
         why: "provisioned capacity can be decreased only a few times a day, encryption can change a few times a day, \
               and the table class can change twice in 30 days",
-        next: "run `engine apply` again when the period is over; completed changes are kept",
+        next: "run `engine apply` again when the limit allows it; completed changes are kept",
         more: "Capacity can be decreased four times at any time during a UTC day, and after that once per hour. It \
                can be increased at any time. No quota increase changes these limits.",
         blames: ["read_capacity", "write_capacity", "table_class", "kms_key_arn"],
@@ -441,8 +442,8 @@ catalogue! {
         next: "check the capacity limits with `aws dynamodb describe-limits` and the owners with `engine list \
                --all-teams`; delete unused tables, or ask the account's administrator to request a quota increase",
         more: "The default quota is 2,500 tables per region. Tables with `billing_mode: PAY_PER_REQUEST` don't count \
-               against the account's provisioned capacity. Too many tables being created at once causes the same \
-               error; in that case, running the command again helps.",
+               against the account's provisioned capacity. Creating too many tables at once causes the same \
+               error; in that case, run the command again.",
         blames: [],
     }
     IndexQuota "index-quota" {
@@ -525,7 +526,7 @@ catalogue! {
         why: "a handler names a file and an export, without spaces, in at most 128 characters",
         next: "write it like `index.handler`; see `engine explain function.handler` for the format",
         more: "`index.handler` is the export `handler` of `index.js`, `index.mjs` or `index.cjs`. Where engine can \
-               read the code, it checks before it sends anything that the file has this export.",
+               read the code, it checks that the file has this export before it sends anything.",
         blames: ["handler"],
     }
     MemoryNotAllowed "memory-not-allowed" {
@@ -546,7 +547,7 @@ catalogue! {
         blames: ["layers"],
     }
     PolicyTooLarge "policy-too-large" {
-        title: "the function's policy is full",
+        title: "the function's resource-based policy is too large",
         why: "a function's resource-based policy can be at most 20 KB, including the statements of all teams and \
               tools",
         next: "check it with `aws lambda get-policy --function-name NAME`, then remove unused statements or combine \
@@ -560,7 +561,7 @@ catalogue! {
         why: "a pattern isn't a JSON object with lists of values, names a field that records don't have, or is too \
               long",
         next: "correct `filters`; see `engine explain mapping.filters` for the format",
-        more: "A pattern looks like `{ eventName: [INSERT] }`. Below `dynamodb`, use DynamoDB's JSON format: `{ \
+        more: "A pattern looks like `{ eventName: [INSERT] }`. Under `dynamodb`, use DynamoDB's JSON format: `{ \
                dynamodb: { NewImage: { done: { BOOL: [true] } } } }`. A mapping can have five patterns of at most \
                4,096 characters each, or ten after a quota increase. See \
                https://docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html.",
@@ -579,7 +580,7 @@ catalogue! {
     FunctionFailed "function-failed" {
         title: "Lambda failed to set up the function",
         why: "Lambda accepted the request but failed while it prepared the function",
-        next: "fix what Lambda's reason names, then run `engine apply` again; `aws lambda get-function \
+        next: "fix the problem that Lambda reports, then run `engine apply` again; `aws lambda get-function \
                --function-name NAME` shows the current state",
         more: "The usual causes are the execution role, the encryption key, a network setting or an account quota. \
                If an update fails, the function keeps running with its previous code and configuration.",
@@ -619,7 +620,7 @@ catalogue! {
         next: "log the whole record, for example with `console.log(JSON.stringify(record))`; `engine logs --raw` \
                shows what the function logs",
         more: "`engine verify` looks for the item's key and the word INSERT, MODIFY or REMOVE, or a synonym. A log \
-               without both proves nothing, because other records look the same.",
+               line without both may belong to another record.",
         blames: ["code"],
     }
     NotInvoked "not-invoked" {
@@ -642,7 +643,7 @@ catalogue! {
     InvalidValue "invalid-value" {
         title: "AWS rejected a value",
         why: "a value is out of range, refers to something unsuitable, or conflicts with another one",
-        next: "correct the spec according to AWS's message; `engine explain KIND` lists the values of each property, \
+        next: "correct the spec according to AWS's message; `engine explain TYPE` lists the values of each property, \
                and `engine diff` shows what engine would send",
         more: "engine finds most such mistakes before it sends anything. The rest depend on the account, the region \
                or existing resources. If the spec is valid according to the AWS documentation, please report a bug \
@@ -651,15 +652,15 @@ catalogue! {
     }
     Rejected "rejected" {
         title: "AWS rejected the request",
-        why: "AWS gave a reason that engine doesn't know, and a retry won't help",
+        why: "AWS gave a reason that engine doesn't recognize, and a retry won't help",
         next: "follow AWS's message, then run `engine apply` again",
         more: "This call changed nothing, and earlier changes are kept. AWS Support asks for the error code and the \
-               request ID in AWS's message. If the message is unclear, please report it together with that part of \
+               request ID in AWS's message. If the message is unclear, please report it with the relevant part of \
                the spec.",
         blames: [],
     }
     UnexpectedAnswer "unexpected-answer" {
-        title: "the response from AWS can't be understood",
+        title: "AWS returned an invalid response",
         why: "AWS returned success, but the response is incomplete or not in the documented format",
         next: "run the same command again with `-v`, as in `engine diff -v`; if the error persists, please report it",
         more: "A manually written policy, a proxy or an AWS emulator may cause this. engine writes nothing based on \

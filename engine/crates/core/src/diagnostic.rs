@@ -54,18 +54,19 @@ pub enum Severity {
 }
 
 impl Diagnostic {
-    /// A problem that stops the command.
-    pub fn error(problem: impl Into<String>) -> Self {
-        Self::new(Severity::Error, problem.into())
+    /// A problem that stops the command, and what to do about it.
+    pub fn error(problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Severity::Error, problem, hint)
     }
 
-    /// A problem that doesn't stop the command.
-    pub fn warning(problem: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, problem.into())
+    /// A problem that doesn't stop the command, and what to do about it.
+    pub fn warning(problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, problem, hint)
     }
 
-    fn new(severity: Severity, problem: String) -> Self {
-        Self { severity, problem, at: None, why: None, hints: Vec::new(), cause: None }
+    /// A problem of this severity, and what to do about it.
+    pub fn new(severity: Severity, problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { severity, problem: problem.into(), at: None, why: None, hints: vec![hint.into()], cause: None }
     }
 
     /// Sets the place.
@@ -99,7 +100,7 @@ impl Diagnostic {
         self.cause.as_ref()?.said.as_deref()
     }
 
-    /// Adds a hint.
+    /// Adds another hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -618,10 +619,12 @@ mod tests {
 
     #[test]
     fn a_diagnostic_shows_the_problem_its_place_the_reason_and_a_hint() {
-        let changed = Diagnostic::error("`hash_key` of `todos` cannot change from `id` to `pk`")
-            .at(place("specs/todos.yaml", TODOS, "pk"))
-            .why("DynamoDB fixes the key at creation; a new table would start empty")
-            .hint("declare a second table under another name and move the items");
+        let changed = Diagnostic::error(
+            "`hash_key` of `todos` cannot change from `id` to `pk`",
+            "declare a second table under another name and move the items",
+        )
+        .at(place("specs/todos.yaml", TODOS, "pk"))
+        .why("DynamoDB fixes the key at creation; a new table would start empty");
         assert_snapshot!(plain(&[changed]), @r"
         error: `hash_key` of `todos` cannot change from `id` to `pk`
          --> specs/todos.yaml:6:15
@@ -637,31 +640,36 @@ mod tests {
     #[test]
     fn diagnostics_come_in_the_order_of_the_file_and_only_once() {
         let a = |needle| place("a.yaml", TODOS, needle);
-        let key = Diagnostic::error("second").at(a("hash_key"));
+        let key = Diagnostic::error("second", "fix it").at(a("hash_key"));
         let diagnostics = [
-            Diagnostic::error("fourth").at(place("b\n\u{1b}.yaml", TODOS, "resources")),
-            Diagnostic::warning("third").at(a("pk")).hint("one").hint("two\nlines"),
+            Diagnostic::error("fourth", "fix it").at(place("b\n\u{1b}.yaml", TODOS, "resources")),
+            Diagnostic::warning("third", "one").at(a("pk")).hint("two\nlines"),
             key.clone(),
-            Diagnostic::error("first").at(a("table")),
-            Diagnostic::warning("zeroth, about no place").why("it is general"),
+            Diagnostic::error("first", "fix it").at(a("table")),
+            Diagnostic::warning("zeroth, about no place", "fix it").why("it is general"),
             key,
         ];
-        assert_snapshot!(plain(&diagnostics), @r"
+        assert_snapshot!(plain(&diagnostics), @"
         warning: zeroth, about no place
          |
          = why: it is general
+         = hint: fix it
 
         error: first
          --> a.yaml:3:11
           |
         3 |     type: table
           |           ^^^^^
+          |
+          = hint: fix it
 
         error: second
          --> a.yaml:6:5
           |
         6 |     hash_key: pk
           |     ^^^^^^^^
+          |
+          = hint: fix it
 
         warning: third
          --> a.yaml:6:15
@@ -678,13 +686,15 @@ mod tests {
           |
         1 | resources:
           | ^^^^^^^^^
+          |
+          = hint: fix it
         ");
     }
 
     #[test]
     fn json_is_flat_and_counts_columns_in_characters() {
-        let diagnostic = Diagnostic::warning("odd").at(place("a.yaml", "a: 1\nä日: x\n", "x")).hint("change it");
-        let nowhere = Diagnostic::error("bad").why("because");
+        let diagnostic = Diagnostic::warning("odd", "change it").at(place("a.yaml", "a: 1\nä日: x\n", "x"));
+        let nowhere = Diagnostic::error("bad", "fix it").why("because");
         assert_snapshot!(serde_json::to_string_pretty(&[diagnostic, nowhere]).unwrap(), @r#"
         [
           {
@@ -707,7 +717,9 @@ mod tests {
             "line": null,
             "column": null,
             "why": "because",
-            "hints": [],
+            "hints": [
+              "fix it"
+            ],
             "code": null,
             "said": null
           }
@@ -719,103 +731,133 @@ mod tests {
     fn sensitive_stretches_and_comments_behind_them_are_masked_and_their_keys_shown() {
         let environment = "environment: { A: ‹hunter2›, B: ‹\"hunter2 # no\"›, C: x } # was hunter2\n\
             inline: ‹|\n  exports.hunter2 = 1\n  hunter2()›\nnext: x # shown\n";
-        let at = |needle| Diagnostic::error(format!("at {}", needle)).at(place("s.yaml", environment, needle));
+        let at =
+            |needle| Diagnostic::error(format!("at {}", needle), "fix it").at(place("s.yaml", environment, needle));
         let mut second_line = at("exports");
         second_line.problem = "inside".to_owned();
         let mut value = at("hunter2,");
         value.problem = "value".to_owned();
-        assert_snapshot!(plain(&[at("B"), at("C"), value, at("inline"), second_line, at("x #")]), @r"
+        assert_snapshot!(plain(&[at("B"), at("C"), value, at("inline"), second_line, at("x #")]), @"
         error: value
          --> s.yaml:1:19
           |
         1 | environment: { A: ***, B: ***
           |                   ^^^^
+          |
+          = hint: fix it
 
         error: at B
          --> s.yaml:1:28
           |
         1 | environment: { A: ***, B: ***
           |                        ^
+          |
+          = hint: fix it
 
         error: at C
          --> s.yaml:1:47
           |
         1 | environment: { A: ***, B: ***
           |                           ^^^
+          |
+          = hint: fix it
 
         error: at inline
          --> s.yaml:2:1
           |
         2 | inline: ***
           | ^^^^^^
+          |
+          = hint: fix it
 
         error: inside
          --> s.yaml:3:3
           |
         3 |   ***
           |   ^^^
+          |
+          = hint: fix it
 
         error: at x #
          --> s.yaml:5:7
           |
         5 | next: x # shown
           |       ^^^
+          |
+          = hint: fix it
         ");
     }
 
     #[test]
     fn a_file_is_hidden_until_it_is_revealed() {
         let file = SourceFile::new("s.yaml", "- - key: 'hunter2'\n  hunter2 hunter2\n-hunter2\nkey:\n  hunter2:80 ");
-        let at = |start| Diagnostic::error(format!("byte {start}")).at(file.place(Span::new(start, start + 3)));
+        let at =
+            |start| Diagnostic::error(format!("byte {start}"), "fix it").at(file.place(Span::new(start, start + 3)));
         let diagnostics = [at(4), at(9), at(15), at(25), at(40), at(46), at(60), at(1000)];
-        assert_snapshot!(plain(&diagnostics), @r"
+        assert_snapshot!(plain(&diagnostics), @"
         error: byte 4
          --> s.yaml:1:5
           |
         1 | - - key: ***
           |     ^^^
+          |
+          = hint: fix it
 
         error: byte 9
          --> s.yaml:1:10
           |
         1 | - - key: ***
           |          ^^^
+          |
+          = hint: fix it
 
         error: byte 15
          --> s.yaml:1:16
           |
         1 | - - key: ***
           |          ^^^
+          |
+          = hint: fix it
 
         error: byte 25
          --> s.yaml:2:7
           |
         2 |   ***
           |   ^^^
+          |
+          = hint: fix it
 
         error: byte 40
          --> s.yaml:3:4
           |
         3 | ***
           | ^^^
+          |
+          = hint: fix it
 
         error: byte 46
          --> s.yaml:4:1
           |
         4 | key:
           | ^^^
+          |
+          = hint: fix it
 
         error: byte 60
          --> s.yaml:5:10
           |
         5 |   ***
           |   ^^^
+          |
+          = hint: fix it
 
         error: byte 1000
          --> s.yaml:5:14
           |
         5 |   ***
           |      ^
+          |
+          = hint: fix it
         ");
         file.reveal_except(Vec::new());
         assert!(plain(&diagnostics).contains("hunter2"));
@@ -825,37 +867,47 @@ mod tests {
     fn a_long_line_is_truncated_around_the_mark() {
         let long = "x".repeat(5_000_000);
         let text = format!("{long} key: value {long}\n{long}: ‹{long}›, after: 1\n");
-        let of = |needle| Diagnostic::error("long").at(place("s.yaml", &text, needle));
-        assert_snapshot!(plain(&[of("key"), of("value x"), of("after"), of("xx"), of("\n")]), @r"
+        let of = |needle| Diagnostic::error("long", "fix it").at(place("s.yaml", &text, needle));
+        assert_snapshot!(plain(&[of("key"), of("value x"), of("after"), of("xx"), of("\n")]), @"
         error: long
          --> s.yaml:1:1
           |
         1 | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
           | ^^
+          |
+          = hint: fix it
 
         error: long
          --> s.yaml:1:5000002
           |
         1 | …xxxxxxxxxxxxxxxxxxxxxxx key: value xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
           |                          ^^^
+          |
+          = hint: fix it
 
         error: long
          --> s.yaml:1:5000007
           |
         1 | …xxxxxxxxxxxxxxxxxx key: value xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
           |                          ^^^^^^^
+          |
+          = hint: fix it
 
         error: long
          --> s.yaml:1:10000013
           |
         1 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
           |                                                                             ^
+          |
+          = hint: fix it
 
         error: long
          --> s.yaml:2:10000005
           |
         2 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: ***, after: 1
           |                                                                     ^^^^^
+          |
+          = hint: fix it
         ");
     }
 
@@ -874,7 +926,7 @@ mod tests {
             if let Some((start, length)) = hidden {
                 file.reveal_except(vec![Span::new(start, start + length)]);
             }
-            let all = Diagnostic::error(&text).at(file.place(Span::new(start, start + length))).why(&text).hint(&text);
+            let all = Diagnostic::error(&text, &text).at(file.place(Span::new(start, start + length))).why(&text);
             let rendered = render(std::slice::from_ref(&all), Style::Plain, width);
             let steering = |c: char| match c {
                 '\n' | '\t' => false,
@@ -897,7 +949,7 @@ mod tests {
                 }
                 let end = if at < 12 { at + 1 } else { 12 + secret.len() };
                 let place = file.place(Span::new(at.min(12), end));
-                plain(&[Diagnostic::error("wrong").at(place)])
+                plain(&[Diagnostic::error("wrong", "fix it").at(place)])
             });
             prop_assert_eq!(&shown[0], &shown[1]);
         }

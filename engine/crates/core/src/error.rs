@@ -318,7 +318,7 @@ impl AwsError {
         let code = self.cause();
         let title = code.entry().title;
         let problem = if doing.is_empty() { title.to_owned() } else { format!("{doing}: {title}") };
-        Diagnostic::error(problem).cause(code.name(), self.said()).why(self.why()).hint(self.hint())
+        Diagnostic::error(problem, self.hint()).cause(code.name(), self.said()).why(self.why())
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::error::AwsError;
 use crate::kind::Definition;
-use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Site};
+use crate::ownership::OwnershipVerdict;
+use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Site, Str};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
 
@@ -22,7 +23,7 @@ pub struct Inventory {
     /// Possible orphans: undeclared resources of this owner, or attached to one.
     pub leftovers: Vec<Leftover>,
     /// The owners of what orphans are attached to, by kind and name, if it wasn't read otherwise.
-    pub parents: BTreeMap<(&'static str, String), Ownership>,
+    pub parents: BTreeMap<(Str, String), Ownership>,
     /// How complete the search for orphans was.
     pub search: Search,
 }
@@ -135,7 +136,7 @@ impl Inventory {
         let schema = kind.schema();
         let same = |other: &Declared| {
             other.schema().kind == schema.kind
-                && match schema.naming {
+                && match &schema.naming {
                     Naming::Own { .. } => other.id.name == id.name,
                     Naming::Inner { .. } => (&other.id.name, &other.id.anchors) == (&id.name, &id.anchors),
                     Naming::Assigned => id.incarnation.is_some() && other.id.incarnation == id.incarnation,
@@ -169,31 +170,25 @@ type Fit = (bool, bool, u8);
 
 /// How well a resource fits a declaration by its owner; `None` means not at all.
 fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {
-    let us = &declared.id.owner;
     let same = declared.id.anchors.iter().all(|(name, anchor)| id.anchors.get(name) == Some(anchor));
     let gone =
         |owner: &Owner| spec.resource(&owner.resource).is_none_or(|it| it.schema().kind != declared.schema().kind);
-    match &live.owner {
-        Ownership::Engine(owner) if owner == us => Some(0),
-        Ownership::Engine(owner) if same && (&owner.team, &owner.stack) == (&us.team, &us.stack) => {
-            gone(owner).then_some(1)
-        }
-        Ownership::Nobody | Ownership::Denied | Ownership::Untaggable | Ownership::NotYetReadable(_) if same => Some(2),
+    match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
+        OwnershipVerdict::Owned => Some(0),
+        _ if !same => None,
+        OwnershipVerdict::Renamed(owner) => gone(owner).then_some(1),
+        OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) => Some(2),
         // Another owner's resource is in the way.
-        _ if same => Some(3),
-        _ => None,
+        OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) => Some(3),
     }
 }
 
 /// The values of the identity properties, as far as they are known.
 fn identities<'d>(declared: &'d Declared, inventory: &Inventory) -> Vec<(&'d str, Value)> {
-    let fill = |hole: &Hole| match hole {
-        Hole::Output { resource, attribute } => inventory.live(resource)?.outputs.get(attribute).cloned(),
-        Hole::Account => Some(inventory.site.account.clone()),
-        Hole::Region => Some(inventory.site.region.clone()),
-    };
+    let output = |resource: &str, attribute: &str| inventory.live(resource)?.outputs.get(attribute).cloned();
+    let fill = |placeholder: &Hole| inventory.site.fill(placeholder, output);
     let compared = declared.schema().properties.iter().filter(|property| property.identity && property.is_compared());
-    compared.filter_map(|it| Some((it.name, declared.desired.get(it.name)?.resolve(&fill)))).collect()
+    compared.filter_map(|it| Some((&*it.name, declared.desired.get(&*it.name)?.resolve(&fill)))).collect()
 }
 
 /// Whether AWS assigns the id of a declaration's kind.

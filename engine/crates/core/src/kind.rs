@@ -69,7 +69,7 @@ pub struct Kinds(Arc<BTreeMap<String, Arc<dyn Definition>>>);
 impl Kinds {
     /// The set of these types.
     pub fn new(definitions: impl IntoIterator<Item = Arc<dyn Definition>>) -> Kinds {
-        let named = definitions.into_iter().map(|it| (it.schema().kind.to_owned(), it));
+        let named = definitions.into_iter().map(|it| (it.schema().kind.to_string(), it));
         Kinds(Arc::new(named.collect()))
     }
 
@@ -87,14 +87,11 @@ impl Kinds {
     pub fn schemas(&self) -> impl Iterator<Item = &Schema> + Clone {
         self.iter().map(|kind| kind.schema())
     }
-}
 
-/// Panics on an unknown name, like the index of a map; for tests.
-impl std::ops::Index<&str> for Kinds {
-    type Output = Arc<dyn Definition>;
-
-    fn index(&self, name: &str) -> &Arc<dyn Definition> {
-        &self.0[name]
+    /// The name in the ARN of a resource of one of these types; for other ARNs, their last part.
+    pub fn name_in_arn<'a>(&self, arn: &'a str) -> &'a str {
+        let name = self.schemas().find_map(|schema| schema.arn.as_ref()?.name(arn));
+        name.unwrap_or_else(|| arn.rsplit(['/', ':']).next().unwrap_or_default())
     }
 }
 

@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod kind;
 pub mod live;
 pub mod mask;
+pub mod ownership;
 pub mod plan;
 pub mod printable;
 pub mod provider;

@@ -11,11 +11,12 @@ use tokio::time::Duration;
 use crate::error::{AwsError, Class};
 use crate::inventory::{self, Found, Inventory, is_assigned};
 use crate::kind::{Definition, Kinds};
+use crate::ownership::OwnershipVerdict;
 use crate::plan::{Goal, Options};
 use crate::provider::Tags;
 use crate::schema::{
-    Age, Condition, Id, Live, Naming, Outputs, Owner, Ownership, Reading, Shape, Site, TAG_RESOURCE, TAG_STACK,
-    TAG_TEAM, Unknown, is_of_team, name_in_arn,
+    Age, ArnForm, Condition, Id, Live, Naming, Outputs, Owner, Ownership, Reading, Shape, Site, Str, TAG_RESOURCE,
+    TAG_STACK, TAG_TEAM, Unknown, is_of_team,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::Tree;
@@ -103,10 +104,10 @@ async fn read_once(
 ) -> Result<Inventory, Vec<ReadError>> {
     let whole = |error| vec![ReadError { resource: None, error }];
     for declared in spec.resources.iter().filter(|declared| declared.imported) {
-        cx.account.observe_import(declared.schema().kind, &declared.id.name);
+        cx.account.observe_import(&declared.schema().kind, &declared.id.name);
     }
     for name in &spec.untouchable {
-        cx.kinds.schemas().for_each(|schema| cx.account.observe_import(schema.kind, name));
+        cx.kinds.schemas().for_each(|schema| cx.account.observe_import(&schema.kind, name));
     }
     learn(cx, spec);
     let site = account.map(|account| Site::new(cx.account.region(), account));
@@ -201,7 +202,7 @@ async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> R
     for (kind, reading, id) in join_all(reads).await {
         match reading {
             Ok(Reading { live: Some(live), .. }) => {
-                let key = (kind.schema().kind, id.name.clone());
+                let key = (kind.schema().kind.clone(), id.name.clone());
                 observe(cx, &Declared::leftover(Arc::clone(kind), id), Some(&live));
                 inventory.parents.insert(key, live.owner);
             }
@@ -282,9 +283,9 @@ async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Result<Searc
 
 /// Everything whose name begins with the team's prefix, for each kind.
 async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
-    let kinds = cx.kinds.iter().filter(|kind| kind.schema().index.is_some());
+    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_indexed);
     let scans = kinds.map(|kind| async move {
-        let provider = cx.provider(kind.schema().kind)?;
+        let provider = cx.provider(&kind.schema().kind)?;
         let ids = cx.read(&owner.team, || provider.scan(cx, owner)).await?;
         Ok::<_, AwsError>(ids.into_iter().map(|id| (Arc::clone(kind), id)).collect::<Vec<_>>())
     });
@@ -294,20 +295,21 @@ async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(Arc<dyn Definition>, I
 /// The services to search the index for. Resource types are not used: if the index doesn't know one,
 /// it rejects the whole request.
 fn services(kinds: &Kinds) -> Vec<&str> {
-    let mut services: Vec<&str> = kinds.schemas().filter_map(|schema| schema.index?.split(':').next()).collect();
+    let mut services: Vec<&str> = indexed(kinds).map(|(_, arn)| &*arn.service).collect();
     services.sort_unstable();
     services.dedup();
     services
 }
 
+/// The kinds that the tag index searches, with the form of their ARNs.
+fn indexed(kinds: &Kinds) -> impl Iterator<Item = (&Arc<dyn Definition>, &ArnForm)> {
+    let indexed = kinds.iter().filter(|kind| kind.schema().is_indexed);
+    indexed.filter_map(|kind| Some((kind, kind.schema().arn.as_ref()?)))
+}
+
 /// The identity of the resource that an entry of the tag index describes.
 fn hit(kinds: &Kinds, owner: &Owner, arn: &str, tags: &Tags) -> Option<(Arc<dyn Definition>, Id)> {
-    let mut fields = arn.splitn(6, ':').skip(2);
-    let (service, _, _, resource) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let (word, _) = resource.split_once([':', '/'])?;
-    let index = format!("{service}:{word}");
-    let kind = kinds.iter().find(|kind| kind.schema().index == Some(&*index))?;
-    let name = name_in_arn(arn).to_owned();
+    let (kind, name) = indexed(kinds).find_map(|(kind, form)| Some((kind, form.name(arn)?.to_owned())))?;
     let resource = tags.get(TAG_RESOURCE).cloned().unwrap_or_default();
     Some((
         Arc::clone(kind),
@@ -336,17 +338,17 @@ async fn neighbours(
     if leftovers == Leftovers::Ignored {
         return Ok(Vec::new());
     }
-    let anchors = |it: &'static str, id: &'_ Id| -> Vec<_> {
-        id.anchors.iter().map(|(property, host)| (it, *property, host.clone())).collect()
+    let anchors = |it: &'_ Declared| {
+        let kind = it.schema().kind.clone();
+        it.id.anchors.iter().map(|(property, host)| (kind.clone(), property.clone(), host.clone())).collect::<Vec<_>>()
     };
-    let declared: HashSet<(&str, &str, String)> =
-        spec.resources.iter().flat_map(|it| anchors(it.schema().kind, &it.id)).collect();
+    let declared: HashSet<(Str, Str, String)> = spec.resources.iter().flat_map(anchors).collect();
     let hosts = spec.resources.iter().filter(|declared| !declared.imported);
     let reads = hosts.flat_map(|host| {
         let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
         let declared = &declared;
-        hung(&cx.kinds, host.schema().kind).filter_map(move |(kind, property)| {
-            let is_declared = declared.contains(&(kind.schema().kind, property, host.id.name.clone()));
+        hung(&cx.kinds, &host.schema().kind).filter_map(move |(kind, property)| {
+            let is_declared = declared.contains(&(kind.schema().kind.clone(), property.clone(), host.id.name.clone()));
             let read = on_host(cx, kind, property, &host.id.name, owner.clone(), site);
             (!is_declared).then_some(async move { shown(read.await).map_err(|error| (host.name.clone(), error)) })
         })
@@ -355,11 +357,11 @@ async fn neighbours(
 }
 
 /// The kinds that can be nested in or attached to a kind, with the property that refers to it.
-fn hung(kinds: &Kinds, host: &str) -> impl Iterator<Item = (Arc<dyn Definition>, &'static str)> {
+fn hung(kinds: &Kinds, host: &str) -> impl Iterator<Item = (Arc<dyn Definition>, Str)> {
     kinds.iter().filter_map(move |kind| {
-        let property = kind.schema().properties.iter().find(|property| property.identity)?;
+        let property = kind.schema().parent()?;
         let Shape::Link { to, .. } = &property.shape else { return None };
-        to.iter().any(|(kind, _)| *kind == host).then_some((Arc::clone(kind), property.name))
+        to.iter().any(|(kind, _)| *kind == host).then(|| (Arc::clone(kind), property.name.clone()))
     })
 }
 
@@ -367,7 +369,7 @@ fn hung(kinds: &Kinds, host: &str) -> impl Iterator<Item = (Arc<dyn Definition>,
 async fn on_host(
     cx: &Context,
     kind: Arc<dyn Definition>,
-    property: &'static str,
+    property: Str,
     host: &str,
     owner: Owner,
     site: Option<&Site>,
@@ -406,16 +408,16 @@ async fn confirm(
 ) -> Result<(), (String, AwsError)> {
     let site = Some(inventory.site.clone());
     // Most hits are declared; a set avoids comparing each with every declaration.
-    let mut seen: HashSet<(&str, String)> = HashSet::new();
+    let mut seen: HashSet<(Str, String)> = HashSet::new();
     for declared in &spec.resources {
-        let kind = declared.schema().kind;
-        seen.insert((kind, declared.id.name.clone()));
+        let kind = &declared.schema().kind;
+        seen.insert((kind.clone(), declared.id.name.clone()));
         let incarnation = inventory.live(&declared.name).and_then(|live| meant(declared, live).incarnation);
-        seen.extend(incarnation.map(|uuid| (kind, uuid)));
+        seen.extend(incarnation.map(|uuid| (kind.clone(), uuid)));
     }
-    let unknown = hits
-        .into_iter()
-        .filter(|(kind, id)| seen.insert((kind.schema().kind, id.name.clone())) && !inventory.knows(spec, kind, id));
+    let unknown = hits.into_iter().filter(|(kind, id)| {
+        seen.insert((kind.schema().kind.clone(), id.name.clone())) && !inventory.knows(spec, kind, id)
+    });
     let reads = join_all(unknown.map(|(kind, id)| {
         let id = Id { site: site.clone(), ..id };
         async move {
@@ -423,13 +425,13 @@ async fn confirm(
             let contents = async {
                 match schema.holds_data && !cx.consent.delete_data {
                     true => {
-                        let provider = cx.provider(schema.kind).ok()?;
+                        let provider = cx.provider(&schema.kind).ok()?;
                         cx.read(&id.name, || provider.contents(cx, &id)).await.ok()
                     }
                     false => None,
                 }
             };
-            let hosted = hung(&cx.kinds, schema.kind).map(|(kind, property)| {
+            let hosted = hung(&cx.kinds, &schema.kind).map(|(kind, property)| {
                 let owner = Owner { resource: String::new(), ..id.owner.clone() };
                 let site = id.site.as_ref();
                 let host = &id.name;
@@ -491,16 +493,16 @@ pub async fn survey(
         hits.extend(scan?);
     }
     let mut seen = HashSet::new();
-    hits.retain(|(kind, id)| seen.insert((kind.schema().kind, id.name.clone())));
+    hits.retain(|(kind, id)| seen.insert((kind.schema().kind.clone(), id.name.clone())));
     let site = Site::new(cx.account.region(), account);
     let reads = join_all(hits.into_iter().map(|(kind, id)| {
         let id = Id { site: Some(site.clone()), ..id };
         let (indexed, inner): (Vec<_>, Vec<_>) =
-            hung(&cx.kinds, kind.schema().kind).partition(|(kind, _)| kind.schema().index.is_some());
+            hung(&cx.kinds, &kind.schema().kind).partition(|(kind, _)| kind.schema().is_indexed);
         async move {
             let site = id.site.as_ref();
             let of_nobody = Owner { team: String::new(), stack: String::new(), resource: String::new() };
-            let on_this = async |hung: Vec<(Arc<dyn Definition>, &'static str)>, owner: &Owner| {
+            let on_this = async |hung: Vec<(Arc<dyn Definition>, Str)>, owner: &Owner| {
                 let reads = hung.into_iter().map(|(kind, it)| on_host(cx, kind, it, &id.name, owner.clone(), site));
                 join_all(reads).await.into_iter().map(shown).collect::<Result<Vec<_>, _>>()
             };
@@ -510,7 +512,8 @@ pub async fn survey(
             if let Some(Live { owner: Ownership::Engine(owner), .. }) = &live {
                 let owned = on_this(inner, owner).await?.concat();
                 hosted.extend(owned.into_iter().filter_map(|(kind, id, live)| {
-                    let owner = inherited(owner, &id.name).filter(|_| live.owner == Ownership::Inherited)?;
+                    let owner =
+                        Ownership::inherited_from(owner, &id.name).filter(|_| live.owner == Ownership::Inherited)?;
                     Some((kind, id, Live { owner, ..live }))
                 }));
             }
@@ -519,31 +522,25 @@ pub async fn survey(
             Ok::<_, AwsError>(own.chain(others).chain(hosted).collect::<Vec<_>>())
         }
     }));
+    let us = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..nobody.clone() });
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     for read in reads.await {
         for (kind, id, live) in read? {
-            let wanted = match (&live.owner, of) {
-                (Ownership::Engine(owner), Some(us)) => (owner.team.as_str(), owner.stack.as_str()) == us,
-                (_, Some(_)) => false,
+            let wanted = match (&live.owner, &us) {
+                (owner, Some(us)) => OwnershipVerdict::of(owner, None, us).is_ours(),
                 // Untagged resources count only if they were searched for.
                 (Ownership::Engine(_), None) => true,
                 (_, None) => !prefixes.is_empty(),
             };
             // Names of nested resources are unique only within their parent.
-            let host = id.anchors.values().next().filter(|_| kind.schema().index.is_none()).cloned();
-            if wanted && seen.insert((kind.schema().kind, id.name.clone(), id.incarnation.clone(), host)) {
+            let host = id.anchors.values().next().filter(|_| !kind.schema().is_indexed).cloned();
+            if wanted && seen.insert((kind.schema().kind.clone(), id.name.clone(), id.incarnation.clone(), host)) {
                 found.push((kind, id, live));
             }
         }
     }
     Ok(found)
-}
-
-/// The owner of a resource without tags: its parent's, if the name begins with the team's prefix.
-fn inherited(host: &Owner, name: &str) -> Option<Ownership> {
-    let resource = name.strip_prefix(&host.team)?.strip_prefix('-')?.to_owned();
-    Some(Ownership::Engine(Owner { resource, ..host.clone() }))
 }
 
 /// Waits until every owner and every setting can be read. The caller then reads again.
@@ -560,7 +557,7 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> R
     let leftovers = leftovers.map(|leftover| (&leftover.declared.kind, leftover.declared.id.clone(), None));
     let waits = join_all(undecided.chain(leftovers).map(|(kind, id, resource)| async move {
         let probe = || async {
-            let live = cx.provider(kind.schema().kind)?.read(cx, &id).await?.live;
+            let live = cx.provider(&kind.schema().kind)?.read(cx, &id).await?.live;
             let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
             Ok((!undecided).then_some(()))
         };
@@ -595,7 +592,7 @@ pub fn learn(cx: &Context, spec: &Spec) {
 
 /// Reads one resource and masks its secret values from then on, also in its own notes.
 async fn look(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Reading, AwsError> {
-    let provider = cx.provider(kind.schema().kind)?;
+    let provider = cx.provider(&kind.schema().kind)?;
     let mut reading = cx.read(&id.name, || provider.read(cx, id)).await?;
     let Reading { live, others } = &mut reading;
     for live in live.iter_mut().chain(others.iter_mut().map(|(_, live)| live)) {
@@ -634,7 +631,7 @@ async fn read_one(
     }
     let contents = async {
         if deletes && declared.schema().holds_data && !cx.consent.delete_data {
-            let provider = cx.provider(declared.schema().kind)?;
+            let provider = cx.provider(&declared.schema().kind)?;
             cx.read(&id.name, || provider.contents(cx, id)).await.map(Some)
         } else {
             Ok(None)

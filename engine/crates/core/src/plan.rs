@@ -16,8 +16,9 @@ mod unknown;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::inventory::{Found, Inventory, Search};
+use crate::ownership::{OtherOwner, OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UNPROVEN_HINT, UnreadableTags};
 use crate::schema::{
-    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema, is_of_team,
+    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema, Str, is_of_team,
 };
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Part, Path, Template, Tree, Value, resolve};
@@ -71,7 +72,7 @@ pub struct Change {
     /// Its name in the spec.
     pub resource: String,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: Str,
     /// Its name in AWS.
     pub name: String,
     /// What happens.
@@ -123,9 +124,9 @@ impl Change {
     }
 
     /// What it is attached to in AWS, as property, kind and name.
-    pub fn hangs_on(&self, spec: &Spec, inventory: &Inventory) -> Vec<(&'static str, &'static str, String)> {
+    pub fn hangs_on<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Vec<(&'a str, &'a str, String)> {
         let stands = self.declared(spec, inventory).zip(self.live(inventory));
-        stands.map(|(declared, live)| steps::hangs_on(declared, live)).unwrap_or_default()
+        stands.map(|(declared, live)| steps::hangs_on(&spec.kinds, declared, live)).unwrap_or_default()
     }
 }
 
@@ -182,6 +183,10 @@ pub struct Step {
     pub change: usize,
     /// The steps that it waits for, and until when.
     pub after: Vec<(StepId, Moment)>,
+    /// The other half of a replacement that must not remain half done, not even after Ctrl-C: without its mapping or
+    /// permission the pipeline is broken, and both halves are short. The replacement of a named resource has none: it is
+    /// left to the next run.
+    pub pair: Option<StepId>,
 }
 
 /// What a step does.
@@ -255,26 +260,14 @@ struct Planner<'a> {
     options: &'a Options,
     rows: BTreeMap<String, Change>,
     /// The first planned resource for each kind and [`Declared::identity`].
-    identities: HashMap<(&'static str, String), String>,
+    identities: HashMap<(Str, String), String>,
     /// Whether some tags can't be read.
     cautious: bool,
-}
-
-/// Who owns a resource, from one declaration's point of view.
-enum Standing {
-    Ours,
-    /// Ours, tagged with the name of a resource that is no longer in the spec.
-    Renamed(String),
-    /// Ours by name; the tags can't be read.
-    Assumed,
-    Adoptable,
-    Refused(String, String),
 }
 
 const KEEP_DATA: &str = "to delete the items too, add `--delete-data`";
 const UNPROTECT: &str = "to allow it, remove `protect` from the spec";
 const FEEDS_WHAT_GOES: &str = "the function that it invokes will be destroyed";
-const MAY_NOT_READ: &str = "get permission to read its tags, or add `--assume-owner`";
 
 impl<'a> Planner<'a> {
     /// The declarations to plan: all, or the targets with their dependencies (dependents if they are
@@ -307,7 +300,7 @@ impl<'a> Planner<'a> {
     /// The resource already planned that has the same identity in AWS. [`Spec::parse`] rejects
     /// duplicates, but a spec that a caller of the library builds may have some.
     fn duplicate_of(&mut self, declared: &Declared) -> Option<String> {
-        let key = (declared.schema().kind, declared.identity()?);
+        let key = (declared.schema().kind.clone(), declared.identity()?);
         match self.identities.get(&key) {
             Some(first) => Some(first.clone()),
             None => {
@@ -331,7 +324,8 @@ impl<'a> Planner<'a> {
         let schema = declared.schema();
         let found = self.inventory.found.get(&declared.name);
         let live = found.and_then(|found| found.live.as_ref());
-        let mut desired = resolve(&declared.desired, &|hole| self.fill(hole));
+        let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
+        let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
         let live = match live {
             Some(live) if live.condition == Condition::Leaving => None,
             live => live,
@@ -372,13 +366,13 @@ impl<'a> Planner<'a> {
             self.renewal(&mut row, schema, declared);
             return row;
         };
-        let standing = self.standing(declared, live);
-        if let Standing::Refused(reason, hint) = standing {
+        let verdict = self.verdict(declared, live);
+        if let Some((reason, hint)) = self.conflict(declared, live, verdict) {
             return refused(row, reason, hint);
         }
         row.remarks.extend(live.notes.iter().cloned());
         row.properties = differences(schema, live, &row.desired);
-        if let Standing::Assumed = standing {
+        if let OwnershipVerdict::Unknown(_) = verdict {
             // Tags that can't be read are not overwritten.
             row.properties.retain(|change| {
                 let property = change.path.root().and_then(|root| schema.property(root));
@@ -390,13 +384,13 @@ impl<'a> Planner<'a> {
             return refused(row, reason, "fix it in the AWS console first".to_owned());
         }
         let anew = self.made_anew(declared, live);
-        row.action = match row.properties.iter().map(|property| property.effect).max() {
+        row.action = match row.properties.iter().map(|property| &property.effect).max() {
             _ if anew.is_some() => {
                 row.reason = anew;
                 Action::Replace
             }
             // A spec that differs from an unmanaged resource is not a forbidden change; adoption decides.
-            Some(Effect::Refuse(_)) if matches!(standing, Standing::Adoptable) && schema.adoptable => Action::Replace,
+            Some(Effect::Refuse(_)) if verdict == OwnershipVerdict::Free && schema.adoptable => Action::Replace,
             Some(Effect::Refuse(why)) => {
                 let fixed = row.properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
                 let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
@@ -412,25 +406,22 @@ impl<'a> Planner<'a> {
             Some(Effect::InPlace) => Action::Update,
             None => Action::None,
         };
-        match &standing {
-            Standing::Adoptable if !schema.adoptable => {
+        match verdict {
+            OwnershipVerdict::Free if !schema.adoptable => {
                 let reason = "skipped: it belongs to a resource that this stack doesn't own".to_owned();
                 return Change { action: Action::None, properties: Vec::new(), reason: Some(reason), ..row };
             }
-            Standing::Adoptable => {
+            OwnershipVerdict::Free => {
                 row = adopted(row, declared, schema, live);
                 if row.action == Action::Refused {
                     return row;
                 }
             }
-            Standing::Assumed if row.action == Action::Replace => {
-                let reason =
-                    "it must be replaced, but you lack permission to read its tags, so engine can't confirm that \
-                              this stack owns it"
-                        .to_owned();
-                return refused(row, reason, MAY_NOT_READ.to_owned());
+            OwnershipVerdict::Unknown(_) if row.action == Action::Replace => {
+                let reason = format!("it must be replaced, but {UNPROVEN}");
+                return refused(row, reason, UNPROVEN_HINT.to_owned());
             }
-            Standing::Renamed(old) => {
+            OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
                 row.reason =
                     Some(format!("it was named `{old}` in the spec; its tags will be updated to the new name"));
                 row.action = row.action.max(Action::Update);
@@ -455,7 +446,7 @@ impl<'a> Planner<'a> {
             if let Some((reason, hint)) = kept {
                 return refused(row, reason, hint);
             }
-            row.remarks.extend(schema.outage.map(|outage| outage.replaced.to_owned()));
+            row.remarks.extend(schema.outage.as_ref().map(|outage| outage.replaced.to_string()));
         } else {
             carry_outputs(&mut row, schema, live);
         }
@@ -476,9 +467,9 @@ impl<'a> Planner<'a> {
         if let Some(name) = self.replaced_target(declared) {
             return Some(format!("it depends on `{name}`, which must be replaced"));
         }
-        let bound = declared.schema().properties.iter().filter_map(|it| Some((it, (it.bound?)(&live.props)?)));
+        let bound = declared.schema().properties.iter().filter_map(|it| Some((it, it.bound.as_ref()?(&live.props)?)));
         bound.into_iter().find_map(|(property, why)| {
-            let target = target(declared, property.name)?;
+            let target = target(declared, &property.name)?;
             let newer = self.inventory.live(target)?.age.born? > live.age.changed?;
             newer.then(|| format!("`{target}` was re-created under the same name after this was last changed: {why}"))
         })
@@ -491,12 +482,12 @@ impl<'a> Planner<'a> {
             return;
         }
         for property in &schema.properties {
-            if !row.properties.iter().any(|change| change.path.root() == Some(property.name)) {
+            if !row.properties.iter().any(|change| change.path.root() == Some(&*property.name)) {
                 continue;
             }
-            let before = live.props.get(property.name).unwrap_or(&NULL);
-            let after = row.desired.get(property.name).unwrap_or(&NULL);
-            for loss in property.loses.map(|loses| loses(before, after)).into_iter().flatten() {
+            let before = live.props.get(&*property.name).unwrap_or(&NULL);
+            let after = row.desired.get(&*property.name).unwrap_or(&NULL);
+            for loss in property.loses.as_ref().map(|loses| loses(before, after)).into_iter().flatten() {
                 row.remarks.push(loss);
                 row.asks = true;
             }
@@ -520,30 +511,22 @@ impl<'a> Planner<'a> {
         if let Some(why) = self.barred_parent(declared) {
             return Change { reason: Some(format!("not deleted: {why}")), ..row };
         }
-        let untagged = || "skipped: it has no engine tags".to_owned();
-        match self.standing(declared, live) {
-            Standing::Ours | Standing::Renamed(_) => self.gone(row, declared, found, None),
-            // It can't have tags, so it is deleted with its function, as an untagged one is.
-            Standing::Assumed if live.owner == Ownership::Untaggable && self.feeds_what_goes(declared) => {
+        let verdict = self.verdict(declared, live);
+        match verdict {
+            // Under an older resource name too: everything that this team and stack own is deleted.
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => self.gone(row, declared, found, None),
+            // What can't have tags is deleted with its function, as an untagged one is.
+            OwnershipVerdict::Free | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)
+                if self.feeds_what_goes(declared) =>
+            {
                 self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
             }
-            Standing::Assumed => {
-                let reason =
-                    "you lack permission to read its tags, so engine can't confirm that this stack owns it".to_owned();
-                refused(row, reason, MAY_NOT_READ.to_owned())
+            OwnershipVerdict::Free => Change { reason: Some(SKIPPED_UNTAGGED.to_owned()), ..row },
+            OwnershipVerdict::Unknown(_) => refused(row, UNPROVEN.to_owned(), UNPROVEN_HINT.to_owned()),
+            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) => {
+                let (reason, hint) = self.conflict(declared, live, verdict).unwrap_or_default();
+                refused(row, reason, hint)
             }
-            Standing::Adoptable if self.feeds_what_goes(declared) => {
-                self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
-            }
-            Standing::Adoptable => Change { reason: Some(untagged()), ..row },
-            Standing::Refused(..) if live.owner == Ownership::Nobody => Change { reason: Some(untagged()), ..row },
-            Standing::Refused(reason, hint) => match &live.owner {
-                // Ours under an older resource name: everything that this team and stack own is deleted.
-                Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
-                    self.gone(row, declared, found, None)
-                }
-                _ => refused(row, reason, hint),
-            },
         }
     }
 
@@ -562,9 +545,9 @@ impl<'a> Planner<'a> {
             return refused(row, reason, hint);
         }
         let schema = declared.schema();
-        let outage = schema.outage.map(|outage| outage.deleted.to_owned());
+        let outage = schema.outage.as_ref().map(|outage| outage.deleted.to_string());
         let live = found.and_then(|found| found.live.as_ref());
-        let left = schema.leaves.and_then(|leaves| leaves(&live?.props));
+        let left = schema.leaves.as_ref().and_then(|leaves| leaves(&live?.props));
         let remarks = outage.into_iter().chain(left).collect();
         Change { action: Action::Delete, asks: true, remarks, reason, ..row }
     }
@@ -583,7 +566,7 @@ impl<'a> Planner<'a> {
     }
 
     fn hand_over(&self, row: Change, declared: &Declared, live: &Live) -> Change {
-        if declared.schema().index.is_none() {
+        if !declared.schema().is_indexed {
             let reason = format!("a {} has no tags to remove", row.kind);
             return refused(row, reason, "forget the resource that it belongs to".to_owned());
         }
@@ -594,16 +577,18 @@ impl<'a> Planner<'a> {
         if let Some(why) = self.barred_parent(declared) {
             return refused(row, why, "ask the function's owner to remove the tags".to_owned());
         }
-        match &live.owner {
-            Ownership::Engine(owner) if same_stack(owner, &declared.id.owner) => {
+        match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => {
                 let reason = Some("it stays in AWS unchanged, no longer managed by engine".to_owned());
                 Change { action: Action::Release, reason, ..row }
             }
-            Ownership::Nobody => Change { reason: Some("it has no engine tags".to_owned()), ..row },
-            Ownership::Engine(owner) => {
+            OwnershipVerdict::Free => Change { reason: Some("it has no engine tags".to_owned()), ..row },
+            OwnershipVerdict::OtherStack(owner) | OwnershipVerdict::Foreign(OtherOwner::Engine(owner)) => {
                 refused(row, format!("it belongs to {owner}"), "ask its owner to forget it".to_owned())
             }
-            _ => refused(row, "its owner can't be determined".to_owned(), MAY_NOT_READ.to_owned()),
+            OwnershipVerdict::Foreign(OtherOwner::CloudFormation(_)) | OwnershipVerdict::Unknown(_) => {
+                refused(row, "its owner can't be determined".to_owned(), UNPROVEN_HINT.to_owned())
+            }
         }
     }
 
@@ -628,17 +613,17 @@ impl<'a> Planner<'a> {
         }
         let schema = declared.schema();
         for property in schema.properties.iter().filter(|property| property.change == Rule::Checked) {
-            let (before, after) = (live.props.get(property.name), declared.desired.get(property.name));
+            let (before, after) = (live.props.get(&*property.name), declared.desired.get(&*property.name));
             if let (Some(before), Some(after)) = (before, after)
                 && *before != Value::Null
                 && before != after
             {
                 let mut row = row;
                 row.properties = vec![PropertyChange {
-                    path: Path::property(property.name),
+                    path: Path::property(&property.name),
                     before: before.clone(),
                     after: after.clone(),
-                    effect: Effect::Refuse("an imported resource is never changed"),
+                    effect: Effect::refuse("an imported resource is never changed"),
                     sensitive: property.sensitive,
                     usual: false,
                 }];
@@ -647,14 +632,12 @@ impl<'a> Planner<'a> {
             }
         }
         let mut row = Change { action: Action::Import, outputs: live.outputs.clone(), ..row };
-        if let Ownership::Engine(owner) = &live.owner
-            && same_stack(owner, &declared.id.owner)
-        {
+        if OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours() {
             row.remarks.push("it still has this stack's tags, but it is not changed".to_owned());
         }
         let checked =
-            schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(it.name));
-        let unknown = checked.filter_map(|it| Some((it.name, live.unknown.get(it.name)?)));
+            schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(&*it.name));
+        let unknown = checked.filter_map(|it| Some((&it.name, live.unknown.get(&it.name)?)));
         row.remarks
             .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
         if let Some(error) = found.and_then(|found| found.unread.as_ref()) {
@@ -663,68 +646,39 @@ impl<'a> Planner<'a> {
         row
     }
 
-    fn standing(&mut self, declared: &Declared, live: &Live) -> Standing {
-        let us = &declared.id.owner;
-        match &live.owner {
-            Ownership::Engine(owner) if owner == us => Standing::Ours,
-            Ownership::Inherited => match self.container_owner(declared) {
-                Some(Ownership::Engine(owner)) if same_stack(owner, us) => Standing::Ours,
-                Some(Ownership::Denied) => self.assume(),
-                Some(Ownership::Engine(_) | Ownership::CloudFormation(_)) => Standing::Refused(
-                    "it belongs to a resource that this stack doesn't own".to_owned(),
-                    "attach it to a resource of this stack".to_owned(),
-                ),
-                // If the function no longer exists, its own row reports that.
-                _ => Standing::Adoptable,
-            },
-            Ownership::Engine(owner) if same_stack(owner, us) => {
-                let other = self.spec.resource(&owner.resource);
-                match other.filter(|it| it.schema().kind == declared.schema().kind) {
-                    None => Standing::Renamed(owner.resource.clone()),
-                    Some(_) => Standing::Refused(
-                        format!(
-                            "it has the tags of this stack's resource `{}`, which is also in the spec",
-                            owner.resource
-                        ),
-                        format!(
-                            "set `name:` in `{}` to the name that it has in AWS, or choose another name here",
-                            owner.resource
-                        ),
-                    ),
-                }
+    /// Who owns what AWS has for a declaration.
+    fn verdict<'l>(&mut self, declared: &Declared, live: &'l Live) -> OwnershipVerdict<'l>
+    where
+        'a: 'l,
+    {
+        let parent = self.container_owner(declared);
+        let verdict = OwnershipVerdict::of(&live.owner, parent, &declared.id.owner).assuming(self.options.assume_owner);
+        self.cautious |= matches!(verdict, OwnershipVerdict::Unknown(_));
+        verdict
+    }
+
+    /// Why a declaration can't have the resource that exists under its name, and what to do about that.
+    fn conflict(&self, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Option<(String, String)> {
+        let kind = &declared.schema().kind;
+        match verdict {
+            OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
+                self.spec.resource(old).filter(|it| it.schema().kind == *kind)?;
+                Some((
+                    format!("it has the tags of this stack's resource `{old}`, which is also in the spec"),
+                    format!("set `name:` in `{old}` to the name that it has in AWS, or choose another name here"),
+                ))
             }
-            Ownership::Engine(owner) if owner.team == us.team && !owner.stack.is_empty() => Standing::Refused(
-                format!("it belongs to {owner}"),
-                format!(
-                    "if the spec file was renamed, add `stack: {}` to it; if the resource moved here from that stack, \
-                     run `engine forget {}` there first; otherwise choose another name",
-                    owner.stack, owner.resource
-                ),
-            ),
-            Ownership::Engine(owner) => {
-                Standing::Refused(format!("it belongs to {owner}"), "choose another name".to_owned())
-            }
-            Ownership::CloudFormation(stack) => Standing::Refused(
-                format!("it belongs to the CloudFormation stack `{stack}`"),
-                "choose another name, and leave this one to CloudFormation".to_owned(),
-            ),
-            Ownership::Nobody if declared.schema().adoptable => Standing::Adoptable,
-            Ownership::Nobody => Standing::Refused(
-                format!("a {} with that name already exists, without engine tags", declared.schema().kind),
+            verdict if live.owner == Ownership::Inherited => verdict.parent_conflict(),
+            OwnershipVerdict::Free if !declared.schema().adoptable => Some((
+                format!("a {kind} with that name already exists, without engine tags"),
                 "delete it, or choose another name".to_owned(),
-            ),
-            // Pending ownership was handled before; tags that can't be read or can't exist prove nothing.
-            Ownership::NotYetReadable(_) | Ownership::Denied | Ownership::Untaggable => self.assume(),
+            )),
+            verdict => verdict.name_conflict(),
         }
     }
 
-    fn assume(&mut self) -> Standing {
-        self.cautious = true;
-        if self.options.assume_owner { Standing::Ours } else { Standing::Assumed }
-    }
-
     /// A reference to an unchanged resource that has no such output, with the kind of the resource.
-    fn missing_output(&self, desired: &Tree) -> Option<(String, &'static str)> {
+    fn missing_output(&self, desired: &Tree) -> Option<(String, Str)> {
         let mut missing = None;
         for value in desired.values() {
             value.visit_templates(&Path::default(), &mut |_, template| {
@@ -734,7 +688,7 @@ impl<'a> Planner<'a> {
                         && !row.undecided
                         && (row.action == Action::Import || (row.action == Action::None && row.reason.is_none()))
                     {
-                        missing = Some((hole.to_string(), row.kind));
+                        missing = Some((hole.to_string(), row.kind.clone()));
                     }
                 }
             });
@@ -743,7 +697,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The owner of the parent of a resource that has no tags itself.
-    fn container_owner(&self, declared: &Declared) -> Option<&Ownership> {
+    fn container_owner(&self, declared: &Declared) -> Option<&'a Ownership> {
         let container = identity_targets(declared).next()?;
         Some(&self.inventory.found.get(container)?.live.as_ref()?.owner)
     }
@@ -758,7 +712,7 @@ impl<'a> Planner<'a> {
         if self.spec.untouchable.contains(name) || self.spec.resources.iter().any(is_imported) {
             return Some(format!("the {kind} `{name}` that it is attached to is imported"));
         }
-        let team = &self.spec.team;
+        let (team, us) = (&self.spec.team, &declared.id.owner);
         if !is_of_team(name, team) {
             return Some(format!("the name of the {kind} `{name}` that it is attached to doesn't begin with `{team}`"));
         }
@@ -766,21 +720,17 @@ impl<'a> Planner<'a> {
         let declared = declared.filter_map(|it| self.inventory.live(&it.name));
         let orphaned = self.inventory.leftovers.iter().filter(|it| is_it(&it.declared));
         let owners = declared.chain(orphaned.filter_map(|it| it.found.live.as_ref())).map(|live| &live.owner);
-        owners.chain(self.inventory.parents.get(&(kind, name.to_owned()))).find_map(|owner| match owner {
-            Ownership::Engine(owner) if owner.team != *team => {
-                Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
-            }
-            Ownership::CloudFormation(stack) => Some(format!(
-                "the {kind} `{name}` that it is attached to belongs to the CloudFormation stack `{stack}`"
-            )),
-            _ => None,
+        let other = self.inventory.parents.get(&(kind.to_owned().into(), name.to_owned()));
+        owners.chain(other).find_map(|owner| {
+            let OwnershipVerdict::Foreign(owner) = OwnershipVerdict::of(owner, None, us) else { return None };
+            Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
         })
     }
 
     /// Whether its function is deleted: it would survive, and invoke the next function of that name.
     fn feeds_what_goes(&self, declared: &Declared) -> bool {
-        let goes = |row: &Change| row.kind == "function" && row.action == Action::Delete;
-        identity_targets(declared).any(|name| self.rows.get(name).is_some_and(goes))
+        let parent = declared.schema().parent().and_then(|property| target(declared, &property.name));
+        parent.and_then(|name| self.rows.get(name)).is_some_and(|row| row.action == Action::Delete)
     }
 
     /// The first target of an identity property that is replaced.
@@ -796,8 +746,8 @@ impl<'a> Planner<'a> {
             return Some(("`protect: true` prevents its deletion".to_owned(), UNPROTECT.to_owned()));
         }
         let live = found.and_then(|found| found.live.as_ref());
-        if let Some(lock) = live.and_then(|live| schema.locked.and_then(|locked| locked(&live.props))) {
-            return Some((lock.reason.to_owned(), lock.hint.to_owned()));
+        if let Some(lock) = live.and_then(|live| schema.locked.as_ref()?(&live.props)) {
+            return Some((lock.reason.into_owned(), lock.hint.into_owned()));
         }
         if self.options.delete_data || !schema.holds_data {
             return None;
@@ -816,21 +766,14 @@ impl<'a> Planner<'a> {
     fn renewal(&self, row: &mut Change, schema: &Schema, declared: &Declared) {
         // If everything that it connects is known already, it exists and stays.
         let identities = schema.properties.iter().filter(|property| property.identity);
-        let lives_on = identities.clone().all(|it| row.desired.get(it.name).is_some_and(|value| !value.has_unknown()))
-            && identity_targets(declared)
-                .all(|name| self.rows.get(name).is_some_and(|row| row.action != Action::Create));
-        if let Some(renewal) = schema.renewal
+        let lives_on =
+            identities.clone().all(|it| row.desired.get(&*it.name).is_some_and(|value| !value.has_unknown()))
+                && identity_targets(declared)
+                    .all(|name| self.rows.get(name).is_some_and(|row| row.action != Action::Create));
+        if let Some(renewal) = &schema.renewal
             && (row.action == Action::Replace || lives_on)
         {
-            row.remarks.push(renewal(&row.desired).to_owned());
-        }
-    }
-
-    fn fill(&self, hole: &Hole) -> Option<String> {
-        match hole {
-            Hole::Output { resource, attribute } => self.rows.get(resource)?.outputs.get(attribute).cloned(),
-            Hole::Account => Some(self.inventory.site.account.clone()),
-            Hole::Region => Some(self.inventory.site.region.clone()),
+            row.remarks.push(renewal(&row.desired).into_owned());
         }
     }
 
@@ -859,15 +802,11 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn same_stack(a: &Owner, b: &Owner) -> bool {
-    (&a.team, &a.stack) == (&b.team, &b.stack)
-}
-
 fn blank(declared: &Declared) -> Change {
     Change {
         subject: Subject::Declared,
         resource: declared.name.clone(),
-        kind: declared.schema().kind,
+        kind: declared.schema().kind.clone(),
         name: declared.id.name.clone(),
         action: Action::None,
         properties: Vec::new(),
@@ -887,13 +826,14 @@ fn refused(row: Change, reason: String, hint: String) -> Change {
 }
 
 /// A changed property that can't be sent, with the ignored one that AWS requires along with it.
-fn undeliverable(declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(&'static str, &'static str)> {
+fn undeliverable<'d>(declared: &'d Declared, live: Option<&Live>, desired: &Tree) -> Option<(&'d str, &'d str)> {
     let ignored = &declared.lifecycle.ignore_changes;
     let live = live?;
     declared.schema().properties.iter().find_map(|property| {
-        let other = property.sent_with.filter(|other| ignored.contains(*other))?;
-        let differs = live.props.get(property.name).is_some_and(|have| desired.get(property.name) != Some(have));
-        differs.then_some((property.name, other))
+        let other = property.sent_with.as_deref().filter(|other| ignored.contains(*other))?;
+        let name = &*property.name;
+        let differs = live.props.get(name).is_some_and(|have| desired.get(name) != Some(have));
+        differs.then_some((name, other))
     })
 }
 
@@ -901,16 +841,17 @@ fn undeliverable(declared: &Declared, live: Option<&Live>, desired: &Tree) -> Op
 /// a change.
 fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
     for output in &schema.outputs {
-        let Origin::Assigned { until } = output.origin else { continue };
-        let before = live.outputs.get(output.name);
-        let renewed = row.properties.iter().any(|it| it.path.root().is_some_and(|root| until.contains(&root)));
+        let Origin::Assigned { until } = &output.origin else { continue };
+        let before = live.outputs.get(&*output.name);
+        let renewed =
+            row.properties.iter().any(|it| it.path.root().is_some_and(|root| until.iter().any(|it| it == root)));
         match before {
-            Some(value) if !renewed => drop(row.outputs.insert(output.name.to_owned(), value.clone())),
+            Some(value) if !renewed => drop(row.outputs.insert(output.name.to_string(), value.clone())),
             _ if renewed => {
-                let hole = Hole::Output { resource: row.resource.clone(), attribute: output.name.to_owned() };
-                let none_to_come = until.iter().all(|it| matches!(row.desired.get(*it), None | Some(Value::Null)));
+                let hole = Hole::Output { resource: row.resource.clone(), attribute: output.name.to_string() };
+                let none_to_come = until.iter().all(|it| matches!(row.desired.get(&**it), None | Some(Value::Null)));
                 row.properties.push(PropertyChange {
-                    path: Path::property(output.name),
+                    path: Path::property(&output.name),
                     before: before.cloned().map_or(Value::Null, Value::String),
                     after: if none_to_come { Value::Null } else { Value::Unknown(Template(vec![Part::Hole(hole)])) },
                     effect: Effect::InPlace,
@@ -937,5 +878,5 @@ fn target<'d>(declared: &'d Declared, property: &str) -> Option<&'d str> {
 /// The resources that the identity properties refer to.
 fn identity_targets(declared: &Declared) -> impl Iterator<Item = &str> {
     let identities = declared.schema().properties.iter().filter(|property| property.identity);
-    identities.filter_map(|property| target(declared, property.name))
+    identities.filter_map(|property| target(declared, &property.name))
 }

@@ -22,9 +22,9 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AwsError>> + Sen
 
 /// The operations of a resource type. All are idempotent: after a crash or a lost response they run again.
 pub trait Provider: Send + Sync {
-    /// The key of the queue that serializes its creates, updates, deletes and releases. `settle`, which mostly waits, joins
-    /// the queue only for its writes.
-    fn queue<'a>(&self, _id: &'a Id) -> Option<&'a str> {
+    /// The key of the lock that serializes its creates, updates, deletes and releases. `settle`, which mostly waits, takes
+    /// the lock only for its writes.
+    fn write_key<'a>(&self, _id: &'a Id) -> Option<&'a str> {
         None
     }
 

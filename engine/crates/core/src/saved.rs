@@ -31,7 +31,7 @@ use sha2::{Digest as _, Sha256};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
-use crate::schema::{Condition, Live, Ownership, Rule, Schema};
+use crate::schema::{Condition, Live, Ownership, Property, Rule, Schema};
 use crate::spec::{Declared, Overrides, Spec, files};
 use crate::value::{Part, Tree, Value};
 
@@ -205,7 +205,7 @@ impl SavedPlan {
         let used = set.into_iter().filter(|(name, _)| text.contains(&format!("var.{name}")));
         let variables = used.map(|(name, value)| (name.clone(), salt.slow_digest(&["variable", name], &json!(value))));
         let sources = spec.resources.iter().filter_map(|declared| {
-            let hash = declared.desired.get("code_sha256")?;
+            let hash = declared.desired.get(&*declared.schema().content_hash()?.name)?;
             Some((declared.name.clone(), salt.digest(&["source", &declared.name], &canonical(hash))))
         });
         let found = inventory.found.iter().filter_map(|(name, found)| {
@@ -215,7 +215,7 @@ impl SavedPlan {
         });
         let leftovers = inventory.leftovers.iter().filter_map(|leftover| {
             let (live, id) = (leftover.found.live.as_ref()?, &leftover.declared.id);
-            let kind = leftover.declared.schema().kind.to_owned();
+            let kind = leftover.declared.schema().kind.to_string();
             let key = salt.digest(&["leftover", &kind], &json!([id.name, id.incarnation, id.anchors]));
             let facets = Facets::new(live, leftover.declared.schema(), &["leftover", &key.0], &salt);
             Some((key, Leftover { kind, resource: leftover.declared.name.clone(), facets }))
@@ -246,7 +246,7 @@ impl SavedPlan {
     /// The saved plan is damaged or from another version of engine.
     pub fn parse(bytes: &[u8]) -> Result<Option<SavedPlan>, Diagnostic> {
         let unusable = |problem: String| {
-            Diagnostic::error(problem).hint("save the plan again with `engine diff --out FILE`, and review it again")
+            Diagnostic::error(problem, "save the plan again with `engine diff --out FILE`, and review it again")
         };
         // Not parsed into a tree, which would need many times the memory of an untrusted file.
         #[derive(Deserialize)]
@@ -368,7 +368,7 @@ impl Facets {
             condition: digest(&["condition"], &condition(&live.condition)),
             incarnation: digest(&["incarnation"], &json!(live.incarnation)),
             properties: properties.collect(),
-            unknown: live.unknown.keys().map(|name| (*name).to_owned()).collect(),
+            unknown: live.unknown.keys().map(ToString::to_string).collect(),
             outputs: outputs.collect(),
         }
     }
@@ -407,14 +407,15 @@ fn differing<'m, K: Ord, V: PartialEq>(a: &'m BTreeMap<K, V>, b: &'m BTreeMap<K,
 
 impl Row {
     fn new(change: &Change, spec: &Spec, salt: &Salt) -> Row {
-        let kind = change.kind.to_owned();
+        let kind = change.kind.to_string();
         let schema = spec.resource(&change.resource).map(Declared::schema);
         let is_sensitive = |name: &str| schema.is_some_and(|schema| is_sensitive(schema, name));
         let label = |name: &str| ["row".to_owned(), change.resource.clone(), name.to_owned()];
         let digest = |name: &str, value: Json| {
             let label = label(name);
             // The path of a source is no secret, but the source itself may contain one.
-            let is_path = name == "code" && value.is_string();
+            let property = schema.and_then(|schema| schema.property(name));
+            let is_path = value.is_string() && property.is_some_and(Property::has_sensitive_members);
             salt.property(&label.each_ref().map(String::as_str), &value, is_sensitive(name) && !is_path)
         };
         let desired = change.desired.iter().map(|(name, value)| json!([name, digest(name, canonical(value)).0]));

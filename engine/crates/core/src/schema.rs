@@ -4,32 +4,53 @@
 //!
 //! **Invariant:** only data and pure functions. It has no I/O and no AWS client, and doesn't refer to any kind.
 
+mod arn;
 mod ignored;
 mod member;
 mod partition;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::value::{Path, Tree, Value};
+use crate::value::{Hole, Path, Tree, Value};
 
+pub use arn::ArnForm;
 pub use ignored::{Unignorable, has_parts, part_of};
 pub use partition::{PARTITIONS, Partition, is_known_region, is_region, partition_of, regions};
 
+/// A text of a schema: a literal, or owned if the schema is read at run time.
+pub type Str = Cow<'static, str>;
+
+/// What follows from a resource's properties.
+pub type TreeFn<T> = Arc<dyn Fn(&Tree) -> T + Send + Sync>;
+/// What follows from a change of a property, given the live and the desired value.
+pub type ChangeFn<T> = Arc<dyn Fn(&Value, &Value) -> T + Send + Sync>;
+/// The effect of a change at a path, given the live and the desired properties.
+pub type EffectFn = Arc<dyn Fn(&Path, &Tree, &Tree) -> Effect + Send + Sync>;
+/// The errors in a JSON object at a path.
+pub type JsonFn = Arc<dyn Fn(&Json, &Path) -> Vec<Problem> + Send + Sync>;
+/// Whether a text's characters and format are allowed.
+pub type TextFn = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// An output that follows from site and name.
+pub type OutputFn = Arc<dyn Fn(&Site, &str) -> String + Send + Sync>;
+
 /// One resource type: its identity, properties and outputs.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Schema {
     /// The name after `type:`.
-    pub kind: &'static str,
+    pub kind: Str,
     /// A one-line description.
-    pub summary: &'static str,
+    pub summary: Str,
     /// Notes about the kind, in complete sentences; may be empty.
-    pub remark: &'static str,
+    pub remark: Str,
     /// The AWS page that documents the properties.
-    pub source: &'static str,
+    pub source: Str,
     /// How AWS identifies resources of this kind.
     pub naming: Naming,
     /// Whether engine can create and change resources of this kind, or only import them.
@@ -41,41 +62,43 @@ pub struct Schema {
     /// Whether it holds data that can't be re-created, so that deleting it needs a separate flag.
     pub holds_data: bool,
     /// What remains in AWS after deleting a resource with these properties.
-    pub leaves: Option<fn(&Tree) -> Option<String>>,
+    pub leaves: Option<TreeFn<Option<String>>>,
     /// The disruption when it is deleted or replaced.
     pub outage: Option<Outage>,
     /// Why AWS refuses to delete a resource with these properties, and how to allow it.
-    pub locked: Option<fn(&Tree) -> Option<Lock>>,
+    pub locked: Option<TreeFn<Option<Lock>>>,
     /// A note for re-creating it while the resources that it connects remain; gets the desired properties.
-    pub renewal: Option<fn(&Tree) -> &'static str>,
+    pub renewal: Option<TreeFn<Str>>,
     /// The properties that a spec can set.
     pub properties: Vec<Property>,
     /// The attributes in `${name.…}`.
     pub outputs: Vec<Output>,
-    /// The resource type in AWS's tag index; `None` if they have no tags, or are never searched.
-    pub index: Option<&'static str>,
+    /// The form of their ARNs, if they have any.
+    pub arn: Option<ArnForm>,
+    /// Whether they have tags of their own, by which AWS's tag index finds them; it lists ARNs of the form `arn`.
+    pub is_indexed: bool,
 }
 
 /// Why AWS refuses to delete a resource, and how to allow it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
     /// The reason.
-    pub reason: &'static str,
+    pub reason: Str,
     /// How to allow it.
-    pub hint: &'static str,
+    pub hint: Str,
 }
 
 /// The disruption that a deletion causes, one sentence each.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Outage {
     /// When it is deleted permanently.
-    pub deleted: &'static str,
+    pub deleted: Str,
     /// When it is replaced.
-    pub replaced: &'static str,
+    pub replaced: Str,
 }
 
 /// How AWS identifies a resource.
-#[derive(Debug)]
+#[derive(Clone)]
 pub enum Naming {
     /// By a name that engine chooses: `<team>-<resource>`, or `name:` if set.
     Own {
@@ -85,7 +108,7 @@ pub enum Naming {
     /// By a name within its parent, whose tags show the owner: `<team>-<resource>`, or the property `key` if set.
     Inner {
         /// The property that can set the name.
-        key: &'static str,
+        key: Str,
         /// The format of names.
         text: Text,
     },
@@ -94,12 +117,12 @@ pub enum Naming {
 }
 
 /// One property of a kind.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Property {
     /// Its name in the spec.
-    pub name: &'static str,
+    pub name: Str,
     /// A one-line description: meaning and unit.
-    pub doc: &'static str,
+    pub doc: Str,
     /// The values that it accepts.
     pub shape: Shape,
     /// Whether it is required, and its default.
@@ -108,6 +131,8 @@ pub struct Property {
     pub change: Rule,
     /// Whether it identifies the resource in AWS (by the name of the target that it refers to).
     pub identity: bool,
+    /// Whether it refers to the parent: the resource that this one is nested in or attached to.
+    pub parent: bool,
     /// Whether it can contain variables, but no references.
     pub literal: bool,
     /// Whether its values must never be shown.
@@ -115,15 +140,15 @@ pub struct Property {
     /// The milestone of a created target that a reference waits for.
     pub needs: Moment,
     /// Describes what is lost when the property changes between two values, one sentence each.
-    pub loses: Option<fn(&Value, &Value) -> Vec<String>>,
+    pub loses: Option<ChangeFn<Vec<String>>>,
     /// The effect of a change at a path, where it depends on other properties; gets the live and the desired properties, and
     /// the latter may contain unknown values.
-    pub decide: Option<fn(&Path, &Tree, &Tree) -> Effect>,
+    pub decide: Option<EffectFn>,
     /// Whether omitting it in the spec keeps the value in AWS instead of resetting it to the default.
     pub sticky: bool,
     /// Why a resource with these properties must be re-created after the target of this property was re-created with the same
     /// name, because AWS distinguishes the old and the new target.
-    pub bound: Option<fn(&Tree) -> Option<&'static str>>,
+    pub bound: Option<TreeFn<Option<Str>>>,
     /// What an ARN must share with the spec, because AWS rejects others.
     pub home: Option<Home>,
     /// Whether AWS itself can change it, so that another value doesn't indicate a change by another process.
@@ -131,27 +156,27 @@ pub struct Property {
     /// AWS's default quota; a larger number, or more entries, is a warning.
     pub quota: Option<Quota>,
     /// The property in the spec from which this one is derived.
-    pub derived_from: Option<&'static str>,
+    pub derived_from: Option<Str>,
     /// The property that AWS requires in each change of this one.
-    pub sent_with: Option<&'static str>,
+    pub sent_with: Option<Str>,
     /// AWS's name for it in requests and errors, as a path (`ProvisionedThroughput.ReadCapacityUnits`); `None` for its name
     /// in CamelCase.
-    pub member: Option<&'static str>,
+    pub member: Option<Str>,
     /// Why a live value can't be compared with a desired one, if so; then it is kept.
-    pub unclear: Option<fn(&Value, &Value) -> Option<&'static str>>,
+    pub unclear: Option<ChangeFn<Option<Str>>>,
 }
 
 /// A limit that AWS can raise on request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
     /// The default limit: the value of a number, or the number of entries in a list or mapping.
     pub most: i64,
     /// When AWS allows more, as a complete clause.
-    pub beyond: &'static str,
+    pub beyond: Str,
 }
 
 /// The values that a property accepts.
-#[derive(Debug)]
+#[derive(Clone)]
 pub enum Shape {
     /// `true` or `false`.
     Bool,
@@ -166,21 +191,21 @@ pub enum Shape {
     Text(Text),
     /// One of a fixed set of words. For enumerations that engine's rules depend on, so that a new word in AWS needs a new
     /// version of engine.
-    Choice(&'static [&'static str]),
+    Choice(Vec<Str>),
     /// A word of an enumeration that AWS extends and engine passes on unchanged. An unknown word is a warning, because AWS
     /// decides.
     OpenChoice {
         /// The suggested words, the default one first.
-        offered: Vec<&'static str>,
+        offered: Vec<Str>,
         /// Old words of AWS that are not suggested.
-        retired: Vec<&'static str>,
+        retired: Vec<Str>,
         /// The format of a word.
         form: Text,
     },
     /// A string that identifies another resource, usually `${name.attribute}`.
     Link {
         /// The allowed pairs of kind and attribute.
-        to: &'static [(&'static str, &'static str)],
+        to: Vec<(Str, Str)>,
         /// Allowed text instead of a reference; `None` allows only references to managed resources.
         literal: Option<Text>,
     },
@@ -219,9 +244,9 @@ pub enum Shape {
         /// Maximum number of characters as compact JSON.
         max: usize,
         /// An example in YAML.
-        example: &'static str,
+        example: Str,
         /// The errors in an object at a path.
-        faults: fn(&Json, &Path) -> Vec<Problem>,
+        faults: JsonFn,
     },
     /// A mapping with fixed keys.
     Record(Vec<Property>),
@@ -230,16 +255,16 @@ pub enum Shape {
 }
 
 /// A string's limits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Text {
     /// Minimum number of characters.
     pub min: usize,
     /// Maximum number of characters.
     pub max: usize,
     /// Whether its characters and format are allowed.
-    pub allows: fn(&str) -> bool,
+    pub allows: TextFn,
     /// A description of the format, to follow "use".
-    pub words: &'static str,
+    pub words: Str,
 }
 
 /// Why a text is invalid.
@@ -263,7 +288,7 @@ pub enum Home {
 }
 
 /// Whether a property is required.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Presence {
     /// It is required.
     Required,
@@ -276,7 +301,7 @@ pub enum Presence {
 }
 
 /// How a property is compared and changed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
     /// Compared as a whole.
     Compare(Effect),
@@ -285,20 +310,20 @@ pub enum Rule {
     /// Needed by the kind's operations, never returned by AWS, never compared.
     Local,
     /// Never compared, but shown if the other property differs.
-    ShownWith(&'static str),
+    ShownWith(Str),
     /// Verified on an imported resource, never written; a difference is an error.
     Checked,
 }
 
 /// How a property can be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// By updating the existing resource.
     InPlace,
     /// By deleting and re-creating the resource.
     Replace,
     /// Not at all, for this reason.
-    Refuse(&'static str),
+    Refuse(Str),
 }
 
 /// A milestone of a step that others can wait for.
@@ -311,25 +336,27 @@ pub enum Moment {
 }
 
 /// An attribute for `${name.…}`. Outputs are always text.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Output {
     /// The attribute's name.
-    pub name: &'static str,
+    pub name: Str,
     /// A one-line description.
-    pub doc: &'static str,
+    pub doc: Str,
     /// Where its value comes from.
     pub origin: Origin,
 }
 
 /// Where an output's value comes from.
-#[derive(Debug)]
+#[derive(Clone)]
 pub enum Origin {
+    /// Its ARN, which follows from [`Schema::arn`], so it is known in a plan.
+    Arn,
     /// Computed from site and name, so it is known in a plan.
-    Computed(fn(&Site, &str) -> String),
+    Computed(OutputFn),
     /// Assigned by AWS: kept until one of these properties changes, or the resource is replaced.
     Assigned {
         /// The properties.
-        until: &'static [&'static str],
+        until: Vec<Str>,
     },
 }
 
@@ -349,16 +376,14 @@ impl Site {
     pub fn new(region: &str, account: &str) -> Site {
         Site { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
     }
-}
 
-/// The resource name in an ARN: `todos` in `…:table/todos/stream/2026`, `logger` in
-/// `…:function:logger`, `runner` in `…:role/path/runner`.
-pub fn name_in_arn(arn: &str) -> &str {
-    let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
-    match resource.split_once(['/', ':']) {
-        Some(("table" | "function", rest)) => rest.split(['/', ':']).next().unwrap_or_default(),
-        Some(_) => resource.rsplit(['/', ':']).next().unwrap_or_default(),
-        None => resource,
+    /// The value of a placeholder: a part of the site, or the output that `output` returns for a resource and an attribute.
+    pub fn fill(&self, placeholder: &Hole, output: impl FnOnce(&str, &str) -> Option<String>) -> Option<String> {
+        match placeholder {
+            Hole::Output { resource, attribute } => output(resource, attribute),
+            Hole::Account => Some(self.account.clone()),
+            Hole::Region => Some(self.region.clone()),
+        }
     }
 }
 
@@ -457,7 +482,7 @@ pub struct Id {
     /// The ARN in `import:`, if any.
     pub arn: Option<String>,
     /// Names in AWS of the targets of its identity properties, by property.
-    pub anchors: BTreeMap<&'static str, String>,
+    pub anchors: BTreeMap<Str, String>,
     /// The site, if the spec or the local AWS sets the account, so that reads don't depend on another call.
     pub site: Option<Site>,
     /// The unique ID assigned by AWS, once a read has determined it (a mapping's UUID).
@@ -499,7 +524,7 @@ pub struct Live<P = Tree> {
 
 /// Why properties can't be read, by property; each reason follows "can't be read, because". Unknown properties are not
 /// compared, not sent and not waited for.
-pub type Unknown = BTreeMap<&'static str, String>;
+pub type Unknown = BTreeMap<Str, String>;
 
 /// Milliseconds since 1970, if AWS returns them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -530,8 +555,8 @@ impl Live {
     /// Marks properties as unknown that an earlier read couldn't show, even if this one does.
     pub fn forget(&mut self, unknown: &Unknown) {
         for (property, why) in unknown {
-            self.props.remove(*property);
-            self.unknown.entry(property).or_insert_with(|| why.clone());
+            self.props.remove(&**property);
+            self.unknown.entry(property.clone()).or_insert_with(|| why.clone());
         }
     }
 }
@@ -587,17 +612,18 @@ pub enum Contents {
     Unchecked,
 }
 
-/// A problem in a set of properties, found without AWS.
+/// A problem of a resource, found without AWS. With its place in the spec, it becomes a
+/// [`Diagnostic`](crate::diagnostic::Diagnostic).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The property.
+    /// The property; empty for the whole resource.
     pub path: Path,
     /// What is wrong.
     pub problem: String,
     /// The reason, if the problem doesn't include it.
     pub why: Option<String>,
     /// How to fix it.
-    pub hint: Option<String>,
+    pub hint: String,
     /// Whether it is only a warning.
     pub warning: bool,
 }
@@ -605,7 +631,7 @@ pub struct Problem {
 impl Problem {
     /// An error at a property.
     pub fn error(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
-        Problem { path, problem: problem.into(), why: None, hint: Some(hint.into()), warning: false }
+        Problem { path, problem: problem.into(), why: None, hint: hint.into(), warning: false }
     }
 
     /// A warning at a property.
@@ -635,7 +661,7 @@ impl Schema {
     /// The values in a tree that must never be shown.
     pub fn secrets<'t>(&'t self, tree: &'t Tree) -> impl Iterator<Item = &'t str> {
         let sensitive = self.properties.iter().filter(|property| property.sensitive);
-        let maps = sensitive.filter_map(|property| match tree.get(property.name)? {
+        let maps = sensitive.filter_map(|property| match tree.get(&*property.name)? {
             Value::Map(values) => Some(values.values()),
             _ => None,
         });
@@ -644,8 +670,8 @@ impl Schema {
 
     /// Whether `ignore_changes` can contain a property: it, or a property derived from it, is compared.
     pub fn is_ignorable(&self, property: &Property) -> bool {
-        let stands_for = |name| self.properties.iter().any(|it| it.derived_from == Some(name));
-        !property.identity && (property.is_compared() || stands_for(property.name))
+        let stands_for = self.properties.iter().any(|it| it.derived_from.as_ref() == Some(&property.name));
+        !property.identity && (property.is_compared() || stands_for)
     }
 
     /// The properties that a spec can set.
@@ -655,11 +681,25 @@ impl Schema {
 
     /// The outputs that follow from site and name.
     pub fn computed(&self, site: &Site, name: &str) -> Outputs {
-        let computed = self.outputs.iter().filter_map(|output| match output.origin {
-            Origin::Computed(compute) => Some((output.name.to_owned(), compute(site, name))),
-            Origin::Assigned { .. } => None,
+        let computed = self.outputs.iter().filter_map(|output| {
+            let value = match &output.origin {
+                Origin::Arn => self.arn.as_ref()?.of(site, name),
+                Origin::Computed(compute) => compute(site, name),
+                Origin::Assigned { .. } => return None,
+            };
+            Some((output.name.to_string(), value))
         });
         computed.collect()
+    }
+
+    /// The property that refers to the resource that it is nested in or attached to.
+    pub fn parent(&self) -> Option<&Property> {
+        self.properties.iter().find(|property| property.parent)
+    }
+
+    /// The property with the hash of local files, which shows whether they changed.
+    pub fn content_hash(&self) -> Option<&Property> {
+        self.properties.iter().find(|property| property.derived_from.is_some() && property.is_compared())
     }
 }
 
@@ -669,14 +709,15 @@ pub fn settable(properties: &[Property]) -> impl Iterator<Item = &Property> {
 }
 
 /// A property with defaults: compared, changed in place, optional. The builder methods change them.
-pub fn property(name: &'static str, shape: Shape, doc: &'static str) -> Property {
+pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Property {
     Property {
-        name,
-        doc,
+        name: name.into(),
+        doc: doc.into(),
         shape,
         presence: Presence::Optional,
         change: Rule::Compare(Effect::InPlace),
         identity: false,
+        parent: false,
         literal: false,
         sensitive: false,
         needs: Moment::Ready,
@@ -698,6 +739,19 @@ impl Property {
     /// Whether its live and desired values are compared.
     pub fn is_compared(&self) -> bool {
         matches!(self.change, Rule::Compare(_) | Rule::Ensure)
+    }
+
+    /// The properties inside it, if it is or can be a mapping with fixed keys.
+    pub fn members(&self) -> &[Property] {
+        match &self.shape {
+            Shape::Record(members) | Shape::TextOrRecord(_, members) => members,
+            _ => &[],
+        }
+    }
+
+    /// Whether values inside it must never be shown.
+    pub fn has_sensitive_members(&self) -> bool {
+        self.members().iter().any(|member| member.sensitive)
     }
 
     /// Makes it required.
@@ -723,22 +777,22 @@ impl Property {
 
     /// Derives it from another property.
     #[must_use]
-    pub fn derived_from(mut self, other: &'static str) -> Self {
-        self.derived_from = Some(other);
+    pub fn derived_from(mut self, other: impl Into<Str>) -> Self {
+        self.derived_from = Some(other.into());
         self.derived()
     }
 
     /// Sends it only together with the other property, as AWS requires.
     #[must_use]
-    pub fn sent_with(mut self, other: &'static str) -> Self {
-        self.sent_with = Some(other);
+    pub fn sent_with(mut self, other: impl Into<Str>) -> Self {
+        self.sent_with = Some(other.into());
         self
     }
 
     /// Warns of values above `most`; `beyond` explains when AWS allows them.
     #[must_use]
-    pub fn quota(mut self, most: i64, beyond: &'static str) -> Self {
-        self.quota = Some(Quota { most, beyond });
+    pub fn quota(mut self, most: i64, beyond: impl Into<Str>) -> Self {
+        self.quota = Some(Quota { most, beyond: beyond.into() });
         self
     }
 
@@ -770,6 +824,13 @@ impl Property {
         self
     }
 
+    /// Makes it the reference to the parent, which is part of the resource's identity.
+    #[must_use]
+    pub fn parent(mut self) -> Self {
+        self.parent = true;
+        self.identity()
+    }
+
     /// Disallows references.
     #[must_use]
     pub fn literal(mut self) -> Self {
@@ -793,15 +854,15 @@ impl Property {
 
     /// Sets what is lost when it changes.
     #[must_use]
-    pub fn loses(mut self, loses: fn(&Value, &Value) -> Vec<String>) -> Self {
-        self.loses = Some(loses);
+    pub fn loses(mut self, loses: impl Fn(&Value, &Value) -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.loses = Some(Arc::new(loses));
         self
     }
 
     /// Sets the effect of a change where it depends on other properties.
     #[must_use]
-    pub fn decided_by(mut self, decide: fn(&Path, &Tree, &Tree) -> Effect) -> Self {
-        self.decide = Some(decide);
+    pub fn decided_by(mut self, decide: impl Fn(&Path, &Tree, &Tree) -> Effect + Send + Sync + 'static) -> Self {
+        self.decide = Some(Arc::new(decide));
         self
     }
 
@@ -814,15 +875,15 @@ impl Property {
 
     /// Sets AWS's name for it, if that is not its name in CamelCase.
     #[must_use]
-    pub fn member(mut self, member: &'static str) -> Self {
-        self.member = Some(member);
+    pub fn member(mut self, member: impl Into<Str>) -> Self {
+        self.member = Some(member.into());
         self
     }
 
     /// Sets when and why its live value can't be compared with the desired one.
     #[must_use]
-    pub fn unclear(mut self, unclear: fn(&Value, &Value) -> Option<&'static str>) -> Self {
-        self.unclear = Some(unclear);
+    pub fn unclear(mut self, unclear: impl Fn(&Value, &Value) -> Option<Str> + Send + Sync + 'static) -> Self {
+        self.unclear = Some(Arc::new(unclear));
         self
     }
 
@@ -835,8 +896,8 @@ impl Property {
 
     /// Shows it together with another property and never compares it.
     #[must_use]
-    pub fn shown_with(mut self, other: &'static str) -> Self {
-        self.change = Rule::ShownWith(other);
+    pub fn shown_with(mut self, other: impl Into<Str>) -> Self {
+        self.change = Rule::ShownWith(other.into());
         self
     }
 
@@ -856,16 +917,74 @@ impl Property {
 
     /// Requires a re-create after its target was re-created.
     #[must_use]
-    pub fn bound(mut self, why: fn(&Tree) -> Option<&'static str>) -> Self {
-        self.bound = Some(why);
+    pub fn bound(mut self, why: impl Fn(&Tree) -> Option<Str> + Send + Sync + 'static) -> Self {
+        self.bound = Some(Arc::new(why));
+        self
+    }
+}
+
+impl Effect {
+    /// Refuses the change for this reason.
+    pub fn refuse(why: impl Into<Str>) -> Effect {
+        Effect::Refuse(why.into())
+    }
+}
+
+impl Shape {
+    /// One of these words.
+    pub fn choice<S: Into<Str>>(words: impl IntoIterator<Item = S>) -> Shape {
+        Shape::Choice(words.into_iter().map(Into::into).collect())
+    }
+
+    /// A reference to one of these kinds and attributes, or a text of the form `literal`.
+    pub fn link<S: Into<Str>>(to: impl IntoIterator<Item = (S, S)>, literal: Option<&Text>) -> Shape {
+        let to = to.into_iter().map(|(kind, attribute)| (kind.into(), attribute.into()));
+        Shape::Link { to: to.collect(), literal: literal.cloned() }
+    }
+}
+
+impl Output {
+    /// An output that follows from site and name.
+    pub fn computed(
+        name: impl Into<Str>,
+        doc: impl Into<Str>,
+        compute: impl Fn(&Site, &str) -> String + Send + Sync + 'static,
+    ) -> Output {
+        Output { name: name.into(), doc: doc.into(), origin: Origin::Computed(Arc::new(compute)) }
+    }
+
+    /// The ARN, from [`Schema::arn`].
+    pub fn arn(name: impl Into<Str>, doc: impl Into<Str>) -> Output {
+        Output { name: name.into(), doc: doc.into(), origin: Origin::Arn }
+    }
+
+    /// An output that AWS assigns once.
+    pub fn assigned(name: impl Into<Str>, doc: impl Into<Str>) -> Output {
+        Output { name: name.into(), doc: doc.into(), origin: Origin::Assigned { until: Vec::new() } }
+    }
+
+    /// Lets AWS assign it again with each change of these properties.
+    #[must_use]
+    pub fn until<S: Into<Str>>(mut self, properties: impl IntoIterator<Item = S>) -> Output {
+        self.origin = Origin::Assigned { until: properties.into_iter().map(Into::into).collect() };
         self
     }
 }
 
 impl Text {
+    /// A text of so many characters; `words` describe what `allows` checks, to follow "use".
+    pub fn new(
+        length: RangeInclusive<usize>,
+        words: impl Into<Str>,
+        allows: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Text {
+        let (min, max) = length.into_inner();
+        Text { min, max, allows: Arc::new(allows), words: words.into() }
+    }
+
     /// Any text up to a maximum length.
-    pub const fn any(max: usize) -> Text {
-        Text { min: 0, max, allows: |_| true, words: "any text" }
+    pub fn any(max: usize) -> Text {
+        Text::new(0..=max, "any text", |_| true)
     }
 
     /// Why `text` is invalid, to be appended to its name; `None` if it is valid.

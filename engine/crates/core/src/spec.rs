@@ -6,6 +6,7 @@
 //! filled in, each reference points to an existing resource of a fitting kind, and there is no cycle.
 
 mod check;
+#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod files;
 mod foreign;
 pub mod grammar;
@@ -30,6 +31,8 @@ use files::Unread;
 /// A spec that can be planned.
 #[derive(Debug)]
 pub struct Spec {
+    /// The resource types that its resources can have.
+    pub kinds: Kinds,
     /// The file that it was read from.
     pub file: Arc<SourceFile>,
     /// The team that owns it.
@@ -107,12 +110,12 @@ impl Declared {
         }
     }
 
-    /// Its parent (kind and name in AWS): the target of its first identity property.
-    pub fn host(&self) -> Option<(&'static str, &str)> {
-        let property = self.schema().properties.iter().find(|property| property.identity)?;
+    /// Its parent's kind and name in AWS.
+    pub fn host(&self) -> Option<(&str, &str)> {
+        let property = self.schema().parent()?;
         let Shape::Link { to, .. } = &property.shape else { return None };
         // A qualifier follows the parent's name after a colon.
-        Some((to.first()?.0, self.id.anchors.get(property.name)?.split(':').next()?))
+        Some((&to.first()?.0, self.id.anchors.get(&property.name)?.split(':').next()?))
     }
 
     /// Its unique identity among resources of its kind in AWS. Two declarations with one identity would overwrite each
@@ -260,17 +263,19 @@ impl Spec {
     ///
     /// # Errors
     /// Invalid names.
-    pub fn bare(team: &str, stack: &str, region: Option<&str>) -> Result<Spec, Vec<Diagnostic>> {
+    pub fn bare(kinds: &Kinds, team: &str, stack: &str, region: Option<&str>) -> Result<Spec, Vec<Diagnostic>> {
         let wrong = check::names(team, stack, region);
         match Spec::declare((team, stack), Vec::new()) {
-            Ok(spec) if wrong.is_empty() => Ok(Spec { region: region.map(str::to_owned), ..spec }),
+            Ok(spec) if wrong.is_empty() => {
+                Ok(Spec { kinds: kinds.clone(), region: region.map(str::to_owned), ..spec })
+            }
             // An empty spec has no cycle, so `wrong` is not empty here.
             _ => Err(wrong),
         }
     }
 
     /// A spec made of complete declarations, each with its `depends_on`, without a file. For library callers with their
-    /// own kinds.
+    /// own kinds, which are all that it knows.
     ///
     /// # Errors
     /// The first cycle.
@@ -278,6 +283,7 @@ impl Spec {
         let needs = resources.iter().map(|(declared, on)| (declared, on.iter().map(String::as_str).collect()));
         let graph = check::graph(&needs.collect::<Vec<_>>())?;
         Ok(Spec {
+            kinds: Kinds::new(resources.iter().map(|(declared, _)| Arc::clone(&declared.kind))),
             file: SourceFile::new("", ""),
             team: owner.0.to_owned(),
             stack: owner.1.to_owned(),
@@ -299,7 +305,7 @@ impl Spec {
     }
 
     /// The managed (not imported) resources of a kind.
-    pub fn managed(&self, kind: &'static str) -> impl Iterator<Item = &Declared> {
+    pub fn managed(&self, kind: &str) -> impl Iterator<Item = &Declared> {
         self.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
     }
 
@@ -332,36 +338,19 @@ impl Spec {
     }
 }
 
-/// The project folder of the specs in `folder`: the nearest ancestor with `.git` (a folder, or a worktree's file), else the
-/// nearest with `specs/` that contains the spec or the current folder, else `folder` itself.
-fn project(folder: &FilePath, current_dir: Option<&FilePath>) -> PathBuf {
-    let folder = if folder.as_os_str().is_empty() { FilePath::new(".") } else { folder };
-    let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_default();
-    let repository = folder.ancestors().find(|it| it.join(".git").exists());
-    let here = current_dir.and_then(|folder| std::fs::canonicalize(folder).ok());
-    // A `specs/` folder further up may belong to another project.
-    let is_within = |it: &FilePath| here.as_ref().is_some_and(|here| it.starts_with(here));
-    let is_holder = |it: &FilePath| {
-        let specs = it.join("specs");
-        specs.is_dir() && (folder.starts_with(&specs) || is_within(it))
-    };
-    let holder = || folder.ancestors().find(|it| is_holder(it));
-    repository.or_else(holder).unwrap_or(&folder).to_owned()
-}
-
 /// Reads the file, at most one byte beyond the size limit of a spec.
 fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
     files::read(path, yaml::MAX_BYTES.saturating_add(1)).map_err(|unread| {
-        let error = Diagnostic::error(format!("the spec `{}` {}", path.display(), unread.reason()));
-        let hint = "pass the path of a YAML file, like `engine diff specs/team.yaml`";
+        let shown = path.display();
+        let hint = match unread {
+            Unread::Folder => format!("pass a file in it; `engine validate {shown}` checks every spec in the folder"),
+            Unread::Refused(_) => "make the file readable, or pass another file".to_owned(),
+            _ => "pass the path of a YAML file, like `engine diff specs/team.yaml`".to_owned(),
+        };
+        let error = Diagnostic::error(format!("the spec `{shown}` {}", unread.reason()), hint);
         match unread {
-            Unread::Special => error.why("paths in a spec are relative to it, so it must be a regular file").hint(hint),
-            Unread::Folder => {
-                let folder = path.display();
-                error.hint(format!("pass a file in it; `engine validate {folder}` checks every spec in the folder"))
-            }
-            Unread::Refused(_) => error.hint("make the file readable, or pass another file"),
-            _ => error.hint(hint),
+            Unread::Special => error.why("paths in a spec are relative to it, so it must be a regular file"),
+            _ => error,
         }
     })
 }

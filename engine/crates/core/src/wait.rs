@@ -24,8 +24,8 @@ use crate::kind::Kinds;
 use crate::mask::Secrets;
 use crate::provider::{Account, Provider, Providers};
 use crate::recorder::Recorder;
-use clock::{Clock, Outage};
-use limiter::{LimitId, RateLimits};
+use clock::{Clock, Outage, Suspensions};
+use limiter::{LimitId, RateLimits, WatchedCall};
 
 /// What a kind's operations need besides its properties.
 #[derive(Clone)]
@@ -41,10 +41,11 @@ pub struct Context {
     /// What the user allows in addition to the plan.
     pub consent: Consent,
     interrupt: watch::Receiver<bool>,
-    steady: Steady,
-    enduring: bool,
+    interrupt_policy: InterruptPolicy,
+    rides_out_outages: bool,
     report: Reporter,
-    queues: Queues,
+    write_locks: WriteLocks,
+    suspensions: Arc<Suspensions>,
     open: Arc<Mutex<BTreeMap<u64, String>>>,
     /// The resource types that the program knows.
     pub kinds: Kinds,
@@ -67,11 +68,11 @@ pub struct Connected {
     pub providers: Providers,
 }
 
-/// Receives what a step is waiting for, worded to follow "waiting for".
-pub type Reporter = Arc<dyn Fn(&str) + Send + Sync>;
+/// Receives what a step waits for from now on, worded to follow "waiting for"; `None` when that wait has ended.
+pub type Reporter = Arc<dyn Fn(Option<&str>) + Send + Sync>;
 
-/// One queue per function: its writes run one at a time.
-type Queues = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
+/// One lock per function: its writes run one at a time.
+type WriteLocks = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
 
 /// What the user allows in addition to the plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,13 +85,13 @@ pub struct Consent {
 
 /// Which pauses Ctrl-C doesn't end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Steady {
+pub enum InterruptPolicy {
     /// None.
-    Never,
+    EndPauses,
     /// Pauses while waiting for changes that AWS has begun.
-    WhileWaiting,
-    /// Also pauses before a retry.
-    Always,
+    FinishWaits,
+    /// Also pauses before a retry, and waits for a rate limit.
+    FinishAll,
 }
 
 /// A wait: for what, and for how long.
@@ -124,14 +125,14 @@ const PROPAGATION: Duration = Duration::from_secs(90);
 const FAIR: Duration = Duration::from_secs(600);
 const PLACE: &str = "AWS's rate limit";
 const MANY: &str = "many calls are being made in this account";
-/// How long a wait lasts before it is reported.
-const NEWS: Duration = Duration::from_secs(3);
-const READ: Wait = Wait { what: "AWS to respond", since: "", look: "", limit: None, budget: Duration::from_secs(60) };
+/// What a call in flight waits for.
+pub const RESPONSE: &str = "AWS to respond";
+const READ: Wait = Wait { what: RESPONSE, since: "", look: "", limit: None, budget: Duration::from_secs(60) };
 /// Why a role that looks right may still be refused.
 pub const SPREADING: &str = "changes to roles and permissions can take about a minute to propagate in IAM";
 /// How long a network outage in the middle of a run may last, for example in a train.
 const OUT_OF_REACH: Duration = Duration::from_secs(600);
-const TURN: &str = "its turn, since writes to one function run one at a time";
+const WRITE_LOCK: &str = "its turn, since writes to one function run one at a time";
 const NETWORK: &str = "the network to come back (no response from AWS)";
 /// How often a create is retried after a server error or an unreadable response: its 5xx may be permanent.
 const FAULTS_OF_A_CREATE: u32 = 3;
@@ -142,7 +143,7 @@ impl Context {
     /// A context whose waits end when `interrupt` becomes true.
     pub fn new(connected: Connected, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
         let Connected { account, limits, secrets, recorder, kinds, providers } = connected;
-        let (report, queues): (Reporter, _) = (Arc::new(|_| {}), Queues::default());
+        let report: Reporter = Arc::new(|_| {});
         Context {
             account,
             limits,
@@ -150,10 +151,11 @@ impl Context {
             recorder,
             consent,
             interrupt,
-            steady: Steady::Never,
-            enduring: false,
+            interrupt_policy: InterruptPolicy::EndPauses,
+            rides_out_outages: false,
             report,
-            queues,
+            write_locks: WriteLocks::default(),
+            suspensions: Arc::new(Suspensions::new()),
             open: Arc::default(),
             kinds,
             providers,
@@ -172,8 +174,8 @@ impl Context {
     /// The same for a run that has already reached AWS: from now on it waits out network outages. Before that, a wrong
     /// endpoint is more likely, and waiting doesn't help.
     #[must_use]
-    pub fn enduring(&self) -> Context {
-        Context { enduring: true, ..self.clone() }
+    pub fn riding_out_outages(&self) -> Context {
+        Context { rides_out_outages: true, ..self.clone() }
     }
 
     /// The same, reporting waits to `report`.
@@ -184,22 +186,22 @@ impl Context {
 
     /// The same, with pauses that continue in spite of Ctrl-C: for changes that must not remain half done.
     #[must_use]
-    pub fn steady(&self, steady: Steady) -> Context {
-        Context { steady, ..self.clone() }
+    pub fn with_interrupt_policy(&self, interrupt_policy: InterruptPolicy) -> Context {
+        Context { interrupt_policy, ..self.clone() }
     }
 
-    /// Waits for exclusive write access to the function `name`; it ends when the returned guard is dropped.
-    pub async fn turn(&self, name: &str) -> OwnedMutexGuard<()> {
-        let queue = {
-            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-            queues.entry(name.to_owned()).or_default().clone()
+    /// Waits for exclusive write access to the function `key`; it ends when the returned guard is dropped.
+    pub async fn lock_writes(&self, key: &str) -> OwnedMutexGuard<()> {
+        let lock_of_key = {
+            let mut write_locks = self.write_locks.lock().unwrap_or_else(PoisonError::into_inner);
+            write_locks.entry(key.to_owned()).or_default().clone()
         };
-        if let Ok(turn) = Arc::clone(&queue).try_lock_owned() {
-            return turn;
+        if let Ok(lock) = Arc::clone(&lock_of_key).try_lock_owned() {
+            return lock;
         }
-        let _pause = self.recorder.pause(TURN);
-        (self.report)(TURN);
-        queue.lock_owned().await
+        let _pause = self.recorder.pause(WRITE_LOCK);
+        let _report = self.begin_report(WRITE_LOCK);
+        lock_of_key.lock_owned().await
     }
 
     /// Polls until `probe` returns `Some`: immediately, then every 250 ms while the rate limit allows it, and less often
@@ -213,7 +215,7 @@ impl Context {
         F: Future<Output = Result<Option<T>, AwsError>>,
     {
         let _open = self.open(format!("{} ({resource})", wait.what));
-        let (mut clock, mut outage) = (Clock::start(), Outage::default());
+        let (clock, mut outage) = (Clock::start(&self.suspensions), Outage::default());
         let mut pace = POLL;
         let mut trouble = String::new();
         let mut next = Instant::now();
@@ -252,10 +254,10 @@ impl Context {
                 // The last poll is at the deadline, not before.
                 next = next.min(Instant::now() + left);
             }
-            clock.during(self.pause(sleep_until(next), Steady::WhileWaiting, &what, resource)).await?;
+            clock.during(self.pause(sleep_until(next), InterruptPolicy::FinishWaits, &what, resource)).await?;
             if let Some(limit) = wait.limit {
                 let spare = self.limits.spare(limit);
-                clock.during(self.pause(spare, Steady::WhileWaiting, &what, resource)).await?;
+                clock.during(self.pause(spare, InterruptPolicy::FinishWaits, &what, resource)).await?;
             }
         }
     }
@@ -281,7 +283,7 @@ impl Context {
     where
         F: Future<Output = Result<T, AwsError>>,
     {
-        let (mut clock, mut outage) = (Clock::start(), Outage::default());
+        let (clock, mut outage) = (Clock::start(&self.suspensions), Outage::default());
         let mut faults = 0;
         let mut spreading = None;
         let mut pauses = ExponentialBuilder::new()
@@ -295,7 +297,7 @@ impl Context {
                 Err(error) => self.masked(error),
                 done => return done,
             };
-            let is_out_of_reach = error.class == Class::NoAnswer && self.enduring;
+            let is_out_of_reach = error.class == Class::NoAnswer && self.rides_out_outages;
             if !is_out_of_reach {
                 outage.ends(&clock);
             }
@@ -322,9 +324,9 @@ impl Context {
                 }
                 Class::ServerFault | Class::Garbled if faults < max_faults => {
                     faults += 1;
-                    (since("AWS to respond", &said(&error)), wait.budget)
+                    (since(RESPONSE, &said(&error)), wait.budget)
                 }
-                Class::NoAnswer if self.enduring => (NETWORK.to_owned(), Duration::MAX),
+                Class::NoAnswer if self.rides_out_outages => (NETWORK.to_owned(), Duration::MAX),
                 _ => return Err(error),
             };
             let next = Instant::now() + pauses.next().unwrap_or(POLL_CEILING);
@@ -336,7 +338,7 @@ impl Context {
                     _ => error,
                 });
             }
-            clock.during(self.pause(sleep_until(next), Steady::Always, &what, resource)).await?;
+            clock.during(self.pause(sleep_until(next), InterruptPolicy::FinishAll, &what, resource)).await?;
         }
     }
 
@@ -372,7 +374,7 @@ impl Context {
         self.send(wait, resource, attempt).await
     }
 
-    /// Sends a read, and retries it while AWS throttles it or, in an enduring context, doesn't respond. Other errors are
+    /// Sends a read, and retries it while AWS throttles it or, in a context that rides out outages, doesn't respond. Other errors are
     /// returned with all known secrets masked.
     ///
     /// # Errors
@@ -388,7 +390,9 @@ impl Context {
             // Only transient failures become errors, which `send` retries.
             async {
                 match read.await {
-                    Err(error) if error.class == Class::Throttled || (self.enduring && error.is_ambiguous()) => {
+                    Err(error)
+                        if error.class == Class::Throttled || (self.rides_out_outages && error.is_ambiguous()) =>
+                    {
                         Err(error)
                     }
                     read => Ok(read),
@@ -445,12 +449,12 @@ impl Context {
         self.repeat(wait, FAULTS_OF_A_CREATE, resource, attempt).await
     }
 
-    /// A pause between two polls of the caller; Ctrl-C ends it, unless this context is steady.
+    /// A pause between two polls of the caller; Ctrl-C ends it, unless the policy keeps it.
     ///
     /// # Errors
     /// `Interrupted`.
     pub async fn rest(&self, pause: Duration, what: &str, resource: &str) -> Result<(), AwsError> {
-        self.pause(sleep(pause), Steady::WhileWaiting, what, resource).await
+        self.pause(sleep(pause), InterruptPolicy::FinishWaits, what, resource).await
     }
 
     /// Current reads and waits, each worded to follow "waiting for".
@@ -505,48 +509,55 @@ impl Context {
     /// Awaits a call, and reports if it waits for a rate limit. Ctrl-C ends that wait. The SDK's futures are large, so
     /// they are boxed: otherwise each layer would copy them.
     async fn attend<F: Future>(&self, call: F) -> F::Output {
-        let limits = &self.limits;
-        let mut call = pin!(call);
+        let report = Arc::clone(&self.report);
+        let rate_limit = || since(PLACE, MANY);
+        let watched = WatchedCall::new(move |waits| match waits {
+            true => report(Some(&rate_limit())),
+            false => report(Some(RESPONSE)),
+        });
+        let mut call = pin!(watched.watch(call));
         // Calls that start after Ctrl-C are necessary, so their waits continue.
-        let mut ended = self.interrupted();
-        loop {
+        if !self.interrupted() && self.interrupt_policy < InterruptPolicy::FinishAll {
             tokio::select! {
                 biased;
                 done = &mut call => return done,
-                () = self.interrupt(), if !ended => {
-                    ended = true;
-                    limits.end_waits();
-                }
-                () = sleep(NEWS), if limits.is_limited() => {
-                    if limits.is_crowded(NEWS) {
-                        (self.report)(&since(PLACE, MANY));
-                    }
-                }
+                () = self.interrupt() => watched.end_waits(),
             }
         }
+        call.await
     }
 
-    /// Pauses until `over`, reporting why; Ctrl-C ends it, unless this context is at least as steady as `steady`.
+    /// Pauses until `over`, reporting why; Ctrl-C ends it, unless the policy is at least `needed`.
     async fn pause(
         &self,
         over: impl Future<Output = ()>,
-        steady: Steady,
+        needed: InterruptPolicy,
         what: &str,
         resource: &str,
     ) -> Result<(), AwsError> {
         let _pause = self.recorder.pause(what);
-        let mut over = pin!(over);
-        loop {
-            (self.report)(what);
-            tokio::select! {
-                biased;
-                () = self.interrupt(), if self.steady < steady => {
-                    return Err(given_up(what, resource));
-                }
-                () = &mut over => return Ok(()),
-                () = sleep(NEWS) => {}
-            }
+        let _report = self.begin_report(what);
+        tokio::select! {
+            biased;
+            () = self.interrupt(), if self.interrupt_policy < needed => Err(given_up(what, resource)),
+            () = over => Ok(()),
         }
+    }
+
+    fn begin_report(&self, what: &str) -> Reported {
+        (self.report)(Some(what));
+        Reported { report: Arc::clone(&self.report) }
+    }
+}
+
+/// A reported wait; it ends when this is dropped.
+struct Reported {
+    report: Reporter,
+}
+
+impl Drop for Reported {
+    fn drop(&mut self) {
+        (self.report)(None);
     }
 }
 

@@ -99,9 +99,11 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
         (file, None, vec![diagnostic])
     };
     if bytes.len() > MAX_BYTES {
-        let too_large = Diagnostic::error(format!("the file is larger than {} KiB", MAX_BYTES / 1024))
-            .why("a spec is a small, handwritten file, so this is probably another file")
-            .hint("move large inline code into a separate file, and set its path as `code:`");
+        let too_large = Diagnostic::error(
+            format!("the file is larger than {} KiB", MAX_BYTES / 1024),
+            "move large inline code into a separate file, and set its path as `code:`",
+        )
+        .why("a spec is a small, handwritten file, so this is probably another file");
         return refused(String::new(), Span::new(0, 0), too_large);
     }
     let bom = "\u{feff}".len();
@@ -112,8 +114,10 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
             let at = error.valid_up_to();
             let offset = at + if body.len() < bytes.len() { bom } else { 0 };
             let utf16 = looks_like_utf16(bytes);
-            let mut not_utf8 = Diagnostic::error(format!("the file is not valid UTF-8 at byte {offset}"))
-                .hint("save the file with UTF-8 encoding");
+            let mut not_utf8 = Diagnostic::error(
+                format!("the file is not valid UTF-8 at byte {offset}"),
+                "save the file with UTF-8 encoding",
+            );
             if utf16 {
                 not_utf8 = not_utf8.why("it looks like UTF-16");
             }
@@ -123,14 +127,19 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
     };
     if let Some((at, c)) = text.char_indices().find(|(at, c)| is_refused_character(&text[*at..], *c)) {
         let control = match c {
-            '\r' => Diagnostic::error("carriage return without a line feed")
-                .why("some programs treat it as a line break, and others don't")
-                .hint("save the file with Unix (LF) or Windows (CRLF) line endings"),
-            '\0' if looks_like_utf16(bytes) => Diagnostic::error("the file is not valid UTF-8")
-                .why("it looks like UTF-16")
-                .hint("save the file with UTF-8 encoding"),
-            _ => Diagnostic::error(format!("the character U+{:04X} is not allowed in YAML", u32::from(c)))
-                .hint(format!("remove it, or write it inside double quotes as `\\u{:04X}`", u32::from(c))),
+            '\r' => Diagnostic::error(
+                "carriage return without a line feed",
+                "save the file with Unix (LF) or Windows (CRLF) line endings",
+            )
+            .why("some programs treat it as a line break, and others don't"),
+            '\0' if looks_like_utf16(bytes) => {
+                Diagnostic::error("the file is not valid UTF-8", "save the file with UTF-8 encoding")
+                    .why("it looks like UTF-16")
+            }
+            _ => Diagnostic::error(
+                format!("the character U+{:04X} is not allowed in YAML", u32::from(c)),
+                format!("remove it, or write it inside double quotes as `\\u{:04X}`", u32::from(c)),
+            ),
         };
         return refused(text.to_owned(), Span::new(at, at + c.len_utf8()), control);
     }
@@ -220,9 +229,11 @@ impl Reader<'_> {
                     n_documents += 1;
                     if n_documents == 2 {
                         return self.error(span, |_| {
-                            Diagnostic::error("a second YAML document starts here")
-                                .why("a file can contain only one document")
-                                .hint("move it to a separate file, or remove the `---` or `...` above it")
+                            Diagnostic::error(
+                                "a second YAML document starts here",
+                                "move it to a separate file, or remove the `---` or `...` above it",
+                            )
+                            .why("a file can contain only one document")
                         });
                     }
                 }
@@ -270,8 +281,10 @@ impl Reader<'_> {
         let value = match style {
             ScalarStyle::Plain if text.starts_with(TYPOGRAPHIC) => {
                 self.error(span, |_| {
-                    Diagnostic::error("this value starts with a typographic quote, which YAML doesn't treat as a quote")
-                        .hint("type a plain `\"`; if the typographic quotes are part of the text, put plain ones around it")
+                    Diagnostic::error(
+                        "this value starts with a typographic quote, which YAML doesn't treat as a quote",
+                        "type a plain `\"`; if the typographic quotes are part of the text, put plain ones around it",
+                    )
                 });
                 Yaml::String(text.to_owned())
             }
@@ -292,18 +305,15 @@ impl Reader<'_> {
         let parsed = text.parse::<serde_yaml::Number>();
         if is_integer(text) && !parsed.as_ref().is_ok_and(|number| number.is_i64() || number.is_u64()) {
             self.error(span, |_| {
-                Diagnostic::error("this number is too large")
+                Diagnostic::error("this number is too large", "quote it if it is text")
                     .why("whole numbers range from -9223372036854775808 to 18446744073709551615")
-                    .hint("quote it if it is text")
             });
             return Yaml::String(text.to_owned());
         }
         match parsed.as_ref().map(json_number) {
             Ok(Some(number)) => Yaml::Number(number),
             Ok(None) => {
-                self.error(span, |_| {
-                    Diagnostic::error("infinity and NaN are not supported").hint("quote it if it is text")
-                });
+                self.error(span, |_| Diagnostic::error("infinity and NaN are not supported", "quote it if it is text"));
                 Yaml::String(text.to_owned())
             }
             Err(_) => Yaml::String(text.to_owned()),
@@ -332,22 +342,25 @@ impl Reader<'_> {
     /// The text of a key; reports an error and returns `None` if it is invalid.
     fn key(&mut self, node: Node) -> Option<String> {
         let refusal = match node.value {
-            Yaml::String(key) if key.len() > MAX_KEY => {
-                Diagnostic::error(format!("this key has {} bytes, but the maximum is {MAX_KEY}", key.len()))
-                    .hint("shorten the key, or move the text to its value")
-            }
+            Yaml::String(key) if key.len() > MAX_KEY => Diagnostic::error(
+                format!("this key has {} bytes, but the maximum is {MAX_KEY}", key.len()),
+                "shorten the key, or move the text to its value",
+            ),
             Yaml::String(key) if node.plain && key.contains(is_invisible) => invisible_error(&key),
-            Yaml::String(key) if node.plain && key == "<<" => Diagnostic::error("merge keys (`<<`) are not supported")
-                .hint("repeat the keys, or use a variable (`vars:`) for a repeated value"),
+            Yaml::String(key) if node.plain && key == "<<" => Diagnostic::error(
+                "merge keys (`<<`) are not supported",
+                "repeat the keys, or use a variable (`vars:`) for a repeated value",
+            ),
             Yaml::String(key) => return Some(key),
-            Yaml::List(_) | Yaml::Map(_) => Diagnostic::error("a list or mapping can't be a key")
-                .hint("quote the key if it is text that starts with `{` or `[`"),
+            Yaml::List(_) | Yaml::Map(_) => Diagnostic::error(
+                "a list or mapping can't be a key",
+                "quote the key if it is text that starts with `{` or `[`",
+            ),
             Yaml::Null if node.span.start == node.span.end => {
-                Diagnostic::error("a key is missing before this `:`").hint("write `key: value`")
+                Diagnostic::error("a key is missing before this `:`", "write `key: value`")
             }
-            _ => Diagnostic::error("this key is not text")
-                .why("without quotes, YAML reads it as a number, boolean or null")
-                .hint("quote it"),
+            _ => Diagnostic::error("this key is not text", "quote it")
+                .why("without quotes, YAML reads it as a number, boolean or null"),
         };
         self.error(node.span, |_| refusal);
         None
@@ -384,9 +397,8 @@ impl Reader<'_> {
             self.n_harmless += 1;
             self.error(entry.key_span, |file| {
                 let (line, _) = file.line_column(first.start);
-                Diagnostic::error(format!("{} {REPEATED}", key_name(&entry.key)))
+                Diagnostic::error(format!("{} {REPEATED}", key_name(&entry.key)), "keep one of the two")
                     .why(format!("it is already set on line {line}"))
-                    .hint("keep one of the two")
             });
         }
     }
@@ -413,7 +425,7 @@ impl Reader<'_> {
             match &root {
                 Some(root) if root.value != Yaml::Null || root.span.start < root.span.end => self.compare(root),
                 _ => self.error(Span::new(0, 0), |_| {
-                    Diagnostic::error("the file is empty").hint("add a spec to it, or pass another file")
+                    Diagnostic::error("the file is empty", "add a spec to it, or pass another file")
                 }),
             }
         }
@@ -432,9 +444,8 @@ impl Reader<'_> {
         }
         for span in differing {
             self.error(span, |_| {
-                Diagnostic::error("this YAML is ambiguous")
+                Diagnostic::error("this YAML is ambiguous", "quote the value, or write it on one line")
                     .why("two YAML parsers read it differently")
-                    .hint("quote the value, or write it on one line")
             });
         }
     }
@@ -516,51 +527,63 @@ fn is_invisible(c: char) -> bool {
 
 fn invisible_error(key: &str) -> Diagnostic {
     let code = key.chars().find(|c| is_invisible(*c)).map_or(0, u32::from);
-    Diagnostic::error(format!("this key contains an invisible character (U+{code:04X})"))
-        .why("it looks like a space or is invisible, but YAML treats it as part of the key")
-        .hint("retype the line's indentation and the key, with plain spaces")
+    Diagnostic::error(
+        format!("this key contains an invisible character (U+{code:04X})"),
+        "retype the line's indentation and the key, with plain spaces",
+    )
+    .why("it looks like a space or is invisible, but YAML treats it as part of the key")
 }
 
 /// Finds `key：value`, with the full-width colon of some keyboards.
 fn wide_colon(text: &str) -> Option<(usize, Diagnostic)> {
     let at = text.find('：')?;
-    let wide = Diagnostic::error("this is a full-width colon (`：`), which YAML doesn't treat as `:`")
-        .hint("type a plain `:` followed by a space");
+    let wide = Diagnostic::error(
+        "this is a full-width colon (`：`), which YAML doesn't treat as `:`",
+        "type a plain `:` followed by a space",
+    );
     Some((at, wide))
 }
 
 fn anchor_error() -> Diagnostic {
-    Diagnostic::error("anchors and aliases (`&`, `*`) are not supported")
-        .hint("repeat the value, or use a variable (`vars:`)")
-        .hint("quote the value if the `&` or `*` is part of it")
+    Diagnostic::error(
+        "anchors and aliases (`&`, `*`) are not supported",
+        "repeat the value, or use a variable (`vars:`)",
+    )
+    .hint("quote the value if the `&` or `*` is part of it")
 }
 
 fn tag_error() -> Diagnostic {
-    Diagnostic::error("tags (`!`) are not supported")
-        .hint("remove the tag, or quote the value if the `!` is part of it")
+    Diagnostic::error("tags (`!`) are not supported", "remove the tag, or quote the value if the `!` is part of it")
 }
 
 fn depth_error() -> Diagnostic {
-    Diagnostic::error(format!("lists and mappings are nested more than {MAX_DEPTH} levels deep here"))
-        .hint("check the brackets and the indentation; a spec needs four or five levels")
+    Diagnostic::error(
+        format!("lists and mappings are nested more than {MAX_DEPTH} levels deep here"),
+        "check the brackets and the indentation; a spec needs four or five levels",
+    )
 }
 
 /// A plain message for a syntax error, and its position. `at` is granit's position, and `last` the last event's span.
 fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize, Diagnostic) {
     use ErrorKind as E;
     let diagnostic = match kind {
-        E::UnclosedFlowCollection { open } => Diagnostic::error(format!("this `{open}` is never closed"))
-            .hint("add the closing bracket, or quote the value"),
-        E::MismatchedFlowCollectionEnd { open, close } => {
-            Diagnostic::error(format!("this `{open}` is closed by a `{close}`"))
-                .hint("make the brackets match, or quote the value")
+        E::UnclosedFlowCollection { open } => {
+            Diagnostic::error(format!("this `{open}` is never closed"), "add the closing bracket, or quote the value")
         }
-        E::MisplacedFlowCollectionEnd => Diagnostic::error("this closing bracket has no opening bracket")
-            .hint("remove it, or quote the value that contains it"),
+        E::MismatchedFlowCollectionEnd { open, close } => Diagnostic::error(
+            format!("this `{open}` is closed by a `{close}`"),
+            "make the brackets match, or quote the value",
+        ),
+        E::MisplacedFlowCollectionEnd => Diagnostic::error(
+            "this closing bracket has no opening bracket",
+            "remove it, or quote the value that contains it",
+        ),
         E::ExpectedFlowMappingSeparator | E::ExpectedFlowSequenceSeparator | E::InvalidColonPlacement => {
-            Diagnostic::error("a `,` or a closing bracket is missing before this")
-                .why("it is inside brackets that are not closed before it")
-                .hint("close the bracket, or quote the value: `{ role: \"${name.arn}\" }`")
+            Diagnostic::error(
+                "a `,` or a closing bracket is missing before this",
+                "close the bracket, or quote the value: `{ role: \"${name.arn}\" }`",
+            )
+            .why("it is inside brackets that are not closed before it")
         }
         E::MappingValueNotAllowed => return explain_colon(file, at, last),
         E::SimpleKeyExpected | E::InvalidSimpleKey
@@ -568,9 +591,11 @@ fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize
         {
             return (at + colon, wide);
         }
-        E::SimpleKeyExpected | E::InvalidSimpleKey => Diagnostic::error("a `:` is missing after this key")
-            .why("each key has the form `key: value`, with a space after the colon")
-            .hint("add it, or indent the line if it belongs to the value above"),
+        E::SimpleKeyExpected | E::InvalidSimpleKey => Diagnostic::error(
+            "a `:` is missing after this key",
+            "add it, or indent the line if it belongs to the value above",
+        )
+        .why("each key has the form `key: value`, with a space after the colon"),
         E::ExpectedBlockMappingKey
         | E::ExpectedBlockSequenceEntry
         | E::ExpectedDocumentStart
@@ -579,54 +604,60 @@ fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize
         | E::UnexpectedEofBlockSequence
             if !file.text().get(at..).is_some_and(|rest| rest.starts_with([',', ']', '}'])) =>
         {
-            Diagnostic::error("this line's indentation doesn't match any line above it")
-                .hint("indent it exactly like the keys or `-` items that it belongs to")
+            Diagnostic::error(
+                "this line's indentation doesn't match any line above it",
+                "indent it exactly like the keys or `-` items that it belongs to",
+            )
         }
-        E::BlockSequenceEntryNotAllowed | E::BlockEntryInFlowCollection => {
-            Diagnostic::error("a `-` list item is not allowed here")
-                .hint("start the list on the line below its key, or write it as `[a, b]`")
-        }
+        E::BlockSequenceEntryNotAllowed | E::BlockEntryInFlowCollection => Diagnostic::error(
+            "a `-` list item is not allowed here",
+            "start the list on the line below its key, or write it as `[a, b]`",
+        ),
         E::TabNotAllowed
         | E::TabInBlockIndentation
         | E::TabInIndentation
         | E::TabInPlainScalar
         | E::TabAtBlockScalarStart => {
-            let tab = Diagnostic::error("a tab is used for indentation")
-                .why("YAML allows only spaces for indentation")
-                .hint("replace the tab with spaces");
+            let tab = Diagnostic::error("a tab is used for indentation", "replace the tab with spaces")
+                .why("YAML allows only spaces for indentation");
             return (first_indenting_tab(file.text(), at).unwrap_or(at), tab);
         }
         E::UnclosedQuotedScalar | E::DocumentIndicatorInQuotedScalar => {
-            Diagnostic::error("this quote is never closed").hint("add the closing quote")
+            Diagnostic::error("this quote is never closed", "add the closing quote")
         }
-        E::InvalidTrailingSingleQuotedScalar | E::InvalidTrailingDoubleQuotedScalar => {
-            Diagnostic::error("unexpected text after the closing quote")
-                .hint("to include a quote, write `''` inside `'…'`, or `\\\"` inside `\"…\"`")
-        }
-        E::UnknownQuotedScalarEscape | E::InvalidQuotedScalarHexEscape | E::InvalidUnicodeEscape => {
-            Diagnostic::error("this text has an unknown escape sequence")
-                .hint("write `\\\\` for a backslash, or use single quotes, which have no escapes")
-        }
+        E::InvalidTrailingSingleQuotedScalar | E::InvalidTrailingDoubleQuotedScalar => Diagnostic::error(
+            "unexpected text after the closing quote",
+            "to include a quote, write `''` inside `'…'`, or `\\\"` inside `\"…\"`",
+        ),
+        E::UnknownQuotedScalarEscape | E::InvalidQuotedScalarHexEscape | E::InvalidUnicodeEscape => Diagnostic::error(
+            "this text has an unknown escape sequence",
+            "write `\\\\` for a backslash, or use single quotes, which have no escapes",
+        ),
         E::ExpectedNodeContent
         | E::UnexpectedEofFlowSequence
         | E::UnexpectedEofFlowMapping
-        | E::UnexpectedEofImplicitFlowMapping => Diagnostic::error("a value is missing before this")
-            .hint("add the value, or remove the extra comma or bracket"),
+        | E::UnexpectedEofImplicitFlowMapping => {
+            Diagnostic::error("a value is missing before this", "add the value, or remove the extra comma or bracket")
+        }
         E::UnexpectedCharacter { .. }
         | E::MappingKeyNotAllowed
         | E::UnexpectedEofBlockMapping
         | E::UnexpectedEofBlockSequence => {
-            Diagnostic::error("a value can't start with this character").hint("quote the value")
+            Diagnostic::error("a value can't start with this character", "quote the value")
         }
-        E::InvalidBlockScalarHeader | E::ZeroBlockScalarIndent => {
-            Diagnostic::error("no text is allowed after `|` or `>` on the same line")
-                .hint("start the text on the next line, or quote the value")
-        }
-        E::CommentInterceptedScalar => Diagnostic::error("this comment is in the middle of a value")
-            .hint("check the next line's indentation, or quote the value if `#` is part of it"),
-        E::CommentNotSeparated => Diagnostic::error("a comment needs a space before its `#`")
-            .hint("add the space, or quote the value if `#` is part of it"),
-        E::DirectiveDisallowed => Diagnostic::error("directives (`%`) are not supported").hint("remove the line"),
+        E::InvalidBlockScalarHeader | E::ZeroBlockScalarIndent => Diagnostic::error(
+            "no text is allowed after `|` or `>` on the same line",
+            "start the text on the next line, or quote the value",
+        ),
+        E::CommentInterceptedScalar => Diagnostic::error(
+            "this comment is in the middle of a value",
+            "check the next line's indentation, or quote the value if `#` is part of it",
+        ),
+        E::CommentNotSeparated => Diagnostic::error(
+            "a comment needs a space before its `#`",
+            "add the space, or quote the value if `#` is part of it",
+        ),
+        E::DirectiveDisallowed => Diagnostic::error("directives (`%`) are not supported", "remove the line"),
         E::MissingAnchorOrAliasName => anchor_error(),
         E::UndeclaredTagHandle
         | E::InvalidTagTerminator
@@ -636,9 +667,11 @@ fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize
         | E::InvalidGlobalTagCharacter => tag_error(),
         E::RecursionLimitExceeded => depth_error(),
         // granit's messages describe grammar and never contain the file's text.
-        other => Diagnostic::error("this is not valid YAML")
-            .why(other.to_string())
-            .hint("check the quotes, brackets and indentation of this line and the one above"),
+        other => Diagnostic::error(
+            "this is not valid YAML",
+            "check the quotes, brackets and indentation of this line and the one above",
+        )
+        .why(other.to_string()),
     };
     (at, diagnostic)
 }
@@ -651,24 +684,27 @@ fn rest_of_line(text: &str, at: usize) -> &str {
 fn explain_colon(file: &SourceFile, at: usize, last: Span) -> (usize, Diagnostic) {
     let before = file.slice(last);
     let Some((first_line, _)) = before.split_once('\n') else {
-        let second = Diagnostic::error("a second `:` on one line")
-            .why("YAML treats a colon followed by a space as the end of a key")
-            .hint("quote the value if `:` is part of it, or write it indented under a `|`");
+        let second = Diagnostic::error(
+            "a second `:` on one line",
+            "quote the value if `:` is part of it, or write it indented under a `|`",
+        )
+        .why("YAML treats a colon followed by a space as the end of a key");
         return (at, second);
     };
     if let Some((colon, wide)) = wide_colon(first_line) {
         return (last.start + colon, wide);
     }
     if let Some(colon) = first_line.find(':') {
-        let missing = Diagnostic::error("a space is missing after this `:`")
-            .why("without it, YAML reads the whole line as text")
-            .hint("write `key: value`");
+        let missing = Diagnostic::error("a space is missing after this `:`", "write `key: value`")
+            .why("without it, YAML reads the whole line as text");
         return (last.start + colon, missing);
     }
     let (line, _) = file.line_column(last.start);
-    let continued = Diagnostic::error("a key is not allowed here")
-        .why(format!("this line continues the text that starts on line {line}"))
-        .hint(format!("indent it like the keys around it, and check that line {line} has the form `key: value`"));
+    let continued = Diagnostic::error(
+        "a key is not allowed here",
+        format!("indent it like the keys around it, and check that line {line} has the form `key: value`"),
+    )
+    .why(format!("this line continues the text that starts on line {line}"));
     let key = before.rfind('\n').map_or(at, |newline| {
         let continuation = &before[newline + 1..];
         last.start + newline + 1 + (continuation.len() - continuation.trim_start().len())

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::ownership::notes;
-use super::project::Project;
+use super::project::{Project, Ran};
 use super::{ACCOUNT, NO_CHANGES, long_ago};
 
 const TEAMS: &str = "# those who are here today\nblue-owls\n\nred-foxes  # in room 7\n";
@@ -80,4 +80,22 @@ fn a_list_shows_who_has_what_and_what_is_left_over_and_changes_nothing() {
         ],
     );
     assert_eq!(aws.snapshot(), before);
+}
+
+#[test]
+fn hundreds_of_resources_are_read_with_few_open_files() {
+    let project = Project::new();
+    let table = |at: usize| {
+        format!(
+            "  t{at}:\n    type: table\n    attributes: {{ id: S }}\n    hash_key: id\n    billing_mode: PAY_PER_REQUEST\n"
+        )
+    };
+    let tables: String = (0..400).map(table).collect();
+    project.write("specs/app.yaml", &format!("team: blue-owls\nregion: eu-central-1\nresources:\n{tables}"));
+    // The local AWS has its own limit.
+    project.endpoint();
+    let engine = project.command(&["diff", "specs/app.yaml", "--local"]);
+    let mut limited = project.program("sh");
+    limited.args(["-c", r#"ulimit -n 256; exec "$@""#, "sh"]).arg(engine.get_program()).args(engine.get_args());
+    Ran::of(limited.output().unwrap()).expect(0, &["Plan: 400 to add, 0 to change, 0 to destroy."]);
 }

@@ -711,7 +711,7 @@ fn explain_shows_the_meaning_reason_and_next_step_of_each_code() {
     let listed = Running::start(project.command(&["explain"]), &project.path("run")).end();
     let kinds = engine::kinds::all();
     let properties: BTreeSet<&str> =
-        kinds.schemas().flat_map(|schema| &schema.properties).map(|property| property.name).collect();
+        kinds.schemas().flat_map(|schema| &schema.properties).map(|property| &*property.name).collect();
     for code in Code::ALL {
         let entry = code.entry();
         listed.says(&format!("{} {}", code.name(), entry.title));

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::apply::{self, Ending};
-use engine::aws::{Access, Aws, Class, Consent, Context, LocalSettings};
+use engine::apply::{self, StepOutcome};
+use engine::aws::{Access, Aws, Class, Consent, LocalSettings};
 use engine::live::{self, Leftovers};
 use engine::plan::{self, Goal, Options};
 use engine::schema::Id;
@@ -117,7 +117,7 @@ async fn drive(
     };
     let depth = if goal == Goal::Present { Depth::Full } else { Depth::Identities };
     let loaded = match run.aim {
-        Aim::DestroyBare => Spec::bare(case.us(), STACK, Some(REGION)),
+        Aim::DestroyBare => Spec::bare(&engine::kinds::all(), case.us(), STACK, Some(REGION)),
         _ => Spec::load(&engine::kinds::all(), &project.path("specs/team.yaml"), &Overrides::default(), depth),
     };
     let Ok(mut spec) = loaded else {
@@ -133,7 +133,7 @@ async fn drive(
     let access = Access::Team { team: case.us().to_owned(), assume_owner: run.assume_owner };
     let consent = Consent { delete_data: run.delete_data, assume_owner: run.assume_owner };
     let (_press, interrupt) = watch::channel(false);
-    let cx = Context::new(Arc::new(Aws::local(&settings, access)), consent, interrupt);
+    let cx = engine::kinds::context(Arc::new(Aws::local(&settings, access)), consent, interrupt);
     let account = spec.account.clone();
     let inventory = loop {
         let Ok(inventory) = live::read(&cx, &spec, goal, &options, leftovers, account.as_deref()).await else {
@@ -169,7 +169,7 @@ async fn drive(
     let endings = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await.endings;
     cloud.watch(None);
     let guarded = endings.iter().filter_map(|ending| match ending {
-        Ending::Failed(error) if error.class == Class::Guarded => Some(error.to_string()),
+        StepOutcome::Failed(error) if error.class == Class::Guarded => Some(error.to_string()),
         _ => None,
     });
     guarded.collect()

@@ -19,7 +19,8 @@ fn us() -> Owner {
 }
 
 fn id(name: &str, function: &str) -> Id {
-    let anchors = if function.is_empty() { BTreeMap::new() } else { BTreeMap::from([("function", function.into())]) };
+    let anchors =
+        if function.is_empty() { BTreeMap::new() } else { BTreeMap::from([("function".into(), function.into())]) };
     Id { owner: us(), name: name.to_owned(), arn: None, anchors, site: None, incarnation: None }
 }
 
@@ -96,7 +97,7 @@ async fn what_is_released_loses_our_tags_and_nothing_else() {
     for name in ["logger", "todos-to-logger"] {
         let declared = spec.resource(name).unwrap();
         let live = inventory.live(name).unwrap().clone();
-        cx.provider(declared.schema().kind).unwrap().release(&cx, &declared.id, live).await.unwrap();
+        cx.provider(&declared.schema().kind).unwrap().release(&cx, &declared.id, live).await.unwrap();
     }
     let left = BTreeMap::from([("course".to_owned(), "cloud".to_owned())]);
     assert_eq!(cloud.world(|world| world.functions[FUNCTION].tags.clone()), left);
@@ -151,7 +152,7 @@ async fn a_lost_create_finds_our_mapping_among_others_of_the_pair() {
         let declared = spec.resource("todos-to-logger").unwrap();
         let live = inventory.live("todos-to-logger").unwrap();
         let want = engine::kind::Want { props: live.props.clone(), artifact: None };
-        let made = cx.provider(declared.schema().kind).unwrap().create(&cx, &declared.id, want).await.unwrap();
+        let made = cx.provider(&declared.schema().kind).unwrap().create(&cx, &declared.id, want).await.unwrap();
         assert_eq!(made["uuid"], ours);
     }
 }
@@ -232,7 +233,7 @@ async fn a_mappings_troubles_are_told() {
     });
     let live = look(&cx, "mapping", &this).await.unwrap();
     assert_eq!(live.notes, ["Lambda reports about its last batch: PROBLEM: Function call failed"]);
-    let why = |text: &str| BTreeMap::from([("filters", text.to_owned())]);
+    let why = |text: &str| BTreeMap::from([("filters".into(), text.to_owned())]);
     assert_eq!(live.unknown, why("you lack permission to use the KMS key"));
     assert_eq!(live.props.get("filters"), None);
     // Without a word of its own, the pattern that is not shown tells.
@@ -264,11 +265,11 @@ async fn a_mapping_that_says_least_has_awss_defaults() {
 
 /// That whatever is not shown has its default, unless AWS always shows it: then it is unknown.
 fn has_defaults(kind: &str, live: &Live) {
-    for property in &all()[kind].schema().properties {
+    for property in &all().get(kind).unwrap().schema().properties {
         if let engine::schema::Presence::Default(default) = &property.presence
-            && !live.unknown.contains_key(property.name)
+            && !live.unknown.contains_key(&property.name)
         {
-            assert_eq!(live.props[property.name], Value::from(default.clone()), "{}", property.name);
+            assert_eq!(live.props[&*property.name], Value::from(default.clone()), "{}", property.name);
         }
     }
 }
@@ -313,7 +314,7 @@ async fn a_function_that_says_least_has_awss_defaults() {
         let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
         has_defaults("function", &live);
         let unknown = always.into_iter().filter(|name| !(has_logging && name.contains("log_")));
-        assert_eq!(live.unknown.keys().copied().collect::<Vec<_>>(), unknown.collect::<Vec<_>>());
+        assert_eq!(live.unknown.keys().map(|name| &**name).collect::<Vec<_>>(), unknown.collect::<Vec<_>>());
         if has_logging {
             assert_eq!(live.props["log_group"], Value::String(format!("/aws/lambda/{FUNCTION}")));
             assert_eq!(live.props["application_log_level"], Value::Null);
@@ -336,8 +337,12 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
     let mut want = live.props.clone();
     want.insert("tumbling_window_in_seconds".into(), Value::from(json!(30)));
     let start = Instant::now();
-    let error =
-        cx.provider(declared.schema().kind).unwrap().settle(&cx, &declared.id, &want, &live.outputs).await.unwrap_err();
+    let error = cx
+        .provider(&declared.schema().kind)
+        .unwrap()
+        .settle(&cx, &declared.id, &want, &live.outputs)
+        .await
+        .unwrap_err();
     assert_eq!(error.class, Class::Differs);
     assert_eq!(
         &*error.message,
@@ -350,7 +355,7 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
 async fn only_a_function_with_variables_is_bound_to_one_incarnation_of_its_role() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
-    let bound = all()["function"].schema().property("role").unwrap().bound.unwrap();
+    let bound = all().get("function").unwrap().schema().property("role").unwrap().bound.clone().unwrap();
     let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
     assert_eq!(bound(&live.props), None);
     cloud.world(|world| {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::apply::{self, Ending};
+use engine::apply::{self, StepOutcome};
 use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Named};
 use engine::inventory::Inventory;
 use engine::kind::Want;
@@ -40,7 +40,7 @@ fn context_of(kinds: &[Arc<dyn DynKind>], cloud: &Cloud, access: Access) -> (Con
     };
     let aws = Aws::local(&settings, access);
     let (press, interrupt) = watch::channel(false);
-    (Context::of_kinds(kinds, Arc::new(aws), Consent::default(), interrupt), press)
+    (engine_aws::kind::context(kinds, Arc::new(aws), Consent::default(), interrupt), press)
 }
 
 pub(super) fn team() -> Access {
@@ -58,16 +58,16 @@ pub(super) async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec
     Ok(inventory)
 }
 
-pub(super) async fn run(cx: &Context, spec: &mut Spec) -> Vec<Ending> {
+pub(super) async fn run(cx: &Context, spec: &mut Spec) -> Vec<StepOutcome> {
     let inventory = read(cx, spec).await.unwrap();
     let plan = plan::plan(spec, &inventory, Goal::Present, &Options::default());
     assert_eq!(plan.refusals().count(), 0);
     apply::apply(cx, spec, &inventory, &plan, 16, &mut |_| {}).await.endings
 }
 
-pub(super) fn failures(endings: &[Ending]) -> Vec<&AwsError> {
+pub(super) fn failures(endings: &[StepOutcome]) -> Vec<&AwsError> {
     let failed = endings.iter().filter_map(|ending| match ending {
-        Ending::Failed(error) => Some(error),
+        StepOutcome::Failed(error) => Some(error),
         _ => None,
     });
     failed.collect()
@@ -148,7 +148,10 @@ async fn what_never_passes_ends_within_its_budget() {
         assert!(seconds.contains(&took), "{operation} took {took} s");
         assert!(failed[0].hint().contains(hint), "{operation}: {:?}", failed[0].hint());
         assert!(cloud.count(operation) > 10, "{operation} was tried {} times", cloud.count(operation));
-        assert!(endings.iter().any(|ending| matches!(ending, Ending::Done(_))), "{operation}: other branches finish");
+        assert!(
+            endings.iter().any(|ending| matches!(ending, StepOutcome::Done(_))),
+            "{operation}: other branches finish"
+        );
     }
 }
 
@@ -188,10 +191,10 @@ impl Kind for Liar {
 
     fn schema(&self) -> Schema {
         Schema {
-            kind: "table",
-            summary: "",
-            remark: "",
-            source: "",
+            kind: "table".into(),
+            summary: "".into(),
+            remark: "".into(),
+            source: "".into(),
             naming: Naming::Own { text: Text::any(64) },
             managed: true,
             importable: false,
@@ -201,7 +204,8 @@ impl Kind for Liar {
             leaves: None,
             outage: None,
             renewal: None,
-            index: None,
+            arn: None,
+            is_indexed: false,
             properties: Vec::new(),
             outputs: Vec::new(),
         }
@@ -216,7 +220,7 @@ impl Kind for Liar {
     }
 
     async fn create(&self, cx: &Context, _: &Id, _: Want<Json>) -> Result<Outputs, AwsError> {
-        let (dynamodb, lambda, iam) = (&cx.aws.dynamodb, &cx.aws.lambda, &cx.aws.iam);
+        let (dynamodb, lambda, iam) = cx.aws.clients();
         let foreign = world::function_arn("red-foxes-logger");
         match self.0 {
             Lie::ForeignTable => {
@@ -264,7 +268,7 @@ impl Kind for Liar {
         unreachable!("nothing is there to be updated")
     }
 
-    async fn settle(&self, _: &Context, _: &Id, _: &Json, _: &[&'static str], _: &Outputs) -> Result<(), AwsError> {
+    async fn settle(&self, _: &Context, _: &Id, _: &Json, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
         Ok(())
     }
 

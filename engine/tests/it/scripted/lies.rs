@@ -123,7 +123,8 @@ async fn lie(cx: &Context, forged: &Forged) -> Result<(), AwsError> {
         request.headers_mut().insert("content-length", body.len().to_string());
         *request.body_mut() = SdkBody::from(body.clone());
     };
-    cx.aws.lambda.list_functions().customize().mutate_request(forge).send().await.named("lie", "").map(drop)
+    let (_, lambda, _) = cx.aws.clients();
+    lambda.list_functions().customize().mutate_request(forge).send().await.named("lie", "").map(drop)
 }
 
 fn tags(team: &str, resource: &str) -> BTreeMap<String, String> {
@@ -232,7 +233,7 @@ async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
             continue;
         }
         let access = match operation.effect {
-            Effect::Data => Access::Items { team: "blue-owls".to_owned() },
+            Effect::Item => Access::Items { team: "blue-owls".to_owned() },
             _ => team(),
         };
         let (cloud, cx, mappings) = stage(access).await;
@@ -292,13 +293,13 @@ async fn no_write_of_any_kind_reaches_what_a_read_showed_to_be_anothers() {
             continue;
         }
         let access = match operation.effect {
-            Effect::Data => Access::Items { team: "blue-owls".to_owned() },
+            Effect::Item => Access::Items { team: "blue-owls".to_owned() },
             _ => team(),
         };
         let (cx, _press) = context(&cloud, access);
         let guard = &cx.aws.guard;
         guard.observe_site(&Site::new(REGION, ACCOUNT));
-        let schema = kinds[target.form.kind].schema();
+        let schema = kinds.get(target.form.kind).unwrap().schema();
         for (name, team) in [("blue-owls-x", "blue-owls"), ("blue-owls-y", "red-foxes"), ("red-foxes-x", "red-foxes")] {
             let live = crate::tidy::live(Ownership::Engine(owner(team)));
             guard.observe(schema, &id(name), &live);
@@ -452,13 +453,13 @@ async fn without_its_declaration_a_call_is_refused_at_the_door() {
     let (_press, interrupt) = tokio::sync::watch::channel(false);
     let context = |operations: Operations, access: Access| {
         let aws = Connection::local_for(&settings, &Network::default(), operations).clients(access);
-        Context::new(Arc::new(aws), Consent::default(), interrupt.clone())
+        engine::kinds::context(Arc::new(aws), Consent::default(), interrupt.clone())
     };
     let all = operation::all();
     for operation in all.iter() {
         let name = operation.name;
         let access =
-            if operation.effect == Effect::Data { Access::Items { team: "blue-owls".to_owned() } } else { team() };
+            if operation.effect == Effect::Item { Access::Items { team: "blue-owls".to_owned() } } else { team() };
         let form = operation.target.map(|target| forms(&target, "blue-owls-x").remove(0)).unwrap_or_default();
         let request = forged(operation, &form);
         let rest = Operations::new(all.iter().filter(|it| !it.is_same(operation)).copied());

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::apply::{self, Ending, Event};
+use engine::apply::{self, Event, StepOutcome};
 use engine::aws::{AwsError, Class};
 use engine::live::{self, Leftovers};
 use engine::plan::{self, Goal, Options};
@@ -835,7 +835,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// One run: what was waited for, and how its steps ended.
-async fn act(cloud: &Cloud, project: &Project, goal: Goal) -> Result<(Vec<String>, Vec<Ending>), AwsError> {
+async fn act(cloud: &Cloud, project: &Project, goal: Goal) -> Result<(Vec<String>, Vec<StepOutcome>), AwsError> {
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(cloud, team());
     let options = Options::default();

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::server::Cloud;
-use super::world::World;
+use super::server::{Cloud, Fault, until};
+use super::world::{Reply, World};
 use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, is_write, nth, writes};
 
 const STREAM: &str = "    stream_view_type: NEW_AND_OLD_IMAGES\n";
@@ -240,5 +240,32 @@ fn what_is_left_over_under_a_declared_name_does_not_stand_in_for_it() {
     });
     assert_eq!(tables, [TABLE]);
     assert_eq!(variables["TABLE"], cloud.world(|world| world.tables[TABLE].shown["LatestStreamArn"].clone()));
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn ctrl_c_during_the_delete_of_a_statement_leaves_none_deleted_though_reads_are_throttled() {
+    let cloud = deployed();
+    let project = Project::usual();
+    project.edit("    principal: dynamodb.amazonaws.com", "    principal: sns.amazonaws.com");
+    cloud.hold();
+    let running = project.start(&cloud, &["apply"]);
+    // What is read at once; then one call follows the other.
+    for n_calls in [9, 2] {
+        cloud.held(n_calls);
+        cloud.release();
+    }
+    while !cloud.held(1).iter().any(|call| call.starts_with("RemovePermission")) {
+        cloud.release();
+    }
+    let next = cloud.count("GetFunction") + 1;
+    let throttled = Reply::lambda(429, "TooManyRequestsException", "Rate exceeded");
+    cloud.fault("GetFunction", next..next + 4, Fault::Answer(throttled));
+    running.press_ctrl_c();
+    until("the interrupt", || running.said(), |said| said.contains("interrupted"));
+    cloud.let_go();
+    running.end().ends_with(0);
+    assert_eq!(writes(&cloud), ["RemovePermission", "AddPermission"]);
+    assert!(cloud.count("GetFunction") >= next + 4);
     diff_is_empty(&project, &cloud);
 }

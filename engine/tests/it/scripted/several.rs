@@ -4,7 +4,7 @@ use std::fs;
 
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
-use super::{Project, writes};
+use super::{Project, is_write, writes};
 
 /// A spec with nothing but a table.
 fn notes(team: &str, stack: &str, resource: &str) -> String {
@@ -84,4 +84,30 @@ fn a_failing_team_stops_nobody_else() {
     cloud.forget();
     project.run(&cloud, &["apply", "specs/team.yaml", "--teams", "teams.txt"]).ends_with(0).says("1 added");
     assert_eq!(cloud.world(|world| world.tables.len()), 3);
+}
+
+#[test]
+fn several_teams_share_the_maximum_of_concurrent_steps() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::usual();
+    project.spec(&notes("acme", "a", "notes"));
+    fs::write(project.path("specs/other.yaml"), notes("acme", "b", "lists")).unwrap();
+    fs::write(project.path("teams.txt"), "acme\nblue-owls\nred-foxes\n").unwrap();
+    cloud.hold();
+    let args = ["apply", "specs/team.yaml", "specs/other.yaml", "--teams", "teams.txt", "--parallelism", "1"];
+    let running = project.start(&cloud, &args);
+    while !cloud.held(1).iter().any(|call| call.starts_with("CreateTable")) {
+        cloud.release();
+    }
+    // Others would follow at once.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(cloud.held(1).len(), 1);
+    cloud.let_go();
+    running.end().ends_with(0);
+    let calls = cloud.calls();
+    let creates: Vec<_> = calls.iter().filter(|call| is_write(call)).collect();
+    assert_eq!(creates.len(), 6);
+    for pair in creates.windows(2) {
+        assert!(pair[1].start >= pair[0].end.unwrap(), "{} overlaps {}", pair[1].about, pair[0].about);
+    }
 }

@@ -433,7 +433,7 @@ async fn a_released_table_keeps_everything_but_our_tags() {
     let kind = cx.provider("table").unwrap();
     let id = id(&owner, TABLE);
     let live = kind.read(&cx, &id).await.unwrap().live.unwrap();
-    cx.aws.guard.observe(all()["table"].schema(), &id, &live);
+    cx.aws.guard.observe(all().get("table").unwrap().schema(), &id, &live);
     cx.aws.guard.observe_site(&Site::new(REGION, ACCOUNT));
     kind.release(&cx, &id, live).await.unwrap();
     let tags = cloud.world(|world| world.tables[TABLE].tags.clone());

@@ -273,7 +273,7 @@ async fn a_call_that_hangs_is_as_long_as_it_hung() {
     let reads = timeline.reads.as_ref().unwrap();
     assert!(reads.end <= table.begin && reads.calls.iter().any(|call| call.operation == "DescribeTable"));
     for (_, bar) in &timeline.bars {
-        assert!(bar.free <= bar.begin && bar.begin <= bar.end && bar.end <= axis.length, "{bar:#?}");
+        assert!(bar.ready <= bar.begin && bar.begin <= bar.end && bar.end <= axis.length, "{bar:#?}");
         let within = |begin, end| begin >= bar.begin && end <= bar.end && begin <= end;
         assert!(bar.calls.iter().all(|call| within(call.begin, call.end)), "{bar:#?}");
         assert!(bar.waits.iter().all(|wait| within(wait.begin, wait.end)), "{bar:#?}");

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use engine::apply::{self, Ending};
+use engine::apply::{self, StepOutcome};
 use engine::aws::Context;
 use engine::inventory::Inventory;
 use engine::kinds::all;
@@ -395,7 +395,7 @@ fn every_property_of_every_kind_can_be_unknown() {
         let held: BTreeSet<&str> = rows.chain(absent).copied().collect();
         // What is never read back can't be hidden.
         let read = schema.properties.iter().filter(|property| property.change != Rule::Local);
-        assert_eq!(held, read.map(|property| property.name).collect(), "{}", schema.kind);
+        assert_eq!(held, read.map(|property| &*property.name).collect(), "{}", schema.kind);
     }
 }
 
@@ -420,7 +420,10 @@ async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
         let (inventory, plan) = planned(&cx, &mut spec).await;
         let change = of_kind(&plan, row.kind);
         let live = change.live(&inventory).unwrap();
-        assert_eq!(live.unknown.keys().copied().collect::<BTreeSet<_>>(), row.properties.iter().copied().collect());
+        assert_eq!(
+            live.unknown.keys().map(|name| &**name).collect::<BTreeSet<_>>(),
+            row.properties.iter().copied().collect()
+        );
         assert_eq!(claimed(&plan, row), [""; 0], "{name} is claimed");
         assert_eq!(plan.refusals().count(), 0, "{name}: {:?}", plan.refusals().collect::<Vec<_>>());
         let notes = change.remarks.iter().filter(|remark| remark.contains("can't be read ("));
@@ -428,7 +431,7 @@ async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
         assert_eq!(notes.len(), 1, "{name}: {:?}", change.remarks);
         assert!(row.properties.iter().all(|it| notes[0].contains(&format!("`{it}`"))), "{name}: {notes:?}");
         let outcome = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
-        let is_done = |ending: &Ending| matches!(ending, Ending::Done(_));
+        let is_done = |ending: &StepOutcome| matches!(ending, StepOutcome::Done(_));
         assert!(outcome.endings.iter().all(is_done), "{name}: {:?}", outcome.endings);
         let sent = sent(&cloud, row.kind);
         assert!(row.senders.iter().all(|word| !sent.contains(*word)), "{name} is sent: {sent:?}");

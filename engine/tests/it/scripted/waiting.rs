@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use engine::apply::{self, Ending, Event};
+use engine::apply::{self, Event, StepOutcome};
 use engine::aws::Class;
 use engine::live::{self, Leftovers};
 use engine::plan::{self, Goal, Options, StepId};
@@ -17,7 +17,7 @@ use super::world::{Reply, World};
 use super::{FUNCTION, Project, TABLE, deployed, deployed_world, replaced};
 
 /// A run in which each step's longest silence is measured.
-async fn listen(cloud: &Cloud, project: &Project, goal: Goal) -> (Duration, Vec<String>, Vec<Ending>) {
+async fn listen(cloud: &Cloud, project: &Project, goal: Goal) -> (Duration, Vec<String>, Vec<StepOutcome>) {
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(cloud, team());
     let options = Options::default();

@@ -17,10 +17,13 @@
 //! ```
 
 mod errors;
+pub mod javascript;
 pub(super) mod operations;
+pub mod source;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::discriminant;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
@@ -40,13 +43,14 @@ use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
+use crate::ownership::OwnershipVerdict;
 use crate::schema::{
-    Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Text, Unknown, is_of_team, property,
+    Age, Condition, Effect, Home, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Text, Unknown, is_of_team, property,
 };
-use crate::source::{self, Entry, Source, SourceError};
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Loaded, SpecFolder, Want};
+use source::{Entry, Source, SourceError};
 
 use super::{Delta, Sighting};
 
@@ -80,40 +84,34 @@ pub(super) struct Props {
 }
 
 /// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
-const NAME: Text = Text { min: 1, max: 64, allows: super::text::word, words: "letters, digits, `-` and `_`" };
-const HANDLER: Text = Text {
-    min: 1,
-    max: 128,
-    allows: |text| !text.contains(char::is_whitespace),
-    words: "a file and an export without whitespace, like `index.handler`",
-};
-const VARIABLE: Text = Text {
-    min: 2,
-    max: 256,
-    allows: |text| {
+static NAME: LazyLock<Text> = LazyLock::new(|| Text::new(1..=64, "letters, digits, `-` and `_`", super::text::word));
+static HANDLER: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=128, "a file and an export without whitespace, like `index.handler`", |text| {
+        !text.contains(char::is_whitespace)
+    })
+});
+static VARIABLE: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(2..=256, "at least two letters, digits and `_`, starting with a letter", |text| {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    },
-    words: "at least two letters, digits and `_`, starting with a letter",
-};
+    })
+});
 /// docs.aws.amazon.com/lambda/latest/api/API_LoggingConfig.html
-const LOG_GROUP: Text = Text {
-    min: 1,
-    max: 512,
-    allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte)),
-    words: "letters, digits and `.-_/#`",
-};
+static LOG_GROUP: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=512, "letters, digits and `.-_/#`", |text| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte))
+    })
+});
 /// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html; the SDK's model allows 2,048 characters since 2025, and
 /// allowed 140 before.
-const LAYER: Text = Text {
-    min: 1,
-    max: 2048,
-    allows: |text| layer(text).is_some(),
-    words: "a layer version ARN (`arn:aws:lambda:region:account:layer:name:1`)",
-};
+static LAYER: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=2048, "a layer version ARN (`arn:aws:lambda:region:account:layer:name:1`)", |text| {
+        layer(text).is_some()
+    })
+});
 /// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-const DEAD_LETTER: Text =
-    Text { min: 1, max: 2048, allows: super::text::is_target, words: "the ARN of an SQS queue or SNS topic, not FIFO" };
+static DEAD_LETTER: LazyLock<Text> =
+    LazyLock::new(|| Text::new(1..=2048, "the ARN of an SQS queue or SNS topic, not FIFO", super::text::is_target));
 /// Maximum size of a function's environment variables as compact JSON
 /// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda accepts 4,096 bytes and rejects 4,097).
 const ENVIRONMENT_BYTES: usize = 4096;
@@ -187,33 +185,36 @@ impl Kind for Function {
             property("exclude", exclude, "glob patterns of files to exclude from the package").literal(),
         ];
         let variables =
-            Shape::Map { key: VARIABLE, value: Box::new(Shape::Text(Text::any(ENVIRONMENT_BYTES))), max: 1000 };
+            Shape::Map { key: VARIABLE.clone(), value: Box::new(Shape::Text(Text::any(ENVIRONMENT_BYTES))), max: 1000 };
         Schema {
-            kind: "function",
-            summary: "a Lambda function from local source code",
-            remark: "",
-            source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html",
-            naming: Naming::Own { text: NAME },
+            kind: "function".into(),
+            summary: "a Lambda function from local source code".into(),
+            remark: "".into(),
+            source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html".into(),
+            naming: Naming::Own { text: NAME.clone() },
             managed: true,
             importable: true,
             adoptable: true,
             holds_data: false,
             locked: None,
-            leaves: Some(|props| Some(format!("its log group {} is not deleted", props.get("log_group")?.as_str()?))),
+            leaves: Some(Arc::new(|props| {
+                Some(format!("its log group {} is not deleted", props.get("log_group")?.as_str()?))
+            })),
             outage: Some(Outage {
-                deleted: "callers will get errors; its versions and aliases are deleted too",
-                replaced: "callers will get errors until it is re-created; its versions, its aliases and all settings that are not in the spec are lost",
+                deleted: "callers will get errors; its versions and aliases are deleted too".into(),
+                replaced: "callers will get errors until it is re-created; its versions, its aliases and all settings that are not in the spec are lost".into(),
             }),
             renewal: None,
-            index: Some("lambda:function"),
+            arn: operations::FUNCTION.arn.clone(),
+            is_indexed: true,
             properties: vec![
                 property("runtime", super::runtimes::shape(), "the language and its version").required().literal(),
-                property("handler", Shape::Text(HANDLER), "the file and the function that Lambda calls")
+                property("handler", Shape::Text(HANDLER.clone()), "the file and the function that Lambda calls")
                     .required()
                     .literal(),
                 property(
                     "role",
-                    Shape::Link { to: &[("role", "arn")], literal: Some(super::text::ROLE_ARN) },
+                    Shape::link([("role", "arn")], Some(&super::text::ROLE_ARN)),
                     "the function's execution role",
                 )
                 .required()
@@ -223,7 +224,8 @@ impl Kind for Function {
                 .bound(|props| match props.get("environment") {
                     Some(Value::Map(variables)) if !variables.is_empty() => Some(
                         "its role was re-created with the same name, and Lambda's grant to decrypt the function's \
-                         variables refers to the old role",
+                         variables refers to the old role"
+                            .into(),
                     ),
                     _ => None,
                 }),
@@ -268,7 +270,7 @@ impl Kind for Function {
                     .default("x86_64"),
                 property(
                     "layers",
-                    Shape::List { item: Box::new(Shape::Text(LAYER)), max: 5 },
+                    Shape::List { item: Box::new(Shape::Text(LAYER.clone())), max: 5 },
                     "ARNs of layer versions; later layers override earlier ones",
                 )
                 .at_home(Home::Region)
@@ -282,10 +284,10 @@ impl Kind for Function {
                 )
                 .member("TracingConfig.Mode")
                 .default("PassThrough"),
-                property("log_format", Shape::Choice(&["Text", "JSON"]), "format of log lines")
+                property("log_format", Shape::choice(["Text", "JSON"]), "format of log lines")
                     .member("LoggingConfig.LogFormat")
                     .default("Text"),
-                property("log_group", Shape::Text(LOG_GROUP), "CloudWatch log group; defaults to /aws/lambda/NAME")
+                property("log_group", Shape::Text(LOG_GROUP.clone()), "CloudWatch log group; defaults to /aws/lambda/NAME")
                     .member("LoggingConfig.LogGroup"),
                 property(
                     "application_log_level",
@@ -306,25 +308,15 @@ impl Kind for Function {
                 ),
                 property(
                     "dead_letter_target_arn",
-                    Shape::Text(DEAD_LETTER),
+                    Shape::Text(DEAD_LETTER.clone()),
                     "dead-letter queue or topic for failed asynchronous invocations",
                 )
                 .member("DeadLetterConfig.TargetArn"),
                 super::tags(),
             ],
             outputs: vec![
-                Output {
-                    name: "arn",
-                    doc: "the function's ARN",
-                    origin: Origin::Computed(|site, name| {
-                        format!("arn:{}:lambda:{}:{}:function:{name}", site.partition, site.region, site.account)
-                    }),
-                },
-                Output {
-                    name: "name",
-                    doc: "the function's name",
-                    origin: Origin::Computed(|_, name| name.to_owned()),
-                },
+                Output::arn("arn", "the function's ARN"),
+                Output::computed("name", "the function's name", |_, name| name.to_owned()),
             ],
         }
     }
@@ -345,7 +337,7 @@ impl Kind for Function {
     }
 
     /// Lambda allows one change at a time.
-    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
         Some(&id.name)
     }
 
@@ -500,7 +492,7 @@ impl Kind for Function {
             let Some(live) = self.read(cx, id).await?.live.filter(|live| live.condition != Condition::Leaving) else {
                 return Ok(None);
             };
-            if live.owner == Ownership::Engine(id.owner.clone()) {
+            if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
                 super::made_alike("CreateFunction", id, &live.props.otherwise_made(&props))?;
                 return Ok(Some(live.outputs));
             }
@@ -549,7 +541,7 @@ impl Kind for Function {
         cx: &Context,
         id: &Id,
         want: &Props,
-        unknown: &[&'static str],
+        unknown: &[&str],
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
         // This waits for a create and for an update that an earlier run started.
@@ -577,9 +569,12 @@ impl Kind for Function {
         if want.reserved_concurrent_executions.is_some()
             && now.reserved_concurrent_executions != want.reserved_concurrent_executions
         {
-            let _turn = cx.turn(&id.name).await;
+            let _lock = cx.lock_writes(&id.name).await;
             // Other writes in this run may have taken a while, so check the owner again.
-            if look(cx, id).await?.is_some_and(|seen| super::is_anothers(&seen.owner, id)) {
+            if look(cx, id)
+                .await?
+                .is_some_and(|seen| OwnershipVerdict::of(&seen.owner, None, &id.owner).other_owner().is_some())
+            {
                 return Err(super::taken("PutFunctionConcurrency", id));
             }
             reserve(cx, id, want.reserved_concurrent_executions).await?;
@@ -699,7 +694,7 @@ impl Update<'_> {
         let seen = idle(cx, id, &have.owner).await?;
         let unknown_now = seen.unknown();
         // Don't compare properties that either read couldn't show.
-        let unknown: Vec<&str> = have.unknown.keys().chain(unknown_now.keys()).copied().collect();
+        let unknown: Vec<&str> = have.unknown.keys().chain(unknown_now.keys()).map(|name| &**name).collect();
         if !super::without(&seen.props(), &unknown)?.same(&super::without(&have.props, &unknown)?) {
             let message = "the function was changed while engine waited for it";
             return Err(AwsError::own(Class::Changed, "update", &id.name, message));
@@ -814,7 +809,7 @@ impl Seen {
 
     /// Checks that this stack owns it, or that its owner hasn't changed.
     fn still(&self, owner: &Ownership, id: &Id) -> Result<(), AwsError> {
-        if self.owner == *owner || self.owner == Ownership::Engine(id.owner.clone()) {
+        if self.owner == *owner || OwnershipVerdict::of(&self.owner, None, &id.owner) == OwnershipVerdict::Owned {
             return Ok(());
         }
         let message = "its owner changed during this run";
@@ -860,9 +855,9 @@ impl Seen {
             ("system_log_level", no_logging),
         ]);
         if let Some(error) = config.environment().and_then(|environment| environment.error()) {
-            unknown.insert("environment", super::undecrypted(error.error_code(), error.message()));
+            unknown.insert("environment".into(), super::undecrypted(error.error_code(), error.message()));
         }
-        unknown.extend(self.tags_error.clone().map(|why| ("tags", why)));
+        unknown.extend(self.tags_error.clone().map(|why| ("tags".into(), why)));
         unknown
     }
 
@@ -956,19 +951,16 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
             ]),
             artifact: Some(package.zip.into()),
             problems: package
-                .findings
+                .problems
                 .into_iter()
-                .map(|finding| Problem {
+                .map(|it| Problem {
                     path: path.clone(),
-                    problem: finding.problem,
-                    why: Some(finding.why),
-                    hint: Some(match has_layers {
-                        true => {
-                            format!("ignore this if a layer provides or wraps the handler; otherwise {}", finding.hint)
-                        }
-                        false => finding.hint,
-                    }),
-                    warning: !finding.is_certain || has_layers,
+                    hint: match has_layers {
+                        true => format!("ignore this if a layer provides or wraps the handler; otherwise {}", it.hint),
+                        false => it.hint,
+                    },
+                    warning: it.warning || has_layers,
+                    ..it
                 })
                 .collect(),
         },
@@ -988,7 +980,7 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
                         n => format!("{error}, and {n} more like this"),
                     },
                     why: error.why().map(str::to_owned),
-                    hint: Some(error.hint().to_owned()),
+                    hint: error.hint().to_owned(),
                     warning: false,
                 })
                 .collect(),

@@ -24,10 +24,12 @@
 //! ```
 
 mod errors;
+pub mod filter;
 pub(super) mod operations;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{TableDescription, TableStatus};
@@ -44,12 +46,12 @@ use serde_json::{Value as Json, json};
 use crate::aws::error::{ErrorRow, is_unsupported, is_untaggable};
 use crate::aws::trust::Inquiry;
 use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
-use crate::filter;
 use crate::kind::Kind;
 use crate::operation::Operation;
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Age, Condition, Effect, Home, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Site, Text, Unknown, is_of_team, name_in_arn, partition_of, property,
+    Age, Condition, Effect, Home, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Site, Text, Unknown, is_of_team, partition_of, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
@@ -80,14 +82,13 @@ pub(super) struct Props {
 }
 
 /// docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
-const DESTINATION: Text = Text {
-    min: 1,
-    max: 350,
-    allows: super::text::is_target,
-    words: "the ARN of an SQS queue or SNS topic, not FIFO, or of an S3 bucket",
-};
+static DESTINATION: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=350, "the ARN of an SQS queue or SNS topic, not FIFO, or of an S3 bucket", super::text::is_target)
+});
 /// A filter pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
-const PATTERN: Shape = Shape::Json { max: 4096, example: "{ eventName: [INSERT] }", faults: filter::faults };
+fn pattern() -> Shape {
+    Shape::Json { max: 4096, example: "{ eventName: [INSERT] }".into(), faults: Arc::new(filter::faults) }
+}
 /// AWS's default quota of filters per mapping, which can be raised to ten (same page). AWS decides about more.
 const USUAL_FILTERS: i64 = 5;
 /// engine's own limit.
@@ -128,10 +129,10 @@ impl Kind for Mapping {
 
     fn schema(&self) -> Schema {
         Schema {
-            kind: "mapping",
-            summary: "an event source mapping: Lambda reads a stream and invokes a function",
-            remark: "",
-            source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html",
+            kind: "mapping".into(),
+            summary: "an event source mapping: Lambda reads a stream and invokes a function".into(),
+            remark: "".into(),
+            source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html".into(),
             naming: Naming::Assigned,
             managed: true,
             importable: false,
@@ -139,29 +140,32 @@ impl Kind for Mapping {
             holds_data: false,
             locked: None,
             leaves: None,
-            index: Some("lambda:event-source-mapping"),
+            arn: operations::MAPPING.arn.clone(),
+            is_indexed: true,
             outage: Some(Outage {
-                deleted: "new records no longer reach the function",
-                replaced: "the function is not invoked until the new mapping is Enabled",
+                deleted: "new records no longer reach the function".into(),
+                replaced: "the function is not invoked until the new mapping is Enabled".into(),
             }),
-            renewal: Some(|props| match props.get("starting_position").and_then(Value::as_str) {
-                Some("LATEST") => "a new mapping with LATEST skips records that are written before it is Enabled",
-                _ => "a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again",
-            }),
+            renewal: Some(Arc::new(|props| match props.get("starting_position").and_then(Value::as_str) {
+                Some("LATEST") => {
+                    "a new mapping with LATEST skips records that are written before it is Enabled".into()
+                }
+                _ => "a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again".into(),
+            })),
             properties: vec![
                 property(
                     "function",
-                    Shape::Link { to: &[("function", "arn"), ("function", "name")], literal: None },
+                    Shape::link([("function", "arn"), ("function", "name")], None),
                     "the function to invoke",
                 )
                 .member("FunctionName")
                 .required()
-                .identity()
+                .parent()
                 .local()
                 .needs_made(),
                 property(
                     "event_source_arn",
-                    Shape::Link { to: &[("table", "stream_arn")], literal: Some(super::text::STREAM_ARN) },
+                    Shape::link([("table", "stream_arn")], Some(&super::text::STREAM_ARN)),
                     "ARN of the stream to read",
                 )
                 .required()
@@ -170,7 +174,7 @@ impl Kind for Mapping {
                 .on_change(Effect::Replace),
                 property(
                     "starting_position",
-                    Shape::Choice(&["TRIM_HORIZON", "LATEST"]),
+                    Shape::choice(["TRIM_HORIZON", "LATEST"]),
                     "position in the stream at which Lambda starts to read",
                 )
                 .required()
@@ -189,7 +193,7 @@ impl Kind for Mapping {
                 .default(0),
                 property(
                     "filters",
-                    Shape::Set { item: Box::new(PATTERN), max: MAX_FILTERS },
+                    Shape::Set { item: Box::new(pattern()), max: MAX_FILTERS },
                     "filter patterns; a record must match at least one; without filters, all records match",
                 )
                 .quota(
@@ -233,14 +237,14 @@ impl Kind for Mapping {
                 .default(false),
                 property(
                     "on_failure_destination_arn",
-                    Shape::Text(DESTINATION),
+                    Shape::Text(DESTINATION.clone()),
                     "destination for information about discarded records",
                 )
                 .member("DestinationConfig.OnFailure.Destination"),
                 property("enabled", Shape::Bool, "whether Lambda reads the stream").default(true).restless(),
                 super::tags(),
             ],
-            outputs: vec![Output { name: "uuid", doc: "the mapping's UUID", origin: Origin::Assigned { until: &[] } }],
+            outputs: vec![Output::assigned("uuid", "the mapping's UUID")],
         }
     }
 
@@ -286,18 +290,17 @@ impl Kind for Mapping {
         let found = try_join_all(mappings.iter().map(|mapping| async move {
             let (seen, tags) = tokio::join!(in_full(cx, mapping), list_tags(cx, mapping));
             let (Some(mapping), Some(tags)) = (seen?, tags?) else { return Ok(None) };
-            let (resource, ours) = match &tags.owner {
-                Ownership::Engine(owner) => {
-                    (owner.resource.clone(), (&owner.team, &owner.stack) == (&id.owner.team, &id.owner.stack))
-                }
-                _ => (String::new(), false),
+            let resource = match &tags.owner {
+                Ownership::Engine(owner) => owner.resource.clone(),
+                _ => String::new(),
             };
+            let is_ours = OwnershipVerdict::of(&tags.owner, None, &id.owner).is_ours();
             let mut id = id_of(&mapping, &id.owner, resource, id.site.clone());
             if let Some((_, name)) = mapping.function_arn().and_then(|arn| arn.rsplit_once(":function:"))
-                && !ours
+                && !is_ours
             {
                 // A mapping of a version or alias has another identity, but depends on the same function.
-                id.anchors.insert("function", name.to_owned());
+                id.anchors.insert("function".into(), name.to_owned());
             }
             Ok::<_, AwsError>(Some((id, live(mapping, tags))))
         }))
@@ -367,15 +370,15 @@ impl Kind for Mapping {
             mappings.retain(of_pair);
             let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
             let seen = try_join_all(mappings.iter().map(|mapping| in_full(cx, mapping))).await?;
-            let us = Ownership::Engine(id.owner.clone());
             let (mut leaving, mut taken, mut lagging) = (false, false, false);
             for (seen, tags) in seen.iter().zip(owners) {
                 let (Some(mapping), Some(tags)) = (seen, tags) else { continue };
-                match condition(mapping) {
-                    Condition::Leaving => leaving = true,
-                    _ if tags.owner == us || tags.owner == Ownership::Untaggable => {
+                match (condition(mapping), OwnershipVerdict::of(&tags.owner, None, &id.owner)) {
+                    (Condition::Leaving, _) => leaving = true,
+                    (_, OwnershipVerdict::Owned | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)) => {
                         let has_tags = tags.unknown.is_none();
-                        let unknown: Vec<&str> = unknown(mapping).into_keys().collect();
+                        let unknown = unknown(mapping);
+                        let unknown: Vec<&str> = unknown.keys().map(|name| &**name).collect();
                         let live = self::props(mapping, tags.own);
                         let unlike = live.differing(&props, &unknown).into_iter();
                         // AWS shows whether it is enabled only after its creation.
@@ -385,7 +388,7 @@ impl Kind for Mapping {
                         super::made_alike("CreateEventSourceMapping", id, &unlike)?;
                         return Ok(Some(outputs(mapping)));
                     }
-                    _ if matches!(tags.owner, Ownership::NotYetReadable(_)) => lagging = true,
+                    (_, OwnershipVerdict::Unknown(UnreadableTags::NotYet(_))) => lagging = true,
                     _ => taken |= !is_qualified(mapping),
                 }
             }
@@ -424,7 +427,7 @@ impl Kind for Mapping {
             };
             cx.send(BUSY, &id.name, tag).await?;
         }
-        let unknown: Vec<&str> = have.unknown.keys().copied().collect();
+        let unknown: Vec<&str> = have.unknown.keys().map(|name| &**name).collect();
         if !have.props.differing(&props, &unknown).is_empty() {
             let inquiry = Inquiry::default();
             let delta = Delta { from: &have.props, to: &props };
@@ -459,7 +462,8 @@ impl Kind for Mapping {
                 }
                 let now = self::props(&mapping, BTreeMap::new());
                 let unknown_now = self::unknown(&mapping);
-                let unknown: Vec<&str> = unknown.iter().copied().chain(unknown_now.into_keys()).collect();
+                let unknown: Vec<&str> =
+                    unknown.iter().copied().chain(unknown_now.keys().map(|name| &**name)).collect();
                 match () {
                     () if now.differing(&props, &unknown).is_empty() => Ok(Some(())),
                     () if now.differing(&have.props, &unknown).is_empty() => Ok(None),
@@ -476,7 +480,7 @@ impl Kind for Mapping {
         cx: &Context,
         id: &Id,
         want: &Props,
-        unknown: &[&'static str],
+        unknown: &[&str],
         outputs: &Outputs,
     ) -> Result<(), AwsError> {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
@@ -509,7 +513,8 @@ impl Kind for Mapping {
                 return watch().await;
             }
             // The state alone may still be from before the update.
-            let unknown: Vec<&str> = unknown.iter().copied().chain(self::unknown(&mapping).into_keys()).collect();
+            let unknown_now = self::unknown(&mapping);
+            let unknown: Vec<&str> = unknown.iter().copied().chain(unknown_now.keys().map(|name| &**name)).collect();
             let differing = props(&mapping, BTreeMap::new()).differing(want, &unknown);
             if differing.is_empty() {
                 return Ok(Some(()));
@@ -565,7 +570,7 @@ impl Props {
 
 fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
     let mut unknown = unknown(&mapping);
-    unknown.extend(tags.unknown.map(|why| ("tags", why)));
+    unknown.extend(tags.unknown.map(|why| ("tags".into(), why)));
     Live {
         outputs: outputs(&mapping),
         condition: condition(&mapping),
@@ -598,9 +603,9 @@ fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
         ("on_failure_destination_arn", sends_all && mapping.destination_config().is_none()),
     ]);
     if let Some(error) = mapping.filter_criteria_error() {
-        unknown.insert("filters", super::undecrypted(error.error_code(), error.message()));
+        unknown.insert("filters".into(), super::undecrypted(error.error_code(), error.message()));
     } else if filters(mapping).is_none() {
-        unknown.insert("filters", "AWS doesn't show encrypted filters".to_owned());
+        unknown.insert("filters".into(), "AWS doesn't show encrypted filters".to_owned());
     }
     unknown
 }
@@ -643,8 +648,8 @@ fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: Str
         name: mapping.uuid.clone().unwrap_or_default(),
         arn: None,
         anchors: BTreeMap::from([
-            ("function", function_name(mapping.function_arn().unwrap_or_default())),
-            ("event_source_arn", table),
+            ("function".into(), function_name(mapping.function_arn().unwrap_or_default())),
+            ("event_source_arn".into(), table),
         ]),
         site,
         incarnation: mapping.uuid.clone(),
@@ -682,7 +687,7 @@ async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T
         let account = id.site.as_ref().map(|site| site.account.as_str());
         return Err(inquiry.explain(cx, &role, account, error).await);
     }
-    let (partition, role) = (id.site.as_ref().map_or("aws", |site| site.partition), name_in_arn(&role));
+    let (partition, role) = (id.site.as_ref().map_or("aws", |site| site.partition), cx.kinds.name_in_arn(&role));
     let remedy = format!(
         "the role `{role}` needs dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and \
          dynamodb:ListStreams on the stream; its owner can attach the managed policy AWSLambdaDynamoDBExecutionRole, which \

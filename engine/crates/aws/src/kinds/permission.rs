@@ -22,6 +22,7 @@
 mod errors;
 pub(super) mod operations;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
@@ -36,8 +37,8 @@ use crate::diagnostic::nearest;
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Origin, Outage, Output, Outputs, Owner, Ownership, PARTITIONS, Problem,
-    Reading, Schema, Shape, Text, is_of_team, property,
+    Age, Condition, Effect, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, PARTITIONS, Problem, Reading,
+    Schema, Shape, Text, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
@@ -58,38 +59,30 @@ pub(super) struct Props {
 }
 
 /// docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
-const STATEMENT: Text = Text { min: 1, max: 100, allows: super::text::word, words: "letters, digits, `-` and `_`" };
-const ACTION: Text = Text {
-    min: 1,
-    max: 256,
-    allows: |text| {
+static STATEMENT: LazyLock<Text> =
+    LazyLock::new(|| Text::new(1..=100, "letters, digits, `-` and `_`", super::text::word));
+static ACTION: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=256, "`lambda:` and an operation, like `lambda:InvokeFunction`", |text| {
         text == "*"
             || text
                 .strip_prefix("lambda:")
                 .is_some_and(|verb| verb == "*" || verb.bytes().all(|b| b.is_ascii_alphabetic()))
-    },
-    words: "`lambda:` and an operation, like `lambda:InvokeFunction`",
-};
-const PRINCIPAL: Text = Text {
-    min: 1,
-    max: 2048,
-    allows: |text| {
+    })
+});
+static PRINCIPAL: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=2048, "a service (`dynamodb.amazonaws.com`), a 12-digit account ID, an ARN or `*`", |text| {
         let number = text.bytes().all(|byte| byte.is_ascii_digit());
         !text.contains(char::is_whitespace) && (!number || text.len() == 12)
-    },
-    words: "a service (`dynamodb.amazonaws.com`), a 12-digit account ID, an ARN or `*`",
-};
-const ACCOUNT: Text =
-    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "12 digits" };
-const ORGANIZATION: Text = Text {
-    min: 12,
-    max: 34,
-    allows: |text| {
+    })
+});
+static ACCOUNT: LazyLock<Text> =
+    LazyLock::new(|| Text::new(12..=12, "12 digits", |text| text.bytes().all(|byte| byte.is_ascii_digit())));
+static ORGANIZATION: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(12..=34, "an organization ID, like `o-a1b2c3d4e5`", |text| {
         let id = text.strip_prefix("o-");
         id.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
-    },
-    words: "an organization ID, like `o-a1b2c3d4e5`",
-};
+    })
+});
 /// Operations on a function that a permission can allow
 /// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html).
 const OPERATIONS: &[&str] = &[
@@ -164,11 +157,11 @@ impl Kind for Permission {
 
     fn schema(&self) -> Schema {
         Schema {
-            kind: "permission",
-            summary: "a statement in a function's resource policy that allows a service or account to invoke it",
-            remark: REMARK,
-            source: "https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html",
-            naming: Naming::Inner { key: "statement_id", text: STATEMENT },
+            kind: "permission".into(),
+            summary: "a statement in a function's resource policy that allows a service or account to invoke it".into(),
+            remark: REMARK.into(),
+            source: "https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html".into(),
+            naming: Naming::Inner { key: "statement_id".into(), text: STATEMENT.clone() },
             managed: true,
             importable: false,
             adoptable: true,
@@ -176,54 +169,55 @@ impl Kind for Permission {
             locked: None,
             leaves: None,
             outage: Some(Outage {
-                deleted: "its principal loses permission to invoke the function",
-                replaced: "its principal has no permission to invoke the function until it is re-created",
+                deleted: "its principal loses permission to invoke the function".into(),
+                replaced: "its principal has no permission to invoke the function until it is re-created".into(),
             }),
             renewal: None,
-            index: None,
+            arn: None,
+            is_indexed: false,
             properties: vec![
                 property(
                     "function",
-                    Shape::Link { to: &[("function", "arn"), ("function", "name")], literal: None },
+                    Shape::link([("function", "arn"), ("function", "name")], None),
                     "the function to allow access to",
                 )
                 .member("FunctionName")
                 .required()
-                .identity()
+                .parent()
                 .local()
                 .needs_made(),
                 property(
                     "statement_id",
-                    Shape::Text(STATEMENT),
+                    Shape::Text(STATEMENT.clone()),
                     "ID of the statement in the policy; defaults to TEAM-RESOURCE",
                 )
                 .literal()
                 .local(),
-                property("action", Shape::Text(ACTION), "the action to allow")
+                property("action", Shape::Text(ACTION.clone()), "the action to allow")
                     .default("lambda:InvokeFunction")
                     .on_change(Effect::Replace),
-                property("principal", Shape::Text(PRINCIPAL), "the service or account to allow")
+                property("principal", Shape::Text(PRINCIPAL.clone()), "the service or account to allow")
                     .required()
                     .on_change(Effect::Replace),
                 property(
                     "source_arn",
-                    Shape::Link {
-                        to: &[("table", "stream_arn"), ("table", "arn"), ("function", "arn"), ("role", "arn")],
-                        literal: Some(super::text::ARN),
-                    },
+                    Shape::link(
+                        [("table", "stream_arn"), ("table", "arn"), ("function", "arn"), ("role", "arn")],
+                        Some(&super::text::ARN),
+                    ),
                     "ARN of the resource that invokes the function; if omitted, any resource is allowed",
                 )
                 .on_change(Effect::Replace)
                 .needs_made(),
                 property(
                     "source_account",
-                    Shape::Text(ACCOUNT),
+                    Shape::Text(ACCOUNT.clone()),
                     "account of the invoking resource; if omitted, any account is allowed",
                 )
                 .on_change(Effect::Replace),
                 property(
                     "principal_org_id",
-                    Shape::Text(ORGANIZATION),
+                    Shape::Text(ORGANIZATION.clone()),
                     "organization of the principal; if omitted, any organization is allowed",
                 )
                 .on_change(Effect::Replace),
@@ -231,11 +225,11 @@ impl Kind for Permission {
                     .derived()
                     .on_change(Effect::Replace),
             ],
-            outputs: vec![Output {
-                name: "statement_id",
-                doc: "the ID of the statement in the function's policy",
-                origin: Origin::Computed(|_, name| name.to_owned()),
-            }],
+            outputs: vec![Output::computed(
+                "statement_id",
+                "the ID of the statement in the function's policy",
+                |_, name| name.to_owned(),
+            )],
         }
     }
 
@@ -246,7 +240,7 @@ impl Kind for Permission {
     }
 
     /// Lambda can lose statements that are added concurrently.
-    fn queue<'a>(&self, id: &'a Id) -> Option<&'a str> {
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
         Some(id.anchor("function"))
     }
 

@@ -11,6 +11,7 @@
 pub(super) mod operations;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::aws::{AwsError, Context, Existing};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
-    Age, Condition, Id, Live, Naming, Origin, Output, Outputs, Ownership, Reading, Schema, Shape, Text, property,
+    Age, ArnForm, Condition, Id, Live, Naming, Output, Outputs, Ownership, Reading, Schema, Shape, Text, property,
 };
 use engine_core::kind::Want;
 
@@ -31,31 +32,29 @@ pub(super) struct Props {
 }
 
 /// docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html
-const NAME: Text = Text {
-    min: 1,
-    max: 64,
-    allows: |text| text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)),
-    words: "letters, digits and `_+=,.@-`",
-};
+static NAME: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=64, "letters, digits and `_+=,.@-`", |text| {
+        text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c))
+    })
+});
 
 /// docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
-const PATH: Text = Text {
-    min: 1,
-    max: 512,
-    allows: |text| text.starts_with('/') && text.ends_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()),
-    words: "`/`, or names between slashes, like `/teams/`",
-};
+static PATH: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=512, "`/`, or names between slashes, like `/teams/`", |text| {
+        text.starts_with('/') && text.ends_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+    })
+});
 
 impl Kind for Role {
     type Props = Props;
 
     fn schema(&self) -> Schema {
         Schema {
-            kind: "role",
-            summary: "an existing IAM role, looked up with `import:`",
-            remark: "",
-            source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html",
-            naming: Naming::Own { text: NAME },
+            kind: "role".into(),
+            summary: "an existing IAM role, looked up with `import:`".into(),
+            remark: "".into(),
+            source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html".into(),
+            naming: Naming::Own { text: NAME.clone() },
             managed: false,
             importable: true,
             adoptable: false,
@@ -65,14 +64,19 @@ impl Kind for Role {
             outage: None,
             renewal: None,
             properties: vec![
-                property("path", Shape::Text(PATH), "required path of the role; if omitted, any path is accepted")
-                    .literal()
-                    .checked(),
+                property(
+                    "path",
+                    Shape::Text(PATH.clone()),
+                    "required path of the role; if omitted, any path is accepted",
+                )
+                .literal()
+                .checked(),
             ],
-            index: None,
+            arn: Some(ArnForm::global("iam", "role/{path}{name}")),
+            is_indexed: false,
             outputs: vec![
-                Output { name: "arn", doc: "the role's ARN", origin: Origin::Assigned { until: &[] } },
-                Output { name: "name", doc: "the role's name", origin: Origin::Computed(|_, name| name.to_owned()) },
+                Output::assigned("arn", "the role's ARN"),
+                Output::computed("name", "the role's name", |_, name| name.to_owned()),
             ],
         }
     }

@@ -3,6 +3,8 @@
 //! **Invariant:** these are known values, not the allowed ones. AWS adds runtimes and moves dates, so no check here rejects a
 //! spec.
 
+use std::sync::LazyLock;
+
 use crate::schema::{Shape, Text};
 
 /// One runtime. Dates are texts like `2026-11-30`, which sort by date; `None` if AWS has not announced one.
@@ -99,8 +101,8 @@ const RUNTIMES: [Runtime; 51] = [
 ];
 
 /// The format of a runtime name: a language and version, or `provided` and an operating system.
-const FORM: Text =
-    Text { min: 2, max: 64, allows: is_runtime, words: "a runtime name, like `nodejs22.x` or `python3.13`" };
+static FORM: LazyLock<Text> =
+    LazyLock::new(|| Text::new(2..=64, "a runtime name, like `nodejs22.x` or `python3.13`", is_runtime));
 
 /// Names of Node.js, Python and Ruby runtimes always have a dot, so `nodejs22` is a typo and no future runtime.
 fn is_runtime(text: &str) -> bool {
@@ -120,7 +122,11 @@ fn is_runtime(text: &str) -> bool {
 pub(super) fn shape() -> Shape {
     let is_offered = |it: &&Runtime| it.create_blocked.is_none_or(|day| day > AS_OF);
     let names = |wanted: bool| RUNTIMES.iter().filter(move |it| is_offered(it) == wanted).map(|it| it.name);
-    Shape::OpenChoice { offered: names(true).collect(), retired: names(false).collect(), form: FORM }
+    Shape::OpenChoice {
+        offered: names(true).map(Into::into).collect(),
+        retired: names(false).map(Into::into).collect(),
+        form: FORM.clone(),
+    }
 }
 
 /// The known runtime with this name.
@@ -151,8 +157,8 @@ mod tests {
         for name in &offered {
             assert!(is_runtime(name), "{name}");
         }
-        assert_eq!((offered[0], offered.len() + retired.len()), ("nodejs22.x", RUNTIMES.len()));
-        assert!(retired.contains(&"nodejs12.x") && offered.contains(&"python3.9"));
+        assert_eq!((&*offered[0], offered.len() + retired.len()), ("nodejs22.x", RUNTIMES.len()));
+        assert!(retired.contains(&"nodejs12.x".into()) && offered.contains(&"python3.9".into()));
         let names: BTreeSet<&str> = RUNTIMES.iter().map(|it| it.name).collect();
         assert_eq!(names.len(), RUNTIMES.len(), "a name occurs twice");
     }

@@ -23,6 +23,7 @@ mod index;
 pub(super) mod operations;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::config::Builder as Override;
@@ -40,9 +41,10 @@ use crate::aws::error::ErrorRow;
 use crate::aws::{AwsError, Class, Context, Existing, Named, Wait};
 use crate::kind::Kind;
 use crate::operation::Operation;
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Owner, Ownership,
-    Problem, Reading, Schema, Shape, Text, Unknown, is_of_team, property,
+    Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Outage, Output, Outputs, Owner, Ownership, Problem,
+    Reading, Schema, Shape, Str, Text, Unknown, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
@@ -100,17 +102,16 @@ impl Props {
 }
 
 /// docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
-const NAME: Text = Text {
-    min: 3,
-    max: 255,
-    allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')),
-    words: "letters, digits, `-`, `_` and `.`",
-};
-const ATTRIBUTE: Text = Text { min: 1, max: 255, allows: |_| true, words: "any text" };
+static NAME: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(3..=255, "letters, digits, `-`, `_` and `.`", |text| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    })
+});
+static ATTRIBUTE: LazyLock<Text> = LazyLock::new(|| Text::new(1..=255, "any text", |_| true));
 /// The default quota for one table is 40,000 units and can be raised; the API itself has no limit.
 const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
-const KMS_KEY: Text =
-    Text { min: 1, max: 2048, allows: |_| true, words: "the ARN of a KMS key, or `alias/aws/dynamodb`" };
+static KMS_KEY: LazyLock<Text> =
+    LazyLock::new(|| Text::new(1..=2048, "the ARN of a KMS key, or `alias/aws/dynamodb`", |_| true));
 /// The AWS managed key. A request selects it by omitting the key, and DynamoDB returns its ARN
 /// (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_SSESpecification.html).
 const MANAGED_KEY: &str = "alias/aws/dynamodb";
@@ -187,31 +188,35 @@ impl Kind for Table {
     type Props = Props;
 
     fn schema(&self) -> Schema {
-        let attribute_types =
-            Shape::Map { key: ATTRIBUTE, value: Box::new(Shape::Choice(&["S", "N", "B"])), max: index::MAX_ATTRIBUTES };
+        let attribute_types = Shape::Map {
+            key: ATTRIBUTE.clone(),
+            value: Box::new(Shape::choice(["S", "N", "B"])),
+            max: index::MAX_ATTRIBUTES,
+        };
         Schema {
-            kind: "table",
-            summary: "a DynamoDB table with its stream and indexes",
-            remark: "",
-            source: "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html",
-            naming: Naming::Own { text: NAME },
+            kind: "table".into(),
+            summary: "a DynamoDB table with its stream and indexes".into(),
+            remark: "".into(),
+            source: "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html".into(),
+            naming: Naming::Own { text: NAME.clone() },
             managed: true,
             importable: true,
             adoptable: true,
             holds_data: true,
-            locked: Some(|props| {
-                (props.get("deletion_protection") == Some(&Value::Bool(true))).then_some(Lock {
-                    reason: "its deletion protection is on",
-                    hint: "set `deletion_protection: false` in the spec and run `engine apply` first",
+            locked: Some(Arc::new(|props| {
+                (props.get("deletion_protection") == Some(&Value::Bool(true))).then(|| Lock {
+                    reason: "its deletion protection is on".into(),
+                    hint: "set `deletion_protection: false` in the spec and run `engine apply` first".into(),
                 })
-            }),
+            })),
             leaves: None,
             outage: Some(Outage {
-                deleted: "its items and its stream are deleted too",
-                replaced: "its items and its stream are deleted; the new table is empty, and reads and writes fail until it is ACTIVE",
+                deleted: "its items and its stream are deleted too".into(),
+                replaced: "its items and its stream are deleted; the new table is empty, and reads and writes fail until it is ACTIVE".into(),
             }),
             renewal: None,
-            index: Some("dynamodb:table"),
+            arn: operations::TABLE.arn.clone(),
+            is_indexed: true,
             properties: vec![
                 property(
                     "attributes",
@@ -223,14 +228,14 @@ impl Kind for Table {
                 .literal()
                 .decided_by(attribute_change)
                 .loses(attribute_losses),
-                property("hash_key", Shape::Text(ATTRIBUTE), "partition key attribute").member("KeySchema.1.AttributeName")
+                property("hash_key", Shape::Text(ATTRIBUTE.clone()), "partition key attribute").member("KeySchema.1.AttributeName")
                     .required()
                     .literal()
-                    .on_change(Effect::Refuse(FIXED_KEY)),
-                property("range_key", Shape::Text(ATTRIBUTE), "sort key attribute").member("KeySchema.2.AttributeName")
+                    .on_change(Effect::refuse(FIXED_KEY)),
+                property("range_key", Shape::Text(ATTRIBUTE.clone()), "sort key attribute").member("KeySchema.2.AttributeName")
                     .literal()
-                    .on_change(Effect::Refuse(FIXED_KEY)),
-                property("billing_mode", Shape::Choice(&["PROVISIONED", "PAY_PER_REQUEST"]), "billing mode: provisioned or on-demand capacity")
+                    .on_change(Effect::refuse(FIXED_KEY)),
+                property("billing_mode", Shape::choice(["PROVISIONED", "PAY_PER_REQUEST"]), "billing mode: provisioned or on-demand capacity")
                     .default("PROVISIONED"),
                 property("read_capacity", CAPACITY, "read capacity units; only with PROVISIONED").member("ProvisionedThroughput.ReadCapacityUnits"),
                 property("write_capacity", CAPACITY, "write capacity units; only with PROVISIONED").member("ProvisionedThroughput.WriteCapacityUnits"),
@@ -238,11 +243,11 @@ impl Kind for Table {
                 index::local(),
                 property(
                     "stream_view_type",
-                    Shape::Choice(&["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]),
+                    Shape::choice(["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]),
                     "content of the stream's records; omit it for no stream",
                 ).member("StreamSpecification.StreamViewType")
                 .loses(stream_loss),
-                property("ttl_attribute", Shape::Text(ATTRIBUTE), "attribute with an item's expiration time in seconds since 1970; omit it to keep items").member("TimeToLiveSpecification.AttributeName")
+                property("ttl_attribute", Shape::Text(ATTRIBUTE.clone()), "attribute with an item's expiration time in seconds since 1970; omit it to keep items").member("TimeToLiveSpecification.AttributeName")
                     .literal()
                     .loses(ttl_loss),
                 property("point_in_time_recovery", Shape::Bool, "enable point-in-time recovery of the table").member("PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled")
@@ -254,26 +259,16 @@ impl Kind for Table {
                     .sticky(),
                 property("table_class", super::open(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "table class: lower cost of throughput or of storage")
                     .default("STANDARD"),
-                property("kms_key_arn", Shape::Text(KMS_KEY), "ARN of the KMS key for encryption, or `alias/aws/dynamodb` for the AWS managed key; defaults to a key owned by AWS").member("SSESpecification.KMSMasterKeyId")
+                property("kms_key_arn", Shape::Text(KMS_KEY.clone()), "ARN of the KMS key for encryption, or `alias/aws/dynamodb` for the AWS managed key; defaults to a key owned by AWS").member("SSESpecification.KMSMasterKeyId")
                     .at_home(Home::Region)
                     .unclear(unclear_key)
                     .loses(key_loss),
                 super::tags(),
             ],
             outputs: vec![
-                Output {
-                    name: "arn",
-                    doc: "the table's ARN",
-                    origin: Origin::Computed(|site, name| {
-                        format!("arn:{}:dynamodb:{}:{}:table/{name}", site.partition, site.region, site.account)
-                    }),
-                },
-                Output { name: "name", doc: "the table's name", origin: Origin::Computed(|_, name| name.to_owned()) },
-                Output {
-                    name: "stream_arn",
-                    doc: "the ARN of the current stream",
-                    origin: Origin::Assigned { until: &["stream_view_type"] },
-                },
+                Output::arn("arn", "the table's ARN"),
+                Output::computed("name", "the table's name", |_, name| name.to_owned()),
+                Output::assigned("stream_arn", "the ARN of the current stream").until(["stream_view_type"]),
             ],
         }
     }
@@ -375,8 +370,7 @@ impl Kind for Table {
         let table_and_tags = async {
             match &id.site {
                 Some(site) => {
-                    let arn =
-                        format!("arn:{}:dynamodb:{}:{}:table/{}", site.partition, site.region, site.account, id.name);
+                    let arn = operations::TABLE.arn(site, &id.name);
                     tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
                 }
                 None => match describe(cx, &id.name).await {
@@ -487,7 +481,7 @@ impl Kind for Table {
                     recovery_period_in_days: have.props.recovery_period_in_days,
                     ..props(&change::rest(cx, id).await?, have.props.tags)
                 };
-                super::without(&now, &have.unknown.keys().copied().collect::<Vec<_>>())?
+                super::without(&now, &have.unknown.keys().map(|name| &**name).collect::<Vec<_>>())?
             }
             _ => have.props,
         };
@@ -513,7 +507,7 @@ impl Kind for Table {
         cx: &Context,
         id: &Id,
         want: &Props,
-        _unknown: &[&'static str],
+        _unknown: &[&str],
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
         let sighting = Sighting::default();
@@ -525,14 +519,13 @@ impl Kind for Table {
             }
             // Wait until the tags are readable, because the next run needs them to determine the owner.
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
-            Ok(match ownership(&table, tags, &mut Unknown::new())? {
-                (_, Ownership::Denied) => Some(table),
-                (_, owner) if super::is_anothers(&owner, id) => return Err(super::taken("DescribeTable", id)),
-                (tags, Ownership::Engine(owner)) if owner == id.owner && super::has_tags(&tags, &want.tags) => {
-                    Some(table)
-                }
-                _ => None,
-            })
+            let (tags, owner) = ownership(&table, tags, &mut Unknown::new())?;
+            match OwnershipVerdict::of(&owner, None, &id.owner) {
+                OwnershipVerdict::Unknown(UnreadableTags::Denied) => Ok(Some(table)),
+                OwnershipVerdict::Owned if super::has_tags(&tags, &want.tags) => Ok(Some(table)),
+                verdict if verdict.other_owner().is_some() => Err(super::taken("DescribeTable", id)),
+                _ => Ok(None),
+            }
         };
         let table = cx.until(CREATE, &id.name, settled).await?;
         if under_way(&table).is_some() {
@@ -610,7 +603,7 @@ fn attribute_change(path: &Path, live: &Tree, _desired: &Tree) -> Effect {
         }));
     }
     if fixed.iter().any(|name| *path == Path::property("attributes").key(name)) {
-        Effect::Refuse(FIXED_KEY)
+        Effect::refuse(FIXED_KEY)
     } else {
         Effect::InPlace
     }
@@ -663,9 +656,10 @@ fn period_loss(before: &Value, after: &Value) -> Vec<String> {
 }
 
 /// DynamoDB returns the ARN of both a customer key and the AWS managed key; only KMS can distinguish them.
-fn unclear_key(live: &Value, wanted: &Value) -> Option<&'static str> {
+fn unclear_key(live: &Value, wanted: &Value) -> Option<Str> {
     (*live != Value::Null && wanted.as_str() == Some(MANAGED_KEY)).then_some(
-        "DynamoDB doesn't show whether the table's KMS key is the AWS managed key, so the table keeps its current key",
+        "DynamoDB doesn't show whether the table's KMS key is the AWS managed key, so the table keeps its current key"
+            .into(),
     )
 }
 
@@ -745,7 +739,7 @@ fn detail<T>(
         read => return read,
     };
     let why = error.unreadable().ok_or(error)?;
-    unknown.extend(properties.iter().map(|property| (*property, why.clone())));
+    unknown.extend(properties.iter().map(|property| ((*property).into(), why.clone())));
     Ok(None)
 }
 
@@ -820,7 +814,7 @@ fn ownership(
         }
         Err(error) => {
             let why = error.unreadable().ok_or(error)?;
-            unknown.insert("tags", why);
+            unknown.insert("tags".into(), why);
             Ok((BTreeMap::new(), Ownership::Denied))
         }
     }
@@ -978,7 +972,7 @@ async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDe
     });
     match owned.await? {
         None => Ok(None),
-        Some((table, tags, Ownership::Engine(owner))) if owner == id.owner => {
+        Some((table, tags, owner)) if OwnershipVerdict::of(&owner, None, &id.owner) == OwnershipVerdict::Owned => {
             super::made_alike("CreateTable", id, &props(&table, tags).otherwise_made(want))?;
             Ok(Some(table))
         }

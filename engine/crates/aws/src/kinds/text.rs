@@ -1,51 +1,52 @@
 //! Text formats that several kinds share.
 
+use std::sync::LazyLock;
+
 use crate::schema::Text;
 
 /// Tag keys (docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html). AWS reserves `aws:`, and engine
 /// reserves `engine:`.
-pub(super) const TAG_KEY: Text = Text {
-    min: 1,
-    max: 128,
-    allows: |text| tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("engine:"),
-    words: "letters, digits, spaces and `_.:/=+-@`, not starting with `aws:` or `engine:`",
-};
+pub(super) static TAG_KEY: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=128, "letters, digits, spaces and `_.:/=+-@`, not starting with `aws:` or `engine:`", |text| {
+        tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("engine:")
+    })
+});
 
 /// Tag values.
-pub(super) const TAG_VALUE: Text =
-    Text { min: 0, max: 256, allows: tag_text, words: "letters, digits, spaces and `_.:/=+-@`" };
+pub(super) static TAG_VALUE: LazyLock<Text> =
+    LazyLock::new(|| Text::new(0..=256, "letters, digits, spaces and `_.:/=+-@`", tag_text));
 
 /// A role's ARN.
-pub(super) const ROLE_ARN: Text = Text {
-    min: 20,
-    max: 2048,
-    allows: |text| is_arn(text, "iam") && text.contains(":role/"),
-    words: "a reference like `${execution-role.arn}` or the ARN of a role (`arn:aws:iam::123456789012:role/name`)",
-};
+pub(super) static ROLE_ARN: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(
+        20..=2048,
+        "a reference like `${execution-role.arn}` or the ARN of a role (`arn:aws:iam::123456789012:role/name`)",
+        |text| is_arn(text, "iam") && text.contains(":role/"),
+    )
+});
 
 /// A DynamoDB stream's ARN.
-pub(super) const STREAM_ARN: Text = Text {
-    min: 20,
-    max: 1024,
-    allows: |text| is_arn(text, "dynamodb") && text.contains("/stream/"),
-    words: "a reference like `${todos.stream_arn}` or the ARN of a stream (`arn:aws:dynamodb:…:table/name/stream/label`)",
-};
+pub(super) static STREAM_ARN: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(
+        20..=1024,
+        "a reference like `${todos.stream_arn}` or the ARN of a stream (`arn:aws:dynamodb:…:table/name/stream/label`)",
+        |text| is_arn(text, "dynamodb") && text.contains("/stream/"),
+    )
+});
 
 /// A value of an AWS enumeration.
-pub(super) const WORD: Text = Text {
-    min: 1,
-    max: 64,
-    allows: |text| text.starts_with(|c: char| c.is_ascii_alphabetic()) && word(text),
-    words: "letters, digits, `-` and `_`",
-};
+pub(super) static WORD: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=64, "letters, digits, `-` and `_`", |text| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic()) && word(text)
+    })
+});
 
 /// Any ARN.
-pub(super) const ARN: Text = Text {
-    min: 12,
-    max: 2048,
-    allows: |text| text.starts_with("arn:") && text.split(':').count() >= 6,
-    words: "a reference or an ARN (`arn:aws:service:region:account:name`)",
-};
+pub(super) static ARN: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(12..=2048, "a reference or an ARN (`arn:aws:service:region:account:name`)", |text| {
+        text.starts_with("arn:") && text.split(':').count() >= 6
+    })
+});
 
 /// Function names and statement IDs.
 pub(super) fn word(text: &str) -> bool {

@@ -7,11 +7,14 @@ use crate::aws::{AwsError, Class, Context, Named};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter;
-use crate::records::Happening;
+use crate::logs::{Happening, LoggedError};
 
 use super::item::{self, Item};
 use super::log::Log;
 use super::{Cause, Finding, Hop, Pipeline};
+
+/// Maximum number of lines of a stack trace that are shown.
+const TRACE: usize = 8;
 
 /// What is certain to stop a record, known before anything is written.
 pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
@@ -22,28 +25,28 @@ pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
     }
     if !pipeline.current {
         let problem = format!("`{mapping}` doesn't read the current stream of its table");
-        let diagnostic = Diagnostic::error(problem).hint("run `engine apply` to make it read the current stream");
+        let diagnostic = Diagnostic::error(problem, "run `engine apply` to make it read the current stream");
         return finding(Happening::Insert, Cause::StreamGone, diagnostic);
     }
     if pipeline.throttled {
         let problem = format!("Lambda can't run `{function}`: its reserved concurrency is 0");
         let diagnostic =
-            Diagnostic::error(problem).hint("set `reserved_concurrent_executions` to more than 0, or remove it");
+            Diagnostic::error(problem, "set `reserved_concurrent_executions` to more than 0, or remove it");
         return finding(Happening::Insert, Cause::Throttled, diagnostic);
     }
     let dropped = |change: &Happening| filter::drop_for_certain(filters, &Item::record(pipeline, *change));
     let change = Happening::ALL.into_iter().find(dropped)?;
     let problem = format!("the filters of `{mapping}` drop the {} of the test item", change.word());
-    let diagnostic = Diagnostic::error(problem).why(shown(pipeline));
     let hint = "if the filters should pass all three changes, edit `filters`: besides its key, the test item has the string \
                 attributes `engine_verify` and `engine_note`";
-    finding(change, Cause::Filtered, diagnostic.hint(hint).cause(Code::RecordsFiltered.name(), None))
+    let diagnostic = Diagnostic::error(problem, hint).why(shown(pipeline));
+    finding(change, Cause::Filtered, diagnostic.cause(Code::RecordsFiltered.name(), None))
 }
 
 fn disabled(pipeline: &Pipeline, state: &str) -> Diagnostic {
     let problem = format!("`{}` is {state}, so it doesn't read the stream", pipeline.mapping);
     let hint = "run `engine apply` to enable it, unless the spec sets `enabled: false`";
-    Diagnostic::error(problem).hint(hint).cause(Code::MappingDisabled.name(), None)
+    Diagnostic::error(problem, hint).cause(Code::MappingDisabled.name(), None)
 }
 
 fn shown(pipeline: &Pipeline) -> String {
@@ -98,12 +101,12 @@ pub(super) async fn of(
     let word = change.word();
     let finding = |hop, cause, diagnostic| Ok(Finding { change, hop, cause, diagnostic });
     let mask = |text: &str| cx.aws.secrets.mask(text);
-    if let Some(trouble) = log.trouble() {
-        let diagnostic = Diagnostic::error(format!("`{function}` fails: {}", mask(&trouble.message)));
-        let trace = trouble.trace.iter().map(|line| mask(line)).collect::<Vec<_>>().join("\n");
-        let diagnostic = if trace.is_empty() { diagnostic } else { diagnostic.why(trace) };
+    if let Some(LoggedError { message, trace }) = log.error() {
         let hint = format!("fix the function, then run the command again; the full log is in {log_group}");
-        let diagnostic = diagnostic.hint(hint).cause(Code::FunctionFails.name(), None);
+        let diagnostic = Diagnostic::error(format!("`{function}` fails: {}", mask(message)), hint);
+        let trace = trace.iter().take(TRACE).map(|line| mask(line.trim())).collect::<Vec<_>>().join("\n");
+        let diagnostic = if trace.is_empty() { diagnostic } else { diagnostic.why(trace) };
+        let diagnostic = diagnostic.cause(Code::FunctionFails.name(), None);
         return finding(Hop::Logged, Cause::FunctionError, diagnostic);
     }
     // The other causes can be found without it.
@@ -130,7 +133,7 @@ pub(super) async fn of(
         };
         let hint = "log the whole record, like `console.log(JSON.stringify(record))`, so that the log shows its key and its \
                     `eventName`";
-        let mut diagnostic = Diagnostic::error(problem).why(why).hint(hint);
+        let mut diagnostic = Diagnostic::error(problem, hint).why(why);
         if !pipeline.filters.is_empty() {
             diagnostic = diagnostic.hint(format!("the invocation may have been for another item: {}", shown(pipeline)));
         }
@@ -143,32 +146,31 @@ pub(super) async fn of(
     let role = pipeline.role.rsplit('/').next().unwrap_or_default();
     if let Some(Trust::Missing(others)) = cx.aws.seen.trusts().get(role) {
         let (why, remedy) = closed(role, others);
-        let diagnostic = Diagnostic::error(format!("Lambda can't assume the role of `{function}`")).why(why);
-        let diagnostic = diagnostic.hint(remedy).cause(Code::RoleNotAssumable.name(), None);
+        let diagnostic = Diagnostic::error(format!("Lambda can't assume the role of `{function}`"), remedy).why(why);
+        let diagnostic = diagnostic.cause(Code::RoleNotAssumable.name(), None);
         return finding(Hop::Invoked, Cause::RoleNotTrusting, diagnostic);
     }
     if result.starts_with("PROBLEM") || result == "FAILED" {
-        let diagnostic = Diagnostic::error(format!("Lambda reports a problem with `{mapping}`")).why(mask(result));
         let hint = format!(
             "the role {} needs dynamodb:DescribeStream, GetRecords, GetShardIterator and ListStreams on the stream, and its \
              trust policy must allow lambda.amazonaws.com",
             pipeline.role
         );
         let diagnostic =
-            diagnostic.hint(hint).hint("run `engine policy --role` to print all permissions that it needs");
+            Diagnostic::error(format!("Lambda reports a problem with `{mapping}`"), hint).why(mask(result));
+        let diagnostic = diagnostic.hint("run `engine policy --role` to print all permissions that it needs");
         let diagnostic = diagnostic.cause(Code::StreamNotReadable.name(), None);
         return finding(Hop::Invoked, Cause::MappingProblem, diagnostic);
     }
     if !log.exists && result.starts_with("OK") {
         let problem = format!("Lambda invoked `{function}`, but the log group {log_group} doesn't exist");
         let why = "Lambda creates a function's log group with the permissions of the function's role";
-        let diagnostic = Diagnostic::error(problem).why(why);
         let hint = format!(
             "the role {} needs logs:CreateLogGroup, logs:CreateLogStream and logs:PutLogEvents; ask its owner",
             pipeline.role
         );
-        let diagnostic =
-            diagnostic.hint(hint).hint("run `engine policy --role` to print all permissions that it needs");
+        let diagnostic = Diagnostic::error(problem, hint).why(why);
+        let diagnostic = diagnostic.hint("run `engine policy --role` to print all permissions that it needs");
         return finding(Hop::Logged, Cause::NoLogGroup, diagnostic.cause(Code::RoleLacksRight.name(), None));
     }
     let is_newer = before.is_some_and(|before| before != result);
@@ -176,11 +178,10 @@ pub(super) async fn of(
         let problem = format!("Lambda invoked `{function}`, but {log_group} has no line of that invocation");
         let why = format!("the mapping's last result changed to \"{}\" after the test item was written", mask(result));
         let hint = "logs can arrive late: run `engine logs --raw` to show what has arrived by now";
-        let diagnostic = Diagnostic::error(problem).why(why).hint(hint);
+        let diagnostic = Diagnostic::error(problem, hint).why(why);
         return finding(Hop::Logged, Cause::NotLogged, diagnostic.cause(Code::NotLogged.name(), None));
     }
-    let mut diagnostic =
-        Diagnostic::error(format!("Lambda didn't invoke `{function}` for the {word} of the test item"));
+    let problem = format!("Lambda didn't invoke `{function}` for the {word} of the test item");
     let of_when = if before == Some(result) { ", as before the item was written" } else { "" };
     let mut found = vec![match answer {
         Some(_) => format!("the mapping is {state}, and its last result is \"{}\"{of_when}", mask(result)),
@@ -192,8 +193,8 @@ pub(super) async fn of(
     if !pipeline.filters.is_empty() {
         found.push(shown(pipeline));
     }
-    diagnostic = diagnostic.why(found.join("; "));
     let hint =
         "a new mapping may need minutes before it reads its stream: run the command again with a longer `--timeout`";
-    finding(Hop::Invoked, Cause::NotInvoked, diagnostic.hint(hint).cause(Code::NotInvoked.name(), None))
+    let diagnostic = Diagnostic::error(problem, hint).why(found.join("; "));
+    finding(Hop::Invoked, Cause::NotInvoked, diagnostic.cause(Code::NotInvoked.name(), None))
 }

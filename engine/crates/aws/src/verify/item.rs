@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::filter;
 use crate::kinds::{TABLES, item_operation};
+use crate::logs::Happening;
 use crate::operation::Operation;
 use crate::policy::Purpose::Verify;
-use crate::records::Happening;
 
 use super::Pipeline;
 

@@ -6,21 +6,11 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde_json::Value as Json;
 
-use crate::aws::{AwsError, Context, LogEvent, Tail};
-use crate::records::{self, Failure, Happening, Said};
+use crate::aws::{AwsError, Context};
+use crate::logs::{self, Happening, LogEvent, LoggedError, Mention, Tail};
 
 use super::item::Item;
-
-/// Number of lines of a stack trace that are shown.
-const TRACE: usize = 8;
-/// How many opening brackets of a line are tried as the start of JSON.
-const MAX_STARTS: usize = 16;
-/// The lines with which Lambda frames an invocation.
-const BEGINS: [&str; 2] = ["START RequestId:", "\"type\":\"platform.start\""];
-const ENDS: [&str; 4] =
-    ["END RequestId:", "REPORT RequestId:", "\"type\":\"platform.report\"", "\"type\":\"platform.runtimeDone\""];
 
 /// A function's log since the first write.
 #[derive(Debug)]
@@ -33,9 +23,9 @@ pub(super) struct Log {
     start: i64,
     skew: Duration,
     /// By stream, the lines since the current change was written.
-    lines: HashMap<String, Vec<String>>,
+    lines: HashMap<String, Vec<Logged>>,
     is_fresh: bool,
-    trouble: Option<Trouble>,
+    error: Option<LoggedError>,
     /// Whether the log group exists.
     pub(super) exists: bool,
 }
@@ -59,11 +49,12 @@ pub enum Evidence {
     Key,
 }
 
-/// An error of the function.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub(super) message: String,
-    pub(super) trace: Vec<String>,
+/// A line of the log.
+#[derive(Debug)]
+struct Logged {
+    text: String,
+    /// Whether Lambda itself wrote it.
+    is_platform: bool,
 }
 
 impl Log {
@@ -76,15 +67,15 @@ impl Log {
         let mut tail = Tail::new(group, start);
         let exists = tail.next(cx).await?.is_some();
         let (group, name) = (group.to_owned(), name.to_owned());
-        let (lines, trouble, is_fresh) = (HashMap::new(), None, false);
-        Ok(Log { tail, named: None, group, name, start, skew, lines, is_fresh, trouble, exists })
+        let (lines, error, is_fresh) = (HashMap::new(), None, false);
+        Ok(Log { tail, named: None, group, name, start, skew, lines, is_fresh, error, exists })
     }
 
     /// Drops the lines so far, before the next change is written. With a function that logs a lot, each poll would otherwise
     /// read all of them again.
     pub(super) fn forget(&mut self) {
         self.lines.clear();
-        (self.is_fresh, self.trouble) = (false, None);
+        (self.is_fresh, self.error) = (false, None);
         self.start = before(self.skew);
         self.tail.skip_to(self.start);
         self.named = None;
@@ -104,17 +95,24 @@ impl Log {
         if let Some(named) = &mut self.named {
             events.extend(named.next(cx).await?.unwrap_or_default());
         }
-        self.is_fresh = !events.is_empty();
-        if self.is_fresh {
-            for LogEvent { stream, text, .. } in events {
-                self.lines.entry(stream).or_default().push(text);
-            }
-            self.trouble = self.lines.values().find_map(|lines| {
-                let texts = records::join(lines.clone(), |line| line);
-                texts.iter().rev().find_map(|text| trouble(text))
-            });
-        }
+        self.add(events);
         Ok(())
+    }
+
+    /// Adds the events of a poll.
+    fn add(&mut self, events: Vec<LogEvent>) {
+        self.is_fresh = !events.is_empty();
+        if !self.is_fresh {
+            return;
+        }
+        for LogEvent { stream, text, .. } in events {
+            let is_platform = logs::read(&text).is_platform;
+            self.lines.entry(stream).or_default().push(Logged { text, is_platform });
+        }
+        self.error = self.lines.values().find_map(|lines| {
+            let texts = logs::join(lines.iter().map(|line| line.text.clone()).collect(), |text| text);
+            texts.iter().rev().find_map(|text| logs::read(text).error())
+        });
     }
 
     /// Whether Lambda invoked the function, or it printed something, since the current change was written.
@@ -124,36 +122,36 @@ impl Log {
 
     /// Number of lines since then that the function printed itself.
     pub(super) fn n_own_lines(&self) -> usize {
-        self.lines.values().flatten().filter(|line| !is_lambdas(line)).count()
+        self.lines.values().flatten().filter(|line| !line.is_platform).count()
     }
 
     /// Whether any line has a word for a change, of any item.
     pub(super) fn names_a_change(&self) -> bool {
-        self.lines.values().flatten().any(|line| words(line).next().is_some())
+        self.lines.values().flatten().any(|line| logs::has_change_word(&line.text))
     }
 
     /// The line that shows the change. Lines that don't show it alone are read together with the others of their invocation:
     /// a text of several lines is one event on AWS, and several in the local AWS.
     pub(super) fn shows(&self, names: &[String], item: &Item, change: Happening) -> Option<Sighting> {
         let is_named = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
-        let is_whole = |line: &String| is_named(line) && words(line).next().is_some();
+        let is_whole = |text: &str| is_named(text) && logs::has_change_word(text);
         let mut lines = self.lines.values().flatten();
-        if let Some(sighting) = lines.find_map(|line| read(line, &is_named, item, change)) {
+        if let Some(sighting) = lines.find_map(|line| read(&line.text, &is_named, item, change)) {
             return Some(sighting);
         }
         self.lines.values().find_map(|lines| {
-            let calls = lines.split(|line| is_lambdas(line));
-            calls
-                .map(|call| {
-                    call.iter().filter(|line| !is_whole(line)).map(String::as_str).collect::<Vec<_>>().join("\n")
-                })
-                .find_map(|text| read(&text, &is_named, item, change))
+            let calls = lines.split(|line| line.is_platform);
+            let in_parts = |call: &[Logged]| {
+                let parts = call.iter().map(|line| line.text.as_str()).filter(|text| !is_whole(text));
+                parts.collect::<Vec<_>>().join("\n")
+            };
+            calls.map(in_parts).find_map(|text| read(&text, &is_named, item, change))
         })
     }
 
     /// The function's last error.
-    pub(super) fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+    pub(super) fn error(&self) -> Option<&LoggedError> {
+        self.error.as_ref()
     }
 
     /// Whether AWS returned only some of the lines.
@@ -173,23 +171,17 @@ fn before(skew: Duration) -> i64 {
     i64::try_from(now.saturating_sub(skew).as_millis()).unwrap_or_default()
 }
 
-/// Whether Lambda itself wrote the line.
-fn is_lambdas(line: &str) -> bool {
-    line.starts_with("INIT_START") || BEGINS.iter().chain(&ENDS).any(|mark| line.contains(mark))
-}
-
 /// The change of the item that a text shows.
 fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Happening) -> Option<Sighting> {
     if !is_named(text) {
         return None;
     }
-    let records: Vec<Json> = json(text).iter().flat_map(records).filter(|it| is_named(&it.to_string())).collect();
-    if records.is_empty() {
-        let word = said(text, change)?;
-        return sighting(text, word, item, change);
+    let mentions: Vec<Mention> = logs::mentions(text).into_iter().filter(|it| is_named(&it.record)).collect();
+    if mentions.is_empty() {
+        return sighting(text, logs::change_word(text, change)?, item, change);
     }
-    let of_change = records.iter().filter(|record| record["eventName"].as_str() == Some(change.word()));
-    of_change.map(ToString::to_string).find_map(|record| sighting(&record, change.word(), item, change))
+    let mut of_change = mentions.iter().filter(|it| it.change == Some(change));
+    of_change.find_map(|it| sighting(&it.record, change.word(), item, change))
 }
 
 fn sighting(text: &str, word: &'static str, item: &Item, change: Happening) -> Option<Sighting> {
@@ -200,74 +192,172 @@ fn sighting(text: &str, word: &'static str, item: &Item, change: Happening) -> O
     }
 }
 
-/// The word for a change in a text: its `eventName`, or a synonym if the text has no `eventName` of any change.
-fn said(text: &str, change: Happening) -> Option<&'static str> {
-    let found: Vec<&str> = words(text).collect();
-    let is_official = |word: &&str| Happening::ALL.iter().any(|change| change.word() == *word);
-    let has_official = found.iter().any(is_official);
-    [change.word(), synonym(change)]
-        .into_iter()
-        .find(|word| found.contains(word) && (!has_official || is_official(word)))
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
 
-/// What handlers print instead.
-fn synonym(change: Happening) -> &'static str {
-    match change {
-        Happening::Insert => "CREATE",
-        Happening::Modify => "UPDATE",
-        Happening::Remove => "DELETE",
+    use super::*;
+    use crate::logs::{Failure, Line, Record, Said};
+    use crate::verify::{KeyAttribute, Pipeline, item};
+
+    const REQUEST: &str = "8f0c1d2e-3a4b-4c5d-8e6f-708192a3b4c5";
+    const AT: &str = "2026-11-25T14:23:16.123Z";
+
+    fn pipeline() -> Pipeline {
+        let text = str::to_owned;
+        Pipeline {
+            team: text("a"),
+            stack: text("s"),
+            mapping: text("m"),
+            uuid: text("u"),
+            enabled: true,
+            table: text("a-t"),
+            keys: vec![KeyAttribute { name: text("id"), type_: text("S") }],
+            stream: String::new(),
+            current: true,
+            view: text("NEW_AND_OLD_IMAGES"),
+            function: text("a-f"),
+            role: String::new(),
+            log_group: String::new(),
+            throttled: false,
+            filters: Vec::new(),
+            window: Duration::ZERO,
+        }
     }
-}
 
-/// All words for a change in a text.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .filter(|word| Happening::ALL.into_iter().any(|change| [change.word(), synonym(change)].contains(word)))
-}
-
-/// The JSON documents in a text, and those in their `message`.
-fn json(text: &str) -> Vec<Json> {
-    // Text may come first, brackets included: `[INFO] got {…}`.
-    let mut found = text.match_indices(['{', '[']).take(MAX_STARTS).map(|(start, _)| {
-        let values = serde_json::Deserializer::from_str(text.get(start..).unwrap_or_default()).into_iter::<Json>();
-        values.map_while(Result::ok).collect::<Vec<Json>>()
-    });
-    let values = found.find(|values| !values.is_empty()).unwrap_or_default();
-    let inner = |value: &Json| value["message"].as_str().map(json).unwrap_or_default();
-    let inner: Vec<Json> = values.iter().flat_map(inner).collect();
-    values.into_iter().chain(inner).collect()
-}
-
-/// The stream's records within a document.
-fn records(document: &Json) -> Vec<Json> {
-    match document {
-        Json::Object(fields) if fields.get("eventName").is_some_and(Json::is_string) => vec![document.clone()],
-        Json::Object(fields) => fields.values().flat_map(records).collect(),
-        Json::Array(items) => items.iter().flat_map(records).collect(),
-        _ => Vec::new(),
+    fn record(change: Happening, name: &str) -> Json {
+        let image = json!({ "id": { "S": name }, "text": { "S": "x" } });
+        json!({ "eventName": change.word(), "dynamodb": { "Keys": { "id": { "S": name } }, "NewImage": image } })
     }
-}
 
-/// The error in an event, or in events that were joined.
-fn trouble(text: &str) -> Option<Trouble> {
-    // docs.aws.amazon.com/lambda/latest/dg/nodejs-exceptions.html, …/configuration-timeout.html
-    if let Some(at) = text.find("Task timed out after") {
-        return Some(Trouble { message: text.get(at..).unwrap_or(text).to_owned(), trace: Vec::new() });
+    /// The lines of one stream each, as AWS and the local AWS write them.
+    fn corpus(name: &str) -> Vec<Vec<String>> {
+        let (insert, modify) = (record(Happening::Insert, name), record(Happening::Modify, name));
+        let other = record(Happening::Remove, "7");
+        let tabbed = |level: &str, text: &str| format!("{AT}\t{REQUEST}\t{level}\t{text}");
+        let document = |level: &str, message: Json| {
+            json!({ "timestamp": AT, "level": level, "requestId": REQUEST, "message": message }).to_string()
+        };
+        let platform = |kind: &str, status: &str| {
+            let metrics = json!({ "durationMs": 3.0, "billedDurationMs": 4 });
+            let record = json!({ "requestId": REQUEST, "status": status, "metrics": metrics });
+            json!({ "time": AT, "type": kind, "record": record }).to_string()
+        };
+        let error = json!({
+            "errorType": "TypeError",
+            "errorMessage": "no luck",
+            "stack": ["TypeError: no luck", "    at handler (/var/task/index.js:3:9)", "    at x (node:internal:1:1)"],
+        });
+        let python = "{'eventName': 'REMOVE', 'dynamodb': {'Keys': {'id': {'S': 'NAME'}}}}".replace("NAME", name);
+        let streams = [
+            vec![
+                "INIT_START Runtime Version: nodejs:22.v50\tRuntime Version ARN: arn:aws:lambda:x::runtime:y".to_owned(),
+                format!("START RequestId: {REQUEST} Version: $LATEST"),
+                tabbed("INFO", &insert.to_string()),
+                format!("END RequestId: {REQUEST}"),
+                format!("REPORT RequestId: {REQUEST}\tDuration: 3 ms\tMemory Size: 128 MB\tMax Memory Used: 67 MB\t"),
+            ],
+            vec![
+                platform("platform.initStart", "success"),
+                platform("platform.start", "success"),
+                document("INFO", json!({ "Records": [insert, other] })),
+                document("INFO", json!(modify.to_string())),
+                platform("platform.runtimeDone", "timeout"),
+                platform("platform.report", "timeout"),
+            ],
+            vec![format!("[INFO] got {python}")],
+            vec![format!(r#"MODIFY keys {{"id":"{name}"}} | new {{"id":"{name}","text":"CREATE"}}"#)],
+            vec![tabbed("ERROR", &format!("Invoke Error \t{error}"))],
+            vec![document("ERROR", error.clone())],
+            vec![tabbed("ERROR", "RangeError: x\n    at f (/var/task/index.js:3:9)\n    at y (node:internal:1:1)")],
+            vec![format!("{AT} {REQUEST} Task timed out after 3.00 seconds")],
+            vec![
+                "[ERROR] KeyError: 'x'\rTraceback (most recent call last):\r\u{a0}\u{a0}File \"/var/task/index.py\", line \
+                 3, in handler\r"
+                    .to_owned(),
+            ],
+            vec!["[ERROR] KeyError: 'x'".to_owned(), "Traceback (most recent call last):".to_owned()],
+            vec![tabbed("INFO", "nothing of that"), document("WARN", json!({ "a": 1 })), "plain".to_owned()],
+            vec![platform("platform.fault", "error")],
+        ];
+        let pretty = |json: &Json| format!("got {json:#}").lines().map(str::to_owned).collect::<Vec<String>>();
+        let printed = ["TypeError: no luck", "    at handler (/var/task/index.js:3:9)"].map(str::to_owned).to_vec();
+        streams.into_iter().chain([pretty(&json!({ "Records": [modify] })), printed]).collect()
     }
-    // Which file of the project a frame belongs to is not known here, so it is named as in the package.
-    let line = records::read(text).with_own_frames(&|_| None);
-    let short = |trace: Vec<String>| trace.iter().take(TRACE).map(|line| line.trim().to_owned()).collect();
-    let failure = line.said.into_iter().find_map(|said| match said {
-        Said::Failure(failure) => Some(failure),
-        _ => None,
-    });
-    if let Some(Failure { kind, message, trace }) = failure {
-        return Some(Trouble { message: format!("{kind}: {message}"), trace: short(trace) });
+
+    /// What `engine logs` makes of the lines of a stream.
+    fn shown(lines: &[String]) -> Vec<Line> {
+        logs::join(lines.to_vec(), |line| line).iter().map(|line| logs::read(line).with_own_frames(&|_| None)).collect()
     }
-    // An error that the function itself printed, with its trace.
-    let (first, below) = text.split_once('\n')?;
-    let trace = below.lines().map(str::trim).take_while(|line| line.starts_with("at ")).take(TRACE);
-    let trace: Vec<String> = trace.map(str::to_owned).collect();
-    let message = first.rsplit('\t').next().unwrap_or_default().trim().to_owned();
-    (!trace.is_empty()).then_some(Trouble { message, trace })
+
+    /// What `engine verify` knows after the same lines.
+    fn followed(lines: &[String]) -> Log {
+        let (tail, error) = (Tail::new("group", 0), None);
+        let (group, name) = ("group".to_owned(), "name".to_owned());
+        let (named, lines_, skew) = (None, HashMap::new(), Duration::ZERO);
+        let mut log =
+            Log { tail, named, group, name, start: 0, skew, lines: lines_, is_fresh: false, error, exists: true };
+        let event = |(at, text): (usize, &String)| {
+            let at = i64::try_from(at).unwrap();
+            LogEvent { id: at.to_string(), stream: "stream".to_owned(), at, text: text.clone() }
+        };
+        log.add(lines.iter().enumerate().map(event).collect());
+        log
+    }
+
+    #[test]
+    fn logs_and_verify_see_the_same_changes_errors_and_own_lines() {
+        let pipeline = pipeline();
+        let (names, item) = (item::names(&pipeline), Item::new(&pipeline));
+        let (mut n_changes, mut n_errors, mut n_platform) = (0, 0, 0);
+        for lines in corpus(&names[0]) {
+            let (shown, log) = (shown(&lines), followed(&lines));
+            let said = || shown.iter().flat_map(|line| &line.said);
+            let is_this = |record: &Record| record.keys.get("id") == Some(&json!(names[0]));
+            for change in Happening::ALL {
+                let is_it = |said: &Said| matches!(said, Said::Record(it) if it.happening == change && is_this(it));
+                let is_shown = said().any(is_it);
+                assert_eq!(log.shows(&names, &item, change).is_some(), is_shown, "{change:?}: {lines:#?}");
+                n_changes += usize::from(is_shown);
+            }
+            let errors = said().filter_map(|said| match said {
+                Said::Failure(Failure { kind, message, trace }) => Some((format!("{kind}: {message}"), trace.clone())),
+                Said::Text { level, text } if level.as_deref() == Some("ERROR") => {
+                    let mut lines = text.lines().map(str::to_owned);
+                    Some((lines.next().unwrap_or_default(), lines.collect()))
+                }
+                _ => None,
+            });
+            let errors: Vec<_> = errors.collect();
+            let error = log.error().map(|LoggedError { message, trace }| (message.clone(), trace.clone()));
+            assert_eq!(error.as_ref(), errors.last(), "{lines:#?}");
+            n_errors += errors.len();
+            let is_platform = |line: &&String| matches!(logs::read(line).said.as_slice(), [] | [Said::Report(_)]);
+            let of_lambda = lines.iter().filter(is_platform).count();
+            assert_eq!(log.n_own_lines(), lines.len() - of_lambda, "{lines:#?}");
+            n_platform += of_lambda;
+        }
+        assert_eq!((n_changes, n_errors, n_platform), (6, 7, 8));
+    }
+
+    #[test]
+    fn a_change_in_a_handlers_own_words_is_found_too() {
+        let pipeline = pipeline();
+        let (names, item) = (item::names(&pipeline), Item::new(&pipeline));
+        let name = &names[0];
+        let nested = json!({ "got": { "event": record(Happening::Modify, name) } }).to_string();
+        for (text, change, word) in [
+            (format!("UPDATE of {name}"), Happening::Modify, "UPDATE"),
+            (nested, Happening::Modify, "MODIFY"),
+            (format!("MODIFY {name} after CREATE"), Happening::Modify, "MODIFY"),
+        ] {
+            let log = followed(std::slice::from_ref(&text));
+            assert_eq!(log.shows(&names, &item, change), Some(Sighting { word, by: Evidence::Key }), "{text}");
+            for other in Happening::ALL.into_iter().filter(|it| *it != change) {
+                assert_eq!(log.shows(&names, &item, other), None, "{text}");
+            }
+        }
+        let of_another_run = format!("INSERT {name} engine-mark-x-1");
+        assert_eq!(followed(&[of_another_run]).shows(&names, &item, Happening::Insert), None);
+    }
 }

@@ -17,21 +17,22 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
     let mut is_reset = false;
     let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
     for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
-        if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(property.name) {
+        if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(&*property.name)
+        {
             continue;
         }
-        let Some(value) = live.props.get(property.name) else { continue };
-        let written = declared.written.contains(property.name);
+        let Some(value) = live.props.get(&*property.name) else { continue };
+        let written = declared.written.contains(&*property.name);
         // A property that is kept unless set is adopted too, so it has to be set.
         let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
         let dropped = row
             .properties
             .iter()
-            .any(|change| change.path.root() == Some(property.name) && (!written || change.after == Value::Null));
+            .any(|change| change.path.root() == Some(&*property.name) && (!written || change.after == Value::Null));
         let fixed = row
             .properties
             .iter()
-            .any(|change| change.path.root() == Some(property.name) && change.effect != Effect::InPlace);
+            .any(|change| change.path.root() == Some(&*property.name) && change.effect != Effect::InPlace);
         is_reset |= dropped || (kept && !written);
         if !(dropped || (kept && !written) || fixed) {
             continue;
@@ -40,9 +41,9 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
             correct.push_str(&format!("\n    # no {}", property.name));
         } else if property.sensitive {
             // Its values are never shown, so they can't be pasted.
-            ignored.push(property.name);
+            ignored.push(&property.name);
         } else {
-            let lines = line(property.name, value);
+            let lines = line(&property.name, value);
             if written { &mut correct } else { &mut add }.push_str(&lines);
         }
     }

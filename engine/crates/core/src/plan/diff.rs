@@ -24,16 +24,16 @@ pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChan
         .properties
         .iter()
         .filter(told)
-        .filter_map(|property| Some((property, desired.get(property.name)?)))
+        .filter_map(|property| Some((property, desired.get(&*property.name)?)))
         .filter(|(_, after)| !says_nothing(after))
         .map(|(property, after)| PropertyChange {
-            path: Path::property(property.name),
+            path: Path::property(&property.name),
             before: Value::Null,
             after: after.clone(),
             effect: Effect::InPlace,
             sensitive: property.sensitive,
             usual: matches!(property.presence, Presence::Default(_) | Presence::Optional)
-                && !declared.written.contains(property.name),
+                && !declared.written.contains(&*property.name),
         })
         .collect()
 }
@@ -41,22 +41,23 @@ pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChan
 /// The desired properties that differ from the live ones.
 pub(super) fn differences(schema: &Schema, live: &Live, desired: &Tree) -> Vec<PropertyChange> {
     let mut changes: Vec<PropertyChange> = Vec::new();
-    for property in schema.properties.iter().filter(|it| !live.unknown.contains_key(it.name)) {
+    for property in schema.properties.iter().filter(|it| !live.unknown.contains_key(&it.name)) {
         let live = &live.props;
-        let (before, after) = (live.get(property.name).unwrap_or(&NULL), desired.get(property.name).unwrap_or(&NULL));
-        let path = Path::property(property.name);
-        let usual = match property.change {
+        let name = &*property.name;
+        let (before, after) = (live.get(name).unwrap_or(&NULL), desired.get(name).unwrap_or(&NULL));
+        let path = Path::property(&property.name);
+        let usual = match &property.change {
             Rule::Compare(effect) => effect,
-            Rule::Ensure => Effect::InPlace,
-            Rule::ShownWith(other) if before != after && changes.iter().any(|it| it.path.root() == Some(other)) => {
-                Effect::InPlace
+            Rule::Ensure => &Effect::InPlace,
+            Rule::ShownWith(other) if before != after && changes.iter().any(|it| it.path.root() == Some(&**other)) => {
+                &Effect::InPlace
             }
             Rule::Local | Rule::Checked | Rule::ShownWith(_) => continue,
         };
         let mut found = Vec::new();
         compare(&path, before, after, property.change == Rule::Ensure, &mut found);
         changes.extend(found.into_iter().map(|(path, before, after)| PropertyChange {
-            effect: property.decide.map_or(usual, |decide| decide(&path, live, desired)),
+            effect: property.decide.as_ref().map_or_else(|| usual.clone(), |decide| decide(&path, live, desired)),
             path,
             before: before.clone(),
             after: after.clone(),
@@ -105,12 +106,12 @@ pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String>
     let mut notes = Vec::new();
     for property in &declared.schema().properties {
         // A property that can't be read has no live value.
-        let (Some(have), name) = (live.get(property.name), property.name) else { continue };
+        let (Some(have), name) = (live.get(&*property.name), &*property.name) else { continue };
         let is_left = ignored.contains(name)
-            || property.derived_from.is_some_and(|other| ignored.contains(other))
+            || property.derived_from.as_ref().is_some_and(|other| ignored.contains(&**other))
             || (property.sticky && !declared.written.contains(name));
-        let why = property.unclear.and_then(|unclear| unclear(have, desired.get(name)?)).filter(|_| !is_left);
-        notes.extend(why.map(|why| format!("`{name}` is not compared: {why}")));
+        let why = property.unclear.as_ref().and_then(|unclear| unclear(have, desired.get(name)?)).filter(|_| !is_left);
+        notes.extend(why.as_ref().map(|why| format!("`{name}` is not compared: {why}")));
         if is_left || why.is_some() {
             desired.insert(name.to_owned(), have.clone());
             continue;

@@ -5,10 +5,11 @@
 //! is attached to a function of this stack.
 
 use crate::inventory::Leftover;
-use crate::schema::{Condition, Naming, Owner, Ownership, is_of_team};
+use crate::ownership::{OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UNPROVEN_HINT, UnreadableTags};
+use crate::schema::{Condition, Naming, Ownership, is_of_team};
 use crate::spec::Declared;
 
-use super::{Action, Change, FEEDS_WHAT_GOES, Goal, MAY_NOT_READ, Planner, Subject, blank, refused, steps};
+use super::{Action, Change, FEEDS_WHAT_GOES, Goal, Planner, Subject, blank, refused, steps};
 
 impl Planner<'_> {
     /// The rows of the orphans.
@@ -28,7 +29,7 @@ impl Planner<'_> {
         let inner = inner.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled));
         let inner: Vec<Change> = inner.collect();
         found.extend(inner);
-        found.sort_by(|a, b| (a.kind, &a.resource, &a.name).cmp(&(b.kind, &b.resource, &b.name)));
+        found.sort_by(|a, b| (&a.kind, &a.resource, &a.name).cmp(&(&b.kind, &b.resource, &b.name)));
         changes.append(&mut found);
     }
 
@@ -67,7 +68,7 @@ impl Planner<'_> {
         matches!(heir.schema().naming, Naming::Own { .. })
             && !heir.imported
             && leftover.declared.schema().kind == heir.schema().kind
-            && matches!(owner, Some(Ownership::Engine(owner)) if *owner == heir.id.owner)
+            && owner.is_some_and(|it| OwnershipVerdict::of(it, None, &heir.id.owner) == OwnershipVerdict::Owned)
     }
 
     fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[&Change]) -> Option<Change> {
@@ -82,17 +83,15 @@ impl Planner<'_> {
         if is_part && matches!(declared.schema().naming, Naming::Own { .. }) {
             return None;
         }
-        let us = (self.spec.team.as_str(), self.spec.stack.as_str());
-        let is_ours = |owner: &Owner| (owner.team.as_str(), owner.stack.as_str()) == us;
-        let named_ours = |name: &str| is_of_team(name, us.0);
+        let team = &self.spec.team;
+        let named_ours = |name: &str| is_of_team(name, team);
+        let claimed = OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours();
         if matches!(declared.schema().naming, Naming::Own { .. }) && !named_ours(&row.name) {
             // Tags are easily copied, and engine never writes outside the team's prefix.
-            let claimed = matches!(&live.owner, Ownership::Engine(owner) if is_ours(owner));
-            let reason = format!("skipped: it has this stack's tags, but its name doesn't begin with `{}`", us.0);
+            let reason = format!("skipped: it has this stack's tags, but its name doesn't begin with `{team}`");
             return claimed.then_some(Change { reason: Some(reason), ..row });
         }
         if let Some(why) = self.barred_parent(declared) {
-            let claimed = matches!(&live.owner, Ownership::Engine(owner) if is_ours(owner));
             let reason = format!("not deleted: it has this stack's tags, but {why}");
             return claimed.then_some(Change { reason: Some(reason), ..row });
         }
@@ -104,16 +103,17 @@ impl Planner<'_> {
             }
             Some(row)
         };
-        let container = steps::hangs_on(declared, live).into_iter().find(|(_, kind, _)| *kind == "function");
+        let parent = declared.schema().parent().map(|property| &*property.name);
+        let container = steps::hangs_on(&self.spec.kinds, declared, live)
+            .into_iter()
+            .find(|(property, ..)| Some(*property) == parent);
         let container = container.and_then(|(_, kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
         let dies = container.is_some_and(|row| row.action == Action::Delete);
         let is_remade = container.is_some_and(|row| row.action == Action::Replace);
-        let is_anothers = match &live.owner {
-            Ownership::Engine(owner) => !is_ours(owner),
-            Ownership::CloudFormation(_) => true,
-            _ => false,
-        };
-        if is_part && !(dies || is_remade && is_anothers) {
+        let parent = container.filter(|row| named_ours(&row.name)).and_then(|row| row.live(self.inventory));
+        let verdict = OwnershipVerdict::of(&live.owner, parent.map(|live| &live.owner), &declared.id.owner);
+        let is_inherited = live.owner == Ownership::Inherited;
+        if is_part && !(dies || is_remade && !is_inherited && verdict.other_owner().is_some()) {
             return None;
         }
         // Without a spec, "no longer in the spec" has no meaning.
@@ -122,12 +122,14 @@ impl Planner<'_> {
         let left = moved.as_deref().or(Some("it is no longer in the spec"));
         let left = left.filter(|_| !self.spec.file.name().is_empty());
         let duplicate = instead.as_ref().map(|name| format!("it duplicates `{name}`"));
-        match &live.owner {
-            Ownership::NotYetReadable(reason) => {
-                let reason = Some(format!("its owner can't be determined yet: {reason}"));
-                Some(Change { reason, undecided: true, ..row })
+        let may_assume = self.options.assume_owner;
+        match verdict {
+            // Its parent decides.
+            verdict if is_inherited => verdict.is_ours().then(|| gone(left)).flatten(),
+            OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
+                Some(Change { reason: live.undecided(), undecided: true, ..row })
             }
-            Ownership::Engine(owner) if is_ours(owner) => {
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => {
                 let mut row = gone(duplicate.as_deref().or(left))?;
                 if let Some(heir) = heir.filter(|heir| self.is_former(leftover, heir))
                     && row.action != Action::Release
@@ -149,46 +151,35 @@ impl Planner<'_> {
                 }
                 Some(row)
             }
-            Ownership::Inherited => {
-                let container = container.filter(|row| named_ours(&row.name));
-                let owner = container.and_then(|row| row.live(self.inventory)).map(|live| &live.owner);
-                let ours = matches!(owner, Some(Ownership::Engine(owner)) if is_ours(owner));
-                if ours { gone(left) } else { None }
+            OwnershipVerdict::Unknown(UnreadableTags::Denied) if dies && !may_assume => {
+                let reason = format!("{FEEDS_WHAT_GOES}, but {UNPROVEN}");
+                Some(refused(row, reason, UNPROVEN_HINT.to_owned()))
             }
-            Ownership::Denied if dies && !self.options.assume_owner => {
-                let reason =
-                    "the function that it invokes will be destroyed, but you lack permission to read its tags, so \
-                              engine can't confirm that this stack owns it"
-                        .to_owned();
-                Some(refused(row, reason, MAY_NOT_READ.to_owned()))
-            }
-            Ownership::Nobody | Ownership::Untaggable | Ownership::Denied if dies => gone(Some(FEEDS_WHAT_GOES)),
+            OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) if dies => gone(Some(FEEDS_WHAT_GOES)),
             // The tag index returned it.
-            Ownership::Denied if !declared.id.owner.resource.is_empty() => match self.options.assume_owner {
-                true => gone(left),
-                false => {
-                    let reason = "skipped: the tag index lists it for this stack, but you lack permission to read its \
+            OwnershipVerdict::Unknown(UnreadableTags::Denied) if !declared.id.owner.resource.is_empty() => {
+                match may_assume {
+                    true => gone(left),
+                    false => {
+                        let reason = "skipped: the tag index lists it for this stack, but you lack permission to read its \
                                   tags; to trust the index, add `--assume-owner`";
-                    Some(Change { reason: Some(reason.to_owned()), ..row })
+                        Some(Change { reason: Some(reason.to_owned()), ..row })
+                    }
                 }
-            },
-            Ownership::Nobody if duplicate.is_some() => gone(duplicate.as_deref()),
-            Ownership::Engine(_) | Ownership::CloudFormation(_) if dies || is_remade => {
-                let whose = match &live.owner {
-                    Ownership::CloudFormation(stack) => format!("the CloudFormation stack `{stack}`"),
-                    Ownership::Engine(owner) => owner.to_string(),
-                    _ => String::new(),
-                };
+            }
+            OwnershipVerdict::Free if duplicate.is_some() => gone(duplicate.as_deref()),
+            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) if dies || is_remade => {
                 let end = if dies { "will be destroyed" } else { "must be replaced" };
-                let reason = format!("it belongs to {whose}, but the function that it invokes {end}");
+                let owner = verdict.other_owner()?;
+                let reason = format!("it belongs to {owner}, but the function that it invokes {end}");
                 Some(refused(row, reason, "ask its owner to delete it first".to_owned()))
             }
-            Ownership::Nobody
+            OwnershipVerdict::Free
                 if goal == Goal::Absent
                     && instead.is_none()
                     && matches!(declared.schema().naming, Naming::Own { .. }) =>
             {
-                Some(Change { reason: Some("skipped: it has no engine tags".to_owned()), ..row })
+                Some(Change { reason: Some(SKIPPED_UNTAGGED.to_owned()), ..row })
             }
             _ => None,
         }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::inventory::Inventory;
-use crate::schema::{Condition, Live, Moment, Origin, Schema, Shape, name_in_arn};
+use crate::kind::Kinds;
+use crate::schema::{Condition, Live, Moment, Naming, Origin, Schema, Shape};
 use crate::spec::{Declared, Spec};
 use crate::value::Value;
 
@@ -24,7 +25,7 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
     let mut own: Vec<Own> = vec![Own::default(); changes.len()];
     for (index, change) in changes.iter().enumerate() {
         let mut add = |op: Op| {
-            steps.push(Step { op, change: index, after: Vec::new() });
+            steps.push(Step { op, change: index, after: Vec::new(), pair: None });
             StepId(steps.len() - 1)
         };
         let live = change.live(inventory);
@@ -47,7 +48,7 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
         .map(|(at, it)| (&*it.resource, at))
         .collect();
     let in_aws: HashMap<(&str, &str), usize> =
-        changes.iter().enumerate().map(|(at, it)| ((it.kind, it.name.as_str()), at)).collect();
+        changes.iter().enumerate().map(|(at, it)| ((&*it.kind, it.name.as_str()), at)).collect();
     let mut rather_later = Vec::new();
     let mut wanted: BTreeSet<(usize, usize)> = BTreeSet::new();
     for name in spec.graph.order() {
@@ -75,7 +76,13 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
             steps[main.0].after.push((delete, Moment::Ready));
         }
         let Some(declared) = change.declared(spec, inventory) else { continue };
-        for (_, kind, name) in change.live(inventory).map(|live| hangs_on(declared, live)).unwrap_or_default() {
+        if let (Some(delete), Some((main, _))) = (own[at].delete, own[at].main)
+            && !matches!(declared.schema().naming, Naming::Own { .. })
+        {
+            (steps[delete.0].pair, steps[main.0].pair) = (Some(main), Some(delete));
+        }
+        let hangs_on = |live| hangs_on(&spec.kinds, declared, live);
+        for (_, kind, name) in change.live(inventory).map(hangs_on).unwrap_or_default() {
             // It may be attached to another resource now than the spec wants.
             let Some(&on) = in_aws.get(&(kind, name.as_str())).filter(|on| !wanted.contains(&(at, **on))) else {
                 continue;
@@ -106,17 +113,17 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
 }
 
 /// What a live resource is attached to, as property, kind and name, by its identity properties.
-pub(super) fn hangs_on(declared: &Declared, live: &Live) -> Vec<(&'static str, &'static str, String)> {
+pub(super) fn hangs_on<'d>(kinds: &Kinds, declared: &'d Declared, live: &Live) -> Vec<(&'d str, &'d str, String)> {
     let identities = declared.schema().properties.iter().filter(|property| property.identity);
     let targets = identities.filter_map(|property| {
         let Shape::Link { to, .. } = &property.shape else { return None };
         let (kind, _) = to.first()?;
-        let name = match live.props.get(property.name) {
-            Some(Value::String(arn)) if !arn.is_empty() => name_in_arn(arn).to_owned(),
+        let name = match live.props.get(&*property.name) {
+            Some(Value::String(arn)) if !arn.is_empty() => kinds.name_in_arn(arn).to_owned(),
             // A qualifier (`name:alias`) is not part of the name.
-            _ => declared.id.anchors.get(property.name)?.split(':').next()?.to_owned(),
+            _ => declared.id.anchors.get(&property.name)?.split(':').next()?.to_owned(),
         };
-        Some((property.name, *kind, name))
+        Some((&*property.name, &**kind, name))
     });
     targets.collect()
 }
@@ -126,9 +133,9 @@ fn renews_outputs(change: &Change, spec: &Spec, inventory: &Inventory) -> bool {
     let schema: Option<&Schema> = change.declared(spec, inventory).map(Declared::schema);
     let renewing = |property: &str| {
         schema.is_some_and(|schema| {
-            schema.outputs.iter().any(|output| match output.origin {
-                Origin::Assigned { until } => until.contains(&property),
-                Origin::Computed(_) => false,
+            schema.outputs.iter().any(|output| match &output.origin {
+                Origin::Assigned { until } => until.iter().any(|it| it == property),
+                Origin::Arn | Origin::Computed(_) => false,
             })
         })
     };

@@ -10,18 +10,18 @@ use crate::value::{Tree, Value};
 
 /// Removes unreadable properties from `desired`, so that an update doesn't send them.
 pub fn leave_out(live: &Live, desired: &mut Tree) {
-    live.unknown.keys().for_each(|name| drop(desired.remove(*name)));
+    live.unknown.keys().for_each(|name| drop(desired.remove(&**name)));
 }
 
 /// One note per reason; `after` ends the note, for one property and for several.
 pub(super) fn notes(declared: &Declared, live: &Live, after: (&str, &str)) -> Vec<String> {
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for property in declared.schema().properties.iter().filter(|it| it.change != Rule::Local) {
-        let Some(why) = live.unknown.get(property.name) else { continue };
+        let Some(why) = live.unknown.get(&property.name) else { continue };
         // That tags can't be read is reported once for the whole plan.
         let is_told = matches!(live.owner, Ownership::Denied | Ownership::Untaggable) && !declares_tags(declared);
         if property.change != Rule::Ensure || !is_told {
-            by_reason.entry(why).or_default().push(property.name);
+            by_reason.entry(why).or_default().push(&property.name);
         }
     }
     let note = |(why, names): (&str, Vec<&str>)| {
@@ -32,7 +32,8 @@ pub(super) fn notes(declared: &Declared, live: &Live, after: (&str, &str)) -> Ve
 }
 
 fn declares_tags(declared: &Declared) -> bool {
-    matches!(declared.desired.get("tags"), Some(Value::Map(tags)) if !tags.is_empty())
+    let tags = declared.schema().properties.iter().filter(|it| it.change == Rule::Ensure);
+    tags.filter_map(|it| declared.desired.get(&*it.name)).any(|it| matches!(it, Value::Map(tags) if !tags.is_empty()))
 }
 
 /// Declared properties that can't be read, so they may differ from the spec.
@@ -43,7 +44,7 @@ pub(super) fn declared_unknown<'l>(declared: &Declared, live: &'l Live) -> Vec<&
             && declared.written.contains(*name)
             && !declared.lifecycle.ignore_changes.contains(*name)
     };
-    live.unknown.keys().copied().filter(is_declared).collect()
+    live.unknown.keys().map(|name| &**name).filter(is_declared).collect()
 }
 
 /// Why a resource can't be adopted: an update would overwrite declared properties that can't be read.
@@ -63,9 +64,9 @@ pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live)
 /// Why a resource can't be re-created: the new one would lack properties that the spec doesn't set and
 /// that can't be read.
 pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(String, String)> {
-    let is_kept = |name: &&&str| {
-        declared.lifecycle.ignore_changes.contains(**name)
-            || declared.schema().property(name).is_some_and(|it| it.sticky && !declared.written.contains(it.name))
+    let is_kept = |name: &str| {
+        declared.lifecycle.ignore_changes.contains(name)
+            || declared.schema().property(name).is_some_and(|it| it.sticky && !declared.written.contains(&*it.name))
     };
     let (name, why) = live.unknown.iter().find(|(name, _)| is_kept(name))?;
     let reason = format!("re-creating it would lose its `{name}`, which can't be read ({why})");

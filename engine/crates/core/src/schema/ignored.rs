@@ -45,7 +45,7 @@ pub fn part_of<'p>(name: &'p str, shape: &'p Shape, rest: &'p str) -> Result<Vec
 }
 
 fn member<'p>(properties: &'p [Property], name: &'p str) -> Result<(&'p str, &'p Property), Unignorable<'p>> {
-    let known = || settable(properties).map(|it| it.name).collect();
+    let known = || settable(properties).map(|it| &*it.name).collect();
     let found = settable(properties).find(|it| it.name == name);
     found.map(|it| (name, it)).ok_or_else(|| Unignorable::Unknown { name, known: known() })
 }

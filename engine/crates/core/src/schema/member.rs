@@ -29,8 +29,8 @@ impl Schema {
         let is_name = segments.last().is_some_and(|last| *last == format!("{}name", self.kind));
         match best(&self.properties, &segments) {
             Some((property, rest)) => {
-                let path = Path::property(property.name);
-                Some(inside(path, &property.shape, desired.get(property.name), rest))
+                let path = Path::property(&property.name);
+                Some(inside(path, &property.shape, desired.get(&*property.name), rest))
             }
             // The resource's name, which is no property.
             None => is_name.then(|| Path::property("name")),
@@ -103,7 +103,7 @@ fn inside(path: Path, shape: &Shape, value: Option<&Value>, rest: &[String]) -> 
             let path = path.key(key);
             match &**shape {
                 Shape::Record(inner) => match best(inner, rest) {
-                    Some((property, _)) => path.key(property.name),
+                    Some((property, _)) => path.key(&property.name),
                     None => path,
                 },
                 _ => path,
@@ -117,10 +117,7 @@ fn inside(path: Path, shape: &Shape, value: Option<&Value>, rest: &[String]) -> 
 impl Property {
     /// AWS's name for it.
     fn aws_name(&self) -> String {
-        match self.member {
-            Some(member) => member.to_owned(),
-            None => self.name.replace('_', ""),
-        }
+        self.member.as_deref().map_or_else(|| self.name.replace('_', ""), str::to_owned)
     }
 }
 

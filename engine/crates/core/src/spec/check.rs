@@ -8,15 +8,15 @@ mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub(crate) use crate::diagnostic::nearest;
 use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
 use crate::schema::{
-    Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Text, Unignorable, is_known_region, is_of_team,
-    is_region, name_in_arn, part_of, regions, settable,
+    Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Str, Text, Unignorable, is_known_region,
+    is_of_team, is_region, part_of, regions, settable,
 };
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
@@ -36,36 +36,33 @@ const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_SPEC_BYTES: usize = 16 << 20;
 /// Maximum number of names in a hint.
 const MAX_LISTED: usize = 40;
+/// The key of the variables.
+const VARS: &str = "vars";
 pub(super) const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
 
-pub(super) const TEAM: Text = Text {
-    min: 2,
-    max: 32,
-    allows: |text| {
+pub(super) static TEAM: LazyLock<Text> = LazyLock::new(|| {
+    let is_allowed = |text: &str| {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(word) && !text.ends_with(['-', '_'])
-    },
-    words: "letters, digits, `-` and `_`, starting and ending with a letter or digit",
-};
-pub(super) const STACK: Text = Text {
-    min: 1,
-    max: 128,
-    allows: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')),
-    words: "letters, digits, `-`, `_` and `.`",
-};
-pub(super) const RESOURCE: Text = Text {
-    min: 1,
-    max: 63,
-    allows: |text| {
+    };
+    Text::new(2..=32, "letters, digits, `-` and `_`, starting and ending with a letter or digit", is_allowed)
+});
+pub(super) static STACK: LazyLock<Text> = LazyLock::new(|| {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    Text::new(1..=128, "letters, digits, `-`, `_` and `.`", move |text| text.bytes().all(word))
+});
+pub(super) static RESOURCE: LazyLock<Text> = LazyLock::new(|| {
+    let is_allowed = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    },
-    words: "letters, digits, `-` and `_`, starting with a letter",
-};
-pub(super) const ACCOUNT: Text =
-    Text { min: 12, max: 12, allows: |text| text.bytes().all(|byte| byte.is_ascii_digit()), words: "12 digits" };
-pub(super) const REGION: Text =
-    Text { min: 9, max: 32, allows: is_region, words: "a region name, like `eu-central-1`" };
+    };
+    Text::new(1..=63, "letters, digits, `-` and `_`, starting with a letter", is_allowed)
+});
+pub(super) static ACCOUNT: LazyLock<Text> =
+    LazyLock::new(|| Text::new(12..=12, "12 digits", |text| text.bytes().all(|byte| byte.is_ascii_digit())));
+pub(super) static REGION: LazyLock<Text> =
+    LazyLock::new(|| Text::new(9..=32, "a region name, like `eu-central-1`", is_region));
+
 /// Checks a whole file.
 pub(super) fn check(
     kinds: &Kinds,
@@ -101,17 +98,17 @@ pub(super) fn check(
 
 /// Errors in names that come from the command line.
 pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagnostic> {
-    let given = [("team", Some(team), TEAM), ("stack", Some(stack), STACK), ("region", region, REGION)];
+    let given = [("team", Some(team), &TEAM), ("stack", Some(stack), &STACK), ("region", region, &REGION)];
     let wrong = given.into_iter().filter_map(|(flag, value, text)| {
         let value = value?;
         let problem = format!("invalid `--{flag} {value}`: the {flag} name {}", text.objection(value)?);
-        Some(Diagnostic::error(problem).hint(text_hint(value, text)))
+        Some(Diagnostic::error(problem, text_hint(value, text)))
     });
     wrong.collect()
 }
 
 /// The hint for an invalid text.
-fn text_hint(value: &str, text: Text) -> String {
+fn text_hint(value: &str, text: &Text) -> String {
     if text.words == REGION.words { region_hint(value) } else { name_hint(value, text) }
 }
 
@@ -125,10 +122,10 @@ fn region_hint(name: &str) -> String {
 }
 
 /// The hint for an invalid name: a corrected name where there is one.
-fn name_hint(name: &str, text: Text) -> String {
+fn name_hint(name: &str, text: &Text) -> String {
     let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let mended = mended.trim_matches(['-', '_']);
-    let is_ours = [TEAM.words, STACK.words, RESOURCE.words].contains(&text.words);
+    let is_ours = [&TEAM.words, &STACK.words, &RESOURCE.words].contains(&&text.words);
     match is_ours && text.is_malformed(name) && text.objection(mended).is_none() {
         true => format!("did you mean `{mended}`? Use {}", text.words),
         false => text.remedy(name),
@@ -139,25 +136,46 @@ fn name_hint(name: &str, text: Text) -> String {
 pub fn kind_elsewhere<'k>(kinds: &'k Kinds, word: &str) -> Option<&'k str> {
     let word = word.to_lowercase();
     let schemas = || kinds.schemas();
-    let service = |index: &str| index.split(':').next().is_some_and(|service| word.ends_with(service));
-    let named = schemas().find(|schema| word.contains(schema.kind));
-    named.or_else(|| schemas().find(|schema| schema.index.is_some_and(service))).map(|schema| schema.kind)
+    let is_of_service = |schema: &&Schema| schema.arn.as_ref().is_some_and(|arn| word.ends_with(&*arn.service));
+    let named = schemas().find(|schema| word.contains(&*schema.kind));
+    let kind = named.or_else(|| schemas().filter(|it| it.is_indexed).find(is_of_service));
+    kind.map(|schema| &*schema.kind)
 }
 
-/// Keys whose values are secret or contain secrets.
-const SECRET_KEYS: [&str; 4] = ["environment", "inline", "code", "vars"];
+/// The keys whose values are secret or contain secrets, in any kind: a misspelled `type:` must not show one.
+struct SecretKeys<'k> {
+    /// The sensitive properties.
+    sensitive: BTreeSet<&'k str>,
+    /// The properties with sensitive members, each with the members that aren't.
+    partly: BTreeMap<&'k str, Vec<&'k str>>,
+    /// All of them, with the sensitive members, and with the variables, which any of them can contain.
+    all: BTreeSet<&'k str>,
+}
 
-/// Spans that may contain secrets: values of `environment`, `inline` source, variables (which both can use), and values of
-/// unknown keys, since such a key may be one of these, misspelled.
-fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
-    fn each_value(node: &Node, spans: &mut Vec<Span>) {
-        match &node.value {
-            Yaml::Map(entries) => spans.extend(entries.iter().map(|entry| entry.value.span)),
-            _ => spans.push(node.span),
+impl<'k> SecretKeys<'k> {
+    fn new(kinds: &'k Kinds) -> SecretKeys<'k> {
+        let mut keys = SecretKeys { sensitive: BTreeSet::new(), partly: BTreeMap::new(), all: BTreeSet::from([VARS]) };
+        for property in kinds.schemas().flat_map(|schema| &schema.properties) {
+            let (hidden, shown): (Vec<&Property>, Vec<&Property>) =
+                property.members().iter().partition(|member| member.sensitive);
+            if property.sensitive {
+                keys.sensitive.insert(&property.name);
+            } else if !hidden.is_empty() {
+                keys.partly.entry(&property.name).or_default().extend(shown.iter().map(|member| &*member.name));
+            } else {
+                continue;
+            }
+            keys.all.insert(&property.name);
+            keys.all.extend(hidden.iter().map(|member| &*member.name));
         }
+        keys
     }
-    let is_known =
-        |key: &str| words(&META).contains(&key) || kinds.schemas().any(|schema| schema.property(key).is_some());
+}
+
+/// Spans that may contain secrets: values of sensitive properties, variables (which these can use), and values of unknown
+/// keys, since such a key may be one of these, misspelled.
+fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
+    let secret = SecretKeys::new(kinds);
     let mut spans = Vec::new();
     for entry in entries(root) {
         match entry.key.as_str() {
@@ -166,43 +184,56 @@ fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
                 let stray = entries(&entry.value).iter().filter(|it| !matches!(it.value.value, Yaml::Map(_)));
                 spans.extend(stray.map(|it| it.value.span));
                 for resource in entries(&entry.value) {
-                    let properties = properties_of(kinds, &resource.value);
-                    for entry in entries(&resource.value) {
-                        match entry.key.as_str() {
-                            "environment" => each_value(&entry.value, &mut spans),
-                            "code" => {
-                                let shown = ["path", "exclude"];
-                                let members = entries(&entry.value).iter();
-                                let hidden = members
-                                    .filter(|it| !shown.contains(&it.key.as_str()) && !is_harmless_typo(it, &shown));
-                                spans.extend(hidden.map(|it| it.value.span));
-                            }
-                            key if is_known(key) || is_harmless_typo(entry, &properties) => {}
-                            _ => spans.push(entry.value.span),
-                        }
-                    }
+                    sensitive_in(kinds, &secret, &resource.value, &mut spans);
                 }
             }
-            "vars" => each_value(&entry.value, &mut spans),
-            key if words(&TOP).contains(&key) || is_harmless_typo(entry, &words(&TOP)) => {}
+            VARS => each_value(&entry.value, &mut spans),
+            key if words(&TOP).contains(&key) || is_harmless_typo(entry, &words(&TOP), &secret) => {}
             _ => spans.push(entry.value.span),
         }
     }
     spans
 }
 
+/// The same for one resource.
+fn sensitive_in(kinds: &Kinds, secret: &SecretKeys<'_>, resource: &Node, spans: &mut Vec<Span>) {
+    let is_known =
+        |key: &str| words(&META).contains(&key) || kinds.schemas().any(|schema| schema.property(key).is_some());
+    let properties = properties_of(kinds, resource);
+    for entry in entries(resource) {
+        let key = entry.key.as_str();
+        if secret.sensitive.contains(key) {
+            each_value(&entry.value, spans);
+        } else if let Some(shown) = secret.partly.get(key) {
+            let hidden = entries(&entry.value)
+                .iter()
+                .filter(|it| !shown.contains(&it.key.as_str()) && !is_harmless_typo(it, shown, secret));
+            spans.extend(hidden.map(|it| it.value.span));
+        } else if !is_known(key) && !is_harmless_typo(entry, &properties, secret) {
+            spans.push(entry.value.span);
+        }
+    }
+}
+
+fn each_value(node: &Node, spans: &mut Vec<Span>) {
+    match &node.value {
+        Yaml::Map(entries) => spans.extend(entries.iter().map(|entry| entry.value.span)),
+        _ => spans.push(node.span),
+    }
+}
+
 /// The keys that a resource may have, by its `type:`; empty if that is unknown.
 fn properties_of<'k>(kinds: &'k Kinds, resource: &Node) -> Vec<&'k str> {
     let word = entries(resource).iter().find(|it| it.key == "type").map(|it| &it.value.value);
     let Some(Yaml::String(word)) = word else { return Vec::new() };
-    let properties = kinds.get(word.as_str()).map(|kind| kind.schema().settable().map(|it| it.name));
+    let properties = kinds.get(word.as_str()).map(|kind| kind.schema().settable().map(|it| &*it.name));
     properties.into_iter().flatten().chain(words(&META)).collect()
 }
 
 /// Whether an unknown key is a misspelled key whose value can't be secret, like `hashkey` for `hash_key`.
 ///
 /// Uppercase keys look like environment variables with the wrong indentation, and a mapping may contain anything.
-fn is_harmless_typo(entry: &Entry, known: &[&str]) -> bool {
+fn is_harmless_typo(entry: &Entry, known: &[&str], secret: &SecretKeys<'_>) -> bool {
     fn has_mapping(node: &Node) -> bool {
         match &node.value {
             Yaml::Map(_) => true,
@@ -219,8 +250,8 @@ fn is_harmless_typo(entry: &Entry, known: &[&str]) -> bool {
     };
     entry.key.contains(|c: char| c.is_ascii_lowercase())
         && !has_mapping(&entry.value)
-        && nearest(&entry.key, SECRET_KEYS).is_none()
-        && known.iter().filter(|it| !SECRET_KEYS.contains(it)).any(|it| is_near(it))
+        && nearest(&entry.key, secret.all.iter().copied()).is_none()
+        && known.iter().filter(|it| !secret.all.contains(*it)).any(|it| is_near(it))
 }
 
 /// The entries of a mapping; empty for any other value.
@@ -241,7 +272,7 @@ struct Checker<'a> {
     /// The number of all errors, including those that are not shown.
     n_errors: usize,
     places: Places,
-    references: Vec<Reference>,
+    references: Vec<Reference<'a>>,
     scope: Scope,
     used_vars: BTreeSet<String>,
     untouchable: BTreeSet<String>,
@@ -261,14 +292,14 @@ struct Scope {
 }
 
 /// A reference, resolved once all resources are known.
-struct Reference {
+struct Reference<'a> {
     from: String,
     path: Path,
     span: Span,
     resource: String,
     attribute: String,
     /// Allowed targets, if the reference is the property's whole value.
-    fits: Option<&'static [(&'static str, &'static str)]>,
+    fits: Option<&'a [(Str, Str)]>,
     /// Whether its text must be hidden: it may be part of a secret that only looks like a reference.
     sensitive: bool,
 }
@@ -305,16 +336,16 @@ impl<'a> Checker<'a> {
         self.vars(find("vars"));
         let team = self.team(find("team"), root);
         self.scope.team = team.clone().unwrap_or_else(|| "team".to_owned());
-        let spec_region = find("region").and_then(|entry| self.header(entry, REGION));
+        let spec_region = find("region").and_then(|entry| self.header(entry, &REGION));
         if let (Some(entry), Some(region)) = (find("region"), spec_region.as_deref().filter(|it| !is_known_region(it)))
         {
             let around = Around { resource: "", literal: true, sensitive: false };
-            self.warn_of_unknown(region, &regions().collect::<Vec<_>>(), entry.value.span, "region", around);
+            self.warn_of_unknown(region, regions(), entry.value.span, "region", around);
         }
         let region = self.overrides.region.clone().or(spec_region);
         if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
             let problem = format!("`{region}` is not a valid region for `--region`");
-            self.push(Diagnostic::error(problem).hint(region_hint(region)));
+            self.push(Diagnostic::error(problem, region_hint(region)));
         } else if let Some(region) = self.overrides.region.as_ref().filter(|region| !is_known_region(region)) {
             self.push(shape::unknown_word(
                 format!("`--region` is `{region}`, which engine doesn't know about"),
@@ -323,10 +354,10 @@ impl<'a> Checker<'a> {
             ));
         }
         self.scope.region.clone_from(&region);
-        let account = find("account").and_then(|entry| self.header(entry, ACCOUNT));
+        let account = find("account").and_then(|entry| self.header(entry, &ACCOUNT));
         self.scope.account.clone_from(&account);
         let stack = match find("stack") {
-            Some(entry) => self.header(entry, STACK),
+            Some(entry) => self.header(entry, &STACK),
             None => match STACK.objection(stem) {
                 None => Some(stem.to_owned()),
                 Some(objection) => {
@@ -355,6 +386,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         Some(Spec {
+            kinds: self.kinds.clone(),
             file: Arc::clone(self.file),
             team: team?,
             stack: stack?,
@@ -372,13 +404,13 @@ impl<'a> Checker<'a> {
 
     fn team(&mut self, entry: Option<&Entry>, root: &Node) -> Option<String> {
         // Check it even if the command line overrides it: the next run may not.
-        let written = entry.map(|entry| self.header(entry, TEAM));
+        let written = entry.map(|entry| self.header(entry, &TEAM));
         match (&self.overrides.team, written) {
             (Some(team), _) => match TEAM.objection(team) {
                 None => Some(team.clone()),
                 Some(objection) => {
                     let problem = format!("the team name `{team}` {objection}");
-                    self.push(Diagnostic::error(problem).hint(name_hint(team, TEAM)));
+                    self.push(Diagnostic::error(problem, name_hint(team, &TEAM)));
                     None
                 }
             },
@@ -391,10 +423,10 @@ impl<'a> Checker<'a> {
     }
 
     /// A string at the top of the file, which may contain variables.
-    fn header(&mut self, entry: &Entry, text: Text) -> Option<String> {
+    fn header(&mut self, entry: &Entry, text: &Text) -> Option<String> {
         let around = Around { resource: "", literal: true, sensitive: false };
         let value = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key))?;
-        self.object(&text, &value, entry.value.span, &entry.key, around)?;
+        self.object(text, &value, entry.value.span, &entry.key, around)?;
         Some(value.as_str()?.to_owned())
     }
 
@@ -410,7 +442,7 @@ impl<'a> Checker<'a> {
             Some((Yaml::Map(entries), _)) => {
                 for Entry { key, key_span, value } in entries {
                     if let Some(objection) = RESOURCE.objection(key) {
-                        self.error(*key_span, format!("the variable `{key}` {objection}"), name_hint(key, RESOURCE));
+                        self.error(*key_span, format!("the variable `{key}` {objection}"), name_hint(key, &RESOURCE));
                     }
                     match &value.value {
                         Yaml::String(text) => drop(vars.insert(key.clone(), text.clone())),
@@ -445,11 +477,12 @@ impl<'a> Checker<'a> {
     /// Warns of an unused variable on the command line, which is probably a typo.
     fn unused_vars(&mut self) {
         for name in self.overrides.vars.keys().filter(|name| !self.used_vars.contains(*name)) {
-            let warning = Diagnostic::warning(format!("`--var {name}=…` is not used by this spec"));
-            self.diagnostics.push(match nearest(name, self.used_vars.iter().map(String::as_str)) {
-                Some(near) => warning.hint(format!("did you mean `{near}`?")),
-                None => warning,
-            });
+            let hint = match nearest(name, self.used_vars.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "remove it, or use it in the spec".to_owned(),
+            };
+            let problem = format!("`--var {name}=…` is not used by this spec");
+            self.diagnostics.push(Diagnostic::warning(problem, hint));
         }
     }
 
@@ -484,7 +517,7 @@ impl<'a> Checker<'a> {
         let name = entry.key.as_str();
         self.places.set(name, Path::default(), entry.key_span);
         if let Some(objection) = RESOURCE.objection(name) {
-            self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, RESOURCE));
+            self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, &RESOURCE));
         } else if RESERVED_NAMES.contains(&name) {
             let hint = format!("choose another name; `${{…}}` reserves {}", list(RESERVED_NAMES));
             self.error(entry.key_span, format!("the resource name `{name}` is reserved"), hint);
@@ -526,7 +559,7 @@ impl<'a> Checker<'a> {
             // The error that it can't be created is already reported.
             None if !schema.managed => Default::default(),
             None => {
-                let key = if let Naming::Inner { key, .. } = schema.naming { key } else { "name" };
+                let key = if let Naming::Inner { key, .. } = &schema.naming { key } else { "name" };
                 (self.own_name(find(key), entry, schema, around), None)
             }
         };
@@ -543,19 +576,19 @@ impl<'a> Checker<'a> {
         };
         for Entry { key, key_span, value } in entries.iter().filter(|entry| !words(&META).contains(&entry.key.as_str()))
         {
-            let Some(property) = settable(&schema.properties).find(|property| property.name == key) else {
+            let Some(property) = settable(&schema.properties).find(|property| property.name == *key) else {
                 if self.is_only_counted() {
                     continue;
                 }
                 // Don't report a misspelled property as missing, too.
-                declared.written.extend(nearest(key, schema.settable().map(|it| it.name)).map(str::to_owned));
+                declared.written.extend(nearest(key, schema.settable().map(|it| &*it.name)).map(str::to_owned));
                 self.unknown(
                     key,
                     *key_span,
                     &format!("a {}", schema.kind),
                     schema
                         .settable()
-                        .map(|it| it.name)
+                        .map(|it| &*it.name)
                         .chain(words(&META).into_iter().filter(|key| takes(schema, key))),
                 );
                 continue;
@@ -608,7 +641,7 @@ impl<'a> Checker<'a> {
 
     /// Warns of values above AWS's default quota.
     fn within_quota(&mut self, property: &Property, found: &Value, span: Span) {
-        let Some(quota) = property.quota else { return };
+        let Some(quota) = &property.quota else { return };
         let length = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let (n, is_count) = match found {
             Value::Number(number) => (number.as_i64().unwrap_or_default(), false),
@@ -617,13 +650,13 @@ impl<'a> Checker<'a> {
             _ => return,
         };
         if n > quota.most {
-            let (name, most) = (property.name, quota.most);
+            let (name, most) = (&property.name, quota.most);
             let problem = match is_count {
                 true => format!("`{name}` has {n} entries, above AWS's default limit of {most}"),
                 false => format!("`{name}` is {n}, above AWS's default limit of {most}"),
             };
-            let warning = Diagnostic::warning(problem).at(self.file.place(span)).why(quota.beyond);
-            self.push(warning.hint(format!("use at most {most}, or request a higher quota for this account")));
+            let hint = format!("use at most {most}, or request a higher quota for this account");
+            self.push(Diagnostic::warning(problem, hint).at(self.file.place(span)).why(&*quota.beyond));
         }
     }
 
@@ -645,7 +678,7 @@ impl<'a> Checker<'a> {
             if imported {
                 let problem = format!("`{key}` has no effect, because `{}` is imported", around.resource);
                 self.error(*key_span, problem, "remove the line; engine never changes or deletes imported resources");
-            } else if key == "retain" && schema.index.is_none() {
+            } else if key == "retain" && !schema.is_indexed {
                 let problem = format!("a {} can't be retained, because it has no tags", schema.kind);
                 self.error(*key_span, problem, "set `retain: true` on the resource that it belongs to");
             }
@@ -667,7 +700,7 @@ impl<'a> Checker<'a> {
             self.error(node.span, "`ignore_changes` must be a list of properties", hint);
             return BTreeSet::new();
         };
-        let can = || schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| it.name);
+        let can = || schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| &*it.name);
         let mut ignored = BTreeSet::new();
         for item in items {
             let Some(path) = self.raw_text(item, "ignore_changes", around) else { continue };
@@ -716,7 +749,7 @@ impl<'a> Checker<'a> {
         let mut outputs = Vec::new();
         for Entry { key, key_span, value } in entries {
             if let Some(objection) = RESOURCE.objection(key) {
-                self.error(*key_span, format!("the output `{key}` {objection}"), name_hint(key, RESOURCE));
+                self.error(*key_span, format!("the output `{key}` {objection}"), name_hint(key, &RESOURCE));
             }
             let around = Around { resource: "", literal: false, sensitive: false };
             if let Some(value) = self.text(value, key, around, &Path::property("outputs").key(key)) {
@@ -728,7 +761,7 @@ impl<'a> Checker<'a> {
 
     fn kind(&mut self, entry: Option<&Entry>, resource: &Entry, around: Around<'_>) -> Option<&'a Arc<dyn Definition>> {
         let all = self.kinds;
-        let kinds = || all.schemas().map(|schema| schema.kind);
+        let kinds = || all.schemas().map(|schema| &*schema.kind);
         let Some(entry) = entry else {
             let hint = format!("add `type:` with one of these: {}", list(kinds()));
             self.error(resource.key_span, format!("`{}` has no `type`", resource.key), hint);
@@ -760,7 +793,7 @@ impl<'a> Checker<'a> {
     fn bar(&mut self, import: &Entry) {
         match &import.value.value {
             Yaml::String(text) if !text.contains("${") => {
-                let name = if text.starts_with("arn:") { name_in_arn(text) } else { text };
+                let name = if text.starts_with("arn:") { self.kinds.name_in_arn(text) } else { text };
                 self.untouchable.insert(name.to_owned());
             }
             _ => self.is_anything_barred = true,
@@ -779,16 +812,19 @@ impl<'a> Checker<'a> {
         let text = value.as_str()?;
         let span = entry.value.span;
         let arn = text.starts_with("arn:").then(|| text.to_owned());
-        let name = if arn.is_some() { name_in_arn(text) } else { text };
-        let marker = format!(":{}", schema.kind);
-        if arn.is_some() && !(text.contains(&format!("{marker}/")) || text.contains(&format!("{marker}:"))) {
+        let name = match (&arn, &schema.arn) {
+            (Some(_), Some(form)) => form.name(text),
+            (Some(_), None) => None,
+            (None, _) => Some(text),
+        };
+        let Some(name) = name else {
             self.error(
                 span,
                 format!("`{text}` is not the ARN of a {}", schema.kind),
                 format!("write the name or ARN of a {}", schema.kind),
             );
             return None;
-        }
+        };
         let (Naming::Own { text: rule } | Naming::Inner { text: rule, .. }) = &schema.naming else { return None };
         if let Some(objection) = rule.objection(name) {
             let problem = match name {
@@ -847,15 +883,17 @@ impl<'a> Checker<'a> {
                 let team = &self.scope.team;
                 if !is_of_team(&name, team) {
                     let problem = format!("the name `{name}` doesn't start with the team `{team}` and `-`, `_` or `.`");
-                    let diagnostic = Diagnostic::error(problem)
-                        .at(self.file.place(entry.value.span))
-                        .why("the prefix separates the teams in an account")
-                        .hint(match schema.importable {
+                    let diagnostic = Diagnostic::error(
+                        problem,
+                        match schema.importable {
                             true => {
                                 format!("write `name: ${{team}}-{name}`, or use `import:` if another team owns it")
                             }
                             false => format!("write `{}: ${{team}}-{name}`", entry.key),
-                        });
+                        },
+                    )
+                    .at(self.file.place(entry.value.span))
+                    .why("the prefix separates the teams in an account");
                     self.push(diagnostic);
                     return usual;
                 }
@@ -871,15 +909,12 @@ impl<'a> Checker<'a> {
             && let Some(objection) = text.objection(&name)
         {
             let problem = format!("the {} name `{name}` {objection}", schema.kind);
-            let hint = match schema.naming {
-                Naming::Inner { .. } => "rename the resource, or set `statement_id:`",
-                _ => "rename the resource, or set `name:`",
-            };
+            let key = if let Naming::Inner { key, .. } = &schema.naming { key } else { "name" };
+            let hint = format!("rename the resource, or set `{key}:`");
             self.push(
-                Diagnostic::error(problem)
+                Diagnostic::error(problem, hint)
                     .at(self.file.place(span))
-                    .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.words))
-                    .hint(hint),
+                    .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.words)),
             );
         }
         name
@@ -891,10 +926,12 @@ impl<'a> Checker<'a> {
             return;
         }
         let problem = format!("the name of `{resource}` depends on a variable");
-        let warning = Diagnostic::warning(problem)
-            .at(self.file.place(name.value.span))
-            .why("with another value, `engine apply` creates another resource and orphans this one")
-            .hint("write the full name; for several copies, use one spec per copy, each with its own `stack:`");
+        let warning = Diagnostic::warning(
+            problem,
+            "write the full name; for several copies, use one spec per copy, each with its own `stack:`",
+        )
+        .at(self.file.place(name.value.span))
+        .why("with another value, `engine apply` creates another resource and orphans this one");
         self.push(warning);
     }
 
@@ -907,14 +944,16 @@ impl<'a> Checker<'a> {
         span: Span,
         owner: &str,
     ) {
-        for property in properties.iter().filter(|property| !written.contains(property.name)) {
+        for property in properties.iter().filter(|property| !written.contains(&*property.name)) {
             match &property.presence {
                 Presence::Required => {
                     let problem = format!("`{owner}` is missing `{}`", property.name);
                     self.error(span, problem, format!("add `{}:` ({})", property.name, property.doc));
                 }
-                Presence::Default(default) => drop(tree.insert(property.name.to_owned(), Value::from(default.clone()))),
-                Presence::Optional => drop(tree.insert(property.name.to_owned(), Value::Null)),
+                Presence::Default(default) => {
+                    drop(tree.insert(property.name.to_string(), Value::from(default.clone())))
+                }
+                Presence::Optional => drop(tree.insert(property.name.to_string(), Value::Null)),
                 Presence::Derived => {}
             }
         }
@@ -926,7 +965,7 @@ impl<'a> Checker<'a> {
             return;
         }
         let boundary = (!self.overrides.allow_code_outside)
-            .then(|| super::project(self.dir, self.overrides.current_dir.as_deref()));
+            .then(|| super::files::project(self.dir, self.overrides.current_dir.as_deref()));
         let folder = SpecFolder { path: self.dir.to_owned(), boundary };
         for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
             let Declared { name, kind, desired, artifact, .. } = &mut draft.declared;
@@ -940,22 +979,20 @@ impl<'a> Checker<'a> {
 
     fn problems(&mut self, resource: &str, problems: Vec<Problem>) {
         for Problem { path, problem, why, hint, warning } in problems {
-            let mut diagnostic = if warning { Diagnostic::warning(problem) } else { Diagnostic::error(problem) };
+            let severity = if warning { Severity::Warning } else { Severity::Error };
+            let mut diagnostic = Diagnostic::new(severity, problem, hint);
             if let Some(span) = self.places.get(resource, &path) {
                 diagnostic = diagnostic.at(self.file.place(span));
             }
             if let Some(why) = why {
                 diagnostic = diagnostic.why(why);
             }
-            if let Some(hint) = hint {
-                diagnostic = diagnostic.hint(hint);
-            }
             self.push(diagnostic);
         }
     }
 
     fn error(&mut self, span: Span, problem: impl Into<String>, hint: impl Into<String>) {
-        self.push(Diagnostic::error(problem).at(self.file.place(span)).hint(hint));
+        self.push(Diagnostic::error(problem, hint).at(self.file.place(span)));
     }
 
     fn push(&mut self, mut diagnostic: Diagnostic) {

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why a file can't be read.
 #[derive(Debug)]
@@ -99,4 +99,21 @@ pub fn is_own_output(content: &[u8]) -> bool {
 pub fn is_draft(name: &str) -> bool {
     let id = name.strip_prefix('.').and_then(|it| it.strip_suffix(".new")).and_then(|it| it.rsplit_once('.'));
     id.is_some_and(|(of, id)| !of.is_empty() && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The project folder of the specs in `folder`: the nearest ancestor with `.git` (a folder, or a worktree's file), else the
+/// nearest with `specs/` that contains the spec or the current folder, else `folder` itself.
+pub(super) fn project(folder: &Path, current_dir: Option<&Path>) -> PathBuf {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_default();
+    let repository = folder.ancestors().find(|it| it.join(".git").exists());
+    let here = current_dir.and_then(|folder| std::fs::canonicalize(folder).ok());
+    // A `specs/` folder further up may belong to another project.
+    let is_within = |it: &Path| here.as_ref().is_some_and(|here| it.starts_with(here));
+    let is_holder = |it: &Path| {
+        let specs = it.join("specs");
+        specs.is_dir() && (folder.starts_with(&specs) || is_within(it))
+    };
+    let holder = || folder.ancestors().find(|it| is_holder(it));
+    repository.or_else(holder).unwrap_or(&folder).to_owned()
 }

@@ -27,10 +27,12 @@ pub(super) fn may_be_spec(file: &Arc<SourceFile>, root: Option<&Node>) -> bool {
 
 /// The error for a mapping without any key of a spec.
 pub(super) fn unrecognised(file: &Arc<SourceFile>) -> Diagnostic {
-    Diagnostic::error("this file is not a spec: it has neither `team:` nor `resources:`")
-        .why("its text is hidden, because it may be any file")
-        .at(file.place(Span::new(0, 0)))
-        .hint("pass a spec, like `engine diff specs/team.yaml`; `engine init` creates one")
+    Diagnostic::error(
+        "this file is not a spec: it has neither `team:` nor `resources:`",
+        "pass a spec, like `engine diff specs/team.yaml`; `engine init` creates one",
+    )
+    .why("its text is hidden, because it may be any file")
+    .at(file.place(Span::new(0, 0)))
 }
 
 /// The error for another tool's file; `None` if the file may be meant as a spec.
@@ -80,7 +82,7 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
         () => return None,
     };
     let start = Span::new(0, file.text().lines().next().map_or(0, str::len));
-    Some(Diagnostic::error(format!("this file is {what}, not a spec")).at(file.place(start)).hint(hint))
+    Some(Diagnostic::error(format!("this file is {what}, not a spec"), hint).at(file.place(start)))
 }
 
 /// The key at the start of a line: in YAML only without indentation, in JSON always.

@@ -48,7 +48,7 @@ pub fn takes(schema: &Schema, word: &str) -> bool {
         "import" => schema.importable,
         "adopt" => schema.adoptable,
         "protect" | "ignore_changes" => schema.managed,
-        "retain" => schema.index.is_some(),
+        "retain" => schema.is_indexed,
         _ => true,
     }
 }
@@ -77,10 +77,10 @@ pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
     let specs: Vec<&Json> = specs.iter().collect();
     let schemas = || kinds.schemas();
     let top = |key: &str| match key {
-        "team" => text(TEAM),
-        "region" => text(REGION),
-        "account" => text(ACCOUNT),
-        "stack" => text(STACK),
+        "team" => text(&TEAM),
+        "region" => text(&REGION),
+        "account" => text(&ACCOUNT),
+        "stack" => text(&STACK),
         "vars" => json!({
             "type": "object",
             "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
@@ -110,7 +110,7 @@ pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
             })
         })
         .collect();
-    let names: Vec<&str> = schemas().map(|schema| schema.kind).collect();
+    let names: Vec<&str> = schemas().map(|schema| &*schema.kind).collect();
     let summaries: Vec<String> = schemas().map(|schema| format!("{}: {}", schema.kind, schema.summary)).collect();
     let mut definitions = Map::new();
     definitions.insert(
@@ -122,7 +122,7 @@ pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
             "allOf": kinds,
         }),
     );
-    definitions.extend(schemas().map(|schema| (schema.kind.to_owned(), resource(schema, &specs))));
+    definitions.extend(schemas().map(|schema| (schema.kind.to_string(), resource(schema, &specs))));
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": "urn:engine:spec:1",
@@ -150,8 +150,9 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
             }
             "ignore_changes" => {
                 let names: Vec<&str> =
-                    schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| it.name).collect();
-                let parts: Vec<&str> = schema.settable().filter(|it| has_parts(&it.shape)).map(|it| it.name).collect();
+                    schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| &*it.name).collect();
+                let parts: Vec<&str> =
+                    schema.settable().filter(|it| has_parts(&it.shape)).map(|it| &*it.name).collect();
                 let pattern = format!("^({})\\.", parts.join("|"));
                 let items = match parts.is_empty() {
                     true => json!({ "enum": names }),
@@ -174,7 +175,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
     let meta: Vec<String> = properties.keys().cloned().collect();
     properties.extend(members(&mut schema.settable()));
     let required: Vec<&str> =
-        schema.settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| it.name).collect();
+        schema.settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| &*it.name).collect();
     let mut resource = json!({
         "type": "object",
         "description": format!("{}\n{}", schema.summary, schema.source),
@@ -182,7 +183,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
         "properties": properties,
     });
     let resources = specs.iter().filter_map(|spec| spec.get("resources").and_then(Json::as_object));
-    for alike in resources.flat_map(Map::values).filter(|it| it["type"] == schema.kind) {
+    for alike in resources.flat_map(Map::values).filter(|it| it["type"] == *schema.kind) {
         exemplify_members(&mut resource, alike);
     }
     let managed = json!({ "required": required });
@@ -190,7 +191,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
         resource["required"] = json!(["import"]);
     } else if schema.importable {
         // An imported resource can only set the properties that engine verifies.
-        let checked = schema.settable().filter(|it| it.change == Rule::Checked).map(|it| it.name.to_owned());
+        let checked = schema.settable().filter(|it| it.change == Rule::Checked).map(|it| it.name.to_string());
         let read: Map<String, Json> = meta.into_iter().chain(checked).map(|name| (name, json!(true))).collect();
         resource["if"] = json!({ "required": ["import"] });
         resource["then"] = json!({ "additionalProperties": false, "properties": read });
@@ -234,11 +235,11 @@ fn exemplify_members(shape: &mut Json, value: &Json) {
 /// Properties by name.
 fn members(properties: &mut dyn Iterator<Item = &Property>) -> Map<String, Json> {
     let member = |property: &Property| {
-        let mut member = described(shape(&property.shape), property.doc);
+        let mut member = described(shape(&property.shape), &property.doc);
         if let Presence::Default(value) = &property.presence {
             member["default"] = value.clone();
         }
-        (property.name.to_owned(), member)
+        (property.name.to_string(), member)
     };
     properties.map(member).collect()
 }
@@ -247,7 +248,7 @@ fn shape(of: &Shape) -> Json {
     match of {
         Shape::Bool => or_variable(json!({ "type": "boolean" })),
         Shape::Integer { min, max } => or_variable(json!({ "type": "integer", "minimum": min, "maximum": max })),
-        Shape::Text(limits) => text(*limits),
+        Shape::Text(limits) => text(limits),
         Shape::Choice(words) => or_variable(json!({ "enum": words, "examples": [words.first()] })),
         // Only a suggestion for editors: AWS may accept other words.
         Shape::OpenChoice { offered, form, .. } => json!({
@@ -271,7 +272,7 @@ fn shape(of: &Shape) -> Json {
             "additionalProperties": shape(value),
         }),
         Shape::Texts { item, max } => {
-            json!({ "anyOf": [text(*item), { "type": "array", "items": text(*item), "minItems": 1, "maxItems": max }] })
+            json!({ "anyOf": [text(item), { "type": "array", "items": text(item), "minItems": 1, "maxItems": max }] })
         }
         Shape::List { item, max } | Shape::Set { item, max } => {
             // Duplicates in a set don't count.
@@ -284,14 +285,14 @@ fn shape(of: &Shape) -> Json {
         }
         Shape::Json { .. } => json!({ "type": ["object", "string"] }),
         Shape::Record(properties) => record(properties),
-        Shape::TextOrRecord(limits, properties) => json!({ "anyOf": [text(*limits), record(properties)] }),
+        Shape::TextOrRecord(limits, properties) => json!({ "anyOf": [text(limits), record(properties)] }),
     }
 }
 
 fn record(properties: &[Property]) -> Json {
     let settable = || crate::schema::settable(properties);
     let required: Vec<&str> =
-        settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| it.name).collect();
+        settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| &*it.name).collect();
     json!({
         "type": "object",
         "additionalProperties": false,
@@ -301,7 +302,7 @@ fn record(properties: &[Property]) -> Json {
 }
 
 /// A string; its length limits apply after `${…}` is replaced.
-fn text(limits: Text) -> Json {
+fn text(limits: &Text) -> Json {
     json!({
         "type": "string",
         "description": format!("allowed: {}", limits.words),

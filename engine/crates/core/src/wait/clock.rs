@@ -3,10 +3,12 @@
 //! **Invariant:** it only measures; the one thing it decides is whether the process was suspended.
 
 use std::future::Future;
-use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, sleep};
 
 use crate::error::{AwsError, Class};
 
@@ -16,42 +18,84 @@ const TICK: Duration = Duration::from_secs(5);
 /// closed, the virtual machine paused or the process stopped.
 const AWAKE: Duration = Duration::from_secs(20);
 
+/// How long the process was suspended. All waits of a run share it, and one of them ticks for all: if each did, the
+/// cost of many calls that wait for one rate limit would grow with the square of their number.
+#[derive(Debug)]
+pub(super) struct Suspensions {
+    state: Mutex<Ticks>,
+    ticking: Semaphore,
+}
+
+#[derive(Debug)]
+struct Ticks {
+    last: Instant,
+    asleep: Duration,
+}
+
+impl Suspensions {
+    pub(super) fn new() -> Suspensions {
+        let state = Mutex::new(Ticks { last: Instant::now(), asleep: Duration::ZERO });
+        Suspensions { state, ticking: Semaphore::new(1) }
+    }
+
+    /// Checks the clock; returns the time now and the total suspended time.
+    fn tick(&self) -> (Instant, Duration) {
+        let mut ticks = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let gap = now - ticks.last;
+        if gap > AWAKE {
+            ticks.asleep += gap;
+        }
+        ticks.last = now;
+        (now, ticks.asleep)
+    }
+
+    /// Ticks as long as it is polled, once the wait that ticks now has ended.
+    async fn keep_ticking<T>(&self) -> T {
+        // The semaphore is never closed, so acquiring can't fail.
+        let _turn = self.ticking.acquire().await;
+        loop {
+            sleep(TICK).await;
+            self.tick();
+        }
+    }
+}
+
 /// Counts the time while the process isn't suspended.
 #[derive(Debug)]
 pub(super) struct Clock {
-    last: Instant,
-    passed: Duration,
+    suspensions: Arc<Suspensions>,
+    start: Instant,
+    /// The suspended time before the start.
+    before: Duration,
 }
 
 impl Clock {
-    pub(super) fn start() -> Clock {
-        Clock { last: Instant::now(), passed: Duration::ZERO }
+    pub(super) fn start(suspensions: &Arc<Suspensions>) -> Clock {
+        let (start, before) = suspensions.tick();
+        Clock { suspensions: Arc::clone(suspensions), start, before }
     }
 
     /// The time so far.
     pub(super) fn passed(&self) -> Duration {
-        self.passed
+        let (now, asleep) = self.suspensions.tick();
+        (now - self.start).saturating_sub(asleep - self.before)
     }
 
-    /// Counts the time that `work` takes.
-    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            let done = timeout_at(self.last + TICK, &mut work).await;
-            self.tick();
-            if let Ok(done) = done {
-                return done;
+    /// Awaits `work` while the clock ticks.
+    pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let ticking = async {
+            tokio::select! {
+                biased;
+                done = work => done,
+                never = self.suspensions.keep_ticking() => never,
             }
-        }
-    }
-
-    fn tick(&mut self) {
-        let now = Instant::now();
-        let gap = now - self.last;
-        if gap <= AWAKE {
-            self.passed += gap;
-        }
-        self.last = now;
+        };
+        // Tokio's budget is for all calls of a task together. Once it is spent, each of them would be polled in vain,
+        // again and again, and the cost of many would grow with the square of their number.
+        let done = unconstrained(ticking).await;
+        self.suspensions.tick();
+        done
     }
 }
 

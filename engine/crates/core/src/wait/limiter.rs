@@ -14,7 +14,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::future::Future;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +26,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// The maximum time that a call waits for its rate limit. It is already signed, and a signature is valid for five minutes
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a call waits for its rate limit before that is reported.
+const NEWS: Duration = Duration::from_secs(3);
+
+/// The maximum number of requests of one connection in flight, to real or local AWS. Each needs a file descriptor, idle
+/// connections of each service keep theirs, and macOS allows 256 by default. AWS's limits never fill it for long: 250
+/// calls per second with 40 ms each are ten in flight.
+pub const MAX_IN_FLIGHT: usize = 64;
 
 /// How engine uses a rate limit of AWS, in calls per second.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +71,36 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub struct RateLimits {
     /// Empty: no limits.
     limiters: Vec<Limiter>,
+    in_flight: Semaphore,
+}
+
+tokio::task_local! {
+    /// The call that this task makes.
+    static CALL: Arc<WatchedCall>;
+}
+
+/// A call, as the rate limits see it: it is told about its own waits, and can end them.
+pub(crate) struct WatchedCall {
+    on_wait: Box<dyn Fn(bool) + Send + Sync>,
     ended: Notify,
+}
+
+impl WatchedCall {
+    /// `on_wait` is called with `true` after a request of this call has waited for a while, and with `false` when that
+    /// request is sent after all.
+    pub(crate) fn new(on_wait: impl Fn(bool) + Send + Sync + 'static) -> Arc<WatchedCall> {
+        Arc::new(WatchedCall { on_wait: Box::new(on_wait), ended: Notify::new() })
+    }
+
+    /// Makes the call.
+    pub(crate) async fn watch<F: Future>(self: &Arc<Self>, call: F) -> F::Output {
+        CALL.scope(Arc::clone(self), call).await
+    }
+
+    /// Ends the waits of requests that haven't been sent; later requests wait normally.
+    pub(crate) fn end_waits(&self) {
+        self.ended.notify_waiters();
+    }
 }
 
 impl Limit {
@@ -78,10 +117,10 @@ impl RateLimits {
     /// The limits of a list, or a fraction of them, from 0 to 1, for several processes in one account.
     pub fn new(limits: &[Limit], share: f64) -> RateLimits {
         let limits = limits.iter().map(|limit| if share < 1.0 { limit.part(share) } else { *limit });
-        RateLimits { limiters: limits.map(Limiter::new).collect(), ended: Notify::new() }
+        RateLimits { limiters: limits.map(Limiter::new).collect(), in_flight: Semaphore::new(MAX_IN_FLIGHT) }
     }
 
-    /// No limits.
+    /// No limits but [`MAX_IN_FLIGHT`].
     pub fn unlimited() -> RateLimits {
         RateLimits::new(&[], 1.0)
     }
@@ -93,27 +132,16 @@ impl RateLimits {
     /// Waits until a request can be sent.
     ///
     /// # Errors
-    /// `Crowded` if the rate limit stayed exhausted for [`PATIENCE`], or if waits were ended.
+    /// `Crowded` if the rate limit stayed exhausted for [`PATIENCE`], or if the call's waits were ended.
     pub async fn admit(&self, limit: LimitId) -> Result<Permit<'_>, Crowded> {
         let limiter = self.limiter(limit);
-        let permit = async {
-            // The semaphore is never closed, so acquiring can't fail.
-            let slot = match limiter.and_then(|limiter| limiter.slots.as_ref()) {
-                Some(slots) => slots.acquire().await.ok(),
-                None => None,
-            };
-            let sent = match limiter {
-                Some(limiter) => limiter.enter(Priority::Call).await,
-                None => Instant::now(),
-            };
-            Permit { limiter, sent, _slot: slot }
+        let slot = match limiter {
+            Some(limiter) => limiter.pass().await?,
+            None => None,
         };
-        tokio::select! {
-            biased;
-            permit = permit => Ok(permit),
-            () = self.ended.notified() => Err(Crowded { at: limiter.map_or("AWS", |it| it.limit.service) }),
-            () = sleep(PATIENCE) => Err(Crowded { at: limiter.map_or("AWS", |it| it.limit.service) }),
-        }
+        // Last: a call that waits for its rate limit keeps no other from being sent. The semaphore is never closed.
+        let in_flight = self.in_flight.acquire().await.ok();
+        Ok(Permit { limiter, sent: Instant::now(), _slots: (slot, in_flight) })
     }
 
     /// Waits until a poll can be sent without delaying other calls, and reserves its token.
@@ -128,33 +156,14 @@ impl RateLimits {
     pub(crate) fn slowdown(&self, limit: LimitId) -> f64 {
         self.limiter(limit).map_or(1.0, |limiter| limiter.state().bucket.slowdown())
     }
-
-    /// Ends the waits of all calls that haven't been sent; later calls wait normally.
-    pub(crate) fn end_waits(&self) {
-        self.ended.notify_waiters();
-    }
-
-    /// Whether there are rate limits at all.
-    pub(crate) fn is_limited(&self) -> bool {
-        !self.limiters.is_empty()
-    }
-
-    /// Whether a call has been waiting for a rate limit for at least `long`.
-    pub(crate) fn is_crowded(&self, long: Duration) -> bool {
-        let waits = |limiter: &Limiter| {
-            let state = limiter.state();
-            state.waiting.iter().any(|((priority, _), it)| *priority == Priority::Call && it.came.elapsed() >= long)
-        };
-        self.limiters.iter().any(waits)
-    }
 }
 
-/// The permission to send a request, and its slot among those in flight.
+/// The permission to send a request, and its slots among those in flight: of its limit, and of all.
 #[derive(Debug)]
 pub struct Permit<'r> {
     limiter: Option<&'r Limiter>,
     sent: Instant,
-    _slot: Option<SemaphorePermit<'r>>,
+    _slots: (Option<SemaphorePermit<'r>>, Option<SemaphorePermit<'r>>),
 }
 
 impl Permit<'_> {
@@ -205,18 +214,11 @@ struct Limiter {
 #[derive(Debug)]
 struct State {
     bucket: TokenBucket,
-    /// Waiting calls, the next one first.
-    waiting: BTreeMap<(Priority, u64), Waiting>,
+    /// Waiting calls, the next one first. Each is notified when it becomes the next one.
+    waiting: BTreeMap<(Priority, u64), Arc<Notify>>,
     n_came: u64,
     /// Tokens reserved by polls that haven't been sent yet.
     promised: u32,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    came: Instant,
-    /// Notified when it is the next one.
-    is_next: Arc<Notify>,
 }
 
 /// The priority of a call; lower values come first.
@@ -238,23 +240,64 @@ impl Limiter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a token and takes it; returns the time of that.
-    async fn enter(&self, priority: Priority) -> Instant {
+    /// Waits for a slot and a token.
+    ///
+    /// # Errors
+    /// See [`RateLimits::admit`].
+    async fn pass(&self) -> Result<Option<SemaphorePermit<'_>>, Crowded> {
+        let mut slot = pin!(async {
+            // The semaphore is never closed, so acquiring can't fail.
+            let slot = match &self.slots {
+                Some(slots) => slots.acquire().await.ok(),
+                None => None,
+            };
+            self.enter(Priority::Call).await;
+            slot
+        });
+        let call = CALL.try_with(Arc::clone).ok();
+        let mut ended = pin!(async {
+            match &call {
+                Some(call) => call.ended.notified().await,
+                None => std::future::pending().await,
+            }
+        });
+        let crowded = Crowded { at: self.limit.service };
+        tokio::select! {
+            biased;
+            slot = &mut slot => return Ok(slot),
+            () = &mut ended => return Err(crowded),
+            () = sleep(NEWS) => {}
+        }
+        let report = |waits| call.iter().for_each(|call| (call.on_wait)(waits));
+        report(true);
+        tokio::select! {
+            biased;
+            slot = slot => {
+                report(false);
+                Ok(slot)
+            }
+            () = ended => Err(crowded),
+            () = sleep(PATIENCE - NEWS) => Err(crowded),
+        }
+    }
+
+    /// Waits for a token and takes it.
+    async fn enter(&self, priority: Priority) {
         let position = {
             let mut state = self.state();
             if priority == Priority::Call && state.promised > 0 {
                 state.promised -= 1;
-                return Instant::now();
+                return;
             }
             state.n_came += 1;
             let key = (priority, state.n_came);
             let is_next = Arc::new(Notify::new());
-            state.waiting.insert(key, Waiting { came: Instant::now(), is_next: Arc::clone(&is_next) });
+            state.waiting.insert(key, Arc::clone(&is_next));
             Position { limiter: self, key, is_next }
         };
         loop {
             match position.try_take() {
-                Attempt::Taken(sent) => return sent,
+                Attempt::Taken => return,
                 Attempt::At(moment) => sleep_until(moment).await,
                 Attempt::Behind => position.is_next.notified().await,
             }
@@ -270,7 +313,7 @@ struct Position<'l> {
 }
 
 enum Attempt {
-    Taken(Instant),
+    Taken,
     /// First in the queue; a token may be available at that time.
     At(Instant),
     /// Other calls come first.
@@ -285,7 +328,7 @@ impl Position<'_> {
         }
         let now = Instant::now();
         match state.bucket.take(now, self.key.0) {
-            Ok(()) => Attempt::Taken(now),
+            Ok(()) => Attempt::Taken,
             Err(moment) => Attempt::At(moment),
         }
     }
@@ -297,7 +340,7 @@ impl Drop for Position<'_> {
         state.waiting.remove(&self.key);
         // A stored notification isn't lost if that call is not waiting yet.
         if let Some((_, next)) = state.waiting.first_key_value() {
-            next.is_next.notify_one();
+            next.notify_one();
         }
     }
 }
@@ -614,22 +657,68 @@ mod tests {
         let limits = limits();
         limits.admit(COUNTED).await.unwrap().throttled(Some(Duration::from_secs(3600)));
         let start = Instant::now();
-        let (ended, ()) = tokio::join!(limits.admit(COUNTED), async {
-            sleep(NEWS).await;
-            assert!(limits.is_crowded(NEWS));
-            limits.end_waits();
-        });
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&reports);
+        let call = WatchedCall::new(move |waits| heard.lock().unwrap().push(waits));
+        let other = limits.admit(COUNTED);
+        let (ended, (), other) = tokio::join!(
+            call.watch(limits.admit(COUNTED)),
+            async {
+                sleep(NEWS + Duration::from_millis(1)).await;
+                assert_eq!(*reports.lock().unwrap(), [true]);
+                call.end_waits();
+            },
+            other
+        );
         let crowded = ended.unwrap_err();
         assert_eq!(
             crowded.to_string(),
             "timed out waiting for the rate limit of Control, which the whole account shares"
         );
-        assert_eq!(start.elapsed(), NEWS);
-        assert!(!limits.is_crowded(Duration::ZERO));
-        // AWS can't block a lane for longer than calls wait.
-        limits.admit(COUNTED).await.unwrap();
+        // AWS can't block a lane for longer than calls wait, and a call ends only its own waits.
+        other.unwrap();
         assert_eq!(start.elapsed(), PATIENCE / 2);
+        assert_eq!(*reports.lock().unwrap(), [true]);
     }
 
-    const NEWS: Duration = Duration::from_secs(3);
+    #[tokio::test(start_paused = true)]
+    async fn a_call_hears_of_its_own_wait_alone() {
+        let limits = limits();
+        limits.admit(COUNTED).await.unwrap().throttled(Some(Duration::from_secs(10)));
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let call = |name: &'static str| {
+            let heard = Arc::clone(&reports);
+            WatchedCall::new(move |waits| heard.lock().unwrap().push((name, waits)))
+        };
+        let (waiting, in_flight) = (call("waiting"), call("in flight"));
+        tokio::join!(
+            waiting.watch(async {
+                let permit = limits.admit(COUNTED).await.unwrap();
+                sleep(Duration::from_secs(20)).await;
+                permit.accepted();
+            }),
+            in_flight.watch(async {
+                let permit = limits.admit(LimitId(1)).await.unwrap();
+                sleep(Duration::from_secs(20)).await;
+                permit.accepted();
+            })
+        );
+        assert_eq!(*reports.lock().unwrap(), [("waiting", true), ("waiting", false)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_requests_in_flight_are_bounded_whatever_the_limits_are() {
+        let limits = RateLimits::unlimited();
+        let (n_now, n_most) = (Cell::new(0), Cell::new(0));
+        join_all((0..400).map(|_| async {
+            let permit = limits.admit(COUNTED).await.unwrap();
+            n_now.set(n_now.get() + 1);
+            n_most.set(n_most.get().max(n_now.get()));
+            sleep(Duration::from_millis(10)).await;
+            n_now.set(n_now.get() - 1);
+            permit.accepted();
+        }))
+        .await;
+        assert_eq!(n_most.get(), MAX_IN_FLIGHT);
+    }
 }

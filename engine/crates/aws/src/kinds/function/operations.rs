@@ -16,12 +16,13 @@ use crate::policy::{
     Purpose::{Apply, Check, Destroy, Diff, Logs, Verify},
     Scope,
 };
+use crate::schema::ArnForm;
 use crate::value::Value;
 
 /// docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
-pub(crate) const FUNCTION: NameForm = NameForm {
+pub(crate) static FUNCTION: NameForm = NameForm {
     kind: "function",
-    arn: Some(("lambda", "function:")),
+    arn: Some(ArnForm::regional("lambda", "function:{name}")),
     marks: Some("-_"),
     is_qualified: true,
     attached_to: None,

@@ -13,12 +13,12 @@ use crate::policy::{
     Purpose::{Apply, Check, Destroy, Diff, Logs, Verify},
     READ, Scope,
 };
-use crate::schema::TAG_TEAM;
+use crate::schema::{ArnForm, TAG_TEAM};
 
 /// AWS assigns a mapping's UUID.
-const MAPPING: NameForm = NameForm {
+pub(super) static MAPPING: NameForm = NameForm {
     kind: "mapping",
-    arn: Some(("lambda", "event-source-mapping:")),
+    arn: Some(ArnForm::regional("lambda", "event-source-mapping:{name}")),
     marks: Some("-"),
     is_qualified: false,
     attached_to: Some("function"),

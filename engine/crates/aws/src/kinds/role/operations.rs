@@ -8,7 +8,7 @@ use crate::policy::{
 };
 
 /// Roles are only read, whatever their names.
-pub(crate) const ROLE: NameForm =
+pub(crate) static ROLE: NameForm =
     NameForm { kind: "role", arn: None, marks: None, is_qualified: false, attached_to: None };
 
 /// The roles of the spec.

@@ -80,7 +80,7 @@ impl Keys {
 }
 
 pub(super) fn global() -> Property {
-    let keys = || Shape::Texts { item: ATTRIBUTE, max: MAX_KEYS };
+    let keys = || Shape::Texts { item: ATTRIBUTE.clone(), max: MAX_KEYS };
     let [projection_type, non_key_attributes] = projection_properties();
     let index = vec![
         property("hash_key", keys(), "partition key attribute, or up to four")
@@ -94,7 +94,7 @@ pub(super) fn global() -> Property {
         property("write_capacity", CAPACITY, "write capacity units; only with PROVISIONED; defaults to the table's")
             .member("ProvisionedThroughput.WriteCapacityUnits"),
     ];
-    let indexes = Shape::Map { key: NAME, value: Box::new(Shape::Record(index)), max: MAX_GLOBAL };
+    let indexes = Shape::Map { key: NAME.clone(), value: Box::new(Shape::Record(index)), max: MAX_GLOBAL };
     property(GLOBAL, indexes, "indexes with their own partition key, by name")
         .quota(USUAL_GLOBAL, "AWS can raise this quota on request")
         .default(json!({}))
@@ -104,25 +104,25 @@ pub(super) fn global() -> Property {
 
 pub(super) fn local() -> Property {
     let [projection_type, non_key_attributes] = projection_properties();
-    let range_key = property("range_key", Shape::Text(ATTRIBUTE), "sort key attribute of the index")
+    let range_key = property("range_key", Shape::Text(ATTRIBUTE.clone()), "sort key attribute of the index")
         .required()
         .member("KeySchema.2.AttributeName");
     let index = vec![range_key, projection_type, non_key_attributes];
-    let indexes = Shape::Map { key: NAME, value: Box::new(Shape::Record(index)), max: MAX_LOCAL };
+    let indexes = Shape::Map { key: NAME.clone(), value: Box::new(Shape::Record(index)), max: MAX_LOCAL };
     property(LOCAL, indexes, "indexes with the table's partition key and another sort key, by name")
         .default(json!({}))
         .literal()
-        .on_change(Effect::Refuse(
+        .on_change(Effect::refuse(
             "DynamoDB can't change local indexes of an existing table; a new table would be empty",
         ))
 }
 
 fn projection_properties() -> [Property; 2] {
-    let names = Shape::Set { item: Box::new(Shape::Text(ATTRIBUTE)), max: MAX_PROJECTED };
+    let names = Shape::Set { item: Box::new(Shape::Text(ATTRIBUTE.clone())), max: MAX_PROJECTED };
     [
         property(
             "projection_type",
-            Shape::Choice(&["ALL", "KEYS_ONLY", "INCLUDE"]),
+            Shape::choice(["ALL", "KEYS_ONLY", "INCLUDE"]),
             "attributes that the index contains",
         )
         .member("Projection.ProjectionType")

@@ -13,12 +13,12 @@ use crate::policy::{
     Purpose::{self, Apply, Destroy, Diff, Verify},
     READ, Scope,
 };
-use crate::schema::partition_of;
+use crate::schema::{ArnForm, partition_of};
 
 /// Nested resources like streams are never written.
-pub(crate) const TABLE: NameForm = NameForm {
+pub(crate) static TABLE: NameForm = NameForm {
     kind: "table",
-    arn: Some(("dynamodb", "table/")),
+    arn: Some(ArnForm::regional("dynamodb", "table/{name}")),
     marks: Some("-_."),
     is_qualified: false,
     attached_to: None,
@@ -74,7 +74,7 @@ const fn write(action: &'static str, grants: &'static [Grant]) -> Operation {
 
 /// A call that writes or deletes one item.
 pub(crate) const fn item_operation(action: &'static str, used_by: &'static [Grant]) -> Operation {
-    of(action, Effect::Data, &TABLE_READS, used_by).on(&TABLE, At::Body("TableName"), Takes::Either)
+    of(action, Effect::Item, &TABLE_READS, used_by).on(&TABLE, At::Body("TableName"), Takes::Either)
 }
 
 pub(super) const OPERATIONS: &[Operation] = &[

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Cycle, Graph};
-use crate::schema::{Moment, Naming, Origin, Schema, name_in_arn};
+use crate::schema::{Moment, Naming, Origin, Schema, Str};
 use crate::value::{Hole, Path, Tree, Value};
 
 use super::super::Declared;
@@ -31,14 +31,14 @@ impl Checker<'_> {
             let kind = Arc::clone(&draft.declared.kind);
             for property in kind.schema().properties.iter().filter(|property| property.identity) {
                 let declared = &mut draft.declared;
-                let target = match declared.desired.get(property.name) {
+                let target = match declared.desired.get(&*property.name) {
                     Some(Value::Unknown(template)) => match template.sole_hole() {
                         // A reference without a target is already reported.
                         Some(Hole::Output { resource, .. }) => {
                             targets.get(resource).map(|target| target.id.name.clone())
                         }
                         _ => {
-                            let span = self.places.get(&declared.name, &Path::property(property.name));
+                            let span = self.places.get(&declared.name, &Path::property(&property.name));
                             let problem = format!("`{}` must be a single reference, without other text", property.name);
                             let hint = "write only the reference, because it identifies the resource in AWS";
                             if let Some(span) = span {
@@ -47,11 +47,11 @@ impl Checker<'_> {
                             None
                         }
                     },
-                    Some(Value::String(arn)) => Some(name_in_arn(arn).to_owned()),
+                    Some(Value::String(arn)) => Some(self.kinds.name_in_arn(arn).to_owned()),
                     _ => None,
                 };
                 if let Some(name) = target {
-                    declared.id.anchors.insert(property.name, name);
+                    declared.id.anchors.insert(property.name.clone(), name);
                 }
             }
         }
@@ -91,7 +91,7 @@ impl Checker<'_> {
             if self.is_only_counted() {
                 return;
             }
-            let known = || schema.outputs.iter().map(|output| output.name);
+            let known = || schema.outputs.iter().map(|output| &*output.name);
             let near = nearest(attribute, known());
             let attribute = if reference.sensitive { "…" } else { attribute };
             let hint = match near {
@@ -102,7 +102,7 @@ impl Checker<'_> {
             return;
         };
         if let Some(fits) = reference.fits
-            && !fits.contains(&(schema.kind, output.name))
+            && !fits.iter().any(|(kind, attribute)| (kind, attribute) == (&schema.kind, &output.name))
         {
             let property = reference.path.to_string();
             let problem = format!(
@@ -113,15 +113,16 @@ impl Checker<'_> {
             self.error(*span, problem, format!("use {}", wanted.join(" or ")));
             return;
         }
-        // Permissions and mappings can only be attached to functions that this spec manages.
-        let identity =
+        // A resource can only be attached to one that this spec manages.
+        let property =
             targets.get(&reference.from).and_then(|from| from.schema().property(&reference.path.to_string()));
-        if target.imported && schema.kind == "function" && identity.is_some_and(|property| property.identity) {
+        if target.imported && property.is_some_and(|property| property.parent) {
             let problem = format!("`{resource}` is imported, so nothing can be attached to it");
-            self.error(*span, problem, "refer to a function that this spec manages");
+            self.error(*span, problem, format!("refer to a {} that this spec manages", schema.kind));
         }
-        if let (Origin::Assigned { until: [property] }, false) = (&output.origin, target.imported)
-            && matches!(target.desired.get(*property), None | Some(Value::Null))
+        if let (Origin::Assigned { until }, false) = (&output.origin, target.imported)
+            && let [property] = until.as_slice()
+            && matches!(target.desired.get(&**property), None | Some(Value::Null))
         {
             let problem = format!("`{resource}` has no `{attribute}`, because its `{property}` is not set");
             let hint = format!("add `{property}:` to `{resource}`, or remove this reference");
@@ -132,17 +133,17 @@ impl Checker<'_> {
     /// Rejects two declarations of one AWS resource: each apply would overwrite one with the other.
     pub(super) fn duplicates(&mut self, drafts: &mut [Draft]) {
         let mut seen: HashMap<(&str, String), &str> = HashMap::new();
-        let mut imported: HashSet<(&str, String)> = HashSet::new();
+        let mut imported: HashSet<(Str, String)> = HashSet::new();
         for draft in &*drafts {
             let Declared { name, .. } = &draft.declared;
             let schema = draft.declared.schema();
             // A declaration without an identity is already reported.
             let Some(identity) = draft.declared.identity() else { continue };
             if draft.declared.imported {
-                imported.insert((schema.kind, identity.clone()));
+                imported.insert((schema.kind.clone(), identity.clone()));
             }
             // The same name twice is a duplicate key, which is already reported.
-            if let Some(first) = seen.insert((schema.kind, identity.clone()), name).filter(|first| *first != name) {
+            if let Some(first) = seen.insert((&schema.kind, identity.clone()), name).filter(|first| *first != name) {
                 let place = self.places.get(name, &Path::default());
                 let problem = format!("`{first}` and `{name}` both declare the {} `{identity}`", schema.kind);
                 if let Some(span) = place {
@@ -153,7 +154,7 @@ impl Checker<'_> {
         // A destroy continues after these errors, so treat each declaration of an imported resource as imported.
         for Draft { declared, .. } in drafts {
             let named = matches!(declared.schema().naming, Naming::Own { .. });
-            let is_theirs = imported.contains(&(declared.schema().kind, declared.id.name.clone()))
+            let is_theirs = imported.contains(&(declared.schema().kind.clone(), declared.id.name.clone()))
                 || self.untouchable.contains(&declared.id.name);
             declared.imported |= named && is_theirs;
         }
@@ -173,9 +174,11 @@ impl Checker<'_> {
                     circle.splice(MAX_LISTED - 3..circle.len() - 2, ["…".to_owned()]);
                 }
                 let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
-                let diagnostic = Diagnostic::error(format!("dependency cycle: {}", circle.join(" -> ")))
-                    .why("each resource depends on the next, so none can be created first")
-                    .hint("remove one of the references or `depends_on` entries");
+                let diagnostic = Diagnostic::error(
+                    format!("dependency cycle: {}", circle.join(" -> ")),
+                    "remove one of the references or `depends_on` entries",
+                )
+                .why("each resource depends on the next, so none can be created first");
                 self.push(match span {
                     Some(span) => diagnostic.at(self.file.place(span)),
                     None => diagnostic,
@@ -216,9 +219,9 @@ const MOST_COMPARED: usize = 1000;
 
 fn no_resource<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Diagnostic {
     let known: Vec<&str> = known.collect();
-    let diagnostic = Diagnostic::error(format!("there is no resource `{name}` in this spec"));
-    match nearest(name, known.iter().copied().take(MOST_COMPARED)) {
-        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint(format!("the resources are {}", list(known))),
-    }
+    let hint = match nearest(name, known.iter().copied().take(MOST_COMPARED)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the resources are {}", list(known)),
+    };
+    Diagnostic::error(format!("there is no resource `{name}` in this spec"), hint)
 }

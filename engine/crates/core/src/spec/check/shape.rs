@@ -7,18 +7,18 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::schema::{Problem, Property, Shape, Text, settable};
+use crate::schema::{JsonFn, Property, Shape, Str, Text, settable};
 use crate::value::{Hole, Part, Path, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
 use super::{Around, Checker, MAX_SPEC_BYTES, MAX_TEXT_BYTES, Reference, Scope, list, nearest, text_hint};
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     /// A value of a shape; `None` after an error.
     pub(super) fn value(
         &mut self,
-        shape: &Shape,
+        shape: &'a Shape,
         node: &Node,
         name: &str,
         around: Around<'_>,
@@ -57,7 +57,11 @@ impl Checker<'_> {
             Shape::Choice(words) => {
                 let value = self.text(node, name, Around { literal: true, ..around }, path)?;
                 let word = value.as_str()?;
-                if words.contains(&word) { Some(value) } else { self.choice_error(word, words, span, name, around) }
+                if words.iter().any(|it| it == word) {
+                    Some(value)
+                } else {
+                    self.choice_error(word, words, span, name, around)
+                }
             }
             Shape::OpenChoice { offered, retired, form } => {
                 let value = self.text(node, name, Around { literal: true, ..around }, path)?;
@@ -65,8 +69,8 @@ impl Checker<'_> {
                 if form.objection(word).is_some() {
                     return self.choice_error(word, offered, span, name, around);
                 }
-                if !offered.contains(&word) && !retired.contains(&word) {
-                    self.warn_of_unknown(word, offered, span, name, around);
+                if !offered.iter().chain(retired).any(|it| it == word) {
+                    self.warn_of_unknown(word, offered.iter().map(|it| &**it), span, name, around);
                 }
                 Some(value)
             }
@@ -117,7 +121,7 @@ impl Checker<'_> {
             }
             Shape::Json { max, example, faults } => {
                 let json = self.json(*max, example, node, name, around, path)?;
-                self.faults(*faults, &json, node, around, path);
+                self.faults(faults, &json, node, around, path);
                 Some(Value::from(json))
             }
             Shape::Record(properties) => self.record(properties, node, name, around, path),
@@ -133,20 +137,14 @@ impl Checker<'_> {
     }
 
     /// Reports a word that is not allowed.
-    fn choice_error(
-        &mut self,
-        word: &str,
-        words: &[&str],
-        span: Span,
-        name: &str,
-        around: Around<'_>,
-    ) -> Option<Value> {
+    fn choice_error(&mut self, word: &str, words: &[Str], span: Span, name: &str, around: Around<'_>) -> Option<Value> {
         if self.is_only_counted() {
             return None;
         }
-        let hint = match nearest(word, words.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`? Use one of {}", list(words.iter().copied())),
-            None => format!("use one of {}", list(words.iter().copied())),
+        let words = words.iter().map(|it| &**it);
+        let hint = match nearest(word, words.clone()) {
+            Some(near) => format!("did you mean `{near}`? Use one of {}", list(words)),
+            None => format!("use one of {}", list(words)),
         };
         let problem = match self.hides(span, around) {
             true => format!("invalid value for `{name}`"),
@@ -157,12 +155,19 @@ impl Checker<'_> {
     }
 
     /// Warns of an unknown word, which a newer version of AWS may accept.
-    pub(super) fn warn_of_unknown(&mut self, word: &str, words: &[&str], span: Span, name: &str, around: Around<'_>) {
+    pub(super) fn warn_of_unknown<'n>(
+        &mut self,
+        word: &str,
+        words: impl Iterator<Item = &'n str> + Clone,
+        span: Span,
+        name: &str,
+        around: Around<'_>,
+    ) {
         let problem = match self.hides(span, around) {
             true => format!("engine doesn't know about this value of `{name}`"),
             false => format!("`{name}` is `{word}`, which engine doesn't know about"),
         };
-        self.push(unknown_word(problem, word, words.iter().copied()).at(self.file.place(span)));
+        self.push(unknown_word(problem, word, words).at(self.file.place(span)));
     }
 
     /// `None` after an error. Callers still check the first `max` entries, and skip the others: there may be many.
@@ -177,7 +182,7 @@ impl Checker<'_> {
 
     fn list(
         &mut self,
-        item: &Shape,
+        item: &'a Shape,
         max: usize,
         node: &Node,
         name: &str,
@@ -240,14 +245,7 @@ impl Checker<'_> {
         Some(json)
     }
 
-    fn faults(
-        &mut self,
-        faults: fn(&Json, &Path) -> Vec<Problem>,
-        json: &Json,
-        node: &Node,
-        around: Around<'_>,
-        path: &Path,
-    ) {
+    fn faults(&mut self, faults: &JsonFn, json: &Json, node: &Node, around: Around<'_>, path: &Path) {
         // Show it as written if it contains a variable, whose value may be a secret.
         let written = self.hides(node.span, around).then(|| as_written(node));
         let faults = faults(written.as_ref().unwrap_or(json), path);
@@ -277,7 +275,7 @@ impl Checker<'_> {
 
     pub(super) fn record(
         &mut self,
-        properties: &[Property],
+        properties: &'a [Property],
         node: &Node,
         name: &str,
         around: Around<'_>,
@@ -286,12 +284,12 @@ impl Checker<'_> {
         let entries = self.entries(node, name)?;
         let (mut tree, mut written) = (Tree::new(), BTreeSet::new());
         for Entry { key, key_span, value } in entries {
-            let Some(property) = settable(properties).find(|property| property.name == key) else {
+            let Some(property) = settable(properties).find(|property| property.name == *key) else {
                 if self.is_only_counted() {
                     continue;
                 }
-                written.extend(nearest(key, settable(properties).map(|it| it.name)).map(str::to_owned));
-                self.unknown(key, *key_span, &format!("`{name}`"), properties.iter().map(|it| it.name));
+                written.extend(nearest(key, settable(properties).map(|it| &*it.name)).map(str::to_owned));
+                self.unknown(key, *key_span, &format!("`{name}`"), properties.iter().map(|it| &*it.name));
                 continue;
             };
             written.insert(key.clone());
@@ -312,7 +310,7 @@ impl Checker<'_> {
 
     pub(super) fn link(
         &mut self,
-        to: &'static [(&'static str, &'static str)],
+        to: &'a [(Str, Str)],
         literal: Option<&Text>,
         node: &Node,
         name: &str,
@@ -539,7 +537,7 @@ impl Checker<'_> {
         let Some(known) = value.as_str() else { return Some(()) };
         let Some(objection) = text.objection(known) else { return Some(()) };
         let hidden = self.hides(span, around);
-        let hint = if hidden { text.remedy(known) } else { text_hint(known, *text) };
+        let hint = if hidden { text.remedy(known) } else { text_hint(known, text) };
         let problem = match text.is_malformed(known) && !hidden && known.chars().count() <= 80 {
             true => format!("invalid value `{known}` for `{name}`"),
             false => format!("`{name}` {objection}"),
@@ -564,11 +562,11 @@ pub(super) fn unknown_word<'n>(
     word: &str,
     words: impl Iterator<Item = &'n str> + Clone,
 ) -> Diagnostic {
-    let warning = Diagnostic::warning(problem).why("AWS adds values over time, so engine lets AWS decide");
-    match nearest(word, words.clone()) {
-        Some(near) => warning.hint(format!("if it is a typo: did you mean `{near}`?")),
-        None => warning.hint(format!("if it is a typo: the known values are {}", list(words))),
-    }
+    let hint = match nearest(word, words.clone()) {
+        Some(near) => format!("if it is a typo: did you mean `{near}`?"),
+        None => format!("if it is a typo: the known values are {}", list(words)),
+    };
+    Diagnostic::warning(problem, hint).why("AWS adds values over time, so engine lets AWS decide")
 }
 
 /// YAML as JSON, without replacing variables.

@@ -1,0 +1,679 @@
+//! Errors from AWS, sorted into classes by what engine does about them.
+//!
+//! What all services share is here; each resource type brings the rows for answers that only it gets
+//! ([`Kind::errors`](crate::kind::Kind::errors)).
+//!
+//! **Invariant:** the only place that inspects AWS's error codes and messages; all other code uses the class or the
+//! cause.
+
+mod code;
+
+use std::error::Error as StdError;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use http_body_util::BodyExt as _;
+use serde_json::Value as Json;
+
+use crate::cause::Code;
+use crate::connect::headers;
+use crate::connect::profiles::Profiles;
+use crate::kinds;
+use crate::operation::{self, Operations};
+use crate::wire::guard::Refusal;
+use engine_core::recorder::Answer;
+use engine_core::wait::limiter::Crowded;
+
+pub use engine_core::error::{Api, AwsError, Class};
+
+/// What is known of the calls that may fail.
+static OPERATIONS: LazyLock<Operations> = LazyLock::new(operation::all);
+
+/// What the answers mean that only one resource type gets.
+static ROWS: LazyLock<Vec<ErrorRow>> =
+    LazyLock::new(|| kinds::registry().iter().flat_map(|kind| kind.errors()).copied().collect());
+
+/// A refusal by AWS with one of these codes and with these texts, and what it means for a resource type.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorRow {
+    /// AWS's error codes; empty for any.
+    codes: &'static [&'static str],
+    /// Parts of AWS's message, all of which must occur.
+    texts: &'static [&'static str],
+    /// The property that AWS's message must reject.
+    property: Option<&'static str>,
+    /// The operation, if it matters.
+    operation: Option<&'static str>,
+    class: Option<Class>,
+    cause: Option<Code>,
+}
+
+/// Lambda's code for a value that it rejects, whatever the reason.
+pub(crate) const INVALID_PARAMETER: ErrorRow =
+    ErrorRow::of(&["InvalidParameterValueException", "InvalidParameterValue"]);
+
+impl ErrorRow {
+    /// An answer with any code.
+    pub const ANY: ErrorRow = ErrorRow::of(&[]);
+
+    /// An answer with one of these codes.
+    pub const fn of(codes: &'static [&'static str]) -> ErrorRow {
+        ErrorRow { codes, texts: &[], property: None, operation: None, class: None, cause: None }
+    }
+
+    /// The same with a message that contains all of these texts.
+    #[must_use]
+    pub const fn saying(self, texts: &'static [&'static str]) -> ErrorRow {
+        ErrorRow { texts, ..self }
+    }
+
+    /// The same with a message that rejects this property.
+    #[must_use]
+    pub const fn about(self, property: &'static str) -> ErrorRow {
+        ErrorRow { property: Some(property), ..self }
+    }
+
+    /// The same for this operation.
+    #[must_use]
+    pub const fn to(self, operation: &'static str) -> ErrorRow {
+        ErrorRow { operation: Some(operation), ..self }
+    }
+
+    /// What engine does about it.
+    #[must_use]
+    pub const fn class(self, class: Class) -> ErrorRow {
+        ErrorRow { class: Some(class), ..self }
+    }
+
+    /// What people do about it, if it is permanent.
+    #[must_use]
+    pub const fn cause(self, cause: Code) -> ErrorRow {
+        ErrorRow { cause: Some(cause), ..self }
+    }
+
+    fn fits(&self, operation: &str, code: &str, message: &str) -> bool {
+        (self.codes.is_empty() || self.codes.contains(&code))
+            && self.texts.iter().all(|text| message.contains(text))
+            && self.operation.is_none_or(|it| it == operation)
+            && self.property.is_none_or(|it| code::property(message).as_deref() == Some(it))
+    }
+}
+
+/// The missing permission in AWS's message: "… is not authorized to perform: iam:PassRole on resource: X because …". It
+/// may differ from the operation that was called.
+fn denied(message: &str) -> (Option<&str>, Option<&str>) {
+    let word_after = |text: &str| {
+        let (_, rest) = message.split_once(text)?;
+        Some(rest.split_whitespace().next()?.trim_end_matches(['.', ',']))
+    };
+    (word_after("not authorized to perform: "), word_after(" on resource: "))
+}
+
+/// Converts an SDK result: `client.create_table()….send().await.named("CreateTable", name)?`.
+pub trait Named<T> {
+    /// Adds operation and resource, and classifies the error.
+    fn named(self, operation: &str, resource: &str) -> Result<T, AwsError>;
+}
+
+impl<T, E> Named<T> for Result<T, SdkError<E, HttpResponse>>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    fn named(self, operation: &str, resource: &str) -> Result<T, AwsError> {
+        self.map_err(|error| convert(operation, resource, &error))
+    }
+}
+
+/// Results of calls about a resource that may not exist.
+pub trait Existing<T> {
+    /// `None` if the resource doesn't exist.
+    ///
+    /// # Errors
+    /// Every other error.
+    fn if_exists(self) -> Result<Option<T>, AwsError>;
+
+    /// Success of a delete, also if the resource is already deleted.
+    ///
+    /// # Errors
+    /// Every other error.
+    fn if_deleted(self) -> Result<(), AwsError>;
+}
+
+impl<T> Existing<T> for Result<T, AwsError> {
+    fn if_exists(self) -> Result<Option<T>, AwsError> {
+        match self {
+            Err(error) if error.class == Class::NotFound => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    fn if_deleted(self) -> Result<(), AwsError> {
+        self.if_exists().map(drop)
+    }
+}
+
+/// Attaches what the operation and AWS's answer show beyond the class.
+pub fn explained(error: AwsError) -> AwsError {
+    let answer = code::Answer { code: error.code.as_deref().unwrap_or_default(), text: &error.message };
+    let refusal = answer.refusal();
+    let cause = match error.class {
+        Class::Denied => answer.denied(),
+        Class::BadCredentials => answer.credentials(),
+        _ => refusal,
+    };
+    let (action, on) = denied(&error.message);
+    let implied = action.and_then(|action| OPERATIONS.implied(action));
+    let api = Api {
+        cause,
+        refusal,
+        changes: OPERATIONS.changes(&error.operation),
+        permission: action.map_or_else(|| OPERATIONS.permission(&error.operation).into(), Into::into),
+        on: on.unwrap_or_default().into(),
+        page: OPERATIONS.page(&error.operation),
+        lacking: implied.and_then(|it| it.property),
+        members: match error.code {
+            Some(_) => code::members(&error.message).into_iter().map(Into::into).collect(),
+            None => Vec::new(),
+        },
+        request_id: None,
+    };
+    AwsError { api: Some(Box::new(api)), ..error }
+}
+
+/// Whether AWS doesn't support this operation here, or not for this resource type.
+pub fn is_unsupported(error: &AwsError) -> bool {
+    let code = error.code.as_deref().unwrap_or_default();
+    code.starts_with("UnknownOperation") || error.message.starts_with("Unsupported resource type")
+}
+
+/// Whether tags aren't supported for that resource type there, like mappings in some regions
+/// (github.com/aws/aws-cdk/issues/31774).
+pub fn is_untaggable(error: &AwsError) -> bool {
+    error.message.contains("Unsupported resource type for tagging")
+}
+
+/// Whether a function's code and layers exceed Lambda's limit.
+pub fn is_too_large(error: &AwsError) -> bool {
+    error.cause() == Code::CodeTooLarge
+}
+
+fn convert<E>(operation: &str, resource: &str, error: &SdkError<E, HttpResponse>) -> AwsError
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let classified = classified(operation, resource, error);
+    // An error of refreshing the credentials.
+    if classified.api.is_some() {
+        return classified;
+    }
+    let mut explained = explained(classified);
+    if let (SdkError::ServiceError(service), Some(api)) = (error, &mut explained.api) {
+        let header = |name: &str| service.raw().headers().get(name).map(Box::from);
+        api.request_id = header("x-amzn-requestid").or_else(|| header("x-amz-request-id"));
+    }
+    explained
+}
+
+fn classified<E>(operation: &str, resource: &str, error: &SdkError<E, HttpResponse>) -> AwsError
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let own = |class, message: String| AwsError::own(class, operation, resource, message);
+    if let Some(refusal) = find::<Refusal>(error) {
+        return own(Class::Guarded, refusal.to_string());
+    }
+    if let Some(crowded) = find::<Crowded>(error) {
+        return own(Class::Throttled, crowded.wording());
+    }
+    // An error from refreshing the credentials.
+    if let Some(told) = find::<AwsError>(error) {
+        return match told.class {
+            Class::NoAnswer => own(Class::NoAnswer, told.message.to_string()),
+            _ => told.clone(),
+        };
+    }
+    if let Some(credentials) = find::<CredentialsError>(error) {
+        return match from_credentials(credentials, &Profiles::default()) {
+            AwsError { class: Class::NoAnswer, message, .. } => own(Class::NoAnswer, message.into()),
+            other => other,
+        };
+    }
+    // Nothing is known about the result; a success status proves nothing, because the server may not be AWS.
+    let unreadable =
+        |status: u16| own(Class::Garbled, format!("the response isn't a valid AWS response (HTTP {status})"));
+    match error {
+        SdkError::ServiceError(service) => {
+            let meta = service.err().meta();
+            let status = service.raw().status().as_u16();
+            if service.raw().status().is_success() {
+                return unreadable(status);
+            }
+            let code = meta.code().unwrap_or_default();
+            let message = meta.message().unwrap_or_default();
+            let error = AwsError {
+                operation: operation.into(),
+                resource: resource.into(),
+                class: classify(operation, code, message, status),
+                code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
+                message: said(message),
+                reason: None,
+                remedy: None,
+                known: None,
+                api: None,
+            };
+            match service.raw().headers().get("date").and_then(crate::connect::seconds_ahead) {
+                Some(ahead) if error.class == Class::BadCredentials => of_clock(error, ahead),
+                _ => error,
+            }
+        }
+        SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
+        SdkError::TimeoutError(_) => own(Class::NoAnswer, "the request timed out".to_owned()),
+        SdkError::DispatchFailure(failure) => {
+            let reason = failure.as_connector_error().map_or_else(String::new, |error| chain(error));
+            own(Class::NoAnswer, format!("AWS can't be reached: {reason}"))
+        }
+        // The error isn't shown, because it may quote secrets from the request.
+        _ => headers::unsendable_environment().unwrap_or_else(|| {
+            own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned())
+        }),
+    }
+}
+
+/// Rejected credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS checks the time of a signature,
+/// but its message doesn't always mention the time.
+fn of_clock(error: AwsError, ahead: i64) -> AwsError {
+    if ahead.abs() <= crate::connect::MOST_SKEW {
+        return error;
+    }
+    let (n, side) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
+    let off = humantime::format_duration(Duration::from_secs(n));
+    let why = format!(
+        "this machine's clock is {off} {side} AWS's clock, and AWS rejects requests that are more than a few minutes off"
+    );
+    error.known(Code::ClockWrong, why, Code::ClockWrong.entry().next.to_owned())
+}
+
+/// AWS's message. If a function's environment is too large, Lambda repeats all of it, so that part is omitted.
+fn said(message: &str) -> Box<str> {
+    match message.split_once(" String measured:") {
+        _ if message.is_empty() => "AWS gave no reason".into(),
+        Some((reason, _)) => reason.into(),
+        None => message.into(),
+    }
+}
+
+/// Which credential source failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// SSO without a valid session.
+    SignOn,
+    /// A `credential_process`.
+    Process,
+    /// The profile itself.
+    Settings,
+    Other,
+}
+
+/// Classifies an error of the credential provider chain.
+pub(crate) fn from_credentials(error: &CredentialsError, profiles: &Profiles) -> AwsError {
+    if let Some(ours) = find::<AwsError>(error) {
+        return ours.clone();
+    }
+    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found");
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => missing(),
+        // The instance role is the last source of the chain, so no earlier one was configured.
+        other if is_of_the_instance(other) => missing(),
+        // The signer's error for an invalid header: keys that a `credential_process` printed for a role profile.
+        other if chain(other).contains("canonical request") => headers::unsendable(&profiles.source(true)),
+        other => {
+            // Without a network, credentials can't be refreshed either.
+            if let Some(cause) = find::<ConnectorError>(other) {
+                let message = format!("failed to refresh the credentials: {}", chain(cause));
+                return AwsError::own(Class::NoAnswer, "", "", message);
+            }
+            let text = chain(other);
+            let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+            let source = match other {
+                CredentialsError::InvalidConfiguration(_) => Source::Settings,
+                _ if says(&["external process"]) => Source::Process,
+                _ if says(&["SSO token", "sso/cache", "access token", "UnauthorizedException"]) => Source::SignOn,
+                _ => Source::Other,
+            };
+            // The output of a `credential_process` may contain the keys.
+            let end = [" Stderr:", ": invalid JSON", ": Error at offset"].iter().filter_map(|it| text.find(it)).min();
+            let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+            let text = text.strip_prefix("an error occurred while loading credentials: ").unwrap_or(text);
+            profiles.failed(source, text.to_owned())
+        }
+    }
+}
+
+fn is_of_the_instance(error: &CredentialsError) -> bool {
+    chain(error).contains("IMDS")
+}
+
+/// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: the SDK treats it as throttling, but DynamoDB means
+/// a quota, or a change in progress that engine waits for elsewhere.
+#[derive(Debug)]
+pub(crate) struct QuotaIsNoThrottle;
+
+impl ClassifyRetry for QuotaIsNoThrottle {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let body = context.response().and_then(|response| response.body().bytes()).unwrap_or_default();
+        let quota = b"LimitExceededException";
+        if body.windows(quota.len()).any(|window| window == quota) {
+            RetryAction::RetryForbidden
+        } else {
+            RetryAction::NoActionIndicated
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "quota is no throttle"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
+/// The error codes for throttling.
+const THROTTLES: [&str; 9] = [
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+];
+
+/// A throttling response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Throttle {
+    /// For how long AWS wants no more calls, if it says so.
+    pub(crate) pause: Option<Duration>,
+}
+
+/// Reads the body of an error response, where some services put the code, and restores it.
+///
+/// # Errors
+/// The connection ended before the body did.
+pub(crate) async fn opened(mut response: HttpResponse) -> Result<HttpResponse, ConnectorError> {
+    if response.status().is_client_error() || response.status().is_server_error() {
+        let body = response.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
+        *response.body_mut() = SdkBody::from(body);
+    }
+    Ok(response)
+}
+
+/// Whether an opened response is throttling. Lambda sends HTTP 429 and a header, DynamoDB and the tag index 400 and
+/// JSON, IAM and STS 400 and XML.
+pub(crate) fn throttle(response: &HttpResponse) -> Option<Throttle> {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return None;
+    }
+    let is_throttle = status.as_u16() == 429 || codes(response).any(|code| THROTTLES.contains(&code.as_str()));
+    let seconds = || response.headers().get("retry-after")?.parse().ok();
+    is_throttle.then(|| Throttle { pause: seconds().map(Duration::from_secs) })
+}
+
+/// The outcome of an attempt, to be recorded.
+pub(crate) fn recorded(response: &HttpResponse) -> Answer {
+    match throttle(response) {
+        Some(_) => Answer::Throttled,
+        None if response.status().as_u16() < 400 => Answer::Done,
+        None => {
+            let is_code = |code: &String| code.len() < 100 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            let code = codes(response).find(is_code).filter(|code| !code.is_empty());
+            Answer::Error(response.status().as_u16(), code)
+        }
+    }
+}
+
+/// The error codes in an opened response, from every place where services put them.
+pub(crate) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
+    let body = response.body().bytes().unwrap_or_default();
+    let in_header = response.headers().get("x-amzn-errortype").map(str::to_owned);
+    let in_json = || {
+        let body: Json = serde_json::from_slice(body).ok()?;
+        Some(body.get("__type")?.as_str()?.to_owned())
+    };
+    let in_xml = || {
+        let text = std::str::from_utf8(body).unwrap_or_default();
+        Some(text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned())
+    };
+    // `com.amazonaws.dynamodb.v20120810#ThrottlingException`, `TooManyRequestsException:http://…`.
+    let bare = |code: String| {
+        let code = code.rsplit('#').next().unwrap_or_default();
+        code.split(':').next().unwrap_or_default().to_owned()
+    };
+    [in_header, in_json(), in_xml()].into_iter().flatten().map(bare)
+}
+
+/// Classifies an error by code and, where one code has several meanings, by message.
+///
+/// Codes and messages are AWS's, as seen on the wire. DynamoDB reports not-found with HTTP 400, Lambda a wrong region
+/// with 404, and IAM's codes lack the `Exception` of the SDK's type names, so neither alone is enough.
+fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
+    let says = |text: &str| message.contains(text);
+    let mut rows = ROWS.iter().filter(|row| row.fits(operation, code, message));
+    if let Some(class) = rows.find_map(|row| row.class) {
+        return class;
+    }
+    match code {
+        "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException"
+            if says("not reachable in this region") =>
+        {
+            Class::Rejected
+        }
+        "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException" | "PolicyNotFoundException" => {
+            Class::NotFound
+        }
+        "ResourceConflictException" | "ResourceInUseException" if exists(message) => Class::Exists,
+        "EntityAlreadyExists" => Class::Exists,
+        "ResourceInUseException" if says("is being deleted") => Class::Leaving,
+        // Every other conflict is transient.
+        "ResourceConflictException"
+        | "ResourceInUseException"
+        | "ConcurrentModification"
+        | "OperationAbortedException" => Class::Busy,
+        "InvalidParameterValueException" | "InvalidParameterValue" | "ValidationException" => Class::Rejected,
+        "PreconditionFailedException" | "ConditionalCheckFailedException" => Class::Changed,
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationToken"
+        | "RequestExpired"
+        | "InvalidAccessKeyId"
+        | "AuthFailure" => Class::BadCredentials,
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Class::Denied,
+        _ if status == 429 || THROTTLES.contains(&code) => Class::Throttled,
+        _ if status >= 500 => Class::ServerFault,
+        _ => Class::Rejected,
+    }
+}
+
+/// "Function already exist: X" is AWS's own spelling.
+fn exists(message: &str) -> bool {
+    message.contains("already exist")
+}
+
+/// Whether a request certainly didn't reach AWS.
+pub(crate) fn never_left(error: &ConnectorError) -> bool {
+    find::<std::io::Error>(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+/// The first error of a type in a chain of causes.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A chain of causes in one line, without repetitions.
+fn chain(error: &dyn StdError) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !texts.iter().any(|seen| seen.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// AWS's messages as seen on the wire, for codes with several meanings.
+    #[test]
+    fn dynamodb_errors_with_one_code_are_distinguished_by_message() {
+        let (invalid, limit) = ("ValidationException", "LimitExceededException");
+        for (code, message, class) in [
+            (invalid, "Table already has an enabled stream: TableName: t", Class::Unchanged),
+            (invalid, "Table has no stream to disable: TableName: t", Class::Unchanged),
+            (
+                invalid,
+                "The provisioned throughput for the table will not change. The requested value equals the current value.",
+                Class::Unchanged,
+            ),
+            (invalid, "Attempting to create an index which already exists", Class::Unchanged),
+            (invalid, "Attempting to create a duplicate index: by-day", Class::Unchanged),
+            (invalid, "TimeToLive is already enabled", Class::Unchanged),
+            (invalid, "TimeToLive is already disabled", Class::Unchanged),
+            (invalid, "Time to live has been modified multiple times within a fixed interval", Class::TooSoon),
+            (
+                invalid,
+                "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
+                Class::Protected,
+            ),
+            (invalid, "Table is protected against deletion. Disable it first.", Class::Protected),
+            (invalid, "TimeToLive is active on a different AttributeName: current AttributeName is a", Class::Rejected),
+            (invalid, "You cannot modify stream status while updating table IOPS", Class::Rejected),
+            (
+                limit,
+                "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table",
+                Class::Busy,
+            ),
+            (limit, "Table tags are being updated: t", Class::Busy),
+            (
+                limit,
+                "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day.",
+                Class::Rejected,
+            ),
+            ("ContinuousBackupsUnavailableException", "Backups are being enabled for the table: t", Class::Busy),
+            ("TableNotFoundException", "Table not found: t", Class::NotFound),
+            (
+                "ResourceInUseException",
+                "Attempt to change a resource which is still in use: Cannot delete table while indexes are being created, updated, or deleted",
+                Class::Busy,
+            ),
+        ] {
+            assert_eq!(classify("UpdateTable", code, message, 400), class, "{code}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_aws_allows_once_per_hour_has_a_hint_with_the_time() {
+        let message = "Time to live has been modified multiple times within a fixed interval";
+        let error = AwsError::own(Class::TooSoon, "UpdateTimeToLive", "t", message);
+        assert!(error.hint().contains("in an hour"));
+    }
+
+    #[test]
+    fn only_a_failed_change_may_have_been_carried_out() {
+        for class in [Class::NoAnswer, Class::OutOfReach, Class::Garbled, Class::ServerFault] {
+            for (operation, changes) in [("CreateTable", true), ("DescribeTable", false), ("GetCallerIdentity", false)]
+            {
+                let error = explained(AwsError::own(class, operation, "t", "nothing came back"));
+                let told = [error.why(), error.hint()].join("\n");
+                assert_eq!(told.contains("AWS may or may not have carried out the call"), changes, "{told}");
+                assert_eq!(told.contains("`engine diff` shows what is left"), changes, "{told}");
+            }
+        }
+    }
+
+    /// In the four forms that the services use, and in similar responses that are no throttling.
+    #[tokio::test]
+    async fn throttling_is_recognized_in_every_protocol() {
+        let xml = |code: &str| {
+            format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code></Error></ErrorResponse>")
+        };
+        let throttled = |pause: Option<u64>| Some(Throttle { pause: pause.map(Duration::from_secs) });
+        for (status, header, body, expected) in [
+            (
+                429,
+                Some(("x-amzn-errortype", "TooManyRequestsException")),
+                "{\"Reason\":\"CallerRateLimitExceeded\"}",
+                throttled(None),
+            ),
+            (429, Some(("retry-after", "7")), "", throttled(Some(7))),
+            (400, Some(("x-amzn-errortype", "ThrottlingException:http://internal.amazon.com/")), "{}", throttled(None)),
+            (
+                400,
+                None,
+                "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ThrottlingException\",\"message\":\"Rate exceeded\"}",
+                throttled(None),
+            ),
+            (400, None, "{\"__type\":\"ThrottledException\"}", throttled(None)),
+            (400, None, &xml("Throttling"), throttled(None)),
+            (503, None, &xml("RequestLimitExceeded"), throttled(None)),
+            (
+                400,
+                None,
+                "{\"__type\":\"com.amazonaws.dynamodb.v20120810#LimitExceededException\",\"message\":\"ThrottlingException\"}",
+                None,
+            ),
+            (404, None, &xml("NoSuchEntity"), None),
+            (500, None, "ThrottlingException", None),
+            (200, None, "{\"__type\":\"ThrottlingException\"}", None),
+        ] {
+            let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+            if let Some((name, value)) = header {
+                response.headers_mut().insert(name, value);
+            }
+            let opened = opened(response).await.unwrap();
+            assert_eq!(throttle(&opened), expected, "{status} {header:?} {body}");
+            assert_eq!(opened.body().bytes(), Some(body.as_bytes()));
+        }
+    }
+
+    /// SSO and assumed roles need the network to refresh their credentials.
+    #[test]
+    fn credentials_that_the_network_keeps_from_refreshing_are_not_rejected() {
+        type Failure = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
+        let failed = |cause: CredentialsError| Failure::dispatch_failure(ConnectorError::other(cause.into(), None));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let cases = [
+            (CredentialsError::provider_error(ConnectorError::io(refused.into())), Class::NoAnswer),
+            (CredentialsError::provider_error("the session has expired"), Class::BadCredentials),
+            (CredentialsError::not_loaded_no_source(), Class::NoCredentials),
+        ];
+        for (cause, class) in cases {
+            assert_eq!(convert("GetCallerIdentity", "", &failed(cause)).class, class);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! IAM: trust policies, the permissions of roles and callers, least-privilege policies, and checks before an apply.
+//!
+//! **Invariant:** it only reads.
+
+pub mod permissions;
+pub mod policy;
+pub mod preflight;
+pub mod trust;

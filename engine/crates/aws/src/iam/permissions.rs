@@ -1,0 +1,278 @@
+//! What a run knows about permissions: trust policies, the caller's identity, and the results of IAM's policy simulator.
+//!
+//! **Invariant:** the simulator is called once with a short timeout, and its result never stops a run: it considers
+//! neither session policies nor resource-based policies
+//! (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use futures_util::future::{try_join, try_join_all};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value as Json};
+
+use super::policy::{
+    OPTIONAL,
+    Purpose::{Apply, Check},
+    Scope,
+};
+use super::trust::{Covers, LAMBDA, Trust, has_conditions, matches, texts, trust};
+use crate::answer::{AwsError, Named};
+use crate::connect::Context;
+use crate::kinds::ROLE;
+use crate::operation::{At, Effect, Grant, Operation, Service, Takes, Wire};
+use crate::wire::limits;
+
+/// The timeout of the simulator.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+/// The maximum number of results in one response of the simulator.
+const MOST_RESULTS: i32 = 1000;
+
+/// The permissions policies of the roles.
+const ROLES_POLICIES: Scope =
+    Scope { why: Some(OPTIONAL), ..Scope::new("OptionalRolesPolicies", |policy| policy.roles()) };
+
+/// The managed policies that may be attached to the roles.
+const MANAGED_POLICIES: Scope = Scope {
+    why: Some(OPTIONAL),
+    ..Scope::new("OptionalManagedPolicies", |policy| {
+        let of = |account: &str| format!("arn:{}:iam::{account}:policy/*", policy.site.partition);
+        if policy.roles().is_empty() { Vec::new() } else { vec![of(&policy.site.account), of("aws")] }
+    })
+};
+
+/// The permissions of the caller. User names are unique regardless of the path.
+const CALLER: Scope = Scope {
+    why: Some(
+        "IAM has a policy variable for user names but not for role names; if you deploy with a role, add its ARN",
+    ),
+    ..Scope::new("OptionalCaller", |policy| {
+        let (partition, account) = (&policy.site.partition, &policy.site.account);
+        let of = |path: &str| format!("arn:{partition}:iam::{account}:user{path}${{aws:username}}");
+        vec![of("/"), of("/*/")]
+    })
+};
+
+const fn read(action: &'static str, grants: &'static [Grant]) -> Operation {
+    Operation::new(Service::IAM, action, Effect::Read, Wire::Query, &limits::IAM, grants).of_kind("role")
+}
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    read("iam:GetPolicy", &[(&MANAGED_POLICIES, &[Check])]),
+    read("iam:GetPolicyVersion", &[(&MANAGED_POLICIES, &[Check])]),
+    read("iam:GetRolePolicy", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
+    read("iam:ListAttachedRolePolicies", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
+    read("iam:ListRolePolicies", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
+    // docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    read("iam:SimulatePrincipalPolicy", &[(&ROLES_POLICIES, &[Apply, Check]), (&CALLER, &[Apply, Check])]),
+];
+
+/// What other reads have shown.
+#[derive(Debug, Default)]
+pub struct Seen {
+    trusts: Mutex<BTreeMap<String, Trust>>,
+    caller: OnceLock<String>,
+}
+
+impl Seen {
+    /// Records the trust policy of a role, as IAM returns it.
+    pub fn note_trust(&self, role: &str, document: &str) {
+        let trust = trust(document, LAMBDA);
+        self.trusts.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned(), trust);
+    }
+
+    /// What the trust policies allow Lambda, by role name.
+    pub fn trusts(&self) -> BTreeMap<String, Trust> {
+        self.trusts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records the caller's ARN.
+    pub fn note_caller(&self, arn: &str) {
+        self.caller.get_or_init(|| arn.to_owned());
+    }
+
+    /// The user or role of the run, in the form that the simulator accepts. The path of an assumed role isn't in its
+    /// session's ARN, and neither root nor a federated user has policies to simulate.
+    pub fn principal(&self) -> Option<String> {
+        let arn = self.caller.get()?;
+        let mut fields = arn.splitn(6, ':');
+        let (_, partition, service) = (fields.next()?, fields.next()?, fields.next()?);
+        let (account, resource) = (fields.nth(1)?, fields.next()?);
+        match (service, resource.split('/').collect::<Vec<_>>().as_slice()) {
+            ("iam", ["user", ..]) => Some(arn.clone()),
+            ("sts", ["assumed-role", role, _]) => Some(format!("arn:{partition}:iam::{account}:role/{role}")),
+            _ => None,
+        }
+    }
+}
+
+/// The decision about one action on one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It is allowed.
+    Allowed,
+    /// No statement allows it.
+    NotAllowed,
+    /// A statement denies it.
+    Denied,
+    /// It depends on something that engine can't read.
+    Unknown,
+}
+
+/// An action and the ARN of its resource.
+pub type Need = (&'static str, String);
+
+/// Simulates, once, what `principal` is allowed to do for Lambda; the decisions are in the order of the needs.
+///
+/// # Errors
+/// The failure of the call: usually, the caller lacks permission to use the simulator.
+pub async fn simulate(cx: &Context, principal: &str, needs: &[Need]) -> Result<Vec<Decision>, AwsError> {
+    let passed_to = ContextEntry::builder()
+        .context_key_name("iam:PassedToService")
+        .context_key_type(ContextKeyTypeEnum::String)
+        .context_key_values(LAMBDA)
+        .build();
+    let briefly = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
+    let once = aws_sdk_iam::Config::builder().retry_config(RetryConfig::disabled()).timeout_config(briefly);
+    let actions: BTreeSet<&str> = needs.iter().map(|(action, _)| *action).collect();
+    let resources: BTreeSet<&str> = needs.iter().map(|(_, resource)| resource.as_str()).collect();
+    let request = cx
+        .aws
+        .iam
+        .simulate_principal_policy()
+        .policy_source_arn(principal)
+        .set_action_names(Some(actions.into_iter().map(str::to_owned).collect()))
+        .set_resource_arns(Some(resources.into_iter().map(str::to_owned).collect()))
+        .context_entries(passed_to)
+        .max_items(MOST_RESULTS);
+    let answer = request.customize().config_override(once).send().await;
+    let results = answer.named("SimulatePrincipalPolicy", principal)?.evaluation_results.unwrap_or_default();
+    Ok(needs.iter().map(|need| simulated(&results, need)).collect())
+}
+
+/// Several resources are returned as separate or as nested results; the API reference doesn't specify which
+/// (docs.aws.amazon.com/IAM/latest/APIReference/API_EvaluationResult.html).
+fn simulated(results: &[EvaluationResult], (action, resource): &Need) -> Decision {
+    let judge = |decision: &PolicyEvaluationDecisionType, missing: &[String]| match decision {
+        PolicyEvaluationDecisionType::Allowed => Decision::Allowed,
+        _ if !missing.is_empty() => Decision::Unknown,
+        PolicyEvaluationDecisionType::ExplicitDeny => Decision::Denied,
+        PolicyEvaluationDecisionType::ImplicitDeny => Decision::NotAllowed,
+        _ => Decision::Unknown,
+    };
+    let of_action = || results.iter().filter(|it| it.eval_action_name.eq_ignore_ascii_case(action));
+    let inner = of_action().flat_map(EvaluationResult::resource_specific_results);
+    let inner = inner.filter(|it| it.eval_resource_name == *resource);
+    let mut inner = inner.map(|it| judge(&it.eval_resource_decision, it.missing_context_values()));
+    let outer = of_action().filter(|it| it.eval_resource_name() == Some(resource.as_str()));
+    let mut outer = outer.map(|it| judge(&it.eval_decision, it.missing_context_values()));
+    inner.next().or_else(|| outer.next()).unwrap_or(Decision::Unknown)
+}
+
+/// All permissions policies of a role: attached and inline ones.
+///
+/// # Errors
+/// The failure of a call: without all policies, a missing permission can't be determined.
+pub async fn policies(cx: &Context, role: &str) -> Result<Vec<String>, AwsError> {
+    let iam = &cx.aws.iam;
+    let (attached, own) = try_join(
+        async {
+            let pages = iam.list_attached_role_policies().role_name(role).into_paginator().items().send();
+            let attached = pages.collect::<Result<Vec<_>, _>>().await.named("ListAttachedRolePolicies", role)?;
+            try_join_all(attached.into_iter().filter_map(|it| it.policy_arn).map(|arn| managed(cx, arn))).await
+        },
+        async {
+            let pages = iam.list_role_policies().role_name(role).into_paginator().items().send();
+            let names = pages.collect::<Result<Vec<_>, _>>().await.named("ListRolePolicies", role)?;
+            let read = names.into_iter().map(|name| async move {
+                let answer = iam.get_role_policy().role_name(role).policy_name(&name).send().await;
+                Ok::<_, AwsError>(answer.named("GetRolePolicy", &name)?.policy_document)
+            });
+            try_join_all(read).await
+        },
+    )
+    .await?;
+    Ok(attached.into_iter().chain(own).collect())
+}
+
+async fn managed(cx: &Context, arn: String) -> Result<String, AwsError> {
+    let policy = cx.aws.iam.get_policy().policy_arn(&arn).send().await.named("GetPolicy", &arn)?.policy;
+    let version = policy.and_then(|it| it.default_version_id).unwrap_or_default();
+    let answer = cx.aws.iam.get_policy_version().policy_arn(&arn).version_id(version).send().await;
+    let version = answer.named("GetPolicyVersion", &arn)?.policy_version;
+    Ok(version.and_then(|it| it.document).unwrap_or_default())
+}
+
+/// Evaluates policies, percent-encoded as IAM returns them, for an action.
+pub fn decide(policies: &[String], (action, resource): &Need) -> Decision {
+    let (mut allowed, mut denied) = (Covers::No, Covers::No);
+    for policy in policies {
+        let document = percent_decode_str(policy).decode_utf8().ok();
+        let Some(Json::Object(document)) = document.and_then(|text| serde_json::from_str(&text).ok()) else {
+            (allowed, denied) = (allowed.max(Covers::Unknown), denied.max(Covers::Unknown));
+            continue;
+        };
+        let statements = match document.get("Statement") {
+            Some(Json::Array(statements)) => statements.as_slice(),
+            Some(statement) => std::slice::from_ref(statement),
+            None => &[],
+        };
+        for statement in statements.iter().filter_map(Json::as_object) {
+            let covers = of_statement(statement, "Action", action).min(of_statement(statement, "Resource", resource));
+            let covers = if has_conditions(statement) { covers.min(Covers::Unknown) } else { covers };
+            if statement.get("Effect").and_then(Json::as_str) == Some("Allow") {
+                allowed = allowed.max(covers);
+            } else {
+                denied = denied.max(covers);
+            }
+        }
+    }
+    match (allowed, denied) {
+        (_, Covers::Yes) => Decision::Denied,
+        (Covers::No, _) => Decision::NotAllowed,
+        (Covers::Yes, Covers::No) => Decision::Allowed,
+        _ => Decision::Unknown,
+    }
+}
+
+/// Whether a statement covers an action or a resource, by `Action` or `NotAction` (or the same for resources).
+fn of_statement(statement: &Map<String, Json>, field: &str, what: &str) -> Covers {
+    let one = |patterns: &Json| {
+        let Some(patterns) = texts(patterns) else { return Covers::Unknown };
+        patterns.into_iter().map(|pattern| matches(pattern, what)).max().unwrap_or(Covers::No)
+    };
+    match (statement.get(field), statement.get(&format!("Not{field}"))) {
+        (Some(patterns), None) => one(patterns),
+        (None, Some(but)) => match one(but) {
+            Covers::Yes => Covers::No,
+            Covers::No => Covers::Yes,
+            Covers::Unknown => Covers::Unknown,
+        },
+        _ => Covers::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(caller: &str) -> Option<String> {
+        let seen = Seen::default();
+        seen.note_caller(caller);
+        seen.principal()
+    }
+
+    #[test]
+    fn a_session_is_simulated_as_its_role_and_root_not_at_all() {
+        let user = "arn:aws:iam::123456789012:user/teams/student";
+        assert_eq!(principal(user).as_deref(), Some(user));
+        let role = principal("arn:aws:sts::123456789012:assumed-role/student/session");
+        assert_eq!(role.as_deref(), Some("arn:aws:iam::123456789012:role/student"));
+        assert_eq!(principal("arn:aws:iam::123456789012:root"), None);
+        assert_eq!(principal("arn:aws:sts::123456789012:federated-user/x"), None);
+    }
+}

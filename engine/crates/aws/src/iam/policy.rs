@@ -1,0 +1,496 @@
+//! Least-privilege IAM policies for a spec: for deploying it, and for the execution roles of its functions.
+//!
+//! Each declared [operation](crate::operation::Operation) names the permission that it requires, and on which resources.
+//! Resource types and condition keys are in AWS's service authorization reference:
+//! docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, …/list_awslambda.html,
+//! …/list_awsidentityandaccessmanagementiam.html, …/list_amazoncloudwatchlogs.html,
+//! …/list_amazonresourcegrouptaggingapi.html.
+//!
+//! **Invariant:** pure: a spec and a site in, a document out. No action is a pattern, and a statement that no ARN can
+//! restrict has a condition or a reason why not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::aws::trust::LAMBDA;
+use crate::kinds::{FUNCTION, TABLE, default_log_group, via_dynamodb};
+use crate::operation::{self, Grant, Implied, NameForm};
+use crate::schema::Site;
+use crate::spec::{Declared, Spec};
+use crate::value::{Hole, Value};
+
+use Purpose::{Apply, Check, Destroy, Diff, Logs, Verify};
+
+/// The maximum number of characters of a managed policy, without whitespace
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
+pub const MAX_CHARACTERS: usize = 6144;
+
+/// The commands that a policy must allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// `diff`, `output` and `list`
+    Diff,
+    /// `apply` and `forget`
+    Apply,
+    /// `destroy`
+    Destroy,
+    /// `verify`
+    Verify,
+    /// `logs`
+    Logs,
+    /// `preflight`
+    Check,
+    /// All commands
+    All,
+}
+
+impl Purpose {
+    /// Whether it includes one of these commands.
+    fn includes(self, commands: &[Purpose]) -> bool {
+        self == Purpose::All || commands.contains(&self)
+    }
+
+    /// Whether only resources in the spec are read: without pruning, nothing is listed by prefix.
+    fn keeps_to_the_spec(self) -> bool {
+        matches!(self, Verify | Logs | Check)
+    }
+}
+
+/// Commands that read what the spec declares.
+pub(crate) const READ: &[Purpose] = &[Diff, Apply, Destroy, Verify, Check];
+/// Commands that also look for orphans.
+pub(crate) const PLAN: &[Purpose] = &[Diff, Apply, Destroy];
+/// Commands that delete.
+pub(crate) const DELETE: &[Purpose] = &[Apply, Destroy];
+
+/// The resources on which an action is allowed: one statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope {
+    /// The name of the statement.
+    pub sid: &'static str,
+    /// The ARNs; without any, there is no statement.
+    pub resources: fn(&PolicyBuilder<'_>) -> Vec<String>,
+    /// The condition.
+    pub condition: Option<fn(&PolicyBuilder<'_>) -> Json>,
+    /// Why it isn't more restrictive, if the team's ARNs can't restrict it.
+    pub why: Option<&'static str>,
+    /// The resource type without which a spec doesn't need it. Commands that prune need it anyway.
+    pub kind: Option<&'static str>,
+    /// The same for imported resources, which are only read.
+    pub imported: Option<Imported>,
+}
+
+/// The imported resources on which an action is allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Imported {
+    /// The name of the statement.
+    pub sid: &'static str,
+    /// The resource type.
+    pub kind: &'static str,
+    /// The ARNs of one resource.
+    pub resources: fn(&PolicyBuilder<'_>, &Declared) -> Vec<String>,
+    /// Why it isn't more restrictive.
+    pub why: Option<&'static str>,
+}
+
+impl Scope {
+    /// List calls, for which IAM has no resource type.
+    pub const LISTS: Scope = Scope {
+        condition: Some(in_region),
+        why: Some("IAM has no resource type for list calls, so it is restricted to the region"),
+        ..Scope::new("Lists", |_| vec!["*".to_owned()])
+    };
+
+    /// A scope without a condition.
+    pub const fn new(sid: &'static str, resources: fn(&PolicyBuilder<'_>) -> Vec<String>) -> Scope {
+        Scope { sid, resources, condition: None, why: None, kind: None, imported: None }
+    }
+}
+
+/// The reason for statements with which engine reports more problems in advance.
+pub(crate) const OPTIONAL: &str =
+    "optional: with it, `engine preflight` and `engine apply` can report more problems in advance";
+
+/// A policy document, with the fields in IAM's usual order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Document {
+    version: &'static str,
+    /// Its statements.
+    pub statement: Vec<Statement>,
+}
+
+/// One statement of a policy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Statement {
+    /// Its name; statements whose name starts with `Optional` can be omitted.
+    pub sid: &'static str,
+    effect: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<Json>,
+    action: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resource: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<Json>,
+    /// Why it isn't more restrictive, if the team's ARNs can't restrict it.
+    #[serde(skip)]
+    pub why: Option<&'static str>,
+}
+
+/// The policies of a role.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RolePolicies {
+    /// Its trust policy.
+    pub trust: Document,
+    /// Its permissions policy.
+    pub permissions: Document,
+}
+
+impl Document {
+    fn new(statement: Vec<Statement>) -> Document {
+        Document { version: "2012-10-17", statement }
+    }
+
+    /// Each action and resource that is allowed without a condition; `*` at the end is replaced by a name.
+    pub fn needs(&self) -> Vec<(&'static str, String)> {
+        let plain = self.statement.iter().filter(|it| it.condition.is_none());
+        let pairs = plain.flat_map(|it| {
+            let any = |resource: &String| match resource.strip_suffix('*') {
+                Some(start) if !start.is_empty() => format!("{start}any"),
+                _ => resource.clone(),
+            };
+            it.action.iter().flat_map(move |action| it.resource.iter().map(move |resource| (*action, any(resource))))
+        });
+        pairs.collect()
+    }
+
+    /// Whether a resource in it is named only by the team's prefix.
+    pub fn goes_by_prefix(&self, team: &str) -> bool {
+        let resources = self.statement.iter().flat_map(|it| &it.resource);
+        resources.into_iter().any(|arn| arn.contains(&format!("{team}-*")))
+    }
+
+    /// The number of characters that IAM counts, without whitespace.
+    pub fn n_characters(&self) -> usize {
+        serde_json::to_string(self).map_or(usize::MAX, |text| text.chars().filter(|c| !c.is_whitespace()).count())
+    }
+}
+
+/// The least-privilege policy for running these commands on the spec.
+///
+/// Managed resources are named by the team's prefix, because pruning deletes orphans, of which only the prefix is known.
+/// Without pruning, resources are named individually if IAM's size limit allows it. Kinds that aren't in the spec are
+/// only searched for and deleted. Imported resources are named individually and only read.
+pub fn deploying(spec: &Spec, site: &Site, purpose: Purpose) -> Document {
+    narrowest(spec, site, purpose.keeps_to_the_spec(), |policy| policy.deploying(purpose))
+}
+
+/// The document with individual names, if it is requested and within IAM's size limit, otherwise the one with prefixes.
+fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&PolicyBuilder<'_>) -> Document) -> Document {
+    let by_prefix = || document(&PolicyBuilder { spec, site, exact: false });
+    match exact.then(|| document(&PolicyBuilder { spec, site, exact: true })) {
+        Some(exact) if exact.n_characters() <= MAX_CHARACTERS => exact,
+        _ => by_prefix(),
+    }
+}
+
+/// The policies of each role in the spec, by name: imported roles, and those that functions name by ARN.
+pub fn roles(spec: &Spec, site: &Site) -> BTreeMap<String, RolePolicies> {
+    let mut roles: BTreeMap<String, Vec<&Declared>> = BTreeMap::new();
+    let policy = PolicyBuilder { spec, site, exact: true };
+    for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
+        roles.entry(role.id.name.clone()).or_default();
+    }
+    for function in policy.functions() {
+        if let Some((name, _)) = policy.role(function) {
+            roles.entry(name).or_default().push(function);
+        }
+    }
+    let policies = |functions: Vec<&Declared>| {
+        let permissions = narrowest(spec, site, true, |policy| running(policy, &functions));
+        RolePolicies { trust: trust(), permissions }
+    };
+    roles.into_iter().map(|(name, functions)| (name, policies(functions))).collect()
+}
+
+fn trust() -> Document {
+    Document::new(vec![Statement {
+        principal: Some(json!({ "Service": LAMBDA })),
+        ..allow("LambdaRunsFunctions", "sts:AssumeRole", Vec::new(), None, None)
+    }])
+}
+
+/// What these functions do with their role
+/// (docs.aws.amazon.com/lambda/latest/dg/services-ddb.html, …/dg/lambda-intro-execution-role.html).
+fn running(policy: &PolicyBuilder<'_>, functions: &[&Declared]) -> Document {
+    let site = policy.site;
+    let mut statements = Vec::new();
+    let mut add = |sid, actions: &[&'static str], resources: Vec<String>, condition: Option<Json>, why| {
+        let of = actions.iter().map(|action| allow(sid, action, resources.clone(), condition.clone(), why));
+        statements.extend(of);
+    };
+    for function in functions {
+        let logs = match policy.text(function.desired.get("log_group")) {
+            Some(group) if policy.exact || group != default_log_group(&function.id.name) => log_group(site, &group),
+            _ => vec![site_arn(site, "logs", &format!("log-group:{}", default_log_group(&policy.prefix("-"))))],
+        };
+        add("WriteLogs", &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], logs, None, None);
+        if policy.text(function.desired.get("tracing")).as_deref() == Some("Active") {
+            let actions = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+            add("Trace", &actions, vec!["*".to_owned()], None, Some("IAM has no resource type for X-Ray traces"));
+        }
+        if let Some(target) = policy.text(function.desired.get("dead_letter_target_arn")) {
+            send(&mut add, &target);
+        }
+        for mapping in policy.mappings(&function.id.name) {
+            let (stream, table) = policy.stream(mapping);
+            let stream = match table {
+                Some(table) if !policy.exact && !table.imported => {
+                    TABLE.arn(site, &format!("{}/stream/*", policy.prefix("-")))
+                }
+                _ => stream,
+            };
+            let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+            add("ReadStreams", &reads, vec![stream], None, None);
+            let lists = Some("IAM has no resource type for listing streams, so it is restricted to the region");
+            add("ListStreams", &["dynamodb:ListStreams"], vec!["*".to_owned()], Some(in_region(policy)), lists);
+            if let Some(key) = table.and_then(|table| policy.text(table.desired.get("kms_key_arn"))) {
+                add("DecryptStreams", &["kms:Decrypt"], vec![key], Some(via_dynamodb(policy)), None);
+            }
+            if let Some(target) = policy.text(mapping.desired.get("on_failure_destination_arn")) {
+                send(&mut add, &target);
+            }
+        }
+    }
+    Document::new(merged(statements))
+}
+
+/// The permissions to send to a queue, a topic or a bucket
+/// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
+fn send(
+    add: &mut impl FnMut(&'static str, &[&'static str], Vec<String>, Option<Json>, Option<&'static str>),
+    target: &str,
+) {
+    match target.split(':').nth(2) {
+        Some("sqs") => add("SendToQueues", &["sqs:SendMessage"], vec![target.to_owned()], None, None),
+        Some("sns") => add("PublishToTopics", &["sns:Publish"], vec![target.to_owned()], None, None),
+        Some("s3") => {
+            add("ListBuckets", &["s3:ListBucket"], vec![target.to_owned()], None, None);
+            add("PutIntoBuckets", &["s3:PutObject"], vec![format!("{target}/*")], None, None);
+        }
+        _ => {}
+    }
+}
+
+/// Why a permission is required that no call has as its own action, by action.
+pub fn implied() -> Vec<(&'static str, &'static str)> {
+    operation::all().iter().flat_map(|it| it.implied).map(|it| (it.action, it.why)).collect()
+}
+
+/// The input for a document.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyBuilder<'s> {
+    /// The spec.
+    pub spec: &'s Spec,
+    /// Region and account.
+    pub site: &'s Site,
+    /// Whether managed resources are named individually instead of by the team's prefix.
+    exact: bool,
+}
+
+impl<'s> PolicyBuilder<'s> {
+    /// The permissions for the commands of a purpose.
+    fn deploying(&self, purpose: Purpose) -> Document {
+        let operations = operation::all();
+        let own = operations.iter().flat_map(|it| it.grants.iter().map(|grant| (it.action, *grant)));
+        let mut required: Vec<(&'static str, Grant)> = own.collect();
+        required.sort_by_key(|(action, (scope, _))| (*action, scope.sid.starts_with("Optional")));
+        let implied = operations.iter().flat_map(|it| it.implied);
+        required.extend(implied.map(|Implied { action, grant, .. }| (*action, *grant)));
+        let mut statements: Vec<Statement> = Vec::new();
+        for (action, (scope, commands)) in required {
+            if !purpose.includes(commands) || !self.has(scope, commands) {
+                continue;
+            }
+            statements.extend(self.statement(scope, action));
+            let planned = commands.contains(&Diff) && purpose.includes(&[Diff, Apply, Verify, Check]);
+            let logged = commands.contains(&Logs) && purpose.includes(&[Logs]);
+            if planned || logged {
+                statements.extend(self.imported(scope, action));
+            }
+        }
+        Document::new(merged(statements))
+    }
+
+    /// Whether the spec needs the permission. Commands that prune need it even for kinds that the spec doesn't have.
+    fn has(&self, scope: &Scope, commands: &[Purpose]) -> bool {
+        let is_declared = scope.kind.is_none_or(|kind| self.spec.managed(kind).next().is_some());
+        is_declared || commands.contains(&Diff) || commands.contains(&Destroy)
+    }
+
+    /// The functions that the spec manages.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &'s Declared> {
+        self.spec.managed("function")
+    }
+
+    fn mappings(&self, function: &str) -> impl Iterator<Item = &'s Declared> {
+        self.spec.managed("mapping").filter(move |it| it.host().is_some_and(|(_, name)| name == function))
+    }
+
+    /// One permission as a statement; `None` if there are no resources for it.
+    fn statement(&self, scope: &Scope, action: &'static str) -> Option<Statement> {
+        let resources = (scope.resources)(self);
+        let condition = || scope.condition.map(|condition| condition(self));
+        (!resources.is_empty()).then(|| allow(scope.sid, action, resources, condition(), scope.why))
+    }
+
+    /// The same permission on imported resources.
+    fn imported(&self, scope: &Scope, action: &'static str) -> Option<Statement> {
+        let Imported { sid, kind, resources, why } = scope.imported?;
+        let imported = self.spec.resources.iter().filter(|it| it.imported && it.schema().kind == kind);
+        let resources: Vec<String> = imported.flat_map(|it| resources(self, it)).collect();
+        (!resources.is_empty()).then(|| allow(sid, action, resources, None, why))
+    }
+
+    /// `acme-*`, for the team's resources; `_` or `.` instead of `-` if the spec uses it.
+    fn prefix(&self, mark: &str) -> String {
+        format!("{}{mark}*", self.spec.team)
+    }
+
+    /// The ARNs of the team's resources of a type.
+    pub(crate) fn of_team(&self, form: &NameForm) -> Vec<String> {
+        let managed = || self.spec.managed(form.kind);
+        if self.exact {
+            return managed().map(|it| self.arn(form, it)).collect();
+        }
+        let marks = ["-", "_", "."].into_iter().filter(|mark| {
+            let begins =
+                |it: &Declared| it.id.name.strip_prefix(&self.spec.team).is_some_and(|it| it.starts_with(mark));
+            *mark == "-" || managed().any(begins)
+        });
+        marks.map(|mark| form.arn(self.site, &self.prefix(mark))).collect()
+    }
+
+    /// The ARN of a resource.
+    pub(crate) fn arn(&self, form: &NameForm, declared: &Declared) -> String {
+        declared.id.arn.clone().unwrap_or_else(|| form.arn(self.site, &declared.id.name))
+    }
+
+    /// The ARNs of an imported role, with any path if the spec has none: role names are unique regardless of the path
+    /// (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html).
+    fn role_arns(&self, role: &Declared) -> Vec<String> {
+        let of =
+            |path: &str| format!("arn:{}:iam::{}:role{path}{}", self.site.partition, self.site.account, role.id.name);
+        match (&role.id.arn, self.text(role.desired.get("path"))) {
+            (Some(arn), _) => vec![arn.clone()],
+            (None, Some(path)) => vec![of(&path)],
+            (None, None) => vec![of("/"), of("/*/")],
+        }
+    }
+
+    /// The name and the ARNs of a function's role.
+    fn role(&self, function: &Declared) -> Option<(String, Vec<String>)> {
+        if let Some(role) = self.spec.target(function, "role") {
+            return Some((role.id.name.clone(), self.role_arns(role)));
+        }
+        let arn = self.text(function.desired.get("role"))?;
+        Some((self.spec.kinds.name_in_arn(&arn).to_owned(), vec![arn]))
+    }
+
+    /// The ARNs of all roles in the spec.
+    pub(crate) fn roles(&self) -> Vec<String> {
+        let imported = self.spec.resources.iter().filter(|it| it.schema().kind == "role");
+        let arns = imported.flat_map(|role| self.role_arns(role)).chain(self.passed_roles());
+        arns.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The ARNs of the functions' roles.
+    pub(crate) fn passed_roles(&self) -> Vec<String> {
+        let arns = self.functions().filter_map(|it| self.role(it)).flat_map(|(_, arns)| arns);
+        arns.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The log groups of the functions.
+    pub(crate) fn log_groups(&self) -> Vec<String> {
+        let mut groups = BTreeSet::new();
+        for function in self.functions() {
+            let usual = default_log_group(&function.id.name);
+            match self.text(function.desired.get("log_group")) {
+                Some(group) if self.exact || group != usual => groups.extend(log_group(self.site, &group)),
+                _ => groups.extend(self.of_team(&FUNCTION).iter().map(|arn| {
+                    let name = arn.rsplit(':').next().unwrap_or_default();
+                    site_arn(self.site, "logs", &format!("log-group:{}", default_log_group(name)))
+                })),
+            }
+        }
+        groups.into_iter().collect()
+    }
+
+    /// The stream that a mapping reads, with any label, and its table if it is in the spec.
+    fn stream(&self, mapping: &Declared) -> (String, Option<&'s Declared>) {
+        match self.spec.target(mapping, "event_source_arn") {
+            Some(table) => (format!("{}/stream/*", self.arn(&TABLE, table)), Some(table)),
+            None => (self.text(mapping.desired.get("event_source_arn")).unwrap_or_default(), None),
+        }
+    }
+
+    /// A text of the spec, if it is known without AWS.
+    pub(crate) fn text(&self, value: Option<&Value>) -> Option<String> {
+        let output = |resource: &str, attribute: &str| {
+            let declared = self.spec.resource(resource)?;
+            declared.schema().computed(self.site, &declared.id.name).get(attribute).cloned()
+        };
+        let known = |placeholder: &Hole| self.site.fill(placeholder, output);
+        value?.resolve(&known).as_str().map(str::to_owned)
+    }
+}
+
+/// A log group and its streams: IAM uses both forms
+/// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html).
+pub(crate) fn log_group(site: &Site, name: &str) -> Vec<String> {
+    ["", ":*"].map(|rest| site_arn(site, "logs", &format!("log-group:{name}{rest}"))).to_vec()
+}
+
+fn site_arn(site: &Site, service: &str, resource: &str) -> String {
+    format!("arn:{}:{service}:{}:{}:{resource}", site.partition, site.region, site.account)
+}
+
+fn in_region(policy: &PolicyBuilder<'_>) -> Json {
+    json!({ "StringEquals": { "aws:RequestedRegion": policy.site.region } })
+}
+
+fn allow(
+    sid: &'static str,
+    action: &'static str,
+    resource: Vec<String>,
+    condition: Option<Json>,
+    why: Option<&'static str>,
+) -> Statement {
+    Statement { sid, effect: "Allow", principal: None, action: vec![action], resource, condition, why }
+}
+
+/// Merges statements with the same name and condition; each action and resource occurs once.
+fn merged(statements: Vec<Statement>) -> Vec<Statement> {
+    let mut merged: Vec<Statement> = Vec::new();
+    for statement in statements {
+        let alike = |it: &&mut Statement| (it.sid, &it.condition) == (statement.sid, &statement.condition);
+        match merged.iter_mut().find(alike) {
+            Some(one) => {
+                one.action.extend(statement.action);
+                one.resource.extend(statement.resource);
+            }
+            None => merged.push(statement),
+        }
+    }
+    for statement in &mut merged {
+        statement.action.sort_unstable();
+        statement.action.dedup();
+        statement.resource.sort_unstable();
+        statement.resource.dedup();
+    }
+    merged
+}

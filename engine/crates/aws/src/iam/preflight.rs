@@ -1,0 +1,411 @@
+//! Checks of a spec before the first write: facts in, findings out.
+//!
+//! An error is certain and stops a run before its first write; a warning is informational.
+//!
+//! **Invariant:** no I/O and no clock. What can't be known is never an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use crate::aws::rights::{Decision, Need};
+use crate::aws::trust::{RoleLookup, Trust, closed, misnamed};
+use crate::cause::Code;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::filter;
+use crate::inventory::Inventory;
+use crate::kinds::{default_log_group, runtimes};
+use crate::logs::Happening;
+use crate::schema::{Home, Site};
+use crate::spec::{Declared, Spec};
+use crate::value::{Path, Value};
+
+/// The actions that Lambda uses with a function's role to read a stream
+/// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
+const STREAM_ACTIONS: [&str; 4] =
+    ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
+/// The actions that a function uses to write its log (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
+const LOG_ACTIONS: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
+/// Used once, to create the log group.
+const LOG_GROUP_ACTION: &str = "logs:CreateLogGroup";
+/// Required on a function's role to create the function.
+const PASS_ROLE: &str = "iam:PassRole";
+
+/// How long a new role takes to propagate in IAM, in milliseconds.
+const SPREADING_MS: i64 = 60_000;
+
+/// A question about permissions, and its result.
+#[derive(Debug)]
+pub struct Question {
+    /// The function that needs them, by its name in the spec.
+    pub function: String,
+    /// The principal that needs them.
+    pub who: Who,
+    /// Its ARN.
+    pub principal: String,
+    /// The required permissions.
+    pub needs: Vec<Need>,
+    /// One decision for each; `None` if they couldn't be determined.
+    pub decisions: Option<Vec<Decision>>,
+}
+
+/// The principal that needs permissions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// The function's role, by name.
+    Role(String),
+    /// The caller.
+    Caller,
+}
+
+/// All findings about what a run has read. `roles`: the roles that functions name by ARN, as read from IAM. `now`: the
+/// time in UTC, like `2026-11-25T17:30:00Z`; `now_ms`: the same in milliseconds since 1970.
+pub fn findings(
+    spec: &Spec,
+    inventory: &Inventory,
+    trusts: &BTreeMap<String, Trust>,
+    roles: &BTreeMap<String, RoleLookup>,
+    asked: &[Question],
+    (now, now_ms): (&str, i64),
+) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    for declared in spec.resources.iter().filter(|declared| !declared.imported) {
+        foreign_arns(spec, declared, &inventory.site, &mut findings);
+    }
+    for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
+        let is_used =
+            spec.managed("function").any(|function| role_of(spec, function).is_some_and(|it| it.name == role.name));
+        if let Some(Trust::Missing(others)) = trusts.get(&role.id.name).filter(|_| is_used) {
+            let born = inventory.live(&role.name).and_then(|live| live.age.born);
+            let is_settled = born.is_some_and(|born| now_ms.saturating_sub(born) >= SPREADING_MS);
+            findings.push(at(spec, role, &Path::property("import"), untrusting(role, others, is_settled)));
+        }
+    }
+    for function in spec.managed("function") {
+        let Some(arn) = named_role(function) else { continue };
+        let finding = roles.get(arn).and_then(|found| misfit(arn, found));
+        findings.extend(finding.map(|it| at(spec, function, &Path::property("role"), it)));
+    }
+    asked.iter().for_each(|question| rights(spec, question, &mut findings));
+    findings.extend(offline(spec, now));
+    findings
+}
+
+/// Findings about the spec alone: a runtime that is deprecated by `now`, settings that conflict.
+pub fn offline(spec: &Spec, now: &str) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    spec.managed("function").for_each(|function| runtime(spec, function, now, &mut findings));
+    spec.managed("table").for_each(|table| capacity(spec, table, &mut findings));
+    spec.managed("mapping").for_each(|mapping| settings(spec, mapping, &mut findings));
+    findings
+}
+
+/// The questions for the functions for which `is_meant` holds: whether a function's role has its permissions, and whether
+/// `caller` can pass the role to Lambda.
+pub fn questions(
+    spec: &Spec,
+    inventory: &Inventory,
+    caller: Option<&str>,
+    is_meant: &dyn Fn(&Declared) -> bool,
+) -> Vec<Question> {
+    let Site { partition, region, account } = &inventory.site;
+    let mut questions = Vec::new();
+    let mut handed = BTreeSet::new();
+    for function in spec.managed("function") {
+        let mappings: Vec<&Declared> = spec
+            .managed("mapping")
+            .filter(|it| spec.target(it, "function").is_some_and(|it| it.name == function.name))
+            .collect();
+        if !is_meant(function) && !mappings.iter().any(|it| is_meant(it)) {
+            continue;
+        }
+        let Some(role) = role_of(spec, function) else { continue };
+        let Some(arn) = inventory.live(&role.name).and_then(|live| live.outputs.get("arn")) else { continue };
+        let group = match function.desired.get("log_group").and_then(Value::as_str) {
+            Some(group) => group.to_owned(),
+            None => default_log_group(&function.id.name),
+        };
+        let group = format!("arn:{partition}:logs:{region}:{account}:log-group:{group}");
+        let mut needs = vec![(LOG_GROUP_ACTION, group.clone())];
+        // The last part of these ARNs is a placeholder: policies can't sensibly name it.
+        needs.extend(LOG_ACTIONS.map(|action| (action, format!("{group}:log-stream:any"))));
+        let tables = mappings.iter().filter_map(|it| spec.target(it, "event_source_arn"));
+        let tables: BTreeSet<&str> = tables.map(|table| table.id.name.as_str()).collect();
+        for table in tables {
+            let stream = format!("arn:{partition}:dynamodb:{region}:{account}:table/{table}/stream/any");
+            needs.extend(STREAM_ACTIONS.map(|action| (action, stream.clone())));
+        }
+        let mut ask = |who: Who, principal: &str, needs: Vec<Need>| {
+            let (function, principal) = (function.name.clone(), principal.to_owned());
+            questions.push(Question { function, who, principal, needs, decisions: None });
+        };
+        ask(Who::Role(role.id.name.clone()), arn, needs);
+        if let Some(caller) = caller.filter(|_| handed.insert(arn)) {
+            ask(Who::Caller, caller, vec![(PASS_ROLE, arn.clone())]);
+        }
+    }
+    questions
+}
+
+/// The ARN of a function's role, if the function names it without a reference.
+pub fn named_role(function: &Declared) -> Option<&str> {
+    function.desired.get("role").and_then(Value::as_str).filter(|role| role.starts_with("arn:"))
+}
+
+/// The problem of a role that is named by ARN, if any.
+fn misfit(arn: &str, found: &RoleLookup) -> Option<Diagnostic> {
+    let name = arn.rsplit('/').next().unwrap_or_default();
+    let finding = match found {
+        RoleLookup::Missing => Diagnostic::error(
+            format!("the role `{name}` doesn't exist in this account"),
+            format!("check the ARN, or ask the account's administrator to create the role `{name}`"),
+        )
+        .why("IAM returned no role with that name"),
+        RoleLookup::Found(actual, _) if actual != arn => {
+            let (why, remedy) = misnamed(arn, actual);
+            Diagnostic::error(format!("this isn't the ARN of the role `{name}`"), remedy).why(why)
+        }
+        RoleLookup::Found(_, Trust::Missing(others)) => {
+            let (why, remedy) = closed(name, others);
+            Diagnostic::error(format!("Lambda can't assume the role `{name}`"), remedy).why(why)
+        }
+        RoleLookup::Found(..) => return None,
+    };
+    Some(finding.cause(Code::RoleNotAssumable.name(), None))
+}
+
+fn role_of<'s>(spec: &'s Spec, function: &Declared) -> Option<&'s Declared> {
+    spec.target(function, "role").filter(|role| role.schema().kind == "role")
+}
+
+fn at(spec: &Spec, declared: &Declared, path: &Path, finding: Diagnostic) -> Diagnostic {
+    match spec.place(&declared.name, path) {
+        Some(place) => finding.at(place),
+        None => finding,
+    }
+}
+
+/// ARNs in another account or region, for properties that require the spec's own.
+fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Vec<Diagnostic>) {
+    for property in &declared.schema().properties {
+        let (field, word, ours, code) = match property.home {
+            Some(Home::Region) => (3, "region", &site.region, Code::OtherRegion),
+            Some(Home::Account) => (4, "account", &site.account, Code::RoleOfOtherAccount),
+            None => continue,
+        };
+        let arns: Vec<&str> = match declared.desired.get(&*property.name) {
+            Some(Value::String(arn)) => vec![arn],
+            Some(Value::List(values)) => values.iter().filter_map(Value::as_str).collect(),
+            _ => continue,
+        };
+        for arn in arns.into_iter().filter(|arn| arn.starts_with("arn:")) {
+            let Some(named) = arn.split(':').nth(field).filter(|named| !named.is_empty() && named != ours) else {
+                continue;
+            };
+            let problem = format!("this ARN is in the {word} `{named}`, but the spec is deployed to `{ours}`");
+            let finding =
+                Diagnostic::error(problem, format!("use an ARN in `{ours}`, or deploy to the {word} `{named}`"))
+                    .why(format!("`{}` of a {} must be in the spec's {word}", property.name, declared.schema().kind))
+                    .cause(code.name(), None);
+            findings.push(at(spec, declared, &Path::property(&property.name), finding));
+        }
+    }
+}
+
+/// Deprecation of a function's runtime according to AWS's schedule. AWS changes these dates, so they never stop a run.
+fn runtime(spec: &Spec, function: &Declared, now: &str, findings: &mut Vec<Diagnostic>) {
+    let name = function.desired.get("runtime").and_then(Value::as_str);
+    let Some(runtime) = name.and_then(runtimes::known) else { return };
+    // ISO dates compare as strings.
+    let is_past = |day: Option<&'static str>| day.filter(|day| *day <= now);
+    let Some(deprecated) = is_past(runtime.deprecated) else { return };
+    let name = runtime.name;
+    let blocked = |what: &str, day: Option<&str>| match day {
+        Some(day) if day <= now => format!(", {what} have been blocked since {day}"),
+        Some(day) => format!(", {what} will be blocked from {day}"),
+        None => String::new(),
+    };
+    let problem = match (is_past(runtime.update_blocked), is_past(runtime.create_blocked)) {
+        (Some(_), _) => format!("Lambda no longer creates or updates functions with the runtime `{name}`"),
+        (None, Some(_)) => format!("Lambda no longer creates functions with the runtime `{name}`"),
+        (None, None) => format!("the runtime `{name}` is deprecated and no longer gets security updates"),
+    };
+    let why = format!(
+        "according to AWS's schedule, it has been deprecated since {deprecated}{}{}",
+        blocked("new functions", runtime.create_blocked),
+        blocked("updates", runtime.update_blocked)
+    );
+    let page = "docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html";
+    let hint = format!("use `{}`; for AWS's current schedule, see {page}", runtimes::successor(name, now));
+    let finding = Diagnostic::warning(problem, hint).why(why);
+    findings.push(at(spec, function, &Path::property("runtime"), finding));
+}
+
+/// An index that throttles writes although the table's own capacity suffices
+/// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html).
+fn capacity(spec: &Spec, table: &Declared, findings: &mut Vec<Diagnostic>) {
+    let Some(units) = table.desired.get("write_capacity").and_then(integer) else { return };
+    let Some(Value::Map(indexes)) = table.desired.get("global_secondary_indexes") else { return };
+    for (name, index) in indexes {
+        let Value::Map(index) = index else { continue };
+        let Some(fewer) = index.get("write_capacity").and_then(integer).filter(|fewer| *fewer < units) else {
+            continue;
+        };
+        let problem =
+            format!("the index `{name}` has fewer write capacity units than its table: {fewer} instead of {units}");
+        let finding = Diagnostic::warning(problem, format!("set `write_capacity: {units}` or more for the index"))
+            .why("DynamoDB throttles a write to the table if the index lacks capacity for it");
+        let path = Path::property("global_secondary_indexes").key(name).key("write_capacity");
+        findings.push(at(spec, table, &path, finding));
+    }
+}
+
+/// Conflicting settings of a mapping, its function and its table.
+fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
+    let name = &mapping.name;
+    let number = |of: &Declared, property: &str| of.desired.get(property).and_then(integer);
+    let mut find = |property: &str, finding: Diagnostic| {
+        findings.push(at(spec, mapping, &Path::property(property), finding));
+    };
+    let factor = number(mapping, "parallelization_factor").unwrap_or(1);
+    let (retries, age) =
+        (number(mapping, "maximum_retry_attempts"), number(mapping, "maximum_record_age_in_seconds").unwrap_or(-1));
+    if let Some(function) = spec.target(mapping, "function") {
+        match number(function, "reserved_concurrent_executions") {
+            Some(0) => {
+                let problem = format!("`{}` can never run, so `{name}` delivers no records", function.name);
+                let finding =
+                    Diagnostic::warning(problem, "set `reserved_concurrent_executions` to more than 0, or remove it")
+                        .why("its `reserved_concurrent_executions` is 0");
+                find("function", finding);
+            }
+            Some(reserved) if reserved < factor => {
+                let problem = format!(
+                    "`{name}` sends up to {factor} batches per shard at once, but the concurrency of `{}` \
+                     is limited to {reserved}",
+                    function.name
+                );
+                let finding = Diagnostic::warning(
+                    problem,
+                    "lower `parallelization_factor`, or raise the function's `reserved_concurrent_executions`",
+                )
+                .why("Lambda throttles the other invocations, so their batches wait");
+                find("parallelization_factor", finding);
+            }
+            _ => {}
+        }
+        let timeout = number(function, "timeout").unwrap_or_default();
+        if (0..timeout).contains(&age) {
+            let problem = format!("`{name}` discards records after {age} s, but one invocation can take {timeout} s");
+            let finding =
+                Diagnostic::warning(problem, "raise `maximum_record_age_in_seconds` above the function's `timeout`")
+                    .why("Lambda can discard records that wait behind a slow invocation before it processes them");
+            find("maximum_record_age_in_seconds", finding);
+        }
+    }
+    let has_destination = mapping.desired.get("on_failure_destination_arn").and_then(Value::as_str).is_some();
+    if has_destination && retries == Some(-1) && age == -1 {
+        let problem = format!(
+            "the failure destination of `{name}` gets a failed batch only when its records expire, after 24 hours"
+        );
+        let finding = Diagnostic::warning(problem, "set `maximum_retry_attempts` or `maximum_record_age_in_seconds`")
+            .why("without a limit, Lambda retries a failed batch until then, and the rest of the shard waits");
+        find("on_failure_destination_arn", finding);
+    }
+    let table = spec.target(mapping, "event_source_arn");
+    let view = table.and_then(|table| table.desired.get("stream_view_type")).and_then(Value::as_str);
+    if let (Some(view), Some(Value::List(filters))) = (view, mapping.desired.get("filters")) {
+        let filters: Vec<Json> = filters.iter().map(Json::from).collect();
+        let record = |change| {
+            let mut record = filter::record(change, view, &Json::Null, &Json::Null);
+            // TTL deletions have a user identity (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
+            if change == Happening::Remove {
+                record["userIdentity"] = Json::Null;
+            }
+            record
+        };
+        if Happening::ALL.into_iter().all(|change| filter::drop_for_certain(&filters, &record(change))) {
+            let finding = Diagnostic::warning(
+                format!("the filters of `{name}` drop every record"),
+                "correct `filters`, or the table's `stream_view_type`",
+            )
+            .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and contains {}", images(view)));
+            find("filters", finding);
+        }
+    }
+}
+
+fn images(view: &str) -> &'static str {
+    match view {
+        "KEYS_ONLY" => "`Keys`, no image",
+        "NEW_IMAGE" => "`Keys` and `NewImage`, no `OldImage`",
+        "OLD_IMAGE" => "`Keys` and `OldImage`, no `NewImage`",
+        _ => "`Keys`, `NewImage` and `OldImage`",
+    }
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        _ => None,
+    }
+}
+
+fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> Diagnostic {
+    let name = &role.id.name;
+    let problem = format!("Lambda can't assume the role `{name}`");
+    let severity = if is_settled { Severity::Error } else { Severity::Warning };
+    let (why, remedy) = closed(name, others);
+    let why = match is_settled {
+        true => why,
+        false => {
+            format!(
+                "{why}; if the role was created less than a minute ago, IAM might not show its current trust policy yet"
+            )
+        }
+    };
+    Diagnostic::new(severity, problem, remedy).why(why).cause(Code::RoleNotAssumable.name(), None)
+}
+
+/// Missing permissions. Neither the simulator nor the policies show everything, so they are only warnings.
+fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
+    let (Some(function), Some(decisions)) = (spec.resource(&question.function), &question.decisions) else { return };
+    for (wanted, why) in [
+        (Decision::Denied, "a policy statement denies them"),
+        (Decision::NotAllowed, "no policy statement allows them"),
+    ] {
+        let missing = question.needs.iter().zip(decisions).filter(|(_, decision)| **decision == wanted);
+        let mut by_resource: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for ((action, resource), _) in missing {
+            by_resource.entry(resource).or_default().push(format!("`{action}`"));
+        }
+        if by_resource.is_empty() {
+            continue;
+        }
+        let actions: Vec<String> = by_resource.values().flatten().cloned().collect();
+        let name = &function.name;
+        let (problem, whom, prints, code) = match &question.who {
+            Who::Caller => (
+                format!("you may lack permission to pass the role of `{name}` to Lambda"),
+                "the account's administrator",
+                "`engine policy --for apply` prints all permissions that you need",
+                Code::AccessDenied,
+            ),
+            Who::Role(_) => (
+                format!("the role of `{name}` may lack permissions"),
+                "the role's owner",
+                "`engine policy --role` prints all permissions that the role needs",
+                Code::RoleLacksRight,
+            ),
+        };
+        let why = format!("{}: as far as engine can determine from IAM, {why}", actions.join(", "));
+        let to_ask = by_resource.into_iter().map(|(resource, actions)| {
+            let resource =
+                resource.strip_suffix("any").map_or_else(|| resource.to_owned(), |known| format!("{known}*"));
+            format!("ask {whom} to allow {} on `{resource}`", actions.join(", "))
+        });
+        let mut hints = to_ask.chain([prints.to_owned()]);
+        let finding = Diagnostic::warning(problem, hints.next().unwrap_or_default()).why(why).cause(code.name(), None);
+        findings.push(at(spec, function, &Path::property("role"), hints.fold(finding, Diagnostic::hint)));
+    }
+}

@@ -1,0 +1,709 @@
+//! The guard: checks every request right before it is sent to AWS.
+//!
+//! It allows reads, and a write only to a resource of this team: its name starts with the team's name, a read in this
+//! run showed no other owner, and it is not imported. The prefix alone is no proof: `acme-extra-todos` may belong to
+//! team `acme-extra`. A mapping has no name and its tags are easily copied, so the function that it is attached to must
+//! belong to the team too.
+//!
+//! **Invariant:** it trusts only the request and AWS's responses, never what a kind says that it is about to do. An
+//! unknown request is refused.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value as Json;
+
+use crate::operation::{Attachments, Operations};
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
+use crate::schema::{Id, Live, Naming, Schema, Site, is_of_team};
+
+pub use super::request::Request;
+pub use crate::operation::Effect;
+
+/// What a run is allowed to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Reads only (`diff`).
+    ReadOnly,
+    /// Writes to resources of this team.
+    Team {
+        /// The team.
+        team: String,
+        /// Whether to assume ownership by name if tags can't be read (`--assume-owner`).
+        assume_owner: bool,
+    },
+    /// Writes only to single items of this team's tables (`verify`).
+    Items {
+        /// The team.
+        team: String,
+    },
+}
+
+/// What this run knows about resources.
+#[derive(Debug)]
+pub struct Guard {
+    access: Access,
+    /// The calls that can be made.
+    operations: Operations,
+    site: Mutex<Option<(String, String)>>,
+    known: Mutex<HashMap<(String, String), Standing>>,
+    /// The name of the resource that each one with an assigned name is attached to, from AWS's responses.
+    parents: Mutex<HashMap<String, String>>,
+    /// Resources that AWS refused to create and that were not read since.
+    refused: Mutex<HashSet<(String, String)>>,
+    n_writes: AtomicUsize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// Owned by this stack, or without an owner.
+    Writable,
+    /// It has the right name, but its tags can't be read: it can be updated, but not tagged or deleted.
+    Unproven,
+    /// Not owned by this stack; the reason.
+    Barred(String),
+    /// The same, and not owned by the team either: resources attached to it are barred too.
+    Foreign(String),
+    /// Imported by the spec, regardless of its owner.
+    Imported,
+}
+
+/// Why a request was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal(String);
+
+impl Refusal {
+    /// The refusal of a request that the guard can't parse.
+    pub fn unknown(method: &str, uri: &str) -> Refusal {
+        let path = uri.split('?').next().unwrap_or_default();
+        Refusal(format!("the guard blocked an unknown request: {method} {path}"))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Guard {
+    /// A guard without any knowledge, which allows only these operations.
+    pub fn new(access: Access, operations: Operations) -> Guard {
+        Guard {
+            access,
+            operations,
+            site: Mutex::default(),
+            known: Mutex::default(),
+            parents: Mutex::default(),
+            refused: Mutex::default(),
+            n_writes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Reads a request as it is sent; `None` if engine never makes it.
+    pub(crate) fn read(&self, method: &str, uri: &str, target: Option<&str>, body: &[u8]) -> Option<Request> {
+        self.operations.parse(method, uri, target, body)
+    }
+
+    /// Records region and account of the run: an ARN may name a resource with the same name elsewhere.
+    pub fn observe_site(&self, site: &Site) {
+        *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Some((site.region.clone(), site.account.clone()));
+    }
+
+    /// Records what a read of a *managed* declaration found.
+    pub fn observe(&self, schema: &Schema, id: &Id, live: &Live) {
+        let standing = match OwnershipVerdict::of(&live.owner, None, &id.owner) {
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) | OwnershipVerdict::Free => Standing::Writable,
+            OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => Standing::Writable,
+            OwnershipVerdict::OtherStack(owner) => Standing::Barred(format!("it belongs to {owner}")),
+            OwnershipVerdict::Foreign(owner) => Standing::Foreign(format!("it belongs to {owner}")),
+            OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
+                Standing::Barred("its tags can't be read yet".to_owned())
+            }
+            OwnershipVerdict::Unknown(UnreadableTags::Denied) => Standing::Unproven,
+        };
+        if let Some(key) = key(schema, id, live) {
+            self.know(key, standing);
+        }
+    }
+
+    /// Records that a read found nothing: earlier knowledge was about a resource that no longer exists.
+    pub fn observe_absence(&self, schema: &Schema, id: &Id) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (schema.kind.to_string(), id.name.clone());
+        if known.get(&key) != Some(&Standing::Imported) {
+            known.remove(&key);
+        }
+    }
+
+    /// Records that the spec imports a resource.
+    pub fn observe_import(&self, kind: &str, name: &str) {
+        self.know((kind.to_owned(), name.to_owned()), Standing::Imported);
+    }
+
+    /// Records what resources with assigned names are attached to, from a response that shows it.
+    pub(crate) fn observe_answer(&self, request: &Request, body: &[u8]) {
+        let Some(Attachments { list, name, parent, form }) = request.shows else { return };
+        let Ok(answer) = serde_json::from_slice::<Json>(body) else { return };
+        let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = |of: &Json, member: &str| of.get(member).and_then(Json::as_str).map(str::to_owned);
+        let asked = request.target.as_ref().filter(|_| request.attached_to.is_some()).map(|(_, name)| name.clone());
+        let one = text(&answer, name).or(asked).map(|name| (name, text(&answer, parent)));
+        let listed = answer.get(*list).and_then(Json::as_array).into_iter().flatten();
+        let several = listed.filter_map(|it| Some((text(it, name)?, text(it, parent))));
+        for (name, parent) in one.into_iter().chain(several) {
+            match parent.map(|text| form.bare_name(&text)).filter(|parent| !parent.is_empty()) {
+                Some(parent) => drop(parents.insert(name, parent)),
+                None => drop(parents.remove(&name)),
+            }
+        }
+    }
+
+    /// Records that AWS refused a request. After a refused create, another owner's resource may exist, so it doesn't
+    /// count as owned.
+    pub(crate) fn note_refused(&self, request: &Request) {
+        if request.effect != Effect::Read {
+            self.n_writes.fetch_sub(1, Ordering::Relaxed);
+        }
+        let Some((kind, name)) = request.target.clone().filter(|_| request.effect == Effect::Create) else { return };
+        let key = (kind.to_owned(), name);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&key) != Some(&Standing::Imported) {
+            known.remove(&key);
+        }
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// Records that a read found this stack's resource after AWS refused to create it.
+    pub(crate) fn observe_ours(&self, name: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours: Vec<(String, String)> = refused.extract_if(|(_, refused)| refused == name).collect();
+        drop(refused);
+        ours.into_iter().for_each(|key| self.know(key, Standing::Writable));
+    }
+
+    /// Records a write that is being sent.
+    pub(crate) fn note_write(&self) {
+        self.n_writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of writes that AWS carried out or may have carried out.
+    pub fn n_writes(&self) -> usize {
+        self.n_writes.load(Ordering::Relaxed)
+    }
+
+    fn know(&self, key: (String, String), standing: Standing) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&key) != Some(&Standing::Imported) {
+            known.insert(key, standing);
+        }
+    }
+
+    /// Checks whether the request can be sent.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn check(&self, request: &Request) -> Result<(), Refusal> {
+        if request.effect == Effect::Read {
+            return Ok(());
+        }
+        let refuse = |why: String| Err(Refusal(format!("the guard blocked `{}`: {why}", request.operation)));
+        let (team, assume_owner) = match (&self.access, request.effect) {
+            (Access::ReadOnly, _) => return refuse("this command is read-only".to_owned()),
+            (Access::Items { .. }, effect) if effect != Effect::Item => {
+                return refuse("this command writes only items".to_owned());
+            }
+            (Access::Team { .. }, Effect::Item) => return refuse("this command doesn't write items".to_owned()),
+            (Access::Items { team }, _) => (team, false),
+            (Access::Team { team, assume_owner }, _) => (team, *assume_owner),
+        };
+        let Some((kind, name)) = &request.target else {
+            return refuse("it doesn't name the resource that it would change".to_owned());
+        };
+        // If AWS assigned the name, only a read can show the owner.
+        if request.attached_to.is_none() && !is_of_team(name, team) {
+            return refuse(format!("the name of the {kind} `{name}` doesn't start with the team's name `{team}`"));
+        }
+        if request.place.is_some() && request.place != *self.site.lock().unwrap_or_else(PoisonError::into_inner) {
+            return refuse(format!("the {kind} `{name}` is in another account or region"));
+        }
+        if let Some(statement) = request.statement.as_ref().filter(|statement| !is_of_team(statement, team)) {
+            return refuse(format!("the statement ID `{statement}` doesn't start with the team's name `{team}`"));
+        }
+        if let Some(parent) = request.attached_to
+            && let Some(why) = self.barred_parent((kind, name), parent, team)
+        {
+            return refuse(why);
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = ((*kind).to_owned(), name.clone());
+        let claims = request.effect == Effect::Write && !request.is_in_place;
+        match (known.get(&key), request.effect) {
+            (Some(Standing::Barred(reason) | Standing::Foreign(reason)), _) => {
+                return refuse(format!("the {kind} `{name}` isn't owned by this stack: {reason}"));
+            }
+            (Some(Standing::Imported), _) => {
+                return refuse(format!("the {kind} `{name}` is imported, and engine never changes imported resources"));
+            }
+            (Some(Standing::Unproven), _) if claims && !assume_owner => {
+                return refuse(format!(
+                    "you lack permission to read the tags of the {kind} `{name}`, so engine can't confirm that this stack \
+                     owns it"
+                ));
+            }
+            (Some(Standing::Writable | Standing::Unproven), _) => {}
+            (None, Effect::Create) => drop(known.insert(key, Standing::Writable)),
+            (None, _) => return refuse(format!("no read in this run showed who owns the {kind} `{name}`")),
+        }
+        Ok(())
+    }
+
+    /// Why a resource can't be written because of the one that it is attached to. A deleted one is no obstacle.
+    fn barred_parent(&self, (kind, name): (&str, &str), parent_kind: &str, team: &str) -> Option<String> {
+        let parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(parent) = parents.get(name) else {
+            return Some(format!("no read in this run showed which {parent_kind} the {kind} `{name}` is attached to"));
+        };
+        let of = format!("the {kind} `{name}` is attached to the {parent_kind} `{parent}`");
+        if !is_of_team(parent, team) {
+            return Some(format!("{of}, whose name doesn't start with the team's name `{team}`"));
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&(parent_kind.to_owned(), parent.clone())) {
+            Some(Standing::Imported) => {
+                Some(format!("{of}, which is imported, and engine never changes imported resources"))
+            }
+            Some(Standing::Foreign(reason)) => Some(format!("{of}, and {reason}")),
+            _ => None,
+        }
+    }
+}
+
+/// The kind and name in a request for this resource; `None` for resources nested in another one.
+fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
+    match schema.naming {
+        Naming::Own { .. } => Some((schema.kind.to_string(), id.name.clone())),
+        Naming::Assigned => live.incarnation.clone().map(|uuid| (schema.kind.to_string(), uuid)),
+        Naming::Inner { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::kinds;
+    use crate::operation::{self, Operation};
+    use crate::schema::{Condition, Outputs, Owner, Ownership};
+    use crate::value::Tree;
+    use crate::wire::limits;
+
+    const HOST: &str = "https://service.eu-central-1.amazonaws.com";
+
+    fn parse(method: &str, path: &str, target: &str, body: &str) -> Option<Request> {
+        let target = (!target.is_empty()).then(|| format!("DynamoDB_20120810.{target}"));
+        operation::all().parse(method, &format!("{HOST}{path}"), target.as_deref(), body.as_bytes())
+    }
+
+    /// Method, path and body (or DynamoDB's target and body) as the SDK sends them, and the parsed request.
+    #[test]
+    fn every_request_that_engine_makes_is_parsed() {
+        use Effect::{Create, Item, Read, Write};
+        let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/a-t";
+        let in_table = [
+            ("DescribeTable", Read, r#"{"TableName":"a-t"}"#.to_owned()),
+            ("DescribeTimeToLive", Read, r#"{"TableName":"a-t"}"#.to_owned()),
+            ("DescribeContinuousBackups", Read, r#"{"TableName":"a-t"}"#.to_owned()),
+            ("ListTagsOfResource", Read, format!(r#"{{"ResourceArn":"{arn}"}}"#)),
+            ("Scan", Read, r#"{"TableName":"a-t","Select":"COUNT","Limit":1}"#.to_owned()),
+            ("PutItem", Item, r#"{"TableName":"a-t","Item":{"id":{"S":"1"}}}"#.to_owned()),
+            ("UpdateItem", Item, r#"{"TableName":"a-t","Key":{"id":{"S":"1"}}}"#.to_owned()),
+            ("DeleteItem", Item, r#"{"TableName":"a-t","Key":{"id":{"S":"1"}}}"#.to_owned()),
+            ("CreateTable", Create, r#"{"AttributeDefinitions":[],"TableName":"a-t"}"#.to_owned()),
+            ("UpdateTable", Write, r#"{"TableName":"a-t","StreamSpecification":{}}"#.to_owned()),
+            ("UpdateTimeToLive", Write, r#"{"TableName":"a-t","TimeToLiveSpecification":{}}"#.to_owned()),
+            ("UpdateContinuousBackups", Write, r#"{"TableName":"a-t"}"#.to_owned()),
+            // An ARN is accepted where a name is.
+            ("DeleteTable", Write, format!(r#"{{"TableName":"{arn}"}}"#)),
+            ("TagResource", Write, format!(r#"{{"ResourceArn":"{arn}","Tags":[]}}"#)),
+            ("UntagResource", Write, format!(r#"{{"ResourceArn":"{arn}","TagKeys":[]}}"#)),
+        ];
+        for (operation, effect, body) in in_table {
+            let request = parse("POST", "/", operation, &body).expect(operation);
+            assert_eq!((request.operation, request.effect), (operation, effect));
+            assert_eq!(request.target, Some(("table", "a-t".to_owned())), "{operation}");
+        }
+        let list = parse("POST", "/", "ListTables", r#"{"ExclusiveStartTableName":"a-t"}"#).expect("ListTables");
+        assert_eq!((list.effect, list.target), (Read, None));
+        let function = "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aa-f";
+        let mapping = "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Aevent-source-mapping%3Au-1";
+        let (f, m) = (Some(("function", "a-f")), Some(("mapping", "u-1")));
+        let tags = format!("/2017-03-31/tags/{function}");
+        let qualified = format!("/2015-03-31/functions/{function}%3Alive");
+        let of_mapping = format!("/2017-03-31/tags/{mapping}");
+        let mappings = "/2015-03-31/event-source-mappings";
+        let create = r#"{"FunctionName":"a-f","EventSourceArn":"arn:…/stream/1"}"#;
+        let rest = [
+            ("ListFunctions", Read, "GET", "/2015-03-31/functions?Marker=x", "", None),
+            ("GetFunction", Read, "GET", "/2015-03-31/functions/a-f", "", f),
+            ("GetPolicy", Read, "GET", "/2015-03-31/functions/a-f/policy", "", f),
+            ("CreateFunction", Create, "POST", "/2015-03-31/functions", r#"{"FunctionName":"a-f"}"#, f),
+            ("UpdateFunctionCode", Write, "PUT", "/2015-03-31/functions/a-f/code", "{}", f),
+            ("UpdateFunctionConfiguration", Write, "PUT", "/2015-03-31/functions/a-f/configuration", "{}", f),
+            ("PutFunctionConcurrency", Write, "PUT", "/2017-10-31/functions/a-f/concurrency", "{}", f),
+            ("DeleteFunctionConcurrency", Write, "DELETE", "/2017-10-31/functions/a-f/concurrency", "", f),
+            ("DeleteFunction", Write, "DELETE", "/2015-03-31/functions/a-f", "", f),
+            ("DeleteFunction", Write, "DELETE", &qualified, "", f),
+            ("AddPermission", Write, "POST", "/2015-03-31/functions/a-f/policy", r#"{"StatementId":"a-s"}"#, f),
+            ("RemovePermission", Write, "DELETE", "/2015-03-31/functions/a-f/policy/a-s?RevisionId=1", "", f),
+            ("ListEventSourceMappings", Read, "GET", "/2015-03-31/event-source-mappings?FunctionName=a-f", "", f),
+            ("ListEventSourceMappings", Read, "GET", "/2015-03-31/event-source-mappings?Marker=x", "", None),
+            ("CreateEventSourceMapping", Write, "POST", mappings, create, f),
+            ("GetEventSourceMapping", Read, "GET", "/2015-03-31/event-source-mappings/u-1", "", m),
+            ("UpdateEventSourceMapping", Write, "PUT", "/2015-03-31/event-source-mappings/u-1", "{}", m),
+            ("DeleteEventSourceMapping", Write, "DELETE", "/2015-03-31/event-source-mappings/u-1", "", m),
+            ("ListTags", Read, "GET", &of_mapping, "", m),
+            ("TagResource", Write, "POST", &of_mapping, "{}", m),
+            ("TagResource", Write, "POST", &tags, "{}", f),
+            ("UntagResource", Write, "DELETE", &format!("{tags}?tagKeys=x"), "", f),
+            ("GetRole", Read, "POST", "/", "Action=GetRole&Version=2010-05-08&RoleName=r", Some(("role", "r"))),
+            ("ListRolePolicies", Read, "POST", "/", "Action=ListRolePolicies&RoleName=r", Some(("role", "r"))),
+            ("SimulatePrincipalPolicy", Read, "POST", "/", "Action=SimulatePrincipalPolicy&PolicySourceArn=x", None),
+            ("GetCallerIdentity", Read, "POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", None),
+        ];
+        for (operation, effect, method, path, body, target) in rest {
+            let request = parse(method, path, "", body).expect(operation);
+            assert_eq!((request.operation, request.effect), (operation, effect), "{method} {path}");
+            assert_eq!(request.target, target.map(|(kind, name)| (kind, name.to_owned())), "{method} {path}");
+            let statement = operation.ends_with("Permission").then(|| "a-s".to_owned());
+            assert_eq!(request.statement, statement, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_engine_never_makes_is_refused() {
+        for (method, path, target, body) in [
+            ("POST", "/", "DeleteBackup", r#"{"BackupArn":"x"}"#),
+            ("POST", "/", "BatchWriteItem", r#"{"RequestItems":{}}"#),
+            ("POST", "/", "UpdateTable", "no JSON"),
+            ("POST", "/", "", "Action=DeleteRole&RoleName=r"),
+            ("POST", "/", "", "Action=AssumeRole&Action=GetRole"),
+            ("POST", "/2015-03-31/functions/a-f/invocations", "", "{}"),
+            ("PUT", "/2019-09-30/functions/a-f/provisioned-concurrency", "", "{}"),
+            ("POST", "/2015-03-31/functions/a-f/aliases", "", "{}"),
+            ("PATCH", "/2015-03-31/functions/a-f", "", "{}"),
+        ] {
+            assert_eq!(parse(method, path, target, body), None, "{method} {path} {target} {body}");
+        }
+    }
+
+    fn guard() -> Guard {
+        Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false }, operation::all())
+    }
+
+    /// A request of an operation of that name in the declarations, or else of an update in place.
+    fn request(kind: &'static str, name: &str, operation: &str, effect: Effect) -> Request {
+        let operations = operation::all();
+        let about = |it: &Operation| it.target.map(|target| target.form);
+        let of_kind = |it: &&Operation| about(it).is_some_and(|form| form.kind == kind);
+        let form = operations.iter().find(of_kind).and_then(about).unwrap();
+        let declared = operations.iter().filter(of_kind).find(|it| it.name == operation);
+        Request {
+            service: "dynamodb",
+            operation: declared.map_or("Op", |it| it.name),
+            effect,
+            is_in_place: declared.is_none_or(|it| it.is_in_place),
+            target: Some((kind, name.to_owned())),
+            attached_to: form.attached_to,
+            place: None,
+            statement: None,
+            shows: None,
+            limit: limits::LAMBDA,
+        }
+    }
+
+    fn write(kind: &'static str, name: &str, effect: Effect) -> Request {
+        request(kind, name, "Op", effect)
+    }
+
+    fn owner(team: &str, stack: &str) -> Owner {
+        Owner { team: team.to_owned(), stack: stack.to_owned(), resource: "t".to_owned() }
+    }
+
+    fn id(name: &str) -> Id {
+        Id {
+            owner: owner("acme", "s"),
+            name: name.to_owned(),
+            arn: None,
+            anchors: BTreeMap::new(),
+            site: None,
+            incarnation: None,
+        }
+    }
+
+    fn live(owner: Ownership) -> Live {
+        Live {
+            props: Tree::new(),
+            outputs: Outputs::new(),
+            owner,
+            condition: Condition::Settled,
+            incarnation: Some("u-1".to_owned()),
+            revision: None,
+            age: crate::schema::Age::default(),
+            notes: Vec::new(),
+            unknown: crate::schema::Unknown::new(),
+        }
+    }
+
+    /// The guard's decision about a change of `acme-t` after a read found that owner.
+    fn after_reading(owner: Ownership) -> Result<(), String> {
+        let guard = guard();
+        guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(owner));
+        guard.check(&write("table", "acme-t", Effect::Write)).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn only_the_command_for_items_writes_items() {
+        let team = "acme".to_owned();
+        let item = write("table", "acme-t", Effect::Item);
+        for (access, may_item, may_write) in [
+            (Access::ReadOnly, false, false),
+            (Access::Team { team: team.clone(), assume_owner: true }, false, true),
+            (Access::Items { team }, true, false),
+        ] {
+            let guard = Guard::new(access.clone(), operation::all());
+            guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(Ownership::Nobody));
+            assert_eq!(guard.check(&item).is_ok(), may_item, "{access:?}");
+            assert_eq!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), may_write, "{access:?}");
+            assert!(guard.check(&write("table", "acme-x", Effect::Item)).is_err(), "it was never read");
+        }
+    }
+
+    #[test]
+    fn the_owner_decides_whether_a_resource_can_change() {
+        for ours in [Ownership::Engine(owner("acme", "s")), Ownership::Nobody, Ownership::Denied] {
+            assert_eq!(after_reading(ours.clone()), Ok(()), "{ours:?}");
+        }
+        for (theirs, words) in [
+            (Ownership::Engine(owner("acme-extra", "s")), "team `acme-extra`"),
+            (Ownership::Engine(owner("acme", "other")), "stack `other`"),
+            (Ownership::CloudFormation("cfn".to_owned()), "CloudFormation stack `cfn`"),
+            (Ownership::NotYetReadable("x".to_owned()), "its tags can't be read yet"),
+        ] {
+            let refusal = after_reading(theirs).unwrap_err();
+            assert!(refusal.contains(words), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_resource_with_unreadable_tags_is_updated_but_neither_tagged_nor_deleted() {
+        let guard = guard();
+        guard.observe(kinds::all().get("function").unwrap().schema(), &id("acme-f"), &live(Ownership::Denied));
+        for (operation, allowed) in [
+            ("UpdateFunctionCode", true),
+            ("PutFunctionConcurrency", true),
+            ("DeleteFunctionConcurrency", true),
+            ("DeleteFunction", false),
+            ("TagResource", false),
+            ("UntagResource", false),
+        ] {
+            let request = request("function", "acme-f", operation, Effect::Write);
+            assert_eq!(guard.check(&request).is_ok(), allowed, "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_later_read_can_show_another_owner() {
+        let guard = guard();
+        let kinds = kinds::all();
+        let schema = kinds.get("table").unwrap().schema();
+        guard.observe(schema, &id("acme-t"), &live(Ownership::Nobody));
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok());
+        guard.observe(schema, &id("acme-t"), &live(Ownership::Engine(owner("red", "s"))));
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+    }
+
+    #[test]
+    fn a_resource_that_was_not_read_can_be_created_but_not_changed() {
+        let guard = guard();
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+        assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_ok());
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), "it was created in this run");
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
+        guard.observe(
+            kinds::all().get("mapping").unwrap().schema(),
+            &id("m"),
+            &live(Ownership::Engine(owner("acme", "s"))),
+        );
+        answer(&guard, "u-1", "acme-f");
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok(), "a read showed its owner");
+    }
+
+    #[test]
+    fn after_a_refused_create_only_a_read_proves_ownership() {
+        let guard = guard();
+        let create = write("table", "acme-t", Effect::Create);
+        assert!(guard.check(&create).is_ok());
+        guard.note_refused(&create);
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+        guard.observe_ours("acme-u");
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+        guard.observe_ours("acme-t");
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok());
+    }
+
+    #[test]
+    fn an_arn_in_another_account_or_region_is_refused() {
+        let guard = guard();
+        let request = |region: &str, account: &str| Request {
+            place: Some((region.to_owned(), account.to_owned())),
+            ..write("table", "acme-t", Effect::Create)
+        };
+        assert!(guard.check(&request("eu-central-1", "123456789012")).is_err(), "region and account aren't known yet");
+        guard.observe_site(&Site::new("eu-central-1", "123456789012"));
+        assert!(guard.check(&request("eu-central-1", "123456789012")).is_ok());
+        assert!(guard.check(&request("eu-west-1", "123456789012")).is_err());
+        assert!(guard.check(&request("eu-central-1", "210987654321")).is_err());
+    }
+
+    #[test]
+    fn a_name_must_start_with_the_whole_team_name() {
+        let guard = guard();
+        for (name, allowed) in
+            [("acme-t", true), ("acme_t", true), ("acme.t", true), ("acmet", false), ("acme", false), ("Acme-t", false)]
+        {
+            assert_eq!(guard.check(&write("table", name, Effect::Create)).is_ok(), allowed, "{name}");
+        }
+        let statement = |statement: &str| Request {
+            statement: Some(statement.to_owned()),
+            ..write("function", "acme-f", Effect::Create)
+        };
+        assert!(guard.check(&statement("acme-s")).is_ok());
+        assert!(guard.check(&statement("red-s")).is_err());
+        assert!(guard.check(&statement("")).is_err());
+    }
+
+    #[test]
+    fn an_imported_resource_stays_barred_whatever_a_read_finds() {
+        let guard = guard();
+        let kinds = kinds::all();
+        let schema = kinds.get("table").unwrap().schema();
+        guard.observe_import("table", "acme-t");
+        guard.observe(schema, &id("acme-t"), &live(Ownership::Engine(owner("acme", "s"))));
+        for effect in [Effect::Write, Effect::Create] {
+            let refusal = guard.check(&write("table", "acme-t", effect)).unwrap_err().to_string();
+            assert!(refusal.contains("imported"), "{refusal}");
+        }
+    }
+
+    /// GetEventSourceMapping's response for a mapping that is attached to a function.
+    fn answer(guard: &Guard, uuid: &str, function: &str) {
+        let path = format!("/2015-03-31/event-source-mappings/{uuid}");
+        let request = parse("GET", &path, "", "").unwrap();
+        assert!(request.shows.is_some());
+        let arn = format!("arn:aws:lambda:eu-central-1:123456789012:function:{function}");
+        let body = serde_json::json!({ "UUID": uuid, "FunctionArn": arn, "BatchSize": 1 });
+        guard.observe_answer(&request, body.to_string().as_bytes());
+    }
+
+    /// Every write to a mapping and to a function's policy and mappings, for each kind of owner.
+    #[test]
+    fn mappings_and_permissions_are_written_only_if_the_team_owns_the_function() {
+        let arn = |resource: &str| format!("arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3A{resource}");
+        let tags = format!("/2017-03-31/tags/{}", arn("event-source-mapping%3Au-1"));
+        let mapping = "/2015-03-31/event-source-mappings/u-1";
+        let on_mapping = [
+            ("PUT", mapping.to_owned(), "{}".to_owned()),
+            ("DELETE", mapping.to_owned(), String::new()),
+            ("POST", tags.clone(), "{}".to_owned()),
+            ("DELETE", format!("{tags}?tagKeys=x"), String::new()),
+        ];
+        let on_function = |function: &str| {
+            let (policy, create) =
+                (format!("/2015-03-31/functions/{function}/policy"), "/2015-03-31/event-source-mappings".to_owned());
+            [
+                ("POST", policy.clone(), r#"{"StatementId":"acme-s"}"#.to_owned()),
+                ("DELETE", format!("{policy}/acme-s"), String::new()),
+                ("POST", create, format!(r#"{{"FunctionName":"{function}"}}"#)),
+            ]
+        };
+        let ours = Some(Ownership::Engine(owner("acme", "s")));
+        let theirs = Some(Ownership::Engine(owner("acme-extra", "s")));
+        let by_cloudformation = Some(Ownership::CloudFormation("cfn".to_owned()));
+        let parents = [
+            ("acme-f", ours.clone(), false, true, "own"),
+            ("acme-f", Some(Ownership::Denied), false, true, "own, according to its name"),
+            ("acme-f", ours, true, false, "imported, with the team's prefix"),
+            ("billing-f", None, true, false, "imported"),
+            ("billing-f", None, false, false, "another team's by its name"),
+            ("Acme-f", None, false, false, "another team's, by case"),
+            ("acme-extra-f", theirs, false, false, "another team's by its tags"),
+            ("acme-f", by_cloudformation, false, false, "CloudFormation's"),
+        ];
+        for (function, owned, is_imported, allowed, whose) in parents {
+            let guard = guard();
+            guard.observe_site(&Site::new("eu-central-1", "123456789012"));
+            guard.observe(
+                kinds::all().get("mapping").unwrap().schema(),
+                &id("m"),
+                &live(Ownership::Engine(owner("acme", "s"))),
+            );
+            if is_imported {
+                guard.observe_import("function", function);
+            }
+            if let Some(owner) = owned {
+                guard.observe(kinds::all().get("function").unwrap().schema(), &id(function), &live(owner));
+            }
+            let check = |(method, path, body): &(&str, String, String)| {
+                let request = parse(method, path, "", body).expect(path);
+                guard.check(&request).map_err(|refusal| refusal.to_string())
+            };
+            for write in &on_mapping {
+                let refusal = check(write).expect_err("it was not read yet");
+                assert!(refusal.contains("which function"), "{refusal}");
+            }
+            answer(&guard, "u-1", &format!("{function}:live"));
+            for write in on_mapping.iter().chain(&on_function(function)) {
+                assert_eq!(check(write).is_ok(), allowed, "{whose}: {write:?}: {:?}", check(write));
+            }
+        }
+        // A deleted function doesn't block the deletion of its mappings.
+        let guard = guard();
+        guard.observe(
+            kinds::all().get("mapping").unwrap().schema(),
+            &id("m"),
+            &live(Ownership::Engine(owner("acme", "s"))),
+        );
+        answer(&guard, "u-1", "acme-gone");
+        assert_eq!(guard.check(&write("mapping", "u-1", Effect::Write)), Ok(()));
+        // The last response counts, even if it no longer shows the function.
+        answer(&guard, "u-1", "billing-f");
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
+        let list = parse("GET", "/2015-03-31/event-source-mappings", "", "").unwrap();
+        guard.observe_answer(
+            &list,
+            br#"{"EventSourceMappings":[{"UUID":"u-1","FunctionArn":"arn:aws:lambda:r:1:function:acme-f"}]}"#,
+        );
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok());
+        guard.observe_answer(&list, br#"{"EventSourceMappings":[{"UUID":"u-1"}]}"#);
+        assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
+    }
+
+    #[test]
+    fn read_only_access_allows_no_writes() {
+        let guard = Guard::new(Access::ReadOnly, operation::all());
+        guard.observe(
+            kinds::all().get("table").unwrap().schema(),
+            &id("acme-t"),
+            &live(Ownership::Engine(owner("acme", "s"))),
+        );
+        assert!(guard.check(&write("table", "acme-t", Effect::Read)).is_ok());
+        assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_err());
+        assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+    }
+}
