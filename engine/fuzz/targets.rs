@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
-use engine::aws::guard::Request;
 use engine::diagnostic::{self, Severity, Style};
 use engine::javascript;
 use engine::kinds::properties_of_policy;
 use engine::logs::{self as records, Line, Said};
+use engine::operation::{self, Operations};
 use engine::render::OutputStyle;
 use engine::render::logs::{self, Journal, JournalEntry};
 use engine::sanitize::{self, Reader};
@@ -121,7 +122,8 @@ pub(crate) fn request(bytes: &[u8]) {
     let (first, target) = (line(), line());
     let (method, uri) = first.split_once(' ').unwrap_or(("POST", first));
     let body = parts.next().unwrap_or_default();
-    let _ = Request::parse(method, uri, Some(target).filter(|it| !it.is_empty()), body);
+    static OPERATIONS: LazyLock<Operations> = LazyLock::new(operation::all);
+    let _ = OPERATIONS.parse(method, uri, Some(target).filter(|it| !it.is_empty()), body);
 }
 
 /// The look at a function's JavaScript.
