@@ -261,9 +261,9 @@ mod tests {
         let at = claims.windows(4).rposition(|it| it == b"PK\x01\x02").unwrap();
         claims[at + 24..at + 28].copy_from_slice(&(250_u32 << 20).to_le_bytes());
         let cases: [(&str, &[u8], &str); 8] = [
-            ("text", b"exports.handler = 1", "is not a zip file"),
-            ("tarball", b"\x1f\x8b\x08\0\0\0\0\0", "is not a zip file"),
-            ("half", &whole[..whole.len() - 10], "is not a zip file"),
+            ("text", b"exports.handler = 1", "is not a valid zip archive"),
+            ("tarball", b"\x1f\x8b\x08\0\0\0\0\0", "is not a valid zip archive"),
+            ("half", &whole[..whole.len() - 10], "is not a valid zip archive"),
             ("nothing", b"", "is empty"),
             ("no files", &empty, "contains no files"),
             ("only folders", &folders, "contains no files"),
