@@ -323,15 +323,9 @@ impl<'a> Planner<'a> {
     fn wanted(&mut self, declared: &Declared) -> Change {
         let schema = declared.schema();
         let found = self.inventory.found.get(&declared.name);
-        let live = found.and_then(|found| found.live.as_ref());
-        let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
-        let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
-        let live = match live {
-            Some(live) if live.condition == Condition::Leaving => None,
-            live => live,
-        };
-        let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
-        let mut row = Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) };
+        let in_aws = found.and_then(|found| found.live.as_ref());
+        let live = in_aws.filter(|live| live.condition != Condition::Leaving);
+        let mut row = self.resolved(declared, live);
         if let Some(first) = self.duplicate_of(declared) {
             let reason = format!("`{first}` declares the same {} in AWS", schema.kind);
             return refused(row, reason, "remove one of them from the spec, or give them different names".to_owned());
@@ -340,24 +334,14 @@ impl<'a> Planner<'a> {
             return self.imported(row, declared, found);
         }
         row.outputs = schema.computed(&self.inventory.site, &declared.id.name);
-        if live.is_none() && found.is_some_and(|found| found.live.is_some()) {
+        if live.is_none() && in_aws.is_some() {
             row.reason = Some("AWS is still deleting the previous one; `apply` waits until it is deleted".to_owned());
         }
         if let Some((live, reason)) = live.and_then(|live| Some((live, live.undecided()?))) {
             row.outputs.extend(live.outputs.clone());
             return Change { reason: Some(format!("{reason}; `apply` waits for that")), undecided: true, ..row };
         }
-        if let Some((hole, target)) = self.missing_output(&row.desired) {
-            let reason = format!("it refers to `{hole}`, but the {target} in AWS has no such output");
-            let hint = format!("ask the {target}'s owner to enable it, or remove the reference to `{hole}`");
-            return refused(row, reason, hint);
-        }
-        let unsent = undeliverable(declared, live, &row.desired);
-        if let Some((change, other)) = unsent.filter(|_| !self.options.replace.contains(&declared.name)) {
-            let reason = format!(
-                "AWS accepts a change to `{change}` only together with `{other}`, which `ignore_changes` lists"
-            );
-            let hint = format!("undo the change to `{change}`, or remove `{other}` from `ignore_changes`");
+        if let Some((reason, hint)) = self.unsatisfiable(declared, live, &row.desired) {
             return refused(row, reason, hint);
         }
         let Some(live) = live else {
@@ -366,68 +350,64 @@ impl<'a> Planner<'a> {
             self.renewal(&mut row, schema, declared);
             return row;
         };
+        self.compared(row, declared, live, found)
+    }
+
+    /// A row with the desired properties: references resolved, and live values where the spec doesn't decide.
+    fn resolved(&self, declared: &Declared, live: Option<&Live>) -> Change {
+        let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
+        let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
+        let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
+        Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) }
+    }
+
+    /// Why AWS can't have the desired properties, whoever owns the resource, and what to do about that.
+    fn unsatisfiable(&self, declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(String, String)> {
+        if let Some((hole, target)) = self.missing_output(desired) {
+            return Some((
+                format!("it refers to `{hole}`, but the {target} in AWS has no such output"),
+                format!("ask the {target}'s owner to enable it, or remove the reference to `{hole}`"),
+            ));
+        }
+        let unsent = undeliverable(declared, live, desired);
+        let (change, other) = unsent.filter(|_| !self.options.replace.contains(&declared.name))?;
+        Some((
+            format!("AWS accepts a change to `{change}` only together with `{other}`, which `ignore_changes` lists"),
+            format!("undo the change to `{change}`, or remove `{other}` from `ignore_changes`"),
+        ))
+    }
+
+    /// The row of a declaration whose resource exists.
+    fn compared(&mut self, mut row: Change, declared: &Declared, live: &Live, found: Option<&Found>) -> Change {
         let verdict = self.verdict(declared, live);
         if let Some((reason, hint)) = self.conflict(declared, live, verdict) {
             return refused(row, reason, hint);
         }
         row.remarks.extend(live.notes.iter().cloned());
-        row.properties = differences(schema, live, &row.desired);
-        if let OwnershipVerdict::Unknown(_) = verdict {
-            // Tags that can't be read are not overwritten.
-            row.properties.retain(|change| {
-                let property = change.path.root().and_then(|root| schema.property(root));
-                property.is_none_or(|property| property.change != Rule::Ensure)
-            });
-        }
+        row.properties = comparable(declared.schema(), live, &row.desired, verdict);
         if let Condition::Unusable(state) = &live.condition {
             let reason = format!("its state is {state}, in which AWS allows no changes");
             return refused(row, reason, "fix it in the AWS console first".to_owned());
         }
-        let anew = self.made_anew(declared, live);
-        row.action = match row.properties.iter().map(|property| &property.effect).max() {
-            _ if anew.is_some() => {
-                row.reason = anew;
-                Action::Replace
-            }
-            // A spec that differs from an unmanaged resource is not a forbidden change; adoption decides.
-            Some(Effect::Refuse(_)) if verdict == OwnershipVerdict::Free && schema.adoptable => Action::Replace,
-            Some(Effect::Refuse(why)) => {
-                let fixed = row.properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
-                let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
-                let reason = format!("{} can't change: {why}", paths.join(" and "));
-                let hint = format!(
-                    "undo the change in the spec, or declare a new resource under another name; to delete and \
-                     re-create it, add `--replace {}`",
-                    declared.name
-                );
-                return refused(row, reason, hint);
-            }
-            Some(Effect::Replace) => Action::Replace,
-            Some(Effect::InPlace) => Action::Update,
-            None => Action::None,
+        row.reason = self.made_anew(declared, live);
+        row.action = match needed(declared, &row.properties, verdict) {
+            _ if row.reason.is_some() => Action::Replace,
+            Ok(action) => action,
+            Err((reason, hint)) => return refused(row, reason, hint),
         };
-        match verdict {
-            OwnershipVerdict::Free if !schema.adoptable => {
-                let reason = "skipped: it belongs to a resource that this stack doesn't own".to_owned();
-                return Change { action: Action::None, properties: Vec::new(), reason: Some(reason), ..row };
-            }
-            OwnershipVerdict::Free => {
-                row = adopted(row, declared, schema, live);
-                if row.action == Action::Refused {
-                    return row;
-                }
-            }
-            OwnershipVerdict::Unknown(_) if row.action == Action::Replace => {
-                let reason = format!("it must be replaced, but {UNPROVEN}");
-                return refused(row, reason, UNPROVEN_HINT.to_owned());
-            }
-            OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
-                row.reason =
-                    Some(format!("it was named `{old}` in the spec; its tags will be updated to the new name"));
-                row.action = row.action.max(Action::Update);
-            }
-            _ => {}
+        if verdict == OwnershipVerdict::Free && !declared.schema().adoptable {
+            let reason = "skipped: it belongs to a resource that this stack doesn't own".to_owned();
+            return Change { action: Action::None, properties: Vec::new(), reason: Some(reason), ..row };
         }
+        match claimed(row, declared, live, verdict) {
+            row if row.action == Action::Refused => row,
+            row => self.with_consequences(row, declared, live, found),
+        }
+    }
+
+    /// A row whose action is known, with what the action loses and leaves.
+    fn with_consequences(&self, mut row: Change, declared: &Declared, live: &Live, found: Option<&Found>) -> Change {
+        let schema = declared.schema();
         let kept = match row.action {
             Action::Replace => {
                 ("; the new resource gets what the spec declares", "; the new resource gets what the spec declares")
@@ -823,6 +803,64 @@ fn blank(declared: &Declared) -> Change {
 
 fn refused(row: Change, reason: String, hint: String) -> Change {
     Change { action: Action::Refused, reason: Some(reason), hint: Some(hint), asks: false, ..row }
+}
+
+/// The differences that engine may remove under this verdict.
+fn comparable(schema: &Schema, live: &Live, desired: &Tree, verdict: OwnershipVerdict<'_>) -> Vec<PropertyChange> {
+    let mut properties = differences(schema, live, desired);
+    if let OwnershipVerdict::Unknown(_) = verdict {
+        // Tags that can't be read are not overwritten.
+        properties.retain(|change| {
+            let property = change.path.root().and_then(|root| schema.property(root));
+            property.is_none_or(|property| property.change != Rule::Ensure)
+        });
+    }
+    properties
+}
+
+/// The action that these differences need, or why none is possible, and what to do about that.
+fn needed(
+    declared: &Declared,
+    properties: &[PropertyChange],
+    verdict: OwnershipVerdict<'_>,
+) -> Result<Action, (String, String)> {
+    match properties.iter().map(|property| &property.effect).max() {
+        // A spec that differs from an unmanaged resource is not a forbidden change; adoption decides.
+        Some(Effect::Refuse(_)) if verdict == OwnershipVerdict::Free && declared.schema().adoptable => {
+            Ok(Action::Replace)
+        }
+        Some(Effect::Refuse(why)) => {
+            let fixed = properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
+            let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
+            let reason = format!("{} can't change: {why}", paths.join(" and "));
+            let hint = format!(
+                "undo the change in the spec, or declare a new resource under another name; to delete and re-create it, \
+                 add `--replace {}`",
+                declared.name
+            );
+            Err((reason, hint))
+        }
+        Some(Effect::Replace) => Ok(Action::Replace),
+        Some(Effect::InPlace) => Ok(Action::Update),
+        None => Ok(Action::None),
+    }
+}
+
+/// A row with what the owner means for its action.
+fn claimed(mut row: Change, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Change {
+    match verdict {
+        OwnershipVerdict::Free => adopted(row, declared, declared.schema(), live),
+        OwnershipVerdict::Unknown(_) if row.action == Action::Replace => {
+            let reason = format!("it must be replaced, but {UNPROVEN}");
+            refused(row, reason, UNPROVEN_HINT.to_owned())
+        }
+        OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
+            row.reason = Some(format!("it was named `{old}` in the spec; its tags will be updated to the new name"));
+            row.action = row.action.max(Action::Update);
+            row
+        }
+        _ => row,
+    }
 }
 
 /// A changed property that can't be sent, with the ignored one that AWS requires along with it.
