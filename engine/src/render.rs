@@ -10,6 +10,7 @@ pub mod logs;
 pub mod markdown;
 mod page;
 mod progress;
+pub mod remedy;
 pub mod timeline;
 pub mod verified;
 
@@ -153,7 +154,7 @@ pub fn plan(plan: &Plan, destroy: bool, rows: Rows, look: Look) -> String {
         row(&mut text, change, look);
     }
     for remark in &plan.remarks {
-        paragraph(&mut text, PLAIN, "note: ", remark, look);
+        paragraph(&mut text, PLAIN, "note: ", &remedy::words(remark), look);
     }
     if !text.is_empty() {
         text.push('\n');
@@ -383,10 +384,10 @@ fn row(text: &mut String, change: &Change, look: Look) {
     // Notes on destructive changes are not dimmed.
     let style = if change.asks || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
-        paragraph(text, style, note, reason, look);
+        paragraph(text, style, note, &remedy::words(reason), look);
     }
-    if let (Action::Refused, Some(sentence)) = (change.action, &change.hint) {
-        paragraph(text, style, hint, sentence, look);
+    if let (Action::Refused, Some(advice)) = (change.action, &change.hint) {
+        paragraph(text, style, hint, &remedy::words(advice), look);
     }
     let lines = lines(change);
     let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0);
@@ -631,7 +632,7 @@ pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
         site,
         json!({
             "changes": changes,
-            "remarks": plan.remarks,
+            "remarks": plan.remarks.iter().map(remedy::words).collect::<Vec<_>>(),
             "summary": summary.into_iter().collect::<Json>(),
         }),
     )
@@ -737,8 +738,8 @@ fn change_json(change: &Change) -> Json {
         "action": face(change.action).word,
         "undecided": change.undecided || change.partial,
         "properties": properties,
-        "reason": change.reason,
-        "hint": change.hint,
+        "reason": change.reason.as_ref().map(remedy::words),
+        "hint": change.hint.as_ref().map(remedy::words),
         "remarks": change.remarks,
     })
 }

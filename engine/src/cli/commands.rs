@@ -21,7 +21,7 @@ use crate::plan::{Action, Change, Goal, Plan};
 use crate::plan_file;
 use crate::render::markdown::{self, Page};
 use crate::render::timeline::{self, Ran};
-use crate::render::{self, Holder, Look, Owned, Rows, TICK};
+use crate::render::{self, Holder, Look, Owned, Rows, TICK, remedy};
 use crate::saved::{Flags, Salt, SavedPlan};
 use crate::schema::{Id, Live, Ownership, Site};
 use crate::spec::{Declared, Spec};
@@ -642,7 +642,7 @@ impl Planned<'_> {
         }
         let changes = plan.changes.iter().cloned().map(|change| match change.action {
             // Lines to paste into the spec stand only there as a spec has them.
-            Action::Refused if !change.hint.as_ref().is_some_and(|hint| hint.contains('\n')) => {
+            Action::Refused if !change.hint.as_ref().is_some_and(|hint| remedy::words(hint).contains('\n')) => {
                 Change { reason: None, hint: None, ..change }
             }
             _ => change,

@@ -11,6 +11,7 @@ use crate::error::AwsError;
 use crate::inventory::{self, Inventory, is_assigned};
 use crate::kind::{Definition, Kinds};
 use crate::provider::Tags;
+use crate::remedy::{Advice, Remedy};
 use crate::schema::{
     ArnForm, Contents, Id, Live, Naming, Owner, Ownership, Reading, Shape, Site, Str, TAG_RESOURCE, TAG_STACK,
     TAG_TEAM, is_of_team,
@@ -74,15 +75,15 @@ pub(super) async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> R
     let search = match (scanned, trouble) {
         (None, None) => complete,
         (None, Some(error)) | (Some(Err(error)), _) if error.passes() => return Err(error),
-        (None, Some(error)) => inventory::Search::Partial(format!(
-            "engine couldn't search for orphans ({}); to find them by name, add `--prune-scan`",
-            error.message
-        )),
+        (None, Some(error)) => {
+            let problem = format!("engine couldn't search for orphans ({}); to find them by name, ", error.message);
+            inventory::Search::Partial(Advice::from(problem).then(Remedy::SearchByName))
+        }
         (Some(Ok(more)), _) => {
             found.extend(more);
             complete
         }
-        (Some(Err(error)), _) => inventory::Search::Partial(format!("engine may have missed orphans: {error}")),
+        (Some(Err(error)), _) => inventory::Search::Partial(format!("engine may have missed orphans: {error}").into()),
     };
     Ok(Candidates { found, search })
 }
@@ -271,7 +272,7 @@ async fn verify(
             Err(error) if error.passes() => return Err((id.name, error)),
             Err(error) => {
                 let message = format!("`{}` may be an orphan, but can't be read: {error}", id.name);
-                inventory.search = inventory::Search::Partial(message);
+                inventory.search = inventory::Search::Partial(message.into());
             }
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
     }
     Change {
         action: Action::Adopt,
-        reason: Some("if another tool still manages it, that tool will undo these changes".to_owned()),
+        reason: Some("if another tool still manages it, that tool will undo these changes".into()),
         asks: !declared.lifecycle.adopt,
         ..row
     }

@@ -5,7 +5,8 @@
 //! is attached to a function of this stack.
 
 use crate::inventory::Leftover;
-use crate::ownership::{OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UNPROVEN_HINT, UnreadableTags};
+use crate::ownership::{OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove};
+use crate::remedy::{Advice, Remedy};
 use crate::schema::{Condition, Live, Naming, Ownership, is_of_team};
 use crate::spec::Declared;
 
@@ -39,21 +40,25 @@ impl Planner<'_> {
         let (name, now) = (&heir.name, &heir.id.name);
         let row = Change { remarks: Vec::new(), asks: false, ..row };
         if goal == Goal::Absent {
-            let (team, stack, region) = (&self.spec.team, &self.spec.stack, &self.inventory.site.region);
-            let reason = format!(
-                "skipped: the spec declares `{name}` under the name `{now}`; to delete the whole stack, run \
-                 `engine destroy --team {team} --stack {stack} --region {region}`"
-            );
-            return Change { action: Action::None, reason: Some(reason), hint: None, ..row };
+            let destroy = Remedy::DestroyStack {
+                team: self.spec.team.clone(),
+                stack: self.spec.stack.clone(),
+                region: self.inventory.site.region.clone(),
+            };
+            let skipped =
+                format!("skipped: the spec declares `{name}` under the name `{now}`; to delete the whole stack, ");
+            let reason = Some(Advice::from(skipped).then(destroy));
+            return Change { action: Action::None, reason, hint: None, ..row };
         }
         let reason = format!(
             "the spec declares `{name}` under the name `{now}`; this one may have been created with another value of a \
              variable"
         );
-        let hint = format!(
-            "to delete it, add `--replace {name}`; to keep it as `{name}`, set its `name:` in the spec; to keep both, use a \
-             separate spec with its own `stack:` for each"
+        let keep = format!(
+            "; to keep it as `{name}`, set its `name:` in the spec; to keep both, use a separate spec with its own `stack:` \
+             for each"
         );
+        let hint = Advice::from("to delete it, ").then(Remedy::Replace(name.clone())).then(keep);
         refused(row, reason, hint)
     }
 
@@ -85,7 +90,7 @@ impl Planner<'_> {
         }
         if let Some(reason) = self.out_of_reach(declared) {
             let claimed = OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours();
-            return claimed.then_some(Change { reason: Some(reason), ..row });
+            return claimed.then_some(Change { reason: Some(reason.into()), ..row });
         }
         let parent = self.parent_of(declared, live, rows);
         let verdict = OwnershipVerdict::of(&live.owner, parent.owner, &declared.id.owner);
@@ -134,12 +139,12 @@ impl Planner<'_> {
                 verdict.is_ours().then(|| self.orphan_gone(row, orphan, self.orphaned_because(declared)))
             }
             OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
-                Some(Change { reason: live.undecided(), undecided: true, ..row })
+                Some(Change { reason: live.undecided().map(Advice::from), undecided: true, ..row })
             }
             OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => Some(self.owned_orphan(row, orphan)),
             OwnershipVerdict::Unknown(UnreadableTags::Denied) if parent.is_deleted && !self.options.assume_owner => {
                 let reason = format!("{FEEDS_WHAT_GOES}, but {UNPROVEN}");
-                Some(refused(row, reason, UNPROVEN_HINT.to_owned()))
+                Some(refused(row, reason, how_to_prove()))
             }
             OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) if parent.is_deleted => {
                 Some(self.orphan_gone(row, orphan, Some(FEEDS_WHAT_GOES.to_owned())))
@@ -149,9 +154,11 @@ impl Planner<'_> {
                 if self.options.assume_owner {
                     return Some(self.orphan_gone(row, orphan, self.orphaned_because(declared)));
                 }
-                let reason = "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read its \
-                              tags; to trust that list, add `--assume-owner`";
-                Some(Change { reason: Some(reason.to_owned()), ..row })
+                let reason = Advice::from(
+                    "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read its tags; to \
+                     trust that list, ",
+                );
+                Some(Change { reason: Some(reason.then(Remedy::AssumeOwner)), ..row })
             }
             OwnershipVerdict::Free if instead.is_some() => Some(self.orphan_gone(row, orphan, duplicates(instead))),
             OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_)
@@ -165,7 +172,7 @@ impl Planner<'_> {
             OwnershipVerdict::Free
                 if goal == Goal::Absent && matches!(declared.schema().naming, Naming::Own { .. }) =>
             {
-                Some(Change { reason: Some(SKIPPED_UNTAGGED.to_owned()), ..row })
+                Some(Change { reason: Some(SKIPPED_UNTAGGED.into()), ..row })
             }
             _ => None,
         }
@@ -190,7 +197,7 @@ impl Planner<'_> {
             let stays = format!("if you renamed it to `{heir}`, add `name: {name}` to `{heir}` to keep it");
             // The option that loses nothing comes first.
             match row.hint.as_mut().filter(|_| row.action == Action::Refused) {
-                Some(hint) => *hint = format!("{stays}; otherwise {hint}"),
+                Some(hint) => *hint = Advice::from(format!("{stays}; otherwise ")).then(std::mem::take(hint)),
                 None => row.remarks.push(stays),
             }
         }
@@ -200,7 +207,7 @@ impl Planner<'_> {
     /// The row of an orphan that has to be deleted.
     fn orphan_gone(&self, row: Change, orphan: &Orphan<'_>, reason: Option<String>) -> Change {
         let Leftover { declared, found, instead } = orphan.leftover;
-        let mut row = self.gone(row, declared, Some(found), reason);
+        let mut row = self.gone(row, declared, Some(found), reason.map(Advice::from));
         if instead.is_some() {
             // The other one does the same work, so nothing is lost.
             row.remarks.clear();
