@@ -94,6 +94,24 @@ fn each_module_uses_only_those_below_it_in_the_code_map() {
     assert!(uses > 50, "only {uses} uses were found");
 }
 
+/// The program names them, in `render/remedy.rs`.
+#[test]
+fn the_planner_names_no_option_and_no_command() {
+    let mut files = 0;
+    for (path, text) in sources_of("crates/core/src") {
+        let module = path.split(['/', '.']).next().unwrap();
+        if ["inventory", "live", "ownership", "plan"].contains(&module) {
+            // What was searched where is worded for the commands that search.
+            let text = text.split("pub struct Searched").next().unwrap();
+            for line in code(text) {
+                assert!(!["`--", "`engine ", "`apply`"].iter().any(|it| line.contains(it)), "{path}: {line}");
+            }
+            files += 1;
+        }
+    }
+    assert!(files > 8, "only {files} files were found");
+}
+
 #[test]
 fn every_file_says_what_it_is() {
     for (path, text) in sources() {
