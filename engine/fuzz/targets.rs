@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
-use engine::aws::guard::Request;
 use engine::diagnostic::{self, Severity, Style};
 use engine::javascript;
 use engine::kinds::properties_of_policy;
 use engine::logs::{self as records, Line, Said};
-use engine::render::Look;
-use engine::render::logs::{self, Entry, Journal};
+use engine::operation::{self, Operations};
+use engine::render::OutputStyle;
+use engine::render::logs::{self, Journal, JournalEntry};
 use engine::sanitize::{self, Reader};
 use engine::saved::SavedPlan;
 use engine::spec::template::{Name, Token, tokens};
@@ -121,7 +122,8 @@ pub(crate) fn request(bytes: &[u8]) {
     let (first, target) = (line(), line());
     let (method, uri) = first.split_once(' ').unwrap_or(("POST", first));
     let body = parts.next().unwrap_or_default();
-    let _ = Request::parse(method, uri, Some(target).filter(|it| !it.is_empty()), body);
+    static OPERATIONS: LazyLock<Operations> = LazyLock::new(operation::all);
+    let _ = OPERATIONS.parse(method, uri, Some(target).filter(|it| !it.is_empty()), body);
 }
 
 /// The look at a function's JavaScript.
@@ -144,11 +146,11 @@ pub(crate) fn log(bytes: &[u8]) {
     let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let joined = records::join(lines, |line| line);
     assert_eq!(joined.join("\n"), text);
-    let mut journal = Journal::new(["logger"].into_iter(), Look { colour: false, width: 80, plain: false });
+    let mut journal = Journal::new(["logger"].into_iter(), OutputStyle { color: false, width: 80, plain: false });
     let own = records::read(text).with_own_frames(&|path| Some(path.to_owned()));
     for line in joined.iter().map(|line| records::read(line)).chain([records::read(text), own, Line::raw(text)]) {
         for said in &line.said {
-            let entry = Entry { function: "logger", at: 0, stream: "s", request: line.request.as_deref(), said };
+            let entry = JournalEntry { function: "logger", at: 0, stream: "s", request: line.request.as_deref(), said };
             let rows = journal.fold(vec![entry.clone(), entry.clone()]);
             let shown: String = rows.iter().map(|row| journal.row(row, None)).collect();
             let shown = sanitize::clean(&shown, Reader::default());

@@ -11,8 +11,6 @@
 //! **Invariant:** knows no spec, no AWS client and no credentials, and connects to no address except 127.0.0.1; only the
 //! installer talks to a package index. Nothing that it starts sees the user's `AWS_*` variables.
 
-#[cfg(unix)]
-mod door;
 mod error;
 #[cfg(unix)]
 mod folder;
@@ -24,6 +22,8 @@ mod install;
 mod key;
 #[cfg(unix)]
 mod process;
+#[cfg(unix)]
+mod proxy;
 #[cfg(unix)]
 mod server;
 #[cfg(unix)]
@@ -119,7 +119,7 @@ pub struct WriteLock {
 
 /// The answer to a request for a [`WriteLock`].
 #[derive(Debug)]
-pub enum Turn {
+pub enum LockAttempt {
     /// No other command has it.
     Granted(WriteLock),
     /// Another command has it, as this process, if that is known.

@@ -23,12 +23,12 @@ pub struct Timing {
     /// The length of the critical path.
     pub ideal: Duration,
     /// The critical path, from its first step to its last.
-    pub path: Vec<Link>,
+    pub path: Vec<PathStep>,
 }
 
 /// A step of the critical path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
+pub struct PathStep {
     /// The step.
     pub step: StepId,
     /// Its share of the path: until the next step could start, or for the last step, until it was ready.
@@ -61,12 +61,12 @@ impl Timing {
         };
         // When each step would start, and the step that it would wait for last. Without cycles, as many rounds
         // as steps are enough.
-        let mut begins: Vec<(Duration, Option<Link>)> = vec![(Duration::ZERO, None); plan.steps.len()];
+        let mut begins: Vec<(Duration, Option<PathStep>)> = vec![(Duration::ZERO, None); plan.steps.len()];
         for _ in &plan.steps {
             let mut is_settled = true;
             for (at, step) in plan.steps.iter().enumerate() {
                 for (before, moment) in &step.after {
-                    let link = Link { step: *before, share: share(*before, *moment) };
+                    let link = PathStep { step: *before, share: share(*before, *moment) };
                     let least = begins.get(before.0).map_or(Duration::ZERO, |(begin, _)| *begin) + link.share;
                     if let Some(begin) = begins.get_mut(at).filter(|(begin, _)| *begin < least) {
                         (*begin, is_settled) = ((least, Some(link)), false);
@@ -80,8 +80,8 @@ impl Timing {
         let ends = begins.iter().enumerate().map(|(at, (begin, _))| (*begin + length(StepId(at)).ready, at));
         // Of two that end together, the first in the plan.
         let last = ends.rev().max_by_key(|(end, _)| *end).filter(|(end, _)| !end.is_zero());
-        let mut path: Vec<Link> = Vec::new();
-        let mut next = last.map(|(_, at)| Link { step: StepId(at), share: length(StepId(at)).ready });
+        let mut path: Vec<PathStep> = Vec::new();
+        let mut next = last.map(|(_, at)| PathStep { step: StepId(at), share: length(StepId(at)).ready });
         while let Some(link) = next {
             path.push(link);
             next = begins.get(link.step.0).and_then(|(_, before)| *before);
@@ -118,24 +118,23 @@ pub struct Timeline {
 /// A bar: start, end, and what happened in between.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// When it could start: never after `begin`, and before it if `--parallelism` steps were running, or one with the
-    /// same write key.
+    /// When it could start: never after `begin`, and before it if `--parallelism` steps were running.
     pub ready: Duration,
     /// When it started.
     pub begin: Duration,
     /// When the resource was created.
-    pub made: Option<Duration>,
+    pub created: Option<Duration>,
     /// When it ended.
     pub end: Duration,
     /// Its waits.
-    pub waits: Vec<Wait>,
+    pub waits: Vec<TimedWait>,
     /// Its calls to AWS.
-    pub calls: Vec<Call>,
+    pub calls: Vec<TimedCall>,
 }
 
 /// One wait; polls in between don't split it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wait {
+pub struct TimedWait {
     /// When it started.
     pub begin: Duration,
     /// When it ended.
@@ -146,7 +145,7 @@ pub struct Wait {
 
 /// A call with all its attempts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub struct TimedCall {
     /// AWS's name of the operation.
     pub operation: String,
     /// The target's name in AWS; may be empty.
@@ -160,14 +159,14 @@ pub struct Call {
     /// The response to each attempt; `None` if the run ended first.
     pub answers: Vec<Option<Answer>>,
     /// How long its attempts waited for the rate limit.
-    pub held: Duration,
+    pub rate_limited: Duration,
     /// Whether it repeats a call that failed.
-    pub is_again: bool,
+    pub is_retry: bool,
 }
 
-impl Call {
+impl TimedCall {
     /// Whether that response is a failure. A read that finds nothing succeeds; a rejected write doesn't.
-    pub fn is_vain(&self, answer: &Option<Answer>) -> bool {
+    pub fn is_failure(&self, answer: &Option<Answer>) -> bool {
         match answer {
             Some(Answer::Done) => false,
             Some(Answer::Error(status, _)) => self.writes || *status >= 500,
@@ -179,7 +178,7 @@ impl Call {
 impl Bar {
     /// The number of retries.
     pub fn retries(&self) -> usize {
-        self.calls.iter().map(|call| call.answers.len().saturating_sub(1) + usize::from(call.is_again)).sum()
+        self.calls.iter().map(|call| call.answers.len().saturating_sub(1) + usize::from(call.is_retry)).sum()
     }
 
     /// The number of throttled attempts.
@@ -217,7 +216,7 @@ impl Timeline {
             let bar = Bar {
                 ready: step.ready.map_or(begin, |ready| axis.place(ready)),
                 begin,
-                made: step.made.map(|made| axis.place(made)),
+                created: step.made.map(|created| axis.place(created)),
                 end: axis.place(end),
                 waits: waits(axis, records, Some(at), end),
                 calls: calls(axis, records, Some(at), end),
@@ -229,7 +228,7 @@ impl Timeline {
         let reads = begin.map(|begin| Bar {
             ready: begin,
             begin,
-            made: None,
+            created: None,
             end: calls.iter().map(|call| call.end).max().unwrap_or(begin),
             waits: waits(axis, records, None, times.begun),
             calls,
@@ -239,8 +238,8 @@ impl Timeline {
 }
 
 /// The waits of a step. Pauses for the same reason are one wait, unless there was a write in between.
-fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<Wait> {
-    let mut waits: Vec<(Instant, Wait)> = Vec::new();
+fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<TimedWait> {
+    let mut waits: Vec<(Instant, TimedWait)> = Vec::new();
     for Pause { reason, begun, ended: over, .. } in records.pauses.iter().filter(|it| it.step == step) {
         let over = over.unwrap_or(ended);
         let writes = |from: Instant| {
@@ -251,7 +250,7 @@ fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) ->
             Some((last, wait)) => (*last, wait.end) = (over.max(*last), wait.end.max(axis.place(over))),
             None => {
                 let (begin, end) = (axis.place(*begun), axis.place(over));
-                waits.push((over, Wait { begin, end, reason: reason.clone() }));
+                waits.push((over, TimedWait { begin, end, reason: reason.clone() }));
             }
         }
     }
@@ -259,29 +258,29 @@ fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) ->
 }
 
 /// The calls of a step.
-fn calls(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<Call> {
-    let mut calls: Vec<(&Attempt, Call)> = Vec::new();
+fn calls(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<TimedCall> {
+    let mut calls: Vec<(&Attempt, TimedCall)> = Vec::new();
     for attempt in records.attempts.iter().filter(|it| it.step == step) {
         let end = axis.place(attempt.answer.as_ref().map_or(ended, |(when, _)| *when));
         let answer = attempt.answer.as_ref().map(|(_, answer)| answer.clone());
-        let held = attempt.left.unwrap_or(ended).saturating_duration_since(attempt.begun);
-        let same = |it: &&mut (&Attempt, Call)| !attempt.call.is_empty() && it.0.call == attempt.call;
+        let rate_limited = attempt.left.unwrap_or(ended).saturating_duration_since(attempt.begun);
+        let same = |it: &&mut (&Attempt, TimedCall)| !attempt.call.is_empty() && it.0.call == attempt.call;
         if let Some((_, call)) = calls.iter_mut().rev().find(same) {
             call.answers.push(answer);
-            (call.end, call.held) = (end, call.held + held);
+            (call.end, call.rate_limited) = (end, call.rate_limited + rate_limited);
             continue;
         }
         let mut before = calls.iter().rev().map(|(_, call)| call);
         let before = before.find(|call| (&call.operation, &call.target) == (&attempt.operation, &attempt.target));
-        let call = Call {
+        let call = TimedCall {
             operation: attempt.operation.clone(),
             target: attempt.target.clone(),
             begin: axis.place(attempt.begun),
             end,
             writes: attempt.writes,
             answers: vec![answer],
-            held,
-            is_again: before.is_some_and(|call| call.answers.last().is_some_and(|last| call.is_vain(last))),
+            rate_limited,
+            is_retry: before.is_some_and(|call| call.answers.last().is_some_and(|last| call.is_failure(last))),
         };
         calls.push((attempt, call));
     }

@@ -4,32 +4,53 @@
 //! folder in full.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use clap::Args;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::aws::rights::{self, Decision};
-use crate::aws::{self, Access, MOST_SKEW, Settings, Skew};
+use crate::aws::{self, Access, Connection, Context, MOST_SKEW, Settings, Skew};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::local::{self, Project};
 use crate::plan::Options;
 use crate::policy::{self, Purpose};
+use crate::render;
 use crate::schema::Site;
 use crate::spec::Depth;
 
+use super::args::{OneSpecArgs, OutputFormat, SpecArgs};
+use super::exit::{CommandError, Exit};
+use super::interrupt::on_runtime;
 use super::names::quoted;
-use super::session::{self, Session, Target};
-use super::terminal::{Failure, Terminal, telling};
-use super::{DoctorArgs, Exit, Global, ListFormat, SpecArgs, on_runtime};
+use super::session::{self, AwsTarget, Session};
+use super::terminal::with_wait_notice;
+use super::validate::counted;
+use super::{CommandContext, Global, VERSION};
+
+/// Diagnose settings, credentials, permissions, clock and tools
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  engine doctor                  accounts and keys are masked, so you can share the output
+  engine doctor --local          only what the local AWS needs
+  engine doctor --format json    for scripts")]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    spec: OneSpecArgs,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
+    format: OutputFormat,
+}
 
 /// Credentials that expire sooner get a note, in seconds.
 const SOON: u64 = 900;
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum CheckStatus {
     Fine,
     /// Unknown, or nothing that prevents a command from working.
     Note,
@@ -39,7 +60,7 @@ enum State {
 /// One check.
 struct Check {
     what: &'static str,
-    state: State,
+    state: CheckStatus,
     found: String,
     hint: Option<String>,
 }
@@ -50,72 +71,81 @@ struct Checks(Vec<Check>);
 
 impl Checks {
     fn fine(&mut self, what: &'static str, found: impl Into<String>) {
-        self.0.push(Check { what, state: State::Fine, found: found.into(), hint: None });
+        self.0.push(Check { what, state: CheckStatus::Fine, found: found.into(), hint: None });
     }
 
     fn note(&mut self, what: &'static str, found: impl Into<String>, hint: impl Into<String>) {
-        self.0.push(Check { what, state: State::Note, found: found.into(), hint: Some(hint.into()) });
+        self.0.push(Check { what, state: CheckStatus::Note, found: found.into(), hint: Some(hint.into()) });
     }
 
     fn problem(&mut self, what: &'static str, found: impl Into<String>, hint: Option<String>) {
-        self.0.push(Check { what, state: State::Problem, found: found.into(), hint });
+        self.0.push(Check { what, state: CheckStatus::Problem, found: found.into(), hint });
     }
 }
 
-/// Runs all checks.
-pub(super) fn run(global: &Global, terminal: &Terminal, args: &DoctorArgs) -> Result<Exit, Failure> {
+pub(super) fn run(cx: &CommandContext<'_>, args: DoctorArgs) -> Result<Exit, CommandError> {
+    let is_local = cx.global.local;
     let mut checks = Checks::default();
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    checks.fine("engine", format!("{} on {system}", super::VERSION));
-    let spec = SpecArgs::from(&args.spec);
+    checks.fine("engine", format!("{VERSION} on {system}"));
     // The local AWS is checked, not started.
-    let on_aws = Global { local: false, ..global.clone() };
-    let session = session_of(&on_aws, terminal, &spec, &mut checks)?;
-    if global.local {
+    let on_aws = CommandContext { global: Global { local: false, ..cx.global.clone() }, ..cx.clone() };
+    let session = session_of(&on_aws, &SpecArgs::from(&args.spec), &mut checks)?;
+    if is_local {
         checks.note("AWS", "not checked, because of `--local`", "leave that out to check your account");
     } else {
         on_runtime(async |interrupt| {
-            look_at_aws(&session, &mut checks, &interrupt).await;
+            check_aws(&session, &mut checks, &interrupt).await;
             Ok(Exit::Done)
         })?;
     }
-    look_at_machine(&session, global.local, &mut checks);
+    check_machine(&session, is_local, &mut checks);
     let home = etcetera::home_dir().ok();
     for check in &mut checks.0 {
         check.found = masked(&check.found, home.as_deref());
         check.hint = check.hint.as_ref().map(|hint| masked(hint, home.as_deref()));
     }
-    match args.format {
-        ListFormat::Json => terminal.print(&json(&checks)),
-        ListFormat::Human => terminal.print(&crate::render::checkup(&lines(&checks), terminal.out)),
-    }
-    let is_well = checks.0.iter().all(|check| check.state != State::Problem);
+    cx.terminal.print(&match args.format {
+        OutputFormat::Json => json(&checks),
+        OutputFormat::Human => render::checkup(&lines(&checks), cx.terminal.out),
+    });
+    let is_well = checks.0.iter().all(|check| check.state != CheckStatus::Problem);
     Ok(if is_well { Exit::Done } else { Exit::Failed })
 }
 
 /// The spec's session, or one without a spec.
-fn session_of<'t>(
-    global: &Global,
-    terminal: &'t Terminal,
-    spec: &SpecArgs,
-    checks: &mut Checks,
-) -> Result<Session<'t>, Failure> {
+fn session_of<'t>(cx: &CommandContext<'t>, spec: &SpecArgs, checks: &mut Checks) -> Result<Session<'t>, CommandError> {
     let bare = || SpecArgs { team: Some("doctor".to_owned()), stack: Some("doctor".to_owned()), ..spec.clone() };
-    let loaded = session::load(global, spec, Depth::Full);
-    let usable = match loaded {
+    let region = || {
+        // The region may be valid even if other parts of the spec aren't.
+        let (loaded, _) = session::load(cx, spec, Depth::Identities).ok()?;
+        loaded.first()?.spec.region.clone()
+    };
+    let (spec, global) = match check_spec(cx, spec, checks) {
+        true => (spec.clone(), cx.global.clone()),
+        false => (bare(), Global { region: cx.global.region.clone().or_else(region), ..cx.global.clone() }),
+    };
+    let sessions = session::open(&CommandContext { global, ..cx.clone() }, &spec, &Options::default(), Depth::Full)?;
+    sessions
+        .into_iter()
+        .next()
+        .ok_or_else(|| CommandError::one(Diagnostic::error("no spec found", "`engine init` writes a first spec")))
+}
+
+/// Checks the spec, and returns whether it can be used.
+fn check_spec(cx: &CommandContext<'_>, spec: &SpecArgs, checks: &mut Checks) -> bool {
+    match session::load(cx, spec, Depth::Full) {
         Ok((loaded, errors)) if errors.is_empty() => {
             for it in &loaded {
                 let (file, team, stack) = (it.spec.file.name(), &it.spec.team, &it.spec.stack);
-                checks
-                    .fine("spec", format!("{file}, team {team}, stack {stack}, {} resources", it.spec.resources.len()));
+                let found = format!("{file}, team {team}, stack {stack}, {} resources", it.spec.resources.len());
+                checks.fine("spec", found);
             }
             true
         }
         Ok((_, errors)) => {
             let hint = Some("run `engine validate`".to_owned());
-            let n_errors = errors.len();
-            let found = if n_errors == 1 { "1 error".to_owned() } else { format!("{n_errors} errors") };
-            checks.problem("spec", found, hint);
+            checks.problem("spec", counted(errors.len(), "error"), hint);
             false
         }
         Err(failure) => {
@@ -123,65 +153,74 @@ fn session_of<'t>(
             checks.note("spec", problem, "`engine init` writes a first spec");
             false
         }
-    };
-    let region = || {
-        // The region may be valid even if other parts of the spec aren't.
-        let (loaded, _) = session::load(global, spec, Depth::Identities).ok()?;
-        loaded.first()?.spec.region.clone()
-    };
-    let (spec, global) = match usable {
-        true => (spec.clone(), global.clone()),
-        false => (bare(), Global { region: global.region.clone().or_else(region), ..global.clone() }),
-    };
-    let sessions = session::open(&global, terminal, &spec, &Options::default(), Depth::Full)?;
-    sessions
-        .into_iter()
-        .next()
-        .ok_or_else(|| Failure::one(Diagnostic::error("no spec found", "`engine init` writes a first spec")))
+    }
 }
 
-async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch::Receiver<bool>) {
-    let Target::Account(settings) = &session.target else { return };
+async fn check_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch::Receiver<bool>) {
+    let AwsTarget::Account(settings) = &session.target else { return };
     match aws::region(settings).await {
         Ok(region) => checks.fine("region", format!("{region}{}", source_of_region(session, settings))),
         Err(error) => return checks.problem(missing_of(&error, "region"), error.brief(), Some(error.hint())),
     }
     checks.fine("endpoint", endpoint(settings));
-    let connection = match session.connection().await {
-        Ok(connection) => connection,
+    match session.connection().await {
+        Ok(connection) => check_credentials(&connection, settings, checks).await,
         Err(error) => {
             return checks.problem(missing_of(&error, "credentials"), error.brief(), Some(error.hint()));
-        }
-    };
-    if let Some(key) = connection.key(settings).await {
-        let source = match &key.profile {
-            Some(profile) => format!("profile {profile}"),
-            None if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() => "environment variables".to_owned(),
-            None => "the default provider chain".to_owned(),
-        };
-        let text = format!("{}… from {source}", key.kind);
-        let renew = match key.profile.as_deref().filter(|name| *name != "default") {
-            Some(name) => format!("renew them: `aws sso login --profile {}`", quoted(Path::new(name))),
-            None => "renew them: `aws sso login`".to_owned(),
-        };
-        match key.expiry.map(|expiry| expiry.duration_since(SystemTime::now())) {
-            None => checks.fine("credentials", format!("{text}, without a known expiration")),
-            Some(Ok(left)) if left.as_secs() > SOON => {
-                let minutes = std::time::Duration::from_secs(left.as_secs() / 60 * 60);
-                checks.fine("credentials", format!("{text}, valid for {}", humantime::format_duration(minutes)));
-            }
-            Some(Ok(left)) => {
-                let minutes = left.as_secs() / 60;
-                checks.note("credentials", format!("{text}, valid for {minutes} more minutes"), renew);
-            }
-            Some(Err(_)) => {
-                checks.problem("credentials", format!("{text}, expired"), Some(renew));
-            }
         }
     }
     let Ok(cx) = session.context(Access::ReadOnly, interrupt).await else { return };
     let skew = Skew::default();
-    let asked = telling(session.terminal.quiet, || cx.waits(), cx.read("", || cx.aws.caller(&skew))).await;
+    let caller = with_wait_notice(session.terminal.quiet, || cx.waits(), cx.read("", || cx.aws.caller(&skew))).await;
+    check_clock(&skew, checks);
+    let arn = match caller {
+        Ok(arn) => arn,
+        Err(error) => return checks.problem("account", error.to_string(), Some(error.hint())),
+    };
+    let mut fields = arn.splitn(6, ':').skip(4);
+    let (account, caller) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+    match &session.spec.account {
+        Some(wanted) if wanted != account => {
+            let hint = format!("the spec's `account:` is {wanted}; use credentials for it: `--profile NAME`");
+            checks.problem("account", format!("{account}, as {caller}"), Some(hint));
+        }
+        _ => checks.fine("account", format!("{account}, as {caller}")),
+    }
+    if !session.spec.resources.is_empty() {
+        check_permissions(session, &cx, account, checks).await;
+    }
+}
+
+/// Checks where the credentials are from, and whether they expire soon.
+async fn check_credentials(connection: &Connection, settings: &Settings, checks: &mut Checks) {
+    let Some(key) = connection.key(settings).await else { return };
+    let source = match &key.profile {
+        Some(profile) => format!("profile {profile}"),
+        None if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() => "environment variables".to_owned(),
+        None => "the default provider chain".to_owned(),
+    };
+    let text = format!("{}… from {source}", key.kind);
+    let renew = match key.profile.as_deref().filter(|name| *name != "default") {
+        Some(name) => format!("renew them: `aws sso login --profile {}`", quoted(Path::new(name))),
+        None => "renew them: `aws sso login`".to_owned(),
+    };
+    match key.expiry.map(|expiry| expiry.duration_since(SystemTime::now())) {
+        None => checks.fine("credentials", format!("{text}, without a known expiration")),
+        Some(Ok(left)) if left.as_secs() > SOON => {
+            let minutes = Duration::from_secs(left.as_secs() / 60 * 60);
+            checks.fine("credentials", format!("{text}, valid for {}", humantime::format_duration(minutes)));
+        }
+        Some(Ok(left)) => {
+            let minutes = left.as_secs() / 60;
+            checks.note("credentials", format!("{text}, valid for {minutes} more minutes"), renew);
+        }
+        Some(Err(_)) => {
+            checks.problem("credentials", format!("{text}, expired"), Some(renew));
+        }
+    }
+}
+
+fn check_clock(skew: &Skew, checks: &mut Checks) {
     match skew.seconds() {
         Some(ahead) if ahead.abs() > MOST_SKEW => {
             let hint = "set this machine's clock; AWS rejects requests that are signed with a wrong time".to_owned();
@@ -190,26 +229,10 @@ async fn look_at_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &wat
         Some(ahead) => checks.fine("clock", off(ahead)),
         None => {}
     }
-    let arn = match asked {
-        Ok(arn) => arn,
-        Err(error) => return checks.problem("account", error.to_string(), Some(error.hint())),
-    };
-    let mut fields = arn.splitn(6, ':').skip(4);
-    let (account, who) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-    match &session.spec.account {
-        Some(wanted) if wanted != account => {
-            let hint = format!("the spec's `account:` is {wanted}; use credentials for it: `--profile NAME`");
-            checks.problem("account", format!("{account}, as {who}"), Some(hint));
-        }
-        _ => checks.fine("account", format!("{account}, as {who}")),
-    }
-    if !session.spec.resources.is_empty() {
-        look_at_rights(session, &cx, account, checks).await;
-    }
 }
 
 /// Checks which of the permissions that an apply needs are missing, according to IAM.
-async fn look_at_rights(session: &Session<'_>, cx: &crate::aws::Context, account: &str, checks: &mut Checks) {
+async fn check_permissions(session: &Session<'_>, cx: &Context, account: &str, checks: &mut Checks) {
     let site = Site::new(&cx.aws.region, account);
     let needs = policy::deploying(&session.spec, &site, Purpose::Apply).needs();
     let unknown = "couldn't be checked with IAM";
@@ -235,7 +258,7 @@ async fn look_at_rights(session: &Session<'_>, cx: &crate::aws::Context, account
     }
 }
 
-fn look_at_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
+fn check_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
     let project = session.project();
     for (what, found) in local::survey(project) {
         match found {
@@ -328,9 +351,9 @@ fn masked(text: &str, home: Option<&Path>) -> String {
 fn lines(checks: &Checks) -> Vec<(&'static str, &'static str, String)> {
     let line = |check: &Check| {
         let sign = match check.state {
-            State::Fine => "ok",
-            State::Note => "note",
-            State::Problem => "PROBLEM",
+            CheckStatus::Fine => "ok",
+            CheckStatus::Note => "note",
+            CheckStatus::Problem => "PROBLEM",
         };
         let hint = check.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
         (sign, check.what, format!("{}{hint}", check.found))
@@ -344,9 +367,9 @@ fn json(checks: &Checks) -> String {
         .iter()
         .map(|Check { what, state, found, hint }| {
             let state = match state {
-                State::Fine => "ok",
-                State::Note => "note",
-                State::Problem => "problem",
+                CheckStatus::Fine => "ok",
+                CheckStatus::Note => "note",
+                CheckStatus::Problem => "problem",
             };
             json!({ "check": what, "state": state, "found": found, "hint": hint })
         })

@@ -1,5 +1,8 @@
-//! `engine graph`: draws the dependency graph.
+//! `engine graph`: shows the dependency graph of a spec or a plan.
+//!
+//! **Invariant:** without `--plan`, it calls nothing.
 
+use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 
 use crate::live::Leftovers;
@@ -7,12 +10,46 @@ use crate::plan::{Goal, Options};
 use crate::render::graph::{Drawing, Picture};
 use crate::spec::Depth;
 
+use super::CommandContext;
+use super::args::{SpecArgs, WhenStopped};
+use super::exit::{CommandError, Exit};
+use super::interrupt::on_runtime;
 use super::session::{self, Intent, Session};
-use super::terminal::{Failure, Terminal};
-use super::{Exit, Global, GraphArgs, GraphFormat, SpecArgs, WhenStopped, on_runtime};
 
-/// Draws all specs of the command line.
-pub(super) fn run(global: &Global, terminal: &Terminal, args: &GraphArgs) -> Result<Exit, Failure> {
+/// Show the dependency graph of a spec or a plan
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  engine graph                               as a table
+  engine graph --plan                        with what `apply` would change
+  engine graph --format svg > pipeline.svg   as a picture; also dot, mermaid and html")]
+pub(super) struct GraphArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    format: GraphFormat,
+    /// Also read AWS and show what `apply` would change
+    #[arg(long)]
+    plan: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GraphFormat {
+    /// A table
+    #[value(alias = "human")]
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Markdown pages
+    Mermaid,
+    /// A picture
+    Svg,
+    /// A web page with the picture
+    Html,
+}
+
+pub(super) fn run(cx: &CommandContext<'_>, args: GraphArgs) -> Result<Exit, CommandError> {
     let drawing = match args.format {
         GraphFormat::Text => Drawing::Text,
         GraphFormat::Dot => Drawing::Dot,
@@ -22,37 +59,40 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &GraphArgs) -> Res
     };
     if args.plan {
         let options = Options { assume_owner: args.spec.assume_owner, ..Options::default() };
-        let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
-        let sessions = session::open(global, terminal, &spec, &options, Depth::Full)?;
-        is_one(sessions.len(), drawing)?;
-        return on_runtime(|interrupt| planned(sessions, drawing, interrupt));
+        let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec };
+        let sessions = session::open(cx, &spec, &options, Depth::Full)?;
+        check_count(sessions.len(), drawing)?;
+        return on_runtime(|interrupt| draw_plans(sessions, drawing, interrupt));
     }
     // This needs no AWS.
-    let (loaded, errors) = session::load(global, &args.spec, Depth::Full)?;
+    let (loaded, errors) = session::load(cx, &args.spec, Depth::Full)?;
     if !errors.is_empty() {
-        return Err(Failure { exit: Exit::Failed, diagnostics: errors });
+        return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
     }
-    is_one(loaded.len(), drawing)?;
+    check_count(loaded.len(), drawing)?;
     for it in &loaded {
-        terminal.problems(&it.spec.warnings);
-        terminal.print(&Picture::of_spec(&it.spec).draw(drawing, terminal.out));
+        cx.terminal.problems(&it.spec.warnings);
+        cx.terminal.print(&Picture::of_spec(&it.spec).draw(drawing, cx.terminal.out));
     }
     Ok(Exit::Done)
 }
 
 /// Checks that there is one picture, since a file holds one.
-fn is_one(n: usize, drawing: Drawing) -> Result<(), Failure> {
+fn check_count(n: usize, drawing: Drawing) -> Result<(), CommandError> {
     if n > 1 && drawing != Drawing::Text {
-        return Err(Failure::usage("a picture shows one spec and one team", "run the command once per spec and team"));
+        return Err(CommandError::usage(
+            "a picture shows one spec and one team",
+            "run the command once per spec and team",
+        ));
     }
     Ok(())
 }
 
-async fn planned(
+async fn draw_plans(
     sessions: Vec<Session<'_>>,
     drawing: Drawing,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Indexed };
     for run in session::read(sessions, intent, &interrupt).await? {
         let Session { spec, terminal, .. } = &run.session;

@@ -3,15 +3,19 @@
 //! **Invariant:** it overwrites nothing, and writes nothing at all if the spec can't be written.
 
 use std::io::{BufRead as _, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
 
 use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::spec::grammar;
 
+use super::exit::{CommandError, Exit};
 use super::names::quoted;
-use super::terminal::{Failure, Terminal};
-use super::{Exit, Global, InitArgs, Template};
+use super::schema::json_schema;
+use super::terminal::Terminal;
+use super::{CommandContext, Global};
 
 /// Specs of the repository, which its tests plan and apply.
 const PIPELINE: &str = include_str!("../../../specs/team.yaml");
@@ -30,14 +34,58 @@ const FOLDERS: [&str; 3] = ["specs", "lambda-src", "lambda-src/log-events"];
 /// How often the prompt is repeated after an invalid name.
 const TRIES: usize = 3;
 
-/// Writes a project into a folder.
-pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Result<Exit, Failure> {
+/// Write a first spec and its function's code
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  engine init                                    prompt for the team
+  engine init demo --team red-foxes              in the folder demo
+  engine init other --yes --template dead-letter
+                                                 with a queue for failed records")]
+pub(super) struct InitArgs {
+    /// The project's folder. Defaults to the current one
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Use this team; every name in AWS begins with it
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// Use this execution role (name or ARN) for the function
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    role: Option<String>,
+    /// Use this template
+    #[arg(long, value_enum, default_value_t = InitTemplate::Pipeline)]
+    template: InitTemplate,
+    /// Skip the prompt; without --team, use the folder's name as the team
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum InitTemplate {
+    /// A table and a function that logs every item change
+    Pipeline,
+    /// The same, with a queue for records that the function failed to process
+    DeadLetter,
+    /// The same for an existing table that another tool manages
+    ExistingTable,
+}
+
+/// Parses the name or ARN of a role.
+fn role(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-/:".contains(c);
+    match !text.is_empty() && text.chars().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("use the name or ARN of a role".to_owned()),
+    }
+}
+
+pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, CommandError> {
     let folder = args.folder.clone().unwrap_or_default();
     let spec = folder.join(SPEC);
     // The user didn't name these folders, so no link among them is followed.
     if let Some(linked) = FOLDERS.iter().map(|name| folder.join(name)).find(|it| it.is_symlink()) {
         let problem = format!("`{}` is a symbolic link, so nothing was written", linked.display());
-        return Err(Failure::one(Diagnostic::error(
+        return Err(CommandError::one(Diagnostic::error(
             problem,
             "remove the link, or use another folder: `engine init FOLDER`",
         )));
@@ -45,11 +93,14 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
     // Before any prompt.
     if spec.symlink_metadata().is_ok() {
         let problem = format!("`{}` already exists, so nothing was written", spec.display());
-        return Err(Failure::one(Diagnostic::error(problem, "edit it, or use another folder: `engine init FOLDER`")));
+        return Err(CommandError::one(Diagnostic::error(
+            problem,
+            "edit it, or use another folder: `engine init FOLDER`",
+        )));
     }
-    let team = team(terminal, args, &folder)?;
-    let text = filled(args, global, &team);
-    let schema = super::json_schema();
+    let team = team(cx.terminal, &args, &folder)?;
+    let text = filled(&args, &cx.global, &team);
+    let schema = json_schema();
     // The spec comes last: if it exists, the project is complete.
     let files = [
         (folder.join("lambda-src/.gitattributes"), ATTRIBUTES),
@@ -68,11 +119,13 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
         .collect();
     let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", quoted(folder)));
     let first = match args.template {
-        Template::Pipeline => "",
-        Template::DeadLetter => "  create the queue that the spec names, or put your queue's name in specs/team.yaml\n",
-        Template::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
+        InitTemplate::Pipeline => "",
+        InitTemplate::DeadLetter => {
+            "  create the queue that the spec names, or put your queue's name in specs/team.yaml\n"
+        }
+        InitTemplate::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
     };
-    terminal.print(&format!(
+    cx.terminal.print(&format!(
         "Created for team {team}:\n{}\n\nNext:\n{enter}{first}  {:24}try it on this machine, without an account\n  \
          {:24}test that every item change reaches the function's log\n  {:24}deploy it to AWS\n",
         written.join("\n"),
@@ -83,7 +136,7 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &InitArgs) -> Resu
     Ok(Exit::Done)
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
     let hint = match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "use a folder that you have permission to write to: `engine init FOLDER`"
@@ -92,15 +145,15 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
         _ => "use another folder: `engine init FOLDER`",
     };
     let problem = format!("can't write `{}`, so nothing was written", path.display());
-    Failure::one(Diagnostic::error(problem, hint).why(error.to_string()))
+    CommandError::one(Diagnostic::error(problem, hint).why(error.to_string()))
 }
 
 /// The template for that team, with paths for the new project.
 fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
     let template = match args.template {
-        Template::Pipeline => PIPELINE,
-        Template::DeadLetter => DEAD_LETTER,
-        Template::ExistingTable => EXISTING_TABLE,
+        InitTemplate::Pipeline => PIPELINE,
+        InitTemplate::DeadLetter => DEAD_LETTER,
+        InitTemplate::ExistingTable => EXISTING_TABLE,
     };
     let mut text = String::new();
     for line in template.lines() {
@@ -121,25 +174,25 @@ fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
 }
 
 /// The team from the command line or from the prompt.
-fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, Failure> {
+fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, CommandError> {
     if let Some(team) = &args.team {
         return match grammar::objection_to_team(team) {
             None => Ok(team.clone()),
             Some(objection) => {
                 let problem = format!("the team name `{team}` {objection}");
-                Err(Failure::usage(problem, format!("use {}", grammar::team_words())))
+                Err(CommandError::usage(problem, format!("use {}", grammar::team_words())))
             }
         };
     }
     let suggested = suggestion(folder);
     if args.yes {
         return suggested.ok_or_else(|| {
-            Failure::usage("the folder's name is not a valid team name", "run `engine init --team blue-owls`")
+            CommandError::usage("the folder's name is not a valid team name", "run `engine init --team blue-owls`")
         });
     }
-    if !Terminal::can_ask() {
+    if !Terminal::can_prompt() {
         let problem = "the spec needs a team, but there is no terminal to ask for it (or CI is set)";
-        return Err(Failure::usage(problem, "run `engine init --team blue-owls`"));
+        return Err(CommandError::usage(problem, "run `engine init --team blue-owls`"));
     }
     for _ in 0..TRIES {
         let offer = suggested.as_ref().map_or_else(String::new, |team| format!(" [{team}]"));
@@ -155,11 +208,11 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, F
         };
         match grammar::objection_to_team(&team) {
             None => return Ok(team),
-            Some(objection) => terminal.say(&format!("`{team}` {objection}: use {}", grammar::team_words())),
+            Some(objection) => terminal.note(&format!("`{team}` {objection}: use {}", grammar::team_words())),
         }
     }
     let problem = "no team was entered, so nothing was written";
-    Err(Failure::one(Diagnostic::error(problem, "run `engine init --team blue-owls`")))
+    Err(CommandError::one(Diagnostic::error(problem, "run `engine init --team blue-owls`")))
 }
 
 /// A team name derived from the folder's name.

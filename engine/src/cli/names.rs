@@ -2,40 +2,42 @@
 //!
 //! **Invariant:** no call to AWS; names are checked before anything starts.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::diagnostic::{Diagnostic, shell_word};
-use crate::inventory::Searched;
+use crate::diagnostic::{Diagnostic, nearest, shell_word};
+use crate::inventory::SearchScope;
+use crate::plan::Options;
 use crate::schema::Site;
 use crate::spec::Spec;
 
-use super::session::{Loaded, Target};
-use super::terminal::Failure;
+use super::exit::CommandError;
+use super::session::{AwsTarget, LoadedSpec};
 
 /// Where a session searches.
-pub(super) fn searched(target: &Target, site: &Site) -> Searched {
+pub(super) fn search_scope(target: &AwsTarget, site: &Site) -> SearchScope {
     match target {
-        Target::Local(_) => Searched::locally(),
-        Target::Account(_) => Searched::account(site),
+        AwsTarget::Local(_) => SearchScope::locally(),
+        AwsTarget::Account(_) => SearchScope::account(site),
     }
 }
 
-/// Checks a name against the spec; for [`session::open_checked`], before anything starts.
-pub(super) fn unknown(
+/// Checks a name against the spec; for [`open_checked`](super::session::open_checked), before anything starts.
+pub(super) fn check_name(
     name: Option<&str>,
-    has: impl Fn(&Spec, &str) -> Result<(), Failure>,
-) -> impl FnOnce(&[Loaded]) -> Vec<Diagnostic> {
+    has: impl Fn(&Spec, &str) -> Result<(), CommandError>,
+) -> impl FnOnce(&[LoadedSpec]) -> Vec<Diagnostic> {
     move |loaded| {
-        let looked = name.zip(loaded.first()).map(|(name, loaded)| has(&loaded.spec, name));
-        looked.and_then(Result::err).map_or_else(Vec::new, |failure| failure.diagnostics)
+        let checked = name.zip(loaded.first()).map(|(name, loaded)| has(&loaded.spec, name));
+        checked.and_then(Result::err).map_or_else(Vec::new, |failure| failure.diagnostics)
     }
 }
 
 /// Rejects a spec in place of a name; `line` returns the corrected command line.
-pub(super) fn refuse_spec(name: Option<&str>, line: impl Fn(&str) -> String) -> Result<(), Failure> {
+pub(super) fn reject_spec_path(name: Option<&str>, line: impl Fn(&str) -> String) -> Result<(), CommandError> {
     let Some(name) = name.filter(|name| is_path(name)) else { return Ok(()) };
     let problem = format!("expected a name from the spec, found the file `{name}`");
-    Err(Failure::usage(problem, format!("use `{}`", line(&quoted(Path::new(name))))))
+    Err(CommandError::usage(problem, format!("use `{}`", line(&quoted(Path::new(name))))))
 }
 
 fn is_path(name: &str) -> bool {
@@ -46,4 +48,31 @@ fn is_path(name: &str) -> bool {
 /// A path, quoted for a shell.
 pub(super) fn quoted(path: &Path) -> String {
     shell_word(&path.display().to_string())
+}
+
+/// Names on the command line that no spec has.
+pub(super) fn unknown_names(loaded: &[LoadedSpec], options: &Options) -> Vec<Diagnostic> {
+    if loaded.is_empty() {
+        return Vec::new();
+    }
+    let named = options.targets.iter().map(|it| ("target", it)).chain(options.replace.iter().map(|it| ("replace", it)));
+    let unknown = named.filter(|(_, name)| loaded.iter().all(|it| it.spec.resource(name).is_none()));
+    let specs: Vec<&Spec> = loaded.iter().map(|it| &it.spec).collect();
+    unknown.map(|(flag, name)| unknown_target(flag, name, &specs)).collect()
+}
+
+/// The error for an option with a resource that isn't in any spec. Orphans can't be targets: their
+/// dependencies are unknown.
+fn unknown_target(flag: &str, name: &str, specs: &[&Spec]) -> Diagnostic {
+    let resources = || specs.iter().flat_map(|spec| &spec.resources);
+    let known: BTreeSet<String> = resources().map(|it| format!("`{}`", it.name)).collect();
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    let problem = format!("`--{flag} {name}`: the spec has no such resource");
+    if known.is_empty() {
+        return Diagnostic::error(problem, "without a spec, only a whole stack can be destroyed: leave it out");
+    }
+    let suggestion = nearest(name, resources().map(|it| it.name.as_str()));
+    let suggestion = suggestion.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    Diagnostic::error(problem, format!("{suggestion}the resources are {known}"))
+        .hint("to delete orphans, which are no longer in the spec, run `engine apply` without this option")
 }

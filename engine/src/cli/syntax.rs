@@ -13,7 +13,7 @@ use crate::source::{self, Entry};
 use crate::spec::{Declared, Spec};
 use crate::value::{Path, Value};
 
-use super::session::Loaded;
+use super::session::LoadedSpec;
 
 /// A handler in JavaScript.
 struct Handler {
@@ -30,24 +30,24 @@ struct Handler {
 
 /// Checks the handlers that the spec's own parser suspects. Its warnings stay only where Node.js has no verdict. Returns the
 /// errors.
-pub(super) fn settle_suspicions(loaded: &mut [Loaded]) -> Vec<Diagnostic> {
+pub(super) fn check_suspected(loaded: &mut [LoadedSpec]) -> Vec<Diagnostic> {
     if !loaded.iter().any(|it| it.spec.warnings.iter().any(is_suspicion)) {
         return Vec::new();
     }
-    settle(loaded, |spec, handler| {
+    check(loaded, |spec, handler| {
         spec.warnings.iter().any(|warning| is_suspicion(warning) && warning.at == handler.place)
     })
 }
 
 /// Checks all handlers. The warnings of the spec's own parser stay only where Node.js has no verdict. Returns the errors.
-pub(super) fn settle_all(loaded: &mut [Loaded]) -> Vec<Diagnostic> {
-    settle(loaded, |_, _| true)
+pub(super) fn check_all(loaded: &mut [LoadedSpec]) -> Vec<Diagnostic> {
+    check(loaded, |_, _| true)
 }
 
-fn settle(loaded: &mut [Loaded], is_meant: impl Fn(&Spec, &Handler) -> bool) -> Vec<Diagnostic> {
+fn check(loaded: &mut [LoadedSpec], is_selected: impl Fn(&Spec, &Handler) -> bool) -> Vec<Diagnostic> {
     let handlers = loaded.iter().enumerate().flat_map(|(at, it)| {
         let handlers = it.spec.managed("function").filter_map(|function| handler(&it.spec, function));
-        handlers.filter(|handler| is_meant(&it.spec, handler)).map(|handler| (at, handler)).collect::<Vec<_>>()
+        handlers.filter(|handler| is_selected(&it.spec, handler)).map(|handler| (at, handler)).collect::<Vec<_>>()
     });
     let (positions, handlers): (Vec<usize>, Vec<Handler>) = handlers.unzip();
     let verdicts = verdicts(&handlers);
@@ -66,8 +66,8 @@ fn settle(loaded: &mut [Loaded], is_meant: impl Fn(&Spec, &Handler) -> bool) -> 
     errors
 }
 
-/// Checks the handlers whose code a plan sends, or all without a plan, as far as [`settle_suspicions`] has not reported them.
-pub(super) async fn of_code<'s>(specs: impl Iterator<Item = (&'s Spec, Option<&'s Plan>)>) -> Vec<Diagnostic> {
+/// Checks the handlers whose code a plan sends, or all without a plan, as far as [`check_suspected`] has not reported them.
+pub(super) async fn check_sent<'s>(specs: impl Iterator<Item = (&'s Spec, Option<&'s Plan>)>) -> Vec<Diagnostic> {
     let (mut handlers, mut known) = (Vec::new(), Vec::new());
     for (spec, plan) in specs {
         let sends = |function: &&Declared| {
@@ -180,10 +180,12 @@ fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
     let version = runtime.strip_prefix("nodejs").and_then(|it| it.split('.').next()?.parse().ok()).unwrap_or(u32::MAX);
     // Node.js 22 no longer has the import assertions of older versions (nodejs.org/api/esm.html#import-attributes).
     let is_removed = text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.contains(" assert "));
-    let doubt = match () {
-        () if *major < version => Some("it is older than the runtime, which may accept this"),
-        () if *major > version && is_removed => Some("the runtime is older and may accept this"),
-        () => None,
+    let doubt = if *major < version {
+        Some("it is older than the runtime, which may accept this")
+    } else if *major > version && is_removed {
+        Some("the runtime is older and may accept this")
+    } else {
+        None
     };
     let diagnostic = match doubt {
         Some(doubt) => {

@@ -1,59 +1,30 @@
-//! The terminal: output, prompts and Ctrl-C.
+//! The terminal: what is printed on which stream, and how; prompts, and notices while a command waits.
 //!
 //! **Invariant:** it knows nothing about specs, plans or AWS resources.
 
-use std::collections::BTreeSet;
-use std::future::Future;
-use std::io::{BufRead as _, IsTerminal as _, Write};
+mod prompt;
+mod wait;
+
+use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
-use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use anstream::ColorChoice;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::aws::{ANSWER, Context, Reporter};
 use crate::diagnostic::{self, Diagnostic, Severity};
-use crate::local::LocalError;
-use crate::render::{Look, Progress, reflow};
+use crate::render::{OutputStyle, Progress, reflow};
 use crate::sanitize::{Screen, is_ci, wants_color};
-use crate::wait::RESPONSE;
 
-use super::{Colour, Exit, Global, LogFormat};
+use super::{ColorWhen, Global, LogFormat};
 
-/// Why a command ended early.
-pub(super) struct Failure {
-    pub(super) exit: Exit,
-    pub(super) diagnostics: Vec<Diagnostic>,
-}
-
-impl Failure {
-    /// An invalid command line.
-    pub(super) fn usage(problem: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Usage, diagnostics: vec![Diagnostic::error(problem, hint)] }
-    }
-
-    pub(super) fn one(diagnostic: Diagnostic) -> Failure {
-        Failure { exit: Exit::Failed, diagnostics: vec![diagnostic] }
-    }
-}
-
-impl From<LocalError> for Failure {
-    fn from(error: LocalError) -> Failure {
-        let mut diagnostic = Diagnostic::error(error.problem(), error.hint());
-        diagnostic.why = error.why();
-        let exit = if matches!(error, LocalError::Interrupted { .. }) { Exit::Interrupted } else { Exit::Failed };
-        Failure { exit, diagnostics: vec![diagnostic] }
-    }
-}
+pub(super) use prompt::{Confirmation, ask, confirm};
+pub(super) use wait::{report_waits_once, with_wait_notice};
 
 /// Whether the reader of stdout has closed it, as `head` does.
 #[cfg(unix)]
-fn is_closed() -> bool {
+fn is_stdout_closed() -> bool {
     use rustix::event::{PollFd, PollFlags, poll};
     let out = std::io::stdout();
     // poll reports errors without being asked to.
@@ -63,14 +34,14 @@ fn is_closed() -> bool {
 }
 
 #[cfg(not(unix))]
-fn is_closed() -> bool {
+fn is_stdout_closed() -> bool {
     false
 }
 
 /// The output streams and how to format text for them.
 pub(super) struct Terminal {
-    pub(super) out: Look,
-    pub(super) err: Look,
+    pub(super) out: OutputStyle,
+    pub(super) err: OutputStyle,
     pub(super) quiet: bool,
     pub(super) live: bool,
     /// The folder of `-C`.
@@ -79,18 +50,18 @@ pub(super) struct Terminal {
     in_window: [bool; 2],
     logs: LogFormat,
     /// The error that lost output.
-    lost: OnceLock<std::io::Error>,
+    write_error: OnceLock<std::io::Error>,
     /// Set once the reader of stdout has closed it.
-    unheard: OnceLock<()>,
+    closed: OnceLock<()>,
 }
 
 impl Terminal {
     pub(super) fn new(global: &Global) -> Terminal {
         let choice = match global.color {
             _ if global.plain => ColorChoice::Never,
-            Colour::Auto => ColorChoice::Auto,
-            Colour::Always => ColorChoice::Always,
-            Colour::Never => ColorChoice::Never,
+            ColorWhen::Auto => ColorChoice::Auto,
+            ColorWhen::Always => ColorChoice::Always,
+            ColorWhen::Never => ColorChoice::Never,
         };
         choice.write_global();
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0)).max(40);
@@ -98,8 +69,12 @@ impl Terminal {
         let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let dumb = env("TERM").is_none_or(|term| term == "dumb");
         Terminal {
-            out: Look { colour: wants_color(&out), width, plain: global.plain },
-            err: Look { colour: wants_color(&err) && global.log_format == LogFormat::Text, width, plain: global.plain },
+            out: OutputStyle { color: wants_color(&out), width, plain: global.plain },
+            err: OutputStyle {
+                color: wants_color(&err) && global.log_format == LogFormat::Text,
+                width,
+                plain: global.plain,
+            },
             quiet: global.quiet,
             directory: global.directory.clone(),
             in_window: [std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]
@@ -113,8 +88,8 @@ impl Terminal {
                 && !is_ci()
                 && global.log_format == LogFormat::Text,
             logs: global.log_format,
-            lost: OnceLock::new(),
-            unheard: OnceLock::new(),
+            write_error: OnceLock::new(),
+            closed: OnceLock::new(),
         }
     }
 
@@ -137,9 +112,9 @@ impl Terminal {
         match screen.write_all(text.as_bytes()).and_then(|()| screen.flush()) {
             Ok(()) => {}
             // A closed pipe (`| head`) is no error.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(self.unheard.set(())),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(self.closed.set(())),
             // The first error counts.
-            Err(error) => drop(self.lost.set(error)),
+            Err(error) => drop(self.write_error.set(error)),
         }
     }
 
@@ -150,20 +125,20 @@ impl Terminal {
     }
 
     /// Whether stdout still has a reader, as far as is known.
-    pub(super) fn is_heard(&self) -> bool {
-        self.unheard.get().is_none() && self.lost.get().is_none() && !is_closed()
+    pub(super) fn has_reader(&self) -> bool {
+        self.closed.get().is_none() && self.write_error.get().is_none() && !is_stdout_closed()
     }
 
     /// Reports lost output and returns whether any was lost: a script must not mistake the rest for all.
-    pub(super) fn told_loss(&self) -> bool {
-        let Some(error) = self.lost.get() else { return false };
+    pub(super) fn report_write_error(&self) -> bool {
+        let Some(error) = self.write_error.get() else { return false };
         let hint = "free disk space or redirect the output elsewhere, and run the command again";
         self.problems(&[Diagnostic::error("couldn't write the output", hint).why(error.to_string())]);
         true
     }
 
     /// A line for people, on stderr.
-    pub(super) fn say(&self, text: &str) {
+    pub(super) fn note(&self, text: &str) {
         if !self.quiet {
             let [_, in_window] = self.in_window;
             line(&if in_window { reflow(text, self.err.width) } else { text.to_owned() });
@@ -193,16 +168,17 @@ impl Terminal {
         put(&format!("{question}{}", if self.err.plain { "\n" } else { " " }));
     }
 
+    /// Errors and warnings, on stderr.
     pub(super) fn problems(&self, diagnostics: &[Diagnostic]) {
         if self.logs == LogFormat::Json {
-            return self.log(diagnostics);
+            return self.log_problems(diagnostics);
         }
         let (text, [_, in_window]) = (self.err.problems(diagnostics), self.in_window);
         put(&if in_window { reflow(&text, self.err.width) } else { text });
     }
 
     /// Problems as log lines, if stderr is JSON.
-    pub(super) fn log(&self, diagnostics: &[Diagnostic]) {
+    pub(super) fn log_problems(&self, diagnostics: &[Diagnostic]) {
         if self.logs != LogFormat::Json {
             return;
         }
@@ -219,7 +195,7 @@ impl Terminal {
     }
 
     /// Whether there is a user to ask. A CI system may have a terminal, but no user.
-    pub(super) fn can_ask() -> bool {
+    pub(super) fn can_prompt() -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !is_ci()
     }
 }
@@ -230,6 +206,7 @@ fn put(text: &str) {
     drop(Screen::stderr().write_all(text.as_bytes()));
 }
 
+/// Starts the log on stderr.
 pub(super) fn start_log(global: &Global) {
     use tracing_subscriber::EnvFilter;
     // Only engine's own lines: the SDK's may contain secrets.
@@ -281,174 +258,5 @@ impl Write for Lines {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-/// Reports on stderr what reading waits for, each wait once: nothing else has been shown by then.
-pub(super) fn said_once(quiet: bool) -> Reporter {
-    let said: Mutex<BTreeSet<String>> = Mutex::default();
-    Arc::new(move |what: Option<&str>| {
-        // That a call is in flight again is no news here.
-        if let Some(what) = what.filter(|what| *what != RESPONSE)
-            && !quiet
-            && said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())
-        {
-            line(&format!("waiting for {what}..."));
-        }
-    })
-}
-
-/// After this time a read reports what it waits for, and then again every [`REMINDER`].
-const PATIENCE: Duration = Duration::from_secs(3);
-const REMINDER: Duration = Duration::from_secs(20);
-/// How many waits are named; the rest are counted.
-const NAMED_WAITS: usize = 3;
-
-/// Runs `work`, and reports on stderr what it waits for.
-pub(super) async fn telling<T>(quiet: bool, waits: impl Fn() -> Vec<String>, work: impl Future<Output = T>) -> T {
-    let start = Instant::now();
-    let mut work = pin!(work);
-    let mut next = start + PATIENCE;
-    loop {
-        if let Ok(done) = timeout_at(next, &mut work).await {
-            return done;
-        }
-        next = Instant::now() + REMINDER;
-        if !quiet {
-            line(&format!("{} ({} s)", said_of(&waits()), start.elapsed().as_secs()));
-        }
-    }
-}
-
-/// `waiting for A, B, C and 4 more`.
-fn said_of(waits: &[String]) -> String {
-    // A wait that several share is reported once.
-    let about = |wait: &'_ String| wait.strip_prefix(ANSWER)?.strip_prefix(" about ").map(str::to_owned);
-    let about: Vec<String> = waits.iter().filter_map(about).collect();
-    let is_alike = about.len() > 1 && waits.iter().all(|wait| wait.starts_with(ANSWER));
-    if is_alike {
-        let named = about.iter().take(NAMED_WAITS).cloned().collect::<Vec<_>>().join(", ");
-        let more = about.len().saturating_sub(NAMED_WAITS);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        return format!("waiting for {ANSWER} about {named}{more}");
-    }
-    let named: Vec<&str> = waits.iter().take(NAMED_WAITS).map(String::as_str).collect();
-    match waits.len() - named.len() {
-        0 if named.is_empty() => format!("waiting for {ANSWER}"),
-        0 => format!("waiting for {}", named.join(", ")),
-        more => format!("waiting for {} and {more} more", named.join(", ")),
-    }
-}
-
-pub(super) enum Answer {
-    Yes,
-    No,
-    Interrupted,
-}
-
-pub(super) async fn confirm(terminal: &Terminal, cx: &Context, destroy: bool) -> Result<Answer, Failure> {
-    if !Terminal::can_ask() {
-        let what = if destroy { "destroy" } else { "a plan that destroys, replaces or adopts resources" };
-        let problem = format!("{what} needs confirmation, but there is no terminal (or CI is set)");
-        let diagnostic = Diagnostic::error(problem, "review the plan, then add `--yes`");
-        return Err(Failure::one(diagnostic.why("nothing was changed")));
-    }
-    let question =
-        if destroy { "Do you really want to destroy this?" } else { "Do you want to perform these actions?" };
-    match ask(terminal, cx, question).await {
-        Answer::Interrupted => {
-            let gap = if IS_JSON.load(Ordering::Relaxed) { "" } else { "\n" };
-            line(&format!("{gap}interrupted; nothing was changed"));
-            Ok(Answer::Interrupted)
-        }
-        answer => Ok(answer),
-    }
-}
-
-/// Asks on the terminal; only `yes` confirms.
-pub(super) async fn ask(terminal: &Terminal, cx: &Context, question: &str) -> Answer {
-    let space = if terminal.err.plain { "" } else { "\n" };
-    terminal.prompt(&format!("{space}{question} Only 'yes' will be accepted:"));
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).map(|_| line)
-    });
-    tokio::select! {
-        line = answer => match line {
-            Ok(Ok(line)) if line.trim() == "yes" => Answer::Yes,
-            _ => Answer::No,
-        },
-        () = cx.interrupt() => Answer::Interrupted,
-    }
-}
-
-/// Returns at the second Ctrl-C or TERM; the first one is sent through `sender`.
-pub(super) async fn signals(sender: watch::Sender<bool>) {
-    let Ok(mut presses) = Presses::listen() else {
-        // Without handlers the default applies: the first signal ends the process.
-        return std::future::pending().await;
-    };
-    presses.next().await;
-    // The receiver is only dropped when the command has ended.
-    let _ = sender.send(true);
-    presses.next().await;
-}
-
-/// A flag that the first Ctrl-C or TERM from now on sets, for work that blocks its thread.
-pub(super) fn interrupted() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let (set, (ready, is_ready)) = (Arc::clone(&flag), std::sync::mpsc::channel::<()>());
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        // Without a handler the default applies: the signal ends the process.
-        let Ok(runtime) = runtime else { return };
-        runtime.block_on(async {
-            let Ok(mut presses) = Presses::listen() else { return };
-            drop(ready);
-            presses.next().await;
-            set.store(true, Ordering::Relaxed);
-        });
-    });
-    // Ends when the thread listens, or can't.
-    let _ = is_ready.recv();
-    flag
-}
-
-/// Ctrl-C and, on Unix, TERM.
-#[cfg(unix)]
-struct Presses {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Presses {
-    fn listen() -> std::io::Result<Presses> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Presses { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Presses;
-
-#[cfg(not(unix))]
-impl Presses {
-    fn listen() -> std::io::Result<Presses> {
-        Ok(Presses)
-    }
-
-    async fn next(&mut self) {
-        // An error means that Ctrl-C can't be received.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }

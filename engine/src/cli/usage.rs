@@ -4,17 +4,16 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{ArgMatches, FromArgMatches as _};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::sanitize::Screen;
 
-use super::terminal::{Failure, Terminal};
-use super::{Exit, Global, help};
+use super::exit::{CommandError, Exit};
+use super::terminal::{Terminal, start_log};
+use super::{Global, VERSION, help};
 
 /// Commands of other tools, with the equivalent here, or why there is none.
 const ELSEWHERE: [(&[&str], &str); 15] = [
@@ -65,7 +64,7 @@ const OPTIONS: [(&str, &str); 10] = [
 ];
 
 /// Reports why a command line is invalid, or prints the help or version that it requests.
-pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
+pub(super) fn report(error: &Error, args: Vec<OsString>) -> Exit {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return match help(error) {
@@ -75,14 +74,14 @@ pub(super) fn tell(error: &Error, args: Vec<OsString>) -> Exit {
         };
     }
     if error.kind() == ErrorKind::InvalidSubcommand && texts(error, ContextKind::InvalidSubcommand) == ["version"] {
-        Terminal::new(&Global::default()).print(&format!("engine {}\n", super::VERSION));
+        Terminal::new(&Global::default()).print(&format!("engine {}\n", VERSION));
         return Exit::Done;
     }
     // As much of the command line as can be parsed.
     let matches = help::command().ignore_errors(true).try_get_matches_from(&args).unwrap_or_default();
     let (command, global) = innermost(&matches);
-    super::start_log(&global);
-    let failure = failure(error, &command, &args);
+    start_log(&global);
+    let failure = Misuse::new(error, &command, &args).failure();
     Terminal::new(&global).problems(&failure.diagnostics);
     failure.exit
 }
@@ -121,85 +120,135 @@ fn has_long(command: &clap::Command, name: &str) -> bool {
         || command.get_subcommands().any(|command| has_long(command, name))
 }
 
-fn failure(error: &Error, command: &str, args: &[OsString]) -> Failure {
-    let text = |kind: ContextKind| texts(error, kind).into_iter().next();
-    let near = |kind: ContextKind| text(kind).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    // The option without its value name.
-    let subject = text(ContextKind::InvalidArg).unwrap_or_default();
-    let name = subject.split(' ').next().unwrap_or_default();
-    let value = text(ContextKind::InvalidValue).unwrap_or_default();
-    let helps = format!("`{command} --help` shows its arguments and options");
-    match error.kind() {
-        ErrorKind::UnknownArgument if name.starts_with('-') => {
-            if let Some((one, two)) = one_dash(name, args) {
-                let hint = format!("did you mean `{two}`? {helps}");
-                return Failure::usage(format!("`{command}` has no option `{one}`"), hint);
+/// An invalid command line, as the parser sees it.
+struct Misuse<'e> {
+    error: &'e Error,
+    /// The innermost command, like `engine local`.
+    command: &'e str,
+    args: &'e [OsString],
+    /// The argument without its value name.
+    argument: String,
+    /// Where the valid arguments are listed.
+    see_help: String,
+}
+
+impl<'e> Misuse<'e> {
+    fn new(error: &'e Error, command: &'e str, args: &'e [OsString]) -> Misuse<'e> {
+        let argument = texts(error, ContextKind::InvalidArg).into_iter().next().unwrap_or_default();
+        let argument = argument.split(' ').next().unwrap_or_default().to_owned();
+        Misuse {
+            error,
+            command,
+            args,
+            argument,
+            see_help: format!("`{command} --help` shows its arguments and options"),
+        }
+    }
+
+    /// The first text of that kind, or none.
+    fn text(&self, kind: ContextKind) -> String {
+        texts(self.error, kind).into_iter().next().unwrap_or_default()
+    }
+
+    /// The parser's suggestion of that kind, or nothing.
+    fn suggestion(&self, kind: ContextKind) -> String {
+        let near = texts(self.error, kind).into_iter().next();
+        near.map_or_else(String::new, |near| format!("did you mean `{near}`? "))
+    }
+
+    fn failure(&self) -> CommandError {
+        let Misuse { command, argument, .. } = self;
+        let value = self.text(ContextKind::InvalidValue);
+        match self.error.kind() {
+            ErrorKind::UnknownArgument if argument.starts_with('-') => self.unknown_option(),
+            ErrorKind::UnknownArgument => {
+                CommandError::usage(format!("unexpected argument `{argument}`"), &self.see_help)
             }
-            if let Some((_, here)) = OPTIONS.iter().find(|(option, _)| *option == name) {
-                return Failure::usage(format!("`{command}` has no option `{name}`"), *here);
+            ErrorKind::InvalidSubcommand => self.unknown_command(),
+            ErrorKind::InvalidValue if value.is_empty() => {
+                CommandError::usage(format!("`{argument}` needs a value"), &self.see_help)
             }
-            let hint = format!("{}{helps}", near(ContextKind::SuggestedArg));
-            Failure::usage(format!("`{command}` has no option `{name}`"), hint)
-        }
-        ErrorKind::UnknownArgument => Failure::usage(format!("unexpected argument `{name}`"), helps),
-        ErrorKind::InvalidSubcommand => {
-            let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let there = ELSEWHERE.iter().find(|(words, _)| command == "engine" && words.contains(&name.as_str()));
-            if let Some((_, here)) = there {
-                return Failure::usage(format!("`{command}` has no command `{name}`"), *here);
+            ErrorKind::InvalidValue => self.invalid_value(&value),
+            // The value's parser explains what it accepts.
+            ErrorKind::ValueValidation => {
+                let hint =
+                    std::error::Error::source(self.error).map_or_else(|| self.see_help.clone(), ToString::to_string);
+                CommandError::usage(format!("invalid value `{value}` for `{argument}`"), hint)
             }
-            let known = help::command();
-            let known = known.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name);
-            let meant = match command {
-                "engine" => crate::diagnostic::nearest(&name, known).map(|near| format!("did you mean `{near}`? ")),
-                _ => Some(near(ContextKind::SuggestedSubcommand)),
-            };
-            let hint = format!("{}`{command} --help` lists the commands", meant.unwrap_or_default());
-            Failure::usage(format!("`{command}` has no command `{name}`"), hint)
+            ErrorKind::ArgumentConflict => self.conflict(),
+            ErrorKind::MissingSubcommand if *command == "engine" => self.missing_command(),
+            ErrorKind::MissingRequiredArgument => {
+                let missing = texts(self.error, ContextKind::InvalidArg).join(" ");
+                CommandError::usage(format!("`{command}` needs `{missing}`"), &self.see_help)
+            }
+            ErrorKind::InvalidUtf8 => {
+                CommandError::usage("an argument is not valid UTF-8", "use UTF-8 for names and paths")
+            }
+            _ => CommandError::usage(format!("invalid arguments for `{command}`"), &self.see_help),
         }
-        ErrorKind::InvalidValue if value.is_empty() => Failure::usage(format!("`{name}` needs a value"), helps),
-        ErrorKind::InvalidValue => {
-            let words = texts(error, ContextKind::ValidValue);
-            let words = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-            let hint = match near(ContextKind::SuggestedValue) {
-                near if near.is_empty() => format!("use one of {words}"),
-                near => format!("{near}Use one of {words}"),
-            };
-            Failure::usage(format!("invalid value `{value}` for `{name}`"), hint)
+    }
+
+    fn unknown_option(&self) -> CommandError {
+        let Misuse { command, argument, .. } = self;
+        if let Some((one, two)) = one_dash(argument, self.args) {
+            let hint = format!("did you mean `{two}`? {}", self.see_help);
+            return CommandError::usage(format!("`{command}` has no option `{one}`"), hint);
         }
-        // The value's parser explains what it accepts.
-        ErrorKind::ValueValidation => {
-            let hint = std::error::Error::source(error).map_or(helps, ToString::to_string);
-            Failure::usage(format!("invalid value `{value}` for `{name}`"), hint)
+        let hint = match OPTIONS.iter().find(|(option, _)| option == argument) {
+            Some((_, equivalent)) => (*equivalent).to_owned(),
+            None => format!("{}{}", self.suggestion(ContextKind::SuggestedArg), &self.see_help),
+        };
+        CommandError::usage(format!("`{command}` has no option `{argument}`"), hint)
+    }
+
+    fn unknown_command(&self) -> CommandError {
+        let (command, name) = (self.command, self.text(ContextKind::InvalidSubcommand));
+        let problem = format!("`{command}` has no command `{name}`");
+        let elsewhere = ELSEWHERE.iter().find(|(names, _)| command == "engine" && names.contains(&name.as_str()));
+        if let Some((_, equivalent)) = elsewhere {
+            return CommandError::usage(problem, *equivalent);
         }
-        ErrorKind::ArgumentConflict => {
-            let other = text(ContextKind::PriorArg).unwrap_or_default();
-            let other = other.split(' ').next().unwrap_or_default();
-            match other {
-                "" => Failure::usage(format!("`{name}` conflicts with the other arguments"), helps),
-                other if other == name => Failure::usage(format!("`{name}` is used twice"), "leave one of them out"),
-                other => {
-                    let problem = format!("`{name}` and `{other}` can't be used together");
-                    Failure::usage(problem, "leave one of them out")
-                }
+        let known = help::command();
+        let known = known.get_subcommands().filter(|it| !it.is_hide_set()).map(clap::Command::get_name);
+        let suggestion = match command {
+            "engine" => nearest(&name, known).map_or_else(String::new, |near| format!("did you mean `{near}`? ")),
+            _ => self.suggestion(ContextKind::SuggestedSubcommand),
+        };
+        CommandError::usage(problem, format!("{suggestion}`{command} --help` lists the commands"))
+    }
+
+    fn invalid_value(&self, value: &str) -> CommandError {
+        let choices = texts(self.error, ContextKind::ValidValue);
+        let choices = choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", ");
+        let hint = match self.suggestion(ContextKind::SuggestedValue) {
+            near if near.is_empty() => format!("use one of {choices}"),
+            near => format!("{near}Use one of {choices}"),
+        };
+        CommandError::usage(format!("invalid value `{value}` for `{}`", self.argument), hint)
+    }
+
+    fn conflict(&self) -> CommandError {
+        let argument = &self.argument;
+        let other = self.text(ContextKind::PriorArg);
+        match other.split(' ').next().unwrap_or_default() {
+            "" => CommandError::usage(format!("`{argument}` conflicts with the other arguments"), &self.see_help),
+            other if other == argument => {
+                CommandError::usage(format!("`{argument}` is used twice"), "leave one of them out")
+            }
+            other => {
+                let problem = format!("`{argument}` and `{other}` can't be used together");
+                CommandError::usage(problem, "leave one of them out")
             }
         }
-        ErrorKind::MissingSubcommand if command == "engine" => {
-            let is_local = args.iter().any(|arg| arg == "--local");
-            let hint = match is_local {
-                true => "`engine apply --local` deploys the spec to a local AWS on this machine",
-                false => "`engine diff` shows what an apply would change",
-            };
-            let failure = Failure::usage("no command was given", hint);
-            let diagnostics = failure.diagnostics.into_iter().map(|it| it.hint("`engine -h` lists the commands"));
-            Failure { diagnostics: diagnostics.collect(), ..failure }
-        }
-        ErrorKind::MissingRequiredArgument => {
-            let missing = texts(error, ContextKind::InvalidArg).join(" ");
-            Failure::usage(format!("`{command}` needs `{missing}`"), helps)
-        }
-        ErrorKind::InvalidUtf8 => Failure::usage("an argument is not valid UTF-8", "use UTF-8 for names and paths"),
-        _ => Failure::usage(format!("invalid arguments for `{command}`"), helps),
+    }
+
+    fn missing_command(&self) -> CommandError {
+        let hint = match self.args.iter().any(|arg| arg == "--local") {
+            true => "`engine apply --local` deploys the spec to a local AWS on this machine",
+            false => "`engine diff` shows what an apply would change",
+        };
+        let diagnostic = Diagnostic::error("no command was given", hint).hint("`engine -h` lists the commands");
+        CommandError { exit: Exit::Usage, diagnostics: vec![diagnostic] }
     }
 }
 
@@ -209,105 +258,5 @@ fn texts(error: &Error, kind: ContextKind) -> Vec<String> {
         Some(ContextValue::String(text)) => vec![text.clone()],
         Some(ContextValue::Strings(texts)) => texts.clone(),
         _ => Vec::new(),
-    }
-}
-
-/// Parses a whole number.
-pub(super) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, String> {
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    number
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| format!("use a whole number from {least} to {most}"))
-}
-
-/// Parses a duration: `40s`, `2m`, or plain seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().map(Duration::from_secs);
-    seconds
-        .or_else(|| humantime::parse_duration(text).ok())
-        .ok_or_else(|| "use a duration like `40s`, `10m`, `2h` or `1day`, or a number of seconds".to_owned())
-}
-
-/// The same, within a range of seconds.
-pub(super) fn limited(text: &str, least: u64, most: u64) -> Result<Duration, String> {
-    let [least, most] = [least, most].map(Duration::from_secs);
-    let duration = duration(text)?;
-    let format = |it: Duration| humantime::format_duration(it).to_string();
-    match (least..=most).contains(&duration) {
-        true => Ok(duration),
-        false => Err(format!("use a duration from {} to {}", format(least), format(most))),
-    }
-}
-
-/// A point in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
-    /// A duration before now.
-    Ago(Duration),
-    At(SystemTime),
-}
-
-impl Moment {
-    pub(super) fn before(self, now: SystemTime) -> SystemTime {
-        match self {
-            Moment::Ago(duration) => now.checked_sub(duration).unwrap_or(UNIX_EPOCH).max(UNIX_EPOCH),
-            Moment::At(time) => time,
-        }
-    }
-}
-
-/// Parses a time, or a duration that counts back from now.
-pub(super) fn moment(text: &str) -> Result<Moment, String> {
-    let time = || {
-        let timestamp = text.parse::<Timestamp>().ok();
-        // Without an offset it is local time.
-        let local = || TimeZone::system().to_timestamp(text.parse().ok()?).ok();
-        SystemTime::try_from(timestamp.or_else(local)?).ok()
-    };
-    let moment = duration(text).ok().map(Moment::Ago).or_else(|| time().map(Moment::At));
-    moment.ok_or_else(|| "use a duration like `90s`, `10m` or `2h`, or a time like `2026-11-25T14:00`".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_a_unit_or_are_seconds() {
-        for (text, wanted) in [
-            ("40", Some(40)),
-            ("40s", Some(40)),
-            ("2m", Some(120)),
-            ("1h 30m", Some(5400)),
-            ("1day", Some(86_400)),
-            ("0", Some(0)),
-            ("", None),
-            ("-1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("99999999999999999999", None),
-        ] {
-            assert_eq!(duration(text).ok(), wanted.map(Duration::from_secs), "{text}");
-        }
-        for (text, fits) in [("0", false), ("1", true), ("1day", true), ("86401s", false), ("x", false)] {
-            assert_eq!(limited(text, 1, 86_400).is_ok(), fits, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_moment_is_a_duration_ago_or_a_time() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
-        for (text, seconds) in [
-            ("10m", 999_400),
-            ("90", 999_910),
-            ("99999days", 0),
-            ("1970-01-02T00:00:00Z", 86_400),
-            ("1970-01-02T00:00+01:00", 82_800),
-        ] {
-            let moment = moment(text).map(|it| it.before(now));
-            assert_eq!(moment, Ok(UNIX_EPOCH + Duration::from_secs(seconds)), "{text}");
-        }
-        assert!(moment("1970-01-02T00:00").is_ok() && moment("1970-01-02 00:00:00").is_ok());
-        assert!(moment("yesterday").is_err() && moment("").is_err());
     }
 }

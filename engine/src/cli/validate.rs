@@ -2,22 +2,51 @@
 //!
 //! **Invariant:** it reads files, and starts only `node --check`, which runs no code.
 
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::diagnostic::{Diagnostic, Place, Severity, printable};
 use crate::preflight;
 use crate::spec::Depth;
 
-use super::check::today;
-use super::session;
-use super::terminal::{Failure, Terminal};
-use super::{Exit, Global, SpecArgs, ValidateArgs, ValidateFormat, patterns, syntax};
+use super::args::SpecArgs;
+use super::exit::{CommandError, Exit};
+use super::preflight::today;
+use super::session::{self, LoadedSpec};
+use super::terminal::Terminal;
+use super::{CommandContext, syntax};
 
-/// Validates all specs of the command line.
-pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> Result<Exit, Failure> {
-    let specs = SpecArgs { spec: patterns::in_folders(&args.spec.named())?, file: Vec::new(), ..args.spec.clone() };
-    let (mut loaded, mut problems) = session::load(global, &specs, Depth::Full)?;
-    problems.extend(syntax::settle_all(&mut loaded));
+/// Validate specs offline
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  engine validate                                        specs/team.yaml
+  engine validate specs/team.yaml specs/examples/adopt.yaml --var suffix=9z8y7x6
+                                                         several specs at once
+  engine validate specs                                  every YAML file in the folder
+  engine validate --teams specs/examples/teams.txt       for each team in a list
+  engine validate --format github                        as annotations on a pull request")]
+pub(super) struct ValidateArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = ValidateFormat::Human)]
+    format: ValidateFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ValidateFormat {
+    #[value(name = "text", alias = "human")]
+    Human,
+    Json,
+    /// Workflow commands for GitHub Actions
+    Github,
+}
+
+pub(super) fn run(cx: &CommandContext<'_>, args: ValidateArgs) -> Result<Exit, CommandError> {
+    let specs = SpecArgs { spec: session::in_folders(&args.spec.named())?, file: Vec::new(), ..args.spec };
+    let (mut loaded, mut problems) = session::load(cx, &specs, Depth::Full)?;
+    problems.extend(syntax::check_all(&mut loaded));
     let (today, _) = today();
     for it in &loaded {
         problems.extend(it.spec.warnings.iter().cloned());
@@ -32,33 +61,33 @@ pub(super) fn run(global: &Global, terminal: &Terminal, args: &ValidateArgs) -> 
     }
     let n_errors = distinct.iter().filter(|it| it.severity == Severity::Error).count();
     match args.format {
-        ValidateFormat::Human => {
-            terminal.problems(&distinct);
-            let names: Vec<String> = loaded.iter().map(|it| format!("`{}`", it.spec.file.name())).collect();
-            if n_errors == 0 {
-                let (n, warnings) = (names.len(), distinct.len());
-                let what = if let [name] = names.as_slice() {
-                    format!("{name} is valid")
-                } else {
-                    format!("{n} specs are valid")
-                };
-                let but =
-                    if warnings == 0 { String::new() } else { format!(", with {}", counted(warnings, "warning")) };
-                terminal.print(&format!("{what}{but}.\n"));
-            } else {
-                terminal.print(&format!("{}\n", counted(n_errors, "error")));
-            }
-        }
+        ValidateFormat::Human => print_verdict(cx.terminal, &loaded, &distinct, n_errors),
         ValidateFormat::Json => {
             let document = json!({ "format_version": 1, "valid": n_errors == 0, "problems": distinct });
-            terminal.print(&format!("{document}\n"));
+            cx.terminal.print(&format!("{document}\n"));
         }
         ValidateFormat::Github => {
             let lines: String = distinct.iter().map(annotation).collect();
-            terminal.print_commands(&lines);
+            cx.terminal.print_commands(&lines);
         }
     }
     Ok(if n_errors == 0 { Exit::Done } else { Exit::Failed })
+}
+
+fn print_verdict(terminal: &Terminal, loaded: &[LoadedSpec], problems: &[Diagnostic], n_errors: usize) {
+    terminal.problems(problems);
+    if n_errors > 0 {
+        return terminal.print(&format!("{}\n", counted(n_errors, "error")));
+    }
+    let what = match loaded {
+        [it] => format!("`{}` is valid", it.spec.file.name()),
+        several => format!("{} specs are valid", several.len()),
+    };
+    let but = match problems.len() {
+        0 => String::new(),
+        n => format!(", with {}", counted(n, "warning")),
+    };
+    terminal.print(&format!("{what}{but}.\n"));
 }
 
 /// `1 error`, `2 errors`.

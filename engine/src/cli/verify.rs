@@ -8,21 +8,32 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 
-use crate::aws::{Access, Class};
+use crate::aws::{Access, Class, Context};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::live::Leftovers;
 use crate::plan::{Goal, Options};
 use crate::render::verified;
 use crate::spec::{Depth, Spec};
 use crate::value::Path;
-use crate::verify::{self, Cause, Pace, Pipeline, Stop};
+use crate::verify::{self, Cause, Outcome, Pace, Pipeline, Stop};
 
-use super::names::searched;
-use super::session::{self, Intent, Run, Session, Target};
-use super::terminal::{Answer, Failure, Terminal, ask, telling};
-use super::{Exit, Global, ListFormat, OneSpecArgs, SpecArgs, WhenStopped, usage};
+use super::CommandContext;
+use super::args::{OneSpecArgs, OutputFormat, SpecArgs, WhenStopped};
+use super::exit::{CommandError, Exit};
+use super::interrupt::on_runtime;
+use super::names::search_scope;
+use super::parse::duration_within;
+use super::session::{self, AwsTarget, Intent, Run, Session};
+use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 
+/// Test the pipeline end to end with one item and the function's log
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  engine verify                    each mapping of specs/team.yaml, hop by hop
+  engine verify --yes              also if others will see the test item
+  engine verify --json --timeout 10m
+                                   for scripts, with a longer timeout")]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     spec: OneSpecArgs,
@@ -30,29 +41,29 @@ pub(super) struct VerifyArgs {
     #[arg(short, long)]
     yes: bool,
     /// Maximum time to wait for each mapping, like 40s or 2m. Defaults to 5m, or 15s with --local
-    #[arg(long, value_name = "DURATION", value_parser = |text: &str| usage::limited(text, 1, 86_400))]
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| duration_within(text, 1, 86_400))]
     timeout: Option<Duration>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = ListFormat::Human)]
-    format: ListFormat,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
+    format: OutputFormat,
 }
 
-pub(super) fn run(global: &Global, terminal: &Terminal, args: &VerifyArgs) -> Result<Exit, Failure> {
-    let is_told = Cell::new(args.format == ListFormat::Human);
-    let result = open(global, terminal, args, &is_told);
+pub(super) fn run(cx: &CommandContext<'_>, args: VerifyArgs) -> Result<Exit, CommandError> {
+    let is_printed = Cell::new(args.format == OutputFormat::Human);
+    let result = open(cx, &args, &is_printed);
     // Programs get one document in any case.
-    if !is_told.get() {
+    if !is_printed.get() {
         let problems = result.as_ref().err().map(|failure| failure.diagnostics.as_slice()).unwrap_or_default();
-        terminal.print(&format!("{}\n", verified::unbegun(problems)));
+        cx.terminal.print(&format!("{}\n", verified::not_started(problems)));
     }
     result
 }
 
-fn open(global: &Global, terminal: &Terminal, args: &VerifyArgs, is_told: &Cell<bool>) -> Result<Exit, Failure> {
+fn open(cx: &CommandContext<'_>, args: &VerifyArgs, is_printed: &Cell<bool>) -> Result<Exit, CommandError> {
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
-    let sessions = session::open(global, terminal, &spec, &Options::default(), Depth::Full)?;
-    super::on_runtime(async |interrupt| match sessions.into_iter().next() {
-        Some(session) => verify(session, args, is_told, interrupt).await,
+    let sessions = session::open(cx, &spec, &Options::default(), Depth::Full)?;
+    on_runtime(async |interrupt| match sessions.into_iter().next() {
+        Some(session) => verify(session, args, is_printed, interrupt).await,
         None => Ok(Exit::Done),
     })
 }
@@ -60,14 +71,14 @@ fn open(global: &Global, terminal: &Terminal, args: &VerifyArgs, is_told: &Cell<
 async fn verify(
     mut session: Session<'_>,
     args: &VerifyArgs,
-    is_told: &Cell<bool>,
+    is_printed: &Cell<bool>,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let terminal = session.terminal;
     let timeout = args.timeout;
     let pace = match session.target {
-        Target::Local(_) => Pace::locally(timeout),
-        Target::Account(_) => Pace::on_aws(timeout),
+        AwsTarget::Local(_) => Pace::locally(timeout),
+        AwsTarget::Account(_) => Pace::on_aws(timeout),
     };
     session::lock_writes(std::slice::from_mut(&mut session), &interrupt).await?;
     let access = Access::Items { team: session.spec.team.clone() };
@@ -75,44 +86,75 @@ async fn verify(
     // The table's owner must be known before an item is written.
     let intent = Intent { goal: Goal::Present, writes: true, leftovers: Leftovers::Ignored };
     let read = session.read(cx.clone(), intent);
-    let run = telling(terminal.quiet, || cx.waits(), read).await?;
+    let run = with_wait_notice(terminal.quiet, || cx.waits(), read).await?;
     let Run { session: Session { spec, target, .. }, cx, inventory } = &run;
-    let pipelines = verify::pipelines(spec, inventory, &searched(target, &inventory.site))
-        .map_err(|diagnostics| Failure { exit: Exit::Failed, diagnostics })?;
-    let company = verify::company(cx, &pipelines)
+    let pipelines = verify::pipelines(spec, inventory, &search_scope(target, &inventory.site))
+        .map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
+    let observers = verify::company(cx, &pipelines)
         .await
-        .map_err(|error| Failure::one(error.diagnostic("find the other readers of the streams")))?;
-    if !company.is_empty() && !args.yes {
-        if !Terminal::can_ask() {
-            let problem = "verify needs confirmation because others will see the test item, but there is no terminal (or CI \
-                           is set)";
-            let hint = "nothing was written; pass --yes to write the test item anyway";
-            return Err(Failure::one(Diagnostic::error(problem, hint).why(company.join("; "))));
-        }
-        terminal.say("Others will see the test item:");
-        company.iter().for_each(|line| terminal.say(&format!("  - {line}")));
-        match ask(terminal, cx, "Do you want to write it?").await {
-            Answer::Yes => {}
-            Answer::No => {
-                terminal.say("Nothing was written.");
-                return Ok(Exit::Failed);
-            }
-            Answer::Interrupted => return Ok(Exit::Interrupted),
-        }
+        .map_err(|error| CommandError::one(error.diagnostic("find the other readers of the streams")))?;
+    if !observers.is_empty()
+        && !args.yes
+        && let Some(exit) = confirm(terminal, cx, &observers).await?
+    {
+        return Ok(exit);
     }
-    // Text is printed as soon as it is known.
+    let outcomes = test(&run, &pipelines, pace, args.format).await;
+    if !is_printed.replace(true) {
+        terminal.print(&format!("{}\n", verified::json(spec, &inventory.site, &outcomes)));
+    }
+    for (pipeline, outcome) in &outcomes {
+        report(terminal, pipeline, outcome);
+    }
+    Ok(if cx.interrupted() {
+        Exit::Interrupted
+    } else if outcomes.iter().any(|(_, outcome)| outcome.stop.is_some() || outcome.left.is_some()) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
+}
+
+/// Asks whether `observers` may see the test item; returns how the command ends if they may not.
+async fn confirm(terminal: &Terminal, cx: &Context, observers: &[String]) -> Result<Option<Exit>, CommandError> {
+    if !Terminal::can_prompt() {
+        let problem = "verify needs confirmation because others will see the test item, but there is no terminal (or CI \
+                       is set)";
+        let hint = "nothing was written; pass --yes to write the test item anyway";
+        return Err(CommandError::one(Diagnostic::error(problem, hint).why(observers.join("; "))));
+    }
+    terminal.note("Others will see the test item:");
+    observers.iter().for_each(|line| terminal.note(&format!("  - {line}")));
+    Ok(match ask(terminal, cx, "Do you want to write it?").await {
+        Confirmation::Yes => None,
+        Confirmation::No => {
+            terminal.note("Nothing was written.");
+            Some(Exit::Failed)
+        }
+        Confirmation::Interrupted => Some(Exit::Interrupted),
+    })
+}
+
+/// Tests the mappings one after the other; text is printed as soon as it is known.
+async fn test<'p>(
+    run: &Run<'_>,
+    pipelines: &'p [Pipeline],
+    pace: Pace,
+    format: OutputFormat,
+) -> Vec<(&'p Pipeline, Outcome)> {
+    let (Session { spec, terminal, .. }, cx) = (&run.session, &run.cx);
     let show = |text: &str| {
-        if args.format == ListFormat::Human && !text.is_empty() {
+        if format == OutputFormat::Human && !text.is_empty() {
             terminal.show(text);
         }
     };
     show(&format!("{}\n\n", run.heading()));
     let mut outcomes = Vec::new();
-    for pipeline in &pipelines {
+    for pipeline in pipelines {
         show(&verified::pipeline(pipeline));
         let mut report = |step: &verify::Step, hop| show(&verified::progress(pipeline, step, hop));
         let verified = verify::verify(cx, pipeline, pace, &mut report);
-        let mut outcome = telling(terminal.quiet, || cx.waits(), verified).await;
+        let mut outcome = with_wait_notice(terminal.quiet, || cx.waits(), verified).await;
         if let Some(Stop::Finding(finding)) = &mut outcome.stop {
             finding.diagnostic.at = place(spec, pipeline, finding.cause);
         }
@@ -122,30 +164,25 @@ async fn verify(
             break;
         }
     }
-    if !is_told.replace(true) {
-        terminal.print(&format!("{}\n", verified::json(spec, &inventory.site, &outcomes)));
+    outcomes
+}
+
+/// Reports why a mapping failed the test, and an item that is left.
+fn report(terminal: &Terminal, pipeline: &Pipeline, outcome: &Outcome) {
+    match &outcome.stop {
+        Some(Stop::Finding(finding)) => terminal.problems(std::slice::from_ref(&finding.diagnostic)),
+        Some(Stop::Failed(error)) if error.class == Class::Interrupted => {}
+        Some(Stop::Failed(error)) => {
+            terminal.problems(&[error.diagnostic(&format!("verify `{}`", pipeline.mapping))]);
+        }
+        None => {}
     }
-    let mut exit = Exit::Done;
-    for (pipeline, outcome) in &outcomes {
-        match &outcome.stop {
-            Some(Stop::Finding(finding)) => terminal.problems(std::slice::from_ref(&finding.diagnostic)),
-            Some(Stop::Failed(error)) if error.class == Class::Interrupted => {}
-            Some(Stop::Failed(error)) => {
-                terminal.problems(&[error.diagnostic(&format!("verify `{}`", pipeline.mapping))])
-            }
-            None => {}
-        }
-        if let Some(error) = &outcome.left {
-            let item = verify::item_name(pipeline);
-            let problem = format!("the test item `{item}` may still be in `{}`", pipeline.table);
-            let diagnostic = Diagnostic { problem, hints: Vec::new(), ..error.diagnostic("") };
-            terminal.problems(&[diagnostic.hint("run `engine verify` again: it deletes the item")]);
-        }
-        if outcome.stop.is_some() || outcome.left.is_some() {
-            exit = Exit::Failed;
-        }
+    if let Some(error) = &outcome.left {
+        let item = verify::item_name(pipeline);
+        let problem = format!("the test item `{item}` may still be in `{}`", pipeline.table);
+        let diagnostic = Diagnostic { problem, hints: Vec::new(), ..error.diagnostic("") };
+        terminal.problems(&[diagnostic.hint("run `engine verify` again: it deletes the item")]);
     }
-    Ok(if cx.interrupted() { Exit::Interrupted } else { exit })
 }
 
 /// The place in the spec that causes the failure, or else the mapping.

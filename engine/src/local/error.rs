@@ -13,7 +13,7 @@ pub struct Attempt {
     /// The program: `uv`, `pip` or `venv`.
     pub way: &'static str,
     /// The last lines of its output, or why it couldn't be run.
-    pub said: String,
+    pub output: String,
 }
 
 /// Why the local AWS couldn't be installed, started, reset or stopped.
@@ -58,7 +58,7 @@ pub enum LocalError {
         /// Where it was found.
         path: PathBuf,
         /// Its output.
-        said: String,
+        output: String,
     },
     /// None of the ways to install worked.
     #[error("the local AWS (MiniStack) couldn't be installed")]
@@ -76,7 +76,7 @@ pub enum LocalError {
     #[error("the local AWS (MiniStack) was not installed: a download doesn't have the expected hash")]
     HashMismatch {
         /// The installer's output.
-        said: String,
+        output: String,
     },
     /// The cache folder can't be created or written, or is full.
     #[error("the cache folder `{path}` can't be used", path = path.display())]
@@ -125,7 +125,7 @@ pub enum LocalError {
     #[error("the local AWS couldn't be reset")]
     NotReset {
         /// The answer instead of a confirmation.
-        said: String,
+        output: String,
     },
     /// Processes of the server are still alive after SIGKILL.
     #[error("the local AWS couldn't be stopped")]
@@ -157,7 +157,9 @@ impl LocalError {
                 Some("the local AWS is a Python program that runs functions with this machine's Node.js".into())
             }
             Self::ToolTooOld { path, .. } => Some(format!("engine found it at `{}`", path.display())),
-            Self::ToolBroken { said, .. } | Self::HashMismatch { said } | Self::NotReset { said } => Some(said.clone()),
+            Self::ToolBroken { output, .. } | Self::HashMismatch { output } | Self::NotReset { output } => {
+                Some(output.clone())
+            }
             Self::NoInstaller { attempts } | Self::NoNetwork { attempts } => Some(in_turn(attempts)),
             Self::CacheFolder { source, .. } | Self::ProjectFolder { source, .. } | Self::System { source, .. } => {
                 Some(source.to_string())
@@ -229,6 +231,6 @@ fn product(program: &str) -> &'static str {
 }
 
 fn in_turn(attempts: &[Attempt]) -> String {
-    let tried: Vec<String> = attempts.iter().map(|attempt| format!("`{}`: {}", attempt.way, attempt.said)).collect();
+    let tried: Vec<String> = attempts.iter().map(|attempt| format!("`{}`: {}", attempt.way, attempt.output)).collect();
     tried.join("\n")
 }

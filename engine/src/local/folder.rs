@@ -104,7 +104,7 @@ impl Folder {
                 return Err(LocalError::Interrupted { what: "waiting for the local AWS" });
             }
             if !is_told {
-                monitor.say("waiting for another command that starts, stops or resets the local AWS");
+                monitor.report("waiting for another command that starts, stops or resets the local AWS");
                 is_told = true;
             }
             std::thread::sleep(LOCK_INTERVAL);
@@ -259,8 +259,8 @@ impl Private {
     pub(super) fn create() -> Result<Self, LocalError> {
         let name = format!("{PRIVATE_PREFIX}{}", random_name());
         // The path of a socket takes 104 bytes on macOS, 108 on Linux.
-        let usual = Some(std::env::temp_dir()).filter(|folder| folder.as_os_str().len() <= LONGEST_TEMPORARY);
-        let path = usual.unwrap_or_else(|| PathBuf::from("/tmp")).join(&name);
+        let default = Some(std::env::temp_dir()).filter(|folder| folder.as_os_str().len() <= LONGEST_TEMPORARY);
+        let path = default.unwrap_or_else(|| PathBuf::from("/tmp")).join(&name);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)

@@ -78,14 +78,14 @@ const PIP_SETTINGS: [&str; 11] = [
 /// What a command sees and hears while it installs or starts.
 pub(super) struct Monitor<'a> {
     /// Gets a line for whatever takes time.
-    pub(super) say: &'a mut dyn FnMut(&str),
+    pub(super) report: &'a mut dyn FnMut(&str),
     /// Set once the user presses Ctrl-C.
     pub(super) interrupted: &'a AtomicBool,
 }
 
 impl Monitor<'_> {
-    pub(super) fn say(&mut self, text: &str) {
-        (self.say)(text);
+    pub(super) fn report(&mut self, text: &str) {
+        (self.report)(text);
     }
 
     pub(super) fn is_interrupted(&self) -> bool {
@@ -137,7 +137,7 @@ pub(super) fn remove(cache: &Path) -> Result<bool, LocalError> {
     if !cache.is_dir() {
         return Ok(false);
     }
-    let _lock = lock(cache, &mut Monitor { say: &mut |_| {}, interrupted: &AtomicBool::new(false) })?;
+    let _lock = lock(cache, &mut Monitor { report: &mut |_| {}, interrupted: &AtomicBool::new(false) })?;
     let mut found = false;
     for entry in fs::read_dir(cache).map_err(in_cache)?.flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(format!("ministack-{VERSION}-").as_bytes()) {
@@ -170,7 +170,7 @@ fn lock(cache: &Path, monitor: &mut Monitor<'_>) -> Result<fs::File, LocalError>
                 return Err(LocalError::Interrupted { what: "waiting for another installation" });
             }
             Err(fs::TryLockError::WouldBlock) if !is_told => {
-                monitor.say("waiting for another command that is installing the local AWS");
+                monitor.report("waiting for another command that is installing the local AWS");
                 is_told = true;
             }
             Err(fs::TryLockError::WouldBlock) => std::thread::sleep(POLL_INTERVAL),
@@ -192,7 +192,7 @@ fn install(
         return Ok(());
     }
     remove_leftovers(cache);
-    monitor.say(&format!(
+    monitor.report(&format!(
         "installing the local AWS: MiniStack {VERSION} with its {} Python packages, about {DOWNLOAD_MB} MB to download, \
          {DISK_MB} MB on disk, into `{}`. Ctrl-C stops the installation; the next command starts it again",
         wheels::count(LOCK, python.version),
@@ -241,22 +241,26 @@ fn install_into(
     make(staging)?;
     make(&staging.join(TEMPORARY))?;
     let downloads = download(staging, tools, python, monitor)?;
-    monitor.say("downloaded and checked; unpacking and compiling");
+    monitor.report("downloaded and checked; unpacking and compiling");
     let done = staging.join("done");
     make(&done)?;
     let packages = done.join("packages");
     make(&packages)?;
     wheels::unpack(LOCK, python.version, &downloads, &packages).map_err(|error| match error {
-        BadWheel::Refused(said) => LocalError::HashMismatch { said },
+        BadWheel::Refused(output) => LocalError::HashMismatch { output },
         BadWheel::Io(source) => in_staging(source),
     })?;
     let mut compile = tools.command(&python.executable);
     compile.args(["-I", "-S", "-B", "-c", COMPILE]).arg(&packages).arg(folder.join("packages"));
-    let said = Runner { staging, monitor, shown: DOWNLOAD_MB }.run(&mut compile);
-    said.map_err(|failed| match failed {
+    let output = Runner { staging, monitor, shown: DOWNLOAD_MB }.run(&mut compile);
+    output.map_err(|failed| match failed {
         Failed::Interrupted => Failed::interrupted(),
-        Failed::Said(said) if cause_of(&said) == Cause::Space => in_staging(io::ErrorKind::StorageFull.into()),
-        Failed::Said(said) => LocalError::ToolBroken { path: python.executable.clone(), said: last_lines(&said, 4) },
+        Failed::Output(output) if classify(&output) == InstallFailure::Space => {
+            in_staging(io::ErrorKind::StorageFull.into())
+        }
+        Failed::Output(output) => {
+            LocalError::ToolBroken { path: python.executable.clone(), output: last_lines(&output, 4) }
+        }
     })?;
     let digest = wheels::digest(&packages).map_err(in_staging)?;
     fs::write(done.join("digest"), digest).map_err(in_staging)?;
@@ -272,30 +276,30 @@ fn download(staging: &Path, tools: &Tools, python: &Tool, monitor: &mut Monitor<
 
     let mut attempts = Vec::new();
     let mut no_network = false;
-    for way in [Way::Pip, Way::Uv, Way::Venv] {
+    for way in [Installer::Pip, Installer::Uv, Installer::Venv] {
         // A separate folder, so that it contains no files of a failed attempt.
         let wheels = staging.join(way.name());
         let mut runner = Runner { staging, monitor, shown: 0 };
-        let said = match way.run(tools, python, &mut runner, &wheels, &lock) {
+        let output = match way.run(tools, python, &mut runner, &wheels, &lock) {
             Ok(()) => return Ok(wheels),
             Err(Failed::Interrupted) => return Err(Failed::interrupted()),
-            Err(Failed::Said(said)) => said,
+            Err(Failed::Output(output)) => output,
         };
-        attempts.push(Attempt { way: way.name(), said: last_lines(&said, 4) });
-        match cause_of(&said) {
-            Cause::Hash => {
-                return Err(LocalError::HashMismatch { said: last_lines(&said, 12) });
+        attempts.push(Attempt { way: way.name(), output: last_lines(&output, 4) });
+        match classify(&output) {
+            InstallFailure::Hash => {
+                return Err(LocalError::HashMismatch { output: last_lines(&output, 12) });
             }
-            Cause::Space => return Err(in_staging(io::ErrorKind::StorageFull.into())),
-            Cause::Network => {
+            InstallFailure::Space => return Err(in_staging(io::ErrorKind::StorageFull.into())),
+            InstallFailure::Network => {
                 no_network = true;
                 // A proxy or a certificate may be configured for uv alone, so it is tried as well. The pip of a virtual
                 // environment would only wait for the same failure.
-                if way == Way::Uv || tools.find("uv").is_none() {
+                if way == Installer::Uv || tools.find("uv").is_none() {
                     break;
                 }
             }
-            Cause::Other => {}
+            InstallFailure::Other => {}
         }
     }
     Err(if no_network { LocalError::NoNetwork { attempts } } else { LocalError::NoInstaller { attempts } })
@@ -303,7 +307,7 @@ fn download(staging: &Path, tools: &Tools, python: &Tool, monitor: &mut Monitor<
 
 /// A way to download packages.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Installer {
     Pip,
     /// A pip that uv fetches.
     Uv,
@@ -311,7 +315,7 @@ enum Way {
     Venv,
 }
 
-impl Way {
+impl Installer {
     fn name(self) -> &'static str {
         match self {
             Self::Uv => "uv",
@@ -333,7 +337,7 @@ impl Way {
         let pip = match self {
             Self::Pip => Pip { python: python.executable.clone(), folder: None },
             Self::Uv => {
-                let uv = tools.find("uv").ok_or_else(|| Failed::Said("`uv` was not found".to_owned()))?;
+                let uv = tools.find("uv").ok_or_else(|| Failed::Output("`uv` was not found".to_owned()))?;
                 let folder = staging.join("tools");
                 let mut command = tools.command(&uv);
                 command.args(["--no-config", "pip", "install", "--no-progress", "--no-python-downloads", "--python"]);
@@ -426,7 +430,7 @@ fn unquoted(text: &str) -> Option<String> {
 enum Failed {
     Interrupted,
     /// What it printed.
-    Said(String),
+    Output(String),
 }
 
 impl Failed {
@@ -437,7 +441,7 @@ impl Failed {
 
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Self {
-        Self::Said(error.to_string())
+        Self::Output(error.to_string())
     }
 }
 
@@ -477,10 +481,10 @@ impl Runner<'_, '_> {
                 let size = downloaded(self.staging);
                 let seconds = started.elapsed().as_secs();
                 if size >= self.shown + STEP_MB && size < DOWNLOAD_MB {
-                    self.monitor.say(&format!("downloaded {size} of about {DOWNLOAD_MB} MB ({seconds} s)"));
+                    self.monitor.report(&format!("downloaded {size} of about {DOWNLOAD_MB} MB ({seconds} s)"));
                     (self.shown, reported) = (size, measured);
                 } else if reported.elapsed() >= REMINDER {
-                    self.monitor.say(&format!("still installing, {size} MB downloaded ({seconds} s)"));
+                    self.monitor.report(&format!("still installing, {size} MB downloaded ({seconds} s)"));
                     reported = measured;
                 }
             }
@@ -489,8 +493,8 @@ impl Runner<'_, '_> {
         if status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&fs::read(&printed).unwrap_or_default()).into_owned();
-        Err(Failed::Said(format!("{said}\n{status}")))
+        let output = String::from_utf8_lossy(&fs::read(&printed).unwrap_or_default()).into_owned();
+        Err(Failed::Output(format!("{output}\n{status}")))
     }
 }
 
@@ -508,7 +512,7 @@ fn downloaded(folder: &Path) -> u64 {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
+enum InstallFailure {
     Hash,
     Network,
     Space,
@@ -516,16 +520,16 @@ enum Cause {
 }
 
 /// Reads the cause from the output of pip or uv, because both exit with the same status for all of them.
-fn cause_of(said: &str) -> Cause {
-    let has = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
+fn classify(output: &str) -> InstallFailure {
+    let has = |needles: &[&str]| needles.iter().any(|needle| output.contains(needle));
     if has(&["DO NOT MATCH THE HASHES", "Hash mismatch for"]) {
-        Cause::Hash
+        InstallFailure::Hash
     } else if has(&["No space left on device", "Disk quota exceeded"]) {
-        Cause::Space
+        InstallFailure::Space
     } else if has(&["after connection broken by", "error sending request for url"]) {
-        Cause::Network
+        InstallFailure::Network
     } else {
-        Cause::Other
+        InstallFailure::Other
     }
 }
 
@@ -572,25 +576,31 @@ mod tests {
     /// Texts of pip 23.2 and uv 0.9.
     #[test]
     fn the_cause_is_read_from_the_installers_output() {
-        for (said, cause) in [
-            ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have", Cause::Hash),
+        for (output, cause) in [
+            (
+                "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have",
+                InstallFailure::Hash,
+            ),
             (
                 "error: Failed to download `ministack==1.5.33`\n  cause: Hash mismatch for `ministack==1.5.33`",
-                Cause::Hash,
+                InstallFailure::Hash,
             ),
             (
                 "WARNING: Retrying (Retry(total=0, connect=None, read=None)) after connection broken by \
                  'NewConnectionError(': Failed to establish a new connection: [Errno 111] Connection refused')'",
-                Cause::Network,
+                InstallFailure::Network,
             ),
             (
                 "  cause: error sending request for url (https://pypi.invalid/simple/pyyaml/)\n  cause: dns error",
-                Cause::Network,
+                InstallFailure::Network,
             ),
-            ("shutil.Error: [('a.so', 'b.so', \"[Errno 28] No space left on device: 'a.so' -> 'b.so'\")", Cause::Space),
-            ("/usr/bin/python3: No module named pip", Cause::Other),
+            (
+                "shutil.Error: [('a.so', 'b.so', \"[Errno 28] No space left on device: 'a.so' -> 'b.so'\")",
+                InstallFailure::Space,
+            ),
+            ("/usr/bin/python3: No module named pip", InstallFailure::Other),
         ] {
-            assert_eq!(cause_of(said), cause, "{said}");
+            assert_eq!(classify(output), cause, "{output}");
         }
     }
 }

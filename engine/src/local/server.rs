@@ -15,7 +15,7 @@ use super::error::LocalError;
 use super::folder::{Folder, Private, Record};
 use super::install::Monitor;
 use super::tools::{self, Tool, Tools};
-use super::{Part, Project, Running, SuperviseArgs, Turn, WriteLock, http, install};
+use super::{LockAttempt, Part, Project, Running, SuperviseArgs, WriteLock, http, install};
 
 /// A server is usually ready after 0.2 s; the rest is for a busy machine that compiles the packages first.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -27,13 +27,13 @@ const NODE_MAJOR: u32 = 22;
 
 /// Returns the project's running server, or starts one and first installs MiniStack if it is missing. Counts as a use.
 ///
-/// `say` gets a line, without a full stop, for each step that takes time.
+/// `report` gets a line, without a full stop, for each step that takes time.
 ///
 /// # Errors
 /// When Python, Node.js or a way to install is missing, when the server doesn't become ready, or when the user
 /// interrupts; see [`LocalError`].
-pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, LocalError> {
-    let mut monitor = Monitor { say, interrupted: &project.interrupted };
+pub fn ensure(project: &Project, report: &mut dyn FnMut(&str)) -> Result<Running, LocalError> {
+    let mut monitor = Monitor { report, interrupted: &project.interrupted };
     let folder = Folder::create(&project.dir)?;
     let _lock = folder.lock(&mut monitor)?;
     folder.touch()?;
@@ -48,12 +48,12 @@ pub fn ensure(project: &Project, say: &mut dyn FnMut(&str)) -> Result<Running, L
     let packages = install::packages(&project.cache()?, &tools, &python, &mut monitor)?;
     if node.version[0] != NODE_MAJOR {
         let version = tools::dotted(node.version);
-        monitor.say(&format!("functions run with your Node.js {version}, whatever `runtime` they declare"));
+        monitor.report(&format!("functions run with your Node.js {version}, whatever `runtime` they declare"));
     }
     if let Some(record) = previous {
         record.end()?;
     }
-    monitor.say(&format!("starting MiniStack {}", install::VERSION));
+    monitor.report(&format!("starting MiniStack {}", install::VERSION));
     let running = match start(project, &folder, &packages, &python, &node) {
         Ok(running) => running,
         Err(error) => {
@@ -124,7 +124,7 @@ pub fn reset(project: &Project) -> Result<(), LocalError> {
     let _lock = folder.lock(&mut silently(project, &mut |_| {}))?;
     folder.touch()?;
     match folder.record().filter(|record| record.running().is_some()) {
-        Some(record) => http::reset(&record.private.socket()).map_err(|said| LocalError::NotReset { said }),
+        Some(record) => http::reset(&record.private.socket()).map_err(|output| LocalError::NotReset { output }),
         None => Ok(()),
     }
 }
@@ -134,16 +134,16 @@ pub fn reset(project: &Project) -> Result<(), LocalError> {
 ///
 /// # Errors
 /// When the project's folder can't be used.
-pub fn try_lock_writes(project: &Project) -> Result<Turn, LocalError> {
+pub fn try_lock_writes(project: &Project) -> Result<LockAttempt, LocalError> {
     let folder = Folder::create(&project.dir)?;
     Ok(match folder.try_lock_writes()? {
-        Some(file) => Turn::Granted(WriteLock { _file: file }),
-        None => Turn::Taken(folder.writer()),
+        Some(file) => LockAttempt::Granted(WriteLock { _file: file }),
+        None => LockAttempt::Taken(folder.writer()),
     })
 }
 
-fn silently<'m>(project: &'m Project, say: &'m mut dyn FnMut(&str)) -> Monitor<'m> {
-    Monitor { say, interrupted: &project.interrupted }
+fn silently<'m>(project: &'m Project, report: &'m mut dyn FnMut(&str)) -> Monitor<'m> {
+    Monitor { report, interrupted: &project.interrupted }
 }
 
 /// Stops the project's server and deletes MiniStack from the cache folder; the next [`ensure`] installs it again. Returns

@@ -20,15 +20,15 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::SuperviseArgs;
-use super::door::Door;
 use super::error::LocalError;
 use super::folder::{Folder, MARK, Private, Record};
 use super::install::VERSION;
 use super::key::ServerKey;
 use super::process::{self, Identity};
+use super::proxy::Proxy;
 
 /// The longest time between two checks of the record and the time of the last use, which each command updates.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const INSPECTION_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The time until the next check while a command holds the lock.
 const LOCKED_INTERVAL: Duration = Duration::from_millis(50);
@@ -55,13 +55,13 @@ pub fn supervise(args: SuperviseArgs) -> Result<(), LocalError> {
     let outcome = runtime.block_on(async {
         // Before the server starts: the default action of a signal would leave the server running.
         let signals = Signals::new().map_err(refused("the supervisor of the local AWS couldn't listen for signals"))?;
-        let (listener, port) = Door::listen().map_err(refused("there is no free port on 127.0.0.1"))?;
+        let (listener, port) = Proxy::listen().map_err(refused("there is no free port on 127.0.0.1"))?;
         let key = ServerKey::random().map_err(refused("the system's random numbers can't be read"))?;
         let (server, input) = start(&args, &private, port, &key).map_err(refused("`python3` couldn't be started"))?;
-        let door = Arc::new(Door::new(key.clone(), private.socket()));
-        let serving = tokio::spawn(Arc::clone(&door).serve(listener));
+        let proxy = Arc::new(Proxy::new(key.clone(), private.socket()));
+        let serving = tokio::spawn(Arc::clone(&proxy).serve(listener));
         // The lock is held to the end, so that the next command finds either this server or no trace of it.
-        let lock = Watch { args: &args, private: &private, port, key, door: &door }.run(&server, signals).await;
+        let lock = Watch { args: &args, private: &private, port, key, proxy: &proxy }.run(&server, signals).await;
         serving.abort();
         process::end_group(group_of(&server));
         process::end_descendants();
@@ -141,7 +141,7 @@ struct Watch<'a> {
     private: &'a Private,
     port: u16,
     key: ServerKey,
-    door: &'a Door,
+    proxy: &'a Proxy,
 }
 
 impl Watch<'_> {
@@ -167,9 +167,9 @@ impl Watch<'_> {
             if process::reap(record.server.pid) {
                 return Ok(None);
             }
-            let pause = match look(&folder, &record, self.door, idle_limit)? {
-                Look::End(lock) => return Ok(lock),
-                Look::Again(pause) => pause,
+            let pause = match inspect(&folder, &record, self.proxy, idle_limit)? {
+                Inspection::End(lock) => return Ok(lock),
+                Inspection::Again(pause) => pause,
             };
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(None),
@@ -182,26 +182,26 @@ impl Watch<'_> {
     }
 }
 
-enum Look {
+enum Inspection {
     End(Option<File>),
     Again(Duration),
 }
 
 /// Checks whether the server is still the project's and in use.
-fn look(folder: &Folder, record: &Record, door: &Door, idle_limit: Duration) -> Result<Look, LocalError> {
+fn inspect(folder: &Folder, record: &Record, proxy: &Proxy, idle_limit: Duration) -> Result<Inspection, LocalError> {
     // Used by a command or by a request from outside.
-    let idle = || folder.idle().map_or(Duration::MAX, |idle| idle.min(door.idle()));
+    let idle = || folder.idle().map_or(Duration::MAX, |idle| idle.min(proxy.idle()));
     let unused = || idle() >= idle_limit;
     if folder.record().as_ref() != Some(record) {
-        return Ok(Look::End(None));
+        return Ok(Inspection::End(None));
     }
     if !unused() {
         let left = idle_limit.saturating_sub(idle());
-        return Ok(Look::Again(left.min(LOOK_INTERVAL)));
+        return Ok(Inspection::Again(left.min(INSPECTION_INTERVAL)));
     }
     // A command with the lock is about to use the server, or to end it by a signal. Under this lock, none can begin to.
     match folder.try_lock()? {
-        Some(lock) if unused() => Ok(Look::End(Some(lock))),
-        _ => Ok(Look::Again(LOCKED_INTERVAL)),
+        Some(lock) if unused() => Ok(Inspection::End(Some(lock))),
+        _ => Ok(Inspection::Again(LOCKED_INTERVAL)),
     }
 }

@@ -159,7 +159,7 @@ impl Tools {
     fn ask(&self, asked: &Asked) -> Result<Tool, LocalError> {
         let Asked { program, question, needed, lowest } = *asked;
         let path = self.find(program).ok_or(LocalError::ToolMissing { program, needed })?;
-        let broken = |said: String| LocalError::ToolBroken { path: path.clone(), said };
+        let broken = |output: String| LocalError::ToolBroken { path: path.clone(), output };
         let output = self.command(&path).args(question).output().map_err(|error| broken(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines = text.lines();
@@ -209,15 +209,15 @@ mod tests {
         (folder, tools)
     }
 
-    fn said(error: &LocalError) -> String {
+    fn shown(error: &LocalError) -> String {
         format!("{}\n{}\n{}", error.problem(), error.why().unwrap_or_default(), error.hint())
     }
 
     #[test]
     fn an_old_python_is_reported_with_its_path() {
         let (folder, tools) = tools_with("python3", "echo 3.9.18; echo /usr/bin/python3");
-        let told = said(&tools.python().unwrap_err()).replace(&folder.path().display().to_string(), "…");
-        insta::assert_snapshot!(told, @r"
+        let shown_error = shown(&tools.python().unwrap_err()).replace(&folder.path().display().to_string(), "…");
+        insta::assert_snapshot!(shown_error, @r"
         `python3` is version 3.9.18, but the local AWS needs 3.10 or newer
         engine found it at `…/python3`
         put Python 3.10 or newer first in `PATH` as `python3`
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_missing_program_has_a_hint_to_install_it() {
         let tools = Tools::new("/nonexistent".into()).unwrap();
-        insta::assert_snapshot!(said(&tools.node().unwrap_err()), @r"
+        insta::assert_snapshot!(shown(&tools.node().unwrap_err()), @r"
         `node` was not found
         the local AWS is a Python program that runs functions with the Node.js of this machine
         install Node.js 18 or newer and add `node` to `PATH`
@@ -237,8 +237,8 @@ mod tests {
     #[test]
     fn the_output_of_a_failing_shim_is_shown() {
         let (folder, tools) = tools_with("node", "echo 'shim: no version set' >&2; exit 1");
-        let told = said(&tools.node().unwrap_err()).replace(&folder.path().display().to_string(), "…");
-        insta::assert_snapshot!(told, @r"
+        let shown_error = shown(&tools.node().unwrap_err()).replace(&folder.path().display().to_string(), "…");
+        insta::assert_snapshot!(shown_error, @r"
         `…/node` doesn't work
         shim: no version set
         repair that program, or put a working one first in `PATH`

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** does nothing.
 
-use super::{LocalError, Part, Project, Running, Script, SuperviseArgs, Turn, Verdict};
+use super::{LocalError, LockAttempt, Part, Project, Running, Script, SuperviseArgs, Verdict};
 
 /// Fails.
 ///
@@ -53,7 +53,7 @@ pub fn reset(_: &Project) -> Result<(), LocalError> {
 ///
 /// # Errors
 /// Always [`LocalError::Windows`].
-pub fn try_lock_writes(_: &Project) -> Result<Turn, LocalError> {
+pub fn try_lock_writes(_: &Project) -> Result<LockAttempt, LocalError> {
     Err(LocalError::Windows)
 }
 

@@ -217,7 +217,7 @@ mod tests {
                 let files = files.filter(|it| it.file_type().is_file());
                 Ok(files.map(|it| it.path().strip_prefix(&site).unwrap().display().to_string()).collect())
             }
-            Err(BadWheel::Refused(said)) => Err(said),
+            Err(BadWheel::Refused(reason)) => Err(reason),
             Err(BadWheel::Io(error)) => Err(format!("io: {error}")),
         }
     }
@@ -230,7 +230,7 @@ mod tests {
         let forged = wheel(&[("duck/ling.py", "import os")]);
         assert_eq!(unpacked(&good, &[(NAME, &good)], PYTHON), Ok(vec!["duck/ling.py".to_owned()]));
         let hash = hex(&Sha256::digest(&forged));
-        for (downloads, said) in [
+        for (downloads, reason) in [
             (vec![(NAME, &forged[..])], format!("`{NAME}` has the hash {hash}")),
             (vec![], "`duck_ling` was not downloaded".to_owned()),
             (
@@ -244,7 +244,7 @@ mod tests {
             (vec![("duck_ling-1.0.tar.gz", &good)], "`duck_ling-1.0.tar.gz` is not a wheel".to_owned()),
         ] {
             let refused = unpacked(&good, &downloads, PYTHON).unwrap_err();
-            assert!(refused.contains(&said), "{refused}");
+            assert!(refused.contains(&reason), "{refused}");
         }
         assert_eq!(unpacked(&good, &[(NAME, &good)], [3, 10, 0]), Err("`old` was not downloaded".to_owned()));
     }

@@ -7,7 +7,7 @@ use crate::cause::{Code, Entry};
 use crate::schema::{Effect, Presence, Property, Rule, Schema, Shape, Str, Text};
 use crate::spec::grammar;
 
-use super::{BOLD, Look, PLAIN, paragraph};
+use super::{BOLD, OutputStyle, PLAIN, paragraph};
 
 /// The documentation of one property.
 struct Documented {
@@ -21,12 +21,12 @@ struct Documented {
 }
 
 /// All kinds, one line each.
-pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, look: Look) -> String {
+pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, out: OutputStyle) -> String {
     let mut text = String::new();
     for schema in schemas {
         // Padded by hand: color codes have no width.
         let pad = 12_usize.saturating_sub(schema.kind.len());
-        let _ = writeln!(text, "{}{:pad$}{}", look.paint(BOLD, &schema.kind), "", schema.summary);
+        let _ = writeln!(text, "{}{:pad$}{}", out.paint(BOLD, &schema.kind), "", schema.summary);
     }
     text
 }
@@ -42,24 +42,24 @@ pub fn words_of_spec() -> impl Iterator<Item = &'static str> {
 }
 
 /// The top-level keys and resource settings, or one top-level key (`None` if there is no such key).
-pub fn spec(word: Option<&str>, look: Look) -> Option<String> {
+pub fn spec(word: Option<&str>, out: OutputStyle) -> Option<String> {
     let top = grammar::TOP.iter().filter(|(top, _)| word.is_none_or(|word| word == *top));
-    let mut text = format!("{}: the desired resources, as YAML\n", look.paint(BOLD, "spec"));
-    let n_words = top.map(|(word, doc)| explain_word(&mut text, word, doc, look)).count();
+    let mut text = format!("{}: the desired resources, as YAML\n", out.paint(BOLD, "spec"));
+    let n_words = top.map(|(word, doc)| explain_word(&mut text, word, doc, out)).count();
     if word.is_none() {
         text.push_str("\nIn each resource, in addition to the properties of its type:\n");
-        grammar::META.iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
+        grammar::META.iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
     }
     (n_words > 0).then_some(text)
 }
 
-fn explain_word(text: &mut String, word: &str, doc: &str, look: Look) {
-    let _ = writeln!(text, "\n  {}", look.paint(BOLD, word));
-    paragraph(text, PLAIN, "      ", doc, look);
+fn explain_word(text: &mut String, word: &str, doc: &str, out: OutputStyle) {
+    let _ = writeln!(text, "\n  {}", out.paint(BOLD, word));
+    paragraph(text, PLAIN, "      ", doc, out);
 }
 
 /// One kind with its properties, or one property of it (`None` if it has no such property).
-pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<String> {
+pub fn kind(schema: &Schema, property: Option<&str>, out: OutputStyle) -> Option<String> {
     let mut entries = entries(schema);
     if let Some(wanted) = property {
         entries.retain(|entry| {
@@ -69,28 +69,28 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
             return None;
         }
     }
-    let mut text = format!("{}: {}\n{}\n", look.paint(BOLD, &schema.kind), schema.summary, schema.source);
+    let mut text = format!("{}: {}\n{}\n", out.paint(BOLD, &schema.kind), schema.summary, schema.source);
     if property.is_none() && !schema.remark.is_empty() {
         text.push('\n');
-        paragraph(&mut text, PLAIN, "", &schema.remark, look);
+        paragraph(&mut text, PLAIN, "", &schema.remark, out);
     }
     for Documented { path, values, default, change, doc } in &entries {
-        let _ = writeln!(text, "\n  {}", look.paint(BOLD, path));
-        paragraph(&mut text, PLAIN, "      ", doc, look);
-        paragraph(&mut text, PLAIN, "      values:  ", values, look);
-        paragraph(&mut text, PLAIN, "      default: ", default, look);
+        let _ = writeln!(text, "\n  {}", out.paint(BOLD, path));
+        paragraph(&mut text, PLAIN, "      ", doc, out);
+        paragraph(&mut text, PLAIN, "      values:  ", values, out);
+        paragraph(&mut text, PLAIN, "      default: ", default, out);
         if let Some(change) = change {
-            paragraph(&mut text, PLAIN, "      change:  ", change, look);
+            paragraph(&mut text, PLAIN, "      change:  ", change, out);
         }
     }
     match property {
         Some(wanted) => {
             let word = words_of(schema).filter(|(word, _)| *word == wanted);
-            word.for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
+            word.for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
         }
         None => {
             text.push_str("\nSettings for engine:\n");
-            words_of(schema).for_each(|(word, doc)| explain_word(&mut text, word, doc, look));
+            words_of(schema).for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
             text.push_str("\nOutputs, to refer to from other resources:\n");
         }
     }
@@ -98,35 +98,35 @@ pub fn kind(schema: &Schema, property: Option<&str>, look: Look) -> Option<Strin
         text.push('\n');
         for output in &schema.outputs {
             let line = format!("${{NAME.{}}}: {}", output.name, output.doc);
-            paragraph(&mut text, PLAIN, "  ", &line, look);
+            paragraph(&mut text, PLAIN, "  ", &line, out);
         }
     }
     Some(text)
 }
 
 /// All error codes, one line each.
-pub fn codes(look: Look) -> String {
+pub fn codes(out: OutputStyle) -> String {
     let width = Code::ALL.iter().map(|code| code.name().len()).max().unwrap_or(0);
     let mut text = String::new();
     for code in Code::ALL {
         let lead = format!("{:width$}  ", code.name());
-        paragraph(&mut text, PLAIN, &lead, code.entry().title, look);
+        paragraph(&mut text, PLAIN, &lead, code.entry().title, out);
     }
     text
 }
 
 /// One error code: its meaning, cause and remedy.
-pub fn code(code: Code, look: Look) -> String {
+pub fn code(code: Code, out: OutputStyle) -> String {
     let Entry { title, why, next, more, blames } = code.entry();
-    let mut text = format!("{}: {title}\n\n", look.paint(BOLD, code.name()));
-    paragraph(&mut text, PLAIN, "  why:  ", why, look);
-    paragraph(&mut text, PLAIN, "  next: ", next, look);
+    let mut text = format!("{}: {title}\n\n", out.paint(BOLD, code.name()));
+    paragraph(&mut text, PLAIN, "  why:  ", why, out);
+    paragraph(&mut text, PLAIN, "  next: ", next, out);
     if !blames.is_empty() {
         let blames = blames.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        paragraph(&mut text, PLAIN, "  spec: ", &format!("check {blames}"), look);
+        paragraph(&mut text, PLAIN, "  spec: ", &format!("check {blames}"), out);
     }
     text.push('\n');
-    paragraph(&mut text, PLAIN, "  ", more, look);
+    paragraph(&mut text, PLAIN, "  ", more, out);
     text
 }
 

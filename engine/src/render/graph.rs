@@ -1,15 +1,14 @@
 //! Draws the dependency graph of a spec or a plan.
 //!
-//! Text, DOT, Mermaid, SVG and HTML draw the same nodes and edges; `layout` places them in the last two.
+//! Text, DOT, Mermaid, SVG and HTML draw the same nodes and edges; `svg` draws the last two.
 //!
 //! **Invariant:** the same graph always gives the same output, which contains no value of a spec.
 
 mod layout;
+mod svg;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-
-use maud::{Markup, PreEscaped, html};
 
 use crate::diagnostic::wrap;
 use crate::inventory::Inventory;
@@ -18,22 +17,21 @@ use crate::schema::Str;
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Path};
 
-use super::page::page;
-use super::{ACTIONS, Face, Look, face, summary};
-use layout::{Extent, Layout, Link, Place, Run, count, layout};
+use super::OutputStyle;
+use super::plan::{ACTIONS, ActionStyle, action_style, summary};
 
 /// Resources and their dependencies.
 #[derive(Debug, Clone)]
 pub struct Picture {
     title: String,
-    nodes: Vec<Node>,
+    nodes: Vec<GraphNode>,
     edges: Vec<Edge>,
     /// The plan's summary line; `None` for a spec.
     summary: Option<String>,
 }
 
 #[derive(Debug, Clone)]
-struct Node {
+struct GraphNode {
     resource: String,
     kind: Str,
     /// The name in AWS; empty if it is the default one.
@@ -68,7 +66,7 @@ pub enum Drawing {
 impl Picture {
     /// The graph of a spec.
     pub fn of_spec(spec: &Spec) -> Picture {
-        let nodes: Vec<Node> = spec.resources.iter().map(|declared| node(declared, Action::None)).collect();
+        let nodes: Vec<GraphNode> = spec.resources.iter().map(|declared| node(declared, Action::None)).collect();
         let at: HashMap<&str, usize> =
             spec.resources.iter().enumerate().map(|(at, declared)| (declared.name.as_str(), at)).collect();
         let mut edges = Vec::new();
@@ -101,8 +99,8 @@ impl Picture {
 
     /// The graph of a plan, including orphans.
     pub fn of_plan(spec: &Spec, inventory: &Inventory, plan: &Plan) -> Picture {
-        let uncoloured = Look { colour: false, width: usize::MAX, plain: false };
-        let mut picture = Picture { summary: Some(summary(plan, false, uncoloured)), ..Picture::of_spec(spec) };
+        let plain = OutputStyle { color: false, width: usize::MAX, plain: false };
+        let mut picture = Picture { summary: Some(summary(plan, false, plain)), ..Picture::of_spec(spec) };
         // By kind and name in AWS, which orphans refer to.
         let mut in_aws: HashMap<(&str, &str), usize> = HashMap::new();
         let mut leftovers: Vec<(usize, &Change)> = Vec::new();
@@ -134,9 +132,9 @@ impl Picture {
     }
 
     /// Draws it.
-    pub fn draw(&self, drawing: Drawing, look: Look) -> String {
+    pub fn draw(&self, drawing: Drawing, out: OutputStyle) -> String {
         match drawing {
-            Drawing::Text => self.text(look),
+            Drawing::Text => self.text(out),
             Drawing::Dot => self.dot(),
             Drawing::Mermaid => self.mermaid(),
             Drawing::Svg => format!("{}\n", self.svg(true).into_string()),
@@ -166,33 +164,33 @@ impl Picture {
         order
     }
 
-    fn text(&self, look: Look) -> String {
-        let longest = |text: fn(&Node) -> &str| {
+    fn text(&self, out: OutputStyle) -> String {
+        let longest = |text: fn(&GraphNode) -> &str| {
             self.nodes.iter().map(|node| text(node).chars().count()).max().unwrap_or_default()
         };
         let (names, kinds) = (longest(|node| &node.resource), longest(|node| &node.kind));
-        let signs = match (&self.summary, look.plain) {
+        let signs = match (&self.summary, out.plain) {
             (None, _) => 0,
             (Some(_), false) => 4,
-            (Some(_), true) => longest(|node| face(node.action).word) + 1,
+            (Some(_), true) => longest(|node| action_style(node.action).word) + 1,
         };
         let lead = signs + names + 2 + kinds + 2;
-        let room = if look.plain { usize::MAX } else { look.width.saturating_sub(lead) };
+        let room = if out.plain { usize::MAX } else { out.width.saturating_sub(lead) };
         let is_beside = room >= LEAST_ROOM;
-        let (indent, room) = if is_beside { (lead, room) } else { (6, look.width.saturating_sub(6)) };
+        let (indent, room) = if is_beside { (lead, room) } else { (6, out.width.saturating_sub(6)) };
         let mut text = String::new();
         for at in self.order() {
             let Some(node) = self.nodes.get(at) else { continue };
-            let Face { symbol, word, style, .. } = face(node.action);
-            let sign = match (&self.summary, look.plain) {
+            let ActionStyle { symbol, word, style, .. } = action_style(node.action);
+            let sign = match (&self.summary, out.plain) {
                 (None, _) => String::new(),
                 (Some(_), true) => format!("{word:signs$}"),
                 // Padded by hand: color codes have no width.
                 (Some(_), false) => {
-                    format!("{:1$}{2} ", "", 3_usize.saturating_sub(symbol.len()), look.paint(style, symbol))
+                    format!("{:1$}{2} ", "", 3_usize.saturating_sub(symbol.len()), out.paint(style, symbol))
                 }
             };
-            let name = if self.is_changed(node) { look.paint(style, &node.resource) } else { node.resource.clone() };
+            let name = if self.is_changed(node) { out.paint(style, &node.resource) } else { node.resource.clone() };
             let pad = names - node.resource.chars().count();
             let _ = write!(text, "{sign}{name}{:pad$}  {}", "", node.kind);
             let needs = self.edges.iter().filter(|edge| edge.to == at).filter_map(|edge| {
@@ -231,7 +229,7 @@ impl Picture {
         }
         for (at, node) in self.nodes.iter().enumerate() {
             let label = quoted(&format!("{}\n{}", self.caption(node), self.kind_and_action(node)));
-            let Face { word, .. } = face(node.action);
+            let ActionStyle { word, .. } = action_style(node.action);
             let width = if self.is_changed(node) { 3 } else { 1 };
             let _ = writeln!(
                 text,
@@ -261,7 +259,8 @@ impl Picture {
         };
         let mut text = "flowchart LR\n".to_owned();
         for (at, node) in self.nodes.iter().enumerate() {
-            let class = self.summary.as_ref().map_or_else(String::new, |_| format!(":::{}", face(node.action).word));
+            let class =
+                self.summary.as_ref().map_or_else(String::new, |_| format!(":::{}", action_style(node.action).word));
             let (caption, kind) = (label(&self.caption(node)), label(&self.kind_and_action(node)));
             let _ = writeln!(text, "  n{at}[\"{caption}<br/>{kind}\"]{class}");
         }
@@ -270,7 +269,7 @@ impl Picture {
         }
         if self.summary.is_some() {
             for (action, _) in self.actions() {
-                let (Face { word, .. }, Paint { light, .. }) = (face(action), paint(action));
+                let (ActionStyle { word, .. }, Paint { light, .. }) = (action_style(action), paint(action));
                 let _ = writeln!(text, "  classDef {word} stroke:{light},stroke-width:3px");
             }
         }
@@ -284,219 +283,33 @@ impl Picture {
     }
 
     /// Whether the plan changes it.
-    fn is_changed(&self, node: &Node) -> bool {
+    fn is_changed(&self, node: &GraphNode) -> bool {
         self.summary.is_some() && !matches!(node.action, Action::None | Action::Import)
     }
 
     /// The label of a node, with the symbol of its action.
-    fn caption(&self, node: &Node) -> String {
-        match face(node.action).symbol.trim() {
+    fn caption(&self, node: &GraphNode) -> String {
+        match action_style(node.action).symbol.trim() {
             symbol if self.summary.is_some() && !symbol.is_empty() => format!("{symbol} {}", node.resource),
             _ => node.resource.clone(),
         }
     }
 
     /// The kind and the action, for formats without a legend.
-    fn kind_and_action(&self, node: &Node) -> String {
-        let Face { word, .. } = face(node.action);
+    fn kind_and_action(&self, node: &GraphNode) -> String {
+        let ActionStyle { word, .. } = action_style(node.action);
         if self.is_changed(node) { format!("{} ({word})", node.kind) } else { node.kind.to_string() }
     }
-
-    /// The SVG; a standalone one includes its style.
-    fn svg(&self, is_alone: bool) -> Markup {
-        let (turned, Layout { places, lines, along, across }) = self.placed();
-        let legend = if self.summary.is_some() { self.actions() } else { Vec::new() };
-        let sentences = legend.iter().map(|(action, n)| (*action, format!("{} ({n})", face(*action).told)));
-        let sentences: Vec<(Action, String)> = sentences.collect();
-        let (right, bottom) = turned.point(along, across);
-        let needed = sentences.iter().map(|(_, text)| LEGEND_LEAD + room(text, REGULAR)).fold(right, f64::max);
-        let legend_top = 2.0 * MARGIN + bottom;
-        let legend_height = if legend.is_empty() { 0.0 } else { MARGIN + LEGEND_LINE * count(legend.len()) };
-        let (width, height) = (needed.ceil() + 2.0 * MARGIN, (bottom + legend_height).ceil() + 2.0 * MARGIN);
-        let style = if is_alone { css() } else { String::new() };
-        html! {
-            svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height)
-                role="img" font-family="system-ui, sans-serif" class=[self.summary.as_ref().map(|_| "plan")] {
-                title { "The dependencies of " (self.title) }
-                style { (PreEscaped(style)) }
-                defs {
-                    marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto" {
-                        path class="head" d="M0 0L10 5L0 10z" {}
-                    }
-                }
-                rect class="ground" width=(width) height=(height) {}
-                g transform={ "translate(" (MARGIN) " " (MARGIN) ")" } {
-                    @for (edge, runs) in self.edges.iter().zip(&lines) { (line(edge, runs, turned)) }
-                    @for (node, place) in self.nodes.iter().zip(&places) { (self.node(node, *place, turned)) }
-                }
-                @for (nth, (action, text)) in sentences.iter().enumerate() {
-                    g class={ "key " (face(*action).word) }
-                        transform={ "translate(" (MARGIN) " " (legend_top + LEGEND_LINE * count(nth)) ")" } {
-                        rect class="box" width="34" height="18" rx="4" {}
-                        text class="name" x="17" y="14" text-anchor="middle" { (face(*action).symbol.trim()) }
-                        text class="detail" x=(LEGEND_LEAD) y="13" { (text) }
-                    }
-                }
-            }
-        }
-    }
-
-    fn node(&self, node: &Node, place: Place, turned: Turned) -> Markup {
-        let Node { kind, name, action, .. } = node;
-        let word = face(*action).word;
-        let told = if self.summary.is_some() { face(*action).told } else { "" };
-        let (x, y) = turned.point(place.along, place.across);
-        let (width, height) = turned.point(place.extent_along, place.extent_across);
-        let middle = (height / 2.0).round();
-        html! {
-            g class={ "node " (word) } transform={ "translate(" (x) " " (y) ")" } {
-                title { (node.resource) " (" (kind) " " (name) ") " (told) }
-                rect class="box" width=(width) height=(height) rx="8" {}
-                rect class={ "kind " (kind) } width="6" height=(height) rx="3" {}
-                text class="name" x="18" y=(middle - 4.0) { (self.caption(node)) }
-                text class="detail" x="18" y=(middle + 14.0) { (detail(node)) }
-            }
-        }
-    }
-
-    fn page(&self) -> Markup {
-        let resources = if self.nodes.len() == 1 { "resource" } else { "resources" };
-        let body = html! {
-            h1 { (self.title) }
-            p {
-                (self.nodes.len()) " " (resources) ". Arrows point from a dependency to the resource that depends on it, \
-                 labeled with the property that refers to it."
-            }
-            @if let Some(summary) = &self.summary { p { strong { (summary) } } }
-            div class="picture" { (self.svg(false)) }
-        };
-        page("engine graph", &self.title, &(css() + PAGE), &body)
-    }
-
-    /// The layout and its direction: to the right, or down if that would be too wide.
-    fn placed(&self) -> (Turned, Layout) {
-        let right = self.placed_along(Turned::Right);
-        if right.along <= WIDEST || right.along <= 2.0 * right.across {
-            return (Turned::Right, right);
-        }
-        (Turned::Down, self.placed_along(Turned::Down))
-    }
-
-    fn placed_along(&self, turned: Turned) -> Layout {
-        let extent = |width: f64, height: f64| {
-            let (along, across) = turned.point(width, height);
-            Extent { along, across }
-        };
-        let boxes: Vec<Extent> = self.nodes.iter().map(|node| extent(self.width_of(node), HEIGHT)).collect();
-        let links = self.edges.iter().map(|Edge { from, to, properties }| {
-            let words = extent(width(&properties.join(", "), LABEL_LETTER) + LABEL_PAD, LABEL_HEIGHT);
-            Link { from: *from, to: *to, words }
-        });
-        layout(&boxes, &links.collect::<Vec<Link>>())
-    }
-
-    fn width_of(&self, node: &Node) -> f64 {
-        let widest = room(&self.caption(node), BOLD).max(room(&detail(node), REGULAR));
-        (widest + 32.0).max(120.0).round()
-    }
 }
 
-/// A line between two boxes, labeled with its properties next to its last straight part.
-fn line(edge: &Edge, runs: &[Run], turned: Turned) -> Markup {
-    let mut path = String::new();
-    let mut before = None::<Run>;
-    for run in runs {
-        let point = |along: f64, across: f64| {
-            let (x, y) = turned.point(along, across);
-            format!("{x} {y}")
-        };
-        let _ = match before {
-            None => write!(path, "M{}", point(run.begin, run.across)),
-            Some(last) => {
-                let half = (last.end + run.begin) / 2.0;
-                let (out, back) = (point(half, last.across), point(half, run.across));
-                write!(path, "C{out} {back} {}", point(run.begin, run.across))
-            }
-        };
-        let _ = write!(path, "L{}", point(run.end, run.across));
-        before = Some(*run);
-    }
-    let words = edge.properties.join(", ");
-    let (end, across) = before.map_or((0.0, 0.0), |last| (last.end, last.across));
-    let (x, y) = turned.point(end, across);
-    let (x, y, anchor) = match turned {
-        Turned::Right => (x - 12.0, y - 5.0, "end"),
-        Turned::Down => (x + 6.0, y - 10.0, "start"),
-    };
-    html! {
-        g class="edge" {
-            title { (words) }
-            path class="line" d=(path) marker-end="url(#arrow)" {}
-            text class="label" x=(x) y=(y) text-anchor=(anchor) { (words) }
-        }
-    }
-}
-
-/// The direction of the lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turned {
-    Right,
-    Down,
-}
-
-impl Turned {
-    /// From along and across to x and y, and back.
-    fn point(self, along: f64, across: f64) -> (f64, f64) {
-        match self {
-            Turned::Right => (along, across),
-            Turned::Down => (across, along),
-        }
-    }
-}
-
-fn width(text: &str, letter: f64) -> f64 {
-    count(text.chars().count()) * letter
-}
-
-/// The width of a text, estimated for the widest common font; `letter` is the width of an average letter.
-fn room(text: &str, letter: f64) -> f64 {
-    let parts = text.chars().map(|c| match c {
-        'i' | 'j' | 'l' | '.' | ',' | ':' | '\'' | ' ' => 0.55,
-        'f' | 't' | 'r' | '-' | '(' | ')' | '/' => 0.7,
-        'm' | 'w' | 'M' | 'W' => 1.5,
-        c if c.is_ascii_lowercase() || c.is_ascii_digit() => 1.0,
-        c if c.is_ascii() => 1.2,
-        _ => 1.5,
-    });
-    parts.sum::<f64>() * letter
-}
-
-const HEIGHT: f64 = 52.0;
-const MARGIN: f64 = 16.0;
-/// The width of an average letter of a name, and of the text below it.
-const BOLD: f64 = 10.0;
-const REGULAR: f64 = 7.4;
-/// The width of a letter of a label, which is monospaced.
-const LABEL_LETTER: f64 = 6.6;
-const LABEL_HEIGHT: f64 = 16.0;
-const LABEL_PAD: f64 = 12.0;
-const LEGEND_LEAD: f64 = 44.0;
-const LEGEND_LINE: f64 = 24.0;
-/// A picture that is wider than this, and much wider than high, goes down instead.
-const WIDEST: f64 = 1600.0;
 /// The minimum number of columns for dependencies on the same line.
 const LEAST_ROOM: usize = 30;
 
-fn node(declared: &Declared, action: Action) -> Node {
+fn node(declared: &Declared, action: Action) -> GraphNode {
     let action = if declared.imported { Action::Import } else { action };
-    let usual = format!("{}-{}", declared.id.owner.team, declared.name);
-    let name = if declared.id.name == usual { String::new() } else { declared.id.name.clone() };
-    Node { resource: declared.name.clone(), kind: declared.schema().kind.clone(), name, action }
-}
-
-fn detail(Node { kind, name, .. }: &Node) -> String {
-    // A mapping's name is an ID that AWS assigns.
-    if name.is_empty() || *kind == "mapping" { kind.to_string() } else { format!("{kind} {name}") }
+    let default = format!("{}-{}", declared.id.owner.team, declared.name);
+    let name = if declared.id.name == default { String::new() } else { declared.id.name.clone() };
+    GraphNode { resource: declared.name.clone(), kind: declared.schema().kind.clone(), name, action }
 }
 
 /// An action's color for light and dark mode.
@@ -515,30 +328,3 @@ fn paint(action: Action) -> Paint {
     };
     Paint { light, dark }
 }
-
-/// The style for light and dark mode.
-fn css() -> String {
-    let colours = |colour: fn(Paint) -> &'static str| {
-        ACTIONS.into_iter().fold(String::new(), |mut css, action| {
-            let (Face { word, .. }, colour) = (face(action), colour(paint(action)));
-            let _ = write!(css, ".{word} .box{{stroke:{colour}}}");
-            if !matches!(action, Action::None | Action::Import) {
-                let _ = write!(css, ".{word} .box{{stroke-width:2.5;fill:{colour};fill-opacity:.12}}");
-            }
-            css
-        })
-    };
-    let (light, dark) = (colours(|it| it.light), colours(|it| it.dark));
-    format!("{BASE}{light}@media(prefers-color-scheme:dark){{{DARK}{dark}}}")
-}
-
-const BASE: &str = "\
-.ground{fill:#fff}.box{fill:#fff;stroke-width:1.5}.name{font-size:14px;font-weight:600;fill:#1f2328}\
-.detail{font-size:12px;fill:#59636e}.line{fill:none;stroke:#8c959f;stroke-width:1.5}.head{fill:#8c959f}\
-.label{font:11px ui-monospace,monospace;fill:#59636e}.plan .none .name{font-weight:400}\
-.kind{fill:#8c959f}.kind.table{fill:#3b6fd4}.kind.function{fill:#d9730d}.kind.mapping{fill:#8250df}\
-.kind.permission{fill:#bf3989}.kind.role{fill:#57606a}.import .box{stroke-dasharray:5 4}";
-const DARK: &str = "\
-.ground{fill:#0d1117}.box{fill:#161b22}.name{fill:#e6edf3}.detail,.label{fill:#9198a1}.line{stroke:#6e7681}\
-.head{fill:#6e7681}";
-const PAGE: &str = ".picture{overflow:auto}";

@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value as Json, json};
 
+use crate::diagnostic::wrap;
 use crate::schema::Str;
 use crate::value::Value;
 
-use super::{FORMAT_VERSION, GREEN, Look, RED, YELLOW, shown, wrap};
+use super::json::FORMAT_VERSION;
+use super::value::shown;
+use super::{GREEN, OutputStyle, RED, YELLOW};
 
 /// One resource in AWS and its owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,21 +27,21 @@ pub struct Owned {
     /// Its name in AWS.
     pub name: String,
     /// The type of its owner.
-    pub owner: Holder,
+    pub owner: OwnerKind,
     /// The source and function of a mapping.
     pub link: Option<(String, String)>,
 }
 
 /// The type of an owner.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holder {
+pub enum OwnerKind {
     /// Its tags name a team.
     Team,
     /// Its tags name a CloudFormation stack.
     CloudFormation,
     /// No tag names an owner.
     #[default]
-    Nobody,
+    Untagged,
     /// Its tags can't be read (yet).
     Unreadable,
 }
@@ -59,7 +62,7 @@ pub fn outputs_json(outputs: &[(String, Value)]) -> Json {
 }
 
 /// Checks with their results.
-pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> String {
+pub fn checkup(lines: &[(&'static str, &'static str, String)], out: OutputStyle) -> String {
     let mut text = String::new();
     for (sign, what, found) in lines {
         let style = match *sign {
@@ -69,8 +72,8 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> St
         };
         // Padded by hand: color codes have no width.
         let pad = 7_usize.saturating_sub(sign.len());
-        let lead = format!("{:pad$}{}  {what:12}", "", look.paint(style, sign));
-        for (at, line) in wrap(found, look.width.max(60).saturating_sub(22)).into_iter().enumerate() {
+        let lead = format!("{:pad$}{}  {what:12}", "", out.paint(style, sign));
+        for (at, line) in wrap(found, out.width.max(60).saturating_sub(22)).into_iter().enumerate() {
             let _ = if at == 0 { writeln!(text, "{lead} {line}") } else { writeln!(text, "{:22}{line}", "") };
         }
     }
@@ -78,23 +81,23 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], look: Look) -> St
 }
 
 /// Resources and their owners as a table. A mapping is shown as what it connects, not by its random ID.
-pub fn owned(owned: &[Owned], look: Look) -> String {
+pub fn owned(owned: &[Owned], out: OutputStyle) -> String {
     let resource_of = |name: &str| {
         let found = owned.iter().find(|it| it.name == name && !it.resource.is_empty());
         found.map_or_else(|| name.to_owned(), |it| it.resource.clone())
     };
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(look.width).unwrap_or(u16::MAX));
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(out.width).unwrap_or(u16::MAX));
     table.set_header(["TEAM", "STACK", "RESOURCE", "KIND", "NAME IN AWS"]);
     for Owned { team, stack, resource, kind, name, owner, link } in owned {
         let linked = link.as_ref().map(|(from, to)| format!("{} -> {}", resource_of(from), resource_of(to)));
         let name = linked.as_ref().unwrap_or(name);
         let stack = match owner {
-            Holder::Team => stack.clone(),
-            Holder::CloudFormation => format!("CloudFormation {stack}"),
-            Holder::Nobody => "(no tags)".to_owned(),
-            Holder::Unreadable => "(unreadable)".to_owned(),
+            OwnerKind::Team => stack.clone(),
+            OwnerKind::CloudFormation => format!("CloudFormation {stack}"),
+            OwnerKind::Untagged => "(no tags)".to_owned(),
+            OwnerKind::Unreadable => "(unreadable)".to_owned(),
         };
         table.add_row([&**team, &stack, resource, kind, name]);
     }
@@ -111,10 +114,10 @@ pub fn owned_json(owned: &[Owned]) -> Json {
         .iter()
         .map(|Owned { team, stack, resource, kind, name, owner, link }| {
             let owner = match owner {
-                Holder::Team => "team",
-                Holder::CloudFormation => "cloudformation",
-                Holder::Nobody => "nobody",
-                Holder::Unreadable => "unreadable",
+                OwnerKind::Team => "team",
+                OwnerKind::CloudFormation => "cloudformation",
+                OwnerKind::Untagged => "nobody",
+                OwnerKind::Unreadable => "unreadable",
             };
             let [team, stack, resource] = [team, stack, resource].map(|text| Some(text).filter(|it| !it.is_empty()));
             let mut row =

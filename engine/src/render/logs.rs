@@ -15,11 +15,13 @@ use textwrap::core::display_width;
 use crate::diagnostic::{printable, wrap};
 use crate::logs::{Change, Failure, Happening, Image, Record, Report, Said};
 
-use super::{BOLD, DIM, FORMAT_VERSION, GREEN, Look, PLAIN, RED, YELLOW, word};
+use super::json::FORMAT_VERSION;
+use super::value::word;
+use super::{BOLD, DIM, GREEN, OutputStyle, PLAIN, RED, YELLOW};
 
 /// An entry of a log and where it was logged.
 #[derive(Debug, Clone)]
-pub struct Entry<'e> {
+pub struct JournalEntry<'e> {
     /// The function's name in the spec.
     pub function: &'e str,
     /// When it was written, in milliseconds since 1970.
@@ -34,9 +36,9 @@ pub struct Entry<'e> {
 
 /// An entry for people, with its earlier repetitions folded into it.
 #[derive(Debug)]
-pub struct Row<'e> {
+pub struct JournalRow<'e> {
     /// The last of them.
-    pub entry: Entry<'e>,
+    pub entry: JournalEntry<'e>,
     /// How often it was logged, itself included.
     pub times: u32,
     /// When the first was logged, in milliseconds since 1970.
@@ -56,7 +58,7 @@ struct Repeat {
 const MAX_ERRORS: usize = 10_000;
 /// The last millisecond that can be written as a date of four digits.
 const LAST: i64 = 253_402_300_799_999;
-/// Columns of the longest usual label and the spaces after it.
+/// Columns of the longest common label and the spaces after it.
 const LABEL: usize = "MODIFY  ".len();
 /// Text keeps at least so many columns, however narrow the terminal.
 const ROOM: usize = 24;
@@ -64,7 +66,7 @@ const ROOM: usize = 24;
 /// Consecutive entries, with a heading for each day.
 #[derive(Debug)]
 pub struct Journal {
-    look: Look,
+    out: OutputStyle,
     /// Columns of the functions' names and the spaces after them; 0 if they aren't shown.
     names: usize,
     day: String,
@@ -75,9 +77,9 @@ pub struct Journal {
 
 impl Journal {
     /// For entries of these functions, each with its function's name in front; without functions, no names. Times are in UTC.
-    pub fn new<'n>(functions: impl Iterator<Item = &'n str>, look: Look) -> Journal {
+    pub fn new<'n>(functions: impl Iterator<Item = &'n str>, out: OutputStyle) -> Journal {
         let names = functions.map(|name| display_width(name) + 2).max().unwrap_or(0);
-        Journal { look, names, day: String::new(), zone: TimeZone::UTC, errors: HashMap::new() }
+        Journal { out, names, day: String::new(), zone: TimeZone::UTC, errors: HashMap::new() }
     }
 
     /// Shows local times of `zone`.
@@ -88,7 +90,7 @@ impl Journal {
 
     /// Folds errors that repeat into their last occurrence, with the reports of the invocations before it: a mapping sends a
     /// batch that fails again and again.
-    pub fn fold<'e>(&mut self, entries: Vec<Entry<'e>>) -> Vec<Row<'e>> {
+    pub fn fold<'e>(&mut self, entries: Vec<JournalEntry<'e>>) -> Vec<JournalRow<'e>> {
         let keys: Vec<Option<String>> = entries.iter().map(error_key).collect();
         let mut last: HashMap<&str, usize> = HashMap::new();
         for (at, key) in keys.iter().enumerate() {
@@ -98,7 +100,7 @@ impl Journal {
         }
         let is_folded =
             |at: usize| keys.get(at).and_then(Option::as_deref).is_some_and(|key| last.get(key) != Some(&at));
-        let invocation = |entry: &Entry<'e>| entry.request.map(|request| (entry.function, request));
+        let invocation = |entry: &JournalEntry<'e>| entry.request.map(|request| (entry.function, request));
         let folded = (0..entries.len()).filter(|at| is_folded(*at)).filter_map(|at| invocation(entries.get(at)?));
         let folded: HashSet<_> = folded.collect();
         let mut in_batch: HashMap<&str, Repeat> = HashMap::new();
@@ -110,7 +112,7 @@ impl Journal {
             let Some(key) = keys.get(at).and_then(Option::as_deref) else {
                 let is_report = matches!(entry.said, Said::Report(_));
                 if !(is_report && invocation(&entry).is_some_and(|it| folded.contains(&it))) {
-                    rows.push(Row { since: entry.at, entry, times: 1, is_known: false });
+                    rows.push(JournalRow { since: entry.at, entry, times: 1, is_known: false });
                 }
                 continue;
             };
@@ -122,22 +124,22 @@ impl Journal {
             let known = self.errors.entry(key.to_owned()).or_insert(Repeat { times: 0, since: repeat.since });
             let is_known = known.times > 0;
             known.times = known.times.saturating_add(repeat.times);
-            rows.push(Row { entry, times: known.times, since: known.since, is_known });
+            rows.push(JournalRow { entry, times: known.times, since: known.since, is_known });
         }
         rows
     }
 
     /// An entry for people. `next` is what happens after an error that repeats.
-    pub fn row(&mut self, row: &Row<'_>, next: Option<&str>) -> String {
-        let Journal { look, names, .. } = *self;
-        let Row { entry, times, since, is_known } = row;
+    pub fn row(&mut self, row: &JournalRow<'_>, next: Option<&str>) -> String {
+        let Journal { out, names, .. } = *self;
+        let JournalRow { entry, times, since, is_known } = row;
         let (day, time) = on_clock(entry.at, &self.zone);
         let mut text = String::new();
         if self.day != day {
-            let _ = writeln!(text, "{}", look.paint(DIM, &day));
+            let _ = writeln!(text, "{}", out.paint(DIM, &day));
             self.day = day;
         }
-        let Shown { label, style, mut head, mut body } = shown(entry.said);
+        let DisplayEntry { label, style, mut head, mut body } = shown(entry.said);
         if *times > 1 {
             let (first_day, first) = on_clock(*since, &self.zone);
             let first = first.split('.').next().unwrap_or_default();
@@ -153,23 +155,23 @@ impl Journal {
         }
         if names > 0 {
             let name = format!("{:names$}", entry.function);
-            text.push_str(&look.paint(BOLD, &name));
+            text.push_str(&out.paint(BOLD, &name));
         }
-        let _ = write!(text, "{}  ", look.paint(DIM, &time));
+        let _ = write!(text, "{}  ", out.paint(DIM, &time));
         let mut indent = names + time.len() + 2;
         if !label.is_empty() {
             let padding = LABEL.saturating_sub(label.len()).max(2);
-            let _ = write!(text, "{}{:padding$}", look.paint(style, label), "");
+            let _ = write!(text, "{}{:padding$}", out.paint(style, label), "");
             indent += label.len() + padding;
         }
         let lines = match entry.said {
             // Plain text stays as it was logged.
             Said::Text { .. } => head.split('\n').map(str::to_owned).collect(),
-            _ => wrap(&head, look.width.saturating_sub(indent).max(ROOM)),
+            _ => wrap(&head, out.width.saturating_sub(indent).max(ROOM)),
         };
         let quiet = if matches!(entry.said, Said::Report(_)) { DIM } else { PLAIN };
         for (at, line) in lines.iter().map(String::as_str).chain(body.iter().map(String::as_str)).enumerate() {
-            let line = look.paint(quiet, line);
+            let line = out.paint(quiet, line);
             let _ = if at == 0 { writeln!(text, "{line}") } else { writeln!(text, "{:indent$}{line}", "") };
         }
         text
@@ -177,7 +179,7 @@ impl Journal {
 }
 
 /// An entry as it was logged, control characters included.
-pub fn raw(entry: &Entry<'_>) -> String {
+pub fn raw(entry: &JournalEntry<'_>) -> String {
     match entry.said {
         Said::Text { text, .. } => format!("{text}\n"),
         said => format!("{}\n", shown(said).head),
@@ -186,19 +188,19 @@ pub fn raw(entry: &Entry<'_>) -> String {
 
 /// Whether an entry contains `text` in the form that people see.
 pub fn contains(said: &Said, text: &str) -> bool {
-    let Shown { label, head, body, .. } = shown(said);
+    let DisplayEntry { label, head, body, .. } = shown(said);
     let whole = [&[format!("{label}  {head}")], &body[..]].concat();
     whole.join("\n").contains(text)
 }
 
 /// What makes two entries the same error of the same function.
-fn error_key(entry: &Entry<'_>) -> Option<String> {
-    let Shown { label: "ERROR" | "FATAL", head, body, .. } = shown(entry.said) else { return None };
+fn error_key(entry: &JournalEntry<'_>) -> Option<String> {
+    let DisplayEntry { label: "ERROR" | "FATAL", head, body, .. } = shown(entry.said) else { return None };
     Some(format!("{}\n{head}\n{}", entry.function, body.join("\n")))
 }
 
 /// The content of an entry as people see it.
-struct Shown {
+struct DisplayEntry {
     label: &'static str,
     style: Style,
     head: String,
@@ -206,7 +208,7 @@ struct Shown {
     body: Vec<String>,
 }
 
-fn shown(said: &Said) -> Shown {
+fn shown(said: &Said) -> DisplayEntry {
     match said {
         Said::Record(record) => {
             let style = match record.happening {
@@ -214,15 +216,15 @@ fn shown(said: &Said) -> Shown {
                 Happening::Modify => YELLOW,
                 Happening::Remove => RED,
             };
-            Shown { label: record.happening.word(), style, head: told(record), body: Vec::new() }
+            DisplayEntry { label: record.happening.word(), style, head: record_text(record), body: Vec::new() }
         }
         Said::Failure(Failure { kind, message, trace }) => {
             let head = printable(&format!("{kind}: {message}"));
-            Shown { label: "ERROR", style: RED, head, body: trace.iter().map(|line| printable(line)).collect() }
+            DisplayEntry { label: "ERROR", style: RED, head, body: trace.iter().map(|line| printable(line)).collect() }
         }
         Said::Report(report) => {
             let style = if report.status.is_some() { RED } else { DIM };
-            Shown { label: "REPORT", style, head: measured(report), body: Vec::new() }
+            DisplayEntry { label: "REPORT", style, head: measured(report), body: Vec::new() }
         }
         Said::Text { level, text } => {
             let (label, style) = match level.as_deref() {
@@ -233,13 +235,13 @@ fn shown(said: &Said) -> Shown {
                 Some("FATAL") => ("FATAL", RED),
                 _ => ("", PLAIN),
             };
-            Shown { label, style, head: printable(text), body: Vec::new() }
+            DisplayEntry { label, style, head: printable(text), body: Vec::new() }
         }
     }
 }
 
 /// `id=7  text: "buy milk" -> "buy oat milk"`.
-fn told(record: &Record) -> String {
+fn record_text(record: &Record) -> String {
     let keys: Vec<String> = record.keys.iter().map(|(name, value)| format!("{}={}", word(name), bare(value))).collect();
     let is_change = record.happening == Happening::Modify && record.old.is_some() && record.new.is_some();
     let changes: Vec<String> = record.changes().iter().map(|change| changed(*change, is_change)).collect();
@@ -255,8 +257,8 @@ fn changed(change: Change<'_>, is_change: bool) -> String {
     let name = word(attribute);
     match (before, after) {
         (Some(before), Some(after)) => format!("{name}: {} -> {}", value(before), value(after)),
-        (Some(gone), None) if is_change => format!("- {name}: {}", value(gone)),
-        (None, Some(come)) if is_change => format!("+ {name}: {}", value(come)),
+        (Some(removed), None) if is_change => format!("- {name}: {}", value(removed)),
+        (None, Some(added)) if is_change => format!("+ {name}: {}", value(added)),
         (one, other) => format!("{name}: {}", one.or(other).map_or_else(String::new, value)),
     }
 }
@@ -309,8 +311,8 @@ pub fn moment(at: i64) -> String {
 }
 
 /// An entry as a JSON document.
-pub fn json(entry: &Entry<'_>) -> Json {
-    let Entry { function, at, stream, request, said } = entry;
+pub fn json(entry: &JournalEntry<'_>) -> Json {
+    let JournalEntry { function, at, stream, request, said } = entry;
     let mut document = Map::new();
     let mut add = |fields: Json| {
         if let Json::Object(fields) = fields {
@@ -384,10 +386,10 @@ mod tests {
             |level: Option<&str>| Said::Text { level: level.map(str::to_owned), text: "no luck\nline 2".to_owned() };
         let (error, plain) = (text(Some("ERROR")), text(None));
         let report = Said::Report(Report { duration: 1.0, ..Report::default() });
-        let entry = |at, request, said| Entry { function: "f", at, stream: "s", request: Some(request), said };
-        let look = Look { colour: false, width: 80, plain: false };
-        let mut journal = Journal::new([].into_iter(), look);
-        let mut polled = |entries: Vec<Entry<'_>>| {
+        let entry = |at, request, said| JournalEntry { function: "f", at, stream: "s", request: Some(request), said };
+        let out = OutputStyle { color: false, width: 80, plain: false };
+        let mut journal = Journal::new([].into_iter(), out);
+        let mut polled = |entries: Vec<JournalEntry<'_>>| {
             let rows = journal.fold(entries);
             rows.iter().map(|row| journal.row(row, Some("m goes on"))).collect::<String>()
         };

@@ -17,7 +17,10 @@ use crate::plan::{Action, Change, Plan};
 use crate::schema::Site;
 use crate::spec::Spec;
 
-use super::{Line, Look, Rows, Tally, face, grouped, lines, remedy, summary, telling_name, told, verb_of};
+use super::OutputStyle;
+use super::outcome::{Tally, verb_of};
+use super::plan::{FORCES, PropertyLine, Rows, action_phrase, action_style, distinctive_name, grouped, lines, summary};
+use super::remedy;
 
 /// The maximum length, in characters.
 pub const LIMIT: usize = 60_000;
@@ -34,7 +37,7 @@ const VALUE: usize = 1_000;
 const COLUMN: usize = 40;
 
 /// No color and no wrapping.
-const LOOK: Look = Look { colour: false, width: usize::MAX, plain: false };
+const NO_STYLE: OutputStyle = OutputStyle { color: false, width: usize::MAX, plain: false };
 
 /// The context of a plan.
 #[derive(Debug, Clone, Copy)]
@@ -62,14 +65,14 @@ pub fn outcome(page: &Page<'_>, plan: &Plan, status: &str, endings: &[StepOutcom
 }
 
 /// Text with a limited length in characters.
-struct Part {
+struct BoundedText {
     text: String,
     left: usize,
 }
 
-impl Part {
-    fn new(left: usize) -> Part {
-        Part { text: String::new(), left }
+impl BoundedText {
+    fn new(left: usize) -> BoundedText {
+        BoundedText { text: String::new(), left }
     }
 
     /// Adds all of `text` if it fits, or nothing.
@@ -91,12 +94,12 @@ fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
     if !notes.is_empty() {
         let _ = write!(head, " ({})", sentence(&clip(&notes.join(", "), NAME)));
     }
-    let _ = write!(head, "\n\n**{}**\n", summary(plan, destroy, LOOK));
+    let _ = write!(head, "\n\n**{}**\n", summary(plan, destroy, NO_STYLE));
     let warnings = warnings(plan);
 
     // What comes last is omitted first.
     let taken = [head.as_str(), &warnings, ended].map(|text| text.chars().count()).iter().sum::<usize>();
-    let mut part = Part::new(LIMIT.saturating_sub(taken + RESERVE));
+    let mut part = BoundedText::new(LIMIT.saturating_sub(taken + RESERVE));
     let shown: Vec<&Change> = rows.of(plan, destroy).collect();
     table(&mut part, &shown);
     let unchanged = plan.changes.len() - shown.len();
@@ -122,7 +125,7 @@ fn weight(change: &Change) -> u8 {
     }
 }
 
-fn table(part: &mut Part, rows: &[&Change]) {
+fn table(part: &mut BoundedText, rows: &[&Change]) {
     if rows.is_empty() {
         return;
     }
@@ -130,11 +133,11 @@ fn table(part: &mut Part, rows: &[&Change]) {
         format!(
             "| `{}` | {} | {} | {} | {} |\n",
             // A code span must not be empty.
-            face(change.action).symbol.replace(' ', "·"),
+            action_style(change.action).symbol.replace(' ', "·"),
             code(&change.resource),
             code(&change.kind),
-            telling_name(change).map_or_else(String::new, code),
-            told(change),
+            distinctive_name(change).map_or_else(String::new, code),
+            action_phrase(change),
         )
     };
     part.add("\n| | resource | kind | name in AWS | |\n|---|---|---|---|---|\n");
@@ -173,7 +176,7 @@ fn warnings(plan: &Plan) -> String {
         return String::new();
     }
     items.sort_by_key(|(weight, _)| *weight);
-    let mut part = Part::new(LISTS);
+    let mut part = BoundedText::new(LISTS);
     part.add("\n#### Notes\n");
     let listed = items.iter().filter(|(_, item)| part.add(item)).count();
     left_out(&mut part.text, items.len() - listed);
@@ -188,7 +191,7 @@ fn left_out(text: &mut String, n_items: usize) {
 }
 
 /// The properties, in one fold per resource.
-fn details(part: &mut Part, rows: &[&Change]) {
+fn details(part: &mut BoundedText, rows: &[&Change]) {
     let mut dropped = 0;
     for change in rows {
         let lines = lines(change);
@@ -200,7 +203,7 @@ fn details(part: &mut Part, rows: &[&Change]) {
         let text: String = lines.iter().map(|line| property(line, columns)).collect();
         let fold = format!(
             "\n<details>\n<summary>{} {}: {count}</summary>\n\n{}\n</details>\n",
-            escaped(face(change.action).symbol),
+            escaped(action_style(change.action).symbol),
             html_code(&change.resource),
             fenced("diff", &text, "")
         );
@@ -215,7 +218,7 @@ fn details(part: &mut Part, rows: &[&Change]) {
     }
 }
 
-fn property(line: &Line, columns: usize) -> String {
+fn property(line: &PropertyLine, columns: usize) -> String {
     let value = |text: &str| {
         let n_chars = text.chars().count();
         let cut =
@@ -227,7 +230,7 @@ fn property(line: &Line, columns: usize) -> String {
     match &line.before {
         None => format!("+ {path:columns$} = {after}\n"),
         Some(before) => {
-            let force = if line.forces { format!(" {}", super::FORCES) } else { String::new() };
+            let force = if line.forces { format!(" {}", FORCES) } else { String::new() };
             let before = value(&before.on_one_line());
             let sign = if line.forces { "!" } else { "~" };
             format!("{sign} {path:columns$} = {before} -> {after}{force}\n")
@@ -249,7 +252,7 @@ fn ended(plan: &Plan, status: &str, endings: &[StepOutcome], destroy: bool) -> S
     if endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))) {
         return format!("\n**{verb} complete! Resources: {done}.**\n");
     }
-    let mut part = Part::new(LISTS);
+    let mut part = BoundedText::new(LISTS);
     part.add("\n#### Incomplete steps\n");
     let mut n_left = 0;
     for (step, ending) in plan.steps.iter().zip(endings) {

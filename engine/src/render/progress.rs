@@ -15,8 +15,9 @@ use crate::apply::{Event, StepOutcome};
 use crate::aws::{BECAUSE, Class};
 use crate::plan::{Action, Plan, StepId};
 
-use super::{DIM, GREEN, Look, PLAIN, RED, YELLOW, verb_of};
-use region::{AT_WORK, Region, Row as Drawn};
+use super::outcome::verb_of;
+use super::{DIM, GREEN, OutputStyle, PLAIN, RED, YELLOW};
+use region::{RUNNING, Region, RegionRow};
 
 /// After this time a wait gets a plain line, and then again every [`REMINDER`].
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -27,22 +28,22 @@ pub const TICK: Duration = Duration::from_millis(250);
 
 /// Draws the progress of runs.
 pub struct Progress {
-    look: Look,
-    style: Drawing,
+    output_style: OutputStyle,
+    style: DrawMode,
     out: Box<dyn Write>,
     interrupted: bool,
     /// The steps, by run and step.
-    rows: BTreeMap<(usize, StepId), Row>,
+    rows: BTreeMap<(usize, StepId), StepRow>,
 }
 
-enum Drawing {
+enum DrawMode {
     Live(Region),
     Plain,
     Silent,
 }
 
 /// A step.
-struct Row {
+struct StepRow {
     label: String,
     /// Its label while it is queued.
     task: String,
@@ -50,33 +51,33 @@ struct Row {
     done: &'static str,
     /// The steps that it waits for before it starts.
     needs: Vec<StepId>,
-    state: State,
+    state: StepState,
 }
 
-enum State {
+enum StepState {
     Queued,
-    Running { talk: Talk, what: Option<String> },
+    Running { notice: WaitNotice, what: Option<String> },
     Failed { after: Duration, why: String },
     Over,
 }
 
 /// Decides which waits of a step get a plain line.
-struct Talk {
+struct WaitNotice {
     since: Instant,
-    said: Option<(Instant, String)>,
+    reported: Option<(Instant, String)>,
 }
 
-impl Talk {
-    fn new(since: Instant) -> Talk {
-        Talk { since, said: None }
+impl WaitNotice {
+    fn new(since: Instant) -> WaitNotice {
+        WaitNotice { since, reported: None }
     }
 
     /// Whether to print `what` now: the wait lasts, and is new or was printed a while ago.
     fn is_due(&mut self, now: Instant, what: &str) -> bool {
-        let is_news = self.said.as_ref().is_none_or(|(when, said)| said != what || now - *when >= REMINDER);
-        let is_due = is_news && now - self.since >= PATIENCE;
+        let is_new = self.reported.as_ref().is_none_or(|(when, reported)| reported != what || now - *when >= REMINDER);
+        let is_due = is_new && now - self.since >= PATIENCE;
         if is_due {
-            self.said = Some((now, what.to_owned()));
+            self.reported = Some((now, what.to_owned()));
         }
         is_due
     }
@@ -84,28 +85,28 @@ impl Talk {
 
 impl Progress {
     /// `live`: stderr is a terminal that can redraw lines. `quiet`: print nothing.
-    pub fn new(look: Look, live: bool, quiet: bool) -> Progress {
+    pub fn new(output_style: OutputStyle, live: bool, quiet: bool) -> Progress {
         let size = || {
             let (width, height) = terminal_size::terminal_size_of(std::io::stderr())?;
             Some((usize::from(width.0), usize::from(height.0)))
         };
-        Progress::on(Box::new(std::io::stderr()), Box::new(size), look, live, quiet)
+        Progress::on(Box::new(std::io::stderr()), Box::new(size), output_style, live, quiet)
     }
 
     /// The same on `out`; `size` returns its columns and lines, if known.
     pub fn on(
         out: Box<dyn Write>,
         size: Box<dyn Fn() -> Option<(usize, usize)>>,
-        look: Look,
+        output_style: OutputStyle,
         live: bool,
         quiet: bool,
     ) -> Progress {
         let style = match (quiet, live) {
-            (true, _) => Drawing::Silent,
-            (_, true) => Drawing::Live(Region::new(size)),
-            (_, false) => Drawing::Plain,
+            (true, _) => DrawMode::Silent,
+            (_, true) => DrawMode::Live(Region::new(size)),
+            (_, false) => DrawMode::Plain,
         };
-        Progress { look, style, out, rows: BTreeMap::new(), interrupted: false }
+        Progress { output_style, style, out, rows: BTreeMap::new(), interrupted: false }
     }
 
     /// Adds the steps of a run; its resources are shown with `prefix`.
@@ -120,7 +121,7 @@ impl Progress {
                 _ => label.clone(),
             };
             let needs = step.after.iter().map(|(before, _)| *before).collect();
-            self.rows.insert((run, StepId(at)), Row { label, task, doing, done, needs, state: State::Queued });
+            self.rows.insert((run, StepId(at)), StepRow { label, task, doing, done, needs, state: StepState::Queued });
         }
     }
 
@@ -129,16 +130,16 @@ impl Progress {
         match event {
             Event::Started(id) => {
                 let Some(row) = self.rows.get_mut(&(run, *id)) else { return };
-                row.state = State::Running { talk: Talk::new(Instant::now()), what: None };
+                row.state = StepState::Running { notice: WaitNotice::new(Instant::now()), what: None };
                 let text = format!("{}: {}...", row.label, row.doing);
                 match self.style {
-                    Drawing::Live(_) => self.draw(&[]),
-                    Drawing::Plain | Drawing::Silent => self.line(&text),
+                    DrawMode::Live(_) => self.draw(&[]),
+                    DrawMode::Plain | DrawMode::Silent => self.line(&text),
                 }
             }
-            Event::Waiting(id, news) => {
-                if let Some(Row { state: State::Running { what, .. }, .. }) = self.rows.get_mut(&(run, *id)) {
-                    *what = Some(news.clone());
+            Event::Waiting(id, reason) => {
+                if let Some(StepRow { state: StepState::Running { what, .. }, .. }) = self.rows.get_mut(&(run, *id)) {
+                    *what = Some(reason.clone());
                 }
                 self.tick();
             }
@@ -154,31 +155,31 @@ impl Progress {
     }
 
     fn finished(&mut self, run: usize, id: StepId, ending: &StepOutcome) {
-        let (look, is_live) = (self.look, matches!(self.style, Drawing::Live(_)));
+        let (output_style, is_live) = (self.output_style, matches!(self.style, DrawMode::Live(_)));
         let Some(row) = self.rows.get_mut(&(run, id)) else { return };
-        let before = std::mem::replace(&mut row.state, State::Over);
-        let Row { label, doing, done, .. } = &row;
+        let before = std::mem::replace(&mut row.state, StepState::Over);
+        let StepRow { label, doing, done, .. } = &row;
         let text = match ending {
             StepOutcome::Done(elapsed) => {
-                format!("{label}: {done} after {} {}", duration(*elapsed), look.paint(GREEN, "ok"))
+                format!("{label}: {done} after {} {}", duration(*elapsed), output_style.paint(GREEN, "ok"))
             }
             // The outcome reports the details.
             StepOutcome::Failed(error) if error.class == Class::Interrupted => {
-                format!("{label}: {}", look.paint(YELLOW, "stopped"))
+                format!("{label}: {}", output_style.paint(YELLOW, "stopped"))
             }
             // On a terminal its line stays in place until the run ends.
             StepOutcome::Failed(error) if is_live => {
                 let after = match before {
-                    State::Running { talk, .. } => talk.since.elapsed(),
+                    StepState::Running { notice, .. } => notice.since.elapsed(),
                     _ => Duration::ZERO,
                 };
-                row.state = State::Failed { after, why: error.message.to_string() };
+                row.state = StepState::Failed { after, why: error.message.to_string() };
                 return self.draw(&[]);
             }
             // The outcome reports the cause and the remedy.
-            StepOutcome::Failed(_) => failed(label, doing, look),
+            StepOutcome::Failed(_) => failed(label, doing, output_style),
             StepOutcome::Skipped(cause) => {
-                format!("{label}: {}, it depends on {cause}", look.paint(YELLOW, "skipped"))
+                format!("{label}: {}, it depends on {cause}", output_style.paint(YELLOW, "skipped"))
             }
             StepOutcome::NotStarted => return,
         };
@@ -189,79 +190,80 @@ impl Progress {
     pub fn tick(&mut self) {
         let now = Instant::now();
         match self.style {
-            Drawing::Live(_) => self.draw(&[]),
-            Drawing::Plain => {
+            DrawMode::Live(_) => self.draw(&[]),
+            DrawMode::Plain => {
                 // A step without a message soon waits for an answer, which is one.
                 let due = self.rows.values_mut().filter_map(|row| {
-                    let Row { label, doing, state: State::Running { talk, what: Some(what) }, .. } = row else {
+                    let StepRow { label, doing, state: StepState::Running { notice, what: Some(what) }, .. } = row
+                    else {
                         return None;
                     };
-                    let seconds = (now - talk.since).as_secs();
-                    let due = talk.is_due(now, what);
+                    let seconds = (now - notice.since).as_secs();
+                    let due = notice.is_due(now, what);
                     due.then(|| format!("{label}: still {doing}, waiting for {what} ({seconds} s)"))
                 });
                 let due: Vec<String> = due.collect();
                 due.iter().for_each(|text| self.line(text));
             }
-            Drawing::Silent => {}
+            DrawMode::Silent => {}
         }
     }
 
     /// Prints a line that stays.
     pub fn line(&mut self, text: &str) {
         match &self.style {
-            Drawing::Live(_) => self.draw(&[text]),
+            DrawMode::Live(_) => self.draw(&[text]),
             // A terminal that went away is no reason to stop working.
-            Drawing::Plain => drop(self.out.write_all(self.look.clean(&format!("{text}\n")).as_bytes())),
-            Drawing::Silent => {}
+            DrawMode::Plain => drop(self.out.write_all(self.output_style.clean(&format!("{text}\n")).as_bytes())),
+            DrawMode::Silent => {}
         }
     }
 
     /// Draws the unfinished steps, below lines that stay.
     fn draw(&mut self, above: &[&str]) {
-        let rows: Vec<Drawn> = self.rows.iter().filter_map(|((run, _), row)| self.drawn(*run, row)).collect();
-        if let Drawing::Live(region) = &mut self.style {
-            region.draw(&mut self.out, above, &rows, self.look);
+        let rows: Vec<RegionRow> = self.rows.iter().filter_map(|((run, _), row)| self.drawn(*run, row)).collect();
+        if let DrawMode::Live(region) = &mut self.style {
+            region.draw(&mut self.out, above, &rows, self.output_style);
         }
     }
 
-    fn drawn(&self, run: usize, row: &Row) -> Option<Drawn> {
-        let Row { label, task, doing, needs, state, .. } = row;
+    fn drawn(&self, run: usize, row: &StepRow) -> Option<RegionRow> {
+        let StepRow { label, task, doing, needs, state, .. } = row;
         Some(match state {
-            State::Over => return None,
-            State::Failed { after, why } => {
-                let said = |doing: &str| {
+            StepState::Over => return None,
+            StepState::Failed { after, why } => {
+                let failed = |doing: &str| {
                     vec![(PLAIN, format!("{label}: {doing}")), (RED, "failed".to_owned()), (PLAIN, format!(": {why}"))]
                 };
-                Drawn { rank: 0, time: clock(*after), ways: vec![said(&format!("{doing} ")), said("")] }
+                RegionRow { rank: 0, time: clock(*after), variants: vec![failed(&format!("{doing} ")), failed("")] }
             }
-            State::Running { talk, what: None } => Drawn {
-                rank: AT_WORK,
-                time: clock(talk.since.elapsed()),
-                ways: vec![vec![(PLAIN, format!("{label}: {doing}"))]],
+            StepState::Running { notice, what: None } => RegionRow {
+                rank: RUNNING,
+                time: clock(notice.since.elapsed()),
+                variants: vec![vec![(PLAIN, format!("{label}: {doing}"))]],
             },
-            State::Running { talk, what: Some(what) } => {
+            StepState::Running { notice, what: Some(what) } => {
                 // Without enough room, the reason is left out.
                 let short = what.split_once(BECAUSE).map_or(what.as_str(), |(what, _)| what);
-                let ways = [
+                let variants = [
                     format!("{label}: {doing}, waiting for {what}"),
                     format!("{label}: {doing}, waiting for {short}"),
                     format!("{label}: waits for {short}"),
                 ];
-                let ways = ways.map(|text| vec![(PLAIN, text)]).to_vec();
-                Drawn { rank: AT_WORK, time: clock(talk.since.elapsed()), ways }
+                let variants = variants.map(|text| vec![(PLAIN, text)]).to_vec();
+                RegionRow { rank: RUNNING, time: clock(notice.since.elapsed()), variants }
             }
-            State::Queued => {
+            StepState::Queued => {
                 let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));
                 let mut open: Vec<&str> =
-                    open.filter(|it| !matches!(it.state, State::Over)).map(|it| it.task.as_str()).collect();
+                    open.filter(|it| !matches!(it.state, StepState::Over)).map(|it| it.task.as_str()).collect();
                 open.dedup();
                 let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
-                let mut ways = vec![vec![(DIM, format!("{task}: waits for {waits}"))]];
+                let mut variants = vec![vec![(DIM, format!("{task}: waits for {waits}"))]];
                 if open.len() > 1 {
-                    ways.push(vec![(DIM, format!("{task}: waits for {} others", open.len()))]);
+                    variants.push(vec![(DIM, format!("{task}: waits for {} others", open.len()))]);
                 }
-                Drawn { rank: 2, time: String::new(), ways }
+                RegionRow { rank: 2, time: String::new(), variants }
             }
         })
     }
@@ -269,21 +271,21 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        let Drawing::Live(region) = &mut self.style else { return };
+        let DrawMode::Live(region) = &mut self.style else { return };
         // Failures were redrawn in place; now they become permanent lines.
-        let failed = self.rows.values().filter(|row| matches!(row.state, State::Failed { .. }));
-        let failed: Vec<String> = failed.map(|row| failed_line(row, self.look)).collect();
+        let failed = self.rows.values().filter(|row| matches!(row.state, StepState::Failed { .. }));
+        let failed: Vec<String> = failed.map(|row| failed_line(row, self.output_style)).collect();
         let failed: Vec<&str> = failed.iter().map(String::as_str).collect();
-        region.draw(&mut self.out, &failed, &[], self.look);
+        region.draw(&mut self.out, &failed, &[], self.output_style);
     }
 }
 
-fn failed_line(row: &Row, look: Look) -> String {
-    failed(&row.label, row.doing, look)
+fn failed_line(row: &StepRow, output_style: OutputStyle) -> String {
+    failed(&row.label, row.doing, output_style)
 }
 
-fn failed(label: &str, doing: &str, look: Look) -> String {
-    format!("{label}: {doing} {}", look.paint(RED, "failed"))
+fn failed(label: &str, doing: &str, output_style: OutputStyle) -> String {
+    format!("{label}: {doing} {}", output_style.paint(RED, "failed"))
 }
 
 /// `0.3s`, `12s`, `2m05s`.
@@ -309,11 +311,11 @@ mod tests {
     #[test]
     fn a_wait_is_reported_once_it_lasts_when_it_changes_and_every_twenty_seconds() {
         let start = Instant::now();
-        let mut talk = Talk::new(start);
+        let mut notice = WaitNotice::new(start);
         // A step reports its wait four times a second, and another one after 50 s.
         let quarters = (0..400).filter(|quarter| {
             let what = if *quarter < 200 { "the table" } else { "its tags" };
-            talk.is_due(start + Duration::from_millis(250) * *quarter, what)
+            notice.is_due(start + Duration::from_millis(250) * *quarter, what)
         });
         assert_eq!(quarters.map(|quarter| quarter / 4).collect::<Vec<u32>>(), [3, 23, 43, 50, 70, 90]);
     }

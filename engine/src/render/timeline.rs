@@ -15,10 +15,11 @@ use crate::files;
 use crate::plan::{Plan, StepId};
 use crate::schema::Site;
 use crate::spec::Spec;
-use crate::timeline::{Axis, Bar, Call, Timeline, Timing, Wait};
+use crate::timeline::{Axis, Bar, TimedCall, TimedWait, Timeline, Timing};
 
+use super::OutputStyle;
+use super::outcome::verb_of;
 use super::page::page;
-use super::{Look, verb_of};
 
 /// Identifies a timeline page.
 pub const GENERATOR: &str = files::TIMELINE;
@@ -41,7 +42,10 @@ pub struct Ran<'r> {
 
 /// `Finished in 10.3 s. Critical path: todos (6.1 s) -> todos-to-logger (4.0 s)`, of the longest run.
 /// `None` for a single step, whose own line has the same time. `prefix` precedes each resource of a run.
-pub fn took<'r>(runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Clone, look: Look) -> Option<String> {
+pub fn took<'r>(
+    runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Clone,
+    out: OutputStyle,
+) -> Option<String> {
     if runs.clone().map(|(_, plan, _)| plan.steps.len()).sum::<usize>() < 2 {
         return None;
     }
@@ -60,7 +64,7 @@ pub fn took<'r>(runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Cl
         format!(
             "Finished in {}. Critical path: {}",
             seconds(total),
-            links.join(if look.plain { ", then " } else { " -> " })
+            links.join(if out.plain { ", then " } else { " -> " })
         )
     })
 }
@@ -70,13 +74,13 @@ pub fn timing_json(plan: &Plan, timing: &Timing) -> Json {
     let path = timing.path.iter().map(|link| {
         json!({
             "resource": resource(plan, link.step),
-            "step": plan.steps.get(link.step.0).map(|step| super::step_word(step.op)),
-            "seconds": super::seconds(link.share),
+            "step": plan.steps.get(link.step.0).map(|step| super::json::step_word(step.op)),
+            "seconds": super::json::seconds(link.share),
         })
     });
     json!({
-        "seconds": super::seconds(timing.total),
-        "ideal_seconds": super::seconds(timing.ideal),
+        "seconds": super::json::seconds(timing.total),
+        "ideal_seconds": super::json::seconds(timing.ideal),
         "longest_pole": path.collect::<Vec<Json>>(),
     })
 }
@@ -98,13 +102,20 @@ pub fn document(axis: &Axis, runs: &[Ran<'_>], when: SystemTime) -> String {
 }
 
 fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
-    let Ran { spec, site, plan, endings, timeline, .. } = run;
-    let timing = &timeline.timing;
-    let bars = || timeline.reads.iter().chain(timeline.bars.iter().map(|(_, bar)| bar));
-    let calls: usize = bars().map(|bar| bar.calls.len()).sum();
-    let (again, throttled): (usize, usize) =
-        bars().fold((0, 0), |(again, throttled), bar| (again + bar.retries(), throttled + bar.throttled()));
-    let reading = timeline.reads.as_ref().map(|reads| reads.end.saturating_sub(reads.begin)).unwrap_or_default();
+    let Ran { spec, site, plan, timeline, .. } = run;
+    html! {
+        section {
+            h2 { (spec.team) "/" (spec.stack) span class="quiet" { " account " (site.account) ", " (site.region) } }
+            (verdict(run))
+            (facts(timeline))
+            (critical_path(plan, &timeline.timing))
+            (chart(axis, run))
+        }
+    }
+}
+
+/// Whether the run was interrupted or is incomplete.
+fn verdict(Ran { plan, endings, .. }: &Ran<'_>) -> Markup {
     let is_interrupted = endings.iter().any(|ending| match ending {
         StepOutcome::NotStarted => true,
         StepOutcome::Failed(error) => error.class == Class::Interrupted,
@@ -112,7 +123,52 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
     });
     let n_failed =
         endings.iter().filter(|ending| matches!(ending, StepOutcome::Failed(_) | StepOutcome::Skipped(_))).count();
-    let unbegun = endings.iter().enumerate().filter_map(|(at, ending)| {
+    html! {
+        @if is_interrupted {
+            p class="failure" { "Interrupted: AWS may still complete the steps that were running." }
+        } @else if n_failed > 0 {
+            p class="failure" { "Incomplete: " (n_failed) " of " (plan.steps.len()) " steps failed or were skipped." }
+        }
+    }
+}
+
+fn facts(Timeline { timing, reads, bars }: &Timeline) -> Markup {
+    let all = || reads.iter().chain(bars.iter().map(|(_, bar)| bar));
+    let n_calls: usize = all().map(|bar| bar.calls.len()).sum();
+    let n_retried: usize = all().map(Bar::retries).sum();
+    let n_throttled: usize = all().map(Bar::throttled).sum();
+    let reading = reads.as_ref().map(|reads| reads.end.saturating_sub(reads.begin)).unwrap_or_default();
+    html! {
+        dl class="facts" {
+            (fact("total", &length(timing.total), "from the start of the first step to the end of the last"))
+            (fact("ideal", &length(timing.ideal), "the critical path without gaps between its steps"))
+            (fact("reading", &length(reading), "before the plan was shown"))
+            (fact("calls", &n_calls.to_string(), &format!("{n_retried} retried, {n_throttled} throttled")))
+        }
+    }
+}
+
+fn critical_path(plan: &Plan, timing: &Timing) -> Markup {
+    html! {
+        @if plan.steps.is_empty() {
+            p { "No changes." }
+        } @else {
+            p class="path" {
+                "Critical path: "
+                @for (at, link) in timing.path.iter().enumerate() {
+                    @if at > 0 { " → " }
+                    strong { (label(plan, link.step)) } " (" (length(link.share)) ")"
+                }
+                @if timing.path.is_empty() { "none, no step took any time" }
+            }
+        }
+    }
+}
+
+/// A row for the reads, for each step that ran, and for each that didn't.
+fn chart(axis: &Axis, run: &Ran<'_>) -> Markup {
+    let Ran { plan, endings, timeline, .. } = run;
+    let not_started = endings.iter().enumerate().filter_map(|(at, ending)| {
         let why = match ending {
             StepOutcome::Skipped(cause) => format!("skipped, it depends on {cause}"),
             StepOutcome::NotStarted => "not started".to_owned(),
@@ -121,50 +177,24 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
         Some((StepId(at), why))
     });
     html! {
-        section {
-            h2 { (spec.team) "/" (spec.stack) span class="quiet" { " account " (site.account) ", " (site.region) } }
-            @if is_interrupted {
-                p class="failure" { "Interrupted: AWS may still complete the steps that were running." }
-            } @else if n_failed > 0 {
-                p class="failure" { "Incomplete: " (n_failed) " of " (plan.steps.len()) " steps failed or were skipped." }
-            }
-            dl class="facts" {
-                (fact("total", &length(timing.total), "from the start of the first step to the end of the last"))
-                (fact("ideal", &length(timing.ideal), "the critical path without gaps between its steps"))
-                (fact("reading", &length(reading), "before the plan was shown"))
-                (fact("calls", &calls.to_string(), &format!("{again} retried, {throttled} throttled")))
-            }
-            @if plan.steps.is_empty() {
-                p { "No changes." }
-            } @else {
-                p class="path" {
-                    "Critical path: "
-                    @for (at, link) in timing.path.iter().enumerate() {
-                        @if at > 0 { " → " }
-                        strong { (label(plan, link.step)) } " (" (length(link.share)) ")"
+        div class="chart" style={ "--tick:" (percent(tick(axis.length), axis.length)) } {
+            (scale(axis.length))
+            ol {
+                @if let Some(reads) = &timeline.reads {
+                    li class="row reads" {
+                        (name("reading", "current state in AWS", "", false, reads))
+                        (track(axis, reads, ""))
+                        (notes(run, reads, None))
                     }
-                    @if timing.path.is_empty() { "none, no step took any time" }
                 }
-            }
-            div class="chart" style={ "--tick:" (percent(tick(axis.length), axis.length)) } {
-                (scale(axis.length))
-                ol {
-                    @if let Some(reads) = &timeline.reads {
-                        li class="row reads" {
-                            (name("reading", "current state in AWS", "", false, reads))
-                            (track(axis, reads, ""))
-                            (notes(run, reads, None))
+                @for (step, bar) in &timeline.bars { (row(axis, run, *step, bar)) }
+                @for (step, why) in not_started {
+                    li class="row" {
+                        div class="name" {
+                            strong { (label(plan, step)) } " " span class="quiet" { (kind(plan, step)) }
                         }
-                    }
-                    @for (step, bar) in &timeline.bars { (row(axis, run, *step, bar)) }
-                    @for (step, why) in unbegun {
-                        li class="row" {
-                            div class="name" {
-                                strong { (label(plan, step)) } " " span class="quiet" { (kind(plan, step)) }
-                            }
-                            div class="track" {}
-                            div class="notes" { p { (why) } }
-                        }
+                        div class="track" {}
+                        div class="notes" { p { (why) } }
                     }
                 }
             }
@@ -230,18 +260,18 @@ fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
     let at = |at: Duration| format!("left:{}", percent(at, axis.length));
     html! {
         div class="track" aria-hidden="true" {
-            @if bar.begin.saturating_sub(bar.ready) >= TELLING {
+            @if bar.begin.saturating_sub(bar.ready) >= NOTICEABLE {
                 span class="queued" style=(span(bar.ready, bar.begin)) {}
             }
             span class={ "bar" @if !class.is_empty() { " " (class) } } style=(span(bar.begin, bar.end)) {}
             @for wait in &bar.waits {
                 span class="wait" style=(span(wait.begin, wait.end)) title=(wait.reason) {}
             }
-            @if let Some(made) = bar.made.filter(|made| *made < bar.end) {
-                span class="made" style=(at(made)) title={ "created at " (length(made)) } {}
+            @if let Some(created) = bar.created.filter(|created| *created < bar.end) {
+                span class="made" style=(at(created)) title={ "created at " (length(created)) } {}
             }
             @for call in &bar.calls {
-                span class={ "call" @if is_vain(call) { " vain" } } style=(span(call.begin, call.end))
+                span class={ "call" @if is_failure(call) { " vain" } } style=(span(call.begin, call.end))
                     title={ (call.operation) " " (call.target) ": " (answers(call)) } {}
             }
         }
@@ -254,10 +284,10 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
     html! {
         div class="notes" {
             @if let Some(failure) = failure { p class="failure" { (failure) } }
-            @if queued >= TELLING { p { "queued " (length(queued)) ": the maximum number of steps was running" } }
-            @for Wait { begin, end, reason } in &bar.waits {
+            @if queued >= NOTICEABLE { p { "queued " (length(queued)) ": the maximum number of steps was running" } }
+            @for TimedWait { begin, end, reason } in &bar.waits {
                 @let time = end.saturating_sub(*begin);
-                @if time >= TELLING { p { "waited " (length(time)) " for " (run.secrets.mask(reason)) } }
+                @if time >= NOTICEABLE { p { "waited " (length(time)) " for " (run.secrets.mask(reason)) } }
             }
             @if !bar.calls.is_empty() {
                 details {
@@ -269,13 +299,13 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
                     table {
                         tr { th { "at" } th { "operation" } th { "target" } th { "took" } th { "response" } }
                         @for (call, n, time) in grouped(&bar.calls) {
-                            tr class=[is_vain(call).then_some("vain")] {
+                            tr class=[is_failure(call).then_some("vain")] {
                                 td { (length(call.begin)) }
-                                td { (call.operation) @if n > 1 { " ×" (n) } @if call.is_again { " retry" } }
+                                td { (call.operation) @if n > 1 { " ×" (n) } @if call.is_retry { " retry" } }
                                 td { (call.target) }
                                 td {
                                     (length(time))
-                                    @if call.held >= TELLING { ", " (length(call.held)) " of it rate-limited" }
+                                    @if call.rate_limited >= NOTICEABLE { ", " (length(call.rate_limited)) " of it rate-limited" }
                                 }
                                 td { (answers(call)) }
                             }
@@ -289,13 +319,13 @@ fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
 
 /// Calls in order. Consecutive successful calls of the same operation and target are one row, with
 /// their number and total time.
-fn grouped(calls: &[Call]) -> Vec<(&Call, usize, Duration)> {
-    let mut rows: Vec<(&Call, usize, Duration)> = Vec::new();
+fn grouped(calls: &[TimedCall]) -> Vec<(&TimedCall, usize, Duration)> {
+    let mut rows: Vec<(&TimedCall, usize, Duration)> = Vec::new();
     for call in calls {
         let time = call.end.saturating_sub(call.begin);
-        let like = |last: &Call| {
-            (&last.operation, &last.target, last.is_again) == (&call.operation, &call.target, call.is_again)
-                && ![last, call].into_iter().any(is_vain)
+        let like = |last: &TimedCall| {
+            (&last.operation, &last.target, last.is_retry) == (&call.operation, &call.target, call.is_retry)
+                && ![last, call].into_iter().any(is_failure)
         };
         match rows.last_mut().filter(|(last, ..)| like(last)) {
             Some((_, n, sum)) => (*n, *sum) = (*n + 1, *sum + time),
@@ -306,11 +336,11 @@ fn grouped(calls: &[Call]) -> Vec<(&Call, usize, Duration)> {
 }
 
 /// Whether it failed at least once.
-fn is_vain(call: &Call) -> bool {
-    call.answers.iter().any(|answer| call.is_vain(answer))
+fn is_failure(call: &TimedCall) -> bool {
+    call.answers.iter().any(|answer| call.is_failure(answer))
 }
 
-fn answers(call: &Call) -> String {
+fn answers(call: &TimedCall) -> String {
     let words = call.answers.iter().map(|answer| match answer {
         Some(Answer::Done) => "done".to_owned(),
         Some(Answer::Throttled) => "throttled".to_owned(),
@@ -347,7 +377,7 @@ fn tick(whole: Duration) -> Duration {
 
 const MOST_TICKS: u32 = 6;
 /// Anything shorter gets no line.
-const TELLING: Duration = Duration::from_millis(50);
+const NOTICEABLE: Duration = Duration::from_millis(50);
 
 fn mark(at: Duration) -> String {
     match at.as_millis() {

@@ -13,7 +13,7 @@ use crate::schema::Site;
 use crate::spec::Spec;
 use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};
 
-use super::{FORMAT_VERSION, headed};
+use super::json::{FORMAT_VERSION, headed};
 
 /// The heading of a mapping.
 pub fn pipeline(pipeline: &Pipeline) -> String {
@@ -113,7 +113,7 @@ pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json
 }
 
 /// The same document if nothing could be started because of these problems.
-pub fn unbegun(problems: &[Diagnostic]) -> Json {
+pub fn not_started(problems: &[Diagnostic]) -> Json {
     json!({
         "format_version": FORMAT_VERSION, "team": null, "stack": null, "region": null, "account": null,
         "verified": false, "mappings": [], "problems": problems,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use engine::aws::guard;
+use engine::operation;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::case::{Case, Ended, Reference, as_aws};
@@ -120,8 +120,8 @@ fn reads(request: &Request) -> bool {
     let mut words = request.head.split_whitespace();
     let (method, uri) = (words.next().unwrap(), words.next().unwrap());
     let target = request.head.lines().find_map(|line| header(line, "x-amz-target"));
-    let parsed = guard::Request::parse(method, uri, target.as_deref(), &request.body);
-    parsed.is_some_and(|request| request.effect == guard::Effect::Read)
+    let parsed = operation::all().parse(method, uri, target.as_deref(), &request.body);
+    parsed.is_some_and(|request| request.effect == operation::Effect::Read)
 }
 
 /// Whether it ended as it has to, and said what it must.

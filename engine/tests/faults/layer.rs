@@ -21,7 +21,8 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
 use engine::aws::Network;
-use engine::aws::guard::{Effect, Request};
+use engine::aws::guard::Request;
+use engine::operation::{self, Effect, Operations};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use rustix::process::{Signal, getpid, kill_process};
@@ -110,7 +111,8 @@ pub(crate) fn be_the_engine(mut args: impl Iterator<Item = OsString>) -> ExitCod
     let fault = FAULTS.into_iter().find(|it| it.name == fault);
     let record = OpenOptions::new().append(true).create(true).open(record).expect("a file for the record");
     let is_late = fault.is_some_and(|it| it.kind == Kind::Late);
-    let layer = Arc::new(Layer { fault, call, state: Mutex::new(State { n_calls: 0, hit: None, record }) });
+    let state = Mutex::new(State { n_calls: 0, hit: None, record });
+    let layer = Arc::new(Layer { fault, call, operations: operation::all(), state });
     let usual = Network::default();
     let limits = |usual: TimeoutConfig| match is_late {
         true => TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(1500)).build(),
@@ -129,6 +131,7 @@ pub(crate) fn be_the_engine(mut args: impl Iterator<Item = OsString>) -> ExitCod
 struct Layer {
     fault: Option<Fault>,
     call: usize,
+    operations: Operations,
     state: Mutex<State>,
 }
 
@@ -222,7 +225,8 @@ impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let target = request.headers().get("x-amz-target");
         let body = request.body().bytes().unwrap_or_default();
-        let parsed = Request::parse(request.method(), request.uri(), target, body).expect("the guard knows it");
+        let operations = &self.layer.operations;
+        let parsed = operations.parse(request.method(), request.uri(), target, body).expect("the guard knows it");
         let Some(kind) = self.layer.meet(&request, &parsed) else { return self.inner.call(request) };
         let service = parsed.service;
         if kind == Kind::Killed {

@@ -758,7 +758,7 @@ proptest::proptest! {
         needs in proptest::collection::vec(proptest::collection::vec(0..60_usize, 0..4), 1..60), n_chained in 0..60_usize,
     ) {
         use engine::render::graph::{Drawing, Picture};
-        let look = engine::render::Look { colour: false, width: 80, plain: false };
+        let look = engine::render::OutputStyle { color: false, width: 80, plain: false };
         let spec = parsed(&tables(&needs, n_chained / 2));
         let svg = Picture::of_spec(&spec).draw(Drawing::Svg, look);
         proptest::prop_assert_eq!(&svg, &Picture::of_spec(&spec).draw(Drawing::Svg, look));
@@ -772,7 +772,7 @@ proptest::proptest! {
 #[test]
 fn a_long_chain_is_drawn_downwards_and_what_hangs_on_nothing_in_rows() {
     use engine::render::graph::{Drawing, Picture};
-    let look = engine::render::Look { colour: false, width: 80, plain: false };
+    let look = engine::render::OutputStyle { color: false, width: 80, plain: false };
     for (needs, n_chained, most) in [(30, 30, [200.0, 3400.0]), (40, 0, [1000.0, 700.0])] {
         let svg = Picture::of_spec(&parsed(&tables(&vec![Vec::new(); needs], n_chained))).draw(Drawing::Svg, look);
         let drawn = drawn(&svg);
@@ -793,7 +793,7 @@ fn a_table_of_who_needs_what_fits_the_window() {
     )
     .unwrap();
     let at = |width| {
-        let look = engine::render::Look { colour: false, width, plain: false };
+        let look = engine::render::OutputStyle { color: false, width, plain: false };
         Picture::of_spec(&spec).draw(Drawing::Text, look)
     };
     insta::assert_snapshot!("widths", [50, 80, 200].map(|width| format!("{width}:\n{}", at(width))).join("\n"));

@@ -8,7 +8,7 @@ use engine::aws::{AwsError, Class};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step, Subject};
 use engine::remedy::Advice;
 use engine::render::markdown::{self, LIMIT, Page};
-use engine::render::{self, Look, Rows};
+use engine::render::{self, OutputStyle, Rows};
 use engine::schema::{Effect, Outputs, Site};
 use engine::spec::Spec;
 use engine::value::{Hole, Part, Path, Template, Tree, Value};
@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::plan::{DEPLOYED, PIPELINE, load, planned, with};
 
-const NARROW: Look = Look { colour: false, width: 80, plain: false };
+const NARROW: OutputStyle = OutputStyle { color: false, width: 80, plain: false };
 
 fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Change {
     Change {
@@ -225,7 +225,7 @@ fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
     "#);
     assert!(text.lines().all(|line| line.contains("arn:aws") || line.chars().count() <= 80), "{text}");
     // Colours add nothing but colours.
-    let coloured = render::plan(&plan, false, Rows::All, Look { colour: true, ..NARROW });
+    let coloured = render::plan(&plan, false, Rows::All, OutputStyle { color: true, ..NARROW });
     assert!(coloured.contains('\x1b'));
     assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), text);
 }
@@ -235,13 +235,13 @@ fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
 fn colors_take_no_room_anywhere() {
     use engine::cause::Code;
     use engine::logs::{self as records, Line};
-    use engine::render::logs::{Entry, Journal};
+    use engine::render::logs::{Journal, JournalEntry};
 
-    const COLORED: Look = Look { colour: true, ..NARROW };
+    const COLORED: OutputStyle = OutputStyle { color: true, ..NARROW };
     let kinds = engine::kinds::all();
     let schemas = || kinds.schemas();
     let plan = varied();
-    let log = |look: Look| {
+    let log = |look: OutputStyle| {
         let texts = [
             "START RequestId: 1",
             "2026\t1\tWARN\tcareful",
@@ -250,13 +250,14 @@ fn colors_take_no_room_anywhere() {
         let lines: Vec<Line> = texts.iter().map(|text| records::read(text)).collect();
         let mut journal = Journal::new(["logger", "a-longer-name"].into_iter(), look);
         let said = lines.iter().flat_map(|line| &line.said);
-        let entries = said.map(|said| Entry { function: "logger", at: 0, stream: "s", request: None, said }).collect();
+        let entries =
+            said.map(|said| JournalEntry { function: "logger", at: 0, stream: "s", request: None, said }).collect();
         let rows = journal.fold(entries);
         rows.iter().map(|row| journal.row(row, None)).collect::<String>()
     };
     let checks =
         [("ok", "region", "x ".repeat(60)), ("note", "clock", "y".to_owned()), ("PROBLEM", "account", "z".to_owned())];
-    let mut texts: Vec<Box<dyn Fn(Look) -> String + '_>> = vec![
+    let mut texts: Vec<Box<dyn Fn(OutputStyle) -> String + '_>> = vec![
         Box::new(|look| render::explain::kinds(schemas(), look)),
         Box::new(|look| render::explain::spec(None, look).unwrap()),
         Box::new(render::explain::codes),

@@ -10,7 +10,7 @@ use engine::aws::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, plan};
 use engine::render::remedy::words;
-use engine::render::{self, Look, Rows};
+use engine::render::{self, OutputStyle, Rows};
 use engine::schema::{Age, Condition, Contents, Id, Live, Moment, Owner, Ownership, Presence, Site};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::value::{Tree, Value};
@@ -197,7 +197,8 @@ fn plan_of(spec: &str, live: &str) -> String {
 }
 
 fn shown(plan: &Plan, destroy: bool) -> String {
-    let mut text = render::plan(plan, destroy, Rows::Noteworthy, Look { colour: false, width: 100, plain: false });
+    let mut text =
+        render::plan(plan, destroy, Rows::Noteworthy, OutputStyle { color: false, width: 100, plain: false });
     let name = |index: usize| {
         let step = &plan.steps[index];
         let verb = match step.op {

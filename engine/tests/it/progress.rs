@@ -10,7 +10,7 @@ use std::rc::Rc;
 use avt::Terminal;
 use engine::apply::{self, Event};
 use engine::plan::{Goal, StepId};
-use engine::render::{Look, Progress, TICK};
+use engine::render::{OutputStyle, Progress, TICK};
 use insta::assert_snapshot;
 use rexpect::session::PtySession;
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -20,7 +20,7 @@ use crate::schedule::{Node, Stage, node};
 use crate::scripted::{Cloud, Project, World};
 use crate::support::eventually;
 
-const PLAIN: Look = Look { colour: false, width: 80, plain: false };
+const PLAIN: OutputStyle = OutputStyle { color: false, width: 80, plain: false };
 
 /// A terminal that keeps what was scrolled away, and wraps what it has when it becomes narrower.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Screen {
         lines.join("\n").trim_matches('\n').to_owned()
     }
 
-    fn progress(&self, look: Look, live: bool) -> Progress {
+    fn progress(&self, look: OutputStyle, live: bool) -> Progress {
         let size = Rc::clone(&self.size);
         Progress::on(Box::new(self.clone()), Box::new(move || Some(size.get())), look, live, false)
     }
@@ -203,7 +203,7 @@ async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() 
     let screen = Screen::new(200, 60);
     let story = watch(&stage, &nodes, screen.progress(PLAIN, false), &screen, &[]).await;
     assert_snapshot!(story);
-    let colour = Look { colour: true, ..PLAIN };
+    let colour = OutputStyle { color: true, ..PLAIN };
     let plain = Screen::new(200, 60);
     watch(&stage, &[node("other")], plain.progress(colour, false), &plain, &[]).await;
     assert!(plain.text().contains("other: created after 0.1s ok"), "{}", plain.text());

@@ -920,6 +920,21 @@ async fn a_replacement_is_completed_although_its_reads_are_throttled_after_an_in
     assert_eq!(lines, ["delete grant begins", "interrupted", "delete grant done", "create grant begins"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn with_one_slot_each_replacement_is_completed_before_the_next_begins() {
+    let stage = Stage::new();
+    let mut nodes: Vec<Node> = ["a", "b", "c"].map(node).into();
+    nodes.extend(["a", "b", "c"].map(|host| node(&format!("grant-{host}")).on(host)));
+    stage.deploy(&nodes).await;
+    nodes[3..].iter_mut().for_each(|grant| grant.shape = 1);
+    let run = stage.apply(&nodes, Goal::Present, 1).await;
+    assert!(run.is_done(), "{}", run.story());
+    let story = run.story();
+    let begun: Vec<&str> = story.lines().filter_map(|line| line[6..].strip_suffix(" begins")).collect();
+    let both = |host: &str| [format!("delete grant-{host}"), format!("create grant-{host}")];
+    assert_eq!(begun, ["a", "b", "c"].map(both).concat());
+}
+
 /// Forty parts of one thing, before or after six tables that AWS needs eight seconds for. Each part has a longer
 /// remaining path than a table.
 async fn crowd_of_one_key(parts_first: bool) -> Timing {

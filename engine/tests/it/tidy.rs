@@ -56,12 +56,28 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim_start().starts_with("//"))
 }
 
+/// The modules that use some above them in the code map.
+const UPWARD: [(&str, &[&str]); 6] = [
+    // The set of all calls is made from the declarations of those that make them.
+    ("operation", &["connect", "iam", "kinds", "logs", "policy", "verify", "wire"]),
+    // A call is declared with the permissions that it requires, and a filter is compared with logged records.
+    ("kinds", &["logs", "policy"]),
+    ("logs", &["policy"]),
+    ("connect", &["iam", "policy"]),
+    // What an answer means depends on the call, its kind, and the profile.
+    ("answer", &["connect", "kinds", "wire"]),
+    // The context has the providers, each of whose calls gets it.
+    ("provider", &["wait"]),
+];
+
 #[test]
 fn each_module_uses_only_those_below_it_in_the_code_map() {
     let map = fs::read_to_string(folder().join("ARCHITECTURE.md")).unwrap();
     let rows = map.lines().skip_while(|line| !line.starts_with("| module")).skip(2);
     let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
     let mut uses = 0;
+    let upward = UPWARD.iter().flat_map(|(module, used)| used.iter().map(move |used| (*module, *used)));
+    let mut unseen: BTreeSet<(&str, &str)> = upward.clone().collect();
     for (name, root) in CRATES {
         // Its own modules, and those of the crates below. Modules in one row are listed from the upper to the lower one.
         let below = rows.iter().skip_while(|row| !row.starts_with(&format!("| **`{name}`**"))).skip(1);
@@ -77,7 +93,7 @@ fn each_module_uses_only_those_below_it_in_the_code_map() {
             let module = path.split(['/', '.']).next().unwrap();
             if module == "lib" {
                 for line in code(&text).filter_map(|line| line.strip_prefix("pub mod ")) {
-                    rank(line.trim_end_matches(';'));
+                    rank(line.trim_end_matches([';', ' ', '{']));
                 }
                 continue;
             }
@@ -85,6 +101,10 @@ fn each_module_uses_only_those_below_it_in_the_code_map() {
                 assert!(!line.contains("crate::{"), "{path}: one `use` for each module: {line}");
                 for used in line.split("crate::").skip(1) {
                     let used = used.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap();
+                    if upward.clone().any(|it| it == (module, used)) {
+                        unseen.retain(|it| *it != (module, used));
+                        continue;
+                    }
                     assert!(used == module || rank(used) > rank(module), "{path} looks up to `{used}`: {line}");
                     uses += 1;
                 }
@@ -92,6 +112,7 @@ fn each_module_uses_only_those_below_it_in_the_code_map() {
         }
     }
     assert!(uses > 50, "only {uses} uses were found");
+    assert_eq!(unseen, BTreeSet::new(), "exceptions that nothing needs");
 }
 
 /// The program names them, in `render/remedy.rs`.
@@ -102,7 +123,7 @@ fn the_planner_names_no_option_and_no_command() {
         let module = path.split(['/', '.']).next().unwrap();
         if ["inventory", "live", "ownership", "plan"].contains(&module) {
             // What was searched where is worded for the commands that search.
-            let text = text.split("pub struct Searched").next().unwrap();
+            let text = text.split("pub struct SearchScope").next().unwrap();
             for line in code(text) {
                 assert!(!["`--", "`engine ", "`apply`"].iter().any(|it| line.contains(it)), "{path}: {line}");
             }
@@ -117,6 +138,48 @@ fn every_file_says_what_it_is() {
     for (path, text) in sources() {
         assert!(text.starts_with("//! "), "{path} has no header");
     }
+}
+
+/// The longest that a function may be, in lines.
+const MAX_LINES: usize = 60;
+
+/// The crates that keep to it.
+const WITH_SHORT_FUNCTIONS: [&str; 1] = ["engine"];
+
+/// Each function with its number of lines: rustfmt indents the closing brace like the signature.
+fn functions<'t>(text: &'t str) -> Vec<(&'t str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let function = |(at, line): (usize, &'t str)| {
+        let signature = line.trim_start();
+        let begins = ["fn ", "pub", "async ", "const "].iter().any(|word| signature.starts_with(word));
+        if !begins || !signature.split(' ').any(|word| word == "fn") || line.ends_with([';', '}']) {
+            return None;
+        }
+        let indent = &line[..line.len() - signature.len()];
+        let is_end = |line: &&str| {
+            let rest = line.strip_prefix(indent);
+            rest == Some("}") || rest.is_some_and(|rest| rest.starts_with(')') && rest.ends_with(';'))
+        };
+        Some((signature, lines[at..].iter().position(is_end)? + 1))
+    };
+    lines.iter().copied().enumerate().filter_map(function).collect()
+}
+
+#[test]
+fn no_function_is_longer_than_a_page_and_no_match_is_a_chain_of_conditions() {
+    let (mut found, mut n_functions) = (Vec::new(), 0);
+    for (name, root) in CRATES.into_iter().filter(|(name, _)| WITH_SHORT_FUNCTIONS.contains(name)) {
+        for (path, text) in sources_of(root) {
+            let functions = functions(&text);
+            n_functions += functions.len();
+            let long = functions.iter().filter(|(_, n_lines)| *n_lines > MAX_LINES);
+            found.extend(long.map(|(signature, n_lines)| format!("{name}, {path}, {n_lines} lines: {signature}")));
+            let chains = code(&text).filter(|line| line.contains("match () {"));
+            found.extend(chains.map(|line| format!("{name}, {path}, use `if` and `else`: {}", line.trim())));
+        }
+    }
+    assert!(n_functions > 500, "only {n_functions} functions were found");
+    assert_eq!(found, Vec::<String>::new());
 }
 
 /// `cargo tree` of a crate with some kinds of dependencies, one crate in each line.
@@ -226,7 +289,8 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         // What is imported stands there, with any outputs; nothing else does.
         let imported = spec.resources.iter().filter(|it| it.imported).map(|declared| {
             let outputs = declared.schema().outputs.iter().map(|it| (it.name.to_string(), "known".to_owned()));
-            (declared.name.clone(), Found { live: Some(live(Tree::new(), outputs.collect())), ..Found::default() })
+            let live = Live { outputs: outputs.collect(), ..live(Ownership::Nobody) };
+            (declared.name.clone(), Found { live: Some(live), ..Found::default() })
         });
         let site = Site::new("eu-central-1", "123456789012");
         let inventory = Inventory { found: imported.collect(), ..Inventory::new(site) };
@@ -255,19 +319,22 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         // What a read leaves out, because AWS never returns it, is no obstacle to deleting.
         let mut seen = props.clone();
         seen.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::Local));
-        let error =
-            provider.delete(&cx, &id, live(seen, Outputs::new())).await.map_or_else(|it| it.class, |()| Class::Guarded);
+        let error = provider
+            .delete(&cx, &id, Live { props: seen, ..live(Ownership::Nobody) })
+            .await
+            .map_or_else(|it| it.class, |()| Class::Guarded);
         assert_ne!(error, Class::Defect, "{name}");
         let surplus = Tree::from([("surplus".to_owned(), Value::Null)]).into_iter().chain(props).collect();
         assert_eq!(provider.create(&cx, &id, want(&surplus)).await.unwrap_err().class, Class::Defect, "{name}");
     }
 }
 
-fn live(props: Tree, outputs: Outputs) -> Live {
+/// A resource of this owner, without properties.
+pub(crate) fn live(owner: Ownership) -> Live {
     Live {
-        props,
-        outputs,
-        owner: Ownership::Nobody,
+        props: Tree::new(),
+        outputs: Outputs::new(),
+        owner,
         condition: Condition::Settled,
         incarnation: None,
         revision: None,

@@ -1,11 +1,15 @@
 //! Errors from AWS, sorted into classes by what engine does about them.
 //!
+//! What all services share is here; each resource type brings the rows for answers that only it gets
+//! ([`Kind::errors`](crate::kind::Kind::errors)).
+//!
 //! **Invariant:** the only place that inspects AWS's error codes and messages; all other code uses the class or the
 //! cause.
 
 mod code;
 
 use std::error::Error as StdError;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -21,15 +25,85 @@ use serde_json::Value as Json;
 use crate::cause::Code;
 use crate::connect::headers;
 use crate::connect::profiles::Profiles;
-use crate::wire::guard::{self, Refusal};
+use crate::kinds;
+use crate::operation::{self, Operations};
+use crate::wire::guard::Refusal;
 use engine_core::recorder::Answer;
 use engine_core::wait::limiter::Crowded;
 
 pub use engine_core::error::{Api, AwsError, Class};
 
-/// Whether DynamoDB means a change in progress, which is transient, and not a quota.
-fn is_simultaneous(message: &str) -> bool {
-    message.contains("simultaneously") || message.contains("tags are being updated")
+/// What is known of the calls that may fail.
+static OPERATIONS: LazyLock<Operations> = LazyLock::new(operation::all);
+
+/// What the answers mean that only one resource type gets.
+static ROWS: LazyLock<Vec<ErrorRow>> =
+    LazyLock::new(|| kinds::registry().iter().flat_map(|kind| kind.errors()).copied().collect());
+
+/// A refusal by AWS with one of these codes and with these texts, and what it means for a resource type.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorRow {
+    /// AWS's error codes; empty for any.
+    codes: &'static [&'static str],
+    /// Parts of AWS's message, all of which must occur.
+    texts: &'static [&'static str],
+    /// The property that AWS's message must reject.
+    property: Option<&'static str>,
+    /// The operation, if it matters.
+    operation: Option<&'static str>,
+    class: Option<Class>,
+    cause: Option<Code>,
+}
+
+/// Lambda's code for a value that it rejects, whatever the reason.
+pub(crate) const INVALID_PARAMETER: ErrorRow =
+    ErrorRow::of(&["InvalidParameterValueException", "InvalidParameterValue"]);
+
+impl ErrorRow {
+    /// An answer with any code.
+    pub const ANY: ErrorRow = ErrorRow::of(&[]);
+
+    /// An answer with one of these codes.
+    pub const fn of(codes: &'static [&'static str]) -> ErrorRow {
+        ErrorRow { codes, texts: &[], property: None, operation: None, class: None, cause: None }
+    }
+
+    /// The same with a message that contains all of these texts.
+    #[must_use]
+    pub const fn saying(self, texts: &'static [&'static str]) -> ErrorRow {
+        ErrorRow { texts, ..self }
+    }
+
+    /// The same with a message that rejects this property.
+    #[must_use]
+    pub const fn about(self, property: &'static str) -> ErrorRow {
+        ErrorRow { property: Some(property), ..self }
+    }
+
+    /// The same for this operation.
+    #[must_use]
+    pub const fn to(self, operation: &'static str) -> ErrorRow {
+        ErrorRow { operation: Some(operation), ..self }
+    }
+
+    /// What engine does about it.
+    #[must_use]
+    pub const fn class(self, class: Class) -> ErrorRow {
+        ErrorRow { class: Some(class), ..self }
+    }
+
+    /// What people do about it, if it is permanent.
+    #[must_use]
+    pub const fn cause(self, cause: Code) -> ErrorRow {
+        ErrorRow { cause: Some(cause), ..self }
+    }
+
+    fn fits(&self, operation: &str, code: &str, message: &str) -> bool {
+        (self.codes.is_empty() || self.codes.contains(&code))
+            && self.texts.iter().all(|text| message.contains(text))
+            && self.operation.is_none_or(|it| it == operation)
+            && self.property.is_none_or(|it| code::property(message).as_deref() == Some(it))
+    }
 }
 
 /// The missing permission in AWS's message: "… is not authorized to perform: iam:PassRole on resource: X because …". It
@@ -57,6 +131,34 @@ where
     }
 }
 
+/// Results of calls about a resource that may not exist.
+pub trait Existing<T> {
+    /// `None` if the resource doesn't exist.
+    ///
+    /// # Errors
+    /// Every other error.
+    fn if_exists(self) -> Result<Option<T>, AwsError>;
+
+    /// Success of a delete, also if the resource is already deleted.
+    ///
+    /// # Errors
+    /// Every other error.
+    fn if_deleted(self) -> Result<(), AwsError>;
+}
+
+impl<T> Existing<T> for Result<T, AwsError> {
+    fn if_exists(self) -> Result<Option<T>, AwsError> {
+        match self {
+            Err(error) if error.class == Class::NotFound => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    fn if_deleted(self) -> Result<(), AwsError> {
+        self.if_exists().map(drop)
+    }
+}
+
 /// Attaches what the operation and AWS's answer show beyond the class.
 pub fn explained(error: AwsError) -> AwsError {
     let answer = code::Answer { code: error.code.as_deref().unwrap_or_default(), text: &error.message };
@@ -67,19 +169,15 @@ pub fn explained(error: AwsError) -> AwsError {
         _ => refusal,
     };
     let (action, on) = denied(&error.message);
+    let implied = action.and_then(|action| OPERATIONS.implied(action));
     let api = Api {
         cause,
         refusal,
-        changes: guard::changes(&error.operation),
-        permission: action.map_or_else(|| guard::permission(&error.operation).into(), Into::into),
+        changes: OPERATIONS.changes(&error.operation),
+        permission: action.map_or_else(|| OPERATIONS.permission(&error.operation).into(), Into::into),
         on: on.unwrap_or_default().into(),
-        page: guard::page(&error.operation),
-        // Using a role or a layer requires a separate permission.
-        lacking: match action {
-            Some("iam:PassRole") => Some("role"),
-            Some("lambda:GetLayerVersion") => Some("layers"),
-            _ => None,
-        },
+        page: OPERATIONS.page(&error.operation),
+        lacking: implied.and_then(|it| it.property),
         members: match error.code {
             Some(_) => code::members(&error.message).into_iter().map(Into::into).collect(),
             None => Vec::new(),
@@ -370,17 +468,19 @@ pub(crate) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
 /// with 404, and IAM's codes lack the `Exception` of the SDK's type names, so neither alone is enough.
 fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
     let says = |text: &str| message.contains(text);
+    let mut rows = ROWS.iter().filter(|row| row.fits(operation, code, message));
+    if let Some(class) = rows.find_map(|row| row.class) {
+        return class;
+    }
     match code {
         "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException"
             if says("not reachable in this region") =>
         {
             Class::Rejected
         }
-        "ResourceNotFoundException"
-        | "NoSuchEntity"
-        | "NoSuchEntityException"
-        | "PolicyNotFoundException"
-        | "TableNotFoundException" => Class::NotFound,
+        "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException" | "PolicyNotFoundException" => {
+            Class::NotFound
+        }
         "ResourceConflictException" | "ResourceInUseException" if exists(message) => Class::Exists,
         "EntityAlreadyExists" => Class::Exists,
         "ResourceInUseException" if says("is being deleted") => Class::Leaving,
@@ -389,31 +489,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         | "ResourceInUseException"
         | "ConcurrentModification"
         | "OperationAbortedException" => Class::Busy,
-        "ContinuousBackupsUnavailableException" => Class::Busy,
-        // DynamoDB also uses this code for quotas, which aren't transient.
-        "LimitExceededException" if is_simultaneous(message) => Class::Busy,
-        "InvalidParameterValueException" | "InvalidParameterValue" => match () {
-            () if says("cannot be assumed by Lambda") => Class::RoleNotAssumable,
-            () if says("ensure the role can perform") => Class::StreamNotReadable,
-            () if says("execution role does not have permissions") => Class::RoleLacksRight,
-            () if says("KMS key is invalid for CreateGrant") => Class::KeyNotUsable,
-            () if says("throttled by EC2") => Class::Throttled,
-            () if says("provided principal was invalid") => Class::PrincipalUnknown,
-            // Not-found, for a mapping.
-            () if says("Function does not exist") => Class::NotFound,
-            () if operation == "CreateEventSourceMapping" && says("Stream not found") => Class::StreamUnknown,
-            () => Class::Rejected,
-        },
-        "ValidationException" => match () {
-            () if says("already has an enabled stream") || says("no stream to disable") => Class::Unchanged,
-            () if says("will not change") || says("index which already exists") || says("duplicate index") => {
-                Class::Unchanged
-            }
-            () if says("TimeToLive is already") => Class::Unchanged,
-            () if says("multiple times within a fixed interval") => Class::TooSoon,
-            () if says("protected against deletion") => Class::Protected,
-            () => Class::Rejected,
-        },
+        "InvalidParameterValueException" | "InvalidParameterValue" | "ValidationException" => Class::Rejected,
         "PreconditionFailedException" | "ConditionalCheckFailedException" => Class::Changed,
         "ExpiredToken"
         | "ExpiredTokenException"

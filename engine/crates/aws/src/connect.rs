@@ -1,14 +1,11 @@
 //! The AWS clients: credentials, profiles, region, endpoint and account.
 //!
-//! **Invariant:** nothing here depends on a kind, a plan or a spec.
+//! **Invariant:** nothing here depends on a plan or a spec, and nothing names a kind.
 
 mod ca_bundle;
 mod context;
 pub(crate) mod headers;
 pub(crate) mod profiles;
-#[cfg(test)]
-#[allow(clippy::expect_used)]
-mod regions;
 mod shared;
 pub mod standin;
 
@@ -49,6 +46,8 @@ use futures_util::FutureExt as _;
 use crate::answer::{self, AwsError, Class, Named};
 use crate::cause::Code;
 use crate::iam::permissions;
+use crate::operation::{self, Effect, Operation, Operations, Service, Wire};
+use crate::policy::{PLAN, Scope};
 use crate::wire::guard::{Access, Guard};
 use crate::wire::{Front, limits};
 use engine_core::mask::Secrets;
@@ -59,6 +58,19 @@ use engine_core::wait::limiter::{PATIENCE, RateLimits};
 pub use context::Context;
 use profiles::Profiles;
 use shared::Answers;
+
+/// The calls of every run, whatever its spec has.
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation::new(Service::STS, "sts:GetCallerIdentity", Effect::Read, Wire::Query, &limits::STS, &[]),
+    Operation::new(
+        Service::TAGGING,
+        "tag:GetResources",
+        Effect::Read,
+        Wire::Json("ResourceGroupsTaggingAPI_20170126"),
+        &limits::TAG_INDEX,
+        &[(&Scope::LISTS, PLAN)],
+    ),
+];
 
 /// The clients of one run.
 pub struct Aws {
@@ -74,6 +86,8 @@ pub struct Aws {
     pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     /// The tag index.
     pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
+    /// The settings of all clients, for those of other services.
+    pub sdk: SdkConfig,
     /// Checks every request of these clients.
     pub guard: Arc<Guard>,
     /// The rate limits that all clients share.
@@ -96,9 +110,9 @@ pub struct Aws {
 /// has its own guard.
 pub struct Connection {
     config: SdkConfig,
-    endpoint: Option<String>,
     /// The secret of a local AWS; empty for real AWS.
     key: String,
+    operations: Operations,
     limits: Arc<RateLimits>,
     shared: Arc<SharedAnswers>,
     upload_timeouts: TimeoutConfig,
@@ -229,6 +243,7 @@ impl Connection {
             let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build();
             loader = loader.profile_name(profile).credentials_provider(provider);
         }
+        // It takes precedence over AWS_ENDPOINT_URL_… of each service.
         if let Some(endpoint) = &settings.endpoint_url {
             loader = loader.endpoint_url(endpoint);
         }
@@ -238,14 +253,15 @@ impl Connection {
         }
         let credentials = authenticate(&config, profiles, profile.is_some()).await?;
         let config = config.into_builder().credentials_provider(credentials).build();
+        let operations = operation::all();
         Ok(Connection {
             config,
-            endpoint: settings.endpoint_url.clone(),
             key: String::new(),
             limits: Arc::new(RateLimits::new(
-                &limits::ALL,
+                &operations.limits(),
                 settings.rate.map_or(1.0, |rate| f64::from(rate) / f64::from(limits::LAMBDAS_RATE)),
             )),
+            operations,
             shared: Arc::default(),
             upload_timeouts: network.upload_timeouts.clone(),
         })
@@ -253,6 +269,11 @@ impl Connection {
 
     /// Connects to a local AWS, without the AWS variables, profiles and proxies of this machine.
     pub fn local(settings: &LocalSettings, network: &Network) -> Connection {
+        Connection::local_for(settings, network, operation::all())
+    }
+
+    /// The same for other calls than those of the shipped kinds.
+    pub fn local_for(settings: &LocalSettings, network: &Network, operations: Operations) -> Connection {
         let credentials = Credentials::from_keys(settings.access_key_id(), "local", None);
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -268,8 +289,8 @@ impl Connection {
             .build();
         Connection {
             config,
-            endpoint: Some(settings.endpoint_url.clone()),
             key: settings.key.clone(),
+            operations,
             limits: Arc::new(RateLimits::unlimited()),
             shared: Arc::default(),
             upload_timeouts: network.upload_timeouts.clone(),
@@ -278,8 +299,8 @@ impl Connection {
 
     /// The clients of one run, behind a new guard.
     pub fn clients(&self, access: Access) -> Aws {
-        let Connection { config, endpoint, key, limits, shared, upload_timeouts } = self;
-        let (guard, limits) = (Arc::new(Guard::new(access)), Arc::clone(limits));
+        let Connection { config, key, operations, limits, shared, upload_timeouts } = self;
+        let (guard, limits) = (Arc::new(Guard::new(access, operations.clone())), Arc::clone(limits));
         let recorder = Arc::<Recorder>::default();
         let secrets = Secrets::default();
         secrets.learn(key);
@@ -288,34 +309,18 @@ impl Connection {
             let (guard, limits, recorder) = (Arc::clone(&guard), Arc::clone(&limits), Arc::clone(&recorder));
             SharedHttpClient::new(Front { inner, guard, limits, recorder })
         });
-        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(config).retry_classifier(answer::QuotaIsNoThrottle);
-        let mut lambda = aws_sdk_lambda::config::Builder::from(config);
-        let mut iam = aws_sdk_iam::config::Builder::from(config);
-        let mut sts = aws_sdk_sts::config::Builder::from(config);
-        let mut logs = aws_sdk_cloudwatchlogs::config::Builder::from(config);
-        let mut tagging = aws_sdk_resourcegroupstagging::config::Builder::from(config);
-        dynamodb.set_http_client(door.clone());
-        lambda.set_http_client(door.clone());
-        iam.set_http_client(door.clone());
-        sts.set_http_client(door.clone());
-        logs.set_http_client(door.clone());
-        tagging.set_http_client(door);
-        if let Some(endpoint) = endpoint {
-            // Set on each client, so that a service-specific AWS_ENDPOINT_URL_… doesn't override the flag.
-            dynamodb = dynamodb.endpoint_url(endpoint);
-            lambda = lambda.endpoint_url(endpoint);
-            iam = iam.endpoint_url(endpoint);
-            sts = sts.endpoint_url(endpoint);
-            logs = logs.endpoint_url(endpoint);
-            tagging = tagging.endpoint_url(endpoint);
-        }
+        let mut sdk = config.clone().into_builder();
+        sdk.set_http_client(door);
+        let sdk = sdk.build();
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_classifier(answer::QuotaIsNoThrottle);
         Aws {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
-            lambda: aws_sdk_lambda::Client::from_conf(lambda.build()),
-            iam: aws_sdk_iam::Client::from_conf(iam.build()),
-            sts: aws_sdk_sts::Client::from_conf(sts.build()),
-            logs: aws_sdk_cloudwatchlogs::Client::from_conf(logs.build()),
-            tagging: aws_sdk_resourcegroupstagging::Client::from_conf(tagging.build()),
+            lambda: aws_sdk_lambda::Client::new(&sdk),
+            iam: aws_sdk_iam::Client::new(&sdk),
+            sts: aws_sdk_sts::Client::new(&sdk),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&sdk),
+            tagging: aws_sdk_resourcegroupstagging::Client::new(&sdk),
+            sdk,
             guard,
             limits,
             secrets: Arc::new(secrets),
@@ -422,30 +427,22 @@ impl Aws {
     /// # Errors
     /// `Denied` without the permission `tag:GetResources`.
     pub async fn tagged(&self, tags: &[(&str, &str)], types: &[&str]) -> Result<Vec<(String, Tags)>, AwsError> {
-        let mut found = Vec::new();
-        let mut token = None;
-        loop {
-            let filters = tags.iter().map(|(key, value)| {
-                let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder().key(*key);
-                if value.is_empty() { filter.build() } else { filter.values(*value).build() }
-            });
-            let request = self
-                .tagging
-                .get_resources()
-                .set_tag_filters(Some(filters.collect()))
-                .set_resource_type_filters(Some(types.iter().map(|it| (*it).to_owned()).collect()))
-                .set_pagination_token(token);
-            let answer = request.send().await.named("GetResources", "")?;
-            for resource in answer.resource_tag_mapping_list.unwrap_or_default() {
-                let tags = resource.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
-                found.push((resource.resource_arn.unwrap_or_default(), tags));
-            }
-            // An empty page may still have a next page.
-            token = answer.pagination_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(found);
-            }
-        }
+        let filters = tags.iter().map(|(key, value)| {
+            let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder().key(*key);
+            if value.is_empty() { filter.build() } else { filter.values(*value).build() }
+        });
+        let request = self
+            .tagging
+            .get_resources()
+            .set_tag_filters(Some(filters.collect()))
+            .set_resource_type_filters(Some(types.iter().map(|it| (*it).to_owned()).collect()));
+        let pages = request.into_paginator().items().send();
+        let resources = pages.collect::<Result<Vec<_>, _>>().await.named("GetResources", "")?;
+        let found = resources.into_iter().map(|resource| {
+            let tags = resource.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
+            (resource.resource_arn.unwrap_or_default(), tags)
+        });
+        Ok(found.collect())
     }
 
     /// Reads a role by name.
@@ -628,3 +625,7 @@ impl fmt::Debug for Aws {
         f.debug_struct("Aws").field("region", &self.region).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod regions;

@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::aws::error::ErrorRow;
 use crate::aws::{Aws, AwsError, Context};
+use crate::operation::Operation;
 use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
 use crate::value::{Tree, Value, tree_to_json};
 
@@ -25,6 +27,16 @@ pub trait Kind: Send + Sync + 'static {
 
     /// The properties and the effects of changing them.
     fn schema(&self) -> Schema;
+
+    /// The calls that it makes: the guard blocks all others.
+    fn operations(&self) -> &'static [Operation] {
+        &[]
+    }
+
+    /// What AWS's answers mean that only this type gets.
+    fn errors(&self) -> &'static [ErrorRow] {
+        &[]
+    }
 
     /// Fills in defaults that depend on the name or other properties, and converts values to the form that AWS returns. Runs
     /// once, after the schema's defaults; `desired` can contain unknown values.
@@ -140,6 +152,12 @@ pub trait DynKind: Send + Sync {
     /// Its offline half.
     fn definition(self: Arc<Self>) -> Arc<dyn Definition>;
 
+    /// The calls that it makes.
+    fn operations(&self) -> &'static [Operation];
+
+    /// What AWS's answers mean that only this type gets.
+    fn errors(&self) -> &'static [ErrorRow];
+
     /// Its operations with these clients.
     fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider>;
 }
@@ -192,6 +210,14 @@ impl<K> Connected<K> {
 impl<K: Kind> DynKind for Erased<K> {
     fn definition(self: Arc<Self>) -> Arc<dyn Definition> {
         self
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        self.kind.operations()
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        self.kind.errors()
     }
 
     fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider> {

@@ -24,18 +24,21 @@ use tokio::time::Instant;
 use engine_core::kind::Kinds;
 use engine_core::wait::Consent;
 
-use crate::aws::{Aws, AwsError, Class, Context, Named, Wait};
+use crate::aws::{Aws, AwsError, Class, Context, Existing, Named, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::value::{Path, Tree, Value, tree_to_json};
 
-pub use function::default_log_group;
+pub(crate) use function::operations::{FUNCTION, FUNCTIONS, LAMBDA_TAGS};
+pub use function::{default_log_group, function_name};
 pub use permission::properties_of_policy;
+pub(crate) use role::operations::{GET_ROLE, ROLE};
+pub(crate) use table::operations::{TABLE, TABLES, item_operation, via_dynamodb};
 
 /// The registry: one line for each kind.
-pub fn registry() -> [Arc<dyn DynKind>; 5] {
-    [
+pub fn registry() -> Vec<Arc<dyn DynKind>> {
+    vec![
         erase(function::Function),
         erase(mapping::Mapping),
         erase(permission::Permission),
@@ -296,10 +299,7 @@ impl Sighting {
     async fn of_function(&self, cx: &Context, function: &str, error: AwsError) -> AwsError {
         let look = || async {
             let look = cx.aws.lambda.get_function().function_name(function).send().await;
-            match look.named("GetFunction", function) {
-                Err(error) if error.class == Class::NotFound => Ok(false),
-                answer => answer.map(|_| true),
-            }
+            Ok(look.named("GetFunction", function).if_exists()?.is_some())
         };
         match cx.read(function, look).await {
             Err(trouble) => trouble,

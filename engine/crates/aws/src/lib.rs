@@ -11,6 +11,7 @@ pub mod iam;
 pub mod kind;
 pub mod kinds;
 pub mod logs;
+pub mod operation;
 pub mod verify;
 pub mod wire;
 
@@ -25,7 +26,7 @@ pub mod aws {
     pub use engine_core::recorder::{self, Recorder};
     pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, InterruptPolicy, Reporter, Wait};
 
-    pub use crate::answer::{self as error, AwsError, Class, Named};
+    pub use crate::answer::{self as error, AwsError, Class, Existing, Named};
     pub use crate::connect::*;
     pub use crate::iam::{permissions as rights, trust};
     pub use crate::wire::guard::{Access, Guard};

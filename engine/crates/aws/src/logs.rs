@@ -11,4 +11,5 @@ mod trace;
 pub use line::{Change, Failure, Happening, Image, Line, LoggedError, Record, Report, Said, join, read};
 pub use mentions::{Mention, change_word, has_change_word, mentions};
 pub use retry::RetryPolicy;
+pub(crate) use tail::OPERATIONS;
 pub use tail::{LogEvent, Tail};

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, InterruptPolicy, Named};
 use crate::diagnostic::Diagnostic;
-use crate::inventory::{Inventory, Searched};
-use crate::kinds::default_log_group;
+use crate::inventory::{Inventory, SearchScope};
+use crate::kinds::{default_log_group, function_name};
 use crate::logs::Happening;
 use crate::ownership::OwnershipVerdict;
 use crate::spec::{Declared, Spec};
@@ -24,6 +24,8 @@ use crate::value::Value;
 
 pub use item::KeyAttribute;
 pub use log::{Evidence, Sighting};
+
+pub(crate) use item::OPERATIONS;
 
 use item::Item;
 use log::Log;
@@ -224,7 +226,7 @@ impl Pace {
 ///
 /// # Errors
 /// A mapping that can't be verified: a part of it doesn't exist, or this stack doesn't own its table.
-pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &Searched) -> Result<Vec<Pipeline>, Vec<Diagnostic>> {
+pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &SearchScope) -> Result<Vec<Pipeline>, Vec<Diagnostic>> {
     let mappings = spec.resources.iter().filter(|declared| declared.schema().kind == "mapping");
     let (mut pipelines, mut errors) = (Vec::new(), Vec::new());
     for mapping in mappings {
@@ -246,7 +248,7 @@ pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &Searched) -> Res
 fn pipeline(
     spec: &Spec,
     inventory: &Inventory,
-    searched: &Searched,
+    searched: &SearchScope,
     mapping: &Declared,
 ) -> Result<Pipeline, Diagnostic> {
     let problem =
@@ -356,24 +358,15 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
             Err(error) if error.passes() => return Err(error),
             Err(_) => company.push(format!("engine can't check whether the table `{table}` is empty")),
         }
-        let mut marker = None;
-        loop {
-            let list = || async {
-                let request = cx.aws.lambda.list_event_source_mappings().event_source_arn(stream);
-                request.set_marker(marker.clone()).send().await.named("ListEventSourceMappings", table)
-            };
-            let page = cx.read(table, list).await?;
-            for other in page.event_source_mappings.unwrap_or_default() {
-                let uuid = other.uuid.unwrap_or_default();
-                if other.event_source_arn.as_ref() == Some(stream) && !pipelines.iter().any(|it| it.uuid == uuid) {
-                    let arn = other.function_arn.unwrap_or_default();
-                    let function = crate::aws::guard::function_name(&arn);
-                    company.push(format!("the mapping {uuid}, which isn't in this spec, sends it to `{function}`"));
-                }
-            }
-            marker = page.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                break;
+        let list = || async {
+            let pages = cx.aws.lambda.list_event_source_mappings().event_source_arn(stream).into_paginator();
+            pages.items().send().collect::<Result<Vec<_>, _>>().await.named("ListEventSourceMappings", table)
+        };
+        for other in cx.read(table, list).await? {
+            let uuid = other.uuid.unwrap_or_default();
+            if other.event_source_arn.as_ref() == Some(stream) && !pipelines.iter().any(|it| it.uuid == uuid) {
+                let function = function_name(&other.function_arn.unwrap_or_default());
+                company.push(format!("the mapping {uuid}, which isn't in this spec, sends it to `{function}`"));
             }
         }
     }

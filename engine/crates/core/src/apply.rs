@@ -427,6 +427,8 @@ impl Run<'_> {
             Op::Create => self.create(work).await,
             Op::Update => self.update(work).await,
             Op::Settle => {
+                // It only waits.
+                drop(work.claims);
                 let props = self.want_in_place(declared, change.live(self.inventory))?.props;
                 provider.settle(&work.cx, &declared.id, &props, &change.outputs).await
             }
@@ -484,7 +486,7 @@ impl Run<'_> {
         let Some(have) = self.unchanged(&cx, change, declared).await? else { return Ok(()) };
         let is_paired = step.pair.is_some();
         if is_paired && let Ok(want) = self.want(declared, Some(&have)) {
-            provider.precheck(&cx, &declared.id, &want.props).await?;
+            cx.read(&declared.id.name, || provider.precheck(&cx, &declared.id, &want.props)).await?;
         }
         let was = is_paired.then(|| have.clone());
         provider.delete(&cx, &declared.id, have).await?;

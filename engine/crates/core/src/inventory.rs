@@ -199,21 +199,21 @@ pub fn is_assigned(declared: &Declared) -> bool {
 
 /// Where a resource was searched for, for messages that it doesn't exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Searched {
+pub struct SearchScope {
     /// The place, to follow "doesn't exist".
     place: String,
     is_local: bool,
 }
 
-impl Searched {
+impl SearchScope {
     /// In an account.
-    pub fn account(site: &Site) -> Searched {
-        Searched { place: format!("in {}, account {}", site.region, site.account), is_local: false }
+    pub fn account(site: &Site) -> SearchScope {
+        SearchScope { place: format!("in {}, account {}", site.region, site.account), is_local: false }
     }
 
     /// In the local AWS of this machine.
-    pub fn locally() -> Searched {
-        Searched { place: "in the local AWS".to_owned(), is_local: true }
+    pub fn locally() -> SearchScope {
+        SearchScope { place: "in the local AWS".to_owned(), is_local: true }
     }
 
     /// The place: "in eu-west-1, account 123456789012".

@@ -19,7 +19,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::error::{AwsError, Class};
+use crate::error::{Api, AwsError, Class};
 use crate::kind::Kinds;
 use crate::mask::Secrets;
 use crate::provider::{Account, Provider, Providers};
@@ -492,7 +492,8 @@ impl Context {
     /// The error with secrets masked.
     pub fn masked(&self, error: AwsError) -> AwsError {
         let mask = |text: Box<str>| self.secrets.mask(&text).into();
-        AwsError { message: mask(error.message), reason: error.reason.map(mask), ..error }
+        let api = error.api.map(|api| Box::new(Api { permission: mask(api.permission), on: mask(api.on), ..*api }));
+        AwsError { message: mask(error.message), reason: error.reason.map(mask), api, ..error }
     }
 
     /// Awaits a call, and reports if it waits for a rate limit. Ctrl-C ends that wait. The SDK's futures are large, so

@@ -36,7 +36,7 @@ pub(super) struct Extent {
 
 /// A line to place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Link {
+pub(super) struct LayoutEdge {
     pub(super) from: usize,
     pub(super) to: usize,
     /// The size of its label.
@@ -45,7 +45,7 @@ pub(super) struct Link {
 
 /// The place of a box.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Place {
+pub(super) struct BoxPlace {
     pub(super) along: f64,
     pub(super) across: f64,
     pub(super) extent_along: f64,
@@ -54,7 +54,7 @@ pub(super) struct Place {
 
 /// A straight part of a line; a bend connects it to the next one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Run {
+pub(super) struct Segment {
     pub(super) begin: f64,
     pub(super) end: f64,
     pub(super) across: f64,
@@ -64,19 +64,19 @@ pub(super) struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     /// In the order of the boxes.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<BoxPlace>,
     /// In the order of the lines. The label is next to the last run.
-    pub(super) lines: Vec<Vec<Run>>,
+    pub(super) lines: Vec<Vec<Segment>>,
     pub(super) along: f64,
     pub(super) across: f64,
 }
 
 /// Places everything. The graph has no cycles.
-pub(super) fn layout(boxes: &[Extent], links: &[Link]) -> Layout {
+pub(super) fn layout(boxes: &[Extent], links: &[LayoutEdge]) -> Layout {
     let boxes = grown(boxes, links);
     let is_linked = |at: &usize| links.iter().any(|link| link.from == *at || link.to == *at);
     let (linked, single): (Vec<usize>, Vec<usize>) = (0..boxes.len()).partition(is_linked);
-    let mut layout = Layout { places: vec![Place::default(); boxes.len()], ..Layout::default() };
+    let mut layout = Layout { places: vec![BoxPlace::default(); boxes.len()], ..Layout::default() };
     if !linked.is_empty() {
         columns(&mut layout, &boxes, links, &linked);
     }
@@ -85,7 +85,7 @@ pub(super) fn layout(boxes: &[Extent], links: &[Link]) -> Layout {
 }
 
 /// The boxes, grown to have room for the labels of all incoming lines.
-fn grown(boxes: &[Extent], links: &[Link]) -> Vec<Extent> {
+fn grown(boxes: &[Extent], links: &[LayoutEdge]) -> Vec<Extent> {
     let grown = boxes.iter().enumerate().map(|(at, own)| {
         let arriving = links.iter().filter(|link| link.to == at);
         let slot = arriving.clone().map(|link| link.words.across).fold(0.0, f64::max);
@@ -95,77 +95,117 @@ fn grown(boxes: &[Extent], links: &[Link]) -> Vec<Extent> {
 }
 
 /// Places connected boxes in columns.
-fn columns(layout: &mut Layout, boxes: &[Extent], links: &[Link], linked: &[usize]) {
-    let ranks = ranks(links, linked);
-    let rank = |at: usize| ranks.get(&at).copied().unwrap_or_default();
-    // Each line as a way from spot to spot; between its ends, the spots are lanes.
-    let mut spots: Vec<Spot> =
-        boxes.iter().enumerate().map(|(at, it)| Spot { rank: rank(at), across: it.across }).collect();
-    let mut ways: Vec<Vec<usize>> = Vec::new();
-    for link in links {
-        let lanes = (rank(link.from) + 1..rank(link.to)).map(|rank| {
-            spots.push(Spot { rank, across: LANE });
-            spots.len() - 1
-        });
-        let lanes: Vec<usize> = lanes.collect();
-        ways.push([vec![link.from], lanes, vec![link.to]].concat());
-    }
-    let mids = mids(&spots, &ways, linked, boxes.len());
-    let mid = |at: usize| mids.get(&at).copied().unwrap_or_default();
-
-    // The start and end of each column, and where the lines before it become straight.
-    let n_columns = ranks.values().max().map_or(0, |last| last + 1);
-    let mut columns: Vec<Column> = Vec::new();
-    let mut left = 0.0;
-    for rank in 0..n_columns {
-        let arriving = links.iter().filter(|link| ranks.get(&link.to) == Some(&rank));
-        let words = arriving.map(|link| link.words.along).fold(0.0, f64::max);
-        let widest = linked.iter().filter(|at| ranks.get(at) == Some(&rank)).filter_map(|at| boxes.get(*at));
-        let widest = widest.map(|it| it.along).fold(0.0, f64::max);
-        let bends = ways.iter().flat_map(|way| way.windows(2)).filter_map(|it| Some((*it.first()?, *it.last()?)));
-        let bends = bends.filter(|(_, to)| spots.get(*to).is_some_and(|spot| spot.rank == rank));
-        let furthest = bends.map(|(from, to)| (mid(from) - mid(to)).abs()).fold(0.0, f64::max);
-        let bend = (BEND.0 + furthest * SLOPE).round().min(BEND.1);
-        let straight = left + if rank == 0 { 0.0 } else { bend };
-        let begin = straight + if rank == 0 { 0.0 } else { words + HEAD };
-        columns.push(Column { straight, begin, end: begin + widest });
-        left = begin + widest;
-    }
-    let column = |at: usize| {
-        let rank = spots.get(at).map_or(0, |spot| spot.rank);
-        columns.get(rank).copied().unwrap_or_default()
-    };
-
+fn columns(layout: &mut Layout, boxes: &[Extent], links: &[LayoutEdge], linked: &[usize]) {
+    let grid = Grid::new(boxes, links, linked);
+    let columns = grid.columns(links);
     for at in linked {
         let (Some(own), Some(place)) = (boxes.get(*at), layout.places.get_mut(*at)) else { continue };
         let Extent { along, across } = *own;
-        let top = (mid(*at) - across / 2.0).round();
-        *place = Place { along: column(*at).begin, across: top, extent_along: along, extent_across: across };
+        let (begin, top) = (grid.column(&columns, *at).begin, (grid.mid(*at) - across / 2.0).round());
+        *place = BoxPlace { along: begin, across: top, extent_along: along, extent_across: across };
     }
-    layout.along = left;
-    let ends = spots.iter().enumerate().filter_map(|(at, spot)| Some(mids.get(&at)? + spot.across / 2.0));
+    layout.along = columns.last().map_or(0.0, |last| last.end);
+    let ends = grid.spots.iter().enumerate().filter_map(|(at, spot)| Some(grid.mids.get(&at)? + spot.across / 2.0));
     layout.across = ends.fold(0.0, f64::max).ceil();
-    for way in &ways {
-        let runs = way.iter().enumerate().map(|(nth, at)| {
-            let own = layout.places.get(*at).copied().unwrap_or_default();
-            match (nth, nth + 1 == way.len()) {
-                (0, _) => Run { begin: own.along + own.extent_along, end: column(*at).end, across: mid(*at) },
-                (_, false) => Run { begin: column(*at).straight, end: column(*at).end, across: mid(*at) },
-                (_, true) => {
-                    // Incoming lines end at separate points, in the order of their origins.
-                    let from = |way: &Vec<usize>| way.iter().rev().nth(1).map(|before| mid(*before));
-                    let mut arriving: Vec<&Vec<usize>> = ways.iter().filter(|it| it.last() == Some(at)).collect();
-                    arriving
-                        .sort_by(|one, other| from(one).partial_cmp(&from(other)).unwrap_or(std::cmp::Ordering::Equal));
-                    let place = arriving.iter().position(|it| *it == way).unwrap_or_default();
-                    let share = count(place + 1) / count(arriving.len() + 1);
-                    let across = (own.across + own.extent_across * share).round();
-                    Run { begin: column(*at).straight, end: own.along, across }
-                }
+    layout.lines = grid.routes.iter().map(|route| grid.runs(route, &columns, &layout.places)).collect();
+}
+
+/// Connected boxes and their lines, before the columns have a place.
+struct Grid<'g> {
+    boxes: &'g [Extent],
+    linked: &'g [usize],
+    ranks: HashMap<usize, usize>,
+    /// The boxes, and then the lanes of all lines.
+    spots: Vec<Spot>,
+    /// Each line from spot to spot; between its ends, the spots are lanes.
+    routes: Vec<Vec<usize>>,
+    /// The middle of each spot, across.
+    mids: HashMap<usize, f64>,
+}
+
+impl<'g> Grid<'g> {
+    fn new(boxes: &'g [Extent], links: &[LayoutEdge], linked: &'g [usize]) -> Grid<'g> {
+        let ranks = ranks(links, linked);
+        let rank = |at: usize| ranks.get(&at).copied().unwrap_or_default();
+        let mut spots: Vec<Spot> =
+            boxes.iter().enumerate().map(|(at, it)| Spot { rank: rank(at), across: it.across }).collect();
+        let mut routes: Vec<Vec<usize>> = Vec::new();
+        for link in links {
+            let lanes = (rank(link.from) + 1..rank(link.to)).map(|rank| {
+                spots.push(Spot { rank, across: LANE });
+                spots.len() - 1
+            });
+            let lanes: Vec<usize> = lanes.collect();
+            routes.push([vec![link.from], lanes, vec![link.to]].concat());
+        }
+        let mids = mids(&spots, &routes, linked, boxes.len());
+        Grid { boxes, linked, ranks, spots, routes, mids }
+    }
+
+    fn mid(&self, at: usize) -> f64 {
+        self.mids.get(&at).copied().unwrap_or_default()
+    }
+
+    /// The column of a spot.
+    fn column(&self, columns: &[Column], at: usize) -> Column {
+        let rank = self.spots.get(at).map_or(0, |spot| spot.rank);
+        columns.get(rank).copied().unwrap_or_default()
+    }
+
+    /// The start and end of each column, and where the lines before it become straight.
+    fn columns(&self, links: &[LayoutEdge]) -> Vec<Column> {
+        let n_columns = self.ranks.values().max().map_or(0, |last| last + 1);
+        let mut columns: Vec<Column> = Vec::new();
+        let mut left = 0.0;
+        for rank in 0..n_columns {
+            let is_here = |at: &usize| self.ranks.get(at) == Some(&rank);
+            let arriving = links.iter().filter(|link| is_here(&link.to));
+            let words = arriving.map(|link| link.words.along).fold(0.0, f64::max);
+            let widest = self.linked.iter().filter(|at| is_here(at)).filter_map(|at| self.boxes.get(*at));
+            let widest = widest.map(|it| it.along).fold(0.0, f64::max);
+            let (straight, begin) = match rank {
+                0 => (left, left),
+                _ => (left + self.bend(rank), left + self.bend(rank) + words + HEAD),
+            };
+            columns.push(Column { straight, begin, end: begin + widest });
+            left = begin + widest;
+        }
+        columns
+    }
+
+    /// The space for the bends before a column.
+    fn bend(&self, rank: usize) -> f64 {
+        let bends = self.routes.iter().flat_map(|route| route.windows(2));
+        let bends = bends.filter_map(|it| Some((*it.first()?, *it.last()?)));
+        let bends = bends.filter(|(_, to)| self.spots.get(*to).is_some_and(|spot| spot.rank == rank));
+        let furthest = bends.map(|(from, to)| (self.mid(from) - self.mid(to)).abs()).fold(0.0, f64::max);
+        (BEND.0 + furthest * SLOPE).round().min(BEND.1)
+    }
+
+    /// The straight parts of a line.
+    fn runs(&self, route: &[usize], columns: &[Column], places: &[BoxPlace]) -> Vec<Segment> {
+        let runs = route.iter().enumerate().map(|(nth, at)| {
+            let own = places.get(*at).copied().unwrap_or_default();
+            let Column { straight, end, .. } = self.column(columns, *at);
+            if nth == 0 {
+                Segment { begin: own.along + own.extent_along, end, across: self.mid(*at) }
+            } else if nth + 1 < route.len() {
+                Segment { begin: straight, end, across: self.mid(*at) }
+            } else {
+                let across = (own.across + own.extent_across * self.share(route, *at)).round();
+                Segment { begin: straight, end: own.along, across }
             }
         });
-        let runs = runs.collect();
-        layout.lines.push(runs);
+        runs.collect()
+    }
+
+    /// Where a line ends on its box, from 0 to 1: incoming lines end at separate points, in the order of their origins.
+    fn share(&self, route: &[usize], to: usize) -> f64 {
+        let origin = |route: &[usize]| route.iter().rev().nth(1).map(|before| self.mid(*before));
+        let mut arriving: Vec<&Vec<usize>> = self.routes.iter().filter(|it| it.last() == Some(&to)).collect();
+        arriving.sort_by(|one, other| origin(one).partial_cmp(&origin(other)).unwrap_or(std::cmp::Ordering::Equal));
+        let position = arriving.iter().position(|it| it.as_slice() == route).unwrap_or_default();
+        count(position + 1) / count(arriving.len() + 1)
     }
 }
 
@@ -183,7 +223,7 @@ struct Column {
 }
 
 /// The column of each box.
-fn ranks(links: &[Link], linked: &[usize]) -> HashMap<usize, usize> {
+fn ranks(links: &[LayoutEdge], linked: &[usize]) -> HashMap<usize, usize> {
     let boxes: Vec<(usize, f64)> = linked.iter().map(|at| (*at, 1.0)).collect();
     let steps: Vec<(usize, usize)> = links.iter().map(|link| (link.from, link.to)).collect();
     let groups = placed(&boxes, &steps);
@@ -217,17 +257,17 @@ fn placed(spots: &[(usize, f64)], steps: &[(usize, usize)]) -> Vec<Vec<(usize, (
 }
 
 /// The middle of each spot, across, by connected group.
-fn mids(spots: &[Spot], ways: &[Vec<usize>], linked: &[usize], n_boxes: usize) -> HashMap<usize, f64> {
+fn mids(spots: &[Spot], routes: &[Vec<usize>], linked: &[usize], n_boxes: usize) -> HashMap<usize, f64> {
     let numbers = linked.iter().copied().chain(n_boxes..spots.len());
     let sized: Vec<(usize, f64)> = numbers.filter_map(|at| Some((at, spots.get(at)?.across))).collect();
-    let steps = ways.iter().flat_map(|way| way.windows(2)).filter_map(|it| Some((*it.first()?, *it.last()?)));
+    let steps = routes.iter().flat_map(|route| route.windows(2)).filter_map(|it| Some((*it.first()?, *it.last()?)));
     let groups = placed(&sized, &steps.collect::<Vec<(usize, usize)>>());
     let mut mids = HashMap::new();
     let mut bottom = 0.0;
     for group in groups {
         let mut members: Vec<(usize, f64)> = group.into_iter().map(|(at, (across, _))| (at, across)).collect();
-        let turn = turn(&members);
-        members.iter_mut().for_each(|(_, across)| *across *= turn);
+        let flip = orientation(&members);
+        members.iter_mut().for_each(|(_, across)| *across *= flip);
         // The library doesn't always keep the configured spacing.
         members.sort_by(|(_, one), (_, other)| one.total_cmp(other));
         let half = |at: usize| spots.get(at).map_or(0.0, |spot| spot.across / 2.0);
@@ -248,7 +288,7 @@ fn mids(spots: &[Spot], ways: &[Vec<usize>], linked: &[usize], n_boxes: usize) -
 }
 
 /// The orientation in which earlier resources of the file are on top: 1, or -1 to flip the group.
-fn turn(members: &[(usize, f64)]) -> f64 {
+fn orientation(members: &[(usize, f64)]) -> f64 {
     let n = count(members.len());
     let mean_at = members.iter().map(|(at, _)| count(*at)).sum::<f64>() / n;
     let mean_across = members.iter().map(|(_, across)| across).sum::<f64>() / n;
@@ -270,7 +310,7 @@ fn rows(layout: &mut Layout, boxes: &[Extent], single: &[usize]) {
         if left > 0.0 && left + own.along > room {
             (left, row) = (0.0, row + across);
         }
-        *place = Place { along: left, across: row, extent_along: own.along, extent_across: own.across };
+        *place = BoxPlace { along: left, across: row, extent_along: own.along, extent_across: own.across };
         layout.along = layout.along.max(left + own.along);
         layout.across = layout.across.max(row + own.across);
         left += along;

@@ -14,15 +14,15 @@ use textwrap::core::display_width;
 
 use crate::sanitize::is_steering;
 
-use super::super::{DIM, Look};
+use super::super::{DIM, OutputStyle};
 
 /// The assumed size of a terminal that reports none.
-const USUAL: (usize, usize) = (80, 24);
+const DEFAULT_SIZE: (usize, usize) = (80, 24);
 /// Columns for the time.
 const TIME: usize = 6;
 const CUT: &str = "...";
 /// The rank of running steps.
-pub(super) const AT_WORK: u8 = 1;
+pub(super) const RUNNING: u8 = 1;
 
 /// The redrawn lines at the bottom of a terminal.
 pub(super) struct Region {
@@ -34,12 +34,12 @@ pub(super) struct Region {
 
 /// A line.
 #[derive(Clone)]
-pub(super) struct Row {
+pub(super) struct RegionRow {
     /// Without room for all, rows with a higher number are left out first.
     pub(super) rank: u8,
     pub(super) time: String,
     /// Its texts, from long to short: the first one that fits is shown.
-    pub(super) ways: Vec<Parts>,
+    pub(super) variants: Vec<Parts>,
 }
 
 pub(super) type Parts = Vec<(Style, String)>;
@@ -50,18 +50,18 @@ impl Region {
     }
 
     /// Writes lines that stay, and `rows` below them.
-    pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[Row], look: Look) {
-        let size @ (width, height) = (self.size)().unwrap_or(USUAL);
+    pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[RegionRow], output_style: OutputStyle) {
+        let size @ (width, height) = (self.size)().unwrap_or(DEFAULT_SIZE);
         // The last column stays free: some terminals wrap a full line. One line is for the cursor, and one
         // keeps earlier output visible.
         let (width, room) = (width.saturating_sub(1).max(1), height.saturating_sub(2).max(1));
         let (mut text, mut widths) = (String::new(), Vec::new());
         let rows = fitting(rows, room);
         // Running steps use texts of the same length level.
-        let shortest = rows.iter().filter(|row| row.rank == AT_WORK).map(|row| first_fitting(row, width)).max();
+        let shortest = rows.iter().filter(|row| row.rank == RUNNING).map(|row| first_fitting(row, width)).max();
         for row in rows {
-            let from = if row.rank == AT_WORK { shortest.unwrap_or_default() } else { first_fitting(&row, width) };
-            let (line, width) = cut(&row, from, width, look);
+            let from = if row.rank == RUNNING { shortest.unwrap_or_default() } else { first_fitting(&row, width) };
+            let (line, width) = cut(&row, from, width, output_style);
             // Writing to a string never fails.
             let _ = writeln!(text, "{line}\x1b[K");
             widths.push(width);
@@ -78,7 +78,7 @@ impl Region {
             frame.push_str("\x1b[J");
         }
         for line in above {
-            let _ = writeln!(frame, "{}", look.clean(line));
+            let _ = writeln!(frame, "{}", output_style.clean(line));
         }
         frame.push_str(&text);
         frame.push_str("\x1b[J");
@@ -89,18 +89,18 @@ impl Region {
 }
 
 /// The rows that fit, in order, and the number of the others.
-fn fitting(rows: &[Row], room: usize) -> Vec<Row> {
+fn fitting(rows: &[RegionRow], room: usize) -> Vec<RegionRow> {
     if rows.len() <= room {
         return rows.to_vec();
     }
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|at| rows.get(*at).map(|row| row.rank));
-    let mut kept: Vec<usize> = order.into_iter().take(room.saturating_sub(1)).collect();
-    kept.sort_unstable();
-    let more = rows.len() - kept.len();
-    let mut fitting: Vec<Row> = kept.into_iter().filter_map(|at| rows.get(at)).cloned().collect();
-    let ways = vec![vec![(DIM, format!("and {more} more"))]];
-    fitting.push(Row { rank: 0, time: String::new(), ways });
+    let mut chosen: Vec<usize> = order.into_iter().take(room.saturating_sub(1)).collect();
+    chosen.sort_unstable();
+    let more = rows.len() - chosen.len();
+    let mut fitting: Vec<RegionRow> = chosen.into_iter().filter_map(|at| rows.get(at)).cloned().collect();
+    let variants = vec![vec![(DIM, format!("and {more} more"))]];
+    fitting.push(RegionRow { rank: 0, time: String::new(), variants });
     fitting
 }
 
@@ -110,15 +110,15 @@ fn columns(parts: &Parts) -> usize {
 }
 
 /// The first text that fits, or the last.
-fn first_fitting(row: &Row, width: usize) -> usize {
-    let fits = row.ways.iter().position(|parts| columns(parts) <= width);
-    fits.unwrap_or(row.ways.len().saturating_sub(1))
+fn first_fitting(row: &RegionRow, width: usize) -> usize {
+    let fits = row.variants.iter().position(|parts| columns(parts) <= width);
+    fits.unwrap_or(row.variants.len().saturating_sub(1))
 }
 
 /// A row as a line of at most `width` columns, with its width.
-fn cut(row: &Row, way: usize, width: usize, look: Look) -> (String, usize) {
-    let said = row.ways.get(way).or(row.ways.last());
-    let (parts, whole) = said.map_or((&[][..], 0), |parts| (parts.as_slice(), columns(parts)));
+fn cut(row: &RegionRow, variant: usize, width: usize, output_style: OutputStyle) -> (String, usize) {
+    let text = row.variants.get(variant).or(row.variants.last());
+    let (parts, whole) = text.map_or((&[][..], 0), |parts| (parts.as_slice(), columns(parts)));
     let room = if whole > width { width.saturating_sub(CUT.len()) } else { width };
     let time = format!("{:>TIME$} ", row.time);
     let parts = std::iter::once((DIM, time.as_str())).chain(parts.iter().map(|(style, text)| (*style, text.as_str())));
@@ -133,7 +133,7 @@ fn cut(row: &Row, way: usize, width: usize, look: Look) -> (String, usize) {
             piece.push(c);
             used += columns;
         }
-        line.push_str(&look.paint(style, &piece));
+        line.push_str(&output_style.paint(style, &piece));
     }
     if whole > width {
         let dots: String = CUT.chars().take(width).collect();

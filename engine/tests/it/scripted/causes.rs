@@ -9,7 +9,7 @@ use engine::apply;
 use engine::aws::{AwsError, Class};
 use engine::cause::Code;
 use engine::plan::{self, Goal, Options};
-use engine::render::{self, Look};
+use engine::render::{self, OutputStyle};
 use serde_json::{Value as Json, json};
 
 use super::library::{context, load, read, team};
@@ -641,7 +641,7 @@ async fn fly(cloud: &Cloud, project: &Project) -> String {
     let inventory = read(&cx, &mut spec).await.unwrap();
     let plan = plan::plan(&spec, &inventory, Goal::Present, &Options::default());
     let outcome = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
-    render::outcome(&spec, &plan, &outcome.endings, false, Look { colour: false, width: 80, plain: false })
+    render::outcome(&spec, &plan, &outcome.endings, false, OutputStyle { color: false, width: 80, plain: false })
 }
 
 /// How many play at the same time.

@@ -164,7 +164,7 @@ fn sequence(cloud: &Cloud) -> String {
         assert!(call.status < 400, "{} was refused", call.operation);
         if call.operation == "GetFunction" {
             looks += 1;
-        } else if !super::READS.contains(&call.operation.as_str()) {
+        } else if super::is_write(&call) {
             let mut body = call.body;
             for field in ["ZipFile", "RevisionId"] {
                 if body[field].is_string() {

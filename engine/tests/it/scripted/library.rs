@@ -158,7 +158,7 @@ async fn what_never_passes_ends_within_its_budget() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_never_answers_is_given_up() {
     let cloud = Cloud::join(World::empty()).await;
-    for operation in super::READS {
+    for operation in super::reads() {
         cloud.always(operation, Fault::Silence);
     }
     let project = Project::usual();

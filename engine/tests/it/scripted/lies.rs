@@ -1,20 +1,24 @@
 //! Lies to the guard: each write that the engine may ask for, about each thing that it must not touch, in each form in
 //! which AWS takes a name.
 //!
-//! The requests are forged below the SDK's operations, so they can be what no honest kind would send. What an operation
-//! looks like stands in [`forged`]; one that is new to the guard and has no lies of its own fails here.
+//! The requests are forged below the SDK's operations, so they can be what no honest kind would send. They are generated from
+//! the declared operations, so a new one has its lies.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
-use engine::aws::guard::{Effect, OPERATIONS};
-use engine::aws::{Access, AwsError, Class, Context, Named};
+use engine::aws::{Access, AwsError, Class, Connection, Consent, Context, LocalSettings, Named, Network};
+use engine::operation::{self, At, Effect, Operation, Operations, Takes, Target, Wire};
+use engine::schema::{Id, Owner, Ownership, Site};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::Project;
 use super::library::{context, load, read, team};
 use super::server::{Cloud, Fault};
-use super::world::{ACCOUNT, REGION, Reply, World, function_arn};
+use super::world::{ACCOUNT, REGION, Reply, World};
 
 const SPEC: &str = "
 team: blue-owls
@@ -33,81 +37,46 @@ resources:
 /// A request as it would go over the wire.
 #[derive(Debug, Clone)]
 struct Forged {
-    service: &'static str,
     method: &'static str,
     path: String,
     target: Option<String>,
     body: String,
 }
 
-/// Writes about a table, function, mapping or tagged thing called `name`, in whatever form; `None`: nobody has thought of
-/// this operation.
-fn forged(service: &'static str, operation: &str, kind: &str, name: &str) -> Option<Forged> {
-    let table = |body: serde_json::Value| Forged {
-        service,
-        method: "POST",
-        path: "/".to_owned(),
-        target: Some(format!("DynamoDB_20120810.{operation}")),
-        body: body.to_string(),
-    };
-    let rest = |method, path: String, body: serde_json::Value| Forged {
-        service,
-        method,
-        path,
-        target: None,
-        body: if body.is_null() { String::new() } else { body.to_string() },
-    };
-    let of_function =
-        |method, date: &str, what: &str, body| rest(method, format!("/{date}/functions/{name}{what}"), body);
-    let none = serde_json::Value::Null;
-    Some(match (service, operation) {
-        ("dynamodb", "CreateTable") => table(json!({ "TableName": name, "BillingMode": "PAY_PER_REQUEST" })),
-        ("dynamodb", "UpdateTable") => table(json!({ "TableName": name, "DeletionProtectionEnabled": false })),
-        ("dynamodb", "UpdateTimeToLive" | "UpdateContinuousBackups" | "DeleteTable") => {
-            table(json!({ "TableName": name }))
+/// A request of this operation about the resource with this name, in whatever form.
+fn forged(operation: &Operation, name: &str) -> Forged {
+    let values = [operation.target.map(|it| (it.at, name)), operation.statement.map(|it| (it, "blue-owls-x"))];
+    let values: Vec<(At, &str)> = values.into_iter().flatten().collect();
+    let in_body = values.iter().filter_map(|(at, value)| match at {
+        At::Body(name) => Some(((*name).to_owned(), json!(value))),
+        _ => None,
+    });
+    let body: serde_json::Map<_, _> = in_body.collect();
+    let json = serde_json::Value::Object(body).to_string();
+    match operation.wire {
+        Wire::Json(prefix) => Forged {
+            method: "POST",
+            path: "/".to_owned(),
+            target: Some(format!("{prefix}.{}", operation.name)),
+            body: json,
+        },
+        Wire::Query => {
+            let fields = values.iter().filter_map(|(at, value)| match at {
+                At::Form(name) => Some(format!("&{name}={value}")),
+                _ => None,
+            });
+            let body = format!("Action={}{}", operation.name, fields.collect::<String>());
+            Forged { method: "POST", path: "/".to_owned(), target: None, body }
         }
-        ("dynamodb", "PutItem") => table(json!({ "TableName": name, "Item": { "id": { "S": "1" } } })),
-        ("dynamodb", "UpdateItem" | "DeleteItem") => table(json!({ "TableName": name, "Key": { "id": { "S": "1" } } })),
-        ("dynamodb", "TagResource") => table(json!({ "ResourceArn": name, "Tags": [] })),
-        ("dynamodb", "UntagResource") => table(json!({ "ResourceArn": name, "TagKeys": ["engine:team"] })),
-        ("lambda", "CreateFunction") => {
-            rest("POST", "/2015-03-31/functions".to_owned(), json!({ "FunctionName": name }))
+        Wire::Rest(method, pattern) => {
+            let path = values.iter().fold(pattern.to_owned(), |path, (at, value)| match at {
+                At::Path(name) => path.replace(&format!("{{{name}}}"), value),
+                At::Query(name) => format!("{path}?{name}={value}"),
+                _ => path,
+            });
+            let body = if matches!(method, "POST" | "PUT") { json } else { String::new() };
+            Forged { method, path, target: None, body }
         }
-        ("lambda", "UpdateFunctionCode") => of_function("PUT", "2015-03-31", "/code", json!({ "ZipFile": "" })),
-        ("lambda", "UpdateFunctionConfiguration") => {
-            of_function("PUT", "2015-03-31", "/configuration", json!({ "Timeout": 1 }))
-        }
-        ("lambda", "PutFunctionConcurrency") => {
-            of_function("PUT", "2017-10-31", "/concurrency", json!({ "ReservedConcurrentExecutions": 0 }))
-        }
-        ("lambda", "DeleteFunctionConcurrency") => of_function("DELETE", "2017-10-31", "/concurrency", none),
-        ("lambda", "DeleteFunction") => of_function("DELETE", "2015-03-31", "", none),
-        ("lambda", "AddPermission") => {
-            of_function("POST", "2015-03-31", "/policy", json!({ "StatementId": "blue-owls-x", "Principal": "*" }))
-        }
-        ("lambda", "RemovePermission") => of_function("DELETE", "2015-03-31", "/policy/blue-owls-x", none),
-        ("lambda", "CreateEventSourceMapping") => {
-            rest("POST", "/2015-03-31/event-source-mappings".to_owned(), json!({ "FunctionName": name }))
-        }
-        ("lambda", "UpdateEventSourceMapping") => {
-            rest("PUT", format!("/2015-03-31/event-source-mappings/{name}"), json!({ "BatchSize": 1 }))
-        }
-        ("lambda", "DeleteEventSourceMapping") => {
-            rest("DELETE", format!("/2015-03-31/event-source-mappings/{name}"), none)
-        }
-        ("lambda", "TagResource") => rest("POST", format!("/2017-03-31/tags/{name}"), json!({ "Tags": { "a": "b" } })),
-        ("lambda", "UntagResource") => rest("DELETE", format!("/2017-03-31/tags/{name}?tagKeys={kind}"), none),
-        _ => return None,
-    })
-}
-
-/// What an operation is about.
-fn kinds_of(service: &str, operation: &str) -> &'static [&'static str] {
-    match (service, operation) {
-        ("dynamodb", _) => &["table"],
-        (_, "UpdateEventSourceMapping" | "DeleteEventSourceMapping") => &["mapping"],
-        (_, "TagResource" | "UntagResource") => &["function", "mapping"],
-        _ => &["function"],
     }
 }
 
@@ -120,36 +89,29 @@ fn each_byte_encoded(text: &str) -> String {
 }
 
 /// The forms in which an operation may be told a name, all of them one to AWS.
-fn forms(operation: &str, kind: &str, name: &str) -> Vec<String> {
-    let in_path = !operation.starts_with("Create");
-    match kind {
-        "table" => {
-            let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
-            if operation.ends_with("agResource") { vec![arn] } else { vec![name.to_owned(), arn] }
-        }
-        "mapping" if operation.ends_with("agResource") => {
-            let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{name}");
-            vec![encoded(&arn), each_byte_encoded(&arn), arn]
-        }
-        "mapping" => vec![name.to_owned(), each_byte_encoded(name)],
-        _ => {
-            let arn = function_arn(name);
-            let mut forms = vec![arn.clone(), format!("{arn}:live"), format!("{arn}:$LATEST"), format!("{arn}:1")];
-            if !operation.ends_with("agResource") {
-                forms.extend([name.to_owned(), format!("{name}:live"), format!("{name}:blue-owls-logger")]);
-            }
-            if in_path {
-                let plain = forms.clone();
-                forms.extend(plain.iter().flat_map(|form| [encoded(form), each_byte_encoded(form)]));
-            }
-            forms
+fn forms(target: &Target, name: &str) -> Vec<String> {
+    let arn = target.form.arn(&Site::new(REGION, ACCOUNT), name);
+    let mut forms = match target.takes {
+        Takes::Name => vec![name.to_owned()],
+        Takes::Arn => vec![arn.clone()],
+        Takes::Either => vec![name.to_owned(), arn.clone()],
+    };
+    if target.form.is_qualified {
+        forms.extend(["live", "$LATEST", "1"].map(|version| format!("{arn}:{version}")));
+        if target.takes == Takes::Either {
+            forms.extend([format!("{name}:live"), format!("{name}:blue-owls-logger")]);
         }
     }
+    if matches!(target.at, At::Path(_)) {
+        let plain = forms.clone();
+        forms.extend(plain.iter().flat_map(|form| [encoded(form), each_byte_encoded(form)]));
+    }
+    forms
 }
 
 /// Sends it as a kind would, but for its contents.
 async fn lie(cx: &Context, forged: &Forged) -> Result<(), AwsError> {
-    let Forged { service, method, path, target, body } = forged.clone();
+    let Forged { method, path, target, body } = forged.clone();
     let forge = move |request: &mut HttpRequest| {
         let host = request.uri().split('/').take(3).collect::<Vec<_>>().join("/");
         request.set_uri(format!("{host}{path}")).unwrap();
@@ -161,15 +123,11 @@ async fn lie(cx: &Context, forged: &Forged) -> Result<(), AwsError> {
         request.headers_mut().insert("content-length", body.len().to_string());
         *request.body_mut() = SdkBody::from(body.clone());
     };
-    let (dynamodb, lambda, iam) = cx.aws.clients();
-    match service {
-        "dynamodb" => dynamodb.list_tables().customize().mutate_request(forge).send().await.named("lie", "").map(drop),
-        "lambda" => lambda.list_functions().customize().mutate_request(forge).send().await.named("lie", "").map(drop),
-        _ => iam.get_role().role_name("x").customize().mutate_request(forge).send().await.named("lie", "").map(drop),
-    }
+    let (_, lambda, _) = cx.aws.clients();
+    lambda.list_functions().customize().mutate_request(forge).send().await.named("lie", "").map(drop)
 }
 
-fn tags(team: &str, resource: &str) -> std::collections::BTreeMap<String, String> {
+fn tags(team: &str, resource: &str) -> BTreeMap<String, String> {
     let tags = [("engine:team", team), ("engine:stack", "team"), ("engine:resource", resource)];
     tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
@@ -219,6 +177,16 @@ async fn is_stopped(cx: &Context, cloud: &Cloud, lie_about: &str, forged: &Forge
     assert_eq!(cloud.calls().len(), 0, "{lie_about}");
 }
 
+/// What the scripted AWS calls it: it tells operations of one name apart.
+fn in_cloud(operation: &Operation) -> &'static str {
+    match operation.action {
+        "dynamodb:TagResource" => "TagTable",
+        "dynamodb:UntagResource" => "UntagTable",
+        "iam:GetPolicy" => "IAM's GetPolicy",
+        _ => operation.name,
+    }
+}
+
 /// Names of what is not ours to write to, each for a reason of its own.
 fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: &'a [String; 3]) -> Vec<&'a str> {
     let mut names = match kind {
@@ -259,54 +227,97 @@ fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: 
 #[tokio::test]
 async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
     let (mut n_lies, mut n_true) = (0, 0);
-    for (service, operation, effect) in OPERATIONS.into_iter().filter(|(.., effect)| *effect != Effect::Read) {
-        for kind in kinds_of(service, operation) {
-            let access = match effect {
-                Effect::Item => Access::Items { team: "blue-owls".to_owned() },
-                _ => team(),
-            };
-            let (cloud, cx, mappings) = stage(access).await;
-            let forge = |form: &str| {
-                forged(service, operation, kind, form).unwrap_or_else(|| panic!("no lies are told about {operation}"))
-            };
-            let ours = match *kind {
-                "table" => "blue-owls-todos",
-                "mapping" => &mappings[0],
-                _ => "blue-owls-logger",
-            };
-            let mut lies: Vec<String> =
-                not_ours(kind, effect, &mappings).iter().flat_map(|name| forms(operation, kind, name)).collect();
-            // The same name elsewhere is another thing.
-            for arn in forms(operation, kind, ours).into_iter().filter(|form| form.contains("arn")) {
-                lies.push(arn.replace(ACCOUNT, "210987654321"));
-                lies.push(arn.replace(REGION, "eu-west-1").replace(&encoded(REGION), &encoded("eu-west-1")));
-            }
-            lies.retain(|form| !forms(operation, kind, ours).contains(form));
-            if *kind == "function" {
-                // Partial ARNs: of another's, and of ours in another account.
-                lies.push(format!("{ACCOUNT}:function:red-foxes-logger"));
-                lies.push("210987654321:function:blue-owls-logger".to_owned());
-            }
-            for form in lies {
-                is_stopped(&cx, &cloud, &format!("{operation} of {form}"), &forge(&form)).await;
-                n_lies += 1;
-            }
-            // The truth passes in every form, or all of this would show nothing.
-            let in_cloud = match (service, operation) {
-                ("dynamodb", "TagResource") => "TagTable",
-                ("dynamodb", "UntagResource") => "UntagTable",
-                _ => operation,
-            };
-            cloud.always(in_cloud, Fault::Answer(Reply::ok(&json!({}))));
-            for form in forms(operation, kind, ours) {
-                let before = cloud.count(in_cloud);
-                drop(lie(&cx, &forge(&form)).await);
-                assert_eq!(cloud.count(in_cloud), before + 1, "{operation} of {form} is ours");
-                n_true += 1;
-            }
+    for operation in operation::all().iter().filter(|it| it.effect != Effect::Read) {
+        let (name, target) = (operation.name, operation.target.expect("a write is about something"));
+        if !["table", "function", "mapping"].contains(&target.form.kind) {
+            continue;
+        }
+        let access = match operation.effect {
+            Effect::Item => Access::Items { team: "blue-owls".to_owned() },
+            _ => team(),
+        };
+        let (cloud, cx, mappings) = stage(access).await;
+        let kind = target.form.kind;
+        let ours = match kind {
+            "table" => "blue-owls-todos",
+            "mapping" => &mappings[0],
+            _ => "blue-owls-logger",
+        };
+        let not_ours = not_ours(kind, operation.effect, &mappings);
+        let mut lies: Vec<String> = not_ours.iter().flat_map(|name| forms(&target, name)).collect();
+        // The same name elsewhere is another thing.
+        for arn in forms(&target, ours).into_iter().filter(|form| form.contains("arn")) {
+            lies.push(arn.replace(ACCOUNT, "210987654321"));
+            lies.push(arn.replace(REGION, "eu-west-1").replace(&encoded(REGION), &encoded("eu-west-1")));
+        }
+        lies.retain(|form| !forms(&target, ours).contains(form));
+        if kind == "function" {
+            // Partial ARNs: of another's, and of ours in another account.
+            lies.push(format!("{ACCOUNT}:function:red-foxes-logger"));
+            lies.push("210987654321:function:blue-owls-logger".to_owned());
+        }
+        for form in lies {
+            is_stopped(&cx, &cloud, &format!("{name} of {form}"), &forged(operation, &form)).await;
+            n_lies += 1;
+        }
+        // The truth passes in every form, or all of this would show nothing.
+        let in_cloud = in_cloud(operation);
+        cloud.always(in_cloud, Fault::Answer(Reply::ok(&json!({}))));
+        for form in forms(&target, ours) {
+            let before = cloud.count(in_cloud);
+            drop(lie(&cx, &forged(operation, &form)).await);
+            assert_eq!(cloud.count(in_cloud), before + 1, "{name} of {form} is ours");
+            n_true += 1;
         }
     }
     eprintln!("guard: {n_lies} lies about writes stopped, {n_true} true ones let through");
+}
+
+/// The same for every kind, also for those that the stage doesn't have, with what the guard is told about them.
+#[tokio::test]
+async fn no_write_of_any_kind_reaches_what_a_read_showed_to_be_anothers() {
+    let (cloud, ..) = stage(team()).await;
+    let kinds = engine::kinds::all();
+    let owner = |team: &str| Owner { team: team.to_owned(), stack: "team".to_owned(), resource: "it".to_owned() };
+    let id = |name: &str| Id {
+        owner: owner("blue-owls"),
+        name: name.to_owned(),
+        arn: None,
+        anchors: BTreeMap::new(),
+        site: None,
+        incarnation: None,
+    };
+    for operation in operation::all().iter().filter(|it| it.effect != Effect::Read) {
+        let (name, target) = (operation.name, operation.target.expect("a write is about something"));
+        if target.form.attached_to.is_some() {
+            continue;
+        }
+        let access = match operation.effect {
+            Effect::Item => Access::Items { team: "blue-owls".to_owned() },
+            _ => team(),
+        };
+        let (cx, _press) = context(&cloud, access);
+        let guard = &cx.aws.guard;
+        guard.observe_site(&Site::new(REGION, ACCOUNT));
+        let schema = kinds.get(target.form.kind).unwrap().schema();
+        for (name, team) in [("blue-owls-x", "blue-owls"), ("blue-owls-y", "red-foxes"), ("red-foxes-x", "red-foxes")] {
+            let live = crate::tidy::live(Ownership::Engine(owner(team)));
+            guard.observe(schema, &id(name), &live);
+        }
+        guard.observe_import(target.form.kind, "blue-owls-z");
+        let unseen = (operation.effect != Effect::Create).then_some("blue-owls-unseen");
+        for lie in ["blue-owls-y", "blue-owls-z", "red-foxes-x", "blue-owls"].into_iter().chain(unseen) {
+            for form in forms(&target, lie) {
+                is_stopped(&cx, &cloud, &format!("{name} of {form}"), &forged(operation, &form)).await;
+            }
+        }
+        cloud.always(in_cloud(operation), Fault::Answer(Reply::ok(&json!({}))));
+        for (n_before, form) in forms(&target, "blue-owls-x").iter().enumerate() {
+            drop(lie(&cx, &forged(operation, form)).await);
+            assert_eq!(cloud.calls().len(), n_before + 1, "{name} of {form} is ours");
+        }
+        cloud.forget();
+    }
 }
 
 #[tokio::test]
@@ -315,20 +326,14 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
     let (ours, theirs) = ("blue-owls-todos", "red-foxes-todos");
     let arn = |name: &str| format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
     let dynamodb = |operation: &str, body: String| Forged {
-        service: "dynamodb",
         method: "POST",
         path: "/".to_owned(),
         target: Some(format!("DynamoDB_20120810.{operation}")),
         body,
     };
-    let lambda = |method, path: &str, body: &str| Forged {
-        service: "lambda",
-        method,
-        path: path.to_owned(),
-        target: None,
-        body: body.to_owned(),
-    };
-    let iam = |body: &str| Forged { service: "iam", ..lambda("POST", "/", body) };
+    let lambda =
+        |method, path: &str, body: &str| Forged { method, path: path.to_owned(), target: None, body: body.to_owned() };
+    let iam = |body: &str| lambda("POST", "/", body);
     let functions = "/2015-03-31/functions";
     let (our_arn, their_arn) = (arn(ours), arn(theirs));
     let cases = [
@@ -425,11 +430,50 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
 async fn what_aws_refused_to_make_is_not_ours_to_delete() {
     let (cloud, cx, _) = stage(team()).await;
     // Somebody has made it since the run has looked.
-    let create = forged("dynamodb", "CreateTable", "table", "blue-owls-unseen").unwrap();
+    let operations = operation::all();
+    let forged = |action: &str| forged(operations.iter().find(|it| it.action == action).unwrap(), "blue-owls-unseen");
+    let create = forged("dynamodb:CreateTable");
     let text = "Table already exists: blue-owls-unseen";
     cloud.always("CreateTable", Fault::Answer(Reply::dynamodb("ResourceInUseException", text)));
     lie(&cx, &create).await.unwrap_err();
     cloud.forget();
-    let delete = forged("dynamodb", "DeleteTable", "table", "blue-owls-unseen").unwrap();
+    let delete = forged("dynamodb:DeleteTable");
     is_stopped(&cx, &cloud, "a delete of what was there already", &delete).await;
+}
+
+#[tokio::test]
+async fn without_its_declaration_a_call_is_refused_at_the_door() {
+    let cloud = Cloud::join(World::empty()).await;
+    let settings = LocalSettings {
+        endpoint_url: cloud.url.clone(),
+        key: String::new(),
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+    };
+    let (_press, interrupt) = tokio::sync::watch::channel(false);
+    let context = |operations: Operations, access: Access| {
+        let aws = Connection::local_for(&settings, &Network::default(), operations).clients(access);
+        engine::kinds::context(Arc::new(aws), Consent::default(), interrupt.clone())
+    };
+    let all = operation::all();
+    for operation in all.iter() {
+        let name = operation.name;
+        let access =
+            if operation.effect == Effect::Item { Access::Items { team: "blue-owls".to_owned() } } else { team() };
+        let form = operation.target.map(|target| forms(&target, "blue-owls-x").remove(0)).unwrap_or_default();
+        let request = forged(operation, &form);
+        let rest = Operations::new(all.iter().filter(|it| !it.is_same(operation)).copied());
+        let error = lie(&context(rest, access.clone()), &request).await.expect_err(name);
+        assert_eq!(error.class, Class::Guarded, "{name}: {error}");
+        assert!(error.message.contains("the guard blocked an unknown request"), "{name}: {error}");
+        assert_eq!(cloud.calls().len(), 0, "{name}");
+        // With all of them it is known: a read reaches AWS, and a write is judged by its target.
+        cloud.always(in_cloud(operation), Fault::Answer(Reply::ok(&json!({}))));
+        let outcome = lie(&context(all.clone(), access), &request).await;
+        let is_unknown = outcome.is_err_and(|error| error.message.contains("unknown request"));
+        assert!(!is_unknown, "{name}");
+        assert_eq!(!cloud.calls().is_empty(), matches!(operation.effect, Effect::Read | Effect::Create), "{name}");
+        cloud.forget();
+    }
+    eprintln!("guard: {} calls refused without their declarations", all.iter().count());
 }

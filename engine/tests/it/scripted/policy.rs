@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
-use engine::policy::ALONG;
+use engine::policy::implied;
 use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault, Witness};
@@ -485,8 +485,8 @@ fn no_call_is_made_without_its_right_and_no_right_is_there_without_a_call_or_a_r
         let all: BTreeSet<Pair> = ledgers.iter().flat_map(|ledger| pairs(&ledger.policies[purpose])).collect();
         for pair in all.into_iter().filter(|pair| !taken.contains(&(purpose, pair.clone()))) {
             let (sid, action) = &pair;
-            match ALONG.iter().find(|it| it.0 == action) {
-                Some((.., why)) => println!("`--for {purpose}` {sid}: {action}, since {why}"),
+            match implied().into_iter().find(|it| it.0 == action) {
+                Some((_, why)) => println!("`--for {purpose}` {sid}: {action}, since {why}"),
                 None => surplus.push(format!("`--for {purpose}` {sid}: {action}")),
             }
         }

@@ -268,7 +268,7 @@ async fn a_call_that_hangs_is_as_long_as_it_hung() {
     let hung = create.end - create.begin;
     assert!((Duration::from_secs(29)..Duration::from_secs(32)).contains(&hung), "{hung:?}");
     let again = table.calls.iter().filter(|call| call.operation == "CreateTable").nth(1);
-    assert!(again.is_some_and(|call| call.is_again && call.answers == [Some(Answer::Done)]), "{:#?}", table.calls);
+    assert!(again.is_some_and(|call| call.is_retry && call.answers == [Some(Answer::Done)]), "{:#?}", table.calls);
     assert!(table.waits.iter().any(|wait| wait.reason.starts_with("the table to become ACTIVE")), "{:#?}", table.waits);
     let reads = timeline.reads.as_ref().unwrap();
     assert!(reads.end <= table.begin && reads.calls.iter().any(|call| call.operation == "DescribeTable"));

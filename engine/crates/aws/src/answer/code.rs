@@ -2,7 +2,7 @@
 //!
 //! The class determines what engine does, the code what people do: permanent refusals are one class and many codes.
 
-use super::is_simultaneous;
+use super::ROWS;
 use crate::cause::Code;
 
 /// The property that a refusal names, as it is spelled in specs: Lambda writes "Value 'x' at 'memorySize' failed to
@@ -80,36 +80,14 @@ impl Answer<'_> {
 
     /// The code of a permanent refusal. Messages come before codes, because AWS uses one code for many causes.
     pub(super) fn refusal(&self) -> Code {
-        match () {
-            () if self.says("not reachable in this region") || self.says("not in the same region") => Code::OtherRegion,
-            () if self.says("cannot be assumed by Lambda") => Code::RoleNotAssumable,
-            () if self.says("Stream not found") => Code::StreamUnknown,
-            () if self.says("provided principal was invalid") => Code::PrincipalUnknown,
-            () if self.code.starts_with("KMS") || self.says("KMS ") => Code::KmsKeyNotUsable,
-            () if self.is_about("runtime") || self.says("no longer supported for creating or updating") => {
-                Code::RuntimeNotSupported
-            }
-            () if self.says("runtime parameter") && self.says("no longer supported") => Code::RuntimeNotSupported,
-            () if self.is_about("handler") => Code::HandlerInvalid,
-            () if self.is_about("memory_size") => Code::MemoryNotAllowed,
-            () if self.says("environment variables") && self.says("4KB") => Code::EnvironmentTooLarge,
-            () if self.says("UnreservedConcurrentExecution") => Code::ConcurrencyQuota,
-            () if self.says("replicated function") => Code::FunctionReplicated,
-            () if self.says("Unzipped size must be smaller") || self.says("Layers consume more than") => {
-                Code::CodeTooLarge
-            }
-            () if self.says("combined with layers exceeds") => Code::CodeTooLarge,
-            () if self.says("Could not unzip") => Code::CodeUnreadable,
-            () if self.says("Layer version") => Code::LayerNotUsable,
-            () if self.says("filter pattern") || self.says("FilterCriteria") => Code::FilterInvalid,
-            () if self.says("SecondaryIndex count exceeds")
-                || self.says("SecondaryIndexes exceeds")
-                || self.says("ProjectedAttributes") =>
-            {
-                Code::IndexQuota
-            }
-            () => self.refusal_by_code(),
+        if self.says("not reachable in this region") || self.says("not in the same region") {
+            return Code::OtherRegion;
         }
+        if self.code.starts_with("KMS") || self.says("KMS ") {
+            return Code::KmsKeyNotUsable;
+        }
+        let mut rows = ROWS.iter().filter(|row| row.fits("", self.code, self.text));
+        rows.find_map(|row| row.cause).unwrap_or_else(|| self.refusal_by_code())
     }
 
     fn refusal_by_code(&self) -> Code {
@@ -117,12 +95,7 @@ impl Answer<'_> {
             // A response without an error code isn't from an AWS service.
             code if code.starts_with("HTTP 413") => Code::CodeTooLarge,
             code if code.starts_with("HTTP ") => Code::NotAws,
-            "RequestTooLargeException" | "RequestEntityTooLargeException" => Code::CodeTooLarge,
-            "CodeStorageExceededException" => Code::CodeStorageFull,
-            "InvalidZipFileException" => Code::CodeUnreadable,
-            "PolicyLengthExceededException" => Code::PolicyTooLarge,
             "OptInRequired" | "SubscriptionRequiredException" | "RegionDisabledException" => Code::ServiceNotEnabled,
-            "LimitExceededException" if !is_simultaneous(self.text) => self.limit(),
             "LimitExceeded" | "ServiceQuotaExceededException" => Code::QuotaReached,
             "ValidationException"
             | "ValidationError"
@@ -133,22 +106,6 @@ impl Answer<'_> {
             "" => Code::UnexpectedAnswer,
             _ => Code::Rejected,
         }
-    }
-
-    /// DynamoDB uses one code for account quotas and for limits on how often a setting can change.
-    fn limit(&self) -> Code {
-        match () {
-            () if self.says("index") => Code::IndexQuota,
-            () if ["decreases", "UTC day", "table class", "encryption"].iter().any(|it| self.says(it)) => {
-                Code::ChangedTooOften
-            }
-            () => Code::TableQuota,
-        }
-    }
-
-    /// Whether AWS rejected this property.
-    fn is_about(&self, name: &str) -> bool {
-        property(self.text).as_deref() == Some(name)
     }
 }
 

@@ -6,7 +6,7 @@ use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::Builder as HttpBuilder;
 
 use super::LocalSettings;
-use crate::answer::{AwsError, Class, Named};
+use crate::answer::{AwsError, Class, Existing, Named};
 use crate::spec::Spec;
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
@@ -34,10 +34,8 @@ pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<S
     let mut made = Vec::new();
     for role in spec.resources.iter().filter(|declared| declared.imported && declared.schema().kind == "role") {
         let name = &role.id.name;
-        match iam.get_role().role_name(name).send().await.named("GetRole", name) {
-            Ok(_) => continue,
-            Err(error) if error.class == Class::NotFound => {}
-            Err(error) => return Err(error),
+        if iam.get_role().role_name(name).send().await.named("GetRole", name).if_exists()?.is_some() {
+            continue;
         }
         let path = role.id.arn.as_deref().and_then(path_in_arn);
         let create = iam.create_role().role_name(name).set_path(path).assume_role_policy_document(TRUST);

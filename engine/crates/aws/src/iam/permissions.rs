@@ -15,14 +15,61 @@ use futures_util::future::{try_join, try_join_all};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
+use super::policy::{
+    OPTIONAL,
+    Purpose::{Apply, Check},
+    Scope,
+};
 use super::trust::{Covers, LAMBDA, Trust, has_conditions, matches, texts, trust};
 use crate::answer::{AwsError, Named};
 use crate::connect::Context;
+use crate::kinds::ROLE;
+use crate::operation::{At, Effect, Grant, Operation, Service, Takes, Wire};
+use crate::wire::limits;
 
 /// The timeout of the simulator.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 /// The maximum number of results in one response of the simulator.
 const MOST_RESULTS: i32 = 1000;
+
+/// The permissions policies of the roles.
+const ROLES_POLICIES: Scope =
+    Scope { why: Some(OPTIONAL), ..Scope::new("OptionalRolesPolicies", |policy| policy.roles()) };
+
+/// The managed policies that may be attached to the roles.
+const MANAGED_POLICIES: Scope = Scope {
+    why: Some(OPTIONAL),
+    ..Scope::new("OptionalManagedPolicies", |policy| {
+        let of = |account: &str| format!("arn:{}:iam::{account}:policy/*", policy.site.partition);
+        if policy.roles().is_empty() { Vec::new() } else { vec![of(&policy.site.account), of("aws")] }
+    })
+};
+
+/// The permissions of the caller. User names are unique regardless of the path.
+const CALLER: Scope = Scope {
+    why: Some(
+        "IAM has a policy variable for user names but not for role names; if you deploy with a role, add its ARN",
+    ),
+    ..Scope::new("OptionalCaller", |policy| {
+        let (partition, account) = (&policy.site.partition, &policy.site.account);
+        let of = |path: &str| format!("arn:{partition}:iam::{account}:user{path}${{aws:username}}");
+        vec![of("/"), of("/*/")]
+    })
+};
+
+const fn read(action: &'static str, grants: &'static [Grant]) -> Operation {
+    Operation::new(Service::IAM, action, Effect::Read, Wire::Query, &limits::IAM, grants).of_kind("role")
+}
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    read("iam:GetPolicy", &[(&MANAGED_POLICIES, &[Check])]),
+    read("iam:GetPolicyVersion", &[(&MANAGED_POLICIES, &[Check])]),
+    read("iam:GetRolePolicy", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
+    read("iam:ListAttachedRolePolicies", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
+    read("iam:ListRolePolicies", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
+    // docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    read("iam:SimulatePrincipalPolicy", &[(&ROLES_POLICIES, &[Apply, Check]), (&CALLER, &[Apply, Check])]),
+];
 
 /// What other reads have shown.
 #[derive(Debug, Default)]

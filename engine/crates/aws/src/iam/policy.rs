@@ -1,8 +1,8 @@
 //! Least-privilege IAM policies for a spec: for deploying it, and for the execution roles of its functions.
 //!
-//! One table lists which permission each call requires, and on which resources. A test compares it with
-//! [`OPERATIONS`](crate::aws::guard), so that no call lacks its permission. Resource types and condition keys are in AWS's
-//! service authorization reference: docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, …/list_awslambda.html,
+//! Each declared [operation](crate::operation::Operation) names the permission that it requires, and on which resources.
+//! Resource types and condition keys are in AWS's service authorization reference:
+//! docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, …/list_awslambda.html,
 //! …/list_awsidentityandaccessmanagementiam.html, …/list_amazoncloudwatchlogs.html,
 //! …/list_amazonresourcegrouptaggingapi.html.
 //!
@@ -15,8 +15,9 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::aws::trust::LAMBDA;
-use crate::kinds::default_log_group;
-use crate::schema::{Site, TAG_TEAM, partition_of};
+use crate::kinds::{FUNCTION, TABLE, default_log_group, via_dynamodb};
+use crate::operation::{self, Grant, Implied, NameForm};
+use crate::schema::Site;
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
 
@@ -57,143 +58,60 @@ impl Purpose {
     }
 }
 
-/// The resources on which an action is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
-    /// The team's tables.
-    Tables,
-    /// The team's functions.
-    Functions,
-    /// The same, for the statements in their policies.
-    Permissions,
-    /// The mappings of the team's functions.
-    Mappings,
-    /// A mapping that has no ARN yet.
-    NewMappings,
-    /// Mappings that get the team's tags.
-    TaggedMappings,
-    /// Mappings that have the team's tags.
-    OwnMappings,
-    /// All mappings, because only their tags show the owner.
-    AnyMappings,
-    /// The roles of the spec.
-    Roles,
-    /// Roles that are allowed to invoke functions.
-    Principals,
-    /// The permissions policies of the roles.
-    RolesPolicies,
-    /// The permissions of the caller.
-    Caller,
-    /// The roles of the functions, when they are passed to Lambda.
-    PassedRoles,
-    /// The managed policies that may be attached to the roles.
-    Policies,
-    /// The log groups of the functions.
-    LogGroups,
-    /// The layers of the functions.
-    Layers,
-    /// The keys of the tables.
-    Keys,
-    /// List calls, for which IAM has no resource type.
-    Lists,
-    /// Requires no permission.
-    Free,
+/// Commands that read what the spec declares.
+pub(crate) const READ: &[Purpose] = &[Diff, Apply, Destroy, Verify, Check];
+/// Commands that also look for orphans.
+pub(crate) const PLAN: &[Purpose] = &[Diff, Apply, Destroy];
+/// Commands that delete.
+pub(crate) const DELETE: &[Purpose] = &[Apply, Destroy];
+
+/// The resources on which an action is allowed: one statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope {
+    /// The name of the statement.
+    pub sid: &'static str,
+    /// The ARNs; without any, there is no statement.
+    pub resources: fn(&PolicyBuilder<'_>) -> Vec<String>,
+    /// The condition.
+    pub condition: Option<fn(&PolicyBuilder<'_>) -> Json>,
+    /// Why it isn't more restrictive, if the team's ARNs can't restrict it.
+    pub why: Option<&'static str>,
+    /// The resource type without which a spec doesn't need it. Commands that prune need it anyway.
+    pub kind: Option<&'static str>,
+    /// The same for imported resources, which are only read.
+    pub imported: Option<Imported>,
 }
 
-/// Commands that read what the spec declares.
-const LOOK: &[Purpose] = &[Diff, Apply, Destroy, Verify, Check];
-/// Commands that also look for orphans.
-const SEARCH: &[Purpose] = &[Diff, Apply, Destroy];
-/// Commands that delete.
-const REMOVE: &[Purpose] = &[Apply, Destroy];
+/// The imported resources on which an action is allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Imported {
+    /// The name of the statement.
+    pub sid: &'static str,
+    /// The resource type.
+    pub kind: &'static str,
+    /// The ARNs of one resource.
+    pub resources: fn(&PolicyBuilder<'_>, &Declared) -> Vec<String>,
+    /// Why it isn't more restrictive.
+    pub why: Option<&'static str>,
+}
 
-/// Each call by the action of the same name that it requires, its resources, and the commands that make it; several rows
-/// if an action applies to several resources.
-const CALLS: [(&str, Scope, &[Purpose]); 49] = [
-    ("dynamodb:CreateTable", Scope::Tables, &[Apply]),
-    ("dynamodb:DeleteItem", Scope::Tables, &[Verify]),
-    ("dynamodb:DeleteTable", Scope::Tables, REMOVE),
-    ("dynamodb:DescribeContinuousBackups", Scope::Tables, LOOK),
-    ("dynamodb:DescribeTable", Scope::Tables, LOOK),
-    ("dynamodb:DescribeTimeToLive", Scope::Tables, LOOK),
-    ("dynamodb:ListTables", Scope::Lists, SEARCH),
-    ("dynamodb:ListTagsOfResource", Scope::Tables, LOOK),
-    ("dynamodb:PutItem", Scope::Tables, &[Verify]),
-    ("dynamodb:Scan", Scope::Tables, &[Diff, Apply, Destroy, Verify]),
-    ("dynamodb:TagResource", Scope::Tables, &[Apply]),
-    ("dynamodb:UntagResource", Scope::Tables, REMOVE),
-    ("dynamodb:UpdateContinuousBackups", Scope::Tables, &[Apply]),
-    ("dynamodb:UpdateItem", Scope::Tables, &[Verify]),
-    ("dynamodb:UpdateTable", Scope::Tables, &[Apply]),
-    ("dynamodb:UpdateTimeToLive", Scope::Tables, &[Apply]),
-    ("iam:GetPolicy", Scope::Policies, &[Check]),
-    ("iam:GetPolicyVersion", Scope::Policies, &[Check]),
-    ("iam:GetRole", Scope::Roles, &[Diff, Apply, Verify, Check]),
-    ("iam:GetRole", Scope::Principals, &[Apply]),
-    ("iam:GetRolePolicy", Scope::RolesPolicies, &[Check]),
-    ("iam:ListAttachedRolePolicies", Scope::RolesPolicies, &[Check]),
-    ("iam:ListRolePolicies", Scope::RolesPolicies, &[Check]),
-    // docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
-    ("iam:SimulatePrincipalPolicy", Scope::RolesPolicies, &[Apply, Check]),
-    ("iam:SimulatePrincipalPolicy", Scope::Caller, &[Apply, Check]),
-    ("lambda:AddPermission", Scope::Permissions, &[Apply]),
-    ("lambda:CreateEventSourceMapping", Scope::NewMappings, &[Apply]),
-    ("lambda:CreateFunction", Scope::Functions, &[Apply]),
-    ("lambda:DeleteEventSourceMapping", Scope::Mappings, REMOVE),
-    ("lambda:DeleteFunction", Scope::Functions, REMOVE),
-    ("lambda:DeleteFunctionConcurrency", Scope::Functions, &[Apply]),
-    ("lambda:GetEventSourceMapping", Scope::Mappings, LOOK),
-    ("lambda:GetFunction", Scope::Functions, &[Diff, Apply, Destroy, Verify, Logs, Check]),
-    ("lambda:GetPolicy", Scope::Permissions, LOOK),
-    ("lambda:ListEventSourceMappings", Scope::Lists, &[Diff, Apply, Destroy, Verify, Logs, Check]),
-    ("lambda:ListFunctions", Scope::Lists, SEARCH),
-    ("lambda:ListTags", Scope::AnyMappings, LOOK),
-    ("lambda:PutFunctionConcurrency", Scope::Functions, &[Apply]),
-    ("lambda:RemovePermission", Scope::Permissions, REMOVE),
-    ("lambda:TagResource", Scope::Functions, &[Apply]),
-    ("lambda:TagResource", Scope::TaggedMappings, &[Apply]),
-    ("lambda:UntagResource", Scope::Functions, REMOVE),
-    ("lambda:UntagResource", Scope::OwnMappings, REMOVE),
-    ("lambda:UpdateEventSourceMapping", Scope::Mappings, &[Apply]),
-    ("lambda:UpdateFunctionCode", Scope::Functions, &[Apply]),
-    ("lambda:UpdateFunctionConfiguration", Scope::Functions, &[Apply]),
-    ("logs:FilterLogEvents", Scope::LogGroups, &[Verify, Logs]),
-    ("sts:GetCallerIdentity", Scope::Free, &[Diff, Apply, Destroy, Verify, Logs, Check]),
-    ("tag:GetResources", Scope::Lists, SEARCH),
-];
+impl Scope {
+    /// List calls, for which IAM has no resource type.
+    pub const LISTS: Scope = Scope {
+        condition: Some(in_region),
+        why: Some("IAM has no resource type for list calls, so it is restricted to the region"),
+        ..Scope::new("Lists", |_| vec!["*".to_owned()])
+    };
 
-/// Permissions without a call of that name, and why they are required.
-pub const ALONG: [(&str, Scope, &[Purpose], &str); 10] = [
-    (
-        "iam:PassRole",
-        Scope::PassedRoles,
-        &[Apply],
-        "CreateFunction passes the role to Lambda, and so does UpdateFunctionConfiguration if the role changes",
-    ),
-    // docs.aws.amazon.com/lambda/latest/dg/tags-esm.html#esm-tags-required-permissions
-    (
-        "lambda:ListTags",
-        Scope::Functions,
-        &[Diff, Apply, Destroy, Verify, Logs, Check],
-        "GetFunction requires it if the function has tags",
-    ),
-    // docs.aws.amazon.com/lambda/latest/dg/adding-layers.html
-    (
-        "lambda:GetLayerVersion",
-        Scope::Layers,
-        &[Apply],
-        "adding a layer to a function requires permission to read the layer",
-    ),
-    // docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
-    ("kms:Decrypt", Scope::Keys, LOOK, KEYS),
-    ("kms:CreateGrant", Scope::Keys, &[Apply], KEYS),
-    ("kms:DescribeKey", Scope::Keys, &[Apply, Verify], KEYS),
-    ("kms:Encrypt", Scope::Keys, &[Apply, Verify], KEYS),
-    ("kms:GenerateDataKey", Scope::Keys, &[Apply, Verify], KEYS),
-    ("kms:ReEncryptFrom", Scope::Keys, &[Apply, Verify], KEYS),
-    ("kms:ReEncryptTo", Scope::Keys, &[Apply, Verify], KEYS),
-];
-const KEYS: &str = "DynamoDB uses a table's customer managed key with the caller's permissions";
+    /// A scope without a condition.
+    pub const fn new(sid: &'static str, resources: fn(&PolicyBuilder<'_>) -> Vec<String>) -> Scope {
+        Scope { sid, resources, condition: None, why: None, kind: None, imported: None }
+    }
+}
+
+/// The reason for statements with which engine reports more problems in advance.
+pub(crate) const OPTIONAL: &str =
+    "optional: with it, `engine preflight` and `engine apply` can report more problems in advance";
 
 /// A policy document, with the fields in IAM's usual order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -268,13 +186,13 @@ impl Document {
 /// Without pruning, resources are named individually if IAM's size limit allows it. Kinds that aren't in the spec are
 /// only searched for and deleted. Imported resources are named individually and only read.
 pub fn deploying(spec: &Spec, site: &Site, purpose: Purpose) -> Document {
-    narrowest(spec, site, purpose.keeps_to_the_spec(), |ground| ground.deploying(purpose))
+    narrowest(spec, site, purpose.keeps_to_the_spec(), |policy| policy.deploying(purpose))
 }
 
 /// The document with individual names, if it is requested and within IAM's size limit, otherwise the one with prefixes.
-fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&Ground<'_>) -> Document) -> Document {
-    let by_prefix = || document(&Ground { spec, site, exact: false });
-    match exact.then(|| document(&Ground { spec, site, exact: true })) {
+fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&PolicyBuilder<'_>) -> Document) -> Document {
+    let by_prefix = || document(&PolicyBuilder { spec, site, exact: false });
+    match exact.then(|| document(&PolicyBuilder { spec, site, exact: true })) {
         Some(exact) if exact.n_characters() <= MAX_CHARACTERS => exact,
         _ => by_prefix(),
     }
@@ -283,17 +201,17 @@ fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&Ground<'_
 /// The policies of each role in the spec, by name: imported roles, and those that functions name by ARN.
 pub fn roles(spec: &Spec, site: &Site) -> BTreeMap<String, RolePolicies> {
     let mut roles: BTreeMap<String, Vec<&Declared>> = BTreeMap::new();
-    let ground = Ground { spec, site, exact: true };
+    let policy = PolicyBuilder { spec, site, exact: true };
     for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
         roles.entry(role.id.name.clone()).or_default();
     }
-    for function in ground.functions() {
-        if let Some((name, _)) = ground.role(function) {
+    for function in policy.functions() {
+        if let Some((name, _)) = policy.role(function) {
             roles.entry(name).or_default().push(function);
         }
     }
     let policies = |functions: Vec<&Declared>| {
-        let permissions = narrowest(spec, site, true, |ground| running(ground, &functions));
+        let permissions = narrowest(spec, site, true, |policy| running(policy, &functions));
         RolePolicies { trust: trust(), permissions }
     };
     roles.into_iter().map(|(name, functions)| (name, policies(functions))).collect()
@@ -308,42 +226,42 @@ fn trust() -> Document {
 
 /// What these functions do with their role
 /// (docs.aws.amazon.com/lambda/latest/dg/services-ddb.html, …/dg/lambda-intro-execution-role.html).
-fn running(ground: &Ground<'_>, functions: &[&Declared]) -> Document {
-    let site = ground.site;
+fn running(policy: &PolicyBuilder<'_>, functions: &[&Declared]) -> Document {
+    let site = policy.site;
     let mut statements = Vec::new();
     let mut add = |sid, actions: &[&'static str], resources: Vec<String>, condition: Option<Json>, why| {
         let of = actions.iter().map(|action| allow(sid, action, resources.clone(), condition.clone(), why));
         statements.extend(of);
     };
     for function in functions {
-        let logs = match ground.text(function.desired.get("log_group")) {
-            Some(group) if ground.exact || group != default_log_group(&function.id.name) => log_group(site, &group),
-            _ => vec![site_arn(site, "logs", &format!("log-group:{}", default_log_group(&ground.prefix("-"))))],
+        let logs = match policy.text(function.desired.get("log_group")) {
+            Some(group) if policy.exact || group != default_log_group(&function.id.name) => log_group(site, &group),
+            _ => vec![site_arn(site, "logs", &format!("log-group:{}", default_log_group(&policy.prefix("-"))))],
         };
         add("WriteLogs", &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], logs, None, None);
-        if ground.text(function.desired.get("tracing")).as_deref() == Some("Active") {
+        if policy.text(function.desired.get("tracing")).as_deref() == Some("Active") {
             let actions = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
             add("Trace", &actions, vec!["*".to_owned()], None, Some("IAM has no resource type for X-Ray traces"));
         }
-        if let Some(target) = ground.text(function.desired.get("dead_letter_target_arn")) {
+        if let Some(target) = policy.text(function.desired.get("dead_letter_target_arn")) {
             send(&mut add, &target);
         }
-        for mapping in ground.mappings(&function.id.name) {
-            let (stream, table) = ground.stream(mapping);
+        for mapping in policy.mappings(&function.id.name) {
+            let (stream, table) = policy.stream(mapping);
             let stream = match table {
-                Some(table) if !ground.exact && !table.imported => {
-                    site_arn(site, "dynamodb", &format!("table/{}/stream/*", ground.prefix("-")))
+                Some(table) if !policy.exact && !table.imported => {
+                    TABLE.arn(site, &format!("{}/stream/*", policy.prefix("-")))
                 }
                 _ => stream,
             };
             let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
             add("ReadStreams", &reads, vec![stream], None, None);
             let lists = Some("IAM has no resource type for listing streams, so it is restricted to the region");
-            add("ListStreams", &["dynamodb:ListStreams"], vec!["*".to_owned()], Some(in_region(site)), lists);
-            if let Some(key) = table.and_then(|table| ground.text(table.desired.get("kms_key_arn"))) {
-                add("DecryptStreams", &["kms:Decrypt"], vec![key], Some(via_dynamodb(site)), None);
+            add("ListStreams", &["dynamodb:ListStreams"], vec!["*".to_owned()], Some(in_region(policy)), lists);
+            if let Some(key) = table.and_then(|table| policy.text(table.desired.get("kms_key_arn"))) {
+                add("DecryptStreams", &["kms:Decrypt"], vec![key], Some(via_dynamodb(policy)), None);
             }
-            if let Some(target) = ground.text(mapping.desired.get("on_failure_destination_arn")) {
+            if let Some(target) = policy.text(mapping.desired.get("on_failure_destination_arn")) {
                 send(&mut add, &target);
             }
         }
@@ -368,29 +286,40 @@ fn send(
     }
 }
 
+/// Why a permission is required that no call has as its own action, by action.
+pub fn implied() -> Vec<(&'static str, &'static str)> {
+    operation::all().iter().flat_map(|it| it.implied).map(|it| (it.action, it.why)).collect()
+}
+
 /// The input for a document.
-#[derive(Clone, Copy)]
-struct Ground<'s> {
-    spec: &'s Spec,
-    site: &'s Site,
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyBuilder<'s> {
+    /// The spec.
+    pub spec: &'s Spec,
+    /// Region and account.
+    pub site: &'s Site,
     /// Whether managed resources are named individually instead of by the team's prefix.
     exact: bool,
 }
 
-impl<'s> Ground<'s> {
+impl<'s> PolicyBuilder<'s> {
     /// The permissions for the commands of a purpose.
     fn deploying(&self, purpose: Purpose) -> Document {
-        let along = ALONG.iter().map(|(action, scope, commands, _)| (*action, *scope, *commands));
+        let operations = operation::all();
+        let own = operations.iter().flat_map(|it| it.grants.iter().map(|grant| (it.action, *grant)));
+        let mut required: Vec<(&'static str, Grant)> = own.collect();
+        required.sort_by_key(|(action, (scope, _))| (*action, scope.sid.starts_with("Optional")));
+        let implied = operations.iter().flat_map(|it| it.implied);
+        required.extend(implied.map(|Implied { action, grant, .. }| (*action, *grant)));
         let mut statements: Vec<Statement> = Vec::new();
-        for (action, scope, commands) in CALLS.into_iter().chain(along) {
+        for (action, (scope, commands)) in required {
             if !purpose.includes(commands) || !self.has(scope, commands) {
                 continue;
             }
             statements.extend(self.statement(scope, action));
-            // Planning reads imported resources, but never the items of an imported table.
             let planned = commands.contains(&Diff) && purpose.includes(&[Diff, Apply, Verify, Check]);
             let logged = commands.contains(&Logs) && purpose.includes(&[Logs]);
-            if (planned && action != "dynamodb:Scan") || logged {
+            if planned || logged {
                 statements.extend(self.imported(scope, action));
             }
         }
@@ -398,18 +327,13 @@ impl<'s> Ground<'s> {
     }
 
     /// Whether the spec needs the permission. Commands that prune need it even for kinds that the spec doesn't have.
-    fn has(&self, scope: Scope, commands: &[Purpose]) -> bool {
-        let kind = match scope {
-            Scope::Tables => "table",
-            Scope::Functions => "function",
-            Scope::Permissions => "permission",
-            Scope::Mappings | Scope::NewMappings | Scope::TaggedMappings => "mapping",
-            _ => return true,
-        };
-        commands.contains(&Diff) || commands.contains(&Destroy) || self.spec.managed(kind).next().is_some()
+    fn has(&self, scope: &Scope, commands: &[Purpose]) -> bool {
+        let is_declared = scope.kind.is_none_or(|kind| self.spec.managed(kind).next().is_some());
+        is_declared || commands.contains(&Diff) || commands.contains(&Destroy)
     }
 
-    fn functions(&self) -> impl Iterator<Item = &'s Declared> {
+    /// The functions that the spec manages.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &'s Declared> {
         self.spec.managed("function")
     }
 
@@ -418,86 +342,17 @@ impl<'s> Ground<'s> {
     }
 
     /// One permission as a statement; `None` if there are no resources for it.
-    fn statement(&self, scope: Scope, action: &'static str) -> Option<Statement> {
-        let site = self.site;
-        let anywhere = || vec!["*".to_owned()];
-        let of_functions = || Some(json!({ "ArnLike": { "lambda:FunctionArn": self.ours("function") } }));
-        let mappings = || vec![site_arn(site, "lambda", "event-source-mapping:*")];
-        let (sid, resources, condition, why) = match scope {
-            // An empty condition would match everything.
-            Scope::Mappings | Scope::NewMappings if self.ours("function").is_empty() => return None,
-            Scope::Tables => ("Tables", self.ours("table"), None, None),
-            Scope::Functions | Scope::Permissions => ("Functions", self.ours("function"), None, None),
-            Scope::Mappings => ("Mappings", mappings(), of_functions(), Some(UUID)),
-            Scope::NewMappings => (
-                "NewMappings",
-                anywhere(),
-                of_functions(),
-                Some("a mapping has no ARN before it is created, so the condition restricts its function"),
-            ),
-            Scope::TaggedMappings => {
-                // New and adopted mappings have no tags yet.
-                let ours = json!({
-                    "StringEquals": { format!("aws:RequestTag/{TAG_TEAM}"): self.spec.team },
-                    "StringEqualsIfExists": { format!("aws:ResourceTag/{TAG_TEAM}"): self.spec.team },
-                });
-                ("TagMappings", mappings(), Some(ours), Some(UUID))
-            }
-            Scope::OwnMappings => {
-                let ours = json!({ "StringEquals": { format!("aws:ResourceTag/{TAG_TEAM}"): self.spec.team } });
-                ("UntagMappings", mappings(), Some(ours), Some(UUID))
-            }
-            Scope::AnyMappings => (
-                "TagsOfMappings",
-                mappings(),
-                None,
-                Some("a mapping's tags show its owner, and IAM has no condition on its function for reading them"),
-            ),
-            Scope::Roles => ("Roles", self.roles(), None, None),
-            Scope::Principals => ("OptionalPrincipals", self.principals(), None, Some(PRINCIPALS)),
-            Scope::RolesPolicies => ("OptionalRolesPolicies", self.roles(), None, Some(OPTIONAL)),
-            Scope::Caller => {
-                // User names are unique regardless of the path.
-                let of =
-                    |path: &str| format!("arn:{}:iam::{}:user{path}${{aws:username}}", site.partition, site.account);
-                ("OptionalCaller", vec![of("/"), of("/*/")], None, Some(CALLER))
-            }
-            Scope::PassedRoles => {
-                ("PassRole", self.passed(), Some(json!({ "StringEquals": { "iam:PassedToService": LAMBDA } })), None)
-            }
-            Scope::Policies if self.roles().is_empty() => return None,
-            Scope::Policies => {
-                let of = |account: &str| format!("arn:{}:iam::{account}:policy/*", site.partition);
-                ("OptionalManagedPolicies", vec![of(&site.account), of("aws")], None, Some(OPTIONAL))
-            }
-            Scope::LogGroups => ("Logs", self.log_groups(), None, None),
-            Scope::Layers => ("Layers", self.layers(), None, None),
-            Scope::Keys => ("KeysOfTables", self.keys(), Some(via_dynamodb(site)), None),
-            Scope::Lists => (
-                "Lists",
-                anywhere(),
-                Some(in_region(site)),
-                Some("IAM has no resource type for list calls, so it is restricted to the region"),
-            ),
-            Scope::Free => return None,
-        };
-        (!resources.is_empty()).then(|| allow(sid, action, resources, condition, why))
+    fn statement(&self, scope: &Scope, action: &'static str) -> Option<Statement> {
+        let resources = (scope.resources)(self);
+        let condition = || scope.condition.map(|condition| condition(self));
+        (!resources.is_empty()).then(|| allow(scope.sid, action, resources, condition(), scope.why))
     }
 
     /// The same permission on imported resources.
-    fn imported(&self, scope: Scope, action: &'static str) -> Option<Statement> {
-        let (sid, kind) = match scope {
-            Scope::Tables => ("ImportedTables", "table"),
-            Scope::Functions => ("ImportedFunctions", "function"),
-            Scope::LogGroups => ("ImportedLogs", "function"),
-            _ => return None,
-        };
+    fn imported(&self, scope: &Scope, action: &'static str) -> Option<Statement> {
+        let Imported { sid, kind, resources, why } = scope.imported?;
         let imported = self.spec.resources.iter().filter(|it| it.imported && it.schema().kind == kind);
-        let resources: Vec<String> = match scope {
-            Scope::LogGroups => imported.flat_map(|it| log_group(self.site, &default_log_group(&it.id.name))).collect(),
-            _ => imported.map(|it| self.arn(it)).collect(),
-        };
-        let why = (scope == Scope::LogGroups).then_some("the log group of an imported function isn't known in advance");
+        let resources: Vec<String> = imported.flat_map(|it| resources(self, it)).collect();
         (!resources.is_empty()).then(|| allow(sid, action, resources, None, why))
     }
 
@@ -506,28 +361,23 @@ impl<'s> Ground<'s> {
         format!("{}{mark}*", self.spec.team)
     }
 
-    /// The ARNs of the team's tables or functions.
-    fn ours(&self, kind: &'static str) -> Vec<String> {
+    /// The ARNs of the team's resources of a type.
+    pub(crate) fn of_team(&self, form: &NameForm) -> Vec<String> {
+        let managed = || self.spec.managed(form.kind);
         if self.exact {
-            return self.spec.managed(kind).map(|it| self.arn(it)).collect();
+            return managed().map(|it| self.arn(form, it)).collect();
         }
         let marks = ["-", "_", "."].into_iter().filter(|mark| {
             let begins =
                 |it: &Declared| it.id.name.strip_prefix(&self.spec.team).is_some_and(|it| it.starts_with(mark));
-            *mark == "-" || self.spec.managed(kind).any(begins)
+            *mark == "-" || managed().any(begins)
         });
-        marks.map(|mark| self.arn_of(kind, &self.prefix(mark))).collect()
+        marks.map(|mark| form.arn(self.site, &self.prefix(mark))).collect()
     }
 
-    fn arn_of(&self, kind: &str, name: &str) -> String {
-        match kind {
-            "table" => site_arn(self.site, "dynamodb", &format!("table/{name}")),
-            _ => site_arn(self.site, "lambda", &format!("function:{name}")),
-        }
-    }
-
-    fn arn(&self, declared: &Declared) -> String {
-        declared.id.arn.clone().unwrap_or_else(|| self.arn_of(&declared.schema().kind, &declared.id.name))
+    /// The ARN of a resource.
+    pub(crate) fn arn(&self, form: &NameForm, declared: &Declared) -> String {
+        declared.id.arn.clone().unwrap_or_else(|| form.arn(self.site, &declared.id.name))
     }
 
     /// The ARNs of an imported role, with any path if the spec has none: role names are unique regardless of the path
@@ -551,31 +401,27 @@ impl<'s> Ground<'s> {
         Some((self.spec.kinds.name_in_arn(&arn).to_owned(), vec![arn]))
     }
 
-    fn roles(&self) -> Vec<String> {
+    /// The ARNs of all roles in the spec.
+    pub(crate) fn roles(&self) -> Vec<String> {
         let imported = self.spec.resources.iter().filter(|it| it.schema().kind == "role");
-        let arns = imported.flat_map(|role| self.role_arns(role)).chain(self.passed());
+        let arns = imported.flat_map(|role| self.role_arns(role)).chain(self.passed_roles());
         arns.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn passed(&self) -> Vec<String> {
+    /// The ARNs of the functions' roles.
+    pub(crate) fn passed_roles(&self) -> Vec<String> {
         let arns = self.functions().filter_map(|it| self.role(it)).flat_map(|(_, arns)| arns);
         arns.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The roles of this account that permissions name.
-    fn principals(&self) -> Vec<String> {
-        let ours = format!("arn:{}:iam::{}:role/", self.site.partition, self.site.account);
-        let named = self.spec.managed("permission").filter_map(|it| self.text(it.desired.get("principal")));
-        named.filter(|arn| arn.starts_with(&ours)).collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
-    fn log_groups(&self) -> Vec<String> {
+    /// The log groups of the functions.
+    pub(crate) fn log_groups(&self) -> Vec<String> {
         let mut groups = BTreeSet::new();
         for function in self.functions() {
             let usual = default_log_group(&function.id.name);
             match self.text(function.desired.get("log_group")) {
                 Some(group) if self.exact || group != usual => groups.extend(log_group(self.site, &group)),
-                _ => groups.extend(self.ours("function").iter().map(|arn| {
+                _ => groups.extend(self.of_team(&FUNCTION).iter().map(|arn| {
                     let name = arn.rsplit(':').next().unwrap_or_default();
                     site_arn(self.site, "logs", &format!("log-group:{}", default_log_group(name)))
                 })),
@@ -584,30 +430,16 @@ impl<'s> Ground<'s> {
         groups.into_iter().collect()
     }
 
-    fn layers(&self) -> Vec<String> {
-        let lists = self.functions().filter_map(|it| it.desired.get("layers"));
-        let layers = lists.filter_map(|list| match list {
-            Value::List(layers) => Some(layers.iter().filter_map(|layer| self.text(Some(layer)))),
-            _ => None,
-        });
-        layers.flatten().collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
-    fn keys(&self) -> Vec<String> {
-        let keys = self.spec.managed("table").filter_map(|it| self.text(it.desired.get("kms_key_arn")));
-        keys.collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
     /// The stream that a mapping reads, with any label, and its table if it is in the spec.
     fn stream(&self, mapping: &Declared) -> (String, Option<&'s Declared>) {
         match self.spec.target(mapping, "event_source_arn") {
-            Some(table) => (format!("{}/stream/*", self.arn(table)), Some(table)),
+            Some(table) => (format!("{}/stream/*", self.arn(&TABLE, table)), Some(table)),
             None => (self.text(mapping.desired.get("event_source_arn")).unwrap_or_default(), None),
         }
     }
 
     /// A text of the spec, if it is known without AWS.
-    fn text(&self, value: Option<&Value>) -> Option<String> {
+    pub(crate) fn text(&self, value: Option<&Value>) -> Option<String> {
         let output = |resource: &str, attribute: &str| {
             let declared = self.spec.resource(resource)?;
             declared.schema().computed(self.site, &declared.id.name).get(attribute).cloned()
@@ -617,17 +449,9 @@ impl<'s> Ground<'s> {
     }
 }
 
-/// Why a mapping is not named.
-const UUID: &str = "AWS assigns the UUID of a mapping, so a condition restricts the owner";
-const OPTIONAL: &str = "optional: with it, `engine preflight` and `engine apply` can report more problems in advance";
-const PRINCIPALS: &str =
-    "with it, `engine apply` checks that a role exists before it replaces a permission for that role";
-const CALLER: &str =
-    "IAM has a policy variable for user names but not for role names; if you deploy with a role, add its ARN";
-
 /// A log group and its streams: IAM uses both forms
 /// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html).
-fn log_group(site: &Site, name: &str) -> Vec<String> {
+pub(crate) fn log_group(site: &Site, name: &str) -> Vec<String> {
     ["", ":*"].map(|rest| site_arn(site, "logs", &format!("log-group:{name}{rest}"))).to_vec()
 }
 
@@ -635,14 +459,8 @@ fn site_arn(site: &Site, service: &str, resource: &str) -> String {
     format!("arn:{}:{service}:{}:{}:{resource}", site.partition, site.region, site.account)
 }
 
-fn in_region(site: &Site) -> Json {
-    json!({ "StringEquals": { "aws:RequestedRegion": site.region } })
-}
-
-fn via_dynamodb(site: &Site) -> Json {
-    // docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
-    let domain = partition_of(&site.region).dns_suffix;
-    json!({ "StringEquals": { "kms:ViaService": format!("dynamodb.{}.{domain}", site.region) } })
+fn in_region(policy: &PolicyBuilder<'_>) -> Json {
+    json!({ "StringEquals": { "aws:RequestedRegion": policy.site.region } })
 }
 
 fn allow(
@@ -675,21 +493,4 @@ fn merged(statements: Vec<Statement>) -> Vec<Statement> {
         statement.resource.dedup();
     }
     merged
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::aws::guard::OPERATIONS;
-
-    #[test]
-    fn every_call_has_its_action_and_every_action_its_call() {
-        let prefix = |service: &str| if service == "tagging" { "tag".to_owned() } else { service.to_owned() };
-        let calls: BTreeSet<String> =
-            OPERATIONS.iter().map(|(service, name, _)| format!("{}:{name}", prefix(service))).collect();
-        let actions: BTreeSet<String> = CALLS.iter().map(|(action, ..)| (*action).to_owned()).collect();
-        assert_eq!(actions, calls);
-        let doubled = ALONG.iter().find(|(action, scope, ..)| CALLS.iter().any(|it| (it.0, it.1) == (*action, *scope)));
-        assert_eq!(doubled, None);
-    }
 }

@@ -16,7 +16,9 @@
 //!         exports.handler = async (event) => console.log(JSON.stringify(event));
 //! ```
 
+mod errors;
 pub mod javascript;
+pub(super) mod operations;
 pub mod source;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -36,14 +38,15 @@ use aws_smithy_types::{Blob, DateTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::aws::error::is_too_large;
+use crate::aws::error::{ErrorRow, is_too_large};
 use crate::aws::trust::Inquiry;
-use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
+use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{
-    Age, ArnForm, Condition, Effect, Home, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Text, Unknown, is_of_team, property,
+    Age, Condition, Effect, Home, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Text, Unknown, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Loaded, SpecFolder, Want};
@@ -202,7 +205,7 @@ impl Kind for Function {
                 replaced: "callers will get errors until it is re-created; its versions, its aliases and all settings that are not in the spec are lost".into(),
             }),
             renewal: None,
-            arn: Some(ArnForm::regional("lambda", "function:{name}")),
+            arn: operations::FUNCTION.arn.clone(),
             is_indexed: true,
             properties: vec![
                 property("runtime", super::runtimes::shape(), "the language and its version").required().literal(),
@@ -441,27 +444,14 @@ impl Kind for Function {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        let answer =
-            match cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name) {
-                Err(error) if error.class == Class::NotFound => return Ok(None.into()),
-                answer => answer?,
-            };
-        Ok(Seen::of(answer).map(Seen::live).into())
+        Ok(look(cx, id).await?.map(Seen::live).into())
     }
 
     async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
-        let mut found = Vec::new();
-        let mut marker = None;
-        loop {
-            let answer = cx.aws.lambda.list_functions().set_marker(marker).send().await.named("ListFunctions", "")?;
-            let names = answer.functions.unwrap_or_default().into_iter().filter_map(|it| it.function_name);
-            found.extend(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)));
-            // An empty page can have a next page.
-            marker = answer.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                return Ok(found);
-            }
-        }
+        let pages = cx.aws.lambda.list_functions().into_paginator().items().send();
+        let functions = pages.collect::<Result<Vec<_>, _>>().await.named("ListFunctions", "")?;
+        let names = functions.into_iter().filter_map(|it| it.function_name);
+        Ok(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)).collect())
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -594,11 +584,8 @@ impl Kind for Function {
 
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
         let delete = || async {
-            match cx.aws.lambda.delete_function().function_name(&id.name).send().await.named("DeleteFunction", &id.name)
-            {
-                Err(error) if error.class == Class::NotFound => Ok(()),
-                answer => answer.map(|_| ()),
-            }
+            let request = cx.aws.lambda.delete_function().function_name(&id.name);
+            request.send().await.named("DeleteFunction", &id.name).if_deleted()
         };
         cx.send(BUSY, &id.name, delete).await
     }
@@ -606,6 +593,14 @@ impl Kind for Function {
     async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         super::untag(cx, BUSY, id, &arn).await
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
     }
 }
 
@@ -1011,12 +1006,8 @@ fn of_each_kind(errors: Vec<SourceError>) -> Vec<(SourceError, usize)> {
 /// The current function; `None` if it doesn't exist (yet).
 async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
     // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike GetFunctionConfiguration.
-    match cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name) {
-        Ok(answer) => Ok(Seen::of(answer)),
-        // Right after a create, "not found" means "not yet".
-        Err(error) if error.class == Class::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name);
+    Ok(answer.if_exists()?.and_then(Seen::of))
 }
 
 /// Waits until no create or update is in progress, and returns the function. Fails if it no longer belongs to `owner` or this
@@ -1094,6 +1085,11 @@ fn reason(text: Option<&str>) -> String {
 fn milliseconds(text: &str) -> Option<i64> {
     let (rest, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
     DateTime::from_str(&format!("{rest}:{minutes}"), Format::DateTimeWithOffset).ok()?.to_millis().ok()
+}
+
+/// A function's name in a name, a partial ARN or an ARN, without version or alias.
+pub fn function_name(text: &str) -> String {
+    operations::FUNCTION.bare_name(text)
 }
 
 /// A function's default log group (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).

@@ -23,7 +23,9 @@
 //!     starting_position: TRIM_HORIZON
 //! ```
 
+mod errors;
 pub mod filter;
+pub(super) mod operations;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,20 +43,20 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::aws::error::{is_unsupported, is_untaggable};
-use crate::aws::guard::function_name;
+use crate::aws::error::{ErrorRow, is_unsupported, is_untaggable};
 use crate::aws::trust::Inquiry;
-use crate::aws::{AwsError, Class, Context, Named, Wait, limits};
+use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Age, ArnForm, Condition, Effect, Home, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Site, Text, Unknown, is_of_team, partition_of, property,
+    Age, Condition, Effect, Home, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Site, Text, Unknown, is_of_team, partition_of, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
 
-use super::{Delta, Sighting};
+use super::{Delta, Sighting, function_name};
 
 pub(super) struct Mapping;
 
@@ -138,7 +140,7 @@ impl Kind for Mapping {
             holds_data: false,
             locked: None,
             leaves: None,
-            arn: Some(ArnForm::regional("lambda", "event-source-mapping:{name}")),
+            arn: operations::MAPPING.arn.clone(),
             is_indexed: true,
             outage: Some(Outage {
                 deleted: "new records no longer reach the function".into(),
@@ -530,22 +532,14 @@ impl Kind for Mapping {
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let uuid = have.incarnation.unwrap_or_default();
         let delete = || async {
-            match cx
-                .aws
-                .lambda
-                .delete_event_source_mapping()
-                .uuid(&uuid)
-                .send()
-                .await
-                .named("DeleteEventSourceMapping", &id.name)
-            {
-                Err(error) if error.class == Class::NotFound => Ok(()),
+            let request = cx.aws.lambda.delete_event_source_mapping().uuid(&uuid);
+            match request.send().await.named("DeleteEventSourceMapping", &id.name).if_deleted() {
                 // It is in use because of an earlier change, which is transient, or because it is already being deleted.
                 Err(error) if error.class == Class::Busy => match get(cx, &uuid).await? {
                     Some(mapping) if mapping.state() != Some("Deleting") => Err(error),
                     _ => Ok(()),
                 },
-                answer => answer.map(|_| ()),
+                answer => answer,
             }
         };
         cx.send(BUSY, &id.name, delete).await?;
@@ -556,6 +550,14 @@ impl Kind for Mapping {
         let uuid = have.incarnation.unwrap_or_default();
         let arn = arn(cx, id, &uuid, "UntagResource").await?;
         super::untag(cx, BUSY, id, &arn).await
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
     }
 }
 
@@ -705,22 +707,10 @@ struct Tags {
 /// All mappings of a function by its name, including those of ended streams and deleted functions. Without a name, all
 /// mappings in the region.
 async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
-    let mut mappings = Vec::new();
-    let mut marker = None;
-    loop {
-        let request = cx.aws.lambda.list_event_source_mappings().set_marker(marker);
-        let request = request.set_function_name(function.map(str::to_owned));
-        let answer = match request.send().await.named("ListEventSourceMappings", function.unwrap_or_default()) {
-            Err(error) if error.class == Class::NotFound => return Ok(mappings),
-            answer => answer?,
-        };
-        mappings.extend(answer.event_source_mappings.unwrap_or_default());
-        // An empty page can have a next page.
-        marker = answer.next_marker.filter(|marker| !marker.is_empty());
-        if marker.is_none() {
-            return Ok(mappings);
-        }
-    }
+    let request = cx.aws.lambda.list_event_source_mappings().set_function_name(function.map(str::to_owned));
+    let mappings = request.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let mappings = mappings.named("ListEventSourceMappings", function.unwrap_or_default());
+    Ok(mappings.if_exists()?.unwrap_or_default())
 }
 
 /// One mapping. Without permission to read it directly, it is looked up in the list of all mappings.

@@ -19,6 +19,9 @@
 //!     principal: dynamodb.amazonaws.com
 //! ```
 
+mod errors;
+pub(super) mod operations;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -28,9 +31,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::Sighting;
-use crate::aws::{AwsError, Class, Context, Named, Wait, limits, trust};
+use crate::aws::error::ErrorRow;
+use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits, trust};
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::schema::{
     Age, Condition, Effect, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, PARTITIONS, Problem, Reading,
     Schema, Shape, Text, is_of_team, property,
@@ -274,12 +279,9 @@ impl Kind for Permission {
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         let function = id.anchor("function");
-        let answer = match cx.aws.lambda.get_policy().function_name(function).send().await.named("GetPolicy", function)
-        {
-            // AWS returns the same error for a missing function and a function without a policy.
-            Err(error) if error.class == Class::NotFound => return Ok(None.into()),
-            answer => answer?,
-        };
+        let answer = cx.aws.lambda.get_policy().function_name(function).send().await.named("GetPolicy", function);
+        // AWS returns the same error for a missing function and a function without a policy.
+        let Some(answer) = answer.if_exists()? else { return Ok(None.into()) };
         let statements = statements(answer.policy().unwrap_or("{}")).map_err(|error| {
             AwsError::own(Class::Rejected, "GetPolicy", function, format!("the policy can't be read: {error}"))
         })?;
@@ -367,12 +369,17 @@ impl Kind for Permission {
         let function = id.anchor("function");
         let remove = || async {
             let request = cx.aws.lambda.remove_permission().function_name(function).statement_id(&id.name);
-            match request.send().await.named("RemovePermission", &id.name) {
-                Err(error) if error.class == Class::NotFound => Ok(()),
-                answer => answer.map(|_| ()),
-            }
+            request.send().await.named("RemovePermission", &id.name).if_deleted()
         };
         cx.send(BUSY, &id.name, remove).await
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
     }
 }
 

@@ -8,13 +8,16 @@
 //!     import: fhms-pulumi-challenge-lambda-execution-role
 //! ```
 
+pub(super) mod operations;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::aws::{AwsError, Class, Context};
+use crate::aws::{AwsError, Context, Existing};
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::schema::{
     Age, ArnForm, Condition, Id, Live, Naming, Output, Outputs, Ownership, Reading, Schema, Shape, Text, property,
 };
@@ -79,11 +82,8 @@ impl Kind for Role {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        let answer = match cx.aws.role(&id.name).await {
-            Err(error) if error.class == Class::NotFound => return Ok(None.into()),
-            answer => answer?,
-        };
-        let Some(role) = answer.role else { return Ok(None.into()) };
+        let answer = cx.aws.role(&id.name).await.if_exists()?;
+        let Some(role) = answer.and_then(|answer| answer.role) else { return Ok(None.into()) };
         let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
         cx.aws.seen.note_trust(&role.role_name, trust);
         // AWS always sends it; the SDK uses an empty string if it is missing.
@@ -117,6 +117,10 @@ impl Kind for Role {
 
     async fn delete(&self, _: &Context, _: &Id, _: Live<Props>) -> Result<(), AwsError> {
         Err(never())
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
     }
 }
 

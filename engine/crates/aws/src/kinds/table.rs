@@ -18,7 +18,9 @@
 //! ```
 
 mod change;
+mod errors;
 mod index;
+pub(super) mod operations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -35,12 +37,14 @@ use aws_smithy_types::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::aws::error::ErrorRow;
+use crate::aws::{AwsError, Class, Context, Existing, Named, Wait};
 use crate::kind::Kind;
+use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Age, ArnForm, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Outage, Output, Outputs, Owner, Ownership,
-    Problem, Reading, Schema, Shape, Str, Text, Unknown, is_of_team, property,
+    Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Outage, Output, Outputs, Owner, Ownership, Problem,
+    Reading, Schema, Shape, Str, Text, Unknown, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
@@ -104,7 +108,6 @@ static NAME: LazyLock<Text> = LazyLock::new(|| {
     })
 });
 static ATTRIBUTE: LazyLock<Text> = LazyLock::new(|| Text::new(1..=255, "any text", |_| true));
-const ARN: ArnForm = ArnForm::regional("dynamodb", "table/{name}");
 /// The default quota for one table is 40,000 units and can be raised; the API itself has no limit.
 const CAPACITY: Shape = Shape::Integer { min: 1, max: 1_000_000_000 };
 static KMS_KEY: LazyLock<Text> =
@@ -212,7 +215,7 @@ impl Kind for Table {
                 replaced: "its items and its stream are deleted; the new table is empty, and reads and writes fail until it is ACTIVE".into(),
             }),
             renewal: None,
-            arn: Some(ARN),
+            arn: operations::TABLE.arn.clone(),
             is_indexed: true,
             properties: vec![
                 property(
@@ -367,7 +370,7 @@ impl Kind for Table {
         let table_and_tags = async {
             match &id.site {
                 Some(site) => {
-                    let arn = ARN.of(site, &id.name);
+                    let arn = operations::TABLE.arn(site, &id.name);
                     tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
                 }
                 None => match describe(cx, &id.name).await {
@@ -407,19 +410,9 @@ impl Kind for Table {
     }
 
     async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
-        let mut ids = Vec::new();
-        let mut last = None;
-        loop {
-            let request = cx.aws.dynamodb.list_tables().set_exclusive_start_table_name(last);
-            let answer = request.send().await.named("ListTables", &owner.team)?;
-            let names = answer.table_names.unwrap_or_default().into_iter();
-            ids.extend(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)));
-            // An empty page can have a next page.
-            last = answer.last_evaluated_table_name;
-            if last.is_none() {
-                return Ok(ids);
-            }
-        }
+        let pages = cx.aws.dynamodb.list_tables().into_paginator().items().send();
+        let names = pages.collect::<Result<Vec<_>, _>>().await.named("ListTables", &owner.team)?.into_iter();
+        Ok(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)).collect())
     }
 
     async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
@@ -428,7 +421,6 @@ impl Kind for Table {
         match first {
             Ok(true) => Ok(Contents::Items(u64::try_from(estimate).unwrap_or_default().max(1))),
             Ok(false) => Ok(Contents::Empty),
-            Err(error) if error.class == Class::NotFound => Ok(Contents::Empty),
             Err(error) if error.is_about_the_run() => Err(error),
             // No permission, no capacity, or no key to decrypt: it is unknown whether the table has items.
             Err(_) => Ok(Contents::Unchecked),
@@ -590,6 +582,14 @@ impl Kind for Table {
         cx.send(BUSY, &id.name, untag).await?;
         Ok(())
     }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
+    }
 }
 
 /// Types of attributes in a table's key are fixed; those of global indexes change with the indexes.
@@ -700,43 +700,32 @@ fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
 }
 
 async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, AwsError> {
-    match cx.aws.dynamodb.describe_table().table_name(name).send().await.named("DescribeTable", name) {
-        Ok(answer) => Ok(answer.table),
-        Err(error) if error.class == Class::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await.named("DescribeTable", name);
+    Ok(answer.if_exists()?.and_then(|answer| answer.table))
 }
 
 /// The time-to-live attribute. A change takes AWS up to an hour, but reads show it at once.
 async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> {
-    match cx.aws.dynamodb.describe_time_to_live().table_name(name).send().await.named("DescribeTimeToLive", name) {
-        Ok(answer) => {
-            let ttl = answer.time_to_live_description.filter(|ttl| ttl.time_to_live_status.is_some());
-            let ttl = ttl.ok_or_else(|| super::not_sent("DescribeTimeToLive", name))?;
-            let is_on = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
-            Ok(ttl.attribute_name.filter(|_| is_on))
-        }
-        // The table doesn't exist (yet).
-        Err(error) if error.class == Class::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let request = cx.aws.dynamodb.describe_time_to_live().table_name(name);
+    let answer = request.send().await.named("DescribeTimeToLive", name);
+    let Some(answer) = answer.if_exists()? else { return Ok(None) };
+    let ttl = answer.time_to_live_description.filter(|ttl| ttl.time_to_live_status.is_some());
+    let ttl = ttl.ok_or_else(|| super::not_sent("DescribeTimeToLive", name))?;
+    let is_on = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+    Ok(ttl.attribute_name.filter(|_| is_on))
 }
 
 /// The recovery period in days; `None` without point-in-time recovery.
 async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError> {
     let request = cx.aws.dynamodb.describe_continuous_backups().table_name(name);
-    match request.send().await.named("DescribeContinuousBackups", name) {
-        Ok(answer) => {
-            let backups = answer.continuous_backups_description;
-            let recovery = backups.and_then(|backups| backups.point_in_time_recovery_description);
-            let recovery = recovery.filter(|it| it.point_in_time_recovery_status.is_some());
-            let recovery = recovery.ok_or_else(|| super::not_sent("DescribeContinuousBackups", name))?;
-            let is_on = recovery.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled);
-            Ok(is_on.then(|| recovery.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD)))
-        }
-        Err(error) if error.class == Class::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let answer = request.send().await.named("DescribeContinuousBackups", name);
+    let Some(answer) = answer.if_exists()? else { return Ok(None) };
+    let backups = answer.continuous_backups_description;
+    let recovery = backups.and_then(|backups| backups.point_in_time_recovery_description);
+    let recovery = recovery.filter(|it| it.point_in_time_recovery_status.is_some());
+    let recovery = recovery.ok_or_else(|| super::not_sent("DescribeContinuousBackups", name))?;
+    let is_on = recovery.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled);
+    Ok(is_on.then(|| recovery.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD)))
 }
 
 /// The result of a separate read. If it can't be read, only its `properties` become unknown.
@@ -790,11 +779,8 @@ async fn list_tags(cx: &Context, arn: &str, name: &str) -> Result<BTreeMap<Strin
 /// Whether the table has an item. The consistent read includes the latest writes.
 async fn has_items(cx: &Context, name: &str) -> Result<bool, AwsError> {
     let scan = cx.aws.dynamodb.scan().table_name(name).limit(1).select(Select::Count).consistent_read(true);
-    match scan.send().await.named("Scan", name) {
-        Ok(answer) => Ok(answer.count > 0 || answer.last_evaluated_key.is_some()),
-        Err(error) if error.class == Class::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    let answer = scan.send().await.named("Scan", name).if_exists()?;
+    Ok(answer.is_some_and(|answer| answer.count > 0 || answer.last_evaluated_key.is_some()))
 }
 
 fn ownership(

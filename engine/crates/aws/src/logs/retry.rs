@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::aws::guard::function_name;
 use crate::aws::{Context, Named};
+use crate::kinds::function_name;
 use crate::spec::{Declared, Spec};
 
 /// How long a DynamoDB stream keeps records, in seconds

@@ -7,7 +7,34 @@
 
 use std::collections::BTreeMap;
 
-use crate::aws::{AwsError, Class, Context, Named};
+use crate::aws::{AwsError, Context, Existing, Named, limits};
+use crate::kinds::default_log_group;
+use crate::operation::{Effect, Operation, Service, Wire};
+use crate::policy::{
+    Imported,
+    Purpose::{Logs, Verify},
+    Scope, log_group,
+};
+
+/// The log groups of the functions.
+const LOG_GROUPS: Scope = Scope {
+    imported: Some(Imported {
+        sid: "ImportedLogs",
+        kind: "function",
+        resources: |policy, function| log_group(policy.site, &default_log_group(&function.id.name)),
+        why: Some("the log group of an imported function isn't known in advance"),
+    }),
+    ..Scope::new("Logs", |policy| policy.log_groups())
+};
+
+pub(crate) const OPERATIONS: &[Operation] = &[Operation::new(
+    Service::LOGS,
+    "logs:FilterLogEvents",
+    Effect::Read,
+    Wire::Json("Logs_20140328"),
+    &limits::LOGS,
+    &[(&LOG_GROUPS, &[Verify, Logs])],
+)];
 
 /// One event of a log group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,10 +149,7 @@ impl Tail {
                 let request = request.set_end_time(self.end).set_filter_pattern(self.text.clone());
                 request.set_next_token(token.clone()).send().await.named("FilterLogEvents", &self.group)
             };
-            let answer = match cx.read(&self.group, look).await {
-                Err(error) if error.class == Class::NotFound => return Ok(None),
-                answer => answer?,
-            };
+            let Some(answer) = cx.read(&self.group, look).await.if_exists()? else { return Ok(None) };
             events.extend(answer.events.unwrap_or_default().into_iter().map(|event| {
                 let stream = event.log_stream_name.unwrap_or_default();
                 let at = event.timestamp.unwrap_or_default();

@@ -14,9 +14,18 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, Class, Context, Named};
 use crate::filter;
+use crate::kinds::{TABLES, item_operation};
 use crate::logs::Happening;
+use crate::operation::Operation;
+use crate::policy::Purpose::Verify;
 
 use super::Pipeline;
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    item_operation("dynamodb:DeleteItem", &[(&TABLES, &[Verify])]),
+    item_operation("dynamodb:PutItem", &[(&TABLES, &[Verify])]),
+    item_operation("dynamodb:UpdateItem", &[(&TABLES, &[Verify])]),
+];
 
 /// The attribute that holds the mark.
 const MARK: &str = "engine_verify";

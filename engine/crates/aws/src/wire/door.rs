@@ -21,7 +21,6 @@ use tracing::debug;
 use crate::answer::{self, Throttle};
 
 use super::guard::{self, Guard};
-use super::limits;
 
 /// The HTTP client that every request passes through.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ impl HttpClient for Front {
 
 impl HttpConnector for Door {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let parsed = guard::Request::parse(
+        let parsed = self.guard.read(
             request.method(),
             request.uri(),
             request.headers().get("x-amz-target"),
@@ -68,10 +67,9 @@ impl HttpConnector for Door {
         let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());
         let writes = parsed.effect != guard::Effect::Read;
         let call = request.headers().get("amz-sdk-invocation-id");
-        let place = recorder.attempt(&parsed.operation, target, writes, call);
+        let place = recorder.attempt(parsed.operation, target, writes, call);
         HttpConnectorFuture::new(async move {
-            let pass =
-                limits.admit(limits::of(&parsed)).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
+            let pass = limits.admit(parsed.limit).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
             if parsed.effect != guard::Effect::Read {
                 // Before the response: a call that times out may still have been carried out.
                 guard.note_write();
@@ -82,7 +80,7 @@ impl HttpConnector for Door {
                 Ok(response) => answer::opened(response).await,
                 Err(error) => Err(error),
             };
-            if parsed.shows_parents() {
+            if parsed.shows.is_some() {
                 response = match response {
                     Ok(response) => read_by(&guard, &parsed, response).await,
                     lost => lost,

@@ -13,11 +13,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde_json::Value as Json;
 
+use crate::operation::{Attachments, Operations};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Live, Naming, Schema, Site, is_of_team};
+
+pub use super::request::Request;
+pub use crate::operation::Effect;
 
 /// What a run is allowed to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +45,11 @@ pub enum Access {
 #[derive(Debug)]
 pub struct Guard {
     access: Access,
+    /// The calls that can be made.
+    operations: Operations,
     site: Mutex<Option<(String, String)>>,
     known: Mutex<HashMap<(String, String), Standing>>,
-    /// The name of the function that each mapping is attached to, by UUID, from AWS's responses.
+    /// The name of the resource that each one with an assigned name is attached to, from AWS's responses.
     parents: Mutex<HashMap<String, String>>,
     /// Resources that AWS refused to create and that were not read since.
     refused: Mutex<HashSet<(String, String)>>,
@@ -85,141 +90,23 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The parts of a request that the guard checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// `dynamodb`, `lambda`, `iam`, `logs`, `sts`, `tagging`.
-    pub service: &'static str,
-    /// The API operation.
-    pub operation: String,
-    /// Its effect.
-    pub effect: Effect,
-    /// The kind and name (or UUID) of its resource, if it names one.
-    pub target: Option<(&'static str, String)>,
-    /// Region and account, if the target is an ARN.
-    pub place: Option<(String, String)>,
-    /// The statement ID, for permissions.
-    pub statement: Option<String>,
-}
-
-/// The effect of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Changes nothing.
-    Read,
-    /// Creates the target.
-    Create,
-    /// Changes or deletes the target or something in it.
-    Write,
-    /// Writes or deletes one item in the target.
-    Item,
-}
-
-/// Every operation that engine uses, by service, with its effect. An operation that isn't listed can't be sent. Lambda
-/// and DynamoDB both have a `TagResource`.
-pub const OPERATIONS: [(&str, &str, Effect); 45] = [
-    ("dynamodb", "CreateTable", Effect::Create),
-    ("dynamodb", "DeleteItem", Effect::Item),
-    ("dynamodb", "DeleteTable", Effect::Write),
-    ("dynamodb", "DescribeContinuousBackups", Effect::Read),
-    ("dynamodb", "DescribeTable", Effect::Read),
-    ("dynamodb", "DescribeTimeToLive", Effect::Read),
-    ("dynamodb", "ListTables", Effect::Read),
-    ("dynamodb", "ListTagsOfResource", Effect::Read),
-    ("dynamodb", "PutItem", Effect::Item),
-    ("dynamodb", "Scan", Effect::Read),
-    ("dynamodb", "TagResource", Effect::Write),
-    ("dynamodb", "UntagResource", Effect::Write),
-    ("dynamodb", "UpdateContinuousBackups", Effect::Write),
-    ("dynamodb", "UpdateItem", Effect::Item),
-    ("dynamodb", "UpdateTable", Effect::Write),
-    ("dynamodb", "UpdateTimeToLive", Effect::Write),
-    ("iam", "GetPolicy", Effect::Read),
-    ("iam", "GetPolicyVersion", Effect::Read),
-    ("iam", "GetRole", Effect::Read),
-    ("iam", "GetRolePolicy", Effect::Read),
-    ("iam", "ListAttachedRolePolicies", Effect::Read),
-    ("iam", "ListRolePolicies", Effect::Read),
-    ("iam", "SimulatePrincipalPolicy", Effect::Read),
-    ("lambda", "AddPermission", Effect::Write),
-    // A mapping belongs to the function that it invokes.
-    ("lambda", "CreateEventSourceMapping", Effect::Write),
-    ("lambda", "CreateFunction", Effect::Create),
-    ("lambda", "DeleteEventSourceMapping", Effect::Write),
-    ("lambda", "DeleteFunction", Effect::Write),
-    ("lambda", "DeleteFunctionConcurrency", Effect::Write),
-    ("lambda", "GetEventSourceMapping", Effect::Read),
-    ("lambda", "GetFunction", Effect::Read),
-    ("lambda", "GetPolicy", Effect::Read),
-    ("lambda", "ListEventSourceMappings", Effect::Read),
-    ("lambda", "ListFunctions", Effect::Read),
-    ("lambda", "ListTags", Effect::Read),
-    ("lambda", "PutFunctionConcurrency", Effect::Write),
-    ("lambda", "RemovePermission", Effect::Write),
-    ("lambda", "TagResource", Effect::Write),
-    ("lambda", "UntagResource", Effect::Write),
-    ("lambda", "UpdateEventSourceMapping", Effect::Write),
-    ("lambda", "UpdateFunctionCode", Effect::Write),
-    ("lambda", "UpdateFunctionConfiguration", Effect::Write),
-    ("logs", "FilterLogEvents", Effect::Read),
-    ("sts", "GetCallerIdentity", Effect::Read),
-    ("tagging", "GetResources", Effect::Read),
-];
-
-/// Whether an operation with that name can change something.
-pub(crate) fn changes(operation: &str) -> bool {
-    OPERATIONS.iter().any(|(_, name, effect)| *name == operation && *effect != Effect::Read)
-}
-
-/// The permission that an operation requires, with its service
-/// (docs.aws.amazon.com/service-authorization/latest/reference); two if two services have an operation with that name.
-pub(crate) fn permission(operation: &str) -> String {
-    let of = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| match *service {
-        "tagging" => format!("tag:{operation}"),
-        service => format!("{service}:{operation}"),
-    });
-    match of.collect::<Vec<_>>() {
-        none if none.is_empty() => operation.to_owned(),
-        some => some.join("` or `"),
-    }
-}
-
-/// The kind of an operation and its page in AWS's API reference; `None` if it isn't an AWS operation.
-pub(crate) fn page(operation: &str) -> Option<(Option<&'static str>, String)> {
-    let mut services = OPERATIONS.iter().filter(|(_, name, _)| *name == operation).map(|(service, ..)| service);
-    // Ambiguous if two services have an operation with that name.
-    let (Some(service), None) = (services.next(), services.next()) else { return None };
-    let kind = match *service {
-        "dynamodb" => Some("table"),
-        "lambda" if operation.contains("EventSourceMapping") => Some("mapping"),
-        "lambda" if operation.contains("Permission") => Some("permission"),
-        "lambda" => Some("function"),
-        "iam" => Some("role"),
-        _ => None,
-    };
-    let folder = match *service {
-        "dynamodb" => "amazondynamodb/latest/APIReference",
-        "lambda" => "lambda/latest/api",
-        "iam" => "IAM/latest/APIReference",
-        "sts" => "STS/latest/APIReference",
-        "logs" => "AmazonCloudWatchLogs/latest/APIReference",
-        "tagging" => "resourcegroupstagging/latest/APIReference",
-        _ => return None,
-    };
-    Some((kind, format!("https://docs.aws.amazon.com/{folder}/API_{operation}.html")))
-}
-
 impl Guard {
-    /// A guard without any knowledge.
-    pub fn new(access: Access) -> Guard {
+    /// A guard without any knowledge, which allows only these operations.
+    pub fn new(access: Access, operations: Operations) -> Guard {
         Guard {
             access,
+            operations,
             site: Mutex::default(),
             known: Mutex::default(),
             parents: Mutex::default(),
             refused: Mutex::default(),
             n_writes: AtomicUsize::new(0),
         }
+    }
+
+    /// Reads a request as it is sent; `None` if engine never makes it.
+    pub(crate) fn read(&self, method: &str, uri: &str, target: Option<&str>, body: &[u8]) -> Option<Request> {
+        self.operations.parse(method, uri, target, body)
     }
 
     /// Records region and account of the run: an ARN may name a resource with the same name elsewhere.
@@ -258,18 +145,20 @@ impl Guard {
         self.know((kind.to_owned(), name.to_owned()), Standing::Imported);
     }
 
-    /// Records which functions mappings are attached to, from a response that shows it.
+    /// Records what resources with assigned names are attached to, from a response that shows it.
     pub(crate) fn observe_answer(&self, request: &Request, body: &[u8]) {
-        let Ok(answer) = serde_json::from_slice::<Mapping>(body) else { return };
+        let Some(Attachments { list, name, parent, form }) = request.shows else { return };
+        let Ok(answer) = serde_json::from_slice::<Json>(body) else { return };
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = request.target.as_ref().filter(|(kind, _)| *kind == "mapping").map(|(_, uuid)| uuid.clone());
-        let Mapping { mappings, uuid, function_arn } = answer;
-        let one = uuid.or(asked).map(|uuid| (uuid, function_arn));
-        let several = mappings.into_iter().filter_map(|it| Some((it.uuid?, it.function_arn)));
-        for (uuid, function) in one.into_iter().chain(several) {
-            match function.map(|arn| function_name(&arn)).filter(|name| !name.is_empty()) {
-                Some(name) => drop(parents.insert(uuid, name)),
-                None => drop(parents.remove(&uuid)),
+        let text = |of: &Json, member: &str| of.get(member).and_then(Json::as_str).map(str::to_owned);
+        let asked = request.target.as_ref().filter(|_| request.attached_to.is_some()).map(|(_, name)| name.clone());
+        let one = text(&answer, name).or(asked).map(|name| (name, text(&answer, parent)));
+        let listed = answer.get(*list).and_then(Json::as_array).into_iter().flatten();
+        let several = listed.filter_map(|it| Some((text(it, name)?, text(it, parent))));
+        for (name, parent) in one.into_iter().chain(several) {
+            match parent.map(|text| form.bare_name(&text)).filter(|parent| !parent.is_empty()) {
+                Some(parent) => drop(parents.insert(name, parent)),
+                None => drop(parents.remove(&name)),
             }
         }
     }
@@ -335,8 +224,8 @@ impl Guard {
         let Some((kind, name)) = &request.target else {
             return refuse("it doesn't name the resource that it would change".to_owned());
         };
-        // AWS chooses a mapping's UUID, so only a read can show its owner.
-        if *kind != "mapping" && !is_of_team(name, team) {
+        // If AWS assigned the name, only a read can show the owner.
+        if request.attached_to.is_none() && !is_of_team(name, team) {
             return refuse(format!("the name of the {kind} `{name}` doesn't start with the team's name `{team}`"));
         }
         if request.place.is_some() && request.place != *self.site.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -345,18 +234,14 @@ impl Guard {
         if let Some(statement) = request.statement.as_ref().filter(|statement| !is_of_team(statement, team)) {
             return refuse(format!("the statement ID `{statement}` doesn't start with the team's name `{team}`"));
         }
-        if *kind == "mapping"
-            && let Some(why) = self.barred_parent(name, team)
+        if let Some(parent) = request.attached_to
+            && let Some(why) = self.barred_parent((kind, name), parent, team)
         {
             return refuse(why);
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ((*kind).to_owned(), name.clone());
-        // Deleting reserved concurrency removes only a setting, and deleting an item keeps its table.
-        let claims = matches!(request.operation.as_str(), "TagResource" | "UntagResource")
-            || (request.effect != Effect::Item
-                && request.operation.starts_with("Delete")
-                && request.operation != "DeleteFunctionConcurrency");
+        let claims = request.effect == Effect::Write && !request.is_in_place;
         match (known.get(&key), request.effect) {
             (Some(Standing::Barred(reason) | Standing::Foreign(reason)), _) => {
                 return refuse(format!("the {kind} `{name}` isn't owned by this stack: {reason}"));
@@ -377,18 +262,18 @@ impl Guard {
         Ok(())
     }
 
-    /// Why a mapping can't be written because of the function that it is attached to. A deleted function is no obstacle.
-    fn barred_parent(&self, uuid: &str, team: &str) -> Option<String> {
+    /// Why a resource can't be written because of the one that it is attached to. A deleted one is no obstacle.
+    fn barred_parent(&self, (kind, name): (&str, &str), parent_kind: &str, team: &str) -> Option<String> {
         let parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(function) = parents.get(uuid) else {
-            return Some(format!("no read in this run showed which function the mapping `{uuid}` is attached to"));
+        let Some(parent) = parents.get(name) else {
+            return Some(format!("no read in this run showed which {parent_kind} the {kind} `{name}` is attached to"));
         };
-        let of = format!("the mapping `{uuid}` is attached to the function `{function}`");
-        if !is_of_team(function, team) {
+        let of = format!("the {kind} `{name}` is attached to the {parent_kind} `{parent}`");
+        if !is_of_team(parent, team) {
             return Some(format!("{of}, whose name doesn't start with the team's name `{team}`"));
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&("function".to_owned(), function.clone())) {
+        match known.get(&(parent_kind.to_owned(), parent.clone())) {
             Some(Standing::Imported) => {
                 Some(format!("{of}, which is imported, and engine never changes imported resources"))
             }
@@ -407,214 +292,22 @@ fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
     }
 }
 
-/// The fields of request bodies that name the resource. A duplicate field makes the body unreadable.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Body {
-    table_name: Option<String>,
-    resource_arn: Option<String>,
-    function_name: Option<String>,
-    statement_id: Option<String>,
-}
-
-/// Lambda's response about one or several mappings
-/// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html).
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Mapping {
-    #[serde(rename = "EventSourceMappings")]
-    mappings: Vec<Mapping>,
-    #[serde(rename = "UUID")]
-    uuid: Option<String>,
-    #[serde(rename = "FunctionArn")]
-    function_arn: Option<String>,
-}
-
-/// The resource of a request: kind, name or UUID, and region and account if it is an ARN.
-type Target = (&'static str, String, Option<(String, String)>);
-
-impl Request {
-    /// Whether its response shows which functions mappings are attached to.
-    pub(crate) fn shows_parents(&self) -> bool {
-        matches!(self.operation.as_str(), "GetEventSourceMapping" | "ListEventSourceMappings")
-    }
-
-    /// Parses a request as it is sent; `None` if engine never makes it.
-    pub fn parse(method: &str, uri: &str, target: Option<&str>, body: &[u8]) -> Option<Request> {
-        let path = uri.split_once("://").map_or(uri, |(_, rest)| rest.find('/').map_or("/", |slash| &rest[slash..]));
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        match target {
-            None if path.starts_with("/20") => lambda(method, path, query, body),
-            // Anything outside of the body could make AWS read the request differently than this code.
-            _ if method != "POST" || path != "/" || !query.is_empty() => None,
-            Some(target) => json_protocol(target, body),
-            None => query_protocol(body),
-        }
-    }
-
-    fn known(
-        service: &'static str,
-        operation: &str,
-        target: Option<Target>,
-        statement: Option<String>,
-    ) -> Option<Request> {
-        let (.., effect) = OPERATIONS.iter().find(|(of, name, _)| (*of, *name) == (service, operation))?;
-        let (target, place) = match target {
-            Some((kind, name, place)) => (Some((kind, name)), place),
-            None => (None, None),
-        };
-        Some(Request { service, operation: operation.to_owned(), effect: *effect, target, place, statement })
-    }
-}
-
-fn json_protocol(target: &str, body: &[u8]) -> Option<Request> {
-    if let Some(operation) = target.strip_prefix("DynamoDB_20120810.") {
-        let body: Body = serde_json::from_slice(body).ok()?;
-        // Each operation has one of the two fields.
-        let tags = matches!(operation, "TagResource" | "UntagResource" | "ListTagsOfResource");
-        let named = if tags { body.resource_arn } else { body.table_name };
-        let target = match named {
-            Some(name) => Some(table(&name)?),
-            None => None,
-        };
-        return Request::known("dynamodb", operation, target, None);
-    }
-    if let Some(operation) = target.strip_prefix("Logs_20140328.") {
-        return Request::known("logs", operation, None, None);
-    }
-    Request::known("tagging", target.strip_prefix("ResourceGroupsTaggingAPI_20170126.")?, None, None)
-}
-
-/// Paths as in docs.aws.amazon.com/lambda/latest/api/API_Operations.html.
-fn lambda(method: &str, path: &str, query: &str, body: &[u8]) -> Option<Request> {
-    let segments: Vec<String> = path.split('/').skip(2).filter(|segment| !segment.is_empty()).map(decode).collect();
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let parsed = || if body.is_empty() { Some(Body::default()) } else { serde_json::from_slice::<Body>(body).ok() };
-    let mapping = |uuid: &str| ("mapping", uuid.to_owned(), None);
-    let mut statement = None;
-    let (operation, target) = match (method, segments.as_slice()) {
-        ("GET", ["functions"]) => ("ListFunctions", None),
-        ("GET", ["functions", name]) => ("GetFunction", Some(function(name)?)),
-        ("GET", ["functions", name, "policy"]) => ("GetPolicy", Some(function(name)?)),
-        ("POST", ["functions"]) => ("CreateFunction", Some(function(&parsed()?.function_name?)?)),
-        ("PUT", ["functions", name, "code"]) => ("UpdateFunctionCode", Some(function(name)?)),
-        ("PUT", ["functions", name, "configuration"]) => ("UpdateFunctionConfiguration", Some(function(name)?)),
-        ("PUT", ["functions", name, "concurrency"]) => ("PutFunctionConcurrency", Some(function(name)?)),
-        ("DELETE", ["functions", name, "concurrency"]) => ("DeleteFunctionConcurrency", Some(function(name)?)),
-        ("DELETE", ["functions", name]) => ("DeleteFunction", Some(function(name)?)),
-        ("POST", ["functions", name, "policy"]) => {
-            statement = Some(parsed()?.statement_id?);
-            ("AddPermission", Some(function(name)?))
-        }
-        ("DELETE", ["functions", name, "policy", id]) => {
-            statement = Some((*id).to_owned());
-            ("RemovePermission", Some(function(name)?))
-        }
-        ("GET", ["event-source-mappings"]) => {
-            let name = query.split('&').find_map(|pair| pair.strip_prefix("FunctionName=")).map(decode);
-            ("ListEventSourceMappings", name.as_deref().and_then(function))
-        }
-        ("GET", ["event-source-mappings", uuid]) => ("GetEventSourceMapping", Some(mapping(uuid))),
-        ("POST", ["event-source-mappings"]) => ("CreateEventSourceMapping", Some(function(&parsed()?.function_name?)?)),
-        // With a function in the body, it would attach the mapping to that one.
-        ("PUT", ["event-source-mappings", uuid]) if parsed()?.function_name.is_none() => {
-            ("UpdateEventSourceMapping", Some(mapping(uuid)))
-        }
-        ("DELETE", ["event-source-mappings", uuid]) => ("DeleteEventSourceMapping", Some(mapping(uuid))),
-        ("GET", ["tags", arn]) => ("ListTags", Some(tagged(arn)?)),
-        ("POST", ["tags", arn]) => ("TagResource", Some(tagged(arn)?)),
-        ("DELETE", ["tags", arn]) => ("UntagResource", Some(tagged(arn)?)),
-        _ => return None,
-    };
-    Request::known("lambda", operation, target, statement)
-}
-
-/// IAM and STS: only reads are known, so every other call is refused.
-fn query_protocol(body: &[u8]) -> Option<Request> {
-    let body = std::str::from_utf8(body).ok()?;
-    let pairs: Vec<(String, String)> = body
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(key, value)| (decode(key), decode(value)))
-        .collect();
-    let field = |name: &str| {
-        let mut found = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());
-        // With duplicates, it is unclear which one AWS uses.
-        found.next().filter(|_| found.next().is_none())
-    };
-    match field("Action")?.as_str() {
-        "GetCallerIdentity" => Request::known("sts", "GetCallerIdentity", None, None),
-        action => Request::known("iam", action, field("RoleName").map(|name| ("role", name, None)), None),
-    }
-}
-
-/// Region, account and resource of an ARN of that service.
-fn arn<'a>(text: &'a str, service: &str) -> Option<((String, String), &'a str)> {
-    let mut fields = text.splitn(6, ':');
-    let (marker, _partition, of) = (fields.next()?, fields.next()?, fields.next()?);
-    let (region, account, resource) = (fields.next()?, fields.next()?, fields.next()?);
-    (marker == "arn" && of == service).then(|| ((region.to_owned(), account.to_owned()), resource))
-}
-
-/// A table by name or ARN; nested resources like streams are never written.
-fn table(text: &str) -> Option<Target> {
-    let (place, name) = match arn(text, "dynamodb") {
-        Some((place, resource)) => (Some(place), resource.strip_prefix("table/")?),
-        None => (None, text),
-    };
-    is_name(name, &['-', '_', '.']).then(|| ("table", name.to_owned(), place))
-}
-
-/// A function by name, partial ARN or ARN, each with or without a qualifier
-/// (docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html).
-fn function(text: &str) -> Option<Target> {
-    let (place, name) = match arn(text, "lambda") {
-        Some((place, resource)) => (Some(place), resource.strip_prefix("function:")?),
-        None => (None, text),
-    };
-    let (name, qualifier) = name.split_once(':').unwrap_or((name, ""));
-    // A partial ARN is refused, because its account can't be compared.
-    let is_fine = is_name(name, &['-', '_']) && !qualifier.contains(':') && qualifier != "function";
-    is_fine.then(|| ("function", name.to_owned(), place))
-}
-
-/// Whether AWS treats it as a plain name; it may interpret anything else differently.
-fn is_name(text: &str, marks: &[char]) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(&c))
-}
-
-fn tagged(text: &str) -> Option<Target> {
-    let (place, resource) = arn(text, "lambda")?;
-    match resource.strip_prefix("event-source-mapping:") {
-        Some(uuid) => (!uuid.contains(':')).then(|| ("mapping", uuid.to_owned(), Some(place))),
-        None => function(text),
-    }
-}
-
-/// A function's name from a name, a partial ARN or an ARN, without qualifier.
-pub fn function_name(text: &str) -> String {
-    let tail = text.rsplit_once(":function:").map_or(text, |(_, tail)| tail);
-    tail.split(':').next().unwrap_or_default().to_owned()
-}
-
-fn decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
     use crate::kinds;
+    use crate::operation::{self, Operation};
     use crate::schema::{Condition, Outputs, Owner, Ownership};
     use crate::value::Tree;
+    use crate::wire::limits;
 
     const HOST: &str = "https://service.eu-central-1.amazonaws.com";
 
     fn parse(method: &str, path: &str, target: &str, body: &str) -> Option<Request> {
         let target = (!target.is_empty()).then(|| format!("DynamoDB_20120810.{target}"));
-        Request::parse(method, &format!("{HOST}{path}"), target.as_deref(), body.as_bytes())
+        operation::all().parse(method, &format!("{HOST}{path}"), target.as_deref(), body.as_bytes())
     }
 
     /// Method, path and body (or DynamoDB's target and body) as the SDK sends them, and the parsed request.
@@ -642,7 +335,7 @@ mod tests {
         ];
         for (operation, effect, body) in in_table {
             let request = parse("POST", "/", operation, &body).expect(operation);
-            assert_eq!((request.operation.as_str(), request.effect), (operation, effect));
+            assert_eq!((request.operation, request.effect), (operation, effect));
             assert_eq!(request.target, Some(("table", "a-t".to_owned())), "{operation}");
         }
         let list = parse("POST", "/", "ListTables", r#"{"ExclusiveStartTableName":"a-t"}"#).expect("ListTables");
@@ -685,7 +378,7 @@ mod tests {
         ];
         for (operation, effect, method, path, body, target) in rest {
             let request = parse(method, path, "", body).expect(operation);
-            assert_eq!((request.operation.as_str(), request.effect), (operation, effect), "{method} {path}");
+            assert_eq!((request.operation, request.effect), (operation, effect), "{method} {path}");
             assert_eq!(request.target, target.map(|(kind, name)| (kind, name.to_owned())), "{method} {path}");
             let statement = operation.ends_with("Permission").then(|| "a-s".to_owned());
             assert_eq!(request.statement, statement, "{method} {path}");
@@ -709,15 +402,33 @@ mod tests {
         }
     }
 
-    fn write(kind: &'static str, name: &str, effect: Effect) -> Request {
+    fn guard() -> Guard {
+        Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false }, operation::all())
+    }
+
+    /// A request of an operation of that name in the declarations, or else of an update in place.
+    fn request(kind: &'static str, name: &str, operation: &str, effect: Effect) -> Request {
+        let operations = operation::all();
+        let about = |it: &Operation| it.target.map(|target| target.form);
+        let of_kind = |it: &&Operation| about(it).is_some_and(|form| form.kind == kind);
+        let form = operations.iter().find(of_kind).and_then(about).unwrap();
+        let declared = operations.iter().filter(of_kind).find(|it| it.name == operation);
         Request {
             service: "dynamodb",
-            operation: "Op".to_owned(),
+            operation: declared.map_or("Op", |it| it.name),
             effect,
+            is_in_place: declared.is_none_or(|it| it.is_in_place),
             target: Some((kind, name.to_owned())),
+            attached_to: form.attached_to,
             place: None,
             statement: None,
+            shows: None,
+            limit: limits::LAMBDA,
         }
+    }
+
+    fn write(kind: &'static str, name: &str, effect: Effect) -> Request {
+        request(kind, name, "Op", effect)
     }
 
     fn owner(team: &str, stack: &str) -> Owner {
@@ -751,7 +462,7 @@ mod tests {
 
     /// The guard's decision about a change of `acme-t` after a read found that owner.
     fn after_reading(owner: Ownership) -> Result<(), String> {
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(owner));
         guard.check(&write("table", "acme-t", Effect::Write)).map_err(|refusal| refusal.to_string())
     }
@@ -765,7 +476,7 @@ mod tests {
             (Access::Team { team: team.clone(), assume_owner: true }, false, true),
             (Access::Items { team }, true, false),
         ] {
-            let guard = Guard::new(access.clone());
+            let guard = Guard::new(access.clone(), operation::all());
             guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(Ownership::Nobody));
             assert_eq!(guard.check(&item).is_ok(), may_item, "{access:?}");
             assert_eq!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), may_write, "{access:?}");
@@ -791,7 +502,7 @@ mod tests {
 
     #[test]
     fn a_resource_with_unreadable_tags_is_updated_but_neither_tagged_nor_deleted() {
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         guard.observe(kinds::all().get("function").unwrap().schema(), &id("acme-f"), &live(Ownership::Denied));
         for (operation, allowed) in [
             ("UpdateFunctionCode", true),
@@ -801,14 +512,14 @@ mod tests {
             ("TagResource", false),
             ("UntagResource", false),
         ] {
-            let request = Request { operation: operation.to_owned(), ..write("function", "acme-f", Effect::Write) };
+            let request = request("function", "acme-f", operation, Effect::Write);
             assert_eq!(guard.check(&request).is_ok(), allowed, "{operation}");
         }
     }
 
     #[test]
     fn a_later_read_can_show_another_owner() {
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         let kinds = kinds::all();
         let schema = kinds.get("table").unwrap().schema();
         guard.observe(schema, &id("acme-t"), &live(Ownership::Nobody));
@@ -819,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_resource_that_was_not_read_can_be_created_but_not_changed() {
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
         assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_ok());
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), "it was created in this run");
@@ -835,7 +546,7 @@ mod tests {
 
     #[test]
     fn after_a_refused_create_only_a_read_proves_ownership() {
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         let create = write("table", "acme-t", Effect::Create);
         assert!(guard.check(&create).is_ok());
         guard.note_refused(&create);
@@ -848,7 +559,7 @@ mod tests {
 
     #[test]
     fn an_arn_in_another_account_or_region_is_refused() {
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         let request = |region: &str, account: &str| Request {
             place: Some((region.to_owned(), account.to_owned())),
             ..write("table", "acme-t", Effect::Create)
@@ -862,7 +573,7 @@ mod tests {
 
     #[test]
     fn a_name_must_start_with_the_whole_team_name() {
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         for (name, allowed) in
             [("acme-t", true), ("acme_t", true), ("acme.t", true), ("acmet", false), ("acme", false), ("Acme-t", false)]
         {
@@ -879,7 +590,7 @@ mod tests {
 
     #[test]
     fn an_imported_resource_stays_barred_whatever_a_read_finds() {
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         let kinds = kinds::all();
         let schema = kinds.get("table").unwrap().schema();
         guard.observe_import("table", "acme-t");
@@ -894,7 +605,7 @@ mod tests {
     fn answer(guard: &Guard, uuid: &str, function: &str) {
         let path = format!("/2015-03-31/event-source-mappings/{uuid}");
         let request = parse("GET", &path, "", "").unwrap();
-        assert!(request.shows_parents());
+        assert!(request.shows.is_some());
         let arn = format!("arn:aws:lambda:eu-central-1:123456789012:function:{function}");
         let body = serde_json::json!({ "UUID": uuid, "FunctionArn": arn, "BatchSize": 1 });
         guard.observe_answer(&request, body.to_string().as_bytes());
@@ -935,7 +646,7 @@ mod tests {
             ("acme-f", by_cloudformation, false, false, "CloudFormation's"),
         ];
         for (function, owned, is_imported, allowed, whose) in parents {
-            let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+            let guard = guard();
             guard.observe_site(&Site::new("eu-central-1", "123456789012"));
             guard.observe(
                 kinds::all().get("mapping").unwrap().schema(),
@@ -962,7 +673,7 @@ mod tests {
             }
         }
         // A deleted function doesn't block the deletion of its mappings.
-        let guard = Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false });
+        let guard = guard();
         guard.observe(
             kinds::all().get("mapping").unwrap().schema(),
             &id("m"),
@@ -985,7 +696,7 @@ mod tests {
 
     #[test]
     fn read_only_access_allows_no_writes() {
-        let guard = Guard::new(Access::ReadOnly);
+        let guard = Guard::new(Access::ReadOnly, operation::all());
         guard.observe(
             kinds::all().get("table").unwrap().schema(),
             &id("acme-t"),

@@ -111,6 +111,7 @@ impl<'p> StepTracker<'p> {
         let estimates: Vec<Estimate> =
             self.plan.steps.iter().zip(&infos).map(|(step, info)| Estimate::new(step, info.is_nested)).collect();
         self.set_remaining(&estimates);
+        self.put_second_halves_first();
         for (tracked, info) in self.steps.iter_mut().zip(infos) {
             tracked.write_key = info.write_key;
         }
@@ -140,6 +141,18 @@ impl<'p> StepTracker<'p> {
                     }
                 }
             }
+        }
+    }
+
+    /// A create whose old resource this run deletes comes before everything else: until then, nothing is there.
+    fn put_second_halves_first(&mut self) {
+        let plan = self.plan;
+        let is_second_half = |step: &Step| {
+            let mut before = step.after.iter().filter_map(|(before, _)| plan.steps.get(before.0));
+            step.op == Op::Create && before.any(|before| before.op == Op::Delete && before.change == step.change)
+        };
+        for (tracked, _) in self.steps.iter_mut().zip(&plan.steps).filter(|(_, step)| is_second_half(step)) {
+            tracked.remaining = u32::MAX;
         }
     }
 
@@ -201,12 +214,12 @@ impl<'p> StepTracker<'p> {
         updates
     }
 
-    /// The next step with the write key of `id` can start.
+    /// Steps with the write key of `id` can start: all of them are ready, since the next one may be skipped.
     fn release_key(&mut self, id: StepId) {
         let key = self.steps.get(id.0).and_then(|it| it.write_key.as_ref());
         if let Some(key) = key.and_then(|key| self.keys.get_mut(key)) {
             key.is_taken = false;
-            self.ready.extend(key.waiting.pop_first());
+            self.ready.extend(std::mem::take(&mut key.waiting));
         }
     }
 
@@ -290,5 +303,30 @@ impl<'p> StepTracker<'p> {
     /// The times of each step.
     pub(super) fn times(&self) -> Vec<StepTimes> {
         self.steps.iter().map(|it| it.times).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three steps with one write key: the second also waits for a fourth, which fails before the second starts.
+    #[tokio::test]
+    async fn a_skipped_step_doesnt_keep_others_from_their_write_key() {
+        let step = |after| Step { op: Op::Create, change: 0, after, pair: None };
+        let waits = vec![(StepId(3), Moment::Made)];
+        let plan = Plan { steps: [vec![], waits, vec![], vec![]].map(step).into(), ..Plan::default() };
+        let mut tracker = StepTracker::new(&plan);
+        tracker.begin(|id| StepInfo { write_key: (id.0 != 3).then(|| "function".to_owned()), is_nested: true });
+        let failure = || AwsError::defect("it failed".to_owned());
+        let begun: Vec<StepId> =
+            std::iter::from_fn(|| tracker.can_start().then(|| tracker.start()).flatten()).collect();
+        assert_eq!(begun, [StepId(3), StepId(0)]);
+        tracker.made(StepId(3));
+        assert!(!tracker.can_start(), "both others wait for the write key");
+        tracker.ended(StepId(0), Ok(Duration::ZERO));
+        tracker.ended(StepId(3), Err(failure()));
+        assert!(tracker.can_start());
+        assert_eq!(tracker.start(), Some(StepId(2)));
     }
 }

@@ -56,8 +56,8 @@ impl ArnForm {
         }
     }
 
-    /// What precedes path and name.
-    fn prefix(&self) -> &str {
+    /// What precedes path and name in the last field.
+    pub fn prefix(&self) -> &str {
         self.resource.split('{').next().unwrap_or_default()
     }
 }

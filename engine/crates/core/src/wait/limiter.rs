@@ -135,13 +135,15 @@ impl RateLimits {
     /// `Crowded` if the rate limit stayed exhausted for [`PATIENCE`], or if the call's waits were ended.
     pub async fn admit(&self, limit: LimitId) -> Result<Permit<'_>, Crowded> {
         let limiter = self.limiter(limit);
-        let slot = match limiter {
-            Some(limiter) => limiter.pass().await?,
-            None => None,
-        };
-        // Last: a call that waits for its rate limit keeps no other from being sent. The semaphore is never closed.
-        let in_flight = self.in_flight.acquire().await.ok();
-        Ok(Permit { limiter, sent: Instant::now(), _slots: (slot, in_flight) })
+        let slots = patiently(limiter.map_or("AWS", |it| it.limit.service), async {
+            let slot = match limiter {
+                Some(limiter) => limiter.pass().await,
+                None => None,
+            };
+            // Last: a call that waits for its rate limit keeps no other from being sent. The semaphore is never closed.
+            (slot, self.in_flight.acquire().await.ok())
+        });
+        Ok(Permit { limiter, _slots: slots.await?, sent: Instant::now() })
     }
 
     /// Waits until a poll can be sent without delaying other calls, and reserves its token.
@@ -155,6 +157,39 @@ impl RateLimits {
     /// By which factor a limit's rate is below its initial value.
     pub(crate) fn slowdown(&self, limit: LimitId) -> f64 {
         self.limiter(limit).map_or(1.0, |limiter| limiter.state().bucket.slowdown())
+    }
+}
+
+/// Waits for the slots of a call, and reports a long wait to it.
+///
+/// # Errors
+/// See [`RateLimits::admit`].
+async fn patiently<T>(service: &'static str, slots: impl Future<Output = T>) -> Result<T, Crowded> {
+    let mut slot = pin!(slots);
+    let call = CALL.try_with(Arc::clone).ok();
+    let mut ended = pin!(async {
+        match &call {
+            Some(call) => call.ended.notified().await,
+            None => std::future::pending().await,
+        }
+    });
+    let crowded = Crowded { at: service };
+    tokio::select! {
+        biased;
+        slot = &mut slot => return Ok(slot),
+        () = &mut ended => return Err(crowded),
+        () = sleep(NEWS) => {}
+    }
+    let report = |waits| call.iter().for_each(|call| (call.on_wait)(waits));
+    report(true);
+    tokio::select! {
+        biased;
+        slot = slot => {
+            report(false);
+            Ok(slot)
+        }
+        () = ended => Err(crowded),
+        () = sleep(PATIENCE - NEWS) => Err(crowded),
     }
 }
 
@@ -241,44 +276,14 @@ impl Limiter {
     }
 
     /// Waits for a slot and a token.
-    ///
-    /// # Errors
-    /// See [`RateLimits::admit`].
-    async fn pass(&self) -> Result<Option<SemaphorePermit<'_>>, Crowded> {
-        let mut slot = pin!(async {
-            // The semaphore is never closed, so acquiring can't fail.
-            let slot = match &self.slots {
-                Some(slots) => slots.acquire().await.ok(),
-                None => None,
-            };
-            self.enter(Priority::Call).await;
-            slot
-        });
-        let call = CALL.try_with(Arc::clone).ok();
-        let mut ended = pin!(async {
-            match &call {
-                Some(call) => call.ended.notified().await,
-                None => std::future::pending().await,
-            }
-        });
-        let crowded = Crowded { at: self.limit.service };
-        tokio::select! {
-            biased;
-            slot = &mut slot => return Ok(slot),
-            () = &mut ended => return Err(crowded),
-            () = sleep(NEWS) => {}
-        }
-        let report = |waits| call.iter().for_each(|call| (call.on_wait)(waits));
-        report(true);
-        tokio::select! {
-            biased;
-            slot = slot => {
-                report(false);
-                Ok(slot)
-            }
-            () = ended => Err(crowded),
-            () = sleep(PATIENCE - NEWS) => Err(crowded),
-        }
+    async fn pass(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed, so acquiring can't fail.
+        let slot = match &self.slots {
+            Some(slots) => slots.acquire().await.ok(),
+            None => None,
+        };
+        self.enter(Priority::Call).await;
+        slot
     }
 
     /// Waits for a token and takes it.

@@ -62,10 +62,10 @@ const CONNECTION_HEADERS: [HeaderName; 7] = [
     header::EXPECT,
 ];
 
-type Answer = Response<Either<Incoming, Full<Bytes>>>;
+type ProxyResponse = Response<Either<Incoming, Full<Bytes>>>;
 
 /// The proxy of a server.
-pub(super) struct Door {
+pub(super) struct Proxy {
     key: ServerKey,
     socket: PathBuf,
     invocations: Semaphore,
@@ -76,7 +76,7 @@ pub(super) struct Door {
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
+enum Rejection {
     Method,
     Target,
     Host,
@@ -85,7 +85,7 @@ enum Refusal {
     Unreachable,
 }
 
-impl Refusal {
+impl Rejection {
     fn reason(self) -> &'static str {
         match self {
             Self::Method => "OPTIONS, CONNECT and TRACE requests are not supported",
@@ -98,7 +98,7 @@ impl Refusal {
     }
 
     /// The answer in the format of the AWS protocols, so that SDKs show the text.
-    fn answer(self, request: &HeaderMap) -> Answer {
+    fn answer(self, request: &HeaderMap) -> ProxyResponse {
         let (status, code) = match self {
             Self::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             _ => (StatusCode::FORBIDDEN, "UnrecognizedClientException"),
@@ -124,7 +124,7 @@ impl Refusal {
 /// A client's connection to the server and when it was last used.
 type Upstream = Mutex<Option<(SendRequest<Incoming>, Instant)>>;
 
-impl Door {
+impl Proxy {
     pub(super) fn new(key: ServerKey, socket: PathBuf) -> Self {
         let invocations = Semaphore::new(INVOCATIONS);
         Self { key, socket, invocations, opened: Instant::now(), used: AtomicU64::new(0) }
@@ -164,7 +164,7 @@ impl Door {
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, upstream: &Upstream) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, upstream: &Upstream) -> ProxyResponse {
         let (mut parts, body) = request.into_parts();
         let original = parts.headers.clone();
         let caller = match admit(&mut parts, &self.key) {
@@ -182,7 +182,7 @@ impl Door {
         let _permit = if waits { self.invocations.acquire().await.ok() } else { None };
         match self.forward(Request::from_parts(parts, body), upstream).await {
             Some(answer) => outward(answer),
-            None => Refusal::Unreachable.answer(&original),
+            None => Rejection::Unreachable.answer(&original),
         }
     }
 
@@ -228,20 +228,20 @@ fn is_invocation(path: &str) -> bool {
 }
 
 /// Checks a request and puts the account in place of the key, as the server expects.
-fn admit(parts: &mut Parts, key: &ServerKey) -> Result<Caller, Refusal> {
+fn admit(parts: &mut Parts, key: &ServerKey) -> Result<Caller, Rejection> {
     if matches!(parts.method, Method::OPTIONS | Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::Method);
+        return Err(Rejection::Method);
     }
     if parts.uri.authority().is_some() || !parts.uri.path().starts_with('/') {
-        return Err(Refusal::Target);
+        return Err(Rejection::Target);
     }
     if !only(&parts.headers, header::HOST).is_some_and(|host| is_loopback(&host)) {
-        return Err(Refusal::Host);
+        return Err(Rejection::Host);
     }
     if parts.headers.contains_key(header::ORIGIN) {
-        return Err(Refusal::Origin);
+        return Err(Rejection::Origin);
     }
-    let caller = replace_key(parts, key).ok_or(Refusal::Key)?;
+    let caller = replace_key(parts, key).ok_or(Rejection::Key)?;
     remove_connection_headers(&mut parts.headers);
     Ok(caller)
 }
@@ -316,7 +316,7 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
 }
 
 /// The server's answer without the headers that would let a web page read it.
-fn outward(answer: Response<Incoming>) -> Answer {
+fn outward(answer: Response<Incoming>) -> ProxyResponse {
     let (mut parts, body) = answer.into_parts();
     remove_connection_headers(&mut parts.headers);
     let open: Vec<HeaderName> =

@@ -10,14 +10,12 @@ use std::path::{Component, Path, PathBuf};
 use globset::GlobBuilder;
 use walkdir::WalkDir;
 
+use crate::cli::exit::{CommandError, Exit};
+use crate::cli::names::quoted;
 use crate::diagnostic::Diagnostic;
 
-use super::Exit;
-use super::names::quoted;
-use super::terminal::Failure;
-
 /// Replaces each folder by the YAML files directly in it, sorted by name.
-pub(super) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(in crate::cli) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
     let mut specs = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -29,7 +27,10 @@ pub(super) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         let found = yaml_files(path);
         if found.is_empty() {
             let problem = format!("the folder `{}` has no `.yaml` or `.yml` file", path.display());
-            return Err(Failure::one(Diagnostic::error(problem, "use the folder that directly contains the specs")));
+            return Err(CommandError::one(Diagnostic::error(
+                problem,
+                "use the folder that directly contains the specs",
+            )));
         }
         specs.extend(within(path, found)?);
     }
@@ -45,14 +46,14 @@ pub(super) fn yaml_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Checks that none of the files found in a folder is a link out of it.
-pub(super) fn within(folder: &Path, found: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn within(folder: &Path, found: Vec<PathBuf>) -> Result<Vec<PathBuf>, CommandError> {
     let root = std::fs::canonicalize(Path::new(".").join(folder)).unwrap_or_default();
     // A path that can't be resolved is reported when the file is read.
     let leads_out = |path: &&PathBuf| std::fs::canonicalize(path).is_ok_and(|real| !real.starts_with(&root));
     let refused: Vec<Diagnostic> = found.iter().filter(leads_out).map(|path| link_out(folder, path)).collect();
     match refused.is_empty() {
         true => Ok(found),
-        false => Err(Failure { exit: Exit::Failed, diagnostics: refused }),
+        false => Err(CommandError { exit: Exit::Failed, diagnostics: refused }),
     }
 }
 
@@ -71,14 +72,14 @@ fn is_yaml(path: &Path) -> bool {
 }
 
 /// Replaces each pattern by the files that match it, sorted by name.
-pub(super) fn fitting(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
     let mut specs = Vec::new();
     for path in named {
-        match is_pattern(path).then(|| files_that_fit(path)).flatten() {
+        match is_pattern(path).then(|| matching_files(path)).flatten() {
             None => specs.push(path.clone()),
             Some(found) if found.is_empty() => {
                 let problem = format!("no file matches the pattern `{}`", path.display());
-                return Err(Failure::one(Diagnostic::error(problem, "correct it, or list the specs")));
+                return Err(CommandError::one(Diagnostic::error(problem, "correct it, or list the specs")));
             }
             Some(found) => specs.extend(within(&named_part(path), found)?),
         }
@@ -102,7 +103,7 @@ fn is_plain(part: &Component<'_>) -> bool {
 
 /// `None` if it is no valid pattern. As in a shell, only a pattern that begins with a dot matches a
 /// name that does.
-fn files_that_fit(path: &Path) -> Option<Vec<PathBuf>> {
+fn matching_files(path: &Path) -> Option<Vec<PathBuf>> {
     let folder = named_part(path);
     let parts: Vec<&str> =
         path.components().skip_while(is_plain).map(|part| part.as_os_str().to_str()).collect::<Option<_>>()?;
@@ -114,9 +115,9 @@ fn files_that_fit(path: &Path) -> Option<Vec<PathBuf>> {
     let depth = if parts.contains(&"**") { usize::MAX } else { parts.len() };
     let entries = WalkDir::new(root).min_depth(1).max_depth(depth).follow_links(true).sort_by_file_name().into_iter();
     let entries = entries.filter_entry(|entry| is_shown(&entry.file_name().to_string_lossy(), entry.depth()));
-    let fitting = entries.flatten().filter(|entry| entry.file_type().is_file()).filter_map(|entry| {
+    let matching = entries.flatten().filter(|entry| entry.file_type().is_file()).filter_map(|entry| {
         let below = entry.path().strip_prefix(root).ok()?.to_path_buf();
         glob.is_match(&below).then(|| folder.join(below))
     });
-    Some(fitting.collect())
+    Some(matching.collect())
 }

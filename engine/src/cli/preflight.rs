@@ -1,4 +1,4 @@
-//! Finds problems before an apply: in `engine preflight`, and in `apply` for the resources that it changes.
+//! `engine preflight`: finds problems that would make an apply fail. `apply` does the same for the resources that it changes.
 //!
 //! **Invariant:** it never writes, and results about permissions are only warnings.
 
@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format as TimeFormat;
+use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::future::{join, join_all};
 use futures_util::stream;
@@ -22,39 +23,60 @@ use crate::plan::{Action, Goal, Options, Plan};
 use crate::preflight::{self, Question, Who};
 use crate::spec::{Declared, Depth};
 
-use super::session::{self, Intent, Run, Session, Target};
-use super::terminal::{Failure, Terminal, telling};
+use super::args::{OutputFormat, SpecArgs, WhenStopped};
+use super::exit::{CommandError, Exit};
+use super::interrupt::on_runtime;
+use super::session::{self, AwsTarget, Intent, Run, Session};
+use super::terminal::with_wait_notice;
 use super::validate::counted;
-use super::{Exit, Global, ListFormat, PreflightArgs, SpecArgs, WhenStopped, on_runtime, syntax};
+use super::{CommandContext, syntax};
 
 /// Concurrent simulator requests.
 const AT_ONCE: usize = 16;
 
-/// Checks all specs of the command line.
-pub(super) fn run(global: &Global, terminal: &Terminal, args: &PreflightArgs) -> Result<Exit, Failure> {
+/// Check for problems that would make an apply fail
+#[derive(Debug, Args)]
+#[command(
+    alias = "check",
+    after_help = "\
+Examples:
+  engine preflight                       specs/team.yaml, against your account
+  engine preflight --local               against the local AWS, which has no permissions
+  engine preflight specs/team.yaml --json
+                                         for scripts"
+)]
+pub(super) struct PreflightArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
+    format: OutputFormat,
+}
+
+pub(super) fn run(cx: &CommandContext<'_>, args: PreflightArgs) -> Result<Exit, CommandError> {
     let options = Options { assume_owner: args.spec.assume_owner, ..Options::default() };
-    let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
-    let sessions = session::open(global, terminal, &spec, &options, Depth::Full)?;
+    let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec };
+    let sessions = session::open(cx, &spec, &options, Depth::Full)?;
     on_runtime(|interrupt| check(sessions, args.format, interrupt))
 }
 
 async fn check(
     sessions: Vec<Session<'_>>,
-    format: ListFormat,
+    format: OutputFormat,
     interrupt: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
     let runs = session::read(sessions, intent, &interrupt).await?;
     let waits = || vec!["IAM to evaluate the roles' permissions".to_owned()];
     let Some(first) = runs.first() else { return Ok(Exit::Done) };
     let all = join_all(runs.iter().map(|run| async {
         let roles = named_roles(run, &|_| true).await;
-        let mut asked = ask(run, &|_| true).await;
-        look_up(run, &mut asked).await;
+        let mut asked = simulate(run, &|_| true).await;
+        read_role_policies(run, &mut asked).await;
         (roles, asked)
     }));
     let all = tokio::select! {
-        all = telling(first.session.terminal.quiet, waits, all) => all,
+        all = with_wait_notice(first.session.terminal.quiet, waits, all) => all,
         () = first.cx.interrupt() => return Ok(Exit::Interrupted),
     };
     let mut exit = Exit::Done;
@@ -62,11 +84,11 @@ async fn check(
         let Session { spec, terminal, .. } = &run.session;
         let mut findings = run.refusals(&run.plan(Goal::Present));
         findings.extend(self::findings(run, &roles, &asked));
-        findings.extend(syntax::of_code(std::iter::once((spec, None))).await);
+        findings.extend(syntax::check_sent(std::iter::once((spec, None))).await);
         let unchecked = unchecked(run, &asked);
         let n_certain = findings.iter().filter(|it| it.severity == Severity::Error).count();
         match format {
-            ListFormat::Json => {
+            OutputFormat::Json => {
                 let site = &run.inventory.site;
                 let document = json!({
                     "format_version": 1, "team": spec.team, "stack": spec.stack, "region": site.region,
@@ -74,7 +96,7 @@ async fn check(
                 });
                 terminal.print(&format!("{document}\n"));
             }
-            ListFormat::Human => {
+            OutputFormat::Human => {
                 terminal.problems(&findings);
                 let unchecked: String = unchecked.iter().map(|it| format!("Couldn't check {it}\n")).collect();
                 let verdict = match (n_certain, findings.len()) {
@@ -93,15 +115,15 @@ async fn check(
 }
 
 /// The problems of `plan` before an apply, after at most one round of requests.
-pub(super) async fn before(run: &Run<'_>, plan: &Plan) -> Vec<Diagnostic> {
+pub(super) async fn check_plan(run: &Run<'_>, plan: &Plan) -> Vec<Diagnostic> {
     if plan.steps.is_empty() {
         return Vec::new();
     }
-    let is_touched = |declared: &Declared| {
-        let is_made = |action| matches!(action, Action::Create | Action::Update | Action::Replace | Action::Adopt);
-        plan.changes.iter().any(|change| change.resource == declared.name && is_made(change.action))
+    let is_changed = |declared: &Declared| {
+        let changes = |action| matches!(action, Action::Create | Action::Update | Action::Replace | Action::Adopt);
+        plan.changes.iter().any(|change| change.resource == declared.name && changes(change.action))
     };
-    let (roles, asked) = join(named_roles(run, &is_touched), ask(run, &is_touched)).await;
+    let (roles, asked) = join(named_roles(run, &is_changed), simulate(run, &is_changed)).await;
     findings(run, &roles, &asked)
 }
 
@@ -113,16 +135,16 @@ fn findings(run: &Run<'_>, roles: &BTreeMap<String, RoleLookup>, asked: &[Questi
 
 /// Reads the roles of this account that functions name by ARN, each once. Roles of other accounts are
 /// reported without a read, and the local AWS only has stand-ins.
-async fn named_roles(run: &Run<'_>, is_meant: &dyn Fn(&Declared) -> bool) -> BTreeMap<String, RoleLookup> {
-    if matches!(run.session.target, Target::Local(_)) {
+async fn named_roles(run: &Run<'_>, is_selected: &dyn Fn(&Declared) -> bool) -> BTreeMap<String, RoleLookup> {
+    if matches!(run.session.target, AwsTarget::Local(_)) {
         return BTreeMap::new();
     }
     let account = run.inventory.site.account.as_str();
-    let functions = run.session.spec.managed("function").filter(|it| is_meant(it));
+    let functions = run.session.spec.managed("function").filter(|it| is_selected(it));
     let arns: BTreeSet<&str> = functions.filter_map(preflight::named_role).collect();
     let arns = arns.into_iter().filter(|arn| arn.split(':').nth(4) == Some(account));
-    let looks = arns.map(|arn| async move { Some((arn.to_owned(), trust::look_up(&run.cx, arn).await?)) });
-    join_all(looks).await.into_iter().flatten().collect()
+    let lookups = arns.map(|arn| async move { Some((arn.to_owned(), trust::look_up(&run.cx, arn).await?)) });
+    join_all(lookups).await.into_iter().flatten().collect()
 }
 
 /// Now, as `2026-11-25T17:30:00Z` and in milliseconds since 1970.
@@ -134,12 +156,12 @@ pub(super) fn today() -> (String, i64) {
 }
 
 /// Asks IAM's policy simulator. The local AWS has no permissions.
-async fn ask(run: &Run<'_>, is_meant: &dyn Fn(&Declared) -> bool) -> Vec<Question> {
-    if matches!(run.session.target, Target::Local(_)) {
+async fn simulate(run: &Run<'_>, is_selected: &dyn Fn(&Declared) -> bool) -> Vec<Question> {
+    if matches!(run.session.target, AwsTarget::Local(_)) {
         return Vec::new();
     }
     let caller = run.cx.aws.seen.principal();
-    let mut questions = preflight::questions(&run.session.spec, &run.inventory, caller.as_deref(), is_meant);
+    let mut questions = preflight::questions(&run.session.spec, &run.inventory, caller.as_deref(), is_selected);
     let answers = stream::iter(&questions).map(|it| rights::simulate(&run.cx, &it.principal, &it.needs));
     let answers = timeout(rights::PATIENCE, answers.buffered(AT_ONCE).collect::<Vec<_>>()).await;
     for (question, answer) in questions.iter_mut().zip(answers.unwrap_or_default()) {
@@ -149,7 +171,7 @@ async fn ask(run: &Run<'_>, is_meant: &dyn Fn(&Declared) -> bool) -> Vec<Questio
 }
 
 /// Reads the policies of the roles that the simulator returned nothing about.
-async fn look_up(run: &Run<'_>, questions: &mut [Question]) {
+async fn read_role_policies(run: &Run<'_>, questions: &mut [Question]) {
     let roles: BTreeSet<String> = questions
         .iter()
         .filter(|question| question.decisions.is_none())
@@ -174,7 +196,7 @@ async fn look_up(run: &Run<'_>, questions: &mut [Question]) {
 
 /// What couldn't be checked, to follow "couldn't check".
 fn unchecked(run: &Run<'_>, asked: &[Question]) -> Vec<String> {
-    if matches!(run.session.target, Target::Local(_)) {
+    if matches!(run.session.target, AwsTarget::Local(_)) {
         return vec!["permissions: the local AWS has none".to_owned()];
     }
     let open = |is_callers: bool| {

@@ -1,0 +1,129 @@
+//! The calls of `function` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the permissions on
+//! functions.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::aws::limits;
+use crate::aws::trust::LAMBDA;
+use crate::operation::{
+    At, Effect, Grant, Implied, NameForm, Operation, Service, Takes,
+    Wire::{self, Rest},
+};
+use crate::policy::{
+    DELETE, Imported, PLAN, PolicyBuilder,
+    Purpose::{Apply, Check, Destroy, Diff, Logs, Verify},
+    Scope,
+};
+use crate::schema::ArnForm;
+use crate::value::Value;
+
+/// docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
+pub(crate) static FUNCTION: NameForm = NameForm {
+    kind: "function",
+    arn: Some(ArnForm::regional("lambda", "function:{name}")),
+    marks: Some("-_"),
+    is_qualified: true,
+    attached_to: None,
+};
+
+/// The team's functions.
+pub(crate) const FUNCTIONS: Scope = Scope {
+    kind: Some("function"),
+    imported: Some(Imported {
+        sid: "ImportedFunctions",
+        kind: "function",
+        resources: |policy, function| vec![policy.arn(&FUNCTION, function)],
+        why: None,
+    }),
+    ..Scope::new("Functions", |policy| policy.of_team(&FUNCTION))
+};
+
+/// The roles of the functions, when they are passed to Lambda.
+const PASSED_ROLES: Scope = Scope {
+    condition: Some(|_| json!({ "StringEquals": { "iam:PassedToService": LAMBDA } })),
+    ..Scope::new("PassRole", |policy| policy.passed_roles())
+};
+
+/// The layers of the functions.
+const LAYERS: Scope = Scope::new("Layers", layers);
+
+fn layers(policy: &PolicyBuilder<'_>) -> Vec<String> {
+    let lists = policy.functions().filter_map(|it| it.desired.get("layers"));
+    let layers = lists.filter_map(|list| match list {
+        Value::List(layers) => Some(layers.iter().filter_map(|layer| policy.text(Some(layer)))),
+        _ => None,
+    });
+    layers.flatten().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+const PASS_ROLE: Implied = Implied {
+    action: "iam:PassRole",
+    grant: (&PASSED_ROLES, &[Apply]),
+    why: "CreateFunction passes the role to Lambda, and so does UpdateFunctionConfiguration if the role changes",
+    property: Some("role"),
+};
+/// docs.aws.amazon.com/lambda/latest/dg/tags-esm.html#esm-tags-required-permissions
+const READ_TAGS: Implied = Implied {
+    action: "lambda:ListTags",
+    grant: (&FUNCTIONS, &[Diff, Apply, Destroy, Verify, Logs, Check]),
+    why: "GetFunction requires it if the function has tags",
+    property: None,
+};
+/// docs.aws.amazon.com/lambda/latest/dg/adding-layers.html
+const READ_LAYERS: Implied = Implied {
+    action: "lambda:GetLayerVersion",
+    grant: (&LAYERS, &[Apply]),
+    why: "adding a layer to a function requires permission to read the layer",
+    property: Some("layers"),
+};
+
+const fn call(action: &'static str, effect: Effect, wire: Wire, grants: &'static [Grant]) -> Operation {
+    Operation::new(Service::LAMBDA, action, effect, wire, &limits::CONTROL_PLANE, grants).of_kind("function")
+}
+
+/// A call about the function in the path.
+const fn of(action: &'static str, effect: Effect, wire: Wire, grants: &'static [Grant]) -> Operation {
+    call(action, effect, wire, grants).on(&FUNCTION, At::Path("function"), Takes::Either)
+}
+
+/// A call about the tags of the function in the path.
+const fn tags(action: &'static str, method: &'static str, grants: &'static [Grant]) -> Operation {
+    call(action, Effect::Write, Rest(method, LAMBDA_TAGS), grants).on(&FUNCTION, At::Path("arn"), Takes::Arn)
+}
+
+/// The path of everything about tags.
+pub(crate) const LAMBDA_TAGS: &str = "/2017-03-31/tags/{arn}";
+const FUNCTION_PATH: &str = "/2015-03-31/functions/{function}";
+const CODE: &str = "/2015-03-31/functions/{function}/code";
+const CONFIGURATION: &str = "/2015-03-31/functions/{function}/configuration";
+const CONCURRENCY: &str = "/2017-10-31/functions/{function}/concurrency";
+const ALL: &str = "/2015-03-31/functions";
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    call("lambda:CreateFunction", Effect::Create, Rest("POST", ALL), &[(&FUNCTIONS, &[Apply])])
+        .on(&FUNCTION, At::Body("FunctionName"), Takes::Either)
+        .implying(&[PASS_ROLE, READ_LAYERS]),
+    of("lambda:DeleteFunction", Effect::Write, Rest("DELETE", FUNCTION_PATH), &[(&FUNCTIONS, DELETE)]),
+    // It removes only a setting.
+    of("lambda:DeleteFunctionConcurrency", Effect::Write, Rest("DELETE", CONCURRENCY), &[(&FUNCTIONS, &[Apply])])
+        .in_place(),
+    Operation {
+        limit: &limits::GET_FUNCTION,
+        implied: &[READ_TAGS],
+        ..of(
+            "lambda:GetFunction",
+            Effect::Read,
+            Rest("GET", FUNCTION_PATH),
+            &[(&FUNCTIONS, &[Diff, Apply, Destroy, Verify, Logs, Check])],
+        )
+    },
+    call("lambda:ListFunctions", Effect::Read, Rest("GET", ALL), &[(&Scope::LISTS, PLAN)]),
+    of("lambda:PutFunctionConcurrency", Effect::Write, Rest("PUT", CONCURRENCY), &[(&FUNCTIONS, &[Apply])]).in_place(),
+    tags("lambda:TagResource", "POST", &[(&FUNCTIONS, &[Apply])]),
+    tags("lambda:UntagResource", "DELETE", &[(&FUNCTIONS, DELETE)]),
+    of("lambda:UpdateFunctionCode", Effect::Write, Rest("PUT", CODE), &[(&FUNCTIONS, &[Apply])]).in_place(),
+    of("lambda:UpdateFunctionConfiguration", Effect::Write, Rest("PUT", CONFIGURATION), &[(&FUNCTIONS, &[Apply])])
+        .in_place(),
+];

@@ -1,0 +1,137 @@
+//! The calls of `mapping` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the permissions on mappings.
+
+use serde_json::{Value as Json, json};
+
+use crate::aws::limits;
+use crate::kinds::{FUNCTION, LAMBDA_TAGS};
+use crate::operation::{
+    At, Attachments, Effect, Grant, NameForm, Operation, Service, Takes,
+    Wire::{self, Rest},
+};
+use crate::policy::{
+    DELETE, PolicyBuilder,
+    Purpose::{Apply, Check, Destroy, Diff, Logs, Verify},
+    READ, Scope,
+};
+use crate::schema::{ArnForm, TAG_TEAM};
+
+/// AWS assigns a mapping's UUID.
+pub(super) static MAPPING: NameForm = NameForm {
+    kind: "mapping",
+    arn: Some(ArnForm::regional("lambda", "event-source-mapping:{name}")),
+    marks: Some("-"),
+    is_qualified: false,
+    attached_to: Some("function"),
+};
+
+/// docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html
+const ATTACHMENTS: Attachments =
+    Attachments { list: "EventSourceMappings", name: "UUID", parent: "FunctionArn", form: &FUNCTION };
+
+/// Why a mapping is not named.
+const UUID: &str = "AWS assigns the UUID of a mapping, so a condition restricts the owner";
+
+/// The mappings of the team's functions.
+const MAPPINGS: Scope = Scope {
+    kind: Some("mapping"),
+    condition: Some(of_functions),
+    why: Some(UUID),
+    ..Scope::new("Mappings", |policy| where_team_has_functions(policy, &MAPPING.arn(policy.site, "*")))
+};
+
+/// A mapping that has no ARN yet.
+const NEW_MAPPINGS: Scope = Scope {
+    kind: Some("mapping"),
+    condition: Some(of_functions),
+    why: Some("a mapping has no ARN before it is created, so the condition restricts its function"),
+    ..Scope::new("NewMappings", |policy| where_team_has_functions(policy, "*"))
+};
+
+/// Mappings that get the team's tags: new and adopted ones have none yet.
+const TAGGED_MAPPINGS: Scope = Scope {
+    kind: Some("mapping"),
+    condition: Some(|policy| {
+        json!({
+            "StringEquals": { format!("aws:RequestTag/{TAG_TEAM}"): policy.spec.team },
+            "StringEqualsIfExists": { format!("aws:ResourceTag/{TAG_TEAM}"): policy.spec.team },
+        })
+    }),
+    why: Some(UUID),
+    ..Scope::new("TagMappings", any_mapping)
+};
+
+/// Mappings that have the team's tags.
+const OWN_MAPPINGS: Scope = Scope {
+    condition: Some(|policy| json!({ "StringEquals": { format!("aws:ResourceTag/{TAG_TEAM}"): policy.spec.team } })),
+    why: Some(UUID),
+    ..Scope::new("UntagMappings", any_mapping)
+};
+
+/// All mappings, because only their tags show the owner.
+const ANY_MAPPING: Scope = Scope {
+    why: Some("a mapping's tags show its owner, and IAM has no condition on its function for reading them"),
+    ..Scope::new("TagsOfMappings", any_mapping)
+};
+
+fn any_mapping(policy: &PolicyBuilder<'_>) -> Vec<String> {
+    vec![MAPPING.arn(policy.site, "*")]
+}
+
+/// An empty condition would match everything.
+fn where_team_has_functions(policy: &PolicyBuilder<'_>, resource: &str) -> Vec<String> {
+    if policy.of_team(&FUNCTION).is_empty() { Vec::new() } else { vec![resource.to_owned()] }
+}
+
+fn of_functions(policy: &PolicyBuilder<'_>) -> Json {
+    json!({ "ArnLike": { "lambda:FunctionArn": policy.of_team(&FUNCTION) } })
+}
+
+const fn call(action: &'static str, effect: Effect, wire: Wire, grants: &'static [Grant]) -> Operation {
+    Operation::new(Service::LAMBDA, action, effect, wire, &limits::CONTROL_PLANE, grants).of_kind("mapping")
+}
+
+/// A call about the mapping in the path.
+const fn of(action: &'static str, effect: Effect, method: &'static str, grants: &'static [Grant]) -> Operation {
+    call(action, effect, Rest(method, "/2015-03-31/event-source-mappings/{uuid}"), grants).on(
+        &MAPPING,
+        At::Path("uuid"),
+        Takes::Name,
+    )
+}
+
+/// A call about the tags of the mapping in the path.
+const fn tags(action: &'static str, effect: Effect, method: &'static str, grants: &'static [Grant]) -> Operation {
+    call(action, effect, Rest(method, LAMBDA_TAGS), grants).on(&MAPPING, At::Path("arn"), Takes::Arn)
+}
+
+const ALL: &str = "/2015-03-31/event-source-mappings";
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    // A mapping belongs to the function that it invokes.
+    call("lambda:CreateEventSourceMapping", Effect::Write, Rest("POST", ALL), &[(&NEW_MAPPINGS, &[Apply])])
+        .on(&FUNCTION, At::Body("FunctionName"), Takes::Either)
+        .in_place(),
+    of("lambda:DeleteEventSourceMapping", Effect::Write, "DELETE", &[(&MAPPINGS, DELETE)]),
+    Operation {
+        shows: Some(&ATTACHMENTS),
+        ..of("lambda:GetEventSourceMapping", Effect::Read, "GET", &[(&MAPPINGS, READ)])
+    },
+    Operation {
+        shows: Some(&ATTACHMENTS),
+        ..call(
+            "lambda:ListEventSourceMappings",
+            Effect::Read,
+            Rest("GET", ALL),
+            &[(&Scope::LISTS, &[Diff, Apply, Destroy, Verify, Logs, Check])],
+        )
+        .on(&FUNCTION, At::Query("FunctionName"), Takes::Either)
+    },
+    tags("lambda:ListTags", Effect::Read, "GET", &[(&ANY_MAPPING, READ)]),
+    tags("lambda:TagResource", Effect::Write, "POST", &[(&TAGGED_MAPPINGS, &[Apply])]),
+    tags("lambda:UntagResource", Effect::Write, "DELETE", &[(&OWN_MAPPINGS, DELETE)]),
+    Operation {
+        // With a function in the body, it would attach the mapping to that one.
+        forbidden: Some("FunctionName"),
+        ..of("lambda:UpdateEventSourceMapping", Effect::Write, "PUT", &[(&MAPPINGS, &[Apply])]).in_place()
+    },
+];

@@ -1,0 +1,115 @@
+//! The calls of `table` (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations.html), and the permissions
+//! on tables.
+
+use std::collections::BTreeSet;
+
+use engine_core::wait::limiter::Limit;
+use serde_json::{Value as Json, json};
+
+use crate::aws::limits::{TABLE_CHANGES, TABLE_READS};
+use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service, Takes, Wire};
+use crate::policy::{
+    DELETE, Imported, PLAN, PolicyBuilder,
+    Purpose::{self, Apply, Destroy, Diff, Verify},
+    READ, Scope,
+};
+use crate::schema::{ArnForm, partition_of};
+
+/// Nested resources like streams are never written.
+pub(crate) static TABLE: NameForm = NameForm {
+    kind: "table",
+    arn: Some(ArnForm::regional("dynamodb", "table/{name}")),
+    marks: Some("-_."),
+    is_qualified: false,
+    attached_to: None,
+};
+
+/// The team's tables.
+pub(crate) const TABLES: Scope = Scope {
+    kind: Some("table"),
+    imported: Some(Imported {
+        sid: "ImportedTables",
+        kind: "table",
+        resources: |policy, table| vec![policy.arn(&TABLE, table)],
+        why: None,
+    }),
+    ..Scope::new("Tables", |policy| policy.of_team(&TABLE))
+};
+
+/// The same, for their items: those of imported tables are never read.
+const ITEMS: Scope = Scope { imported: None, ..TABLES };
+
+/// The keys of the tables.
+const KEYS: Scope = Scope { condition: Some(via_dynamodb), ..Scope::new("KeysOfTables", keys) };
+
+fn keys(policy: &PolicyBuilder<'_>) -> Vec<String> {
+    let keys = policy.spec.managed("table").filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
+    keys.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+pub(crate) fn via_dynamodb(policy: &PolicyBuilder<'_>) -> Json {
+    let region = &policy.site.region;
+    let domain = partition_of(region).dns_suffix;
+    json!({ "StringEquals": { "kms:ViaService": format!("dynamodb.{region}.{domain}") } })
+}
+
+/// docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
+const fn key(action: &'static str, used_by: &'static [Purpose]) -> Implied {
+    let why = "DynamoDB uses a table's customer managed key with the caller's permissions";
+    Implied { action, grant: (&KEYS, used_by), why, property: None }
+}
+
+const fn of(action: &'static str, effect: Effect, limit: &'static Limit, grants: &'static [Grant]) -> Operation {
+    Operation::new(Service::DYNAMODB, action, effect, Wire::Json("DynamoDB_20120810"), limit, grants).of_kind("table")
+}
+
+const fn read(action: &'static str, grants: &'static [Grant]) -> Operation {
+    of(action, Effect::Read, &TABLE_READS, grants).on(&TABLE, At::Body("TableName"), Takes::Either)
+}
+
+const fn write(action: &'static str, grants: &'static [Grant]) -> Operation {
+    of(action, Effect::Write, &TABLE_CHANGES, grants).on(&TABLE, At::Body("TableName"), Takes::Either)
+}
+
+/// A call that writes or deletes one item.
+pub(crate) const fn item_operation(action: &'static str, used_by: &'static [Grant]) -> Operation {
+    of(action, Effect::Item, &TABLE_READS, used_by).on(&TABLE, At::Body("TableName"), Takes::Either)
+}
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    of("dynamodb:CreateTable", Effect::Create, &TABLE_CHANGES, &[(&TABLES, &[Apply])])
+        .on(&TABLE, At::Body("TableName"), Takes::Either)
+        .implying(&[
+            key("kms:CreateGrant", &[Apply]),
+            key("kms:DescribeKey", &[Apply, Verify]),
+            key("kms:Encrypt", &[Apply, Verify]),
+            key("kms:GenerateDataKey", &[Apply, Verify]),
+            key("kms:ReEncryptFrom", &[Apply, Verify]),
+            key("kms:ReEncryptTo", &[Apply, Verify]),
+        ]),
+    write("dynamodb:DeleteTable", &[(&TABLES, DELETE)]),
+    read("dynamodb:DescribeContinuousBackups", &[(&TABLES, READ)]),
+    read("dynamodb:DescribeTable", &[(&TABLES, READ)]).implying(&[key("kms:Decrypt", READ)]),
+    read("dynamodb:DescribeTimeToLive", &[(&TABLES, READ)]),
+    of("dynamodb:ListTables", Effect::Read, &TABLE_READS, &[(&Scope::LISTS, PLAN)]),
+    of("dynamodb:ListTagsOfResource", Effect::Read, &TABLE_READS, &[(&TABLES, READ)]).on(
+        &TABLE,
+        At::Body("ResourceArn"),
+        Takes::Arn,
+    ),
+    read("dynamodb:Scan", &[(&ITEMS, &[Diff, Apply, Destroy, Verify])]),
+    of("dynamodb:TagResource", Effect::Write, &TABLE_CHANGES, &[(&TABLES, &[Apply])]).on(
+        &TABLE,
+        At::Body("ResourceArn"),
+        Takes::Arn,
+    ),
+    of("dynamodb:UntagResource", Effect::Write, &TABLE_CHANGES, &[(&TABLES, DELETE)]).on(
+        &TABLE,
+        At::Body("ResourceArn"),
+        Takes::Arn,
+    ),
+    write("dynamodb:UpdateContinuousBackups", &[(&TABLES, &[Apply])]).in_place(),
+    write("dynamodb:UpdateTable", &[(&TABLES, &[Apply])]).in_place(),
+    write("dynamodb:UpdateTimeToLive", &[(&TABLES, &[Apply])]).in_place(),
+];

@@ -1,0 +1,111 @@
+//! `engine apply`: makes AWS match the spec, or applies a saved plan.
+//!
+//! **Invariant:** a saved plan is applied as it was saved, or not at all.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::files;
+use crate::live::Leftovers;
+use crate::plan::{Goal, Options};
+use crate::saved::{self, SavedPlan};
+use crate::spec::Depth;
+
+use super::args::{PartArgs, RunArgs, SpecArgs, ViewArgs};
+use super::deploy::{Deployment, PlanScope, unless_targeted};
+use super::exit::{CommandError, Exit};
+use super::interrupt::on_runtime;
+use super::names::quoted;
+use super::session::{self, Intent};
+use super::{CommandContext, Global};
+
+/// Make AWS match the spec
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "deploy",
+    after_help = "\
+Examples:
+  engine apply specs/team.yaml --local    try it on this machine, without an account
+  engine apply specs/team.yaml            in your AWS account
+  engine apply --timeline timeline.html   also write a page that shows where the time went
+  engine apply --plain                    for a screen reader
+  engine apply --teams specs/examples/teams.txt
+                                          the same spec for each team in a list"
+)]
+pub(super) struct ApplyArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    #[command(flatten)]
+    part: PartArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    view: ViewArgs,
+}
+
+pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, CommandError> {
+    if let Some(saved) = saved_plan(&args.spec.named())? {
+        return apply_saved(cx, args, &saved);
+    }
+    let options = Options {
+        assume_owner: args.spec.assume_owner,
+        delete_data: args.run.delete_data,
+        replace: args.part.replace.iter().cloned().collect(),
+        targets: args.part.target.iter().cloned().collect(),
+    };
+    let leftovers = unless_targeted(&options, Leftovers::IndexedOrScanned);
+    let intent = Intent { goal: Goal::Present, writes: true, leftovers };
+    let sessions = session::open(cx, &args.spec, &options, Depth::Full)?;
+    let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };
+    on_runtime(|interrupt| deployment.apply(sessions, &args.run, None, interrupt))
+}
+
+/// The saved plan, if one is given instead of specs.
+fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, CommandError> {
+    for path in named {
+        // A read error is reported when the file is read as a spec.
+        let Ok(bytes) = files::read(path, saved::MAX_BYTES) else { continue };
+        let Some(saved) = SavedPlan::parse(&bytes).map_err(CommandError::one)? else { continue };
+        if named.len() > 1 {
+            let problem = format!("`{}` is a saved plan, which can't be combined with other files", path.display());
+            return Err(CommandError::usage(problem, format!("run `engine apply {}`", quoted(path))));
+        }
+        return Ok(Some(saved));
+    }
+    Ok(None)
+}
+
+/// Applies a saved plan, if it still holds.
+fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, saved: &SavedPlan) -> Result<Exit, CommandError> {
+    let ApplyArgs { spec, part, run, view } = args;
+    let is_narrowed = spec.team.is_some()
+        || spec.teams.is_some()
+        || spec.assume_owner
+        || cx.global.region.is_some()
+        || !(part.target.is_empty() && part.replace.is_empty());
+    if is_narrowed {
+        let problem = "a saved plan already contains the team, the region and the part of the spec";
+        return Err(CommandError::usage(problem, "leave out --team, --region, --target, --replace and --assume-owner"));
+    }
+    let flags = &saved.flags;
+    let options = Options {
+        assume_owner: flags.assume_owner,
+        delete_data: run.delete_data,
+        replace: flags.replace.clone(),
+        targets: flags.target.clone(),
+    };
+    let spec = SpecArgs {
+        spec: vec![PathBuf::from(&saved.spec)],
+        file: Vec::new(),
+        team: flags.team.clone(),
+        assume_owner: flags.assume_owner,
+        ..spec
+    };
+    let global = Global { local: flags.local || cx.global.local, region: flags.region.clone(), ..cx.global.clone() };
+    let PlanScope { goal, depth, leftovers } = PlanScope::of(flags.destroy, flags.prune_scan);
+    let intent = Intent { goal, writes: true, leftovers: unless_targeted(&options, leftovers) };
+    let sessions = session::open(&CommandContext { global, ..cx.clone() }, &spec, &options, depth)?;
+    let deployment = Deployment { terminal: cx.terminal, intent, view: &view };
+    on_runtime(|interrupt| deployment.apply(sessions, &run, Some(saved), interrupt))
+}

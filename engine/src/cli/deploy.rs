@@ -1,0 +1,184 @@
+//! Plans all specs of a command, and shows, checks, confirms and applies the plans.
+//!
+//! **Invariant:** nothing is written before everything has been shown and confirmed.
+
+mod execute;
+mod show;
+mod timeline;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::live::Leftovers;
+use crate::plan::{Action, Change, Goal, Options, Plan};
+use crate::render;
+use crate::saved::SavedPlan;
+use crate::spec::Depth;
+
+use super::args::{PlanFormat, RunArgs, ViewArgs};
+use super::exit::{CommandError, Exit};
+use super::session::{self, AwsTarget, Intent, Run, Session};
+use super::terminal::{self, Confirmation, Terminal};
+use super::{preflight, syntax};
+
+use show::rows;
+use timeline::TimelineFile;
+
+/// How a command plans, and how it shows plans.
+#[derive(Clone, Copy)]
+pub(super) struct Deployment<'d> {
+    pub(super) terminal: &'d Terminal,
+    pub(super) intent: Intent,
+    pub(super) view: &'d ViewArgs,
+}
+
+/// A run and its plan.
+pub(super) struct Planned<'t> {
+    pub(super) run: Run<'t>,
+    pub(super) plan: Plan,
+}
+
+/// What `diff` compares, and so what a saved plan contains.
+pub(super) struct PlanScope {
+    pub(super) goal: Goal,
+    pub(super) depth: Depth,
+    pub(super) leftovers: Leftovers,
+}
+
+impl PlanScope {
+    pub(super) fn of(destroy: bool, prune_scan: bool) -> PlanScope {
+        let (goal, depth, leftovers) = match (destroy, prune_scan) {
+            (true, _) => (Goal::Absent, Depth::Identities, Leftovers::Scanned),
+            (false, true) => (Goal::Present, Depth::Full, Leftovers::IndexedOrScanned),
+            (false, false) => (Goal::Present, Depth::Full, Leftovers::Indexed),
+        };
+        PlanScope { goal, depth, leftovers }
+    }
+}
+
+/// With `--target`, only what is attached to the targets counts as orphaned.
+pub(super) fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
+    if options.targets.is_empty() { leftovers } else { Leftovers::Hanging }
+}
+
+impl Deployment<'_> {
+    fn is_destroy(&self) -> bool {
+        self.intent.goal == Goal::Absent
+    }
+
+    fn is_for_people(&self) -> bool {
+        self.view.format == PlanFormat::Human
+    }
+
+    /// Reads AWS and plans.
+    pub(super) async fn plan<'t>(
+        &self,
+        sessions: Vec<Session<'t>>,
+        interrupt: &watch::Receiver<bool>,
+    ) -> Result<Vec<Planned<'t>>, CommandError> {
+        let runs = session::read(sessions, self.intent, interrupt).await?;
+        Ok(runs.into_iter().map(|run| Planned { plan: run.plan(self.intent.goal), run }).collect())
+    }
+
+    /// Shows the plans, asks for confirmation if needed, and applies them.
+    pub(super) async fn apply(
+        &self,
+        mut sessions: Vec<Session<'_>>,
+        args: &RunArgs,
+        saved: Option<&SavedPlan>,
+        interrupt: watch::Receiver<bool>,
+    ) -> Result<Exit, CommandError> {
+        let timeline = args.timeline.as_deref().map(TimelineFile::new).transpose()?;
+        sessions.iter_mut().for_each(|session| session.is_recorded = timeline.is_some());
+        let planned = self.plan(sessions, &interrupt).await?;
+        if self.is_for_people() {
+            self.show(&planned);
+        }
+        self.check(&planned, saved).await.inspect_err(|_| self.print_documents(&planned, "refused"))?;
+        let needs_approval = planned.iter().any(|it| it.plan.asks());
+        if needs_approval
+            && !args.yes
+            && let Some(exit) = self.confirm(&planned).await?
+        {
+            return Ok(exit);
+        }
+        if planned.iter().any(runs_code_here) {
+            self.terminal.note("local AWS: function code runs on this machine with your permissions");
+        }
+        self.carry_out(&planned, usize::from(args.parallelism), timeline.as_ref()).await
+    }
+
+    /// Checks the plans before anything is written.
+    async fn check(&self, planned: &[Planned<'_>], saved: Option<&SavedPlan>) -> Result<(), CommandError> {
+        self.check_refusals(planned)?;
+        if self.intent.goal == Goal::Present {
+            let found = join_all(planned.iter().map(|it| preflight::check_plan(&it.run, &it.plan))).await;
+            let invalid = syntax::check_sent(planned.iter().map(|it| (&it.run.session.spec, Some(&it.plan)))).await;
+            let (errors, warnings): (Vec<_>, Vec<_>) =
+                found.into_iter().flatten().chain(invalid).partition(|it| it.severity == Severity::Error);
+            if !errors.is_empty() {
+                return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
+            }
+            self.terminal.problems(&warnings);
+        }
+        match (saved, planned.first()) {
+            (Some(saved), Some(current)) => check_saved(saved, current),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that no resource is refused.
+    pub(super) fn check_refusals(&self, planned: &[Planned<'_>]) -> Result<(), CommandError> {
+        let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(CommandError { exit: Exit::Failed, diagnostics: refusals }),
+        }
+    }
+
+    /// Asks for confirmation; returns how the command ends without it.
+    async fn confirm(&self, planned: &[Planned<'_>]) -> Result<Option<Exit>, CommandError> {
+        let Some(first) = planned.first() else { return Ok(None) };
+        let (terminal, destroy) = (self.terminal, self.is_destroy());
+        if !self.is_for_people() {
+            // The plan must be visible before the prompt, and stdout is for the document.
+            for it in planned {
+                terminal.note(&render::plan(&it.plan, destroy, rows(self.view), terminal.err));
+            }
+        }
+        let answer = terminal::confirm(terminal, &first.run.cx, destroy).await;
+        match answer.inspect_err(|_| self.print_documents(planned, "declined"))? {
+            Confirmation::Yes => Ok(None),
+            Confirmation::No => {
+                self.print_documents(planned, "declined");
+                terminal.note("Nothing was changed.");
+                Ok(Some(Exit::Failed))
+            }
+            Confirmation::Interrupted => {
+                self.print_documents(planned, "interrupted");
+                Ok(Some(Exit::Interrupted))
+            }
+        }
+    }
+}
+
+/// Checks that a saved plan is still the current one.
+fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result<(), CommandError> {
+    let Session { spec, overrides, .. } = &run.session;
+    let current = SavedPlan::new(spec, &run.inventory, plan, overrides, saved.flags.clone(), saved.salt.clone());
+    let changes = saved.moved(&current);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let problem = "the saved plan is out of date, so nothing was changed";
+    let hint = "review the plan above, and save it again with `engine diff --out`";
+    Err(CommandError::one(Diagnostic::error(problem, hint).why(changes.join("; "))))
+}
+
+/// Whether a plan sends code to the local AWS.
+fn runs_code_here(Planned { run, plan }: &Planned<'_>) -> bool {
+    let sends_code =
+        |change: &Change| change.kind == "function" && matches!(change.action, Action::Create | Action::Update);
+    matches!(run.session.target, AwsTarget::Local(_)) && plan.changes.iter().any(sends_code)
+}

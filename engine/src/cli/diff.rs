@@ -1,0 +1,123 @@
+//! `engine diff`: shows what an apply or a destroy would change, and saves the plan.
+//!
+//! **Invariant:** it changes nothing in AWS.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::sync::watch;
+
+use crate::diagnostic::Diagnostic;
+use crate::plan::Options;
+use crate::plan_file;
+use crate::saved::{Flags, Salt, SavedPlan};
+
+use super::CommandContext;
+use super::args::{PartArgs, SpecArgs, ViewArgs, WhenStopped};
+use super::deploy::{Deployment, PlanScope, Planned, unless_targeted};
+use super::exit::{CommandError, Exit};
+use super::interrupt::on_runtime;
+use super::names::quoted;
+use super::session::{self, Intent, Session};
+
+/// Show what `apply` would change
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "plan",
+    after_help = "\
+Examples:
+  engine diff                       the plan for specs/team.yaml
+  engine diff --detailed-exitcode   exit code 2 if something would change
+  engine diff --destroy             what `destroy` would do
+  engine diff --out plan.json       also save the plan, for `engine apply plan.json`"
+)]
+pub(super) struct DiffArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    #[command(flatten)]
+    part: PartArgs,
+    /// Exit with code 2 if anything would change
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Show what `destroy` would do
+    #[arg(long, conflicts_with = "replace")]
+    destroy: bool,
+    /// Find orphans by the team's name prefix if you lack permission to read the tag index
+    #[arg(long)]
+    prune_scan: bool,
+    /// Save the plan; `engine apply FILE` then applies exactly this plan or fails
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    view: ViewArgs,
+}
+
+pub(super) fn run(cx: &CommandContext<'_>, args: DiffArgs) -> Result<Exit, CommandError> {
+    let options = Options {
+        assume_owner: args.spec.assume_owner,
+        delete_data: false,
+        replace: args.part.replace.iter().cloned().collect(),
+        targets: args.part.target.iter().cloned().collect(),
+    };
+    let PlanScope { goal, depth, leftovers } = PlanScope::of(args.destroy, args.prune_scan);
+    let intent = Intent { goal, writes: false, leftovers: unless_targeted(&options, leftovers) };
+    let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
+    let sessions = session::open(cx, &spec, &options, depth)?;
+    if args.out.is_some() && sessions.len() != 1 {
+        return Err(CommandError::usage(
+            "a saved plan is for one spec and one team",
+            "save one plan per spec and team",
+        ));
+    }
+    let flags = Flags {
+        destroy: args.destroy,
+        local: cx.global.local,
+        assume_owner: args.spec.assume_owner,
+        prune_scan: args.prune_scan,
+        replace: options.replace,
+        target: options.targets,
+        team: args.spec.team.clone(),
+        region: cx.global.region.clone(),
+    };
+    let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };
+    on_runtime(|interrupt| diff(sessions, &deployment, &args, flags, interrupt))
+}
+
+async fn diff(
+    sessions: Vec<Session<'_>>,
+    deployment: &Deployment<'_>,
+    args: &DiffArgs,
+    flags: Flags,
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, CommandError> {
+    if let Some(out) = &args.out {
+        plan_file::has_room_at(out).map_err(CommandError::one)?;
+    }
+    let planned = deployment.plan(sessions, &interrupt).await?;
+    deployment.show(&planned);
+    let mut exit = Exit::Done;
+    let mut refusals = Vec::new();
+    for Planned { run, plan } in &planned {
+        refusals.extend(run.refusals(plan));
+        if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
+            if plan.is_undecided() {
+                let problem = "the plan wasn't saved: some resources can't be determined yet";
+                return Err(CommandError::one(Diagnostic::error(problem, "try again in a minute")));
+            }
+            let Session { spec, overrides, terminal, .. } = &run.session;
+            let saved = SavedPlan::new(spec, &run.inventory, plan, overrides, flags.clone(), Salt::random());
+            plan_file::write(&saved, out).map_err(CommandError::one)?;
+            let file = quoted(out);
+            terminal.note(&format!("Saved the plan to {file}. To apply exactly this plan, run: engine apply {file}"));
+        }
+        // What can't be determined yet may change as well.
+        if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided() || plan.is_partial()) {
+            exit = Exit::Pending;
+        }
+    }
+    if !refusals.is_empty() {
+        deployment.terminal.problems(&refusals);
+        exit = Exit::Failed;
+    }
+    Ok(exit)
+}

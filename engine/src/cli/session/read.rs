@@ -1,0 +1,264 @@
+//! Reads AWS for all sessions of a command, and plans.
+//!
+//! **Invariant:** before a command writes, every owner is known.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use crate::aws::{self, Access, Aws, Class, Connection, Consent, Context, LocalSettings};
+use crate::cli::exit::{CommandError, Exit};
+use crate::cli::terminal::{report_waits_once, with_wait_notice};
+use crate::diagnostic::Diagnostic;
+use crate::inventory::{Inventory, Leftover};
+use crate::kinds;
+use crate::live::{self, Leftovers, ReadError};
+use crate::ownership::OwnershipVerdict;
+use crate::plan::{self, Goal, Options, Plan};
+use crate::remedy::Advice;
+use crate::render::{self, remedy};
+use crate::schema::{Id, Naming, Ownership};
+use crate::spec::Spec;
+
+use super::local_aws::lock_writes;
+use super::{AwsTarget, Session};
+
+/// A session and what exists in AWS.
+pub(in crate::cli) struct Run<'t> {
+    pub(in crate::cli) session: Session<'t>,
+    pub(in crate::cli) cx: Context,
+    pub(in crate::cli) inventory: Inventory,
+}
+
+/// What a command does in AWS.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) struct Intent {
+    pub(in crate::cli) goal: Goal,
+    /// Whether it writes, which requires that every owner is known.
+    pub(in crate::cli) writes: bool,
+    pub(in crate::cli) leftovers: Leftovers,
+}
+
+/// Connects and reads all sessions concurrently.
+pub(in crate::cli) async fn read<'t>(
+    mut sessions: Vec<Session<'t>>,
+    intent: Intent,
+    interrupt: &watch::Receiver<bool>,
+) -> Result<Vec<Run<'t>>, CommandError> {
+    if intent.writes {
+        // Before the read, which otherwise would miss what the other command is creating.
+        lock_writes(&mut sessions, interrupt).await?;
+    }
+    let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
+    let source = || vec!["AWS credentials".to_owned()];
+    let clients = with_wait_notice(quiet, source, connect(&sessions, intent)).await?;
+    let contexts: Vec<Context> = sessions
+        .iter()
+        .zip(clients)
+        .map(|(session, aws)| {
+            let Options { assume_owner, delete_data, .. } = session.options;
+            let consent = Consent { delete_data, assume_owner };
+            if session.is_recorded {
+                aws.recorder.start();
+            }
+            kinds::context(Arc::new(aws), consent, interrupt.clone()).reporting(report_waits_once(quiet))
+        })
+        .collect();
+    let waits = || contexts.iter().flat_map(|cx| cx.waits()).collect();
+    let reads = sessions.into_iter().zip(&contexts).map(|(session, cx)| session.read(cx.clone(), intent));
+    let (mut runs, mut failure) = (Vec::new(), None::<CommandError>);
+    for read in with_wait_notice(quiet, waits, join_all(reads)).await {
+        match (read, &mut failure) {
+            (Ok(run), _) => runs.push(run),
+            (Err(first), slot @ None) => *slot = Some(first),
+            // A cause that all share is one error.
+            (Err(more), Some(failure)) => {
+                let new: Vec<Diagnostic> =
+                    more.diagnostics.into_iter().filter(|it| !failure.diagnostics.contains(it)).collect();
+                failure.diagnostics.extend(new);
+            }
+        }
+    }
+    failure.map_or(Ok(runs), Err)
+}
+
+/// Clients for each session; those with the same target share credentials and rate limits.
+async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, CommandError> {
+    let mut connections: Vec<(&AwsTarget, Connection)> = Vec::new();
+    let mut clients = Vec::new();
+    for session in sessions {
+        let access = if intent.writes {
+            Access::Team { team: session.spec.team.clone(), assume_owner: session.options.assume_owner }
+        } else {
+            Access::ReadOnly
+        };
+        if let AwsTarget::Local(settings) = &session.target
+            && intent.goal == Goal::Present
+        {
+            stand_in(session, settings).await?;
+        }
+        let position = match connections.iter().position(|(known, _)| **known == session.target) {
+            Some(position) => position,
+            None => {
+                let connection = session.connection().await;
+                let connection =
+                    connection.map_err(|error| session.read_failure(vec![ReadError { resource: None, error }]))?;
+                connections.push((&session.target, connection));
+                connections.len() - 1
+            }
+        };
+        clients.extend(connections.get(position).map(|(_, connection)| connection.clients(access)));
+    }
+    Ok(clients)
+}
+
+/// Creates stand-ins in the local AWS for imported roles.
+async fn stand_in(session: &Session<'_>, settings: &LocalSettings) -> Result<(), CommandError> {
+    let made = aws::standin::ensure_roles(settings, &session.spec).await;
+    for role in made.map_err(|error| CommandError::one(error.diagnostic("create stand-ins for imported roles")))? {
+        session.terminal.note(&format!(
+            "local AWS: created a stand-in for the imported role {role} (trusts Lambda; stream and log permissions)"
+        ));
+    }
+    Ok(())
+}
+
+impl<'t> Session<'t> {
+    /// The account, if it is known without a call, which saves a round trip.
+    fn account(&self) -> Option<&str> {
+        match &self.target {
+            AwsTarget::Account(_) => self.spec.account.as_deref(),
+            AwsTarget::Local(settings) => Some(&settings.account),
+        }
+    }
+
+    /// Reads AWS, and before writes waits until every owner is known.
+    pub(in crate::cli) async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, CommandError> {
+        let Intent { goal, writes, leftovers } = intent;
+        let inventory = loop {
+            let read = tokio::select! {
+                read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
+                // Reads change nothing, so they can be canceled.
+                () = cx.interrupt() => return Err(CommandError::interrupted()),
+            };
+            let inventory = read.map_err(|errors| self.read_failure(errors))?;
+            cx = cx.riding_out_outages();
+            let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
+            let undecided: Vec<_> = undecided
+                .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))
+                .collect();
+            let is_settled = !writes || !inventory.leftovers.iter().any(Leftover::is_undecided);
+            if undecided.is_empty() && is_settled {
+                break inventory;
+            }
+            for (declared, reason) in undecided {
+                // It may take a minute, and nothing else has been shown yet.
+                self.terminal.note(&format!("{}: waiting, because {reason}", declared.name));
+            }
+            for leftover in inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()) {
+                let name = &leftover.declared.id.name;
+                self.terminal.note(&format!("{name}: waiting, because its owner can't be determined yet"));
+            }
+            // The result may affect other declarations, so everything is read again.
+            live::await_owners(&cx, &self.spec, &inventory).await.map_err(|errors| self.read_failure(errors))?;
+        };
+        for declared in &mut self.spec.resources {
+            let id =
+                inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));
+            declared.id = Id { site: Some(inventory.site.clone()), ..id };
+        }
+        Ok(Run { session: self, cx, inventory })
+    }
+
+    pub(super) fn read_failure(&self, errors: Vec<ReadError>) -> CommandError {
+        let interrupted = errors.iter().any(|it| it.error.class == Class::Interrupted);
+        let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
+            let action = resource.as_ref().map_or_else(String::new, |name| format!("read `{name}`"));
+            let mut diagnostic = error.diagnostic(&action);
+            if let Some(place) = resource.and_then(|name| self.spec.blamed(&name, &error)) {
+                diagnostic = diagnostic.at(place);
+            }
+            if error.class == Class::NoCredentials
+                && let Some(running) = self.running_local()
+            {
+                diagnostic = diagnostic.hint(format!(
+                    "to use this project's local AWS, which runs on port {}, add `--local`",
+                    running.port
+                ));
+            }
+            diagnostic
+        });
+        CommandError {
+            exit: if interrupted { Exit::Interrupted } else { Exit::Failed },
+            diagnostics: diagnostics.collect(),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Plans the run.
+    pub(in crate::cli) fn plan(&self, goal: Goal) -> Plan {
+        plan::plan(&self.session.spec, &self.inventory, goal, &self.session.options)
+    }
+
+    /// The first line of each output.
+    pub(in crate::cli) fn heading(&self) -> String {
+        let Session { spec, notes, terminal, .. } = &self.session;
+        render::heading(spec, &self.inventory.site, notes, terminal.out)
+    }
+
+    /// The stack of the same team that owns everything in the spec: the spec's file was renamed.
+    pub(in crate::cli) fn renamed<'p>(&'p self, plan: &'p Plan) -> Option<&'p str> {
+        let Spec { stack, file, .. } = &self.session.spec;
+        let is_from_file = Path::new(file.name()).file_stem().is_some_and(|stem| stem == stack.as_str());
+        let mut other = None;
+        for declared in self.session.spec.resources.iter().filter(|it| is_from_file && !it.imported) {
+            let Some(live) = self.inventory.live(&declared.name) else {
+                // If any resource doesn't exist, it is a different stack that shares a name.
+                if matches!(declared.schema().naming, Naming::Own { .. }) {
+                    return None;
+                }
+                continue;
+            };
+            match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
+                OwnershipVerdict::OtherStack(owner) if !owner.stack.is_empty() => {
+                    if *other.get_or_insert(owner.stack.as_str()) != owner.stack {
+                        return None;
+                    }
+                }
+                _ if live.owner == Ownership::Inherited => {}
+                _ => return None,
+            }
+        }
+        other.filter(|_| plan.refusals().next().is_some())
+    }
+
+    /// The errors of refused rows, with their places in the file.
+    pub(in crate::cli) fn refusals(&self, plan: &Plan) -> Vec<Diagnostic> {
+        let spec = &self.session.spec;
+        if let Some(stack) = self.renamed(plan) {
+            let file = spec.file.name();
+            let problem =
+                format!("the resources in `{file}` belong to the stack `{stack}` of the team `{}`", spec.team);
+            let why = format!(
+                "without `stack:`, the file name is the stack name, which is now `{}`; nothing was changed",
+                spec.stack
+            );
+            return vec![Diagnostic::error(problem, format!("add `stack: {stack}` to the spec")).why(why)];
+        }
+        let refused = plan.refusals().map(|change| {
+            let words = |advice: &Option<Advice>| advice.as_ref().map(remedy::words);
+            let reason = words(&change.reason).unwrap_or_else(|| "it can't be applied".to_owned());
+            let hint = words(&change.hint).unwrap_or_else(|| "`engine diff` shows the whole plan".to_owned());
+            let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource), hint);
+            let path = change.properties.first().map(|property| property.path.clone()).unwrap_or_default();
+            match spec.place(&change.resource, &path) {
+                Some(place) => diagnostic.at(place),
+                None => diagnostic,
+            }
+        });
+        refused.collect()
+    }
+}
