@@ -20,6 +20,7 @@ mod graph;
 mod help;
 mod init;
 mod interrupt;
+mod links;
 mod list;
 mod local;
 mod logs;
@@ -56,8 +57,9 @@ pub use schema::json_schema;
 /// With the commit that it was built from, if known.
 const VERSION: &str = env!("ENGINE_VERSION");
 
-/// Deploy what a YAML spec declares: DynamoDB tables, their streams, Lambda functions and what connects them. There is no
-/// state file: every command reads AWS and compares it with the spec.
+/// Deploy the resources in a YAML spec: DynamoDB tables and streams, Lambda functions, permissions and event source
+/// mappings. There is no
+/// state file: engine reads the current state from AWS and compares it with the spec.
 #[derive(Debug, Parser)]
 #[command(
     name = "engine",
@@ -65,13 +67,13 @@ const VERSION: &str = env!("ENGINE_VERSION");
     max_term_width = 100,
     after_help = "\
 Examples:
-  engine init                 write a first spec
-  engine apply --local        try it on this machine, without an account
+  engine init                 write a starter spec
+  engine apply --local        deploy to a local AWS, without an account
   engine diff                 show what would change in AWS
   engine apply                apply the changes
-  engine verify               test it end to end
+  engine verify               test the pipeline end to end
 
-`engine COMMAND -h` shows a command's options, `--help` shows everything."
+`engine COMMAND -h` shows a command's options; `--help` shows everything."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -87,7 +89,7 @@ struct Global {
     #[arg(long, global = true, env = "ENGINE_LOCAL", value_parser = clap::builder::FalseyValueParser::new(),
           conflicts_with_all = ["profile", "endpoint_url"], hide_env = true)]
     local: bool,
-    /// Use this profile of ~/.aws/config
+    /// Use this profile from ~/.aws/config
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
     /// Use this region instead of the spec's
@@ -96,8 +98,8 @@ struct Global {
     /// Use this URL for all AWS services
     #[arg(long, global = true, value_name = "URL", value_parser = parse::url)]
     endpoint_url: Option<String>,
-    /// Limit this process to N Lambda control-plane calls per second (account limit: 15), and to the same share of AWS's
-    /// other limits
+    /// Limit this process to N Lambda control-plane calls per second (account limit: 15), and to the same fraction of
+    /// AWS's other rate limits
     #[arg(long, global = true, value_name = "N", value_parser = |text: &str| parse::whole_number::<u8>(text, 1, 15))]
     rate: Option<u8>,
     /// Run as if started in this folder
@@ -116,7 +118,7 @@ struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Format of everything on stderr; json prints one object per line
+    /// Log format on stderr; json prints one object per line
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
     /// What is between the clients and AWS; not an option, only [`run_through`] sets it.

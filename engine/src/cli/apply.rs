@@ -26,9 +26,9 @@ use super::{CommandContext, Global};
     visible_alias = "deploy",
     after_help = "\
 Examples:
-  engine apply specs/team.yaml --local    try it on this machine, without an account
+  engine apply specs/team.yaml --local    deploy to a local AWS, without an account
   engine apply specs/team.yaml            in your AWS account
-  engine apply --timeline timeline.html   also write a page that shows where the time went
+  engine apply --timeline timeline.html   also write an HTML timeline of the run
   engine apply --plain                    for a screen reader
   engine apply --teams specs/examples/teams.txt
                                           the same spec for each team in a list"

@@ -10,8 +10,8 @@ use super::parse::{variable, whole_number};
 
 #[derive(Debug, Args, Clone)]
 pub(super) struct SpecArgs {
-    /// The specs: files, patterns, or folders with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in
-    /// specs/, in this folder or above
+    /// The specs: files, glob patterns, or folders with a specs/ folder. Defaults to specs/team.yaml or the only YAML
+    /// specs/, in this folder or a parent folder
     #[arg(value_name = "SPEC")]
     pub(super) spec: Vec<PathBuf>,
     /// The same as SPEC; may be repeated
@@ -20,7 +20,7 @@ pub(super) struct SpecArgs {
     /// Use this team instead of the spec's
     #[arg(long, value_name = "TEAM")]
     pub(super) team: Option<String>,
-    /// Use the spec for each team in this file (one team per line)
+    /// Run the command for each team in this file (one team per line)
     #[arg(long, value_name = "FILE", conflicts_with = "team")]
     pub(super) teams: Option<PathBuf>,
     /// Set the value of `${var.NAME}`; may be repeated
@@ -56,7 +56,7 @@ pub(super) enum WhenStopped {
 /// Which folders a spec may read code from.
 #[derive(Debug, Default, Clone, Copy, Args)]
 pub(super) struct CodeArgs {
-    /// Allow `code:` outside the project (the nearest folder with .git, or else the one with specs/)
+    /// Allow `code:` outside the project (the nearest folder with .git, or else with specs/)
     #[arg(long)]
     pub(super) allow_code_outside: bool,
 }
@@ -64,8 +64,8 @@ pub(super) struct CodeArgs {
 /// One spec for one team, for commands whose only operand is the spec.
 #[derive(Debug, Args)]
 pub(super) struct OneSpecArgs {
-    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in this
-    /// folder or above
+    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in the
+    /// folder or a parent folder
     #[arg(value_name = "SPEC")]
     pub(super) spec: Option<PathBuf>,
     /// The same as SPEC
@@ -78,8 +78,8 @@ pub(super) struct OneSpecArgs {
 /// One spec for one team, for commands whose operand is a name.
 #[derive(Debug, Args)]
 pub(super) struct NamedSpecArgs {
-    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in this
-    /// folder or above
+    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in the
+    /// folder or a parent folder
     #[arg(long = "spec", value_name = "FILE")]
     pub(super) path: Option<PathBuf>,
     #[command(flatten)]
@@ -167,7 +167,7 @@ pub(super) struct RunArgs {
     /// Maximum number of concurrent steps
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = |text: &str| whole_number::<u16>(text, 1, 256))]
     pub(super) parallelism: u16,
-    /// Write an HTML page that shows where the time went
+    /// Write an HTML timeline of the steps and AWS calls
     #[arg(long, value_name = "FILE.html")]
     pub(super) timeline: Option<PathBuf>,
 }

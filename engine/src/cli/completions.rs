@@ -16,8 +16,8 @@ use super::{CommandContext, explain, help, man};
 #[command(after_help = "\
 Examples:
   engine completions bash > engine.bash          then: source engine.bash
-  engine completions zsh > _engine               into a folder of $fpath
-  engine completions fish > engine.fish          into ~/.config/fish/completions
+  engine completions zsh > _engine               then: move it to a folder in $fpath
+  engine completions fish > engine.fish          then: move it to ~/.config/fish/completions
   engine completions powershell > engine.ps1     then: . ./engine.ps1")]
 pub(super) struct CompletionsArgs {
     /// The shell

@@ -22,13 +22,13 @@ use super::session::{self, Intent};
 #[command(after_help = "\
 Examples:
   engine destroy                          with a confirmation prompt
-  engine destroy --yes --delete-data      without one, even if tables have items
+  engine destroy --yes --delete-data      without a prompt, even if tables have items
   engine destroy --team blue-owls --stack team --region eu-central-1
                                           a stack whose spec no longer exists")]
 pub(super) struct DestroyArgs {
     #[command(flatten)]
     spec: SpecArgs,
-    /// Use this stack of --team if the spec no longer exists
+    /// Use this stack, with --team, if the spec no longer exists
     #[arg(long, value_name = "STACK", requires = "team", conflicts_with_all = ["spec", "file", "teams"])]
     stack: Option<String>,
     /// Limit the command to this resource and its dependents; may be repeated

@@ -27,7 +27,7 @@ use super::session::{self, Intent, Session};
     after_help = "\
 Examples:
   engine diff                       the plan for specs/team.yaml
-  engine diff --detailed-exitcode   exit code 2 if something would change
+  engine diff --detailed-exitcode   exit code 2 if anything would change
   engine diff --destroy             what `destroy` would do
   engine diff --out plan.json       also save the plan, for `engine apply plan.json`"
 )]
@@ -42,7 +42,7 @@ pub(super) struct DiffArgs {
     /// Show what `destroy` would do
     #[arg(long, conflicts_with = "replace")]
     destroy: bool,
-    /// Find orphans by the team's name prefix if you lack permission to read the tag index
+    /// Find orphans by the team's name prefix if you lack the permission `tag:GetResources`
     #[arg(long)]
     prune_scan: bool,
     /// Save the plan; `engine apply FILE` then applies exactly this plan or fails
@@ -101,7 +101,7 @@ async fn diff(
         refusals.extend(run.refusals(plan));
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
             if plan.is_undecided() {
-                let problem = "the plan wasn't saved: some resources can't be determined yet";
+                let problem = "the plan wasn't saved: some resources can't be planned yet";
                 return Err(CommandError::one(Diagnostic::error(problem, "try again in a minute")));
             }
             let Session { spec, overrides, terminal, .. } = &run.session;

@@ -129,7 +129,7 @@ fn session_of<'t>(cx: &CommandContext<'t>, spec: &SpecArgs, checks: &mut Checks)
     sessions
         .into_iter()
         .next()
-        .ok_or_else(|| CommandError::one(Diagnostic::error("no spec found", "`engine init` writes a first spec")))
+        .ok_or_else(|| CommandError::one(Diagnostic::error("no spec found", "`engine init` writes a starter spec")))
 }
 
 /// Checks the spec, and returns whether it can be used.
@@ -150,7 +150,7 @@ fn check_spec(cx: &CommandContext<'_>, spec: &SpecArgs, checks: &mut Checks) -> 
         }
         Err(failure) => {
             let problem = failure.diagnostics.first().map_or_else(String::new, |it| it.problem.clone());
-            checks.note("spec", problem, "`engine init` writes a first spec");
+            checks.note("spec", problem, "`engine init` writes a starter spec");
             false
         }
     }

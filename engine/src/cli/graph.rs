@@ -22,7 +22,7 @@ use super::session::{self, Intent, Session};
 Examples:
   engine graph                               as a table
   engine graph --plan                        with what `apply` would change
-  engine graph --format svg > pipeline.svg   as a picture; also dot, mermaid and html")]
+  engine graph --format svg > pipeline.svg   as an image; also dot, mermaid and html")]
 pub(super) struct GraphArgs {
     #[command(flatten)]
     spec: SpecArgs,
@@ -43,9 +43,9 @@ enum GraphFormat {
     Dot,
     /// For Markdown pages
     Mermaid,
-    /// A picture
+    /// An image
     Svg,
-    /// A web page with the picture
+    /// A web page with the image
     Html,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: GraphArgs) -> Result<Exit, Comm
 fn check_count(n: usize, drawing: Drawing) -> Result<(), CommandError> {
     if n > 1 && drawing != Drawing::Text {
         return Err(CommandError::usage(
-            "a picture shows one spec and one team",
+            "an image shows one spec and one team",
             "run the command once per spec and team",
         ));
     }

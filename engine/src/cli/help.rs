@@ -8,7 +8,7 @@ use anstyle::Style;
 use clap::builder::{ArgPredicate, StyledStr};
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
-use super::Cli;
+use super::{Cli, links};
 
 /// The commands, grouped by task.
 const GROUPS: [(&str, &[&str]); 6] = [
@@ -25,7 +25,7 @@ const AWS: [&str; 5] = ["local", "profile", "region", "endpoint_url", "rate"];
 
 const AWS_ENVIRONMENT: &str = "  \
   AWS_PROFILE, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
-                            As for the AWS CLI; --profile, --region and
+                            As in the AWS CLI; --profile, --region and
                             --endpoint-url take precedence
   ENGINE_LOCAL=1            The same as --local
   HTTPS_PROXY, NO_PROXY     Connect through a proxy
@@ -44,7 +44,7 @@ Exit codes:
   0     done
   1     failed, refused or declined, or a problem was found
   2     changes pending (diff --detailed-exitcode)
-  3     partly applied; run the same command again to continue
+  3     partially applied; run the same command again to continue
   64    invalid command line
   130   interrupted
 ";
@@ -70,7 +70,12 @@ fn assembled(with_hidden: bool) -> Command {
         // On `logs`, `-f` is `--follow`.
         .mut_subcommand("output", |it| it.mut_arg("path", |path| path.short('f')));
     let template = template(&root);
-    root.after_long_help(extended(&Cli::command(), true)).help_template(template)
+    let further = links::further_reading(links::REPOSITORY);
+    let with_further = |help: String| format!("{help}\n{further}");
+    let short = root.get_after_help().map_or_else(String::new, ToString::to_string);
+    let root = root.after_help(with_further(short));
+    let long = extended(&root, true);
+    root.after_long_help(long).help_template(template)
 }
 
 /// Which of [`AWS`] a command uses.

@@ -34,7 +34,7 @@ const FOLDERS: [&str; 3] = ["specs", "lambda-src", "lambda-src/log-events"];
 /// How often the prompt is repeated after an invalid name.
 const TRIES: usize = 3;
 
-/// Write a first spec and its function's code
+/// Write a starter spec and its function's code
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -64,9 +64,9 @@ pub(super) struct InitArgs {
 enum InitTemplate {
     /// A table and a function that logs every item change
     Pipeline,
-    /// The same, with a queue for records that the function failed to process
+    /// A table and a function, with a queue for records that the function failed to process
     DeadLetter,
-    /// The same for an existing table that another tool manages
+    /// A function for an existing table that another tool created
     ExistingTable,
 }
 
@@ -138,9 +138,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Comma
 
 fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
     let hint = match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "use a folder that you have permission to write to: `engine init FOLDER`"
-        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "use a writable folder: `engine init FOLDER`",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free disk space, and run the command again",
         _ => "use another folder: `engine init FOLDER`",
     };

@@ -32,7 +32,7 @@ Examples:
   engine list                                      what this team's stack owns
   engine list --all-teams                          what all teams own
   engine list --all-teams --prefixes specs/examples/teams.txt
-                                                   also untagged resources named after a team
+                                                   also untagged resources with a team's prefix
   engine list --teams specs/examples/teams.txt     the same spec for each team in a list")]
 pub(super) struct ListArgs {
     #[command(flatten)]

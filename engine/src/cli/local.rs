@@ -17,15 +17,15 @@ use super::interrupt::interrupt_flag;
 use super::parse::account_id;
 use super::session::{self, LOCAL_ACCOUNT, LOCAL_REGION};
 
-/// Control this project's local AWS
+/// Manage this project's local AWS
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   engine local start     or any command with --local
-  engine local status    where it runs
+  engine local status    its status and address
   engine local env       variables for other AWS clients
   engine local reset     delete everything in it
-  engine local stop      stop it; it also stops after an hour without use")]
+  engine local stop      stop it; it also stops after an hour of inactivity")]
 pub(super) struct LocalArgs {
     #[command(subcommand)]
     command: LocalCommand,
@@ -33,18 +33,18 @@ pub(super) struct LocalArgs {
 
 #[derive(Debug, Subcommand)]
 enum LocalCommand {
-    /// Start it, or print where it runs
+    /// Start the local AWS, or print its address if it is running
     #[command(after_help = "\
 Examples:
   engine local start                       or any command with --local
   engine apply --local                     deploy the spec to it")]
     Start,
-    /// Stop it and delete what is deployed there
+    /// Stop the local AWS and delete everything deployed in it
     #[command(after_help = "\
 Examples:
-  engine local stop                        it also stops after an hour without use")]
+  engine local stop                        it also stops after an hour of inactivity")]
     Stop,
-    /// Print whether and where it runs; exit code 1 if it is stopped
+    /// Print the status and address of the local AWS; exit with code 1 if it is stopped
     #[command(after_help = "\
 Examples:
   engine local status                      its address; for other tools, see `engine local env`")]
@@ -53,7 +53,7 @@ Examples:
         #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
         format: OutputFormat,
     },
-    /// Print the environment variables that point AWS clients to it, including its key
+    /// Print the environment variables that point AWS clients to the local AWS, including its key
     #[command(after_help = "\
 Examples:
   engine local env                         for a shell: eval \"$(engine local env)\"")]
@@ -62,12 +62,12 @@ Examples:
         #[arg(long, value_name = "ID", value_parser = account_id)]
         account: Option<String>,
     },
-    /// Delete everything in it, in all accounts and regions
+    /// Delete everything in the local AWS, in all accounts and regions
     #[command(after_help = "\
 Examples:
   engine local reset                       then start over: engine apply --local")]
     Reset {
-        /// Stop and uninstall it; the next start installs it again
+        /// Stop and uninstall the local AWS; the next start installs it again
         #[arg(long)]
         install: bool,
     },

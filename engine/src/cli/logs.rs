@@ -47,20 +47,20 @@ Examples:
   engine logs -n 20                  the last 20 entries
   engine logs --follow               also new entries as they arrive
   engine logs logger --since 10m     one function, the last 10 minutes
-  engine logs --filter MODIFY        only lines with this text
+  engine logs --filter MODIFY        only entries with this text
   engine logs --raw                  exactly what the functions logged
-  engine logs --format json          for programs")]
+  engine logs --format json          for scripts")]
 pub(super) struct LogsArgs {
-    /// A function's name in the spec. Defaults to all functions, each line with its function's name in front
+    /// A function's name in the spec. Defaults to all functions, with each line prefixed by the function's name
     #[arg(value_name = "RESOURCE")]
     resource: Option<String>,
     /// Follow new entries until Ctrl-C
     #[arg(short, long)]
     follow: bool,
-    /// Start this long ago (90s, 10m, 2h, 1d) or at this time (2026-11-25T14:00)
+    /// Show entries newer than this duration (90s, 10m, 2h, 1d) or time (2026-11-25T14:00)
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = point_in_time)]
     since: PointInTime,
-    /// End this long ago or at this time
+    /// Show entries older than this duration or time
     #[arg(long, value_name = "TIME", value_parser = point_in_time, conflicts_with = "follow")]
     until: Option<PointInTime>,
     /// Show only the last N entries
@@ -69,7 +69,7 @@ pub(super) struct LogsArgs {
     /// Show only entries that contain this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Print each event as it was logged, without folding or labels
+    /// Print each event as it was logged, without grouping or labels
     #[arg(long)]
     raw: bool,
     /// Show times in UTC instead of local time

@@ -9,13 +9,13 @@ use crate::diagnostic::{Diagnostic, nearest};
 use super::exit::{CommandError, Exit};
 use super::{CommandContext, VERSION, help};
 
-/// Print the man page of engine or of a command
+/// Print the man page for engine or a command
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   engine man > engine.1                then: man ./engine.1
-  engine man apply > engine-apply.1    the page of one command
-  engine man local stop                or local-stop, the name of its page")]
+  engine man apply > engine-apply.1    the page for one command
+  engine man local stop                the same as: engine man local-stop")]
 pub(super) struct ManArgs {
     /// A command, or a command and its subcommand
     #[arg(value_name = "COMMAND")]

@@ -25,7 +25,7 @@ use super::session::{self, Intent, Run, Session};
 #[command(after_help = "\
 Examples:
   engine output --spec specs/examples/inline.yaml         all outputs
-  engine output table --spec specs/examples/inline.yaml   only the value of one")]
+  engine output table --spec specs/examples/inline.yaml   only the output `table`")]
 pub(super) struct OutputArgs {
     /// Print only this output
     #[arg(value_name = "NAME")]

@@ -38,10 +38,10 @@ pub(super) struct PolicyArgs {
     /// Print the permissions for this command
     #[arg(long = "for", value_enum, value_name = "COMMAND", default_value_t = PolicyCommand::All)]
     purpose: PolicyCommand,
-    /// Print the trust and permissions that the spec's roles need instead
+    /// Instead, print the trust and permissions policies that the spec's roles need
     #[arg(long, conflicts_with = "purpose")]
     role: bool,
-    /// Use this account. Defaults to the spec's, or that of your credentials
+    /// Use this account. Defaults to the spec's account, or else your credentials' account
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account: Option<String>,
 }
@@ -110,7 +110,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
 
 /// The error for `--local`.
 fn not_local() -> CommandError {
-    let problem = "a policy is for an AWS account, and the local AWS checks no permissions";
+    let problem = "a policy is for an AWS account, but the local AWS doesn't check permissions";
     CommandError::usage(problem, "leave out `--local` (or ENGINE_LOCAL), and add the account: `--account ID`")
 }
 

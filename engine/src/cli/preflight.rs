@@ -41,7 +41,7 @@ const AT_ONCE: usize = 16;
     after_help = "\
 Examples:
   engine preflight                       specs/team.yaml, against your account
-  engine preflight --local               against the local AWS, which has no permissions
+  engine preflight --local               against the local AWS, which doesn't check permissions
   engine preflight specs/team.yaml --json
                                          for scripts"
 )]

@@ -10,7 +10,7 @@ use crate::spec::grammar;
 use super::CommandContext;
 use super::exit::{CommandError, Exit};
 
-/// Print the JSON Schema of specs, for editors
+/// Print the JSON Schema for specs, for use in editors
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

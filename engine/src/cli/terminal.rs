@@ -170,6 +170,8 @@ impl Terminal {
 
     /// Errors and warnings, on stderr.
     pub(super) fn problems(&self, diagnostics: &[Diagnostic]) {
+        let with_address = |it| super::links::with_address(super::links::REPOSITORY, it);
+        let diagnostics: &[Diagnostic] = &diagnostics.iter().map(with_address).collect::<Vec<_>>();
         if self.logs == LogFormat::Json {
             return self.log_problems(diagnostics);
         }

@@ -17,11 +17,11 @@ use super::{Global, VERSION, help};
 
 /// Commands of other tools, with the equivalent here, or why there is none.
 const ELSEWHERE: [(&[&str], &str); 15] = [
-    (&["up", "create", "sync"], "`engine apply` shows the plan, asks, and applies it"),
+    (&["up", "create", "sync"], "`engine apply` shows the plan, asks for confirmation, and applies it"),
     (&["preview", "changes"], "`engine diff` shows what an apply would change"),
     (
         &["remove", "delete", "down", "rm", "undeploy"],
-        "`engine destroy` deletes everything that the team and stack own; to delete one resource, remove it from the spec \
+        "`engine destroy` deletes everything that the team's stack owns; to delete one resource, remove it from the spec \
          and run `engine apply`",
     ),
     (
@@ -32,7 +32,7 @@ const ELSEWHERE: [(&[&str], &str); 15] = [
     (&["refresh"], "every command reads AWS itself; `engine diff` shows what differs from the spec"),
     (
         &["state"],
-        "there is no state file, resources are found by their tags: `engine list` shows them, `engine forget NAME` stops \
+        "engine has no state file and finds resources by their tags: `engine list` shows them, `engine forget NAME` stops \
          managing one",
     ),
     (&["fmt", "format"], "there is no formatter; `engine validate` checks specs"),
@@ -42,7 +42,7 @@ const ELSEWHERE: [(&[&str], &str); 15] = [
         &["terraform", "tofu", "pulumi", "cdk", "sam", "serverless"],
         "leave it out: `engine diff`, `engine apply`, `engine destroy`",
     ),
-    (&["new"], "`engine init` writes a first spec"),
+    (&["new"], "`engine init` writes a starter spec"),
     (&["status", "show"], "`engine list` shows what exists, `engine diff` whether it matches the spec"),
     (&["rollback"], "apply the earlier spec again with `engine apply`"),
     (&["tail"], "`engine logs --follow` follows the logs of the functions"),

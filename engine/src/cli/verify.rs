@@ -31,7 +31,7 @@ use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 #[command(after_help = "\
 Examples:
   engine verify                    each mapping of specs/team.yaml, hop by hop
-  engine verify --yes              also if others will see the test item
+  engine verify --yes              even if others will see the test item
   engine verify --json --timeout 10m
                                    for scripts, with a longer timeout")]
 pub(super) struct VerifyArgs {

@@ -24,9 +24,10 @@ struct Documented {
 pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, out: OutputStyle) -> String {
     let mut text = String::new();
     for schema in schemas {
-        // Padded by hand: color codes have no width.
-        let pad = 12_usize.saturating_sub(schema.kind.len());
-        let _ = writeln!(text, "{}{:pad$}{}", out.paint(BOLD, &schema.kind), "", schema.summary);
+        let mut row = String::new();
+        paragraph(&mut row, PLAIN, &format!("{:12}", schema.kind), &schema.summary, out);
+        // Afterwards: color codes have no width.
+        text.push_str(&row.replacen(&*schema.kind, &out.paint(BOLD, &schema.kind), 1));
     }
     text
 }
@@ -91,7 +92,7 @@ pub fn kind(schema: &Schema, property: Option<&str>, out: OutputStyle) -> Option
         None => {
             text.push_str("\nSettings for engine:\n");
             words_of(schema).for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
-            text.push_str("\nOutputs, to refer to from other resources:\n");
+            text.push_str("\nOutputs that other resources can refer to:\n");
         }
     }
     if property.is_none() {
@@ -175,11 +176,11 @@ fn entry(property: &Property, path: String) -> Documented {
         Rule::Compare(Effect::Replace) => Some("the resource is replaced: deleted and re-created".to_owned()),
         Rule::Compare(Effect::Refuse(why)) => Some(format!("refused: {why}")),
         Rule::Ensure => Some("declared entries are added or updated, others are not changed".to_owned()),
-        _ if property.sticky => Some("if it is left out, AWS keeps its current value".to_owned()),
+        _ if property.sticky => Some("if omitted, AWS keeps the current value".to_owned()),
         _ => None,
     };
     let values = match (&property.shape, &property.quota) {
-        (Shape::Integer { min, .. }, Some(quota)) => format!("{min} to {}; more is a warning", quota.most),
+        (Shape::Integer { min, .. }, Some(quota)) => format!("{min} to {}; higher values cause a warning", quota.most),
         _ => values(&property.shape),
     };
     Documented { path, values, default, change, doc: property.doc.clone() }
@@ -202,8 +203,8 @@ fn values(shape: &Shape) -> String {
             format!("{}{literal}", links.join(", "))
         }
         Shape::Map { value, .. } if matches!(**value, Shape::Record(_)) => "mapping of mappings".to_owned(),
-        Shape::Map { value, .. } => format!("mapping of {}", values(value)),
-        Shape::List { item, .. } | Shape::Set { item, .. } => format!("list of {}", values(item)),
+        Shape::Map { value, .. } => format!("mapping; each value: {}", values(value)),
+        Shape::List { item, .. } | Shape::Set { item, .. } => format!("list; each item: {}", values(item)),
         Shape::Texts { item, .. } => format!("{}, or a list of these", text(item)),
         Shape::Json { .. } => "mapping, or JSON text".to_owned(),
         Shape::Record(_) => "mapping".to_owned(),

@@ -57,7 +57,7 @@ pub enum Drawing {
     Dot,
     /// For Markdown pages.
     Mermaid,
-    /// A picture.
+    /// An image.
     Svg,
     /// A page with the picture.
     Html,

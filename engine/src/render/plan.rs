@@ -67,7 +67,7 @@ pub fn summary(plan: &Plan, destroy: bool, out: OutputStyle) -> String {
     let n_undecided = plan.changes.iter().filter(|change| change.undecided).count();
     if !plan.has_changes() && n_undecided > 0 {
         let rows = if n_undecided == 1 { "1 resource".to_owned() } else { format!("{n_undecided} resources") };
-        return format!("{} {rows} can't be determined yet; try again in a minute.", out.paint(YELLOW, "Undecided:"));
+        return format!("{} {rows} can't be planned yet; try again in a minute.", out.paint(YELLOW, "Undecided:"));
     }
     let n_partial = plan.changes.iter().filter(|change| change.partial).count();
     if !plan.has_changes() && n_partial > 0 {
@@ -131,7 +131,7 @@ pub(super) fn action_style(action: Action) -> ActionStyle {
 /// The text after a resource's name.
 pub(super) fn action_phrase(change: &Change) -> &'static str {
     match change {
-        Change { undecided: true, .. } => "can't be determined yet",
+        Change { undecided: true, .. } => "can't be planned yet",
         Change { partial: true, .. } => "can't be fully read",
         _ => action_style(change.action).phrase,
     }

@@ -65,7 +65,7 @@ impl<'a> TimelineFile<'a> {
 fn unwritable(path: &Path, why: String) -> Diagnostic {
     Diagnostic::error(
         format!("can't write the timeline to `{}`: {why}", path.display()),
-        "use a file in a folder that you have permission to write to",
+        "use a file in a writable folder",
     )
 }
 

@@ -130,7 +130,7 @@ pub(in crate::cli) fn find_spec() -> Result<PathBuf, CommandError> {
         return spec_in(&project);
     }
     let problem = "no spec found: there is no `specs/` folder here or in a folder above";
-    let diagnostic = no_spec(problem, "`engine init` writes a first spec");
+    let diagnostic = no_spec(problem, "`engine init` writes a starter spec");
     Err(CommandError::one(match other_users_folder {
         Some(folder) => diagnostic.why(format!("`{}` wasn't searched: it belongs to another user", folder.display())),
         None => diagnostic,
@@ -155,7 +155,7 @@ fn spec_in(project: &Path) -> Result<PathBuf, CommandError> {
         [only] => Ok(only.clone()),
         [] => {
             let problem = format!("no spec found: `{}` has no YAML file", specs.display());
-            Err(CommandError::one(no_spec(&problem, "`engine init` writes a first spec; or add `--spec FILE`")))
+            Err(CommandError::one(no_spec(&problem, "`engine init` writes a starter spec; or add `--spec FILE`")))
         }
         several => {
             let list = several.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");

@@ -91,7 +91,7 @@ static HANDLER: LazyLock<Text> = LazyLock::new(|| {
     })
 });
 static VARIABLE: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(2..=256, "at least two letters, digits and `_`, starting with a letter", |text| {
+    Text::new(2..=256, "at least two characters: letters, digits and `_`, starting with a letter", |text| {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     })
@@ -111,7 +111,7 @@ static LAYER: LazyLock<Text> = LazyLock::new(|| {
 });
 /// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 static DEAD_LETTER: LazyLock<Text> =
-    LazyLock::new(|| Text::new(1..=2048, "the ARN of an SQS queue or SNS topic, not FIFO", super::text::is_target));
+    LazyLock::new(|| Text::new(1..=2048, "the ARN of a non-FIFO SQS queue or SNS topic", super::text::is_target));
 /// Maximum size of a function's environment variables as compact JSON
 /// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda accepts 4,096 bytes and rejects 4,097).
 const ENVIRONMENT_BYTES: usize = 4096;
@@ -179,7 +179,7 @@ impl Kind for Function {
             property(
                 "path",
                 Shape::Text(Text { min: 1, ..Text::any(4096) }),
-                "path of a folder, file, or `.zip` or `.jar` archive, which is uploaded unchanged; relative to the spec",
+                "path to a folder, file, or `.zip` or `.jar` archive, which is uploaded unchanged; relative to the spec",
             )
             .literal(),
             property("exclude", exclude, "glob patterns of files to exclude from the package").literal(),
@@ -232,7 +232,7 @@ impl Kind for Function {
                 property(
                     "code",
                     Shape::TextOrRecord(Text { min: 1, ..Text::any(4096) }, code),
-                    "path of a folder, file, `.zip` or `.jar`, relative to the spec, or a mapping with `inline` source",
+                    "path to a folder, file, `.zip` or `.jar`, relative to the spec, or a mapping with `inline` source",
                 )
                 .required()
                 .literal()
@@ -401,7 +401,7 @@ impl Kind for Function {
                 problems.push(Problem::error(
                     path,
                     problem,
-                    "move large values to a file in the code, or to a parameter",
+                    "move large values to a file in the code, or to Parameter Store",
                 ));
             }
         }

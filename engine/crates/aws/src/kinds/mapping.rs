@@ -83,7 +83,7 @@ pub(super) struct Props {
 
 /// docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
 static DESTINATION: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(1..=350, "the ARN of an SQS queue or SNS topic, not FIFO, or of an S3 bucket", super::text::is_target)
+    Text::new(1..=350, "the ARN of a non-FIFO SQS queue or SNS topic, or of an S3 bucket", super::text::is_target)
 });
 /// A filter pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
 fn pattern() -> Shape {
@@ -150,7 +150,7 @@ impl Kind for Mapping {
                 Some("LATEST") => {
                     "a new mapping with LATEST skips records that are written before it is Enabled".into()
                 }
-                _ => "a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again".into(),
+                _ => "a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours".into(),
             })),
             properties: vec![
                 property(

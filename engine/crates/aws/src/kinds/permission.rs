@@ -158,7 +158,8 @@ impl Kind for Permission {
     fn schema(&self) -> Schema {
         Schema {
             kind: "permission".into(),
-            summary: "a statement in a function's resource policy that allows a service or account to invoke it".into(),
+            summary: "a statement in a function's resource-based policy that allows a service or account to invoke it"
+                .into(),
             remark: REMARK.into(),
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html".into(),
             naming: Naming::Inner { key: "statement_id".into(), text: STATEMENT.clone() },
@@ -422,7 +423,7 @@ fn service(principal: &str) -> Option<Problem> {
             )
         }
         Some((name, _)) => {
-            let problem = format!("`{principal}` doesn't look like a service name: they end with `.amazonaws.com`");
+            let problem = format!("`{principal}` doesn't look like a service name: these end with `.amazonaws.com`");
             Problem::warning(path, problem, format!("did you mean `{name}.amazonaws.com`?"))
         }
     })

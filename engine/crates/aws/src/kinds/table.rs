@@ -295,7 +295,7 @@ impl Kind for Table {
                 if !attributes.contains_key(*key) && missing.insert(*key) {
                     problems.push(Problem::error(
                         path.clone(),
-                        format!("`{path}` refers to `{key}`, which is missing in `attributes`"),
+                        format!("`{path}` refers to `{key}`, which is missing from `attributes`"),
                         format!("add it, like `attributes: {{ {key}: S }}`"),
                     ));
                 }
@@ -310,7 +310,7 @@ impl Kind for Table {
                     Problem::error(
                         Path::property("attributes").key(attribute),
                         format!("the attribute `{attribute}` is not used in any key"),
-                        "remove it; items can have other attributes without declaring them",
+                        "remove it; items can have attributes that aren't declared",
                     )
                     .why("DynamoDB accepts only attributes that are keys of the table or its indexes"),
                 );

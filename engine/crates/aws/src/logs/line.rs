@@ -155,6 +155,8 @@ impl Said {
             Said::Failure(Failure { kind, message, trace }) => {
                 Some((format!("{kind}: {message}"), trace.iter().map(String::as_str).collect()))
             }
+            // What a function logs of an error that it handles has another level.
+            Said::Text { level: Some(level), .. } if !["ERROR", "FATAL"].contains(&level.as_str()) => None,
             Said::Text { text, .. } => {
                 if let Some((_, message)) = text.find(TIMED_OUT).and_then(|at| text.split_at_checked(at)) {
                     return Some((message.to_owned(), Vec::new()));
