@@ -15,6 +15,6 @@ pub mod timeline;
 
 pub use engine_aws::{aws, filter, javascript, kinds, logs, operation, policy, preflight, source, verify};
 pub use engine_core::{
-    apply, cause, diagnostic, error, graph, inventory, kind, live, ownership, plan, provider, saved, schema, spec,
-    value, wait, yaml,
+    apply, cause, diagnostic, error, graph, inventory, kind, live, ownership, plan, provider, remedy, saved, schema,
+    spec, value, wait, yaml,
 };

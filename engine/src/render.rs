@@ -13,6 +13,7 @@ mod outcome;
 mod page;
 mod plan;
 mod progress;
+pub mod remedy;
 pub mod timeline;
 mod value;
 pub mod verified;

@@ -16,6 +16,7 @@ use crate::value::Value;
 
 use super::list::outputs_json;
 use super::plan::{ACTIONS, action_style};
+use super::remedy;
 use super::timeline::timing_json;
 use super::value::{sensitive, shown};
 
@@ -31,7 +32,7 @@ pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
         site,
         json!({
             "changes": changes,
-            "remarks": plan.remarks,
+            "remarks": plan.remarks.iter().map(remedy::words).collect::<Vec<_>>(),
             "summary": summary.into_iter().collect::<Json>(),
         }),
     )
@@ -137,8 +138,8 @@ pub(super) fn change_json(change: &Change) -> Json {
         "action": action_style(change.action).word,
         "undecided": change.undecided || change.partial,
         "properties": properties,
-        "reason": change.reason,
-        "hint": change.hint,
+        "reason": change.reason.as_ref().map(remedy::words),
+        "hint": change.hint.as_ref().map(remedy::words),
         "remarks": change.remarks,
     })
 }

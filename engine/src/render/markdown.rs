@@ -20,6 +20,7 @@ use crate::spec::Spec;
 use super::OutputStyle;
 use super::outcome::{Tally, verb_of};
 use super::plan::{FORCES, PropertyLine, Rows, action_phrase, action_style, distinctive_name, grouped, lines, summary};
+use super::remedy;
 
 /// The maximum length, in characters.
 pub const LIMIT: usize = 60_000;
@@ -160,16 +161,17 @@ fn warnings(plan: &Plan) -> String {
         let weight = if is_refused || change.asks { weight(change) } else { 6 };
         let verdict = if is_refused { " is refused" } else { "" };
         if let Some(reason) = &change.reason {
-            let mut item = format!("- {who}{verdict}: {}\n", sentence(reason));
+            let mut item = format!("- {who}{verdict}: {}\n", sentence(&remedy::words(reason)));
             if let (true, Some(hint)) = (is_refused, &change.hint) {
-                let (first, rest) = hint.split_once('\n').unwrap_or((hint, ""));
+                let hint = remedy::words(hint);
+                let (first, rest) = hint.split_once('\n').unwrap_or((&hint, ""));
                 let _ = write!(item, "  - {}\n{}", sentence(first), fenced("yaml", rest, "    "));
             }
             items.push((weight, item));
         }
         items.extend(change.remarks.iter().map(|remark| (weight, format!("- {who}: {}\n", sentence(remark)))));
     }
-    items.extend(plan.remarks.iter().map(|remark| (0, format!("- {}\n", sentence(remark)))));
+    items.extend(plan.remarks.iter().map(|remark| (0, format!("- {}\n", sentence(&remedy::words(remark))))));
     if items.is_empty() {
         return String::new();
     }

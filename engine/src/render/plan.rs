@@ -11,6 +11,7 @@ use crate::plan::{Action, Change, Plan, Subject};
 use crate::schema::Effect;
 use crate::value::{Path, Value};
 
+use super::remedy;
 use super::value::{DisplayValue, sensitive};
 use super::{BOLD, CYAN, DIM, GREEN, OutputStyle, PLAIN, RED, YELLOW, paragraph};
 
@@ -45,7 +46,7 @@ pub fn plan(plan: &Plan, destroy: bool, rows: Rows, out: OutputStyle) -> String 
         row(&mut text, change, out);
     }
     for remark in &plan.remarks {
-        paragraph(&mut text, PLAIN, "note: ", remark, out);
+        paragraph(&mut text, PLAIN, "note: ", &remedy::words(remark), out);
     }
     if !text.is_empty() {
         text.push('\n');
@@ -156,10 +157,10 @@ pub(super) fn row(text: &mut String, change: &Change, out: OutputStyle) {
     // Notes on destructive changes are not dimmed.
     let style = if change.asks || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
-        paragraph(text, style, note, reason, out);
+        paragraph(text, style, note, &remedy::words(reason), out);
     }
-    if let (Action::Refused, Some(sentence)) = (change.action, &change.hint) {
-        paragraph(text, style, hint, sentence, out);
+    if let (Action::Refused, Some(advice)) = (change.action, &change.hint) {
+        paragraph(text, style, hint, &remedy::words(advice), out);
     }
     let lines = lines(change);
     let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0);

@@ -443,7 +443,7 @@ async fn the_rules_of_a_file_decide_about_its_changes() {
     assert_eq!(row(&shorter, "keep").action, Action::Update);
     assert_eq!(row(&shorter, "keep").remarks, ["records older than 7 days are deleted"]);
     let (_, refused) = stage.plan(&stage.spec(&with("format: parquet")).unwrap()).await;
-    assert_eq!(row(&refused, "keep").reason.as_deref(), Some("`format` can't change: files can't be converted"));
+    assert_eq!(row(&refused, "keep").reason, Some("`format` can't change: files can't be converted".into()));
 
     // Out of the spec, it is found by its tags and the form of its ARN; its lock is a rule of the file too.
     let mut without = with("legal_hold: true");
@@ -454,7 +454,7 @@ async fn the_rules_of_a_file_decide_about_its_changes() {
     let (_, locked) = stage.plan(&stage.spec(&without).unwrap()).await;
     let row = row(&locked, "keep");
     assert_eq!((row.kind.as_ref(), row.action), ("archive", Action::Refused));
-    assert_eq!(row.reason.as_deref(), Some("its legal hold is on"));
+    assert_eq!(row.reason, Some("its legal hold is on".into()));
     let key = ("archive".to_owned(), "owls-keep".to_owned());
     let released = stage.world.lock().unwrap().entries.get_mut(&key).map(|live| {
         live.props.insert("legal_hold".to_owned(), Value::Bool(false));

@@ -6,6 +6,7 @@ use engine::apply::StepOutcome;
 use engine::aws::error::explained;
 use engine::aws::{AwsError, Class};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step, Subject};
+use engine::remedy::Advice;
 use engine::render::markdown::{self, LIMIT, Page};
 use engine::render::{self, OutputStyle, Rows};
 use engine::schema::{Effect, Outputs, Site};
@@ -520,7 +521,7 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
 fn what_is_to_be_copied_can_not_leave_its_fence() {
     let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
     let page = Page { spec: &spec, site: &site, notes: &[], rows: Rows::All, destroy: false };
-    let hint = Some("keep it:\n```\n@owner\n    ````\n~~~".to_owned());
+    let hint = Some("keep it:\n```\n@owner\n    ````\n~~~".into());
     let refused = Change { hint, reason: Some("no".into()), ..change("old", Action::Refused, Vec::new()) };
     let text = markdown::plan(&page, &of(vec![refused]));
     check(&text, 0).unwrap();
@@ -609,8 +610,8 @@ fn changes() -> impl Strategy<Value = Change> {
     (hostile(), hostile(), actions, properties, texts, any::<[bool; 2]>()).prop_map(
         |(resource, name, action, properties, (reason, hint, remarks), [asks, undecided])| Change {
             name,
-            reason,
-            hint,
+            reason: reason.map(Advice::from),
+            hint: hint.map(Advice::from),
             remarks,
             asks,
             undecided,
@@ -640,6 +641,7 @@ proptest! {
         let page = Page { spec: &spec, site: &site, notes: &notes, rows, destroy };
         let ends = if n_changes == 0 { Vec::new() } else { ends };
         let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new(), pair: None });
+        let remarks = remarks.into_iter().map(Advice::from).collect();
         let plan = Plan { steps: steps.collect(), changes, remarks };
         let endings: Vec<StepOutcome> = ends.into_iter().map(|(_, text, how)| match how {
             0 => StepOutcome::Done(Duration::ZERO),

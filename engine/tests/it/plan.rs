@@ -9,6 +9,7 @@ use std::path::Path;
 use engine::aws::{AwsError, Class};
 use engine::inventory::{Found, Inventory};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, plan};
+use engine::render::remedy::words;
 use engine::render::{self, OutputStyle, Rows};
 use engine::schema::{Age, Condition, Contents, Id, Live, Moment, Owner, Ownership, Presence, Site};
 use engine::spec::{Depth, Overrides, Spec};
@@ -751,7 +752,7 @@ fn what_an_adopted_table_has_is_said_as_a_spec_takes_it() {
                  non_key_attributes: ~, read_capacity: 1, write_capacity: 1 } }, tags: {}";
     let live = with(&table_owned_by("nobody"), "tags: {}", index);
     let refused = planned(&load(TABLE), &live, Goal::Present, Options::default());
-    let hint = refused.changes[0].hint.clone().unwrap();
+    let hint = words(refused.changes[0].hint.as_ref().unwrap());
     let (_, lines) = hint.split_once('\n').unwrap();
     let (head, _) = TABLE.split_once(" { type").unwrap();
     let table = "type: table\n    attributes: { id: S }\n    hash_key: id\n    read_capacity: 1\n    write_capacity: 1";
@@ -1060,7 +1061,7 @@ fn what_a_resource_was_called_before_is_deleted_only_on_request() {
     for deployed in [true, false] {
         let (former, _) = rows(deployed, "logger", Goal::Present, Options::default());
         assert_eq!(former.action, Action::Refused);
-        let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()];
+        let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()].map(|it| words(&it));
         assert!(reason.contains("the spec declares `logger` under the name `owls-prod`"), "{reason}");
         assert!(hint.contains("`--replace logger`"), "{hint}");
         // The one that goes is the former one; what bears the spec's name stays as it is.
@@ -1069,7 +1070,7 @@ fn what_a_resource_was_called_before_is_deleted_only_on_request() {
         // Another value's is not destroyed along with this one's.
         let (former, now) = rows(deployed, "logger", Goal::Absent, Options::default());
         assert_eq!((former.action, now.action), (Action::None, if deployed { Action::Delete } else { Action::None }));
-        let reason = former.reason.unwrap();
+        let reason = words(&former.reason.unwrap());
         assert!(reason.contains("`engine destroy --team owls --stack main --region eu-central-1`"), "{reason}");
         // What has left the spec for good goes as ever.
         for goal in [Goal::Present, Goal::Absent] {
@@ -1097,7 +1098,11 @@ fn two_declarations_of_one_thing_are_refused_where_only_the_plan_sees_them() {
         let refused: Vec<&Change> = plan.refusals().collect();
         let [row] = refused.as_slice() else { panic!("{name}: {refused:?}") };
         assert_eq!(row.resource, "double");
-        assert!(row.reason.as_ref().unwrap().contains(&format!("`{name}` declares the same")), "{:?}", row.reason);
+        assert!(
+            words(row.reason.as_ref().unwrap()).contains(&format!("`{name}` declares the same")),
+            "{:?}",
+            row.reason
+        );
     }
 }
 
@@ -1209,5 +1214,9 @@ fn a_change_that_needs_what_is_ignored_is_refused() {
     let plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
     let row = plan.changes.iter().find(|it| it.resource == "logger").unwrap();
     assert_eq!(row.action, Action::Refused);
-    assert!(row.reason.as_ref().unwrap().contains("`architecture` only together with `code`"), "{:?}", row.reason);
+    assert!(
+        words(row.reason.as_ref().unwrap()).contains("`architecture` only together with `code`"),
+        "{:?}",
+        row.reason
+    );
 }

@@ -115,6 +115,24 @@ fn each_module_uses_only_those_below_it_in_the_code_map() {
     assert_eq!(unseen, BTreeSet::new(), "exceptions that nothing needs");
 }
 
+/// The program names them, in `render/remedy.rs`.
+#[test]
+fn the_planner_names_no_option_and_no_command() {
+    let mut files = 0;
+    for (path, text) in sources_of("crates/core/src") {
+        let module = path.split(['/', '.']).next().unwrap();
+        if ["inventory", "live", "ownership", "plan"].contains(&module) {
+            // What was searched where is worded for the commands that search.
+            let text = text.split("pub struct SearchScope").next().unwrap();
+            for line in code(text) {
+                assert!(!["`--", "`engine ", "`apply`"].iter().any(|it| line.contains(it)), "{path}: {line}");
+            }
+            files += 1;
+        }
+    }
+    assert!(files > 8, "only {files} files were found");
+}
+
 #[test]
 fn every_file_says_what_it_is() {
     for (path, text) in sources() {
@@ -126,7 +144,10 @@ fn every_file_says_what_it_is() {
 const MAX_LINES: usize = 60;
 
 /// The crates that keep to it.
-const WITH_SHORT_FUNCTIONS: [&str; 1] = ["engine"];
+const WITH_SHORT_FUNCTIONS: [&str; 2] = ["engine", "engine-core"];
+
+/// The functions that are tables, each with its file: one arm for each kind of syntax error.
+const TABLES: [(&str, &str); 1] = [("yaml.rs", "fn explain(")];
 
 /// Each function with its number of lines: rustfmt indents the closing brace like the signature.
 fn functions<'t>(text: &'t str) -> Vec<(&'t str, usize)> {
@@ -154,7 +175,8 @@ fn no_function_is_longer_than_a_page_and_no_match_is_a_chain_of_conditions() {
         for (path, text) in sources_of(root) {
             let functions = functions(&text);
             n_functions += functions.len();
-            let long = functions.iter().filter(|(_, n_lines)| *n_lines > MAX_LINES);
+            let is_table = |signature: &str| TABLES.iter().any(|(file, of)| path == *file && signature.starts_with(of));
+            let long = functions.iter().filter(|(signature, lines)| *lines > MAX_LINES && !is_table(signature));
             found.extend(long.map(|(signature, n_lines)| format!("{name}, {path}, {n_lines} lines: {signature}")));
             let chains = code(&text).filter(|line| line.contains("match () {"));
             found.extend(chains.map(|line| format!("{name}, {path}, use `if` and `else`: {}", line.trim())));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
+use crate::remedy::Advice;
 use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Site, Str};
 use crate::spec::{Declared, Spec};
 use crate::value::{Hole, Value};
@@ -66,7 +67,7 @@ pub enum Search {
     #[default]
     Complete,
     /// Partial or none, with the reason.
-    Partial(String),
+    Partial(Advice),
 }
 
 impl Inventory {

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod printable;
 pub mod provider;
 pub mod recorder;
+pub mod remedy;
 pub mod saved;
 pub mod schema;
 pub mod spec;

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use crate::remedy::{Advice, Remedy};
 use crate::schema::{Owner, Ownership};
 
 /// Who owns a resource, as one declaration or orphan of a stack sees it.
@@ -48,10 +49,13 @@ pub enum UnreadableTags<'o> {
 
 /// Follows the name of what can't be proved to be owned.
 pub const UNPROVEN: &str = "you lack permission to read its tags, so engine can't confirm that this stack owns it";
-/// How to prove it.
-pub const UNPROVEN_HINT: &str = "get permission to read its tags, or add `--assume-owner`";
 /// Why a resource without an owner is not deleted.
 pub const SKIPPED_UNTAGGED: &str = "skipped: it has no engine tags";
+
+/// How to prove that this stack owns something whose tags can't be read.
+pub fn how_to_prove() -> Advice {
+    Advice::from("get permission to read its tags, or ").then(Remedy::AssumeOwner)
+}
 
 impl fmt::Display for OtherOwner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,29 +123,30 @@ impl<'o> OwnershipVerdict<'o> {
     }
 
     /// Why a declaration can't have a resource that another owner has under its name, and what to do about it.
-    pub fn name_conflict(&self) -> Option<(String, String)> {
+    pub fn name_conflict(&self) -> Option<(String, Advice)> {
         let owner = self.other_owner()?;
         let hint = match owner {
-            OtherOwner::CloudFormation(_) => "choose another name, and leave this one to CloudFormation".to_owned(),
+            OtherOwner::CloudFormation(_) => "choose another name, and leave this one to CloudFormation".into(),
             OtherOwner::Engine(Owner { stack, resource, .. })
                 if matches!(self, OwnershipVerdict::OtherStack(_)) && !stack.is_empty() =>
             {
-                format!(
-                    "if the spec file was renamed, add `stack: {stack}` to it; if the resource moved here from that stack, \
-                     run `engine forget {resource}` there first; otherwise choose another name"
-                )
+                let moved = format!(
+                    "if the spec file was renamed, add `stack: {stack}` to it; if the resource moved here from that stack, "
+                );
+                let forget = Remedy::Forget(Some(resource.clone()));
+                Advice::from(moved).then(forget).then(" there first; otherwise choose another name")
             }
-            OtherOwner::Engine(_) => "choose another name".to_owned(),
+            OtherOwner::Engine(_) => "choose another name".into(),
         };
         Some((format!("it belongs to {owner}"), hint))
     }
 
     /// The same for a resource that inherits its owner from a parent.
-    pub fn parent_conflict(&self) -> Option<(String, String)> {
+    pub fn parent_conflict(&self) -> Option<(String, Advice)> {
         self.other_owner()?;
         Some((
             "it belongs to a resource that this stack doesn't own".to_owned(),
-            "attach it to a resource of this stack".to_owned(),
+            "attach it to a resource of this stack".into(),
         ))
     }
 }
@@ -158,6 +163,7 @@ impl Ownership {
 #[cfg(test)]
 mod tests {
     use super::{OtherOwner, OwnershipVerdict as Verdict, UnreadableTags};
+    use crate::remedy::{AdvicePart, Remedy};
     use crate::schema::{Owner, Ownership};
 
     fn owner(team: &str, stack: &str, resource: &str) -> Owner {
@@ -236,15 +242,17 @@ mod tests {
         let engine = |team, stack| Ownership::Engine(owner(team, stack, "x"));
         let cloudformation = Ownership::CloudFormation("cfn".to_owned());
         for (of, reason, hint) in [
-            (engine("a", "t"), "team `a`, stack `t`, resource `x`", "run `engine forget x` there first"),
+            (engine("a", "t"), "team `a`, stack `t`, resource `x`", " there first; otherwise choose another name"),
             (engine("a", ""), "team `a`, stack ``, resource `x`", "choose another name"),
             (engine("b", "t"), "team `b`, stack `t`, resource `x`", "choose another name"),
             (cloudformation, "the CloudFormation stack `cfn`", "leave this one to CloudFormation"),
         ] {
             let (problem, way_out) = conflict(of);
             assert_eq!(problem, format!("it belongs to {reason}"));
-            assert!(way_out.contains(hint), "{way_out}");
-            assert_eq!(way_out.contains("engine forget"), hint.contains("engine forget"), "{way_out}");
+            let is_text = |part: &AdvicePart| matches!(part, AdvicePart::Text(text) if text.contains(hint));
+            assert!(way_out.parts().iter().any(is_text), "{way_out:?}");
+            let forget = AdvicePart::Remedy(Remedy::Forget(Some("x".to_owned())));
+            assert_eq!(way_out.parts().contains(&forget), hint.contains("there first"), "{way_out:?}");
         }
         let owner = owner("b", "t", "x");
         assert_eq!(OtherOwner::Engine(&owner).to_string(), owner.to_string());

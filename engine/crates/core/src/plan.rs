@@ -16,7 +16,8 @@ mod unknown;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::inventory::{Found, Inventory, Search};
-use crate::ownership::{OtherOwner, OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UNPROVEN_HINT, UnreadableTags};
+use crate::ownership::{OtherOwner, OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove};
+use crate::remedy::{Advice, Remedy, Request};
 use crate::schema::{
     Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema, Str, is_of_team,
 };
@@ -61,7 +62,7 @@ pub struct Plan {
     /// What to do, each step with those that it waits for.
     pub steps: Vec<Step>,
     /// Notes about the plan as a whole.
-    pub remarks: Vec<String>,
+    pub remarks: Vec<Advice>,
 }
 
 /// What happens to one resource.
@@ -80,9 +81,9 @@ pub struct Change {
     /// Property by property.
     pub properties: Vec<PropertyChange>,
     /// Why it is refused, replaced, adopted or pending.
-    pub reason: Option<String>,
+    pub reason: Option<Advice>,
     /// What to do about a refusal.
-    pub hint: Option<String>,
+    pub hint: Option<Advice>,
     /// What is lost, and other notes.
     pub remarks: Vec<String>,
     /// Whether it needs confirmation.
@@ -265,7 +266,6 @@ struct Planner<'a> {
     cautious: bool,
 }
 
-const KEEP_DATA: &str = "to delete the items too, add `--delete-data`";
 const UNPROTECT: &str = "to allow it, remove `protect` from the spec";
 const FEEDS_WHAT_GOES: &str = "the function that it invokes will be destroyed";
 
@@ -323,15 +323,9 @@ impl<'a> Planner<'a> {
     fn wanted(&mut self, declared: &Declared) -> Change {
         let schema = declared.schema();
         let found = self.inventory.found.get(&declared.name);
-        let live = found.and_then(|found| found.live.as_ref());
-        let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
-        let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
-        let live = match live {
-            Some(live) if live.condition == Condition::Leaving => None,
-            live => live,
-        };
-        let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
-        let mut row = Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) };
+        let in_aws = found.and_then(|found| found.live.as_ref());
+        let live = in_aws.filter(|live| live.condition != Condition::Leaving);
+        let mut row = self.resolved(declared, live);
         if let Some(first) = self.duplicate_of(declared) {
             let reason = format!("`{first}` declares the same {} in AWS", schema.kind);
             return refused(row, reason, "remove one of them from the spec, or give them different names".to_owned());
@@ -340,24 +334,16 @@ impl<'a> Planner<'a> {
             return self.imported(row, declared, found);
         }
         row.outputs = schema.computed(&self.inventory.site, &declared.id.name);
-        if live.is_none() && found.is_some_and(|found| found.live.is_some()) {
-            row.reason = Some("AWS is still deleting the previous one; `apply` waits until it is deleted".to_owned());
+        if live.is_none() && in_aws.is_some() {
+            let reason = Advice::from("AWS is still deleting the previous one; ").then(Request::Apply);
+            row.reason = Some(reason.then(" waits until it is deleted"));
         }
         if let Some((live, reason)) = live.and_then(|live| Some((live, live.undecided()?))) {
             row.outputs.extend(live.outputs.clone());
-            return Change { reason: Some(format!("{reason}; `apply` waits for that")), undecided: true, ..row };
+            let reason = Advice::from(format!("{reason}; ")).then(Request::Apply).then(" waits for that");
+            return Change { reason: Some(reason), undecided: true, ..row };
         }
-        if let Some((hole, target)) = self.missing_output(&row.desired) {
-            let reason = format!("it refers to `{hole}`, but the {target} in AWS has no such output");
-            let hint = format!("ask the {target}'s owner to enable it, or remove the reference to `{hole}`");
-            return refused(row, reason, hint);
-        }
-        let unsent = undeliverable(declared, live, &row.desired);
-        if let Some((change, other)) = unsent.filter(|_| !self.options.replace.contains(&declared.name)) {
-            let reason = format!(
-                "AWS accepts a change to `{change}` only together with `{other}`, which `ignore_changes` lists"
-            );
-            let hint = format!("undo the change to `{change}`, or remove `{other}` from `ignore_changes`");
+        if let Some((reason, hint)) = self.unsatisfiable(declared, live, &row.desired) {
             return refused(row, reason, hint);
         }
         let Some(live) = live else {
@@ -366,68 +352,64 @@ impl<'a> Planner<'a> {
             self.renewal(&mut row, schema, declared);
             return row;
         };
+        self.compared(row, declared, live, found)
+    }
+
+    /// A row with the desired properties: references resolved, and live values where the spec doesn't decide.
+    fn resolved(&self, declared: &Declared, live: Option<&Live>) -> Change {
+        let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
+        let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
+        let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
+        Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) }
+    }
+
+    /// Why AWS can't have the desired properties, whoever owns the resource, and what to do about that.
+    fn unsatisfiable(&self, declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(String, Advice)> {
+        if let Some((hole, target)) = self.missing_output(desired) {
+            return Some((
+                format!("it refers to `{hole}`, but the {target} in AWS has no such output"),
+                format!("ask the {target}'s owner to enable it, or remove the reference to `{hole}`").into(),
+            ));
+        }
+        let unsent = undeliverable(declared, live, desired);
+        let (change, other) = unsent.filter(|_| !self.options.replace.contains(&declared.name))?;
+        Some((
+            format!("AWS accepts a change to `{change}` only together with `{other}`, which `ignore_changes` lists"),
+            format!("undo the change to `{change}`, or remove `{other}` from `ignore_changes`").into(),
+        ))
+    }
+
+    /// The row of a declaration whose resource exists.
+    fn compared(&mut self, mut row: Change, declared: &Declared, live: &Live, found: Option<&Found>) -> Change {
         let verdict = self.verdict(declared, live);
         if let Some((reason, hint)) = self.conflict(declared, live, verdict) {
             return refused(row, reason, hint);
         }
         row.remarks.extend(live.notes.iter().cloned());
-        row.properties = differences(schema, live, &row.desired);
-        if let OwnershipVerdict::Unknown(_) = verdict {
-            // Tags that can't be read are not overwritten.
-            row.properties.retain(|change| {
-                let property = change.path.root().and_then(|root| schema.property(root));
-                property.is_none_or(|property| property.change != Rule::Ensure)
-            });
-        }
+        row.properties = comparable(declared.schema(), live, &row.desired, verdict);
         if let Condition::Unusable(state) = &live.condition {
             let reason = format!("its state is {state}, in which AWS allows no changes");
             return refused(row, reason, "fix it in the AWS console first".to_owned());
         }
-        let anew = self.made_anew(declared, live);
-        row.action = match row.properties.iter().map(|property| &property.effect).max() {
-            _ if anew.is_some() => {
-                row.reason = anew;
-                Action::Replace
-            }
-            // A spec that differs from an unmanaged resource is not a forbidden change; adoption decides.
-            Some(Effect::Refuse(_)) if verdict == OwnershipVerdict::Free && schema.adoptable => Action::Replace,
-            Some(Effect::Refuse(why)) => {
-                let fixed = row.properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
-                let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
-                let reason = format!("{} can't change: {why}", paths.join(" and "));
-                let hint = format!(
-                    "undo the change in the spec, or declare a new resource under another name; to delete and \
-                     re-create it, add `--replace {}`",
-                    declared.name
-                );
-                return refused(row, reason, hint);
-            }
-            Some(Effect::Replace) => Action::Replace,
-            Some(Effect::InPlace) => Action::Update,
-            None => Action::None,
+        row.reason = self.made_anew(declared, live);
+        row.action = match needed(declared, &row.properties, verdict) {
+            _ if row.reason.is_some() => Action::Replace,
+            Ok(action) => action,
+            Err((reason, hint)) => return refused(row, reason, hint),
         };
-        match verdict {
-            OwnershipVerdict::Free if !schema.adoptable => {
-                let reason = "skipped: it belongs to a resource that this stack doesn't own".to_owned();
-                return Change { action: Action::None, properties: Vec::new(), reason: Some(reason), ..row };
-            }
-            OwnershipVerdict::Free => {
-                row = adopted(row, declared, schema, live);
-                if row.action == Action::Refused {
-                    return row;
-                }
-            }
-            OwnershipVerdict::Unknown(_) if row.action == Action::Replace => {
-                let reason = format!("it must be replaced, but {UNPROVEN}");
-                return refused(row, reason, UNPROVEN_HINT.to_owned());
-            }
-            OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
-                row.reason =
-                    Some(format!("it was named `{old}` in the spec; its tags will be updated to the new name"));
-                row.action = row.action.max(Action::Update);
-            }
-            _ => {}
+        if verdict == OwnershipVerdict::Free && !declared.schema().adoptable {
+            let reason = "skipped: it belongs to a resource that this stack doesn't own".to_owned();
+            return Change { action: Action::None, properties: Vec::new(), reason: Some(reason.into()), ..row };
         }
+        match claimed(row, declared, live, verdict) {
+            row if row.action == Action::Refused => row,
+            row => self.with_consequences(row, declared, live, found),
+        }
+    }
+
+    /// A row whose action is known, with what the action loses and leaves.
+    fn with_consequences(&self, mut row: Change, declared: &Declared, live: &Live, found: Option<&Found>) -> Change {
+        let schema = declared.schema();
         let kept = match row.action {
             Action::Replace => {
                 ("; the new resource gets what the spec declares", "; the new resource gets what the spec declares")
@@ -456,22 +438,24 @@ impl<'a> Planner<'a> {
     }
 
     /// Why a resource has to be re-created even if its properties match.
-    fn made_anew(&self, declared: &Declared, live: &Live) -> Option<String> {
+    fn made_anew(&self, declared: &Declared, live: &Live) -> Option<Advice> {
         // If it had another name before, `--replace` is about that one.
         if self.options.replace.contains(&declared.name) && !self.has_former(declared) {
-            return Some("requested with `--replace`".to_owned());
+            return Some(Advice::from("requested with ").then(Request::Replace));
         }
         if let Condition::Broken(reason) = &live.condition {
-            return Some(format!("it failed and has to be re-created: {reason}"));
+            return Some(format!("it failed and has to be re-created: {reason}").into());
         }
         if let Some(name) = self.replaced_target(declared) {
-            return Some(format!("it depends on `{name}`, which must be replaced"));
+            return Some(format!("it depends on `{name}`, which must be replaced").into());
         }
         let bound = declared.schema().properties.iter().filter_map(|it| Some((it, it.bound.as_ref()?(&live.props)?)));
         bound.into_iter().find_map(|(property, why)| {
             let target = target(declared, &property.name)?;
             let newer = self.inventory.live(target)?.age.born? > live.age.changed?;
-            newer.then(|| format!("`{target}` was re-created under the same name after this resource changed: {why}"))
+            newer.then(|| {
+                format!("`{target}` was re-created under the same name after this resource changed: {why}").into()
+            })
         })
     }
 
@@ -503,13 +487,13 @@ impl<'a> Planner<'a> {
         }
         let Some(live) = live else { return row };
         if live.condition == Condition::Leaving {
-            return Change { reason: Some("AWS is already deleting it".to_owned()), ..row };
+            return Change { reason: Some("AWS is already deleting it".into()), ..row };
         }
         if let Some(reason) = live.undecided() {
-            return Change { reason: Some(reason), undecided: true, ..row };
+            return Change { reason: Some(reason.into()), undecided: true, ..row };
         }
         if let Some(why) = self.barred_parent(declared) {
-            return Change { reason: Some(format!("not deleted: {why}")), ..row };
+            return Change { reason: Some(format!("not deleted: {why}").into()), ..row };
         }
         let verdict = self.verdict(declared, live);
         match verdict {
@@ -519,10 +503,10 @@ impl<'a> Planner<'a> {
             OwnershipVerdict::Free | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)
                 if self.feeds_what_goes(declared) =>
             {
-                self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.to_owned()))
+                self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.into()))
             }
-            OwnershipVerdict::Free => Change { reason: Some(SKIPPED_UNTAGGED.to_owned()), ..row },
-            OwnershipVerdict::Unknown(_) => refused(row, UNPROVEN.to_owned(), UNPROVEN_HINT.to_owned()),
+            OwnershipVerdict::Free => Change { reason: Some(SKIPPED_UNTAGGED.into()), ..row },
+            OwnershipVerdict::Unknown(_) => refused(row, UNPROVEN.to_owned(), how_to_prove()),
             OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) => {
                 let (reason, hint) = self.conflict(declared, live, verdict).unwrap_or_default();
                 refused(row, reason, hint)
@@ -531,14 +515,14 @@ impl<'a> Planner<'a> {
     }
 
     /// The row of a resource of ours that has to be deleted.
-    fn gone(&self, row: Change, declared: &Declared, found: Option<&Found>, reason: Option<String>) -> Change {
+    fn gone(&self, row: Change, declared: &Declared, found: Option<&Found>, reason: Option<Advice>) -> Change {
         if declared.lifecycle.retain && self.feeds_what_goes(declared) {
             let reason = "it has `retain: true`, but the function that it invokes will be destroyed".to_owned();
             let hint = "add `retain: true` to the function too, or remove it here".to_owned();
             return refused(row, reason, hint);
         }
         if declared.lifecycle.retain {
-            let reason = Some("`retain: true` keeps it in AWS, without engine's tags".to_owned());
+            let reason = Some("`retain: true` keeps it in AWS, without engine's tags".into());
             return Change { action: Action::Release, reason, ..row };
         }
         if let Some((reason, hint)) = self.kept(declared, found) {
@@ -560,7 +544,7 @@ impl<'a> Planner<'a> {
         }
         let live = self.inventory.live(&declared.name).filter(|live| live.condition != Condition::Leaving);
         let Some(live) = live else {
-            return Change { reason: Some("it doesn't exist in AWS".to_owned()), ..row };
+            return Change { reason: Some("it doesn't exist in AWS".into()), ..row };
         };
         self.hand_over(row, declared, live)
     }
@@ -568,7 +552,11 @@ impl<'a> Planner<'a> {
     fn hand_over(&self, row: Change, declared: &Declared, live: &Live) -> Change {
         if !declared.schema().is_indexed {
             let reason = format!("a {} has no tags to remove", row.kind);
-            return refused(row, reason, "run `engine forget` on the resource that it belongs to".to_owned());
+            return refused(
+                row,
+                reason,
+                Advice::from(Remedy::Forget(None)).then(" on the resource that it belongs to"),
+            );
         }
         if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&row.name, &declared.id.owner.team) {
             let reason = format!("its name doesn't begin with `{}`, so this team doesn't own it", self.spec.team);
@@ -579,15 +567,17 @@ impl<'a> Planner<'a> {
         }
         match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
             OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => {
-                let reason = Some("it stays in AWS unchanged, no longer managed by engine".to_owned());
+                let reason = Some("it stays in AWS unchanged, no longer managed by engine".into());
                 Change { action: Action::Release, reason, ..row }
             }
-            OwnershipVerdict::Free => Change { reason: Some("it has no engine tags".to_owned()), ..row },
-            OwnershipVerdict::OtherStack(owner) | OwnershipVerdict::Foreign(OtherOwner::Engine(owner)) => {
-                refused(row, format!("it belongs to {owner}"), "ask its owner to run `engine forget`".to_owned())
-            }
+            OwnershipVerdict::Free => Change { reason: Some("it has no engine tags".into()), ..row },
+            OwnershipVerdict::OtherStack(owner) | OwnershipVerdict::Foreign(OtherOwner::Engine(owner)) => refused(
+                row,
+                format!("it belongs to {owner}"),
+                Advice::from("ask its owner to ").then(Remedy::Forget(None)),
+            ),
             OwnershipVerdict::Foreign(OtherOwner::CloudFormation(_)) | OwnershipVerdict::Unknown(_) => {
-                refused(row, "its owner can't be determined".to_owned(), UNPROVEN_HINT.to_owned())
+                refused(row, "its owner can't be determined".to_owned(), how_to_prove())
             }
         }
     }
@@ -658,20 +648,21 @@ impl<'a> Planner<'a> {
     }
 
     /// Why a declaration can't have the resource that exists under its name, and what to do about that.
-    fn conflict(&self, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Option<(String, String)> {
+    fn conflict(&self, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Option<(String, Advice)> {
         let kind = &declared.schema().kind;
         match verdict {
             OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
                 self.spec.resource(old).filter(|it| it.schema().kind == *kind)?;
                 Some((
                     format!("it has the tags of this stack's resource `{old}`, which is also in the spec"),
-                    format!("set `name:` in `{old}` to the name that it has in AWS, or choose another name here"),
+                    format!("set `name:` in `{old}` to the name that it has in AWS, or choose another name here")
+                        .into(),
                 ))
             }
             verdict if live.owner == Ownership::Inherited => verdict.parent_conflict(),
             OwnershipVerdict::Free if !declared.schema().adoptable => Some((
                 format!("a {kind} with that name already exists, without engine tags"),
-                "delete it, or choose another name".to_owned(),
+                "delete it, or choose another name".into(),
             )),
             verdict => verdict.name_conflict(),
         }
@@ -740,14 +731,14 @@ impl<'a> Planner<'a> {
     }
 
     /// Why it can't be deleted, and what to do about that.
-    fn kept(&self, declared: &Declared, found: Option<&Found>) -> Option<(String, String)> {
+    fn kept(&self, declared: &Declared, found: Option<&Found>) -> Option<(String, Advice)> {
         let schema = declared.schema();
         if declared.lifecycle.protect {
-            return Some(("`protect: true` prevents its deletion".to_owned(), UNPROTECT.to_owned()));
+            return Some(("`protect: true` prevents its deletion".to_owned(), UNPROTECT.into()));
         }
         let live = found.and_then(|found| found.live.as_ref());
         if let Some(lock) = live.and_then(|live| schema.locked.as_ref()?(&live.props)) {
-            return Some((lock.reason.into_owned(), lock.hint.into_owned()));
+            return Some((lock.reason.into_owned(), lock.hint.into_owned().into()));
         }
         if self.options.delete_data || !schema.holds_data {
             return None;
@@ -760,7 +751,7 @@ impl<'a> Planner<'a> {
             }
             Contents::Unchecked => "any items in it would be lost; engine can't check whether it is empty".to_owned(),
         };
-        Some((loss, KEEP_DATA.to_owned()))
+        Some((loss, Advice::from("to delete the items too, ").then(Remedy::AllowDataLoss)))
     }
 
     fn renewal(&self, row: &mut Change, schema: &Schema, declared: &Declared) {
@@ -785,15 +776,15 @@ impl<'a> Planner<'a> {
         self.leftovers(goal, &mut changes);
         let mut remarks = Vec::new();
         if self.cautious && !self.options.assume_owner {
-            remarks.push(
-                "you lack permission to read some tags, so engine only creates and updates resources whose names \
-                 match the spec exactly; to adopt, replace or delete resources, add `--assume-owner`"
-                    .to_owned(),
+            let remark = Advice::from(
+                "you lack permission to read some tags, so engine only creates and updates resources whose names match \
+                 the spec exactly; to adopt, replace or delete resources, ",
             );
+            remarks.push(remark.then(Remedy::AssumeOwner));
         }
         if !self.options.targets.is_empty() && goal != Goal::Released {
-            remarks
-                .push("this plan covers only part of the spec (`--target`); the rest may differ from AWS".to_owned());
+            let remark = Advice::from("this plan covers only part of the spec (").then(Request::Targets);
+            remarks.push(remark.then("); the rest may differ from AWS"));
         } else if let (Search::Partial(why), true) = (&self.inventory.search, goal != Goal::Released) {
             remarks.push(why.clone());
         }
@@ -821,8 +812,65 @@ fn blank(declared: &Declared) -> Change {
     }
 }
 
-fn refused(row: Change, reason: String, hint: String) -> Change {
-    Change { action: Action::Refused, reason: Some(reason), hint: Some(hint), asks: false, ..row }
+fn refused(row: Change, reason: impl Into<Advice>, hint: impl Into<Advice>) -> Change {
+    Change { action: Action::Refused, reason: Some(reason.into()), hint: Some(hint.into()), asks: false, ..row }
+}
+
+/// The differences that engine may remove under this verdict.
+fn comparable(schema: &Schema, live: &Live, desired: &Tree, verdict: OwnershipVerdict<'_>) -> Vec<PropertyChange> {
+    let mut properties = differences(schema, live, desired);
+    if let OwnershipVerdict::Unknown(_) = verdict {
+        // Tags that can't be read are not overwritten.
+        properties.retain(|change| {
+            let property = change.path.root().and_then(|root| schema.property(root));
+            property.is_none_or(|property| property.change != Rule::Ensure)
+        });
+    }
+    properties
+}
+
+/// The action that these differences need, or why none is possible, and what to do about that.
+fn needed(
+    declared: &Declared,
+    properties: &[PropertyChange],
+    verdict: OwnershipVerdict<'_>,
+) -> Result<Action, (String, Advice)> {
+    match properties.iter().map(|property| &property.effect).max() {
+        // A spec that differs from an unmanaged resource is not a forbidden change; adoption decides.
+        Some(Effect::Refuse(_)) if verdict == OwnershipVerdict::Free && declared.schema().adoptable => {
+            Ok(Action::Replace)
+        }
+        Some(Effect::Refuse(why)) => {
+            let fixed = properties.iter().filter(|property| matches!(property.effect, Effect::Refuse(_)));
+            let paths: Vec<String> = fixed.map(|property| format!("`{}`", property.path)).collect();
+            let reason = format!("{} can't change: {why}", paths.join(" and "));
+            let hint = Advice::from(
+                "undo the change in the spec, or declare a new resource under another name; to delete and re-create it, ",
+            );
+            Err((reason, hint.then(Remedy::Replace(declared.name.clone()))))
+        }
+        Some(Effect::Replace) => Ok(Action::Replace),
+        Some(Effect::InPlace) => Ok(Action::Update),
+        None => Ok(Action::None),
+    }
+}
+
+/// A row with what the owner means for its action.
+fn claimed(mut row: Change, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Change {
+    match verdict {
+        OwnershipVerdict::Free => adopted(row, declared, declared.schema(), live),
+        OwnershipVerdict::Unknown(_) if row.action == Action::Replace => {
+            let reason = format!("it must be replaced, but {UNPROVEN}");
+            refused(row, reason, how_to_prove())
+        }
+        OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
+            row.reason =
+                Some(format!("it was named `{old}` in the spec; its tags will be updated to the new name").into());
+            row.action = row.action.max(Action::Update);
+            row
+        }
+        _ => row,
+    }
 }
 
 /// A changed property that can't be sent, with the ignored one that AWS requires along with it.

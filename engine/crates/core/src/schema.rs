@@ -1015,13 +1015,17 @@ impl Text {
 
     fn misfit(&self, text: &str) -> Option<Misfit> {
         let length = text.chars().count();
-        match () {
-            () if length > self.max => Some(Misfit::Long(length)),
-            () if length == 0 && self.min > 0 => Some(Misfit::Empty),
+        if length > self.max {
+            Some(Misfit::Long(length))
+        } else if length == 0 && self.min > 0 {
+            Some(Misfit::Empty)
+        } else if !(self.allows)(text) {
             // Check the format first: a name instead of an ARN is not too short.
-            () if !(self.allows)(text) => Some(Misfit::Form),
-            () if length < self.min => Some(Misfit::Short(length)),
-            () => None,
+            Some(Misfit::Form)
+        } else if length < self.min {
+            Some(Misfit::Short(length))
+        } else {
+            None
         }
     }
 }

@@ -308,18 +308,7 @@ impl Context {
                 Class::StreamUnknown => (since("Lambda to recognize the stream", &said(&error)), wait.budget),
                 Class::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
                 // Earlier waits don't count against the propagation time.
-                Class::RoleNotAssumable
-                | Class::StreamNotReadable
-                | Class::RoleLacksRight
-                | Class::KeyNotUsable
-                | Class::PrincipalUnknown => {
-                    let what = match error.class {
-                        Class::RoleNotAssumable => "Lambda to be able to assume the role",
-                        Class::StreamNotReadable => "the role to be able to read the stream",
-                        Class::KeyNotUsable => "Lambda to be able to use the key",
-                        Class::PrincipalUnknown => "AWS to recognize the principal",
-                        _ => "the role to get the permissions that it needs",
-                    };
+                class if let Some(what) = propagating(class) => {
                     (since(what, reason.unwrap_or(SPREADING)), *spreading.get_or_insert(spent) + PROPAGATION)
                 }
                 Class::ServerFault | Class::Garbled if faults < max_faults => {
@@ -588,6 +577,18 @@ fn given_up(what: &str, resource: &str) -> AwsError {
 
 fn since(what: &str, why: &str) -> String {
     if why.is_empty() { what.to_owned() } else { format!("{what}{BECAUSE}{why}") }
+}
+
+/// What has to propagate through AWS until the call succeeds; `None` for other errors.
+fn propagating(class: Class) -> Option<&'static str> {
+    match class {
+        Class::RoleNotAssumable => Some("Lambda to be able to assume the role"),
+        Class::StreamNotReadable => Some("the role to be able to read the stream"),
+        Class::RoleLacksRight => Some("the role to get the permissions that it needs"),
+        Class::KeyNotUsable => Some("Lambda to be able to use the key"),
+        Class::PrincipalUnknown => Some("AWS to recognize the principal"),
+        _ => None,
+    }
 }
 
 /// Why a call is retried, worded to follow "since".

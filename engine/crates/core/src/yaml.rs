@@ -113,35 +113,14 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
         Err(error) => {
             let at = error.valid_up_to();
             let offset = at + if body.len() < bytes.len() { bom } else { 0 };
-            let utf16 = looks_like_utf16(bytes);
-            let mut not_utf8 = Diagnostic::error(
-                format!("the file is not valid UTF-8 at byte {offset}"),
-                "save the file with UTF-8 encoding",
-            );
-            if utf16 {
-                not_utf8 = not_utf8.why("it looks like UTF-16");
-            }
+            let problem = format!("the file is not valid UTF-8 at byte {offset}");
             let text = String::from_utf8_lossy(body).into_owned();
-            return refused(text, Span::new(at, at + char::REPLACEMENT_CHARACTER.len_utf8()), not_utf8);
+            let span = Span::new(at, at + char::REPLACEMENT_CHARACTER.len_utf8());
+            return refused(text, span, encoding_error(problem, bytes));
         }
     };
     if let Some((at, c)) = text.char_indices().find(|(at, c)| is_refused_character(&text[*at..], *c)) {
-        let control = match c {
-            '\r' => Diagnostic::error(
-                "carriage return without a line feed",
-                "save the file with Unix (LF) or Windows (CRLF) line endings",
-            )
-            .why("some programs treat it as a line break, and others don't"),
-            '\0' if looks_like_utf16(bytes) => {
-                Diagnostic::error("the file is not valid UTF-8", "save the file with UTF-8 encoding")
-                    .why("it looks like UTF-16")
-            }
-            _ => Diagnostic::error(
-                format!("the character U+{:04X} is not allowed in YAML", u32::from(c)),
-                format!("remove it, or write it inside double quotes as `\\u{:04X}`", u32::from(c)),
-            ),
-        };
-        return refused(text.to_owned(), Span::new(at, at + c.len_utf8()), control);
+        return refused(text.to_owned(), Span::new(at, at + c.len_utf8()), character_error(c, bytes));
     }
 
     let file = SourceFile::new(name, text);
@@ -550,6 +529,26 @@ fn anchor_error() -> Diagnostic {
         "repeat the value, or use a variable (`vars:`)",
     )
     .hint("quote the value if the `&` or `*` is part of it")
+}
+
+fn encoding_error(problem: impl Into<String>, bytes: &[u8]) -> Diagnostic {
+    let error = Diagnostic::error(problem, "save the file with UTF-8 encoding");
+    if looks_like_utf16(bytes) { error.why("it looks like UTF-16") } else { error }
+}
+
+fn character_error(c: char, bytes: &[u8]) -> Diagnostic {
+    match c {
+        '\r' => Diagnostic::error(
+            "carriage return without a line feed",
+            "save the file with Unix (LF) or Windows (CRLF) line endings",
+        )
+        .why("some programs treat it as a line break, and others don't"),
+        '\0' if looks_like_utf16(bytes) => encoding_error("the file is not valid UTF-8", bytes),
+        _ => Diagnostic::error(
+            format!("the character U+{:04X} is not allowed in YAML", u32::from(c)),
+            format!("remove it, or write it inside double quotes as `\\u{:04X}`", u32::from(c)),
+        ),
+    }
 }
 
 fn tag_error() -> Diagnostic {

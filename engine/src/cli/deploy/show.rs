@@ -7,7 +7,7 @@ use crate::cli::args::{PlanFormat, ViewArgs};
 use crate::cli::session::Session;
 use crate::plan::{Action, Change, Plan};
 use crate::render::markdown::{self, Page};
-use crate::render::{self, Rows};
+use crate::render::{self, Rows, remedy};
 use crate::timeline::Timing;
 use crate::value::Value;
 
@@ -66,7 +66,7 @@ impl Deployment<'_> {
         }
         let changes = plan.changes.iter().cloned().map(|change| match change.action {
             // Only the row has the lines to paste as they would be in the spec.
-            Action::Refused if !change.hint.as_ref().is_some_and(|hint| hint.contains('\n')) => {
+            Action::Refused if !change.hint.as_ref().is_some_and(|hint| remedy::words(hint).contains('\n')) => {
                 Change { reason: None, hint: None, ..change }
             }
             _ => change,

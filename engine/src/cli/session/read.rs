@@ -17,7 +17,8 @@ use crate::kinds;
 use crate::live::{self, Leftovers, ReadError};
 use crate::ownership::OwnershipVerdict;
 use crate::plan::{self, Goal, Options, Plan};
-use crate::render;
+use crate::remedy::Advice;
+use crate::render::{self, remedy};
 use crate::schema::{Id, Naming, Ownership};
 use crate::spec::Spec;
 
@@ -248,8 +249,9 @@ impl Run<'_> {
             return vec![Diagnostic::error(problem, format!("add `stack: {stack}` to the spec")).why(why)];
         }
         let refused = plan.refusals().map(|change| {
-            let reason = change.reason.as_deref().unwrap_or("it can't be applied");
-            let hint = change.hint.as_deref().unwrap_or("`engine diff` shows the whole plan");
+            let words = |advice: &Option<Advice>| advice.as_ref().map(remedy::words);
+            let reason = words(&change.reason).unwrap_or_else(|| "it can't be applied".to_owned());
+            let hint = words(&change.hint).unwrap_or_else(|| "`engine diff` shows the whole plan".to_owned());
             let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource), hint);
             let path = change.properties.first().map(|property| property.path.clone()).unwrap_or_default();
             match spec.place(&change.resource, &path) {

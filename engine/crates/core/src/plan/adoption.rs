@@ -8,87 +8,108 @@ use crate::value::Value;
 
 use super::{Action, Change, PropertyChange, refused, unknown};
 
+const REPLACES: &str = "adopting it would replace it, and engine only replaces resources that this stack owns";
+
 /// The row of a resource that has no engine tags.
 pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
     if let Some((reason, hint)) = unknown::blocks_adoption(declared, schema, live) {
         return refused(row, reason, hint);
     }
-    let (mut add, mut correct) = (String::new(), String::new());
-    let mut is_reset = false;
-    let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
-    for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
-        if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(&*property.name)
-        {
-            continue;
-        }
-        let Some(value) = live.props.get(&*property.name) else { continue };
-        let written = declared.written.contains(&*property.name);
-        // A property that is kept unless set is adopted too, so it has to be set.
-        let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
-        let dropped = row
-            .properties
-            .iter()
-            .any(|change| change.path.root() == Some(&*property.name) && (!written || change.after == Value::Null));
-        let fixed = row
-            .properties
-            .iter()
-            .any(|change| change.path.root() == Some(&*property.name) && change.effect != Effect::InPlace);
-        is_reset |= dropped || (kept && !written);
-        if !(dropped || (kept && !written) || fixed) {
-            continue;
-        }
-        if *value == Value::Null {
-            correct.push_str(&format!("\n    # no {}", property.name));
-        } else if property.sensitive {
-            // Its values are never shown, so they can't be pasted.
-            ignored.push(&property.name);
-        } else {
-            let lines = line(&property.name, value);
-            if written { &mut correct } else { &mut add }.push_str(&lines);
-        }
-    }
-    if ignored.len() > declared.lifecycle.ignore_changes.len() {
-        let lines = format!("\n    ignore_changes: [{}]", ignored.join(", "));
-        if declared.lifecycle.ignore_changes.is_empty() { &mut add } else { &mut correct }.push_str(&lines);
-    }
-    let name = &declared.name;
-    let unsayable = |change: &PropertyChange| {
-        change.effect != Effect::InPlace
-            && change
-                .path
-                .root()
-                .and_then(|root| schema.property(root))
-                .is_some_and(|it| matches!(it.presence, Presence::Derived))
-    };
-    let unsayables: Vec<String> =
-        row.properties.iter().filter(|it| unsayable(it)).map(|it| format!("`{}`", it.path)).collect();
-    let is_unsayable = !unsayables.is_empty();
-    if !is_unsayable && (!add.is_empty() || !correct.is_empty()) {
-        let reason = match is_reset {
+    let fixed = unsettable(&row, schema);
+    let lines = Lines::of(&row, declared, schema, live);
+    if fixed.is_empty()
+        && let Some(hint) = lines.hint(&declared.name)
+    {
+        let reason = match lines.is_reset {
             true => "adopting it would reset what the spec doesn't declare, and engine never does that",
-            false => "adopting it would replace it, and engine only replaces resources that this stack owns",
+            false => REPLACES,
         };
-        let reason = reason.to_owned();
-        let hint = match (add.is_empty(), correct.is_empty()) {
-            (false, true) => format!("to keep it as it is, add to `{name}`:{add}"),
-            (true, _) => format!("to keep it as it is, use these lines in `{name}`:{correct}"),
-            (false, false) => format!("to keep it as it is, use these lines in `{name}`:{correct}\nand add:{add}"),
-        };
-        return refused(row, reason, hint);
+        return refused(row, reason.to_owned(), hint);
     }
     if row.action == Action::Replace {
-        let reason = match is_unsayable {
-            true => format!("adopting it would replace it, because its {} can't change", unsayables.join(" and ")),
-            false => "adopting it would replace it, and engine only replaces resources that this stack owns".to_owned(),
+        let reason = match fixed.is_empty() {
+            true => REPLACES.to_owned(),
+            false => format!("adopting it would replace it, because its {} can't change", fixed.join(" and ")),
         };
         // No spec can declare what it is.
         return refused(row, reason, format!("delete that {}, or declare another one", schema.kind));
     }
     Change {
         action: Action::Adopt,
-        reason: Some("if another tool still manages it, that tool will undo these changes".to_owned()),
+        reason: Some("if another tool still manages it, that tool will undo these changes".into()),
         asks: !declared.lifecycle.adopt,
         ..row
+    }
+}
+
+/// The differing properties that can't change and that no spec can set.
+fn unsettable(row: &Change, schema: &Schema) -> Vec<String> {
+    let is_derived = |change: &PropertyChange| {
+        let property = change.path.root().and_then(|root| schema.property(root));
+        property.is_some_and(|it| matches!(it.presence, Presence::Derived))
+    };
+    let fixed = row.properties.iter().filter(|change| change.effect != Effect::InPlace && is_derived(change));
+    fixed.map(|change| format!("`{}`", change.path)).collect()
+}
+
+/// The lines of a spec that declare a resource as it is.
+#[derive(Default)]
+struct Lines {
+    /// To add.
+    add: String,
+    /// Instead of existing ones.
+    correct: String,
+    /// Whether adopting it without them would reset a property.
+    is_reset: bool,
+}
+
+impl Lines {
+    fn of(row: &Change, declared: &Declared, schema: &Schema, live: &Live) -> Lines {
+        let mut lines = Lines::default();
+        let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
+        for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
+            let name = &*property.name;
+            if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(name) {
+                continue;
+            }
+            let Some(value) = live.props.get(name) else { continue };
+            let written = declared.written.contains(name);
+            // A property that is kept unless set is adopted too, so it has to be set.
+            let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
+            let changes = || row.properties.iter().filter(|change| change.path.root() == Some(name));
+            let is_reset = changes().any(|change| !written || change.after == Value::Null) || (kept && !written);
+            lines.is_reset |= is_reset;
+            if !is_reset && changes().all(|change| change.effect == Effect::InPlace) {
+                continue;
+            }
+            if *value == Value::Null {
+                lines.correct.push_str(&format!("\n    # no {name}"));
+            } else if property.sensitive {
+                // Its values are never shown, so they can't be pasted.
+                ignored.push(name);
+            } else {
+                if written { &mut lines.correct } else { &mut lines.add }.push_str(&line(name, value));
+            }
+        }
+        if ignored.len() > declared.lifecycle.ignore_changes.len() {
+            let line = format!("\n    ignore_changes: [{}]", ignored.join(", "));
+            let is_new = declared.lifecycle.ignore_changes.is_empty();
+            if is_new { &mut lines.add } else { &mut lines.correct }.push_str(&line);
+        }
+        lines
+    }
+
+    /// What to do with the lines; `None` if there are none.
+    fn hint(&self, name: &str) -> Option<String> {
+        let Lines { add, correct, .. } = self;
+        match (add.is_empty(), correct.is_empty()) {
+            (true, true) => None,
+            (false, true) => Some(format!("to keep it as it is, add to `{name}`:{add}")),
+            (true, false) => Some(format!("to keep it as it is, use these lines in `{name}`:{correct}")),
+            (false, false) => {
+                Some(format!("to keep it as it is, use these lines in `{name}`:{correct}\nand add:{add}"))
+            }
+        }
     }
 }
 

@@ -5,8 +5,9 @@
 //! is attached to a function of this stack.
 
 use crate::inventory::Leftover;
-use crate::ownership::{OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UNPROVEN_HINT, UnreadableTags};
-use crate::schema::{Condition, Naming, Ownership, is_of_team};
+use crate::ownership::{OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove};
+use crate::remedy::{Advice, Remedy};
+use crate::schema::{Condition, Live, Naming, Ownership, is_of_team};
 use crate::spec::Declared;
 
 use super::{Action, Change, FEEDS_WHAT_GOES, Goal, Planner, Subject, blank, refused, steps};
@@ -39,21 +40,25 @@ impl Planner<'_> {
         let (name, now) = (&heir.name, &heir.id.name);
         let row = Change { remarks: Vec::new(), asks: false, ..row };
         if goal == Goal::Absent {
-            let (team, stack, region) = (&self.spec.team, &self.spec.stack, &self.inventory.site.region);
-            let reason = format!(
-                "skipped: the spec declares `{name}` under the name `{now}`; to delete the whole stack, run \
-                 `engine destroy --team {team} --stack {stack} --region {region}`"
-            );
-            return Change { action: Action::None, reason: Some(reason), hint: None, ..row };
+            let destroy = Remedy::DestroyStack {
+                team: self.spec.team.clone(),
+                stack: self.spec.stack.clone(),
+                region: self.inventory.site.region.clone(),
+            };
+            let skipped =
+                format!("skipped: the spec declares `{name}` under the name `{now}`; to delete the whole stack, ");
+            let reason = Some(Advice::from(skipped).then(destroy));
+            return Change { action: Action::None, reason, hint: None, ..row };
         }
         let reason = format!(
             "the spec declares `{name}` under the name `{now}`; this one may have been created with another value of a \
              variable"
         );
-        let hint = format!(
-            "to delete it, add `--replace {name}`; to keep it as `{name}`, set its `name:` in the spec; to keep both, use a \
-             separate spec with its own `stack:` for each"
+        let keep = format!(
+            "; to keep it as `{name}`, set its `name:` in the spec; to keep both, use a separate spec with its own `stack:` \
+             for each"
         );
+        let hint = Advice::from("to delete it, ").then(Remedy::Replace(name.clone())).then(keep);
         refused(row, reason, hint)
     }
 
@@ -72,7 +77,7 @@ impl Planner<'_> {
     }
 
     fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[&Change]) -> Option<Change> {
-        let Leftover { declared, found, instead } = leftover;
+        let Leftover { declared, found, .. } = leftover;
         let live = found.live.as_ref().filter(|live| live.condition != Condition::Leaving)?;
         let row = Change { subject: Subject::Leftover(at), ..blank(declared) };
         if goal == Goal::Released {
@@ -83,105 +88,167 @@ impl Planner<'_> {
         if is_part && matches!(declared.schema().naming, Naming::Own { .. }) {
             return None;
         }
-        let team = &self.spec.team;
-        let named_ours = |name: &str| is_of_team(name, team);
-        let claimed = OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours();
-        if matches!(declared.schema().naming, Naming::Own { .. }) && !named_ours(&row.name) {
-            // Tags are easily copied, and engine never writes outside the team's prefix.
-            let reason = format!("skipped: it has this stack's tags, but its name doesn't begin with `{team}`");
-            return claimed.then_some(Change { reason: Some(reason), ..row });
+        if let Some(reason) = self.out_of_reach(declared) {
+            let claimed = OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours();
+            return claimed.then_some(Change { reason: Some(reason.into()), ..row });
         }
-        if let Some(why) = self.barred_parent(declared) {
-            let reason = format!("not deleted: it has this stack's tags, but {why}");
-            return claimed.then_some(Change { reason: Some(reason), ..row });
-        }
-        let gone = |why: Option<&str>| {
-            let mut row = self.gone(row.clone(), declared, Some(found), why.map(str::to_owned));
-            if instead.is_some() {
-                // The other one does the same work, so nothing is lost.
-                row.remarks.clear();
-            }
-            Some(row)
-        };
-        let parent = declared.schema().parent().map(|property| &*property.name);
-        let container = steps::hangs_on(&self.spec.kinds, declared, live)
-            .into_iter()
-            .find(|(property, ..)| Some(*property) == parent);
-        let container = container.and_then(|(_, kind, name)| rows.iter().find(|it| it.kind == kind && it.name == name));
-        let dies = container.is_some_and(|row| row.action == Action::Delete);
-        let is_remade = container.is_some_and(|row| row.action == Action::Replace);
-        let parent = container.filter(|row| named_ours(&row.name)).and_then(|row| row.live(self.inventory));
-        let verdict = OwnershipVerdict::of(&live.owner, parent.map(|live| &live.owner), &declared.id.owner);
-        let is_inherited = live.owner == Ownership::Inherited;
-        if is_part && !(dies || is_remade && !is_inherited && verdict.other_owner().is_some()) {
+        let parent = self.parent_of(declared, live, rows);
+        let verdict = OwnershipVerdict::of(&live.owner, parent.owner, &declared.id.owner);
+        let is_in_the_way = parent.is_replaced && live.owner != Ownership::Inherited && verdict.other_owner().is_some();
+        if is_part && !(parent.is_deleted || is_in_the_way) {
             return None;
         }
-        // Without a spec, "no longer in the spec" has no meaning.
-        let heir = self.spec.resource(&declared.name).filter(|it| it.schema().kind == row.kind);
-        let moved = heir.map(|heir| format!("the spec now declares `{}` as another resource", heir.name));
-        let left = moved.as_deref().or(Some("it is no longer in the spec"));
-        let left = left.filter(|_| !self.spec.file.name().is_empty());
-        let duplicate = instead.as_ref().map(|name| format!("it duplicates `{name}`"));
-        let may_assume = self.options.assume_owner;
+        self.judged(row, &Orphan { goal, leftover, live, rows, parent, verdict })
+    }
+
+    /// Why an orphan must not be deleted, whoever its tags name.
+    fn out_of_reach(&self, declared: &Declared) -> Option<String> {
+        let team = &self.spec.team;
+        if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&declared.id.name, team) {
+            // Tags are easily copied, and engine never writes outside the team's prefix.
+            return Some(format!("skipped: it has this stack's tags, but its name doesn't begin with `{team}`"));
+        }
+        let why = self.barred_parent(declared)?;
+        Some(format!("not deleted: it has this stack's tags, but {why}"))
+    }
+
+    /// What the plan does with the parent of an orphan.
+    fn parent_of<'p>(&self, declared: &Declared, live: &Live, rows: &[&'p Change]) -> Parent<'p>
+    where
+        Self: 'p,
+    {
+        let property = declared.schema().parent().map(|property| &*property.name);
+        let row = steps::hangs_on(&self.spec.kinds, declared, live)
+            .into_iter()
+            .find(|(name, ..)| Some(*name) == property)
+            .and_then(|(_, kind, name)| rows.iter().copied().find(|it| it.kind == kind && it.name == name));
+        let live = row.filter(|row| is_of_team(&row.name, &self.spec.team)).and_then(|row| row.live(self.inventory));
+        Parent {
+            is_deleted: row.is_some_and(|row| row.action == Action::Delete),
+            is_replaced: row.is_some_and(|row| row.action == Action::Replace),
+            owner: live.map(|live| &live.owner),
+        }
+    }
+
+    /// The row of an orphan by its owner.
+    fn judged(&self, row: Change, orphan: &Orphan<'_>) -> Option<Change> {
+        let Orphan { goal, leftover: Leftover { declared, instead, .. }, live, ref parent, verdict, .. } = *orphan;
         match verdict {
             // Its parent decides.
-            verdict if is_inherited => verdict.is_ours().then(|| gone(left)).flatten(),
+            verdict if live.owner == Ownership::Inherited => {
+                verdict.is_ours().then(|| self.orphan_gone(row, orphan, self.orphaned_because(declared)))
+            }
             OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
-                Some(Change { reason: live.undecided(), undecided: true, ..row })
+                Some(Change { reason: live.undecided().map(Advice::from), undecided: true, ..row })
             }
-            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => {
-                let mut row = gone(duplicate.as_deref().or(left))?;
-                if let Some(heir) = heir.filter(|heir| self.is_former(leftover, heir))
-                    && row.action != Action::Release
-                    && !self.options.replace.contains(&heir.name)
-                {
-                    return Some(self.moved(goal, row, heir));
-                }
-                // A renamed resource gets a new name in AWS, unless the spec sets `name:`.
-                let is_named = matches!(declared.schema().naming, Naming::Own { .. }) && heir.is_none();
-                let is_new = |it: &&&Change| it.kind == row.kind && it.action == Action::Create;
-                if let Some(heir) = rows.iter().find(is_new).filter(|_| is_named) {
-                    let (heir, name) = (&heir.resource, &row.name);
-                    let stays = format!("if you renamed it to `{heir}`, add `name: {name}` to `{heir}` to keep it");
-                    // The option that loses nothing comes first.
-                    match row.hint.as_mut().filter(|_| row.action == Action::Refused) {
-                        Some(hint) => *hint = format!("{stays}; otherwise {hint}"),
-                        None => row.remarks.push(stays),
-                    }
-                }
-                Some(row)
-            }
-            OwnershipVerdict::Unknown(UnreadableTags::Denied) if dies && !may_assume => {
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => Some(self.owned_orphan(row, orphan)),
+            OwnershipVerdict::Unknown(UnreadableTags::Denied) if parent.is_deleted && !self.options.assume_owner => {
                 let reason = format!("{FEEDS_WHAT_GOES}, but {UNPROVEN}");
-                Some(refused(row, reason, UNPROVEN_HINT.to_owned()))
+                Some(refused(row, reason, how_to_prove()))
             }
-            OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) if dies => gone(Some(FEEDS_WHAT_GOES)),
+            OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) if parent.is_deleted => {
+                Some(self.orphan_gone(row, orphan, Some(FEEDS_WHAT_GOES.to_owned())))
+            }
             // The tag index returned it.
             OwnershipVerdict::Unknown(UnreadableTags::Denied) if !declared.id.owner.resource.is_empty() => {
-                match may_assume {
-                    true => gone(left),
-                    false => {
-                        let reason = "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read \
-                                      its tags; to trust that list, add `--assume-owner`";
-                        Some(Change { reason: Some(reason.to_owned()), ..row })
-                    }
+                if self.options.assume_owner {
+                    return Some(self.orphan_gone(row, orphan, self.orphaned_because(declared)));
                 }
+                let reason = Advice::from(
+                    "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read its tags; to \
+                     trust that list, ",
+                );
+                Some(Change { reason: Some(reason.then(Remedy::AssumeOwner)), ..row })
             }
-            OwnershipVerdict::Free if duplicate.is_some() => gone(duplicate.as_deref()),
-            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) if dies || is_remade => {
-                let end = if dies { "will be destroyed" } else { "must be replaced" };
+            OwnershipVerdict::Free if instead.is_some() => Some(self.orphan_gone(row, orphan, duplicates(instead))),
+            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_)
+                if parent.is_deleted || parent.is_replaced =>
+            {
+                let end = if parent.is_deleted { "will be destroyed" } else { "must be replaced" };
                 let owner = verdict.other_owner()?;
                 let reason = format!("it belongs to {owner}, but the function that it invokes {end}");
                 Some(refused(row, reason, "ask its owner to delete it first".to_owned()))
             }
             OwnershipVerdict::Free
-                if goal == Goal::Absent
-                    && instead.is_none()
-                    && matches!(declared.schema().naming, Naming::Own { .. }) =>
+                if goal == Goal::Absent && matches!(declared.schema().naming, Naming::Own { .. }) =>
             {
-                Some(Change { reason: Some(SKIPPED_UNTAGGED.to_owned()), ..row })
+                Some(Change { reason: Some(SKIPPED_UNTAGGED.into()), ..row })
             }
             _ => None,
         }
     }
+
+    /// The row of an orphan that this stack owns.
+    fn owned_orphan(&self, row: Change, orphan: &Orphan<'_>) -> Change {
+        let Leftover { declared, instead, .. } = orphan.leftover;
+        let mut row = self.orphan_gone(row, orphan, duplicates(instead).or_else(|| self.orphaned_because(declared)));
+        let heir = self.heir(declared);
+        if let Some(heir) = heir.filter(|heir| self.is_former(orphan.leftover, heir))
+            && row.action != Action::Release
+            && !self.options.replace.contains(&heir.name)
+        {
+            return self.moved(orphan.goal, row, heir);
+        }
+        // A renamed resource gets a new name in AWS, unless the spec sets `name:`.
+        let is_named = matches!(declared.schema().naming, Naming::Own { .. }) && heir.is_none();
+        let is_new = |it: &&&Change| it.kind == row.kind && it.action == Action::Create;
+        if let Some(heir) = orphan.rows.iter().find(is_new).filter(|_| is_named) {
+            let (heir, name) = (&heir.resource, &row.name);
+            let stays = format!("if you renamed it to `{heir}`, add `name: {name}` to `{heir}` to keep it");
+            // The option that loses nothing comes first.
+            match row.hint.as_mut().filter(|_| row.action == Action::Refused) {
+                Some(hint) => *hint = Advice::from(format!("{stays}; otherwise ")).then(std::mem::take(hint)),
+                None => row.remarks.push(stays),
+            }
+        }
+        row
+    }
+
+    /// The row of an orphan that has to be deleted.
+    fn orphan_gone(&self, row: Change, orphan: &Orphan<'_>, reason: Option<String>) -> Change {
+        let Leftover { declared, found, instead } = orphan.leftover;
+        let mut row = self.gone(row, declared, Some(found), reason.map(Advice::from));
+        if instead.is_some() {
+            // The other one does the same work, so nothing is lost.
+            row.remarks.clear();
+        }
+        row
+    }
+
+    /// The declaration that has an orphan's name in the spec.
+    fn heir(&self, orphan: &Declared) -> Option<&Declared> {
+        self.spec.resource(&orphan.name).filter(|it| it.schema().kind == orphan.schema().kind)
+    }
+
+    /// Why a resource is an orphan. Without a spec, "no longer in the spec" has no meaning.
+    fn orphaned_because(&self, orphan: &Declared) -> Option<String> {
+        let has_spec = !self.spec.file.name().is_empty();
+        has_spec.then(|| match self.heir(orphan) {
+            Some(heir) => format!("the spec now declares `{}` as another resource", heir.name),
+            None => "it is no longer in the spec".to_owned(),
+        })
+    }
+}
+
+/// An orphan with what decides about it.
+struct Orphan<'o> {
+    goal: Goal,
+    leftover: &'o Leftover,
+    live: &'o Live,
+    /// The rows that are already decided.
+    rows: &'o [&'o Change],
+    parent: Parent<'o>,
+    verdict: OwnershipVerdict<'o>,
+}
+
+/// The resource that an orphan is attached to.
+struct Parent<'p> {
+    is_deleted: bool,
+    is_replaced: bool,
+    /// Its owner, if it exists and has the team's prefix.
+    owner: Option<&'p Ownership>,
+}
+
+fn duplicates(other: &Option<String>) -> Option<String> {
+    other.as_ref().map(|name| format!("it duplicates `{name}`"))
 }

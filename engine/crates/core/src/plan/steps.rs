@@ -21,95 +21,137 @@ struct Own {
 
 /// The steps of all rows, each with those that it waits for.
 pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let mut own: Vec<Own> = vec![Own::default(); changes.len()];
-    for (index, change) in changes.iter().enumerate() {
-        let mut add = |op: Op| {
-            steps.push(Step { op, change: index, after: Vec::new(), pair: None });
-            StepId(steps.len() - 1)
-        };
-        let live = change.live(inventory);
-        let changing = live.is_some_and(|live| matches!(live.condition, Condition::Changing(_)));
-        let (delete, main) = match change.action {
-            Action::Create => (None, Some(Op::Create)),
-            Action::Update | Action::Adopt => (None, Some(Op::Update)),
-            Action::Delete => (Some(Op::Delete), None),
-            Action::Release => (Some(Op::Release), None),
-            Action::Replace => (Some(Op::Delete), Some(Op::Create)),
-            Action::None if changing && !change.desired.is_empty() => (None, Some(Op::Settle)),
-            Action::None | Action::Import | Action::Refused => (None, None),
-        };
-        own[index] = Own { delete: delete.map(&mut add), main: main.map(|op| (add(op), op)) };
-    }
-    let by_name: HashMap<&str, usize> = changes
-        .iter()
-        .enumerate()
-        .filter(|(_, it)| it.subject == Subject::Declared)
-        .map(|(at, it)| (&*it.resource, at))
-        .collect();
-    let in_aws: HashMap<(&str, &str), usize> =
-        changes.iter().enumerate().map(|(at, it)| ((&*it.kind, it.name.as_str()), at)).collect();
-    let mut rather_later = Vec::new();
-    let mut wanted: BTreeSet<(usize, usize)> = BTreeSet::new();
-    for name in spec.graph.order() {
-        let Some(&at) = by_name.get(name) else { continue };
-        for (dependency, moment) in spec.graph.dependencies(name) {
-            let Some(&on) = by_name.get(dependency) else { continue };
-            wanted.insert((at, on));
-            if let (Some((main, _)), Some((target, op))) = (own[at].main, own[on].main) {
-                // Wait until an update is ready: until then, outputs may be the old ones.
-                let moment = if op == Op::Create { moment } else { Moment::Ready };
-                steps[main.0].after.push((target, moment));
-            }
-            match (own[at].delete, own[on].delete, own[on].main) {
-                // Dependents are deleted first.
-                (Some(delete), Some(target), _) => steps[target.0].after.push((delete, Moment::Ready)),
-                // A resource that is replaced because its target changes is deleted only after the target is
-                // updated: until then the old one still works.
-                (Some(delete), None, Some((target, _))) => rather_later.push((delete, target)),
-                _ => {}
-            }
-        }
-    }
-    for (at, change) in changes.iter().enumerate() {
-        if let (Some(delete), Some((main, _))) = (own[at].delete, own[at].main) {
-            steps[main.0].after.push((delete, Moment::Ready));
-        }
-        let Some(declared) = change.declared(spec, inventory) else { continue };
-        if let (Some(delete), Some((main, _))) = (own[at].delete, own[at].main)
-            && !matches!(declared.schema().naming, Naming::Own { .. })
-        {
-            (steps[delete.0].pair, steps[main.0].pair) = (Some(main), Some(delete));
-        }
-        let hangs_on = |live| hangs_on(&spec.kinds, declared, live);
-        for (_, kind, name) in change.live(inventory).map(hangs_on).unwrap_or_default() {
-            // It may be attached to another resource now than the spec wants.
-            let Some(&on) = in_aws.get(&(kind, name.as_str())).filter(|on| !wanted.contains(&(at, **on))) else {
-                continue;
-            };
-            match (own[at].delete, own[at].main, own[on].delete, own[on].main) {
-                (Some(delete), _, Some(target), _) => steps[target.0].after.push((delete, Moment::Ready)),
-                // Once updated, it is no longer attached.
-                (None, Some((main, _)), Some(target), _) => steps[target.0].after.push((main, Moment::Ready)),
-                // It is deleted before its target gets new outputs.
-                (Some(delete), None, None, Some((target, _))) if renews_outputs(&changes[on], spec, inventory) => {
-                    steps[target.0].after.push((delete, Moment::Ready));
-                }
-                _ => {}
-            }
-        }
-    }
-    for (delete, target) in rather_later {
+    let mut order = Order { spec, inventory, changes, steps: Vec::new(), own: Vec::new() };
+    order.add_steps();
+    order.pair_replacements();
+    let Dependencies { declared, delete_later } = order.follow_spec();
+    order.follow_attachments(&declared);
+    for (delete, target) in delete_later {
         // Skip this if the target already waits for the deletion, which would be a cycle.
-        if !waits_for(&steps, target, delete) {
-            steps[delete.0].after.push((target, Moment::Ready));
+        if !waits_for(&order.steps, target, delete) {
+            order.wait(delete, target, Moment::Ready);
         }
     }
-    for step in &mut steps {
+    for step in &mut order.steps {
         step.after.sort_unstable();
         step.after.dedup();
     }
-    steps
+    order.steps
+}
+
+/// The steps while their order is decided.
+struct Order<'a> {
+    spec: &'a Spec,
+    inventory: &'a Inventory,
+    changes: &'a [Change],
+    steps: Vec<Step>,
+    /// The steps of each row.
+    own: Vec<Own>,
+}
+
+/// The dependencies of the spec between rows.
+#[derive(Default)]
+struct Dependencies {
+    /// A row and one that it depends on.
+    declared: BTreeSet<(usize, usize)>,
+    /// Deletions, each with the step that it should wait for, unless that would be a cycle.
+    delete_later: Vec<(StepId, StepId)>,
+}
+
+impl Order<'_> {
+    /// Adds the steps that each row needs.
+    fn add_steps(&mut self) {
+        for (index, change) in self.changes.iter().enumerate() {
+            let live = change.live(self.inventory);
+            let changing = live.is_some_and(|live| matches!(live.condition, Condition::Changing(_)));
+            let (delete, main) = match change.action {
+                Action::Create => (None, Some(Op::Create)),
+                Action::Update | Action::Adopt => (None, Some(Op::Update)),
+                Action::Delete => (Some(Op::Delete), None),
+                Action::Release => (Some(Op::Release), None),
+                Action::Replace => (Some(Op::Delete), Some(Op::Create)),
+                Action::None if changing && !change.desired.is_empty() => (None, Some(Op::Settle)),
+                Action::None | Action::Import | Action::Refused => (None, None),
+            };
+            let mut add = |op: Op| {
+                self.steps.push(Step { op, change: index, after: Vec::new(), pair: None });
+                StepId(self.steps.len() - 1)
+            };
+            self.own.push(Own { delete: delete.map(&mut add), main: main.map(|op| (add(op), op)) });
+        }
+    }
+
+    /// Lets `step` wait for `other`.
+    fn wait(&mut self, step: StepId, other: StepId, moment: Moment) {
+        self.steps[step.0].after.push((other, moment));
+    }
+
+    /// Lets the creation of a replaced resource wait for its deletion.
+    fn pair_replacements(&mut self) {
+        for (at, change) in self.changes.iter().enumerate() {
+            let (Some(delete), Some((main, _))) = (self.own[at].delete, self.own[at].main) else { continue };
+            self.wait(main, delete, Moment::Ready);
+            let declared = change.declared(self.spec, self.inventory);
+            if declared.is_some_and(|it| !matches!(it.schema().naming, Naming::Own { .. })) {
+                (self.steps[delete.0].pair, self.steps[main.0].pair) = (Some(main), Some(delete));
+            }
+        }
+    }
+
+    /// Lets steps wait for those of the rows that they depend on in the spec.
+    fn follow_spec(&mut self) -> Dependencies {
+        let declared = self.changes.iter().enumerate().filter(|(_, it)| it.subject == Subject::Declared);
+        let by_name: HashMap<&str, usize> = declared.map(|(at, it)| (&*it.resource, at)).collect();
+        let mut dependencies = Dependencies::default();
+        let graph = &self.spec.graph;
+        for name in graph.order() {
+            let Some(&at) = by_name.get(name) else { continue };
+            for (dependency, moment) in graph.dependencies(name) {
+                let Some(&on) = by_name.get(dependency) else { continue };
+                dependencies.declared.insert((at, on));
+                if let (Some((main, _)), Some((target, op))) = (self.own[at].main, self.own[on].main) {
+                    // Wait until an update is ready: until then, outputs may be the old ones.
+                    self.wait(main, target, if op == Op::Create { moment } else { Moment::Ready });
+                }
+                match (self.own[at].delete, self.own[on].delete, self.own[on].main) {
+                    // Dependents are deleted first.
+                    (Some(delete), Some(target), _) => self.wait(target, delete, Moment::Ready),
+                    // A resource that is replaced because its target changes is deleted only after the target is
+                    // updated: until then the old one still works.
+                    (Some(delete), None, Some((target, _))) => dependencies.delete_later.push((delete, target)),
+                    _ => {}
+                }
+            }
+        }
+        dependencies
+    }
+
+    /// Lets steps wait for those of what their resource is attached to in AWS, which may be another resource than the
+    /// spec wants.
+    fn follow_attachments(&mut self, declared_pairs: &BTreeSet<(usize, usize)>) {
+        let rows = self.changes.iter().enumerate();
+        let in_aws: HashMap<(&str, &str), usize> = rows.map(|(at, it)| ((&*it.kind, it.name.as_str()), at)).collect();
+        for (at, change) in self.changes.iter().enumerate() {
+            for (_, kind, name) in change.hangs_on(self.spec, self.inventory) {
+                let Some(&on) = in_aws.get(&(kind, name.as_str())) else { continue };
+                if declared_pairs.contains(&(at, on)) {
+                    continue;
+                }
+                match (self.own[at].delete, self.own[at].main, self.own[on].delete, self.own[on].main) {
+                    (Some(delete), _, Some(target), _) => self.wait(target, delete, Moment::Ready),
+                    // Once updated, it is no longer attached.
+                    (None, Some((main, _)), Some(target), _) => self.wait(target, main, Moment::Ready),
+                    // It is deleted before its target gets new outputs.
+                    (Some(delete), None, None, Some((target, _)))
+                        if renews_outputs(&self.changes[on], self.spec, self.inventory) =>
+                    {
+                        self.wait(target, delete, Moment::Ready);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
 }
 
 /// What a live resource is attached to, as property, kind and name, by its identity properties.

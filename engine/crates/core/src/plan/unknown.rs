@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::remedy::Advice;
 use crate::schema::{Live, Ownership, Rule, Schema};
 use crate::spec::Declared;
 use crate::value::{Tree, Value};
@@ -63,7 +64,7 @@ pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live)
 
 /// Why a resource can't be re-created: the new one would lack properties that the spec doesn't set and
 /// that can't be read.
-pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(String, String)> {
+pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(String, Advice)> {
     let is_kept = |name: &str| {
         declared.lifecycle.ignore_changes.contains(name)
             || declared.schema().property(name).is_some_and(|it| it.sticky && !declared.written.contains(&*it.name))
@@ -71,7 +72,7 @@ pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(St
     let (name, why) = live.unknown.iter().find(|(name, _)| is_kept(name))?;
     let reason = format!("re-creating it would lose its `{name}`, which can't be read ({why})");
     let hint = format!("set `{name}` in `{}`, and remove it from `ignore_changes` if it is listed", declared.name);
-    Some((reason, hint))
+    Some((reason, hint.into()))
 }
 
 /// "`a`, `b` and `c`".

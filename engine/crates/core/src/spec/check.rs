@@ -322,51 +322,16 @@ impl<'a> Checker<'a> {
             );
             return None;
         };
-        for entry in top.iter().filter(|entry| !words(&TOP).contains(&entry.key.as_str())) {
-            if self.is_only_counted() {
-                continue;
-            }
-            let hint = match nearest(&entry.key, words(&TOP)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("use one of {}; resources go under `resources:`", list(words(&TOP))),
-            };
-            self.error(entry.key_span, format!("unknown top-level key `{}`", entry.key), hint);
-        }
+        self.unknown_top_level(top);
         let find = |key: &str| top.iter().find(|entry| entry.key == key);
         self.vars(find("vars"));
         let team = self.team(find("team"), root);
         self.scope.team = team.clone().unwrap_or_else(|| "team".to_owned());
-        let spec_region = find("region").and_then(|entry| self.header(entry, &REGION));
-        if let (Some(entry), Some(region)) = (find("region"), spec_region.as_deref().filter(|it| !is_known_region(it)))
-        {
-            let around = Around { resource: "", literal: true, sensitive: false };
-            self.warn_of_unknown(region, regions(), entry.value.span, "region", around);
-        }
-        let region = self.overrides.region.clone().or(spec_region);
-        if let Some(region) = self.overrides.region.as_ref().filter(|region| REGION.objection(region).is_some()) {
-            let problem = format!("`{region}` is not a valid region for `--region`");
-            self.push(Diagnostic::error(problem, region_hint(region)));
-        } else if let Some(region) = self.overrides.region.as_ref().filter(|region| !is_known_region(region)) {
-            self.push(shape::unknown_word(
-                format!("engine doesn't recognize the region in `--region {region}`"),
-                region,
-                regions(),
-            ));
-        }
+        let region = self.region(find("region"));
         self.scope.region.clone_from(&region);
         let account = find("account").and_then(|entry| self.header(entry, &ACCOUNT));
         self.scope.account.clone_from(&account);
-        let stack = match find("stack") {
-            Some(entry) => self.header(entry, &STACK),
-            None => match STACK.objection(stem) {
-                None => Some(stem.to_owned()),
-                Some(objection) => {
-                    let problem = format!("the file name can't be used as the stack name: `{stem}` {objection}");
-                    self.error(root.span, problem, "add `stack: name` to the spec, or rename the file");
-                    None
-                }
-            },
-        };
+        let stack = self.stack(find("stack"), root, stem);
         let mut resources = self.resources(find("resources"), root, stack.as_deref().unwrap_or("stack"));
         let outputs = self.outputs(find("outputs"));
         self.unused_vars();
@@ -400,6 +365,50 @@ impl<'a> Checker<'a> {
             warnings: Vec::new(),
             places: std::mem::take(&mut self.places),
         })
+    }
+
+    fn unknown_top_level(&mut self, top: &[Entry]) {
+        for entry in top.iter().filter(|entry| !words(&TOP).contains(&entry.key.as_str())) {
+            if self.is_only_counted() {
+                continue;
+            }
+            let hint = match nearest(&entry.key, words(&TOP)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("use one of {}; resources go under `resources:`", list(words(&TOP))),
+            };
+            self.error(entry.key_span, format!("unknown top-level key `{}`", entry.key), hint);
+        }
+    }
+
+    fn region(&mut self, entry: Option<&Entry>) -> Option<String> {
+        // Check it even if the command line overrides it: the next run may not.
+        let written = entry.and_then(|entry| self.header(entry, &REGION));
+        if let (Some(entry), Some(region)) = (entry, written.as_deref().filter(|it| !is_known_region(it))) {
+            let around = Around { resource: "", literal: true, sensitive: false };
+            self.warn_of_unknown(region, regions(), entry.value.span, "region", around);
+        }
+        let Some(region) = &self.overrides.region else { return written };
+        if REGION.objection(region).is_some() {
+            let problem = format!("`{region}` is not a valid region for `--region`");
+            self.push(Diagnostic::error(problem, region_hint(region)));
+        } else if !is_known_region(region) {
+            self.push(shape::unknown_word(
+                format!("engine doesn't recognize the region in `--region {region}`"),
+                region,
+                regions(),
+            ));
+        }
+        Some(region.clone())
+    }
+
+    fn stack(&mut self, entry: Option<&Entry>, root: &Node, stem: &str) -> Option<String> {
+        if let Some(entry) = entry {
+            return self.header(entry, &STACK);
+        }
+        let Some(objection) = STACK.objection(stem) else { return Some(stem.to_owned()) };
+        let problem = format!("the file name can't be used as the stack name: `{stem}` {objection}");
+        self.error(root.span, problem, "add `stack: name` to the spec, or rename the file");
+        None
     }
 
     fn team(&mut self, entry: Option<&Entry>, root: &Node) -> Option<String> {
@@ -515,6 +524,55 @@ impl<'a> Checker<'a> {
 
     fn resource(&mut self, entry: &Entry, stack: &str) -> Option<Draft> {
         let name = entry.key.as_str();
+        let entries = self.resource_entries(entry)?;
+        let find = |key: &str| entries.iter().find(|entry| entry.key == key);
+        let around = Around { resource: name, literal: true, sensitive: false };
+        let Some(kind) = self.kind(find("type"), entry, around) else {
+            if let Some(import) = find("import") {
+                self.bar(import);
+            }
+            return None;
+        };
+        let schema = kind.schema();
+        let depends_on = self.depends_on(find("depends_on"), around);
+        let imported = find("import").is_some();
+        let lifecycle = self.lifecycle(entries, imported, schema, around);
+        let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.to_owned() };
+        let (aws_name, arn) = self.identity(entry, entries, schema, around);
+        let mut declared = Declared {
+            name: name.to_owned(),
+            kind: Arc::clone(kind),
+            id: Id { owner, name: aws_name, arn, anchors: BTreeMap::new(), site: None, incarnation: None },
+            imported,
+            lifecycle,
+            desired: Tree::new(),
+            written: BTreeSet::new(),
+            artifact: None,
+        };
+        for entry in entries.iter().filter(|entry| !words(&META).contains(&entry.key.as_str())) {
+            self.property(&mut declared, schema, entry);
+        }
+        if let Some(entry) = find("name").filter(|_| imported) {
+            let hint = "remove `name:`; `import:` already names the resource";
+            self.error(entry.key_span, "`name` and `import` can't be combined", hint);
+        }
+        if !imported {
+            self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
+            kind.normalize(&declared.id, &mut declared.desired);
+            // Skip follow-up errors about properties whose value is already reported as invalid.
+            let mut problems = kind.check(&declared.desired);
+            problems.retain(|problem| {
+                let root = problem.path.root().unwrap_or_default();
+                !declared.written.contains(root) || declared.desired.contains_key(root)
+            });
+            self.problems(name, problems);
+        }
+        Some(Draft { declared, depends_on })
+    }
+
+    /// Checks a resource's name in the spec, and returns its entries, with their positions recorded.
+    fn resource_entries<'e>(&mut self, entry: &'e Entry) -> Option<&'e [Entry]> {
+        let name = entry.key.as_str();
         self.places.set(name, Path::default(), entry.key_span);
         if let Some(objection) = RESOURCE.objection(name) {
             self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, &RESOURCE));
@@ -534,109 +592,68 @@ impl<'a> Checker<'a> {
             let span = if matches!(value.value, Yaml::Map(_) | Yaml::List(_)) { *key_span } else { value.span };
             self.places.set(name, Path::property(key), span);
         }
+        Some(entries)
+    }
+
+    /// A resource's name in AWS, and its ARN if the spec has it.
+    fn identity(
+        &mut self,
+        resource: &Entry,
+        entries: &[Entry],
+        schema: &Schema,
+        around: Around<'_>,
+    ) -> (String, Option<String>) {
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
-        let around = Around { resource: name, literal: true, sensitive: false };
-        let Some(kind) = self.kind(find("type"), entry, around) else {
-            if let Some(import) = find("import") {
-                self.bar(import);
+        if let Some(entry) = find("import") {
+            let imported = self.import(entry, schema, around);
+            if imported.is_none() {
+                self.bar(entry);
             }
-            return None;
-        };
-        let schema = kind.schema();
-        let depends_on = self.depends_on(find("depends_on"), around);
-        let lifecycle = self.lifecycle(entries, find("import").is_some(), schema, around);
-        let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.to_owned() };
-        let import = find("import").map(|entry| self.import(entry, schema, around));
-        if let (Some(None), Some(entry)) = (&import, find("import")) {
-            self.bar(entry);
+            return imported.unwrap_or_default();
         }
-        if import.is_none() && !schema.managed {
+        if !schema.managed {
             let hint = format!("add `import: name-of-the-{}`", schema.kind);
-            self.error(entry.key_span, format!("engine can't create a {}, only import it", schema.kind), hint);
+            self.error(resource.key_span, format!("engine can't create a {}, only import it", schema.kind), hint);
+            return Default::default();
         }
-        let (aws_name, arn) = match &import {
-            Some(imported) => imported.clone().unwrap_or_default(),
-            // The error that it can't be created is already reported.
-            None if !schema.managed => Default::default(),
-            None => {
-                let key = if let Naming::Inner { key, .. } = &schema.naming { key } else { "name" };
-                (self.own_name(find(key), entry, schema, around), None)
+        let key = if let Naming::Inner { key, .. } = &schema.naming { key } else { "name" };
+        (self.own_name(find(key), resource, schema, around), None)
+    }
+
+    /// Checks one property and adds it to its resource.
+    fn property(&mut self, declared: &mut Declared, schema: &'a Schema, entry: &Entry) {
+        let Entry { key, key_span, value } = entry;
+        let Some(property) = settable(&schema.properties).find(|property| property.name == *key) else {
+            if self.is_only_counted() {
+                return;
             }
+            let settable = || schema.settable().map(|it| &*it.name);
+            // Don't report a misspelled property as missing, too.
+            declared.written.extend(nearest(key, settable()).map(str::to_owned));
+            let meta = words(&META).into_iter().filter(|key| takes(schema, key));
+            self.unknown(key, *key_span, &format!("a {}", schema.kind), settable().chain(meta));
+            return;
         };
-        let id = Id { owner, name: aws_name, arn, anchors: BTreeMap::new(), site: None, incarnation: None };
-        let mut declared = Declared {
-            name: name.to_owned(),
-            kind: Arc::clone(kind),
-            id,
-            imported: import.is_some(),
-            lifecycle,
-            desired: Tree::new(),
-            written: BTreeSet::new(),
-            artifact: None,
-        };
-        for Entry { key, key_span, value } in entries.iter().filter(|entry| !words(&META).contains(&entry.key.as_str()))
-        {
-            let Some(property) = settable(&schema.properties).find(|property| property.name == *key) else {
-                if self.is_only_counted() {
-                    continue;
-                }
-                // Don't report a misspelled property as missing, too.
-                declared.written.extend(nearest(key, schema.settable().map(|it| &*it.name)).map(str::to_owned));
-                self.unknown(
-                    key,
-                    *key_span,
-                    &format!("a {}", schema.kind),
-                    schema
-                        .settable()
-                        .map(|it| &*it.name)
-                        .chain(words(&META).into_iter().filter(|key| takes(schema, key))),
-                );
-                continue;
-            };
-            if declared.imported && property.change != Rule::Checked {
-                let problem = format!("`{key}` can't be set, because `{name}` is imported");
-                self.error(
-                    *key_span,
-                    problem,
-                    "remove the line; engine reads imported resources and never changes them",
-                );
-                continue;
-            }
-            declared.written.insert(key.clone());
-            if matches!(&schema.naming, Naming::Inner { key: naming, .. } if naming == key) {
-                // Already checked as the name.
-                declared.desired.insert(key.clone(), Value::String(declared.id.name.clone()));
-                continue;
-            }
-            let around = Around { resource: name, literal: property.literal, sensitive: property.sensitive };
-            if let Some(found) = self.value(&property.shape, value, key, around, &Path::property(key)) {
-                if let Some(home) = property.home {
-                    self.all_at_home(home, value, &found);
-                }
-                self.within_quota(property, &found, value.span);
-                declared.desired.insert(key.clone(), found);
-            }
+        if declared.imported && property.change != Rule::Checked {
+            let problem = format!("`{key}` can't be set, because `{}` is imported", declared.name);
+            let hint = "remove the line; engine reads imported resources and never changes them";
+            self.error(*key_span, problem, hint);
+            return;
         }
-        if declared.imported && find("name").is_some() {
-            let span = find("name").map_or(entry.key_span, |entry| entry.key_span);
-            self.error(
-                span,
-                "`name` and `import` can't be combined",
-                "remove `name:`; `import:` already names the resource",
-            );
+        declared.written.insert(key.clone());
+        if matches!(&schema.naming, Naming::Inner { key: naming, .. } if naming == key) {
+            // Already checked as the name.
+            declared.desired.insert(key.clone(), Value::String(declared.id.name.clone()));
+            return;
         }
-        if !declared.imported {
-            self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
-            kind.normalize(&declared.id, &mut declared.desired);
-            // Skip follow-up errors about properties whose value is already reported as invalid.
-            let mut problems = kind.check(&declared.desired);
-            problems.retain(|problem| {
-                let root = problem.path.root().unwrap_or_default();
-                !declared.written.contains(root) || declared.desired.contains_key(root)
-            });
-            self.problems(name, problems);
+        let around = Around { resource: &declared.name, literal: property.literal, sensitive: property.sensitive };
+        if let Some(found) = self.value(&property.shape, value, key, around, &Path::property(key)) {
+            if let Some(home) = property.home {
+                self.all_at_home(home, value, &found);
+            }
+            self.within_quota(property, &found, value.span);
+            declared.desired.insert(key.clone(), found);
         }
-        Some(Draft { declared, depends_on })
     }
 
     /// Warns of values above AWS's default quota.

@@ -43,44 +43,39 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
                               types, and engine/docs/from-terraform-or-pulumi.md translates the terms";
     let keys: Vec<&str> = file.text().lines().map(str::trim_end).filter_map(key).collect();
     let has = |key: &str| keys.contains(&key);
+    if has("team") {
+        return None;
+    }
     let begins = |starts: &[&str]| file.text().lines().any(|line| starts.iter().any(|start| line.starts_with(start)));
     let is_json = file.text().trim_start().starts_with('{');
-    let (what, hint) = match () {
-        () if has("team") => return None,
-        () if is_json && has("format_version") && has("spec_text") => {
-            ("a saved plan", "run `engine apply` with it; to create a new plan, pass the spec")
-        }
-        () if begins(&["Transform: AWS::Serverless"]) => ("an AWS SAM template", OTHER_TOOL),
-        () if has("AWSTemplateFormatVersion") => ("a CloudFormation template", OTHER_TOOL),
-        () if begins(&["terraform {", "resource \"", "provider \"", "module \"", "variable \""]) => {
-            ("a Terraform configuration", KNOWN_TOOL)
-        }
-        () if is_json && has("terraform_version") => ("a Terraform state file", KNOWN_TOOL),
-        () if is_json && (has("terraform") || has("provider")) => ("a Terraform configuration", KNOWN_TOOL),
-        () if has("service") && has("provider") => ("a Serverless Framework configuration", OTHER_TOOL),
-        () if has("apiVersion") && has("kind") => ("a Kubernetes manifest", OTHER_TOOL),
-        () if has("services") => ("a Docker Compose file", OTHER_TOOL),
-        () if has("name") && has("runtime") => ("a Pulumi project", KNOWN_TOOL),
-        () if is_json && has("name") && (has("version") || has("scripts") || has("dependencies")) => {
-            ("a Node.js package manifest", "pass a spec, like `engine diff specs/team.yaml`")
-        }
-        () if begins(&[
-            "exports.",
-            "module.exports",
-            "export ",
-            "import ",
-            "const ",
-            "'use strict'",
-            "\"use strict\"",
-        ]) =>
-        {
-            ("JavaScript source", "set its folder as `code:` of a function in the spec")
-        }
-        () if begins(&["<!DOCTYPE", "<!doctype", "<html"]) => {
-            ("a web page", "download the raw file instead of the page that shows it")
-        }
-        () => return None,
-    };
+    let is_terraform = begins(&["terraform {", "resource \"", "provider \"", "module \"", "variable \""]);
+    let is_package = is_json && has("name") && (has("version") || has("scripts") || has("dependencies"));
+    let is_javascript =
+        begins(&["exports.", "module.exports", "export ", "import ", "const ", "'use strict'", "\"use strict\""]);
+    let formats = [
+        (
+            is_json && has("format_version") && has("spec_text"),
+            "a saved plan",
+            "run `engine apply` with it; to create a new plan, pass the spec",
+        ),
+        (begins(&["Transform: AWS::Serverless"]), "an AWS SAM template", OTHER_TOOL),
+        (has("AWSTemplateFormatVersion"), "a CloudFormation template", OTHER_TOOL),
+        (is_terraform, "a Terraform configuration", KNOWN_TOOL),
+        (is_json && has("terraform_version"), "a Terraform state file", KNOWN_TOOL),
+        (is_json && (has("terraform") || has("provider")), "a Terraform configuration", KNOWN_TOOL),
+        (has("service") && has("provider"), "a Serverless Framework configuration", OTHER_TOOL),
+        (has("apiVersion") && has("kind"), "a Kubernetes manifest", OTHER_TOOL),
+        (has("services"), "a Docker Compose file", OTHER_TOOL),
+        (has("name") && has("runtime"), "a Pulumi project", KNOWN_TOOL),
+        (is_package, "a Node.js package manifest", "pass a spec, like `engine diff specs/team.yaml`"),
+        (is_javascript, "JavaScript source", "set its folder as `code:` of a function in the spec"),
+        (
+            begins(&["<!DOCTYPE", "<!doctype", "<html"]),
+            "a web page",
+            "download the raw file instead of the page that shows it",
+        ),
+    ];
+    let (_, what, hint) = formats.into_iter().find(|(is_it, ..)| *is_it)?;
     let start = Span::new(0, file.text().lines().next().map_or(0, str::len));
     Some(Diagnostic::error(format!("this file is {what}, not a spec"), hint).at(file.place(start)))
 }

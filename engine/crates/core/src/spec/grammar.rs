@@ -75,8 +75,34 @@ pub fn markdown() -> String {
 pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
     let specs: Vec<Json> = specs.iter().map(|spec| serde_yaml::from_str(spec).unwrap_or_default()).collect();
     let specs: Vec<&Json> = specs.iter().collect();
-    let schemas = || kinds.schemas();
-    let top = |key: &str| match key {
+    let described = |(key, doc): &(&str, &str)| {
+        let mut shape = described(top_level(key), doc);
+        specs.iter().filter(|_| *key != "resources").filter_map(|spec| spec.get(key)).for_each(|value| {
+            exemplify(&mut shape, value);
+        });
+        ((*key).to_owned(), shape)
+    };
+    let properties: Map<String, Json> = TOP.iter().map(described).collect();
+    let mut definitions = Map::from_iter([("resource".to_owned(), any_resource(kinds))]);
+    definitions.extend(kinds.schemas().map(|schema| (schema.kind.to_string(), resource(schema, &specs))));
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "urn:engine:spec:1",
+        "title": "engine spec",
+        "description": "The AWS resources that `engine apply` deploys: a table, its stream, and the function that processes it.",
+        "type": "object",
+        // The team may come from `--team`.
+        "required": ["resources"],
+        "additionalProperties": false,
+        "properties": properties,
+        "definitions": definitions,
+        "examples": [specs.first()],
+    })
+}
+
+/// The value of a top-level key.
+fn top_level(key: &str) -> Json {
+    match key {
         "team" => text(&TEAM),
         "region" => text(&REGION),
         "account" => text(&ACCOUNT),
@@ -93,79 +119,34 @@ pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
             },
             "additionalProperties": { "$ref": "#/definitions/resource" },
         }),
-    };
-    let described = |(key, doc): &(&str, &str)| {
-        let mut shape = described(top(key), doc);
-        specs.iter().filter(|_| *key != "resources").filter_map(|spec| spec.get(key)).for_each(|value| {
-            exemplify(&mut shape, value);
-        });
-        ((*key).to_owned(), shape)
-    };
-    let properties: Map<String, Json> = TOP.iter().map(described).collect();
-    let kinds: Vec<Json> = schemas()
-        .map(|schema| {
-            json!({
-                "if": { "properties": { "type": { "const": schema.kind } }, "required": ["type"] },
-                "then": { "$ref": format!("#/definitions/{}", schema.kind) },
-            })
-        })
-        .collect();
-    let names: Vec<&str> = schemas().map(|schema| &*schema.kind).collect();
-    let summaries: Vec<String> = schemas().map(|schema| format!("{}: {}", schema.kind, schema.summary)).collect();
-    let mut definitions = Map::new();
-    definitions.insert(
-        "resource".to_owned(),
+    }
+}
+
+/// A resource, whose type decides about the rest.
+fn any_resource(kinds: &Kinds) -> Json {
+    let rule = |schema: &Schema| {
         json!({
-            "type": "object",
-            "required": ["type"],
-            "properties": { "type": { "enum": names, "description": summaries.join("\n") } },
-            "allOf": kinds,
-        }),
-    );
-    definitions.extend(schemas().map(|schema| (schema.kind.to_string(), resource(schema, &specs))));
+            "if": { "properties": { "type": { "const": schema.kind } }, "required": ["type"] },
+            "then": { "$ref": format!("#/definitions/{}", schema.kind) },
+        })
+    };
+    let names: Vec<&str> = kinds.schemas().map(|schema| &*schema.kind).collect();
+    let summaries = kinds.schemas().map(|schema| format!("{}: {}", schema.kind, schema.summary));
     json!({
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "$id": "urn:engine:spec:1",
-        "title": "engine spec",
-        "description": "The AWS resources that `engine apply` deploys: a table, its stream, and the function that processes it.",
         "type": "object",
-        // The team may come from `--team`.
-        "required": ["resources"],
-        "additionalProperties": false,
-        "properties": properties,
-        "definitions": definitions,
-        "examples": [specs.first()],
+        "required": ["type"],
+        "properties": {
+            "type": { "enum": names, "description": summaries.collect::<Vec<_>>().join("\n") },
+        },
+        "allOf": kinds.schemas().map(rule).collect::<Vec<_>>(),
     })
 }
 
 /// A resource of one kind, with examples from specs.
 fn resource(schema: &Schema, specs: &[&Json]) -> Json {
-    let words = || json!({ "type": "string", "minLength": 1 });
     let mut properties = Map::new();
     for (key, doc) in META.iter().filter(|(key, _)| takes(schema, key)) {
-        let (shape, example) = match *key {
-            "type" => (json!({ "const": schema.kind }), None),
-            "depends_on" => {
-                (json!({ "type": "array", "items": { "type": "string" } }), Some(json!(["another-resource"])))
-            }
-            "ignore_changes" => {
-                let names: Vec<&str> =
-                    schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| &*it.name).collect();
-                let parts: Vec<&str> =
-                    schema.settable().filter(|it| has_parts(&it.shape)).map(|it| &*it.name).collect();
-                let pattern = format!("^({})\\.", parts.join("|"));
-                let items = match parts.is_empty() {
-                    true => json!({ "enum": names }),
-                    false => json!({ "anyOf": [{ "enum": names }, { "type": "string", "pattern": pattern }] }),
-                };
-                (json!({ "type": "array", "items": items }), names.last().map(|name| json!([name])))
-            }
-            "adopt" | "protect" | "retain" => {
-                (or_variable(json!({ "type": "boolean", "default": false })), Some(json!(true)))
-            }
-            "name" => (words(), Some(json!(format!("${{team}}-my-{}", schema.kind)))),
-            _ => (words(), Some(json!(format!("an-existing-{}", schema.kind)))),
-        };
+        let (shape, example) = meta(schema, key);
         let mut shape = described(shape, doc);
         if let Some(example) = example {
             shape["examples"] = json!([example]);
@@ -200,6 +181,31 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
         resource["required"] = managed["required"].clone();
     }
     resource
+}
+
+/// The value of a key of [`META`], with an example.
+fn meta(schema: &Schema, key: &str) -> (Json, Option<Json>) {
+    let words = || json!({ "type": "string", "minLength": 1 });
+    match key {
+        "type" => (json!({ "const": schema.kind }), None),
+        "depends_on" => (json!({ "type": "array", "items": { "type": "string" } }), Some(json!(["another-resource"]))),
+        "ignore_changes" => {
+            let ignorable = schema.settable().filter(|it| schema.is_ignorable(it));
+            let names: Vec<&str> = ignorable.map(|it| &*it.name).collect();
+            let parts: Vec<&str> = schema.settable().filter(|it| has_parts(&it.shape)).map(|it| &*it.name).collect();
+            let pattern = format!("^({})\\.", parts.join("|"));
+            let items = match parts.is_empty() {
+                true => json!({ "enum": names }),
+                false => json!({ "anyOf": [{ "enum": names }, { "type": "string", "pattern": pattern }] }),
+            };
+            (json!({ "type": "array", "items": items }), names.last().map(|name| json!([name])))
+        }
+        "adopt" | "protect" | "retain" => {
+            (or_variable(json!({ "type": "boolean", "default": false })), Some(json!(true)))
+        }
+        "name" => (words(), Some(json!(format!("${{team}}-my-{}", schema.kind)))),
+        _ => (words(), Some(json!(format!("an-existing-{}", schema.kind)))),
+    }
 }
 
 /// Adds a value and its members as examples to their shapes.

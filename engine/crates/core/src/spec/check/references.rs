@@ -62,45 +62,12 @@ impl Checker<'_> {
         self.places.get(name, &Path::default()).is_some()
     }
 
+    /// Checks a reference: its target, the target's output, and whether the property accepts that.
     pub(super) fn follow(&mut self, reference: &Reference, targets: &BTreeMap<String, Declared>) {
         let Reference { resource, attribute, span, .. } = reference;
-        let Some(target) = targets.get(resource) else {
-            if self.is_declared(resource) {
-                return;
-            }
-            if reference.sensitive {
-                // The text may be a secret; the name of a similar resource is not.
-                let near = nearest(resource, targets.keys().map(String::as_str).take(MOST_COMPARED));
-                let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? Otherwise "));
-                self.error(
-                    *span,
-                    format!("`{}` refers to a resource that doesn't exist in this spec", reference.path),
-                    format!("{near}write `$${{` for a literal `${{`"),
-                );
-                return;
-            }
-            if self.is_only_counted() {
-                return;
-            }
-            let diagnostic = no_resource(resource, targets.keys().map(String::as_str));
-            self.push(diagnostic.at(self.file.place(*span)));
-            return;
-        };
+        let Some(target) = targets.get(resource) else { return self.no_target(reference, targets) };
         let schema = target.schema();
-        let Some(output) = schema.output(attribute) else {
-            if self.is_only_counted() {
-                return;
-            }
-            let known = || schema.outputs.iter().map(|output| &*output.name);
-            let near = nearest(attribute, known());
-            let attribute = if reference.sensitive { "…" } else { attribute };
-            let hint = match near {
-                Some(near) => format!("did you mean `${{{resource}.{near}}}`? A {} has {}", schema.kind, list(known())),
-                None => format!("a {} has {}", schema.kind, list(known())),
-            };
-            self.error(*span, format!("`{resource}` (a {}) has no attribute `{attribute}`", schema.kind), hint);
-            return;
-        };
+        let Some(output) = schema.output(attribute) else { return self.no_output(reference, schema) };
         if let Some(fits) = reference.fits
             && !fits.iter().any(|(kind, attribute)| (kind, attribute) == (&schema.kind, &output.name))
         {
@@ -128,6 +95,43 @@ impl Checker<'_> {
             let hint = format!("add `{property}:` to `{resource}`, or remove this reference");
             self.error(*span, problem, hint);
         }
+    }
+
+    /// Reports a reference to a resource that doesn't exist.
+    fn no_target(&mut self, reference: &Reference, targets: &BTreeMap<String, Declared>) {
+        let Reference { resource, span, .. } = reference;
+        let known = targets.keys().map(String::as_str);
+        if self.is_declared(resource) {
+            return;
+        }
+        if reference.sensitive {
+            // The text may be a secret; the name of a similar resource is not.
+            let near = nearest(resource, known.take(MOST_COMPARED));
+            let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? Otherwise "));
+            self.error(
+                *span,
+                format!("`{}` refers to a resource that doesn't exist in this spec", reference.path),
+                format!("{near}write `$${{` for a literal `${{`"),
+            );
+        } else if !self.is_only_counted() {
+            self.push(no_resource(resource, known).at(self.file.place(*span)));
+        }
+    }
+
+    /// Reports a reference to an output that the target doesn't have.
+    fn no_output(&mut self, reference: &Reference, target: &Schema) {
+        let Reference { resource, attribute, span, .. } = reference;
+        if self.is_only_counted() {
+            return;
+        }
+        let known = || target.outputs.iter().map(|output| &*output.name);
+        let near = nearest(attribute, known());
+        let attribute = if reference.sensitive { "…" } else { attribute };
+        let hint = match near {
+            Some(near) => format!("did you mean `${{{resource}.{near}}}`? A {} has {}", target.kind, list(known())),
+            None => format!("a {} has {}", target.kind, list(known())),
+        };
+        self.error(*span, format!("`{resource}` (a {}) has no attribute `{attribute}`", target.kind), hint);
     }
 
     /// Rejects two declarations of one AWS resource: each apply would overwrite one with the other.

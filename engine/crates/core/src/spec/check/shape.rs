@@ -32,37 +32,9 @@ impl<'a> Checker<'a> {
         }
         match shape {
             Shape::Bool => self.bool(node, name, around).map(Value::Bool),
-            Shape::Integer { min, max } => {
-                let number = self.integer(node, name, around)?;
-                if number < *min && *max == i64::from(i32::MAX) {
-                    let problem = format!("`{name}` is {number}, below the minimum of {min}");
-                    self.error(span, problem, format!("use {min} or more"));
-                    return None;
-                }
-                if !(*min..=*max).contains(&number) {
-                    self.error(
-                        span,
-                        format!("`{name}` is {number}, outside the range {min} to {max}"),
-                        format!("use a number from {min} to {max}"),
-                    );
-                    return None;
-                }
-                Some(Value::Number(number.into()))
-            }
-            Shape::Text(text) => {
-                let value = self.text(node, name, around, path)?;
-                self.object(text, &value, span, name, around)?;
-                Some(value)
-            }
-            Shape::Choice(words) => {
-                let value = self.text(node, name, Around { literal: true, ..around }, path)?;
-                let word = value.as_str()?;
-                if words.iter().any(|it| it == word) {
-                    Some(value)
-                } else {
-                    self.choice_error(word, words, span, name, around)
-                }
-            }
+            Shape::Integer { min, max } => self.integer_in_range(*min, *max, node, name, around),
+            Shape::Text(text) => self.text_of(text, node, name, around, path),
+            Shape::Choice(words) => self.choice(words, node, name, around, path),
             Shape::OpenChoice { offered, retired, form } => {
                 let value = self.text(node, name, Around { literal: true, ..around }, path)?;
                 let word = value.as_str()?;
@@ -78,16 +50,8 @@ impl<'a> Checker<'a> {
             Shape::Map { key, value, max } => {
                 let entries = self.entries(node, name)?;
                 let bounded = self.bounded(entries.len(), *max, span, name);
-                let mut map = Tree::new();
-                for Entry { key: entry, key_span, value: node } in entries.iter().take(*max) {
-                    if let Some(objection) = key.objection(entry) {
-                        let problem = format!("the key `{entry}` in `{name}` {objection}");
-                        self.error(*key_span, problem, key.remedy(entry));
-                    }
-                    // Keep the key after an error, so that no other check reports it as missing.
-                    let value = self.value(value, node, entry, around, &path.key(entry)).unwrap_or(Value::Null);
-                    map.insert(entry.clone(), value);
-                }
+                let entries = entries.iter().take(*max);
+                let map = entries.map(|entry| self.map_entry(key, value, entry, name, around, path)).collect();
                 bounded?;
                 Some(Value::Map(map))
             }
@@ -98,27 +62,7 @@ impl<'a> Checker<'a> {
                 items.dedup();
                 Some(Value::List(items))
             }
-            Shape::Texts { item, max } => {
-                let one = |checker: &mut Self, node: &Node, path: &Path| {
-                    let value = checker.text(node, name, around, path)?;
-                    checker.object(item, &value, node.span, name, around)?;
-                    Some(value)
-                };
-                let Yaml::List(items) = &node.value else { return one(self, node, path) };
-                let bounded = self.bounded(items.len(), *max, span, name);
-                let items = items.iter().take(*max).enumerate();
-                let values = items.map(|(index, node)| one(self, node, &path.index(index)));
-                let mut values = values.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
-                bounded?;
-                match values.len() {
-                    0 => {
-                        self.error(span, format!("`{name}` is empty"), "add at least one entry");
-                        None
-                    }
-                    1 => values.pop(),
-                    _ => Some(Value::List(values)),
-                }
-            }
+            Shape::Texts { item, max } => self.texts(item, *max, node, name, around, path),
             Shape::Json { max, example, faults } => {
                 let json = self.json(*max, example, node, name, around, path)?;
                 self.faults(faults, &json, node, around, path);
@@ -127,12 +71,86 @@ impl<'a> Checker<'a> {
             Shape::Record(properties) => self.record(properties, node, name, around, path),
             Shape::TextOrRecord(text, properties) => match node.value {
                 Yaml::Map(_) => self.record(properties, node, name, around, path),
-                _ => {
-                    let value = self.text(node, name, around, path)?;
-                    self.object(text, &value, span, name, around)?;
-                    Some(value)
-                }
+                _ => self.text_of(text, node, name, around, path),
             },
+        }
+    }
+
+    /// A text within its limits.
+    fn text_of(&mut self, limits: &Text, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
+        let value = self.text(node, name, around, path)?;
+        self.object(limits, &value, node.span, name, around)?;
+        Some(value)
+    }
+
+    fn integer_in_range(&mut self, min: i64, max: i64, node: &Node, name: &str, around: Around<'_>) -> Option<Value> {
+        let number = self.integer(node, name, around)?;
+        if number < min && max == i64::from(i32::MAX) {
+            let problem = format!("`{name}` is {number}, below the minimum of {min}");
+            self.error(node.span, problem, format!("use {min} or more"));
+            return None;
+        }
+        if !(min..=max).contains(&number) {
+            let problem = format!("`{name}` is {number}, outside the range {min} to {max}");
+            self.error(node.span, problem, format!("use a number from {min} to {max}"));
+            return None;
+        }
+        Some(Value::Number(number.into()))
+    }
+
+    /// One of a few words.
+    fn choice(&mut self, words: &[Str], node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
+        let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+        let word = value.as_str()?;
+        if words.iter().any(|it| it == word) {
+            return Some(value);
+        }
+        self.choice_error(word, words, node.span, name, around)
+    }
+
+    /// An entry of the mapping `name`.
+    fn map_entry(
+        &mut self,
+        limits: &Text,
+        shape: &'a Shape,
+        entry: &Entry,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> (String, Value) {
+        let Entry { key, key_span, value } = entry;
+        if let Some(objection) = limits.objection(key) {
+            let problem = format!("the key `{key}` in `{name}` {objection}");
+            self.error(*key_span, problem, limits.remedy(key));
+        }
+        // Keep the key after an error, so that no other check reports it as missing.
+        let value = self.value(shape, value, key, around, &path.key(key)).unwrap_or(Value::Null);
+        (key.clone(), value)
+    }
+
+    /// One text, or a list of texts.
+    fn texts(
+        &mut self,
+        item: &Text,
+        max: usize,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let Yaml::List(items) = &node.value else { return self.text_of(item, node, name, around, path) };
+        let bounded = self.bounded(items.len(), max, node.span, name);
+        let items = items.iter().take(max).enumerate();
+        let values = items.map(|(index, node)| self.text_of(item, node, name, around, &path.index(index)));
+        let mut values = values.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
+        bounded?;
+        match values.len() {
+            0 => {
+                self.error(node.span, format!("`{name}` is empty"), "add at least one entry");
+                None
+            }
+            1 => values.pop(),
+            _ => Some(Value::List(values)),
         }
     }
 
@@ -354,66 +372,70 @@ impl<'a> Checker<'a> {
         };
         self.check_length(&tokens, node.span, name)?;
         let before = self.references.len();
-        let mut parts = Vec::new();
-        let mut complete = true;
-        for token in tokens {
-            match token {
-                Token::Text(text) => parts.push(Part::Text(text)),
-                Token::Name(Name::Team) => parts.push(Part::Text(self.scope.team.clone())),
-                Token::Name(Name::Region) => match self.scope.region.clone() {
-                    Some(region) => parts.push(Part::Text(region)),
-                    None => parts.push(Part::Hole(Hole::Region)),
-                },
-                Token::Name(Name::Account) => match self.scope.account.clone() {
-                    Some(account) => parts.push(Part::Text(account)),
-                    None => parts.push(Part::Hole(Hole::Account)),
-                },
-                Token::Name(Name::Variable(variable)) => {
-                    self.used_vars.insert(variable.clone());
-                    match self.scope.vars.get(&variable) {
-                        Some(value) => parts.push(Part::Text(value.clone())),
-                        None => {
-                            let problem = format!("the variable `{variable}` has no value");
-                            let near = nearest(&variable, self.scope.vars.keys().map(String::as_str));
-                            let meant = near
-                                .map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
-                            let hint = format!(
-                                "{meant}add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}"
-                            );
-                            self.error(node.span, problem, hint);
-                            complete = false;
-                        }
-                    }
-                }
-                Token::Name(Name::Output { resource, attribute }) => {
-                    self.references.push(Reference {
-                        from: around.resource.to_owned(),
-                        path: path.clone(),
-                        span: node.span,
-                        resource: resource.clone(),
-                        attribute: attribute.clone(),
-                        fits: None,
-                        sensitive: around.sensitive,
-                    });
-                    parts.push(Part::Hole(Hole::Output { resource, attribute }));
-                }
-            }
-        }
+        let n_tokens = tokens.len();
+        let parts = tokens.into_iter().filter_map(|token| self.part(token, node.span, around, path));
+        let parts: Vec<Part> = parts.collect();
+        let is_complete = parts.len() == n_tokens;
         let value = Template(parts).resolve(&|_| None);
         if let (true, Value::Unknown(template)) = (around.literal, &value) {
-            let shown = template.holes().next().map(ToString::to_string).unwrap_or_default();
-            let hint = if shown == "${account}" || shown == "${region}" {
-                format!("set `{}:` at the top of the spec", shown.trim_matches(['$', '{', '}']))
-            } else {
-                "write the value itself, or use a variable (`${var.x}`)".to_owned()
-            };
-            let problem = format!("`{name}` can't contain `{shown}`: its value must be known before engine reads AWS");
-            self.error(node.span, problem, hint);
+            self.not_literal(template, node.span, name);
             // Report the reference only once.
             self.references.truncate(before);
             return None;
         }
-        complete.then_some(value)
+        is_complete.then_some(value)
+    }
+
+    /// A part of a text, with a variable replaced; `None` if it has no value. Records references.
+    fn part(&mut self, token: Token, span: Span, around: Around<'_>, path: &Path) -> Option<Part> {
+        let known_or = |value: &Option<String>, hole| value.clone().map_or(Part::Hole(hole), Part::Text);
+        Some(match token {
+            Token::Text(text) => Part::Text(text),
+            Token::Name(Name::Team) => Part::Text(self.scope.team.clone()),
+            Token::Name(Name::Region) => known_or(&self.scope.region, Hole::Region),
+            Token::Name(Name::Account) => known_or(&self.scope.account, Hole::Account),
+            Token::Name(Name::Variable(variable)) => {
+                self.used_vars.insert(variable.clone());
+                let value = self.scope.vars.get(&variable).cloned();
+                if value.is_none() {
+                    self.no_value(&variable, span);
+                }
+                Part::Text(value?)
+            }
+            Token::Name(Name::Output { resource, attribute }) => {
+                self.references.push(Reference {
+                    from: around.resource.to_owned(),
+                    path: path.clone(),
+                    span,
+                    resource: resource.clone(),
+                    attribute: attribute.clone(),
+                    fits: None,
+                    sensitive: around.sensitive,
+                });
+                Part::Hole(Hole::Output { resource, attribute })
+            }
+        })
+    }
+
+    /// Reports a variable without a value.
+    fn no_value(&mut self, variable: &str, span: Span) {
+        let problem = format!("the variable `{variable}` has no value");
+        let near = nearest(variable, self.scope.vars.keys().map(String::as_str));
+        let meant = near.map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
+        let hint = format!("{meant}add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}");
+        self.error(span, problem, hint);
+    }
+
+    /// Reports a placeholder in a text that must not have any.
+    fn not_literal(&mut self, template: &Template, span: Span, name: &str) {
+        let shown = template.holes().next().map(ToString::to_string).unwrap_or_default();
+        let hint = if shown == "${account}" || shown == "${region}" {
+            format!("set `{}:` at the top of the spec", shown.trim_matches(['$', '{', '}']))
+        } else {
+            "write the value itself, or use a variable (`${var.x}`)".to_owned()
+        };
+        let problem = format!("`{name}` can't contain `{shown}`: its value must be known before engine reads AWS");
+        self.error(span, problem, hint);
     }
 
     /// Rejects a text that would be too long with its variables replaced, before building it.

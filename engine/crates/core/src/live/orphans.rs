@@ -1,0 +1,350 @@
+//! Searches for orphans: by their owner's tags, by the team's name prefix, and on what the spec declares.
+//!
+//! **Invariant:** what is found is read directly before it counts as an orphan, since the tag index lags.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use futures_util::future::{join_all, try_join_all};
+
+use crate::error::AwsError;
+use crate::inventory::{self, Inventory, is_assigned};
+use crate::kind::{Definition, Kinds};
+use crate::provider::Tags;
+use crate::remedy::{Advice, Remedy};
+use crate::schema::{
+    ArnForm, Contents, Id, Live, Naming, Owner, Ownership, Reading, Shape, Site, Str, TAG_RESOURCE, TAG_STACK,
+    TAG_TEAM, is_of_team,
+};
+use crate::spec::{Declared, Spec};
+use crate::wait::Context;
+
+use super::{Undeclared, meant, observe, read_masked};
+
+/// How orphans are searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// Not at all.
+    Ignored,
+    /// Only on what the spec declares.
+    Hanging,
+    /// In the tag index.
+    Indexed,
+    /// In the tag index, or by the team's prefix if the index can't be read.
+    IndexedOrScanned,
+    /// In the tag index, which lags, and also by the team's prefix.
+    Scanned,
+}
+
+/// Possible orphans, and how complete the search was.
+#[derive(Default)]
+pub(super) struct Candidates {
+    found: Vec<(Arc<dyn Definition>, Id)>,
+    search: inventory::Search,
+}
+
+/// Searches by the owner's tags, and if that isn't enough, by the team's name prefix.
+///
+/// # Errors
+/// Transient errors: a retry may find more. Missing permissions are reported in the outcome.
+pub(super) async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Result<Candidates, AwsError> {
+    let complete = inventory::Search::Complete;
+    if matches!(leftovers, Leftovers::Ignored | Leftovers::Hanging) {
+        return Ok(Candidates::default());
+    }
+    let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
+    let index = async {
+        let tags = [(TAG_TEAM, owner.team.as_str()), (TAG_STACK, owner.stack.as_str())];
+        let services = services(&cx.kinds);
+        cx.read("", || cx.account.tagged(&tags, &services)).await
+    };
+    let (index, scanned) = tokio::join!(index, async {
+        if leftovers == Leftovers::Scanned { Some(scan(cx, &owner).await) } else { None }
+    });
+    let (mut found, trouble) = match index {
+        Ok(entries) => {
+            let entries = entries.into_iter();
+            (entries.filter_map(|(arn, tags)| from_index_entry(&cx.kinds, &owner, &arn, &tags)).collect(), None)
+        }
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let scanned = match (scanned, &trouble) {
+        (None, Some(_)) if leftovers == Leftovers::IndexedOrScanned => Some(scan(cx, &owner).await),
+        (scanned, _) => scanned,
+    };
+    let search = match (scanned, trouble) {
+        (None, None) => complete,
+        (None, Some(error)) | (Some(Err(error)), _) if error.passes() => return Err(error),
+        (None, Some(error)) => {
+            let problem = format!("engine couldn't search for orphans ({}); to find them by name, ", error.message);
+            inventory::Search::Partial(Advice::from(problem).then(Remedy::SearchByName))
+        }
+        (Some(Ok(more)), _) => {
+            found.extend(more);
+            complete
+        }
+        (Some(Err(error)), _) => inventory::Search::Partial(format!("engine may have missed orphans: {error}").into()),
+    };
+    Ok(Candidates { found, search })
+}
+
+/// Everything whose name begins with the team's prefix, for each kind.
+pub(super) async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
+    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_indexed);
+    let scans = kinds.map(|kind| async move {
+        let provider = cx.provider(&kind.schema().kind)?;
+        let ids = cx.read(&owner.team, || provider.scan(cx, owner)).await?;
+        Ok::<_, AwsError>(ids.into_iter().map(|id| (Arc::clone(kind), id)).collect::<Vec<_>>())
+    });
+    Ok(try_join_all(scans).await?.concat())
+}
+
+/// The services to search the index for. Resource types are not used: if the index doesn't know one,
+/// it rejects the whole request.
+pub(super) fn services(kinds: &Kinds) -> Vec<&str> {
+    let mut services: Vec<&str> = indexed(kinds).map(|(_, arn)| &*arn.service).collect();
+    services.sort_unstable();
+    services.dedup();
+    services
+}
+
+/// The kinds that the tag index searches, with the form of their ARNs.
+fn indexed(kinds: &Kinds) -> impl Iterator<Item = (&Arc<dyn Definition>, &ArnForm)> {
+    let indexed = kinds.iter().filter(|kind| kind.schema().is_indexed);
+    indexed.filter_map(|kind| Some((kind, kind.schema().arn.as_ref()?)))
+}
+
+/// The identity of the resource that an entry of the tag index describes.
+pub(super) fn from_index_entry(
+    kinds: &Kinds,
+    owner: &Owner,
+    arn: &str,
+    tags: &Tags,
+) -> Option<(Arc<dyn Definition>, Id)> {
+    let (kind, name) = indexed(kinds).find_map(|(kind, form)| Some((kind, form.name(arn)?.to_owned())))?;
+    let resource = tags.get(TAG_RESOURCE).cloned().unwrap_or_default();
+    Some((
+        Arc::clone(kind),
+        Id {
+            owner: Owner { resource, ..owner.clone() },
+            incarnation: matches!(kind.schema().naming, Naming::Assigned).then(|| name.clone()),
+            name,
+            arn: None,
+            anchors: BTreeMap::new(),
+            site: None,
+        },
+    ))
+}
+
+/// What is attached to declared resources, for kinds that the spec doesn't declare there: declared
+/// ones are found by their own reads.
+///
+/// # Errors
+/// Transient errors, with the name of the resource. What can't be read is skipped, since it isn't declared.
+pub(super) async fn attached(
+    cx: &Context,
+    spec: &Spec,
+    leftovers: Leftovers,
+    site: Option<&Site>,
+) -> Result<Vec<Undeclared>, (String, AwsError)> {
+    if leftovers == Leftovers::Ignored {
+        return Ok(Vec::new());
+    }
+    let anchors = |it: &'_ Declared| {
+        let kind = it.schema().kind.clone();
+        it.id.anchors.iter().map(|(property, host)| (kind.clone(), property.clone(), host.clone())).collect::<Vec<_>>()
+    };
+    let declared: HashSet<(Str, Str, String)> = spec.resources.iter().flat_map(anchors).collect();
+    let hosts = spec.resources.iter().filter(|declared| !declared.imported);
+    let reads = hosts.flat_map(|host| {
+        let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
+        let declared = &declared;
+        attachable_kinds(&cx.kinds, &host.schema().kind).filter_map(move |(kind, property)| {
+            let is_declared = declared.contains(&(kind.schema().kind.clone(), property.clone(), host.id.name.clone()));
+            let read = list_attached(cx, kind, property, &host.id.name, owner.clone(), site);
+            (!is_declared)
+                .then_some(async move { ignore_permanent(read.await).map_err(|error| (host.name.clone(), error)) })
+        })
+    });
+    Ok(try_join_all(reads).await?.concat())
+}
+
+/// The kinds that can be nested in or attached to a kind, with the property that refers to it.
+pub(super) fn attachable_kinds(kinds: &Kinds, host: &str) -> impl Iterator<Item = (Arc<dyn Definition>, Str)> {
+    kinds.iter().filter_map(move |kind| {
+        let property = kind.schema().parent()?;
+        let Shape::Link { to, .. } = &property.shape else { return None };
+        to.iter().any(|(kind, _)| *kind == host).then(|| (Arc::clone(kind), property.name.clone()))
+    })
+}
+
+/// Every resource of a kind that is attached to one parent.
+pub(super) async fn list_attached(
+    cx: &Context,
+    kind: Arc<dyn Definition>,
+    property: Str,
+    host: &str,
+    owner: Owner,
+    site: Option<&Site>,
+) -> Result<Vec<Undeclared>, AwsError> {
+    let id = Id {
+        owner,
+        name: String::new(),
+        arn: None,
+        anchors: BTreeMap::from([(property, host.to_owned())]),
+        site: site.cloned(),
+        incarnation: None,
+    };
+    let reading = read_masked(cx, &kind, &id).await?;
+    Ok(reading.others.into_iter().map(|(id, live)| (Arc::clone(&kind), id, live)).collect())
+}
+
+/// Ignores permanent errors about a parent that isn't deleted: what is attached to it doesn't matter.
+pub(super) fn ignore_permanent(found: Result<Vec<Undeclared>, AwsError>) -> Result<Vec<Undeclared>, AwsError> {
+    match found {
+        Err(error) if !error.passes() => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// Adds what the search found and what is attached to declared resources, and what orphans are attached to.
+///
+/// # Errors
+/// Transient errors, with the name of the resource.
+pub(super) async fn add(
+    cx: &Context,
+    spec: &Spec,
+    inventory: &mut Inventory,
+    candidates: Candidates,
+    attached: Vec<Undeclared>,
+) -> Result<(), (String, AwsError)> {
+    inventory.search = candidates.search;
+    attached.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, &kind, id, live, None));
+    Box::pin(verify(cx, spec, inventory, candidates.found)).await?;
+    for leftover in &inventory.leftovers {
+        observe(cx, &leftover.declared, leftover.found.live.as_ref());
+    }
+    Box::pin(read_parents(cx, spec, inventory)).await
+}
+
+/// Reads what the search found: the index lags and lists deleted resources, so a direct read decides.
+/// If a resource or what is attached to it can't be read, it doesn't count as an orphan: deleting it
+/// would leave the rest behind.
+///
+/// # Errors
+/// Transient errors, with the name of the resource.
+async fn verify(
+    cx: &Context,
+    spec: &Spec,
+    inventory: &mut Inventory,
+    candidates: Vec<(Arc<dyn Definition>, Id)>,
+) -> Result<(), (String, AwsError)> {
+    let site = Some(inventory.site.clone());
+    // Most candidates are declared; a set avoids comparing each with every declaration.
+    let mut seen: HashSet<(Str, String)> = HashSet::new();
+    for declared in &spec.resources {
+        let kind = &declared.schema().kind;
+        seen.insert((kind.clone(), declared.id.name.clone()));
+        let incarnation = inventory.live(&declared.name).and_then(|live| meant(declared, live).incarnation);
+        seen.extend(incarnation.map(|uuid| (kind.clone(), uuid)));
+    }
+    let unknown = candidates.into_iter().filter(|(kind, id)| {
+        seen.insert((kind.schema().kind.clone(), id.name.clone())) && !inventory.knows(spec, kind, id)
+    });
+    let reads = join_all(unknown.map(|(kind, id)| {
+        let id = Id { site: site.clone(), ..id };
+        async move {
+            let read = read_candidate(cx, &kind, &id).await;
+            (kind, id, read)
+        }
+    }));
+    for (kind, id, read) in reads.await {
+        match read {
+            Ok((Reading { live, others }, attached, contents)) => {
+                if let Some(live) = live {
+                    let id = with_tagged_name(id, &live);
+                    inventory.leave(spec, &kind, id.clone(), live, None);
+                    inventory.weigh(&kind, &id, contents);
+                }
+                others.into_iter().for_each(|(id, live)| inventory.leave(spec, &kind, id, live, None));
+                attached.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, &kind, id, live, None));
+            }
+            Err(error) if error.passes() => return Err((id.name, error)),
+            Err(error) => {
+                let message = format!("`{}` may be an orphan, but can't be read: {error}", id.name);
+                inventory.search = inventory::Search::Partial(message.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a possible orphan, what is attached to it, and what would be lost with it, as far as that can be read.
+async fn read_candidate(
+    cx: &Context,
+    kind: &Arc<dyn Definition>,
+    id: &Id,
+) -> Result<(Reading, Vec<Undeclared>, Option<Contents>), AwsError> {
+    let schema = kind.schema();
+    let contents = async {
+        if !schema.holds_data || cx.consent.delete_data {
+            return None;
+        }
+        let provider = cx.provider(&schema.kind).ok()?;
+        cx.read(&id.name, || provider.contents(cx, id)).await.ok()
+    };
+    let attached = attachable_kinds(&cx.kinds, &schema.kind).map(|(kind, property)| {
+        let owner = Owner { resource: String::new(), ..id.owner.clone() };
+        list_attached(cx, kind, property, &id.name, owner, id.site.as_ref())
+    });
+    let (read, contents, attached) = tokio::join!(read_masked(cx, kind, id), contents, try_join_all(attached));
+    Ok((read?, attached?.concat(), contents))
+}
+
+/// The identity of an undeclared resource, with the resource name from its tags. Team and stack stay
+/// this spec's; the plan compares them with the owner's.
+fn with_tagged_name(id: Id, live: &Live) -> Id {
+    match &live.owner {
+        Ownership::Engine(owner) => Id { owner: Owner { resource: owner.resource.clone(), ..id.owner.clone() }, ..id },
+        _ => id,
+    }
+}
+
+/// Reads the owners of the functions that orphaned mappings are attached to, unless they are known:
+/// tags are easily copied. If an owner can't be read, the function's name decides.
+///
+/// # Errors
+/// Transient errors, with the name of the function.
+async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), (String, AwsError)> {
+    let is_known = |(kind, name): &(&str, &str)| {
+        let is_it = |it: &Declared| it.schema().kind == *kind && it.id.name == *name;
+        spec.resources.iter().any(is_it) || inventory.leftovers.iter().any(|it| is_it(&it.declared))
+    };
+    let parents = inventory.leftovers.iter().filter(|it| is_assigned(&it.declared)).filter_map(|it| it.declared.host());
+    let unknown: BTreeSet<(&str, &str)> =
+        parents.filter(|(_, name)| is_of_team(name, &spec.team)).filter(|it| !is_known(it)).collect();
+    let reads = unknown.into_iter().filter_map(|(kind, name)| {
+        let id = Id {
+            owner: Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() },
+            name: name.to_owned(),
+            arn: None,
+            anchors: BTreeMap::new(),
+            site: Some(inventory.site.clone()),
+            incarnation: None,
+        };
+        let kind = cx.kinds.get(kind)?;
+        Some(async move { (kind, read_masked(cx, kind, &id).await, id) })
+    });
+    for (kind, reading, id) in join_all(reads).await {
+        match reading {
+            Ok(Reading { live: Some(live), .. }) => {
+                let key = (kind.schema().kind.clone(), id.name.clone());
+                observe(cx, &Declared::leftover(Arc::clone(kind), id), Some(&live));
+                inventory.parents.insert(key, live.owner);
+            }
+            Err(error) if error.passes() => return Err((id.name, error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}

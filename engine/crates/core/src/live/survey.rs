@@ -1,0 +1,123 @@
+//! Reads everything that engine manages in an account, independent of a spec.
+//!
+//! **Invariant:** it never writes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::error::{AwsError, Class};
+use crate::kind::Definition;
+use crate::ownership::OwnershipVerdict;
+use crate::schema::{Id, Live, Owner, Ownership, Reading, Site, Str, TAG_STACK, TAG_TEAM};
+use crate::wait::Context;
+
+use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan, services};
+use super::{Undeclared, read_masked};
+
+/// Everything with engine's tags, of one team and stack or of all, and everything whose name begins
+/// with one of `prefixes`, tagged or not. Each is read directly: the index also lists deleted resources.
+///
+/// # Errors
+/// `Denied` if you lack permission to read the tag index and there are no prefixes; the scans' errors.
+pub async fn survey(
+    cx: &Context,
+    of: Option<(&str, &str)>,
+    prefixes: &[String],
+    account: &str,
+) -> Result<Vec<Undeclared>, AwsError> {
+    let candidates = search(cx, of, prefixes).await?;
+    let site = Site::new(cx.account.region(), account);
+    let reads = join_all(candidates.into_iter().map(|(kind, id)| {
+        let id = Id { site: Some(site.clone()), ..id };
+        async move { read_with_attached(cx, &kind, &id).await }
+    }));
+    let us = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..nobody() });
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    for read in reads.await {
+        for (kind, id, live) in read? {
+            let wanted = match (&live.owner, &us) {
+                (owner, Some(us)) => OwnershipVerdict::of(owner, None, us).is_ours(),
+                // Untagged resources count only if they were searched for.
+                (Ownership::Engine(_), None) => true,
+                (_, None) => !prefixes.is_empty(),
+            };
+            // Names of nested resources are unique only within their parent.
+            let host = id.anchors.values().next().filter(|_| !kind.schema().is_indexed).cloned();
+            if wanted && seen.insert((kind.schema().kind.clone(), id.name.clone(), id.incarnation.clone(), host)) {
+                found.push((kind, id, live));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn nobody() -> Owner {
+    Owner { team: String::new(), stack: String::new(), resource: String::new() }
+}
+
+/// What the tag index lists and what the prefixes match, each once.
+async fn search(
+    cx: &Context,
+    of: Option<(&str, &str)>,
+    prefixes: &[String],
+) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
+    let services = services(&cx.kinds);
+    let tags = of.map_or_else(|| vec![(TAG_TEAM, "")], |(team, stack)| vec![(TAG_TEAM, team), (TAG_STACK, stack)]);
+    let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..nobody() }).collect();
+    let (index, scans) = tokio::join!(
+        cx.read("", || cx.account.tagged(&tags, &services)),
+        join_all(owners.iter().map(|owner| scan(cx, owner)))
+    );
+    let mut candidates: Vec<(Arc<dyn Definition>, Id)> = Vec::new();
+    match index {
+        Ok(entries) => {
+            let entries = entries.into_iter();
+            candidates.extend(entries.filter_map(|(arn, tags)| from_index_entry(&cx.kinds, &nobody(), &arn, &tags)));
+        }
+        Err(error) if error.class == Class::Denied && !prefixes.is_empty() => {}
+        Err(error) => return Err(error),
+    }
+    for scan in scans {
+        candidates.extend(scan?);
+    }
+    let mut seen = HashSet::new();
+    candidates.retain(|(kind, id)| seen.insert((kind.schema().kind.clone(), id.name.clone())));
+    Ok(candidates)
+}
+
+/// Reads a resource and what is attached to it.
+async fn read_with_attached(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Vec<Undeclared>, AwsError> {
+    let (indexed, inner): (Vec<_>, Vec<_>) =
+        attachable_kinds(&cx.kinds, &kind.schema().kind).partition(|(kind, _)| kind.schema().is_indexed);
+    let of_nobody = nobody();
+    let (read, attached) = tokio::join!(read_masked(cx, kind, id), attached_to(cx, id, indexed, &of_nobody));
+    let (Reading { live, others }, mut attached) = (read?, attached?);
+    // A resource without tags belongs to the team that its name begins with.
+    if let Some(Live { owner: Ownership::Engine(owner), .. }) = &live {
+        let nested = attached_to(cx, id, inner, owner).await?;
+        attached.extend(nested.into_iter().filter_map(|(kind, id, live)| {
+            let owner = Ownership::inherited_from(owner, &id.name).filter(|_| live.owner == Ownership::Inherited)?;
+            Some((kind, id, Live { owner, ..live }))
+        }));
+    }
+    let own = live.map(|live| (Arc::clone(kind), id.clone(), live)).into_iter();
+    let others = others.into_iter().map(|(id, live)| (Arc::clone(kind), id, live));
+    Ok(own.chain(others).chain(attached).collect())
+}
+
+/// The resources of these kinds that are attached to one parent.
+async fn attached_to(
+    cx: &Context,
+    parent: &Id,
+    kinds: Vec<(Arc<dyn Definition>, Str)>,
+    owner: &Owner,
+) -> Result<Vec<Undeclared>, AwsError> {
+    let reads = kinds
+        .into_iter()
+        .map(|(kind, property)| list_attached(cx, kind, property, &parent.name, owner.clone(), parent.site.as_ref()));
+    let found: Result<Vec<_>, AwsError> = join_all(reads).await.into_iter().map(ignore_permanent).collect();
+    Ok(found?.concat())
+}
