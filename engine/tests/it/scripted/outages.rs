@@ -107,7 +107,7 @@ fn a_network_that_is_gone_in_the_middle_is_waited_for() {
         let cloud = Cloud::start(world);
         let wire = Wire::to(&cloud);
         let project = Project::usual();
-        let running = project.start_on(&wire.url, args);
+        let running = project.command_on(&wire.url, args).start();
         cloud.wait_for(operation, 1);
         wire.cut();
         let said = || running.said();

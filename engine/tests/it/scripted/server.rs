@@ -127,7 +127,7 @@ impl Cloud {
                 }
             });
         });
-        let url = format!("http://{}", address.recv().unwrap());
+        let url = format!("http://{}", address.recv_timeout(DEADLINE).unwrap());
         Cloud { url, shared, _stop: Some(stop) }
     }
 
