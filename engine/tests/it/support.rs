@@ -1,6 +1,14 @@
 //! What several modules of the tests need.
 
+use std::path::PathBuf;
+
 pub(crate) use crate::shared::{DEADLINE, ENGINE, eventually, installed};
+
+/// Where a program of this machine is.
+pub(crate) fn installed_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
 
 /// The commands that a `--help` lists, in groups or not, under their first names.
 pub(crate) fn commands(help: &str) -> Vec<String> {

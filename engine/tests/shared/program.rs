@@ -210,6 +210,10 @@ impl Running {
         Ran { status, out, err, took: self.start.elapsed() }
     }
 
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits for its end, but not beyond the limit.
     pub(crate) fn wait(&mut self) -> Option<ExitStatus> {
         let is_silent = self.out.wait_for_end() && self.err.wait_for_end();

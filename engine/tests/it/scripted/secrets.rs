@@ -14,7 +14,7 @@ use serde_json::json;
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
 use super::{FUNCTION, Project, Ran, TABLE};
-use crate::support::{commands, installed};
+use crate::support::{commands, installed, installed_program};
 
 /// Credentials, as the environment, a profile and a process supply them.
 const KEYS: [(&str, &str, &str); 3] = [
@@ -597,10 +597,7 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
     fs::create_dir_all(project.path("children")).unwrap();
     let path = std::env::var("PATH").unwrap();
     for program in ["python3", "node", "uv", "pip", "ps", "sh"] {
-        let Some(real) = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-        else {
-            continue;
-        };
+        let Some(real) = installed_program(program) else { continue };
         let wrapper = project.path(&format!("bin/{program}"));
         let report = project.path(&format!("children/{program}")).display().to_string();
         let text = format!("#!/bin/bash\n(env; echo \"$0\" \"$@\") >>{report}.$$\nexec {} \"$@\"\n", real.display());

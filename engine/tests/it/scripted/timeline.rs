@@ -17,6 +17,7 @@ use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
 use super::{Project, Ran, TABLE, deployed, writes};
 use crate::shared::program::Program;
+use crate::support::installed_program;
 
 const PAGE: &str = "timeline.html";
 
@@ -286,8 +287,7 @@ async fn a_call_that_hangs_is_as_long_as_it_hung() {
 /// A browser of this machine.
 fn chromium() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    let path = std::env::var_os("PATH")?;
-    names.iter().find_map(|name| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|it| it.is_file()))
+    names.into_iter().find_map(installed_program)
 }
 
 fn browse(chromium: &Path, page: &Path, args: &[&str]) -> (String, String) {
