@@ -31,6 +31,7 @@ use serde_json::{Value as Json, json};
 
 pub(crate) use self::project::Project;
 use self::project::{ACCOUNT, Account, ROLE, Ran};
+use crate::shared::eventually;
 use crate::shared::program::Running;
 use crate::shared::proxy::{Proxy, aged, existing_mapping, lambda_error};
 
@@ -380,8 +381,12 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
     let end = |mut session: PtySession, code: i32| {
         let rest = session.exp_eof().unwrap();
         // The type of a status is not public.
-        let status = format!("{:?}", session.process().wait().unwrap());
-        assert!(status.starts_with("Exited(") && status.ends_with(&format!(", {code})")), "{status}: {rest}");
+        let mut status = String::new();
+        eventually("the program ends", || {
+            status = format!("{:?}", session.process().status());
+            !status.contains("StillAlive")
+        });
+        assert!(status.starts_with("Some(Exited(") && status.ends_with(&format!(", {code}))")), "{status}: {rest}");
         rest
     };
 

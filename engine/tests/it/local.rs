@@ -139,7 +139,7 @@ fn exchange(port: u16, line: &str, headers: &str, body: &[u8]) -> String {
 }
 
 /// Whether the process is there and not a zombie, which a container without an init keeps.
-fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let state = tool("ps").args(["-o", "stat=", "-p", &pid.to_string()]).run().out;
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
