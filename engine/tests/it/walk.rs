@@ -22,6 +22,7 @@ use serde_json::Value as Json;
 
 use crate::e2e::Project;
 use crate::scripted::World;
+use crate::shared::program::flat;
 use stage::{OTHER_ROLE, Request, Stage};
 
 /// Rows that are walked at the same time: most of it is waiting.
@@ -453,10 +454,6 @@ fn without(lines: &str, property: &str) -> String {
         None => line.to_owned(),
     });
     cut.collect::<Vec<_>>().join("\n")
-}
-
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Walks all rows, several at a time, and fails with every failure.
